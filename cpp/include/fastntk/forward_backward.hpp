@@ -1,0 +1,134 @@
+// SPDX-FileCopyrightText: The fastntk authors
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+
+#include <vector>
+
+#include "fastntk/blas.hpp"
+#include "fastntk/matrix.hpp"
+#include "fastntk/network.hpp"
+
+// The forward pass and its adjoint, for a block of samples. With h⁰ = x and l = 1 … L,
+//
+//   zˡ = (σ_w/√n_{l−1}) Wˡ hˡ⁻¹ + σ_b bˡ,      hˡ = c_φ φ(zˡ),      f = (σ_w/√n_L) Wᴸ⁺¹ hᴸ + σ_b bᴸ⁺¹,
+//
+// and, for the chosen output of f, Δˡ = ∂f/∂zˡ:
+//
+//   Δᴸ⁺¹ = 1,      Δˡ = c_φ φ'(zˡ) ∘ [ (σ_w/√n_l) Δˡ⁺¹ Wˡ⁺¹ ].
+//
+// Row-major with one sample a row, W h becomes H Wᵀ, and Δ W stays Δ W.
+namespace fastntk {
+
+namespace element {
+
+// h = c_φ φ(z), slope = c_φ φ'(z). z and h may be the same array.
+template <class Phi, class T>
+struct Activate {
+  Phi phi;
+  T activation_scale;
+  T bias_scale;
+  const T* bias;  // null: z is complete
+  Matrix<T> z_to_h;
+  Matrix<T> slope;
+
+  FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const {
+    T& h = z_to_h.data[i * z_to_h.stride + j];
+    const auto [value, derivative] = phi(bias == nullptr ? h : h + bias_scale * bias[j]);
+    h = activation_scale * value;
+    slope.data[i * slope.stride + j] = activation_scale * derivative;
+  }
+};
+
+template <class T>
+struct AddBias {
+  T bias_scale;
+  const T* bias;
+  Matrix<T> f;
+
+  FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const {
+    f.data[i * f.stride + j] += bias_scale * bias[j];
+  }
+};
+
+// Δ = slope ∘ (scale · w): the first step back, from a single output with weights w.
+template <class T>
+struct GateReadout {
+  T scale;
+  const T* weights;
+  Matrix<const T> slope;
+  Matrix<T> delta;
+
+  FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const {
+    delta.data[i * delta.stride + j] = slope.data[i * slope.stride + j] * (scale * weights[j]);
+  }
+};
+
+// Δ = slope ∘ U, with U in the place of Δ.
+template <class T>
+struct Gate {
+  Matrix<const T> slope;
+  Matrix<T> delta;
+
+  FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const {
+    delta.data[i * delta.stride + j] *= slope.data[i * slope.stride + j];
+  }
+};
+
+}  // namespace element
+
+// activations[0] holds the inputs; fills activations[l] (rows, n_l) and slopes[l] (rows, n_l) with
+// hˡ and c_φ φ'(zˡ) for l = 1 … L. slopes[0] is not used.
+template <class Lane, class T>
+void forward(const Lane& lane, const Network<T>& network, const std::vector<Matrix<T>>& slopes,
+             Matrix<const T> inputs, const std::vector<Matrix<T>>& activations) {
+  Matrix<const T> below = inputs;
+  for (Index l = 1; l <= network.depth() && !lane.stopped(); ++l) {
+    const Layer<T>& layer = network.layer(l);
+    const Matrix<T> h = activations[static_cast<std::size_t>(l)];
+    lane.template gemm<T>(Op::none, Op::transpose, static_cast<T>(layer.weight_scale), below,
+                          layer.weights, Write::overwrite, h);
+    with_activation(network.activation, [&](auto phi) {
+      lane.for_each(h.rows, h.cols,
+                    element::Activate<decltype(phi), T>{
+                        phi, static_cast<T>(network.activation_scale),
+                        static_cast<T>(layer.bias_scale), layer.bias, h,
+                        slopes[static_cast<std::size_t>(l)]});
+    });
+    below = h;
+  }
+}
+
+// f (rows, C) from the activations of the readout's own layer.
+template <class Lane, class T>
+void read_out(const Lane& lane, const Readout<T>& readout, ConstMatrix<T> top, Matrix<T> f) {
+  const Layer<T>& layer = readout.layer;
+  lane.template gemm<T>(Op::none, Op::transpose, static_cast<T>(layer.weight_scale), top,
+                        layer.weights, Write::overwrite, f);
+  if (layer.bias != nullptr) {
+    lane.for_each(f.rows, f.cols,
+                  element::AddBias<T>{static_cast<T>(layer.bias_scale), layer.bias, f});
+  }
+}
+
+// Fills deltas[l] (rows, n_l) with Δˡ of one output, for l = 1 … depth of the readout, given the
+// slopes that the forward pass left behind.
+template <class Lane, class T>
+void backward(const Lane& lane, const Network<T>& network, const Readout<T>& readout, Index output,
+              const std::vector<Matrix<T>>& slopes, const std::vector<Matrix<T>>& deltas) {
+  for (Index l = readout.depth; l >= 1 && !lane.stopped(); --l) {
+    const auto at = static_cast<std::size_t>(l);
+    const Matrix<T> delta = deltas[at];
+    if (l == readout.depth) {
+      lane.for_each(delta.rows, delta.cols,
+                    element::GateReadout<T>{static_cast<T>(readout.layer.weight_scale),
+                                            readout.layer.weights.row(output), slopes[at], delta});
+    } else {
+      const Layer<T>& above = network.layer(l + 1);
+      lane.template gemm<T>(Op::none, Op::none, static_cast<T>(above.weight_scale), deltas[at + 1],
+                            above.weights, Write::overwrite, delta);
+      lane.for_each(delta.rows, delta.cols, element::Gate<T>{slopes[at], delta});
+    }
+  }
+}
+
+}  // namespace fastntk

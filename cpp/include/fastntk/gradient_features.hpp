@@ -1,0 +1,116 @@
+// SPDX-FileCopyrightText: The fastntk authors
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+
+#include "fastntk/features.hpp"
+
+// The gradients themselves, for small networks and for whoever wants to look at them.
+namespace fastntk {
+
+namespace element {
+
+// ∂f/∂W = s δ ⊗ h, one row of W for each pair (sample, unit): row = sample · units + unit.
+template <class T>
+struct OuterProduct {
+  T scale;
+  Index units;
+  Matrix<const T> delta;
+  Matrix<const T> h;
+  Matrix<T> gradients;  // (samples, units · n_in)
+
+  FASTNTK_HOST_DEVICE void operator()(Index row, Index k) const {
+    const Index sample = row / units;
+    const Index unit = row % units;
+    gradients.data[sample * gradients.stride + unit * h.cols + k] =
+        scale * delta.data[sample * delta.stride + unit] * h.data[sample * h.stride + k];
+  }
+};
+
+template <class T>
+struct Scale {
+  T scale;
+  Matrix<const T> from;
+  Matrix<T> to;
+
+  FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const {
+    to.data[i * to.stride + j] = scale * from.data[i * from.stride + j];
+  }
+};
+
+// The gradient of the readout: Δ is 1 for the chosen output and 0 for the others.
+template <class T>
+struct Indicator {
+  Index column;
+  Matrix<T> to;
+
+  FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const {
+    to.data[i * to.stride + j] = j == column ? T(1) : T(0);
+  }
+};
+
+}  // namespace element
+
+// The number of parameters of the network with the given readout.
+template <class T>
+Index parameter_count(const Network<T>& network, const Readout<T>& readout) {
+  Index count = readout.layer.parameters();
+  for (Index l = 1; l <= readout.depth; ++l) count += network.layer(l).parameters();
+  return count;
+}
+
+// features (samples, P): the gradient of one output in the order W¹ row-major, b¹, W², b², …, of
+// the network's first readout. Biases take part where there are any.
+template <class Device, class T>
+void gradient_features(const Device& device, const Network<T>& network, Index output,
+                       Matrix<const T> samples, Matrix<T> features, const Monitor& monitor) {
+  const Readout<T>& readout = network.readouts.front();
+  const Partition blocks = row_blocks(samples.rows);
+  struct Workspace {
+    PassWorkspace<Device, T> pass;
+    typename Device::template Buffer<T> readout_delta;
+  };
+  device.run(
+      "gradients", blocks.blocks(), monitor,
+      [&] {
+        return Workspace{PassWorkspace<Device, T>(network, blocks.size(), false),
+                         {blocks.size(), readout.layer.outputs()}};
+      },
+      [&](const auto& lane, const Workspace& workspace, Index block) {
+        const Range rows = blocks[block];
+        const Range scratch{0, rows.count};
+        const Matrix<const T> inputs = samples.row_block(rows.first, rows.count);
+        const auto slopes = workspace.pass.slopes.views(scratch);
+        const auto activations = workspace.pass.activations.views(scratch);
+        const auto deltas = workspace.pass.deltas.views(scratch);
+        forward(lane, network, slopes, inputs, activations);
+        backward(lane, network, readout, output, slopes, deltas);
+        const Matrix<T> readout_delta = workspace.readout_delta.view().row_block(0, rows.count);
+        lane.for_each(rows.count, readout_delta.cols,
+                      element::Indicator<T>{output, readout_delta});
+
+        Index column = 0;
+        const auto put_layer = [&](const Layer<T>& layer, ConstMatrix<T> delta,
+                                   ConstMatrix<T> below) {
+          const Index size = layer.outputs() * layer.inputs();
+          lane.for_each(rows.count * layer.outputs(), layer.inputs(),
+                        element::OuterProduct<T>{
+                            static_cast<T>(layer.weight_scale), layer.outputs(), delta, below,
+                            features.block(rows.first, rows.count, column, size)});
+          column += size;
+          if (layer.bias == nullptr) return;
+          lane.for_each(rows.count, layer.outputs(),
+                        element::Scale<T>{static_cast<T>(layer.bias_scale), delta,
+                                          features.block(rows.first, rows.count, column,
+                                                         layer.outputs())});
+          column += layer.outputs();
+        };
+        Matrix<const T> below = inputs;
+        for (Index l = 1; l <= readout.depth && !lane.stopped(); ++l) {
+          put_layer(network.layer(l), deltas[static_cast<std::size_t>(l)], below);
+          below = activations[static_cast<std::size_t>(l)];
+        }
+        put_layer(readout.layer, readout_delta, below);
+      });
+}
+
+}  // namespace fastntk

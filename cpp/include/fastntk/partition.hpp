@@ -1,0 +1,40 @@
+// SPDX-FileCopyrightText: The fastntk authors
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+
+#include <algorithm>
+
+#include "fastntk/matrix.hpp"
+
+namespace fastntk {
+
+struct Range {
+  Index first;
+  Index count;
+};
+
+// Cuts 0 … total − 1 into blocks of equal size but the last. The size depends on `total` alone, so
+// that results cannot depend on how many threads there are: blocks of at most `largest`, and
+// smaller ones, down to `smallest`, while that would leave fewer than kEnough to share out.
+class Partition {
+ public:
+  Partition(Index total, Index smallest, Index largest)
+      : total_(total),
+        size_(std::clamp(round_up((total + kEnough - 1) / kEnough), smallest, largest)) {}
+
+  Index blocks() const { return (total_ + size_ - 1) / size_; }
+  Index size() const { return size_; }
+  Range operator[](Index block) const {
+    return {block * size_, std::min(size_, total_ - block * size_)};
+  }
+
+ private:
+  static constexpr Index kEnough = 8;
+  // Whole cache lines and vector registers.
+  static Index round_up(Index size) { return (size + 15) / 16 * 16; }
+
+  Index total_;
+  Index size_;
+};
+
+}  // namespace fastntk

@@ -1,0 +1,32 @@
+// SPDX-FileCopyrightText: The fastntk authors
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+
+// Functions that a device's own compiler may also have to see.
+#ifdef __CUDACC__
+#define FASTNTK_HOST_DEVICE __host__ __device__
+#else
+#define FASTNTK_HOST_DEVICE
+#endif
+
+// Binaries are built for the baseline instruction set; loops over elements are compiled several
+// times and the loader picks the best version for the processor it finds. The resolvers run before
+// a sanitizer's run-time is ready, so sanitized builds keep the baseline only.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define FASTNTK_MULTIVERSION
+#elif defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__)
+#define FASTNTK_HAS_MULTIVERSION
+#define FASTNTK_MULTIVERSION \
+  __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#else
+#define FASTNTK_MULTIVERSION
+#endif
+
+// Tells the compiler that iterations are independent although the arrays might overlap.
+#ifdef __clang__
+#define FASTNTK_INDEPENDENT_ITERATIONS _Pragma("clang loop vectorize(assume_safety)")
+#elif defined(__GNUC__)
+#define FASTNTK_INDEPENDENT_ITERATIONS _Pragma("GCC ivdep")
+#else
+#define FASTNTK_INDEPENDENT_ITERATIONS
+#endif

@@ -1,0 +1,67 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""How much memory there is, and a clear refusal of what does not fit."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+_CGROUP_FILES = (  # (limit, usage) of control groups, version 2 and version 1
+    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+    (
+        "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+        "/sys/fs/cgroup/memory/memory.usage_in_bytes",
+    ),
+)
+
+
+def _read_integer(path: str) -> int | None:
+    try:
+        return int(Path(path).read_text(encoding="ascii"))
+    except (OSError, ValueError):  # no such file, or the word "max"
+        return None
+
+
+def _system_available() -> int | None:
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:
+        lines = []
+    for line in lines:
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def available_memory() -> int | None:
+    """Return the bytes that this process can still use, or None where that is not known."""
+    known = [_system_available()]
+    for limit_file, usage_file in _CGROUP_FILES:
+        limit, usage = _read_integer(limit_file), _read_integer(usage_file)
+        if limit is not None and usage is not None:
+            known.append(max(0, limit - usage))
+    values = [k for k in known if k is not None]
+    return min(values) if values else None
+
+
+def human_bytes(count: float) -> str:
+    """Return a count of bytes as people write it: '2.4 GiB'."""
+    for unit in ("bytes", "KiB", "MiB", "GiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} TiB"
+
+
+def require_memory(needed: int, what: str, instead: str) -> None:
+    """Raise MemoryError, before any work, if `needed` bytes for `what` are not to be had."""
+    available = available_memory()
+    if available is not None and needed > available:
+        raise MemoryError(
+            f"{what} needs {human_bytes(needed)}, but {human_bytes(available)} of memory are "
+            f"available: {instead}"
+        )

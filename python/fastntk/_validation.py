@@ -1,0 +1,137 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Checks of arguments: each error names the argument, its value and what was expected."""
+
+from __future__ import annotations
+
+import math
+import numbers
+import operator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastntk._typing import FLOAT_DTYPES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import ArrayLike
+
+    from fastntk._typing import FloatArray, FloatDType
+
+
+def integer(value: object, name: str, *, minimum: int) -> int:
+    """Return `value` as an int of at least `minimum`."""
+    expected = f"expected an integer of at least {minimum}"
+    if isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name}={value!r}: {expected}")
+    try:
+        result = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"{name}={value!r}: {expected}") from None
+    if result < minimum:
+        raise ValueError(f"{name}={value!r}: {expected}")
+    return result
+
+
+def real(value: object, name: str, *, minimum: float, exclusive: bool = False) -> float:
+    """Return `value` as a finite float of at least (or, `exclusive`, above) `minimum`."""
+    expected = f"expected a finite number {'above' if exclusive else 'of at least'} {minimum:g}"
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name}={value!r}: {expected}")
+    result = float(value)
+    if not math.isfinite(result) or result < minimum or (exclusive and result == minimum):
+        raise ValueError(f"{name}={value!r}: {expected}")
+    return result
+
+
+def integers(values: Sequence[int], name: str, *, minimum: int) -> tuple[int, ...]:
+    """Return a non-empty sequence of ints of at least `minimum`."""
+    if isinstance(values, (str, bytes)):
+        raise TypeError(f"{name}={values!r}: expected a sequence of integers")
+    try:
+        items = list(values)
+    except TypeError:
+        raise TypeError(f"{name}={values!r}: expected a sequence of integers") from None
+    if not items:
+        raise ValueError(f"{name}={values!r}: expected at least one integer")
+    return tuple(integer(v, f"{name}[{i}]", minimum=minimum) for i, v in enumerate(items))
+
+
+def float_dtype(value: Any, name: str = "dtype") -> FloatDType:
+    """Return float32 or float64 as a dtype."""
+    try:
+        dtype = np.dtype(value)
+    except TypeError:
+        dtype = None
+    if dtype is None or dtype not in FLOAT_DTYPES:
+        raise ValueError(f"{name}={value!r}: expected 'float32' or 'float64'")
+    return dtype
+
+
+def choice(value: object, name: str, allowed: Sequence[str]) -> str:
+    """Return `value` if it is one of the allowed names."""
+    if not isinstance(value, str) or value not in allowed:
+        raise ValueError(f"{name}={value!r}: expected one of {', '.join(map(repr, allowed))}")
+    return value
+
+
+def matrix(values: ArrayLike, name: str, dtype: FloatDType | None = None) -> FloatArray:
+    """Return a finite, non-empty, C-contiguous matrix of floats; convert what can be converted.
+
+    Without `dtype`, float32 stays float32 and everything else becomes float64.
+    """
+    array = np.asarray(values)
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{name} has dtype {array.dtype}: expected real numbers")
+    if array.ndim != 2:
+        raise ValueError(f"{name} has shape {array.shape}: expected a matrix, one sample a row")
+    if 0 in array.shape:
+        raise ValueError(f"{name} has shape {array.shape}: expected at least one row and column")
+    if dtype is None:
+        dtype = array.dtype if array.dtype in FLOAT_DTYPES else np.dtype(np.float64)
+    with np.errstate(over="ignore"):  # what overflows is reported below
+        result: FloatArray = np.ascontiguousarray(array, dtype=dtype)
+    finite = np.isfinite(result)
+    if not finite.all():
+        i, j = (int(k) for k in np.argwhere(~finite)[0])
+        raise ValueError(
+            f"{name}[{i}, {j}]={array[i, j]!r}: expected numbers that are finite in {dtype} "
+            f"({finite.size - np.count_nonzero(finite)} of {finite.size} are not)"
+        )
+    return result
+
+
+def samples(
+    values: ArrayLike, name: str, dtype: FloatDType | None = None, *, columns: int | None = None
+) -> FloatArray:
+    """Return a matrix of samples, one a row, with the given number of columns."""
+    result = matrix(values, name, dtype)
+    if columns is not None and result.shape[1] != columns:
+        raise ValueError(
+            f"{name} has shape {result.shape}: expected {columns} columns, one for each input"
+        )
+    return result
+
+
+def symmetric_matrix(values: ArrayLike, name: str) -> FloatArray:
+    """Return a square matrix that is symmetric up to rounding."""
+    result = matrix(values, name)
+    rows, cols = result.shape
+    if rows != cols:
+        raise ValueError(f"{name} has shape {result.shape}: expected a square matrix")
+    scale = max(abs(float(result.max())), abs(float(result.min())))
+    # Blocks of rows, so that the check needs no second n × n array.
+    step = max(1, 2**22 // cols)
+    for first in range(0, rows, step):
+        block = result[first : first + step]
+        difference = np.abs(block - result[:, first : first + step].T)
+        tolerance = 16 * np.finfo(result.dtype).eps * scale
+        if float(difference.max()) > tolerance:
+            i, j = np.unravel_index(int(difference.argmax()), difference.shape)
+            raise ValueError(
+                f"{name} is not symmetric: {name}[{first + i}, {j}]={result[first + i, j]!r} but "
+                f"{name}[{j}, {first + i}]={result[j, first + i]!r}"
+            )
+    return result

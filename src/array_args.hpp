@@ -1,0 +1,50 @@
+// SPDX-FileCopyrightText: The fastntk authors
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+
+#include <pybind11/numpy.h>
+
+#include <stdexcept>
+#include <string>
+
+#include "fastntk/matrix.hpp"
+
+// The one place where NumPy arrays become views. The Python package has converted and checked its
+// user's arrays before; what is checked here is what memory safety rests on.
+namespace fastntk::python {
+
+namespace py = pybind11;
+
+template <class T>
+using Array = py::array_t<T, py::array::c_style>;
+
+inline std::invalid_argument bad_argument(const std::string& name, const std::string& expected) {
+  return std::invalid_argument(name + ": expected " + expected);
+}
+
+template <class T>
+Matrix<const T> input_matrix(const Array<T>& array, Index cols, const std::string& name) {
+  if (array.ndim() != 2 || array.shape(1) != cols) {
+    throw bad_argument(name, "a matrix with " + std::to_string(cols) + " columns");
+  }
+  return {array.data(), array.shape(0), array.shape(1)};
+}
+
+template <class T>
+Matrix<T> output_matrix(Array<T>& array, Index rows, Index cols, const std::string& name) {
+  if (array.ndim() != 2 || array.shape(0) != rows || array.shape(1) != cols) {
+    throw bad_argument(
+        name, "a matrix of shape (" + std::to_string(rows) + ", " + std::to_string(cols) + ")");
+  }
+  return {array.mutable_data(), rows, cols};  // throws if the array is read-only
+}
+
+template <class T>
+const T* input_vector(const Array<T>& array, Index size, const std::string& name) {
+  if (array.ndim() != 1 || array.shape(0) != size) {
+    throw bad_argument(name, "a vector of " + std::to_string(size) + " elements");
+  }
+  return array.data();
+}
+
+}  // namespace fastntk::python
