@@ -46,7 +46,6 @@ class _SingleThreadedBlas:
             if self._inside == 0:
                 self._threads = _configured_threads()
                 self._limit = _controller().limit(limits=1)
-                self._limit.__enter__()
             self._inside += 1
             return self._threads
 
@@ -54,7 +53,7 @@ class _SingleThreadedBlas:
         with self._lock:
             self._inside -= 1
             if self._inside == 0:
-                self._limit.__exit__(None, None, None)
+                self._limit.restore_original_limits()
                 self._limit = None
 
 

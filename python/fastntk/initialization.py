@@ -11,11 +11,16 @@ be. The stream is the same on every platform.
 from __future__ import annotations
 
 import enum
+import itertools
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fastntk._network import Layer
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fastntk._typing import FloatArray, FloatDType
 
 
@@ -25,20 +30,34 @@ class _Kind(enum.IntEnum):
 
 
 def _normal(
-    seed: int, layer: int, n_out: int, n_in: int, kind: _Kind, dtype: FloatDType
+    seed: int, key: tuple[int, ...], shape: tuple[int, ...], dtype: FloatDType
 ) -> FloatArray:
-    key = np.random.SeedSequence(seed, spawn_key=(layer, n_out, n_in, int(kind)))
-    shape = (n_out, n_in) if kind is _Kind.WEIGHTS else (n_out,)
+    stream = np.random.Philox(np.random.SeedSequence(seed, spawn_key=key))
     # Always drawn in float64: a float32 network is the rounded float64 network.
-    numbers = np.random.Generator(np.random.Philox(key)).standard_normal(shape)
-    return numbers.astype(dtype, copy=False)
+    return np.random.Generator(stream).standard_normal(shape).astype(dtype, copy=False)
 
 
-def layer_weights(seed: int, layer: int, n_out: int, n_in: int, dtype: FloatDType) -> FloatArray:
-    """Return W of layer `layer` (from 1): (n_out, n_in) standard normal numbers."""
-    return _normal(seed, layer, n_out, n_in, _Kind.WEIGHTS, dtype)
+def layer(
+    seed: int,
+    index: int,
+    n_in: int,
+    n_out: int,
+    weight_std: float,
+    bias_std: float,
+    dtype: FloatDType,
+) -> Layer:
+    """Return layer `index` (from 1), from n_in to n_out; it has a bias if σ_b > 0."""
+    key = (index, n_out, n_in)
+    weights = _normal(seed, (*key, _Kind.WEIGHTS), (n_out, n_in), dtype)
+    bias = _normal(seed, (*key, _Kind.BIAS), (n_out,), dtype) if bias_std > 0 else None
+    return Layer(weights, bias, weight_std, bias_std)
 
 
-def layer_bias(seed: int, layer: int, n_out: int, n_in: int, dtype: FloatDType) -> FloatArray:
-    """Return b of layer `layer` (from 1): n_out standard normal numbers."""
-    return _normal(seed, layer, n_out, n_in, _Kind.BIAS, dtype)
+def layers(
+    seed: int, widths: Sequence[int], weight_std: float, bias_std: float, dtype: FloatDType
+) -> tuple[Layer, ...]:
+    """Return layers 1, 2, … between the given widths n_0, n_1, …."""
+    return tuple(
+        layer(seed, index, n_in, n_out, weight_std, bias_std, dtype)
+        for index, (n_in, n_out) in enumerate(itertools.pairwise(widths), start=1)
+    )

@@ -1,0 +1,146 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Kernels of networks of many depths in one pass.
+
+Networks of different depth share the weights of their common hidden layers, each with a readout of
+its own. The Gram matrices of the activations are then the same for all of them and computed once.
+Every network by itself is distributed as it should be, and a comparison of depths on shared weights
+has less variance than one on independent weights.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fastntk import _network, _validation, activations, initialization
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+    from fastntk._progress import Progress
+    from fastntk._typing import FloatArray, FloatDType
+
+
+def sweep_network(
+    input_width: int,
+    depths: Sequence[int],
+    *,
+    width: int,
+    activation: str,
+    seed: int,
+    dtype: FloatDType,
+) -> _network.Network:
+    """Return the hidden layers of the deepest network, with a readout for each depth.
+
+    The layers are those of ``MLP([d] + [width] * depth + [1], seed=seed)``.
+    """
+    phi = activations.get(activation)
+    hidden = initialization.layers(seed, [input_width, *[width] * max(depths)], 1.0, 0.0, dtype)
+    readouts = tuple(
+        _network.Readout(
+            depth,
+            initialization.layer(
+                seed, depth + 1, width if depth else input_width, 1, 1.0, 0.0, dtype
+            ),
+        )
+        for depth in depths
+    )
+    return _network.Network(hidden, readouts, phi, phi.scale)
+
+
+def ntk_depths(
+    X: npt.ArrayLike,
+    depths: Sequence[int],
+    *,
+    width: int = 512,
+    activation: str = "relu",
+    seed: int = 0,
+    network_dtype: npt.DTypeLike = "float64",
+    dtype: npt.DTypeLike | None = None,
+    progress: Progress = False,
+) -> dict[int, FloatArray]:
+    """Return the neural tangent kernels of networks of several depths that share their layers.
+
+    Parameters
+    ----------
+    X : array_like (n, d)
+        Samples, one a row.
+    depths : sequence of int
+        Numbers of hidden layers; 0 is the linear model, whose kernel is the Gram matrix X Xᵀ/d.
+    width : int
+        Of every hidden layer.
+    activation : {"relu", "identity"}
+        φ.
+    seed : int
+        The kernel of depth L is that of ``MLP([d] + [width] * L + [1], seed=seed)``.
+    network_dtype : {"float64", "float32"}
+        Precision of the weights and of the passes through the networks.
+    dtype : {"float64", "float32"}, optional
+        Precision of the Gram matrices and of the kernels; by default `network_dtype`.
+    progress : bool or callable
+        Show a bar, or call ``progress(stage, done, total)`` about ten times a second.
+
+    Returns
+    -------
+    dict of int to ndarray (n, n)
+        The kernel of each depth, in the order of `depths`.
+
+    Raises
+    ------
+    MemoryError
+        If the kernels of all depths do not fit in the memory that is available.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastntk
+    >>> X = np.eye(3)
+    >>> kernels = fastntk.ntk_depths(X, [0, 2], width=64)
+    >>> bool(np.allclose(kernels[0], X @ X.T / 3))
+    True
+    >>> bool(np.allclose(kernels[2], fastntk.MLP([3, 64, 64, 1]).ntk(X)))
+    True
+    """
+    precision = _validation.float_dtype(network_dtype, "network_dtype")
+    samples = _validation.samples(X, "X", precision)
+    levels = _validation.integers(depths, "depths", minimum=0)
+    network = sweep_network(
+        samples.shape[1],
+        levels,
+        width=_validation.integer(width, "width", minimum=1),
+        activation=activation,
+        seed=_validation.integer(seed, "seed", minimum=0),
+        dtype=precision,
+    )
+    kernels = _network.kernels(
+        network,
+        samples,
+        None,
+        outputs=range(1),
+        dtype=precision if dtype is None else _validation.float_dtype(dtype),
+        progress=progress,
+    )
+    return dict(zip(levels, kernels, strict=True))
+
+
+def depth_groups(
+    depths: Sequence[int], *, samples: int, input_width: int, width: int, memory: int | None
+) -> list[tuple[int, ...]]:
+    """Cut `depths` into runs whose float64 kernels and features fit in `memory` bytes together.
+
+    A run has at least one depth; that this one fits is checked when its kernel is asked for.
+    """
+    groups: list[tuple[int, ...]] = []
+    for depth in depths:
+        extended = (*groups[-1], depth) if groups else (depth,)
+        activations_and_deltas = max(extended) + sum(extended)
+        columns = input_width + width * activations_and_deltas + samples * len(extended)
+        if groups and (memory is None or samples * columns * np.float64().itemsize <= memory):
+            groups[-1] = extended
+        else:
+            groups.append((depth,))
+    return groups
