@@ -1,0 +1,178 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""The commands: what they take, what they print, and which files they write."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import numpy as np
+
+import fastntk
+from fastntk import activations, datasets, figures, info
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from fastntk.depth_study import DepthStudy
+
+
+class _Integers(click.ParamType):
+    """Integers from 0, as a list of numbers and ranges: "0-3,5,8"."""
+
+    name = "list"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        result: list[int] = []
+        for part in value.split(","):
+            first, dash, last = part.strip().partition("-")
+            try:
+                begin, end = int(first), int(last) if dash else int(first)
+            except ValueError:
+                self.fail(f"{value!r}: expected numbers and ranges such as 0-3,5,8", param, ctx)
+            if end < begin:
+                self.fail(f"{value!r}: the range {part!r} is empty", param, ctx)
+            result.extend(range(begin, end + 1))
+        return tuple(result)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.version_option(fastntk.__version__)
+def cli() -> None:
+    """Neural tangent kernels of wide networks, and how well they are conditioned."""
+
+
+@cli.command("info")
+def info_command() -> None:
+    """Show versions, BLAS, threads, instruction set, memory, and what is missing."""
+    rows = info.describe()
+    width = max(len(what) for what, _ in rows)
+    for what, value in rows:
+        click.echo(f"{what:<{width}}  {value}")
+
+
+@cli.command()
+@click.argument("data")
+@click.option("--depths", type=_Integers(), default="0-10", help="Numbers of hidden layers.")
+@click.option("--width", type=int, default=512, help="Of every hidden layer.")
+@click.option("--seeds", type=int, default=5, help="How many networks for each depth.")
+@click.option(
+    "--activation",
+    "names",
+    type=click.Choice(activations.names()),
+    multiple=True,
+    default=("relu", "identity"),
+    help="May be repeated; identity is the linear network.",
+)
+@click.option("--subset", type=int, help="Take only so many samples, at random (seed 0).")
+@click.option(
+    "--dtype",
+    type=click.Choice(["float32", "float64"]),
+    default="float32",
+    help="Of the networks; Gram matrices are always in float64.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("fastntk-study"),
+    help="Directory for the table (CSV) and the figure (PNG).",
+)
+def study(
+    data: str,
+    depths: tuple[int, ...],
+    width: int,
+    seeds: int,
+    names: tuple[str, ...],
+    subset: int | None,
+    dtype: str,
+    out: Path,
+) -> None:
+    """Measure smallest gradient angle and condition number against depth.
+
+    DATA is a data set ("digits": 1797 images, pixels scaled to [-1, 1]) or a .npy, .npz or .csv
+    file with one sample a row, taken as it is.
+    """
+    try:
+        dataset = _samples(data, subset)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", UserWarning)
+            result = fastntk.depth_study(
+                dataset.X,
+                depths=depths,
+                width=width,
+                seeds=seeds,
+                activations=names,
+                dtype=dtype,
+                progress=True,
+            )
+        for warning in caught:
+            click.echo(f"Warning: {warning.message}", err=True)
+        table, figure = out / f"{dataset.name}.csv", out / f"{dataset.name}.png"
+        result.save(table)
+        figures.save(result.plot(), figure)
+    except (ValueError, TypeError, MemoryError, OSError) as error:
+        raise click.ClickException(str(error)) from error
+    _print_study(dataset, result)
+    click.echo(f"\nTable of all seeds: {table}\nFigure: {figure}")
+
+
+def _samples(data: str, subset: int | None) -> datasets.Dataset:
+    dataset = datasets.load(data) if data in datasets.NAMES else _from_file(data)
+    if subset is None:
+        return dataset
+    if not 2 <= subset <= len(dataset.X):
+        raise ValueError(f"subset={subset}: expected from 2 to the {len(dataset.X)} samples")
+    rows = np.sort(np.random.default_rng(0).permutation(len(dataset.X))[:subset])
+    labels = None if dataset.y is None else dataset.y[rows]
+    return datasets.Dataset(dataset.name, dataset.X[rows], labels)
+
+
+def _from_file(data: str) -> datasets.Dataset:
+    if not Path(data).suffix:
+        known = ", ".join(datasets.NAMES)
+        raise ValueError(f"data={data!r}: expected {known}, or a .npy, .npz or .csv file")
+    return datasets.load_file(data)
+
+
+def _print_study(dataset: datasets.Dataset, result: DepthStudy) -> None:
+    n, d = dataset.X.shape
+    summary = result.summary()
+    click.echo(
+        f"{dataset.name}: {n} samples of dimension {d}, width {result.width}, "
+        f"{int(summary.seeds.max())} seeds, {result.seconds:.1f} s"
+    )
+    click.echo("Mean ± standard deviation over seeds; the pair is that of most seeds.\n")
+    columns = ("network", "depth", "smallest angle", "pair", "λ_min", "λ_max", "κ")
+    rows = [_cells(row) for _, row in summary.iterrows()]
+    widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
+    for row in (columns, *rows):
+        click.echo(
+            "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        )
+
+
+def _cells(row: pd.Series[Any]) -> tuple[str, ...]:
+    def spread(name: str, form: str) -> str:
+        std = row[f"{name}_std"]
+        mean = format(row[name], form)
+        return mean if np.isnan(std) else f"{mean} ± {std:{'.2g' if 'g' in form else form}}"
+
+    i, j = row["pair"]
+    if i < 0:
+        angle, pair = "undefined", "none"
+    else:
+        angle, pair = spread("smallest_angle", ".3f") + "°", f"{i}, {j}"
+        if 0 < row["smallest_angle"] < 1e-3:
+            angle = spread("smallest_angle", ".4g") + "°"
+    if row["resolved"]:
+        smallest, kappa = spread("eigenvalue_min", ".3g"), spread("condition_number", ".3g")
+    else:
+        smallest = f"unresolved (rank {row['rank']})"
+        kappa = f"> {row['eigenvalue_max'] / row['noise_floor']:.1g}"
+    largest = spread("eigenvalue_max", ".4g")
+    return (row["activation"], str(row["depth"]), angle, pair, smallest, largest, kappa)

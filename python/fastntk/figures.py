@@ -1,0 +1,84 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Figures. They are returned, never shown: notebooks display them, `save` writes them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from fastntk._atomic import replacing
+
+if TYPE_CHECKING:
+    import os
+
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+    from fastntk.depth_study import DepthStudy
+
+# Colours that readers with any colour vision can tell apart (Okabe & Ito), and another mark each.
+_STYLES = (("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D"))
+_LABELS = {"relu": "ReLU", "identity": "linear network"}
+
+
+def plot_depth_study(study: DepthStudy) -> Figure:
+    """Return a figure like Figure 3 of arXiv 2305.08813.
+
+    Left the smallest gradient angle, right κ on a logarithmic axis, both against depth; lines are
+    means over seeds and error bars standard deviations. Where λ_min is not resolved an open mark
+    shows the bound λ_max/noise floor, which κ exceeds.
+    """
+    summary = study.summary()
+    figure = Figure(figsize=(9.0, 3.6), layout="constrained")
+    angle, kappa = figure.subplots(1, 2)
+    for (name, rows), (colour, mark) in zip(
+        summary.groupby("activation", sort=False), _STYLES, strict=False
+    ):
+        label = _LABELS.get(str(name), str(name))
+        style = {"color": colour, "marker": mark, "markersize": 5, "capsize": 2, "linewidth": 1.2}
+        angle.errorbar(
+            rows["depth"], rows["smallest_angle"], rows["smallest_angle_std"], label=label, **style
+        )
+        _plot_condition_number(kappa, rows, label, style)
+    angle.set(xlabel="depth", ylabel="smallest gradient angle (degrees)", ylim=(0, None))
+    kappa.set(xlabel="depth", ylabel="condition number κ", yscale="log")
+    for axes in (angle, kappa):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.3)
+        axes.legend(frameon=False)
+    figure.suptitle(f"{study.n_samples} samples, width {study.width}", fontsize="medium")
+    return figure
+
+
+def _plot_condition_number(
+    axes: Axes, rows: pd.DataFrame, label: str, style: dict[str, object]
+) -> None:
+    known = rows[rows["resolved"]]
+    if len(known):
+        spread = np.asarray(known["condition_number_std"], dtype=np.float64)
+        mean = np.asarray(known["condition_number"], dtype=np.float64)
+        # An error bar that reached 0 would have no lower end on a logarithmic axis.
+        below = np.minimum(spread, 0.9 * mean)
+        axes.errorbar(known["depth"], mean, [below, spread], label=label, **style)
+    unknown = rows[~rows["resolved"]]
+    if len(unknown):
+        axes.plot(
+            unknown["depth"],
+            unknown["eigenvalue_max"] / unknown["noise_floor"],
+            linestyle="none",
+            marker=style["marker"],
+            markersize=style["markersize"],
+            markerfacecolor="none",
+            color=style["color"],
+            label=f"{label}: λ_min unresolved, κ above",
+        )
+
+
+def save(figure: Figure, path: str | os.PathLike[str]) -> None:
+    """Write a figure to a file, completely or not at all; the ending of `path` is the format."""
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=150)

@@ -1,0 +1,67 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""What this installation has: versions, BLAS, threads, instruction set, memory, optional parts."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+from importlib.metadata import version
+from typing import Any
+
+from fastntk import _core
+from fastntk._memory import available_memory, human_bytes
+from fastntk._threads import blas_libraries, thread_count
+
+# The modules that each extra brings.
+_EXTRAS = {
+    "study": ("click", "matplotlib", "pandas", "sklearn", "tqdm"),
+}
+
+
+def _blas_line(library: dict[str, Any]) -> str:
+    architecture = library.get("architecture")
+    return (
+        f"{library['internal_api']} {library.get('version') or '(unknown version)'}"
+        + (f", {architecture} kernels" if architecture else "")
+        + f", {library['num_threads']} threads: {library['filepath']}"
+    )
+
+
+def describe() -> list[tuple[str, str]]:
+    """Return what there is as (what, value) pairs, in the order in which to read them.
+
+    Examples
+    --------
+    >>> from fastntk.info import describe
+    >>> [what for what, _ in describe()][:3]
+    ['fastntk', 'Python', 'NumPy']
+    """
+    memory = available_memory()
+    rows = [
+        ("fastntk", version("fastntk")),
+        ("Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
+        ("NumPy", version("numpy")),
+        ("SciPy", version("scipy")),
+        ("Numba", version("numba")),
+        ("instruction set", f"{_core.instruction_set()}, for elementwise loops"),
+        ("processors", str(os.cpu_count())),
+        ("threads", f"{thread_count()} (as many as BLAS would use)"),
+        ("memory", "unknown" if memory is None else f"{human_bytes(memory)} available"),
+    ]
+    libraries = blas_libraries()
+    rows += [("BLAS", _blas_line(library)) for library in libraries]
+    if not libraries:
+        rows.append(("BLAS", "SciPy's; its threads cannot be controlled"))
+    for extra, modules in _EXTRAS.items():
+        missing = [name for name in modules if importlib.util.find_spec(name) is None]
+        rows.append(
+            (
+                f"extra: {extra}",
+                f"{', '.join(missing)} missing; pip install 'fastntk[{extra}]'"
+                if missing
+                else "present",
+            )
+        )
+    return rows
