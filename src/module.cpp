@@ -3,6 +3,8 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <array>
+#include <cstdint>
 #include <map>
 #include <optional>
 #include <string>
@@ -12,89 +14,23 @@
 #include "array_args.hpp"
 #include "borrowed_blas.hpp"
 #include "fastntk/host.hpp"
+#include "py_device.hpp"
+#include "py_features.hpp"
+#include "py_network.hpp"
 
 // The extension module fastntk._core: registers, validates once, releases the GIL, calls, returns.
 namespace fastntk::python {
 
 namespace {
 
-Activation activation_named(const std::string& name) {
-  static const std::map<std::string, Activation> known = {{"identity", Activation::identity},
-                                                          {"relu", Activation::relu}};
+Split split_named(const std::string& name) {
+  static const std::map<std::string, Split> known = {{"none", Split::none},
+                                                     {"layers", Split::layers},
+                                                     {"outputs", Split::outputs},
+                                                     {"output_pairs", Split::output_pairs}};
   const auto found = known.find(name);
-  if (found == known.end()) throw bad_argument("activation", "'identity' or 'relu'");
+  if (found == known.end()) throw bad_argument("split", "one that the core has");
   return found->second;
-}
-
-// A network together with the arrays that hold its weights.
-template <class T>
-class PyNetwork {
- public:
-  struct PyLayer {
-    Array<T> weights;
-    std::optional<Array<T>> bias;
-    double weight_scale;
-    double bias_scale;
-  };
-
-  PyNetwork(Index input_width, const std::string& activation, double activation_scale) {
-    network_.input_width = input_width;
-    network_.activation = activation_named(activation);
-    network_.activation_scale = activation_scale;
-  }
-
-  void add_hidden(const PyLayer& layer) {
-    network_.hidden.push_back(keep(layer, network_.width(network_.depth())));
-  }
-
-  void add_readout(Index depth, const PyLayer& layer) {
-    if (depth < 0 || depth > network_.depth()) throw bad_argument("depth", "a layer that exists");
-    Layer<T> kept = keep(layer, network_.width(depth));
-    if (!network_.readouts.empty() &&
-        kept.outputs() != network_.readouts.front().layer.outputs()) {
-      throw bad_argument("weights", "as many outputs as the other readouts have");
-    }
-    network_.readouts.push_back({depth, kept});
-  }
-
-  const Network<T>& get() const {
-    if (network_.readouts.empty()) throw bad_argument("network", "at least one readout");
-    return network_;
-  }
-  Index outputs() const { return get().readouts.front().layer.outputs(); }
-
- private:
-  Layer<T> keep(const PyLayer& layer, Index inputs) {
-    Layer<T> result;
-    result.weights = input_matrix<T>(layer.weights, inputs, "weights");
-    result.weight_scale = layer.weight_scale;
-    arrays_.push_back(layer.weights);
-    if (layer.bias) {
-      result.bias = input_vector<T>(*layer.bias, result.outputs(), "bias");
-      result.bias_scale = layer.bias_scale;
-      arrays_.push_back(*layer.bias);
-    }
-    return result;
-  }
-
-  Network<T> network_;
-  std::vector<py::object> arrays_;
-};
-
-// Lets Ctrl-C and the user's progress callback reach the work from the thread that waits for it.
-Monitor python_monitor(const py::object& callback) {
-  // The callback is owned by the caller's frame, which outlives the call.
-  return [callback = py::handle(callback)](const char* stage, Index done, Index total) {
-    const py::gil_scoped_acquire gil;
-    if (PyErr_CheckSignals() != 0) throw py::error_already_set();
-    if (!callback.is_none()) callback(stage, done, total);
-  };
-}
-
-HostDevice host_device(int threads) {
-  static const Blas blas = borrow_blas();
-  if (threads < 1) throw bad_argument("threads", "at least 1");
-  return {blas, threads};
 }
 
 template <class T>
@@ -109,11 +45,30 @@ void py_evaluate(const PyNetwork<T>& network, const Array<T>& x, Array<T>& out, 
 }
 
 template <class T>
+void py_input_jacobians(const PyNetwork<T>& network, const Array<T>& x, std::vector<Array<T>> out,
+                        int threads, const py::object& monitor) {
+  const HostDevice device = host_device(threads);
+  const Index width = network.get().input_width;
+  const auto samples = input_matrix<T>(x, width, "X");
+  if (static_cast<Index>(out.size()) != network.outputs()) {
+    throw bad_argument("out", "one array for each output");
+  }
+  std::vector<Matrix<T>> jacobians;
+  jacobians.reserve(out.size());
+  for (Array<T>& jacobian : out) {
+    jacobians.push_back(output_matrix<T>(jacobian, samples.rows, width, "out"));
+  }
+  const Monitor on_progress = python_monitor(monitor);
+  const py::gil_scoped_release no_gil;
+  input_jacobians(device, network.get(), samples, jacobians, on_progress);
+}
+
+template <class T>
 void py_gradient_features(const PyNetwork<T>& network, Index output, const Array<T>& x,
                           Array<T>& out, int threads, const py::object& monitor) {
   const HostDevice device = host_device(threads);
   const auto samples = input_matrix<T>(x, network.get().input_width, "X");
-  if (output < 0 || output >= network.outputs()) throw bad_argument("output", "one that exists");
+  network.output_range(output, 1);
   const Index parameters = parameter_count(network.get(), network.get().readouts.front());
   const auto features = output_matrix<T>(out, samples.rows, parameters, "out");
   const Monitor on_progress = python_monitor(monitor);
@@ -122,65 +77,124 @@ void py_gradient_features(const PyNetwork<T>& network, Index output, const Array
 }
 
 template <class T, class G>
-void py_ntk(const PyNetwork<T>& network, std::pair<Index, Index> outputs, const Array<T>& x,
-            const std::optional<Array<T>>& z, std::vector<Array<G>> out, int threads,
-            const py::object& monitor) {
+void py_ntk(const PyNetwork<T>& network, std::pair<Index, Index> outputs, const std::string& split,
+            const Array<T>& x, const std::optional<Array<T>>& z, std::vector<Array<G>> out,
+            int threads, const py::object& monitor) {
   const HostDevice device = host_device(threads);
   const Index width = network.get().input_width;
   const auto rows = input_matrix<T>(x, width, "X");
   std::optional<Matrix<const T>> cols;
   if (z) cols = input_matrix<T>(*z, width, "Z");
-  const Range range{outputs.first, outputs.second};
-  if (range.first < 0 || range.count < 1 || range.first + range.count > network.outputs()) {
-    throw bad_argument("outputs", "a range of outputs that exist");
-  }
-  if (out.size() != network.get().readouts.size()) {
-    throw bad_argument("out", "one array for each readout");
+  const Range range = network.output_range(outputs.first, outputs.second);
+  const Split by = split_named(split);
+  if (out.size() != kernel_count(network.get(), range, by)) {
+    throw bad_argument("out", "one array for each kernel");
   }
   std::vector<Matrix<G>> kernels;
+  kernels.reserve(out.size());
   for (Array<G>& kernel : out) {
     kernels.push_back(output_matrix<G>(kernel, rows.rows, cols ? cols->rows : rows.rows, "out"));
   }
   const Monitor on_progress = python_monitor(monitor);
   const py::gil_scoped_release no_gil;
-  ntk(device, network.get(), range, rows, cols, kernels, on_progress);
+  ntk(device, network.get(), range, by, rows, cols, kernels, on_progress);
 }
 
 template <class T>
-void register_precision(py::module_& module, const char* name) {
+std::vector<T> py_pair_angles(const PyNetwork<T>& network, std::pair<Index, Index> outputs,
+                              const Array<T>& x, const std::vector<std::pair<Index, Index>>& pairs,
+                              int threads, const py::object& monitor) {
+  const HostDevice device = host_device(threads);
+  const auto samples = input_matrix<T>(x, network.get().input_width, "X");
+  const Range range = network.output_range(outputs.first, outputs.second);
+  for (const auto& [i, j] : pairs) {
+    if (i < 0 || j < 0 || i >= samples.rows || j >= samples.rows) {
+      throw bad_argument("pairs", "rows of X");
+    }
+  }
+  const Monitor on_progress = python_monitor(monitor);
+  std::vector<T> angles(pairs.size());
+  const py::gil_scoped_release no_gil;
+  pair_angles(device, network.get(), range, samples, pairs, angles, on_progress);
+  return angles;
+}
+
+template <class T>
+void register_network(py::module_& module, const char* name) {
   using Class = PyNetwork<T>;
-  py::class_<Class>(module, name)
-      .def(py::init<Index, const std::string&, double>(), py::kw_only(), py::arg("input_width"),
-           py::arg("activation"), py::arg("activation_scale"))
+  using Weights = std::pair<double, double>;
+  py::class_<Class> result(module, name);
+  result
+      .def(py::init([](Index input_width, const std::string& activation,
+                       std::array<double, 2> parameters, std::uintptr_t function,
+                       std::uintptr_t derivative, double activation_scale) {
+             return Class(input_width,
+                          activation_named(activation, parameters, function, derivative),
+                          activation_scale);
+           }),
+           py::kw_only(), py::arg("input_width"), py::arg("activation"), py::arg("parameters"),
+           py::arg("function"), py::arg("derivative"), py::arg("activation_scale"))
       .def(
           "add_hidden",
           [](Class& self, const Array<T>& weights, const std::optional<Array<T>>& bias,
-             double weight_scale, double bias_scale) {
-            self.add_hidden({weights, bias, weight_scale, bias_scale});
+             double weight_scale, double bias_scale, Weights kernel_weights) {
+            self.add_hidden({weights, bias, weight_scale, bias_scale, kernel_weights.first,
+                             kernel_weights.second});
           },
           py::arg("weights").noconvert(), py::arg("bias").noconvert(), py::arg("weight_scale"),
-          py::arg("bias_scale"))
+          py::arg("bias_scale"), py::arg("kernel_weights"))
       .def(
           "add_readout",
-          [](Class& self, Index depth, const Array<T>& weights,
-             const std::optional<Array<T>>& bias, double weight_scale, double bias_scale) {
-            self.add_readout(depth, {weights, bias, weight_scale, bias_scale});
+          [](Class& self, Index depth, const Array<T>& weights, const std::optional<Array<T>>& bias,
+             double weight_scale, double bias_scale, Weights kernel_weights) {
+            self.add_readout(depth, {weights, bias, weight_scale, bias_scale, kernel_weights.first,
+                                     kernel_weights.second});
           },
           py::arg("depth"), py::arg("weights").noconvert(), py::arg("bias").noconvert(),
-          py::arg("weight_scale"), py::arg("bias_scale"));
+          py::arg("weight_scale"), py::arg("bias_scale"), py::arg("kernel_weights"));
+}
 
+template <class T>
+void register_functions(py::module_& module) {
   module.def("evaluate", &py_evaluate<T>, py::arg("network"), py::arg("X").noconvert(),
              py::arg("out").noconvert(), py::arg("threads"), py::arg("monitor"));
+  module.def("input_jacobians", &py_input_jacobians<T>, py::arg("network"),
+             py::arg("X").noconvert(), py::arg("out").noconvert(), py::arg("threads"),
+             py::arg("monitor"));
   module.def("gradient_features", &py_gradient_features<T>, py::arg("network"), py::arg("output"),
              py::arg("X").noconvert(), py::arg("out").noconvert(), py::arg("threads"),
              py::arg("monitor"));
-  const auto register_ntk = [&](auto function) {
-    module.def("ntk", function, py::arg("network"), py::arg("outputs"), py::arg("X").noconvert(),
-               py::arg("Z").noconvert(), py::arg("out").noconvert(), py::arg("threads"),
-               py::arg("monitor"));
-  };
-  register_ntk(&py_ntk<T, float>);
-  register_ntk(&py_ntk<T, double>);
+  module.def("pair_angles", &py_pair_angles<T>, py::arg("network"), py::arg("outputs"),
+             py::arg("X").noconvert(), py::arg("pairs"), py::arg("threads"), py::arg("monitor"));
+}
+
+// T: the network's precision; G: that of the features and the Gram matrices.
+template <class T, class G>
+void register_gram(py::module_& module, const char* features_name) {
+  module.def("ntk", &py_ntk<T, G>, py::arg("network"), py::arg("outputs"), py::arg("split"),
+             py::arg("X").noconvert(), py::arg("Z").noconvert(), py::arg("out").noconvert(),
+             py::arg("threads"), py::arg("monitor"));
+
+  using Class = PyFeatures<T, G>;
+  py::class_<Class>(module, features_name)
+      .def(py::init([](const PyNetwork<T>& network, std::pair<Index, Index> outputs,
+                       const Array<T>& x, int threads, const py::object& monitor) {
+             return Class(network, network.output_range(outputs.first, outputs.second), x, threads,
+                          monitor);
+           }),
+           py::keep_alive<1, 2>(), py::arg("network"), py::arg("outputs"),
+           py::arg("X").noconvert(), py::arg("threads"), py::arg("monitor"))
+      .def_property_readonly("rows", &Class::rows)
+      .def("kernel", &Class::kernel, py::arg("other"), py::arg("rows"), py::arg("cols"),
+           py::arg("out").noconvert(), py::arg("threads"), py::arg("monitor"))
+      .def("closest_pairs", &Class::closest_pairs, py::arg("k"), py::arg("threads"),
+           py::arg("monitor"))
+      .def("transposed_products", &Class::transposed_products, py::arg("output"),
+           py::arg("vectors").noconvert(), py::arg("out").noconvert(), py::arg("threads"),
+           py::arg("monitor"))
+      .def("products", &Class::products, py::arg("output"), py::arg("weighted"),
+           py::arg("vectors").noconvert(), py::arg("out").noconvert(), py::arg("threads"),
+           py::arg("monitor"));
 }
 
 }  // namespace
@@ -191,8 +205,14 @@ PYBIND11_MODULE(_core, module) {
   namespace fp = fastntk::python;
   module.doc() = "The numerical core of fastntk.";
   fp::borrow_blas();  // an unusable BLAS is an ImportError here, not a surprise later
-  fp::register_precision<float>(module, "Network32");
-  fp::register_precision<double>(module, "Network64");
+  fp::register_network<float>(module, "Network32");
+  fp::register_network<double>(module, "Network64");
+  fp::register_functions<float>(module);
+  fp::register_functions<double>(module);
+  fp::register_gram<float, float>(module, "Features32Of32");
+  fp::register_gram<float, double>(module, "Features64Of32");
+  fp::register_gram<double, float>(module, "Features32Of64");
+  fp::register_gram<double, double>(module, "Features64Of64");
   module.def("instruction_set", &fastntk::instruction_set,
              "The version of the elementwise loops that this processor runs.");
 }

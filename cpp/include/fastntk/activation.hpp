@@ -2,6 +2,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
+#include <array>
+#include <cmath>
 #include <cstdint>
 #include <stdexcept>
 
@@ -9,7 +11,8 @@
 
 namespace fastntk {
 
-enum class Activation : std::uint8_t { identity, relu };
+// The activation functions φ: each functor gives φ(z) and φ'(z), as the passes need them together,
+// and φ''(z) on its own. Where φ has a kink, at 0, the derivatives are those from the left.
 
 template <class T>
 struct ValueAndSlope {
@@ -17,32 +20,313 @@ struct ValueAndSlope {
   T slope;  // φ'(z)
 };
 
+namespace activation {
+
+template <class T>
+constexpr T kInvSqrt2 = T(0.70710678118654752440);
+template <class T>
+constexpr T kInvSqrt2Pi = T(0.39894228040143267794);
+template <class T>
+constexpr T kTwoInvSqrtPi = T(1.12837916709551257390);
+
+// 1 / (1 + exp(−z)) and its derivative, without overflow and without cancellation in the tails.
+template <class T>
+FASTNTK_HOST_DEVICE ValueAndSlope<T> logistic(T z) {
+  const T e = std::exp(-std::abs(z));
+  const T larger = T(1) / (T(1) + e);
+  return {z < T(0) ? e * larger : larger, e * larger * larger};
+}
+
 struct Identity {
   template <class T>
   FASTNTK_HOST_DEVICE ValueAndSlope<T> operator()(T z) const {
     return {z, T(1)};
   }
+  template <class T>
+  FASTNTK_HOST_DEVICE T curvature(T /*z*/) const {
+    return T(0);
+  }
 };
 
-// φ'(0) = 0 by convention.
+// A NaN is not hidden behind a 0.
 struct Relu {
   template <class T>
   FASTNTK_HOST_DEVICE ValueAndSlope<T> operator()(T z) const {
-    return {z > T(0) ? z : T(0), z > T(0) ? T(1) : T(0)};
+    return {z < T(0) ? T(0) : z, z > T(0) ? T(1) : T(0)};
+  }
+  template <class T>
+  FASTNTK_HOST_DEVICE T curvature(T /*z*/) const {
+    return T(0);
   }
 };
 
-// Calls `use` with the functor that `activation` names: the loop over elements is compiled once for
-// each activation and holds no branch on it.
-template <class Use>
-void with_activation(Activation activation, Use use) {
-  switch (activation) {
-    case Activation::identity:
-      return use(Identity{});
-    case Activation::relu:
-      return use(Relu{});
+// Leaky ReLU, absolute value: negative · z for z < 0, positive · z for z > 0.
+struct PiecewiseLinear {
+  double negative;
+  double positive;
+
+  template <class T>
+  FASTNTK_HOST_DEVICE ValueAndSlope<T> operator()(T z) const {
+    const T slope = static_cast<T>(z > T(0) ? positive : negative);
+    return {slope * z, slope};
   }
-  throw std::invalid_argument("unknown activation");
+  template <class T>
+  FASTNTK_HOST_DEVICE T curvature(T /*z*/) const {
+    return T(0);
+  }
+};
+
+// max(z, 0)^degree, degree ≥ 1
+struct RectifiedMonomial {
+  int degree;
+
+  template <class T>
+  FASTNTK_HOST_DEVICE ValueAndSlope<T> operator()(T z) const {
+    if (!(z > T(0))) return {z < T(0) ? T(0) : z, T(0)};
+    const T below = power(z, degree - 1);
+    return {below * z, static_cast<T>(degree) * below};
+  }
+  template <class T>
+  FASTNTK_HOST_DEVICE T curvature(T z) const {
+    if (degree < 2 || !(z > T(0))) return T(0);
+    return static_cast<T>(degree) * static_cast<T>(degree - 1) * power(z, degree - 2);
+  }
+
+ private:
+  template <class T>
+  FASTNTK_HOST_DEVICE static T power(T z, int exponent) {
+    T result = T(1);
+    for (int i = 0; i < exponent; ++i) result *= z;
+    return result;
+  }
+};
+
+// z P(u ≤ z) for a standard normal u.
+struct Gelu {
+  template <class T>
+  FASTNTK_HOST_DEVICE ValueAndSlope<T> operator()(T z) const {
+    const T below = std::erfc(-z * kInvSqrt2<T>) / T(2);
+    return {z * below, below + z * density(z)};
+  }
+  template <class T>
+  FASTNTK_HOST_DEVICE T curvature(T z) const {
+    return density(z) * (T(2) - z * z);
+  }
+
+ private:
+  template <class T>
+  FASTNTK_HOST_DEVICE static T density(T z) {
+    return kInvSqrt2Pi<T> * std::exp(-z * z / T(2));
+  }
+};
+
+struct Sigmoid {
+  template <class T>
+  FASTNTK_HOST_DEVICE ValueAndSlope<T> operator()(T z) const {
+    return logistic(z);
+  }
+  template <class T>
+  FASTNTK_HOST_DEVICE T curvature(T z) const {
+    return -logistic(z).slope * std::tanh(z / T(2));
+  }
+};
+
+// z / (1 + exp(−z))
+struct Silu {
+  template <class T>
+  FASTNTK_HOST_DEVICE ValueAndSlope<T> operator()(T z) const {
+    const auto s = logistic(z);
+    return {z * s.value, s.value + z * s.slope};
+  }
+  template <class T>
+  FASTNTK_HOST_DEVICE T curvature(T z) const {
+    return logistic(z).slope * (T(2) - z * std::tanh(z / T(2)));
+  }
+};
+
+// z for z > 0, alpha (exp(z) − 1) for z < 0
+struct Elu {
+  double alpha;
+
+  template <class T>
+  FASTNTK_HOST_DEVICE ValueAndSlope<T> operator()(T z) const {
+    if (z > T(0)) return {z, T(1)};
+    const T a = static_cast<T>(alpha);
+    return {a * std::expm1(z), a * std::exp(z)};
+  }
+  template <class T>
+  FASTNTK_HOST_DEVICE T curvature(T z) const {
+    return z > T(0) ? T(0) : static_cast<T>(alpha) * std::exp(z);
+  }
+};
+
+// log(1 + exp(beta z)) / beta, beta > 0
+struct Softplus {
+  double beta;
+
+  template <class T>
+  FASTNTK_HOST_DEVICE ValueAndSlope<T> operator()(T z) const {
+    const T b = static_cast<T>(beta);
+    const T bend = std::log1p(std::exp(-std::abs(b * z))) / b;
+    return {(z > T(0) ? z : T(0)) + bend, logistic(b * z).value};
+  }
+  template <class T>
+  FASTNTK_HOST_DEVICE T curvature(T z) const {
+    const T b = static_cast<T>(beta);
+    return b * logistic(b * z).slope;
+  }
+};
+
+struct Tanh {
+  template <class T>
+  FASTNTK_HOST_DEVICE ValueAndSlope<T> operator()(T z) const {
+    // 1 − tanh² would cancel where the function saturates.
+    return {std::tanh(z), T(4) * logistic(T(2) * z).slope};
+  }
+  template <class T>
+  FASTNTK_HOST_DEVICE T curvature(T z) const {
+    const auto [value, slope] = (*this)(z);
+    return T(-2) * value * slope;
+  }
+};
+
+// erf(rate · z) + offset
+struct Erf {
+  double rate;
+  double offset;
+
+  template <class T>
+  FASTNTK_HOST_DEVICE ValueAndSlope<T> operator()(T z) const {
+    const T x = static_cast<T>(rate) * z;
+    return {std::erf(x) + static_cast<T>(offset),
+            static_cast<T>(rate) * kTwoInvSqrtPi<T> * std::exp(-x * x)};
+  }
+  template <class T>
+  FASTNTK_HOST_DEVICE T curvature(T z) const {
+    const T a = static_cast<T>(rate);
+    return T(-2) * a * a * z * (*this)(z).slope;
+  }
+};
+
+// sin(frequency · z + phase)
+struct Sine {
+  double frequency;
+  double phase;
+
+  template <class T>
+  FASTNTK_HOST_DEVICE ValueAndSlope<T> operator()(T z) const {
+    const T f = static_cast<T>(frequency);
+    const T x = f * z + static_cast<T>(phase);
+    return {std::sin(x), f * std::cos(x)};
+  }
+  template <class T>
+  FASTNTK_HOST_DEVICE T curvature(T z) const {
+    const T f = static_cast<T>(frequency);
+    return -f * f * (*this)(z).value;
+  }
+};
+
+// cos(frequency · z + phase)
+struct Cosine {
+  double frequency;
+  double phase;
+
+  template <class T>
+  FASTNTK_HOST_DEVICE ValueAndSlope<T> operator()(T z) const {
+    const T f = static_cast<T>(frequency);
+    const T x = f * z + static_cast<T>(phase);
+    return {std::cos(x), -f * std::sin(x)};
+  }
+  template <class T>
+  FASTNTK_HOST_DEVICE T curvature(T z) const {
+    const T f = static_cast<T>(frequency);
+    return -f * f * (*this)(z).value;
+  }
+};
+
+// Any function, compiled elsewhere. The pointers must stay valid and be safe to call from several
+// threads; only the processor can call them.
+struct Custom {
+  using Function = double (*)(double);
+  Function function = nullptr;
+  Function derivative = nullptr;
+
+  template <class T>
+  ValueAndSlope<T> operator()(T z) const {
+    const auto x = static_cast<double>(z);
+    return {static_cast<T>(function(x)), static_cast<T>(derivative(x))};
+  }
+};
+
+}  // namespace activation
+
+enum class ActivationKind : std::uint8_t {
+  identity,
+  relu,
+  piecewise_linear,    // parameters: negative, positive slope
+  rectified_monomial,  // degree
+  gelu,
+  sigmoid,
+  silu,
+  elu,       // alpha
+  softplus,  // beta
+  tanh,
+  erf,  // rate, offset
+  sin,  // frequency, phase
+  cos,  // frequency, phase
+  custom,
+};
+
+// An activation chosen at run time.
+struct Activation {
+  ActivationKind kind = ActivationKind::relu;
+  std::array<double, 2> parameters{};
+  activation::Custom custom{};
+};
+
+// Calls `use` with the functor of an activation that has all derivatives. The loop over elements is
+// compiled once for each functor and holds no branch on it.
+template <class Use>
+auto with_smooth_activation(const Activation& chosen, Use use) {
+  const auto [first, second] = chosen.parameters;
+  switch (chosen.kind) {
+    case ActivationKind::identity:
+      return use(activation::Identity{});
+    case ActivationKind::relu:
+      return use(activation::Relu{});
+    case ActivationKind::piecewise_linear:
+      return use(activation::PiecewiseLinear{first, second});
+    case ActivationKind::rectified_monomial:
+      return use(activation::RectifiedMonomial{static_cast<int>(first)});
+    case ActivationKind::gelu:
+      return use(activation::Gelu{});
+    case ActivationKind::sigmoid:
+      return use(activation::Sigmoid{});
+    case ActivationKind::silu:
+      return use(activation::Silu{});
+    case ActivationKind::elu:
+      return use(activation::Elu{first});
+    case ActivationKind::softplus:
+      return use(activation::Softplus{first});
+    case ActivationKind::tanh:
+      return use(activation::Tanh{});
+    case ActivationKind::erf:
+      return use(activation::Erf{first, second});
+    case ActivationKind::sin:
+      return use(activation::Sine{first, second});
+    case ActivationKind::cos:
+      return use(activation::Cosine{first, second});
+    case ActivationKind::custom:
+      break;
+  }
+  throw std::invalid_argument("this activation has no second derivative");
+}
+
+// Calls `use` with the functor of any activation.
+template <class Use>
+auto with_activation(const Activation& chosen, Use use) {
+  if (chosen.kind == ActivationKind::custom) return use(chosen.custom);
+  return with_smooth_activation(chosen, use);
 }
 
 }  // namespace fastntk

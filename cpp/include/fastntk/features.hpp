@@ -31,6 +31,17 @@ struct Convert {
   }
 };
 
+// Δ above the top layer: 1 for the chosen output and 0 for the others.
+template <class T>
+struct Indicator {
+  Index column;
+  Matrix<T> to;
+
+  FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const {
+    to.data[i * to.stride + j] = j == column ? T(1) : T(0);
+  }
+};
+
 }  // namespace element
 
 // One matrix of `rows` rows for each layer l = first … first + cols.size() − 1; the layers below
@@ -43,6 +54,7 @@ class LayerBuffers {
     for (const Index c : cols) buffers_.emplace_back(rows, c);
   }
 
+  std::size_t size() const { return buffers_.size(); }
   Matrix<T> operator[](std::size_t l) const { return buffers_[l].view(); }
 
   // The same rows and columns of every layer; a layer's columns are those of output `output` of
@@ -52,9 +64,8 @@ class LayerBuffers {
     for (const auto& buffer : buffers_) {
       const Matrix<T> all = buffer.view();
       const Index width = all.cols / outputs;
-      result.push_back(all.data == nullptr
-                           ? all
-                           : all.block(rows.first, rows.count, output * width, width));
+      result.push_back(
+          all.data == nullptr ? all : all.block(rows.first, rows.count, output * width, width));
     }
     return result;
   }

@@ -2,9 +2,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
+#include <type_traits>
+#include <utility>
 #include <vector>
 
-#include "fastntk/features.hpp"
+#include "fastntk/kernel_terms.hpp"
 
 // The tangent kernel from the features. Rows of the Jacobian are outer products, so that with
 // Δᴸ⁺¹ = 1
@@ -12,27 +14,13 @@
 //   K = Σ_{l=1}^{L+1} (Δˡ Δˡᵀ) ∘ ( (σ_w²/n_{l−1}) Hˡ⁻¹ Hˡ⁻¹ᵀ + σ_b² )
 //
 // and no matrix with a column for each parameter is ever formed. The kernel is computed in tiles:
-// two GEMMs into scratch that stays in the cache, multiplied elementwise into the result. Networks
-// that share their hidden layers share the Gram matrices of Hˡ.
+// two GEMMs into scratch that stays in the cache, multiplied elementwise into the result. Kernels
+// that are asked for together share the Gram matrices of Hˡ.
 namespace fastntk {
 
 // Tiles as large as the second-level cache allows: a GEMM packs its operands anew for every tile,
 // and the larger the tile, the more that buys.
 inline Partition tile_blocks(Index samples) { return {samples, 64, 512}; }
-
-// The Gram matrix of a layer's own parameters for unit Δ: scale · H Hᵀ + offset.
-template <class G>
-struct LayerGram {
-  G scale;
-  G offset;
-
-  template <class T>
-  explicit LayerGram(const Layer<T>& layer)
-      : scale(static_cast<G>(layer.weight_scale * layer.weight_scale)),
-        offset(static_cast<G>(layer.bias == nullptr ? 0.0 : layer.bias_scale * layer.bias_scale)) {}
-
-  FASTNTK_HOST_DEVICE G operator()(G h_gram) const { return scale * h_gram + offset; }
-};
 
 namespace element {
 
@@ -59,130 +47,165 @@ struct HiddenTerm {
   }
 };
 
-// The term of the readout, where Δ Δᵀ is the number of outputs that are summed.
+// The term of a readout: K (+)= layer(H Hᵀ).
 template <Write write, class G>
 struct ReadoutTerm {
   LayerGram<G> layer;
-  G outputs;
   Matrix<const G> h_gram;
   Matrix<G> kernel;
 
   FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const {
-    put<write>(kernel.data[i * kernel.stride + j],
-               outputs * layer(h_gram.data[i * h_gram.stride + j]));
+    put<write>(kernel.data[i * kernel.stride + j], layer(h_gram.data[i * h_gram.stride + j]));
   }
 };
 
 template <class G>
+struct Zero {
+  Matrix<G> matrix;
+
+  FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const {
+    matrix.data[i * matrix.stride + j] = G(0);
+  }
+};
+
+// From `above` (1: the first place right of the diagonal; 0: the diagonal) on, what `lower` holds at
+// the mirrored place.
+template <class G>
 struct MirrorLowerTriangle {
+  Index above;
+  Matrix<const G> lower;
   Matrix<G> square;
 
   FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const {
-    if (j > i) square.data[i * square.stride + j] = square.data[j * square.stride + i];
+    if (j >= i + above) square.data[i * square.stride + j] = lower.data[j * lower.stride + i];
   }
 };
 
 }  // namespace element
 
+// kernel (+)= the term, given H Hᵀ and, for a hidden layer, Δ Δᵀ at the same places.
+template <class Lane, class G>
+void add_term(const Lane& lane, const Term<G>& term, const Matrix<G>& h_gram,
+              const Matrix<G>& delta_gram, const Matrix<G>& kernel) {
+  const auto add = [&](auto write) {
+    constexpr Write kWrite = decltype(write)::value;
+    if (term.constant_delta) {
+      lane.for_each(kernel.rows, kernel.cols,
+                    element::ReadoutTerm<kWrite, G>{term.layer, h_gram, kernel});
+    } else {
+      lane.for_each(kernel.rows, kernel.cols,
+                    element::HiddenTerm<kWrite, G>{term.layer, h_gram, delta_gram, kernel});
+    }
+  };
+  if (term.write == Write::overwrite) {
+    add(std::integral_constant<Write, Write::overwrite>{});
+  } else {
+    add(std::integral_constant<Write, Write::accumulate>{});
+  }
+}
+
 template <class Device, class G>
 struct TileWorkspace {
   typename Device::template Buffer<G> h_gram;
   typename Device::template Buffer<G> delta_gram;
+
+  TileWorkspace(Index rows, Index cols) : h_gram(rows, cols), delta_gram(rows, cols) {}
 };
 
-// One tile of the kernels of all readouts: rows `rows` of x against rows `cols` of z.
-template <class Lane, class Device, class T, class G>
+// One tile of all kernels: rows `rows` of x against rows `cols` of z.
+template <class Lane, class Device, class G>
 void ntk_tile(const Lane& lane, const TileWorkspace<Device, G>& workspace,
-              const Network<T>& network, G outputs, const Features<Device, G>& x, Range rows,
+              const KernelTerms<G>& terms, const Features<Device, G>& x, Range rows,
               const Features<Device, G>& z, Range cols, const std::vector<Matrix<G>>& tiles) {
-  const auto gram = [&](const Matrix<G>& a, const Matrix<G>& b, const auto& buffer) {
+  const auto gram = [&](ConstMatrix<G> a, ConstMatrix<G> b, const auto& buffer) {
     const Matrix<G> result = buffer.view().block(0, rows.count, 0, cols.count);
     lane.template gemm<G>(Op::none, Op::transpose, G(1), a.row_block(rows.first, rows.count),
                           b.row_block(cols.first, cols.count), Write::overwrite, result);
     return result;
   };
-  const auto add_layer = [&](auto write, std::size_t l) {
-    constexpr Write kWrite = decltype(write)::value;
+  for (std::size_t l = 0; l < terms.of_layer.size(); ++l) {
+    if (terms.of_layer[l].empty()) continue;
     const Matrix<G> h_gram = gram(x.activations[l], z.activations[l], workspace.h_gram);
-    for (std::size_t r = 0; r < tiles.size() && !lane.stopped(); ++r) {
-      const Readout<T>& readout = network.readouts[r];
-      const Matrix<G>& tile = tiles[r];
-      const auto depth = static_cast<std::size_t>(readout.depth);
-      if (l < depth) {
-        const LayerGram<G> layer(network.layer(static_cast<Index>(l) + 1));
-        const Matrix<G> delta_gram =
-            gram(x.deltas[r][l + 1], z.deltas[r][l + 1], workspace.delta_gram);
-        lane.for_each(tile.rows, tile.cols,
-                      element::HiddenTerm<kWrite, G>{layer, h_gram, delta_gram, tile});
-      } else if (l == depth) {
-        lane.for_each(tile.rows, tile.cols,
-                      element::ReadoutTerm<kWrite, G>{LayerGram<G>(readout.layer), outputs, h_gram,
-                                                      tile});
+    for (const Term<G>& term : terms.of_layer[l]) {
+      if (lane.stopped()) return;
+      Matrix<G> delta_gram;
+      if (!term.constant_delta) {
+        delta_gram = gram(term.x_delta, term.z_delta, workspace.delta_gram);
       }
+      add_term(lane, term, h_gram, delta_gram, tiles[term.target]);
     }
-  };
-  add_layer(std::integral_constant<Write, Write::overwrite>{}, 0);
-  for (Index l = 1; l <= network.depth() && !lane.stopped(); ++l) {
-    add_layer(std::integral_constant<Write, Write::accumulate>{}, static_cast<std::size_t>(l));
+  }
+  for (const std::size_t k : terms.zero) {
+    lane.for_each(tiles[k].rows, tiles[k].cols, element::Zero<G>{tiles[k]});
   }
 }
 
-// kernels[r] (x.rows, z.rows) = K(x, z) of the network with readout r.
-template <class Device, class T, class G>
-void cross_kernels(const Device& device, const Network<T>& network, Index outputs,
-                   const Features<Device, G>& x, const Features<Device, G>& z,
+// The tile (rows, cols) of each of several matrices.
+template <class G>
+std::vector<Matrix<G>> tiles_of(const std::vector<Matrix<G>>& matrices, Range rows, Range cols) {
+  std::vector<Matrix<G>> tiles;
+  tiles.reserve(matrices.size());
+  for (const Matrix<G>& matrix : matrices) {
+    tiles.push_back(matrix.block(rows.first, rows.count, cols.first, cols.count));
+  }
+  return tiles;
+}
+
+// kernels[k] (x_rows.count, z_rows.count) = K(x, z) at these rows, for each of the kernels that the
+// terms make up.
+template <class Device, class G>
+void cross_kernels(const Device& device, const KernelTerms<G>& terms, const Features<Device, G>& x,
+                   Range x_rows, const Features<Device, G>& z, Range z_rows,
                    const std::vector<Matrix<G>>& kernels, const Monitor& monitor) {
-  const Partition row_tiles = tile_blocks(x.rows);
-  const Partition col_tiles = tile_blocks(z.rows);
+  const Partition row_tiles = tile_blocks(x_rows.count);
+  const Partition col_tiles = tile_blocks(z_rows.count);
   device.run(
       "tiles", row_tiles.blocks() * col_tiles.blocks(), monitor,
-      [&] {
-        return TileWorkspace<Device, G>{{row_tiles.size(), col_tiles.size()},
-                                        {row_tiles.size(), col_tiles.size()}};
-      },
+      [&] { return TileWorkspace<Device, G>(row_tiles.size(), col_tiles.size()); },
       [&](const auto& lane, const TileWorkspace<Device, G>& workspace, Index index) {
         const Range rows = row_tiles[index / col_tiles.blocks()];
         const Range cols = col_tiles[index % col_tiles.blocks()];
-        std::vector<Matrix<G>> tiles;
-        for (const Matrix<G>& kernel : kernels) {
-          tiles.push_back(kernel.block(rows.first, rows.count, cols.first, cols.count));
-        }
-        ntk_tile(lane, workspace, network, static_cast<G>(outputs), x, rows, z, cols, tiles);
+        ntk_tile(lane, workspace, terms, x, {x_rows.first + rows.first, rows.count}, z,
+                 {z_rows.first + cols.first, cols.count}, tiles_of(kernels, rows, cols));
       });
 }
 
-// kernels[r] (x.rows, x.rows) = K(x, x), symmetric to the last bit: the tiles on and below the
-// diagonal are computed, the others are their mirror images.
-template <class Device, class T, class G>
-void symmetric_kernels(const Device& device, const Network<T>& network, Index outputs,
-                       const Features<Device, G>& x, const std::vector<Matrix<G>>& kernels,
-                       const Monitor& monitor) {
-  const Partition blocks = tile_blocks(x.rows);
+// The tiles on and below the diagonal.
+inline std::vector<std::pair<Index, Index>> lower_tiles(const Partition& blocks) {
   std::vector<std::pair<Index, Index>> lower;
   for (Index i = 0; i < blocks.blocks(); ++i) {
     for (Index j = 0; j <= i; ++j) lower.emplace_back(i, j);
   }
+  return lower;
+}
+
+// kernels[k] (x.rows, x.rows) = K(x, x), symmetric to the last bit: the tiles on and below the
+// diagonal are computed, the others are their mirror images.
+template <class Device, class G>
+void symmetric_kernels(const Device& device, const KernelTerms<G>& terms,
+                       const Features<Device, G>& x, const std::vector<Matrix<G>>& kernels,
+                       const Monitor& monitor) {
+  const Partition blocks = tile_blocks(x.rows);
+  const auto lower = lower_tiles(blocks);
   device.run(
       "tiles", static_cast<Index>(lower.size()), monitor,
-      [&] {
-        return TileWorkspace<Device, G>{{blocks.size(), blocks.size()},
-                                        {blocks.size(), blocks.size()}};
-      },
+      [&] { return TileWorkspace<Device, G>(blocks.size(), blocks.size()); },
       [&](const auto& lane, const TileWorkspace<Device, G>& workspace, Index index) {
         const auto [i, j] = lower[static_cast<std::size_t>(index)];
         const Range rows = blocks[i];
         const Range cols = blocks[j];
-        std::vector<Matrix<G>> tiles;
-        for (const Matrix<G>& kernel : kernels) {
-          tiles.push_back(kernel.block(rows.first, rows.count, cols.first, cols.count));
-        }
-        ntk_tile(lane, workspace, network, static_cast<G>(outputs), x, rows, x, cols, tiles);
-        for (std::size_t r = 0; r < kernels.size() && !lane.stopped(); ++r) {
+        const std::vector<Matrix<G>> tiles = tiles_of(kernels, rows, cols);
+        ntk_tile(lane, workspace, terms, x, rows, x, cols, tiles);
+        const std::vector<Matrix<G>> mirrored = tiles_of(kernels, cols, rows);
+        for (std::size_t k = 0; k < kernels.size() && !lane.stopped(); ++k) {
+          const Matrix<G>& image = mirrored[terms.mirror[k]];
           if (i == j) {
-            lane.for_each(tiles[r].rows, tiles[r].cols, element::MirrorLowerTriangle<G>{tiles[r]});
+            // Of two kernels that mirror each other, the first also gives the diagonal.
+            const Index above = k < terms.mirror[k] ? 0 : 1;
+            lane.for_each(image.rows, image.cols,
+                          element::MirrorLowerTriangle<G>{above, tiles[k], image});
           } else {
-            lane.transpose(tiles[r],
-                           kernels[r].block(cols.first, cols.count, rows.first, rows.count));
+            lane.transpose(tiles[k], image);
           }
         }
       });

@@ -28,12 +28,48 @@ FASTNTK_MULTIVERSION void for_each_element(Index rows, Index cols, F f) {
   }
 }
 
+// Σ a[j] b[j], in as many partial sums as fill the vector registers: the compiler may not reorder a
+// single one.
+template <class T>
+FASTNTK_MULTIVERSION T dot(Index n, const T* a, const T* b) {
+  constexpr Index kSums = 32;
+  T partial[kSums] = {};
+  Index j = 0;
+  for (; j + kSums <= n; j += kSums) {
+    for (Index k = 0; k < kSums; ++k) partial[k] += a[j + k] * b[j + k];
+  }
+  T sum = T(0);
+  for (; j < n; ++j) sum += a[j] * b[j];
+  for (Index width = kSums / 2; width > 0; width /= 2) {
+    for (Index k = 0; k < width; ++k) partial[k] += partial[k + width];
+  }
+  return sum + partial[0];
+}
+
+// max_j a[j] b[j], for n ≥ 1
+template <class T>
+FASTNTK_MULTIVERSION T largest_product(Index n, const T* a, const T* b) {
+  constexpr Index kParts = 32;
+  T partial[kParts];
+  for (Index k = 0; k < kParts; ++k) partial[k] = a[0] * b[0];
+  Index j = 0;
+  for (; j + kParts <= n; j += kParts) {
+    for (Index k = 0; k < kParts; ++k) {
+      const T product = a[j + k] * b[j + k];
+      partial[k] = product > partial[k] ? product : partial[k];
+    }
+  }
+  for (; j < n; ++j) partial[0] = std::max(partial[0], a[j] * b[j]);
+  return *std::max_element(partial, partial + kParts);
+}
+
 // The processor, as an execution device. The algorithms (forward_backward.hpp, features.hpp,
 // gram_tiles.hpp) are templates over a device and ask for nothing but what this class offers:
 //
 //   Buffer<T>      owns an uninitialized matrix on the device;
 //   run(…)         spreads independent tasks over lanes;
-//   Lane           executes the operations of one task in order: gemm, for_each, transpose.
+//   Lane           executes the operations of one task in order: gemm, for_each, transpose,
+//                  row_dots, visit_large.
 //
 // A lane here is a thread that calls single-threaded BLAS. How the work is cut into tasks never
 // depends on the number of lanes, and no two tasks write the same element: results are the same to
@@ -87,6 +123,30 @@ class HostDevice {
           for (Index i = i0; i < i0 + rows; ++i) {
             for (Index j = j0; j < j0 + cols; ++j) to.row(i)[j] = from.row(j)[i];
           }
+        }
+      }
+    }
+
+    // sums (rows, 1) (+)= factor · Σ_j a(i, j) b(i, j)
+    template <class T>
+    void row_dots(T factor, ConstMatrix<T> a, ConstMatrix<T> b, Write write, Matrix<T> sums) const {
+      for (Index i = 0; i < a.rows; ++i) {
+        const T sum = factor * dot(a.cols, a.row(i), b.row(i));
+        T& target = *sums.row(i);
+        target = write == Write::accumulate ? target + sum : sum;
+      }
+    }
+
+    // visit(i, j, value) for the elements with value = row_scales[i] · a(i, j) · col_scales[j] of at
+    // least `least()`, which may grow as elements are visited.
+    template <class T, class Least, class Visit>
+    void visit_large(ConstMatrix<T> a, const T* row_scales, const T* col_scales, Least least,
+                     Visit visit) const {
+      for (Index i = 0; i < a.rows && a.cols > 0; ++i) {
+        if (row_scales[i] * largest_product(a.cols, a.row(i), col_scales) < least()) continue;
+        for (Index j = 0; j < a.cols; ++j) {
+          const T value = row_scales[i] * (a.row(i)[j] * col_scales[j]);
+          if (value >= least()) visit(i, j, value);
         }
       }
     }

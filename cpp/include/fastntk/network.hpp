@@ -17,6 +17,9 @@ struct Layer {
   const T* bias = nullptr;  // (n_out), or null when bias_scale is 0
   double weight_scale = 1.0;
   double bias_scale = 0.0;
+  // ω: what the layer's own part of a tangent kernel is multiplied by, such as a learning rate.
+  double kernel_weight = 1.0;
+  double kernel_bias_weight = 1.0;
 
   Index inputs() const { return weights.cols; }
   Index outputs() const { return weights.rows; }
@@ -37,7 +40,7 @@ struct Network {
   Index input_width = 0;
   std::vector<Layer<T>> hidden;  // hidden[l − 1] is layer l
   std::vector<Readout<T>> readouts;
-  Activation activation = Activation::relu;
+  Activation activation;
   double activation_scale = 1.0;  // c_φ
 
   Index depth() const { return static_cast<Index>(hidden.size()); }

@@ -28,28 +28,67 @@ void evaluate(const Device& device, const Network<T>& network, Matrix<const T> s
         forward(lane, network, workspace.slopes.views(scratch), inputs, activations);
         if (lane.stopped()) return;
         const auto depth = static_cast<std::size_t>(readout.depth);
-        const Matrix<const T> top =
-            depth == 0 ? inputs : Matrix<const T>(activations[depth]);
+        const Matrix<const T> top = depth == 0 ? inputs : Matrix<const T>(activations[depth]);
         read_out(lane, readout, top, f.row_block(rows.first, rows.count));
       });
 }
 
-// kernels[r] = the kernel of the network with readout r, summed over the chosen outputs: of
-// (x.rows, x.rows) without z, of (x.rows, z.rows) with it. G is the precision of the Gram matrices
-// and of the result, T that of the passes through the network.
+// jacobians[c] (samples, d) = ∂f_c/∂x of the network's first readout, for every output c.
+template <class Device, class T>
+void input_jacobians(const Device& device, const Network<T>& network, Matrix<const T> samples,
+                     const std::vector<Matrix<T>>& jacobians, const Monitor& monitor) {
+  const Readout<T>& readout = network.readouts.front();
+  const Layer<T>& first = readout.depth == 0 ? readout.layer : network.layer(1);
+  const Partition blocks = row_blocks(samples.rows);
+  struct Workspace {
+    PassWorkspace<Device, T> pass;
+    typename Device::template Buffer<T> unit;
+  };
+  device.run(
+      "input Jacobians", blocks.blocks(), monitor,
+      [&] {
+        return Workspace{{network, blocks.size(), false},
+                         {blocks.size(), readout.layer.outputs()}};
+      },
+      [&](const auto& lane, const Workspace& workspace, Index block) {
+        const Range rows = blocks[block];
+        const Range scratch{0, rows.count};
+        const auto slopes = workspace.pass.slopes.views(scratch);
+        const auto deltas = workspace.pass.deltas.views(scratch);
+        forward(lane, network, slopes, samples.row_block(rows.first, rows.count),
+                workspace.pass.activations.views(scratch));
+        for (std::size_t c = 0; c < jacobians.size() && !lane.stopped(); ++c) {
+          const auto output = static_cast<Index>(c);
+          backward(lane, network, readout, output, slopes, deltas);
+          Matrix<T> delta = workspace.unit.view().row_block(0, rows.count);
+          if (readout.depth == 0) {
+            lane.for_each(delta.rows, delta.cols, element::Indicator<T>{output, delta});
+          } else {
+            delta = deltas[1];
+          }
+          lane.template gemm<T>(Op::none, Op::none, static_cast<T>(first.weight_scale), delta,
+                                first.weights, Write::overwrite,
+                                jacobians[c].row_block(rows.first, rows.count));
+        }
+      });
+}
+
+// kernels[k] (x.rows, x.rows) without z, (x.rows, z.rows) with it: what `split` says, of the chosen
+// outputs. G is the precision of the Gram matrices and of the result, T that of the passes through
+// the network.
 template <class Device, class T, class G>
-void ntk(const Device& device, const Network<T>& network, Range outputs, Matrix<const T> x,
-         const std::optional<Matrix<const T>>& z, const std::vector<Matrix<G>>& kernels,
-         const Monitor& monitor) {
-  const Features<Device, G> x_features =
-      compute_features<G>(device, network, outputs, x, monitor);
+void ntk(const Device& device, const Network<T>& network, Range outputs, Split split,
+         Matrix<const T> x, const std::optional<Matrix<const T>>& z,
+         const std::vector<Matrix<G>>& kernels, const Monitor& monitor) {
+  const Features<Device, G> x_features = compute_features<G>(device, network, outputs, x, monitor);
   if (!z) {
-    symmetric_kernels(device, network, outputs.count, x_features, kernels, monitor);
+    symmetric_kernels(device, kernel_terms(network, outputs, split, x_features, x_features),
+                      x_features, kernels, monitor);
     return;
   }
-  const Features<Device, G> z_features =
-      compute_features<G>(device, network, outputs, *z, monitor);
-  cross_kernels(device, network, outputs.count, x_features, z_features, kernels, monitor);
+  const Features<Device, G> z_features = compute_features<G>(device, network, outputs, *z, monitor);
+  cross_kernels(device, kernel_terms(network, outputs, split, x_features, z_features), x_features,
+                {0, x.rows}, z_features, {0, z->rows}, kernels, monitor);
 }
 
 }  // namespace fastntk

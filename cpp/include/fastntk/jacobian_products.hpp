@@ -1,0 +1,192 @@
+// SPDX-FileCopyrightText: The fastntk authors
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+
+#include <algorithm>
+#include <vector>
+
+#include "fastntk/features.hpp"
+
+// Products with the Jacobian F (samples × parameters) of one output, from H and Δ, without F:
+//
+//   (Fᵀ u)ˡ = s Δˡᵀ diag(u) Hˡ⁻¹,      (F v) = Σ_l s rowsum( (Δˡ Vˡ) ∘ Hˡ⁻¹ ),      s = σ_w/√n_{l−1},
+//
+// for biases σ_b Δˡᵀ u and σ_b Δˡ v. Each is the adjoint of the other, and one after the other they
+// are a product with the tangent kernel: two GEMMs a layer and nothing of size samples². A vector
+// over the parameters lies in memory as the features do: W¹ row-major, b¹, W², b², ….
+namespace fastntk {
+
+// The place of each layer of the first readout's network in a vector over the parameters.
+template <class T>
+struct ParameterBlock {
+  const Layer<T>* layer;
+  Index first;        // of the weights; the bias follows them
+  std::size_t below;  // l − 1: the activations that the layer reads
+
+  Index bias() const { return first + layer->outputs() * layer->inputs(); }
+};
+
+template <class T>
+std::vector<ParameterBlock<T>> parameter_blocks(const Network<T>& network) {
+  const Readout<T>& readout = network.readouts.front();
+  std::vector<ParameterBlock<T>> blocks;
+  Index first = 0;
+  for (Index l = 1; l <= readout.depth + 1; ++l) {
+    const Layer<T>& layer = l <= readout.depth ? network.layer(l) : readout.layer;
+    blocks.push_back({&layer, first, static_cast<std::size_t>(l - 1)});
+    first += layer.parameters();
+  }
+  return blocks;
+}
+
+namespace element {
+
+template <class G>
+struct ScaleRows {
+  const G* factors;
+  Matrix<const G> from;
+  Matrix<G> to;
+
+  FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const {
+    to.data[i * to.stride + j] = factors[i] * from.data[i * from.stride + j];
+  }
+};
+
+}  // namespace element
+
+// Δˡ of the samples in `rows` for output `output` of those that the features hold. Above the top,
+// Δ is 1 for the output itself and 0 for the others, whatever the sample: `unit` holds such rows.
+template <class Device, class G>
+Matrix<const G> delta_rows(const Features<Device, G>& features, std::size_t layer, Range outputs,
+                           Index output, Range rows, const Matrix<G>& unit) {
+  if (layer >= features.activations.size()) return unit.row_block(0, rows.count);
+  const Matrix<G> all = features.deltas.front()[layer];
+  const Index width = all.cols / outputs.count;
+  return all.block(rows.first, rows.count, output * width, width);
+}
+
+// Samples are taken so many at a time, in their order: no sum depends on who computes it.
+inline constexpr Index kSampleBlock = 512;
+
+template <class Device, class G>
+struct ProductWorkspace {
+  typename Device::template Buffer<G> scratch;
+  typename Device::template Buffer<G> unit;
+
+  template <class Lane, class T>
+  Matrix<G> unit_rows(const Lane& lane, const Readout<T>& readout, Index output) const {
+    const Matrix<G> rows = unit.view();
+    lane.for_each(rows.rows, readout.layer.outputs(), element::Indicator<G>{output, rows});
+    return rows;
+  }
+};
+
+// result (vectors, P) = Fᵀ u for each row u of `vectors` (vectors, samples); F is the Jacobian of
+// output number `output` among `outputs`, those that the features were computed for.
+template <class Device, class T, class G>
+void transposed_jacobian_products(const Device& device, const Network<T>& network,
+                                  const Features<Device, G>& features, Range outputs, Index output,
+                                  Matrix<const G> vectors, Matrix<G> result,
+                                  const Monitor& monitor) {
+  // A task is a block of rows of one layer's weights, for one vector.
+  struct Piece {
+    Index vector;
+    ParameterBlock<T> block;
+    Range units;
+  };
+  constexpr Index kUnits = 256;
+  const Readout<T>& readout = network.readouts.front();
+  std::vector<Piece> pieces;
+  for (Index v = 0; v < vectors.rows; ++v) {
+    for (const ParameterBlock<T>& block : parameter_blocks(network)) {
+      for (Index unit = 0; unit < block.layer->outputs(); unit += kUnits) {
+        pieces.push_back({v, block, {unit, std::min(kUnits, block.layer->outputs() - unit)}});
+      }
+    }
+  }
+  device.run(
+      "transposed products", static_cast<Index>(pieces.size()), monitor,
+      [&] {
+        return ProductWorkspace<Device, G>{{kSampleBlock, kUnits},
+                                           {kSampleBlock, readout.layer.outputs()}};
+      },
+      [&](const auto& lane, const ProductWorkspace<Device, G>& workspace, Index index) {
+        const Piece& piece = pieces[static_cast<std::size_t>(index)];
+        const Layer<T>& layer = *piece.block.layer;
+        const Range units = piece.units;
+        G* const start = result.row(piece.vector);
+        const Matrix<G> weights(start + piece.block.first + units.first * layer.inputs(),
+                                units.count, layer.inputs());
+        const Matrix<G> bias(start + piece.block.bias() + units.first, units.count, 1);
+        const Matrix<G> unit = workspace.unit_rows(lane, readout, outputs.first + output);
+        Write write = Write::overwrite;
+        for (Index first = 0; first < features.rows && !lane.stopped(); first += kSampleBlock) {
+          const Range rows{first, std::min(kSampleBlock, features.rows - first)};
+          const Matrix<const G> u(vectors.row(piece.vector) + first, rows.count, 1);
+          const Matrix<const G> delta =
+              delta_rows(features, piece.block.below + 1, outputs, output, rows, unit)
+                  .col_block(units.first, units.count);
+          const Matrix<G> weighted = workspace.scratch.view().block(0, rows.count, 0, units.count);
+          lane.for_each(rows.count, units.count, element::ScaleRows<G>{u.data, delta, weighted});
+          lane.template gemm<G>(Op::transpose, Op::none, static_cast<G>(layer.weight_scale),
+                                weighted,
+                                features.activations[piece.block.below].row_block(first, rows.count),
+                                write, weights);
+          if (layer.bias != nullptr) {
+            lane.template gemm<G>(Op::transpose, Op::none, static_cast<G>(layer.bias_scale), delta,
+                                  u, write, bias);
+          }
+          write = Write::accumulate;
+        }
+      });
+}
+
+// result (vectors, samples) = F v for each row v of `vectors` (vectors, P), or F diag(ω) v.
+template <class Device, class T, class G>
+void jacobian_products(const Device& device, const Network<T>& network,
+                       const Features<Device, G>& features, Range outputs, Index output,
+                       bool weighted, Matrix<const G> vectors, Matrix<G> result,
+                       const Monitor& monitor) {
+  const Readout<T>& readout = network.readouts.front();
+  const auto blocks = parameter_blocks(network);
+  Index widest = 1;
+  for (const ParameterBlock<T>& block : blocks) widest = std::max(widest, block.layer->inputs());
+  const Index row_blocks = (features.rows + kSampleBlock - 1) / kSampleBlock;
+  device.run(
+      "products", vectors.rows * row_blocks, monitor,
+      [&] {
+        return ProductWorkspace<Device, G>{{kSampleBlock, widest},
+                                           {kSampleBlock, readout.layer.outputs()}};
+      },
+      [&](const auto& lane, const ProductWorkspace<Device, G>& workspace, Index index) {
+        const Index vector = index / row_blocks;
+        const Index first = index % row_blocks * kSampleBlock;
+        const Range rows{first, std::min(kSampleBlock, features.rows - first)};
+        const Matrix<G> sums(result.row(vector) + first, rows.count, 1);
+        const Matrix<G> unit = workspace.unit_rows(lane, readout, outputs.first + output);
+        Write write = Write::overwrite;
+        for (const ParameterBlock<T>& block : blocks) {
+          if (lane.stopped()) return;
+          const Layer<T>& layer = *block.layer;
+          const Matrix<const G> weights(vectors.row(vector) + block.first, layer.outputs(),
+                                        layer.inputs());
+          const Matrix<const G> delta =
+              delta_rows(features, block.below + 1, outputs, output, rows, unit);
+          const Matrix<G> product = workspace.scratch.view().block(0, rows.count, 0, weights.cols);
+          lane.template gemm<G>(Op::none, Op::none, G(1), delta, weights, Write::overwrite,
+                                product);
+          const double omega = weighted ? layer.kernel_weight : 1.0;
+          lane.row_dots(static_cast<G>(omega * layer.weight_scale), product,
+                        features.activations[block.below].row_block(first, rows.count), write,
+                        sums);
+          write = Write::accumulate;
+          if (layer.bias == nullptr) continue;
+          const double bias_omega = weighted ? layer.kernel_bias_weight : 1.0;
+          const Matrix<const G> bias(vectors.row(vector) + block.bias(), layer.outputs(), 1);
+          lane.template gemm<G>(Op::none, Op::none, static_cast<G>(bias_omega * layer.bias_scale),
+                                delta, bias, Write::accumulate, sums);
+        }
+      });
+}
+
+}  // namespace fastntk

@@ -1,0 +1,239 @@
+// SPDX-FileCopyrightText: The fastntk authors
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+
+#include <cmath>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "fastntk/forward_backward.hpp"
+#include "fastntk/host_device.hpp"
+#include "fastntk/monitor.hpp"
+#include "fastntk/partition.hpp"
+
+// The angle between the gradients g and g' = g + dg at two samples, to full relative accuracy
+// however close the samples are. Both passes carry the difference of the two samples along, instead
+// of subtracting two results:
+//
+//   dzˡ = s Wˡ dhˡ⁻¹,                   dhˡ = c_φ ( φ(zˡ + dzˡ) − φ(zˡ) ),
+//   dΔˡ = dgate ∘ (U + dU) + gate ∘ dU,  U = s Δˡ⁺¹ Wˡ⁺¹,  dU = s dΔˡ⁺¹ Wˡ⁺¹,
+//
+// with gate = c_φ φ'(zˡ). The part of dg at right angles to g then follows layer by layer from
+// vectors that are small themselves. A pair costs two passes of single samples.
+namespace fastntk {
+
+// φ(z + dz) − φ(z) and φ'(z + dz) − φ'(z). On one side of the kink, small steps take the derivative
+// at the midpoint: its relative error, of the order of dz², is then below the 1e-11 or so to which
+// a difference of two values, with an error of ε/dz, is good.
+template <class T>
+inline constexpr T kSmallStep = T(1e-5);
+
+template <class T>
+bool midpoint_is_better(T z, T dz) {
+  return (z > T(0)) == (z + dz > T(0)) && std::abs(dz) < kSmallStep<T>;
+}
+
+template <class Phi, class T>
+ValueAndSlope<T> difference(const Phi& phi, T z, T dz) {
+  const auto at = phi(z);
+  const auto beyond = phi(z + dz);
+  ValueAndSlope<T> result{beyond.value - at.value, beyond.slope - at.slope};
+  if (midpoint_is_better(z, dz)) {
+    const T middle = z + dz / T(2);
+    result.value = phi(middle).slope * dz;
+    if constexpr (!std::is_same_v<Phi, activation::Custom>) {
+      result.slope = phi.curvature(middle) * dz;
+    }
+  }
+  return result;
+}
+
+namespace pair {
+
+template <class T>
+using Vector = std::vector<T>;
+
+// A vector at the first sample, and how much more it is at the second.
+template <class T>
+struct Moved {
+  Vector<T> at;
+  Vector<T> by;
+
+  explicit Moved(Index size)
+      : at(static_cast<std::size_t>(size)), by(static_cast<std::size_t>(size)) {}
+  Index size() const { return static_cast<Index>(at.size()); }
+};
+
+template <class T>
+T dot(const Vector<T>& a, const Vector<T>& b) {
+  return fastntk::dot(static_cast<Index>(a.size()), a.data(), b.data());
+}
+
+template <class T>
+Matrix<const T> row(const Vector<T>& v) {
+  return {v.data(), 1, static_cast<Index>(v.size())};
+}
+template <class T>
+Matrix<T> row(Vector<T>& v) {
+  return {v.data(), 1, static_cast<Index>(v.size())};
+}
+
+// ‖v − factor · base‖², with v small.
+template <class T>
+T squared_distance(const Vector<T>& v, T factor, const Vector<T>& base) {
+  T sum = T(0);
+  for (std::size_t i = 0; i < v.size(); ++i) {
+    const T d = v[i] - factor * base[i];
+    sum += d * d;
+  }
+  return sum;
+}
+
+// What the angle needs of one layer: the gradient is δ ⊗ h̄ with h̄ = (s h, σ_b).
+template <class T>
+struct LayerGradient {
+  Moved<T> delta;
+  Moved<T> h;  // h̄
+
+  T squared_norm() const { return dot(delta.at, delta.at) * dot(h.at, h.at); }
+
+  // ⟨dg, g⟩, where dg = dδ ⊗ (h̄ + dh̄) + δ ⊗ dh̄
+  T along() const {
+    return dot(delta.by, delta.at) * (dot(h.at, h.at) + dot(h.by, h.at)) +
+           dot(delta.at, delta.at) * dot(h.by, h.at);
+  }
+
+  // ‖dg − t g‖². With a = 1 + ⟨dδ, δ⟩/‖δ‖² and a b = 1 + t this is
+  //   (dδ − (a − 1) δ) ⊗ (h̄ + dh̄)  +  a δ ⊗ (dh̄ − (b − 1) h̄),
+  // two parts at right angles, neither a difference of large vectors.
+  T squared_rest(T t) const {
+    const T size = dot(delta.at, delta.at);
+    Vector<T> h_beyond(h.at);
+    for (std::size_t i = 0; i < h_beyond.size(); ++i) h_beyond[i] += h.by[i];
+    const T beyond = dot(h_beyond, h_beyond);
+    if (!(size > T(0))) return dot(delta.by, delta.by) * beyond;
+    const T shift = dot(delta.by, delta.at) / size;  // a − 1
+    const T a = T(1) + shift;
+    const T turned = squared_distance(delta.by, shift, delta.at) * beyond;
+    // a dh̄ − (t − (a − 1)) h̄
+    T moved = T(0);
+    for (std::size_t i = 0; i < h.at.size(); ++i) {
+      const T d = a * h.by[i] - (t - shift) * h.at[i];
+      moved += d * d;
+    }
+    return turned + size * moved;
+  }
+};
+
+template <class T>
+Moved<T> layer_input(const Layer<T>& layer, const Moved<T>& h) {
+  const bool has_bias = layer.bias != nullptr;
+  Moved<T> result(h.size() + (has_bias ? 1 : 0));
+  const T scale = static_cast<T>(std::sqrt(layer.kernel_weight) * layer.weight_scale);
+  for (std::size_t i = 0; i < h.at.size(); ++i) {
+    result.at[i] = scale * h.at[i];
+    result.by[i] = scale * h.by[i];
+  }
+  if (has_bias) {
+    result.at.back() = static_cast<T>(std::sqrt(layer.kernel_bias_weight) * layer.bias_scale);
+  }
+  return result;
+}
+
+}  // namespace pair
+
+// The angle in radians between the gradients of the chosen outputs (taken as one long vector) at
+// the samples x and z; NaN where one of them is zero.
+template <class Lane, class T>
+T pair_angle(const Lane& lane, const Network<T>& network, Range outputs, const T* x, const T* z) {
+  using pair::Moved;
+  const Readout<T>& readout = network.readouts.front();
+  const auto multiply = [&](Op op, const Layer<T>& layer, const pair::Vector<T>& from,
+                            pair::Vector<T>& to) {
+    lane.template gemm<T>(Op::none, op, static_cast<T>(layer.weight_scale), pair::row(from),
+                          layer.weights, Write::overwrite, pair::row(to));
+  };
+
+  std::vector<Moved<T>> hs;     // [l], l = 0 … L
+  std::vector<Moved<T>> gates;  // [l − 1]: c_φ φ'(zˡ)
+  hs.emplace_back(network.input_width);
+  for (Index i = 0; i < network.input_width; ++i) {
+    hs[0].at[static_cast<std::size_t>(i)] = x[i];
+    hs[0].by[static_cast<std::size_t>(i)] = z[i] - x[i];
+  }
+  const T c = static_cast<T>(network.activation_scale);
+  for (Index l = 1; l <= readout.depth; ++l) {
+    const Layer<T>& layer = network.layer(l);
+    Moved<T> h(layer.outputs());
+    Moved<T> gate(layer.outputs());
+    multiply(Op::transpose, layer, hs.back().at, h.at);
+    multiply(Op::transpose, layer, hs.back().by, h.by);
+    with_activation(network.activation, [&](auto phi) {
+      for (std::size_t i = 0; i < h.at.size(); ++i) {
+        const T bias =
+            layer.bias == nullptr ? T(0) : static_cast<T>(layer.bias_scale) * layer.bias[i];
+        const T at = h.at[i] + bias;
+        const auto here = phi(at);
+        const auto step = difference(phi, at, h.by[i]);
+        h.at[i] = c * here.value;
+        h.by[i] = c * step.value;
+        gate.at[i] = c * here.slope;
+        gate.by[i] = c * step.slope;
+      }
+    });
+    hs.push_back(std::move(h));
+    gates.push_back(std::move(gate));
+  }
+
+  std::vector<pair::LayerGradient<T>> gradients;
+  for (Index output = outputs.first; output < outputs.first + outputs.count; ++output) {
+    Moved<T> delta(readout.layer.outputs());
+    delta.at[static_cast<std::size_t>(output)] = T(1);
+    const Layer<T>* above = &readout.layer;
+    for (Index l = readout.depth;; --l) {
+      gradients.push_back({delta, pair::layer_input(*above, hs[static_cast<std::size_t>(l)])});
+      if (l == 0) break;
+      const Moved<T>& gate = gates[static_cast<std::size_t>(l - 1)];
+      Moved<T> next(gate.size());
+      multiply(Op::none, *above, delta.at, next.at);
+      multiply(Op::none, *above, delta.by, next.by);
+      for (std::size_t i = 0; i < next.at.size(); ++i) {
+        const T u = next.at[i];
+        const T du = next.by[i];
+        next.at[i] = gate.at[i] * u;
+        next.by[i] = gate.by[i] * (u + du) + gate.at[i] * du;
+      }
+      delta = std::move(next);
+      above = &network.layer(l);
+    }
+  }
+
+  T size = T(0);
+  T along = T(0);
+  for (const auto& gradient : gradients) {
+    size += gradient.squared_norm();
+    along += gradient.along();
+  }
+  const T t = along / size;
+  T rest = T(0);
+  for (const auto& gradient : gradients) rest += gradient.squared_rest(t);
+  // g' = (1 + t) g + rest
+  return std::atan2(std::sqrt(rest), (T(1) + t) * std::sqrt(size));
+}
+
+// angles[k] = the angle of pairs[k] = (i, j), rows of `samples`.
+template <class T>
+void pair_angles(const HostDevice& device, const Network<T>& network, Range outputs,
+                 Matrix<const T> samples, const std::vector<std::pair<Index, Index>>& pairs,
+                 std::vector<T>& angles, const Monitor& monitor) {
+  device.run(
+      "angles", static_cast<Index>(pairs.size()), monitor, [] { return 0; },
+      [&](const auto& lane, int /*no workspace*/, Index index) {
+        const auto k = static_cast<std::size_t>(index);
+        angles[k] = pair_angle(lane, network, outputs, samples.row(pairs[k].first),
+                               samples.row(pairs[k].second));
+      });
+}
+
+}  // namespace fastntk

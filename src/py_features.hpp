@@ -1,0 +1,117 @@
+// SPDX-FileCopyrightText: The fastntk authors
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+
+#include <cmath>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "fastntk/host.hpp"
+#include "py_device.hpp"
+#include "py_network.hpp"
+
+namespace fastntk::python {
+
+// H and Δ of some samples, kept for whatever is asked of them one after the other. The network must
+// outlive it (the binding sees to that).
+template <class T, class G>
+class PyFeatures {
+ public:
+  using Pairs = std::vector<std::tuple<G, Index, Index>>;
+
+  PyFeatures(const PyNetwork<T>& network, Range outputs, const Array<T>& x, int threads,
+             const py::object& monitor)
+      : network_(network), outputs_(outputs) {
+    const auto samples = input_matrix<T>(x, network.get().input_width, "X");
+    const HostDevice device = host_device(threads);
+    const Monitor on_progress = python_monitor(monitor);
+    const py::gil_scoped_release no_gil;
+    features_ = compute_features<G>(device, network.get(), outputs, samples, on_progress);
+  }
+
+  Index rows() const { return features_.rows; }
+
+  // out = K(x, z) at these rows, summed over the outputs.
+  void kernel(const PyFeatures& z, std::pair<Index, Index> rows, std::pair<Index, Index> cols,
+              Array<G>& out, int threads, const py::object& monitor) const {
+    const HostDevice device = host_device(threads);
+    const Range x_rows = range(rows, features_.rows, "rows");
+    const Range z_rows = range(cols, z.features_.rows, "cols");
+    const Matrix<G> kernel = output_matrix<G>(out, x_rows.count, z_rows.count, "out");
+    const Monitor on_progress = python_monitor(monitor);
+    const py::gil_scoped_release no_gil;
+    const auto terms =
+        kernel_terms(network_.get(), outputs_, Split::none, features_, z.features_);
+    cross_kernels(device, terms, features_, x_rows, z.features_, z_rows, {kernel}, on_progress);
+  }
+
+  // The (cosine, i, j) of the k pairs with the smallest angles, and the samples without a gradient.
+  std::pair<Pairs, std::vector<Index>> closest_pairs(Index k, int threads,
+                                                     const py::object& monitor) const {
+    if (k < 1) throw bad_argument("k", "at least 1");
+    const HostDevice device = host_device(threads);
+    const Monitor on_progress = python_monitor(monitor);
+    const py::gil_scoped_release no_gil;
+    const auto terms = kernel_terms(network_.get(), outputs_, Split::none, features_, features_);
+    std::vector<G> norms(static_cast<std::size_t>(features_.rows));
+    kernel_diagonal(device, terms, features_, norms.data(), on_progress);
+    std::vector<Index> without;
+    for (std::size_t i = 0; i < norms.size(); ++i) {
+      if (!(norms[i] > G(0))) without.push_back(static_cast<Index>(i));
+      norms[i] = norms[i] > G(0) ? G(1) / std::sqrt(norms[i]) : G(0);
+    }
+    Pairs pairs;
+    for (const auto& pair : fastntk::closest_pairs(device, terms, features_, norms,
+                                                   static_cast<std::size_t>(k), on_progress)) {
+      pairs.emplace_back(pair.cosine, pair.i, pair.j);
+    }
+    return {std::move(pairs), std::move(without)};
+  }
+
+  // out (vectors, P) = Fᵀ u for the rows u of `vectors` (vectors, samples).
+  void transposed_products(Index output, const Array<G>& vectors, Array<G>& out, int threads,
+                           const py::object& monitor) const {
+    const HostDevice device = host_device(threads);
+    const auto u = input_matrix<G>(vectors, features_.rows, "vectors");
+    const auto result = output_matrix<G>(out, u.rows, parameters(), "out");
+    check_output(output);
+    const Monitor on_progress = python_monitor(monitor);
+    const py::gil_scoped_release no_gil;
+    transposed_jacobian_products(device, network_.get(), features_, outputs_, output, u, result,
+                                 on_progress);
+  }
+
+  // out (vectors, samples) = F v, or F diag(ω) v, for the rows v of `vectors` (vectors, P).
+  void products(Index output, bool weighted, const Array<G>& vectors, Array<G>& out, int threads,
+                const py::object& monitor) const {
+    const HostDevice device = host_device(threads);
+    const auto v = input_matrix<G>(vectors, parameters(), "vectors");
+    const auto result = output_matrix<G>(out, v.rows, features_.rows, "out");
+    check_output(output);
+    const Monitor on_progress = python_monitor(monitor);
+    const py::gil_scoped_release no_gil;
+    jacobian_products(device, network_.get(), features_, outputs_, output, weighted, v, result,
+                      on_progress);
+  }
+
+ private:
+  static Range range(std::pair<Index, Index> rows, Index total, const std::string& name) {
+    const auto [first, count] = rows;
+    if (first < 0 || count < 1 || first + count > total) throw bad_argument(name, "rows that exist");
+    return {first, count};
+  }
+  void check_output(Index output) const {
+    if (output < 0 || output >= outputs_.count) throw bad_argument("output", "one of the chosen");
+  }
+  Index parameters() const {
+    return parameter_count(network_.get(), network_.get().readouts.front());
+  }
+
+  const PyNetwork<T>& network_;
+  Range outputs_;
+  Features<HostDevice, G> features_;
+};
+
+}  // namespace fastntk::python
