@@ -3,65 +3,114 @@
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
-_Float32 = npt.NDArray[np.float32]
-_Float64 = npt.NDArray[np.float64]
+_Array = npt.NDArray[Any]
 _Monitor = Callable[[str, int, int], Any] | None
+_Network = Network32 | Network64
 
-class Network32:
-    def __init__(self, *, input_width: int, activation: str, activation_scale: float) -> None: ...
+class _NetworkBase:
+    def __init__(
+        self,
+        *,
+        input_width: int,
+        activation: str,
+        parameters: tuple[float, float],
+        function: int,
+        derivative: int,
+        activation_scale: float,
+    ) -> None: ...
+    # weights (n_out, n_in) and bias (n_out,) have the precision of the class
     def add_hidden(
-        self, weights: _Float32, bias: _Float32 | None, weight_scale: float, bias_scale: float
+        self,
+        weights: _Array,
+        bias: _Array | None,
+        weight_scale: float,
+        bias_scale: float,
+        kernel_weights: tuple[float, float],
     ) -> None: ...
     def add_readout(
         self,
         depth: int,
-        weights: _Float32,
-        bias: _Float32 | None,
+        weights: _Array,
+        bias: _Array | None,
         weight_scale: float,
         bias_scale: float,
+        kernel_weights: tuple[float, float],
     ) -> None: ...
 
-class Network64:
-    def __init__(self, *, input_width: int, activation: str, activation_scale: float) -> None: ...
-    def add_hidden(
-        self, weights: _Float64, bias: _Float64 | None, weight_scale: float, bias_scale: float
-    ) -> None: ...
-    def add_readout(
+class Network32(_NetworkBase): ...
+class Network64(_NetworkBase): ...
+
+class _FeaturesBase:
+    def __init__(
         self,
-        depth: int,
-        weights: _Float64,
-        bias: _Float64 | None,
-        weight_scale: float,
-        bias_scale: float,
+        network: _Network,
+        outputs: tuple[int, int],
+        X: _Array,
+        threads: int,
+        monitor: _Monitor,
     ) -> None: ...
+    @property
+    def rows(self) -> int: ...
+    def kernel(
+        self,
+        other: _FeaturesBase,
+        rows: tuple[int, int],
+        cols: tuple[int, int],
+        out: _Array,
+        threads: int,
+        monitor: _Monitor,
+    ) -> None: ...
+    def closest_pairs(
+        self, k: int, threads: int, monitor: _Monitor
+    ) -> tuple[list[tuple[float, int, int]], list[int]]: ...
+    def transposed_products(
+        self, output: int, vectors: _Array, out: _Array, threads: int, monitor: _Monitor
+    ) -> None: ...
+    def products(
+        self,
+        output: int,
+        weighted: bool,
+        vectors: _Array,
+        out: _Array,
+        threads: int,
+        monitor: _Monitor,
+    ) -> None: ...
+
+# Precision of the features Of that of the network.
+class Features32Of32(_FeaturesBase): ...
+class Features64Of32(_FeaturesBase): ...
+class Features32Of64(_FeaturesBase): ...
+class Features64Of64(_FeaturesBase): ...
 
 # The arrays X, Z and out have the precision of the network, except the kernels of ntk: each call
 # takes either precision for them.
 def evaluate(
-    network: Network32 | Network64,
-    X: npt.NDArray[Any],
-    out: npt.NDArray[Any],
-    threads: int,
-    monitor: _Monitor,
+    network: _Network, X: _Array, out: _Array, threads: int, monitor: _Monitor
+) -> None: ...
+def input_jacobians(
+    network: _Network, X: _Array, out: list[_Array], threads: int, monitor: _Monitor
 ) -> None: ...
 def gradient_features(
-    network: Network32 | Network64,
-    output: int,
-    X: npt.NDArray[Any],
-    out: npt.NDArray[Any],
-    threads: int,
-    monitor: _Monitor,
+    network: _Network, output: int, X: _Array, out: _Array, threads: int, monitor: _Monitor
 ) -> None: ...
 def ntk(
-    network: Network32 | Network64,
+    network: _Network,
     outputs: tuple[int, int],
-    X: npt.NDArray[Any],
-    Z: npt.NDArray[Any] | None,
-    out: list[npt.NDArray[Any]],
+    split: str,
+    X: _Array,
+    Z: _Array | None,
+    out: list[_Array],
     threads: int,
     monitor: _Monitor,
 ) -> None: ...
+def pair_angles(
+    network: _Network,
+    outputs: tuple[int, int],
+    X: _Array,
+    pairs: list[tuple[int, int]],
+    threads: int,
+    monitor: _Monitor,
+) -> list[float]: ...
 def instruction_set() -> str: ...

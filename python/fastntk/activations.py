@@ -67,7 +67,7 @@ class Activation:
     def __reduce__(self) -> tuple[Any, ...]:
         # The functions of the activations below are closures, which cannot be pickled.
         if self.name in _REGISTRY:
-            return _restore, (self.name, self.parameters)
+            return restore, (self.name, self.parameters)
         return custom, (self.function, self.derivative, self.name, self.breakpoints)
 
 
@@ -449,7 +449,8 @@ _REGISTRY: dict[str, Callable[..., Activation]] = {
 
 
 @cache
-def _restore(name: str, parameters: tuple[float, ...]) -> Activation:
+def restore(name: str, parameters: tuple[float, ...]) -> Activation:
+    """Return the activation of a name, with the parameters that it was made with."""
     return _REGISTRY[name](*parameters)
 
 
@@ -465,4 +466,4 @@ def get(activation: str | Activation) -> Activation:
     if not isinstance(activation, str) or activation not in names():
         expected = ", ".join(map(repr, names()))
         raise ValueError(f"activation={activation!r}: expected one of {expected}")
-    return _restore(activation, ())
+    return restore(activation, ())

@@ -10,6 +10,7 @@ has less variance than one on independent weights.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from fastntk._progress import Progress
-    from fastntk._typing import FloatArray, FloatDType
+    from fastntk._typing import FloatArray
+    from fastntk.activations import Activation
 
 
 def sweep_network(
@@ -30,26 +32,19 @@ def sweep_network(
     depths: Sequence[int],
     *,
     width: int,
-    activation: str,
-    seed: int,
-    dtype: FloatDType,
+    activation: Activation,
+    initial: initialization.Initialization,
 ) -> _network.Network:
     """Return the hidden layers of the deepest network, with a readout for each depth.
 
     The layers are those of ``MLP([d] + [width] * depth + [1], seed=seed)``.
     """
-    phi = activations.get(activation)
-    hidden = initialization.layers(seed, [input_width, *[width] * max(depths)], 1.0, 0.0, dtype)
     readouts = tuple(
-        _network.Readout(
-            depth,
-            initialization.layer(
-                seed, depth + 1, width if depth else input_width, 1, 1.0, 0.0, dtype
-            ),
-        )
+        _network.Readout(depth, initial.layer(depth + 1, width if depth else input_width, 1))
         for depth in depths
     )
-    return _network.Network(hidden, readouts, phi, phi.scale)
+    hidden = initial.layers([input_width, *[width] * max(depths)])
+    return _network.Network(hidden, readouts, activation, activation.scale)
 
 
 def ntk_depths(
@@ -57,8 +52,12 @@ def ntk_depths(
     depths: Sequence[int],
     *,
     width: int = 512,
-    activation: str = "relu",
+    activation: str | Activation = "relu",
+    weight_std: float = 1.0,
+    bias_std: float = 0.0,
+    parametrization: str = "ntk",
     seed: int = 0,
+    shared: bool = True,
     network_dtype: npt.DTypeLike = "float64",
     dtype: npt.DTypeLike | None = None,
     progress: Progress = False,
@@ -73,10 +72,13 @@ def ntk_depths(
         Numbers of hidden layers; 0 is the linear model, whose kernel is the Gram matrix X Xᵀ/d.
     width : int
         Of every hidden layer.
-    activation : {"relu", "identity"}
-        φ.
+    activation, weight_std, bias_std, parametrization
+        As for `fastntk.MLP`.
     seed : int
         The kernel of depth L is that of ``MLP([d] + [width] * L + [1], seed=seed)``.
+    shared : bool
+        If False, the networks have independent weights: that of depth L has the seed
+        ``depth_sweep.independent_seed(seed, L)``, and each kernel costs as much as it does alone.
     network_dtype : {"float64", "float32"}
         Precision of the weights and of the passes through the networks.
     dtype : {"float64", "float32"}, optional
@@ -108,23 +110,47 @@ def ntk_depths(
     precision = _validation.float_dtype(network_dtype, "network_dtype")
     samples = _validation.samples(X, "X", precision)
     levels = _validation.integers(depths, "depths", minimum=0)
-    network = sweep_network(
-        samples.shape[1],
-        levels,
-        width=_validation.integer(width, "width", minimum=1),
-        activation=activation,
+    size = _validation.integer(width, "width", minimum=1)
+    phi = activations.get(activation)
+    initial = initialization.Initialization(
         seed=_validation.integer(seed, "seed", minimum=0),
+        weight_std=_validation.real(weight_std, "weight_std", minimum=0.0, exclusive=True),
+        bias_std=_validation.real(bias_std, "bias_std", minimum=0.0),
+        parametrization=_validation.choice(
+            parametrization, "parametrization", initialization.PARAMETRIZATIONS
+        ),
         dtype=precision,
     )
-    kernels = _network.kernels(
-        network,
-        samples,
-        None,
-        outputs=range(1),
-        dtype=precision if dtype is None else _validation.float_dtype(dtype),
-        progress=progress,
-    )
-    return dict(zip(levels, kernels, strict=True))
+    kernel_dtype = precision if dtype is None else _validation.float_dtype(dtype)
+
+    def of(depths: Sequence[int], initial: initialization.Initialization) -> Sequence[FloatArray]:
+        network = sweep_network(
+            samples.shape[1], depths, width=size, activation=phi, initial=initial
+        )
+        return list(
+            _network.kernels(
+                network,
+                samples,
+                None,
+                outputs=range(1),
+                dtype=kernel_dtype,
+                progress=progress,
+                count=len(depths),
+            )
+        )
+
+    if shared:
+        return dict(zip(levels, of(levels, initial), strict=True))
+    return {
+        level: of([level], replace(initial, seed=independent_seed(initial.seed, level)))[0]
+        for level in levels
+    }
+
+
+def independent_seed(seed: int, depth: int) -> int:
+    """Return the seed of the network of a depth whose weights no other depth shares."""
+    words = np.random.SeedSequence(seed, spawn_key=(depth,)).generate_state(2, np.uint64)
+    return int(words[0]) << 64 | int(words[1])
 
 
 def depth_groups(

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import enum
 import itertools
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
     from fastntk._typing import FloatArray, FloatDType
 
+PARAMETRIZATIONS = ("ntk", "standard")
+
 
 class _Kind(enum.IntEnum):
     WEIGHTS = 0
@@ -30,34 +33,60 @@ class _Kind(enum.IntEnum):
 
 
 def _normal(
-    seed: int, key: tuple[int, ...], shape: tuple[int, ...], dtype: FloatDType
+    seed: int, key: tuple[int, ...], shape: tuple[int, ...], dtype: FloatDType, scale: float
 ) -> FloatArray:
     stream = np.random.Philox(np.random.SeedSequence(seed, spawn_key=key))
     # Always drawn in float64: a float32 network is the rounded float64 network.
-    return np.random.Generator(stream).standard_normal(shape).astype(dtype, copy=False)
+    numbers = np.random.Generator(stream).standard_normal(shape)
+    if scale != 1.0:
+        numbers *= scale
+    return numbers.astype(dtype, copy=False)
 
 
-def layer(
-    seed: int,
-    index: int,
-    n_in: int,
-    n_out: int,
-    weight_std: float,
-    bias_std: float,
-    dtype: FloatDType,
-) -> Layer:
-    """Return layer `index` (from 1), from n_in to n_out; it has a bias if σ_b > 0."""
-    key = (index, n_out, n_in)
-    weights = _normal(seed, (*key, _Kind.WEIGHTS), (n_out, n_in), dtype)
-    bias = _normal(seed, (*key, _Kind.BIAS), (n_out,), dtype) if bias_std > 0 else None
-    return Layer(weights, bias, weight_std, bias_std)
+def scales(
+    parametrization: str, n_in: int, weight_std: float, bias_std: float
+) -> tuple[float, float]:
+    """Return by what weights and biases are multiplied in the forward pass."""
+    if parametrization == "ntk":
+        return float(weight_std / np.sqrt(n_in)), bias_std
+    return 1.0, 1.0
 
 
-def layers(
-    seed: int, widths: Sequence[int], weight_std: float, bias_std: float, dtype: FloatDType
-) -> tuple[Layer, ...]:
-    """Return layers 1, 2, … between the given widths n_0, n_1, …."""
-    return tuple(
-        layer(seed, index, n_in, n_out, weight_std, bias_std, dtype)
-        for index, (n_in, n_out) in enumerate(itertools.pairwise(widths), start=1)
-    )
+@dataclass(frozen=True)
+class Initialization:
+    """How weights are drawn and what they are multiplied by."""
+
+    seed: int
+    weight_std: float
+    bias_std: float
+    parametrization: str
+    dtype: FloatDType
+
+    def layer(self, index: int, n_in: int, n_out: int, init_scale: float = 1.0) -> Layer:
+        """Return layer `index` (from 1); it has a bias if σ_b > 0."""
+        key = (index, n_out, n_in)
+        forward = scales(self.parametrization, n_in, self.weight_std, self.bias_std)
+        # What the forward pass does not multiply by, the weights carry themselves.
+        standard = self.parametrization == "standard"
+        weight_size = init_scale * (self.weight_std / np.sqrt(n_in) if standard else 1.0)
+        bias_size = self.bias_std if standard else 1.0
+        weights = _normal(
+            self.seed, (*key, _Kind.WEIGHTS), (n_out, n_in), self.dtype, weight_size
+        )
+        bias = None
+        if self.bias_std > 0:
+            bias = _normal(self.seed, (*key, _Kind.BIAS), (n_out,), self.dtype, bias_size)
+        return Layer(weights, bias, *forward)
+
+    def layers(
+        self, widths: Sequence[int], init_scales: Sequence[float] | None = None
+    ) -> tuple[Layer, ...]:
+        """Return layers 1, 2, … between the given widths n_0, n_1, …."""
+        if init_scales is None:
+            init_scales = [1.0] * (len(widths) - 1)
+        return tuple(
+            self.layer(index, n_in, n_out, init_scale)
+            for index, ((n_in, n_out), init_scale) in enumerate(
+                zip(itertools.pairwise(widths), init_scales, strict=True), start=1
+            )
+        )

@@ -4,22 +4,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from fastntk import _network, _validation, activations, initialization
+from fastntk.jacobians import JacobianMethods
+from fastntk.kernels import KernelMethods
+from fastntk.linearized import LinearizedMLP
+from fastntk.planning import Plan, plan
+from fastntk.storage import load_network, save_network
+from fastntk.torch_networks import layers_of_module
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Sequence
 
     import numpy.typing as npt
 
-    from fastntk._progress import Progress
     from fastntk._typing import FloatArray, FloatDType
     from fastntk.activations import Activation
 
 
-class MLP:
-    r"""A fully connected network in the NTK parametrization, at its random initialization.
+class MLP(KernelMethods, JacobianMethods):
+    r"""A fully connected network, by default at its random initialization.
 
     With :math:`h^0 = x`, for :math:`l = 1 … L`,
 
@@ -28,20 +36,27 @@ class MLP:
         z^l = \frac{σ_w}{\sqrt{n_{l-1}}} W^l h^{l-1} + σ_b b^l, \quad h^l = c_φ φ(z^l), \quad
         f = \frac{σ_w}{\sqrt{n_L}} W^{L+1} h^L + σ_b b^{L+1},
 
-    and all entries of W and b independent standard normal numbers [1]_.
+    and all entries of W and b independent standard normal numbers: the NTK parametrization [1]_.
 
     Parameters
     ----------
     widths : sequence of int
         [d, n_1, …, n_L, C]: the input dimension, the widths of the L ≥ 0 hidden layers and the
         number of outputs.
-    activation : {"relu", "identity"}
-        φ. With "identity" the network is the *linear network*, the baseline of every study.
+    activation : str or Activation
+        φ, see `fastntk.activations`. With "identity" the network is the *linear network*, the
+        baseline of every study.
     weight_std, bias_std : float
         σ_w > 0 and σ_b ≥ 0. With σ_b = 0 there are no biases.
+    parametrization : {"ntk", "standard"}
+        "standard": the factors σ_w/√n and σ_b belong to the weights and biases, as in most
+        software. The function is the same at initialization; the gradients, and with them the
+        kernel, weigh the layers differently.
     activation_scale : float, optional
         c_φ. By default E[φ(u)²]^{-1/2} for a standard normal u, which keeps the size of the
         activations from layer to layer: √2 for ReLU, 1 for the identity.
+    init_scale : float or sequence of float
+        By how much more than usual the initial weights vary, for all layers or each of the L + 1.
     seed : int
         Of the weights. Those of a layer depend on the seed, the layer and its two widths alone.
     dtype : {"float64", "float32"}
@@ -72,10 +87,12 @@ class MLP:
         self,
         widths: Sequence[int],
         *,
-        activation: str = "relu",
+        activation: str | Activation = "relu",
         weight_std: float = 1.0,
         bias_std: float = 0.0,
+        parametrization: str = "ntk",
         activation_scale: float | None = None,
+        init_scale: float | Sequence[float] = 1.0,
         seed: int = 0,
         dtype: npt.DTypeLike = "float64",
     ) -> None:
@@ -84,24 +101,18 @@ class MLP:
             raise ValueError(
                 f"widths={widths!r}: expected at least the input dimension and the outputs"
             )
-        phi = activations.get(activation)
-        std = _validation.real(weight_std, "weight_std", minimum=0.0, exclusive=True)
-        bias = _validation.real(bias_std, "bias_std", minimum=0.0)
-        seed = _validation.integer(seed, "seed", minimum=0)
-        precision = _validation.float_dtype(dtype)
-        if activation_scale is None:
-            scale = phi.scale
-        else:
-            scale = _validation.real(
-                activation_scale, "activation_scale", minimum=0.0, exclusive=True
-            )
-        layers = initialization.layers(seed, sizes, std, bias, precision)
-        self._network = _network.Network(
-            hidden=layers[:-1],
-            readouts=(_network.Readout(len(layers) - 1, layers[-1]),),
-            activation=phi,
-            activation_scale=scale,
+        phi, scale = _activation(activation, activation_scale)
+        initial = initialization.Initialization(
+            seed=_validation.integer(seed, "seed", minimum=0),
+            weight_std=_validation.real(weight_std, "weight_std", minimum=0.0, exclusive=True),
+            bias_std=_validation.real(bias_std, "bias_std", minimum=0.0),
+            parametrization=_validation.choice(
+                parametrization, "parametrization", initialization.PARAMETRIZATIONS
+            ),
+            dtype=_validation.float_dtype(dtype),
         )
+        layers = initial.layers(sizes, _init_scales(init_scale, len(sizes) - 1))
+        self._network = _of_layers(layers, phi, scale)
 
     @classmethod
     def _of(cls, network: _network.Network) -> MLP:
@@ -109,26 +120,136 @@ class MLP:
         result._network = network
         return result
 
+    @classmethod
+    def from_weights(
+        cls,
+        weights: Sequence[npt.ArrayLike],
+        biases: Sequence[npt.ArrayLike | None] | None = None,
+        *,
+        activation: str | Activation = "relu",
+        weight_std: float = 1.0,
+        bias_std: float | None = None,
+        parametrization: str = "ntk",
+        activation_scale: float | None = None,
+        dtype: npt.DTypeLike | None = None,
+    ) -> MLP:
+        """Return a network with the given weights, trained or not.
+
+        Parameters
+        ----------
+        weights : sequence of array_like (n_out, n_in)
+            W^1, …, W^{L+1}; raw, that is without the factor σ_w/√n_in in the NTK parametrization.
+        biases : sequence of array_like (n_out,) or None, optional
+            b^1, …, b^{L+1}, without the factor σ_b; None for a layer without.
+        activation, weight_std, parametrization, activation_scale
+            As for `MLP`.
+        bias_std : float, optional
+            σ_b, by default 1 if there are biases.
+        dtype : {"float32", "float64"}, optional
+            By default that of the weights, float64 if it is neither.
+
+        Returns
+        -------
+        MLP
+            With copies of the arrays.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastntk
+        >>> net = fastntk.MLP.from_weights([np.eye(2), [[1.0, 1.0]]], parametrization="standard",
+        ...                                activation_scale=1.0)
+        >>> net([[1.0, -5.0]])
+        array([[1.]])
+        """
+        phi, scale = _activation(activation, activation_scale)
+        precision = None if dtype is None else _validation.float_dtype(dtype)
+        arrays = [_validation.matrix(w, f"weights[{i}]", precision) for i, w in enumerate(weights)]
+        if not arrays:
+            raise ValueError(f"weights={weights!r}: expected at least one matrix")
+        if precision is None:
+            single = all(w.dtype == np.float32 for w in arrays)
+            precision = np.dtype(np.float32 if single else np.float64)
+        given = [None] * len(arrays) if biases is None else list(biases)
+        if len(given) != len(arrays):
+            raise ValueError(f"biases has {len(given)} entries: expected {len(arrays)} or None")
+        std = _validation.real(weight_std, "weight_std", minimum=0.0, exclusive=True)
+        has_biases = any(b is not None for b in given)
+        sigma_b = _validation.real(
+            float(has_biases) if bias_std is None else bias_std, "bias_std", minimum=0.0
+        )
+        _validation.choice(parametrization, "parametrization", initialization.PARAMETRIZATIONS)
+        layers = []
+        for i, (w, b) in enumerate(zip(arrays, given, strict=True)):
+            if i > 0 and w.shape[1] != len(arrays[i - 1]):
+                raise ValueError(
+                    f"weights[{i}] has shape {w.shape}: expected {len(arrays[i - 1])} columns, "
+                    f"the rows of weights[{i - 1}]"
+                )
+            scales = initialization.scales(parametrization, w.shape[1], std, sigma_b)
+            bias = None if b is None else _bias(b, i, len(w), precision)
+            layers.append(_network.Layer(np.array(w, dtype=precision), bias, *scales))
+        return cls._of(_of_layers(layers, phi, scale))
+
+    @classmethod
+    def from_torch(cls, module: Any, *, activation: str | Activation | None = None) -> MLP:
+        """Return the network that a PyTorch module is, trained or not.
+
+        Parameters
+        ----------
+        module : torch.nn.Module, or mapping of str to tensor
+            A ``torch.nn.Sequential`` of ``Linear`` layers and activations (``Flatten``, ``Identity``
+            and ``Dropout`` in evaluation mode are passed over), nested or not; or the `state_dict`
+            of one, with `activation`.
+        activation : str or Activation, optional
+            What is between the layers of a `state_dict`; of a module, it is found out.
+
+        Returns
+        -------
+        MLP
+            The same function in the standard parametrization (with activation scale 1), so that
+            its gradients are those with respect to the module's parameters. The arrays are copies.
+        """
+        weights, biases, phi = layers_of_module(module, activation)
+        return cls.from_weights(
+            weights, biases, activation=phi, parametrization="standard", activation_scale=1.0
+        )
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> MLP:
+        """Return a network from a file that `save` wrote.
+
+        Raises
+        ------
+        ValueError
+            If the file is not one, was written by a newer version, or is damaged.
+        """
+        return cls._of(load_network(path))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the network to an ``.npz`` file, completely or not at all.
+
+        Weights, scales, activation, a format version and a checksum; no pickle. Custom activations
+        cannot be saved.
+        """
+        save_network(self._network, path)
+
     def __repr__(self) -> str:
         return (
-            f"MLP(widths={self.widths}, activation={self.activation.name!r}, "
+            f"MLP(widths={self.widths}, activation={_named(self.activation)}, "
             f"dtype={self.dtype.name!r}, n_parameters={self.n_parameters})"
         )
 
     @property
-    def _layers(self) -> tuple[_network.Layer, ...]:
-        return (*self._network.hidden, self._network.readouts[0].layer)
-
-    @property
     def weights(self) -> tuple[FloatArray, ...]:
-        """W^1, …, W^{L+1}, each (n_out, n_in), without the factor σ_w/√n_in."""
-        return tuple(layer.weights for layer in self._layers)
+        """W^1, …, W^{L+1}, each (n_out, n_in), without the factor σ_w/√n_in of "ntk"."""
+        return tuple(layer.weights for layer in self._network.layers)
 
     @property
-    def biases(self) -> tuple[FloatArray, ...] | None:
-        """b^1, …, b^{L+1}, without the factor σ_b, or None when σ_b = 0."""
-        present = [layer.bias for layer in self._layers if layer.bias is not None]
-        return tuple(present) if present else None
+    def biases(self) -> tuple[FloatArray | None, ...] | None:
+        """b^1, …, b^{L+1}, without the factor σ_b of "ntk", or None when no layer has any."""
+        biases = tuple(layer.bias for layer in self._network.layers)
+        return None if all(b is None for b in biases) else biases
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -141,11 +262,6 @@ class MLP:
         return len(self._network.hidden)
 
     @property
-    def n_parameters(self) -> int:
-        """P, the number of weights and biases."""
-        return sum(layer.n_parameters for layer in self._layers)
-
-    @property
     def activation(self) -> Activation:
         """φ."""
         return self._network.activation
@@ -155,17 +271,36 @@ class MLP:
         """c_φ."""
         return self._network.activation_scale
 
-    @property
-    def dtype(self) -> FloatDType:
-        """Precision of the weights and of the passes through the network."""
-        return self._network.dtype
-
     def linear(self) -> MLP:
         """Return the linear network with the same weights: the identity activation, scale 1."""
         identity = activations.get("identity")
-        return MLP._of(
-            _network.Network(self._network.hidden, self._network.readouts, identity, identity.scale)
-        )
+        layers = self._network.layers
+        return MLP._of(_of_layers(layers, identity, identity.scale))
+
+    def astype(self, dtype: npt.DTypeLike) -> MLP:
+        """Return the network with its weights rounded to, or continued in, another precision."""
+        precision: FloatDType = _validation.float_dtype(dtype)
+        return MLP._of(self._network.with_dtype(precision))
+
+    def linearize(self) -> LinearizedMLP:
+        """Return the linear model f₀(x) + F(x) Δw around these weights."""
+        return LinearizedMLP(self)
+
+    def plan(self, X: npt.ArrayLike, Z: npt.ArrayLike | None = None) -> Plan:
+        """Say what `ntk` would cost for these samples, without computing it.
+
+        Parameters
+        ----------
+        X, Z
+            As in `ntk`.
+
+        Returns
+        -------
+        Plan
+            Operations, bytes, expected seconds, and which way to go.
+        """
+        rows = self._samples(X, "X")
+        return plan(self._network, len(rows), None if Z is None else len(self._samples(Z, "Z")))
 
     def __call__(self, X: npt.ArrayLike) -> FloatArray:
         """Return the outputs f(X).
@@ -181,120 +316,42 @@ class MLP:
         """
         return _network.evaluate(self._network, self._samples(X, "X"))
 
-    def gradient_features(
-        self, X: npt.ArrayLike, output: int = 0, *, progress: Progress = False
-    ) -> FloatArray:
-        """Return the gradient of one output with respect to all parameters, for each sample.
 
-        Meant for small networks: the result has n · P entries. Kernels do not need it.
+def _activation(
+    activation: str | Activation, activation_scale: float | None
+) -> tuple[Activation, float]:
+    phi = activations.get(activation)
+    if activation_scale is None:
+        return phi, phi.scale
+    return phi, _validation.real(activation_scale, "activation_scale", minimum=0.0, exclusive=True)
 
-        Parameters
-        ----------
-        X : array_like (n, d)
-            Samples, one a row.
-        output : int
-            Which of the C outputs.
-        progress : bool or callable
-            Show a bar, or call ``progress(stage, done, total)`` about ten times a second.
 
-        Returns
-        -------
-        ndarray (n, P)
-            In the order W^1 row-major, b^1, W^2, b^2, …; the biases only when σ_b > 0.
+def _of_layers(
+    layers: Sequence[_network.Layer], phi: Activation, scale: float
+) -> _network.Network:
+    readout = _network.Readout(len(layers) - 1, layers[-1])
+    return _network.Network(tuple(layers[:-1]), (readout,), phi, scale)
 
-        Raises
-        ------
-        MemoryError
-            If the result does not fit in the memory that is available.
-        """
-        samples = self._samples(X, "X")
-        return _network.gradient_features(
-            self._network, samples, self._outputs(output).start, progress
-        )
 
-    def ntk(
-        self,
-        X: npt.ArrayLike,
-        Z: npt.ArrayLike | None = None,
-        *,
-        outputs: Literal["trace"] | int = "trace",
-        dtype: npt.DTypeLike | None = None,
-        progress: Progress = False,
-    ) -> FloatArray:
-        r"""Return the (empirical) neural tangent kernel K(X, Z) = ⟨∂f(X)/∂w, ∂f(Z)/∂w⟩.
+def _init_scales(init_scale: float | Sequence[float], count: int) -> list[float]:
+    if np.ndim(init_scale) == 0:
+        scale = _validation.real(init_scale, "init_scale", minimum=0.0, exclusive=True)
+        return [scale] * count
+    values = list(init_scale)  # type: ignore[arg-type]  # not a scalar
+    if len(values) != count:
+        raise ValueError(f"init_scale={init_scale!r}: expected a number, or {count} of them")
+    return [
+        _validation.real(value, f"init_scale[{i}]", minimum=0.0, exclusive=True)
+        for i, value in enumerate(values)
+    ]
 
-        Computed without the gradients, from the activations H and the backward signals Δ [1]_:
 
-        .. math::
+def _bias(values: npt.ArrayLike, index: int, count: int, dtype: FloatDType) -> FloatArray:
+    array = np.asarray(values)
+    if array.shape != (count,):
+        raise ValueError(f"biases[{index}] has shape {array.shape}: expected ({count},)")
+    return _validation.matrix(array[np.newaxis], f"biases[{index}]", dtype)[0].copy()
 
-            K = \sum_{l=1}^{L+1} (Δ^l Δ^{l⊤}) ∘
-                \left( \frac{σ_w^2}{n_{l-1}} H^{l-1} H^{l-1⊤} + σ_b^2 \right)
 
-        Parameters
-        ----------
-        X : array_like (n, d)
-            Samples, one a row.
-        Z : array_like (m, d), optional
-            Other samples. Without them the kernel is K(X, X), symmetric to the last bit.
-        outputs : "trace" or int
-            The sum over the outputs, Σ_c K^{cc} (not divided by C), or the kernel of one output.
-        dtype : {"float32", "float64"}, optional
-            Precision of the Gram matrices and of the result; by default that of the network. For a
-            condition number take float64, even of a float32 network.
-        progress : bool or callable
-            Show a bar, or call ``progress(stage, done, total)`` about ten times a second.
-
-        Returns
-        -------
-        ndarray (n, m)
-            The same to the last bit for any number of threads.
-
-        Raises
-        ------
-        MemoryError
-            If the kernel and the features do not fit in the memory that is available.
-
-        References
-        ----------
-        .. [1] R. Novak, J. Sohl-Dickstein, S. S. Schoenholz, "Fast finite width neural tangent
-           kernel", ICML 2022.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> import fastntk
-        >>> net = fastntk.MLP([2, 64, 1])
-        >>> K = net.ntk([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
-        >>> bool((K == K.T).all())
-        True
-        >>> net.ntk(np.eye(2), [[1.0, 1.0]]).shape
-        (2, 1)
-        """
-        rows = self._samples(X, "X")
-        cols = None if Z is None else self._samples(Z, "Z")
-        precision = self.dtype if dtype is None else _validation.float_dtype(dtype)
-        (kernel,) = _network.kernels(
-            self._network,
-            rows,
-            cols,
-            outputs=self._outputs(outputs),
-            dtype=precision,
-            progress=progress,
-        )
-        return kernel
-
-    def _samples(self, X: npt.ArrayLike, name: str) -> FloatArray:
-        return _validation.samples(X, name, self.dtype, columns=self._network.input_width)
-
-    def _outputs(self, outputs: Any) -> range:
-        count = self._network.n_outputs
-        if isinstance(outputs, str) and outputs == "trace":
-            return range(count)
-        expected = f"expected 'trace' or an output from 0 to {count - 1}"
-        try:
-            index = _validation.integer(outputs, "outputs", minimum=0)
-        except TypeError:
-            raise TypeError(f"outputs={outputs!r}: {expected}") from None
-        if index >= count:
-            raise ValueError(f"outputs={outputs!r}: {expected}")
-        return range(index, index + 1)
+def _named(activation: Activation) -> str:
+    return repr(activation) if activation.parameters else repr(activation.name)

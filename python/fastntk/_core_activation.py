@@ -1,0 +1,93 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Activations as the core takes them: one of its own, or a function compiled for it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from fastntk.activations import Activation, Function
+
+
+@dataclass(frozen=True)
+class CoreActivation:
+    """The arguments by which the core knows an activation."""
+
+    activation: str
+    parameters: tuple[float, float] = (0.0, 0.0)
+    function: int = 0  # addresses of C functions of one double; they live as long as the process
+    derivative: int = 0
+
+
+# Names of the registry whose activation the core has under the same name and parameters.
+_SAME = frozenset(
+    {"identity", "relu", "gelu", "sigmoid", "silu", "elu", "softplus", "tanh", "erf", "sin", "cos"}
+    | {"rectified_monomial"}
+)
+
+
+@cache
+def core_activation(activation: Activation) -> CoreActivation:
+    """Return the core's own activation, or compile the functions of another.
+
+    Raises
+    ------
+    ValueError
+        If the activation has no derivative, exists at infinite width only, or cannot be compiled.
+    """
+    first, second = (*activation.parameters, 0.0, 0.0)[:2]
+    if activation.name in _SAME:
+        return CoreActivation(activation.name, (float(first), float(second)))
+    if activation.name == "abs":
+        return CoreActivation("piecewise_linear", (-1.0, 1.0))
+    if activation.name == "leaky_relu":
+        return CoreActivation("piecewise_linear", (float(first), 1.0))
+    if activation.name == "abrelu":
+        return CoreActivation("piecewise_linear", (float(first), float(second)))
+    if activation.function is None or activation.derivative is None:
+        raise ValueError(
+            f"activation={activation!r}: expected one with a function and a derivative, which a "
+            "network of finite width needs"
+        )
+    return CoreActivation(
+        "custom",
+        function=_compiled(activation, activation.function),
+        derivative=_compiled(activation, activation.derivative),
+    )
+
+
+_kept_alive: list[Any] = []
+
+
+def _compiled(activation: Activation, function: Function) -> int:
+    import numba
+
+    try:
+        compiled = numba.cfunc("float64(float64)", nopython=True)(function)
+    except numba.core.errors.NumbaError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise ValueError(
+            f"activation={activation!r}: expected a function that Numba can compile for a single "
+            f"float64: {reason}"
+        ) from error
+    _kept_alive.append(compiled)
+    _check_agreement(activation, function, compiled)
+    return int(compiled.address)
+
+
+def _check_agreement(activation: Activation, function: Function, compiled: Any) -> None:
+    points = np.array([-2.5, -0.3, 0.4, 1.7])
+    expected = np.broadcast_to(np.asarray(function(points), dtype=np.float64), points.shape)
+    for point, value in zip(points.tolist(), expected.tolist(), strict=True):
+        found = compiled.ctypes(point)
+        if not math.isclose(found, value, rel_tol=1e-9, abs_tol=1e-12):
+            raise ValueError(
+                f"activation={activation!r}: its compiled function gives {found!r} at {point!r}, "
+                f"but {value!r} for an array; expected an elementwise function"
+            )

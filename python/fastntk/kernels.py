@@ -1,0 +1,337 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""The empirical kernels of a finite network: tangent kernel, its parts, its tiles, its angles."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, NamedTuple, overload
+
+import numpy as np
+
+from fastntk import _network, _validation
+from fastntk._network_base import NetworkBase
+from fastntk.angles import AnglePair
+from fastntk.kernel_files import write_kernel
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterator
+
+    import numpy.typing as npt
+
+    from fastntk._progress import Progress
+    from fastntk._typing import FloatArray
+
+# Pairs whose angle the rounding of the kernel cannot order are all looked at again, as far as they
+# are among this many more than were asked for.
+_CANDIDATES = 32
+
+
+class KernelTile(NamedTuple):
+    """A block of a kernel, and where it lies.
+
+    Attributes
+    ----------
+    rows, cols : slice
+        Of the samples.
+    kernel : ndarray (rows, cols)
+    """
+
+    rows: slice
+    cols: slice
+    kernel: FloatArray
+
+
+class KernelMethods(NetworkBase):
+    """Kernels of a finite network."""
+
+    def ntk(
+        self,
+        X: npt.ArrayLike,
+        Z: npt.ArrayLike | None = None,
+        *,
+        outputs: Literal["trace", "diagonal", "full"] | int = "trace",
+        layer_weights: npt.ArrayLike | None = None,
+        dtype: npt.DTypeLike | None = None,
+        out: FloatArray | str | os.PathLike[str] | None = None,
+        progress: Progress = False,
+    ) -> FloatArray:
+        r"""Return the (empirical) neural tangent kernel K(X, Z) = ⟨∂f(X)/∂w, ∂f(Z)/∂w⟩.
+
+        Computed without the gradients, from the activations H and the backward signals Δ [1]_:
+
+        .. math::
+
+            K = \sum_{l=1}^{L+1} ω_l (Δ^l Δ^{l⊤}) ∘
+                \left( \frac{σ_w^2}{n_{l-1}} H^{l-1} H^{l-1⊤} + σ_b^2 \right)
+
+        Parameters
+        ----------
+        X : array_like (n, d)
+            Samples, one a row.
+        Z : array_like (m, d), optional
+            Other samples. Without them the kernel is K(X, X), symmetric to the last bit.
+        outputs : "trace", "diagonal", "full" or int
+            "trace": the sum over the outputs, Σ_c K^{cc} (not divided by C); "diagonal": K^{cc} of
+            each output; "full": K^{cc'} of each pair of outputs; an int: K^{cc} of one output.
+            None of them is the kernel of the sum of the outputs, which is Σ_{cc'} K^{cc'}.
+        layer_weights : array_like (L + 1,) or (L + 1, 2), optional
+            ω ≥ 0 of the layers, or of their weights and biases: (1, 0, …, 0) if only the first
+            layer is trained, learning rates where they differ. By default 1: each parameter counts
+            as it is in this network's parametrization.
+        dtype : {"float32", "float64"}, optional
+            Precision of the Gram matrices and of the result; by default that of the network. For a
+            condition number take float64, even of a float32 network.
+        out : ndarray (n, m), or path, optional
+            Where the kernel is to go, such as a ``numpy.memmap``, or the name of a ``.npy`` file
+            that is written and returned as a memory map: kernels may be larger than memory. Only
+            for a single kernel ("trace" or one output).
+        progress : bool or callable
+            Show a bar, or call ``progress(stage, done, total)`` about ten times a second.
+
+        Returns
+        -------
+        ndarray
+            (n, m) for "trace" and one output, (n, m, C) for "diagonal", (n, m, C, C) for "full":
+            the kernel as a matrix of n C rows, sample-major, is then
+            ``K.transpose(0, 2, 1, 3).reshape(n * C, m * C)``. The same to the last bit for any
+            number of threads.
+
+        Raises
+        ------
+        MemoryError
+            If the kernel and the features do not fit in the memory that is available.
+
+        References
+        ----------
+        .. [1] R. Novak, J. Sohl-Dickstein, S. S. Schoenholz, "Fast finite width neural tangent
+           kernel", ICML 2022.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastntk
+        >>> net = fastntk.MLP([2, 64, 3])
+        >>> X = [[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]
+        >>> net.ntk(X).shape, net.ntk(X, X[:1], outputs="full").shape
+        ((3, 3), (3, 1, 3, 3))
+        >>> K = net.ntk(X, outputs="diagonal")
+        >>> bool(np.allclose(K.sum(axis=2), net.ntk(X)))
+        True
+        """
+        chosen = self._outputs(outputs, ("trace", "diagonal", "full"))
+        rows = self._samples(X, "X")
+        cols = None if Z is None else self._samples(Z, "Z")
+        network = self._weighted(layer_weights)
+        precision = self._precision(dtype)
+        if out is not None:
+            if outputs in {"diagonal", "full"}:
+                raise ValueError(f"outputs={outputs!r}: expected 'trace' or one output with out=…")
+            return write_kernel(network, rows, cols, chosen, precision, out, progress)
+        count = {"diagonal": len(chosen), "full": len(chosen) ** 2}.get(str(outputs), 1)
+        split = {"diagonal": "outputs", "full": "output_pairs"}.get(str(outputs), "none")
+        kernels = _network.kernels(
+            network,
+            rows,
+            cols,
+            outputs=chosen,
+            dtype=precision,
+            progress=progress,
+            split=split,
+            count=count,
+        )
+        if outputs == "diagonal":
+            return np.moveaxis(kernels, 0, -1)
+        if outputs == "full":
+            pairs = kernels.reshape(len(chosen), len(chosen), *kernels.shape[1:])
+            return pairs.transpose(2, 3, 0, 1)
+        return kernels[0]
+
+    def ntk_by_layer(
+        self,
+        X: npt.ArrayLike,
+        Z: npt.ArrayLike | None = None,
+        *,
+        outputs: Literal["trace"] | int = "trace",
+        dtype: npt.DTypeLike | None = None,
+        progress: Progress = False,
+    ) -> FloatArray:
+        """Return what each layer's parameters contribute to the tangent kernel.
+
+        Parameters
+        ----------
+        X, Z, outputs, dtype, progress
+            As in `ntk`.
+
+        Returns
+        -------
+        ndarray (L + 1, n, m)
+            The kernels of the layers 1, …, L + 1, which add up to `ntk`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastntk
+        >>> net = fastntk.MLP([2, 64, 64, 1])
+        >>> layers = net.ntk_by_layer(np.eye(2))
+        >>> bool(np.allclose(layers[0], net.ntk(np.eye(2), layer_weights=[1, 0, 0])))
+        True
+        """
+        return _network.kernels(
+            self._network,
+            self._samples(X, "X"),
+            None if Z is None else self._samples(Z, "Z"),
+            outputs=self._outputs(outputs),
+            dtype=self._precision(dtype),
+            progress=progress,
+            split="layers",
+            count=len(self._network.layers),
+        )
+
+    def conjugate_kernel(
+        self,
+        X: npt.ArrayLike,
+        Z: npt.ArrayLike | None = None,
+        *,
+        dtype: npt.DTypeLike | None = None,
+        progress: Progress = False,
+    ) -> FloatArray:
+        """Return the kernel of the last hidden layer, σ_w² h^L h^L'/n_L + σ_b².
+
+        It is the part of the tangent kernel of one output that comes from the readout.
+
+        Parameters
+        ----------
+        X, Z, dtype, progress
+            As in `ntk`.
+
+        Returns
+        -------
+        ndarray (n, m)
+        """
+        layers = self._network.layers
+        only_readout = [[0.0, 0.0]] * (len(layers) - 1) + [[1.0, 1.0]]
+        return self.ntk(
+            X, Z, outputs=0, layer_weights=only_readout, dtype=dtype, progress=progress
+        )
+
+    @overload
+    def smallest_angle(
+        self, X: npt.ArrayLike, k: None = None, *, progress: Progress = False
+    ) -> AnglePair: ...
+    @overload
+    def smallest_angle(
+        self, X: npt.ArrayLike, k: int, *, progress: Progress = False
+    ) -> list[AnglePair]: ...
+    def smallest_angle(
+        self, X: npt.ArrayLike, k: int | None = None, *, progress: Progress = False
+    ) -> AnglePair | list[AnglePair]:
+        """Return the smallest angle between the gradients at two samples, or the k smallest.
+
+        The kernel is formed in float64, tile by tile, and never kept; memory is that of the
+        features. The angles of the closest pairs are then computed again from the differences of
+        the samples: they keep their digits however close the samples are.
+
+        Parameters
+        ----------
+        X : array_like (n, d)
+            Samples, one a row; n ≥ 2.
+        k : int, optional
+            How many pairs.
+        progress : bool or callable
+            Show a bar, or call ``progress(stage, done, total)`` about ten times a second.
+
+        Returns
+        -------
+        AnglePair, or list of AnglePair
+            In radians, by angle. The gradient of several outputs is one long vector. Samples with a
+            zero gradient are left out.
+
+        Raises
+        ------
+        ValueError
+            If fewer than two samples have a gradient.
+
+        Examples
+        --------
+        >>> import fastntk
+        >>> net = fastntk.MLP([2, 256, 256, 1])
+        >>> pair = net.smallest_angle([[1.0, 0.0], [0.0, 1.0], [1.0, 1e-9]])
+        >>> pair.i, pair.j, 1e-9 < pair.angle < 1e-3
+        (0, 2, True)
+        """
+        samples = self._samples(X, "X")
+        count = 1 if k is None else _validation.integer(k, "k", minimum=1)
+        everything = range(self.n_outputs)
+        features = _network.Features(
+            self._network, samples, everything, np.dtype(np.float64), progress
+        )
+        candidates, without = features.closest_pairs(count + _CANDIDATES, progress)
+        if len(samples) - len(without) < 2:
+            raise ValueError(
+                f"X has {len(samples) - len(without)} of {len(samples)} samples with a gradient "
+                "that is not zero: expected at least two"
+            )
+        pairs = [(i, j) for _, i, j in candidates]
+        angles = _network.pair_angles(self._network, samples, pairs, everything)
+        found = sorted(
+            AnglePair(angle, i, j, resolved=True)
+            for angle, (i, j) in zip(angles, pairs, strict=True)
+        )
+        return found[0] if k is None else found[:count]
+
+    def ntk_tiles(
+        self,
+        X: npt.ArrayLike,
+        Z: npt.ArrayLike | None = None,
+        *,
+        tile: int = 2048,
+        outputs: Literal["trace"] | int = "trace",
+        layer_weights: npt.ArrayLike | None = None,
+        dtype: npt.DTypeLike | None = None,
+    ) -> Iterator[KernelTile]:
+        """Iterate over blocks of the tangent kernel, for kernels that need not be kept.
+
+        Parameters
+        ----------
+        X, Z, outputs, layer_weights, dtype
+            As in `ntk`.
+        tile : int
+            The number of rows and columns of a block; it need not divide the number of samples.
+
+        Yields
+        ------
+        KernelTile
+            Without Z, the blocks on and below the diagonal: the rest is their mirror image.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastntk
+        >>> net = fastntk.MLP([3, 64, 1])
+        >>> sum(t.kernel.size for t in net.ntk_tiles(np.eye(3), tile=2))
+        7
+        """
+        size = _validation.integer(tile, "tile", minimum=1)
+        chosen, precision = self._outputs(outputs), self._precision(dtype)
+        network = self._weighted(layer_weights)
+        rows = self._samples(X, "X")
+        cols = None if Z is None else self._samples(Z, "Z")
+        return self._tiles(network, rows, cols, chosen, precision, size)
+
+    @staticmethod
+    def _tiles(
+        network: _network.Network,
+        rows: FloatArray,
+        cols: FloatArray | None,
+        outputs: range,
+        dtype: np.dtype[np.floating],
+        size: int,
+    ) -> Iterator[KernelTile]:
+        x = _network.Features(network, rows, outputs, dtype)
+        z = x if cols is None else _network.Features(network, cols, outputs, dtype)
+        for i in range(0, len(x), size):
+            block = slice(i, min(i + size, len(x)))
+            for j in range(0, block.stop if cols is None else len(z), size):
+                across = slice(j, min(j + size, len(z)))
+                yield KernelTile(block, across, x.kernel(z, block, across))
