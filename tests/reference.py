@@ -7,7 +7,10 @@ Nothing here is shared with the package; the formulas are written out once more.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,12 +18,48 @@ import numpy.typing as npt
 Array = npt.NDArray[np.float64]
 
 
-def _value(activation: str, z: Array) -> Array:
-    return np.maximum(z, 0.0) if activation == "relu" else z
+def _normal_cdf(z: Array) -> Array:
+    return np.array([0.5 * math.erfc(-x / math.sqrt(2)) for x in z.ravel()]).reshape(z.shape)
 
 
-def _slope(activation: str, z: Array) -> Array:
-    return (z > 0.0).astype(np.float64) if activation == "relu" else np.ones_like(z)
+def _normal_density(z: Array) -> Array:
+    return np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
+
+
+def _erf(z: Array) -> Array:
+    return np.array([math.erf(x) for x in z.ravel()]).reshape(z.shape)
+
+
+def _logistic(z: Array) -> Array:
+    return 1 / (1 + np.exp(-z))
+
+
+# φ and φ' by name, with the default parameters of the package's activations; from the left at 0.
+FUNCTIONS: dict[str, tuple[Callable[[Array], Any], Callable[[Array], Any]]] = {
+    "identity": (lambda z: z, np.ones_like),
+    "relu": (lambda z: np.maximum(z, 0.0), lambda z: 1.0 * (z > 0)),
+    "leaky_relu": (lambda z: np.where(z > 0, z, 0.01 * z), lambda z: np.where(z > 0, 1.0, 0.01)),
+    "abs": (np.abs, lambda z: np.where(z > 0, 1.0, -1.0)),
+    "relu2": (lambda z: np.maximum(z, 0.0) ** 2, lambda z: 2 * np.maximum(z, 0.0)),
+    "gelu": (
+        lambda z: z * _normal_cdf(z),
+        lambda z: _normal_cdf(z) + z * _normal_density(z),
+    ),
+    "silu": (
+        lambda z: z * _logistic(z),
+        lambda z: _logistic(z) + z * _logistic(z) * (1 - _logistic(z)),
+    ),
+    "elu": (
+        lambda z: np.where(z > 0, z, np.expm1(np.minimum(z, 0))),
+        lambda z: np.where(z > 0, 1.0, np.exp(np.minimum(z, 0))),
+    ),
+    "softplus": (lambda z: np.log(1 + np.exp(z)), _logistic),
+    "tanh": (np.tanh, lambda z: 1 - np.tanh(z) ** 2),
+    "sigmoid": (_logistic, lambda z: _logistic(z) * (1 - _logistic(z))),
+    "erf": (_erf, lambda z: 2 / math.sqrt(math.pi) * np.exp(-(z**2))),
+    "sin": (np.sin, np.cos),
+    "cos": (np.cos, lambda z: -np.sin(z)),
+}
 
 
 @dataclass
@@ -44,7 +83,7 @@ class ReferenceNetwork:
         return cls(
             weights,
             biases,
-            net.activation.name,  # type: ignore[attr-defined]
+            str(net.activation.name).replace("rectified_monomial", "relu2"),  # type: ignore[attr-defined]
             weight_std,
             bias_std,
             net.activation_scale,  # type: ignore[attr-defined]
@@ -57,7 +96,7 @@ class ReferenceNetwork:
         for weights, bias in zip(self.weights, self.biases, strict=True):
             z = self.weight_std / np.sqrt(len(h)) * (weights @ h) + self.bias_std * bias
             result.append(z)
-            h = self.activation_scale * _value(self.activation, z)
+            h = self.activation_scale * FUNCTIONS[self.activation][0](z)
         return result
 
     def output(self, x: Array) -> Array:
@@ -71,7 +110,9 @@ class ReferenceNetwork:
         parts: list[Array] = []
         for layer in reversed(range(len(self.weights))):
             below = (
-                x if layer == 0 else self.activation_scale * _value(self.activation, zs[layer - 1])
+                x
+                if layer == 0
+                else self.activation_scale * FUNCTIONS[self.activation][0](zs[layer - 1])
             )
             scale = self.weight_std / np.sqrt(len(below))
             own = [(scale * np.outer(delta, below)).ravel()]
@@ -80,7 +121,7 @@ class ReferenceNetwork:
             parts = own + parts
             if layer > 0:
                 delta = scale * (self.weights[layer].T @ delta)
-                delta *= self.activation_scale * _slope(self.activation, zs[layer - 1])
+                delta *= self.activation_scale * FUNCTIONS[self.activation][1](zs[layer - 1])
         return np.concatenate(parts)
 
     def gradient_by_differences(self, x: Array, output: int, step: float = 1e-6) -> Array:

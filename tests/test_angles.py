@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from reference import angle
 
 import fastntk
-from fastntk.angles import kernel_angle_resolution, vector_angle
+from fastntk.angles import kernel_angle_resolution
 
 
 def gram(vectors: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -63,15 +63,6 @@ def test_equal_angles_are_listed_in_order() -> None:
     assert [(p.i, p.j) for p in pairs] == [(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)]
 
 
-@given(st.floats(-11.0, 0.4), st.integers(2, 300), st.integers(0, 99))
-def test_vector_angle_is_accurate_for_small_angles(exponent: float, p: int, seed: int) -> None:
-    theta = 10.0**exponent
-    basis, _ = np.linalg.qr(np.random.default_rng(seed).standard_normal((p, 2)))
-    u, v = basis[:, 0], np.cos(theta) * basis[:, 0] + np.sin(theta) * basis[:, 1]
-    # The vectors themselves are rounded: an absolute error of some ε.
-    assert vector_angle(3.0 * u, 0.2 * v) == pytest.approx(theta, rel=1e-12, abs=1e-15 * np.sqrt(p))
-
-
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("factor", [0.0, 0.01, 0.1, 10.0, 100.0])
 def test_resolution_of_angles_from_a_kernel(dtype: str, factor: float) -> None:
@@ -84,8 +75,7 @@ def test_resolution_of_angles_from_a_kernel(dtype: str, factor: float) -> None:
     X[17, 0] += factor * resolution
     X = X.astype(dtype).astype(np.float64)
     pair = fastntk.smallest_angle(net.ntk(X))
-    u, v = exact.gradient_features(X[[4, 17]])
-    truth = vector_angle(u, v)
+    ((truth, _, _, _),) = exact.pair_angles(X, [(4, 17)])
     if truth > 2 * resolution:
         assert pair.resolved
         assert (pair.i, pair.j) == (4, 17)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from reference import ReferenceNetwork, angle, infinite_gradient_angle
+from reference import FUNCTIONS, ReferenceNetwork, angle, infinite_gradient_angle
 from tolerances import RTOL, assert_close
 
 import fastntk
@@ -30,7 +30,7 @@ def networks(draw: st.DrawFn) -> tuple[fastntk.MLP, ReferenceNetwork]:
     bias_std = draw(st.sampled_from([0.0, 0.3]))
     net = fastntk.MLP(
         widths,
-        activation=draw(st.sampled_from(["relu", "identity"])),
+        activation=draw(st.sampled_from(sorted(FUNCTIONS))),
         weight_std=weight_std,
         bias_std=bias_std,
         activation_scale=draw(st.sampled_from([None, 0.8])),
@@ -62,9 +62,10 @@ def test_everything_agrees_with_the_reference(
 
 
 @pytest.mark.parametrize("bias_std", [0.0, 0.4])
-@pytest.mark.parametrize("activation", ["relu", "identity"])
+@pytest.mark.parametrize("activation", sorted(FUNCTIONS))
 def test_gradients_agree_with_finite_differences(activation: str, bias_std: float) -> None:
     net = fastntk.MLP([3, 7, 5, 6, 2], activation=activation, bias_std=bias_std, seed=3)
+    assert np.isfinite(net.activation_scale)
     reference = ReferenceNetwork.like(net, bias_std=bias_std)
     X = normal((4, 3))
     nearest_kink = min(np.abs(z).min() for x in X for z in reference.preactivations(x)[:-1])

@@ -66,7 +66,7 @@ void check_against_differences(const Shape& shape, Index samples) {
 }  // namespace
 
 TEST_CASE("gradient features: derivatives with respect to every weight and bias") {
-  for (const Activation activation : {Activation::identity, Activation::relu}) {
+  for (const Activation& activation : {kIdentity, kRelu, kTanh}) {
     for (const bool biases : {false, true}) {
       for (const Index depth : {3, 2, 1, 0}) {
         check_against_differences(

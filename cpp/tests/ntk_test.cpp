@@ -49,7 +49,7 @@ namespace {
 // Every combination of activation and biases, with unequal widths and readouts out of order.
 std::vector<Shape> shapes() {
   std::vector<Shape> result;
-  for (const Activation activation : {Activation::identity, Activation::relu}) {
+  for (const Activation& activation : {kIdentity, kRelu, kTanh}) {
     for (const bool biases : {false, true}) {
       result.push_back({.outputs = 3,
                         .readouts = {2, 0, 3, 1},
@@ -75,8 +75,8 @@ std::vector<PaddedMatrix<G>> kernels_of(const Network<T>& network, Range outputs
   for (auto& kernel : kernels) views.push_back(kernel.view());
   std::optional<Matrix<const T>> columns;
   if (z != nullptr) columns = z->view();
-  ntk<HostDevice, T, G>(HostDevice(reference_blas(), threads), network, outputs, x.view(), columns,
-                        views, nullptr);
+  ntk<HostDevice, T, G>(HostDevice(reference_blas(), threads), network, outputs, Split::none, x.view(),
+                        columns, views, nullptr);
   for (const auto& kernel : kernels) CHECK(kernel.margin_intact());
   return kernels;
 }
@@ -315,12 +315,13 @@ TEST_CASE("ntk: a tile is left alone when its lane is stopped") {
   const auto x = random_samples<double>(5, 4);
   const HostDevice device(reference_blas(), 1);
   const auto features = compute_features<double>(device, random.get(), {0, 1}, x.view(), nullptr);
-  const TileWorkspace<HostDevice, double> workspace{{5, 5}, {5, 5}};
+  const TileWorkspace<HostDevice, double> workspace(5, 5);
   PaddedMatrix<double> tile(5, 5);
   const Blas blas = reference_blas();
   const std::atomic<bool> stop{true};
-  ntk_tile(HostDevice::Lane(blas, stop), workspace, random.get(), 1.0, features, {0, 5}, features,
-           {0, 5}, {tile.view()});
+  ntk_tile(HostDevice::Lane(blas, stop), workspace,
+           kernel_terms(random.get(), {0, 1}, Split::none, features, features), features, {0, 5},
+           features, {0, 5}, {tile.view()});
   for (Index i = 0; i < 5; ++i) {
     for (Index j = 0; j < 5; ++j) CHECK(std::isnan(tile(i, j)));
   }
@@ -332,7 +333,7 @@ TEST_CASE("ntk: the monitor hears of both stages and may end the work in either"
   const HostDevice device(reference_blas(), 2);
   PaddedMatrix<double> kernel(5, 5);
   const auto run = [&](const Monitor& monitor) {
-    ntk<HostDevice, double, double>(device, random.get(), {0, 1}, x.view(), std::nullopt,
+    ntk<HostDevice, double, double>(device, random.get(), {0, 1}, Split::none, x.view(), std::nullopt,
                                     {kernel.view()}, monitor);
   };
   std::set<std::string> stages;

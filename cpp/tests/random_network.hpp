@@ -50,14 +50,21 @@ PaddedMatrix<T> random_samples(Index rows, Index cols, std::uint64_t seed = 7) {
   return Random(seed).matrix<T>(rows, cols);
 }
 
+inline constexpr Activation kIdentity{ActivationKind::identity};
+inline constexpr Activation kRelu{ActivationKind::relu};
+inline constexpr Activation kTanh{ActivationKind::tanh};
+inline constexpr Activation kGelu{ActivationKind::gelu};
+inline constexpr Activation kSoftplus{ActivationKind::softplus, {1.5}};
+
 struct Shape {
   Index inputs = 4;
   std::vector<Index> hidden = {7, 3, 5};
   Index outputs = 1;
   std::vector<Index> readouts = {3};  // their depths
-  Activation activation = Activation::relu;
+  Activation activation = kRelu;
   double activation_scale = 1.3;
   bool biases = true;
+  bool kernel_weights = false;  // ω other than 1
 };
 
 // A network that owns its parameters. The scales differ from layer to layer and from what is usual.
@@ -70,11 +77,11 @@ class RandomNetwork {
     network_.activation_scale = shape.activation_scale;
     for (const Index width : shape.hidden) {
       network_.hidden.push_back(
-          make_layer(hidden_, width, network_.width(network_.depth()), shape.biases));
+          make_layer(hidden_, width, network_.width(network_.depth()), shape));
     }
     for (const Index depth : shape.readouts) {
       network_.readouts.push_back(
-          {depth, make_layer(readouts_, shape.outputs, network_.width(depth), shape.biases)});
+          {depth, make_layer(readouts_, shape.outputs, network_.width(depth), shape)});
     }
   }
   RandomNetwork(const RandomNetwork&) = delete;
@@ -114,15 +121,19 @@ class RandomNetwork {
     std::vector<T> bias;
   };
 
-  Layer<T> make_layer(std::vector<Arrays>& arrays, Index outputs, Index inputs, bool bias) {
+  Layer<T> make_layer(std::vector<Arrays>& arrays, Index outputs, Index inputs, const Shape& shape) {
     Arrays& own = arrays.emplace_back();
     own.weights = random_.vector<T>(outputs * inputs);
-    own.bias = random_.vector<T>(bias ? outputs : 0);
+    own.bias = random_.vector<T>(shape.biases ? outputs : 0);
     const auto position = static_cast<double>(hidden_.size() + 3 * readouts_.size());
     Layer<T> layer;
     layer.weights = {own.weights.data(), outputs, inputs};
     layer.weight_scale = (1.0 + position / 8.0) / std::sqrt(static_cast<double>(inputs));
-    if (bias) {
+    if (shape.kernel_weights) {
+      layer.kernel_weight = 0.25 + position / 2.0;
+      layer.kernel_bias_weight = 3.0 - position / 4.0;
+    }
+    if (shape.biases) {
       layer.bias = own.bias.data();
       layer.bias_scale = 0.5 + position / 16.0;
     }

@@ -2,19 +2,26 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
+#include <algorithm>
+#include <cmath>
 #include <stdexcept>
 #include <vector>
 
 #include "fastntk/network.hpp"
+#include "reference_activation.hpp"
 
 // A network by its definition: one sample, one loop a sum, float64.
 namespace fastntk::test {
 
-struct ReferencePass {
-  std::vector<std::vector<double>> h;       // [l], l = 0 … L
-  std::vector<std::vector<double>> slopes;  // [l], l = 1 … L: c_φ φ'(zˡ)
-  std::vector<std::vector<double>> f;       // [readout]
+// Real is the precision of everything but the parameters and the samples themselves.
+template <class Real>
+struct ReferencePassOf {
+  std::vector<std::vector<Real>> h;         // [l], l = 0 … L
+  std::vector<std::vector<Real>> slopes;    // [l], l = 1 … L: c_φ φ'(zˡ)
+  std::vector<std::vector<bool>> positive;  // [l], l = 1 … L: zˡ > 0
+  std::vector<std::vector<Real>> f;         // [readout]
 };
+using ReferencePass = ReferencePassOf<double>;
 
 // A change of one preactivation zˡ, or of one input for l = 0.
 struct Nudge {
@@ -23,38 +30,42 @@ struct Nudge {
   double by = 0.0;
 };
 
-template <class T>
-std::vector<double> reference_layer(const Layer<T>& layer, const std::vector<double>& below) {
-  std::vector<double> z;
+template <class Real, class T>
+std::vector<Real> reference_layer(const Layer<T>& layer, const std::vector<Real>& below) {
+  std::vector<Real> z;
   for (Index i = 0; i < layer.outputs(); ++i) {
-    double sum = 0.0;
+    Real sum = 0.0;
     for (Index j = 0; j < layer.inputs(); ++j) {
-      sum += static_cast<double>(layer.weights.row(i)[j]) * below[static_cast<std::size_t>(j)];
+      sum += static_cast<Real>(layer.weights.row(i)[j]) * below[static_cast<std::size_t>(j)];
     }
-    const double bias = layer.bias == nullptr ? 0.0 : static_cast<double>(layer.bias[i]);
+    const Real bias = layer.bias == nullptr ? Real(0) : static_cast<Real>(layer.bias[i]);
     z.push_back(layer.weight_scale * sum + layer.bias_scale * bias);
   }
   return z;
 }
 
-template <class T>
-ReferencePass reference_pass(const Network<T>& network, const T* sample, Nudge nudge = {}) {
-  ReferencePass pass;
+template <class Real = double, class T>
+ReferencePassOf<Real> reference_pass(const Network<T>& network, const T* sample, Nudge nudge = {}) {
+  ReferencePassOf<Real> pass;
   pass.h.emplace_back(sample, sample + network.input_width);
   pass.slopes.emplace_back();
-  const auto nudged = [&](Index l, std::vector<double>& values) {
+  pass.positive.emplace_back();
+  const auto nudged = [&](Index l, std::vector<Real>& values) {
     if (l == nudge.layer) values[static_cast<std::size_t>(nudge.unit)] += nudge.by;
   };
   nudged(0, pass.h[0]);
   for (Index l = 1; l <= network.depth(); ++l) {
-    std::vector<double> values = reference_layer(network.layer(l), pass.h.back());
+    std::vector<Real> values = reference_layer(network.layer(l), pass.h.back());
     nudged(l, values);
-    std::vector<double> slopes;
-    for (double& value : values) {
-      const bool off = network.activation == Activation::relu && value <= 0.0;
-      value = off ? 0.0 : network.activation_scale * value;
-      slopes.push_back(off ? 0.0 : network.activation_scale);
+    std::vector<Real> slopes;
+    std::vector<bool> positive;
+    for (Real& value : values) {
+      const auto phi = reference_activation(network.activation, value);
+      positive.push_back(value > Real(0));
+      slopes.push_back(network.activation_scale * phi.slope);
+      value = network.activation_scale * phi.value;
     }
+    pass.positive.push_back(positive);
     pass.h.push_back(values);
     pass.slopes.push_back(slopes);
   }
@@ -68,10 +79,10 @@ ReferencePass reference_pass(const Network<T>& network, const T* sample, Nudge n
 inline constexpr double kStep = 1.0 / (1U << 20U);
 
 // The central difference of an output of a readout, from the passes half a distance to either side.
-// With the same gates on both sides there is no kink in between: every zˡ is linear there.
+// With the same signs of zˡ on both sides there is no kink in between.
 inline double central_difference(const ReferencePass& above, const ReferencePass& below,
                                  double distance, std::size_t readout, Index output) {
-  if (above.slopes != below.slopes) throw std::logic_error("a kink within the step: change seed");
+  if (above.positive != below.positive) throw std::logic_error("a kink within the step: change seed");
   const auto c = static_cast<std::size_t>(output);
   return (above.f[readout][c] - below.f[readout][c]) / distance;
 }
@@ -83,6 +94,43 @@ double numerical_delta(const Network<T>& network, const T* sample, Index l, Inde
   return central_difference(reference_pass(network, sample, {l, unit, kStep}),
                             reference_pass(network, sample, {l, unit, -kStep}), 2.0 * kStep,
                             readout, output);
+}
+
+// √ω ∂f/∂parameter of one output of the first readout, in the order W¹ row-major, b¹, W², b², …
+template <class Real = double, class T>
+std::vector<Real> reference_gradient(const Network<T>& network, Index output, const T* sample) {
+  const ReferencePassOf<Real> pass = reference_pass<Real>(network, sample);
+  const Readout<T>& readout = network.readouts.front();
+  std::vector<Real> delta(static_cast<std::size_t>(readout.layer.outputs()), Real(0));
+  delta[static_cast<std::size_t>(output)] = Real(1);
+  std::vector<Real> gradient;  // from the back
+  for (Index l = readout.depth + 1; l >= 1; --l) {
+    const Layer<T>& layer = l > readout.depth ? readout.layer : network.layer(l);
+    const std::vector<Real>& below = pass.h[static_cast<std::size_t>(l - 1)];
+    const Real root = std::sqrt(static_cast<Real>(layer.kernel_weight));
+    const Real bias_root = std::sqrt(static_cast<Real>(layer.kernel_bias_weight));
+    if (layer.bias != nullptr) {
+      for (std::size_t i = delta.size(); i-- > 0;) {
+        gradient.push_back(bias_root * layer.bias_scale * delta[i]);
+      }
+    }
+    for (std::size_t i = delta.size(); i-- > 0;) {
+      for (std::size_t j = below.size(); j-- > 0;) {
+        gradient.push_back(root * layer.weight_scale * delta[i] * below[j]);
+      }
+    }
+    if (l == 1) break;
+    std::vector<Real> next(below.size(), Real(0));
+    for (std::size_t j = 0; j < next.size(); ++j) {
+      for (std::size_t i = 0; i < delta.size(); ++i) {
+        next[j] += delta[i] * static_cast<Real>(layer.weights.row(static_cast<Index>(i))[j]);
+      }
+      next[j] *= layer.weight_scale * pass.slopes[static_cast<std::size_t>(l - 1)][j];
+    }
+    delta = next;
+  }
+  std::ranges::reverse(gradient);
+  return gradient;
 }
 
 }  // namespace fastntk::test

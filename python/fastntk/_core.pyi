@@ -7,7 +7,6 @@ import numpy.typing as npt
 
 _Array = npt.NDArray[Any]
 _Monitor = Callable[[str, int, int], Any] | None
-_Network = Network32 | Network64
 
 class _NetworkBase:
     def __init__(
@@ -41,6 +40,8 @@ class _NetworkBase:
 
 class Network32(_NetworkBase): ...
 class Network64(_NetworkBase): ...
+
+_Network = Network32 | Network64
 
 class _FeaturesBase:
     def __init__(

@@ -69,7 +69,7 @@ def _compiled(activation: Activation, function: Function) -> int:
     import numba
 
     try:
-        compiled = numba.cfunc("float64(float64)", nopython=True)(function)
+        compiled: Any = numba.cfunc("float64(float64)")(function)
     except numba.core.errors.NumbaError as error:
         reason = str(error).strip().splitlines()[-1]
         raise ValueError(

@@ -153,7 +153,8 @@ def kernels(
     require_memory(
         needed,
         f"{what} of {rows} × {cols} in {dtype} and the features",
-        "take fewer samples" + (" or dtype='float32'" if dtype == np.float64 else "")
+        "take fewer samples"
+        + (" or dtype='float32'" if dtype == np.float64 else "")
         + ", write to a file (out=…) or use ntk_operator, ntk_tiles or smallest_angle",
     )
     out: FloatArray = np.empty((count, rows, cols), dtype=dtype)

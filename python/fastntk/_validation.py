@@ -83,7 +83,10 @@ def matrix(values: ArrayLike, name: str, dtype: FloatDType | None = None) -> Flo
 
     Without `dtype`, float32 stays float32 and everything else becomes float64.
     """
-    array = np.asarray(values)
+    given: Any = values
+    if hasattr(given, "__dlpack__") and not hasattr(given, "__array__"):
+        given = np.from_dlpack(given)
+    array = np.asarray(given)
     if array.dtype.kind not in "biuf":
         raise TypeError(f"{name} has dtype {array.dtype}: expected real numbers")
     if array.ndim != 2:

@@ -329,9 +329,7 @@ def tanh() -> Activation:
 
 def sigmoid() -> Activation:
     """φ(x) = 1 / (1 + exp(−x))."""
-    return _activation(
-        "sigmoid", (), expit, lambda x: expit(x) * expit(-x), breakpoints=(0.0,)
-    )
+    return _activation("sigmoid", (), expit, lambda x: expit(x) * expit(-x), breakpoints=(0.0,))
 
 
 def silu() -> Activation:

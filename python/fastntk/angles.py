@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: The fastntk authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""Angles between gradients: from a kernel, or from the gradients themselves.
+"""Angles between gradients, from their kernel.
 
-The angle of two vectors u, v is taken as 2 atan2(√(1 − s), √(1 + s)) with s = cos ∠(u, v), or as
-2 atan2(‖û − v̂‖, ‖û + v̂‖) with the unit vectors û, v̂. arccos(s) loses half of the digits near
-s = ±1. The first form is still limited by the rounding of the kernel that s comes from, see
-`kernel_angle_resolution`; the second is not.
+The angle of two vectors with s = cos ∠(u, v) is taken as 2 atan2(√(1 − s), √(1 + s)): arccos(s)
+loses half of the digits near s = ±1. What is left is limited by the rounding of the kernel that s
+comes from, see `kernel_angle_resolution`; `MLP.smallest_angle`, which has the samples themselves,
+is not.
 """
 
 from __future__ import annotations
@@ -209,10 +209,3 @@ def closest_pairs(K: npt.ArrayLike, k: int) -> list[AnglePair]:
         AnglePair(float(angle), int(at // n), int(at % n), resolved=bool(angle > resolution))
         for angle, at in zip(_angles(best), where, strict=True)
     ]
-
-
-def vector_angle(u: FloatArray, v: FloatArray) -> float:
-    """Return the angle in radians between two vectors, to full accuracy even if it is small."""
-    u = u / np.linalg.norm(u)
-    v = v / np.linalg.norm(v)
-    return float(2 * np.arctan2(np.linalg.norm(u - v), np.linalg.norm(u + v)))

@@ -70,9 +70,7 @@ class Initialization:
         standard = self.parametrization == "standard"
         weight_size = init_scale * (self.weight_std / np.sqrt(n_in) if standard else 1.0)
         bias_size = self.bias_std if standard else 1.0
-        weights = _normal(
-            self.seed, (*key, _Kind.WEIGHTS), (n_out, n_in), self.dtype, weight_size
-        )
+        weights = _normal(self.seed, (*key, _Kind.WEIGHTS), (n_out, n_in), self.dtype, weight_size)
         bias = None
         if self.bias_std > 0:
             bias = _normal(self.seed, (*key, _Kind.BIAS), (n_out,), self.dtype, bias_size)

@@ -176,7 +176,8 @@ class JacobianMethods(NetworkBase):
             result = result + features.transposed_products(
                 c, np.ascontiguousarray(cotangents[:, c].T)
             )
-        return result[0] if single else result.T
+        product: FloatArray = result[0] if single else result.T
+        return product
 
     def ntk_operator(
         self,
@@ -236,7 +237,8 @@ class _NTKOperator(LinearOperator):
 
     def __init__(self, features: _network.Features) -> None:
         self._features = features
-        super().__init__(features.dtype, (len(features), len(features)))
+        # SciPy's stubs do not show the constructor to subclasses.
+        super().__init__(features.dtype, (len(features), len(features)))  # type: ignore[call-arg]
 
     def _matmat(self, X: npt.NDArray[Any]) -> FloatArray:
         vectors = np.ascontiguousarray(X.T, dtype=self.dtype)

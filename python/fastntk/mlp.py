@@ -198,9 +198,9 @@ class MLP(KernelMethods, JacobianMethods):
         Parameters
         ----------
         module : torch.nn.Module, or mapping of str to tensor
-            A ``torch.nn.Sequential`` of ``Linear`` layers and activations (``Flatten``, ``Identity``
-            and ``Dropout`` in evaluation mode are passed over), nested or not; or the `state_dict`
-            of one, with `activation`.
+            A ``torch.nn.Sequential`` of ``Linear`` layers and activations, nested or not
+            (``Flatten``, ``Identity`` and ``Dropout`` in evaluation mode are passed over); or the
+            `state_dict` of one, with `activation`.
         activation : str or Activation, optional
             What is between the layers of a `state_dict`; of a module, it is found out.
 
@@ -246,8 +246,8 @@ class MLP(KernelMethods, JacobianMethods):
         return tuple(layer.weights for layer in self._network.layers)
 
     @property
-    def biases(self) -> tuple[FloatArray | None, ...] | None:
-        """b^1, …, b^{L+1}, without the factor σ_b of "ntk", or None when no layer has any."""
+    def biases(self) -> tuple[Any, ...] | None:
+        """b^1, …, b^{L+1}, without the factor σ_b of "ntk"; None for layers without, or for all."""
         biases = tuple(layer.bias for layer in self._network.layers)
         return None if all(b is None for b in biases) else biases
 
@@ -326,9 +326,7 @@ def _activation(
     return phi, _validation.real(activation_scale, "activation_scale", minimum=0.0, exclusive=True)
 
 
-def _of_layers(
-    layers: Sequence[_network.Layer], phi: Activation, scale: float
-) -> _network.Network:
+def _of_layers(layers: Sequence[_network.Layer], phi: Activation, scale: float) -> _network.Network:
     readout = _network.Readout(len(layers) - 1, layers[-1])
     return _network.Network(tuple(layers[:-1]), (readout,), phi, scale)
 
@@ -337,7 +335,7 @@ def _init_scales(init_scale: float | Sequence[float], count: int) -> list[float]
     if np.ndim(init_scale) == 0:
         scale = _validation.real(init_scale, "init_scale", minimum=0.0, exclusive=True)
         return [scale] * count
-    values = list(init_scale)  # type: ignore[arg-type]  # not a scalar
+    values: list[Any] = list(init_scale)  # type: ignore[arg-type]  # not a scalar
     if len(values) != count:
         raise ValueError(f"init_scale={init_scale!r}: expected a number, or {count} of them")
     return [
@@ -350,7 +348,8 @@ def _bias(values: npt.ArrayLike, index: int, count: int, dtype: FloatDType) -> F
     array = np.asarray(values)
     if array.shape != (count,):
         raise ValueError(f"biases[{index}] has shape {array.shape}: expected ({count},)")
-    return _validation.matrix(array[np.newaxis], f"biases[{index}]", dtype)[0].copy()
+    bias: FloatArray = _validation.matrix(array[np.newaxis], f"biases[{index}]", dtype)[0].copy()
+    return bias
 
 
 def _named(activation: Activation) -> str:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from dataclasses import dataclass
 from functools import cache
@@ -61,7 +62,7 @@ def plan(network: Network, n: int, m: int | None) -> Plan:
     outputs = network.n_outputs
     samples = n + (m or 0)
     # Forward through every layer, back through all but the first, for each output.
-    pairs = list(zip(widths, widths[1:], strict=False))
+    pairs = list(itertools.pairwise(widths))
     forward = sum(2.0 * a * b for a, b in pairs)
     backward = outputs * sum(2.0 * a * b for a, b in pairs[1:])
     inner = sum(widths) + outputs * sum(widths[1:])

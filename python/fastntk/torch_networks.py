@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,7 +35,7 @@ def _softplus(module: Any) -> Activation:
 
 
 # By the name of the class in torch.nn.
-_ACTIVATIONS = {
+_ACTIVATIONS: dict[str, Callable[[Any], Activation]] = {
     "ReLU": lambda _: activations.get("relu"),
     "LeakyReLU": lambda module: activations.leaky_relu(module.negative_slope),
     "GELU": _gelu,
@@ -65,7 +65,9 @@ def layers_of_module(module: Any, activation: str | Activation | None) -> _Layer
             between.append(None)
         elif name in _ACTIVATIONS:
             if not between or between[-1] is not None:
-                raise ValueError(f"module contains {part!r}: expected one activation after a Linear")
+                raise ValueError(
+                    f"module contains {part!r}: expected one activation after a Linear"
+                )
             between[-1] = _ACTIVATIONS[name](part)
         elif name in _PASSED_OVER or (name == "Dropout" and not part.training):
             continue
@@ -95,7 +97,9 @@ def _flat(module: Any) -> list[Any]:
 
 def _of_state_dict(state: Mapping[str, Any], activation: str | Activation | None) -> _Layers:
     if activation is None:
-        raise ValueError("activation=None: expected the activation, which a state_dict does not say")
+        raise ValueError(
+            "activation=None: expected the activation, which a state_dict does not say"
+        )
 
     def order(name: str) -> list[Any]:
         return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]

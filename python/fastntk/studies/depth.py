@@ -24,7 +24,6 @@ from fastntk.angles import (
     closest_pairs,
     kernel_angle_resolution,
     smallest_angle,
-    vector_angle,
 )
 from fastntk.depth_sweep import depth_groups, ntk_depths
 from fastntk.mlp import MLP
@@ -46,7 +45,7 @@ if TYPE_CHECKING:
 _MEMORY_SHARE = 0.4
 
 # Below this angle (in radians) the one read off the kernel has lost half of its digits, and is
-# computed again from the gradients of the closest pairs, of which there may be so many.
+# computed again from the differences of the closest pairs, of which there may be so many.
 _REFINE_BELOW = 1e-4
 _REFINE_PAIRS = 32
 
@@ -317,14 +316,8 @@ class _Plan:
                 for pair in closest_pairs(kernel, _REFINE_PAIRS)
                 if pair.angle <= 2 * max(closest.angle, resolution)
             ]
-            closest = min(_exact(pair, net, X[present]) for pair in candidates)
+            closest = min(net.pair_angles(X[present], [(p.i, p.j) for p in candidates]))
         return closest._replace(i=int(present[closest.i]), j=int(present[closest.j]))
-
-
-def _exact(pair: AnglePair, net: MLP, X: FloatArray) -> AnglePair:
-    """Return the pair with its angle from the gradients themselves."""
-    u, v = net.gradient_features(X[[pair.i, pair.j]])
-    return AnglePair(vector_angle(u, v), pair.i, pair.j, resolved=True)
 
 
 def _activation_names(names: Sequence[str]) -> tuple[str, ...]:

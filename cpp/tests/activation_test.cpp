@@ -1,0 +1,256 @@
+// SPDX-FileCopyrightText: The fastntk authors
+// SPDX-License-Identifier: BSD-3-Clause
+#include "fastntk/activation.hpp"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <stdexcept>
+#include <type_traits>
+#include <vector>
+
+#include "reference_activation.hpp"
+
+namespace fastntk::test {
+
+namespace {
+
+template <class T>
+constexpr double kTolerance = std::is_same_v<T, float> ? 2e-6 : 4e-15;
+
+double cube(double z) { return z * z * z; }
+double cube_slope(double z) { return 3.0 * z * z; }
+
+const std::vector<Activation> kSmooth = {
+    {ActivationKind::identity},
+    {ActivationKind::gelu},
+    {ActivationKind::sigmoid},
+    {ActivationKind::silu},
+    {ActivationKind::softplus, {1.0}},
+    {ActivationKind::softplus, {2.5}},
+    {ActivationKind::tanh},
+    {ActivationKind::erf, {1.0, 0.0}},
+    {ActivationKind::erf, {0.7, 1.0}},
+    {ActivationKind::sin, {1.0, 0.0}},
+    {ActivationKind::sin, {1.5, 0.25}},
+    {ActivationKind::cos, {1.0, 0.0}},
+    {ActivationKind::cos, {0.75, -0.5}},
+};
+
+const std::vector<Activation> kWithKink = {
+    {ActivationKind::relu},
+    {ActivationKind::piecewise_linear, {0.1, 1.0}},
+    {ActivationKind::piecewise_linear, {-1.0, 1.0}},
+    {ActivationKind::piecewise_linear, {2.0, -0.5}},
+    {ActivationKind::rectified_monomial, {1.0}},
+    {ActivationKind::rectified_monomial, {2.0}},
+    {ActivationKind::rectified_monomial, {3.0}},
+    {ActivationKind::rectified_monomial, {5.0}},
+    {ActivationKind::elu, {1.0}},
+    {ActivationKind::elu, {0.4}},
+};
+
+std::vector<Activation> all_activations() {
+  std::vector<Activation> all = kSmooth;
+  all.insert(all.end(), kWithKink.begin(), kWithKink.end());
+  return all;
+}
+
+// Exact in float32, and not too close to 0 for a central difference to meet a kink there.
+std::vector<double> grid() {
+  std::vector<double> points;
+  for (int k = -63; k <= 63; k += 2) points.push_back(k / 8.0);
+  return points;
+}
+
+template <class T>
+ValueAndSlope<T> evaluate_at(const Activation& activation, T z) {
+  return with_activation(activation, [&](auto phi) { return phi(z); });
+}
+
+template <class T>
+T curvature_at(const Activation& activation, T z) {
+  return with_smooth_activation(activation, [&](auto phi) { return phi.curvature(z); });
+}
+
+// f'(z) from four values around z; in long double good to 1e-12 or so.
+template <class F>
+long double derivative(F f, long double z) {
+  constexpr long double kH = 1.0L / 1024.0L;
+  return (8.0L * (f(z + kH) - f(z - kH)) - (f(z + 2.0L * kH) - f(z - 2.0L * kH))) / (12.0L * kH);
+}
+
+double error(long double actual, long double expected) {
+  if (!std::isfinite(actual)) return std::numeric_limits<double>::infinity();
+  return static_cast<double>(std::abs(actual - expected) / std::max(1.0L, std::abs(expected)));
+}
+
+// |actual − expected| / |expected|: for tails, where every digit of a small number counts.
+double tail_error(long double actual, long double expected) {
+  if (!std::isfinite(actual)) return std::numeric_limits<double>::infinity();
+  if (actual == expected) return 0.0;
+  return static_cast<double>(std::abs((actual - expected) / expected));
+}
+
+constexpr double kNumericalDerivative = 1e-10;
+
+}  // namespace
+
+TEST_CASE_TEMPLATE("activation: values and slopes are those of the plain formulas", T, float,
+                   double) {
+  for (const Activation& activation : all_activations()) {
+    for (const double z : grid()) {
+      CAPTURE(static_cast<int>(activation.kind));
+      CAPTURE(activation.parameters[0]);
+      CAPTURE(z);
+      const auto [value, slope] = evaluate_at(activation, static_cast<T>(z));
+      const auto expected = reference_activation<long double>(activation, z);
+      CHECK(error(value, expected.value) < kTolerance<T>);
+      CHECK(error(slope, expected.slope) < kTolerance<T>);
+    }
+  }
+}
+
+TEST_CASE_TEMPLATE("activation: slope and curvature are the derivatives", T, float, double) {
+  for (const Activation& activation : all_activations()) {
+    for (const double z : grid()) {
+      CAPTURE(static_cast<int>(activation.kind));
+      CAPTURE(activation.parameters[0]);
+      CAPTURE(z);
+      const auto value = [&](long double x) { return reference_activation(activation, x).value; };
+      const auto slope = [&](long double x) { return reference_activation(activation, x).slope; };
+      const double tolerance = std::max(kTolerance<T>, kNumericalDerivative);
+      const auto at = static_cast<T>(z);
+      CHECK(error(evaluate_at(activation, at).slope, derivative(value, z)) < tolerance);
+      CHECK(error(curvature_at(activation, at), derivative(slope, z)) < tolerance);
+    }
+  }
+}
+
+TEST_CASE_TEMPLATE("activation: finite for arguments of any realistic size", T, float, double) {
+  for (const Activation& activation : all_activations()) {
+    const bool monomial = activation.kind == ActivationKind::rectified_monomial;
+    for (const double size : {20.0, 90.0, 200.0, 800.0, 1e4, 1e6}) {
+      for (const double z : {size, -size}) {
+        CAPTURE(static_cast<int>(activation.kind));
+        CAPTURE(z);
+        const auto at = static_cast<T>(z);
+        const auto [value, slope] = evaluate_at(activation, at);
+        CHECK(std::isfinite(value));
+        CHECK(std::isfinite(slope));
+        CHECK(std::isfinite(curvature_at(activation, at)));
+        CHECK((monomial || std::abs(value) <= T(2) * static_cast<T>(size) + T(2)));
+      }
+    }
+  }
+}
+
+TEST_CASE("activation: every digit of the tails") {
+  struct Tail {
+    Activation activation;
+    bool value_vanishes_left;  // else the value tends to a constant or grows
+  };
+  const std::vector<Tail> tails = {
+      {{ActivationKind::gelu}, true},
+      {{ActivationKind::sigmoid}, true},
+      {{ActivationKind::silu}, true},
+      {{ActivationKind::softplus, {1.0}}, true},
+      {{ActivationKind::softplus, {2.5}}, true},
+      {{ActivationKind::tanh}, false},
+      {{ActivationKind::erf, {1.0, 0.0}}, false},
+      {{ActivationKind::elu, {1.0}}, false},
+  };
+  // exp(−x²/2) magnifies the rounding of its argument by x².
+  constexpr double kTail = 2e-13;
+  for (const auto& [activation, vanishes] : tails) {
+    for (const double size : {9.0, 15.5, 24.0, 30.0}) {
+      for (const double z : {size, -size}) {
+        CAPTURE(static_cast<int>(activation.kind));
+        CAPTURE(z);
+        const auto expected = reference_activation<long double>(activation, z);
+        // Numbers without all their digits.
+        if (std::abs(expected.slope) < 1e-300L) continue;
+        const auto [value, slope] = evaluate_at(activation, z);
+        if (z > 0.0 || vanishes) {
+          CHECK(tail_error(value, expected.value) < kTail);
+        } else {
+          CHECK(error(value, expected.value) < kTolerance<double>);
+        }
+        CHECK(tail_error(slope, expected.slope) < kTail);
+      }
+    }
+  }
+  // φ'' in the tail: ± φ' for logistic functions, −2 tanh φ' for tanh
+  for (const double z : {-40.0, 40.0}) {
+    const long double e = std::exp(-std::abs(static_cast<long double>(z)));
+    const long double sign = z < 0.0 ? 1.0L : -1.0L;
+    CHECK(tail_error(curvature_at({ActivationKind::sigmoid}, z), sign * e) < 1e-14);
+    CHECK(tail_error(curvature_at({ActivationKind::softplus, {1.0}}, z), e) < 1e-14);
+    CHECK(tail_error(curvature_at({ActivationKind::silu}, z), -38.0L * e) < 1e-14);
+    CHECK(tail_error(curvature_at(Activation{ActivationKind::tanh}, z), 8.0L * sign * e * e) <
+          1e-14);
+  }
+}
+
+TEST_CASE("activation: close to 0 nothing cancels") {
+  for (const double z : {1e-10, -1e-10, 1e-200, -1e-200}) {
+    CAPTURE(z);
+    CHECK(tail_error(evaluate_at({ActivationKind::tanh}, z).value, z) < 1e-15);
+    CHECK(tail_error(evaluate_at({ActivationKind::erf, {1.0, 0.0}}, z).value,
+                     std::erf(static_cast<long double>(z))) < 1e-15);
+    CHECK(tail_error(evaluate_at({ActivationKind::silu}, z).value,
+                     z / (1.0L + std::exp(-static_cast<long double>(z)))) < 1e-15);
+    CHECK(tail_error(evaluate_at({ActivationKind::elu, {0.5}}, z).value,
+                     z > 0.0 ? z : 0.5L * std::expm1(static_cast<long double>(z))) < 1e-15);
+  }
+}
+
+TEST_CASE_TEMPLATE("activation: at a kink the derivatives are those from the left", T, float,
+                   double) {
+  const auto at_zero = [](const Activation& activation) {
+    return evaluate_at(activation, T(0));
+  };
+  for (const Activation& activation : kWithKink) CHECK(at_zero(activation).value == T(0));
+  CHECK(at_zero({ActivationKind::relu}).slope == T(0));
+  CHECK(at_zero({ActivationKind::piecewise_linear, {0.25, 1.0}}).slope == T(0.25));
+  CHECK(at_zero({ActivationKind::piecewise_linear, {-1.0, 1.0}}).slope == T(-1));
+  CHECK(at_zero({ActivationKind::rectified_monomial, {1.0}}).slope == T(0));
+  CHECK(at_zero({ActivationKind::elu, {0.5}}).slope == T(0.5));
+  CHECK(curvature_at({ActivationKind::elu, {0.5}}, T(0)) == T(0.5));
+  CHECK(curvature_at({ActivationKind::rectified_monomial, {2.0}}, T(0)) == T(0));
+  // and from the right as soon as z is positive, however small
+  const T smallest = std::numeric_limits<T>::min();
+  CHECK(evaluate_at({ActivationKind::relu}, smallest).value == smallest);
+  CHECK(evaluate_at({ActivationKind::relu}, smallest).slope == T(1));
+  CHECK(evaluate_at({ActivationKind::relu}, -smallest).slope == T(0));
+  CHECK(evaluate_at({ActivationKind::piecewise_linear, {0.25, 3.0}}, smallest).slope == T(3));
+  CHECK(evaluate_at({ActivationKind::elu, {0.5}}, smallest).slope == T(1));
+  CHECK(curvature_at({ActivationKind::elu, {0.5}}, smallest) == T(0));
+  CHECK(curvature_at({ActivationKind::rectified_monomial, {2.0}}, smallest) == T(2));
+}
+
+TEST_CASE_TEMPLATE("activation: a NaN stays visible", T, float, double) {
+  const T nan = std::numeric_limits<T>::quiet_NaN();
+  for (const Activation& activation : all_activations()) {
+    CAPTURE(static_cast<int>(activation.kind));
+    CHECK(std::isnan(evaluate_at(activation, nan).value));
+  }
+}
+
+TEST_CASE_TEMPLATE("activation: a function compiled elsewhere", T, float, double) {
+  const Activation custom{ActivationKind::custom, {}, {&cube, &cube_slope}};
+  const auto [value, slope] = evaluate_at(custom, T(-1.5));
+  CHECK(value == T(-3.375));
+  CHECK(slope == T(6.75));
+  CHECK_THROWS_AS(curvature_at(custom, T(1)), std::invalid_argument);
+}
+
+TEST_CASE("activation: one that does not exist is refused") {
+  const Activation unknown{static_cast<ActivationKind>(99)};
+  CHECK_THROWS_AS(evaluate_at(unknown, 1.0), std::invalid_argument);
+  CHECK_THROWS_AS(curvature_at(unknown, 1.0), std::invalid_argument);
+}
+
+}  // namespace fastntk::test

@@ -1,0 +1,196 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Agreement with PyTorch: its modules become networks, and autograd gives the same kernels."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+import fastntk
+from fastntk import activations
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+nn = torch.nn
+
+ACTIVATIONS = {
+    "identity": nn.Identity,
+    "relu": nn.ReLU,
+    "leaky_relu": lambda: nn.LeakyReLU(0.2),
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "elu": lambda: nn.ELU(0.7),
+    "softplus": lambda: nn.Softplus(1.3, threshold=40),
+    "tanh": nn.Tanh,
+    "sigmoid": nn.Sigmoid,
+}
+
+
+def module_of(activation: str, outputs: int = 2, bias: bool = True) -> Any:
+    torch.manual_seed(0)
+    make = ACTIVATIONS[activation]
+    return nn.Sequential(
+        nn.Flatten(),
+        nn.Linear(5, 16, bias=bias),
+        make(),
+        nn.Sequential(nn.Linear(16, 9, bias=bias), make()),
+        nn.Linear(9, outputs, bias=bias),
+    ).double()
+
+
+def torch_jacobian(module: Any, X: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """(n, C, P), a sample and an output at a time, by autograd."""
+    rows = []
+    for x in torch.from_numpy(X):
+        f = module(x[None])[0]
+        rows.append(
+            [
+                np.concatenate(
+                    [
+                        g.numpy().ravel()
+                        for g in torch.autograd.grad(
+                            f[c], list(module.parameters()), retain_graph=True
+                        )
+                    ]
+                )
+                for c in range(len(f))
+            ]
+        )
+    return np.array(rows)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
+def test_kernels_of_modules(activation: str, bias: bool) -> None:
+    module = module_of(activation, bias=bias)
+    net = fastntk.MLP.from_torch(module)
+    X = np.random.default_rng(0).standard_normal((13, 5))
+    Z = np.random.default_rng(1).standard_normal((4, 5))
+    np.testing.assert_allclose(net(X), module(torch.from_numpy(X)).detach().numpy(), rtol=1e-10)
+    J, G = torch_jacobian(module, X), torch_jacobian(module, Z)
+    np.testing.assert_allclose(net.jacobian(X), J, rtol=1e-10, atol=1e-13)
+    full = np.einsum("icp,jdp->ijcd", J, G)
+    np.testing.assert_allclose(net.ntk(X, Z, outputs="full"), full, rtol=1e-10, atol=1e-12)
+    trace = np.einsum("icp,jcp->ij", J, J)
+    np.testing.assert_allclose(net.ntk(X), trace, rtol=1e-10, atol=1e-12)
+    ends = np.cumsum([0, *(p.numel() for p in module.parameters())])[:: 2 if bias else 1]
+    for layer, (first, last) in enumerate(itertools.pairwise(ends)):
+        part = J[:, :, first:last]
+        np.testing.assert_allclose(
+            net.ntk_by_layer(X)[layer], np.einsum("icp,jcp->ij", part, part), rtol=1e-10, atol=1e-12
+        )
+
+
+@pytest.mark.parametrize("activation", ["erf", "sin", "cos", "abs", "relu2"])
+def test_activations_without_a_module(activation: str) -> None:
+    functions = {
+        "erf": torch.erf,
+        "sin": torch.sin,
+        "cos": torch.cos,
+        "abs": torch.abs,
+        "relu2": lambda z: torch.relu(z) ** 2,
+    }
+    net = fastntk.MLP([5, 12, 11, 1], activation=activation, bias_std=0.3, seed=3)
+    assert net.biases is not None
+    parameters = [
+        torch.from_numpy(a.copy()).requires_grad_()
+        for w, b in zip(net.weights, net.biases, strict=True)
+        for a in (w, b)
+    ]
+    X = np.random.default_rng(0).standard_normal((6, 5))
+    rows = []
+    for x in torch.from_numpy(X):
+        h = x
+        for layer, (w, b) in enumerate(zip(parameters[::2], parameters[1::2], strict=True)):
+            if layer > 0:
+                h = net.activation_scale * functions[activation](h)
+            h = w @ h / np.sqrt(w.shape[1]) + 0.3 * b
+        rows.append(
+            np.concatenate([g.numpy().ravel() for g in torch.autograd.grad(h[0], parameters)])
+        )
+    F = np.array(rows)
+    np.testing.assert_allclose(net.gradient_features(X), F, rtol=1e-10, atol=1e-13)
+    np.testing.assert_allclose(net.ntk(X), F @ F.T, rtol=1e-10)
+
+
+def test_kernel_of_a_trained_network_equals_torch_func() -> None:
+    module = module_of("relu", outputs=3)
+    X = torch.from_numpy(np.random.default_rng(0).standard_normal((40, 5)))
+    y = torch.randint(0, 3, (40,))
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.5)
+    for _ in range(50):
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(module(X), y)
+        loss.backward()
+        optimizer.step()
+    parameters = {k: v.detach() for k, v in module.named_parameters()}
+
+    def f(parameters: Any, x: Any) -> Any:
+        return torch.func.functional_call(module, parameters, (x[None],))[0]
+
+    jacobians = torch.func.vmap(torch.func.jacrev(f), (None, 0))(parameters, X)
+    expected = sum(
+        torch.einsum("icp,jdp->ijcd", j.flatten(2), j.flatten(2)) for j in jacobians.values()
+    )
+    net = fastntk.MLP.from_torch(module)
+    np.testing.assert_allclose(
+        net.ntk(X.numpy(), outputs="full"), expected.numpy(), rtol=1e-10, atol=1e-12
+    )
+    again = fastntk.MLP.from_torch(module.state_dict(), activation="relu")
+    assert np.array_equal(again.ntk(X.numpy()), net.ntk(X.numpy()))
+    # The weights are copies.
+    with torch.no_grad():
+        module[1].weight.zero_()
+    assert np.abs(net.weights[0]).max() > 0
+
+
+def test_tensors_are_samples() -> None:
+    net = fastntk.MLP([5, 7, 1])
+    X = torch.randn(6, 5, dtype=torch.float64)
+    assert np.array_equal(net.ntk(X), net.ntk(X.numpy()))
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ([nn.Conv1d(1, 1, 1)], "module contains Conv1d.*expected a Sequential of Linear"),
+        ([nn.ReLU()], "module contains ReLU.*: expected one activation after a Linear"),
+        ([nn.Linear(2, 2), nn.ReLU(), nn.ReLU(), nn.Linear(2, 1)], "one activation after a Linea"),
+        ([nn.Linear(2, 2), nn.ReLU()], "expected a Linear at the end"),
+        (
+            [nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2), nn.Tanh(), nn.Linear(2, 1)],
+            "expected the same activation after every Linear",
+        ),
+        ([nn.Linear(2, 2), nn.GELU("tanh"), nn.Linear(2, 1)], "expected the exact GELU"),
+        ([nn.Linear(2, 2), nn.Softplus(1, 5), nn.Linear(2, 1)], "expected a threshold of at leas"),
+        ([nn.Linear(2, 2), nn.Dropout(0.5), nn.Linear(2, 1)], "Dropout in evaluation mode"),
+        ([nn.Identity()], "expected at least one Linear"),
+    ],
+)
+def test_modules_that_are_no_such_network(parts: list[Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        fastntk.MLP.from_torch(nn.Sequential(*parts))
+
+
+def test_dropout_in_evaluation_mode_is_passed_over() -> None:
+    module = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Dropout(0.5), nn.Linear(4, 1)).eval()
+    assert fastntk.MLP.from_torch(module).widths == (3, 4, 1)
+
+
+def test_bad_state_dicts() -> None:
+    state = module_of("relu").state_dict()
+    with pytest.raises(ValueError, match="activation=None: expected the activation"):
+        fastntk.MLP.from_torch(state)
+    with pytest.raises(ValueError, match="expected a weight and a bias for each Linear"):
+        fastntk.MLP.from_torch({**state, "running_mean": torch.ones(3)}, activation="relu")
+    with pytest.raises(ValueError, match="activation='relu': expected None"):
+        fastntk.MLP.from_torch(module_of("relu"), activation="relu")
+
+
+def test_parameters_of_activations_are_found() -> None:
+    assert fastntk.MLP.from_torch(module_of("leaky_relu")).activation == activations.leaky_relu(0.2)
+    assert fastntk.MLP.from_torch(module_of("elu")).activation == activations.elu(0.7)
