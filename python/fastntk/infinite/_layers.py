@@ -1,0 +1,169 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""What the recursion needs of single samples: the diagonals of the kernels, layer by layer.
+
+Of a sample at layer l: q = Σ(x, x) of the hidden layer, and N = Θ(x, x)/q. With the standard
+deviations s = √q, a = σ_w c √E[φ(su)²] (for the first layer σ_w ‖x‖/√d) and b = σ_b,
+
+    q⁺ = a² + b²,    r = a/√q⁺,    p = b/√q⁺,    t = σ_w c s √E[φ'(su)²] / √q⁺
+    N⁺ = ω^W r² + ω^b p² + N t²
+    A = √ω^W r/√N⁺,    B = √N t/√N⁺,    C = √ω^b p/√N⁺
+
+so that (r, p) and (A, B, C) are unit vectors. For two samples, the normalized kernels
+Σ/√(q q') = 1 − δ and Θ/√(N q N' q') = 1 − e then obey
+
+    1 − δ⁺ = r r' (1 − γ) + p p',      1 − e⁺ = A A' (1 − γ) + B B' (1 − e)(1 − η) + C C'
+
+with γ, η the gaps of E[φφ'] and of the derivatives. Written for the gaps these are sums of
+non-negative terms.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fastntk.infinite.duals import PiecewiseLinear
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fastntk._typing import FloatDType
+    from fastntk.infinite._architecture import Architecture
+    from fastntk.infinite._inputs import Samples
+    from fastntk.infinite.duals import State
+
+# Steps for which a factor between 1/2 and 2 can be multiplied up without overflow.
+_SAFE_POWER = 512
+
+
+@dataclass(frozen=True)
+class LayerFactors:
+    """What one set of samples brings into the recursion.
+
+    Attributes
+    ----------
+    factors : ndarray (layers, 5, n)
+        r, p, A, B, C; the last size is 1 where all samples have the same.
+    states : tuple of State
+        For each layer but the last, what the dual activation needs of the samples; empty for
+        piecewise linear activations, which need nothing.
+    nngp_scales, ntk_scales : ndarray (depths, n)
+        Square roots of the diagonals of the two kernels.
+    """
+
+    factors: NDArray[np.float64]
+    states: tuple[State, ...]
+    nngp_scales: NDArray[np.float64]
+    ntk_scales: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, samples: Samples, network: Architecture) -> LayerFactors:
+        """Take samples through the layers."""
+        if isinstance(network.dual, PiecewiseLinear) and network.bias_std == 0:
+            return _without_bias(samples, network, network.dual)
+        return _general(samples, network)
+
+
+def _unit_factors(
+    squares: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]],
+) -> tuple[NDArray[np.float64], ...]:
+    """Return N⁺ and A, B, C from the three terms of N⁺."""
+    total = squares[0] + squares[1] + squares[2]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        units = (np.where(total > 0, np.sqrt(square / total), 0.0) for square in squares)
+        return (total, *units)
+
+
+def _general(samples: Samples, network: Architecture) -> LayerFactors:
+    n, last = len(samples), network.depths[-1]
+    factors = np.zeros((last + 1, 5, n))
+    states = []
+    scales = np.empty((2, len(network.depths), n))
+    bias = network.bias_std
+    with np.errstate(over="ignore"):  # looked at where the scales are used
+        a = network.weight_std * np.ldexp(samples.significands, samples.exponents)
+        a /= math.sqrt(samples.dimension)
+        size = np.zeros(n)  # N
+        turn = np.zeros(n)  # t √q⁺
+        for layer in range(last + 1):
+            weight_rate, bias_rate = network.rates[layer]
+            deviation = np.hypot(a, bias)
+            with np.errstate(divide="ignore"):
+                inverse = np.where(deviation > 0, 1.0 / deviation, 0.0)
+            r, p, t = a * inverse, bias * inverse, turn * inverse
+            size, *unit = _unit_factors((weight_rate * r**2, size * t**2, bias_rate * p**2))
+            factors[layer] = r, p, *unit
+            for k in np.flatnonzero(np.equal(network.depths, layer)):
+                scales[:, k] = deviation, np.sqrt(size) * deviation
+            if layer < last:
+                state = network.dual.state(deviation)
+                gain = network.weight_std * network.activation_scale
+                a = gain * state.activation
+                turn = gain * deviation * state.derivative
+                if not isinstance(network.dual, PiecewiseLinear):
+                    states.append(state)
+    return LayerFactors(factors, tuple(states), scales[0], scales[1])
+
+
+def _without_bias(
+    samples: Samples, network: Architecture, dual: PiecewiseLinear
+) -> LayerFactors:
+    """All samples alike: a layer multiplies their norms by the same number."""
+    last = network.depths[-1]
+    factors = np.zeros((last + 1, 5, 1))
+    scales = np.empty((2, len(network.depths), len(samples)))
+    gain = network.weight_std * network.activation_scale * dual.root_mean_square
+    size = np.zeros(1)
+    first = network.weight_std / math.sqrt(samples.dimension)
+    for layer in range(last + 1):
+        weight_rate = np.array([network.rates[layer][0]])
+        size, *unit = _unit_factors((weight_rate, size, np.zeros(1)))
+        factors[layer, :, 0] = 1.0, 0.0, *(float(value[0]) for value in unit)
+        for k in np.flatnonzero(np.equal(network.depths, layer)):
+            significand, exponent = _power(gain, layer)
+            scale = samples.significands * (significand * math.frexp(first)[0])
+            powers = samples.exponents + (exponent + math.frexp(first)[1])
+            scales[0, k] = _ldexp(scale, powers)
+            scales[1, k] = _ldexp(scale * math.sqrt(float(size[0])), powers)
+    return LayerFactors(factors, (), scales[0], scales[1])
+
+
+def _ldexp(x: NDArray[np.float64], exponents: NDArray[np.int64]) -> NDArray[np.float64]:
+    with np.errstate(over="ignore", under="ignore"):  # looked at where the scales are used
+        return np.ldexp(x, np.clip(exponents, -(2**20), 2**20).astype(np.int32))
+
+
+def _power(base: float, n: int) -> tuple[float, int]:
+    """Return baseⁿ as significand and exponent, without overflow."""
+    root, exponent = math.frexp(base)
+    significand, powers = 1.0, exponent * n
+    while n > 0:
+        steps = min(n, _SAFE_POWER)
+        significand, shift = math.frexp(significand * root**steps)
+        powers += shift
+        n -= steps
+    return significand, powers
+
+
+def check_range(
+    scales: NDArray[np.float64], dtype: FloatDType, depths: tuple[int, ...], *, nonzero: bool
+) -> None:
+    """Raise OverflowError where a kernel would leave the range of its numbers.
+
+    With `nonzero`, an underflow of the whole diagonal is such a case as well.
+    """
+    limits = np.finfo(dtype)
+    for scale, depth in zip(scales.max(axis=1), depths, strict=True):
+        with np.errstate(over="ignore", under="ignore"):
+            diagonal = scale**2
+        too_large = not diagonal <= limits.max
+        if too_large or (nonzero and diagonal < limits.tiny):
+            raise OverflowError(
+                f"depth={depth}: the largest entry of the kernel is too "
+                f"{'large' if too_large else 'small'} for {dtype}; expected samples, weight_std and "
+                "activation_scale that keep them in range, or normalize=True"
+            )

@@ -1,0 +1,130 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""From samples to kernels: every tile of pairs through all layers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fastntk.infinite import _inputs, _recursion
+from fastntk.infinite._layers import LayerFactors
+from fastntk.infinite.duals import PiecewiseLinear
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fastntk._typing import FloatArray
+    from fastntk.infinite._architecture import Architecture
+    from fastntk.infinite._inputs import Samples
+    from fastntk.infinite._tiles import Tile
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a kernel goes at each depth: rows · columns · (one − gap).
+
+    With one = 1 and the roots of its diagonal for rows and columns, the kernel; with one = 0,
+    rows = −1 and columns = 1, the gaps themselves.
+
+    Attributes
+    ----------
+    out : ndarray (depths, n, m)
+        The first size is 0 where the kernel is not wanted.
+    rows, columns : ndarray (depths, n), (depths, m)
+        Scales.
+    """
+
+    out: FloatArray
+    rows: NDArray[np.float64]
+    columns: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """All pairs of two sets of samples, in one network."""
+
+    network: Architecture
+    X: Samples
+    Z: Samples
+    rows: LayerFactors
+    columns: LayerFactors
+
+    @classmethod
+    def of(cls, X: Samples, Z: Samples | None, network: Architecture) -> Pairs:
+        """Pairs of X with Z, or with itself."""
+        rows = LayerFactors.of(X, network)
+        if Z is None:
+            return cls(network, X, X, rows, rows)
+        return cls(network, X, Z, rows, LayerFactors.of(Z, network))
+
+    def propagate(self, tile: Tile, one: float, nngp: Target, ntk: Target, origin: tuple[int, int]) -> None:
+        """Write a tile of the results; `origin` is where the tile begins in them."""
+        shape = (tile.rows.stop - tile.rows.start, tile.columns.stop - tile.columns.start)
+        gaps = np.empty(shape)
+        _inputs.gaps(self.X, self.Z, tile.rows, tile.columns, gaps, same=self.Z is self.X)
+        if isinstance(self.network.dual, PiecewiseLinear):
+            _recursion.propagate(
+                gaps,
+                _samples(self.rows.factors, tile.rows),
+                _samples(self.columns.factors, tile.columns),
+                self.network.dual.kink,
+                np.array(self.network.depths),
+                one,
+                nngp.out,
+                _samples(nngp.rows, tile.rows),
+                _samples(nngp.columns, tile.columns),
+                ntk.out,
+                _samples(ntk.rows, tile.rows),
+                _samples(ntk.columns, tile.columns),
+                origin,
+                tile.diagonal,
+            )
+        else:
+            self._propagate_general(tile, gaps, one, nngp, ntk, origin)
+
+    def _propagate_general(
+        self,
+        tile: Tile,
+        gap: NDArray[np.float64],
+        one: float,
+        nngp: Target,
+        ntk: Target,
+        origin: tuple[int, int],
+    ) -> None:
+        """The recursion of `_recursion` with the gaps of any dual activation, array by array."""
+        dual, depths = self.network.dual, self.network.depths
+        eta = np.zeros_like(gap)
+        gradient_gap = np.zeros_like(gap)
+        for layer in range(depths[-1] + 1):
+            if layer > 0:
+                x = self.rows.states[layer - 1].take(tile.rows)
+                z = self.columns.states[layer - 1].take(tile.columns)
+                if len(ntk.out) and dual.no_derivative is None:
+                    eta = dual.derivative_gap(x, z, gap)
+                gap = dual.gap(x, z, gap)
+            left = self.rows.factors[layer][:, tile.rows, np.newaxis]
+            right = self.columns.factors[layer][:, tile.columns]
+            chords = (left - right[:, np.newaxis]) ** 2 / 2
+            products = left * right[:, np.newaxis]
+            r, p, a, b, c = range(5)
+            gradient_gap = (
+                products[a] * gap
+                + products[b] * (gradient_gap + eta - gradient_gap * eta)
+                + (chords[a] + chords[b] + chords[c])
+            )
+            gap = products[r] * gap + (chords[r] + chords[p])
+            for k in np.flatnonzero(np.equal(depths, layer)):
+                for target, values in ((nngp, gap), (ntk, gradient_gap)):
+                    if len(target.out):
+                        scale = target.rows[k, tile.rows, np.newaxis] * target.columns[k, tile.columns]
+                        i, j = origin
+                        view = target.out[k, i : i + gap.shape[0], j : j + gap.shape[1]]
+                        view[...] = scale * (one - values)
+
+
+def _samples(array: NDArray[np.float64], part: slice) -> NDArray[np.float64]:
+    """Return the part of an array over samples that belongs to a tile; all of it if shared."""
+    return array if array.shape[-1] == 1 else np.ascontiguousarray(array[..., part])
