@@ -4,7 +4,7 @@
 
 Rows are scaled by powers of two, which changes no digit, so that no sum of squares over- or
 underflows. Angles of pairs come from inner products of the scaled rows, except for close pairs:
-1 − cos θ of those would lose its digits, and their angle is taken from differences instead.
+their 1 − cos θ would lose its digits, and their angle is taken from differences instead.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numba import njit
+
+from fastntk.infinite._recursion import TINY
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -92,9 +94,9 @@ def gaps(
     *,
     same: bool,
 ) -> None:
-    """Write 1 − cos ∠(x_i, z_j) for a tile of pairs; 1 where a row is zero.
+    """Write the gaps, with a sign, of the angles ∠(x_i, z_j) for a tile of pairs.
 
-    With `same`, X is Z, and samples are at no distance from themselves.
+    Rows of zeros are taken as perpendicular to all others. With `same`, X is Z, and samples are at no distance from themselves.
     """
     d = X.dimension
     first = slice(0, _COLUMNS_AT_ONCE)
@@ -117,13 +119,14 @@ def gaps(
 def _gaps_from_products(
     products: NDArray[np.float64], rows: NDArray[np.float64], columns: NDArray[np.float64]
 ) -> int:
-    """Turn inner products into 1 − cos; return how many pairs are close."""
+    """Turn inner products into gaps; return how many pairs are close, or nearly opposite."""
     close = 0
     for i in range(products.shape[0]):
         line = products[i]
         for j in range(line.shape[0]):
-            gap = 1.0 - line[j] * (rows[i] * columns[j])
-            line[j] = min(gap, 2.0)
+            cosine = line[j] * (rows[i] * columns[j])
+            gap = max(1.0 - abs(cosine), 0.0)
+            line[j] = gap if cosine >= 0.0 else -gap
             close += gap < CLOSE
     return close
 
@@ -139,13 +142,13 @@ def _refine(
         for j in range(gaps.shape[1]):
             if i + offset == j:
                 gaps[i, j] = 0.0
-            elif gaps[i, j] < CLOSE:
+            elif abs(gaps[i, j]) < CLOSE:
                 gaps[i, j] = _close_gap(left[i], right[j])
 
 
 @njit(nogil=True, cache=True)
 def _close_gap(x: NDArray[np.float64], z: NDArray[np.float64]) -> float:
-    """Return 1 − cos θ to nearly all digits for a small angle θ.
+    """Return the gap of θ to nearly all digits, where θ is close to 0 or π.
 
     With α = ⟨x, z⟩/‖x‖², the part of z perpendicular to x is z − αx, and sin θ its norm over ‖z‖.
     The products α x_k are formed exactly (Dekker), so each difference is rounded once; what is
@@ -169,7 +172,8 @@ def _close_gap(x: NDArray[np.float64], z: NDArray[np.float64]) -> float:
         difference = _difference(z[k], x[k], alpha, alpha_high, alpha_low) - beta * x[k]
         square += difference * difference
     sine2 = square / zz
-    return sine2 / (1.0 + math.sqrt(1.0 - sine2))
+    gap = sine2 / (1.0 + math.sqrt(1.0 - sine2))
+    return gap if alpha > 0.0 else -max(gap, TINY)
 
 
 @njit(nogil=True, cache=True)

@@ -60,11 +60,26 @@ class Pairs:
             return cls(network, X, X, rows, rows)
         return cls(network, X, Z, rows, LayerFactors.of(Z, network))
 
-    def propagate(self, tile: Tile, one: float, nngp: Target, ntk: Target, origin: tuple[int, int]) -> None:
+    def propagate(
+        self, tile: Tile, one: float, nngp: Target, ntk: Target, origin: tuple[int, int]
+    ) -> None:
         """Write a tile of the results; `origin` is where the tile begins in them."""
-        shape = (tile.rows.stop - tile.rows.start, tile.columns.stop - tile.columns.start)
-        gaps = np.empty(shape)
+        gaps = np.empty(
+            (tile.rows.stop - tile.rows.start, tile.columns.stop - tile.columns.start)
+        )
         _inputs.gaps(self.X, self.Z, tile.rows, tile.columns, gaps, same=self.Z is self.X)
+        self.propagate_gaps(gaps, tile, one, nngp, ntk, origin)
+
+    def propagate_gaps(
+        self,
+        gaps: NDArray[np.float64],
+        tile: Tile,
+        one: float,
+        nngp: Target,
+        ntk: Target,
+        origin: tuple[int, int],
+    ) -> None:
+        """Do the same for pairs at given gaps, with a sign; overwrite these."""
         if isinstance(self.network.dual, PiecewiseLinear):
             _recursion.propagate(
                 gaps,
@@ -96,6 +111,7 @@ class Pairs:
     ) -> None:
         """The recursion of `_recursion` with the gaps of any dual activation, array by array."""
         dual, depths = self.network.dual, self.network.depths
+        gap = np.where(gap < 0, 2 + gap, gap)
         eta = np.zeros_like(gap)
         gradient_gap = np.zeros_like(gap)
         for layer in range(depths[-1] + 1):

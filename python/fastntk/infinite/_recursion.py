@@ -2,18 +2,23 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The recursion over the layers for piecewise linear activations, compiled.
 
-State of a pair of samples: *gaps*, 1 − cosine, of the hidden layer (δ) and of the gradients (e).
-Cosines would lose the digits of small angles; every term below is non-negative, so gaps keep them,
-and they are free of scale: no norm and no weight variance enters.
+State of a pair of samples: the cosines of the hidden layer and of the gradients, as *gaps*. Cosines
+themselves would lose the digits of small angles; gaps keep them, all terms below being
+non-negative, and they are free of scale: no norm and no weight variance enters.
 
-One activation with the kink k (0: identity, 1: ReLU, 2: absolute value), from δ = 1 − cos θ:
+- e = 1 − cos φ of the gradients.
+- δ of the hidden layer has a sign, to keep the digits of angles near π as well: 1 − cos θ for
+  acute angles, −(1 + cos θ) for obtuse ones, and never 0 for the latter. |δ| is the gap of θ or
+  π − θ.
 
-    γ = δ − k (sin θ − θ cos θ)/π          gap of the activations
-    η = k θ/π                              gap of their derivatives
+One activation with the kink k (0: identity, 1: ReLU, 2: absolute value), with J = (sin ε − ε cos ε)/π
+of the acute one of θ and π − θ; γ is the gap of the activations, η that of their derivatives:
 
-One layer of weights and biases, with the factors of the two samples (see `layers.LayerFactors`):
+    γ = δ − k J,    1 + (1 − γ) = k + (1 − k)|δ| + k J for an obtuse θ,    η = k θ/π
 
-    δ⁺ = r r' γ + ½[(r − r')² + (p − p')²]
+One layer of weights and biases, with the factors of the two samples (see `_layers`):
+
+    1 − cos θ⁺ = r r' γ + ½[(r − r')² + (p − p')²]
     e⁺ = A A' γ + B B' (e + η − e η) + ½[(A − A')² + (B − B')² + (C − C')²]
 
 A row of a tile goes through all layers while it is in the first-level cache.
@@ -40,25 +45,31 @@ if TYPE_CHECKING:
 # The order of the factors of a layer in the arrays that are passed in.
 R, P, A, B, C = range(5)
 
+TINY = 5e-324  # the least positive number: the gap of opposite samples
+
+
+@njit(nogil=True, cache=True, fastmath={"contract"})
+def _unsigned(gap: float) -> float:
+    """Return 1 − cos θ."""
+    return gap if gap >= 0.0 else 2.0 + gap
+
 
 @njit(nogil=True, cache=True, fastmath={"contract"})
 def _activation_gap(gap: float, kink: float) -> float:
-    """Return γ."""
-    half = 0.5 * gap
-    acute = half <= 0.5
-    v = half if acute else 1.0 - half
+    """Return γ, with a sign."""
+    v = 0.5 * abs(gap)
     deficit = kink * (v * math.sqrt(v) * deficit_factor(v))
-    return (gap if acute else 1.0 - (1.0 - kink) * (1.0 - gap)) - deficit
+    complement = kink + ((kink - 1.0) * gap + deficit)  # of an obtuse angle
+    obtuse = -complement if complement < 1.0 else 2.0 - complement
+    return gap - deficit if gap >= 0.0 else obtuse
 
 
 @njit(nogil=True, cache=True, fastmath={"contract"})
 def _derivative_gap(gap: float, kink: float) -> float:
     """Return η."""
-    half = 0.5 * gap
-    acute = half <= 0.5
-    v = half if acute else 1.0 - half
+    v = 0.5 * abs(gap)
     turn = math.sqrt(v) * angle_factor(v)
-    return kink * (turn if acute else 1.0 - turn)
+    return kink * (turn if gap >= 0.0 else 1.0 - turn)
 
 
 @njit(nogil=True, cache=True, fastmath={"contract"})
@@ -72,7 +83,7 @@ def _layer_without_bias(
         gamma = _activation_gap(gap, kink)
         eta = _derivative_gap(gap, kink)
         gaps[j] = gamma
-        gradient_gaps[j] = a * gamma + b * (gradient_gap + eta - gradient_gap * eta)
+        gradient_gaps[j] = a * _unsigned(gamma) + b * (gradient_gap + eta - gradient_gap * eta)
 
 
 @njit(nogil=True, cache=True, fastmath={"contract"})
@@ -88,9 +99,14 @@ def _affine(
     for j in range(gaps.shape[0]):
         gamma = gaps[j]
         gradient_gap = gradient_gaps[j]
-        gaps[j] = row[R] * r[j] * gamma + 0.5 * ((row[R] - r[j]) ** 2 + (row[P] - p[j]) ** 2)
+        chord = 0.5 * ((row[R] - r[j]) ** 2 + (row[P] - p[j]) ** 2)
+        # 1 − cos of an acute angle, 1 + cos of an obtuse one; r r' + p p' = 1 − chord
+        gap = row[R] * r[j] * abs(gamma) + chord
+        complement = gap + 2.0 * row[P] * p[j]
+        obtuse = -complement if complement < 1.0 else 2.0 - complement
+        gaps[j] = gap if gamma >= 0.0 else obtuse
         gradient_gaps[j] = (
-            row[A] * a[j] * gamma
+            row[A] * a[j] * _unsigned(gamma)
             + row[B] * b[j] * (gradient_gap + etas[j] - gradient_gap * etas[j])
             + 0.5 * ((row[A] - a[j]) ** 2 + (row[B] - b[j]) ** 2 + (row[C] - c[j]) ** 2)
         )
@@ -115,7 +131,7 @@ def _write(
     out: FloatArray, gaps: Vector, one: float, row: float, columns: Vector
 ) -> None:
     for j in range(gaps.shape[0]):
-        out[j] = row * columns[j] * (one - gaps[j])
+        out[j] = row * columns[j] * (one - _unsigned(gaps[j]))
 
 
 @njit(nogil=True, cache=True, fastmath={"contract"})
@@ -140,7 +156,7 @@ def propagate(
     Parameters
     ----------
     gaps : ndarray (rows, columns)
-        1 − cos of the angles of the inputs; overwritten.
+        Of the inputs, with a sign; overwritten.
     row_factors, column_factors : ndarray (layers, 5, rows), (layers, 5, columns)
         r, p, A, B, C of each layer and sample; the last size is 1 where all samples share them,
         which they do when there are no biases.
@@ -177,7 +193,8 @@ def propagate(
                 a = row_factors[layer, A, 0] * column_factors[layer, A, 0]
                 b = row_factors[layer, B, 0] * column_factors[layer, B, 0]
                 if layer == 0:
-                    gradient_gap[:] = a * gap
+                    for j in range(gap.shape[0]):
+                        gradient_gap[j] = a * _unsigned(gap[j])
                 elif ntk.shape[0] > 0:
                     _layer_without_bias(gap, gradient_gap, a, b, kink)
                 else:

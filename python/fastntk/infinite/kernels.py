@@ -123,8 +123,8 @@ def ntk(
     >>> from fastntk import infinite
     >>> X = np.array([[1.0, 0.0], [0.6, 0.8]])
     >>> infinite.ntk(X, depth=1).round(6)
-    array([[1.      , 0.566924],
-           [0.566924, 1.      ]])
+    array([[1.      , 0.550224],
+           [0.550224, 1.      ]])
     >>> infinite.ntk(X, depth=range(4)).shape
     (4, 2, 2)
     """
@@ -180,8 +180,8 @@ def nngp(
     >>> from fastntk import infinite
     >>> X = np.array([[1.0, 0.0], [0.6, 0.8]])
     >>> infinite.nngp(X, depth=1).round(6)
-    array([[0.5    , 0.35545],
-           [0.35545, 0.5    ]])
+    array([[0.5     , 0.338774],
+           [0.338774, 0.5     ]])
     """
     X, Z = _inputs(X, Z)
     network = Architecture.checked(
@@ -285,8 +285,8 @@ def _kernels(
         (ntk, pairs.rows.ntk_scales, pairs.columns.ntk_scales),
     ):
         if want and normalize:
-            _require_nonzero(rows, "X", network.depths)
-            _require_nonzero(columns, "X" if Z is None else "Z", network.depths)
+            require_nonzero(rows, "X", network.depths)
+            require_nonzero(columns, "X" if Z is None else "Z", network.depths)
             rows, columns = np.ones_like(rows), np.ones_like(columns)
         elif want:
             for scales, samples in ((rows, pairs.X), (columns, pairs.Z)):
@@ -320,7 +320,7 @@ def _as_asked(
     return out if asked == depths else out[[depths.index(each) for each in asked]]
 
 
-def _require_nonzero(scales: np.ndarray, name: str, depths: tuple[int, ...]) -> None:
+def require_nonzero(scales: np.ndarray, name: str, depths: tuple[int, ...]) -> None:
     bad = np.argwhere(scales == 0)
     if len(bad):
         k, i = (int(index) for index in bad[0])

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 def angle(gap: Array) -> Array:
     """Return θ from 1 − cos θ."""
-    return 2 * np.arcsin(np.sqrt(np.minimum(gap / 2, 1.0)))
+    # Close to π, in the same digits as the sine below.
+    return 2 * np.arctan2(np.sqrt(gap), np.sqrt(2 - gap))
 
 
 def sine(gap: Array) -> Array:
