@@ -39,7 +39,8 @@ class Activation:
         What singles it out among those of its name: the slope of a leaky ReLU.
     function, derivative : callable
         φ and φ' of an array of float64, elementwise; at a kink or jump, φ' is any value.
-        The derivative of a custom activation may be None.
+        The derivative of a custom activation may be None; so is the function where one exists at
+        infinite width only.
     second_moment : float
         E[φ(u)²] for a standard normal u.
     breakpoints : tuple of float
@@ -48,7 +49,7 @@ class Activation:
 
     name: str
     parameters: tuple[float, ...]
-    function: Function = field(compare=False)
+    function: Function | None = field(compare=False)
     derivative: Function | None = field(compare=False)
     second_moment: float = field(compare=False)
     breakpoints: tuple[float, ...] = field(default=(), compare=False)
@@ -296,6 +297,25 @@ def gaussian(rate: float = 1.0) -> Activation:
     )
 
 
+def gabor() -> Activation:
+    """φ(x) = exp(−x²) sin x."""
+    return _activation(
+        "gabor",
+        (),
+        lambda x: np.exp(-(x**2)) * np.sin(x),
+        lambda x: np.exp(-(x**2)) * (np.cos(x) - 2 * x * np.sin(x)),
+    )
+
+
+def exp_normalized(gamma: float = 1.0) -> Activation:
+    """At infinite width only: E[φ(u)φ(v)] = s t exp(γ(ρ − 1)) for the correlation ρ of u and v.
+
+    With standard deviations s and t: the Gaussian kernel of normalized samples, times their norms.
+    """
+    gamma = _validation.real(gamma, "gamma", minimum=0.0, exclusive=True)
+    return Activation("exp_normalized", (gamma,), None, None, 1.0)
+
+
 def tanh() -> Activation:
     """φ(x) = tanh x."""
     return _activation(
@@ -418,6 +438,8 @@ _REGISTRY: dict[str, Callable[..., Activation]] = {
     "exp": exponential,
     "gaussian": gaussian,
     "rbf": rbf,
+    "gabor": gabor,
+    "exp_normalized": exp_normalized,
     "tanh": tanh,
     "sigmoid": sigmoid,
     "silu": silu,

@@ -31,22 +31,41 @@ _COLUMNS_AT_ONCE = 2048
 
 
 @dataclass(frozen=True)
-class Samples:
-    """Samples and their norms, ‖x‖ = significand · 2^exponent.
+class Norms:
+    """Norms of samples, ‖x‖ = significand · 2^exponent.
 
     Attributes
     ----------
-    rows : ndarray (n, d)
-        As given, float32 or float64.
+    dimension : int
+        Number of inputs d.
     significands : ndarray (n,)
-        Of the norms; at least 1/2, or 0 for a zero row.
+        At least 1/2, or 0 for a zero row.
     exponents : ndarray (n,)
         Such that the largest entry of a row is between 1/2 and 1 times 2^exponent.
     """
 
-    rows: FloatArray
+    dimension: int
     significands: NDArray[np.float64]
     exponents: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.significands)
+
+    def followed_by(self, others: Norms) -> Norms:
+        """Return the norms of both sets of samples, one after the other."""
+        return Norms(
+            self.dimension,
+            np.concatenate([self.significands, others.significands]),
+            np.concatenate([self.exponents, others.exponents]),
+        )
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Samples as given, one a row, float32 or float64, and their norms."""
+
+    rows: FloatArray
+    norms: Norms
 
     @classmethod
     def of(cls, X: FloatArray) -> Samples:
@@ -61,23 +80,18 @@ class Samples:
             exponents[rows] = np.clip(np.frexp(largest)[1], -1022, 1023)
             scaled = _scaled(X[rows], exponents[rows])
             significands[rows] = np.sqrt(np.einsum("ij,ij->i", scaled, scaled))
-        return cls(X, significands, exponents)
+        return cls(X, Norms(X.shape[1], significands, exponents))
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    @property
-    def dimension(self) -> int:
-        """Number of inputs d."""
-        return int(self.rows.shape[1])
-
     def scaled(self, rows: slice, columns: slice) -> NDArray[np.float64]:
         """Return a panel of the rows, scaled by powers of two."""
-        return _scaled(self.rows[rows, columns], self.exponents[rows])
+        return _scaled(self.rows[rows, columns], self.norms.exponents[rows])
 
     def inverse_significands(self, rows: slice) -> NDArray[np.float64]:
         """Return 1 / significand, and 0 for zero rows."""
-        values = self.significands[rows]
+        values = self.norms.significands[rows]
         return np.divide(1.0, values, out=np.zeros_like(values), where=values > 0)
 
 
@@ -98,7 +112,7 @@ def gaps(
 
     Rows of zeros are taken as perpendicular to all others. With `same`, X is Z, and samples are at no distance from themselves.
     """
-    d = X.dimension
+    d = X.norms.dimension
     first = slice(0, _COLUMNS_AT_ONCE)
     left, right = X.scaled(rows, first), Z.scaled(columns, first)
     np.matmul(left, right.T, out=out)

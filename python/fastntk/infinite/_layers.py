@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from fastntk._typing import FloatDType
     from fastntk.infinite._architecture import Architecture
-    from fastntk.infinite._inputs import Samples
+    from fastntk.infinite._inputs import Norms
     from fastntk.infinite.duals import State
 
 # Steps for which a factor between 1/2 and 2 can be multiplied up without overflow.
@@ -61,7 +61,7 @@ class LayerFactors:
     ntk_scales: NDArray[np.float64]
 
     @classmethod
-    def of(cls, samples: Samples, network: Architecture) -> LayerFactors:
+    def of(cls, samples: Norms, network: Architecture) -> LayerFactors:
         """Take samples through the layers."""
         if isinstance(network.dual, PiecewiseLinear) and network.bias_std == 0:
             return _without_bias(samples, network, network.dual)
@@ -78,7 +78,7 @@ def _unit_factors(
         return (total, *units)
 
 
-def _general(samples: Samples, network: Architecture) -> LayerFactors:
+def _general(samples: Norms, network: Architecture) -> LayerFactors:
     n, last = len(samples), network.depths[-1]
     factors = np.zeros((last + 1, 5, n))
     states = []
@@ -110,7 +110,7 @@ def _general(samples: Samples, network: Architecture) -> LayerFactors:
 
 
 def _without_bias(
-    samples: Samples, network: Architecture, dual: PiecewiseLinear
+    samples: Norms, network: Architecture, dual: PiecewiseLinear
 ) -> LayerFactors:
     """All samples alike: a layer multiplies their norms by the same number."""
     last = network.depths[-1]

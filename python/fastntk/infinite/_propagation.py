@@ -49,16 +49,19 @@ class Pairs:
     network: Architecture
     X: Samples
     Z: Samples
-    rows: LayerFactors
-    columns: LayerFactors
+    factors: LayerFactors  # of X, and then of Z where it is another set
+    offset: int  # of the first column in the factors
 
     @classmethod
     def of(cls, X: Samples, Z: Samples | None, network: Architecture) -> Pairs:
         """Pairs of X with Z, or with itself."""
-        rows = LayerFactors.of(X, network)
         if Z is None:
-            return cls(network, X, X, rows, rows)
-        return cls(network, X, Z, rows, LayerFactors.of(Z, network))
+            return cls(network, X, X, LayerFactors.of(X.norms, network), 0)
+        factors = LayerFactors.of(X.norms.followed_by(Z.norms), network)
+        return cls(network, X, Z, factors, len(X))
+
+    def _shifted(self, columns: slice) -> slice:
+        return slice(columns.start + self.offset, columns.stop + self.offset)
 
     def propagate(
         self, tile: Tile, one: float, nngp: Target, ntk: Target, origin: tuple[int, int]
@@ -83,8 +86,8 @@ class Pairs:
         if isinstance(self.network.dual, PiecewiseLinear):
             _recursion.propagate(
                 gaps,
-                _samples(self.rows.factors, tile.rows),
-                _samples(self.columns.factors, tile.columns),
+                _samples(self.factors.factors, tile.rows),
+                _samples(self.factors.factors, self._shifted(tile.columns)),
                 self.network.dual.kink,
                 np.array(self.network.depths),
                 one,
@@ -111,18 +114,19 @@ class Pairs:
     ) -> None:
         """The recursion of `_recursion` with the gaps of any dual activation, array by array."""
         dual, depths = self.network.dual, self.network.depths
+        columns = self._shifted(tile.columns)
         gap = np.where(gap < 0, 2 + gap, gap)
         eta = np.zeros_like(gap)
         gradient_gap = np.zeros_like(gap)
         for layer in range(depths[-1] + 1):
             if layer > 0:
-                x = self.rows.states[layer - 1].take(tile.rows)
-                z = self.columns.states[layer - 1].take(tile.columns)
+                x = self.factors.states[layer - 1].take(tile.rows)
+                z = self.factors.states[layer - 1].take(columns)
                 if len(ntk.out) and dual.no_derivative is None:
                     eta = dual.derivative_gap(x, z, gap)
                 gap = dual.gap(x, z, gap)
-            left = self.rows.factors[layer][:, tile.rows, np.newaxis]
-            right = self.columns.factors[layer][:, tile.columns]
+            left = self.factors.factors[layer][:, tile.rows, np.newaxis]
+            right = self.factors.factors[layer][:, columns]
             chords = (left - right[:, np.newaxis]) ** 2 / 2
             products = left * right[:, np.newaxis]
             r, p, a, b, c = range(5)

@@ -280,20 +280,15 @@ def _kernels(
     )
     pairs = Pairs.of(Samples.of(X), None if Z is None else Samples.of(Z), network)
     targets = []
-    for want, rows, columns in (
-        (nngp, pairs.rows.nngp_scales, pairs.columns.nngp_scales),
-        (ntk, pairs.rows.ntk_scales, pairs.columns.ntk_scales),
-    ):
+    for want, scales in ((nngp, pairs.factors.nngp_scales), (ntk, pairs.factors.ntk_scales)):
         if want and normalize:
-            require_nonzero(rows, "X", network.depths)
-            require_nonzero(columns, "X" if Z is None else "Z", network.depths)
-            rows, columns = np.ones_like(rows), np.ones_like(columns)
+            require_nonzero(scales[:, :n], "X", network.depths)
+            require_nonzero(scales[:, n:], "Z", network.depths)
+            scales = np.ones_like(scales)
         elif want:
-            for scales, samples in ((rows, pairs.X), (columns, pairs.Z)):
-                nonzero = bool(samples.significands.any()) and bool(
-                    pairs.rows.nngp_scales.size
-                )
-                check_range(scales, dtype, network.depths, nonzero=nonzero)
+            nonzero = bool(pairs.X.norms.significands.any())
+            check_range(scales, dtype, network.depths, nonzero=nonzero)
+        rows, columns = scales[:, :n], scales[:, pairs.offset :]
         targets.append(Target(np.empty((depths * want, n, m), dtype), rows, columns))
 
     def work(tile: Tile) -> None:

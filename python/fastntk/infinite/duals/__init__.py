@@ -4,14 +4,20 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
+from numpy.polynomial.hermite_e import herme2poly
+
 from fastntk.infinite.duals._base import ClosedForm, Dual, State
+from fastntk.infinite.duals._elu import Elu
 from fastntk.infinite.duals._hermite import Polynomial, Quadrature
 from fastntk.infinite.duals._piecewise import PiecewiseLinear, RectifiedMonomial, Sign
 from fastntk.infinite.duals._smooth import (
     ErrorFunction,
     Exponential,
+    ExpNormalized,
+    Gabor,
     Gaussian,
     Gelu,
     Sinusoid,
@@ -25,12 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["ClosedForm", "Dual", "PiecewiseLinear", "Quadrature", "State", "dual_of"]
 
 
-def _hermite_polynomial(degree: float) -> Polynomial:
-    from math import factorial
-
-    from numpy.polynomial.hermite_e import herme2poly
-
-    series = [0.0] * int(degree) + [factorial(int(degree)) ** -0.5]
+def _hermite_polynomial(degree: int) -> Polynomial:
+    series = [0.0] * degree + [math.factorial(degree) ** -0.5]
     return Polynomial(tuple(herme2poly(series)))
 
 
@@ -48,10 +50,12 @@ _CLOSED_FORMS: dict[str, Callable[..., Dual]] = {
     "erf": ErrorFunction,
     "gelu": Gelu,
     "sin": Sinusoid,
-    "cos": lambda frequency, phase: Sinusoid(frequency, phase + 1.5707963267948966),
-    "rbf": lambda gamma: Sinusoid((2 * gamma) ** 0.5, 0.7853981633974483, 2**0.5),
+    "cos": lambda frequency, phase: Sinusoid(frequency, phase + math.pi / 2),
+    "rbf": lambda gamma: Sinusoid(math.sqrt(2 * gamma), math.pi / 4, math.sqrt(2)),
     "exp": Exponential,
     "gaussian": Gaussian,
+    "gabor": Gabor,
+    "exp_normalized": ExpNormalized,
 }
 
 
@@ -59,4 +63,6 @@ def dual_of(activation: Activation, tolerance: float = 1e-10) -> Dual:
     """Return the dual of an activation; the tolerance is for those without a closed form."""
     if activation.name in _CLOSED_FORMS:
         return _CLOSED_FORMS[activation.name](*activation.parameters)
+    if activation.name == "elu":
+        return Elu(activation, tolerance)
     return Quadrature(activation, tolerance)

@@ -118,3 +118,51 @@ class Gaussian(ClosedForm):
     def derivative_covariance(self, s: Array, t: Array, gap: Array) -> Array:
         k = s * t * (1 - gap)
         return 4 * self.rate**2 * k * self.covariance(s, t, gap) ** 3
+
+
+class Gabor(ClosedForm):
+    """φ(x) = exp(−x²) sin x.
+
+    The factor exp(−u² − v²) leaves a normal density, of covariance S(1 + 2S)⁻¹ for the covariance
+    S of u and v, and the weight 1/√D with D = det(1 + 2S); the rest is as for the sine. The second
+    expectation is the derivative of the first by cov(u, v) (Price's theorem).
+    """
+
+    def covariance(self, s: Array, t: Array, gap: Array) -> Array:
+        _, determinant, minus, plus = self._terms(s, t, gap)
+        return -np.exp(-minus) * np.expm1(minus - plus) / (2 * np.sqrt(determinant))
+
+    def derivative_covariance(self, s: Array, t: Array, gap: Array) -> Array:
+        k, determinant, minus, plus = self._terms(s, t, gap)
+        minus_slope = (-(4 * k + 1) + 8 * k * minus) / determinant
+        plus_slope = (1 - 4 * k + 8 * k * plus) / determinant
+        both = np.exp(-minus) * (4 * k / determinant - minus_slope) - np.exp(-plus) * (
+            4 * k / determinant - plus_slope
+        )
+        return both / (2 * np.sqrt(determinant))
+
+    @staticmethod
+    def _terms(s: Array, t: Array, gap: Array) -> tuple[Array, Array, Array, Array]:
+        """Return k, D, and var(u ∓ v)/2 under the new density."""
+        k = s * t * (1 - gap)
+        cross = 4 * (s * t) ** 2 * gap * (2 - gap)
+        determinant = 1 + 2 * (s**2 + t**2) + cross
+        minus = (s - t) ** 2 + 2 * s * t * gap + cross
+        plus = (s - t) ** 2 + 2 * s * t * (2 - gap) + cross
+        return k, determinant, minus / (2 * determinant), plus / (2 * determinant)
+
+
+class ExpNormalized(ClosedForm):
+    """E[φ(u)φ(v)] = s t exp(γ(ρ − 1)): the normalized Gaussian kernel, of no function φ.
+
+    Shankar et al., "Neural kernels without tangents", ICML 2020.
+    """
+
+    def __init__(self, gamma: float) -> None:
+        self.gamma = gamma
+
+    def covariance(self, s: Array, t: Array, gap: Array) -> Array:
+        return s * t * np.exp(-self.gamma * gap)
+
+    def derivative_covariance(self, s: Array, t: Array, gap: Array) -> Array:
+        return self.gamma * np.exp(-self.gamma * gap) * np.ones_like(s * t)
