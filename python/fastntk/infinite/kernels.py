@@ -13,14 +13,14 @@ from fastntk._memory import require_memory
 from fastntk.infinite import _recursion
 from fastntk.infinite._architecture import Architecture, checked_depths
 from fastntk.infinite._inputs import Samples
-from fastntk.infinite._layers import check_range
+from fastntk.infinite._layers import LayerFactors, check_range
 from fastntk.infinite._propagation import Pairs, Target
 from fastntk.infinite._tiles import for_each_tile, tiles
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
 
     from fastntk._progress import Progress
     from fastntk._typing import FloatArray
@@ -251,6 +251,29 @@ def kernels(
     return _kernels(X, Z, depth, network, normalize, progress, nngp=True, ntk=True)
 
 
+def diagonal(
+    X: ArrayLike,
+    kind: str,
+    depth: int,
+    activation: str | Activation,
+    weight_std: float,
+    bias_std: float,
+) -> NDArray[np.float64]:
+    """Return the diagonal of the "nngp" or "ntk" kernel, in float64, without the rest of it."""
+    samples = _validation.samples(X, "X", np.dtype(np.float64))
+    network = Architecture.checked(
+        depth,
+        samples.shape[1],
+        activation=activation,
+        weight_std=weight_std,
+        bias_std=bias_std,
+        tangent=kind == "ntk",
+    )
+    factors = LayerFactors.of(Samples.of(samples).norms, network)
+    scales = factors.ntk_scales if kind == "ntk" else factors.nngp_scales
+    return np.square(scales[0])
+
+
 def _inputs(X: ArrayLike, Z: ArrayLike | None) -> tuple[FloatArray, FloatArray | None]:
     rows = _validation.samples(X, "X")
     if Z is None:
@@ -315,7 +338,7 @@ def _as_asked(
     return out if asked == depths else out[[depths.index(each) for each in asked]]
 
 
-def require_nonzero(scales: np.ndarray, name: str, depths: tuple[int, ...]) -> None:
+def require_nonzero(scales: NDArray[np.float64], name: str, depths: tuple[int, ...]) -> None:
     bad = np.argwhere(scales == 0)
     if len(bad):
         k, i = (int(index) for index in bad[0])
