@@ -6,10 +6,10 @@ from importlib.metadata import version
 
 from fastntk import datasets
 from fastntk.angles import AnglePair, closest_pairs, gradient_angles, smallest_angle
-from fastntk.conditioning import Conditioning, conditioning
-from fastntk.depth_study import DepthResult, DepthStudy, depth_study
 from fastntk.depth_sweep import ntk_depths
 from fastntk.mlp import MLP
+from fastntk.spectrum import Conditioning, conditioning
+from fastntk.studies.depth import DepthResult, DepthStudy, depth_study
 
 __version__ = version("fastntk")
 

@@ -17,28 +17,24 @@ from fastntk import activations, datasets, figures, info
 if TYPE_CHECKING:
     import pandas as pd
 
-    from fastntk.depth_study import DepthStudy
+    from fastntk.studies.depth import DepthStudy
 
 
-class _Integers(click.ParamType):
-    """Integers from 0, as a list of numbers and ranges: "0-3,5,8"."""
-
-    name = "list"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if not isinstance(value, str):
-            return value
-        result: list[int] = []
-        for part in value.split(","):
-            first, dash, last = part.strip().partition("-")
-            try:
-                begin, end = int(first), int(last) if dash else int(first)
-            except ValueError:
-                self.fail(f"{value!r}: expected numbers and ranges such as 0-3,5,8", param, ctx)
-            if end < begin:
-                self.fail(f"{value!r}: the range {part!r} is empty", param, ctx)
-            result.extend(range(begin, end + 1))
-        return tuple(result)
+def _depths(value: str) -> tuple[int, ...]:
+    """Return the integers in a list of numbers and ranges: "0-3,5,8"."""
+    result: list[int] = []
+    for part in value.split(","):
+        first, dash, last = part.strip().partition("-")
+        try:
+            begin, end = int(first), int(last) if dash else int(first)
+        except ValueError:
+            raise click.BadParameter(
+                f"{value!r}: expected numbers and ranges such as 0-3,5,8"
+            ) from None
+        if end < begin:
+            raise click.BadParameter(f"{value!r}: the range {part!r} is empty")
+        result.extend(range(begin, end + 1))
+    return tuple(result)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
@@ -58,7 +54,9 @@ def info_command() -> None:
 
 @cli.command()
 @click.argument("data")
-@click.option("--depths", type=_Integers(), default="0-10", help="Numbers of hidden layers.")
+@click.option(
+    "--depths", type=_depths, default="0-10", metavar="LIST", help="Numbers of hidden layers."
+)
 @click.option("--width", type=int, default=512, help="Of every hidden layer.")
 @click.option("--seeds", type=int, default=5, help="How many networks for each depth.")
 @click.option(

@@ -67,11 +67,11 @@ class Network:
     @property
     def input_width(self) -> int:
         first = self.hidden[0] if self.hidden else self.readouts[0].layer
-        return first.weights.shape[1]
+        return int(first.weights.shape[1])
 
     @property
     def n_outputs(self) -> int:
-        return self.readouts[0].layer.weights.shape[0]
+        return len(self.readouts[0].layer.weights)
 
     def handle(self) -> _core.Network32 | _core.Network64:
         """Return the core's view of the network; it keeps the weights alive."""
@@ -96,7 +96,7 @@ class Network:
         columns = self.input_width + sum(widths)
         for readout in self.readouts:
             columns += outputs * sum(widths[: readout.depth])
-        return samples * columns * dtype.itemsize
+        return int(samples * columns * dtype.itemsize)
 
 
 def evaluate(network: Network, X: FloatArray) -> FloatArray:

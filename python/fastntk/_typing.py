@@ -4,12 +4,13 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-FloatArray: TypeAlias = npt.NDArray[np.float32] | npt.NDArray[np.float64]
-FloatDType: TypeAlias = np.dtype[np.float32] | np.dtype[np.float64]
+# float32 or float64: which of them is a matter of run time.
+FloatArray: TypeAlias = npt.NDArray[Any]
+FloatDType: TypeAlias = np.dtype[Any]
 
 FLOAT_DTYPES: tuple[FloatDType, ...] = (np.dtype(np.float32), np.dtype(np.float64))

@@ -61,6 +61,7 @@ def integers(values: Sequence[int], name: str, *, minimum: int) -> tuple[int, ..
 
 def float_dtype(value: Any, name: str = "dtype") -> FloatDType:
     """Return float32 or float64 as a dtype."""
+    dtype: FloatDType | None
     try:
         dtype = np.dtype(value)
     except TypeError:

@@ -61,8 +61,7 @@ def _cosines(
     kernel: FloatArray, norms: npt.NDArray[np.float64], rows: slice
 ) -> npt.NDArray[np.float64]:
     cosines = kernel[rows].astype(np.float64)
-    cosines /= norms[rows, np.newaxis]
-    cosines /= norms
+    cosines /= norms[rows, np.newaxis] * norms  # symmetric to the last bit
     return np.clip(cosines, -1.0, 1.0, out=cosines)
 
 

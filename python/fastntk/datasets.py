@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -94,17 +95,18 @@ def load_file(path: str | os.PathLike[str]) -> Dataset:
         values = reader(file)
     except FileNotFoundError:
         raise
-    except (ValueError, OSError, EOFError) as error:
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"path={str(path)!r}: cannot be read as samples: {error}") from error
     return Dataset(file.stem, _validation.samples(values, str(file)))
 
 
 def _read_npy(file: Path) -> Any:
-    return np.load(file, allow_pickle=False)
+    with file.open("rb") as stream:
+        return np.load(stream, allow_pickle=False)
 
 
 def _read_npz(file: Path) -> Any:
-    with np.load(file, allow_pickle=False) as archive:
+    with file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
         if "X" in archive.files:
             return archive["X"]
         if len(archive.files) == 1:

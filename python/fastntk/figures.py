@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-    from fastntk.depth_study import DepthStudy
+    from fastntk.studies.depth import DepthStudy
 
 # Colours that readers with any colour vision can tell apart (Okabe & Ito), and another mark each.
 _STYLES = (("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D"))
@@ -39,7 +39,13 @@ def plot_depth_study(study: DepthStudy) -> Figure:
         summary.groupby("activation", sort=False), _STYLES, strict=False
     ):
         label = _LABELS.get(str(name), str(name))
-        style = {"color": colour, "marker": mark, "markersize": 5, "capsize": 2, "linewidth": 1.2}
+        style: dict[str, Any] = {
+            "color": colour,
+            "marker": mark,
+            "markersize": 5,
+            "capsize": 2,
+            "linewidth": 1.2,
+        }
         angle.errorbar(
             rows["depth"], rows["smallest_angle"], rows["smallest_angle_std"], label=label, **style
         )
@@ -55,7 +61,7 @@ def plot_depth_study(study: DepthStudy) -> Figure:
 
 
 def _plot_condition_number(
-    axes: Axes, rows: pd.DataFrame, label: str, style: dict[str, object]
+    axes: Axes, rows: pd.DataFrame, label: str, style: dict[str, Any]
 ) -> None:
     known = rows[rows["resolved"]]
     if len(known):

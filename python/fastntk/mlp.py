@@ -11,7 +11,6 @@ from fastntk import _network, _validation, activations, initialization
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
     import numpy.typing as npt
 
     from fastntk._progress import Progress
@@ -165,9 +164,7 @@ class MLP:
         """Return the linear network with the same weights: the identity activation, scale 1."""
         identity = activations.get("identity")
         return MLP._of(
-            _network.Network(
-                self._network.hidden, self._network.readouts, identity, identity.scale
-            )
+            _network.Network(self._network.hidden, self._network.readouts, identity, identity.scale)
         )
 
     def __call__(self, X: npt.ArrayLike) -> FloatArray:

@@ -46,9 +46,8 @@ class Conditioning:
     resolved : bool
         Whether λ_min is above the noise floor.
     noise_floor : float
-        n ε λ_max, with the ε of the precision that the kernel came in: what the rounding of the
-        kernel's entries can add to, or take from, an eigenvalue. The relative uncertainty of λ_min
-        is about noise_floor/λ_min.
+        n ε λ_max + δ² tr K, with the ε of the precision that the kernel came in and the given error
+        δ of the features: what rounding can add to, or take from, an eigenvalue.
     rank : int
         The numerical rank: n when resolved, otherwise the number of steps that a Cholesky
         decomposition with diagonal pivoting takes before all that is left is below the noise floor.
@@ -72,7 +71,7 @@ class Conditioning:
         return f"{largest}, λ_min = {self.eigenvalue_min:.6g}, κ = {self.condition_number:.6g}"
 
 
-def conditioning(K: npt.ArrayLike) -> Conditioning:
+def conditioning(K: npt.ArrayLike, *, feature_error: float = 0.0) -> Conditioning:
     """Return λ_min, λ_max and κ of a symmetric positive semidefinite matrix.
 
     Small matrices: all eigenvalues. Others: λ_max by the Lanczos method, λ_min by the Lanczos
@@ -83,6 +82,10 @@ def conditioning(K: npt.ArrayLike) -> Conditioning:
     K : array_like (n, n)
         A kernel. What comes in float32 is worked on in float64, but keeps the noise floor of its
         own precision: float32 rounding has already decided what of it is lost.
+    feature_error : float
+        Relative error δ of the features F of which K = F Fᵀ. Rounded features have full rank: where
+        the true λ_min is 0 they make it about δ² tr K, which counts as noise. For a float64 kernel
+        of a float32 network of depth L about √(L + 1) ε = √(L + 1) · 1.2e-7.
 
     Returns
     -------
@@ -105,12 +108,11 @@ def conditioning(K: npt.ArrayLike) -> Conditioning:
     λ_max = 5, λ_min unresolved (rank 1 of 5), κ ≥ 9e+14
     """
     kernel = _validation.symmetric_matrix(K, "K")
+    delta = _validation.real(feature_error, "feature_error", minimum=0.0)
     n = len(kernel)
     # The copy that Cholesky overwrites; another, where the kernel is not in float64 yet.
     copies = 1 if kernel.dtype == np.float64 else 2
-    require_memory(
-        copies * 8 * n * n, f"factorizing a kernel of {n} × {n}", "take fewer samples"
-    )
+    require_memory(copies * 8 * n * n, f"factorizing a kernel of {n} × {n}", "take fewer samples")
     epsilon = float(np.finfo(kernel.dtype).eps)
     matrix: _Matrix = kernel.astype(np.float64, copy=False)
 
@@ -121,7 +123,7 @@ def conditioning(K: npt.ArrayLike) -> Conditioning:
     else:
         largest = _largest_eigenvalue(matrix)
         smallest = _smallest_eigenvalue(matrix)
-    floor = n * epsilon * max(largest, 0.0)
+    floor = n * epsilon * max(largest, 0.0) + delta**2 * max(float(np.trace(matrix)), 0.0)
     if smallest is not None and smallest > floor:
         return Conditioning(smallest, largest, largest / smallest, True, floor, n, n)
     rank = _numerical_rank(matrix, floor)
@@ -135,6 +137,8 @@ def _start_vector(n: int) -> _Matrix:
 
 
 def _largest_eigenvalue(matrix: _Matrix) -> float:
+    if not matrix.any():
+        return 0.0  # the Lanczos method has nowhere to start
     # The transpose is the same matrix, in the order that Fortran wants.
     operator = LinearOperator(
         matrix.shape, matvec=lambda v: blas.dsymv(1.0, matrix.T, v), dtype=np.float64

@@ -1,0 +1,97 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""The whole empirical kernel and the depth sweep, over the GEMM rate and beside other ways."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from scipy.linalg import blas
+from tolerances import assert_close
+
+import fastntk
+from benchmarks.yardstick import Yardstick
+
+N, D, M, DEPTH = 4096, 784, 1024, 5
+WIDTHS = [D, *[M] * DEPTH, 1]
+# Forward and backward passes, and half of the Gram matrices of H^0 … H^L and Δ^1 … Δ^L.
+FLOPS = 2 * N * (D * M + 2 * (DEPTH - 1) * M * M) + N * N * (D + 2 * DEPTH * M)
+
+PRECISIONS = pytest.mark.parametrize("dtype", ["float32", "float64"])
+
+
+def samples(dtype: str) -> npt.NDArray[Any]:
+    return np.random.default_rng(0).standard_normal((N, D)).astype(dtype)
+
+
+def numpy_by_hand(net: fastntk.MLP, X: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return the kernel as a careful NumPy user computes it: the same structure, whole matrices."""
+    scales = [1 / np.sqrt(w.shape[1]) for w in net.weights]
+    hs, gates = [X], []
+    for weights, scale in zip(net.weights[:-1], scales, strict=False):
+        z = np.asarray(scale, X.dtype) * (hs[-1] @ weights.T)
+        gates.append((np.sqrt(2) * (z > 0)).astype(X.dtype))
+        hs.append(z * gates[-1])
+    K: npt.NDArray[Any] = hs[-1] @ hs[-1].T * np.asarray(scales[-1] ** 2, X.dtype)
+    delta = np.ones((len(X), 1), X.dtype)
+    for layer in reversed(range(len(gates))):
+        delta = gates[layer] * (
+            np.asarray(scales[layer + 1], X.dtype) * (delta @ net.weights[layer + 1])
+        )
+        gram = hs[layer] @ hs[layer].T * np.asarray(scales[layer] ** 2, X.dtype)
+        gram *= delta @ delta.T
+        K += gram
+    return K
+
+
+def some_entries_of_the_truth(X: npt.NDArray[Any]) -> tuple[list[int], npt.NDArray[Any]]:
+    rows = [0, 511, 512, 4095]
+    few = X[rows].astype(np.float64)
+    F = fastntk.MLP(WIDTHS).gradient_features(few)
+    return rows, F @ F.T
+
+
+@PRECISIONS
+@pytest.mark.parametrize("way", ["fastntk", "numpy by hand"])
+def test_ntk(benchmark: Any, dtype: str, way: str) -> None:
+    benchmark.group = f"ntk, n {N}, d {D}, m {M}, L {DEPTH}, {dtype}"
+    net = fastntk.MLP(WIDTHS, dtype=dtype)
+    X = samples(dtype)
+
+    def compute() -> npt.NDArray[Any]:
+        return net.ntk(X) if way == "fastntk" else numpy_by_hand(net, X)
+
+    K = Yardstick(benchmark, dtype).time(compute, FLOPS)
+    rows, truth = some_entries_of_the_truth(X)
+    assert_close(K[np.ix_(rows, rows)], truth, dtype)
+
+
+@PRECISIONS
+def test_gram_of_one_layer_by_blas(benchmark: Any, dtype: str) -> None:
+    """What BLAS itself makes of a symmetric product: the mark for the tiles."""
+    benchmark.group = f"ntk, n {N}, d {D}, m {M}, L {DEPTH}, {dtype}"
+    syrk = blas.ssyrk if dtype == "float32" else blas.dsyrk
+    H = np.random.default_rng(0).standard_normal((N, M)).astype(dtype)
+    K = Yardstick(benchmark, dtype).time(lambda: syrk(1.0, H.T, trans=1), N * N * M)
+    assert K[0, 1] == pytest.approx(H[0] @ H[1], rel=1e-3)
+
+
+@pytest.mark.parametrize("way", ["one pass", "separate kernels"])
+def test_depth_sweep(benchmark: Any, way: str) -> None:
+    n, width, depths = 1797, 512, range(11)
+    benchmark.group = f"kernels of depths 0 … 10, n {n}, width {width}, float64"
+    X = np.random.default_rng(0).standard_normal((n, 64))
+    if way == "one pass":
+        kernels = benchmark.pedantic(
+            lambda: fastntk.ntk_depths(X, depths, width=width), rounds=5, warmup_rounds=1
+        )
+    else:
+        nets = {depth: fastntk.MLP([64, *[width] * depth, 1]) for depth in depths}
+        kernels = benchmark.pedantic(
+            lambda: {depth: net.ntk(X) for depth, net in nets.items()}, rounds=5, warmup_rounds=1
+        )
+    F = fastntk.MLP([64, *[width] * 10, 1]).gradient_features(X[:4])
+    assert_close(kernels[10][:4, :4], F @ F.T, "float64")

@@ -1,0 +1,66 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""The unit of every timing: the rate of matrix multiplication, measured in the same run."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.linalg import blas
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import numpy.typing as npt
+
+_SIZE = 2048
+_ROUNDS = 5
+
+
+def _gemm_seconds(dtype: npt.DTypeLike) -> float:
+    gemm = blas.sgemm if np.dtype(dtype) == np.float32 else blas.dgemm
+    a = np.asfortranarray(np.random.default_rng(0).standard_normal((_SIZE, _SIZE)), dtype=dtype)
+    started = time.perf_counter()
+    gemm(1.0, a, a)
+    return time.perf_counter() - started
+
+
+@dataclass
+class Yardstick:
+    """Times a function with pytest-benchmark, a matrix multiplication before each round.
+
+    On a machine that is shared, and whose clock varies, the ratio of neighbours is what holds.
+    """
+
+    benchmark: Any
+    dtype: npt.DTypeLike
+    _gemm: list[float] = field(default_factory=list)
+
+    def time(self, function: Callable[[], Any], flops: float) -> Any:
+        """Run `function`, record useful flops over the GEMM rate, and return its result."""
+
+        def measure_gemm() -> None:
+            self._gemm.append(min(_gemm_seconds(self.dtype) for _ in range(3)))
+
+        measure_gemm()  # the first touches memory and wakes threads
+        self._gemm.clear()
+        result = self.benchmark.pedantic(
+            function, setup=measure_gemm, rounds=_ROUNDS, warmup_rounds=1
+        )
+        # The warm-up has a measurement of its own, which belongs to no round.
+        gemm = self._gemm[-_ROUNDS:]
+        seconds: Sequence[float] = self.benchmark.stats.stats.data
+        rate = [flops / s / 1e9 for s in seconds]
+        gemm_rate = [2 * _SIZE**3 / s / 1e9 for s in gemm]
+        self.benchmark.extra_info.update(
+            gflops=round(statistics.median(rate), 1),
+            gemm_gflops=round(statistics.median(gemm_rate), 1),
+            of_gemm_rate=round(
+                statistics.median(r / g for r, g in zip(rate, gemm_rate, strict=True)), 3
+            ),
+        )
+        return result

@@ -1,0 +1,119 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Angles from kernels and from gradients."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from reference import angle
+
+import fastntk
+from fastntk.angles import kernel_angle_resolution, vector_angle
+
+
+def gram(vectors: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    return vectors @ vectors.T
+
+
+@given(st.integers(2, 12), st.integers(1, 6), st.integers(0, 999))
+def test_angles_of_random_vectors(n: int, dimension: int, seed: int) -> None:
+    vectors = np.random.default_rng(seed).standard_normal((n, dimension))
+    K = gram(vectors)
+    angles = fastntk.gradient_angles(K)
+    expected = np.array([[angle(u, v) for v in vectors] for u in vectors])
+    # In one dimension all angles are 0 or π, the worst case: √ε of the angle is lost.
+    np.testing.assert_allclose(angles, expected, rtol=1e-12, atol=kernel_angle_resolution(K.dtype))
+    assert np.array_equal(np.diagonal(angles), np.zeros(n))
+    assert np.array_equal(angles, angles.T)
+    pair = fastntk.smallest_angle(K)
+    i, j = np.triu_indices(n, 1)
+    assert pair.angle == angles[i, j].min() == angles[pair.i, pair.j]
+    assert pair.i < pair.j
+
+
+@given(st.integers(2, 10), st.integers(1, 60), st.integers(0, 999))
+def test_closest_pairs_are_the_sorted_angles(n: int, k: int, seed: int) -> None:
+    K = gram(np.random.default_rng(seed).standard_normal((n, 4)))
+    angles = fastntk.gradient_angles(K)
+    pairs = fastntk.closest_pairs(K, k)
+    i, j = np.triu_indices(n, 1)
+    assert [p.angle for p in pairs] == np.sort(angles[i, j])[:k].tolist()
+    assert all(angles[p.i, p.j] == p.angle for p in pairs)
+    assert len({(p.i, p.j) for p in pairs}) == len(pairs)
+
+
+def test_closest_pairs_across_blocks_of_rows() -> None:
+    # Large enough that the search goes through several blocks.
+    vectors = np.random.default_rng(0).standard_normal((1700, 6))
+    vectors[1650] = vectors[3] + 1e-3
+    vectors[1400] = vectors[1300] + 2e-3
+    K = gram(vectors)
+    pairs = fastntk.closest_pairs(K, 5)
+    angles = fastntk.gradient_angles(K)[np.triu_indices(1700, 1)]
+    assert [p.angle for p in pairs] == np.sort(angles)[:5].tolist()
+    assert {(p.i, p.j) for p in pairs} >= {(3, 1650), (1300, 1400)}
+
+
+def test_equal_angles_are_listed_in_order() -> None:
+    pairs = fastntk.closest_pairs(np.eye(4), 6)
+    assert [(p.i, p.j) for p in pairs] == [(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)]
+
+
+@given(st.floats(-11.0, 0.4), st.integers(2, 300), st.integers(0, 99))
+def test_vector_angle_is_accurate_for_small_angles(exponent: float, p: int, seed: int) -> None:
+    theta = 10.0**exponent
+    basis, _ = np.linalg.qr(np.random.default_rng(seed).standard_normal((p, 2)))
+    u, v = basis[:, 0], np.cos(theta) * basis[:, 0] + np.sin(theta) * basis[:, 1]
+    # The vectors themselves are rounded: an absolute error of some ε.
+    assert vector_angle(3.0 * u, 0.2 * v) == pytest.approx(theta, rel=1e-12, abs=1e-15 * np.sqrt(p))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("factor", [0.0, 0.01, 0.1, 10.0, 100.0])
+def test_resolution_of_angles_from_a_kernel(dtype: str, factor: float) -> None:
+    """A kernel's angle is off by less than the resolution, and flagged when it may mean nothing."""
+    resolution = kernel_angle_resolution(np.dtype(dtype))
+    net = fastntk.MLP([8, 256, 256, 1], dtype=dtype)
+    exact = fastntk.MLP([8, 256, 256, 1])
+    X = np.random.default_rng(1).standard_normal((40, 8))
+    X[17] = X[4] * (1 + 0.5 * factor)
+    X[17, 0] += factor * resolution
+    X = X.astype(dtype).astype(np.float64)
+    pair = fastntk.smallest_angle(net.ntk(X))
+    u, v = exact.gradient_features(X[[4, 17]])
+    truth = vector_angle(u, v)
+    if truth > 2 * resolution:
+        assert pair.resolved
+        assert (pair.i, pair.j) == (4, 17)
+    assert abs(pair.angle**2 - truth**2) < resolution**2
+    if truth < resolution / 2:
+        assert not pair.resolved
+
+
+@pytest.mark.parametrize(
+    ("K", "message"),
+    [
+        (np.ones((2, 3)), r"K has shape \(2, 3\): expected a square matrix"),
+        (np.array([[1.0, 2.0], [0.0, 1.0]]), r"K is not symmetric: K\[0, 1\]"),
+        (np.array([[1.0, 0.0], [0.0, 0.0]]), r"K\[1, 1\]=.*0\.0.*: expected a positive diagonal"),
+        (np.array([[1.0, np.nan], [np.nan, 1.0]]), r"K\[0, 1\]=.*nan.*: expected numbers"),
+        (np.ones(3), r"K has shape \(3,\): expected a matrix"),
+        (np.ones((0, 0)), r"K has shape \(0, 0\): expected at least one"),
+    ],
+)
+def test_bad_kernels(K: npt.NDArray[np.float64], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        fastntk.gradient_angles(K)
+    with pytest.raises(ValueError, match=message):
+        fastntk.smallest_angle(K)
+
+
+def test_bad_counts() -> None:
+    with pytest.raises(ValueError, match=r"K has shape \(1, 1\): expected at least two samples"):
+        fastntk.smallest_angle([[1.0]])
+    with pytest.raises(ValueError, match="k=0: expected an integer of at least 1"):
+        fastntk.closest_pairs(np.eye(3), 0)

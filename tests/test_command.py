@@ -1,0 +1,188 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""The command, end to end, and the files that it reads and writes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner, Result
+
+import fastntk
+from fastntk import datasets
+from fastntk._cli import cli
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(cli, [str(a) for a in arguments])
+
+
+SMALL = ("--depths", "0-2", "--width", 32, "--seeds", 2)
+
+
+def test_study_of_the_digits(tmp_path: Path) -> None:
+    result = run("study", "digits", "--subset", 90, "--out", tmp_path, *SMALL)
+    assert result.exit_code == 0, result.output
+    assert "digits: 90 samples of dimension 64, width 32, 2 seeds" in result.output
+    lines = [line for line in result.output.splitlines() if line.strip().startswith("relu")]
+    assert [line.split()[1] for line in lines] == ["0", "1", "2"]
+    assert "unresolved (rank" in lines[0]
+    frame = pd.read_csv(tmp_path / "digits.csv")
+    assert len(frame) == 2 * 3 * 2
+    assert set(frame.columns) >= {"activation", "depth", "seed", "smallest_angle", "i", "j"}
+    assert (tmp_path / "digits.png").read_bytes().startswith(b"\x89PNG")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["digits.csv", "digits.png"]
+
+
+def test_the_installed_command_runs() -> None:
+    completed = subprocess.run(
+        [sys.executable, "-m", "fastntk", "info"], capture_output=True, text=True, check=True
+    )
+    assert f"fastntk          {fastntk.__version__}" in completed.stdout
+    for what in ("BLAS", "threads", "instruction set", "memory", "extra: study"):
+        assert what in completed.stdout
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".csv"])
+def test_study_of_a_file(tmp_path: Path, suffix: str) -> None:
+    X = np.random.default_rng(0).standard_normal((20, 4))
+    file = tmp_path / f"points{suffix}"
+    if suffix == ".npy":
+        np.save(file, X)
+    elif suffix == ".npz":
+        np.savez(file, X=X, other=np.zeros(3))
+    else:
+        pd.DataFrame(X, columns=list("abcd")).to_csv(file, index=False)
+    assert np.array_equal(datasets.load_file(file).X, X)
+    result = run("study", file, "--activation", "relu", "--out", tmp_path / "out", *SMALL)
+    assert result.exit_code == 0, result.output
+    frame = pd.read_csv(tmp_path / "out" / "points.csv")
+    expected = fastntk.depth_study(
+        X, depths=range(3), width=32, seeds=2, activations=["relu"], progress=False
+    )
+    pd.testing.assert_frame_equal(frame, expected.to_frame())
+
+
+def test_other_layouts_of_files(tmp_path: Path) -> None:
+    X = np.arange(6.0).reshape(3, 2)
+    np.savez(tmp_path / "one.npz", samples=X)
+    np.savetxt(tmp_path / "bare.csv", X, delimiter=",")
+    assert np.array_equal(datasets.load_file(tmp_path / "one.npz").X, X)
+    assert np.array_equal(datasets.load_file(tmp_path / "bare.csv").X, X)
+
+
+def test_warnings_are_shown(tmp_path: Path) -> None:
+    X = np.random.default_rng(0).standard_normal((10, 4))
+    X[7] = X[2]
+    np.save(tmp_path / "twins.npy", X)
+    result = run("study", tmp_path / "twins.npy", "--out", tmp_path, *SMALL)
+    assert result.exit_code == 0, result.output
+    assert "Warning: X has 1 rows that repeat another" in result.stderr
+    assert "(2, 7)" in result.stderr
+    assert "unresolved" in result.output
+
+
+def bad_files(folder: Path) -> dict[str, Any]:
+    np.save(folder / "nan.npy", np.full((3, 2), np.nan))
+    np.save(folder / "vector.npy", np.ones(3))
+    np.save(folder / "objects.npy", np.array([[{}]], dtype=object), allow_pickle=True)
+    np.savez(folder / "two.npz", a=np.ones(2), b=np.ones(2))
+    whole = folder / "whole.npy"
+    np.save(whole, np.ones((30, 30)))
+    (folder / "cut.npy").write_bytes(whole.read_bytes()[:200])
+    (folder / "cut.npz").write_bytes(b"PK\x03\x04 not a zip")
+    (folder / "words.csv").write_text("a,b\n1,2\n3,x\n")
+    (folder / "empty.csv").write_text("")
+    (folder / "samples.txt").write_text("1 2\n")
+    return {
+        "nan.npy": r"nan.npy\[0, 0\]=.*nan.*expected numbers that are finite",
+        "vector.npy": r"vector.npy has shape \(3,\): expected a matrix",
+        "objects.npy": "cannot be read as samples: .*allow_pickle",
+        "two.npz": r"expected an array named X, found \['a', 'b'\]",
+        "cut.npy": "cannot be read as samples",
+        "cut.npz": "cannot be read as samples",
+        "words.csv": "cannot be read as samples: could not convert string to float: .*'x'",
+        "empty.csv": "cannot be read as samples: No columns",
+        "samples.txt": r"expected a file that ends in .npy, .npz or .csv",
+    }
+
+
+def test_bad_files(tmp_path: Path) -> None:
+    for name, message in bad_files(tmp_path).items():
+        with pytest.raises(ValueError, match=message):
+            datasets.load_file(tmp_path / name)
+        result = run("study", tmp_path / name, "--out", tmp_path / "out")
+        assert result.exit_code == 1
+        assert "Traceback" not in result.output
+        assert not (tmp_path / "out").exists()
+    with pytest.raises(FileNotFoundError):
+        datasets.load_file(tmp_path / "missing.npy")
+    assert "No such file" in run("study", tmp_path / "missing.npy").stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["mnits"], "data='mnits': expected digits, or a .npy, .npz or .csv file"),
+        (["digits", "--depths", "a"], "expected numbers and ranges"),
+        (["digits", "--depths", "3-1"], "the range '3-1' is empty"),
+        (["digits", "--width", "0"], "width=0: expected an integer of at least 1"),
+        (["digits", "--seeds", "0"], "seeds=0: expected"),
+        (["digits", "--subset", "5000"], "subset=5000: expected from 2 to the 1797 samples"),
+        (["digits", "--activation", "step"], "'step' is not one of"),
+    ],
+)
+def test_bad_options(arguments: list[str], message: str) -> None:
+    result = run("study", *arguments)
+    assert result.exit_code != 0
+    assert message in result.stderr
+
+
+def test_help_and_version() -> None:
+    for arguments in ([], ["--help"], ["study", "--help"], ["info", "--help"]):
+        assert "Usage" in run(*arguments).output
+    assert fastntk.__version__ in run("--version").output
+
+
+def test_depths_are_lists_and_ranges(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.eye(5) + 1)
+    result = run("study", tmp_path / "x.npy", "--depths", "4,0-1", "--out", tmp_path, *SMALL[2:])
+    assert result.exit_code == 0, result.output
+    assert pd.read_csv(tmp_path / "x.csv")["depth"].unique().tolist() == [0, 1, 4]
+
+
+def test_unknown_data_set() -> None:
+    with pytest.raises(ValueError, match="name='mnist': expected one of 'digits'"):
+        datasets.load("mnist")
+
+
+def test_a_missing_extra_is_explained() -> None:
+    program = (
+        "import sys; sys.modules['click'] = None\n"
+        "import fastntk.__main__ as command; command.main()"
+    )
+    completed = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert completed.returncode == 1
+    assert completed.stderr == ("fastntk: click is not installed; pip install 'fastntk[study]'\n")
+
+
+def test_importing_the_package_is_light() -> None:
+    program = (
+        "import sys, fastntk\n"
+        "heavy = {'matplotlib', 'pandas', 'sklearn', 'cupy', 'torch', 'numba', 'tqdm', 'click'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    completed = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert completed.stdout == "[]\n"

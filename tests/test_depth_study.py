@@ -1,0 +1,272 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Kernels of many depths in one pass, and the study made of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pytest
+from tolerances import assert_close
+
+import fastntk
+from fastntk.depth_sweep import depth_groups
+from fastntk.studies import depth as depth_study_module
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def X() -> npt.NDArray[np.float64]:
+    return np.random.default_rng(0).standard_normal((30, 6))
+
+
+@pytest.mark.parametrize("activation", ["relu", "identity"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("depths", [[0], [3], [0, 1, 2, 5], [4, 1]])
+def test_each_depth_is_the_kernel_of_its_own_network(
+    X: npt.NDArray[np.float64], depths: list[int], dtype: str, activation: str
+) -> None:
+    kernels = fastntk.ntk_depths(
+        X, depths, width=24, activation=activation, seed=8, network_dtype=dtype, dtype="float64"
+    )
+    assert list(kernels) == depths
+    for depth, K in kernels.items():
+        net = fastntk.MLP([6, *[24] * depth, 1], activation=activation, seed=8, dtype=dtype)
+        assert_close(K, net.ntk(X, dtype="float64"), dtype)
+        assert np.array_equal(K, K.T)
+
+
+def test_study_agrees_with_its_parts(X: npt.NDArray[np.float64]) -> None:
+    study = fastntk.depth_study(
+        X, depths=[2, 0], width=64, seeds=[4, 9], dtype="float64", progress=False
+    )
+    frame = study.to_frame()
+    assert frame[["activation", "depth", "seed"]].to_numpy().tolist() == [
+        [activation, depth, seed]
+        for activation in ("relu", "identity")
+        for depth in (0, 2)
+        for seed in (4, 9)
+    ]
+    for result in study.results:
+        net = fastntk.MLP(
+            [6, *[64] * result.depth, 1], activation=result.activation, seed=result.seed
+        )
+        K = net.ntk(X)
+        spectrum = fastntk.conditioning(K)
+        assert result.eigenvalue_max == pytest.approx(spectrum.eigenvalue_max, rel=1e-12)
+        assert result.resolved == spectrum.resolved
+        assert result.rank == spectrum.rank
+        if result.resolved:
+            assert result.condition_number == pytest.approx(spectrum.condition_number, rel=1e-9)
+        pair = fastntk.smallest_angle(K)
+        assert result.smallest_angle == pytest.approx(np.degrees(pair.angle), rel=1e-9)
+        assert (result.i, result.j) == (pair.i, pair.j)
+
+
+def summary_of(study: fastntk.DepthStudy) -> dict[tuple[str, int], dict[str, Any]]:
+    rows: list[Any] = study.summary().to_dict("records")
+    return {(row["activation"], row["depth"]): row for row in rows}
+
+
+def test_summary(X: npt.NDArray[np.float64]) -> None:
+    study = fastntk.depth_study(X, depths=[0, 1], width=64, seeds=3, progress=False)
+    summary = summary_of(study)
+    cell = study.to_frame().query("activation == 'relu' and depth == 1")
+    row = summary["relu", 1]
+    assert row["smallest_angle"] == pytest.approx(cell["smallest_angle"].mean())
+    assert row["condition_number_std"] == pytest.approx(cell["condition_number"].std())
+    assert row["seeds"] == 3
+    assert row["resolved"]
+    linear = summary["identity", 1]
+    assert not linear["resolved"]
+    assert linear["rank"] == 6
+    assert np.isnan(linear["condition_number"])
+
+
+def test_without_the_nonlinearity_nothing_changes_with_depth() -> None:
+    X = np.random.default_rng(3).standard_normal((4, 40))
+    study = fastntk.depth_study(X, depths=[0, 3], width=1024, seeds=4, progress=False)
+    table = summary_of(study)
+    flat = table["identity", 3]
+    base = table["identity", 0]
+    assert flat["smallest_angle"] == pytest.approx(base["smallest_angle"], rel=0.05)
+    assert flat["condition_number"] == pytest.approx(base["condition_number"], rel=0.3)
+
+
+def test_with_it_angles_grow_and_condition_numbers_fall(X: npt.NDArray[np.float64]) -> None:
+    study = fastntk.depth_study(
+        X, depths=[1, 2, 4], width=512, seeds=4, activations=["relu"], progress=False
+    )
+    summary = study.summary()
+    assert summary["smallest_angle"].is_monotonic_increasing
+    assert summary["condition_number"].is_monotonic_decreasing
+
+
+@pytest.mark.parametrize("distance", [1e-5, 1e-9])
+def test_small_angles_have_their_digits(distance: float) -> None:
+    X = np.random.default_rng(5).standard_normal((20, 4))
+    X[13] = X[6]
+    X[13, 2] += distance
+    study = fastntk.depth_study(
+        X, depths=[0, 2], width=32, seeds=1, activations=["relu"], dtype="float64", progress=False
+    )
+    at_depth_0 = study.results[0]
+    assert (at_depth_0.i, at_depth_0.j) == (6, 13)
+    unit = X[6] / np.linalg.norm(X[6])
+    across = X[13] - X[6] - unit * (unit @ (X[13] - X[6]))
+    expected = np.degrees(np.linalg.norm(across) / np.linalg.norm(X[6]))
+    assert at_depth_0.smallest_angle == pytest.approx(expected, rel=1e-15 / distance + 1e-5)
+    assert study.results[1].smallest_angle > 0
+    assert (study.results[1].i, study.results[1].j) == (6, 13)
+
+
+def test_duplicates_are_named_and_unresolved(X: npt.NDArray[np.float64]) -> None:
+    X[12] = X[5]
+    X[20] = 3.0 * X[7]
+    with pytest.warns(UserWarning, match=r"2 rows that repeat .*\(5, 12\), \(7, 20\)"):
+        study = fastntk.depth_study(X, depths=[0, 2], width=48, seeds=1, progress=False)
+    for result in study.results:
+        assert not result.resolved
+        assert result.smallest_angle < 1e-5
+        assert (result.i, result.j) in {(5, 12), (7, 20)}
+
+
+def test_zero_rows_are_named_and_left_out_of_the_angles(X: npt.NDArray[np.float64]) -> None:
+    expected = fastntk.depth_study(X[2:], depths=[1], width=48, seeds=1, progress=False)
+    X[:2] = 0.0
+    with pytest.warns(UserWarning, match=r"2 zero rows \(0, 1\)"):
+        study = fastntk.depth_study(X, depths=[1], width=48, seeds=1, progress=False)
+    for result, without in zip(study.results, expected.results, strict=True):
+        assert not result.resolved
+        assert result.rank <= 28
+        assert result.smallest_angle == pytest.approx(without.smallest_angle, rel=1e-6)
+        assert (result.i, result.j) == (without.i + 2, without.j + 2)
+
+
+def test_samples_without_a_gradient_are_left_out_of_the_angles() -> None:
+    # With two units a layer, ReLU networks are dead for many samples.
+    X = np.random.default_rng(0).standard_normal((12, 3))
+    study = fastntk.depth_study(
+        X, depths=[3], width=2, seeds=6, activations=["relu"], progress=False
+    )
+    silent = 0
+    for result in study.results:
+        K = fastntk.MLP([3, 2, 2, 2, 1], seed=result.seed).ntk(X)
+        alive = np.flatnonzero(np.diagonal(K))
+        silent += len(X) - len(alive)
+        assert len(alive) < 2 or {result.i, result.j} <= set(alive.tolist())
+        assert np.isnan(result.smallest_angle) == (len(alive) < 2)
+    assert silent > 0
+
+
+def test_a_single_row_with_a_gradient_has_no_angle() -> None:
+    with pytest.warns(UserWarning, match="1 zero rows"):
+        study = fastntk.depth_study(np.eye(2) * [1, 0], depths=[0], seeds=1, progress=False)
+    assert np.isnan(study.results[0].smallest_angle)
+    assert (study.results[0].i, study.results[0].j) == (-1, -1)
+
+
+def test_little_memory_means_more_passes_and_the_same_results(
+    X: npt.NDArray[np.float64], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments: dict[str, Any] = {"depths": range(5), "width": 32, "seeds": 1, "dtype": "float64"}
+    expected = fastntk.depth_study(X, progress=False, **arguments)
+    monkeypatch.setattr(depth_study_module, "available_memory", lambda: 200_000)
+    calls: list[tuple[int, ...]] = []
+    whole = fastntk.ntk_depths
+
+    def counted(X: npt.ArrayLike, depths: tuple[int, ...], **rest: Any) -> Any:
+        calls.append(depths)
+        return whole(X, depths, **rest)
+
+    monkeypatch.setattr(depth_study_module, "ntk_depths", counted)
+    study = fastntk.depth_study(X, progress=False, **arguments)
+    assert len(calls) > 2
+    for result, other in zip(study.results, expected.results, strict=True):
+        assert result.smallest_angle == pytest.approx(other.smallest_angle, rel=1e-9)
+        assert result.eigenvalue_max == pytest.approx(other.eigenvalue_max, rel=1e-12)
+
+
+def test_groups_of_depths() -> None:
+    shape: dict[str, Any] = {"samples": 10, "input_width": 3, "width": 4}
+    assert depth_groups(range(4), memory=None, **shape) == [(0, 1, 2, 3)]
+    assert depth_groups(range(4), memory=1, **shape) == [(0,), (1,), (2,), (3,)]
+
+
+def test_progress_is_reported_for_every_network(X: npt.NDArray[np.float64]) -> None:
+    seen: list[tuple[str, int, int]] = []
+    fastntk.depth_study(
+        X, depths=[0, 1], width=8, seeds=2, progress=lambda *step: seen.append(step)
+    )
+    assert [done for _, done, _ in seen] == list(range(1, 9))
+    assert {total for _, _, total in seen} == {8}
+
+
+def test_save_is_complete_or_nothing(
+    X: npt.NDArray[np.float64], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = fastntk.depth_study(X, depths=[0, 1], width=8, seeds=1, progress=False)
+    target = tmp_path / "new" / "study.csv"
+    study.save(target)
+    pd.testing.assert_frame_equal(pd.read_csv(target), study.to_frame())
+    before = target.read_bytes()
+
+    def full_disk(self: pd.DataFrame, path: Path, **_: object) -> None:
+        path.write_text("half a ta")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pd.DataFrame, "to_csv", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        study.save(target)
+    assert target.read_bytes() == before
+    assert [p.name for p in target.parent.iterdir()] == ["study.csv"]
+
+
+def test_plot(X: npt.NDArray[np.float64]) -> None:
+    study = fastntk.depth_study(X, depths=[0, 1, 2], width=64, seeds=2, progress=False)
+    angle, kappa = study.plot().axes
+    relu = angle.lines[0]
+    means = study.summary().query("activation == 'relu'")["smallest_angle"]
+    np.testing.assert_allclose(np.asarray(relu.get_ydata(), dtype=float), means)
+    assert kappa.get_yscale() == "log"
+    legend = kappa.get_legend()
+    assert legend is not None
+    labels = [text.get_text() for text in legend.get_texts()]
+    assert "linear network: λ_min unresolved, κ above" in labels
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"depths": [-1]}, ValueError, r"depths\[0\]=-1: expected an integer of at least 0"),
+        ({"depths": []}, ValueError, r"depths=\[\]: expected at least one"),
+        ({"depths": [1.5]}, TypeError, r"depths\[0\]=1.5: expected an integer"),
+        ({"depths": "3"}, TypeError, r"depths='3': expected a sequence"),
+        ({"depths": 3}, TypeError, r"depths=3: expected a sequence"),
+        ({"width": 0}, ValueError, "width=0: expected an integer of at least 1"),
+        ({"seeds": 0}, ValueError, "seeds=0: expected an integer of at least 1"),
+        ({"seeds": [-4]}, ValueError, r"seeds\[0\]=-4: expected"),
+        ({"activations": ["relu", "swish"]}, ValueError, "activation='swish': expected one of"),
+        ({"activations": ["relu", "relu"]}, ValueError, "each only once"),
+        ({"activations": "relu"}, TypeError, "activations='relu': expected a sequence"),
+        ({"dtype": "float16"}, ValueError, "dtype='float16': expected 'float32' or 'float64'"),
+        ({"dtype": "nonsense"}, ValueError, "dtype='nonsense': expected"),
+    ],
+)
+def test_bad_arguments(
+    X: npt.NDArray[np.float64], arguments: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        fastntk.depth_study(X, progress=False, **arguments)
+
+
+def test_bad_samples() -> None:
+    with pytest.raises(ValueError, match=r"X has shape \(1, 3\): expected at least two samples"):
+        fastntk.depth_study(np.ones((1, 3)), progress=False)
+    with pytest.raises(ValueError, match=r"X\[1, 0\]=.*inf.*: expected numbers that are finite"):
+        fastntk.depth_study([[1.0, 2.0], [np.inf, 1.0]], progress=False)

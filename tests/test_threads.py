@@ -1,0 +1,158 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Threads: the same bits for any number of them, Ctrl-C, progress, and BLAS left as it was."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
+
+import fastntk
+from fastntk._threads import core_threads, thread_count
+
+
+def blas_threads() -> list[int]:
+    return [info["num_threads"] for info in threadpool_info() if info["user_api"] == "blas"]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("n", [50, 700])
+def test_results_do_not_depend_on_the_number_of_threads(n: int, dtype: str) -> None:
+    net = fastntk.MLP([10, 70, 90, 2], bias_std=0.2, dtype=dtype)
+    X = np.random.default_rng(0).standard_normal((n, 10)).astype(dtype)
+    results = []
+    for threads in (1, 2, 3):
+        with threadpool_limits(threads, user_api="blas"):
+            assert thread_count() == threads
+            results.append(
+                (net(X), net.gradient_features(X), net.ntk(X), net.ntk(X[: n // 2], X[n // 3 :]))
+            )
+    for others in results[1:]:
+        assert all(np.array_equal(a, b) for a, b in zip(results[0], others, strict=True))
+
+
+def test_study_does_not_depend_on_the_number_of_threads() -> None:
+    X = np.random.default_rng(0).standard_normal((90, 5))
+    kernels = []
+    for threads in (1, 2):
+        with threadpool_limits(threads, user_api="blas"):
+            kernels.append(fastntk.ntk_depths(X, [0, 2, 3], width=40))
+    assert all(np.array_equal(kernels[0][d], kernels[1][d]) for d in (0, 2, 3))
+
+
+def test_blas_is_single_threaded_inside_and_restored_after() -> None:
+    with threadpool_limits(2, user_api="blas"):
+        before = blas_threads()
+        with core_threads() as outer:
+            assert set(blas_threads()) == {1}
+            with core_threads() as inner:
+                assert inner == outer == 2
+            assert set(blas_threads()) == {1}
+        assert blas_threads() == before
+
+        def fail(stage: str, done: int, total: int) -> None:
+            raise RuntimeError("enough")
+
+        with pytest.raises(RuntimeError, match="enough"):
+            fastntk.MLP([3, 4, 1]).ntk(np.ones((5, 3)), progress=fail)
+        assert blas_threads() == before
+
+
+def test_calls_from_several_threads() -> None:
+    net = fastntk.MLP([10, 60, 60, 1])
+    X = np.random.default_rng(0).standard_normal((300, 10))
+    expected = net.ntk(X)
+    before = blas_threads()
+    results: list[bool] = []
+
+    def work() -> None:
+        results.extend(np.array_equal(net.ntk(X), expected) for _ in range(5))
+
+    workers = [threading.Thread(target=work) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert results == [True] * 20
+    assert blas_threads() == before
+
+
+def test_other_python_threads_run_meanwhile() -> None:
+    net = fastntk.MLP([200, 800, 800, 1])
+    X = np.random.default_rng(0).standard_normal((3000, 200))
+    ticks: list[float] = []
+    stop = threading.Event()
+
+    def tick() -> None:
+        while not stop.wait(0.01):
+            ticks.append(time.perf_counter())
+
+    ticker = threading.Thread(target=tick)
+    ticker.start()
+    begun = time.perf_counter()
+    net.ntk(X)
+    ended = time.perf_counter()
+    stop.set()
+    ticker.join()
+    during = [t for t in ticks if begun < t < ended]
+    assert len(during) > 5
+
+
+def test_progress_callback_sees_the_stages_and_the_end() -> None:
+    seen: list[tuple[str, int, int]] = []
+    net = fastntk.MLP([10, 60, 60, 1])
+    X = np.random.default_rng(0).standard_normal((600, 10))
+    net.ntk(X, progress=lambda *step: seen.append(step))
+    assert list(dict.fromkeys(stage for stage, _, _ in seen)) == ["features", "tiles"]
+    stage, done, total = seen[-1]
+    assert (stage, done) == ("tiles", total)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a POSIX signal")
+def test_ctrl_c_stops_the_core_within_a_second_and_leaves_everything_usable() -> None:
+    program = textwrap.dedent(
+        """
+        import sys, time
+        import numpy as np
+        import fastntk
+
+        net = fastntk.MLP([64, 1024, 1024, 1024, 1])
+        X = np.random.default_rng(0).standard_normal((9000, 64))
+        started = []
+
+        def progress(stage, done, total):
+            if stage == "tiles" and not started:
+                started.append(True)
+                print("started", flush=True)
+
+        try:
+            net.ntk(X, progress=progress)
+        except KeyboardInterrupt:
+            print("interrupted", flush=True)
+        else:
+            sys.exit("the work was done before the signal came")
+        small = np.eye(64)[:3]
+        print(np.array_equal(net.ntk(small), net.ntk(small)), flush=True)
+        """
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "started\n"
+        process.send_signal(signal.SIGINT)
+        sent = time.perf_counter()
+        assert process.stdout.readline() == "interrupted\n"
+        # A second is the promise on an idle machine; others may be at work on this one.
+        assert time.perf_counter() - sent < 3.0
+        assert process.stdout.readline() == "True\n"
+        assert process.wait() == 0
