@@ -11,6 +11,7 @@ import numpy as np
 
 from fastntk.infinite import _inputs, _recursion
 from fastntk.infinite._layers import LayerFactors
+from fastntk.infinite._tiles import Tile, tiles
 from fastntk.infinite.duals import PiecewiseLinear
 
 if TYPE_CHECKING:
@@ -19,7 +20,10 @@ if TYPE_CHECKING:
     from fastntk._typing import FloatArray
     from fastntk.infinite._architecture import Architecture
     from fastntk.infinite._inputs import Samples
-    from fastntk.infinite._tiles import Tile
+
+# Rows of a tile: enough for matrix products at full speed, and few enough for the dozen arrays of a
+# tile that the general recursion holds to stay in the cache, and small beside the result.
+_COMPILED_ROWS, _GENERAL_ROWS = 128, 16
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,20 @@ class Pairs:
             return cls(network, X, X, LayerFactors.of(X.norms, network), 0)
         factors = LayerFactors.of(X.norms.followed_by(Z.norms), network)
         return cls(network, X, Z, factors, len(X))
+
+    def tiles(self) -> list[Tile]:
+        """Return tiles that cover all pairs, each once where X and Z are the same."""
+        compiled = isinstance(self.network.dual, PiecewiseLinear)
+        layers = self.network.depths[-1] + 1
+        return list(
+            tiles(
+                len(self.X),
+                len(self.Z),
+                layers,
+                symmetric=self.X is self.Z,
+                height=_COMPILED_ROWS if compiled else _GENERAL_ROWS,
+            )
+        )
 
     def _shifted(self, columns: slice) -> slice:
         return slice(columns.start + self.offset, columns.stop + self.offset)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_ROWS, _COLUMNS = 128, 1024
+_COLUMNS = 1024
 # Pairs times layers of one tile, some tenths of a second: how long Ctrl-C may have to wait.
 _WORK = 2**25
 
@@ -41,10 +41,10 @@ class Tile:
     diagonal: bool
 
 
-def tiles(n: int, m: int, layers: int, *, symmetric: bool) -> Iterator[Tile]:
+def tiles(n: int, m: int, layers: int, *, symmetric: bool, height: int) -> Iterator[Tile]:
     """Yield tiles that cover all pairs; with `symmetric`, those on and right of the diagonal."""
     width = max(1, min(_COLUMNS, _WORK // layers))
-    height = max(1, min(_ROWS, _WORK // (width * layers)))
+    height = max(1, min(height, _WORK // (width * layers)))
     for row in range(0, n, height):
         rows = slice(row, min(n, row + height))
         for column in range(row if symmetric else 0, m, width):

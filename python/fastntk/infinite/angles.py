@@ -15,12 +15,12 @@ import numpy as np
 
 from fastntk import _validation
 from fastntk.angles import AnglePair
-from fastntk.conditioning import conditioning as _conditioning
+from fastntk.spectrum import conditioning as _conditioning
 from fastntk.infinite._architecture import Architecture, checked_depths
 from fastntk.infinite._inputs import Samples
 from fastntk.infinite._propagation import Pairs, Target
 from fastntk.infinite._recursion import TINY
-from fastntk.infinite._tiles import Tile, for_each_tile, tiles
+from fastntk.infinite._tiles import Tile, for_each_tile
 from fastntk.infinite.kernels import ntk, require_nonzero
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from fastntk._progress import Progress
     from fastntk.activations import Activation
-    from fastntk.conditioning import Conditioning
+    from fastntk.spectrum import Conditioning
 
 _ANGLES_AT_ONCE = 2**16
 
@@ -243,8 +243,7 @@ def smallest_angle(
         i, j = np.unravel_index(int(gaps.argmin()), (rows, columns))
         return float(gaps[0, i, j]), tile.rows.start + int(i), tile.columns.start + int(j)
 
-    every = list(tiles(n, n, depth + 1, symmetric=True))
-    gap, i, j = min(for_each_tile(work, every, progress, "smallest angle"))
+    gap, i, j = min(for_each_tile(work, pairs.tiles(), progress, "smallest angle"))
     return AnglePair(float(_angle(np.array(gap))), i, j, True)
 
 

@@ -15,7 +15,7 @@ from fastntk.infinite._architecture import Architecture, checked_depths
 from fastntk.infinite._inputs import Samples
 from fastntk.infinite._layers import LayerFactors, check_range
 from fastntk.infinite._propagation import Pairs, Target
-from fastntk.infinite._tiles import for_each_tile, tiles
+from fastntk.infinite._tiles import for_each_tile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -323,8 +323,7 @@ def _kernels(
                         out, tile.rows.start, tile.rows.stop, tile.columns.start, tile.columns.stop
                     )
 
-    every = list(tiles(n, m, network.depths[-1] + 1, symmetric=Z is None))
-    for_each_tile(work, every, progress, "kernel")
+    for_each_tile(work, pairs.tiles(), progress, "kernel")
     return Kernels(*(_as_asked(target.out, depth, asked, network.depths) for target in targets))
 
 
