@@ -15,7 +15,7 @@ from fastntk.infinite.duals import dual_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
 
     from fastntk.activations import Activation
     from fastntk.infinite.duals import Dual
@@ -33,8 +33,11 @@ class Architecture:
         Of the activation.
     weight_std, bias_std, activation_scale : float
         σ_w, σ_b and c_φ.
-    rates : tuple of (float, float)
+    rates : ndarray (layers, 2)
         ω^W and ω^b of each layer, the inputs' first.
+    unit_norms : bool
+        Whether samples of norm √d keep it through all layers, as they do with the default scales;
+        rounding must not set off the growth of what is only an unstable fixed point.
     """
 
     depths: tuple[int, ...]
@@ -42,7 +45,8 @@ class Architecture:
     weight_std: float
     bias_std: float
     activation_scale: float
-    rates: tuple[tuple[float, float], ...]
+    rates: NDArray[np.float64]
+    unit_norms: bool
 
     @classmethod
     def checked(
@@ -58,6 +62,7 @@ class Architecture:
         width: int | None = None,
         layer_weights: ArrayLike | None = None,
         tangent: bool = True,
+        unit_norms: bool = False,
         tolerance: float = 1e-10,
     ) -> Architecture:
         """Check all arguments; with `tangent`, also that the tangent kernel exists."""
@@ -89,16 +94,15 @@ class Architecture:
                 "limit that is free of the width"
             )
         else:
-            rates = ((1.0, 1.0),) * layers
+            rates = np.ones((layers, 2))
         dual = dual_of(phi, tolerance)
-        below = [layer for layer in range(layers - 1) if max(rates[layer]) > 0]
-        if tangent and below and dual.no_derivative is not None:
+        if tangent and rates[:-1].any() and dual.no_derivative is not None:
             raise ValueError(
                 f"activation={phi.name!r}: no tangent kernel exists for it at depth "
                 f"{depths[-1]}, because {dual.no_derivative}; expected another activation, the "
                 "NNGP kernel, or layer_weights that train the last layer only"
             )
-        return cls(depths, dual, weight_std, bias_std, activation_scale, rates)
+        return cls(depths, dual, weight_std, bias_std, activation_scale, rates, unit_norms)
 
 
 def checked_depths(depth: int | Sequence[int]) -> tuple[int, ...]:
@@ -108,7 +112,7 @@ def checked_depths(depth: int | Sequence[int]) -> tuple[int, ...]:
     return _validation.integers(depth, "depth", minimum=0)  # type: ignore[arg-type]
 
 
-def _layer_weights(values: ArrayLike, layers: int) -> tuple[tuple[float, float], ...]:
+def _layer_weights(values: ArrayLike, layers: int) -> NDArray[np.float64]:
     array = np.asarray(values)
     expected = (
         f"expected {layers} numbers, one for each layer of weights, or {layers} pairs of them for "
@@ -119,7 +123,7 @@ def _layer_weights(values: ArrayLike, layers: int) -> tuple[tuple[float, float],
     rates = np.broadcast_to(array.reshape(layers, -1).astype(np.float64), (layers, 2))
     if not np.isfinite(rates).all() or (rates < 0).any() or not rates.any():
         raise ValueError(f"layer_weights={values!r}: {expected}")
-    return tuple((float(weights), float(biases)) for weights, biases in rates)
+    return rates
 
 
 def _standard(
@@ -128,14 +132,15 @@ def _standard(
     width: int | None,
     weight_std: float,
     bias_std: float,
-) -> tuple[tuple[float, float], ...]:
+) -> NDArray[np.float64]:
     if width is None and depths[-1] > 0:
         raise ValueError(
             "width=None: expected the width of the hidden layers, because the kernel of the "
             "standard parametrization grows in proportion to it"
         )
     inner = 1 if width is None else _validation.integer(width, "width", minimum=1)
-    bias_rate = 1 / bias_std**2 if bias_std > 0 else 0.0
-    return tuple(
-        (size / weight_std**2, bias_rate) for size in (dimension, *(inner,) * depths[-1])
-    )
+    rates = np.empty((depths[-1] + 1, 2))
+    rates[:, 0] = inner / weight_std**2
+    rates[0, 0] = dimension / weight_std**2
+    rates[:, 1] = 1 / bias_std**2 if bias_std > 0 else 0.0
+    return rates

@@ -84,14 +84,19 @@ def _general(samples: Norms, network: Architecture) -> LayerFactors:
     states = []
     scales = np.empty((2, len(network.depths), n))
     bias = network.bias_std
-    with np.errstate(over="ignore"):  # looked at where the scales are used
+    with np.errstate(over="ignore"):  # looked at below
         a = network.weight_std * np.ldexp(samples.significands, samples.exponents)
         a /= math.sqrt(samples.dimension)
         size = np.zeros(n)  # N
         turn = np.zeros(n)  # t √q⁺
         for layer in range(last + 1):
             weight_rate, bias_rate = network.rates[layer]
-            deviation = np.hypot(a, bias)
+            deviation = np.ones(n) if network.unit_norms else np.hypot(a, bias)
+            if not np.isfinite(deviation).all():
+                raise OverflowError(
+                    f"depth={network.depths[-1]}: samples grow beyond {np.finfo(float).max:.1g} "
+                    f"at layer {layer}; expected smaller samples, weight_std or activation_scale"
+                )
             with np.errstate(divide="ignore"):
                 inverse = np.where(deviation > 0, 1.0 / deviation, 0.0)
             r, p, t = a * inverse, bias * inverse, turn * inverse
@@ -113,22 +118,23 @@ def _without_bias(
     samples: Norms, network: Architecture, dual: PiecewiseLinear
 ) -> LayerFactors:
     """All samples alike: a layer multiplies their norms by the same number."""
-    last = network.depths[-1]
-    factors = np.zeros((last + 1, 5, 1))
+    rates = network.rates[:, 0]
+    sizes = np.cumsum(rates)  # N
+    before = np.concatenate([[0.0], sizes[:-1]])
+    factors = np.zeros((len(rates), 5, 1))
+    factors[:, 0] = 1.0
+    for position, part in ((2, rates), (3, before)):
+        np.divide(part, sizes, out=factors[:, position, 0], where=sizes > 0)
+    np.sqrt(factors, out=factors)
     scales = np.empty((2, len(network.depths), len(samples)))
     gain = network.weight_std * network.activation_scale * dual.root_mean_square
-    size = np.zeros(1)
-    first = network.weight_std / math.sqrt(samples.dimension)
-    for layer in range(last + 1):
-        weight_rate = np.array([network.rates[layer][0]])
-        size, *unit = _unit_factors((weight_rate, size, np.zeros(1)))
-        factors[layer, :, 0] = 1.0, 0.0, *(float(value[0]) for value in unit)
-        for k in np.flatnonzero(np.equal(network.depths, layer)):
-            significand, exponent = _power(gain, layer)
-            scale = samples.significands * (significand * math.frexp(first)[0])
-            powers = samples.exponents + (exponent + math.frexp(first)[1])
-            scales[0, k] = _ldexp(scale, powers)
-            scales[1, k] = _ldexp(scale * math.sqrt(float(size[0])), powers)
+    first, shift = math.frexp(network.weight_std / math.sqrt(samples.dimension))
+    for k, depth in enumerate(network.depths):
+        significand, exponent = _power(gain, depth)
+        scale = samples.significands * (significand * first)
+        powers = samples.exponents + (exponent + shift)
+        scales[0, k] = _ldexp(scale, powers)
+        scales[1, k] = _ldexp(scale * math.sqrt(sizes[depth]), powers)
     return LayerFactors(factors, (), scales[0], scales[1])
 
 

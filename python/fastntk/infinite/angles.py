@@ -147,7 +147,9 @@ def _angles(
     if bad.size:
         raise ValueError(f"theta={float(bad.flat[0])!r}: expected angles between 0 and π")
     asked = checked_depths(depth)
-    network = Architecture.checked(depth, 1, activation=activation, tangent=gradient)
+    network = Architecture.checked(
+        depth, 1, activation=activation, tangent=gradient, unit_norms=True
+    )
     flat = angles.ravel()
     acute = flat <= math.pi / 2
     gaps = np.where(
