@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from fastntk.infinite._inputs import Norms
     from fastntk.infinite.duals import State
 
+NNGP, NTK = 0, 1
+
 # Steps for which a factor between 1/2 and 2 can be multiplied up without overflow.
 _SAFE_POWER = 512
 
@@ -51,14 +53,16 @@ class LayerFactors:
     states : tuple of State
         For each layer but the last, what the dual activation needs of the samples; empty for
         piecewise linear activations, which need nothing.
-    nngp_scales, ntk_scales : ndarray (depths, n)
-        Square roots of the diagonals of the two kernels.
+    scales : ndarray (2, depths, n)
+        Square roots of the diagonals of the two kernels, `NNGP` and `NTK`.
+    zero : ndarray of bool (2, depths, n)
+        Where they are 0; an underflow is not.
     """
 
     factors: NDArray[np.float64]
     states: tuple[State, ...]
-    nngp_scales: NDArray[np.float64]
-    ntk_scales: NDArray[np.float64]
+    scales: NDArray[np.float64]
+    zero: NDArray[np.bool_]
 
     @classmethod
     def of(cls, samples: Norms, network: Architecture) -> LayerFactors:
@@ -111,7 +115,7 @@ def _general(samples: Norms, network: Architecture) -> LayerFactors:
                 turn = gain * deviation * state.derivative
                 if not isinstance(network.dual, PiecewiseLinear):
                     states.append(state)
-    return LayerFactors(factors, tuple(states), scales[0], scales[1])
+    return LayerFactors(factors, tuple(states), scales, scales == 0)
 
 
 def _without_bias(
@@ -127,15 +131,17 @@ def _without_bias(
         np.divide(part, sizes, out=factors[:, position, 0], where=sizes > 0)
     np.sqrt(factors, out=factors)
     scales = np.empty((2, len(network.depths), len(samples)))
+    zero = np.empty(scales.shape, dtype=bool)
     gain = network.weight_std * network.activation_scale * dual.root_mean_square
     first, shift = math.frexp(network.weight_std / math.sqrt(samples.dimension))
     for k, depth in enumerate(network.depths):
         significand, exponent = _power(gain, depth)
         scale = samples.significands * (significand * first)
         powers = samples.exponents + (exponent + shift)
-        scales[0, k] = _ldexp(scale, powers)
-        scales[1, k] = _ldexp(scale * math.sqrt(sizes[depth]), powers)
-    return LayerFactors(factors, (), scales[0], scales[1])
+        for kind, size in ((NNGP, 1.0), (NTK, float(sizes[depth]))):
+            scales[kind, k] = _ldexp(scale * math.sqrt(size), powers)
+            zero[kind, k] = (scale == 0) | (size == 0)
+    return LayerFactors(factors, (), scales, zero)
 
 
 def _ldexp(x: NDArray[np.float64], exponents: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -156,20 +162,21 @@ def _power(base: float, n: int) -> tuple[float, int]:
 
 
 def check_range(
-    scales: NDArray[np.float64], dtype: FloatDType, depths: tuple[int, ...], *, nonzero: bool
+    scales: NDArray[np.float64],
+    dtype: FloatDType,
+    depths: tuple[int, ...],
+    *,
+    zero: NDArray[np.bool_],
 ) -> None:
-    """Raise OverflowError where a kernel would leave the range of its numbers.
-
-    With `nonzero`, an underflow of the whole diagonal is such a case as well.
-    """
+    """Raise OverflowError where a kernel, or all of it, leaves the range of its numbers."""
     limits = np.finfo(dtype)
-    for scale, depth in zip(scales.max(axis=1), depths, strict=True):
+    for scale, nothing, depth in zip(scales.max(axis=1), zero.all(axis=1), depths, strict=True):
         with np.errstate(over="ignore", under="ignore"):
             diagonal = scale**2
         too_large = not diagonal <= limits.max
-        if too_large or (nonzero and diagonal < limits.tiny):
+        if too_large or (diagonal < limits.tiny and not nothing):
             raise OverflowError(
                 f"depth={depth}: the largest entry of the kernel is too "
                 f"{'large' if too_large else 'small'} for {dtype}; expected samples, weight_std and "
-                "activation_scale that keep them in range, or normalize=True"
+                "activation_scale that keep it in range, or normalize=True"
             )

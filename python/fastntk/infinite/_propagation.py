@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 # Rows of a tile: enough for matrix products at full speed, and few enough for the dozen arrays of a
 # tile that the general recursion holds to stay in the cache, and small beside the result.
-_COMPILED_ROWS, _GENERAL_ROWS = 128, 16
+_COMPILED_ROWS, _GENERAL_ROWS = 128, 8
 
 
 @dataclass(frozen=True)

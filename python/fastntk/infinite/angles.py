@@ -18,6 +18,7 @@ from fastntk.angles import AnglePair
 from fastntk.spectrum import conditioning as _conditioning
 from fastntk.infinite._architecture import Architecture, checked_depths
 from fastntk.infinite._inputs import Samples
+from fastntk.infinite._layers import NTK
 from fastntk.infinite._propagation import Pairs, Target
 from fastntk.infinite._recursion import TINY
 from fastntk.infinite._tiles import Tile, for_each_tile
@@ -227,7 +228,7 @@ def smallest_angle(
         bias_std=bias_std,
     )
     pairs = Pairs.of(samples, None, network)
-    require_nonzero(pairs.factors.ntk_scales, "X", network.depths)
+    require_nonzero(pairs.factors.zero[NTK], "X", network.depths)
 
     def work(tile: Tile) -> tuple[float, int, int]:
         rows, columns = tile.rows.stop - tile.rows.start, tile.columns.stop - tile.columns.start

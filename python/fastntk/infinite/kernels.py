@@ -13,7 +13,7 @@ from fastntk._memory import require_memory
 from fastntk.infinite import _recursion
 from fastntk.infinite._architecture import Architecture, checked_depths
 from fastntk.infinite._inputs import Samples
-from fastntk.infinite._layers import LayerFactors, check_range
+from fastntk.infinite._layers import NNGP, NTK, LayerFactors, check_range
 from fastntk.infinite._propagation import Pairs, Target
 from fastntk.infinite._tiles import for_each_tile
 
@@ -270,8 +270,8 @@ def diagonal(
         tangent=kind == "ntk",
     )
     factors = LayerFactors.of(Samples.of(samples).norms, network)
-    scales = factors.ntk_scales if kind == "ntk" else factors.nngp_scales
-    return np.square(scales[0])
+    result: NDArray[np.float64] = factors.scales[NTK if kind == "ntk" else NNGP, 0] ** 2
+    return result
 
 
 def _inputs(X: ArrayLike, Z: ArrayLike | None) -> tuple[FloatArray, FloatArray | None]:
@@ -303,19 +303,21 @@ def _kernels(
     )
     pairs = Pairs.of(Samples.of(X), None if Z is None else Samples.of(Z), network)
     targets = []
-    for want, scales in ((nngp, pairs.factors.nngp_scales), (ntk, pairs.factors.ntk_scales)):
+    for kind, want in ((NNGP, nngp), (NTK, ntk)):
+        scales = pairs.factors.scales[kind]
         if want and normalize:
-            require_nonzero(scales[:, :n], "X", network.depths)
-            require_nonzero(scales[:, n:], "Z", network.depths)
-            scales = np.ones_like(scales)
+            require_nonzero(pairs.factors.zero[kind, :, :n], "X", network.depths)
+            require_nonzero(pairs.factors.zero[kind, :, n:], "Z", network.depths)
         elif want:
-            nonzero = bool(pairs.X.norms.significands.any())
-            check_range(scales, dtype, network.depths, nonzero=nonzero)
-        rows, columns = scales[:, :n], scales[:, pairs.offset :]
-        targets.append(Target(np.empty((depths * want, n, m), dtype), rows, columns))
+            check_range(scales, dtype, network.depths, zero=pairs.factors.zero[kind])
+        each = np.ones_like(scales) if normalize else scales
+        out = np.empty((depths * want, n, m), dtype)
+        targets.append(Target(out, each[:, :n], each[:, pairs.offset :]))
+    nngp_target, ntk_target = targets
 
     def work(tile: Tile) -> None:
-        pairs.propagate(tile, 1.0, *targets, (tile.rows.start, tile.columns.start))
+        origin = (tile.rows.start, tile.columns.start)
+        pairs.propagate(tile, 1.0, nngp_target, ntk_target, origin)
         if Z is None:
             for target in targets:
                 for out in target.out:
@@ -337,10 +339,10 @@ def _as_asked(
     return out if asked == depths else out[[depths.index(each) for each in asked]]
 
 
-def require_nonzero(scales: NDArray[np.float64], name: str, depths: tuple[int, ...]) -> None:
-    bad = np.argwhere(scales == 0)
-    if len(bad):
-        k, i = (int(index) for index in bad[0])
+def require_nonzero(zero: NDArray[np.bool_], name: str, depths: tuple[int, ...]) -> None:
+    """Raise ValueError where the diagonal of a kernel is 0, given (depths, samples)."""
+    if zero.any():
+        k, i = (int(index) for index in np.argwhere(zero)[0])
         raise ValueError(
             f"{name}[{i}] has a kernel of 0 at depth {depths[k]}, as a row of zeros has: expected "
             "samples with K(x, x) > 0, because the angle to a zero gradient is not defined"
