@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 import mpmath
 import numpy as np
 
-from fastntk.activations import gaussian_nodes
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -43,22 +41,35 @@ def relu_kernels(
         product = weight_std**2 * scale * (rho * gate + np.sqrt(1 - rho**2) / np.pi)
         sigma = product + bias_std**2
         theta = (
-            rates[layer][0] * product
-            + rates[layer][1] * bias_std**2
-            + theta * weight_std**2 * gate
+            rates[layer][0] * product + rates[layer][1] * bias_std**2 + theta * weight_std**2 * gate
         )
     return sigma, theta
 
 
-def expectation(f: Callable[[Array], Array], s: float, t: float, rho: float) -> float:
+_POINTS, _WEIGHTS = np.polynomial.legendre.leggauss(20)
+
+
+def normal_nodes(kink: float) -> tuple[Array, Array]:
+    """Return nodes and weights for E[g(u)] of a function with a kink, u a normal number."""
+    edges = np.union1d(np.linspace(-10, 10, 17), [min(max(kink, -10.0), 10.0)])
+    centers, halves = (edges[1:] + edges[:-1]) / 2, (edges[1:] - edges[:-1]) / 2
+    nodes = (centers[:, np.newaxis] + np.outer(halves, _POINTS)).ravel()
+    weights = np.outer(halves, _WEIGHTS).ravel() * np.exp(-(nodes**2) / 2) / math.sqrt(2 * np.pi)
+    return nodes, weights
+
+
+def expectation(
+    f: Callable[[Array], Array], s: float, t: float, rho: float, kink: float = 0.0
+) -> float:
     """Return E[f(u) f(v)] by an integral over v given u, and one over u."""
-    nodes, weights = gaussian_nodes((0.0,))
+    nodes, weights = normal_nodes(kink / s)
+    if rho == 1:
+        return float(weights @ (f(s * nodes) * f(t * nodes)))
     rest = math.sqrt(1 - rho**2)
-    keep = weights > 1e-19
     total = 0.0
-    for u, weight in zip(nodes[keep], weights[keep], strict=True):
-        # Given u, v = t(ρu + √(1 − ρ²) w) passes its kink at w = −ρu/√(1 − ρ²).
-        w, inner = gaussian_nodes((-rho * u / rest,))
+    for u, weight in zip(nodes, weights, strict=True):
+        # Given u, v = t(ρu + √(1 − ρ²) w) passes its kink at this w.
+        w, inner = normal_nodes((kink / t - rho * u) / rest)
         total += weight * f(np.array([s * u]))[0] * (inner @ f(t * (rho * u + rest * w)))
     return float(total)
 
@@ -73,19 +84,16 @@ def general_kernels(
     gain = (weight_std * phi.scale) ** 2
     assert phi.function is not None
     assert phi.derivative is not None
-    nodes, weights = gaussian_nodes((0.0,))
+    kink = phi.breakpoints[0] if phi.breakpoints else 0.0
     for _ in range(depth):
         deviation = np.sqrt(np.diag(sigma))
         new, slope = np.empty((2, n, n))
         for i in range(n):
             for j in range(i + 1):
                 s, t = deviation[i], deviation[j]
-                for f, out in ((phi.function, new), (phi.derivative, slope)):
-                    if i == j:
-                        value = float(weights @ f(s * nodes) ** 2)
-                    else:
-                        value = expectation(f, s, t, sigma[i, j] / (s * t))
-                    out[i, j] = out[j, i] = value
+                rho = 1.0 if i == j else sigma[i, j] / (s * t)
+                new[i, j] = new[j, i] = expectation(phi.function, s, t, rho, kink)
+                slope[i, j] = slope[j, i] = expectation(phi.derivative, s, t, rho, kink)
         sigma = gain * new + bias_std**2
         theta = sigma + theta * gain * slope
     return sigma, theta

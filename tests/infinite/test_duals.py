@@ -121,7 +121,7 @@ def test_custom_activations_with_a_kink() -> None:
         infinite.ntk(X, depth=2, activation=phi)
     nngp = infinite.nngp(X, depth=1, activation=phi, tolerance=0.05)
     sigma, _ = general_kernels(X[:2], 1, phi, 1.0, 0.0)
-    np.testing.assert_allclose(nngp[:2, :2], sigma, rtol=1e-4)
+    np.testing.assert_allclose(nngp[:2, :2], sigma, rtol=1e-5)
 
 
 @pytest.mark.parametrize("tolerance", [1e-3, 1e-6, 1e-9])

@@ -67,9 +67,7 @@ def test_kernels(
         assert_agrees(infinite.ntk(X, Z, **arguments), reference[f"{key}/ntk"], name)
 
 
-def assert_agrees(
-    actual: np.ndarray[Any, Any], expected: np.ndarray[Any, Any], name: str
-) -> None:
+def assert_agrees(actual: np.ndarray[Any, Any], expected: np.ndarray[Any, Any], name: str) -> None:
     known = np.isfinite(expected)
     if name.startswith("rectified_monomial"):
         # neural-tangents divides 0 by 0 on the diagonal, and later layers hand that on.

@@ -101,7 +101,10 @@ def test_scikit_learn_kernel(kind: str) -> None:
     kernel = infinite.NeuralKernel(kind, depth=2, activation="gelu", weight_std=1.2, bias_std=0.1)
     function = getattr(infinite, kind)
     arguments: dict[str, Any] = {
-        "depth": 2, "activation": "gelu", "weight_std": 1.2, "bias_std": 0.1
+        "depth": 2,
+        "activation": "gelu",
+        "weight_std": 1.2,
+        "bias_std": 0.1,
     }
     np.testing.assert_array_equal(kernel(X), function(X, **arguments))
     np.testing.assert_array_equal(kernel(Z, X), function(Z, X, **arguments))
@@ -111,7 +114,9 @@ def test_scikit_learn_kernel(kind: str) -> None:
         kernel(X, Z, eval_gradient=True)
     assert not kernel.is_stationary()
     np.testing.assert_array_equal(clone(kernel)(X), kernel(X))
-    assert repr(kernel).startswith(f"NeuralKernel(activation='gelu', bias_std=0.1, depth=2, kind='{kind}'")
+    assert repr(kernel) == (
+        f"NeuralKernel(kind='{kind}', depth=2, activation='gelu', weight_std=1.2, bias_std=0.1)"
+    )
     with pytest.raises(ValueError, match="kind='rbf': expected one of"):
         infinite.NeuralKernel("rbf")(X)
 

@@ -110,7 +110,8 @@ def gaps(
 ) -> None:
     """Write the gaps, with a sign, of the angles ∠(x_i, z_j) for a tile of pairs.
 
-    Rows of zeros are taken as perpendicular to all others. With `same`, X is Z, and samples are at no distance from themselves.
+    Rows of zeros are taken as perpendicular to all others. With `same`, X is Z, and samples are at
+    no distance from themselves.
     """
     d = X.norms.dimension
     first = slice(0, _COLUMNS_AT_ONCE)
@@ -199,9 +200,7 @@ def _split(a: float) -> tuple[float, float]:
 
 
 @njit(nogil=True, cache=True)
-def _difference(
-    z: float, x: float, alpha: float, alpha_high: float, alpha_low: float
-) -> float:
+def _difference(z: float, x: float, alpha: float, alpha_high: float, alpha_low: float) -> float:
     """Return z − αx, rounded about once."""
     product = alpha * x
     high, low = _split(x)

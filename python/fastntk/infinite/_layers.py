@@ -118,9 +118,7 @@ def _general(samples: Norms, network: Architecture) -> LayerFactors:
     return LayerFactors(factors, tuple(states), scales, scales == 0)
 
 
-def _without_bias(
-    samples: Norms, network: Architecture, dual: PiecewiseLinear
-) -> LayerFactors:
+def _without_bias(samples: Norms, network: Architecture, dual: PiecewiseLinear) -> LayerFactors:
     """All samples alike: a layer multiplies their norms by the same number."""
     rates = network.rates[:, 0]
     sizes = np.cumsum(rates)  # N
@@ -177,6 +175,6 @@ def check_range(
         if too_large or (diagonal < limits.tiny and not nothing):
             raise OverflowError(
                 f"depth={depth}: the largest entry of the kernel is too "
-                f"{'large' if too_large else 'small'} for {dtype}; expected samples, weight_std and "
-                "activation_scale that keep it in range, or normalize=True"
+                f"{'large' if too_large else 'small'} for {dtype}; expected samples, weight_std "
+                "and activation_scale that keep it in range, or normalize=True"
             )

@@ -11,6 +11,7 @@ import numpy as np
 
 from fastntk.infinite import _inputs, _recursion
 from fastntk.infinite._layers import LayerFactors
+from fastntk.infinite._recursion import A, B, C, P, R
 from fastntk.infinite._tiles import Tile, tiles
 from fastntk.infinite.duals import PiecewiseLinear
 
@@ -85,9 +86,7 @@ class Pairs:
         self, tile: Tile, one: float, nngp: Target, ntk: Target, origin: tuple[int, int]
     ) -> None:
         """Write a tile of the results; `origin` is where the tile begins in them."""
-        gaps = np.empty(
-            (tile.rows.stop - tile.rows.start, tile.columns.stop - tile.columns.start)
-        )
+        gaps = np.empty((tile.rows.stop - tile.rows.start, tile.columns.stop - tile.columns.start))
         _inputs.gaps(self.X, self.Z, tile.rows, tile.columns, gaps, same=self.Z is self.X)
         self.propagate_gaps(gaps, tile, one, nngp, ntk, origin)
 
@@ -130,7 +129,7 @@ class Pairs:
         ntk: Target,
         origin: tuple[int, int],
     ) -> None:
-        """The recursion of `_recursion` with the gaps of any dual activation, array by array."""
+        """Do as the compiled recursion does, for any dual activation, array by array."""
         dual, depths = self.network.dual, self.network.depths
         columns = self._shifted(tile.columns)
         gap = np.where(gap < 0, 2 + gap, gap)
@@ -145,19 +144,24 @@ class Pairs:
                 gap = dual.gap(x, z, gap)
             left = self.factors.factors[layer][:, tile.rows, np.newaxis]
             right = self.factors.factors[layer][:, columns]
-            chords = (left - right[:, np.newaxis]) ** 2 / 2
-            products = left * right[:, np.newaxis]
-            r, p, a, b, c = range(5)
-            gradient_gap = (
-                products[a] * gap
-                + products[b] * (gradient_gap + eta - gradient_gap * eta)
-                + (chords[a] + chords[b] + chords[c])
-            )
-            gap = products[r] * gap + (chords[r] + chords[p])
+            if len(ntk.out):
+                gradient_gap = (
+                    left[A] * right[A] * gap
+                    + left[B] * right[B] * (gradient_gap + eta - gradient_gap * eta)
+                    + _chord(left[A], right[A])
+                    + _chord(left[B], right[B])
+                    + _chord(left[C], right[C])
+                )
+            gap = left[R] * right[R] * gap + _chord(left[R], right[R]) + _chord(left[P], right[P])
+            if tile.diagonal:  # a truncated series leaves more than rounding there
+                np.fill_diagonal(gap, 0.0)
+                np.fill_diagonal(gradient_gap, 0.0)
             for k in np.flatnonzero(np.equal(depths, layer)):
                 for target, values in ((nngp, gap), (ntk, gradient_gap)):
                     if len(target.out):
-                        scale = target.rows[k, tile.rows, np.newaxis] * target.columns[k, tile.columns]
+                        scale = (
+                            target.rows[k, tile.rows, np.newaxis] * target.columns[k, tile.columns]
+                        )
                         i, j = origin
                         view = target.out[k, i : i + gap.shape[0], j : j + gap.shape[1]]
                         view[...] = scale * (one - values)
@@ -166,3 +170,7 @@ class Pairs:
 def _samples(array: NDArray[np.float64], part: slice) -> NDArray[np.float64]:
     """Return the part of an array over samples that belongs to a tile; all of it if shared."""
     return array if array.shape[-1] == 1 else np.ascontiguousarray(array[..., part])
+
+
+def _chord(left: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray((left - right) ** 2 / 2)

@@ -11,8 +11,8 @@ non-negative, and they are free of scale: no norm and no weight variance enters.
   acute angles, −(1 + cos θ) for obtuse ones, and never 0 for the latter. |δ| is the gap of θ or
   π − θ.
 
-One activation with the kink k (0: identity, 1: ReLU, 2: absolute value), with J = (sin ε − ε cos ε)/π
-of the acute one of θ and π − θ; γ is the gap of the activations, η that of their derivatives:
+One activation with the kink k (0: identity, 1: ReLU, 2: absolute value): with ε the acute one of θ
+and π − θ, and J = (sin ε − ε cos ε)/π; γ is the gap of the activations, η that of derivatives:
 
     γ = δ − k J,    1 + (1 − γ) = k + (1 − k)|δ| + k J for an obtuse θ,    η = k θ/π
 
@@ -127,9 +127,7 @@ def _activation_gaps(gaps: Vector, kink: float) -> None:
 
 
 @njit(nogil=True, cache=True, fastmath={"contract"})
-def _write(
-    out: FloatArray, gaps: Vector, one: float, row: float, columns: Vector
-) -> None:
+def _write(out: FloatArray, gaps: Vector, one: float, row: float, columns: Vector) -> None:
     for j in range(gaps.shape[0]):
         out[j] = row * columns[j] * (one - _unsigned(gaps[j]))
 

@@ -15,7 +15,6 @@ import numpy as np
 
 from fastntk import _validation
 from fastntk.angles import AnglePair
-from fastntk.spectrum import conditioning as _conditioning
 from fastntk.infinite._architecture import Architecture, checked_depths
 from fastntk.infinite._inputs import Samples
 from fastntk.infinite._layers import NTK
@@ -23,6 +22,7 @@ from fastntk.infinite._propagation import Pairs, Target
 from fastntk.infinite._recursion import TINY
 from fastntk.infinite._tiles import Tile, for_each_tile
 from fastntk.infinite.kernels import ntk, require_nonzero
+from fastntk.spectrum import conditioning as _conditioning
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -153,9 +153,7 @@ def _angles(
     )
     flat = angles.ravel()
     acute = flat <= math.pi / 2
-    gaps = np.where(
-        acute, 2 * np.sin(flat / 2) ** 2, -np.maximum(2 * np.cos(flat / 2) ** 2, TINY)
-    )
+    gaps = np.where(acute, 2 * np.sin(flat / 2) ** 2, -np.maximum(2 * np.cos(flat / 2) ** 2, TINY))
     found = np.empty((len(network.depths), 1, flat.size))
     one = Samples.of(np.ones((1, 1)))
     for first in range(0, flat.size, _ANGLES_AT_ONCE):

@@ -125,8 +125,8 @@ class Regression:
             return cho_factor(matrix, lower=True, overwrite_a=True, check_finite=False)
         except LinAlgError:
             raise LinAlgError(
-                f"ridge={self._ridge!r}: the kernel of X is singular to working precision, as it is "
-                "when samples repeat or are parallel; expected a larger ridge, or a finite time"
+                f"ridge={self._ridge!r}: the kernel of X is singular to working precision, as it "
+                "is when samples repeat or are parallel; expected a larger ridge, or a finite time"
             ) from None
 
     @cached_property
@@ -178,9 +178,7 @@ class Regression:
         if time != math.inf:
             time = _validation.real(time, "time", minimum=0.0)
         targets = _targets(y, len(self._samples))
-        points = _validation.samples(
-            Z, "Z", np.dtype(np.float64), columns=self._samples.shape[1]
-        )
+        points = _validation.samples(Z, "Z", np.dtype(np.float64), columns=self._samples.shape[1])
         if not covariance and self._kind == "ntk":
             cross = prior_cross = np.asarray(ntk(points, self._samples, **self._network))
         else:

@@ -72,7 +72,10 @@ class NeuralKernel(Kernel):  # type: ignore[misc]
         return _validation.choice(self.kind, "kind", ("nngp", "ntk"))
 
     def __call__(
-        self, X: ArrayLike, Y: ArrayLike | None = None, eval_gradient: bool = False
+        self,
+        X: ArrayLike,
+        Y: ArrayLike | None = None,  # noqa: N803  (scikit-learn's name)
+        eval_gradient: bool = False,
     ) -> Any:
         """Return the kernel of X with Y; with `eval_gradient`, also an empty gradient.
 

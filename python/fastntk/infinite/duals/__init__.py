@@ -15,8 +15,8 @@ from fastntk.infinite.duals._hermite import Polynomial, Quadrature
 from fastntk.infinite.duals._piecewise import PiecewiseLinear, RectifiedMonomial, Sign
 from fastntk.infinite.duals._smooth import (
     ErrorFunction,
-    Exponential,
     ExpNormalized,
+    Exponential,
     Gabor,
     Gaussian,
     Gelu,

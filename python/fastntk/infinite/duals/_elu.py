@@ -37,7 +37,9 @@ class Elu(ClosedForm):
         # The terms cancel for small s and overflow for large s: compare with a plain integral.
         # It costs one function of one variable for each sample, and is no less exact.
         nodes, weights = gaussian_nodes((0.0,))
-        exact = np.array([math.sqrt(weights @ self.phi.function(s * nodes) ** 2) for s in deviation])
+        exact = np.array(
+            [math.sqrt(weights @ self.phi.function(s * nodes) ** 2) for s in deviation]
+        )
         error = np.abs(result.activation - exact)
         if not (error <= self.tolerance * exact).all():
             worst = deviation[np.argmax(~(error <= self.tolerance * exact))]
@@ -52,9 +54,7 @@ class Elu(ClosedForm):
         alpha, rho = self.alpha, 1 - gap
         quarter = 0.5 - angle(gap) / (2 * math.pi)  # P(u < 0, v < 0)
         linear = s * t * (sine(gap) / (2 * math.pi) + rho * quarter)
-        exponential = (
-            _both(s, t, gap) - _one(t, gap) - _one(s, gap) + quarter
-        )
+        exponential = _both(s, t, gap) - _one(t, gap) - _one(s, gap) + quarter
         return linear + alpha * (_mixed(s, t, gap) + _mixed(t, s, gap)) + alpha**2 * exponential
 
     def derivative_covariance(self, s: Array, t: Array, gap: Array) -> Array:
@@ -85,10 +85,7 @@ def _both(s: Array, t: Array, gap: Array) -> Array:
         h_slope = np.where(h == 0, np.inf, t * sine(gap) / h)
         k_slope = np.where(k == 0, np.inf, s * sine(gap) / k)
     probability = (
-        (ndtr(-h) + ndtr(-k)) / 2
-        - owens_t(h, h_slope)
-        - owens_t(k, k_slope)
-        - 0.5 * (h * k < 0)
+        (ndtr(-h) + ndtr(-k)) / 2 - owens_t(h, h_slope) - owens_t(k, k_slope) - 0.5 * (h * k < 0)
     )
     return np.exp((s**2 + t**2) / 2 + rho * s * t) * probability
 

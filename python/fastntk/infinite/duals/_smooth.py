@@ -44,7 +44,7 @@ class ErrorFunction(ClosedForm):
 class Gelu(ClosedForm):
     """φ(x) = x P(w ≤ x).
 
-    With P(w) the normal distribution and p its density, D = (1 + s²)(1 + t²) − k² and k = cov(u, v):
+    With P(w) the normal distribution, p its density, k = cov(u, v), D = (1 + s²)(1 + t²) − k²:
     E[P(u)P(v)] = 1/4 + arctan(k/√D)/(2π) and E[p(u)p(v)] = 1/(2π√D); partial integration
     (Stein's lemma) reduces both expectations to these two.
     """

@@ -144,9 +144,7 @@ def test_relu_is_free_of_scale(seed: int, depth: int, power: float) -> None:
     X = samples(5, 3, seed)
     scale = 10.0 ** (power / 2)
     K = infinite.ntk(X, depth=depth)
-    np.testing.assert_allclose(
-        infinite.ntk(scale * X, depth=depth) / scale / scale, K, rtol=1e-10
-    )
+    np.testing.assert_allclose(infinite.ntk(scale * X, depth=depth) / scale / scale, K, rtol=1e-10)
     np.testing.assert_allclose(
         infinite.ntk(10.0**power * X, depth=depth, normalize=True),
         infinite.ntk(X, depth=depth, normalize=True),
@@ -235,7 +233,9 @@ def test_linear_network_is_the_gram_matrix() -> None:
     X = samples(8, 5)
     gram = X @ X.T / 5
     for depth in (0, 1, 7):
-        assert_close(infinite.ntk(X, depth=depth, activation="identity"), (depth + 1) * gram, "float64")
+        assert_close(
+            infinite.ntk(X, depth=depth, activation="identity"), (depth + 1) * gram, "float64"
+        )
         assert_close(infinite.nngp(X, depth=depth, activation="identity"), gram, "float64")
 
 
@@ -402,9 +402,7 @@ def test_import_is_light() -> None:
         "import sys, fastntk; print([m for m in ('numba', 'sklearn', 'pandas', 'matplotlib') "
         "if m in sys.modules]); fastntk.infinite.ntk; print('sklearn' in sys.modules)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split("\n")[:2] == ["[]", "False"]
 
 
@@ -445,7 +443,11 @@ def test_unknown_attributes() -> None:
         ({"Z": np.ones((2, 4))}, ValueError, r"Z has shape \(2, 4\): expected 3 columns"),
         ({"Z": [[1.0, 2.0, np.nan]]}, ValueError, r"Z\[0, 2\]=.*: expected numbers that are fini"),
         ({"X": [1.0, 2.0]}, ValueError, r"X has shape \(2,\): expected a matrix"),
-        ({"X": [[np.inf, 1.0, 1.0]]}, ValueError, r"X\[0, 0\]=.*inf.*: expected numbers that are f"),
+        (
+            {"X": [[np.inf, 1.0, 1.0]]},
+            ValueError,
+            r"X\[0, 0\]=.*inf.*: expected numbers that are f",
+        ),
         ({"X": np.ones((2, 3)) * 1e200}, OverflowError, "depth=3: the largest entry .* too large"),
         ({"X": np.ones((2, 3)) * 1e-200}, OverflowError, "depth=3: the largest entry .* too small"),
         ({"weight_std": 1e100}, OverflowError, "too large for float64; .* or normalize=True"),
