@@ -11,11 +11,11 @@ import mpmath
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     import numpy.typing as npt
 
-    from fastntk.activations import Activation
+    from fastntk.activations import Activation, Function
 
     Array = npt.NDArray[np.float64]
 
@@ -58,9 +58,7 @@ def normal_nodes(kink: float) -> tuple[Array, Array]:
     return nodes, weights
 
 
-def expectation(
-    f: Callable[[Array], Array], s: float, t: float, rho: float, kink: float = 0.0
-) -> float:
+def expectation(f: Function, s: float, t: float, rho: float, kink: float = 0.0) -> float:
     """Return E[f(u) f(v)] by an integral over v given u, and one over u."""
     nodes, weights = normal_nodes(kink / s)
     if rho == 1:

@@ -24,7 +24,7 @@ from fastntk import _validation
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-Function: TypeAlias = Callable[["NDArray[np.float64]"], "NDArray[np.float64]"]
+Function: TypeAlias = Callable[["NDArray[np.float64]"], "NDArray[np.floating[Any]]"]
 
 
 @dataclass(frozen=True, repr=False)

@@ -9,6 +9,7 @@ In an environment of its own:
 """
 
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -44,7 +45,14 @@ ACTIVATIONS = {
 }
 
 
-def network(activation, depth, weight_std=WEIGHT_STD, bias_std=BIAS_STD, standard=False):
+def network(
+    activation: Any,
+    depth: int,
+    weight_std: float = WEIGHT_STD,
+    bias_std: float = BIAS_STD,
+    *,
+    standard: bool = False,
+) -> Any:
     """Return kernel_fn of a fully connected network."""
     parametrization = "standard" if standard else "ntk"
     b_std = bias_std if bias_std > 0 else None
@@ -58,12 +66,12 @@ def network(activation, depth, weight_std=WEIGHT_STD, bias_std=BIAS_STD, standar
     return stax.serial(*layers)[2]
 
 
-def main():
+def main() -> None:
     """Compute all kernels and write them."""
     generator = np.random.default_rng(0)
     X, Z = generator.standard_normal((6, 4)), generator.standard_normal((5, 4))
     Z[0] = -2 * X[0]  # opposite, and with another norm
-    arrays = {"X": X, "Z": Z}
+    arrays: dict[str, Any] = {"X": X, "Z": Z}
     for name, activation in ACTIVATIONS.items():
         for depth in DEPTHS:
             for label, other in (("XX", None), ("XZ", Z)):
@@ -82,6 +90,7 @@ def main():
             arrays[f"standard/{depth}/{bias_std}"] = kernel_fn(X, None, "ntk")
     np.savez_compressed(
         Path(__file__).with_name("neural_tangents.npz"),
+        allow_pickle=False,
         **{key: np.asarray(value) for key, value in arrays.items()},
     )
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import copy
 import math
 import pickle
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -112,11 +113,11 @@ def test_custom_activations_without_a_derivative() -> None:
 
 
 def test_custom_activations_with_a_kink() -> None:
-    def shifted(x: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+    def shifted(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         return np.maximum(x - 0.5, 0)
 
     X = np.random.default_rng(0).standard_normal((6, 8))
-    phi = activations.custom(shifted, lambda x: (x > 0.5) * 1.0, breakpoints=(0.5,))
+    phi = activations.custom(shifted, lambda x: np.where(x > 0.5, 1.0, 0.0), breakpoints=(0.5,))
     with pytest.raises(ValueError, match=r"tolerance=1e-10: expected at least .* terms of its Her"):
         infinite.ntk(X, depth=2, activation=phi)
     nngp = infinite.nngp(X, depth=1, activation=phi, tolerance=0.05)
@@ -163,12 +164,20 @@ def test_activations_can_be_pickled_and_copied(phi: Activation) -> None:
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda: activations.custom(3), TypeError, "function=3: expected a function"),
-        (lambda: activations.custom(np.tanh, 3), TypeError, "derivative=3: expected None or a"),
+        (lambda: activations.custom(cast("Any", 3)), TypeError, "function=3: expected a function"),
+        (
+            lambda: activations.custom(np.tanh, cast("Any", 3)),
+            TypeError,
+            "derivative=3: expected None or a",
+        ),
         (lambda: activations.custom(np.tanh, name="relu"), ValueError, "name='relu': expected one"),
         (lambda: activations.custom(np.zeros_like), ValueError, "second moment .* is 0.0"),
         (lambda: activations.custom(np.log), ValueError, "second moment .* is nan"),
-        (lambda: activations.custom(np.tanh, breakpoints=("a",)), TypeError, r"breakpoints\[0\]="),
+        (
+            lambda: activations.custom(np.tanh, breakpoints=cast("Any", ("a",))),
+            TypeError,
+            r"breakpoints\[0\]=",
+        ),
         (lambda: activations.abrelu(0, 0), ValueError, "positive=0.0: expected two slopes"),
         (lambda: activations.polynomial(0.0), ValueError, "coefficients=.*: expected one that"),
         (lambda: activations.leaky_relu(math.inf), ValueError, "alpha=inf: expected a finite"),
@@ -184,7 +193,7 @@ def test_bad_activations(make: object, error: type[Exception], message: str) -> 
 
 
 def test_functions_that_are_not_finite() -> None:
-    def spike(x: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+    def spike(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         return np.where(np.abs(x) > 20, np.inf, x)
 
     phi = activations.custom(spike)
@@ -194,5 +203,5 @@ def test_functions_that_are_not_finite() -> None:
 
 def test_norms_that_grow_without_bound() -> None:
     X = np.full((2, 3), 3.0)
-    with pytest.raises(OverflowError, match="depth=30: samples grow beyond .* at layer"):
+    with pytest.raises(OverflowError, match=r"depth=30: samples grow beyond .* at layer"):
         infinite.ntk(X, depth=30, activation="relu2")

@@ -32,7 +32,7 @@ def samples(n: int, d: int, seed: int = 0) -> npt.NDArray[np.float64]:
 @given(seeds, st.integers(1, 7), st.integers(1, 6), st.integers(0, 6), st.booleans())
 def test_relu_against_the_textbook(seed: int, n: int, d: int, depth: int, bias: bool) -> None:
     X = samples(n, d, seed)
-    arguments = {"weight_std": 1.3, "bias_std": 0.4 * bias}
+    arguments: dict[str, Any] = {"weight_std": 1.3, "bias_std": 0.4 * bias}
     nngp, ntk = infinite.kernels(X, depth=depth, **arguments)
     sigma, theta = relu_kernels(X, depth, **arguments)
     # The textbook formula has half the digits close to parallel samples; d = 1 has only such.
@@ -318,7 +318,7 @@ def test_smallest_angle_against_the_kernel() -> None:
         K[np.tril_indices(len(K))] = -1
         i, j = np.unravel_index(int(K.argmax()), K.shape)
         pair = infinite.smallest_angle(X, 2, activation, bias_std=0.1)
-        assert (pair.i, pair.j) == (i, j)
+        assert (pair.i, pair.j) == (int(i), int(j))
         assert pair.resolved
 
 
@@ -409,7 +409,7 @@ def test_import_is_light() -> None:
 def test_unknown_attributes() -> None:
     for module in (fastntk, infinite):
         with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
-            _ = module.nothing  # type: ignore[attr-defined]
+            _ = module.nothing
 
 
 @pytest.mark.parametrize(

@@ -168,11 +168,12 @@ def check_range(
 ) -> None:
     """Raise OverflowError where a kernel, or all of it, leaves the range of its numbers."""
     limits = np.finfo(dtype)
-    for scale, nothing, depth in zip(scales.max(axis=1), zero.all(axis=1), depths, strict=True):
+    for k, depth in enumerate(depths):
+        scale = float(scales[k].max())
         with np.errstate(over="ignore", under="ignore"):
-            diagonal = scale**2
+            diagonal = np.square(scale)
         too_large = not diagonal <= limits.max
-        if too_large or (diagonal < limits.tiny and not nothing):
+        if too_large or (diagonal < limits.tiny and not zero[k].all()):
             raise OverflowError(
                 f"depth={depth}: the largest entry of the kernel is too "
                 f"{'large' if too_large else 'small'} for {dtype}; expected samples, weight_std "

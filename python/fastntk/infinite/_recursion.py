@@ -224,7 +224,7 @@ def propagate(
 @njit(nogil=True, cache=True)
 def mirror(out: FloatArray, start: int, stop: int, first: int, last: int) -> None:
     """Copy out[start:stop, first:last], where it is right of the diagonal, to its other half."""
-    block = 16  # a cache line of the rows and of the columns in hand
+    block = 32  # some cache lines of the rows and of the columns in hand
     for j0 in range(first, last, block):
         for i0 in range(start, stop, block):
             for j in range(j0, min(j0 + block, last)):

@@ -335,8 +335,12 @@ def _as_asked(
     if len(out) == 0:
         return out
     if np.ndim(depth) == 0:
-        return out[0]
-    return out if asked == depths else out[[depths.index(each) for each in asked]]
+        result: FloatArray = out[0]
+    elif asked == depths:
+        result = out
+    else:
+        result = out[[depths.index(each) for each in asked]]
+    return result
 
 
 def require_nonzero(zero: NDArray[np.bool_], name: str, depths: tuple[int, ...]) -> None:

@@ -28,7 +28,8 @@ class Elu(ClosedForm):
     """φ(x) = x for x > 0, α(exp(x) − 1) for x < 0."""
 
     def __init__(self, activation: Activation, tolerance: float) -> None:
-        self.phi, self.tolerance = activation, tolerance
+        assert activation.function is not None
+        self.phi, self.function, self.tolerance = activation, activation.function, tolerance
         self.alpha = activation.parameters[0]
 
     def state(self, deviation: Array) -> State:
@@ -37,9 +38,7 @@ class Elu(ClosedForm):
         # The terms cancel for small s and overflow for large s: compare with a plain integral.
         # It costs one function of one variable for each sample, and is no less exact.
         nodes, weights = gaussian_nodes((0.0,))
-        exact = np.array(
-            [math.sqrt(weights @ self.phi.function(s * nodes) ** 2) for s in deviation]
-        )
+        exact = np.array([math.sqrt(weights @ self.function(s * nodes) ** 2) for s in deviation])
         error = np.abs(result.activation - exact)
         if not (error <= self.tolerance * exact).all():
             worst = deviation[np.argmax(~(error <= self.tolerance * exact))]
@@ -65,7 +64,7 @@ class Elu(ClosedForm):
 
 def _half(t: Array) -> Array:
     """Return E[exp(v); v < 0]."""
-    return np.exp(t**2 / 2) * ndtr(-t)
+    return np.asarray(np.exp(t**2 / 2) * ndtr(-t))
 
 
 def _one(t: Array, gap: Array) -> Array:
@@ -74,7 +73,7 @@ def _one(t: Array, gap: Array) -> Array:
     with np.errstate(divide="ignore"):
         slope = np.where(rho == 0, np.inf, sine(gap) / rho)
     probability = (ndtr(-rho * t) + ndtr(-t)) / 2 - owens_t(rho * t, slope) - 0.5 * (rho < 0)
-    return np.exp(t**2 / 2) * probability
+    return np.asarray(np.exp(t**2 / 2) * probability)
 
 
 def _both(s: Array, t: Array, gap: Array) -> Array:
@@ -87,7 +86,7 @@ def _both(s: Array, t: Array, gap: Array) -> Array:
     probability = (
         (ndtr(-h) + ndtr(-k)) / 2 - owens_t(h, h_slope) - owens_t(k, k_slope) - 0.5 * (h * k < 0)
     )
-    return np.exp((s**2 + t**2) / 2 + rho * s * t) * probability
+    return np.asarray(np.exp((s**2 + t**2) / 2 + rho * s * t) * probability)
 
 
 def _mixed(s: Array, t: Array, gap: Array) -> Array:

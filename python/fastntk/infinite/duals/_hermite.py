@@ -55,7 +55,7 @@ class Polynomial(HermiteSeries):
 
     def state(self, deviation: Array) -> State:
         series = self._series(self.coefficients, deviation)
-        slopes = np.polynomial.polynomial.polyder(self.coefficients)
+        slopes = np.asarray(np.polynomial.polynomial.polyder(self.coefficients), np.float64)
         derivative = self._series(slopes, deviation)
         return State(
             deviation,
@@ -81,7 +81,8 @@ class Quadrature(HermiteSeries):
     """Any function, to a relative tolerance."""
 
     def __init__(self, activation: Activation, tolerance: float) -> None:
-        self.phi, self.tolerance = activation, tolerance
+        assert activation.function is not None
+        self.phi, self.function, self.tolerance = activation, activation.function, tolerance
 
     def state(self, deviation: Array) -> State:
         # Samples of equal norm, which all are after the first layer of many a study, share theirs.
@@ -89,7 +90,7 @@ class Quadrature(HermiteSeries):
         terms, reached = _FEWEST_TERMS, math.inf
         while terms <= _MOST_TERMS:
             basis = _Basis(terms, self.phi.breakpoints)
-            series, size, error = basis.expand(self.phi.function, distinct)
+            series, size, error = basis.expand(self.function, distinct)
             slopes, slope_size, slope_error = self._derivative(basis, series, distinct)
             reached = max(error, slope_error)
             if reached <= self.tolerance:

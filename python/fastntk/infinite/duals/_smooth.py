@@ -130,7 +130,8 @@ class Gabor(ClosedForm):
 
     def covariance(self, s: Array, t: Array, gap: Array) -> Array:
         _, determinant, minus, plus = self._terms(s, t, gap)
-        return -np.exp(-minus) * np.expm1(minus - plus) / (2 * np.sqrt(determinant))
+        value = -np.exp(-minus) * np.expm1(minus - plus) / (2 * np.sqrt(determinant))
+        return np.asarray(value)
 
     def derivative_covariance(self, s: Array, t: Array, gap: Array) -> Array:
         k, determinant, minus, plus = self._terms(s, t, gap)
@@ -139,7 +140,7 @@ class Gabor(ClosedForm):
         both = np.exp(-minus) * (4 * k / determinant - minus_slope) - np.exp(-plus) * (
             4 * k / determinant - plus_slope
         )
-        return both / (2 * np.sqrt(determinant))
+        return np.asarray(both / (2 * np.sqrt(determinant)))
 
     @staticmethod
     def _terms(s: Array, t: Array, gap: Array) -> tuple[Array, Array, Array, Array]:
