@@ -4,8 +4,10 @@
 
 #include <pybind11/pybind11.h>
 
-#include <array>
+#include <algorithm>
 #include <cstddef>
+#include <cstdint>
+#include <initializer_list>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -21,7 +23,7 @@ namespace {
 // with D a typedef of double (or float) whose name ends in _d (or _s).
 std::vector<std::string> parameter_types(const std::string& signature) {
   const std::string prefix = "void (";
-  if (signature.rfind(prefix, 0) != 0 || signature.back() != ')') return {};
+  if (!signature.starts_with(prefix) || signature.back() != ')') return {};
   std::istringstream list(signature.substr(prefix.size(), signature.size() - prefix.size() - 1));
   std::vector<std::string> types;
   for (std::string type; std::getline(list, type, ',');) {
@@ -42,10 +44,8 @@ std::size_t integer_size(const std::string& type) {
 }
 
 bool all_equal(const std::vector<std::string>& types, std::initializer_list<std::size_t> where) {
-  for (const std::size_t i : where) {
-    if (types[i] != types[*where.begin()]) return false;
-  }
-  return true;
+  return std::ranges::all_of(where,
+                             [&](std::size_t i) { return types[i] == types[*where.begin()]; });
 }
 
 bool names_real(const std::string& type, const char* c_name, const char* suffix) {
@@ -83,8 +83,7 @@ BlasTable<Int> table(const Gemm& sgemm, const Gemm& dgemm) {
 }  // namespace
 
 Blas borrow_blas() {
-  const py::object functions =
-      py::module_::import("scipy.linalg.cython_blas").attr("__pyx_capi__");
+  const py::object functions = py::module_::import("scipy.linalg.cython_blas").attr("__pyx_capi__");
   const Gemm sgemm = gemm_of(functions, "sgemm", "float", "_s");
   const Gemm dgemm = gemm_of(functions, "dgemm", "double", "_d");
   if (sgemm.integer_size == sizeof(std::int32_t)) return table<std::int32_t>(sgemm, dgemm);

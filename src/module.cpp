@@ -50,8 +50,7 @@ class PyNetwork {
   void add_readout(Index depth, const PyLayer& layer) {
     if (depth < 0 || depth > network_.depth()) throw bad_argument("depth", "a layer that exists");
     Layer<T> kept = keep(layer, network_.width(depth));
-    if (!network_.readouts.empty() &&
-        kept.outputs() != network_.readouts.front().layer.outputs()) {
+    if (!network_.readouts.empty() && kept.outputs() != network_.readouts.front().layer.outputs()) {
       throw bad_argument("weights", "as many outputs as the other readouts have");
     }
     network_.readouts.push_back({depth, kept});
@@ -138,6 +137,7 @@ void py_ntk(const PyNetwork<T>& network, std::pair<Index, Index> outputs, const 
     throw bad_argument("out", "one array for each readout");
   }
   std::vector<Matrix<G>> kernels;
+  kernels.reserve(out.size());
   for (Array<G>& kernel : out) {
     kernels.push_back(output_matrix<G>(kernel, rows.rows, cols ? cols->rows : rows.rows, "out"));
   }
@@ -155,15 +155,14 @@ void register_precision(py::module_& module, const char* name) {
       .def(
           "add_hidden",
           [](Class& self, const Array<T>& weights, const std::optional<Array<T>>& bias,
-             double weight_scale, double bias_scale) {
-            self.add_hidden({weights, bias, weight_scale, bias_scale});
-          },
+             double weight_scale,
+             double bias_scale) { self.add_hidden({weights, bias, weight_scale, bias_scale}); },
           py::arg("weights").noconvert(), py::arg("bias").noconvert(), py::arg("weight_scale"),
           py::arg("bias_scale"))
       .def(
           "add_readout",
-          [](Class& self, Index depth, const Array<T>& weights,
-             const std::optional<Array<T>>& bias, double weight_scale, double bias_scale) {
+          [](Class& self, Index depth, const Array<T>& weights, const std::optional<Array<T>>& bias,
+             double weight_scale, double bias_scale) {
             self.add_readout(depth, {weights, bias, weight_scale, bias_scale});
           },
           py::arg("depth"), py::arg("weights").noconvert(), py::arg("bias").noconvert(),

@@ -33,7 +33,9 @@ const char* instruction_set() { return "compiler's baseline"; }
 void* HostDevice::allocate(Index rows, Index cols, std::size_t element_size) {
   const auto r = static_cast<std::size_t>(rows);
   const auto c = static_cast<std::size_t>(cols);
-  if (c != 0 && r > std::numeric_limits<std::size_t>::max() / element_size / c) {
+  // No object is larger; close to the maximum of size_t, rounding up to the alignment would wrap.
+  constexpr auto kLargest = static_cast<std::size_t>(std::numeric_limits<std::ptrdiff_t>::max());
+  if (c != 0 && r > kLargest / element_size / c) {
     throw std::bad_array_new_length();
   }
   return ::operator new(r * c * element_size, kAlignment);
@@ -72,8 +74,8 @@ void HostDevice::run_lanes(const char* stage, Index tasks, const Monitor& monito
 
   std::vector<std::thread> lanes;
   const Index lane_count = std::min<Index>(threads_, tasks);
+  lanes.reserve(static_cast<std::size_t>(lane_count));
   try {
-    lanes.reserve(static_cast<std::size_t>(lane_count));
     for (Index i = 0; i < lane_count; ++i) {
       {
         const std::scoped_lock lock(mutex);

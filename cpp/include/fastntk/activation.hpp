@@ -24,11 +24,11 @@ struct Identity {
   }
 };
 
-// φ'(0) = 0 by convention.
+// φ'(0) = 0 by convention. A NaN is not hidden behind a 0.
 struct Relu {
   template <class T>
   FASTNTK_HOST_DEVICE ValueAndSlope<T> operator()(T z) const {
-    return {z > T(0) ? z : T(0), z > T(0) ? T(1) : T(0)};
+    return {z < T(0) ? T(0) : z, z > T(0) ? T(1) : T(0)};
   }
 };
 

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <limits>
 #include <stdexcept>
@@ -50,20 +51,25 @@ void gemm(const Blas& blas, Op op_a, Op op_b, T alpha, ConstMatrix<T> a, ConstMa
   std::visit(
       [&](const auto& table) {
         using Int = typename std::decay_t<decltype(table)>::Integer;
-        FortranGemm<T, Int> call;
-        if constexpr (std::is_same_v<T, float>) {
-          call = table.sgemm;
-        } else {
-          call = table.dgemm;
-        }
+        const FortranGemm<T, Int> call = [&table] {
+          if constexpr (std::is_same_v<T, float>) {
+            return table.sgemm;
+          } else {
+            return table.dgemm;
+          }
+        }();
+        // The BLAS insists on at least 1, also for a matrix without columns.
+        const auto leading_dimension = [](Index stride) {
+          return blas_integer<Int>(std::max<Index>(stride, 1));
+        };
         char ta = static_cast<char>(op_a);
         char tb = static_cast<char>(op_b);
         Int m = blas_integer<Int>(c.rows);
         Int n = blas_integer<Int>(c.cols);
         Int k = blas_integer<Int>(op_a == Op::none ? a.cols : a.rows);
-        Int lda = blas_integer<Int>(a.stride);
-        Int ldb = blas_integer<Int>(b.stride);
-        Int ldc = blas_integer<Int>(c.stride);
+        Int lda = leading_dimension(a.stride);
+        Int ldb = leading_dimension(b.stride);
+        Int ldc = leading_dimension(c.stride);
         T beta = write == Write::accumulate ? T(1) : T(0);
         // Fortran has no const; GEMM does not write its inputs.
         call(&tb, &ta, &n, &m, &k, &alpha, const_cast<T*>(b.data), &ldb, const_cast<T*>(a.data),

@@ -52,9 +52,8 @@ class LayerBuffers {
     for (const auto& buffer : buffers_) {
       const Matrix<T> all = buffer.view();
       const Index width = all.cols / outputs;
-      result.push_back(all.data == nullptr
-                           ? all
-                           : all.block(rows.first, rows.count, output * width, width));
+      result.push_back(
+          all.data == nullptr ? all : all.block(rows.first, rows.count, output * width, width));
     }
     return result;
   }

@@ -10,7 +10,7 @@
 
 // The forward pass and its adjoint, for a block of samples. With h⁰ = x and l = 1 … L,
 //
-//   zˡ = (σ_w/√n_{l−1}) Wˡ hˡ⁻¹ + σ_b bˡ,      hˡ = c_φ φ(zˡ),      f = (σ_w/√n_L) Wᴸ⁺¹ hᴸ + σ_b bᴸ⁺¹,
+//   zˡ = (σ_w/√n_{l−1}) Wˡ hˡ⁻¹ + σ_b bˡ,    hˡ = c_φ φ(zˡ),    f = (σ_w/√n_L) Wᴸ⁺¹ hᴸ + σ_b bᴸ⁺¹,
 //
 // and, for the chosen output of f, Δˡ = ∂f/∂zˡ:
 //
@@ -76,8 +76,8 @@ struct Gate {
 
 }  // namespace element
 
-// activations[0] holds the inputs; fills activations[l] (rows, n_l) and slopes[l] (rows, n_l) with
-// hˡ and c_φ φ'(zˡ) for l = 1 … L. slopes[0] is not used.
+// Fills activations[l] (rows, n_l) and slopes[l] (rows, n_l) with hˡ and c_φ φ'(zˡ) for l = 1 … L;
+// activations[0] and slopes[0] are not used.
 template <class Lane, class T>
 void forward(const Lane& lane, const Network<T>& network, const std::vector<Matrix<T>>& slopes,
              Matrix<const T> inputs, const std::vector<Matrix<T>>& activations) {
@@ -88,11 +88,11 @@ void forward(const Lane& lane, const Network<T>& network, const std::vector<Matr
     lane.template gemm<T>(Op::none, Op::transpose, static_cast<T>(layer.weight_scale), below,
                           layer.weights, Write::overwrite, h);
     with_activation(network.activation, [&](auto phi) {
-      lane.for_each(h.rows, h.cols,
-                    element::Activate<decltype(phi), T>{
-                        phi, static_cast<T>(network.activation_scale),
-                        static_cast<T>(layer.bias_scale), layer.bias, h,
-                        slopes[static_cast<std::size_t>(l)]});
+      lane.for_each(
+          h.rows, h.cols,
+          element::Activate<decltype(phi), T>{phi, static_cast<T>(network.activation_scale),
+                                              static_cast<T>(layer.bias_scale), layer.bias, h,
+                                              slopes[static_cast<std::size_t>(l)]});
     });
     below = h;
   }

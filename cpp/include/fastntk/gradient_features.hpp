@@ -85,8 +85,7 @@ void gradient_features(const Device& device, const Network<T>& network, Index ou
         forward(lane, network, slopes, inputs, activations);
         backward(lane, network, readout, output, slopes, deltas);
         const Matrix<T> readout_delta = workspace.readout_delta.view().row_block(0, rows.count);
-        lane.for_each(rows.count, readout_delta.cols,
-                      element::Indicator<T>{output, readout_delta});
+        lane.for_each(rows.count, readout_delta.cols, element::Indicator<T>{output, readout_delta});
 
         Index column = 0;
         const auto put_layer = [&](const Layer<T>& layer, ConstMatrix<T> delta,
@@ -98,10 +97,10 @@ void gradient_features(const Device& device, const Network<T>& network, Index ou
                             features.block(rows.first, rows.count, column, size)});
           column += size;
           if (layer.bias == nullptr) return;
-          lane.for_each(rows.count, layer.outputs(),
-                        element::Scale<T>{static_cast<T>(layer.bias_scale), delta,
-                                          features.block(rows.first, rows.count, column,
-                                                         layer.outputs())});
+          lane.for_each(
+              rows.count, layer.outputs(),
+              element::Scale<T>{static_cast<T>(layer.bias_scale), delta,
+                                features.block(rows.first, rows.count, column, layer.outputs())});
           column += layer.outputs();
         };
         Matrix<const T> below = inputs;

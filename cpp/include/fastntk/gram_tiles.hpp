@@ -2,6 +2,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "fastntk/features.hpp"
@@ -115,9 +117,9 @@ void ntk_tile(const Lane& lane, const TileWorkspace<Device, G>& workspace,
         lane.for_each(tile.rows, tile.cols,
                       element::HiddenTerm<kWrite, G>{layer, h_gram, delta_gram, tile});
       } else if (l == depth) {
-        lane.for_each(tile.rows, tile.cols,
-                      element::ReadoutTerm<kWrite, G>{LayerGram<G>(readout.layer), outputs, h_gram,
-                                                      tile});
+        lane.for_each(
+            tile.rows, tile.cols,
+            element::ReadoutTerm<kWrite, G>{LayerGram<G>(readout.layer), outputs, h_gram, tile});
       }
     }
   };
@@ -144,6 +146,7 @@ void cross_kernels(const Device& device, const Network<T>& network, Index output
         const Range rows = row_tiles[index / col_tiles.blocks()];
         const Range cols = col_tiles[index % col_tiles.blocks()];
         std::vector<Matrix<G>> tiles;
+        tiles.reserve(kernels.size());
         for (const Matrix<G>& kernel : kernels) {
           tiles.push_back(kernel.block(rows.first, rows.count, cols.first, cols.count));
         }
@@ -173,6 +176,7 @@ void symmetric_kernels(const Device& device, const Network<T>& network, Index ou
         const Range rows = blocks[i];
         const Range cols = blocks[j];
         std::vector<Matrix<G>> tiles;
+        tiles.reserve(kernels.size());
         for (const Matrix<G>& kernel : kernels) {
           tiles.push_back(kernel.block(rows.first, rows.count, cols.first, cols.count));
         }

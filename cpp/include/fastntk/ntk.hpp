@@ -28,8 +28,7 @@ void evaluate(const Device& device, const Network<T>& network, Matrix<const T> s
         forward(lane, network, workspace.slopes.views(scratch), inputs, activations);
         if (lane.stopped()) return;
         const auto depth = static_cast<std::size_t>(readout.depth);
-        const Matrix<const T> top =
-            depth == 0 ? inputs : Matrix<const T>(activations[depth]);
+        const Matrix<const T> top = depth == 0 ? inputs : Matrix<const T>(activations[depth]);
         read_out(lane, readout, top, f.row_block(rows.first, rows.count));
       });
 }
@@ -41,14 +40,12 @@ template <class Device, class T, class G>
 void ntk(const Device& device, const Network<T>& network, Range outputs, Matrix<const T> x,
          const std::optional<Matrix<const T>>& z, const std::vector<Matrix<G>>& kernels,
          const Monitor& monitor) {
-  const Features<Device, G> x_features =
-      compute_features<G>(device, network, outputs, x, monitor);
+  const Features<Device, G> x_features = compute_features<G>(device, network, outputs, x, monitor);
   if (!z) {
     symmetric_kernels(device, network, outputs.count, x_features, kernels, monitor);
     return;
   }
-  const Features<Device, G> z_features =
-      compute_features<G>(device, network, outputs, *z, monitor);
+  const Features<Device, G> z_features = compute_features<G>(device, network, outputs, *z, monitor);
   cross_kernels(device, network, outputs.count, x_features, z_features, kernels, monitor);
 }
 

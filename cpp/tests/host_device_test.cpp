@@ -1,0 +1,288 @@
+// SPDX-FileCopyrightText: The fastntk authors
+// SPDX-License-Identifier: BSD-3-Clause
+#include "fastntk/host_device.hpp"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <limits>
+#include <new>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "padded_matrix.hpp"
+#include "random_network.hpp"
+#include "reference_blas.hpp"
+
+namespace fastntk::test {
+
+namespace {
+
+struct NoWorkspace {};
+constexpr auto kNoWorkspace = [] { return NoWorkspace{}; };
+
+HostDevice device_with(int threads) { return {reference_blas(), threads}; }
+
+// Waits for what another thread is to bring about; gives up long after it should have happened.
+template <class Condition>
+bool eventually(Condition condition) {
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() > deadline) return false;
+    std::this_thread::yield();
+  }
+  return true;
+}
+
+struct TaskError : std::runtime_error {
+  TaskError() : std::runtime_error("task") {}
+};
+struct MonitorError : std::runtime_error {
+  MonitorError() : std::runtime_error("monitor") {}
+};
+
+template <class T>
+void check_transpose(Index rows, Index cols) {
+  CAPTURE(rows);
+  CAPTURE(cols);
+  const Blas blas = reference_blas();
+  const std::atomic<bool> stop{false};
+  const PaddedMatrix<T> from = random_samples<T>(rows, cols);
+  PaddedMatrix<T> to(cols, rows);
+  PaddedMatrix<T> expected(cols, rows);
+  for (Index i = 0; i < rows; ++i) {
+    for (Index j = 0; j < cols; ++j) expected(j, i) = from(i, j);
+  }
+  HostDevice::Lane(blas, stop).transpose<T>(from.view(), to.view());
+  CHECK(equal_to_the_last_bit(to, expected));
+  CHECK(to.margin_intact());
+}
+
+struct CountCalls {
+  Matrix<int> calls;
+  void operator()(Index i, Index j) const { ++calls.data[i * calls.stride + j]; }
+};
+
+}  // namespace
+
+TEST_CASE("host device: every task runs once for any number of threads") {
+  for (int threads = 1; threads <= 8; ++threads) {
+    for (const Index tasks : {1, 2, 7, 8, 9, 100}) {
+      CAPTURE(threads);
+      CAPTURE(tasks);
+      std::vector<std::atomic<int>> runs(static_cast<std::size_t>(tasks));
+      device_with(threads).run("stage", tasks, nullptr, kNoWorkspace,
+                               [&](const auto& /*lane*/, NoWorkspace& /*workspace*/, Index index) {
+                                 ++runs[static_cast<std::size_t>(index)];
+                               });
+      bool once = true;
+      for (const auto& count : runs) once = once && count == 1;
+      CHECK(once);
+    }
+  }
+}
+
+TEST_CASE("host device: as many threads as asked for work at once") {
+  constexpr int kThreads = 4;
+  std::atomic<int> present{0};
+  std::atomic<int> met{0};
+  device_with(kThreads).run("stage", kThreads, nullptr, kNoWorkspace,
+                            [&](const auto& /*lane*/, NoWorkspace& /*workspace*/, Index /*index*/) {
+                              ++present;
+                              if (eventually([&] { return present == kThreads; })) ++met;
+                            });
+  CHECK(met == kThreads);
+}
+
+TEST_CASE("host device: one workspace for each lane and none beyond the number of tasks") {
+  for (const auto& [threads, tasks, expected] :
+       {std::array<int, 3>{1, 50, 1}, {3, 50, 3}, {8, 2, 2}}) {
+    std::atomic<int> made{0};
+    std::atomic<int> shared{0};
+    struct Workspace {
+      int users = 0;
+    };
+    device_with(threads).run(
+        "stage", tasks, nullptr,
+        [&made] {
+          ++made;
+          return Workspace{};
+        },
+        [&shared](const auto& /*lane*/, Workspace& workspace, Index /*index*/) {
+          if (++workspace.users != 1) ++shared;
+          --workspace.users;
+        });
+    CHECK(made == expected);
+    CHECK(shared == 0);
+  }
+}
+
+TEST_CASE("host device: zero tasks make no workspace and run nothing") {
+  bool touched = false;
+  Index reported = -1;
+  device_with(3).run(
+      "stage", 0, [&](const char* /*stage*/, Index done, Index total) { reported = done + total; },
+      [&] {
+        touched = true;
+        return NoWorkspace{};
+      },
+      [&](const auto& /*lane*/, NoWorkspace& /*workspace*/, Index /*index*/) { touched = true; });
+  CHECK_FALSE(touched);
+  CHECK(reported == 0);
+}
+
+TEST_CASE("host device: an exception of a task stops the others and arrives at the caller") {
+  for (const int threads : {1, 2, 4}) {
+    CAPTURE(threads);
+    std::atomic<int> begun{0};
+    std::atomic<int> never_told{0};
+    const auto run = [&] {
+      device_with(threads).run("stage", 100, nullptr, kNoWorkspace,
+                               [&](const auto& lane, NoWorkspace& /*workspace*/, Index index) {
+                                 ++begun;
+                                 if (index == 0) throw TaskError();
+                                 if (never_told == 0 && !eventually([&] { return lane.stopped(); }))
+                                   ++never_told;
+                               });
+    };
+    CHECK_THROWS_AS(run(), TaskError);
+    CHECK(begun <= threads);
+    CHECK(never_told == 0);
+  }
+}
+
+TEST_CASE("host device: an exception while a workspace is made arrives at the caller") {
+  std::atomic<int> begun{0};
+  const auto run = [&] {
+    device_with(2).run(
+        "stage", 100, nullptr, [&]() -> NoWorkspace { throw std::bad_alloc(); },
+        [&](const auto& /*lane*/, NoWorkspace& /*workspace*/, Index /*index*/) { ++begun; });
+  };
+  CHECK_THROWS_AS(run(), std::bad_alloc);
+  CHECK(begun == 0);
+}
+
+TEST_CASE("host device: an exception of the monitor stops the tasks and arrives at the caller") {
+  for (const int threads : {1, 3}) {
+    CAPTURE(threads);
+    std::atomic<int> begun{0};
+    std::atomic<int> never_told{0};
+    int calls = 0;
+    const auto run = [&] {
+      device_with(threads).run(
+          "stage", 100,
+          [&](const char* /*stage*/, Index /*done*/, Index /*total*/) {
+            ++calls;
+            throw MonitorError();
+          },
+          kNoWorkspace,
+          [&](const auto& lane, NoWorkspace& /*workspace*/, Index /*index*/) {
+            ++begun;
+            if (never_told == 0 && !eventually([&] { return lane.stopped(); })) ++never_told;
+          });
+    };
+    CHECK_THROWS_AS(run(), MonitorError);
+    CHECK(calls == 1);
+    CHECK(begun <= threads);
+    CHECK(never_told == 0);
+  }
+}
+
+TEST_CASE("host device: the monitor hears of progress while tasks run and of the end") {
+  constexpr Index kTasks = 3;
+  std::atomic<Index> last_heard{-1};
+  std::atomic<bool> heard_in_time{false};
+  std::vector<Index> progress;
+  std::string stages;
+  bool own_thread = true;
+  bool right_total = true;
+  const auto caller = std::this_thread::get_id();
+  device_with(2).run(
+      "weaving", kTasks,
+      [&](const char* stage, Index done, Index total) {
+        own_thread = own_thread && std::this_thread::get_id() == caller;
+        right_total = right_total && total == kTasks;
+        stages = stage;
+        progress.push_back(done);
+        last_heard = done;
+      },
+      kNoWorkspace,
+      [&](const auto& /*lane*/, NoWorkspace& /*workspace*/, Index index) {
+        if (index != kTasks - 1) return;
+        heard_in_time = eventually([&] { return last_heard == kTasks - 1; });
+      });
+  CHECK(stages == "weaving");
+  CHECK(own_thread);
+  CHECK(right_total);
+  CHECK(heard_in_time);
+  CHECK(std::ranges::is_sorted(progress));
+  CHECK(progress.back() == kTasks);
+}
+
+TEST_CASE("host device: a lane is stopped when its flag says so") {
+  const Blas blas = reference_blas();
+  std::atomic<bool> stop{false};
+  const HostDevice::Lane lane(blas, stop);
+  CHECK_FALSE(lane.stopped());
+  stop = true;
+  CHECK(lane.stopped());
+}
+
+TEST_CASE("host device: for_each visits every element once") {
+  const Blas blas = reference_blas();
+  const std::atomic<bool> stop{false};
+  const HostDevice::Lane lane(blas, stop);
+  for (const Index rows : {0, 1, 2, 17}) {
+    for (const Index cols : {0, 1, 7, 16, 33}) {
+      CAPTURE(rows);
+      CAPTURE(cols);
+      const Index padded = cols + 2;
+      std::vector<int> calls(static_cast<std::size_t>(rows * padded), 0);
+      lane.for_each(rows, cols, CountCalls{{calls.data(), rows, cols, padded}});
+      bool once = true;
+      for (Index i = 0; i < rows * padded; ++i) {
+        const int expected = i % padded < cols ? 1 : 0;
+        once = once && calls[static_cast<std::size_t>(i)] == expected;
+      }
+      CHECK(once);
+    }
+  }
+}
+
+TEST_CASE_TEMPLATE("host device: transpose of shapes around the block size", T, float, double) {
+  for (const Index rows : {0, 1, 2, 15, 16, 17, 31, 32, 33, 50}) {
+    for (const Index cols : {0, 1, 3, 15, 16, 17, 31, 32, 33, 49}) check_transpose<T>(rows, cols);
+  }
+}
+
+TEST_CASE_TEMPLATE("host device: buffers are aligned and as large as asked for", T, float, double) {
+  const HostDevice::Buffer<T> buffer(5, 3);
+  const Matrix<T> view = buffer.view();
+  CHECK(reinterpret_cast<std::uintptr_t>(view.data) % 64 == 0);
+  CHECK(view.rows == 5);
+  CHECK(view.cols == 3);
+  CHECK(view.stride == 3);
+  for (Index i = 0; i < 15; ++i) view.data[i] = T(1);  // a sanitizer knows whether it may
+  CHECK(HostDevice::Buffer<T>().view().data == nullptr);
+  CHECK(HostDevice::Buffer<T>(0, 3).view().rows == 0);
+  CHECK(HostDevice::Buffer<T>(3, 0).view().cols == 0);
+}
+
+TEST_CASE("host device: a buffer whose size overflows is refused") {
+  constexpr Index kMax = std::numeric_limits<Index>::max();
+  CHECK_THROWS_AS(HostDevice::Buffer<double>(kMax / 2, kMax / 2), std::bad_alloc);
+  CHECK_THROWS_AS(HostDevice::Buffer<double>(kMax / 4, 1), std::bad_alloc);
+  CHECK_THROWS_AS(HostDevice::Buffer<double>(1, kMax / 4), std::bad_alloc);
+}
+
+TEST_CASE("host device: names the instruction set") {
+  CHECK(std::string(instruction_set()).size() > 4);
+}
+
+}  // namespace fastntk::test
