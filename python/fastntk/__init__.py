@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Neural tangent kernels of wide fully connected networks, and how well they are conditioned."""
 
+from importlib import import_module
 from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
 
 from fastntk import datasets
 from fastntk.angles import AnglePair, closest_pairs, gradient_angles, smallest_angle
@@ -11,20 +13,47 @@ from fastntk.mlp import MLP
 from fastntk.spectrum import Conditioning, conditioning
 from fastntk.studies.depth import DepthResult, DepthStudy, depth_study
 
+if TYPE_CHECKING:
+    from fastntk import infinite
+    from fastntk.monte_carlo import MonteCarlo, monte_carlo_ntk
+    from fastntk.studies.angle_curves import AngleCurves, angle_curves
+
 __version__ = version("fastntk")
 
 __all__ = [
     "MLP",
+    "AngleCurves",
     "AnglePair",
     "Conditioning",
     "DepthResult",
     "DepthStudy",
+    "MonteCarlo",
     "__version__",
+    "angle_curves",
     "closest_pairs",
     "conditioning",
     "datasets",
     "depth_study",
     "gradient_angles",
+    "infinite",
+    "monte_carlo_ntk",
     "ntk_depths",
     "smallest_angle",
 ]
+
+# What stands on networks of infinite width needs Numba, which takes a while to import.
+_LAZY = {
+    "AngleCurves": "fastntk.studies.angle_curves",
+    "MonteCarlo": "fastntk.monte_carlo",
+    "angle_curves": "fastntk.studies.angle_curves",
+    "monte_carlo_ntk": "fastntk.monte_carlo",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what needs Numba when it is asked for."""
+    if name == "infinite":
+        return import_module("fastntk.infinite")
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

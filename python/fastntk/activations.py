@@ -24,7 +24,7 @@ from fastntk import _validation
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-Function: TypeAlias = Callable[["NDArray[np.float64]"], "NDArray[np.float64]"]
+Function: TypeAlias = Callable[["NDArray[np.float64]"], "NDArray[np.floating[Any]]"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -177,7 +177,7 @@ def rectified_monomial(degree: int = 2) -> Activation:
 
 
 def polynomial(*coefficients: float) -> Activation:
-    """φ(x) = coefficients[0] + coefficients[1] x + coefficients[2] x² + …"""
+    """φ(x) = coefficients[0] + coefficients[1] x + coefficients[2] x² and so on."""
     numbers = tuple(_number(c, f"coefficients[{i}]") for i, c in enumerate(coefficients))
     if not any(numbers):
         raise ValueError(f"coefficients={coefficients!r}: expected one that is not 0")
@@ -200,7 +200,7 @@ def monomial(degree: int = 2) -> Activation:
 
 
 def hermite(degree: int = 2) -> Activation:
-    """The Hermite polynomial of this degree, at least 1, scaled to E[φ(u)²] = 1."""
+    """φ is the Hermite polynomial of this degree, at least 1, scaled to E[φ(u)²] = 1."""
     degree = _validation.integer(degree, "degree", minimum=1)
     series = np.zeros(degree + 1)
     series[degree] = math.factorial(degree) ** -0.5

@@ -1,0 +1,160 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Kernels at infinite width: time a pair and layer, beside neural-tangents where it is installed.
+
+neural-tangents needs an environment of its own (`tests/infinite/make_reference.py` has the
+command); name its Python in FASTNTK_NEURAL_TANGENTS, and it runs there, jitted, in a process that
+alternates with ours.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from tolerances import assert_close
+
+from fastntk import infinite
+from fastntk._threads import thread_count
+
+N, D, DEPTH = 4096, 64, 10
+ROUNDS = 5
+
+
+@pytest.fixture(scope="module")
+def X() -> npt.NDArray[np.float64]:
+    return np.random.default_rng(0).standard_normal((N, D))
+
+
+def pair_layers(n: int, depth: int) -> float:
+    return n * (n + 1) / 2 * depth
+
+
+@pytest.mark.parametrize("depth", [DEPTH, range(1, DEPTH + 1)], ids=["last", "all"])
+@pytest.mark.parametrize("kind", ["ntk", "nngp", "ntk with biases"])
+def test_relu(benchmark: Any, X: npt.NDArray[np.float64], kind: str, depth: Any) -> None:
+    benchmark.group = f"ReLU, {kind}, n {N}, d {D}, {DEPTH} layers, float64"
+    function = infinite.nngp if kind == "nngp" else infinite.ntk
+    bias_std = 0.1 if kind.endswith("biases") else 0.0
+    K = benchmark.pedantic(
+        function,
+        (X,),
+        {"depth": depth, "bias_std": bias_std},
+        rounds=ROUNDS,
+        warmup_rounds=1,
+    )
+    few = [0, 1, N - 1]
+    expected = function(X[few], depth=depth, bias_std=bias_std)
+    assert_close(K[..., few, :][..., few], expected, "float64")
+    core_seconds = benchmark.stats.stats.min * thread_count()
+    benchmark.extra_info["ns_core_a_pair_and_layer"] = core_seconds / pair_layers(N, DEPTH) * 1e9
+
+
+@pytest.mark.parametrize("activation", ["erf", "gelu", "relu2", "tanh"])
+def test_other_activations(benchmark: Any, X: npt.NDArray[np.float64], activation: str) -> None:
+    n, depth = 1024, 3
+    benchmark.group = f"other activations, n {n}, d {D}, {depth} layers, float64"
+    samples = X[:n] / np.linalg.norm(X[:n], axis=1, keepdims=True) * np.sqrt(D)
+    K = benchmark.pedantic(
+        infinite.ntk, (samples,), {"depth": depth, "activation": activation}, rounds=3
+    )
+    few = [0, 1, n - 1]
+    expected = infinite.ntk(samples[few], depth=depth, activation=activation)
+    assert_close(K[np.ix_(few, few)], expected, "float64")
+
+
+PEER = """
+import sys, time
+import numpy as np, jax
+jax.config.update("jax_enable_x64", True)
+from neural_tangents import stax
+depth, rounds = int(sys.argv[1]), int(sys.argv[2])
+X = jax.numpy.asarray(np.load(sys.argv[3]))
+layers = [stax.Dense(1), stax.Relu()] + [stax.Dense(1, 2 ** 0.5), stax.Relu()] * (depth - 1)
+kernel_fn = stax.serial(*layers, stax.Dense(1, 2 ** 0.5))[2]
+compute = jax.jit(lambda X: kernel_fn(X, None, "ntk"))
+K = compute(X).block_until_ready()
+np.save(sys.argv[4], np.asarray(K[:3, :3]))
+print("ready", flush=True)
+for _ in range(rounds):
+    sys.stdin.readline()
+    start = time.perf_counter()
+    compute(X).block_until_ready()
+    print(time.perf_counter() - start, flush=True)
+"""
+
+
+def test_neural_tangents(benchmark: Any, X: npt.NDArray[np.float64]) -> None:
+    benchmark.group = f"ReLU, ntk, n {N}, d {D}, {DEPTH} layers, float64"
+    python = os.environ.get("FASTNTK_NEURAL_TANGENTS", sys.executable)
+    found = subprocess.run(
+        [python, "-c", "import neural_tangents"], capture_output=True, check=False
+    )
+    if found.returncode != 0:
+        pytest.skip("no neural-tangents: name its Python in FASTNTK_NEURAL_TANGENTS")
+    ours: list[float] = []
+    theirs: list[float] = []
+    with tempfile.TemporaryDirectory() as folder:
+        samples, corner = Path(folder, "X.npy"), Path(folder, "K.npy")
+        np.save(samples, X)
+        with subprocess.Popen(
+            [python, "-c", PEER, str(DEPTH), str(ROUNDS), samples, corner],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        ) as peer:
+            assert peer.stdin is not None
+            assert peer.stdout is not None
+            assert peer.stdout.readline() == "ready\n"
+
+            def ask() -> None:
+                assert peer.stdin is not None
+                assert peer.stdout is not None
+                peer.stdin.write("\n")
+                peer.stdin.flush()
+                theirs.append(float(peer.stdout.readline()))
+
+            benchmark.pedantic(
+                infinite.ntk, (X,), {"depth": DEPTH}, setup=ask, rounds=ROUNDS, warmup_rounds=0
+            )
+            ours += benchmark.stats.stats.data
+        assert_close(np.load(corner), infinite.ntk(X[:3], depth=DEPTH), "float64")
+    ratios = [b / a for a, b in zip(ours, theirs, strict=True)]
+    benchmark.extra_info["neural_tangents_seconds"] = min(theirs)
+    benchmark.extra_info["times_neural_tangents"] = float(np.median(ratios))
+
+
+FIRST_CALL = """
+import time, numpy as np, fastntk
+X = np.ones((4, 3)); X[0] = 2, 1, 0
+fastntk.infinite
+start = time.perf_counter()
+fastntk.infinite.ntk(X)
+print(time.perf_counter() - start)
+"""
+
+
+def test_first_call(benchmark: Any, tmp_path: Path) -> None:
+    benchmark.group = "first call in a process, compiled code in the cache"
+
+    def first_call() -> float:
+        environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+        done = subprocess.run(
+            [sys.executable, "-c", FIRST_CALL],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return float(done.stdout)
+
+    benchmark.extra_info["seconds_compiling"] = first_call()
+    benchmark.extra_info["seconds_cached"] = benchmark.pedantic(first_call, rounds=3)

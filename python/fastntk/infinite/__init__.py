@@ -1,0 +1,49 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Networks of infinite width: kernels, angles, limits, predictions."""
+
+from typing import TYPE_CHECKING, Any
+
+from fastntk.infinite.angles import (
+    angle_map,
+    conditioning,
+    embedding_angle,
+    gradient_angle,
+    limit_angle,
+    limit_condition_number,
+    limit_kernel,
+    smallest_angle,
+)
+from fastntk.infinite.kernels import Kernels, kernels, nngp, ntk
+from fastntk.infinite.prediction import Prediction, Regression, predict
+
+if TYPE_CHECKING:
+    from fastntk.infinite.scikit_learn import NeuralKernel
+
+__all__ = [
+    "Kernels",
+    "NeuralKernel",
+    "Prediction",
+    "Regression",
+    "angle_map",
+    "conditioning",
+    "embedding_angle",
+    "gradient_angle",
+    "kernels",
+    "limit_angle",
+    "limit_condition_number",
+    "limit_kernel",
+    "nngp",
+    "ntk",
+    "predict",
+    "smallest_angle",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what needs scikit-learn when it is asked for."""
+    if name == "NeuralKernel":
+        from fastntk.infinite.scikit_learn import NeuralKernel
+
+        return NeuralKernel
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,89 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""All pairs of samples, tile by tile, on as many threads as the library may use.
+
+The threads are Python's: the compiled kernels and the matrix products release the interpreter, and
+each thread keeps a tile in its own cache from the first inner product to the last layer. Numba's
+own parallel loops would put a barrier after each of these steps, its usual threading layer must
+not be entered from two threads at once, and a loop over all pairs could not be interrupted.
+
+The tiles depend on the shape of the result and the number of layers alone, and no tile sees
+another: results are the same, bit for bit, for any number of threads.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+from fastntk._progress import monitor
+from fastntk._threads import core_threads
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from fastntk._progress import Progress
+
+T = TypeVar("T")
+
+_COLUMNS = 1024
+# Pairs times layers of one tile, some tenths of a second: how long Ctrl-C may have to wait.
+_WORK = 2**25
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Pairs of some rows with some columns; `diagonal` if both begin at the same sample."""
+
+    rows: slice
+    columns: slice
+    diagonal: bool
+
+
+def tiles(n: int, m: int, layers: int, *, symmetric: bool, height: int) -> Iterator[Tile]:
+    """Yield tiles that cover all pairs; with `symmetric`, those on and right of the diagonal."""
+    width = max(1, min(_COLUMNS, _WORK // layers))
+    height = max(1, min(height, _WORK // (width * layers)))
+    for row in range(0, n, height):
+        rows = slice(row, min(n, row + height))
+        for column in range(row if symmetric else 0, m, width):
+            columns = slice(column, min(m, column + width))
+            yield Tile(rows, columns, symmetric and column == row)
+
+
+def for_each_tile(
+    work: Callable[[Tile], T], every: list[Tile], progress: Progress, description: str
+) -> list[T]:
+    """Return work(tile) for every tile, in their order."""
+    with core_threads() as threads, monitor(progress, description) as report:
+        if threads == 1 or len(every) == 1:
+            results = []
+            for done, tile in enumerate(every, 1):
+                results.append(work(tile))
+                if report is not None:
+                    report("tiles", done, len(every))
+            return results
+        return _in_threads(work, every, threads, report)
+
+
+def _in_threads(
+    work: Callable[[Tile], T],
+    every: list[Tile],
+    threads: int,
+    report: Callable[[str, int, int], None] | None,
+) -> list[T]:
+    with ThreadPoolExecutor(threads, thread_name_prefix="fastntk") as pool:
+        futures = [pool.submit(work, tile) for tile in every]
+        waiting = set(futures)
+        try:
+            while waiting:
+                finished, waiting = wait(waiting, timeout=0.2, return_when=FIRST_EXCEPTION)
+                for future in finished:
+                    future.result()
+                if report is not None:
+                    report("tiles", len(every) - len(waiting), len(every))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+        return [future.result() for future in futures]

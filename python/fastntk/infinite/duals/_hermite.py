@@ -1,0 +1,187 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Series in Hermite polynomials: finite for polynomials, by quadrature for everything else.
+
+With φ(su) = Σ_k a_k(s) h_k(u) in the orthonormal Hermite polynomials (Mehler's formula),
+
+    E[φ(u) φ(v)] = Σ_k a_k(s) a_k(t) ρ^k,        E[φ(u)²] = Σ_k a_k(s)²
+
+so that the coefficients of single samples, by one-dimensional quadrature, serve all pairs. What K
+terms leave out is known for each sample, τ(s) = E[φ(u)²] − Σ_{k<K} a_k(s)², and a pair misses at
+most √(τ(s) τ(t)) |ρ|^K: an error bound that comes with the result.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numba import njit
+from numpy.polynomial import hermite_e
+
+from fastntk.activations import gaussian_nodes
+from fastntk.infinite.duals._base import Dual, State, normalized_gap
+
+if TYPE_CHECKING:
+    from fastntk.activations import Activation, Function
+    from fastntk.infinite.duals._base import Array
+
+_FEWEST_TERMS, _MOST_TERMS = 32, 2048
+_SAMPLES_AT_ONCE = 256
+
+
+class HermiteSeries(Dual):
+    """A dual that is given by the coefficients of φ and φ' of each sample."""
+
+    def gap(self, x: State, z: State, gap: Array) -> Array:
+        assert x.series is not None
+        assert z.series is not None
+        covariance = _sum_series(1 - gap, x.series, z.series)
+        return normalized_gap(covariance, x.activation, z.activation)
+
+    def derivative_gap(self, x: State, z: State, gap: Array) -> Array:
+        assert x.derivative_series is not None
+        assert z.derivative_series is not None
+        covariance = _sum_series(1 - gap, x.derivative_series, z.derivative_series)
+        return normalized_gap(covariance, x.derivative, z.derivative)
+
+
+class Polynomial(HermiteSeries):
+    """A polynomial, by its coefficients in powers of x, lowest first: exact."""
+
+    def __init__(self, coefficients: tuple[float, ...]) -> None:
+        self.coefficients = np.trim_zeros(np.array(coefficients, dtype=np.float64), "b")
+
+    def state(self, deviation: Array) -> State:
+        series = self._series(self.coefficients, deviation)
+        slopes = np.asarray(np.polynomial.polynomial.polyder(self.coefficients), np.float64)
+        derivative = self._series(slopes, deviation)
+        return State(
+            deviation,
+            np.sqrt((series**2).sum(axis=0)),
+            np.sqrt((derivative**2).sum(axis=0)),
+            series,
+            derivative,
+        )
+
+    @staticmethod
+    def _series(coefficients: Array, deviation: Array) -> Array:
+        # x^j = s^j u^j, and u^j in Hermite polynomials by a triangular matrix.
+        degree = len(coefficients) - 1
+        result = np.zeros((degree + 1, len(deviation)))
+        for j, coefficient in enumerate(coefficients):
+            power = hermite_e.poly2herme([0.0] * j + [1.0])
+            norms = np.sqrt([float(math.factorial(k)) for k in range(j + 1)])
+            result[: j + 1] += coefficient * np.outer(power * norms, deviation**j)
+        return result
+
+
+class Quadrature(HermiteSeries):
+    """Any function, to a relative tolerance."""
+
+    def __init__(self, activation: Activation, tolerance: float) -> None:
+        assert activation.function is not None
+        self.phi, self.function, self.tolerance = activation, activation.function, tolerance
+
+    def state(self, deviation: Array) -> State:
+        # Samples of equal norm, which all are after the first layer of many a study, share theirs.
+        distinct, back = np.unique(deviation, return_inverse=True)
+        terms, reached = _FEWEST_TERMS, math.inf
+        while terms <= _MOST_TERMS:
+            basis = _Basis(terms, self.phi.breakpoints)
+            series, size, error = basis.expand(self.function, distinct)
+            slopes, slope_size, slope_error = self._derivative(basis, series, distinct)
+            reached = max(error, slope_error)
+            if reached <= self.tolerance:
+                return State(distinct, size, slope_size, series, slopes).take(back)
+            terms *= 2
+        raise ValueError(
+            f"tolerance={self.tolerance:g}: expected at least {reached:.1g} for the activation "
+            f"{self.phi.name!r} with standard deviations up to {distinct[-1]:.3g} before it: so "
+            f"much do {_MOST_TERMS} terms of its Hermite series leave out (its kinks, if any, "
+            "belong into breakpoints)"
+        )
+
+    def _derivative(
+        self, basis: _Basis, series: Array, deviation: Array
+    ) -> tuple[Array, Array, float]:
+        if self.phi.derivative is not None:
+            return basis.expand(self.phi.derivative, deviation)
+        # h_k' = √k h_{k−1}; the error is judged by what the second half of the terms adds.
+        orders = np.sqrt(np.arange(1.0, len(series)))[:, np.newaxis]
+        with np.errstate(divide="ignore"):
+            inverse = np.where(deviation > 0, 1 / deviation, 0.0)
+        slopes = np.zeros_like(series)
+        slopes[:-1] = orders * series[1:] * inverse
+        squares = slopes**2
+        total = squares.sum(axis=0)
+        tail = squares[len(series) // 2 :].sum(axis=0)
+        return slopes, np.sqrt(total), float(_ratio(tail, total).max())
+
+
+class _Basis:
+    """The first Hermite polynomials at the nodes of a quadrature that resolves them."""
+
+    def __init__(self, terms: int, breakpoints: tuple[float, ...]) -> None:
+        self.breakpoints = breakpoints
+        self.refinement = max(1, math.isqrt(terms) // 8)
+        self.terms = terms
+
+    def expand(self, function: Function, deviation: Array) -> tuple[Array, Array, float]:
+        """Return coefficients (K, n), root mean squares, and the largest relative error."""
+        series = np.empty((self.terms, len(deviation)))
+        size = np.empty(len(deviation))
+        left_out = 0.0
+        # Breakpoints other than 0 lie at different u for different s.
+        step = 1 if any(self.breakpoints) else _SAMPLES_AT_ONCE
+        for first in range(0, len(deviation), step):
+            part = slice(first, first + step)
+            s = deviation[part]
+            nodes, weights, polynomials = self._at_nodes(float(s.max()))
+            values = function(s[:, np.newaxis] * nodes)
+            if not np.isfinite(values).all():
+                raise ValueError("activation: its values at finite numbers are not all finite")
+            square = (values**2) @ weights
+            series[:, part] = polynomials @ (values * weights).T
+            size[part] = np.sqrt(square)
+            tail = np.abs(square - (series[:, part] ** 2).sum(axis=0))
+            left_out = max(left_out, float(_ratio(tail, square).max()))
+        return series, size, left_out
+
+    def _at_nodes(self, scale: float) -> tuple[Array, Array, Array]:
+        points = tuple(b / scale for b in self.breakpoints) if scale > 0 else ()
+        nodes, weights = gaussian_nodes(points, self.refinement)
+        return nodes, weights, _hermite_polynomials(self.terms, nodes)
+
+
+def _ratio(part: Array, whole: Array) -> Array:
+    return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
+
+
+@njit(nogil=True, cache=True)
+def _hermite_polynomials(terms: int, nodes: Array) -> Array:
+    """Return the orthonormal h_0 … h_{terms−1} at the nodes."""
+    result = np.empty((terms, len(nodes)))
+    result[0] = 1.0
+    if terms > 1:
+        result[1] = nodes
+    for k in range(2, terms):
+        result[k] = (nodes * result[k - 1] - math.sqrt(k - 1.0) * result[k - 2]) / math.sqrt(k)
+    return result
+
+
+@njit(nogil=True, cache=True, fastmath={"contract"})
+def _sum_series(rho: Array, rows: Array, columns: Array) -> Array:
+    """Return Σ_k rows[k, i] columns[k, j] ρ_ij^k by Horner's rule."""
+    terms = rows.shape[0]
+    result = np.zeros(rho.shape)
+    for i in range(rho.shape[0]):
+        total = result[i]
+        correlations = rho[i]
+        for k in range(terms - 1, -1, -1):
+            row = rows[k, i]
+            column = columns[k]
+            for j in range(len(total)):
+                total[j] = total[j] * correlations[j] + row * column[j]
+    return result

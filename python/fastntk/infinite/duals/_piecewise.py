@@ -1,0 +1,118 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Activations with a kink or jump at 0 and powers on both sides: arc-cosine kernels.
+
+Cho and Saul, "Kernel methods for deep learning", NeurIPS 2009.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fastntk.infinite.duals._base import ClosedForm, Dual, State
+
+if TYPE_CHECKING:
+    from fastntk.infinite.duals._base import Array
+
+
+def angle(gap: Array) -> Array:
+    """Return θ from 1 − cos θ."""
+    # Close to π, in the same digits as the sine below.
+    return 2 * np.arctan2(np.sqrt(gap), np.sqrt(2 - gap))
+
+
+def sine(gap: Array) -> Array:
+    """Return sin θ from 1 − cos θ."""
+    return np.sqrt(gap * (2 - gap))
+
+
+class PiecewiseLinear(Dual):
+    """φ(x) = negative · x for x < 0, positive · x for x > 0.
+
+    All of them are one family in the kink k = (positive − negative)²/(positive² + negative²):
+    E[φ(u)φ(v)] normalized is (1 − k) cos θ + k κ_1(θ) with the κ_1 of ReLU. Positive homogeneity
+    takes the norms out, and the compiled recursion does the rest.
+    """
+
+    def __init__(self, negative: float, positive: float) -> None:
+        squares = negative**2 + positive**2
+        self.kink = (positive - negative) ** 2 / squares
+        self.root_mean_square = math.sqrt(squares / 2)
+
+    def state(self, deviation: Array) -> State:
+        slope = np.full_like(deviation, self.root_mean_square)
+        return State(deviation, deviation * slope, slope)
+
+    def gap(self, x: State, z: State, gap: Array) -> Array:  # noqa: ARG002
+        theta = angle(gap)
+        return gap - self.kink / math.pi * (sine(gap) - theta * (1 - gap))
+
+    def derivative_gap(self, x: State, z: State, gap: Array) -> Array:  # noqa: ARG002
+        return self.kink / math.pi * angle(gap)
+
+
+class Sign(Dual):
+    """φ(x) = sign(x)."""
+
+    no_derivative = "the derivative of a jump is a point mass, which has no second moment"
+
+    def state(self, deviation: Array) -> State:
+        # sign(0) = 0: a zero sample stays one.
+        return State(deviation, np.sign(deviation), np.zeros_like(deviation))
+
+    def gap(self, x: State, z: State, gap: Array) -> Array:
+        zero = (x.deviation == 0)[:, np.newaxis] | (z.deviation == 0)
+        return np.where(zero, 1.0, 2 / math.pi * angle(gap))
+
+    def derivative_gap(self, x: State, z: State, gap: Array) -> Array:
+        raise NotImplementedError(self.no_derivative)
+
+
+class RectifiedMonomial(ClosedForm):
+    """φ(x) = max(x, 0)^degree."""
+
+    def __init__(self, degree: int) -> None:
+        self.degree = degree
+
+    def covariance(self, s: Array, t: Array, gap: Array) -> Array:
+        return (s * t) ** self.degree * _rectified_moment(self.degree, gap)
+
+    def derivative_covariance(self, s: Array, t: Array, gap: Array) -> Array:
+        p = self.degree
+        return float(p**2) * (s * t) ** (p - 1) * _rectified_moment(p - 1, gap)
+
+
+def _rectified_moment(p: int, gap: Array) -> Array:
+    """Return E[u₊^p v₊^p] for standard deviations of 1.
+
+    M(a, b) = E[u₊^a v₊^b] obeys, by partial integration over u (Stein's lemma),
+    M(a, b) = (a − 1) M(a − 2, b) + b ρ M(a − 1, b − 1) for a ≥ 2; with a = 1 the boundary term
+    E[δ(u) v₊^b] = (1 − ρ²)^(b/2) E[w₊^b]/√(2π) takes the place of the first one.
+    """
+    rho = 1 - gap
+    table: dict[tuple[int, int], Array] = {}
+
+    def boundary(b: int) -> Array:
+        half_moment = 2 ** (b / 2 - 1) * math.gamma((b + 1) / 2) / math.sqrt(math.pi)
+        return sine(gap) ** b * (half_moment / math.sqrt(2 * math.pi))
+
+    def moment(a: int, b: int) -> Array:
+        a, b = max(a, b), min(a, b)
+        if (a, b) not in table:
+            if a == 0:
+                table[a, b] = 0.5 - angle(gap) / (2 * math.pi)
+            elif a == 1 and b == 0:
+                table[a, b] = (1 + rho) / (2 * math.sqrt(2 * math.pi))
+            elif a == 1:
+                table[a, b] = boundary(1) + rho * moment(0, 0)
+            elif b == 0:
+                # Over the power; the derivative of the gate 1[v > 0] is at the boundary.
+                table[a, b] = (a - 1) * moment(a - 2, 0) + rho * boundary(a - 1)
+            else:
+                table[a, b] = (a - 1) * moment(a - 2, b) + b * rho * moment(a - 1, b - 1)
+        return table[a, b]
+
+    return moment(p, p)

@@ -1,0 +1,148 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Gradient angle against input angle for several activations, at infinite and finite width.
+
+Figures 1 and 2 of Liu, Bi, Hui, Liu, arXiv 2305.08813.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fastntk import _validation, infinite
+from fastntk._progress import monitor
+from fastntk.angles import gradient_angles
+from fastntk.mlp import MLP
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+    from numpy.typing import ArrayLike, NDArray
+
+    from fastntk._progress import Progress
+
+    Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class AngleCurves:
+    """Gradient angles, see `angle_curves`.
+
+    Attributes
+    ----------
+    theta : ndarray (angles,)
+        Input angles.
+    depths : tuple of int
+        Numbers of hidden layers.
+    activations : tuple of str
+        Their names.
+    infinite : ndarray (activations, depths, angles)
+        Gradient angles at infinite width.
+    width : int, or None
+        Of the hidden layers of random networks, if there are any.
+    mean, deviation : ndarray (activations, depths, angles), or None
+        Of the gradient angles of the random networks.
+    """
+
+    theta: Array
+    depths: tuple[int, ...]
+    activations: tuple[str, ...]
+    infinite: Array
+    width: int | None
+    mean: Array | None
+    deviation: Array | None
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row for each activation, depth and angle."""
+        import pandas as pd
+
+        index = pd.MultiIndex.from_product(
+            [self.activations, self.depths, self.theta], names=["activation", "depth", "theta"]
+        )
+        columns = {"infinite": self.infinite.ravel()}
+        if self.mean is not None and self.deviation is not None:
+            columns |= {"mean": self.mean.ravel(), "deviation": self.deviation.ravel()}
+        return pd.DataFrame(columns, index=index).reset_index()
+
+
+def angle_curves(
+    theta: ArrayLike,
+    depths: Sequence[int] = (1, 3, 6),
+    activations: Sequence[str] = ("relu2", "gelu", "tanh"),
+    *,
+    width: int | None = None,
+    seeds: int = 5,
+    progress: Progress = False,
+) -> AngleCurves:
+    """Return gradient angles against input angles, for several activations and depths.
+
+    Parameters
+    ----------
+    theta : array_like (angles,)
+        Input angles in [0, π].
+    depths : sequence of int
+        Numbers of hidden layers.
+    activations : sequence of str
+        Names of activations.
+    width : int, optional
+        Width of the hidden layers of random networks, whose angles are to be set beside those at
+        infinite width. Their activations must be ones that `MLP` has.
+    seeds : int
+        Number of random networks.
+    progress : bool or callable
+        Whether to show a progress bar; or a function of (stage, done, total).
+
+    Returns
+    -------
+    AngleCurves
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastntk
+    >>> curves = fastntk.angle_curves([0.1, 1.0], depths=[3], activations=["relu", "gelu", "tanh"])
+    >>> curves.infinite[:, 0].round(3)
+    array([[0.32 , 1.099],
+           [0.146, 1.148],
+           [0.161, 1.192]])
+    """
+    depths = _validation.integers(depths, "depths", minimum=0)
+    angles = np.atleast_1d(np.asarray(theta))
+    if angles.ndim != 1:
+        raise ValueError(f"theta has shape {angles.shape}: expected a vector of angles")
+    limits = np.stack([infinite.gradient_angle(angles, depths, name) for name in activations])
+    mean = deviation = None
+    if width is not None:
+        width = _validation.integer(width, "width", minimum=1)
+        seeds = _validation.integer(seeds, "seeds", minimum=2)
+        found = _random_networks(angles, depths, tuple(activations), width, seeds, progress)
+        mean, deviation = found.mean(axis=0), found.std(axis=0, ddof=1)
+    return AngleCurves(
+        angles.astype(np.float64), depths, tuple(activations), limits, width, mean, deviation
+    )
+
+
+def _random_networks(
+    theta: Array,
+    depths: tuple[int, ...],
+    activations: tuple[str, ...],
+    width: int,
+    seeds: int,
+    progress: Progress,
+) -> Array:
+    """Return the angles of each network: (seeds, activations, depths, angles)."""
+    angles = np.concatenate([[0.0], theta])
+    circle = math.sqrt(2) * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    found = np.empty((seeds, len(activations), len(depths), len(theta)))
+    with monitor(progress, "random networks") as report:
+        for done, (seed, i, k) in enumerate(np.ndindex(found.shape[:3]), 1):
+            net = MLP([2, *[width] * depths[k], 1], activation=activations[i], seed=seed)
+            found[seed, i, k] = gradient_angles(net.ntk(circle))[0, 1:]
+            if report is not None:
+                report(f"{activations[i]}, depth {depths[k]}", done, found[..., 0].size)
+    return found

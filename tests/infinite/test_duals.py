@@ -1,0 +1,207 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Dual activations: closed forms against quadrature, series against both, and their limits."""
+
+from __future__ import annotations
+
+import copy
+import math
+import pickle
+from typing import Any, cast
+
+import numpy as np
+import pytest
+from infinite_reference import expectation, general_kernels
+
+from fastntk import activations, infinite
+from fastntk.activations import Activation, gaussian_nodes
+from fastntk.infinite.duals import Quadrature, dual_of
+
+PARAMETRIZED = [
+    activations.leaky_relu(0.3),
+    activations.abrelu(-0.4, 1.5),
+    activations.rectified_monomial(1),
+    activations.rectified_monomial(3),
+    activations.rectified_monomial(4),
+    activations.monomial(3),
+    activations.polynomial(0.2, 0.7, -0.3, 0.1),
+    activations.hermite(3),
+    activations.erf(0.8, 0.3),
+    activations.sine(1.4, 0.3),
+    activations.cosine(1.4, 0.3),
+    activations.exponential(0.3),
+    activations.gaussian(0.7),
+    activations.rbf(0.6),
+    activations.softplus(2.0),
+    activations.elu(1.7),
+]
+ALL = [activations.get(name) for name in activations.names()] + PARAMETRIZED
+FUNCTIONS = [phi for phi in ALL if phi.function is not None]
+
+
+def identify(phi: Activation) -> str:
+    return repr(phi)
+
+
+@pytest.mark.parametrize("phi", FUNCTIONS, ids=identify)
+def test_expectations(phi: Activation) -> None:
+    dual = dual_of(phi, 1e-12)
+    states = dual.state(np.array([0.4, 1.7, 1.0]))
+    first, second = states.take(slice(0, 2)), states.take(slice(2, 3))
+    for s, i, gap in ((0.4, 0, 0.01), (1.7, 1, 0.6), (1.7, 1, 1.9)):
+        gaps = np.full((2, 1), gap)
+        assert phi.function is not None
+        cosine = 1 - dual.gap(first, second, gaps)[i, 0]
+        found = cosine * first.activation[i] * second.activation[0]
+        expected = expectation(phi.function, s, 1.0, 1 - gap)
+        scale = first.activation[i] * second.activation[0]
+        assert found == pytest.approx(expected, rel=1e-11, abs=1e-11 * scale)
+        if dual.no_derivative is None:
+            assert phi.derivative is not None
+            cosine = 1 - dual.derivative_gap(first, second, gaps)[i, 0]
+            scale = first.derivative[i] * second.derivative[0]
+            expected = expectation(phi.derivative, s, 1.0, 1 - gap)
+            assert cosine * scale == pytest.approx(expected, rel=1e-11, abs=1e-11 * scale)
+
+
+@pytest.mark.parametrize("phi", FUNCTIONS, ids=identify)
+def test_second_moments(phi: Activation) -> None:
+    assert phi.function is not None
+    nodes, weights = gaussian_nodes((0.0,), 2)
+    assert phi.second_moment == pytest.approx(float(weights @ phi.function(nodes) ** 2), rel=1e-12)
+    state = dual_of(phi).state(np.ones(1))
+    assert state.activation[0] * phi.scale == pytest.approx(1.0, rel=1e-12)
+
+
+@pytest.mark.parametrize("phi", [p for p in FUNCTIONS if p.name != "sign"], ids=identify)
+def test_derivatives(phi: Activation) -> None:
+    x = np.array([-2.1, -0.7, 0.3, 1.4])
+    assert phi.function is not None
+    assert phi.derivative is not None
+    difference = (phi.function(x + 1e-6) - phi.function(x - 1e-6)) / 2e-6
+    np.testing.assert_allclose(phi.derivative(x), difference, rtol=1e-7, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", ["gelu", "tanh", "relu2"])
+@pytest.mark.parametrize("bias_std", [0.0, 0.3])
+def test_kernels_by_explicit_integrals(name: str, bias_std: float) -> None:
+    X = np.random.default_rng(0).standard_normal((3, 4))
+    nngp, ntk = infinite.kernels(X, depth=2, activation=name, weight_std=1.1, bias_std=bias_std)
+    sigma, theta = general_kernels(X, 2, activations.get(name), 1.1, bias_std)
+    np.testing.assert_allclose(nngp, sigma, rtol=1e-10)
+    np.testing.assert_allclose(ntk, theta, rtol=1e-10)
+
+
+@pytest.mark.parametrize("name", ["sin", "gaussian", "gabor", "gelu", "erf", "rbf"])
+def test_series_against_closed_forms(name: str) -> None:
+    phi = activations.get(name)
+    X = np.random.default_rng(0).standard_normal((6, 8))
+    alias = activations.custom(phi.function, phi.derivative, name="alias")  # type: ignore[arg-type]
+    for a, b in zip(
+        infinite.kernels(X, depth=2, activation=phi),
+        infinite.kernels(X, depth=2, activation=alias),
+        strict=True,
+    ):
+        np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-9 * a.max())
+
+
+def test_custom_activations_without_a_derivative() -> None:
+    X = np.random.default_rng(0).standard_normal((6, 8))
+    alias = activations.custom(np.tanh)
+    K = infinite.ntk(X, depth=2, activation=alias, tolerance=1e-9)
+    np.testing.assert_allclose(K, infinite.ntk(X, depth=2, activation="tanh"), rtol=1e-7)
+
+
+def test_custom_activations_with_a_kink() -> None:
+    def shifted(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        return np.maximum(x - 0.5, 0)
+
+    X = np.random.default_rng(0).standard_normal((6, 8))
+    phi = activations.custom(shifted, lambda x: np.where(x > 0.5, 1.0, 0.0), breakpoints=(0.5,))
+    with pytest.raises(ValueError, match=r"tolerance=1e-10: expected at least .* terms of its Her"):
+        infinite.ntk(X, depth=2, activation=phi)
+    nngp = infinite.nngp(X, depth=1, activation=phi, tolerance=0.05)
+    sigma, _ = general_kernels(X[:2], 1, phi, 1.0, 0.0)
+    np.testing.assert_allclose(nngp[:2, :2], sigma, rtol=1e-5)
+
+
+@pytest.mark.parametrize("tolerance", [1e-3, 1e-6, 1e-9])
+def test_series_keep_their_tolerance(tolerance: float) -> None:
+    X = np.random.default_rng(0).standard_normal((6, 8))
+    exact = infinite.nngp(X, depth=1, activation="tanh", tolerance=1e-14)
+    K = infinite.nngp(X, depth=1, activation="tanh", tolerance=tolerance)
+    np.testing.assert_allclose(K, exact, rtol=0, atol=tolerance * exact.max())
+    dual = dual_of(activations.get("tanh"), tolerance)
+    assert isinstance(dual, Quadrature)
+    state = dual.state(np.array([2.0]))
+    assert state.series is not None
+    assert 1 - (state.series**2).sum() / state.activation[0] ** 2 <= tolerance
+
+
+def test_elu_refuses_what_its_formula_cannot_resolve() -> None:
+    for size in (1e-5, 100.0):
+        with pytest.raises(ValueError, match=r"tolerance=1e-10: not reached for .*'elu'"):
+            infinite.ntk(np.array([[size, size]]), activation="elu", depth=1)
+
+
+def test_parameters_single_out_an_activation() -> None:
+    assert activations.leaky_relu(0.2) == activations.leaky_relu(0.2)
+    assert activations.leaky_relu(0.2) != activations.leaky_relu(0.3)
+    assert hash(activations.get("relu")) == hash(activations.relu())
+    assert activations.get("relu2") == activations.rectified_monomial(2)
+    assert activations.custom(np.tanh) != activations.custom(np.sin)
+    assert repr(activations.leaky_relu(0.2)) == "Activation(leaky_relu(0.2))"
+    assert activations.get(activations.relu()) == activations.relu()
+
+
+@pytest.mark.parametrize("phi", [*ALL, activations.custom(np.tanh)], ids=identify)
+def test_activations_can_be_pickled_and_copied(phi: Activation) -> None:
+    for twin in (pickle.loads(pickle.dumps(phi)), copy.deepcopy(phi)):
+        assert twin == phi
+        assert twin.scale == phi.scale
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: activations.custom(cast("Any", 3)), TypeError, "function=3: expected a function"),
+        (
+            lambda: activations.custom(np.tanh, cast("Any", 3)),
+            TypeError,
+            "derivative=3: expected None or a",
+        ),
+        (lambda: activations.custom(np.tanh, name="relu"), ValueError, "name='relu': expected one"),
+        (lambda: activations.custom(np.zeros_like), ValueError, "second moment .* is 0.0"),
+        (lambda: activations.custom(np.log), ValueError, "second moment .* is nan"),
+        (
+            lambda: activations.custom(np.tanh, breakpoints=cast("Any", ("a",))),
+            TypeError,
+            r"breakpoints\[0\]=",
+        ),
+        (lambda: activations.abrelu(0, 0), ValueError, "positive=0.0: expected two slopes"),
+        (lambda: activations.polynomial(0.0), ValueError, "coefficients=.*: expected one that"),
+        (lambda: activations.leaky_relu(math.inf), ValueError, "alpha=inf: expected a finite"),
+        (lambda: activations.softplus(0.0), ValueError, "beta=0.0: expected a finite number abo"),
+        (lambda: activations.rectified_monomial(0), ValueError, "degree=0: expected an integer"),
+        (lambda: activations.get("polynomial"), ValueError, "activation='polynomial': expected"),
+    ],
+)
+def test_bad_activations(make: object, error: type[Exception], message: str) -> None:
+    assert callable(make)
+    with pytest.raises(error, match=message):
+        make()
+
+
+def test_functions_that_are_not_finite() -> None:
+    def spike(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        return np.where(np.abs(x) > 20, np.inf, x)
+
+    phi = activations.custom(spike)
+    with pytest.raises(ValueError, match="values at finite numbers are not all finite"):
+        infinite.ntk(np.array([[9.0]]), activation=phi, depth=1)
+
+
+def test_norms_that_grow_without_bound() -> None:
+    X = np.full((2, 3), 3.0)
+    with pytest.raises(OverflowError, match=r"depth=30: samples grow beyond .* at layer"):
+        infinite.ntk(X, depth=30, activation="relu2")

@@ -1,0 +1,204 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Angles at infinite width: all digits, and what arXiv 2305.08813 proves of them."""
+
+from __future__ import annotations
+
+import math
+
+import mpmath
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from infinite_reference import exact_angles
+
+import fastntk
+from fastntk import infinite
+from fastntk.infinite import _half_angle
+
+THETAS = [
+    *(1e-12, 1e-10, 1e-8, 1e-6, 1e-4, 0.01, 0.0624, 0.0626, 0.5, 1.0, 1.5707, 1.5708, 2.0, 3.0),
+    *(3.1415, 3.1415926, math.pi - 1e-10, math.pi),
+]
+angles = st.floats(1e-10, math.pi)
+depths = st.integers(1, 60)
+
+
+@pytest.mark.parametrize("theta", THETAS)
+@pytest.mark.parametrize("depth", [0, 1, 3, 10, 100])
+def test_all_digits(theta: float, depth: int) -> None:
+    embedding, gradient = exact_angles(theta, depth)
+    assert abs(float(infinite.embedding_angle(theta, depth) / embedding - 1)) < 1e-14
+    assert abs(float(infinite.gradient_angle(theta, depth) / gradient - 1)) < 1e-14
+
+
+def test_errors_do_not_add_up_with_depth() -> None:
+    embedding, gradient = exact_angles(1.0, 10_000)
+    assert abs(float(infinite.embedding_angle(1.0, 10_000) / embedding - 1)) < 1e-14
+    assert abs(float(infinite.gradient_angle(1.0, 10_000) / gradient - 1)) < 1e-14
+
+
+def test_values_of_the_paper() -> None:
+    actual = np.degrees(infinite.gradient_angle([0.05, 1.0, 2.0], [1, 3, 6]))
+    expected = [
+        [7.77410, 59.85149, 90.37245],
+        [12.74962, 62.94097, 78.77310],
+        [17.60961, 65.54387, 74.22384],
+    ]
+    np.testing.assert_allclose(actual, expected, atol=5e-6)
+
+
+@pytest.mark.parametrize(
+    ("coefficients", "function"),
+    [
+        (_half_angle.ANGLE_COEFFICIENTS, lambda e, s: e / (mpmath.pi * s)),
+        (
+            _half_angle.DEFICIT_COEFFICIENTS,
+            lambda e, s: (mpmath.sin(e) - e * mpmath.cos(e)) / (mpmath.pi * s**3),
+        ),
+    ],
+)
+def test_polynomials(coefficients: tuple[float, ...], function: object) -> None:
+    assert callable(function)
+    with mpmath.workdps(60):
+        for v in np.linspace(1e-9, 0.5, 300):
+            root = mpmath.sqrt(mpmath.mpf(v))
+            exact = function(2 * mpmath.asin(root), root)
+            value = mpmath.fsum(c * mpmath.mpf(v) ** k for k, c in enumerate(coefficients))
+            assert abs(value / exact - 1) < 1e-16
+
+
+@given(angles)
+def test_map_falls_below_the_identity(theta: float) -> None:
+    image = float(infinite.angle_map(theta))
+    assert 0 <= image <= theta
+    # At 1e-16 the difference θ²/(3π) is below the rounding of θ.
+    assert image < theta or theta < 1e-14
+
+
+@given(angles, st.floats(1e-6, 1.0))
+def test_map_increases(theta: float, factor: float) -> None:
+    lower, upper = infinite.angle_map([theta * factor * (1 - 1e-9), theta])
+    assert lower < upper
+
+
+def test_map_at_its_ends() -> None:
+    assert infinite.angle_map(0.0) == 0.0
+    assert infinite.angle_map(math.pi) == pytest.approx(math.pi / 2, rel=1e-15)
+
+
+@given(angles)
+def test_iterated_map_falls_to_zero(theta: float) -> None:
+    path = infinite.embedding_angle(theta, [0, 1, 10, 100, 10_000])
+    assert (np.diff(path) <= 0).all()
+    # θ^l tends to 3π/l.
+    assert path[-1] <= 3 * math.pi / 10_000 * 1.01
+
+
+@given(st.floats(1e-8, 1e-4), st.integers(1, 10))
+def test_small_angles_by_expansion(theta: float, depth: int) -> None:
+    # The next term is of third order.
+    fall = theta - float(infinite.embedding_angle(theta, depth))
+    expected = depth * theta**2 / (3 * math.pi)
+    assert abs(fall - expected) < 10 * depth**2 * theta**3 + 4e-16 * theta
+    cosine = 1 - 2 * math.sin(float(infinite.gradient_angle(theta, depth)) / 2) ** 2
+    assert abs(cosine - (1 - depth * theta / (2 * math.pi))) < depth**2 * theta**2 + 4e-16
+
+
+@given(st.floats(1e-10, 0.05), st.integers(1, 15))
+def test_gradients_separate_small_angles(theta: float, depth: int) -> None:
+    assert float(infinite.gradient_angle(theta, depth)) > theta
+
+
+@given(st.floats(1e-10, 0.01), st.integers(1, 15))
+def test_deeper_networks_separate_more(theta: float, depth: int) -> None:
+    shallow, deep = infinite.gradient_angle(theta, [depth, depth + 1])
+    assert deep > shallow
+
+
+def test_slow_approach_to_the_limit() -> None:
+    path = np.degrees(infinite.gradient_angle(0.3, [10, 100, 1000]))
+    np.testing.assert_allclose(path, [48.51, 70.89, 75.00], atol=0.01)
+
+
+@given(st.floats(0.01, math.pi))
+def test_limit_angle(theta: float) -> None:
+    assert infinite.limit_angle() == pytest.approx(math.radians(75.5225), rel=1e-6)
+    deep = float(infinite.gradient_angle(theta, 10**5))
+    assert deep == pytest.approx(infinite.limit_angle(), abs=5e-3)
+
+
+@pytest.mark.parametrize("name", ["leaky_relu", "abs"])
+def test_limit_angle_of_other_kinks(name: str) -> None:
+    phi = fastntk.activations.leaky_relu(0.2) if name == "leaky_relu" else name
+    deep = float(infinite.gradient_angle(1.0, 10**5, phi))
+    assert deep == pytest.approx(infinite.limit_angle(), abs=1e-3)
+
+
+@given(angles, depths)
+def test_linear_network_keeps_angles(theta: float, depth: int) -> None:
+    # Close to π, 1 − cos θ has half the digits.
+    assert float(infinite.gradient_angle(theta, depth, "identity")) == pytest.approx(
+        theta, rel=1e-14, abs=1e-7 * (theta > 3)
+    )
+
+
+@pytest.mark.parametrize("name", ["relu2", "gelu", "tanh"])
+def test_other_activations_separate_towards_right_angles(name: str) -> None:
+    path = np.degrees(infinite.gradient_angle(0.1, [0, 1, 3, 10, 100], name))
+    assert (np.diff(path) > 0).all()
+    assert path[-1] > (60 if name == "tanh" else 70)
+    assert path[-1] < 90.5
+
+
+def test_limit_kernel_and_its_condition_number() -> None:
+    for n in (1, 2, 50):
+        kernel = infinite.limit_kernel(n)
+        assert np.linalg.cond(kernel) == pytest.approx(infinite.limit_condition_number(n))
+    X = np.random.default_rng(0).standard_normal((6, 3))
+    deep = infinite.ntk(X, depth=10**5, normalize=True)
+    np.testing.assert_allclose(deep, infinite.limit_kernel(6), atol=1e-3)
+
+
+def test_shapes() -> None:
+    theta = np.linspace(0, 3, 12).reshape(3, 4)
+    assert infinite.angle_map(theta).shape == (3, 4)
+    assert infinite.gradient_angle(theta, [3, 1]).shape == (2, 3, 4)
+    assert infinite.gradient_angle(1.0).shape == ()
+    both = infinite.gradient_angle(theta, [3, 1])
+    np.testing.assert_array_equal(both[1], infinite.gradient_angle(theta, 1))
+
+
+def test_more_angles_than_one_block() -> None:
+    theta = np.linspace(0, math.pi, 70_000)
+    some = [0, 65_535, 65_536, 69_999]
+    np.testing.assert_array_equal(
+        infinite.gradient_angle(theta, 2)[some], infinite.gradient_angle(theta[some], 2)
+    )
+
+
+@pytest.mark.parametrize(
+    ("theta", "error", "message"),
+    [
+        (-0.1, ValueError, r"theta=-0.1: expected angles between 0 and π"),
+        ([1.0, 3.2], ValueError, r"theta=3.2: expected angles between 0 and π"),
+        (math.nan, ValueError, r"theta=nan: expected angles"),
+        ("a", TypeError, r"theta has dtype <U1: expected real numbers"),
+    ],
+)
+def test_bad_angles(theta: object, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        infinite.angle_map(theta)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("depth", "error"), [(-1, ValueError), (1.5, TypeError), ([], ValueError)])
+def test_bad_depths(depth: object, error: type[Exception]) -> None:
+    with pytest.raises(error, match="depth"):
+        infinite.gradient_angle(1.0, depth)  # type: ignore[arg-type]
+
+
+def test_bad_sizes() -> None:
+    for function in (infinite.limit_kernel, infinite.limit_condition_number):
+        with pytest.raises(ValueError, match="n=0: expected an integer of at least 1"):
+            function(0)

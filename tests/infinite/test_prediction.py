@@ -1,0 +1,183 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Predictions against explicit inverses, gradient descent, ensembles and scikit-learn."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.linalg import expm
+from sklearn.base import clone
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import ConstantKernel, WhiteKernel
+from sklearn.kernel_ridge import KernelRidge
+from sklearn.svm import SVC
+from tolerances import assert_close
+
+import fastntk
+from fastntk import infinite
+
+generator = np.random.default_rng(0)
+X = generator.standard_normal((15, 4))
+Z = generator.standard_normal((6, 4))
+Y = generator.standard_normal((15, 2))
+
+
+@pytest.mark.parametrize("ridge", [0.0, 0.3])
+@pytest.mark.parametrize("time", [0.0, 3.0, 200.0, np.inf])
+@pytest.mark.parametrize("kernel", ["ntk", "nngp"])
+def test_against_explicit_formulas(kernel: str, time: float, ridge: float) -> None:
+    arguments: dict[str, Any] = {"depth": 2, "activation": "erf", "bias_std": 0.2}
+    function = getattr(infinite, kernel)
+    theta = function(X, **arguments) + ridge * np.eye(15)
+    decay = expm(-theta * time / 15) if time < np.inf else np.zeros_like(theta)
+    filtered = np.linalg.inv(theta) @ (np.eye(15) - decay)
+    weights = function(Z, X, **arguments) @ filtered
+    prior = infinite.nngp(X, **arguments) + ridge * np.eye(15) * (kernel == "nngp")
+    cross = infinite.nngp(Z, X, **arguments)
+    covariance = infinite.nngp(Z, **arguments) + weights @ prior @ weights.T
+    covariance -= weights @ cross.T + cross @ weights.T
+    found = infinite.predict(
+        X, Y, Z, kernel=kernel, ridge=ridge, time=time, covariance=True, **arguments
+    )
+    np.testing.assert_allclose(found.mean, weights @ Y, rtol=1e-8, atol=1e-10)
+    assert found.covariance is not None
+    np.testing.assert_allclose(found.covariance, covariance, rtol=1e-8, atol=1e-10)
+    alone = infinite.predict(X, Y[:, 0], Z, kernel=kernel, ridge=ridge, time=time, **arguments)
+    assert alone.covariance is None
+    np.testing.assert_allclose(alone.mean, found.mean[:, 0], rtol=1e-9, atol=1e-12)
+
+
+def test_posterior_of_the_gaussian_process() -> None:
+    ridge = 0.1
+    found = infinite.predict(X, Y, Z, kernel="nngp", ridge=ridge, covariance=True)
+    K, cross = infinite.nngp(X) + ridge * np.eye(15), infinite.nngp(Z, X)
+    expected = infinite.nngp(Z) - cross @ np.linalg.solve(K, cross.T)
+    assert found.covariance is not None
+    np.testing.assert_allclose(found.covariance, expected, atol=1e-10)
+    model = GaussianProcessRegressor(infinite.NeuralKernel(), alpha=ridge, optimizer=None)
+    mean, covariance = model.fit(X, Y[:, 0]).predict(Z, return_cov=True)
+    np.testing.assert_allclose(found.mean[:, 0], mean, atol=1e-10)
+    np.testing.assert_allclose(found.covariance, covariance, atol=1e-10)
+
+
+def test_interpolation_and_small_steps_of_gradient_descent() -> None:
+    regression = infinite.Regression(X, depth=1)
+    np.testing.assert_allclose(regression.predict(X, Y).mean, Y, atol=1e-8)
+    assert_close(regression.predict(X, Y, time=1e12).mean, Y, "float32")
+    theta, f = infinite.ntk(X, depth=1), np.zeros_like(Y)
+    for _ in range(4000):
+        f -= 0.005 / 15 * theta @ (f - Y)
+    np.testing.assert_allclose(regression.predict(X, Y, time=20.0).mean, f, atol=2e-3)
+
+
+def test_singular_kernels() -> None:
+    twice = np.concatenate([X, X[:1]])
+    targets = np.concatenate([Y, Y[:1]])
+    with pytest.raises(np.linalg.LinAlgError, match=r"ridge=0\.0: the kernel of X is singular"):
+        infinite.predict(twice, targets, Z)
+    late = infinite.predict(twice, targets, Z, time=1e9).mean
+    np.testing.assert_allclose(late, infinite.predict(X, Y, Z).mean, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"kernel": "rbf"}, ValueError, "kernel='rbf': expected one of 'ntk', 'nngp'"),
+        ({"ridge": -1.0}, ValueError, "ridge=-1.0: expected a finite number of at least 0"),
+        ({"time": -1.0}, ValueError, "time=-1.0: expected a finite number of at least 0"),
+        ({"time": np.nan}, ValueError, "time=nan: expected a finite number"),
+        ({"y": np.ones(3)}, ValueError, r"y has shape \(3,\): expected \(15,\) or \(15, C\)"),
+        ({"y": np.full(15, np.nan)}, ValueError, r"y\[0, 0\]=.*: expected numbers that are finit"),
+        ({"Z": np.ones((2, 3))}, ValueError, r"Z has shape \(2, 3\): expected 4 columns"),
+        ({"depth": [1, 2]}, TypeError, r"depth=\[1, 2\]: expected an integer"),
+    ],
+)
+def test_bad_input(arguments: dict[str, Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        infinite.predict(**{"X": X, "y": Y, "Z": Z, **arguments})
+
+
+@pytest.mark.parametrize("kind", ["ntk", "nngp"])
+def test_scikit_learn_kernel(kind: str) -> None:
+    kernel = infinite.NeuralKernel(kind, depth=2, activation="gelu", weight_std=1.2, bias_std=0.1)
+    function = getattr(infinite, kind)
+    arguments: dict[str, Any] = {
+        "depth": 2,
+        "activation": "gelu",
+        "weight_std": 1.2,
+        "bias_std": 0.1,
+    }
+    np.testing.assert_array_equal(kernel(X), function(X, **arguments))
+    np.testing.assert_array_equal(kernel(Z, X), function(Z, X, **arguments))
+    assert_close(kernel.diag(X), np.diag(kernel(X)), "float64")
+    assert kernel(X, eval_gradient=True)[1].shape == (15, 15, 0)
+    with pytest.raises(ValueError, match="expected Y=None"):
+        kernel(X, Z, eval_gradient=True)
+    assert not kernel.is_stationary()
+    np.testing.assert_array_equal(clone(kernel)(X), kernel(X))
+    assert repr(kernel) == (
+        f"NeuralKernel(kind='{kind}', depth=2, activation='gelu', weight_std=1.2, bias_std=0.1)"
+    )
+    with pytest.raises(ValueError, match="kind='rbf': expected one of"):
+        infinite.NeuralKernel("rbf")(X)
+
+
+def test_scikit_learn_estimators() -> None:
+    kernel = infinite.NeuralKernel("ntk", depth=1)
+    combined = ConstantKernel() * kernel + WhiteKernel(0.1)
+    model = GaussianProcessRegressor(combined, n_restarts_optimizer=0, normalize_y=True)
+    labels = (X[:, 0] > 0).astype(int)
+    assert model.fit(X, X[:, 0]).score(X, X[:, 0]) > 0.5
+    ridge = KernelRidge(alpha=0.2, kernel=kernel).fit(X, Y)
+    expected = infinite.predict(X, Y, Z, ridge=0.2, depth=1).mean
+    np.testing.assert_allclose(ridge.predict(Z), expected, atol=1e-9)
+    assert SVC(kernel=kernel, C=100).fit(X, labels).score(X, labels) == 1.0
+
+
+def test_monte_carlo_rate() -> None:
+    result = fastntk.monte_carlo_ntk(X[:5], [32, 128, 512], seeds=40, depth=2)
+    assert 0.4 < result.rate < 0.6
+    ratio = result.fluctuation[0] / result.fluctuation[1]
+    assert ratio == pytest.approx(2.0, rel=0.3)
+    scores = (result.mean[-1] - result.limit) / result.standard_error[-1]
+    assert np.abs(scores).max() < 5
+    assert_close(result.limit, infinite.ntk(X[:5], depth=2), "float64")
+
+
+def test_monte_carlo_seeds_and_progress() -> None:
+    calls: list[tuple[str, int, int]] = []
+
+    def record(stage: str, done: int, total: int) -> None:
+        calls.append((stage, done, total))
+
+    result = fastntk.monte_carlo_ntk(X[:3], [8, 16], seeds=[3, 7], depth=1, progress=record)
+    kernels = [fastntk.MLP([4, 8, 1], seed=seed).ntk(X[:3]) for seed in (3, 7)]
+    assert_close(result.mean[0], np.mean(kernels, axis=0), "float64")
+    error = np.std(kernels, axis=0, ddof=1) / np.sqrt(2)
+    assert_close(result.standard_error[0], error, "float64")
+    assert calls[-1] == ("width 16", 4, 4)
+    for seeds in (1, [1]):
+        with pytest.raises(ValueError, match="seeds="):
+            fastntk.monte_carlo_ntk(X, [4], seeds=seeds)
+
+
+def test_angle_curves() -> None:
+    theta = np.linspace(0.1, 3.0, 4)
+    curves = fastntk.angle_curves(theta, [1, 2], ["relu", "identity"], width=512, seeds=8)
+    np.testing.assert_array_equal(curves.infinite[0], infinite.gradient_angle(theta, [1, 2]))
+    np.testing.assert_allclose(curves.infinite[1], [theta, theta], atol=1e-7)
+    assert curves.mean is not None
+    assert curves.deviation is not None
+    np.testing.assert_allclose(curves.mean, curves.infinite, atol=0.1)
+    assert (curves.deviation < 0.1).all()
+    frame = curves.to_frame()
+    assert list(frame.columns) == ["activation", "depth", "theta", "infinite", "mean", "deviation"]
+    assert len(frame) == 16
+    limits = fastntk.angle_curves(theta, [1])
+    assert limits.mean is None
+    assert list(limits.to_frame().columns) == ["activation", "depth", "theta", "infinite"]
+    with pytest.raises(ValueError, match=r"theta has shape \(1, 2\): expected a vector"):
+        fastntk.angle_curves([[0.1, 0.2]])

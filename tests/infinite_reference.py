@@ -1,0 +1,118 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Slow, explicit formulas for networks of infinite width, and the same in many digits."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import mpmath
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+    from fastntk.activations import Activation, Function
+
+    Array = npt.NDArray[np.float64]
+
+
+def relu_kernels(
+    X: Array,
+    depth: int,
+    weight_std: float = 1.0,
+    bias_std: float = 0.0,
+    layer_weights: Sequence[tuple[float, float]] | None = None,
+) -> tuple[Array, Array]:
+    """Return Σ^{L+1} and Θ^{L+1} of ReLU, as the textbook has them."""
+    rates = layer_weights or [(1.0, 1.0)] * (depth + 1)
+    product = weight_std**2 * X @ X.T / X.shape[1]
+    sigma = product + bias_std**2
+    theta = rates[0][0] * product + rates[0][1] * bias_std**2
+    for layer in range(1, depth + 1):
+        deviation = np.sqrt(np.diag(sigma))
+        scale = np.outer(deviation, deviation)
+        rho = np.clip(sigma / scale, -1, 1)
+        np.fill_diagonal(rho, 1.0)
+        gate = 1 - np.arccos(rho) / np.pi
+        product = weight_std**2 * scale * (rho * gate + np.sqrt(1 - rho**2) / np.pi)
+        sigma = product + bias_std**2
+        theta = (
+            rates[layer][0] * product + rates[layer][1] * bias_std**2 + theta * weight_std**2 * gate
+        )
+    return sigma, theta
+
+
+_POINTS, _WEIGHTS = np.polynomial.legendre.leggauss(20)
+
+
+def normal_nodes(kink: float) -> tuple[Array, Array]:
+    """Return nodes and weights for E[g(u)] of a function with a kink, u a normal number."""
+    edges = np.union1d(np.linspace(-10, 10, 17), [min(max(kink, -10.0), 10.0)])
+    centers, halves = (edges[1:] + edges[:-1]) / 2, (edges[1:] - edges[:-1]) / 2
+    nodes = (centers[:, np.newaxis] + np.outer(halves, _POINTS)).ravel()
+    weights = np.outer(halves, _WEIGHTS).ravel() * np.exp(-(nodes**2) / 2) / math.sqrt(2 * np.pi)
+    return nodes, weights
+
+
+def expectation(f: Function, s: float, t: float, rho: float, kink: float = 0.0) -> float:
+    """Return E[f(u) f(v)] by an integral over v given u, and one over u."""
+    nodes, weights = normal_nodes(kink / s)
+    if rho == 1:
+        return float(weights @ (f(s * nodes) * f(t * nodes)))
+    rest = math.sqrt(1 - rho**2)
+    total = 0.0
+    for u, weight in zip(nodes, weights, strict=True):
+        # Given u, v = t(ρu + √(1 − ρ²) w) passes its kink at this w.
+        w, inner = normal_nodes((kink / t - rho * u) / rest)
+        total += weight * f(np.array([s * u]))[0] * (inner @ f(t * (rho * u + rest * w)))
+    return float(total)
+
+
+def general_kernels(
+    X: Array, depth: int, phi: Activation, weight_std: float, bias_std: float
+) -> tuple[Array, Array]:
+    """Return Σ^{L+1} and Θ^{L+1} by two-dimensional quadrature of φ and φ'."""
+    n = len(X)
+    sigma = weight_std**2 * X @ X.T / X.shape[1] + bias_std**2
+    theta = sigma.copy()
+    gain = (weight_std * phi.scale) ** 2
+    assert phi.function is not None
+    assert phi.derivative is not None
+    kink = phi.breakpoints[0] if phi.breakpoints else 0.0
+    for _ in range(depth):
+        deviation = np.sqrt(np.diag(sigma))
+        new, slope = np.empty((2, n, n))
+        for i in range(n):
+            for j in range(i + 1):
+                s, t = deviation[i], deviation[j]
+                rho = 1.0 if i == j else sigma[i, j] / (s * t)
+                new[i, j] = new[j, i] = expectation(phi.function, s, t, rho, kink)
+                slope[i, j] = slope[j, i] = expectation(phi.derivative, s, t, rho, kink)
+        sigma = gain * new + bias_std**2
+        theta = sigma + theta * gain * slope
+    return sigma, theta
+
+
+def exact_angles(theta: float, depth: int) -> tuple[Any, Any]:
+    """Return the embedding angle and the gradient angle in 60 digits."""
+    with mpmath.workdps(60):
+        angle = mpmath.mpf(theta)
+        total = mpmath.cos(angle)
+        for _ in range(depth):
+            gate = 1 - angle / mpmath.pi
+            cosine = gate * mpmath.cos(angle) + mpmath.sin(angle) / mpmath.pi
+            total = cosine + total * gate
+            angle = mpmath.acos(cosine)
+        return angle, mpmath.acos(total / (depth + 1))
+
+
+def exact_input_angle(x: Array, z: Array) -> float:
+    """Return ∠(x, z) from the numbers as they are, rounded once."""
+    with mpmath.workdps(400):
+        a, b = ([mpmath.mpf(float(value)) for value in row] for row in (x, z))
+        xx, zz, xz = (mpmath.fdot(p, q) for p, q in ((a, a), (b, b), (a, b)))
+        return float(mpmath.acos(max(-1, min(1, xz / mpmath.sqrt(xx * zz)))))
