@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 _SIZE = 2048
-_ROUNDS = 5
 
 
 def _gemm_seconds(dtype: npt.DTypeLike) -> float:
@@ -38,6 +37,7 @@ class Yardstick:
 
     benchmark: Any
     dtype: npt.DTypeLike
+    rounds: int = 5
     _gemm: list[float] = field(default_factory=list)
 
     def time(self, function: Callable[[], Any], flops: float) -> Any:
@@ -49,10 +49,10 @@ class Yardstick:
         measure_gemm()  # the first touches memory and wakes threads
         self._gemm.clear()
         result = self.benchmark.pedantic(
-            function, setup=measure_gemm, rounds=_ROUNDS, warmup_rounds=1
+            function, setup=measure_gemm, rounds=self.rounds, warmup_rounds=1
         )
         # The warm-up has a measurement of its own, which belongs to no round.
-        gemm = self._gemm[-_ROUNDS:]
+        gemm = self._gemm[-self.rounds :]
         seconds: Sequence[float] = self.benchmark.stats.stats.data
         rate = [flops / s / 1e9 for s in seconds]
         gemm_rate = [2 * _SIZE**3 / s / 1e9 for s in gemm]

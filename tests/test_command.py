@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -131,7 +133,7 @@ def test_bad_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["mnits"], "data='mnits': expected digits, or a .npy, .npz or .csv file"),
+        (["mnits"], "data='mnits': expected digits, fashion-mnist, or a .npy, .npz or .csv file"),
         (["digits", "--depths", "a"], "expected numbers and ranges"),
         (["digits", "--depths", "3-1"], "the range '3-1' is empty"),
         (["digits", "--width", "0"], "width=0: expected an integer of at least 1"),
@@ -160,8 +162,36 @@ def test_depths_are_lists_and_ranges(tmp_path: Path) -> None:
 
 
 def test_unknown_data_set() -> None:
-    with pytest.raises(ValueError, match="name='mnist': expected one of 'digits'"):
+    with pytest.raises(ValueError, match="name='mnist': expected one of 'digits', 'fashion-mnist'"):
         datasets.load("mnist")
+
+
+def test_files_of_a_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "fashion-mnist"
+    folder.mkdir()
+    monkeypatch.setenv("FASTNTK_DATA", str(tmp_path))
+    monkeypatch.setattr(datasets, "_SYSTEM_DIRECTORY", tmp_path / "nowhere")
+    with pytest.raises(FileNotFoundError, match="install the Debian package dataset-fashion-mnist"):
+        datasets.load("fashion-mnist")
+    assert "Debian package" in run("study", "fashion-mnist").stderr
+    files = {
+        "train-images-idx3-ubyte": bytes(16) + bytes(range(256)) * 49,
+        "train-labels-idx1-ubyte": bytes(8) + bytes(range(16)),
+    }
+    for name, content in files.items():
+        (folder / f"{name}.gz").write_bytes(gzip.compress(content))
+    with pytest.raises(ValueError, match="is damaged, or not the file of that name"):
+        datasets.load("fashion-mnist")
+    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    monkeypatch.setattr(datasets, "_FASHION_MNIST", hashes)
+    dataset = datasets.load("fashion-mnist")
+    assert dataset.X.shape == (16, 784)
+    assert dataset.X[0, :3].tolist() == [-1.0, 1 / 127.5 - 1, 2 / 127.5 - 1]
+    assert dataset.y is not None
+    assert dataset.y.tolist() == list(range(16))
+    (folder / "train-images-idx3-ubyte.gz").write_bytes(b"nonsense")
+    with pytest.raises(ValueError, match="expected a gzip file"):
+        datasets.load("fashion-mnist")
 
 
 def test_a_missing_extra_is_explained() -> None:

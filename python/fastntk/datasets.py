@@ -4,7 +4,11 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
+import os
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,13 +18,22 @@ import numpy as np
 from fastntk import _validation
 
 if TYPE_CHECKING:
-    import os
-
     import numpy.typing as npt
 
     from fastntk._typing import FloatArray
 
-NAMES = ("digits",)
+NAMES = ("digits", "fashion-mnist")
+
+# Where the files of a data set are looked for: a directory of the user's choice, then that of the
+# Debian package dataset-fashion-mnist.
+_DIRECTORY_VARIABLE = "FASTNTK_DATA"
+_SYSTEM_DIRECTORY = Path("/usr/share/datasets")
+
+# Distributors compress the files anew: the hashes are those of the decompressed bytes.
+_FASHION_MNIST = {
+    "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+    "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+}
 
 
 @dataclass(frozen=True)
@@ -46,13 +59,22 @@ def load(name: str) -> Dataset:
 
     Parameters
     ----------
-    name : {"digits"}
-        "digits": the 1797 images of 8 × 8 pixels that come with scikit-learn, pixels scaled to
+    name : {"digits", "fashion-mnist"}
+        "digits": the 1797 images of 8 × 8 pixels that come with scikit-learn. "fashion-mnist": the
+        60 000 training images of 28 × 28 pixels, from the files of the Debian package
+        ``dataset-fashion-mnist`` or from ``$FASTNTK_DATA/fashion-mnist``. Pixels are scaled to
         [−1, 1].
 
     Returns
     -------
     Dataset
+
+    Raises
+    ------
+    FileNotFoundError
+        If the files are not there; the message says how to get them.
+    ValueError
+        If there is no such data set, or a file is damaged.
 
     Examples
     --------
@@ -61,10 +83,38 @@ def load(name: str) -> Dataset:
     (1797, 64)
     """
     _validation.choice(name, "name", NAMES)
+    if name == "fashion-mnist":
+        images, labels = (_verified(name, file, digest) for file, digest in _FASHION_MNIST.items())
+        # IDX: a magic number and the dimensions, in words of four bytes, then the bytes themselves.
+        pixels = np.frombuffer(images, dtype=np.uint8, offset=16).reshape(-1, 28 * 28)
+        y = np.frombuffer(labels, dtype=np.uint8, offset=8).astype(np.int64)
+        return Dataset(name, pixels / 127.5 - 1.0, y)
     from sklearn.datasets import load_digits
 
     digits: Any = load_digits()
     return Dataset(name, digits.data / 8.0 - 1.0, digits.target.astype(np.int64))
+
+
+def _verified(dataset: str, name: str, digest: str) -> bytes:
+    """Return the decompressed bytes of a data set's file, which must be the expected ones."""
+    chosen = os.environ.get(_DIRECTORY_VARIABLE)
+    directories = [Path(chosen)] if chosen else []
+    for directory in (*directories, _SYSTEM_DIRECTORY):
+        file = directory / dataset / f"{name}.gz"
+        if not file.exists():
+            continue
+        try:
+            content = gzip.decompress(file.read_bytes())
+        except (OSError, EOFError, zlib.error) as error:
+            raise ValueError(f"{file}: expected a gzip file: {error}") from error
+        if hashlib.sha256(content).hexdigest() != digest:
+            raise ValueError(f"{file}: is damaged, or not the file of that name of {dataset}")
+        return content
+    raise FileNotFoundError(
+        f"{name}.gz of {dataset} is not there: install the Debian package dataset-{dataset}, or "
+        f"put the file into the directory {dataset} of the directory that {_DIRECTORY_VARIABLE} "
+        "names"
+    )
 
 
 def load_file(path: str | os.PathLike[str]) -> Dataset:
