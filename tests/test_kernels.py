@@ -210,12 +210,15 @@ def test_rows_go_in_blocks_when_memory_is_short(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize(
-    "weights", [[1.0, 2.0], [[1.0]] * 3, [1.0, -1.0, 0.0], [1.0, np.nan, 1.0], "abc", None]
+    "weights",
+    [[1.0, 2.0], [[1.0]] * 3, [1.0, -1.0, 0.0], [1.0, np.nan, 1.0], "abc", None, [0.0, 0.0, 0.0]],
 )
 def test_bad_layer_weights(net: fastntk.MLP, weights: Any) -> None:
     if weights is None:
         weights = [[1.0, 2.0, 3.0]] * 3
-    with pytest.raises(ValueError, match=r"layer_weights=.*: expected 3 non-negative numbers"):
+    with pytest.raises(
+        ValueError, match=r"layer_weights=.*: expected 3 numbers, one for each layer"
+    ):
         net.ntk(normal(5, 6), layer_weights=weights)
 
 

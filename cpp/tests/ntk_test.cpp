@@ -4,7 +4,6 @@
 
 #include <doctest/doctest.h>
 
-#include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <optional>
@@ -15,32 +14,11 @@
 #include <vector>
 
 #include "fastntk/host.hpp"
+#include "kernels.hpp"
 #include "padded_matrix.hpp"
 #include "random_network.hpp"
 #include "reference_blas.hpp"
 #include "tolerances.hpp"
-
-namespace fastntk::test {
-
-// The precision of the passes and the precision of the Gram matrices.
-template <class T, class G>
-struct Precision {  // NOLINT(misc-use-internal-linkage): named from outside
-  using Pass = T;
-  using Gram = G;
-  // The coarser of the two.
-  static constexpr double kTolerance = std::max(Tolerance<T>::kRounding, Tolerance<G>::kRounding);
-};
-using Single = Precision<float, float>;
-using Mixed = Precision<float, double>;
-using Double = Precision<double, double>;
-using Narrowed = Precision<double, float>;
-
-}  // namespace fastntk::test
-
-TYPE_TO_STRING_AS("float32", fastntk::test::Single);
-TYPE_TO_STRING_AS("float32 to float64", fastntk::test::Mixed);
-TYPE_TO_STRING_AS("float64", fastntk::test::Double);
-TYPE_TO_STRING_AS("float64 to float32", fastntk::test::Narrowed);
 
 namespace fastntk::test {
 
@@ -61,24 +39,12 @@ std::vector<Shape> shapes() {
   return result;
 }
 
-// K(x, z), or K(x, x) without z, of every readout.
 template <class G, class T>
 std::vector<PaddedMatrix<G>> kernels_of(const Network<T>& network, Range outputs,
                                         const PaddedMatrix<T>& x,
                                         const PaddedMatrix<std::type_identity_t<T>>* z = nullptr,
                                         int threads = 2) {
-  std::vector<PaddedMatrix<G>> kernels;
-  std::vector<Matrix<G>> views;
-  for (std::size_t r = 0; r < network.readouts.size(); ++r) {
-    kernels.emplace_back(x.rows(), z == nullptr ? x.rows() : z->rows());
-  }
-  for (auto& kernel : kernels) views.push_back(kernel.view());
-  std::optional<Matrix<const T>> columns;
-  if (z != nullptr) columns = z->view();
-  ntk<HostDevice, T, G>(HostDevice(reference_blas(), threads), network, outputs, Split::none, x.view(),
-                        columns, views, nullptr);
-  for (const auto& kernel : kernels) CHECK(kernel.margin_intact());
-  return kernels;
+  return split_kernels<G>(network, outputs, Split::none, x, z, threads);
 }
 
 // Σ_c F_c(x) F_c(z)ᵀ of the network's first readout, from the gradients themselves.

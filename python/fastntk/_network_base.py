@@ -7,8 +7,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from fastntk import _validation
 
 if TYPE_CHECKING:
@@ -65,28 +63,16 @@ class NetworkBase:
         if layer_weights is None:
             return self._network
         layers = self._network.layers
-        values = np.asarray(layer_weights)
-        expected = (
-            f"expected {len(layers)} non-negative numbers, one for each layer, or {len(layers)} "
-            "pairs, for its weights and its bias"
-        )
-        if values.dtype.kind not in "biuf" or values.shape not in {
-            (len(layers),),
-            (len(layers), 2),
-        }:
-            raise ValueError(f"layer_weights={layer_weights!r}: {expected}")
-        pairs = values.astype(np.float64).reshape(len(layers), -1)
-        if not (np.isfinite(pairs).all() and (pairs >= 0).all()):
-            raise ValueError(f"layer_weights={layer_weights!r}: {expected}")
+        rates = _validation.layer_weights(layer_weights, len(layers))
         return self._network.with_layers(
             [
                 replace(
                     layer,
                     kernel_weights=(
-                        omega[0] * layer.kernel_weights[0],
-                        omega[-1] * layer.kernel_weights[1],
+                        weights * layer.kernel_weights[0],
+                        bias * layer.kernel_weights[1],
                     ),
                 )
-                for layer, omega in zip(layers, pairs.tolist(), strict=True)
+                for layer, (weights, bias) in zip(layers, rates.tolist(), strict=True)
             ]
         )

@@ -18,11 +18,17 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
+    from fastntk.studies.angle_curves import AngleCurves
     from fastntk.studies.depth import DepthStudy
 
 # Colours that readers with any colour vision can tell apart (Okabe & Ito), and another mark each.
 _STYLES = (("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D"))
-_LABELS = {"relu": "ReLU", "identity": "linear network"}
+_LABELS = {
+    "relu": "ReLU",
+    "identity": "linear network",
+    "relu2": "ReLU²",
+    "gelu": "GELU",
+}
 
 
 def plot_depth_study(study: DepthStudy) -> Figure:
@@ -82,6 +88,42 @@ def _plot_condition_number(
             color=style["color"],
             label=f"{label}: λ_min unresolved, κ above",
         )
+
+
+def plot_angle_curves(curves: AngleCurves) -> Figure:
+    """Return a figure like Figures 1 and 2 of arXiv 2305.08813, a panel for each activation.
+
+    Lines are networks of infinite width, marks the means over random networks and error bars their
+    standard deviations. Below the dotted diagonal the gradients are closer than the inputs.
+    """
+    count = len(curves.activations)
+    figure = Figure(figsize=(3.2 * count + 0.8, 3.4), layout="constrained")
+    panels = np.atleast_1d(figure.subplots(1, count, sharex=True, sharey=True))
+    theta = np.degrees(curves.theta)
+    for i, (axes, name) in enumerate(zip(panels, curves.activations, strict=True)):
+        axes.plot(theta, theta, color="0.5", linestyle="dotted", label="gradient = input")
+        for k, depth in enumerate(curves.depths):
+            colour, mark = _STYLES[k % len(_STYLES)]
+            label = f"depth {depth}"
+            axes.plot(theta, np.degrees(curves.infinite[i, k]), color=colour, label=label)
+            if curves.mean is not None and curves.deviation is not None:
+                axes.errorbar(
+                    theta,
+                    np.degrees(curves.mean[i, k]),
+                    np.degrees(curves.deviation[i, k]),
+                    color=colour,
+                    marker=mark,
+                    markersize=3,
+                    linestyle="none",
+                    capsize=2,
+                )
+        axes.set(title=_LABELS.get(name, name), xlabel="input angle (degrees)")
+        axes.grid(alpha=0.3)
+    panels[0].set_ylabel("gradient angle (degrees)")
+    panels[0].legend(frameon=False, fontsize="small")
+    if curves.width is not None:
+        figure.suptitle(f"lines: infinite width; marks: width {curves.width}", fontsize="medium")
+    return figure
 
 
 def save(figure: Figure, path: str | os.PathLike[str]) -> None:

@@ -59,7 +59,7 @@ struct ScaleRows {
 template <class Device, class G>
 Matrix<const G> delta_rows(const Features<Device, G>& features, std::size_t layer, Range outputs,
                            Index output, Range rows, const Matrix<G>& unit) {
-  if (layer >= features.activations.size()) return unit.row_block(0, rows.count);
+  if (layer >= features.deltas.front().size()) return unit.row_block(0, rows.count);
   const Matrix<G> all = features.deltas.front()[layer];
   const Index width = all.cols / outputs.count;
   return all.block(rows.first, rows.count, output * width, width);
@@ -120,7 +120,8 @@ void transposed_jacobian_products(const Device& device, const Network<T>& networ
         const Matrix<G> bias(start + piece.block.bias() + units.first, units.count, 1);
         const Matrix<G> unit = workspace.unit_rows(lane, readout, outputs.first + output);
         Write write = Write::overwrite;
-        for (Index first = 0; first < features.rows && !lane.stopped(); first += kSampleBlock) {
+        Index first = 0;
+        do {  // once also without samples: the products are then 0
           const Range rows{first, std::min(kSampleBlock, features.rows - first)};
           const Matrix<const G> u(vectors.row(piece.vector) + first, rows.count, 1);
           const Matrix<const G> delta =
@@ -137,7 +138,8 @@ void transposed_jacobian_products(const Device& device, const Network<T>& networ
                                   u, write, bias);
           }
           write = Write::accumulate;
-        }
+          first += kSampleBlock;
+        } while (first < features.rows && !lane.stopped());
       });
 }
 

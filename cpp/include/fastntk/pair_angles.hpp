@@ -218,7 +218,11 @@ T pair_angle(const Lane& lane, const Network<T>& network, Range outputs, const T
   const T t = along / size;
   T rest = T(0);
   for (const auto& gradient : gradients) rest += gradient.squared_rest(t);
-  // g' = (1 + t) g + rest
+  // g' = (1 + t) g + rest. One that is far smaller than g is lost in the rounding of g + dg.
+  constexpr T kFarSmaller = T(1e-4);
+  if ((T(1) + t) * (T(1) + t) * size + rest < kFarSmaller * kFarSmaller * size) {
+    return pair_angle(lane, network, outputs, z, x);
+  }
   return std::atan2(std::sqrt(rest), (T(1) + t) * std::sqrt(size));
 }
 

@@ -85,7 +85,7 @@ class Architecture:
                     f"layer_weights={layer_weights!r}: expected None with parametrization="
                     f"{parametrization!r} and width={width!r}, which set them"
                 )
-            rates = _layer_weights(layer_weights, layers)
+            rates = _validation.layer_weights(layer_weights, layers)
         elif parametrization == "standard":
             rates = _standard(depths, dimension, width, weight_std, bias_std)
         elif width is not None:
@@ -110,20 +110,6 @@ def checked_depths(depth: int | Sequence[int]) -> tuple[int, ...]:
     if np.ndim(depth) == 0:
         return (_validation.integer(depth, "depth", minimum=0),)
     return _validation.integers(depth, "depth", minimum=0)  # type: ignore[arg-type]
-
-
-def _layer_weights(values: ArrayLike, layers: int) -> NDArray[np.float64]:
-    array = np.asarray(values)
-    expected = (
-        f"expected {layers} numbers, one for each layer of weights, or {layers} pairs of them for "
-        "weights and biases; non-negative, finite and not all 0"
-    )
-    if array.dtype.kind not in "biuf" or array.shape not in ((layers,), (layers, 2)):
-        raise ValueError(f"layer_weights={values!r}: {expected}")
-    rates = np.broadcast_to(array.reshape(layers, -1).astype(np.float64), (layers, 2))
-    if not np.isfinite(rates).all() or (rates < 0).any() or not rates.any():
-        raise ValueError(f"layer_weights={values!r}: {expected}")
-    return rates
 
 
 def _standard(

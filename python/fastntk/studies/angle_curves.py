@@ -21,6 +21,7 @@ from fastntk.mlp import MLP
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import matplotlib.figure
     import pandas as pd
     from numpy.typing import ArrayLike, NDArray
 
@@ -68,6 +69,12 @@ class AngleCurves:
         if self.mean is not None and self.deviation is not None:
             columns |= {"mean": self.mean.ravel(), "deviation": self.deviation.ravel()}
         return pd.DataFrame(columns, index=index).reset_index()
+
+    def plot(self) -> matplotlib.figure.Figure:
+        """Return a figure with a panel for each activation: gradient against input angle."""
+        from fastntk.figures import plot_angle_curves
+
+        return plot_angle_curves(self)
 
 
 def angle_curves(
