@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,6 @@ import pytest
 from tolerances import assert_close
 
 from fastntk import infinite
-from fastntk._threads import thread_count
 
 N, D, DEPTH = 4096, 64, 10
 ROUNDS = 5
@@ -43,18 +43,22 @@ def test_relu(benchmark: Any, X: npt.NDArray[np.float64], kind: str, depth: Any)
     benchmark.group = f"ReLU, {kind}, n {N}, d {D}, {DEPTH} layers, float64"
     function = infinite.nngp if kind == "nngp" else infinite.ntk
     bias_std = 0.1 if kind.endswith("biases") else 0.0
-    K = benchmark.pedantic(
-        function,
-        (X,),
-        {"depth": depth, "bias_std": bias_std},
-        rounds=ROUNDS,
-        warmup_rounds=1,
-    )
+    core_seconds = []
+
+    def timed() -> Any:
+        # Seconds of all cores together: what other processes take does not count.
+        start = time.process_time()
+        result = function(X, depth=depth, bias_std=bias_std)
+        core_seconds.append(time.process_time() - start)
+        return result
+
+    K = benchmark.pedantic(timed, rounds=ROUNDS, warmup_rounds=1)
     few = [0, 1, N - 1]
     expected = function(X[few], depth=depth, bias_std=bias_std)
     assert_close(K[..., few, :][..., few], expected, "float64")
-    core_seconds = benchmark.stats.stats.min * thread_count()
-    benchmark.extra_info["ns_core_a_pair_and_layer"] = core_seconds / pair_layers(N, DEPTH) * 1e9
+    benchmark.extra_info["ns_core_a_pair_and_layer"] = (
+        min(core_seconds) / pair_layers(N, DEPTH) * 1e9
+    )
 
 
 @pytest.mark.parametrize("activation", ["erf", "gelu", "relu2", "tanh"])
@@ -126,7 +130,8 @@ def test_neural_tangents(benchmark: Any, X: npt.NDArray[np.float64]) -> None:
                 infinite.ntk, (X,), {"depth": DEPTH}, setup=ask, rounds=ROUNDS, warmup_rounds=0
             )
             ours += benchmark.stats.stats.data
-        assert_close(np.load(corner), infinite.ntk(X[:3], depth=DEPTH), "float64")
+        # arccos of a rounded cosine leaves neural-tangents half of the digits on the diagonal.
+        np.testing.assert_allclose(np.load(corner), infinite.ntk(X[:3], depth=DEPTH), rtol=1e-7)
     ratios = [b / a for a, b in zip(ours, theirs, strict=True)]
     benchmark.extra_info["neural_tangents_seconds"] = min(theirs)
     benchmark.extra_info["times_neural_tangents"] = float(np.median(ratios))

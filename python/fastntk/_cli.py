@@ -62,7 +62,7 @@ def info_command() -> None:
 @click.option(
     "--activation",
     "names",
-    type=click.Choice(activations.names()),
+    type=click.Choice(activations.FINITE_WIDTH),
     multiple=True,
     default=("relu", "identity"),
     help="May be repeated; identity is the linear network.",

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 Function: TypeAlias = Callable[["NDArray[np.float64]"], "NDArray[np.floating[Any]]"]
 
+# Those that networks of finite width can have; at infinite width all can.
+FINITE_WIDTH = ("identity", "relu")
+
 
 @dataclass(frozen=True, repr=False)
 class Activation:
