@@ -182,8 +182,8 @@ void register_gram(py::module_& module, const char* features_name) {
              return Class(network, network.output_range(outputs.first, outputs.second), x, threads,
                           monitor);
            }),
-           py::keep_alive<1, 2>(), py::arg("network"), py::arg("outputs"),
-           py::arg("X").noconvert(), py::arg("threads"), py::arg("monitor"))
+           py::keep_alive<1, 2>(), py::arg("network"), py::arg("outputs"), py::arg("X").noconvert(),
+           py::arg("threads"), py::arg("monitor"))
       .def_property_readonly("rows", &Class::rows)
       .def("kernel", &Class::kernel, py::arg("other"), py::arg("rows"), py::arg("cols"),
            py::arg("out").noconvert(), py::arg("threads"), py::arg("monitor"))

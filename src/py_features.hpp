@@ -42,9 +42,12 @@ class PyFeatures {
     const Matrix<G> kernel = output_matrix<G>(out, x_rows.count, z_rows.count, "out");
     const Monitor on_progress = python_monitor(monitor);
     const py::gil_scoped_release no_gil;
-    const auto terms =
-        kernel_terms(network_.get(), outputs_, Split::none, features_, z.features_);
-    cross_kernels(device, terms, features_, x_rows, z.features_, z_rows, {kernel}, on_progress);
+    const auto terms = kernel_terms(network_.get(), outputs_, Split::none, features_, z.features_);
+    if (&z == this && rows == cols) {
+      symmetric_kernels(device, terms, features_, x_rows, {kernel}, on_progress);
+    } else {
+      cross_kernels(device, terms, features_, x_rows, z.features_, z_rows, {kernel}, on_progress);
+    }
   }
 
   // The (cosine, i, j) of the k pairs with the smallest angles, and the samples without a gradient.
@@ -99,7 +102,8 @@ class PyFeatures {
  private:
   static Range range(std::pair<Index, Index> rows, Index total, const std::string& name) {
     const auto [first, count] = rows;
-    if (first < 0 || count < 1 || first + count > total) throw bad_argument(name, "rows that exist");
+    if (first < 0 || count < 1 || first + count > total)
+      throw bad_argument(name, "rows that exist");
     return {first, count};
   }
   void check_output(Index output) const {

@@ -73,6 +73,23 @@ def summary_of(study: fastntk.DepthStudy) -> dict[tuple[str, int], dict[str, Any
     return {(row["activation"], row["depth"]): row for row in rows}
 
 
+def test_activations_with_parameters(X: npt.NDArray[np.float64]) -> None:
+    leaky = fastntk.activations.leaky_relu(0.3)
+    study = fastntk.depth_study(
+        X,
+        depths=[2],
+        width=24,
+        seeds=1,
+        activations=["gelu", leaky],
+        dtype="float64",
+        progress=False,
+    )
+    assert [r.activation for r in study.results] == ["gelu", "Activation(leaky_relu(0.3))"]
+    for result, phi in zip(study.results, ["gelu", leaky], strict=True):
+        K = fastntk.MLP([6, 24, 24, 1], activation=phi).ntk(X)
+        assert result.eigenvalue_max == pytest.approx(np.linalg.eigvalsh(K)[-1], rel=1e-9)
+
+
 def test_summary(X: npt.NDArray[np.float64]) -> None:
     study = fastntk.depth_study(X, depths=[0, 1], width=64, seeds=3, progress=False)
     summary = summary_of(study)

@@ -6,7 +6,7 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from fastntk import datasets
+from fastntk import activations, datasets
 from fastntk.angles import AnglePair, closest_pairs, gradient_angles, smallest_angle
 from fastntk.depth_sweep import ntk_depths
 from fastntk.mlp import MLP
@@ -29,6 +29,7 @@ __all__ = [
     "DepthStudy",
     "MonteCarlo",
     "__version__",
+    "activations",
     "angle_curves",
     "closest_pairs",
     "conditioning",

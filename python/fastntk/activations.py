@@ -27,7 +27,22 @@ if TYPE_CHECKING:
 Function: TypeAlias = Callable[["NDArray[np.float64]"], "NDArray[np.floating[Any]]"]
 
 # Those that networks of finite width can have; at infinite width all can.
-FINITE_WIDTH = ("identity", "relu")
+FINITE_WIDTH = (
+    "identity",
+    "relu",
+    "leaky_relu",
+    "abs",
+    "relu2",
+    "gelu",
+    "silu",
+    "elu",
+    "softplus",
+    "tanh",
+    "sigmoid",
+    "erf",
+    "sin",
+    "cos",
+)
 
 
 @dataclass(frozen=True, repr=False)

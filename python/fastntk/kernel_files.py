@@ -111,9 +111,6 @@ def _fill(
                 diagonal = Z is None and cols == rows
                 z = x if diagonal else _network.Features(network, others[cols], outputs, dtype)
                 block = x.kernel(z, slice(0, len(x)), slice(0, len(z)))
-                if diagonal:
-                    lower = np.tril_indices(len(block), -1)
-                    block.T[lower] = block[lower]
                 target[rows, cols] = block
                 if Z is None and not diagonal:
                     target[cols, rows] = block.T

@@ -23,11 +23,11 @@ struct ValueAndSlope {
 namespace activation {
 
 template <class T>
-constexpr T kInvSqrt2 = T(0.70710678118654752440);
+constexpr T kInvSqrt2 = static_cast<T>(0.70710678118654752440);
 template <class T>
-constexpr T kInvSqrt2Pi = T(0.39894228040143267794);
+constexpr T kInvSqrt2Pi = static_cast<T>(0.39894228040143267794);
 template <class T>
-constexpr T kTwoInvSqrtPi = T(1.12837916709551257390);
+constexpr T kTwoInvSqrtPi = static_cast<T>(1.12837916709551257390);
 
 // 1 / (1 + exp(−z)) and its derivative, without overflow and without cancellation in the tails.
 template <class T>

@@ -28,7 +28,7 @@ struct CosinePair {
   }
 };
 
-// The k first of all pairs that were offered.
+// The k ≥ 1 first of all pairs that were offered.
 template <class G>
 class FirstPairs {
  public:
@@ -49,7 +49,7 @@ class FirstPairs {
   std::vector<CosinePair<G>> pairs_;
 };
 
-// diagonal[i] = K(x_i, x_i) of the first kernel that the terms make up.
+// diagonal[i] = K(x_i, x_i) of the one kernel that the terms make up.
 template <class Device, class G>
 void kernel_diagonal(const Device& device, const KernelTerms<G>& terms,
                      const Features<Device, G>& x, G* diagonal, const Monitor& monitor) {
@@ -94,9 +94,7 @@ std::vector<CosinePair<G>> closest_pairs(const Device& device, const KernelTerms
   FirstPairs<G> first(k);  // guarded by mutex
   device.run(
       "tiles", static_cast<Index>(lower.size()), monitor,
-      [&] {
-        return Workspace{{blocks.size(), blocks.size()}, {blocks.size(), blocks.size()}};
-      },
+      [&] { return Workspace{{blocks.size(), blocks.size()}, {blocks.size(), blocks.size()}}; },
       [&](const auto& lane, const Workspace& workspace, Index index) {
         const auto [i_block, j_block] = lower[static_cast<std::size_t>(index)];
         const Range rows = blocks[i_block];

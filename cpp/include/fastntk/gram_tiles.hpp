@@ -68,8 +68,8 @@ struct Zero {
   }
 };
 
-// From `above` (1: the first place right of the diagonal; 0: the diagonal) on, what `lower` holds at
-// the mirrored place.
+// From `above` (1: the first place right of the diagonal; 0: the diagonal) on, what `lower` holds
+// at the mirrored place.
 template <class G>
 struct MirrorLowerTriangle {
   Index above;
@@ -179,13 +179,13 @@ inline std::vector<std::pair<Index, Index>> lower_tiles(const Partition& blocks)
   return lower;
 }
 
-// kernels[k] (x.rows, x.rows) = K(x, x), symmetric to the last bit: the tiles on and below the
+// kernels[k] = K(x, x) at the chosen rows, symmetric to the last bit: the tiles on and below the
 // diagonal are computed, the others are their mirror images.
 template <class Device, class G>
 void symmetric_kernels(const Device& device, const KernelTerms<G>& terms,
-                       const Features<Device, G>& x, const std::vector<Matrix<G>>& kernels,
-                       const Monitor& monitor) {
-  const Partition blocks = tile_blocks(x.rows);
+                       const Features<Device, G>& x, Range chosen,
+                       const std::vector<Matrix<G>>& kernels, const Monitor& monitor) {
+  const Partition blocks = tile_blocks(chosen.count);
   const auto lower = lower_tiles(blocks);
   device.run(
       "tiles", static_cast<Index>(lower.size()), monitor,
@@ -195,7 +195,9 @@ void symmetric_kernels(const Device& device, const KernelTerms<G>& terms,
         const Range rows = blocks[i];
         const Range cols = blocks[j];
         const std::vector<Matrix<G>> tiles = tiles_of(kernels, rows, cols);
-        ntk_tile(lane, workspace, terms, x, rows, x, cols, tiles);
+        ntk_tile(lane, workspace, terms, x, {chosen.first + rows.first, rows.count}, x,
+                 {chosen.first + cols.first, cols.count}, tiles);
+        // NOLINTNEXTLINE(readability-suspicious-call-argument): the mirrored place
         const std::vector<Matrix<G>> mirrored = tiles_of(kernels, cols, rows);
         for (std::size_t k = 0; k < kernels.size() && !lane.stopped(); ++k) {
           const Matrix<G>& image = mirrored[terms.mirror[k]];

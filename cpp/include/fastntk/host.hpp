@@ -10,25 +10,25 @@
 #include "fastntk/pair_angles.hpp"
 
 // The algorithms as compiled for the processor, once for each precision, in src/host_*.cpp.
-#define FASTNTK_HOST_GRAM(PREFIX, T, G)                                                          \
-  PREFIX template void fastntk::ntk(                                                             \
-      const fastntk::HostDevice&, const fastntk::Network<T>&, fastntk::Range, fastntk::Split,    \
-      fastntk::Matrix<const T>, const std::optional<fastntk::Matrix<const T>>&,                  \
-      const std::vector<fastntk::Matrix<G>>&, const fastntk::Monitor&);                          \
-  PREFIX template fastntk::Features<fastntk::HostDevice, G> fastntk::compute_features(           \
-      const fastntk::HostDevice&, const fastntk::Network<T>&, fastntk::Range,                    \
-      fastntk::Matrix<const T>, const fastntk::Monitor&);                                        \
-  PREFIX template fastntk::KernelTerms<G> fastntk::kernel_terms(                                 \
-      const fastntk::Network<T>&, fastntk::Range, fastntk::Split,                                \
-      const fastntk::Features<fastntk::HostDevice, G>&,                                          \
-      const fastntk::Features<fastntk::HostDevice, G>&);                                         \
-  PREFIX template void fastntk::jacobian_products(                                               \
-      const fastntk::HostDevice&, const fastntk::Network<T>&,                                    \
-      const fastntk::Features<fastntk::HostDevice, G>&, fastntk::Range, fastntk::Index, bool,    \
-      fastntk::Matrix<const G>, fastntk::Matrix<G>, const fastntk::Monitor&);                    \
-  PREFIX template void fastntk::transposed_jacobian_products(                                    \
-      const fastntk::HostDevice&, const fastntk::Network<T>&,                                    \
-      const fastntk::Features<fastntk::HostDevice, G>&, fastntk::Range, fastntk::Index,          \
+#define FASTNTK_HOST_GRAM(PREFIX, T, G)                                                       \
+  PREFIX template void fastntk::ntk(                                                          \
+      const fastntk::HostDevice&, const fastntk::Network<T>&, fastntk::Range, fastntk::Split, \
+      fastntk::Matrix<const T>, const std::optional<fastntk::Matrix<const T>>&,               \
+      const std::vector<fastntk::Matrix<G>>&, const fastntk::Monitor&);                       \
+  PREFIX template fastntk::Features<fastntk::HostDevice, G> fastntk::compute_features(        \
+      const fastntk::HostDevice&, const fastntk::Network<T>&, fastntk::Range,                 \
+      fastntk::Matrix<const T>, const fastntk::Monitor&);                                     \
+  PREFIX template fastntk::KernelTerms<G> fastntk::kernel_terms(                              \
+      const fastntk::Network<T>&, fastntk::Range, fastntk::Split,                             \
+      const fastntk::Features<fastntk::HostDevice, G>&,                                       \
+      const fastntk::Features<fastntk::HostDevice, G>&);                                      \
+  PREFIX template void fastntk::jacobian_products(                                            \
+      const fastntk::HostDevice&, const fastntk::Network<T>&,                                 \
+      const fastntk::Features<fastntk::HostDevice, G>&, fastntk::Range, fastntk::Index, bool, \
+      fastntk::Matrix<const G>, fastntk::Matrix<G>, const fastntk::Monitor&);                 \
+  PREFIX template void fastntk::transposed_jacobian_products(                                 \
+      const fastntk::HostDevice&, const fastntk::Network<T>&,                                 \
+      const fastntk::Features<fastntk::HostDevice, G>&, fastntk::Range, fastntk::Index,       \
       fastntk::Matrix<const G>, fastntk::Matrix<G>, const fastntk::Monitor&);
 #define FASTNTK_HOST(PREFIX, T)                                                                  \
   PREFIX template void fastntk::evaluate(const fastntk::HostDevice&, const fastntk::Network<T>&, \
@@ -43,6 +43,10 @@
   PREFIX template void fastntk::cross_kernels(                                                   \
       const fastntk::HostDevice&, const fastntk::KernelTerms<T>&,                                \
       const fastntk::Features<fastntk::HostDevice, T>&, fastntk::Range,                          \
+      const fastntk::Features<fastntk::HostDevice, T>&, fastntk::Range,                          \
+      const std::vector<fastntk::Matrix<T>>&, const fastntk::Monitor&);                          \
+  PREFIX template void fastntk::symmetric_kernels(                                               \
+      const fastntk::HostDevice&, const fastntk::KernelTerms<T>&,                                \
       const fastntk::Features<fastntk::HostDevice, T>&, fastntk::Range,                          \
       const std::vector<fastntk::Matrix<T>>&, const fastntk::Monitor&);                          \
   PREFIX template void fastntk::kernel_diagonal(                                                 \

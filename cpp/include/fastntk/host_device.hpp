@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <functional>
 #include <memory>
@@ -33,7 +34,7 @@ FASTNTK_MULTIVERSION void for_each_element(Index rows, Index cols, F f) {
 template <class T>
 FASTNTK_MULTIVERSION T dot(Index n, const T* a, const T* b) {
   constexpr Index kSums = 32;
-  T partial[kSums] = {};
+  std::array<T, kSums> partial{};
   Index j = 0;
   for (; j + kSums <= n; j += kSums) {
     for (Index k = 0; k < kSums; ++k) partial[k] += a[j + k] * b[j + k];
@@ -50,8 +51,8 @@ FASTNTK_MULTIVERSION T dot(Index n, const T* a, const T* b) {
 template <class T>
 FASTNTK_MULTIVERSION T largest_product(Index n, const T* a, const T* b) {
   constexpr Index kParts = 32;
-  T partial[kParts];
-  for (Index k = 0; k < kParts; ++k) partial[k] = a[0] * b[0];
+  std::array<T, kParts> partial;
+  partial.fill(a[0] * b[0]);
   Index j = 0;
   for (; j + kParts <= n; j += kParts) {
     for (Index k = 0; k < kParts; ++k) {
@@ -60,7 +61,7 @@ FASTNTK_MULTIVERSION T largest_product(Index n, const T* a, const T* b) {
     }
   }
   for (; j < n; ++j) partial[0] = std::max(partial[0], a[j] * b[j]);
-  return *std::max_element(partial, partial + kParts);
+  return *std::ranges::max_element(partial);
 }
 
 // The processor, as an execution device. The algorithms (forward_backward.hpp, features.hpp,
@@ -137,8 +138,8 @@ class HostDevice {
       }
     }
 
-    // visit(i, j, value) for the elements with value = row_scales[i] · a(i, j) · col_scales[j] of at
-    // least `least()`, which may grow as elements are visited.
+    // visit(i, j, value) for the elements with value = row_scales[i] · a(i, j) · col_scales[j] of
+    // at least `least()`, which may grow as elements are visited.
     template <class T, class Least, class Visit>
     void visit_large(ConstMatrix<T> a, const T* row_scales, const T* col_scales, Least least,
                      Visit visit) const {

@@ -9,7 +9,8 @@
 
 // Products with the Jacobian F (samples × parameters) of one output, from H and Δ, without F:
 //
-//   (Fᵀ u)ˡ = s Δˡᵀ diag(u) Hˡ⁻¹,      (F v) = Σ_l s rowsum( (Δˡ Vˡ) ∘ Hˡ⁻¹ ),      s = σ_w/√n_{l−1},
+//   (Fᵀ u)ˡ = s Δˡᵀ diag(u) Hˡ⁻¹,      (F v) = Σ_l s rowsum( (Δˡ Vˡ) ∘ Hˡ⁻¹ ),      s =
+//   σ_w/√n_{l−1},
 //
 // for biases σ_b Δˡᵀ u and σ_b Δˡ v. Each is the adjoint of the other, and one after the other they
 // are a product with the tangent kernel: two GEMMs a layer and nothing of size samples². A vector
@@ -129,10 +130,9 @@ void transposed_jacobian_products(const Device& device, const Network<T>& networ
                   .col_block(units.first, units.count);
           const Matrix<G> weighted = workspace.scratch.view().block(0, rows.count, 0, units.count);
           lane.for_each(rows.count, units.count, element::ScaleRows<G>{u.data, delta, weighted});
-          lane.template gemm<G>(Op::transpose, Op::none, static_cast<G>(layer.weight_scale),
-                                weighted,
-                                features.activations[piece.block.below].row_block(first, rows.count),
-                                write, weights);
+          lane.template gemm<G>(
+              Op::transpose, Op::none, static_cast<G>(layer.weight_scale), weighted,
+              features.activations[piece.block.below].row_block(first, rows.count), write, weights);
           if (layer.bias != nullptr) {
             lane.template gemm<G>(Op::transpose, Op::none, static_cast<G>(layer.bias_scale), delta,
                                   u, write, bias);

@@ -55,10 +55,10 @@ struct KernelTerms {
 };
 
 enum class Split : std::uint8_t {
-  none,            // one kernel for each readout, summed over the outputs
-  layers,          // of the first readout, one for each layer 1 … depth + 1
-  outputs,         // of the first readout, one for each output
-  output_pairs,    // of the first readout, one for each ordered pair of outputs
+  none,          // one kernel for each readout, summed over the outputs
+  layers,        // of the first readout, one for each layer 1 … depth + 1
+  outputs,       // of the first readout, one for each output
+  output_pairs,  // of the first readout, one for each ordered pair of outputs
 };
 
 template <class T>
@@ -77,58 +77,86 @@ std::size_t kernel_count(const Network<T>& network, Range outputs, Split split) 
   throw std::invalid_argument("unknown split");
 }
 
+// The kernel that a term of Hˡ goes to, for output groups a and b of a readout.
+inline std::size_t kernel_index(Split split, std::size_t readout, std::size_t l, Index groups,
+                                Index a, Index b) {
+  switch (split) {
+    case Split::none:
+      return readout;
+    case Split::layers:
+      return l;
+    case Split::outputs:
+      return static_cast<std::size_t>(a);
+    case Split::output_pairs:
+      return static_cast<std::size_t>(a * groups + b);
+  }
+  throw std::invalid_argument("unknown split");
+}
+
+// Puts the terms of several kernels together.
+template <class G>
+class KernelTermsBuilder {
+ public:
+  KernelTermsBuilder(std::size_t layers, std::size_t kernels) : begun_(kernels, false) {
+    terms_.of_layer.resize(layers);
+  }
+
+  // The term of a hidden layer, or that of a readout without the two Δ.
+  void add(std::size_t l, std::size_t target, LayerGram<G> layer, Matrix<const G> x_delta = {},
+           Matrix<const G> z_delta = {}) {
+    const Write write = begun_[target] ? Write::accumulate : Write::overwrite;
+    begun_[target] = true;
+    const bool constant_delta = x_delta.data == nullptr;
+    terms_.of_layer[l].push_back({target, write, layer, constant_delta, x_delta, z_delta});
+  }
+
+  // With `groups` of 1, each kernel is its own mirror.
+  KernelTerms<G> finish(std::size_t groups) {
+    for (std::size_t k = 0; k < begun_.size(); ++k) {
+      if (!begun_[k]) terms_.zero.push_back(k);
+      terms_.mirror.push_back(groups == 1 ? k : k % groups * groups + k / groups);
+    }
+    return std::move(terms_);
+  }
+
+ private:
+  KernelTerms<G> terms_;
+  std::vector<bool> begun_;
+};
+
 template <class Device, class T, class G>
 KernelTerms<G> kernel_terms(const Network<T>& network, Range outputs, Split split,
                             const Features<Device, G>& x, const Features<Device, G>& z) {
-  const std::size_t count = kernel_count(network, outputs, split);
-  KernelTerms<G> terms;
-  terms.of_layer.resize(static_cast<std::size_t>(network.depth()) + 1);
-  std::vector<bool> begun(count, false);
-  const auto add = [&](std::size_t l, std::size_t target, LayerGram<G> layer, bool constant,
-                       Matrix<const G> x_delta, Matrix<const G> z_delta) {
-    const Write write = begun[target] ? Write::accumulate : Write::overwrite;
-    begun[target] = true;
-    terms.of_layer[l].push_back({target, write, layer, constant, x_delta, z_delta});
-  };
-
   const bool pairs = split == Split::output_pairs;
   // Outputs that are summed are taken at once: their Δ lie side by side.
   const Index groups = split == Split::outputs || pairs ? outputs.count : 1;
-  const auto delta_of = [&](const Features<Device, G>& features, std::size_t r, std::size_t l,
-                            Index group) {
-    const Matrix<G> all = features.deltas[r][l];
+  const auto delta_of = [groups](const Matrix<G>& all, Index group) {
     const Index width = all.cols / groups;
-    return all.col_block(group * width, width);
+    return Matrix<const G>(all.col_block(group * width, width));
   };
   const std::size_t readouts = split == Split::none ? network.readouts.size() : 1;
-  for (std::size_t r = 0; r < readouts; ++r) {
+  KernelTermsBuilder<G> builder(static_cast<std::size_t>(network.depth()) + 1,
+                                kernel_count(network, outputs, split));
+  const auto add_readout = [&](std::size_t r, Index a, Index b) {
     const Readout<T>& readout = network.readouts[r];
     const auto depth = static_cast<std::size_t>(readout.depth);
+    for (std::size_t l = 0; l < depth; ++l) {
+      builder.add(l, kernel_index(split, r, l, groups, a, b),
+                  LayerGram<G>(network.layer(static_cast<Index>(l) + 1)),
+                  delta_of(x.deltas[r][l + 1], a), delta_of(z.deltas[r][l + 1], b));
+    }
+    if (a != b) return;  // different outputs share no parameter of the readout
+    const double summed = groups == 1 ? static_cast<double>(outputs.count) : 1.0;
+    builder.add(depth, kernel_index(split, r, depth, groups, a, b),
+                LayerGram<G>(readout.layer, summed));
+  };
+  for (std::size_t r = 0; r < readouts; ++r) {
     for (Index a = 0; a < groups; ++a) {
-      for (Index b = pairs ? 0 : a; b < (pairs ? groups : a + 1); ++b) {
-        const auto target = [&](std::size_t l) {
-          if (split == Split::none) return r;
-          if (split == Split::layers) return l;
-          return static_cast<std::size_t>(pairs ? a * groups + b : a);
-        };
-        for (std::size_t l = 0; l < depth; ++l) {
-          add(l, target(l), LayerGram<G>(network.layer(static_cast<Index>(l) + 1)), false,
-              delta_of(x, r, l + 1, a), delta_of(z, r, l + 1, b));
-        }
-        // Different outputs share no parameter of the readout.
-        if (a == b) {
-          const double summed = groups == 1 ? static_cast<double>(outputs.count) : 1.0;
-          add(depth, target(depth), LayerGram<G>(readout.layer, summed), true, {}, {});
-        }
-      }
+      const Range others = pairs ? Range{0, groups} : Range{a, 1};
+      for (Index b = others.first; b < others.first + others.count; ++b) add_readout(r, a, b);
     }
   }
-  for (std::size_t k = 0; k < count; ++k) {
-    if (!begun[k]) terms.zero.push_back(k);
-    const auto n = static_cast<std::size_t>(groups);
-    terms.mirror.push_back(pairs ? k % n * n + k / n : k);
-  }
-  return terms;
+  return builder.finish(pairs ? static_cast<std::size_t>(groups) : 1);
 }
 
 }  // namespace fastntk

@@ -47,8 +47,7 @@ void input_jacobians(const Device& device, const Network<T>& network, Matrix<con
   device.run(
       "input Jacobians", blocks.blocks(), monitor,
       [&] {
-        return Workspace{{network, blocks.size(), false},
-                         {blocks.size(), readout.layer.outputs()}};
+        return Workspace{{network, blocks.size(), false}, {blocks.size(), readout.layer.outputs()}};
       },
       [&](const auto& lane, const Workspace& workspace, Index block) {
         const Range rows = blocks[block];
@@ -83,7 +82,7 @@ void ntk(const Device& device, const Network<T>& network, Range outputs, Split s
   const Features<Device, G> x_features = compute_features<G>(device, network, outputs, x, monitor);
   if (!z) {
     symmetric_kernels(device, kernel_terms(network, outputs, split, x_features, x_features),
-                      x_features, kernels, monitor);
+                      x_features, {0, x.rows}, kernels, monitor);
     return;
   }
   const Features<Device, G> z_features = compute_features<G>(device, network, outputs, *z, monitor);

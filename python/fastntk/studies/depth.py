@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from fastntk._progress import Progress
     from fastntk._typing import FloatArray
+    from fastntk.activations import Activation
 
 # Share of the available memory that the kernels of one pass may take; the rest is for factorizing
 # them, and for others.
@@ -161,7 +162,7 @@ def depth_study(
     depths: Sequence[int] = range(11),
     width: int = 512,
     seeds: int | Sequence[int] = 5,
-    activations: Sequence[str] = ("relu", "identity"),
+    activations: Sequence[str | Activation] = ("relu", "identity"),
     dtype: npt.DTypeLike = "float32",
     progress: Progress = True,
 ) -> DepthStudy:
@@ -179,8 +180,8 @@ def depth_study(
         Of every hidden layer.
     seeds : int or sequence of int
         So many seeds 0, 1, …, or the seeds themselves.
-    activations : sequence of {"relu", "identity"}
-        "identity" is the linear network, the baseline.
+    activations : sequence of str or Activation
+        See `fastntk.activations`; "identity" is the linear network, the baseline.
     dtype : {"float32", "float64"}
         Precision of the networks. The Gram matrices are always in float64: a float32 network has
         the exact kernel of slightly rounded features, which moves a small λ_min by a relative 1e-5
@@ -226,20 +227,20 @@ def depth_study(
     if isinstance(seeds, int):
         seeds = range(_validation.integer(seeds, "seeds", minimum=1))
     seeds = _validation.integers(seeds, "seeds", minimum=0)
-    names = _activation_names(activations)
+    functions = _named_activations(activations)
     _warn_of_singular_kernels(samples)
 
     started = time.perf_counter()
     results: list[DepthResult] = []
-    total = len(seeds) * len(names) * len(plan.depths)
+    total = len(seeds) * len(functions) * len(plan.depths)
     with _progress.monitor(progress, "depth study") as monitor:
         for seed in seeds:
-            for name in names:
-                for result in plan.run(samples, name, seed):
+            for name, phi in functions.items():
+                for result in plan.run(samples, name, phi, seed):
                     results.append(result)
                     if monitor is not None:
                         monitor(f"{name}, seed {seed}", len(results), total)
-    order = {name: position for position, name in enumerate(names)}
+    order = {name: position for position, name in enumerate(functions)}
     results.sort(key=lambda r: (order[r.activation], r.depth, r.seed))
     return DepthStudy(
         tuple(results), len(samples), plan.width, seconds=time.perf_counter() - started
@@ -252,7 +253,9 @@ class _Plan:
     width: int
     dtype: str
 
-    def run(self, X: FloatArray, activation: str, seed: int) -> Iterator[DepthResult]:
+    def run(
+        self, X: FloatArray, name: str, activation: Activation, seed: int
+    ) -> Iterator[DepthResult]:
         """Yield the result of each depth."""
         memory = available_memory()
         groups = depth_groups(
@@ -279,7 +282,7 @@ class _Plan:
                 pair = self._closest_pair(X, kernel, activation, depth, seed)
                 spectrum = conditioning(kernel, feature_error=self._feature_error(depth))
                 yield DepthResult(
-                    activation=activation,
+                    activation=name,
                     depth=depth,
                     seed=seed,
                     smallest_angle=float(np.degrees(pair.angle)),
@@ -299,7 +302,7 @@ class _Plan:
         return float(np.sqrt(depth + 1) * np.finfo(self.dtype).eps)
 
     def _closest_pair(
-        self, X: FloatArray, kernel: FloatArray, activation: str, depth: int, seed: int
+        self, X: FloatArray, kernel: FloatArray, activation: Activation, depth: int, seed: int
     ) -> AnglePair:
         # Zero samples have no gradient, nor have those for which all units of a layer are dead.
         present = np.flatnonzero(np.diagonal(kernel) > 0)
@@ -320,12 +323,14 @@ class _Plan:
         return closest._replace(i=int(present[closest.i]), j=int(present[closest.j]))
 
 
-def _activation_names(names: Sequence[str]) -> tuple[str, ...]:
-    if isinstance(names, str):
-        raise TypeError(f"activations={names!r}: expected a sequence of names")
-    result = tuple(activations.get(name).name for name in names)
-    if not result or len(set(result)) < len(result):
-        raise ValueError(f"activations={names!r}: expected at least one name, each only once")
+def _named_activations(chosen: Sequence[str | Activation]) -> dict[str, Activation]:
+    if isinstance(chosen, str):
+        raise TypeError(f"activations={chosen!r}: expected a sequence of activations")
+    result = {
+        given if isinstance(given, str) else repr(given): activations.get(given) for given in chosen
+    }
+    if not result or len(result) < len(chosen):
+        raise ValueError(f"activations={chosen!r}: expected at least one, each only once")
     return result
 
 
