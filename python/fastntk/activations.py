@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 Function: TypeAlias = Callable[["NDArray[np.float64]"], "NDArray[np.floating[Any]]"]
 
-# Those that networks of finite width can have; at infinite width all can.
+# Those that the core has for networks of finite width. Others are compiled from their functions,
+# where Numba can do that.
 FINITE_WIDTH = (
     "identity",
     "relu",
