@@ -74,15 +74,9 @@ def summary_of(study: fastntk.DepthStudy) -> dict[tuple[str, int], dict[str, Any
 
 
 def test_activations_with_parameters(X: npt.NDArray[np.float64]) -> None:
-    leaky = fastntk.activations.leaky_relu(0.3)
+    chosen: list[Any] = ["gelu", fastntk.activations.leaky_relu(0.3)]
     study = fastntk.depth_study(
-        X,
-        depths=[2],
-        width=24,
-        seeds=1,
-        activations=["gelu", leaky],
-        dtype="float64",
-        progress=False,
+        X, depths=[2], width=24, seeds=1, activations=chosen, dtype="float64", progress=False
     )
     assert [r.activation for r in study.results] == ["gelu", "Activation(leaky_relu(0.3))"]
     for result, phi in zip(study.results, chosen, strict=True):
