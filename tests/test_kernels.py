@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tolerances import assert_close
 
 import fastntk
-from fastntk import kernel_files
+from fastntk import kernel_files, kernels
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -148,6 +148,29 @@ def test_tiles_are_the_matrix(net: fastntk.MLP, tile: int) -> None:
     for rows, cols, block in net.ntk_tiles(X, Z, tile=tile, outputs=1, dtype="float32"):
         out[rows, cols] = block
     assert_close(out, K, "float32")
+
+
+@pytest.mark.parametrize("samples", [3, 20, 50])
+def test_features_that_do_not_fit_are_computed_again(
+    net: fastntk.MLP, monkeypatch: pytest.MonkeyPatch, samples: int
+) -> None:
+    X, Z = normal(100, 6), normal(33, 6, seed=1)
+    expected, K, cross = net.smallest_angle(X, k=20), net.ntk(X), net.ntk(X, Z)
+    monkeypatch.setattr(kernels, "_rows_that_fit", lambda _, n, *__: min(n, samples))
+    assert net.smallest_angle(X, k=20) == expected
+    for rows, cols, block in net.ntk_tiles(X, tile=40):
+        assert_close(block, K[rows, cols], "float64")
+    for rows, cols, block in net.ntk_tiles(X, Z, tile=40):
+        assert_close(block, cross[rows, cols], "float64")
+
+
+def test_how_many_features_fit(net: fastntk.MLP, monkeypatch: pytest.MonkeyPatch) -> None:
+    each = net._network.feature_bytes(1, 3, net.dtype)
+    monkeypatch.setattr(kernels, "available_memory", lambda: 100 * each)
+    assert kernels._rows_that_fit(net._network, 80, range(3), net.dtype) == 80
+    assert kernels._rows_that_fit(net._network, 81, range(3), net.dtype) == 80
+    monkeypatch.setattr(kernels, "available_memory", lambda: None)
+    assert kernels._rows_that_fit(net._network, 81, range(3), net.dtype) == 81
 
 
 @pytest.mark.parametrize("blocks", [1, 3])
@@ -297,7 +320,7 @@ def test_samples_without_a_gradient_are_left_out() -> None:
     X[3] = 0.0
     expected = net.smallest_angle(np.delete(X, 3, axis=0))
     assert net.smallest_angle(X).angle == pytest.approx(expected.angle, rel=1e-12)
-    with pytest.raises(ValueError, match="X has 1 of 2 samples with a gradient that is not zero"):
+    with pytest.raises(ValueError, match="X of 2 samples has fewer than two with a gradient"):
         net.smallest_angle(X[2:4])
     with pytest.raises(ValueError, match="k=0: expected"):
         net.smallest_angle(X, k=0)

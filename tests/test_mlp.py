@@ -219,6 +219,15 @@ def test_arrays_of_any_layout_are_taken() -> None:
     wide[::2, ::2] = X
     for same in (read_only, np.asfortranarray(X), wide[::2, ::2], X.tolist()):
         assert np.array_equal(net.ntk(same), expected)
+
+    class Tensor:  # speaks DLPack and nothing else
+        def __dlpack__(self, **arguments: Any) -> Any:
+            return X.__dlpack__(**arguments)
+
+        def __dlpack_device__(self) -> Any:
+            return X.__dlpack_device__()
+
+    assert np.array_equal(net.ntk(Tensor()), expected)  # type: ignore[arg-type]
     integers = np.arange(12).reshape(3, 4)
     assert np.array_equal(net.ntk(integers), net.ntk(integers.astype(float)))
     assert np.array_equal(net.ntk(X > 0), net.ntk((X > 0).astype(float)))

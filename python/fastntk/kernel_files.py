@@ -96,8 +96,8 @@ def _fill(
 ) -> None:
     others = X if Z is None else Z
     size = block_rows(network, max(len(X), len(others)), len(outputs), dtype)
-    row_blocks = _slices(len(X), size)
-    col_blocks = _slices(len(others), size)
+    row_blocks = row_slices(len(X), size)
+    col_blocks = row_slices(len(others), size)
     total = sum(
         len([c for c in col_blocks if Z is not None or c.start <= r.start]) for r in row_blocks
     )
@@ -119,5 +119,6 @@ def _fill(
                     monitor("blocks", done, total)
 
 
-def _slices(count: int, size: int) -> list[slice]:
+def row_slices(count: int, size: int) -> list[slice]:
+    """Cut 0 … count − 1 into slices of `size`, the last of which may be shorter."""
     return [slice(first, min(first + size, count)) for first in range(0, count, size)]

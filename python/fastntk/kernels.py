@@ -4,14 +4,16 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Literal, NamedTuple, overload
 
 import numpy as np
 
-from fastntk import _network, _validation
+from fastntk import _network, _progress, _validation
+from fastntk._memory import available_memory
 from fastntk._network_base import NetworkBase
 from fastntk.angles import AnglePair
-from fastntk.kernel_files import write_kernel
+from fastntk.kernel_files import row_slices, write_kernel
 
 if TYPE_CHECKING:
     import os
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
 # Pairs whose angle the rounding of the kernel cannot order are all looked at again, as far as they
 # are among this many more than were asked for.
 _CANDIDATES = 32
+
+# Share of the available memory that features may take when no kernel is kept.
+_FEATURES_SHARE = 0.8
 
 
 class KernelTile(NamedTuple):
@@ -262,17 +267,43 @@ class KernelMethods(NetworkBase):
         samples = self._samples(X, "X")
         count = 1 if k is None else _validation.integer(k, "k", minimum=1)
         everything = range(self.n_outputs)
-        features = _network.Features(
-            self._network, samples, everything, np.dtype(np.float64), progress
-        )
-        candidates, without = features.closest_pairs(count + _CANDIDATES, progress)
-        if len(samples) - len(without) < 2:
+        candidates = self._candidates(samples, everything, count + _CANDIDATES, progress)
+        if not candidates:
             raise ValueError(
-                f"X has {len(samples) - len(without)} of {len(samples)} samples with a gradient "
-                "that is not zero: expected at least two"
+                f"X of {len(samples)} samples has fewer than two with a gradient that is not zero: "
+                "expected at least two"
             )
-        found = sorted(self.pair_angles(samples, [(i, j) for _, i, j in candidates]))
+        found = sorted(self.pair_angles(samples, candidates))
         return found[0] if k is None else found[:count]
+
+    def _candidates(
+        self, X: FloatArray, outputs: range, count: int, progress: Progress
+    ) -> list[tuple[int, int]]:
+        """Return the pairs with the largest cosines.
+
+        Where the features of all samples do not fit, blocks of samples are taken two at a time: a
+        block then meets itself more than once, which costs twice the time.
+        """
+        double = np.dtype(np.float64)
+        size = _rows_that_fit(self._network, len(X), outputs, double)
+        if size == len(X):
+            features = _network.Features(self._network, X, outputs, double, progress)
+            pairs, _ = features.closest_pairs(count, progress)
+            return [(i, j) for _, i, j in pairs]
+        half = max(1, size // 2)
+        blocks = [np.arange(s, min(s + half, len(X))) for s in range(0, len(X), half)]
+        unions = [np.concatenate(two) for two in itertools.combinations(blocks, 2)]
+        best: dict[tuple[int, int], float] = {}
+        with _progress.monitor(progress, "closest pairs") as monitor:
+            for done, rows in enumerate(unions, start=1):
+                features = _network.Features(self._network, X[rows], outputs, double)
+                pairs, _ = features.closest_pairs(count, progress=False)
+                best |= {(int(rows[i]), int(rows[j])): cosine for cosine, i, j in pairs}
+                kept = sorted(best, key=lambda pair: (-best[pair], pair))[:count]
+                best = {pair: best[pair] for pair in kept}
+                if monitor is not None:
+                    monitor("blocks", done, len(unions))
+        return list(best)
 
     def pair_angles(self, X: npt.ArrayLike, pairs: Sequence[tuple[int, int]]) -> list[AnglePair]:
         """Return the angles between the gradients at given pairs of samples.
@@ -352,10 +383,49 @@ class KernelMethods(NetworkBase):
         dtype: np.dtype[np.floating],
         size: int,
     ) -> Iterator[KernelTile]:
-        x = _network.Features(network, rows, outputs, dtype)
-        z = x if cols is None else _network.Features(network, cols, outputs, dtype)
-        for i in range(0, len(x), size):
-            block = slice(i, min(i + size, len(x)))
-            for j in range(0, block.stop if cols is None else len(z), size):
-                across = slice(j, min(j + size, len(z)))
-                yield KernelTile(block, across, x.kernel(z, block, across))
+        others = rows if cols is None else cols
+        count = len(rows) + (0 if cols is None else len(cols))
+        fits = _rows_that_fit(network, count, outputs, dtype) == count
+        x_blocks = _FeatureBlocks(network, rows, outputs, dtype, fits)
+        z_blocks = x_blocks if cols is None else _FeatureBlocks(network, cols, outputs, dtype, fits)
+        for block in row_slices(len(rows), size):
+            x, x_rows = x_blocks[block]
+            for across in row_slices(len(others), size):
+                if cols is None and across.start > block.start:
+                    break
+                same = cols is None and across == block
+                z, z_rows = (x, x_rows) if same else z_blocks[across]
+                yield KernelTile(block, across, x.kernel(z, x_rows, z_rows))
+
+
+class _FeatureBlocks:
+    """Features of blocks of samples: of all samples at once, or computed when they are asked for."""
+
+    def __init__(
+        self,
+        network: _network.Network,
+        X: FloatArray,
+        outputs: range,
+        dtype: np.dtype[np.floating],
+        at_once: bool,
+    ) -> None:
+        self._compute = lambda rows: _network.Features(network, rows, outputs, dtype)
+        self._X = X
+        self._whole = self._compute(X) if at_once else None
+
+    def __getitem__(self, block: slice) -> tuple[_network.Features, slice]:
+        """Return features that hold the block, and where in them it is."""
+        if self._whole is not None:
+            return self._whole, block
+        return self._compute(self._X[block]), slice(0, block.stop - block.start)
+
+
+def _rows_that_fit(
+    network: _network.Network, samples: int, outputs: range, dtype: np.dtype[np.floating]
+) -> int:
+    """Return of how many samples the features may be held: of all, or of what there is room for."""
+    memory = available_memory()
+    each = network.feature_bytes(1, len(outputs), dtype)
+    if memory is None or samples * each <= _FEATURES_SHARE * memory:
+        return samples
+    return max(2, int(_FEATURES_SHARE * memory / each))
