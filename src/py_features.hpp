@@ -50,9 +50,8 @@ class PyFeatures {
     }
   }
 
-  // The (cosine, i, j) of the k pairs with the smallest angles, and the samples without a gradient.
-  std::pair<Pairs, std::vector<Index>> closest_pairs(Index k, int threads,
-                                                     const py::object& monitor) const {
+  // The (cosine, i, j) of the k pairs with the smallest angles, of samples that have a gradient.
+  Pairs closest_pairs(Index k, int threads, const py::object& monitor) const {
     if (k < 1) throw bad_argument("k", "at least 1");
     const HostDevice device = host_device(threads);
     const Monitor on_progress = python_monitor(monitor);
@@ -60,17 +59,13 @@ class PyFeatures {
     const auto terms = kernel_terms(network_.get(), outputs_, Split::none, features_, features_);
     std::vector<G> norms(static_cast<std::size_t>(features_.rows));
     kernel_diagonal(device, terms, features_, norms.data(), on_progress);
-    std::vector<Index> without;
-    for (std::size_t i = 0; i < norms.size(); ++i) {
-      if (!(norms[i] > G(0))) without.push_back(static_cast<Index>(i));
-      norms[i] = norms[i] > G(0) ? G(1) / std::sqrt(norms[i]) : G(0);
-    }
+    for (G& norm : norms) norm = norm > G(0) ? G(1) / std::sqrt(norm) : G(0);
     Pairs pairs;
     for (const auto& pair : fastntk::closest_pairs(device, terms, features_, norms,
                                                    static_cast<std::size_t>(k), on_progress)) {
       pairs.emplace_back(pair.cosine, pair.i, pair.j);
     }
-    return {std::move(pairs), std::move(without)};
+    return pairs;
   }
 
   // out (vectors, P) = Fᵀ u for the rows u of `vectors` (vectors, samples).

@@ -218,13 +218,11 @@ class Features:
             self._core.kernel(other._core, *spans, out, threads, monitor)
         return out
 
-    def closest_pairs(
-        self, k: int, progress: Progress
-    ) -> tuple[list[tuple[float, int, int]], list[int]]:
-        """Return (cosine, i, j) of the k closest pairs, and the samples without a gradient."""
+    def closest_pairs(self, k: int, progress: Progress) -> list[tuple[float, int, int]]:
+        """Return (cosine, i, j) of the k closest pairs of samples that have a gradient."""
         with core_threads() as threads, _progress.monitor(progress, "closest pairs") as monitor:
-            pairs, without = self._core.closest_pairs(k, threads, monitor)
-        return pairs, without
+            pairs: list[tuple[float, int, int]] = self._core.closest_pairs(k, threads, monitor)
+        return pairs
 
     def transposed_products(self, output: int, vectors: FloatArray) -> FloatArray:
         """Return Fᵀ u (k, P) for the rows u of `vectors` (k, n); `output` counts from the first."""

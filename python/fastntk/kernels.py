@@ -288,7 +288,7 @@ class KernelMethods(NetworkBase):
         size = _rows_that_fit(self._network, len(X), outputs, double)
         if size == len(X):
             features = _network.Features(self._network, X, outputs, double, progress)
-            pairs, _ = features.closest_pairs(count, progress)
+            pairs = features.closest_pairs(count, progress)
             return [(i, j) for _, i, j in pairs]
         half = max(1, size // 2)
         blocks = [np.arange(s, min(s + half, len(X))) for s in range(0, len(X), half)]
@@ -297,7 +297,7 @@ class KernelMethods(NetworkBase):
         with _progress.monitor(progress, "closest pairs") as monitor:
             for done, rows in enumerate(unions, start=1):
                 features = _network.Features(self._network, X[rows], outputs, double)
-                pairs, _ = features.closest_pairs(count, progress=False)
+                pairs = features.closest_pairs(count, progress=False)
                 best |= {(int(rows[i]), int(rows[j])): cosine for cosine, i, j in pairs}
                 kept = sorted(best, key=lambda pair: (-best[pair], pair))[:count]
                 best = {pair: best[pair] for pair in kept}
@@ -399,7 +399,7 @@ class KernelMethods(NetworkBase):
 
 
 class _FeatureBlocks:
-    """Features of blocks of samples: of all samples at once, or computed when they are asked for."""
+    """Features of blocks of samples: computed all at once, or when they are asked for."""
 
     def __init__(
         self,
@@ -409,9 +409,11 @@ class _FeatureBlocks:
         dtype: np.dtype[np.floating],
         at_once: bool,
     ) -> None:
-        self._compute = lambda rows: _network.Features(network, rows, outputs, dtype)
-        self._X = X
+        self._network, self._X, self._outputs, self._dtype = network, X, outputs, dtype
         self._whole = self._compute(X) if at_once else None
+
+    def _compute(self, X: FloatArray) -> _network.Features:
+        return _network.Features(self._network, X, self._outputs, self._dtype)
 
     def __getitem__(self, block: slice) -> tuple[_network.Features, slice]:
         """Return features that hold the block, and where in them it is."""
