@@ -139,11 +139,12 @@ def kernels(
     progress: Progress,
     split: str = "none",
     count: int = 1,
-) -> FloatArray:
-    """Return the `count` kernels (count, n, m) that `split` makes of K(X, Z).
+) -> Any:
+    """Return the `count` kernels (n, m) that `split` makes of K(X, Z).
 
-    "none": one for each readout, summed over `outputs`; of the first readout "layers": one for each
-    layer, "outputs": one for each output, "output_pairs": one for each ordered pair of outputs.
+    "none": a list, one for each readout, summed over `outputs`. An array (count, n, m) for the
+    first readout with "layers": one for each layer, "outputs": one for each output, "output_pairs":
+    one for each ordered pair of outputs.
     """
     rows, cols = len(X), len(X) if Z is None else len(Z)
     needed = count * rows * cols * dtype.itemsize + network.feature_bytes(
@@ -157,7 +158,12 @@ def kernels(
         + (" or dtype='float32'" if dtype == np.float64 else "")
         + ", write to a file (out=…) or use ntk_operator, ntk_tiles or smallest_angle",
     )
-    out: FloatArray = np.empty((count, rows, cols), dtype=dtype)
+    # Kernels of different readouts are arrays of their own, which can be let go one by one.
+    out: Any = (
+        [np.empty((rows, cols), dtype=dtype) for _ in range(count)]
+        if split == "none"
+        else np.empty((count, rows, cols), dtype=dtype)
+    )
     with core_threads() as threads, _progress.monitor(progress, "kernel") as monitor:
         _core.ntk(
             network.handle(),

@@ -127,17 +127,16 @@ def ntk_depths(
         network = sweep_network(
             samples.shape[1], depths, width=size, activation=phi, initial=initial
         )
-        return list(
-            _network.kernels(
-                network,
-                samples,
-                None,
-                outputs=range(1),
-                dtype=kernel_dtype,
-                progress=progress,
-                count=len(depths),
-            )
+        kernels: list[FloatArray] = _network.kernels(
+            network,
+            samples,
+            None,
+            outputs=range(1),
+            dtype=kernel_dtype,
+            progress=progress,
+            count=len(depths),
         )
+        return kernels
 
     if shared:
         return dict(zip(levels, of(levels, initial), strict=True))

@@ -17,6 +17,7 @@ from fastntk._threads import blas_libraries, thread_count
 # The modules that each extra brings.
 _EXTRAS = {
     "study": ("click", "matplotlib", "pandas", "sklearn", "tqdm"),
+    "torch": ("torch",),
 }
 
 

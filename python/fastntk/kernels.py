@@ -148,7 +148,7 @@ class KernelMethods(NetworkBase):
         if outputs == "diagonal":
             return np.moveaxis(kernels, 0, -1)
         if outputs == "full":
-            pairs = kernels.reshape(len(chosen), len(chosen), *kernels.shape[1:])
+            pairs: FloatArray = kernels.reshape(len(chosen), len(chosen), *kernels.shape[1:])
             return pairs.transpose(2, 3, 0, 1)
         kernel: FloatArray = kernels[0]
         return kernel
@@ -183,7 +183,7 @@ class KernelMethods(NetworkBase):
         >>> bool(np.allclose(layers[0], net.ntk(np.eye(2), layer_weights=[1, 0, 0])))
         True
         """
-        return _network.kernels(
+        layers: FloatArray = _network.kernels(
             self._network,
             self._samples(X, "X"),
             None if Z is None else self._samples(Z, "Z"),
@@ -193,6 +193,7 @@ class KernelMethods(NetworkBase):
             split="layers",
             count=len(self._network.layers),
         )
+        return layers
 
     def conjugate_kernel(
         self,
