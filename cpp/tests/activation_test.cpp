@@ -5,6 +5,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 #include <stdexcept>
@@ -23,7 +24,7 @@ constexpr double kTolerance = std::is_same_v<T, float> ? 2e-6 : 4e-15;
 double cube(double z) { return z * z * z; }
 double cube_slope(double z) { return 3.0 * z * z; }
 
-const std::vector<Activation> kSmooth = {
+constexpr auto kSmooth = std::to_array<Activation>({
     {ActivationKind::identity},
     {ActivationKind::gelu},
     {ActivationKind::sigmoid},
@@ -37,9 +38,9 @@ const std::vector<Activation> kSmooth = {
     {ActivationKind::sin, {1.5, 0.25}},
     {ActivationKind::cos, {1.0, 0.0}},
     {ActivationKind::cos, {0.75, -0.5}},
-};
+});
 
-const std::vector<Activation> kWithKink = {
+constexpr auto kWithKink = std::to_array<Activation>({
     {ActivationKind::relu},
     {ActivationKind::piecewise_linear, {0.1, 1.0}},
     {ActivationKind::piecewise_linear, {-1.0, 1.0}},
@@ -50,10 +51,10 @@ const std::vector<Activation> kWithKink = {
     {ActivationKind::rectified_monomial, {5.0}},
     {ActivationKind::elu, {1.0}},
     {ActivationKind::elu, {0.4}},
-};
+});
 
 std::vector<Activation> all_activations() {
-  std::vector<Activation> all = kSmooth;
+  std::vector<Activation> all(kSmooth.begin(), kSmooth.end());
   all.insert(all.end(), kWithKink.begin(), kWithKink.end());
   return all;
 }
@@ -209,9 +210,7 @@ TEST_CASE("activation: close to 0 nothing cancels") {
 
 TEST_CASE_TEMPLATE("activation: at a kink the derivatives are those from the left", T, float,
                    double) {
-  const auto at_zero = [](const Activation& activation) {
-    return evaluate_at(activation, T(0));
-  };
+  const auto at_zero = [](const Activation& activation) { return evaluate_at(activation, T(0)); };
   for (const Activation& activation : kWithKink) CHECK(at_zero(activation).value == T(0));
   CHECK(at_zero({ActivationKind::relu}).slope == T(0));
   CHECK(at_zero({ActivationKind::piecewise_linear, {0.25, 1.0}}).slope == T(0.25));

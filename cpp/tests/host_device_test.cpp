@@ -8,6 +8,7 @@
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <cmath>
 #include <cstdint>
 #include <limits>
 #include <new>
@@ -19,6 +20,7 @@
 #include "padded_matrix.hpp"
 #include "random_network.hpp"
 #include "reference_blas.hpp"
+#include "tolerances.hpp"
 
 namespace fastntk::test {
 
@@ -259,6 +261,112 @@ TEST_CASE_TEMPLATE("host device: transpose of shapes around the block size", T, 
   for (const Index rows : {0, 1, 2, 15, 16, 17, 31, 32, 33, 50}) {
     for (const Index cols : {0, 1, 3, 15, 16, 17, 31, 32, 33, 49}) check_transpose<T>(rows, cols);
   }
+}
+
+TEST_CASE_TEMPLATE("host device: inner products of vectors of any length", T, float, double) {
+  for (const Index n : {0, 1, 2, 15, 31, 32, 33, 63, 64, 65, 127, 1000}) {
+    CAPTURE(n);
+    // Margins of NaN: nothing beyond the ends is read.
+    const PaddedMatrix<T> a = Random(1).matrix<T>(1, n);
+    const PaddedMatrix<T> b = Random(2).matrix<T>(1, n);
+    double sum = 0.0;
+    double largest = -std::numeric_limits<double>::infinity();
+    for (Index j = 0; j < n; ++j) {
+      sum += static_cast<double>(a(0, j)) * static_cast<double>(b(0, j));
+      largest = std::max(largest, static_cast<double>(a(0, j) * b(0, j)));
+    }
+    const double tolerance = static_cast<double>(n) * std::numeric_limits<T>::epsilon();
+    const T actual = dot(n, a.view().row(0), b.view().row(0));
+    CHECK(std::abs(static_cast<double>(actual) - sum) <= tolerance);
+    if (n > 0) {
+      const T found = largest_product(n, a.view().row(0), b.view().row(0));
+      CHECK(static_cast<double>(found) == largest);
+    }
+  }
+}
+
+TEST_CASE("host device: the largest product is found at every place") {
+  for (const Index n : {1, 5, 32, 33, 64, 70}) {
+    for (Index place = 0; place < n; ++place) {
+      std::vector<double> a(static_cast<std::size_t>(n), -3.0);
+      a[static_cast<std::size_t>(place)] = -1.0;
+      const std::vector<double> b(static_cast<std::size_t>(n), 2.0);
+      CHECK(largest_product(n, a.data(), b.data()) == -2.0);
+    }
+  }
+}
+
+TEST_CASE_TEMPLATE("host device: row_dots overwrites or accumulates", T, float, double) {
+  const Blas blas = reference_blas();
+  const std::atomic<bool> stop{false};
+  const HostDevice::Lane lane(blas, stop);
+  const PaddedMatrix<T> a = Random(1).matrix<T>(7, 37);
+  const PaddedMatrix<T> b = Random(2).matrix<T>(7, 37);
+  PaddedMatrix<T> sums(7, 1);
+  PaddedMatrix<double> expected(7, 1);
+  for (Index i = 0; i < 7; ++i) {
+    expected(i, 0) = 0.0;
+    for (Index j = 0; j < 37; ++j) {
+      expected(i, 0) += -1.5 * static_cast<double>(a(i, j)) * static_cast<double>(b(i, j));
+    }
+  }
+  lane.row_dots<T>(T(-1.5), a.view(), b.view(), Write::overwrite, sums.view());
+  CHECK(relative_error(sums, expected) < Tolerance<T>::kRounding);
+  lane.row_dots<T>(T(-3), a.view(), b.view(), Write::accumulate, sums.view());
+  for (Index i = 0; i < 7; ++i) expected(i, 0) *= 3.0;
+  CHECK(relative_error(sums, expected) < Tolerance<T>::kRounding);
+  CHECK(sums.margin_intact());
+}
+
+TEST_CASE("host device: visit_large meets exactly the elements that are large enough") {
+  const Blas blas = reference_blas();
+  const std::atomic<bool> stop{false};
+  const HostDevice::Lane lane(blas, stop);
+  const PaddedMatrix<double> a = Random(1).matrix<double>(20, 70);
+  std::vector<double> row_scales = Random(2).vector<double>(20);
+  std::vector<double> col_scales = Random(3).vector<double>(70);
+  for (double& scale : row_scales) scale = std::abs(scale);
+  for (double& scale : col_scales) scale = std::abs(scale);
+  const auto value_at = [&](Index i, Index j) {
+    return row_scales[static_cast<std::size_t>(i)] *
+           (a(i, j) * col_scales[static_cast<std::size_t>(j)]);
+  };
+  for (const double least : {-10.0, 0.0, 1.0, value_at(3, 5), 10.0}) {
+    CAPTURE(least);
+    PaddedMatrix<double> visits(20, 70);
+    visits.fill(0.0);
+    lane.visit_large<double>(
+        a.view(), row_scales.data(), col_scales.data(), [&] { return least; },
+        [&](Index i, Index j, double value) {
+          CHECK(value == value_at(i, j));
+          visits(i, j) += 1.0;
+        });
+    bool exact = true;
+    for (Index i = 0; i < 20; ++i) {
+      for (Index j = 0; j < 70; ++j) {
+        exact = exact && visits(i, j) == (value_at(i, j) >= least ? 1.0 : 0.0);
+      }
+    }
+    CHECK(exact);
+  }
+  // A bound that grows to the largest value met: each visit is a new record or its equal.
+  double least = -10.0;
+  double largest = -10.0;
+  lane.visit_large<double>(
+      a.view(), row_scales.data(), col_scales.data(), [&] { return least; },
+      [&](Index /*i*/, Index /*j*/, double value) {
+        CHECK(value >= least);
+        least = value;
+      });
+  for (Index i = 0; i < 20; ++i) {
+    for (Index j = 0; j < 70; ++j) largest = std::max(largest, value_at(i, j));
+  }
+  CHECK(least == largest);
+  bool visited = false;
+  lane.visit_large<double>(
+      a.view().block(0, 20, 0, 0), row_scales.data(), col_scales.data(), [] { return -10.0; },
+      [&](Index /*i*/, Index /*j*/, double /*value*/) { visited = true; });
+  CHECK_FALSE(visited);
 }
 
 TEST_CASE_TEMPLATE("host device: buffers are aligned and as large as asked for", T, float, double) {

@@ -158,12 +158,9 @@ TEST_CASE("jacobian products: chosen outputs") {
 
 TEST_CASE("jacobian products: without hidden layers") {
   for (const bool biases : {false, true}) {
-    check_products<Double>({.hidden = {},
-                            .outputs = 3,
-                            .readouts = {0},
-                            .biases = biases,
-                            .kernel_weights = true},
-                           {0, 3}, 6, 2);
+    check_products<Double>(
+        {.hidden = {}, .outputs = 3, .readouts = {0}, .biases = biases, .kernel_weights = true},
+        {0, 3}, 6, 2);
   }
 }
 
@@ -234,8 +231,8 @@ TEST_CASE_TEMPLATE("jacobian products: the same to the last bit for any number o
   const auto x = random_samples<float>(1100, 3);
   const Products<float, G> one(random.get(), {0, 2}, x, 1);
   const auto u = random_samples<G>(3, 1100, kSeedU);
-  const auto v = random_samples<G>(
-      3, parameter_count(random.get(), random.get().readouts.front()), kSeedV);
+  const auto v =
+      random_samples<G>(3, parameter_count(random.get(), random.get().readouts.front()), kSeedV);
   for (const int threads : {2, 3}) {
     CAPTURE(threads);
     const Products<float, G> more(random.get(), {0, 2}, x, threads);

@@ -299,8 +299,8 @@ TEST_CASE("ntk: the monitor hears of both stages and may end the work in either"
   const HostDevice device(reference_blas(), 2);
   PaddedMatrix<double> kernel(5, 5);
   const auto run = [&](const Monitor& monitor) {
-    ntk<HostDevice, double, double>(device, random.get(), {0, 1}, Split::none, x.view(), std::nullopt,
-                                    {kernel.view()}, monitor);
+    ntk<HostDevice, double, double>(device, random.get(), {0, 1}, Split::none, x.view(),
+                                    std::nullopt, {kernel.view()}, monitor);
   };
   std::set<std::string> stages;
   run([&](const char* stage, Index /*done*/, Index /*total*/) { stages.insert(stage); });

@@ -121,7 +121,8 @@ class RandomNetwork {
     std::vector<T> bias;
   };
 
-  Layer<T> make_layer(std::vector<Arrays>& arrays, Index outputs, Index inputs, const Shape& shape) {
+  Layer<T> make_layer(std::vector<Arrays>& arrays, Index outputs, Index inputs,
+                      const Shape& shape) {
     Arrays& own = arrays.emplace_back();
     own.weights = random_.vector<T>(outputs * inputs);
     own.bias = random_.vector<T>(shape.biases ? outputs : 0);

@@ -82,7 +82,8 @@ inline constexpr double kStep = 1.0 / (1U << 20U);
 // With the same signs of zˡ on both sides there is no kink in between.
 inline double central_difference(const ReferencePass& above, const ReferencePass& below,
                                  double distance, std::size_t readout, Index output) {
-  if (above.positive != below.positive) throw std::logic_error("a kink within the step: change seed");
+  if (above.positive != below.positive)
+    throw std::logic_error("a kink within the step: change seed");
   const auto c = static_cast<std::size_t>(output);
   return (above.f[readout][c] - below.f[readout][c]) / distance;
 }

@@ -51,7 +51,7 @@ FASTNTK_MULTIVERSION T dot(Index n, const T* a, const T* b) {
 template <class T>
 FASTNTK_MULTIVERSION T largest_product(Index n, const T* a, const T* b) {
   constexpr Index kParts = 32;
-  std::array<T, kParts> partial;
+  std::array<T, kParts> partial{};
   partial.fill(a[0] * b[0]);
   Index j = 0;
   for (; j + kParts <= n; j += kParts) {
