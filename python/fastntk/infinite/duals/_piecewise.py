@@ -68,7 +68,7 @@ class Sign(Dual):
         return np.where(zero, 1.0, 2 / math.pi * angle(gap))
 
     def derivative_gap(self, x: State, z: State, gap: Array) -> Array:
-        raise NotImplementedError(self.no_derivative)
+        raise ValueError(self.no_derivative)
 
 
 class RectifiedMonomial(ClosedForm):
