@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastntk
+from fastntk.spectrum import rounded_down
 
 SIZES = [2, 30, 256, 257, 400]  # on both sides of where the method changes
 
@@ -118,6 +119,13 @@ def test_a_kernel_with_the_vector_of_ones_in_its_null_space() -> None:
     assert result.eigenvalue_max == pytest.approx(1.0, rel=1e-12)
     assert not result.resolved
     assert result.rank == n - 1
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(1.999e12, "1.9e+12"), (2e12, "2e+12"), (np.inf, "inf"), (57.9, "57")]
+)
+def test_bounds_are_rounded_down(value: float, text: str) -> None:
+    assert rounded_down(value, 2) == text
 
 
 def test_one_sample() -> None:

@@ -13,6 +13,7 @@ import numpy as np
 
 import fastntk
 from fastntk import activations, datasets, figures, info
+from fastntk.spectrum import rounded_down
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -171,6 +172,6 @@ def _cells(row: pd.Series[Any]) -> tuple[str, ...]:
         smallest, kappa = spread("eigenvalue_min", ".3g"), spread("condition_number", ".3g")
     else:
         smallest = f"unresolved (rank {row['rank']})"
-        kappa = f"> {row['eigenvalue_max'] / row['noise_floor']:.1g}"
+        kappa = f"> {rounded_down(row['eigenvalue_max'] / row['noise_floor'], 2)}"
     largest = spread("eigenvalue_max", ".4g")
     return (row["activation"], str(row["depth"]), angle, pair, smallest, largest, kappa)

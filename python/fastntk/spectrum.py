@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import decimal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -67,8 +68,17 @@ class Conditioning:
         largest = f"λ_max = {self.eigenvalue_max:.6g}"
         if not self.resolved:
             bound = self.eigenvalue_max / self.noise_floor if self.noise_floor > 0 else np.inf
-            return f"{largest}, λ_min unresolved (rank {self.rank} of {self.n}), κ ≥ {bound:.2g}"
+            return (
+                f"{largest}, λ_min unresolved (rank {self.rank} of {self.n}), "
+                f"κ ≥ {rounded_down(bound, 2)}"
+            )
         return f"{largest}, λ_min = {self.eigenvalue_min:.6g}, κ = {self.condition_number:.6g}"
+
+
+def rounded_down(value: float, digits: int) -> str:
+    """Return a positive bound with so many digits, none of which is rounded up."""
+    context = decimal.Context(prec=digits, rounding=decimal.ROUND_FLOOR)
+    return f"{float(context.create_decimal_from_float(value)):.{digits}g}"
 
 
 def conditioning(K: npt.ArrayLike, *, feature_error: float = 0.0) -> Conditioning:

@@ -67,7 +67,7 @@ class Sign(Dual):
         zero = (x.deviation == 0)[:, np.newaxis] | (z.deviation == 0)
         return np.where(zero, 1.0, 2 / math.pi * angle(gap))
 
-    def derivative_gap(self, x: State, z: State, gap: Array) -> Array:
+    def derivative_gap(self, x: State, z: State, gap: Array) -> Array:  # noqa: ARG002
         raise ValueError(self.no_derivative)
 
 
