@@ -96,9 +96,8 @@ std::vector<CosinePair<G>> closest_pairs(const Device& device, const KernelTerms
       "tiles", static_cast<Index>(lower.size()), monitor,
       [&] { return Workspace{{blocks.size(), blocks.size()}, {blocks.size(), blocks.size()}}; },
       [&](const auto& lane, const Workspace& workspace, Index index) {
-        const auto [i_block, j_block] = lower[static_cast<std::size_t>(index)];
-        const Range rows = blocks[i_block];
-        const Range cols = blocks[j_block];
+        const Range rows = lower[static_cast<std::size_t>(index)].rows;
+        const Range cols = lower[static_cast<std::size_t>(index)].cols;
         const Matrix<G> tile = workspace.kernel.view().block(0, rows.count, 0, cols.count);
         ntk_tile(lane, workspace.tile, terms, x, rows, x, cols, {tile});
         if (lane.stopped()) return;

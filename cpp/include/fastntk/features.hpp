@@ -17,7 +17,7 @@ namespace fastntk {
 
 // The samples pass through a network in blocks of rows: many enough for GEMM to be efficient,
 // few enough for a block to stay in the cache from one layer to the next.
-inline Partition row_blocks(Index samples) { return {samples, 32, 256}; }
+inline Partition row_blocks(Index samples) { return {samples, 32, 512}; }
 
 namespace element {
 

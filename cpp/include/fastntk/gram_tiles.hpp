@@ -3,7 +3,6 @@
 #pragma once
 
 #include <type_traits>
-#include <utility>
 #include <vector>
 
 #include "fastntk/kernel_terms.hpp"
@@ -170,13 +169,31 @@ void cross_kernels(const Device& device, const KernelTerms<G>& terms, const Feat
       });
 }
 
-// The tiles on and below the diagonal.
-inline std::vector<std::pair<Index, Index>> lower_tiles(const Partition& blocks) {
-  std::vector<std::pair<Index, Index>> lower;
+struct LowerTile {
+  Range rows;
+  Range cols;  // the same as rows on the diagonal, left of them elsewhere
+  bool diagonal;
+};
+
+// The tiles on and below the diagonal. Of a tile on the diagonal half is computed in vain: it is
+// cut into two smaller ones and what lies below them.
+inline std::vector<LowerTile> lower_tiles(const Partition& blocks) {
+  constexpr Index kUncut = 256;
+  std::vector<LowerTile> tiles;
   for (Index i = 0; i < blocks.blocks(); ++i) {
-    for (Index j = 0; j <= i; ++j) lower.emplace_back(i, j);
+    for (Index j = 0; j < i; ++j) tiles.push_back({blocks[i], blocks[j], false});
+    const auto [first, count] = blocks[i];
+    if (count <= kUncut) {
+      tiles.push_back({blocks[i], blocks[i], true});
+      continue;
+    }
+    const Range upper{first, count / 2};
+    const Range lower{first + count / 2, count - count / 2};
+    tiles.push_back({upper, upper, true});
+    tiles.push_back({lower, upper, false});
+    tiles.push_back({lower, lower, true});
   }
-  return lower;
+  return tiles;
 }
 
 // kernels[k] = K(x, x) at the chosen rows, symmetric to the last bit: the tiles on and below the
@@ -191,9 +208,7 @@ void symmetric_kernels(const Device& device, const KernelTerms<G>& terms,
       "tiles", static_cast<Index>(lower.size()), monitor,
       [&] { return TileWorkspace<Device, G>(blocks.size(), blocks.size()); },
       [&](const auto& lane, const TileWorkspace<Device, G>& workspace, Index index) {
-        const auto [i, j] = lower[static_cast<std::size_t>(index)];
-        const Range rows = blocks[i];
-        const Range cols = blocks[j];
+        const auto& [rows, cols, diagonal] = lower[static_cast<std::size_t>(index)];
         const std::vector<Matrix<G>> tiles = tiles_of(kernels, rows, cols);
         ntk_tile(lane, workspace, terms, x, {chosen.first + rows.first, rows.count}, x,
                  {chosen.first + cols.first, cols.count}, tiles);
@@ -201,7 +216,7 @@ void symmetric_kernels(const Device& device, const KernelTerms<G>& terms,
         const std::vector<Matrix<G>> mirrored = tiles_of(kernels, cols, rows);
         for (std::size_t k = 0; k < kernels.size() && !lane.stopped(); ++k) {
           const Matrix<G>& image = mirrored[terms.mirror[k]];
-          if (i == j) {
+          if (diagonal) {
             // Of two kernels that mirror each other, the first also gives the diagonal.
             const Index above = k < terms.mirror[k] ? 0 : 1;
             lane.for_each(image.rows, image.cols,
