@@ -90,10 +90,17 @@ class Network:
     def n_parameters(self) -> int:
         return sum(layer.n_parameters for layer in self.layers)
 
-    def with_layers(self, layers: Sequence[Layer]) -> Network:
-        """Return a network with these layers, the last of which is the only readout."""
+    @classmethod
+    def of_layers(
+        cls, layers: Sequence[Layer], activation: Activation, activation_scale: float
+    ) -> Network:
+        """Return the network with these layers, the last of which is the only readout."""
         readout = Readout(len(layers) - 1, layers[-1])
-        return replace(self, hidden=tuple(layers[:-1]), readouts=(readout,))
+        return cls(tuple(layers[:-1]), (readout,), activation, activation_scale)
+
+    def with_layers(self, layers: Sequence[Layer]) -> Network:
+        """Return a network with these layers and the same activation."""
+        return self.of_layers(layers, self.activation, self.activation_scale)
 
     def with_dtype(self, dtype: FloatDType) -> Network:
         return self.with_layers([layer.with_dtype(dtype) for layer in self.layers])

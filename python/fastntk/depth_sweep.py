@@ -112,14 +112,8 @@ def ntk_depths(
     levels = _validation.integers(depths, "depths", minimum=0)
     size = _validation.integer(width, "width", minimum=1)
     phi = activations.get(activation)
-    initial = initialization.Initialization(
-        seed=_validation.integer(seed, "seed", minimum=0),
-        weight_std=_validation.real(weight_std, "weight_std", minimum=0.0, exclusive=True),
-        bias_std=_validation.real(bias_std, "bias_std", minimum=0.0),
-        parametrization=_validation.choice(
-            parametrization, "parametrization", initialization.PARAMETRIZATIONS
-        ),
-        dtype=precision,
+    initial = initialization.Initialization.checked(
+        seed, weight_std, bias_std, parametrization, precision
     )
     kernel_dtype = precision if dtype is None else _validation.float_dtype(dtype)
 

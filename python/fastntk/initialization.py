@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fastntk import _validation
 from fastntk._network import Layer
 
 if TYPE_CHECKING:
@@ -61,6 +62,26 @@ class Initialization:
     bias_std: float
     parametrization: str
     dtype: FloatDType
+
+    @classmethod
+    def checked(
+        cls,
+        seed: int,
+        weight_std: float,
+        bias_std: float,
+        parametrization: str,
+        dtype: FloatDType,
+    ) -> Initialization:
+        """Check what a user gave; the precision has been."""
+        return cls(
+            seed=_validation.integer(seed, "seed", minimum=0),
+            weight_std=_validation.real(weight_std, "weight_std", minimum=0.0, exclusive=True),
+            bias_std=_validation.real(bias_std, "bias_std", minimum=0.0),
+            parametrization=_validation.choice(
+                parametrization, "parametrization", PARAMETRIZATIONS
+            ),
+            dtype=dtype,
+        )
 
     def layer(self, index: int, n_in: int, n_out: int, init_scale: float = 1.0) -> Layer:
         """Return layer `index` (from 1); it has a bias if σ_b > 0."""

@@ -102,8 +102,8 @@ class JacobianMethods(NetworkBase):
         ndarray (n, C, d)
         """
         samples = self._samples(X, "X")
+        require_memory(self.n_outputs * samples.nbytes, "the input Jacobian", "take fewer samples")
         out: FloatArray = np.empty((self.n_outputs, *samples.shape), dtype=self.dtype)
-        require_memory(out.nbytes, "the input Jacobian", "take fewer samples")
         with core_threads() as threads:
             _core.input_jacobians(self._network.handle(), samples, list(out), threads, None)
         return out.transpose(1, 0, 2)

@@ -102,17 +102,11 @@ class MLP(KernelMethods, JacobianMethods):
                 f"widths={widths!r}: expected at least the input dimension and the outputs"
             )
         phi, scale = _activation(activation, activation_scale)
-        initial = initialization.Initialization(
-            seed=_validation.integer(seed, "seed", minimum=0),
-            weight_std=_validation.real(weight_std, "weight_std", minimum=0.0, exclusive=True),
-            bias_std=_validation.real(bias_std, "bias_std", minimum=0.0),
-            parametrization=_validation.choice(
-                parametrization, "parametrization", initialization.PARAMETRIZATIONS
-            ),
-            dtype=_validation.float_dtype(dtype),
+        initial = initialization.Initialization.checked(
+            seed, weight_std, bias_std, parametrization, _validation.float_dtype(dtype)
         )
         layers = initial.layers(sizes, _init_scales(init_scale, len(sizes) - 1))
-        self._network = _of_layers(layers, phi, scale)
+        self._network = _network.Network.of_layers(layers, phi, scale)
 
     @classmethod
     def _of(cls, network: _network.Network) -> MLP:
@@ -189,7 +183,7 @@ class MLP(KernelMethods, JacobianMethods):
             scales = initialization.scales(parametrization, w.shape[1], std, sigma_b)
             bias = None if b is None else _bias(b, i, len(w), precision)
             layers.append(_network.Layer(np.array(w, dtype=precision), bias, *scales))
-        return cls._of(_of_layers(layers, phi, scale))
+        return cls._of(_network.Network.of_layers(layers, phi, scale))
 
     @classmethod
     def from_torch(cls, module: Any, *, activation: str | Activation | None = None) -> MLP:
@@ -275,7 +269,7 @@ class MLP(KernelMethods, JacobianMethods):
         """Return the linear network with the same weights: the identity activation, scale 1."""
         identity = activations.get("identity")
         layers = self._network.layers
-        return MLP._of(_of_layers(layers, identity, identity.scale))
+        return MLP._of(_network.Network.of_layers(layers, identity, identity.scale))
 
     def astype(self, dtype: npt.DTypeLike) -> MLP:
         """Return the network with its weights rounded to, or continued in, another precision."""
@@ -324,11 +318,6 @@ def _activation(
     if activation_scale is None:
         return phi, phi.scale
     return phi, _validation.real(activation_scale, "activation_scale", minimum=0.0, exclusive=True)
-
-
-def _of_layers(layers: Sequence[_network.Layer], phi: Activation, scale: float) -> _network.Network:
-    readout = _network.Readout(len(layers) - 1, layers[-1])
-    return _network.Network(tuple(layers[:-1]), (readout,), phi, scale)
 
 
 def _init_scales(init_scale: float | Sequence[float], count: int) -> list[float]:

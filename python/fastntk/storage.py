@@ -14,7 +14,7 @@ import numpy as np
 
 from fastntk import activations
 from fastntk._atomic import replacing
-from fastntk._network import Layer, Network, Readout
+from fastntk._network import Layer, Network
 
 if TYPE_CHECKING:
     import os
@@ -89,8 +89,7 @@ def load_network(path: str | os.PathLike[str]) -> Network:
         )
         for i, entry in enumerate(header["layers"], start=1)
     ]
-    readout = Readout(len(layers) - 1, layers[-1])
-    return Network(tuple(layers[:-1]), (readout,), phi, header["activation_scale"])
+    return Network.of_layers(layers, phi, header["activation_scale"])
 
 
 def _checksum(header: dict[str, Any], arrays: dict[str, FloatArray]) -> str:
