@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from fastntk import activations, datasets
 from fastntk.angles import AnglePair, closest_pairs, gradient_angles, smallest_angle
 from fastntk.depth_sweep import ntk_depths
+from fastntk.eigenvalues import Bounds, Conditioning, Interval, conditioning, spectrum
 from fastntk.mlp import MLP
-from fastntk.spectrum import Conditioning, conditioning
 from fastntk.studies.depth import DepthResult, DepthStudy, depth_study
 
 if TYPE_CHECKING:
@@ -24,9 +24,11 @@ __all__ = [
     "MLP",
     "AngleCurves",
     "AnglePair",
+    "Bounds",
     "Conditioning",
     "DepthResult",
     "DepthStudy",
+    "Interval",
     "MonteCarlo",
     "__version__",
     "activations",
@@ -40,6 +42,7 @@ __all__ = [
     "monte_carlo_ntk",
     "ntk_depths",
     "smallest_angle",
+    "spectrum",
 ]
 
 # What stands on networks of infinite width needs Numba, which takes a while to import.

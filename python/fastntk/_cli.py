@@ -13,7 +13,7 @@ import numpy as np
 
 import fastntk
 from fastntk import activations, datasets, figures, info
-from fastntk.spectrum import rounded_down
+from fastntk.eigenvalues import rounded_down
 
 if TYPE_CHECKING:
     import pandas as pd

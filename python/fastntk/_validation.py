@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from fastntk._typing import FloatArray, FloatDType
 
 
+# Two tiles of so many rows and columns fit in the cache, also when one is read by columns.
+_TILE = 256
+
+
 def integer(value: object, name: str, *, minimum: int) -> int:
     """Return `value` as an int of at least `minimum`."""
     expected = f"expected an integer of at least {minimum}"
@@ -125,18 +129,23 @@ def symmetric_matrix(values: ArrayLike, name: str) -> FloatArray:
     rows, cols = result.shape
     if rows != cols:
         raise ValueError(f"{name} has shape {result.shape}: expected a square matrix")
-    scale = max(abs(float(result.max())), abs(float(result.min())))
-    # Blocks of rows, so that the check needs no second n × n array.
-    step = max(1, 2**22 // cols)
-    for first in range(0, rows, step):
-        block = result[first : first + step]
-        difference = np.abs(block - result[:, first : first + step].T)
-        tolerance = 16 * np.finfo(result.dtype).eps * scale
+    tolerance: float | None = None  # known when a tile needs it
+    starts = range(0, rows, _TILE)
+    for i, j in ((i, j) for i in starts for j in starts if j <= i):
+        tile = result[i : i + _TILE, j : j + _TILE]
+        image = result[j : j + _TILE, i : i + _TILE].T
+        if np.array_equal(tile, image):
+            continue
+        if tolerance is None:
+            scale = max(abs(float(result.max())), abs(float(result.min())))
+            tolerance = 16 * float(np.finfo(result.dtype).eps) * scale
+        difference = np.abs(tile - image)
         if float(difference.max()) > tolerance:
-            i, j = np.unravel_index(int(difference.argmax()), difference.shape)
+            at = np.unravel_index(int(difference.argmax()), difference.shape)
+            k, m = i + int(at[0]), j + int(at[1])
             raise ValueError(
-                f"{name} is not symmetric: {name}[{first + i}, {j}]={result[first + i, j]!r} but "
-                f"{name}[{j}, {first + i}]={result[j, first + i]!r}"
+                f"{name} is not symmetric: {name}[{k}, {m}]={result[k, m]!r} but "
+                f"{name}[{m}, {k}]={result[m, k]!r}"
             )
     return result
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from fastntk import _validation
 from fastntk.angles import AnglePair
+from fastntk.eigenvalues import conditioning as _conditioning
 from fastntk.infinite._architecture import Architecture, checked_depths
 from fastntk.infinite._inputs import Samples
 from fastntk.infinite._layers import NTK
@@ -22,7 +23,6 @@ from fastntk.infinite._propagation import Pairs, Target
 from fastntk.infinite._recursion import TINY
 from fastntk.infinite._tiles import Tile, for_each_tile
 from fastntk.infinite.kernels import ntk, require_nonzero
-from fastntk.spectrum import conditioning as _conditioning
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from fastntk._progress import Progress
     from fastntk.activations import Activation
-    from fastntk.spectrum import Conditioning
+    from fastntk.eigenvalues import Conditioning
 
 _ANGLES_AT_ONCE = 2**16
 

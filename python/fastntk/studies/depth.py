@@ -26,8 +26,8 @@ from fastntk.angles import (
     smallest_angle,
 )
 from fastntk.depth_sweep import depth_groups, ntk_depths
+from fastntk.eigenvalues import conditioning
 from fastntk.mlp import MLP
-from fastntk.spectrum import conditioning
 
 if TYPE_CHECKING:
     import os

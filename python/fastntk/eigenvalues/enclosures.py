@@ -1,0 +1,147 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Bounds of the extreme eigenvalues of a stored symmetric matrix A that hold despite rounding.
+
+Four inequalities, with u = 2⁻⁵³ and γ_k = k u/(1 − k u):
+
+- **λ_min from below.** If a floating-point Cholesky decomposition of A − σI runs to its end, it is
+  the exact one of a matrix that differs by at most γ_{n+1}/(1 − γ_{n+1}) · tr(A − σI) in norm, so
+  that λ_min(A) is above σ less that [1]_. It holds for any order of the sums and for blocks [2]_.
+- **λ_min from above.** Any Rayleigh quotient vᵀA v/vᵀv, less what its rounding can be.
+- **λ_max from below.** Likewise.
+- **λ_max from above.** With an orthonormal Q, M = QᵀA Q, R = A Q − Q M and B the rest of A on the
+  complement of Q, λ_max(A) is at most that of [[λ_max(M), ‖R‖], [‖R‖, ‖B‖]], and
+  ‖B‖² ≤ ‖A‖_F² − ‖M‖_F² − 2‖R‖_F². It costs no factorization, and is sharp when few eigenvalues
+  stand out, as they do in tangent kernels. Where it is not, a Cholesky decomposition of σI − A.
+
+What rounding does to products is bounded by |fl(A v) − A v| ≤ γ_n |A| |v|, hence by γ_n ‖A‖_F ‖v‖;
+8 more in the index of γ cover reciprocals of pivots, shifted diagonals, and norms.
+
+.. [1] S. M. Rump, "Verification of positive definiteness", BIT 46 (2006), Theorem 2.3.
+.. [2] N. J. Higham, "Accuracy and stability of numerical algorithms", 2nd ed., Theorem 10.3.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fastntk._cholesky import NotPositiveDefinite
+from fastntk.eigenvalues.result import Interval
+
+if TYPE_CHECKING:
+    from fastntk._progress import Progress
+    from fastntk.eigenvalues.block_lanczos import RitzPairs, Vectors
+    from fastntk.eigenvalues.sources import Source
+
+_UNIT = 2.0**-53
+
+# A first shift that fails was too near to λ_min: the gap grows by this factor.
+_WIDEN = 16.0
+_MOST_SHIFTS = 3
+
+# Above this relative width of the interval of λ_max, a factorization more is worth it.
+_WIDE = 1e-6
+
+
+def gamma(terms: int) -> float:
+    """Return γ_{terms+8}: the relative rounding error of a sum of so many products."""
+    units = (terms + 8) * _UNIT
+    return units / (1 - units)
+
+
+def cholesky_error(n: int, trace: float) -> float:
+    """Return the norm of the error of a completed Cholesky decomposition of this trace."""
+    return gamma(n) / (1 - gamma(n)) * abs(trace)
+
+
+def smallest_upper(source: Source, vectors: Vectors) -> float:
+    """Return an upper bound of λ_min: the least Rayleigh quotient, with its rounding error."""
+    images = source.product(vectors)
+    squares = np.einsum("ij,ij->j", vectors, vectors)
+    quotients = np.einsum("ij,ij->j", vectors, images) / squares
+    lengths = np.sqrt(np.einsum("ij,ij->j", images, images) / squares)
+    # Of the product, and of the two sums.
+    errors = source.product_error + gamma(source.n) * (lengths + np.abs(quotients))
+    return float((quotients + errors).min())
+
+
+def cholesky_bound(source: Source, shift: float) -> float:
+    """Return what a completed Cholesky decomposition of A + shift · I proves: λ_min(A) is above."""
+    trace = source.trace + source.n * shift
+    rounding = 4 * _UNIT * (source.largest_diagonal + abs(shift))  # of the shifted diagonal
+    return -shift - cholesky_error(source.n, trace) - rounding
+
+
+def smallest_lower(
+    source: Source,
+    estimate: float,
+    uncertainty: float,
+    known: float,
+    progress: Progress = False,
+) -> float:
+    """Return a lower bound of λ_min, close below its estimate if a decomposition proves it.
+
+    Parameters
+    ----------
+    estimate, uncertainty : float
+        λ_min, and how far below it the true value may well be.
+    known : float
+        A lower bound that is known already.
+    """
+    gap = uncertainty - 2 * cholesky_bound(source, 0.0)
+    for _ in range(_MOST_SHIFTS):
+        lower = cholesky_bound(source, gap - estimate)
+        if lower <= known:
+            break
+        try:
+            source.factor(gap - estimate, progress=progress)
+        except NotPositiveDefinite:
+            gap *= _WIDEN
+        else:
+            return lower
+    return known
+
+
+def largest_interval(source: Source, pairs: RitzPairs) -> Interval:
+    """Return an interval that contains λ_max, from Ritz pairs of its end of the spectrum."""
+    n, norm = source.n, source.frobenius_norm
+    lower, upper = -math.inf, math.inf
+    images = source.product(pairs.vectors)
+    for count in range(1, pairs.vectors.shape[1] + 1):
+        basis, image = pairs.vectors[:, :count], images[:, :count]
+        small = basis.T @ image
+        small = (small + small.T) / 2
+        defect = float(np.linalg.norm(basis.T @ basis - np.eye(count))) + count * gamma(n)
+        # The nearest orthonormal basis is within the defect; M and R move by a few times that,
+        # and by the rounding of the products.
+        error = 8 * math.sqrt(count) * ((defect + gamma(n)) * norm + source.product_error)
+        top = float(np.linalg.eigvalsh(small)[-1])
+        lower = max(lower, top - error)
+        residual = float(np.linalg.norm(image - basis @ small))
+        within = max(0.0, float(np.linalg.norm(small)) - error)
+        across = max(0.0, residual - error)
+        rest = math.sqrt(max(0.0, norm**2 * (1 + gamma(4)) - within**2 - 2 * across**2))
+        middle, half = (top + error + rest) / 2, (top + error - rest) / 2
+        upper = min(upper, (middle + math.hypot(half, residual + error)) * (1 + gamma(8)))
+    if upper - lower > _WIDE * abs(upper):
+        upper = min(upper, _largest_upper(source, lower, float(pairs.residuals[0])))
+    return Interval(lower, upper)
+
+
+def _largest_upper(source: Source, estimate: float, residual: float) -> float:
+    """Return an upper bound of λ_max that a Cholesky decomposition of σI − A proves."""
+    n, trace = source.n, source.trace
+    gap = residual + 2 * cholesky_error(n, n * estimate - trace) + 16 * source.product_error
+    for _ in range(_MOST_SHIFTS):
+        shift = estimate + gap
+        try:
+            source.factor(shift, sign=-1)
+        except NotPositiveDefinite:
+            gap *= _WIDEN
+        else:
+            rounding = 4 * _UNIT * (source.largest_diagonal + abs(shift))
+            return shift + cholesky_error(n, n * shift - trace) + rounding
+    return math.inf

@@ -1,0 +1,153 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""What is known of the extreme eigenvalues of a kernel."""
+
+from __future__ import annotations
+
+import decimal
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+_ROUNDING = 2.0**-50  # of the few operations that widen an interval
+
+
+class Interval(NamedTuple):
+    """All numbers from `lower` to `upper`, both included; `upper` may be infinite."""
+
+    lower: float
+    upper: float
+
+    def __contains__(self, value: object) -> bool:
+        return isinstance(value, (int, float)) and self.lower <= value <= self.upper
+
+    def clip(self, value: float) -> float:
+        """Return the number of the interval that is nearest to `value`."""
+        return min(max(value, self.lower), self.upper)
+
+    def __str__(self) -> str:
+        return f"[{self.lower:.10g}, {self.upper:.10g}]"
+
+
+class Bounds(NamedTuple):
+    """Intervals in which the extreme eigenvalues and their ratio are certain to lie.
+
+    Attributes
+    ----------
+    eigenvalue_min, eigenvalue_max : Interval
+    """
+
+    eigenvalue_min: Interval
+    eigenvalue_max: Interval
+
+    @property
+    def condition_number(self) -> Interval:
+        """Return the interval of λ_max/λ_min, without an upper end where λ_min may be 0 or less."""
+        smallest, largest = self.eigenvalue_min, self.eigenvalue_max
+        if smallest.upper <= 0:
+            return Interval(math.inf, math.inf)
+        least = math.nextafter(max(largest.lower, 0.0) / smallest.upper, 0.0)
+        most = math.inf
+        if smallest.lower > 0:
+            most = math.nextafter(largest.upper / smallest.lower, math.inf)
+        return Interval(max(1.0, least), most)
+
+    def widened(self, feature_error: float, trace: float, kernel_error: float) -> Bounds:
+        """Return bounds for all kernels that are so near to this one.
+
+        Those of all features F + E with ‖E‖_F ≤ feature_error · ‖F‖_F, whose singular values, the
+        roots of the eigenvalues, differ by at most ‖E‖; less than kernel_error away from that.
+        """
+        away = feature_error * math.sqrt(max(trace, 0.0))
+        return Bounds(
+            _widened(self.eigenvalue_min, away, kernel_error),
+            _widened(self.eigenvalue_max, away, kernel_error),
+        )
+
+
+def _widened(interval: Interval, root: float, absolute: float) -> Interval:
+    lower, upper = interval
+    if root > 0:
+        lower = max(0.0, math.sqrt(max(lower, 0.0)) * (1 - _ROUNDING) - root) ** 2
+        upper = (math.sqrt(max(upper, 0.0)) + root) ** 2
+    if absolute > 0:
+        lower, upper = lower - absolute, upper + absolute
+    if (root, absolute) == (0, 0):
+        return interval
+    return Interval(lower - _ROUNDING * abs(lower), upper + _ROUNDING * abs(upper))
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """Extreme eigenvalues and condition number of a kernel.
+
+    Attributes
+    ----------
+    eigenvalue_min, eigenvalue_max : float
+        λ_min and λ_max; λ_min is NaN when it is not resolved.
+    condition_number : float
+        κ = λ_max/λ_min; NaN when λ_min is not resolved. Then κ is at least λ_max/noise_floor.
+    resolved : bool
+        Whether λ_min is above the noise floor.
+    noise_floor : float
+        max(n, 16) ε λ_max + δ² tr K + η, with the ε of the precision that the kernel came in, the given
+        error δ of the features and η of the kernel: what rounding can add to, or take from, an
+        eigenvalue.
+    rank : int or None
+        The numerical rank: n when resolved, otherwise the number of steps that a Cholesky
+        decomposition with diagonal pivoting takes before all that is left is below the noise floor;
+        None for a packed kernel or an operator that is not resolved.
+    n : int
+        The number of samples.
+    effective_rank : float
+        tr K/λ_max, between 1 and n; NaN for an operator, whose trace is not known, or if K is 0.
+    method : str
+        How λ_min was found.
+    bounds : Bounds or None
+        Intervals that contain the true values; None where none were asked for.
+    smallest, largest : ndarray (k,)
+        The k smallest eigenvalues, ascending, and the k largest, descending, as computed: entries
+        of `smallest` below the noise floor are noise.
+    smallest_vectors, largest_vectors : ndarray (n, k) or None
+        Their eigenvectors, if asked for.
+    """
+
+    eigenvalue_min: float
+    eigenvalue_max: float
+    condition_number: float
+    resolved: bool
+    noise_floor: float
+    rank: int | None
+    n: int
+    effective_rank: float
+    method: str
+    bounds: Bounds | None = None
+    smallest: npt.NDArray[np.float64] = field(kw_only=True, compare=False, repr=False)
+    largest: npt.NDArray[np.float64] = field(kw_only=True, compare=False, repr=False)
+    smallest_vectors: npt.NDArray[np.float64] | None = field(
+        default=None, kw_only=True, compare=False, repr=False
+    )
+    largest_vectors: npt.NDArray[np.float64] | None = field(
+        default=None, kw_only=True, compare=False, repr=False
+    )
+
+    def __str__(self) -> str:
+        text = f"λ_max = {self.eigenvalue_max:.6g}"
+        if self.resolved:
+            text += f", λ_min = {self.eigenvalue_min:.6g}, κ = {self.condition_number:.6g}"
+            if self.bounds is not None:
+                text += f" in {self.bounds.condition_number}"
+            return text
+        bound = self.eigenvalue_max / self.noise_floor if self.noise_floor > 0 else math.inf
+        rank = "" if self.rank is None else f" (rank {self.rank} of {self.n})"
+        return f"{text}, λ_min unresolved{rank}, κ ≥ {rounded_down(bound, 2)}"
+
+
+def rounded_down(value: float, digits: int) -> str:
+    """Return a positive bound with so many digits, none of which is rounded up."""
+    context = decimal.Context(prec=digits, rounding=decimal.ROUND_FLOOR)
+    return f"{float(context.create_decimal_from_float(value)):.{digits}g}"

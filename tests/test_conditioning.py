@@ -1,0 +1,322 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""λ_min, λ_max and κ against matrices whose spectrum is known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.sparse.linalg import aslinearoperator
+
+import fastntk
+from fastntk.eigenvalues import rounded_down
+
+SIZES = [2, 30, 256, 257, 400]  # on both sides of where the method changes
+
+
+def with_spectrum(eigenvalues: npt.ArrayLike, seed: int = 0) -> npt.NDArray[np.float64]:
+    values = np.asarray(eigenvalues, dtype=np.float64)
+    n = len(values)
+    basis, _ = np.linalg.qr(np.random.default_rng(seed).standard_normal((n, n)))
+    matrix = (basis * values) @ basis.T
+    symmetric: npt.NDArray[np.float64] = (matrix + matrix.T) / 2
+    return symmetric
+
+
+def noise_floor(n: int, epsilon: float = 2.0**-52) -> float:
+    """For λ_max = 1."""
+    return max(n, 16) * epsilon
+
+
+@pytest.mark.parametrize("n", SIZES)
+@pytest.mark.parametrize("log_kappa", [0.0, 0.3, 3.0, 8.0, 10.0])
+def test_known_condition_numbers(n: int, log_kappa: float) -> None:
+    K = with_spectrum(np.logspace(-log_kappa, 0, n) * 7.0)
+    result = fastntk.conditioning(K)
+    assert result.resolved
+    assert result.rank == result.n == n
+    assert result.eigenvalue_max == pytest.approx(7.0, rel=1e-12 * n)
+    uncertainty = result.noise_floor / result.eigenvalue_min
+    assert result.eigenvalue_min == pytest.approx(7.0 * 10**-log_kappa, rel=1e-9 + uncertainty)
+    assert result.condition_number == result.eigenvalue_max / result.eigenvalue_min
+    assert result.noise_floor == pytest.approx(noise_floor(n) * 7.0, rel=1e-6)
+
+
+@settings(max_examples=25)
+@given(
+    st.integers(258, 340),
+    st.integers(1, 6),
+    st.floats(0.0, 11.0),
+    st.sampled_from(["gap", "cluster", "ties"]),
+    st.integers(0, 99),
+)
+def test_spectra_with_awkward_ends(
+    n: int, count: int, log_kappa: float, ends: str, seed: int
+) -> None:
+    middle = np.geomspace(1.0, 2.0, n - 2 * count)
+    spread = {"gap": 0.5, "cluster": 1e-7, "ties": 0.0}[ends]
+    offsets = 1 + spread * np.arange(count) / count
+    K = with_spectrum(np.concatenate([10**-log_kappa * offsets, middle, 3.0 / offsets]), seed)
+    result = fastntk.conditioning(K)
+    truth = 3.0 * 10**log_kappa
+    assert result.resolved
+    assert result.condition_number == pytest.approx(truth, rel=2e-8 + 1e-15 * n * truth)
+
+
+@pytest.mark.parametrize("n", SIZES)
+def test_singular_matrices_are_unresolved(n: int) -> None:
+    for rank in {0, 1, n // 2, n - 1}:
+        K = with_spectrum([0.0] * (n - rank) + [1.0] * rank)
+        result = fastntk.conditioning(K)
+        assert not result.resolved
+        assert np.isnan(result.eigenvalue_min)
+        assert np.isnan(result.condition_number)
+        assert result.rank == rank
+        assert result.eigenvalue_max == pytest.approx(1.0 if rank else 0.0, rel=1e-9)
+        assert "unresolved" in str(result)
+
+
+@pytest.mark.parametrize("n", SIZES)
+def test_what_lies_below_the_noise_floor_is_unresolved(n: int) -> None:
+    floor = noise_floor(n)
+    below = fastntk.conditioning(with_spectrum([0.01 * floor] + [1.0] * (n - 1)))
+    assert not below.resolved
+    assert below.rank == n - 1
+    above = fastntk.conditioning(with_spectrum([100 * floor] + [1.0] * (n - 1)))
+    assert above.resolved
+
+
+@pytest.mark.parametrize("n", SIZES)
+def test_float32_keeps_its_own_noise_floor(n: int) -> None:
+    K = with_spectrum([1e-7] + [1.0] * (n - 1))
+    assert fastntk.conditioning(K).resolved
+    single = fastntk.conditioning(K.astype(np.float32))
+    assert not single.resolved
+    assert single.noise_floor == pytest.approx(noise_floor(n, 2.0**-23), rel=1e-5)
+    good = fastntk.conditioning(with_spectrum(np.linspace(0.5, 1.0, n)).astype(np.float32))
+    assert good.condition_number == pytest.approx(2.0, rel=1e-4)
+
+
+@pytest.mark.parametrize("depth", [1, 4, 12])
+def test_rounded_features_do_not_pass_for_a_smallest_eigenvalue(depth: int) -> None:
+    # The linear network's kernel has rank 5; the features of a float32 network have full rank.
+    X = np.random.default_rng(0).standard_normal((40, 5))
+    K = fastntk.ntk_depths(
+        X, [depth], width=256, activation="identity", network_dtype="float32", dtype="float64"
+    )[depth]
+    error = float(np.sqrt(depth + 1) * np.finfo(np.float32).eps)
+    result = fastntk.conditioning(K, feature_error=error)
+    assert not result.resolved
+    assert result.rank == 5
+
+
+def test_bad_feature_error() -> None:
+    with pytest.raises(ValueError, match="feature_error=-1: expected a finite number of at least"):
+        fastntk.conditioning(np.eye(2), feature_error=-1)
+
+
+def test_a_kernel_with_the_vector_of_ones_in_its_null_space() -> None:
+    n = 300
+    centre = np.eye(n) - 1.0 / n
+    result = fastntk.conditioning(centre)
+    assert result.eigenvalue_max == pytest.approx(1.0, rel=1e-12)
+    assert not result.resolved
+    assert result.rank == n - 1
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(1.999e12, "1.9e+12"), (2e12, "2e+12"), (np.inf, "inf"), (57.9, "57")]
+)
+def test_bounds_are_rounded_down(value: float, text: str) -> None:
+    assert rounded_down(value, 2) == text
+
+
+def test_one_sample() -> None:
+    result = fastntk.conditioning([[3.0]])
+    assert result.condition_number == 1.0
+    assert result.eigenvalue_min == result.eigenvalue_max == 3.0
+
+
+@pytest.mark.parametrize("n", SIZES)
+def test_calls_repeat_to_the_bit_and_leave_the_kernel_alone(n: int) -> None:
+    K = with_spectrum(np.linspace(1.0, 2.0, n))
+    kept = K.copy()
+    assert fastntk.conditioning(K) == fastntk.conditioning(K)
+    assert np.array_equal(K, kept)
+
+
+@pytest.mark.parametrize("n", SIZES)
+@pytest.mark.parametrize("negative", [-1e-3, -1.0, -5.0])
+def test_indefinite_matrices_are_refused(n: int, negative: float) -> None:
+    K = with_spectrum([negative] + [1.0] * (n - 1))
+    with pytest.raises(ValueError, match="negative eigenvalue far beyond rounding"):
+        fastntk.conditioning(K)
+
+
+def test_not_symmetric() -> None:
+    K = np.eye(300)
+    K[7, 9] = 1e-3
+    with pytest.raises(ValueError, match=r"K is not symmetric: K\[7, 9\]=.*but K\[9, 7\]"):
+        fastntk.conditioning(K)
+
+
+def test_the_kernel_of_the_paper_limits() -> None:
+    # The infinitely deep, infinitely wide ReLU network: (3/4) I + (1/4) 11ᵀ, κ = 1 + n/3.
+    for n in (10, 400):
+        K = 0.75 * np.eye(n) + 0.25
+        assert fastntk.conditioning(K).condition_number == pytest.approx(1 + n / 3, rel=1e-10)
+
+
+def test_memory_is_checked_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fastntk._memory.available_memory", lambda: 1000)
+    with pytest.raises(MemoryError, match=r"factorizing a kernel of 40 × 40 needs 6\.4 KiB"):
+        fastntk.conditioning(np.eye(40))
+
+
+@pytest.mark.parametrize("method", ["dense", "cholesky", "operator"])
+def test_several_eigenpairs(method: str) -> None:
+    values = np.concatenate([[0.1, 0.1, 0.2], np.geomspace(1.0, 2.0, 60), [5.0, 5.0, 7.0]])
+    K = with_spectrum(values)
+    result = fastntk.conditioning(K, k=3, eigenvectors=True, method=method)
+    assert result.method == method
+    assert result.smallest == pytest.approx(values[:3], rel=1e-8)
+    assert result.largest == pytest.approx(values[:-4:-1], rel=1e-8)
+    for vectors, theirs in (
+        (result.smallest_vectors, result.smallest),
+        (result.largest_vectors, result.largest),
+    ):
+        assert vectors is not None
+        assert vectors.T @ vectors == pytest.approx(np.eye(3), abs=1e-8)
+        assert K @ vectors == pytest.approx(vectors * theirs, abs=1e-5)
+    plain = fastntk.conditioning(K, method=method)
+    assert plain.smallest_vectors is None
+    assert plain.largest_vectors is None
+
+
+@pytest.mark.parametrize("n", [40, 300])
+def test_products_are_enough(n: int) -> None:
+    X = np.random.default_rng(0).standard_normal((n, 6))
+    net = fastntk.MLP([6, 256, 256, 1], dtype="float64")
+    truth = fastntk.conditioning(net.ntk(X))
+    result = fastntk.conditioning(net.ntk_operator(X))
+    assert result.method == "operator"
+    assert result.bounds is None
+    assert result.resolved
+    assert result.eigenvalue_max == pytest.approx(truth.eigenvalue_max, rel=1e-10)
+    assert result.eigenvalue_min == pytest.approx(truth.eigenvalue_min, rel=1e-6)
+    assert np.isnan(result.effective_rank)
+    linear = fastntk.conditioning(net.linear().ntk_operator(X))
+    assert not linear.resolved
+    assert linear.rank is None
+    assert "unresolved, κ ≥" in str(linear)
+
+
+def test_operators_of_float32_keep_their_noise_floor() -> None:
+    X = np.random.default_rng(0).standard_normal((50, 4)).astype(np.float32)
+    net = fastntk.MLP([4, 64, 1], dtype="float32")
+    result = fastntk.conditioning(net.ntk_operator(X))
+    assert result.noise_floor == pytest.approx(50 * 2.0**-23 * result.eigenvalue_max)
+
+
+@pytest.mark.parametrize(
+    ("operator", "options", "text"),
+    [
+        (np.eye(3), {"method": "dense"}, "method='dense': expected 'operator'"),
+        (np.ones((3, 2)), {}, r"K has shape \(3, 2\): expected a square operator"),
+        (np.eye(3), {"k": 4}, "k=4: expected at most 3"),
+        (np.eye(3), {"feature_error": 1e-7}, "feature_error=1e-07: expected 0 for an operator"),
+        (np.eye(3) * 1j, {}, "K has dtype complex128"),
+        (-np.eye(30), {}, "negative eigenvalue far beyond rounding"),
+    ],
+)
+def test_bad_operators(operator: Any, options: dict[str, Any], text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        fastntk.conditioning(aslinearoperator(operator), **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"k": 0}, "k=0: expected an integer of at least 1"),
+        ({"k": 4}, "k=4: expected at most 3"),
+        ({"method": "magic"}, "method='magic': expected one of 'auto', 'dense'"),
+        ({"kernel_error": np.nan}, "kernel_error=nan: expected a finite number"),
+    ],
+)
+def test_bad_options(options: dict[str, Any], text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        fastntk.conditioning(np.eye(3), **options)
+
+
+@pytest.mark.parametrize("exponent", [-1000, 1000])
+def test_kernels_whose_squares_overflow_are_refused(exponent: int) -> None:
+    with pytest.raises(ValueError, match=r"K has entries as large as .*: expected between"):
+        fastntk.conditioning(np.eye(3) * 2.0**exponent)
+
+
+def test_the_whole_spectrum() -> None:
+    values = np.geomspace(1e-3, 5.0, 70)
+    K = with_spectrum(values)
+    assert fastntk.spectrum(K) == pytest.approx(values, rel=1e-11)
+    assert fastntk.spectrum(K.astype(np.float32)).dtype == np.float64
+    with pytest.raises(ValueError, match="K is not symmetric"):
+        fastntk.spectrum(np.triu(np.ones((4, 4))))
+
+
+def test_effective_rank() -> None:
+    assert fastntk.conditioning(np.eye(12)).effective_rank == pytest.approx(12)
+    assert fastntk.conditioning(np.diag([8.0, 1.0, 1.0])).effective_rank == pytest.approx(1.25)
+    assert np.isnan(fastntk.conditioning(np.zeros((3, 3))).effective_rank)
+
+
+@settings(max_examples=60)
+@given(st.integers(1, 60), st.integers(0, 99), st.floats(0.0, 6.0), st.integers(-20, 20))
+def test_scaling_and_permutation(n: int, seed: int, log_kappa: float, exponent: int) -> None:
+    K = with_spectrum(np.geomspace(10**-log_kappa, 1.0, n), seed)
+    result = fastntk.conditioning(K)
+    scaled = fastntk.conditioning(K * 2.0**exponent)
+    assert scaled.condition_number == result.condition_number
+    assert scaled.noise_floor == result.noise_floor * 2.0**exponent
+    order = np.random.default_rng(seed).permutation(n)
+    permuted = fastntk.conditioning(K[np.ix_(order, order)])
+    assert permuted.condition_number == pytest.approx(
+        result.condition_number, rel=1e-12 + 4 * result.noise_floor / result.eigenvalue_min
+    )
+
+
+@settings(max_examples=60)
+@given(st.integers(2, 40), st.integers(0, 99))
+def test_submatrices_are_better_conditioned(n: int, seed: int) -> None:
+    # Cauchy's interlacing theorem.
+    K = with_spectrum(np.geomspace(1e-4, 1.0, n), seed)
+    whole, part = fastntk.conditioning(K), fastntk.conditioning(K[:-1, :-1])
+    assert part.eigenvalue_min >= whole.eigenvalue_min * (1 - 1e-10)
+    assert part.eigenvalue_max <= whole.eigenvalue_max * (1 + 1e-12)
+
+
+def test_progress_is_told_of_every_pass() -> None:
+    seen: list[tuple[str, int, int]] = []
+    fastntk.conditioning(
+        with_spectrum(np.geomspace(0.1, 1, 300)), progress=lambda *state: seen.append(state)
+    )
+    stages = {stage for stage, _, _ in seen}
+    assert {"λ_max", "λ_min"} <= stages
+    assert all(0 <= done <= total for _, done, total in seen)
+
+
+def test_an_interrupt_leaves_everything_usable() -> None:
+    def interrupt(stage: str, done: int, total: int) -> None:
+        if stage == "λ_min":
+            raise KeyboardInterrupt
+
+    K = with_spectrum(np.geomspace(0.1, 1, 300))
+    kept = K.copy()
+    with pytest.raises(KeyboardInterrupt):
+        fastntk.conditioning(K, progress=interrupt)
+    assert np.array_equal(K, kept)
+    assert fastntk.conditioning(K).resolved
