@@ -10,6 +10,7 @@ from fastntk import activations, datasets
 from fastntk.angles import AnglePair, closest_pairs, gradient_angles, smallest_angle
 from fastntk.depth_sweep import ntk_depths
 from fastntk.mlp import MLP
+from fastntk.packed import PackedKernel
 from fastntk.spectrum import Conditioning, conditioning
 from fastntk.studies.depth import DepthResult, DepthStudy, depth_study
 
@@ -28,6 +29,7 @@ __all__ = [
     "DepthResult",
     "DepthStudy",
     "MonteCarlo",
+    "PackedKernel",
     "__version__",
     "activations",
     "angle_curves",
