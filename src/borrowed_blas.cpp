@@ -4,10 +4,8 @@
 
 #include <pybind11/pybind11.h>
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <initializer_list>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -43,51 +41,92 @@ std::size_t integer_size(const std::string& type) {
   return 0;
 }
 
-bool all_equal(const std::vector<std::string>& types, std::initializer_list<std::size_t> where) {
-  return std::ranges::all_of(where,
-                             [&](std::size_t i) { return types[i] == types[*where.begin()]; });
-}
-
 bool names_real(const std::string& type, const char* c_name, const char* suffix) {
   return type == c_name || (type.size() > 2 && type.compare(type.size() - 2, 2, suffix) == 0);
 }
 
-struct Gemm {
+// Whether the parameters are those of the pattern: c for char, i for an integer, r for a real
+// number; all integers, and all real numbers, of one type each.
+bool matches(const std::vector<std::string>& types, const std::string& pattern, const char* c_name,
+             const char* suffix) {
+  if (types.size() != pattern.size()) return false;
+  const std::string& integer = types[pattern.find('i')];
+  const std::string& real = types[pattern.find('r')];
+  if (integer_size(integer) == 0 || !names_real(real, c_name, suffix)) return false;
+  for (std::size_t i = 0; i < types.size(); ++i) {
+    const std::string& expected = pattern[i] == 'i' ? integer : real;
+    if (types[i] != (pattern[i] == 'c' ? "char" : expected)) return false;
+  }
+  return true;
+}
+
+struct Routine {
   void* pointer;
   std::size_t integer_size;
 };
 
-Gemm gemm_of(const py::object& functions, const char* name, const char* c_name,
-             const char* suffix) {
-  const auto capsule = functions[name].cast<py::capsule>();
-  const char* signature = capsule.name();
-  const auto types = parameter_types(signature == nullptr ? "" : signature);
-  const bool gemm = types.size() == 13 && types[0] == "char" && types[1] == "char" &&
-                    all_equal(types, {2, 3, 4, 7, 9, 12}) && all_equal(types, {5, 6, 8, 10, 11}) &&
-                    names_real(types[5], c_name, suffix) && integer_size(types[2]) != 0;
-  if (!gemm) {
-    throw py::import_error(std::string("fastntk cannot use this SciPy: the BLAS routine ") + name +
-                           " of scipy.linalg.cython_blas has the unexpected signature '" +
-                           (signature == nullptr ? "" : signature) +
-                           "'. Please report it, with your SciPy version.");
+// The routines that a module of SciPy exports; all of them have to use the same integers.
+class Library {
+ public:
+  explicit Library(const char* module)
+      : module_(module), functions_(py::module_::import(module).attr("__pyx_capi__")) {}
+
+  Routine routine(const char* name, const std::string& pattern) const {
+    const auto capsule = functions_[name].cast<py::capsule>();
+    const char* signature = capsule.name();
+    const auto types = parameter_types(signature == nullptr ? "" : signature);
+    const bool single = name[0] == 's';
+    if (!matches(types, pattern, single ? "float" : "double", single ? "_s" : "_d")) {
+      throw py::import_error(std::string("fastntk cannot use this SciPy: the routine ") + name +
+                             " of " + module_ + " has the unexpected signature '" +
+                             (signature == nullptr ? "" : signature) +
+                             "'. Please report it, with your SciPy version.");
+    }
+    return {capsule.get_pointer(), integer_size(types[pattern.find('i')])};
   }
-  return {capsule.get_pointer(), integer_size(types[2])};
-}
+
+ private:
+  const char* module_;
+  py::object functions_;
+};
+
+struct Routines {
+  Routine sgemm;
+  Routine dgemm;
+  Routine dsyrk;
+  Routine dtrsm;
+  Routine dpotrf;
+};
 
 template <class Int>
-BlasTable<Int> table(const Gemm& sgemm, const Gemm& dgemm) {
-  return {reinterpret_cast<FortranGemm<float, Int>>(sgemm.pointer),
-          reinterpret_cast<FortranGemm<double, Int>>(dgemm.pointer)};
+BlasTable<Int> table(const Routines& from) {
+  return {reinterpret_cast<FortranGemm<float, Int>>(from.sgemm.pointer),
+          reinterpret_cast<FortranGemm<double, Int>>(from.dgemm.pointer),
+          reinterpret_cast<FortranSyrk<Int>>(from.dsyrk.pointer),
+          reinterpret_cast<FortranTrsm<Int>>(from.dtrsm.pointer),
+          reinterpret_cast<FortranPotrf<Int>>(from.dpotrf.pointer)};
 }
 
 }  // namespace
 
 Blas borrow_blas() {
-  const py::object functions = py::module_::import("scipy.linalg.cython_blas").attr("__pyx_capi__");
-  const Gemm sgemm = gemm_of(functions, "sgemm", "float", "_s");
-  const Gemm dgemm = gemm_of(functions, "dgemm", "double", "_d");
-  if (sgemm.integer_size == sizeof(std::int32_t)) return table<std::int32_t>(sgemm, dgemm);
-  return table<std::int64_t>(sgemm, dgemm);
+  const Library blas("scipy.linalg.cython_blas");
+  const Library lapack("scipy.linalg.cython_lapack");
+  const Routines routines{.sgemm = blas.routine("sgemm", "cciiirririrri"),
+                          .dgemm = blas.routine("dgemm", "cciiirririrri"),
+                          .dsyrk = blas.routine("dsyrk", "cciirrirri"),
+                          .dtrsm = blas.routine("dtrsm", "cccciirriri"),
+                          .dpotrf = lapack.routine("dpotrf", "cirii")};
+  const std::size_t size = routines.sgemm.integer_size;
+  for (const Routine& other : {routines.dgemm, routines.dsyrk, routines.dtrsm, routines.dpotrf}) {
+    if (other.integer_size != size) {
+      throw py::import_error(
+          "fastntk cannot use this SciPy: its BLAS and LAPACK routines use integers of different "
+          "sizes. Please report it, with your SciPy version.");
+    }
+  }
+  if (size == sizeof(std::int32_t)) return table<std::int32_t>(routines);
+  return table<std::int64_t>(routines);
 }
 
 }  // namespace fastntk::python

@@ -11,6 +11,7 @@ from fastntk.angles import AnglePair, closest_pairs, gradient_angles, smallest_a
 from fastntk.depth_sweep import ntk_depths
 from fastntk.eigenvalues import Bounds, Conditioning, Interval, conditioning, spectrum
 from fastntk.mlp import MLP
+from fastntk.packed import PackedKernel
 from fastntk.studies.depth import DepthResult, DepthStudy, depth_study
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ __all__ = [
     "DepthStudy",
     "Interval",
     "MonteCarlo",
+    "PackedKernel",
     "__version__",
     "activations",
     "angle_curves",

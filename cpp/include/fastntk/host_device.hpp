@@ -70,7 +70,7 @@ FASTNTK_MULTIVERSION T largest_product(Index n, const T* a, const T* b) {
 //   Buffer<T>      owns an uninitialized matrix on the device;
 //   run(…)         spreads independent tasks over lanes;
 //   Lane           executes the operations of one task in order: gemm, for_each, transpose,
-//                  row_dots, visit_large.
+//                  row_dots, visit_large, and of triangular matrices syrk, trsm, potrf.
 //
 // A lane here is a thread that calls single-threaded BLAS. How the work is cut into tasks never
 // depends on the number of lanes, and no two tasks write the same element: results are the same to
@@ -104,6 +104,19 @@ class HostDevice {
     void gemm(Op op_a, Op op_b, T alpha, ConstMatrix<T> a, ConstMatrix<T> b, Write write,
               Matrix<T> c) const {
       fastntk::gemm(blas_, op_a, op_b, alpha, a, b, write, c);
+    }
+
+    // Of triangular matrices, see blas.hpp.
+    void syrk(Triangle triangle, Op op_a, double alpha, Matrix<const double> a,
+              Matrix<double> c) const {
+      fastntk::syrk(blas_, triangle, op_a, alpha, a, c);
+    }
+    void trsm(Side side, Triangle triangle, Op op_a, Matrix<const double> a,
+              Matrix<double> b) const {
+      fastntk::trsm(blas_, side, triangle, op_a, a, b);
+    }
+    Index potrf(Triangle triangle, Matrix<double> a) const {
+      return fastntk::potrf(blas_, triangle, a);
     }
 
     // f is a functor of (row, column), compiled for the device.
@@ -164,8 +177,9 @@ class HostDevice {
   HostDevice(Blas blas, int threads) : blas_(blas), threads_(threads) {}
 
   // Runs task(lane, workspace, index) for index = 0 … tasks − 1; each lane has one workspace, made
-  // by make_workspace(). Returns when all are done; an exception of a task or of the monitor stops
-  // the others and is thrown here.
+  // by make_workspace(). Tasks are taken up in the order of their index, so that one may wait for
+  // those before it (Finished). Returns when all are done; an exception of a task or of the monitor
+  // stops the others and is thrown here.
   template <class MakeWorkspace, class Task>
   void run(const char* stage, Index tasks, const Monitor& monitor, MakeWorkspace make_workspace,
            Task task) const {

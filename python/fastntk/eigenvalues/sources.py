@@ -189,7 +189,7 @@ def open_source(K: npt.ArrayLike | PackedKernel, *, overwrite: bool) -> Source:
         if mapped and not copy:
             source: Source = PackedFile(given, epsilon)
         elif copy:
-            source = PackedBorrowed(given.astype(np.float64), epsilon)
+            source = PackedBorrowed(PackedKernel(given.data.astype(np.float64)), epsilon)
         else:
             source = (PackedInPlace if in_place else PackedBorrowed)(given, epsilon)
     else:

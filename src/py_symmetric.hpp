@@ -1,0 +1,129 @@
+// SPDX-FileCopyrightText: The fastntk authors
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+
+#include <cmath>
+#include <string>
+
+#include "fastntk/host_symmetric.hpp"
+#include "py_device.hpp"
+
+// Symmetric matrices and Cholesky factors: of two dimensions in the full, of one in the packed
+// layout.
+namespace fastntk::python {
+
+template <class T, class Data>
+SymmetricStorage<T> symmetric_storage(const py::array& array, Data* data, const std::string& name) {
+  if (array.ndim() == 2 && array.shape(0) == array.shape(1)) {
+    return SymmetricStorage<T>::full(Matrix<T>(data, array.shape(0), array.shape(0)));
+  }
+  if (array.ndim() == 1) {
+    const Index size = array.shape(0);
+    const auto n = static_cast<Index>((std::sqrt(8.0 * static_cast<double>(size) + 1) - 1) / 2);
+    if (SymmetricStorage<T>::packed_size(n) == size) return SymmetricStorage<T>::packed(data, n);
+  }
+  throw bad_argument(name, "a square matrix or a packed one of n(n+1)/2 elements");
+}
+
+template <class T>
+SymmetricStorage<const T> input_symmetric(const Array<T>& array, const std::string& name) {
+  return symmetric_storage<const T>(array, array.data(), name);
+}
+
+template <class T>
+SymmetricStorage<T> output_symmetric(Array<T>& array, const std::string& name) {
+  return symmetric_storage<T>(array, array.mutable_data(), name);  // throws if it is read-only
+}
+
+template <class From, class To>
+void py_scale_and_shift(const Array<From>& from, To sign, To shift, Array<To>& to, int threads,
+                        const py::object& monitor) {
+  const HostDevice device = host_device(threads);
+  const auto source = input_symmetric<From>(from, "source");
+  const auto target = output_symmetric<To>(to, "target");
+  if (source.n() != target.n()) throw bad_argument("target", "as many rows as source");
+  const Monitor on_progress = python_monitor(monitor);
+  const py::gil_scoped_release no_gil;
+  scale_and_shift(device, source, sign, shift, target, on_progress);
+}
+
+// Returns n, or the pivot that is not positive.
+inline Index py_cholesky(Array<double>& matrix, int threads, const py::object& monitor) {
+  const HostDevice device = host_device(threads);
+  const auto storage = output_symmetric<double>(matrix, "matrix");
+  const Monitor on_progress = python_monitor(monitor);
+  const py::gil_scoped_release no_gil;
+  try {
+    cholesky(device, storage, cholesky_blocks(storage.n()), on_progress);
+  } catch (const NotPositiveDefinite& failure) {
+    return failure.pivot();
+  }
+  return storage.n();
+}
+
+template <class T>
+void py_symmetric_product(const Array<T>& matrix, const Array<T>& vectors, Array<T>& out,
+                          int threads, const py::object& monitor) {
+  const HostDevice device = host_device(threads);
+  const auto storage = input_symmetric<T>(matrix, "matrix");
+  const auto v =
+      output_matrix<T>(out, storage.n(), vectors.ndim() == 2 ? vectors.shape(1) : -1, "out");
+  const auto given = input_matrix<T>(vectors, v.cols, "vectors");
+  if (given.rows != storage.n()) throw bad_argument("vectors", "as many rows as the matrix");
+  const Monitor on_progress = python_monitor(monitor);
+  const py::gil_scoped_release no_gil;
+  symmetric_product(device, storage, given, v, on_progress);
+}
+
+// vectors = (L Lᵀ)⁻¹ vectors
+inline void py_cholesky_solve(const Array<double>& factor, Array<double>& vectors, int threads,
+                              const py::object& monitor) {
+  const HostDevice device = host_device(threads);
+  const auto storage = input_symmetric<double>(factor, "factor");
+  const auto v = output_matrix<double>(vectors, storage.n(),
+                                       vectors.ndim() == 2 ? vectors.shape(1) : -1, "vectors");
+  const Monitor on_progress = python_monitor(monitor);
+  const py::gil_scoped_release no_gil;
+  triangular_solve(device, storage, false, v, on_progress);
+  triangular_solve(device, storage, true, v, on_progress);
+}
+
+// vectors = L Lᵀ vectors
+inline void py_cholesky_multiply(const Array<double>& factor, Array<double>& vectors, int threads,
+                                 const py::object& monitor) {
+  const HostDevice device = host_device(threads);
+  const auto storage = input_symmetric<double>(factor, "factor");
+  const auto v = output_matrix<double>(vectors, storage.n(),
+                                       vectors.ndim() == 2 ? vectors.shape(1) : -1, "vectors");
+  const Monitor on_progress = python_monitor(monitor);
+  const py::gil_scoped_release no_gil;
+  const HostDevice::Buffer<double> between(v.rows, v.cols);
+  triangular_product(device, storage, true, v, between.view(), on_progress);
+  triangular_product(device, storage, false, between.view(), v, on_progress);
+}
+
+inline void register_symmetric(py::module_& module) {
+  const auto copy = [&](auto function) {
+    module.def("scale_and_shift", function, py::arg("source").noconvert(), py::arg("sign"),
+               py::arg("shift"), py::arg("target").noconvert(), py::arg("threads"),
+               py::arg("monitor"));
+  };
+  copy(&py_scale_and_shift<float, float>);
+  copy(&py_scale_and_shift<float, double>);
+  copy(&py_scale_and_shift<double, double>);
+  const auto product = [&](auto function) {
+    module.def("symmetric_product", function, py::arg("matrix").noconvert(),
+               py::arg("vectors").noconvert(), py::arg("out").noconvert(), py::arg("threads"),
+               py::arg("monitor"));
+  };
+  product(&py_symmetric_product<float>);
+  product(&py_symmetric_product<double>);
+  module.def("cholesky", &py_cholesky, py::arg("matrix").noconvert(), py::arg("threads"),
+             py::arg("monitor"));
+  module.def("cholesky_solve", &py_cholesky_solve, py::arg("factor").noconvert(),
+             py::arg("vectors").noconvert(), py::arg("threads"), py::arg("monitor"));
+  module.def("cholesky_multiply", &py_cholesky_multiply, py::arg("factor").noconvert(),
+             py::arg("vectors").noconvert(), py::arg("threads"), py::arg("monitor"));
+}
+
+}  // namespace fastntk::python
