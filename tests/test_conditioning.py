@@ -42,7 +42,7 @@ def test_known_condition_numbers(n: int, log_kappa: float) -> None:
     assert result.rank == result.n == n
     assert result.eigenvalue_max == pytest.approx(7.0, rel=1e-12 * n)
     uncertainty = result.noise_floor / result.eigenvalue_min
-    assert result.eigenvalue_min == pytest.approx(7.0 * 10**-log_kappa, rel=1e-9 + uncertainty)
+    assert result.eigenvalue_min == pytest.approx(7.0 * 10**-log_kappa, rel=1e-8 + uncertainty)
     assert result.condition_number == result.eigenvalue_max / result.eigenvalue_min
     assert result.noise_floor == pytest.approx(noise_floor(n) * 7.0, rel=1e-6)
 
@@ -65,7 +65,7 @@ def test_spectra_with_awkward_ends(
     result = fastntk.conditioning(K)
     truth = 3.0 * 10**log_kappa
     assert result.resolved
-    assert result.condition_number == pytest.approx(truth, rel=2e-8 + 1e-15 * n * truth)
+    assert result.condition_number == pytest.approx(truth, rel=1e-6 + 1e-15 * n * truth)
 
 
 @pytest.mark.parametrize("n", SIZES)
@@ -184,15 +184,15 @@ def test_several_eigenpairs(method: str) -> None:
     K = with_spectrum(values)
     result = fastntk.conditioning(K, k=3, eigenvectors=True, method=method)
     assert result.method == method
-    assert result.smallest == pytest.approx(values[:3], rel=1e-8)
-    assert result.largest == pytest.approx(values[:-4:-1], rel=1e-8)
+    assert result.smallest == pytest.approx(values[:3], rel=1e-6)
+    assert result.largest == pytest.approx(values[:-4:-1], rel=1e-6)
     for vectors, theirs in (
         (result.smallest_vectors, result.smallest),
         (result.largest_vectors, result.largest),
     ):
         assert vectors is not None
         assert vectors.T @ vectors == pytest.approx(np.eye(3), abs=1e-8)
-        assert K @ vectors == pytest.approx(vectors * theirs, abs=1e-5)
+        assert K @ vectors == pytest.approx(vectors * theirs, abs=1e-4)
     plain = fastntk.conditioning(K, method=method)
     assert plain.smallest_vectors is None
     assert plain.largest_vectors is None

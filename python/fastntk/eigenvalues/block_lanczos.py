@@ -34,6 +34,10 @@ _GUARD_VECTORS = 3
 # vectors are small beside any matrix that is worth it.
 _LARGEST_BASIS = 160
 
+# Within a tight cluster residuals are small from the start: values must also have stopped growing.
+# As a rule, the last change is of the order of the square of the residual before it.
+_SETTLED = 1e-3
+
 # A block is made orthogonal to the basis until it stays as it is: two or three times as a rule.
 _MOST_ORTHOGONALIZATIONS = 10
 _ORTHOGONAL = 1e-8  # its square is below the rounding of a length
@@ -54,12 +58,15 @@ class RitzPairs:
         ‖A v − θ v‖: an eigenvalue of A is that close to θ.
     converged : bool
         Whether all residuals are below the tolerance that was asked for.
+    following : float or None
+        The next Ritz value inwards, if there is one.
     """
 
     values: npt.NDArray[np.float64]
     vectors: Vectors
     residuals: npt.NDArray[np.float64]
     converged: bool = True
+    following: float | None = None
 
 
 def largest_eigenpairs(
@@ -79,7 +86,8 @@ def largest_eigenpairs(
     n, k : int
         Size of the operator; number of eigenpairs, at most n.
     tolerance : float
-        A residual is small enough when it is below this times the largest |θ|.
+        A residual is small enough when it is below this times the largest |θ|, and a value when it
+        changed by a thousandth of that.
     most_passes : int
         After so many calls of `multiply` what there is is returned, `converged` or not.
     """
@@ -90,6 +98,7 @@ def largest_eigenpairs(
     random = np.random.Generator(np.random.Philox(0))
     space = _Space(n, largest_basis)
     new = space.complement(random.standard_normal((n, block)), random)
+    before = np.full(k, np.inf)
     for done in range(1, most_passes + 1):
         images = multiply(new)
         space.append(new, images)
@@ -97,7 +106,10 @@ def largest_eigenpairs(
         theta, best = values[::-1][:k], coordinates[:, ::-1][:, :k]
         vectors = space.basis @ best
         residuals = np.linalg.norm(space.images @ best - vectors * theta, axis=0)
-        converged = bool((residuals <= tolerance * float(np.abs(values).max())).all())
+        scale = float(np.abs(values).max())
+        settled = np.abs(theta - before) <= _SETTLED * tolerance * scale
+        converged = bool((settled & (residuals <= tolerance * scale)).all())
+        before = theta
         if converged or space.size == n or done == most_passes:
             break
         # The Krylov space grows by what A makes of its newest block; a restart does not change
@@ -106,7 +118,8 @@ def largest_eigenpairs(
         if largest_basis < n and space.size + block > largest_basis:
             space.shrink(values, coordinates, largest_basis // 2)
         new = new[:, : n - space.size]
-    return RitzPairs(theta, vectors, residuals, converged)
+    following = float(values[::-1][k]) if len(values) > k else None
+    return RitzPairs(theta, vectors, residuals, converged or space.size == n, following)
 
 
 class _Space:

@@ -38,9 +38,9 @@ if TYPE_CHECKING:
 # Up to this size all eigenvalues cost less than the machinery that avoids them.
 _DENSE_LIMIT = 256
 
-# The error of a Ritz value is at most its residual, and of the order of its square where it is not
-# in a cluster.
-_RITZ_TOLERANCE = 1e-8
+# The error of a Ritz value is at most its residual, and of the order of its square, 1e-12, where it
+# is not in a cluster.
+_RITZ_TOLERANCE = 1e-6
 _MOST_PASSES = 1000
 
 # Even in the smallest matrices so many roundings of λ_max add up.
@@ -49,6 +49,10 @@ _FEWEST_ROUNDINGS = 16
 # Rounding makes a positive semidefinite kernel indefinite by about the noise floor. What is below
 # zero by this many floors was never a kernel.
 _INDEFINITE_FLOORS = 1e3
+
+# A shift by so little of the noise floor changes nothing that is resolved, and keeps the inverse of
+# a singular matrix finite.
+_LEAST_SHIFT = 1e-6
 
 # Passes for the bottom of a singular matrix, which only serves as an upper bound of λ_min.
 _PASSES_IN_NOISE = 6
@@ -321,41 +325,55 @@ def _lanczos(
     )
     # Now, before the factor that λ_min needs takes the place of the matrix.
     top = largest_interval(source, largest) if options.bounds else None
-    factor, shift = _factor(source, floor_of(float(largest.values[0])), watch)
+    factor, shift, regular = _factor(source, floor_of(float(largest.values[0])), watch)
     inverse = largest_eigenpairs(
         watch.counted("λ_min", factor.solve),
         n,
         k,
         tolerance=_RITZ_TOLERANCE,
-        most_passes=_PASSES_IN_NOISE if shift > 0 else _MOST_PASSES,
+        most_passes=_MOST_PASSES if regular else _PASSES_IN_NOISE,
     )
     del factor  # its memory is needed again
     values = 1 / inverse.values - shift
-    # 1/(μ ± r): how far the Ritz value of the inverse may be off, as an eigenvalue of the matrix.
-    doubts = values + shift - 1 / (inverse.values + inverse.residuals)
-    smallest = RitzPairs(values, inverse.vectors, doubts, inverse.converged)
+    smallest = RitzPairs(
+        values, inverse.vectors, inverse.residuals / inverse.values**2, inverse.converged
+    )
     if top is None:
         return _Ends(smallest, largest, None)
     upper = smallest_upper(source, smallest.vectors)
     lower = smallest_lower(
         source,
         min(float(values[0]), upper),
-        float(doubts[0]),
+        _doubt(inverse) / float(inverse.values[0]) ** 2,
         cholesky_bound(source, shift),
         watch.monitor or False,
     )
     return _Ends(smallest, largest, Bounds(Interval(lower, upper), top))
 
 
-def _factor(source: Source, floor: float, watch: _Watch) -> tuple[Cholesky, float]:
-    """Return the Cholesky factor of the matrix plus a shift: 0, unless rounding asks for more."""
+def _doubt(pairs: RitzPairs) -> float:
+    """Return how far beyond its first Ritz value a spectrum may well reach.
+
+    The residual, or its square over the distance to the next value, with a margin: a guess, which
+    saves most of the width of the bounds, and which a Cholesky decomposition has to confirm.
+    """
+    residual = float(pairs.residuals[0])
+    following = float(pairs.values[1]) if len(pairs.values) > 1 else pairs.following
+    distance = 0.0 if following is None else float(pairs.values[0]) - following
+    return 100 * residual**2 / distance if distance > 100 * residual else residual
+
+
+def _factor(source: Source, floor: float, watch: _Watch) -> tuple[Cholesky, float, bool]:
+    """Return the Cholesky factor of the matrix plus a shift, the shift, and if it was the least.
+
+    The least one changes nothing, unless rounding makes zero eigenvalues negative.
+    """
     progress = watch.monitor or False
-    shift = 0.0
+    least = shift = _LEAST_SHIFT * floor
     while True:
         try:
-            return source.factor(shift, progress=progress), shift
+            return source.factor(shift, progress=progress), shift, shift == least
         except NotPositiveDefinite:
-            # Rounding makes zero eigenvalues negative by less than the floor.
             if shift > _INDEFINITE_FLOORS * floor:
                 raise _indefinite(source.n) from None
             shift = max(8 * shift, floor, -4 * cholesky_bound(source, 0.0))
