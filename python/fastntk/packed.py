@@ -64,7 +64,9 @@ class PackedKernel:
     def __init__(self, data: FloatArray) -> None:
         if not isinstance(data, np.ndarray) or data.ndim != 1 or not data.flags.c_contiguous:
             shape = getattr(data, "shape", None)
-            raise ValueError(f"data has shape {shape}: expected a contiguous array of one dimension")
+            raise ValueError(
+                f"data has shape {shape}: expected a contiguous array of one dimension"
+            )
         if data.dtype not in FLOAT_DTYPES:
             raise ValueError(f"data has dtype {data.dtype}: expected float32 or float64")
         n = (math.isqrt(8 * data.size + 1) - 1) // 2
