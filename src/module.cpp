@@ -188,6 +188,8 @@ void register_gram(py::module_& module, const char* features_name) {
       .def_property_readonly("rows", &Class::rows)
       .def("kernel", &Class::kernel, py::arg("other"), py::arg("rows"), py::arg("cols"),
            py::arg("out").noconvert(), py::arg("threads"), py::arg("monitor"))
+      .def("packed_kernel", &Class::packed_kernel, py::arg("out").noconvert(), py::arg("threads"),
+           py::arg("monitor"))
       .def("closest_pairs", &Class::closest_pairs, py::arg("k"), py::arg("threads"),
            py::arg("monitor"))
       .def("transposed_products", &Class::transposed_products, py::arg("output"),

@@ -11,6 +11,7 @@
 #include "fastntk/host.hpp"
 #include "py_device.hpp"
 #include "py_network.hpp"
+#include "py_symmetric.hpp"
 
 namespace fastntk::python {
 
@@ -48,6 +49,17 @@ class PyFeatures {
     } else {
       cross_kernels(device, terms, features_, x_rows, z.features_, z_rows, {kernel}, on_progress);
     }
+  }
+
+  // out = the packed K(x, x), summed over the outputs.
+  void packed_kernel(Array<G>& out, int threads, const py::object& monitor) const {
+    const HostDevice device = host_device(threads);
+    const auto kernel = output_symmetric<G>(out, "out");
+    if (kernel.n() != features_.rows) throw bad_argument("out", "a kernel of all samples");
+    const Monitor on_progress = python_monitor(monitor);
+    const py::gil_scoped_release no_gil;
+    const auto terms = kernel_terms(network_.get(), outputs_, Split::none, features_, features_);
+    lower_kernel(device, terms, features_, kernel, on_progress);
   }
 
   // The (cosine, i, j) of the k pairs with the smallest angles, of samples that have a gradient.

@@ -163,6 +163,7 @@ def kernels(
         f"{what} of {rows} × {cols} in {dtype} and the features",
         "take fewer samples"
         + (" or dtype='float32'" if dtype == np.float64 else "")
+        + (", keep half of it (out='packed')" if Z is None and count == 1 else "")
         + ", write to a file (out=…) or use ntk_operator, ntk_tiles or smallest_angle",
     )
     # Kernels of different readouts are arrays of their own, which can be let go one by one.
@@ -230,6 +231,11 @@ class Features:
         with core_threads() as threads, _progress.monitor(progress, "kernel") as monitor:
             self._core.kernel(other._core, *spans, out, threads, monitor)
         return out
+
+    def packed_kernel(self, out: FloatArray, progress: Progress) -> None:
+        """Fill the data of a packed kernel with K of all samples, summed over the outputs."""
+        with core_threads() as threads, _progress.monitor(progress, "kernel") as monitor:
+            self._core.packed_kernel(out, threads, monitor)
 
     def closest_pairs(self, k: int, progress: Progress) -> list[tuple[float, int, int]]:
         """Return (cosine, i, j) of the k closest pairs of samples that have a gradient."""

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The fastntk authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""Kernels that go to a given array or file, larger than memory if need be."""
+"""Kernels that go to a given array or file, larger than memory if need be, or in half of it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from fastntk import _network, _progress
 from fastntk._atomic import replacing
 from fastntk._memory import available_memory
+from fastntk.packed import PackedKernel
 
 if TYPE_CHECKING:
     import os
@@ -72,12 +73,17 @@ def _write(
     target.flush()
 
 
-def block_rows(network: _network.Network, samples: int, outputs: int, dtype: FloatDType) -> int:
-    """Return how many rows go at once: all, or as many as leave room for two sets of features."""
+def block_rows(
+    network: _network.Network, samples: int, outputs: int, dtype: FloatDType, kept: int = 0
+) -> int:
+    """Return how many rows go at once: all, or as many as leave room for two sets of features.
+
+    `kept` bytes of the available memory are to be used for something else.
+    """
     memory = available_memory()
     if memory is None:
         return samples
-    room = _MEMORY_SHARE * memory
+    room = _MEMORY_SHARE * (memory - kept)
     each = network.feature_bytes(1, outputs, dtype)
     rows = samples
     while rows > _SMALLEST_BLOCK and rows * (2 * each + rows * dtype.itemsize) > room:
@@ -117,6 +123,36 @@ def _fill(
                 done += 1
                 if monitor is not None:
                     monitor("blocks", done, total)
+
+
+def packed_kernel(
+    network: _network.Network,
+    X: FloatArray,
+    outputs: range,
+    dtype: FloatDType,
+    progress: Progress,
+) -> PackedKernel:
+    """Return K(X, X) packed; features that do not fit beside it are computed block by block."""
+    kernel = PackedKernel.empty(len(X), dtype)  # its pages are not in use yet
+    memory = available_memory()
+    needed = kernel.nbytes + network.feature_bytes(len(X), len(outputs), dtype)
+    if memory is None or needed <= memory:
+        features = _network.Features(network, X, outputs, dtype, progress)
+        features.packed_kernel(kernel.data, progress)
+        return kernel
+    size = block_rows(network, len(X), len(outputs), dtype, kernel.nbytes)
+    blocks = kernel.blocks(size)
+    done, total = 0, len(blocks) * (len(blocks) + 1) // 2
+    with _progress.monitor(progress, "kernel") as monitor:
+        for i, rows in enumerate(blocks):
+            x = _network.Features(network, X[rows], outputs, dtype)
+            for cols in blocks[: i + 1]:
+                z = x if cols == rows else _network.Features(network, X[cols], outputs, dtype)
+                kernel.put(rows, cols, x.kernel(z, slice(0, len(x)), slice(0, len(z))))
+                done += 1
+                if monitor is not None:
+                    monitor("blocks", done, total)
+    return kernel
 
 
 def row_slices(count: int, size: int) -> list[slice]:

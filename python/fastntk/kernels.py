@@ -13,7 +13,7 @@ from fastntk import _network, _progress, _validation
 from fastntk._memory import available_memory
 from fastntk._network_base import NetworkBase
 from fastntk.angles import AnglePair
-from fastntk.kernel_files import row_slices, write_kernel
+from fastntk.kernel_files import packed_kernel, row_slices, write_kernel
 
 if TYPE_CHECKING:
     import os
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from fastntk._progress import Progress
     from fastntk._typing import FloatArray
+    from fastntk.packed import PackedKernel
 
 # Pairs whose angle the rounding of the kernel cannot order are all looked at again, as far as they
 # are among this many more than were asked for.
@@ -50,6 +51,19 @@ class KernelTile(NamedTuple):
 class KernelMethods(NetworkBase):
     """Kernels of a finite network."""
 
+    @overload
+    def ntk(  # type: ignore[overload-overlap]
+        self,
+        X: npt.ArrayLike,
+        Z: None = None,
+        *,
+        outputs: Literal["trace"] | int = "trace",
+        layer_weights: npt.ArrayLike | None = None,
+        dtype: npt.DTypeLike | None = None,
+        out: Literal["packed"],
+        progress: Progress = False,
+    ) -> PackedKernel: ...
+    @overload
     def ntk(
         self,
         X: npt.ArrayLike,
@@ -60,7 +74,18 @@ class KernelMethods(NetworkBase):
         dtype: npt.DTypeLike | None = None,
         out: FloatArray | str | os.PathLike[str] | None = None,
         progress: Progress = False,
-    ) -> FloatArray:
+    ) -> FloatArray: ...
+    def ntk(
+        self,
+        X: npt.ArrayLike,
+        Z: npt.ArrayLike | None = None,
+        *,
+        outputs: Literal["trace", "diagonal", "full"] | int = "trace",
+        layer_weights: npt.ArrayLike | None = None,
+        dtype: npt.DTypeLike | None = None,
+        out: FloatArray | str | os.PathLike[str] | None = None,
+        progress: Progress = False,
+    ) -> FloatArray | PackedKernel:
         r"""Return the (empirical) neural tangent kernel K(X, Z) = ⟨∂f(X)/∂w, ∂f(Z)/∂w⟩.
 
         Computed without the gradients, from the activations H and the backward signals Δ [1]_:
@@ -87,16 +112,17 @@ class KernelMethods(NetworkBase):
         dtype : {"float32", "float64"}, optional
             Precision of the Gram matrices and of the result; by default that of the network. For a
             condition number take float64, even of a float32 network.
-        out : ndarray (n, m), or path, optional
+        out : ndarray (n, m), path or "packed", optional
             Where the kernel is to go, such as a ``numpy.memmap``, or the name of a ``.npy`` file
             that is written and returned as a memory map: kernels may be larger than memory. Only
-            for a single kernel ("trace" or one output).
+            for a single kernel ("trace" or one output). "packed": return a `PackedKernel`, in half
+            the memory; without Z.
         progress : bool or callable
             Show a bar, or call ``progress(stage, done, total)`` about ten times a second.
 
         Returns
         -------
-        ndarray
+        ndarray or PackedKernel
             (n, m) for "trace" and one output, (n, m, C) for "diagonal", (n, m, C, C) for "full":
             the kernel as a matrix of n C rows, sample-major, is then
             ``K.transpose(0, 2, 1, 3).reshape(n * C, m * C)``. The same to the last bit for any
@@ -132,6 +158,10 @@ class KernelMethods(NetworkBase):
         if out is not None:
             if outputs in {"diagonal", "full"}:
                 raise ValueError(f"outputs={outputs!r}: expected 'trace' or one output with out=…")
+            if isinstance(out, str) and out == "packed":
+                if cols is not None:
+                    raise ValueError(f"Z of shape {cols.shape}: expected None with out='packed'")
+                return packed_kernel(network, rows, chosen, precision, progress)
             return write_kernel(network, rows, cols, chosen, precision, out, progress)
         count = {"diagonal": len(chosen), "full": len(chosen) ** 2}.get(str(outputs), 1)
         split = {"diagonal": "outputs", "full": "output_pairs"}.get(str(outputs), "none")

@@ -255,11 +255,24 @@ class PackedKernel:
         ]
         return turned.T
 
+    def put(self, rows: slice, cols: slice, block: FloatArray) -> None:
+        """Write the elements of a block as `tile` takes them; rows and columns equal, or apart."""
+        target = self.tile(rows, cols)
+        if rows != cols:
+            target[...] = block
+            return
+        for i in range(len(block)):
+            target[i, : i + 1] = block[i, : i + 1]
+
+    def blocks(self, size: int) -> list[slice]:
+        """Cut the rows into slices of at most `size` that `tile` takes."""
+        half, n = self._split, self.n
+        upper = [slice(s, min(s + size, half)) for s in range(0, half, size)]
+        return upper + [slice(s, min(s + size, n)) for s in range(half, n, size)]
+
     def _tiles(self) -> Iterator[tuple[slice, slice, FloatArray]]:
         """Iterate over tiles on and below the diagonal."""
-        half = self._split
-        blocks = [slice(s, min(s + _BLOCK, half)) for s in range(0, half, _BLOCK)]
-        blocks += [slice(s, min(s + _BLOCK, self.n)) for s in range(half, self.n, _BLOCK)]
+        blocks = self.blocks(_BLOCK)
         for i, rows in enumerate(blocks):
             for cols in blocks[: i + 1]:
                 yield rows, cols, self.tile(rows, cols)

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "fastntk/kernel_terms.hpp"
+#include "fastntk/symmetric_storage.hpp"
 
 // The tangent kernel from the features. Rows of the Jacobian are outer products, so that with
 // Δᴸ⁺¹ = 1
@@ -177,7 +178,8 @@ struct LowerTile {
 
 // The tiles on and below the diagonal. Of a tile on the diagonal half is computed in vain: it is
 // cut into two smaller ones and what lies below them.
-inline std::vector<LowerTile> lower_tiles(const Partition& blocks) {
+template <class Blocks>
+std::vector<LowerTile> lower_tiles(const Blocks& blocks) {
   constexpr Index kUncut = 256;
   std::vector<LowerTile> tiles;
   for (Index i = 0; i < blocks.blocks(); ++i) {
@@ -224,6 +226,34 @@ void symmetric_kernels(const Device& device, const KernelTerms<G>& terms,
           } else {
             lane.transpose(tiles[k], image);
           }
+        }
+      });
+}
+
+// The lower triangle of K(x, x) in the layout of `kernel`; nothing else is written.
+template <class Device, class G>
+void lower_kernel(const Device& device, const KernelTerms<G>& terms, const Features<Device, G>& x,
+                  const SymmetricStorage<G>& kernel, const Monitor& monitor) {
+  const HalvedPartition blocks{x.rows, 64, 512};  // as tile_blocks
+  const auto lower = lower_tiles(blocks);
+  struct Workspace {
+    TileWorkspace<Device, G> gram;
+    typename Device::template Buffer<G> square;  // a tile on the diagonal, with its upper triangle
+  };
+  device.run(
+      "tiles", static_cast<Index>(lower.size()), monitor,
+      [&] { return Workspace{{blocks.size(), blocks.size()}, {blocks.size(), blocks.size()}}; },
+      [&](const auto& lane, const Workspace& workspace, Index index) {
+        const auto& [rows, cols, diagonal] = lower[static_cast<std::size_t>(index)];
+        const StoredTile<G> target = kernel.tile(rows, cols);
+        if (diagonal) {
+          const Matrix<G> square = workspace.square.view().block(0, rows.count, 0, rows.count);
+          ntk_tile(lane, workspace.gram, terms, x, rows, x, rows, {square});
+          store_triangle(lane, square, target);
+        } else if (target.transposed) {
+          ntk_tile(lane, workspace.gram, terms, x, cols, x, rows, {target.data});
+        } else {
+          ntk_tile(lane, workspace.gram, terms, x, rows, x, cols, {target.data});
         }
       });
 }

@@ -49,6 +49,10 @@
       const fastntk::HostDevice&, const fastntk::KernelTerms<T>&,                                \
       const fastntk::Features<fastntk::HostDevice, T>&, fastntk::Range,                          \
       const std::vector<fastntk::Matrix<T>>&, const fastntk::Monitor&);                          \
+  PREFIX template void fastntk::lower_kernel(                                                    \
+      const fastntk::HostDevice&, const fastntk::KernelTerms<T>&,                                \
+      const fastntk::Features<fastntk::HostDevice, T>&, const fastntk::SymmetricStorage<T>&,     \
+      const fastntk::Monitor&);                                                                  \
   PREFIX template void fastntk::kernel_diagonal(                                                 \
       const fastntk::HostDevice&, const fastntk::KernelTerms<T>&,                                \
       const fastntk::Features<fastntk::HostDevice, T>&, T*, const fastntk::Monitor&);            \

@@ -160,7 +160,26 @@ struct CompleteTriangle {
   }
 };
 
+// The lower triangle of a tile on the diagonal, from a row-major square.
+template <class T>
+struct StoreTriangle {
+  Matrix<const T> from;
+  StoredTile<T> to;
+
+  FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const {
+    if (to.transposed ? j >= i : j <= i) {
+      to.data.data[i * to.data.stride + j] =
+          to.transposed ? from.data[j * from.stride + i] : from.data[i * from.stride + j];
+    }
+  }
+};
+
 }  // namespace element
+
+template <class Lane, class T>
+void store_triangle(const Lane& lane, const Matrix<T>& square, const StoredTile<T>& to) {
+  lane.for_each(square.rows, square.cols, element::StoreTriangle<T>{square, to});
+}
 
 // to = the whole tile on the diagonal, in row-major order.
 template <class Lane, class T>
