@@ -23,7 +23,7 @@ from fastntk.eigenvalues.enclosures import (
     smallest_upper,
 )
 from fastntk.eigenvalues.result import Bounds, Conditioning, Interval
-from fastntk.eigenvalues.sources import PackedInPlace, Source, open_source
+from fastntk.eigenvalues.sources import Source, open_source
 from fastntk.packed import PackedKernel
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def conditioning(
     source = open_source(K, overwrite=overwrite)
     if options.k > source.n:
         raise ValueError(f"k={options.k}: expected at most {source.n}, the size of K")
-    if bounds and isinstance(source, PackedInPlace):
+    if bounds and not source.lasting:
         raise ValueError(
             "overwrite=True: bounds need a packed kernel twice; give a memory map of its file "
             "(PackedKernel.load), or bounds=False"
@@ -197,8 +197,8 @@ def spectrum(K: npt.ArrayLike | PackedKernel) -> Vectors:
         "fastntk.conditioning finds the extreme ones in less",
     )
     full = K.to_dense() if isinstance(K, PackedKernel) else K
-    kernel = _validation.symmetric_matrix(full, "K").astype(np.float64, copy=False)
-    values: Vectors = eigvalsh(kernel)
+    kernel = _validation.symmetric_matrix(full, "K")
+    values: Vectors = eigvalsh(kernel.astype(np.float64, copy=False))
     return values
 
 

@@ -94,9 +94,9 @@ class Conditioning:
     resolved : bool
         Whether λ_min is above the noise floor.
     noise_floor : float
-        max(n, 16) ε λ_max + δ² tr K + η, with the ε of the precision that the kernel came in, the given
-        error δ of the features and η of the kernel: what rounding can add to, or take from, an
-        eigenvalue.
+        max(n, 16) ε λ_max + δ² tr K + η, with the ε of the precision that the kernel came in and
+        the given errors, δ of the features and η of the kernel: what rounding can add to, or take
+        from, an eigenvalue.
     rank : int or None
         The numerical rank: n when resolved, otherwise the number of steps that a Cholesky
         decomposition with diagonal pivoting takes before all that is left is below the noise floor;

@@ -45,7 +45,11 @@ class Source(ABC):
         Rounded up.
     product_error : float
         Bound of ‖fl(A v) − A v‖ for ‖v‖ = 1.
+    lasting : bool
+        Whether the matrix is still to be had after the first factor.
     """
+
+    lasting = True
 
     def __init__(self, diagonal: Matrix, norm: float, epsilon: float) -> None:
         self.n = n = len(diagonal)
@@ -73,12 +77,15 @@ class Source(ABC):
     def dense(self) -> Matrix:
         """Return A as a full array, which is not to be written to."""
 
-    def rank(self, floor: float) -> int | None:
-        """Return how many steps a pivoted decomposition takes down to `floor`; the last request."""
+    def rank(self, floor: float) -> int | None:  # noqa: ARG002
+        """Return how many steps a pivoted decomposition takes down to `floor`; the last request.
+
+        None for a packed matrix.
+        """
         return None
 
 
-class Borrowed(Source):
+class _Borrowed(Source):
     """A full array that stays as it is; factors are packed copies."""
 
     def __init__(self, matrix: Matrix, epsilon: float) -> None:
@@ -100,7 +107,7 @@ class Borrowed(Source):
         return _pivoted_rank(self._matrix, floor, overwrite=False)
 
 
-class FullInPlace(Borrowed):
+class _FullInPlace(_Borrowed):
     """A full array whose lower triangle is overwritten; the upper one keeps the matrix."""
 
     def __init__(self, matrix: Matrix, epsilon: float) -> None:
@@ -128,7 +135,7 @@ class FullInPlace(Borrowed):
         return _pivoted_rank(self.dense(), floor, overwrite=True)
 
 
-class PackedBorrowed(Source):
+class _PackedBorrowed(Source):
     """A packed kernel that stays as it is; factors are copies."""
 
     def __init__(self, matrix: PackedKernel, epsilon: float) -> None:
@@ -145,14 +152,16 @@ class PackedBorrowed(Source):
         return self._matrix.to_dense()
 
 
-class PackedInPlace(PackedBorrowed):
-    """A packed kernel that its first factor overwrites: then there is nothing else any more."""
+class _PackedInPlace(_PackedBorrowed):
+    """A packed kernel that its first factor overwrites."""
+
+    lasting = False
 
     def factor(self, shift: float, *, sign: int = 1, progress: Progress = False) -> Cholesky:
         return Cholesky.of(self._matrix, shift=shift, sign=sign, overwrite=True, progress=progress)
 
 
-class PackedFile(PackedBorrowed):
+class _PackedFile(_PackedBorrowed):
     """A packed kernel in a file: a copy in memory is overwritten, and read again when needed."""
 
     def __init__(self, file: PackedKernel, epsilon: float) -> None:
@@ -187,15 +196,15 @@ def open_source(K: npt.ArrayLike | PackedKernel, *, overwrite: bool) -> Source:
         in_place = copy or (overwrite and not mapped)
         _require_memory(n, converted=4 * n * (n + 1) * copy, factor=not in_place)
         if mapped and not copy:
-            source: Source = PackedFile(given, epsilon)
+            source: Source = _PackedFile(given, epsilon)
         elif copy:
-            source = PackedBorrowed(PackedKernel(given.data.astype(np.float64)), epsilon)
+            source = _PackedBorrowed(PackedKernel(given.data.astype(np.float64)), epsilon)
         else:
-            source = (PackedInPlace if in_place else PackedBorrowed)(given, epsilon)
+            source = (_PackedInPlace if in_place else _PackedBorrowed)(given, epsilon)
     else:
         in_place = copy or (overwrite and given is K)
         _require_memory(n, converted=8 * n * n * copy, factor=not in_place)
-        source = (FullInPlace if in_place else Borrowed)(
+        source = (_FullInPlace if in_place else _Borrowed)(
             given.astype(np.float64, copy=False), epsilon
         )
     _check_scale(source)
