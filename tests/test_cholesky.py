@@ -63,9 +63,9 @@ def test_of_solve_and_multiply(n: int) -> None:
             before = np.array(matrix.data if isinstance(matrix, PackedKernel) else matrix)
             factor = Cholesky.of(matrix, sign=sign, shift=shift)
             assert factor.n == n
-            for V in (vectors(n), vectors(n, 1), vectors(n, 5), vectors(n, 32)):
-                assert_close(factor.multiply(V), shifted @ V, "float64")
-                assert_close(shifted @ factor.solve(V), V, "float64")
+            for v in (vectors(n), vectors(n, 1), vectors(n, 5), vectors(n, 32)):
+                assert_close(factor.multiply(v), shifted @ v, "float64")
+                assert_close(shifted @ factor.solve(v), v, "float64")
             after = matrix.data if isinstance(matrix, PackedKernel) else matrix
             assert np.array_equal(before, after, equal_nan=True)
 
@@ -82,8 +82,8 @@ def test_overwriting_leaves_what_is_above_the_diagonal(n: int) -> None:
 def test_float32_kernels_are_factored_in_float64() -> None:
     K = positive_definite(300)
     single = PackedKernel.from_dense(K.astype(np.float32))
-    V = vectors(300, 2)
-    assert_close(single.to_dense().astype(np.float64) @ Cholesky.of(single).solve(V), V, "float64")
+    v = vectors(300, 2)
+    assert_close(single.to_dense().astype(np.float64) @ Cholesky.of(single).solve(v), v, "float64")
     with pytest.raises(ValueError, match="matrix has dtype float32: expected a writable one in fl"):
         Cholesky.of(single, overwrite=True)
 
@@ -97,8 +97,8 @@ def test_results_do_not_depend_on_the_number_of_threads(layout: int) -> None:
         with threadpool_limits(threads, user_api="blas"):
             factor = Cholesky.of(matrix)
             for k in (1, 7):
-                V = vectors(n, k)
-                results.append((factor.solve(V), factor.multiply(V), symmetric_product(matrix, V)))
+                v = vectors(n, k)
+                results.append((factor.solve(v), factor.multiply(v), symmetric_product(matrix, v)))
     for k in range(2):
         for others in results[k + 2 :: 2]:
             assert all(np.array_equal(a, b) for a, b in zip(results[k], others, strict=True))
@@ -121,11 +121,11 @@ def test_symmetric_product(n: int, dtype: str) -> None:
     K = positive_definite(n).astype(dtype)
     for matrix in in_both_layouts(K):
         for k in (None, 1, 4, 32):
-            V = vectors(n, k).astype(dtype)
-            result = symmetric_product(matrix, V)
-            assert result.shape == V.shape
+            v = vectors(n, k).astype(dtype)
+            result = symmetric_product(matrix, v)
+            assert result.shape == v.shape
             assert result.dtype == dtype
-            assert_close(result, K.astype(np.float64) @ V, dtype)
+            assert_close(result, K.astype(np.float64) @ v, dtype)
 
 
 def test_bad_input(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,7 +135,9 @@ def test_bad_input(monkeypatch: pytest.MonkeyPatch) -> None:
             Cholesky.of(matrix)
     with pytest.raises(ValueError, match=r"sign=2: expected 1 or -1"):
         Cholesky.of(K, sign=2)
-    with pytest.raises(ValueError, match=r"V has shape \(3, 2\): expected \(4,\) or \(4, k\)"):
+    with pytest.raises(
+        ValueError, match=r"vectors have shape \(3, 2\): expected \(4,\) or \(4, k\)"
+    ):
         Cholesky.of(K).solve(np.ones((3, 2)))
     assert Cholesky.of(K).solve(np.ones((4, 0))).shape == (4, 0)
     K.flags.writeable = False

@@ -227,7 +227,7 @@ def test_arrays_of_any_layout_are_taken() -> None:
         def __dlpack_device__(self) -> Any:
             return X.__dlpack_device__()
 
-    assert np.array_equal(net.ntk(Tensor()), expected)  # type: ignore[arg-type]
+    assert np.array_equal(net.ntk(Tensor()), expected)  # type: ignore[call-overload]
     integers = np.arange(12).reshape(3, 4)
     assert np.array_equal(net.ntk(integers), net.ntk(integers.astype(float)))
     assert np.array_equal(net.ntk(X > 0), net.ntk((X > 0).astype(float)))

@@ -58,11 +58,11 @@ def test_questions(n: int, dtype: str) -> None:
     assert all(np.array_equal(packed.row(i), K[i]) for i in chosen)
     assert np.array_equal(packed.rows(chosen), K[chosen])
     assert np.array_equal(packed.submatrix(np.array(chosen)), K[np.ix_(chosen, chosen)])
-    V = np.random.default_rng(0).standard_normal((n, 3)).astype(dtype)
-    assert (packed @ V).dtype == dtype
-    assert_close(packed @ V, K.astype(np.float64) @ V, dtype)
-    assert_close(packed @ V[:, 0], K.astype(np.float64) @ V[:, 0], dtype)
-    assert_close(V.T @ packed, V.T @ K.astype(np.float64), dtype)
+    v = np.random.default_rng(0).standard_normal((n, 3)).astype(dtype)
+    assert (packed @ v).dtype == dtype
+    assert_close(packed @ v, K.astype(np.float64) @ v, dtype)
+    assert_close(packed @ v[:, 0], K.astype(np.float64) @ v[:, 0], dtype)
+    assert_close(v.T @ packed, v.T @ K.astype(np.float64), dtype)
 
 
 def test_copies_are_apart_and_attributes_stay() -> None:
@@ -122,7 +122,7 @@ def test_bad_input(monkeypatch: pytest.MonkeyPatch) -> None:
         packed.row(4)
     with pytest.raises(ValueError, match=r"indices\[1\]=-1"):
         packed.rows([0, -1])
-    with pytest.raises(ValueError, match=r"V has shape \(3,\): expected \(4,\) or \(4, k\)"):
+    with pytest.raises(ValueError, match=r"vectors have shape \(3,\): expected \(4,\) or \(4, k\)"):
         packed @ np.ones(3)
     monkeypatch.setattr(_memory, "available_memory", lambda: 10**6)
     with pytest.raises(MemoryError, match=r"a packed kernel of 1000 × 1000 in float64 needs 3.8 M"):
@@ -174,7 +174,7 @@ def test_ntk_bad_input(monkeypatch: pytest.MonkeyPatch) -> None:
     net = fastntk.MLP([6, 20, 2])
     X = np.ones((5, 6))
     with pytest.raises(ValueError, match=r"outputs='full': expected 'trace' or one output"):
-        net.ntk(X, out="packed", outputs="full")  # type: ignore[call-overload]
+        net.ntk(X, out="packed", outputs="full")
     with pytest.raises(ValueError, match=r"Z of shape \(5, 6\): expected None with out='packed'"):
         net.ntk(X, X, out="packed")
     monkeypatch.setattr(_memory, "available_memory", lambda: 10)

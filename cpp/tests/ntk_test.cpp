@@ -18,6 +18,7 @@
 #include "padded_matrix.hpp"
 #include "random_network.hpp"
 #include "reference_blas.hpp"
+#include "symmetric_matrices.hpp"
 #include "tolerances.hpp"
 
 namespace fastntk::test {
@@ -230,6 +231,37 @@ TEST_CASE_TEMPLATE("ntk: symmetric to the last bit", P, Single, Mixed, Double) {
     for (const auto& kernel : kernels_of<typename P::Gram>(
              random.get(), {0, 1}, random_samples<T>(samples, shape.inputs))) {
       CHECK(symmetric_to_the_last_bit(kernel));
+    }
+  }
+}
+
+TEST_CASE_TEMPLATE("ntk: the lower triangle alone, in both layouts", P, Single, Mixed, Double) {
+  using T = typename P::Pass;
+  using G = typename P::Gram;
+  const Shape shape{.inputs = 3, .hidden = {4, 3}, .outputs = 2, .readouts = {2}, .biases = true};
+  const RandomNetwork<T> random(shape);
+  const Network<T>& network = random.get();
+  const Range outputs{0, 2};
+  for (const Index n : {1, 2, 3, 64, 65, 300, 601}) {
+    CAPTURE(n);
+    const auto x = random_samples<T>(n, shape.inputs);
+    const PaddedMatrix<G> expected =
+        lower_of(split_kernels<G>(network, outputs, Split::none, x).front(), G(0));
+    Packed<G> first(n);
+    for (const int threads : {1, 3}) {
+      const HostDevice device(reference_blas(), threads);
+      const auto features = compute_features<G>(device, network, outputs, x.view(), nullptr);
+      const auto terms = kernel_terms(network, outputs, Split::none, features, features);
+      Packed<G> packed(n);
+      lower_kernel(device, terms, features, packed.storage(), nullptr);
+      CHECK(packed.margin_intact());
+      CHECK(relative_error(packed.lower(G(0)), expected) < P::kTolerance);
+      if (threads == 1) first = packed;
+      CHECK(packed.same_bits(first));
+      PaddedMatrix<G> full(n, n);
+      lower_kernel(device, terms, features, SymmetricStorage<G>::full(full.view()), nullptr);
+      CHECK(only_nan_above_diagonal(full));
+      CHECK(relative_error(lower_of(full, G(0)), expected) < P::kTolerance);
     }
   }
 }

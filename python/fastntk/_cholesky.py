@@ -118,30 +118,31 @@ class Cholesky:
             raise NotPositiveDefinite(pivot)
         return cls(target, n)
 
-    def solve(self, V: FloatArray) -> FloatArray:
-        """Return (L Lᵀ)⁻¹ V of V (n,) or (n, k)."""
-        result, columns = self._copy(V)
+    def solve(self, vectors: FloatArray) -> FloatArray:
+        """Return (L Lᵀ)⁻¹ V of the vectors V (n,) or (n, k)."""
+        result, columns = self._copy(vectors)
         with core_threads() as threads:
             _core.cholesky_solve(self._factor, columns, threads, None)
         return result
 
-    def multiply(self, V: FloatArray) -> FloatArray:
-        """Return L Lᵀ V of V (n,) or (n, k)."""
-        result, columns = self._copy(V)
+    def multiply(self, vectors: FloatArray) -> FloatArray:
+        """Return L Lᵀ V of the vectors V (n,) or (n, k)."""
+        result, columns = self._copy(vectors)
         with core_threads() as threads:
             _core.cholesky_multiply(self._factor, columns, threads, None)
         return result
 
-    def _copy(self, V: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Return a copy of V in float64, and the same memory as a matrix."""
-        result: FloatArray = np.array(V, dtype=np.float64, order="C")
+    def _copy(self, vectors: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return a copy of the vectors in float64, and the same memory as a matrix."""
+        result: FloatArray = np.array(vectors, dtype=np.float64, order="C")
         return result, _as_columns(result, self.n)
 
 
-def symmetric_product(matrix: FloatArray | PackedKernel, V: FloatArray) -> FloatArray:
-    """Return K V of V (n,) or (n, k), from the lower triangle of K, in the precision of K.
+def symmetric_product(matrix: FloatArray | PackedKernel, vectors: FloatArray) -> FloatArray:
+    """Return K V of the vectors V (n,) or (n, k), in the precision of K.
 
-    Each element of K is read once. The same to the last bit for any number of threads.
+    Only the lower triangle of K is read, each element once. The same to the last bit for any number
+    of threads.
 
     Examples
     --------
@@ -150,12 +151,12 @@ def symmetric_product(matrix: FloatArray | PackedKernel, V: FloatArray) -> Float
     array([2., 1.])
     """
     source = _data(matrix)
-    vectors: FloatArray = np.ascontiguousarray(V, dtype=source.dtype)
-    columns = _as_columns(vectors, matrix.shape[0])
+    given: FloatArray = np.ascontiguousarray(vectors, dtype=source.dtype)
+    columns = _as_columns(given, matrix.shape[0])
     out: FloatArray = np.empty(columns.shape, dtype=source.dtype)
     with core_threads() as threads:
         _core.symmetric_product(source, columns, out, threads, None)
-    return out.reshape(vectors.shape)
+    return out.reshape(given.shape)
 
 
 def _data(matrix: FloatArray | PackedKernel) -> FloatArray:
@@ -171,7 +172,7 @@ def _data(matrix: FloatArray | PackedKernel) -> FloatArray:
     return matrix
 
 
-def _as_columns(V: FloatArray, n: int) -> FloatArray:
-    if V.ndim not in {1, 2} or len(V) != n:
-        raise ValueError(f"V has shape {V.shape}: expected ({n},) or ({n}, k)")
-    return V.reshape(n, -1) if V.size else V.reshape(n, 0)
+def _as_columns(vectors: FloatArray, n: int) -> FloatArray:
+    if vectors.ndim not in {1, 2} or len(vectors) != n:
+        raise ValueError(f"vectors have shape {vectors.shape}: expected ({n},) or ({n}, k)")
+    return vectors if vectors.ndim == 2 else vectors.reshape(n, 1)

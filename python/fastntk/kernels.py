@@ -176,7 +176,8 @@ class KernelMethods(NetworkBase):
             count=count,
         )
         if outputs == "diagonal":
-            return np.moveaxis(kernels, 0, -1)
+            by_output: FloatArray = np.moveaxis(kernels, 0, -1)
+            return by_output
         if outputs == "full":
             pairs: FloatArray = kernels.reshape(len(chosen), len(chosen), *kernels.shape[1:])
             return pairs.transpose(2, 3, 0, 1)

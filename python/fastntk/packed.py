@@ -206,13 +206,13 @@ class PackedKernel:
         """Return a kernel with numbers of its own."""
         return PackedKernel(np.array(self.data))
 
-    def __matmul__(self, V: npt.ArrayLike) -> FloatArray:
+    def __matmul__(self, vectors: npt.ArrayLike) -> FloatArray:
         from fastntk._cholesky import symmetric_product  # which needs this module
 
-        return symmetric_product(self, np.asarray(V))
+        return symmetric_product(self, np.asarray(vectors))
 
-    def __rmatmul__(self, V: npt.ArrayLike) -> FloatArray:
-        return (self @ np.asarray(V).T).T  # K is its own transpose
+    def __rmatmul__(self, vectors: npt.ArrayLike) -> FloatArray:
+        return (self @ np.asarray(vectors).T).T  # K is its own transpose
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the kernel to a ``.npy`` file, completely or not at all.
