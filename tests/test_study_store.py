@@ -36,10 +36,10 @@ CHILD = f"""
 import os, signal, sys
 import numpy as np
 import fastntk
-from fastntk.studies import depth
+from fastntk.studies import _plan
 
 store, log, deadly = sys.argv[1], sys.argv[2], int(sys.argv[3])
-plain = depth.measure
+plain = _plan.measure
 
 def logged(*arguments):
     for result in plain(*arguments):
@@ -51,7 +51,7 @@ def die(stage, done, total):
     if done >= deadly:
         os.kill(os.getpid(), signal.SIGKILL)
 
-depth.measure = logged
+_plan.measure = logged
 X = np.random.default_rng(0).standard_normal((30, 6))
 fastntk.depth_study(X, store=store, progress=die, **{SETTINGS!r})
 """
@@ -112,7 +112,7 @@ def test_a_killed_study_goes_on_and_computes_nothing_twice(
 def test_killed_in_the_middle_of_a_transaction(X: npt.NDArray[np.float64], tmp_path: Path) -> None:
     store = tmp_path / "cells.sqlite"
     program = CHILD.replace(
-        "depth.measure = logged",
+        "_plan.measure = logged",
         """
 from fastntk.studies import _store
 commits = []

@@ -40,6 +40,8 @@ CREATE TABLE cell (
 ) WITHOUT ROWID
 """
 
+_SELECT = "SELECT key, settings, result, checksum FROM cell"
+
 # Other processes hold the lock for milliseconds. SQLite's own waiting cannot be interrupted.
 _LOCK_SECONDS = 30.0
 _RETRY_SECONDS = 0.05
@@ -110,19 +112,14 @@ class StudyStore:
 
     def find(self, keys: Iterable[str]) -> dict[str, Values]:
         """Return the results of those of the cells that are there."""
-        wanted = set(keys)
         with self._explained("read"):
-            rows = self._execute("SELECT key, settings, result, checksum FROM cell").fetchall()
-        found: dict[str, Values] = {}
-        for row in rows:
-            key, settings, result, _ = row
-            if not _is_intact(row):
-                raise ValueError(
-                    self._damaged(f"a checksum is wrong, of the cell {settings!r:.200}")
-                )
-            if key in wanted:
-                found[key] = json.loads(result)
-        return found
+            rows = [
+                row
+                for key in keys
+                for row in self._execute(f"{_SELECT} WHERE key = ?", (key,)).fetchall()
+            ]
+        self._check(rows)
+        return {key: json.loads(result) for key, _, result, _ in rows}
 
     def add(self, settings: Values, result: Values) -> None:
         """Store a cell, durably; what is there already stays."""
@@ -156,6 +153,12 @@ class StudyStore:
         problem = self._pragma("integrity_check")
         if problem != "ok":
             raise ValueError(self._damaged(str(problem)))
+        self._check(self._execute(_SELECT))
+
+    def _check(self, rows: Iterable[tuple[Any, ...]]) -> None:
+        for row in rows:
+            if not _is_intact(row):
+                raise ValueError(self._damaged(f"a checksum is wrong, of {row[1]!r:.200}"))
 
     def _create(self) -> None:
         with self._transaction():
