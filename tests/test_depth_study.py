@@ -417,6 +417,9 @@ def test_limits_of_infinite_depth(X: npt.NDArray[np.float64]) -> None:
     assert np.isnan(plain.limit_condition_number)
     normalized = X / np.linalg.norm(X, axis=1, keepdims=True)
     assert limits(normalized).limit_condition_number == 11.0
+    assert limits(normalized.astype(np.float32)).limit_condition_number == 11.0
+    normalized[4] *= 1 + 1e-5
+    assert np.isnan(limits(normalized).limit_condition_number)
     slopes = [fastntk.activations.leaky_relu(a) for a in (0.2, -0.3, 1.0, -1.0)]
     kinked = ("Activation(leaky_relu(0.2))", "Activation(leaky_relu(-0.3))")
     assert limits(X, *slopes).limit_activations == kinked
