@@ -462,11 +462,17 @@ def test_plot_of_everything(X: npt.NDArray[np.float64]) -> None:
         legend = axes.get_legend()
         assert legend is not None
         labels = [text.get_text() for text in legend.get_texts()]
-        # All activations are drawn, and none of them twice in the same way.
         assert len(labels) == len(set(labels))
         assert {"ReLU, width 32", "ReLU, width 64", "erf, width 64"} <= set(labels)
         assert "ReLU: limit of infinite depth" in labels
     assert "tanh, width 32: batches of 10" in labels
+    drawn = [
+        (line.get_color(), line.get_marker(), line.get_linestyle())
+        for line in angle.lines
+        if len(np.asarray(line.get_ydata())) == 3 and line.get_linestyle() in {"-", "--"}
+    ]
+    # Five activations of two widths, and the five limits: each looks different.
+    assert len(drawn) == len(set(drawn)) == 15
     limit_line = next(line for line in angle.lines if "limit" in str(line.get_label()))
     assert set(np.asarray(limit_line.get_ydata())) == {study.limit_angle}
 

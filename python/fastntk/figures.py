@@ -27,7 +27,15 @@ if TYPE_CHECKING:
     _Array = npt.NDArray[np.float64]
 
 # Colours that readers with any colour vision can tell apart (Okabe & Ito), and another mark each.
-_STYLES = (("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D"))
+_STYLES = (
+    ("#0072B2", "o"),
+    ("#D55E00", "s"),
+    ("#009E73", "^"),
+    ("#CC79A7", "D"),
+    ("#E69F00", "v"),
+    ("#56B4E9", "P"),
+    ("#000000", "X"),
+)
 # More entries of a legend than that would hide what is drawn: they go below the axes.
 _MOST_INSIDE = 4
 # One for each width.
