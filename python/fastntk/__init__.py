@@ -7,12 +7,14 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from fastntk import activations, datasets
-from fastntk.angles import AnglePair, closest_pairs, gradient_angles, smallest_angle
+from fastntk.angles import AnglePair, angle_bound, closest_pairs, gradient_angles, smallest_angle
 from fastntk.depth_sweep import ntk_depths
 from fastntk.eigenvalues import Bounds, Conditioning, Interval, conditioning, spectrum
+from fastntk.minibatches import BatchConditioning, batch_conditioning
 from fastntk.mlp import MLP
 from fastntk.packed import PackedKernel
-from fastntk.studies.depth import DepthResult, DepthStudy, depth_study
+from fastntk.studies.depth import depth_study
+from fastntk.studies.results import DepthResult, DepthStudy
 
 if TYPE_CHECKING:
     from fastntk import infinite
@@ -25,6 +27,7 @@ __all__ = [
     "MLP",
     "AngleCurves",
     "AnglePair",
+    "BatchConditioning",
     "Bounds",
     "Conditioning",
     "DepthResult",
@@ -34,7 +37,9 @@ __all__ = [
     "PackedKernel",
     "__version__",
     "activations",
+    "angle_bound",
     "angle_curves",
+    "batch_conditioning",
     "closest_pairs",
     "conditioning",
     "datasets",
