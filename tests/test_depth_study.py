@@ -402,7 +402,7 @@ def test_what_it_cost(X: npt.NDArray[np.float64], monkeypatch: pytest.MonkeyPatc
     assert sum(r.kernel_seconds + r.analysis_seconds for r in study.results) < study.seconds
     assert {r.pass_depths for r in study.results} == {3}
     features = 30 * (6 + 32 * (5 + 0 + 2 + 5))
-    assert {r.memory_bytes for r in study.results} == {8 * (features + 4 * 30 * 30)}
+    assert {r.memory_bytes for r in study.results} == {8 * (features + 3 * 30 * 30 + 30 * 31 // 2)}
 
 
 def test_limits_of_infinite_depth(X: npt.NDArray[np.float64]) -> None:
@@ -543,3 +543,20 @@ def test_bad_samples() -> None:
         fastntk.depth_study(np.ones((1, 3)), progress=False)
     with pytest.raises(ValueError, match=r"X\[1, 0\]=.*inf.*: expected numbers that are finite"):
         fastntk.depth_study([[1.0, 2.0], [np.inf, 1.0]], progress=False)
+
+
+def test_bounds_of_the_condition_number() -> None:
+    X = np.random.default_rng(3).standard_normal((40, 6))
+    study = fastntk.depth_study(X, depths=[0, 3], width=64, seeds=1, bounds=True, progress=False)
+    frame = study.to_frame()
+    assert (frame.condition_number_lower <= frame.condition_number_upper).all()
+    for result in study.results:
+        if result.resolved:
+            assert result.condition_number >= result.condition_number_lower
+            assert result.condition_number <= result.condition_number_upper
+        else:
+            assert result.condition_number_upper == np.inf
+    plain = fastntk.depth_study(X, depths=[3], width=64, seeds=1, progress=False)
+    assert "condition_number_lower" not in plain.to_frame()
+    with pytest.raises(TypeError, match="bounds=1: expected True or False"):
+        fastntk.depth_study(X, bounds=1, progress=False)  # type: ignore[arg-type]

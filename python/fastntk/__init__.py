@@ -14,6 +14,7 @@ from fastntk.minibatches import BatchConditioning, batch_conditioning
 from fastntk.mlp import MLP
 from fastntk.packed import PackedKernel
 from fastntk.studies.depth import depth_study
+from fastntk.studies.large_kernel import KernelReport, kernel_report
 from fastntk.studies.results import DepthResult, DepthStudy
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ __all__ = [
     "DepthResult",
     "DepthStudy",
     "Interval",
+    "KernelReport",
     "MonteCarlo",
     "PackedKernel",
     "__version__",
@@ -46,6 +48,7 @@ __all__ = [
     "depth_study",
     "gradient_angles",
     "infinite",
+    "kernel_report",
     "monte_carlo_ntk",
     "ntk_depths",
     "smallest_angle",

@@ -38,6 +38,15 @@ def _numbers(value: str) -> tuple[int, ...]:
     return tuple(result)
 
 
+_SUBSET = click.option("--subset", type=int, help="Take only so many samples, at random (seed 0).")
+_DTYPE = click.option(
+    "--dtype",
+    type=click.Choice(["float32", "float64"]),
+    default="float32",
+    help="Of the networks; Gram matrices are always in float64.",
+)
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.version_option(fastntk.__version__)
 def cli() -> None:
@@ -86,13 +95,9 @@ def info_command() -> None:
     type=int,
     help="Take κ of minibatches of so many samples as well (the paper's authors: 512).",
 )
-@click.option("--subset", type=int, help="Take only so many samples, at random (seed 0).")
-@click.option(
-    "--dtype",
-    type=click.Choice(["float32", "float64"]),
-    default="float32",
-    help="Of the networks; Gram matrices are always in float64.",
-)
+@click.option("--bounds", is_flag=True, help="Also enclose each κ in an interval (in the table).")
+@_SUBSET
+@_DTYPE
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
@@ -140,6 +145,54 @@ def study(
         raise click.ClickException(str(error)) from error
     _print_study(dataset, result)
     click.echo(f"\nTable of all seeds: {table}\nFigure: {figure}")
+
+
+@cli.command()
+@click.argument("data")
+@click.option("--depth", type=int, default=3, help="Number of hidden layers.")
+@click.option("--width", type=int, default=512, help="Of every hidden layer.")
+@click.option(
+    "--activation", type=click.Choice(activations.FINITE_WIDTH), default="relu", help="φ."
+)
+@click.option("--seed", type=int, default=0, help="Of the weights.")
+@click.option("--bounds", is_flag=True, help="Also enclose κ: a second Cholesky decomposition.")
+@_SUBSET
+@_DTYPE
+@click.option("--keep-kernel", is_flag=True, help="Leave the packed kernel in the directory.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("fastntk-kernel"),
+    help="Directory for the results and, meanwhile, the kernel: 4 n² bytes on disk.",
+)
+def kernel(
+    data: str,
+    depth: int,
+    width: int,
+    activation: str,
+    seed: int,
+    bounds: bool,
+    subset: int | None,
+    dtype: str,
+    keep_kernel: bool,
+    out: Path,
+) -> None:
+    """Report smallest angle, λ_min, λ_max and κ of one kernel, as large as half the memory.
+
+    DATA as for study. Each finished step is kept: started again, the command goes on there.
+    """
+    try:
+        dataset = _samples(data, subset)
+        if depth < 0:
+            raise ValueError(f"depth={depth}: expected at least 0")
+        widths = [dataset.X.shape[1], *[width] * depth, 1]
+        net = fastntk.MLP(widths, activation=activation, seed=seed, dtype=dtype)
+        report = fastntk.kernel_report(
+            net, dataset.X, out, bounds=bounds, keep_kernel=keep_kernel, progress=True
+        )
+    except (ValueError, TypeError, MemoryError, OSError) as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(f"{dataset.name}, {net!r}\n{report}")
 
 
 def _samples(data: str, subset: int | None) -> datasets.Dataset:

@@ -13,7 +13,7 @@ from fastntk.jacobians import JacobianMethods
 from fastntk.kernels import KernelMethods
 from fastntk.linearized import LinearizedMLP
 from fastntk.planning import Plan, plan
-from fastntk.storage import load_network, save_network
+from fastntk.storage import load_network, network_digest, save_network
 from fastntk.torch_networks import layers_of_module
 
 if TYPE_CHECKING:
@@ -227,6 +227,13 @@ class MLP(KernelMethods, JacobianMethods):
         cannot be saved.
         """
         save_network(self._network, path)
+
+    def digest(self) -> str:
+        """Return a SHA-256 digest of the function: weights to the last bit, scales, activation.
+
+        Custom activations have none.
+        """
+        return network_digest(self._network)
 
     def __repr__(self) -> str:
         return (

@@ -29,6 +29,18 @@ def save_network(network: Network, path: str | os.PathLike[str]) -> None:
     """Write a network with one readout to an ``.npz`` file, completely or not at all."""
     if Path(path).suffix != ".npz":
         raise ValueError(f"path={str(path)!r}: expected a file that ends in .npz")
+    header, arrays = _described(network)
+    with replacing(path) as temporary:
+        np.savez(temporary, header=np.array(json.dumps(header)), **arrays)  # type: ignore[arg-type]
+
+
+def network_digest(network: Network) -> str:
+    """Return a digest of everything that decides the function of a network, to the last bit."""
+    digest: str = _described(network)[0]["sha256"]
+    return digest
+
+
+def _described(network: Network) -> tuple[dict[str, Any], dict[str, FloatArray]]:
     phi = network.activation
     if phi.name not in activations.names():
         raise ValueError(
@@ -56,8 +68,7 @@ def save_network(network: Network, path: str | os.PathLike[str]) -> None:
         if layer.bias is not None:
             arrays[f"b{i}"] = layer.bias
     header["sha256"] = _checksum(header, arrays)
-    with replacing(path) as temporary:
-        np.savez(temporary, header=np.array(json.dumps(header)), **arrays)  # type: ignore[arg-type]
+    return header, arrays
 
 
 def load_network(path: str | os.PathLike[str]) -> Network:

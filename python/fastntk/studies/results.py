@@ -147,9 +147,9 @@ class DepthStudy:
         Returns
         -------
         DataFrame
-            With the attributes of `DepthResult`; those of batches and bounds only if there are any. Besides,
-            ``worst_case_rate`` is 1 − 1/κ: gradient descent on the square loss at its best constant
-            step multiplies the loss by no more than about this factor in each step [1]_.
+            With the attributes of `DepthResult`; those of batches and bounds only if there are any.
+            Besides, ``worst_case_rate`` is 1 − 1/κ: gradient descent on the square loss at its best
+            constant step multiplies the loss by no more than about this factor in each step [1]_.
 
         References
         ----------

@@ -13,7 +13,8 @@ from scipy.linalg import eigvalsh, lapack
 
 import fastntk
 
-N = 2000
+N = 4000
+WAYS = ("conditioning", "with bounds", "packed, overwritten", "dpotrf", "eigvalsh")
 
 
 @pytest.fixture(scope="module")
@@ -22,20 +23,25 @@ def kernel() -> npt.NDArray[np.float64]:
     return np.asarray(fastntk.MLP([20, 512, 512, 1]).ntk(X))
 
 
-@pytest.mark.parametrize("way", ["conditioning", "dpotrf", "eigvalsh"])
+@pytest.mark.parametrize("way", WAYS)
 def test_conditioning(benchmark: Any, kernel: npt.NDArray[np.float64], way: str) -> None:
     benchmark.group = f"condition number, n {N}, float64"
-    rounds = {"conditioning": 5, "dpotrf": 5, "eigvalsh": 1}[way]
+    # Overwriting needs a kernel of its own in each round.
+    packed = [fastntk.PackedKernel.from_dense(kernel) for _ in range(6 if "packed" in way else 0)]
 
     def compute() -> Any:
-        if way == "conditioning":
-            return fastntk.conditioning(kernel)
         if way == "dpotrf":
             return lapack.dpotrf(kernel.T, lower=1, clean=0)
-        return eigvalsh(kernel)
+        if way == "eigvalsh":
+            return eigvalsh(kernel)
+        if packed:
+            return fastntk.conditioning(packed.pop(), bounds=False, overwrite=True)
+        return fastntk.conditioning(kernel, bounds=way == "with bounds")
 
+    rounds = 1 if way == "eigvalsh" else 5
     result = benchmark.pedantic(compute, rounds=rounds, warmup_rounds=rounds // 5)
     if way == "eigvalsh":
         ours = fastntk.conditioning(kernel)
         assert ours.resolved
+        assert ours.bounds is not None
         assert ours.condition_number == pytest.approx(result[-1] / result[0], rel=1e-6)

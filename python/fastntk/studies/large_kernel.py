@@ -1,0 +1,224 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""The conditioning of one kernel as large as memory, in steps that a restart does not repeat.
+
+The kernel is packed, written to a file, and factored in a copy in memory: what is needed at once
+is half of an n × n array, 14.4 GB for 60 000 samples.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastntk import _validation
+from fastntk.angles import AnglePair
+from fastntk.eigenvalues import conditioning, rounded_down
+from fastntk.packed import PackedKernel
+from fastntk.studies._samples import digest
+from fastntk.studies._store import StudyStore, key_of
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable
+
+    import numpy.typing as npt
+
+    from fastntk._progress import Progress
+    from fastntk._typing import FloatArray
+    from fastntk.mlp import MLP
+    from fastntk.studies._store import Values
+
+# Part of every key in a store: to be raised with each change of the numbers below.
+_ALGORITHM = 1
+
+_SPECTRUM = (
+    "eigenvalue_min",
+    "eigenvalue_max",
+    "condition_number",
+    "resolved",
+    "noise_floor",
+    "effective_rank",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class KernelReport:
+    """What `kernel_report` found.
+
+    Attributes
+    ----------
+    n : int
+        The number of samples.
+    closest_pair : AnglePair
+        The smallest angle between gradients, in radians.
+    eigenvalue_min, eigenvalue_max, condition_number, resolved, noise_floor, effective_rank
+        As in `fastntk.Conditioning`.
+    condition_number_lower, condition_number_upper : float
+        Between which κ is certain to lie; NaN where no bounds were asked for.
+    seconds : dict of str to float
+        How long each step took, in whichever run it was made.
+    """
+
+    n: int
+    closest_pair: AnglePair
+    eigenvalue_min: float
+    eigenvalue_max: float
+    condition_number: float
+    resolved: bool
+    noise_floor: float
+    effective_rank: float
+    condition_number_lower: float
+    condition_number_upper: float
+    seconds: dict[str, float]
+
+    def __str__(self) -> str:
+        i, j = self.closest_pair.i, self.closest_pair.j
+        lines = [
+            f"{self.n} samples",
+            f"smallest angle  {math.degrees(self.closest_pair.angle):.6g}°, samples {i} and {j}",
+            f"λ_max           {self.eigenvalue_max:.8g}",
+        ]
+        if self.resolved:
+            lines.append(f"λ_min           {self.eigenvalue_min:.8g}")
+            lines.append(f"κ               {self.condition_number:.8g}")
+        else:
+            least = rounded_down(self.eigenvalue_max / self.noise_floor, 2)
+            lines.append(f"λ_min           unresolved, below {self.noise_floor:.2g}")
+            lines.append(f"κ               above {least}")
+        if not math.isnan(self.condition_number_lower):
+            lower, upper = self.condition_number_lower, self.condition_number_upper
+            lines.append(f"κ is certainly  in [{lower:.8g}, {upper:.8g}]")
+        lines.append(f"noise floor     {self.noise_floor:.2g}")
+        lines.append(f"effective rank  {self.effective_rank:.4g}")
+        lines += [f"{stage:<14}  {spent:.1f} s" for stage, spent in self.seconds.items()]
+        return "\n".join(lines)
+
+
+def kernel_report(
+    net: MLP,
+    X: npt.ArrayLike,
+    directory: str | os.PathLike[str],
+    *,
+    bounds: bool = False,
+    keep_kernel: bool = False,
+    progress: Progress = True,
+) -> KernelReport:
+    """Return smallest angle, λ_min, λ_max and κ of the tangent kernel of very many samples.
+
+    Three steps, each of which is kept in `directory` when it is done, so that a run that was
+    stopped goes on there: the closest pair, the kernel (in a file, packed, in float64), and its
+    eigenvalues. The largest thing in memory is the packed kernel, 4 n² bytes.
+
+    Parameters
+    ----------
+    net : MLP
+        With several outputs, the kernel is summed over them.
+    X : array_like (n, d)
+        Samples, one a row; at least two.
+    directory : path-like
+        For the results and, meanwhile, the kernel: 4 n² bytes on disk. Reports of several networks
+        and samples may share it.
+    bounds : bool
+        Also enclose κ in an interval that holds despite all rounding, that of the features of a
+        float32 network included; a second Cholesky decomposition.
+    keep_kernel : bool
+        Leave the file ``kernel-….npy`` there, for `PackedKernel.load`.
+    progress : bool or callable
+        Show bars, or call ``progress(stage, done, total)`` about ten times a second.
+
+    Returns
+    -------
+    KernelReport
+
+    Raises
+    ------
+    ValueError, TypeError
+        For arguments that make no sense, or files that are damaged.
+    MemoryError
+        If the packed kernel does not fit in the memory that is available.
+    OSError
+        If a file cannot be written; what was finished before stays there.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import fastntk
+    >>> X = fastntk.datasets.load("digits").X[:300]
+    >>> net = fastntk.MLP([64, 256, 256, 1])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     report = fastntk.kernel_report(net, X, folder, bounds=True, progress=False)
+    >>> report.condition_number_lower < report.condition_number < report.condition_number_upper
+    True
+    """
+    samples = _validation.samples(X, "X", net.dtype, columns=net.widths[0])
+    if len(samples) < 2:
+        raise ValueError(f"X has shape {samples.shape}: expected at least two samples")
+    folder = Path(directory)
+    settings: Values = {
+        "samples": digest(samples),
+        "network": net.digest(),
+        "algorithm": _ALGORITHM,
+        "fastntk": version("fastntk"),
+    }
+    file = folder / f"kernel-{key_of(settings)[:16]}.npy"
+    with StudyStore(folder / "kernels.sqlite") as store:
+
+        def step(name: str, compute: Callable[[], Values], **more: Any) -> Values:
+            described = settings | {"step": name} | more
+            key = key_of(described)
+            known = store.find([key])
+            if key not in known:
+                store.require_writable()
+                started = time.perf_counter()
+                result = compute()
+                store.add(described, result | {"seconds": time.perf_counter() - started})
+                known = store.find([key])
+            return known[key]
+
+        pair = step("closest pair", lambda: _closest_pair(net, samples, progress))
+        spectrum = step(
+            "eigenvalues",
+            lambda: _eigenvalues(file, net, samples, bounds, progress),
+            bounds=bounds,
+        )
+    if not keep_kernel:
+        file.unlink(missing_ok=True)
+    return KernelReport(
+        n=len(samples),
+        closest_pair=AnglePair(**pair["pair"]),
+        **spectrum["numbers"],
+        seconds={"closest pair": pair["seconds"], **spectrum["spent"]},
+    )
+
+
+def _closest_pair(net: MLP, X: FloatArray, progress: Progress) -> Values:
+    return {"pair": net.smallest_angle(X, progress=progress)._asdict()}
+
+
+def _eigenvalues(file: Path, net: MLP, X: FloatArray, bounds: bool, progress: Progress) -> Values:
+    started = time.perf_counter()
+    if not file.exists():
+        net.ntk(X, dtype="float64", out="packed", progress=progress).save(file)
+    written = time.perf_counter()
+    result = conditioning(
+        PackedKernel.load(file, mmap=True),
+        bounds=bounds,
+        # Roundings of the layers add up like independent ones.
+        feature_error=math.sqrt(net.depth + 1) * float(np.finfo(net.dtype).eps),
+        progress=progress,
+    )
+    interval = (math.nan, math.nan) if result.bounds is None else result.bounds.condition_number
+    numbers = {name: getattr(result, name) for name in _SPECTRUM}
+    numbers |= {
+        "condition_number_lower": interval[0],
+        "condition_number_upper": interval[1],
+    }
+    spent = {"kernel": written - started, "eigenvalues": time.perf_counter() - written}
+    return {"numbers": numbers, "spent": spent}

@@ -1,0 +1,110 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Reports of single large kernels: their numbers, and that no finished step is repeated."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import fastntk
+from fastntk._cli import cli
+from fastntk.studies import large_kernel
+
+X = np.random.default_rng(0).standard_normal((300, 7))
+NET = fastntk.MLP([7, 64, 64, 1], dtype="float32")
+
+
+def test_the_numbers(tmp_path: Path) -> None:
+    report = fastntk.kernel_report(NET, X, tmp_path, bounds=True, progress=False)
+    K = NET.ntk(X, dtype="float64")
+    error = float(np.sqrt(3) * np.finfo(np.float32).eps)
+    expected = fastntk.conditioning(K, feature_error=error)
+    assert expected.bounds is not None
+    assert report.n == 300
+    assert report.closest_pair == NET.smallest_angle(X)
+    assert report.condition_number == pytest.approx(expected.condition_number, rel=1e-8)
+    assert report.noise_floor == pytest.approx(expected.noise_floor)
+    assert report.condition_number_lower < report.condition_number < report.condition_number_upper
+    assert report.condition_number_upper == pytest.approx(
+        expected.bounds.condition_number.upper, rel=1e-6
+    )
+    assert list(tmp_path.glob("*.npy")) == []
+    assert set(report.seconds) == {"closest pair", "kernel", "eigenvalues"}
+    assert "κ is certainly" in str(report)
+
+
+def test_finished_steps_are_not_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+
+    def counted(name: str, function: Any) -> Any:
+        def call(*args: Any, **options: Any) -> Any:
+            calls.append(name)
+            return function(*args, **options)
+
+        return call
+
+    kind = type(NET)
+    monkeypatch.setattr(kind, "smallest_angle", counted("angle", kind.smallest_angle))
+    monkeypatch.setattr(kind, "ntk", counted("kernel", kind.ntk))
+    solve = large_kernel.conditioning
+
+    def stopped(*args: Any, **options: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(large_kernel, "conditioning", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        fastntk.kernel_report(NET, X, tmp_path, progress=False)
+    assert calls == ["angle", "kernel"]
+    assert len(list(tmp_path.glob("kernel-*.npy"))) == 1
+
+    monkeypatch.setattr(large_kernel, "conditioning", counted("eigenvalues", solve))
+    report = fastntk.kernel_report(NET, X, tmp_path, keep_kernel=True, progress=False)
+    assert calls == ["angle", "kernel", "eigenvalues"]
+    assert len(list(tmp_path.glob("kernel-*.npy"))) == 1
+    assert fastntk.kernel_report(NET, X, tmp_path, progress=False) == report
+    assert calls == ["angle", "kernel", "eigenvalues"]
+    assert list(tmp_path.glob("kernel-*.npy")) == []
+
+    # Other weights are another kernel.
+    other = fastntk.MLP([7, 64, 64, 1], seed=1, dtype="float32")
+    assert fastntk.kernel_report(other, X, tmp_path, progress=False) != report
+    assert len(calls) == 6
+
+
+def test_singular_kernels(tmp_path: Path) -> None:
+    report = fastntk.kernel_report(NET.linear(), X, tmp_path, progress=False)
+    assert not report.resolved
+    assert "unresolved" in str(report)
+    assert "above" in str(report)
+
+
+def test_bad_arguments(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"X has shape \(1, 7\): expected at least two samples"):
+        fastntk.kernel_report(NET, X[:1], tmp_path)
+    with pytest.raises(ValueError, match="expected 7 columns"):
+        fastntk.kernel_report(NET, X[:, :3], tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_damaged_kernel_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        fastntk.PackedKernel, "save", lambda _, path: Path(path).write_bytes(b"nothing")
+    )
+    with pytest.raises(ValueError, match=r"kernel-.*npy.*: not a packed kernel"):
+        fastntk.kernel_report(NET, X, tmp_path, progress=False)
+
+
+def test_the_command(tmp_path: Path) -> None:
+    arguments = ["kernel", "digits", "--subset", "300", "--width", "64", "--depth", "2"]
+    result = CliRunner().invoke(cli, [*arguments, "--bounds", "--out", str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    assert "300 samples" in result.output
+    assert "smallest angle" in result.output
+    bad = CliRunner().invoke(cli, ["kernel", "digits", "--depth", "-1", "--out", str(tmp_path)])
+    assert bad.exit_code == 1
+    assert "depth=-1: expected at least 0" in bad.output
