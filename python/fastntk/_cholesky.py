@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -67,7 +68,7 @@ class Cholesky:
         matrix : ndarray (n, n) or PackedKernel
             K; of an array, which has to be C-contiguous, only the lower triangle is read.
         shift : float
-            What is added to the diagonal.
+            Finite; what is added to the diagonal.
         sign : {1, -1}
             What K is multiplied by.
         overwrite : bool
@@ -92,9 +93,11 @@ class Cholesky:
         array([1., 1.])
         """
         source = _data(matrix)
-        n = len(source) if source.ndim == 2 else matrix.shape[0]
+        n = int(matrix.shape[0])
         if sign not in {1, -1}:
             raise ValueError(f"sign={sign!r}: expected 1 or -1")
+        if not math.isfinite(shift):
+            raise ValueError(f"shift={shift!r}: expected a finite number")
         if overwrite and not (source.dtype == np.float64 and source.flags.writeable):
             raise ValueError(
                 f"matrix has dtype {source.dtype}"

@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
-#include <algorithm>
+#include <cstddef>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -61,63 +61,92 @@ void solve_tile(const Lane& lane, const SymmetricStorage<double>& matrix, Range 
             matrix.tile(cols, cols).data, target.data);
 }
 
+// The tiles on and below the diagonal, column by column: each comes after those it needs.
+class ColumnOrder {
+ public:
+  explicit ColumnOrder(Index blocks) : blocks_(blocks) {
+    for (Index j = 0; j < blocks; ++j) {
+      for (Index i = j; i < blocks; ++i) tiles_.push_back({i, j});
+    }
+  }
+  Index tasks() const { return static_cast<Index>(tiles_.size()); }
+  BlockPair operator[](Index task) const { return tiles_[static_cast<std::size_t>(task)]; }
+  Index task(Index i, Index j) const { return j * blocks_ - j * (j - 1) / 2 + i - j; }
+
+ private:
+  Index blocks_;
+  std::vector<BlockPair> tiles_;
+};
+
+// A piece of the sums of a tile: its columns, and the block that ends it.
+struct Piece {
+  Range places;
+  Index last_block;
+};
+
+// Cuts the blocks before block j into pieces, to wait for as few tiles as possible at a time and to
+// look at the stop sign between them; no piece straddles the middle.
+inline std::vector<Piece> pieces_before(const HalvedPartition& blocks, Index j) {
+  constexpr Index kBlocks = 4;
+  std::vector<Piece> pieces;
+  for (Index block = 0; block < j; ++block) {
+    const auto [first, count] = blocks[block];
+    if (block % kBlocks == 0 || blocks.begins_lower_half(block)) pieces.push_back({{first, 0}, 0});
+    pieces.back().places.count += count;
+    pieces.back().last_block = block;
+  }
+  return pieces;
+}
+
+// Computes the tile (i, j); false if the work was stopped meanwhile.
+template <class Lane>
+bool cholesky_tile(const Lane& lane, const SymmetricStorage<double>& matrix,
+                   const HalvedPartition& blocks, const ColumnOrder& order,
+                   const Finished& finished, BlockPair tile) {
+  const auto [i, j] = tile;
+  const Range below = blocks[i];
+  const Range across = blocks[j];
+  const StoredTile<double> target = matrix.tile(below, across);
+  const Triangle triangle = target.transposed ? Triangle::upper : Triangle::lower;
+  for (const Piece& piece : pieces_before(blocks, j)) {
+    // A tile that is done has waited for those left of it.
+    if (!finished.wait(lane, order.task(i, piece.last_block))) return false;
+    if (!finished.wait(lane, order.task(j, piece.last_block))) return false;
+    const StoredTile<double> left = matrix.tile(below, piece.places);
+    if (i == j) {
+      const Op op = left.transposed ? Op::transpose : Op::none;
+      lane.syrk(triangle, op, -1.0, left.data, target.data);
+    } else {
+      subtract_product(lane, left, matrix.tile(across, piece.places), target);
+    }
+    if (lane.stopped()) return false;
+  }
+  if (i == j) {
+    const Index good = lane.potrf(triangle, target.data);
+    if (good < below.count) throw NotPositiveDefinite(below.first + good);
+    return true;
+  }
+  if (!finished.wait(lane, order.task(j, j))) return false;
+  solve_tile(lane, matrix, below, across);
+  return true;
+}
+
 // Left-looking: the tile (I, J) is
 //
 //   L_IJ = (K_IJ − Σ_{P<J} L_IP L_JPᵀ) L_JJ⁻ᵀ,    L_JJ = chol(K_JJ − Σ_{P<J} L_JP L_JPᵀ).
 //
-// A task computes one tile, column by column, and waits for the tiles it needs: while one lane
-// works on a diagonal tile, others do the sums of the tiles below it. The elements above the
-// diagonal are not touched. Throws NotPositiveDefinite.
+// A task computes one tile and waits for the tiles it needs: while one lane works on a diagonal
+// tile, others do the sums of the tiles below it, and no lane waits for the end of a column. The
+// elements above the diagonal are not touched. Throws NotPositiveDefinite.
 template <class Device>
 void cholesky(const Device& device, const SymmetricStorage<double>& matrix,
               const HalvedPartition& blocks, const Monitor& monitor) {
-  // Sums are cut into pieces of at most so many blocks, to wait for as few tiles as possible at a
-  // time and to look at the stop sign between them.
-  constexpr Index kPiece = 4;
-  const Index count = blocks.blocks();
-  const Index n1 = SymmetricStorage<double>::split(matrix.n());
-  std::vector<BlockPair> order;
-  for (Index j = 0; j < count; ++j) {
-    for (Index i = j; i < count; ++i) order.push_back({i, j});
-  }
-  const auto tasks = static_cast<Index>(order.size());
-  const auto task_of = [count](Index i, Index j) { return j * count - j * (j - 1) / 2 + i - j; };
-  Finished finished(tasks);
+  const ColumnOrder order(blocks.blocks());
+  Finished finished(order.tasks());
   device.run(
-      "cholesky", tasks, monitor, [] { return 0; },
+      "cholesky", order.tasks(), monitor, [] { return 0; },
       [&](const auto& lane, int /*workspace*/, Index task) {
-        const auto [i, j] = order[static_cast<std::size_t>(task)];
-        const Range rows = blocks[i];
-        const Range cols = blocks[j];
-        const StoredTile<double> target = matrix.tile(rows, cols);
-        const Triangle triangle = target.transposed ? Triangle::upper : Triangle::lower;
-        for (Index first = 0; first < j;) {
-          Index last = std::min(first + kPiece, j);
-          const bool upper_half = blocks[first].first < n1;
-          while (upper_half && blocks[last - 1].first >= n1) --last;
-          // A tile that is done has waited for those left of it.
-          if (!finished.wait(lane, task_of(i, last - 1))) return;
-          if (!finished.wait(lane, task_of(j, last - 1))) return;
-          const Index begin = blocks[first].first;
-          const Range piece{begin, blocks[last - 1].first + blocks[last - 1].count - begin};
-          const StoredTile<double> left = matrix.tile(rows, piece);
-          if (i == j) {
-            lane.syrk(triangle, left.transposed ? Op::transpose : Op::none, -1.0, left.data,
-                      target.data);
-          } else {
-            subtract_product(lane, left, matrix.tile(cols, piece), target);
-          }
-          if (lane.stopped()) return;
-          first = last;
-        }
-        if (i == j) {
-          const Index good = lane.potrf(triangle, target.data);
-          if (good < rows.count) throw NotPositiveDefinite(rows.first + good);
-        } else {
-          if (!finished.wait(lane, task_of(j, j))) return;
-          solve_tile(lane, matrix, rows, cols);
-        }
-        finished.mark(task);
+        if (cholesky_tile(lane, matrix, blocks, order, finished, order[task])) finished.mark(task);
       });
 }
 

@@ -90,6 +90,7 @@ class HalvedPartition {
 
   Index blocks() const { return upper_.blocks() + lower_.blocks(); }
   Index size() const { return upper_.size(); }  // of the largest block
+  bool begins_lower_half(Index block) const { return block == upper_.blocks(); }
   Range operator[](Index block) const {
     if (block < upper_.blocks()) return upper_[block];
     const Range range = lower_[block - upper_.blocks()];
