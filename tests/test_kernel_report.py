@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 import fastntk
 from fastntk._cli import cli
+from fastntk.eigenvalues import conditioning
 from fastntk.studies import large_kernel
 
 X = np.random.default_rng(0).standard_normal((300, 7))
@@ -51,7 +52,6 @@ def test_finished_steps_are_not_repeated(tmp_path: Path, monkeypatch: pytest.Mon
     kind = type(NET)
     monkeypatch.setattr(kind, "smallest_angle", counted("angle", kind.smallest_angle))
     monkeypatch.setattr(kind, "ntk", counted("kernel", kind.ntk))
-    solve = large_kernel.conditioning
 
     def stopped(*args: Any, **options: Any) -> Any:
         raise KeyboardInterrupt
@@ -62,7 +62,7 @@ def test_finished_steps_are_not_repeated(tmp_path: Path, monkeypatch: pytest.Mon
     assert calls == ["angle", "kernel"]
     assert len(list(tmp_path.glob("kernel-*.npy"))) == 1
 
-    monkeypatch.setattr(large_kernel, "conditioning", counted("eigenvalues", solve))
+    monkeypatch.setattr(large_kernel, "conditioning", counted("eigenvalues", conditioning))
     report = fastntk.kernel_report(NET, X, tmp_path, keep_kernel=True, progress=False)
     assert calls == ["angle", "kernel", "eigenvalues"]
     assert len(list(tmp_path.glob("kernel-*.npy"))) == 1

@@ -198,8 +198,7 @@ def spectrum(K: npt.ArrayLike | PackedKernel) -> Vectors:
     )
     full = K.to_dense() if isinstance(K, PackedKernel) else K
     kernel = _validation.symmetric_matrix(full, "K")
-    values: Vectors = eigvalsh(kernel.astype(np.float64, copy=False))
-    return values
+    return np.asarray(eigvalsh(kernel.astype(np.float64, copy=False)), np.float64)
 
 
 @dataclass(frozen=True)
