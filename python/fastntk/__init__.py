@@ -12,6 +12,7 @@ from fastntk.depth_sweep import ntk_depths
 from fastntk.mlp import MLP
 from fastntk.spectrum import Conditioning, conditioning
 from fastntk.studies.depth import DepthResult, DepthStudy, depth_study
+from fastntk.training import History, train
 
 if TYPE_CHECKING:
     from fastntk import infinite
@@ -27,6 +28,7 @@ __all__ = [
     "Conditioning",
     "DepthResult",
     "DepthStudy",
+    "History",
     "MonteCarlo",
     "__version__",
     "activations",
@@ -40,6 +42,7 @@ __all__ = [
     "monte_carlo_ntk",
     "ntk_depths",
     "smallest_angle",
+    "train",
 ]
 
 # What stands on networks of infinite width needs Numba, which takes a while to import.
