@@ -235,13 +235,15 @@ class HostDevice {
     std::optional<Workspace> workspace_;
   };
 
-  // Tiles of whole matrices (rows, cols), large enough for GEMM to be efficient.
+  // Tiles of whole matrices, large enough for what GEMM packs to be little beside what it computes:
+  // of all rows up to kLargestTile, as many of the columns as leave four tiles to share out, but at
+  // least half as many as that.
   static Tiling tiling(const std::vector<Tiling::Shape>& shapes) {
-    return {shapes, kLargestTile, kLargestTile};
+    return {shapes, kLargestTile, {kLargestTile / 2, kLargestTile}};
   }
   // Tiles of so many whole rows, for work that is short.
-  static Tiling row_tiling(Index rows) { return {{{rows, 1}}, 64, 1}; }
-  static constexpr Index kLargestTile = 256;
+  static Tiling row_tiling(Index rows) { return {{{rows, 1}}, 64, {1, 1}}; }
+  static constexpr Index kLargestTile = 512;
 
   // threads ≥ 1
   HostDevice(Blas blas, int threads) : blas_(blas), threads_(threads) {}
