@@ -195,7 +195,7 @@ class Sgd {
   using DevicePhase = typename Device::Phase;
   // Multiply-adds of a step's forward pass that are worth a lane of their own: below it, lanes
   // would wait for each other for longer than they compute.
-  static constexpr Index kLaneWork = Index(1) << 21U;
+  static constexpr Index kLaneWork = 2'000'000;
 
   struct Workspace {
     typename Device::template Buffer<T> tile{Device::kLargestTile, Device::kLargestTile};
