@@ -16,6 +16,7 @@ from fastntk.packed import PackedKernel
 from fastntk.studies.depth import depth_study
 from fastntk.studies.large_kernel import KernelReport, kernel_report
 from fastntk.studies.results import DepthResult, DepthStudy
+from fastntk.training import History, train
 
 if TYPE_CHECKING:
     from fastntk import infinite
@@ -35,6 +36,7 @@ __all__ = [
     "DepthStudy",
     "Interval",
     "KernelReport",
+    "History",
     "MonteCarlo",
     "PackedKernel",
     "__version__",
@@ -53,6 +55,7 @@ __all__ = [
     "ntk_depths",
     "smallest_angle",
     "spectrum",
+    "train",
 ]
 
 # What stands on networks of infinite width needs Numba, which takes a while to import.

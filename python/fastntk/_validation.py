@@ -150,7 +150,9 @@ def symmetric_matrix(values: ArrayLike, name: str) -> FloatArray:
     return result
 
 
-def layer_weights(values: ArrayLike, layers: int) -> np.ndarray[tuple[int, ...], np.dtype[Any]]:
+def layer_weights(
+    values: ArrayLike, layers: int, name: str = "layer_weights"
+) -> np.ndarray[tuple[int, ...], np.dtype[Any]]:
     """Return ω of the weights and of the bias of each layer: (layers, 2), not negative."""
     array = np.asarray(values)
     expected = (
@@ -158,8 +160,8 @@ def layer_weights(values: ArrayLike, layers: int) -> np.ndarray[tuple[int, ...],
         "and its bias; non-negative, finite and not all 0"
     )
     if array.dtype.kind not in "biuf" or array.shape not in {(layers,), (layers, 2)}:
-        raise ValueError(f"layer_weights={values!r}: {expected}")
+        raise ValueError(f"{name}={values!r}: {expected}")
     rates = np.broadcast_to(array.reshape(layers, -1).astype(np.float64), (layers, 2))
     if not np.isfinite(rates).all() or (rates < 0).any() or not rates.any():
-        raise ValueError(f"layer_weights={values!r}: {expected}")
+        raise ValueError(f"{name}={values!r}: {expected}")
     return rates
