@@ -51,4 +51,4 @@ def main(directory: str = "fastntk-kernel", samples: int = 60_000, log: Path = L
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(sys.argv[1] if len(sys.argv) > 1 else "fastntk-kernel")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastntk.spectrum import conditioning
+from fastntk.eigenvalues import conditioning
 
 if TYPE_CHECKING:
     from fastntk._typing import FloatArray
@@ -47,8 +47,6 @@ class KernelProbe:
     def __init__(self, net: MLP, X: FloatArray) -> None:
         self._samples = X
         self._initial = self._kernel(net)
-        # Roundings of the layers add up like independent ones, as in `depth_study`.
-        self._feature_error = float(np.sqrt(net.depth + 1) * np.finfo(net.dtype).eps)
 
     def _kernel(self, net: MLP) -> FloatArray:
         return net.ntk(self._samples, dtype="float64")
@@ -56,7 +54,7 @@ class KernelProbe:
     def measure(self, step: int, net: MLP) -> ProbeResult:
         """Return the state of the kernel of `net` after `step` steps."""
         kernel = self._kernel(net)
-        spectrum = conditioning(kernel, feature_error=self._feature_error)
+        spectrum = conditioning(kernel, bounds=False, feature_error=net.feature_error)
         norm, initial_norm = (float(np.linalg.norm(k)) for k in (kernel, self._initial))
         # From the difference of the directions: the arccosine of their product would lose half of
         # the digits of a small angle.

@@ -13,6 +13,7 @@ from fastntk.jacobians import JacobianMethods
 from fastntk.kernels import KernelMethods
 from fastntk.linearized import LinearizedMLP
 from fastntk.planning import Plan, plan
+from fastntk.rounding import feature_error
 from fastntk.storage import load_network, network_digest, save_network
 from fastntk.torch_networks import layers_of_module
 
@@ -271,6 +272,11 @@ class MLP(KernelMethods, JacobianMethods):
     def activation_scale(self) -> float:
         """c_φ."""
         return self._network.activation_scale
+
+    @property
+    def feature_error(self) -> float:
+        """Relative rounding error of the gradient features, for `fastntk.conditioning`."""
+        return feature_error(self.depth, self.dtype)
 
     def linear(self) -> MLP:
         """Return the linear network with the same weights: the identity activation, scale 1."""

@@ -19,6 +19,7 @@ import numpy as np
 from fastntk._memory import available_memory
 from fastntk.depth_sweep import depth_groups, ntk_depths, pass_bytes
 from fastntk.mlp import MLP
+from fastntk.rounding import feature_error
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -144,9 +145,7 @@ class FiniteFamily(Family):
         return min(net.pair_angles(X, [(pair.i, pair.j) for pair in candidates]))
 
     def feature_error(self, depth: int) -> float:
-        # Roundings of the layers add up like independent ones. Measured on linear networks, where
-        # the rank is known: √(0.3 depth) ε at most.
-        return float(np.sqrt(depth + 1) * np.finfo(self.dtype).eps)
+        return feature_error(depth, np.dtype(self.dtype))
 
     def work(self, X: FloatArray, depth: int) -> float:
         # Columns of H and Δ: multiply-adds for each pair of samples.

@@ -15,8 +15,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from fastntk import _validation
 from fastntk.angles import AnglePair
 from fastntk.eigenvalues import conditioning, rounded_down
@@ -210,8 +208,7 @@ def _eigenvalues(file: Path, net: MLP, X: FloatArray, bounds: bool, progress: Pr
     result = conditioning(
         PackedKernel.load(file, mmap=True),
         bounds=bounds,
-        # Roundings of the layers add up like independent ones.
-        feature_error=math.sqrt(net.depth + 1) * float(np.finfo(net.dtype).eps),
+        feature_error=net.feature_error,
         progress=progress,
     )
     interval = (math.nan, math.nan) if result.bounds is None else result.bounds.condition_number
