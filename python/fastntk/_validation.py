@@ -119,6 +119,18 @@ def samples(
     return result
 
 
+def targets(values: ArrayLike, count: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    """Return the targets of `count` samples in float64: (count,) or (count, C), as given."""
+    array = np.asarray(values)
+    if array.ndim not in (1, 2) or len(array) != count:
+        raise ValueError(
+            f"y has shape {array.shape}: expected ({count},) or ({count}, C), targets for each of "
+            f"the {count} rows of X"
+        )
+    columns = matrix(array.reshape(count, -1), "y", np.dtype(np.float64))
+    return np.asarray(columns.reshape(array.shape), dtype=np.float64)
+
+
 def symmetric_matrix(values: ArrayLike, name: str) -> FloatArray:
     """Return a square matrix that is symmetric up to rounding."""
     result = matrix(values, name)

@@ -17,9 +17,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from scipy.linalg import LinAlgError, cho_factor, cho_solve, eigh
+from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from fastntk import _validation
+from fastntk._kernel_descent import Flow, Spectrum
 from fastntk._memory import require_memory
 from fastntk.infinite.kernels import kernels, nngp, ntk
 
@@ -130,23 +131,17 @@ class Regression:
             ) from None
 
     @cached_property
-    def _spectrum(self) -> tuple[Array, Array]:
-        values, vectors = eigh(self._kernel, check_finite=False)
-        # Exact eigenvalues are not negative.
-        return np.maximum(values, 0.0), vectors
+    def _spectrum(self) -> Spectrum:
+        return Spectrum.of(self._kernel)
 
     def _filtered(self, right: Array, time: float) -> Array:
         """Return (Θ + λ)⁻¹ (1 − exp(−(Θ + λ) t/n)) applied to the columns of `right`."""
         if time == math.inf:
             return np.asarray(cho_solve(self._cholesky, right, check_finite=False))
-        values, vectors = self._spectrum
-        rates = values + self._ridge
-        scaled = time / len(values)
-        # (1 − exp(−r s))/r, which tends to s as r → 0
-        filters = np.divide(
-            -np.expm1(-rates * scaled), rates, out=np.full_like(rates, scaled), where=rates > 0
-        )
-        return np.asarray(vectors @ (filters[:, np.newaxis] * (vectors.T @ right)))
+        spectrum = self._spectrum
+        flow = Flow(np.asarray(time, dtype=np.float64))
+        gain = flow.gain(spectrum.values + self._ridge, len(spectrum.values))
+        return spectrum.apply(gain, right)
 
     def predict(
         self,
@@ -177,7 +172,7 @@ class Regression:
         """
         if time != math.inf:
             time = _validation.real(time, "time", minimum=0.0)
-        targets = _targets(y, len(self._samples))
+        targets = _validation.targets(y, len(self._samples))
         points = _validation.samples(Z, "Z", np.dtype(np.float64), columns=self._samples.shape[1])
         if not covariance and self._kind == "ntk":
             cross = prior_cross = np.asarray(ntk(points, self._samples, **self._network))
@@ -252,14 +247,3 @@ def predict(
         bias_std=bias_std,
     )
     return regression.predict(Z, y, time=time, covariance=covariance)
-
-
-def _targets(y: ArrayLike, samples: int) -> Array:
-    targets = np.asarray(y)
-    if targets.ndim not in (1, 2) or len(targets) != samples:
-        raise ValueError(
-            f"y has shape {targets.shape}: expected ({samples},) or ({samples}, C), targets for "
-            f"each of the {samples} rows of X"
-        )
-    columns = _validation.matrix(targets.reshape(samples, -1), "y", np.dtype(np.float64))
-    return np.asarray(columns.reshape(targets.shape), dtype=np.float64)
