@@ -237,10 +237,11 @@ class JacobianMethods(NetworkBase):
 class _NTKOperator(LinearOperator):
     """K v = F diag(ω) Fᵀ v, added up over the outputs."""
 
-    def __init__(self, features: _network.Features) -> None:
+    def __init__(self, features: _network.Features, rows: int | None = None) -> None:
         self._features = features
+        count = len(features) if rows is None else rows
         # SciPy's stubs do not show the constructor to subclasses.
-        super().__init__(features.dtype, (len(features), len(features)))  # type: ignore[call-arg]
+        super().__init__(features.dtype, (count, count))  # type: ignore[call-arg]
 
     def _matmat(self, X: npt.NDArray[Any]) -> FloatArray:
         vectors = np.ascontiguousarray(X.T, dtype=self.dtype)
@@ -257,13 +258,11 @@ class _NTKOperator(LinearOperator):
         return self
 
 
-class _FullNTKOperator(LinearOperator):
-    """K u = F diag(ω) Fᵀ u with a row of F for each sample and output."""
+class _FullNTKOperator(_NTKOperator):
+    """K u = F diag(ω) Fᵀ u, with a row of F for each sample and output."""
 
     def __init__(self, features: _network.Features) -> None:
-        self._features = features
-        rows = len(features) * len(features.outputs)
-        super().__init__(features.dtype, (rows, rows))  # type: ignore[call-arg]
+        super().__init__(features, len(features) * len(features.outputs))
 
     def _matmat(self, X: npt.NDArray[Any]) -> FloatArray:
         outputs = range(len(self._features.outputs))
@@ -274,9 +273,3 @@ class _FullNTKOperator(LinearOperator):
             parameters = parameters + self._features.transposed_products(c, cotangents)
         products = [self._features.products(c, parameters, weighted=True) for c in outputs]
         return np.asarray(np.stack(products, axis=-1).reshape(X.shape[1], -1).T)
-
-    def _matvec(self, x: npt.NDArray[Any]) -> FloatArray:
-        return self._matmat(x.reshape(-1, 1))[:, 0]
-
-    def _adjoint(self) -> LinearOperator:
-        return self
