@@ -6,15 +6,19 @@ from __future__ import annotations
 
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import scipy.linalg.cython_blas  # noqa: F401  (the controller below finds only what is loaded)
 from threadpoolctl import ThreadpoolController
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 
 @cache
@@ -78,3 +82,26 @@ def thread_count() -> int:
     """Return the number of threads that a computation started now would use."""
     with core_threads() as threads:
         return threads
+
+
+def map_in_threads(
+    function: Callable[[_Item], _Result], items: Sequence[_Item], jobs: int
+) -> list[_Result]:
+    """Return the function of each item, `jobs` of them at a time, each with one thread.
+
+    With a single job it has all threads to itself. The items are independent computations in the
+    core, which lets go of the interpreter lock.
+    """
+    if jobs == 1 or len(items) <= 1:
+        return [function(item) for item in items]
+    with (
+        _controller().limit(limits=1),
+        ThreadPoolExecutor(jobs, thread_name_prefix="fastntk") as pool,
+    ):
+        futures = [pool.submit(function, item) for item in items]
+        try:
+            return [future.result() for future in futures]
+        except BaseException:
+            for future in futures:
+                future.cancel()
+            raise
