@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any
 from fastntk import activations, datasets
 from fastntk.angles import AnglePair, closest_pairs, gradient_angles, smallest_angle
 from fastntk.depth_sweep import ntk_depths
+from fastntk.learning_rate import LearningRateSearch, find_learning_rate, learning_rate_bound
 from fastntk.mlp import MLP
 from fastntk.spectrum import Conditioning, conditioning
 from fastntk.studies.depth import DepthResult, DepthStudy, depth_study
+from fastntk.studies.linearization import LinearizationStudy, linearization_error
+from fastntk.studies.rates import ConvergenceRate, convergence_rate
 
 if TYPE_CHECKING:
     from fastntk import infinite
@@ -25,18 +28,25 @@ __all__ = [
     "AngleCurves",
     "AnglePair",
     "Conditioning",
+    "ConvergenceRate",
     "DepthResult",
     "DepthStudy",
+    "LearningRateSearch",
+    "LinearizationStudy",
     "MonteCarlo",
     "__version__",
     "activations",
     "angle_curves",
     "closest_pairs",
     "conditioning",
+    "convergence_rate",
     "datasets",
     "depth_study",
+    "find_learning_rate",
     "gradient_angles",
     "infinite",
+    "learning_rate_bound",
+    "linearization_error",
     "monte_carlo_ntk",
     "ntk_depths",
     "smallest_angle",

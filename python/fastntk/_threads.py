@@ -85,12 +85,16 @@ def thread_count() -> int:
 
 
 def map_in_threads(
-    function: Callable[[_Item], _Result], items: Sequence[_Item], jobs: int
+    function: Callable[[_Item], _Result],
+    items: Sequence[_Item],
+    jobs: int,
+    stop: threading.Event,
 ) -> list[_Result]:
     """Return the function of each item, `jobs` of them at a time, each with one thread.
 
     With a single job it has all threads to itself. The items are independent computations in the
-    core, which lets go of the interpreter lock.
+    core, which lets go of the interpreter lock. When one fails, or on Ctrl-C, `stop` is set: the
+    others are to look at it.
     """
     if jobs == 1 or len(items) <= 1:
         return [function(item) for item in items]
@@ -102,6 +106,7 @@ def map_in_threads(
         try:
             return [future.result() for future in futures]
         except BaseException:
+            stop.set()
             for future in futures:
                 future.cancel()
             raise

@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
+    from fastntk.learning_rate import LearningRateSearch
     from fastntk.studies.angle_curves import AngleCurves
     from fastntk.studies.depth import DepthStudy
+    from fastntk.studies.linearization import LinearizationStudy
 
 # Colours that readers with any colour vision can tell apart (Okabe & Ito), and another mark each.
 _STYLES = (("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D"))
@@ -123,6 +125,88 @@ def plot_angle_curves(curves: AngleCurves) -> Figure:
     panels[0].legend(frameon=False, fontsize="small")
     if curves.width is not None:
         figure.suptitle(f"lines: infinite width; marks: width {curves.width}", fontsize="medium")
+    return figure
+
+
+def plot_learning_rates(search: LearningRateSearch) -> Figure:
+    """Return a figure: the final loss, and the epochs to the target, against the learning rate.
+
+    Open marks are trainings whose loss rose above its start, crosses on the upper edge those that
+    diverged; the dotted line is the bound from the kernel, the dashed one the rate that was chosen.
+    """
+    frame = search.to_frame()
+    with_target = search.loss_target is not None
+    figure = Figure(figsize=(9.0 if with_target else 4.6, 3.4), layout="constrained")
+    panels = np.atleast_1d(figure.subplots(1, 2 if with_target else 1))
+    finite = frame[frame["status"] != "diverged"]
+    unstable = finite["status"] == "unstable"
+    colour, mark = _STYLES[0]
+    for axes, column, label in zip(
+        panels,
+        ("final_loss", "epochs_to_target"),
+        ("final loss", "epochs to the target"),
+        strict=False,
+    ):
+        axes.plot(finite["learning_rate"], finite[column], color=colour, linewidth=1.2)
+        for rows, fill in ((finite[~unstable], colour), (finite[unstable], "none")):
+            axes.plot(
+                rows["learning_rate"],
+                rows[column],
+                color=colour,
+                marker=mark,
+                markerfacecolor=fill,
+                linestyle="none",
+            )
+        diverged = frame.loc[frame["status"] == "diverged", "learning_rate"]
+        if len(diverged):
+            # The height in shares of the axes: 1 is the upper edge.
+            axes.plot(
+                diverged,
+                np.ones(len(diverged)),
+                color=_STYLES[1][0],
+                marker="x",
+                linestyle="none",
+                transform=axes.get_xaxis_transform(),
+                clip_on=False,
+            )
+        axes.axvline(search.bound, color="0.5", linestyle="dotted")
+        if np.isfinite(search.best):
+            axes.axvline(search.best, color="0.5", linestyle="dashed")
+        axes.set(xlabel="learning rate", ylabel=label, xscale="log")
+        rates = frame["learning_rate"].to_numpy()
+        axes.set_xticks(rates, [f"{rate:.3g}" for rate in rates], rotation=45)
+        axes.minorticks_off()
+        axes.grid(alpha=0.3)
+    panels[0].set_yscale("log")
+    if with_target:
+        panels[1].yaxis.set_major_locator(MaxNLocator(integer=True))
+    return figure
+
+
+def plot_linearization(study: LinearizationStudy) -> Figure:
+    """Return a figure: the distance of networks from their linear models against width.
+
+    Marks are networks, lines the fitted power laws.
+    """
+    frame = study.to_frame()
+    figure = Figure(figsize=(5.2, 3.6), layout="constrained")
+    axes = figure.subplots()
+    kinds = (("error", study.fit, "training samples"), ("test_error", study.test_fit, "others"))
+    for (column, fit, label), (colour, mark) in zip(kinds, _STYLES, strict=False):
+        rows = frame[np.isfinite(frame[column]) & (frame[column] > 0)]
+        if not len(rows):
+            continue
+        widths, errors = rows["width"].to_numpy(float), rows[column].to_numpy(float)
+        axes.plot(widths, errors, color=colour, marker=mark, linestyle="none", markersize=4)
+        # Through the middle of the points on logarithmic axes.
+        centre = np.exp(np.log(errors).mean() - fit.slope * np.log(widths).mean())
+        ends = np.array([widths.min(), widths.max()])
+        slope = f"slope {fit.slope:.2f} ± {fit.standard_error:.2f}"
+        axes.plot(ends, centre * ends**fit.slope, color=colour, label=f"{label}: {slope}")
+    axes.set(xlabel="width", ylabel="distance from the linear model", xscale="log", yscale="log")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    figure.suptitle(f"depth {study.depth}, {study.steps[-1]} steps", fontsize="medium")
     return figure
 
 
