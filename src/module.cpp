@@ -17,6 +17,7 @@
 #include "py_device.hpp"
 #include "py_features.hpp"
 #include "py_network.hpp"
+#include "py_training.hpp"
 
 // The extension module fastntk._core: registers, validates once, releases the GIL, calls, returns.
 namespace fastntk::python {
@@ -213,6 +214,8 @@ PYBIND11_MODULE(_core, module) {
   fp::register_gram<float, double>(module, "Features64Of32");
   fp::register_gram<double, float>(module, "Features32Of64");
   fp::register_gram<double, double>(module, "Features64Of64");
+  fp::register_training<float>(module, "TrainedLayer32");
+  fp::register_training<double>(module, "TrainedLayer64");
   module.def("instruction_set", &fastntk::instruction_set,
              "The version of the elementwise loops that this processor runs.");
 }

@@ -198,7 +198,7 @@ def test_spectrum_of_a_singular_kernel() -> None:
     ("arguments", "error", "message"),
     [
         ({"X": X[:, :3]}, ValueError, r"X has shape \(12, 3\): expected 4 columns"),
-        ({"y": Y[:5]}, ValueError, r"y has shape \(5, 3\): expected \(12,\) or \(12, C\)"),
+        ({"y": Y[:5]}, ValueError, r"y has shape \(5, 3\): expected \(12, 3\)"),
         ({"y": Y[:, :2]}, ValueError, r"y has shape \(12, 2\): expected \(12, 3\)"),
         ({"y": Y * np.nan}, ValueError, r"y\[0, 0\]=.*nan.*: expected numbers that are finite"),
         ({"outputs": "trace"}, ValueError, "outputs='trace': expected one of 'full', 'diagonal'"),

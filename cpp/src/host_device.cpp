@@ -2,12 +2,14 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "fastntk/host_device.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <condition_variable>
 #include <exception>
 #include <limits>
 #include <mutex>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace fastntk {
@@ -17,6 +19,9 @@ namespace {
 // How long a caller waits between two looks at its monitor: short enough for a key press to feel
 // answered, long enough to cost nothing.
 constexpr std::chrono::milliseconds kMonitorInterval{100};
+
+// How long a lane looks out for the others before it sleeps.
+constexpr std::chrono::microseconds kSpin{100};
 
 }  // namespace
 
@@ -41,52 +46,92 @@ void* HostDevice::allocate(Index rows, Index cols, std::size_t element_size) {
   return ::operator new(r * c * element_size, kAlignment);
 }
 
+void HostDevice::Crew::fail() {
+  const std::scoped_lock lock(mutex_);
+  if (!error_) error_ = std::current_exception();
+  stop = true;
+}
+
+void HostDevice::Crew::rethrow() const {
+  if (error_) std::rethrow_exception(error_);
+}
+
+void HostDevice::Crew::prepare_next_phase() {
+  done += std::exchange(progress_, 0);
+  here_ = 0;
+  next = 0;
+  stopping = stop;
+  ++meetings_;
+  all_here_.notify_all();
+}
+
+void HostDevice::Crew::meet(Index progress) {
+  std::unique_lock lock(mutex_);
+  const std::uint32_t meeting = meetings_;
+  progress_ = std::max(progress_, progress);
+  if (++here_ == lanes_) {
+    prepare_next_phase();
+    return;
+  }
+  lock.unlock();
+  // To be woken takes as long as some tiles do: look for a while before going to sleep.
+  const auto awake_until = std::chrono::steady_clock::now() + kSpin;
+  while (meetings_ == meeting && std::chrono::steady_clock::now() < awake_until) {
+    std::this_thread::yield();
+  }
+  lock.lock();
+  all_here_.wait(lock, [&] { return meetings_ != meeting; });
+}
+
+void HostDevice::Crew::leave() {
+  const std::scoped_lock lock(mutex_);
+  --lanes_;
+  if (lanes_ > 0 && here_ == lanes_) prepare_next_phase();
+}
+
 void HostDevice::run_lanes(const char* stage, Index tasks, const Monitor& monitor,
                            const std::function<void(const Lane&, const NextTask&)>& body) const {
-  std::atomic<Index> started{0};
-  std::atomic<Index> taken_up{0};
-  std::atomic<bool> stop{false};
+  Crew crew(static_cast<int>(std::min<Index>(threads_, tasks)));
+  run_crew(crew, stage, tasks, monitor, [&](const Lane& lane) {
+    bool first = true;
+    body(lane, [&] {
+      if (!std::exchange(first, false)) ++crew.done;
+      return crew.stop ? tasks : std::min(tasks, crew.next++);
+    });
+  });
+}
+
+void HostDevice::run_crew(Crew& crew, const char* stage, Index total, const Monitor& monitor,
+                          const std::function<void(const Lane&)>& body) const {
   std::mutex mutex;
   std::condition_variable lane_ended;
-  int running = 0;           // guarded by mutex
-  std::exception_ptr error;  // guarded by mutex
+  const int lane_count = crew.lanes();
+  int running = lane_count;  // guarded by mutex
 
-  const auto fail = [&] {
+  const auto end_lanes = [&](int count) {
     const std::scoped_lock lock(mutex);
-    if (!error) error = std::current_exception();
-    stop = true;
+    running -= count;
+    lane_ended.notify_one();
   };
   const auto lane_main = [&] {
     try {
-      const Lane lane(blas_, stop);
-      bool first = true;
-      body(lane, [&] {
-        if (!std::exchange(first, false)) ++taken_up;
-        return stop ? tasks : std::min(tasks, started++);
-      });
+      body(Lane(blas_, crew.stop));
     } catch (...) {
-      fail();
+      crew.fail();
     }
-    const std::scoped_lock lock(mutex);
-    --running;
-    lane_ended.notify_one();
+    crew.leave();
+    end_lanes(1);
   };
 
   std::vector<std::thread> lanes;
-  const Index lane_count = std::min<Index>(threads_, tasks);
   lanes.reserve(static_cast<std::size_t>(lane_count));
   try {
-    for (Index i = 0; i < lane_count; ++i) {
-      {
-        const std::scoped_lock lock(mutex);
-        ++running;
-      }
-      lanes.emplace_back(lane_main);
-    }
-  } catch (...) {  // out of threads: the lane counted last was not started
-    fail();
-    const std::scoped_lock lock(mutex);
-    --running;
+    while (static_cast<int>(lanes.size()) < lane_count) lanes.emplace_back(lane_main);
+  } catch (...) {  // out of threads: those that are missing are not to be waited for
+    crew.fail();
+    const int missing = lane_count - static_cast<int>(lanes.size());
+    for (int i = 0; i < missing; ++i) crew.leave();
+    end_lanes(missing);
   }
 
   for (bool ended = false; !ended;) {
@@ -94,15 +139,15 @@ void HostDevice::run_lanes(const char* stage, Index tasks, const Monitor& monito
       std::unique_lock lock(mutex);
       ended = lane_ended.wait_for(lock, kMonitorInterval, [&] { return running == 0; });
     }
-    if (!monitor || stop) continue;
+    if (!monitor || crew.stop) continue;
     try {
-      monitor(stage, taken_up, tasks);
+      monitor(stage, crew.done, total);
     } catch (...) {
-      fail();
+      crew.fail();
     }
   }
   for (std::thread& lane : lanes) lane.join();
-  if (error) std::rethrow_exception(error);
+  crew.rethrow();
 }
 
 }  // namespace fastntk

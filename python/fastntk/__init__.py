@@ -15,6 +15,7 @@ from fastntk.spectrum import Conditioning, conditioning
 from fastntk.studies.depth import DepthResult, DepthStudy, depth_study
 from fastntk.studies.linearization import LinearizationStudy, linearization_error
 from fastntk.studies.rates import ConvergenceRate, convergence_rate
+from fastntk.training import History, train
 
 if TYPE_CHECKING:
     from fastntk import infinite
@@ -31,6 +32,7 @@ __all__ = [
     "ConvergenceRate",
     "DepthResult",
     "DepthStudy",
+    "History",
     "LearningRateSearch",
     "LinearizationStudy",
     "MonteCarlo",
@@ -50,6 +52,7 @@ __all__ = [
     "monte_carlo_ntk",
     "ntk_depths",
     "smallest_angle",
+    "train",
 ]
 
 # What stands on networks of infinite width needs Numba, which takes a while to import.

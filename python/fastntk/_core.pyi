@@ -114,4 +114,40 @@ def pair_angles(
     threads: int,
     monitor: _Monitor,
 ) -> list[float]: ...
+
+# The arrays of a layer that are to change, or None; velocities where there is momentum.
+class _TrainedLayerBase:
+    def __init__(
+        self,
+        weights: _Array | None,
+        bias: _Array | None,
+        rate: float,
+        bias_rate: float,
+        velocity: _Array | None,
+        bias_velocity: _Array | None,
+    ) -> None: ...
+
+class TrainedLayer32(_TrainedLayerBase): ...
+class TrainedLayer64(_TrainedLayerBase): ...
+
+def sgd(
+    network: _Network,
+    layers: list[_TrainedLayerBase],
+    *,
+    loss: str,
+    batch: int,
+    momentum: float,
+    measure_gradient: bool,
+    X: _Array,
+    y: _Array,
+    order: _Array | None,
+    outcomes: _Array,
+    threads: int,
+    monitor: _Monitor,
+) -> float: ...
+
+# f is left with the gradient of the loss
+def evaluate_loss(
+    loss: str, y: _Array, f: _Array, outcomes: _Array, threads: int, monitor: _Monitor
+) -> None: ...
 def instruction_set() -> str: ...

@@ -119,18 +119,6 @@ def samples(
     return result
 
 
-def targets(values: ArrayLike, count: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-    """Return the targets of `count` samples in float64: (count,) or (count, C), as given."""
-    array = np.asarray(values)
-    if array.ndim not in (1, 2) or len(array) != count:
-        raise ValueError(
-            f"y has shape {array.shape}: expected ({count},) or ({count}, C), targets for each of "
-            f"the {count} rows of X"
-        )
-    columns = matrix(array.reshape(count, -1), "y", np.dtype(np.float64))
-    return np.asarray(columns.reshape(array.shape), dtype=np.float64)
-
-
 def symmetric_matrix(values: ArrayLike, name: str) -> FloatArray:
     """Return a square matrix that is symmetric up to rounding."""
     result = matrix(values, name)
@@ -153,7 +141,9 @@ def symmetric_matrix(values: ArrayLike, name: str) -> FloatArray:
     return result
 
 
-def layer_weights(values: ArrayLike, layers: int) -> np.ndarray[tuple[int, ...], np.dtype[Any]]:
+def layer_weights(
+    values: ArrayLike, layers: int, name: str = "layer_weights"
+) -> np.ndarray[tuple[int, ...], np.dtype[Any]]:
     """Return ω of the weights and of the bias of each layer: (layers, 2), not negative."""
     array = np.asarray(values)
     expected = (
@@ -161,8 +151,8 @@ def layer_weights(values: ArrayLike, layers: int) -> np.ndarray[tuple[int, ...],
         "and its bias; non-negative, finite and not all 0"
     )
     if array.dtype.kind not in "biuf" or array.shape not in {(layers,), (layers, 2)}:
-        raise ValueError(f"layer_weights={values!r}: {expected}")
+        raise ValueError(f"{name}={values!r}: {expected}")
     rates = np.broadcast_to(array.reshape(layers, -1).astype(np.float64), (layers, 2))
     if not np.isfinite(rates).all() or (rates < 0).any() or not rates.any():
-        raise ValueError(f"layer_weights={values!r}: {expected}")
+        raise ValueError(f"{name}={values!r}: {expected}")
     return rates

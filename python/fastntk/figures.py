@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from fastntk.studies.angle_curves import AngleCurves
     from fastntk.studies.depth import DepthStudy
     from fastntk.studies.linearization import LinearizationStudy
+    from fastntk.training import History
 
 # Colours that readers with any colour vision can tell apart (Okabe & Ito), and another mark each.
 _STYLES = (("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D"))
@@ -125,6 +126,42 @@ def plot_angle_curves(curves: AngleCurves) -> Figure:
     panels[0].legend(frameon=False, fontsize="small")
     if curves.width is not None:
         figure.suptitle(f"lines: infinite width; marks: width {curves.width}", fontsize="medium")
+    return figure
+
+
+def plot_history(history: History) -> Figure:
+    """Return a figure of a training: loss and, where there is one, accuracy against epochs.
+
+    Without accuracies the right half shows how far the weights have moved.
+    """
+    figure = Figure(figsize=(9.0, 3.4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    epochs = np.arange(1, history.epochs + 1)
+    panels: list[tuple[Axes, str, list[tuple[str, Any]]]] = [
+        (
+            left,
+            "loss",
+            [("training", history.loss), ("validation", history.validation_loss)],
+        )
+    ]
+    if history.accuracy is None:
+        changes = [("‖w − w₀‖₂", history.weight_change), ("‖w − w₀‖∞", history.weight_change_max)]
+        panels.append((right, "change of the weights", changes))
+    else:
+        shares = [("training", history.accuracy), ("validation", history.validation_accuracy)]
+        panels.append((right, "accuracy", shares))
+    for axes, label, curves in panels:
+        for (name, values), (colour, mark) in zip(curves, _STYLES, strict=False):
+            if values is not None:
+                axes.plot(epochs, values, color=colour, marker=mark, markersize=3, label=name)
+        axes.set(xlabel="epoch", ylabel=label)
+        # Nothing to show on a logarithmic axis where all has been lost, or nothing was.
+        if label != "accuracy" and all(np.any(v > 0) for _, v in curves if v is not None):
+            axes.set_yscale("log")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.3)
+        axes.legend(frameon=False)
+    figure.suptitle(f"{history.net!r}: {history.status}", fontsize="medium")
     return figure
 
 

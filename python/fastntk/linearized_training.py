@@ -12,6 +12,7 @@ import numpy as np
 from fastntk import _validation
 from fastntk._kernel_descent import Descent, Flow, Spectrum
 from fastntk._memory import require_memory
+from fastntk._targets import targets
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,12 +78,8 @@ class LinearizedTraining:
         self._weights = layer_weights
         self._samples = _validation.samples(X, "X", net.dtype, columns=net.widths[0])
         self.n = len(self._samples)
-        targets = _validation.targets(y, self.n).reshape(self.n, -1)
-        if targets.shape[1] != net.n_outputs:
-            raise ValueError(
-                f"y has shape {np.shape(y)}: expected ({self.n}, {net.n_outputs}), a target for "
-                "each output"
-            )
+        double = np.dtype(np.float64)
+        self._targets = targets(y, "y", "mse", self.n, net.n_outputs, double)
         rows = self.n * (net.n_outputs if self._full else 1)
         count = 1 if self._full else net.n_outputs
         require_memory(
@@ -93,9 +90,8 @@ class LinearizedTraining:
         self._spectra = [
             Spectrum.of(kernel, overwrite=True) for kernel in self._kernels(self._samples)
         ]
-        self._targets = targets
         # y − f(0): a column for each spectrum
-        error = targets - net(self._samples)
+        error = self._targets - net(self._samples)
         self._error = [error.reshape(-1, 1)] if self._full else [c[:, np.newaxis] for c in error.T]
         values = [spectrum.values for spectrum in self._spectra]
         self.eigenvalues = values[0] if self._full else np.stack(values)

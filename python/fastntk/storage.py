@@ -18,6 +18,7 @@ from fastntk._network import Layer, Network
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Mapping
 
     from fastntk._typing import FloatArray
 
@@ -27,8 +28,7 @@ _VERSION = 1
 
 def save_network(network: Network, path: str | os.PathLike[str]) -> None:
     """Write a network with one readout to an ``.npz`` file, completely or not at all."""
-    if Path(path).suffix != ".npz":
-        raise ValueError(f"path={str(path)!r}: expected a file that ends in .npz")
+    check_name(path, "path")
     phi = network.activation
     if phi.name not in activations.names():
         raise ValueError(
@@ -36,8 +36,6 @@ def save_network(network: Network, path: str | os.PathLike[str]) -> None:
             "cannot be written to a file"
         )
     header: dict[str, Any] = {
-        "format": _FORMAT,
-        "version": _VERSION,
         "activation": phi.name,
         "activation_parameters": list(phi.parameters),
         "activation_scale": network.activation_scale,
@@ -55,30 +53,12 @@ def save_network(network: Network, path: str | os.PathLike[str]) -> None:
         arrays[f"W{i}"] = layer.weights
         if layer.bias is not None:
             arrays[f"b{i}"] = layer.bias
-    header["sha256"] = _checksum(header, arrays)
-    with replacing(path) as temporary:
-        np.savez(temporary, header=np.array(json.dumps(header)), **arrays)  # type: ignore[arg-type]
+    write_archive(path, {"format": _FORMAT, "version": _VERSION, **header}, arrays)
 
 
 def load_network(path: str | os.PathLike[str]) -> Network:
     """Read a network; refuse what is damaged, foreign or newer."""
-    try:
-        with Path(path).open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-            header = json.loads(str(archive["header"]))
-            arrays = {name: archive[name] for name in archive.files if name != "header"}
-    except FileNotFoundError:
-        raise
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zipfile.error) as error:
-        raise ValueError(f"path={str(path)!r}: not a network, or damaged: {error}") from error
-    if not isinstance(header, dict) or header.get("format") != _FORMAT:
-        raise ValueError(f"path={str(path)!r}: expected a file written by MLP.save")
-    if header.get("version") != _VERSION:
-        raise ValueError(
-            f"path={str(path)!r}: has version {header.get('version')!r} of the format; expected "
-            f"{_VERSION}"
-        )
-    if header.pop("sha256", None) != _checksum(header, arrays):
-        raise ValueError(f"path={str(path)!r}: the checksum does not match: the file is damaged")
+    header, arrays = read_archive(path, _FORMAT, _VERSION, "a file written by MLP.save")
     phi = activations.restore(header["activation"], tuple(header["activation_parameters"]))
     layers = [
         Layer(
@@ -92,7 +72,47 @@ def load_network(path: str | os.PathLike[str]) -> Network:
     return Network.of_layers(layers, phi, header["activation_scale"])
 
 
-def _checksum(header: dict[str, Any], arrays: dict[str, FloatArray]) -> str:
+def check_name(path: str | os.PathLike[str], name: str) -> None:
+    """Refuse the name of an archive without its ending, which NumPy would add."""
+    if Path(path).suffix != ".npz":
+        raise ValueError(f"{name}={str(path)!r}: expected a file that ends in .npz")
+
+
+def write_archive(
+    path: str | os.PathLike[str], header: dict[str, Any], arrays: Mapping[str, FloatArray]
+) -> None:
+    """Write arrays and what JSON can say about them, completely or not at all."""
+    signed = {**header, "sha256": _checksum(header, arrays)}
+    with replacing(path) as temporary:
+        np.savez(temporary, header=np.array(json.dumps(signed)), **arrays)  # type: ignore[arg-type]
+
+
+def read_archive(
+    path: str | os.PathLike[str], file_format: str, version: int, expected: str
+) -> tuple[dict[str, Any], dict[str, FloatArray]]:
+    """Return header and arrays of a file; refuse what is damaged, foreign or newer."""
+    try:
+        with Path(path).open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
+            header = json.loads(str(archive["header"]))
+            arrays = {name: archive[name] for name in archive.files if name != "header"}
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zipfile.error) as error:
+        what = file_format.removeprefix("fastntk ")
+        raise ValueError(f"path={str(path)!r}: not a {what}, or damaged: {error}") from error
+    if not isinstance(header, dict) or header.get("format") != file_format:
+        raise ValueError(f"path={str(path)!r}: expected {expected}")
+    if header.get("version") != version:
+        raise ValueError(
+            f"path={str(path)!r}: has version {header.get('version')!r} of the format; expected "
+            f"{version}"
+        )
+    if header.pop("sha256", None) != _checksum(header, arrays):
+        raise ValueError(f"path={str(path)!r}: the checksum does not match: the file is damaged")
+    return header, arrays
+
+
+def _checksum(header: dict[str, Any], arrays: Mapping[str, FloatArray]) -> str:
     digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])

@@ -63,7 +63,7 @@ struct GateReadout {
   }
 };
 
-// Δ = slope ∘ U, with U in the place of Δ.
+// Δ = slope ∘ U, with U in the place of Δ (or, as the product has no order, the slope in it).
 template <class T>
 struct Gate {
   Matrix<const T> slope;
@@ -76,6 +76,20 @@ struct Gate {
 
 }  // namespace element
 
+// h (rows, n_out) and slope (rows, n_out) of one hidden layer, from the activations below it.
+template <class Lane, class T>
+void hidden_layer(const Lane& lane, const Network<T>& network, const Layer<T>& layer,
+                  ConstMatrix<T> below, Matrix<T> h, Matrix<T> slope) {
+  lane.template gemm<T>(Op::none, Op::transpose, static_cast<T>(layer.weight_scale), below,
+                        layer.weights, Write::overwrite, h);
+  with_activation(network.activation, [&](auto phi) {
+    lane.for_each(h.rows, h.cols,
+                  element::Activate<decltype(phi), T>{phi, static_cast<T>(network.activation_scale),
+                                                      static_cast<T>(layer.bias_scale), layer.bias,
+                                                      h, slope});
+  });
+}
+
 // Fills activations[l] (rows, n_l) and slopes[l] (rows, n_l) with hˡ and c_φ φ'(zˡ) for l = 1 … L;
 // activations[0] and slopes[0] are not used.
 template <class Lane, class T>
@@ -83,17 +97,8 @@ void forward(const Lane& lane, const Network<T>& network, const std::vector<Matr
              Matrix<const T> inputs, const std::vector<Matrix<T>>& activations) {
   Matrix<const T> below = inputs;
   for (Index l = 1; l <= network.depth() && !lane.stopped(); ++l) {
-    const Layer<T>& layer = network.layer(l);
     const Matrix<T> h = activations[static_cast<std::size_t>(l)];
-    lane.template gemm<T>(Op::none, Op::transpose, static_cast<T>(layer.weight_scale), below,
-                          layer.weights, Write::overwrite, h);
-    with_activation(network.activation, [&](auto phi) {
-      lane.for_each(
-          h.rows, h.cols,
-          element::Activate<decltype(phi), T>{phi, static_cast<T>(network.activation_scale),
-                                              static_cast<T>(layer.bias_scale), layer.bias, h,
-                                              slopes[static_cast<std::size_t>(l)]});
-    });
+    hidden_layer(lane, network, network.layer(l), below, h, slopes[static_cast<std::size_t>(l)]);
     below = h;
   }
 }

@@ -6,8 +6,10 @@
 #include "fastntk/gradient_features.hpp"
 #include "fastntk/host_device.hpp"
 #include "fastntk/jacobian_products.hpp"
+#include "fastntk/loss.hpp"
 #include "fastntk/ntk.hpp"
 #include "fastntk/pair_angles.hpp"
+#include "fastntk/sgd.hpp"
 
 // The algorithms as compiled for the processor, once for each precision, in src/host_*.cpp.
 #define FASTNTK_HOST_GRAM(PREFIX, T, G)                                                       \
@@ -60,6 +62,14 @@
       const fastntk::HostDevice&, const fastntk::Network<T>&, fastntk::Range,                    \
       fastntk::Matrix<const T>, const std::vector<std::pair<fastntk::Index, fastntk::Index>>&,   \
       std::vector<T>&, const fastntk::Monitor&);                                                 \
+  PREFIX template double fastntk::sgd(const fastntk::HostDevice&, const fastntk::Network<T>&,    \
+                                      const std::vector<fastntk::TrainedLayer<T>>&,              \
+                                      fastntk::SgdOptions, fastntk::Matrix<const T>,             \
+                                      fastntk::Matrix<const T>, const fastntk::Index*,           \
+                                      fastntk::Matrix<double>, const fastntk::Monitor&);         \
+  PREFIX template void fastntk::evaluate_loss(const fastntk::HostDevice&, fastntk::Loss,         \
+                                              fastntk::Matrix<const T>, fastntk::Matrix<T>,      \
+                                              fastntk::Matrix<double>, const fastntk::Monitor&); \
   FASTNTK_HOST_GRAM(PREFIX, T, float)                                                            \
   FASTNTK_HOST_GRAM(PREFIX, T, double)
 

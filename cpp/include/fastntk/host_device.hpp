@@ -5,15 +5,22 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <exception>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <new>
+#include <optional>
 #include <utility>
+#include <vector>
 
 #include "fastntk/blas.hpp"
 #include "fastntk/matrix.hpp"
 #include "fastntk/monitor.hpp"
 #include "fastntk/portability.hpp"
+#include "fastntk/tiling.hpp"
 
 namespace fastntk {
 
@@ -69,6 +76,7 @@ FASTNTK_MULTIVERSION T largest_product(Index n, const T* a, const T* b) {
 //
 //   Buffer<T>      owns an uninitialized matrix on the device;
 //   run(…)         spreads independent tasks over lanes;
+//   run_phases(…)  lets all lanes work on one product after the other;
 //   Lane           executes the operations of one task in order: gemm, for_each, transpose,
 //                  row_dots, visit_large.
 //
@@ -160,6 +168,81 @@ class HostDevice {
     const std::atomic<bool>& stop_;
   };
 
+  // What the lanes of one call share.
+  class Crew {
+   public:
+    explicit Crew(int lanes) : lanes_(lanes) {}
+
+    int lanes() const { return lanes_; }
+    // Keeps the exception that is being handled, if it is the first, and stops the work.
+    void fail();
+    void rethrow() const;
+    // Waits until all lanes are here. The last one counts `progress` and prepares the next phase:
+    // so all lanes see the same `stopping`.
+    void meet(Index progress);
+    // Leaves for good: the others wait no longer.
+    void leave();
+
+    std::atomic<bool> stop{false};
+    std::atomic<Index> next{0};  // the next task or tile
+    std::atomic<Index> done{0};  // what the monitor is told
+    bool stopping = false;       // `stop` as it was when the lanes met; changes only there
+
+   private:
+    void prepare_next_phase();
+
+    int lanes_;
+    std::mutex mutex_;
+    std::condition_variable all_here_;
+    int here_ = 0;
+    Index progress_ = 0;
+    std::atomic<std::uint32_t> meetings_{0};
+    std::exception_ptr error_;
+  };
+
+  // Whether a phase may be left undone when the work is to stop. One that ends a step may not: what
+  // it changes is changed as a whole or not at all.
+  enum class Phase : std::uint8_t { within_step, end_of_step };
+
+  // What each of the lanes of run_phases holds: all of them call the same operations in the same
+  // order.
+  template <class Workspace>
+  class Team {
+   public:
+    // Calls task(lane, workspace, tile) for all tiles, whichever lane takes them. Returns on all
+    // lanes when all are done, and everywhere the same: whether to go on.
+    template <class Task>
+    [[nodiscard]] bool tiles(const Tiling& tiling, Phase phase, Task task) const {
+      const bool whole = phase == Phase::end_of_step;
+      for (Index index = crew_.next++; index < tiling.count(); index = crew_.next++) {
+        if (!whole && lane_.stopped()) break;
+        try {
+          task(lane_, *workspace_, tiling[index]);
+        } catch (...) {
+          crew_.fail();
+        }
+      }
+      crew_.meet(whole ? 1 : 0);
+      return !crew_.stopping;
+    }
+
+   private:
+    friend HostDevice;
+    Team(HostDevice::Crew& crew, const Lane& lane) : crew_(crew), lane_(lane) {}
+
+    Crew& crew_;
+    const Lane& lane_;
+    std::optional<Workspace> workspace_;
+  };
+
+  // Tiles of whole matrices (rows, cols), large enough for GEMM to be efficient.
+  static Tiling tiling(const std::vector<Tiling::Shape>& shapes) {
+    return {shapes, kLargestTile, kLargestTile};
+  }
+  // Tiles of so many whole rows, for work that is short.
+  static Tiling row_tiling(Index rows) { return {{{rows, 1}}, 64, 1}; }
+  static constexpr Index kLargestTile = 256;
+
   // threads ≥ 1
   HostDevice(Blas blas, int threads) : blas_(blas), threads_(threads) {}
 
@@ -175,6 +258,26 @@ class HostDevice {
     });
   }
 
+  // Runs body(team) on as many lanes as there are tiles in the `widest` phase, at most: work in
+  // `steps` steps of phases that need each other's results, and that are too short to start threads
+  // for each. A device whose operations are parallel in themselves runs it once, on whole matrices.
+  // Exceptions as in run(); when the work is to stop, a step is completed or has had no last phase.
+  template <class MakeWorkspace, class Body>
+  void run_phases(const char* stage, Index steps, Index widest, const Monitor& monitor,
+                  MakeWorkspace make_workspace, Body body) const {
+    Crew crew(static_cast<int>(std::min<Index>(threads_, widest)));
+    run_crew(crew, stage, steps, monitor, [&](const Lane& lane) {
+      Team<decltype(make_workspace())> team(crew, lane);
+      try {
+        team.workspace_.emplace(make_workspace());
+      } catch (...) {
+        crew.fail();
+      }
+      crew.meet(0);
+      if (!crew.stopping) body(std::as_const(team));
+    });
+  }
+
  private:
   static constexpr std::align_val_t kAlignment{64};
   // Returns the index of the lane's next task, or `tasks` when there is none.
@@ -183,6 +286,8 @@ class HostDevice {
   static void* allocate(Index rows, Index cols, std::size_t element_size);
   void run_lanes(const char* stage, Index tasks, const Monitor& monitor,
                  const std::function<void(const Lane&, const NextTask&)>& body) const;
+  void run_crew(Crew& crew, const char* stage, Index total, const Monitor& monitor,
+                const std::function<void(const Lane&)>& body) const;
 
   Blas blas_;
   int threads_;

@@ -6,6 +6,7 @@
 
 #include "fastntk/activation.hpp"
 #include "fastntk/matrix.hpp"
+#include "fastntk/partition.hpp"
 
 namespace fastntk {
 
@@ -23,6 +24,14 @@ struct Layer {
 
   Index inputs() const { return weights.cols; }
   Index outputs() const { return weights.rows; }
+  // The same map to some of the outputs.
+  Layer units(Range range) const {
+    Layer part = *this;
+    part.weights = weights.row_block(range.first, range.count);
+    if (bias != nullptr) part.bias = bias + range.first;
+    return part;
+  }
+
   Index parameters() const { return weights.rows * weights.cols + (bias ? weights.rows : 0); }
 };
 

@@ -28,10 +28,11 @@ class Partition {
     return {block * size_, std::min(size_, total_ - block * size_)};
   }
 
- private:
-  static constexpr Index kEnough = 8;
   // Whole cache lines and vector registers.
   static Index round_up(Index size) { return (size + 15) / 16 * 16; }
+
+ private:
+  static constexpr Index kEnough = 8;
 
   Index total_;
   Index size_;

@@ -172,7 +172,7 @@ class Regression:
         """
         if time != math.inf:
             time = _validation.real(time, "time", minimum=0.0)
-        targets = _validation.targets(y, len(self._samples))
+        targets = _targets(y, len(self._samples))
         points = _validation.samples(Z, "Z", np.dtype(np.float64), columns=self._samples.shape[1])
         if not covariance and self._kind == "ntk":
             cross = prior_cross = np.asarray(ntk(points, self._samples, **self._network))
@@ -247,3 +247,14 @@ def predict(
         bias_std=bias_std,
     )
     return regression.predict(Z, y, time=time, covariance=covariance)
+
+
+def _targets(y: ArrayLike, samples: int) -> Array:
+    targets = np.asarray(y)
+    if targets.ndim not in (1, 2) or len(targets) != samples:
+        raise ValueError(
+            f"y has shape {targets.shape}: expected ({samples},) or ({samples}, C), targets for "
+            f"each of the {samples} rows of X"
+        )
+    columns = _validation.matrix(targets.reshape(samples, -1), "y", np.dtype(np.float64))
+    return np.asarray(columns.reshape(targets.shape), dtype=np.float64)

@@ -17,6 +17,7 @@ import numpy as np
 from fastntk import _validation
 from fastntk._atomic import replacing
 from fastntk._progress import monitor
+from fastntk._targets import targets
 from fastntk.learning_rate import learning_rate_bound
 from fastntk.mlp import MLP
 from fastntk.training import train
@@ -191,7 +192,8 @@ def linearization_error(
     """
     samples = _validation.samples(X, "X", np.dtype(np.float64))
     n, d = samples.shape
-    targets = _validation.targets(y, n).reshape(n, -1)
+    outputs = 1 if np.ndim(y) < 2 else np.shape(y)[1]
+    wanted = targets(y, "y", "mse", n, outputs, samples.dtype)
     points = None if Z is None else _validation.samples(Z, "Z", samples.dtype, columns=d)
     sizes = _validation.integers(widths, "widths", minimum=1)
     level = _validation.integer(depth, "depth", minimum=0)
@@ -201,7 +203,7 @@ def linearization_error(
     chosen = _validation.integers(seeds, "seeds", minimum=0)
 
     def network(width: int, seed: int) -> MLP:
-        layers = [d, *[width] * level, targets.shape[1]]
+        layers = [d, *[width] * level, outputs]
         return MLP(layers, activation=activation, bias_std=bias_std, seed=seed)
 
     if learning_rate is None:
@@ -214,7 +216,7 @@ def linearization_error(
     with monitor(progress, "linearization") as report:
         for width in sizes:
             for seed in chosen:
-                found = _compare(network(width, seed), samples, targets, points, rate, stops)
+                found = _compare(network(width, seed), samples, wanted, points, rate, stops)
                 results.append(LinearizationResult(width, seed, *found))
                 if report is not None:
                     report(f"width {width}", len(results), len(sizes) * len(chosen))

@@ -1,0 +1,57 @@
+// SPDX-FileCopyrightText: The fastntk authors
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "fastntk/matrix.hpp"
+#include "fastntk/partition.hpp"
+
+namespace fastntk {
+
+struct Tile {
+  Index index;  // among all tiles
+  std::size_t matrix;
+  Range rows;
+  Range cols;
+
+  template <class T>
+  Matrix<T> of(const Matrix<T>& whole) const {
+    return whole.block(rows.first, rows.count, cols.first, cols.count);
+  }
+};
+
+// Cuts one or several matrices into tiles of nearly equal size, which depends on the shapes alone.
+class Tiling {
+ public:
+  using Shape = std::pair<Index, Index>;  // rows, columns
+
+  Tiling(const std::vector<Shape>& shapes, Index largest_rows, Index largest_cols) {
+    for (std::size_t m = 0; m < shapes.size(); ++m) {
+      const Partition row_cut = even(shapes[m].first, largest_rows);
+      const Partition col_cut = even(shapes[m].second, largest_cols);
+      for (Index i = 0; i < row_cut.blocks(); ++i) {
+        for (Index j = 0; j < col_cut.blocks(); ++j) {
+          tiles_.push_back({count(), m, row_cut[i], col_cut[j]});
+        }
+      }
+    }
+  }
+
+  Index count() const { return static_cast<Index>(tiles_.size()); }
+  const Tile& operator[](Index index) const { return tiles_[static_cast<std::size_t>(index)]; }
+
+ private:
+  // As many blocks as `largest` makes necessary, and these of equal size.
+  static Partition even(Index total, Index largest) {
+    const Index blocks = std::max<Index>(1, (total + largest - 1) / largest);
+    const Index size = std::min(largest, Partition::round_up((total + blocks - 1) / blocks));
+    return {total, size, size};
+  }
+
+  std::vector<Tile> tiles_;
+};
+
+}  // namespace fastntk

@@ -1,0 +1,152 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Weights in training: what changes of them, and the calls into the core that change it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastntk import _core
+from fastntk._memory import require_memory
+from fastntk._network import evaluate
+from fastntk._threads import core_threads
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy.typing as npt
+
+    from fastntk._network import Network
+    from fastntk._progress import Monitor
+    from fastntk._typing import FloatArray
+
+# Rows of a weight matrix are looked at so many numbers at a time: what fits in a cache.
+_BLOCK = 2**16
+
+
+class Sgd:
+    """A network whose weights change; `rates` (layers, 2) are those of weights and biases."""
+
+    def __init__(
+        self, network: Network, rates: npt.NDArray[np.float64], loss: str, momentum: float
+    ) -> None:
+        self.network = network
+        self.rates = rates
+        self.loss = loss
+        self.momentum = momentum
+        # (layer, 0 for weights or 1 for the bias) → the array, of all that is trained.
+        self.parameters: dict[tuple[int, int], FloatArray] = {
+            (k, kind): array
+            for k, layer in enumerate(network.layers)
+            for kind, array in enumerate((layer.weights, layer.bias))
+            if array is not None and rates[k, kind] > 0
+        }
+        self.velocities: dict[tuple[int, int], FloatArray] = (
+            {key: np.zeros_like(array) for key, array in self.parameters.items()}
+            if momentum > 0
+            else {}
+        )
+        self._handle = network.handle()
+        layer_type: Any = (
+            _core.TrainedLayer32 if network.dtype == np.float32 else _core.TrainedLayer64
+        )
+        self._layers = [
+            layer_type(
+                self.parameters.get((k, 0)),
+                self.parameters.get((k, 1)),
+                float(rates[k, 0]),
+                float(rates[k, 1]),
+                self.velocities.get((k, 0)),
+                self.velocities.get((k, 1)),
+            )
+            for k in range(len(rates))
+        ]
+
+    def step(
+        self,
+        X: FloatArray,
+        y: FloatArray,
+        order: npt.NDArray[np.intp] | None,
+        batch: int,
+        outcomes: npt.NDArray[np.float64],
+        monitor: Monitor | None,
+        *,
+        measure_gradient: bool,
+    ) -> float:
+        """Take a step for each batch of the samples in `order`, or of all.
+
+        A row of `outcomes` gets the loss of a sample before the step of its batch, and whether it
+        was recognized. Returns the norm of the last gradient, if it is to be measured.
+        """
+        with core_threads() as threads:
+            square: float = _core.sgd(
+                self._handle,
+                self._layers,
+                loss=self.loss,
+                batch=batch,
+                momentum=self.momentum,
+                measure_gradient=measure_gradient,
+                X=X,
+                y=y,
+                order=order,
+                outcomes=outcomes,
+                threads=threads,
+                monitor=monitor,
+            )
+        return float(np.sqrt(square))
+
+    def outcomes(self, X: FloatArray, y: FloatArray) -> npt.NDArray[np.float64]:
+        """Return loss and recognition (n, 2) of samples, without a step."""
+        f = evaluate(self.network, X)
+        result = np.empty((len(X), 2))
+        with core_threads() as threads:
+            _core.evaluate_loss(self.loss, y, f, result, threads, None)
+        return result
+
+    def change(self, initial: Network) -> tuple[float, float]:
+        """Return ‖w − w₀‖ in the Euclidean and in the maximum norm."""
+        square, largest = 0.0, 0.0
+        for key, array in self.parameters.items():
+            layer = initial.layers[key[0]]
+            before = layer.weights if key[1] == 0 else layer.bias
+            assert before is not None
+            for now, then in zip(_blocks(array), _blocks(before), strict=True):
+                difference = np.subtract(now, then, dtype=np.float64)
+                square += float(np.square(difference).sum())
+                np.abs(difference, out=difference)
+                # A NaN is not lost: what is compared with it is the second argument.
+                largest = float(np.maximum(largest, difference.max()))
+        return float(np.sqrt(square)), largest
+
+
+def _blocks(array: FloatArray) -> Iterator[FloatArray]:
+    flat = array.reshape(-1)
+    return (flat[first : first + _BLOCK] for first in range(0, flat.size, _BLOCK))
+
+
+def copy_of(network: Network) -> Network:
+    """Return a network with weights of its own."""
+    return network.with_layers(
+        [
+            replace(
+                layer,
+                weights=np.array(layer.weights, order="C"),
+                bias=None if layer.bias is None else np.array(layer.bias, order="C"),
+            )
+            for layer in network.layers
+        ]
+    )
+
+
+def require_training_memory(network: Network, batch: int, *, gathered: bool) -> None:
+    """Refuse a batch whose activations and their slopes do not fit in memory."""
+    widths = sum(len(layer.weights) for layer in network.layers)
+    numbers = batch * (2 * widths + (network.input_width if gathered else 0))
+    require_memory(
+        numbers * network.dtype.itemsize,
+        f"the activations of a batch of {batch} samples in {network.dtype}",
+        "take a smaller batch_size",
+    )
