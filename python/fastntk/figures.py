@@ -174,7 +174,7 @@ def plot_learning_rates(search: LearningRateSearch) -> Figure:
     frame = search.to_frame()
     with_target = search.loss_target is not None
     figure = Figure(figsize=(9.0 if with_target else 4.6, 3.4), layout="constrained")
-    panels = np.atleast_1d(figure.subplots(1, 2 if with_target else 1))
+    panels = figure.subplots(1, 2 if with_target else 1, squeeze=False)[0]
     finite = frame[frame["status"] != "diverged"]
     unstable = finite["status"] == "unstable"
     colour, mark = _STYLES[0]

@@ -235,7 +235,7 @@ def find_learning_rate(
     jobs: int | None = None,
     progress: Progress = False,
 ) -> LearningRateSearch:
-    """Search the learning rate on a geometric grid, each rate by a training of its own.
+    """Search for a learning rate on a geometric grid, with a training for each rate.
 
     Parameters
     ----------
@@ -338,7 +338,7 @@ def _candidate(rate: float, history: History, start: float, target: float | None
     status = history.status
     if status != "diverged" and losses.max() > _RISE * start:
         status = "unstable"
-    reached = np.flatnonzero(losses <= target) if target is not None else ()
+    reached = np.flatnonzero(losses <= (-math.inf if target is None else target))
     return Candidate(
         learning_rate=rate,
         status=status,
