@@ -14,7 +14,7 @@ from tolerances import assert_close
 
 import fastntk
 from fastntk.depth_sweep import depth_groups
-from fastntk.studies import depth as depth_study_module
+from fastntk.studies import _families as families
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -187,7 +187,7 @@ def test_little_memory_means_more_passes_and_the_same_results(
 ) -> None:
     arguments: dict[str, Any] = {"depths": range(5), "width": 32, "seeds": 1, "dtype": "float64"}
     expected = fastntk.depth_study(X, progress=False, **arguments)
-    monkeypatch.setattr(depth_study_module, "available_memory", lambda: 200_000)
+    monkeypatch.setattr(families, "available_memory", lambda: 200_000)
     calls: list[tuple[int, ...]] = []
     whole = fastntk.ntk_depths
 
@@ -195,7 +195,7 @@ def test_little_memory_means_more_passes_and_the_same_results(
         calls.append(depths)
         return whole(X, depths, **rest)
 
-    monkeypatch.setattr(depth_study_module, "ntk_depths", counted)
+    monkeypatch.setattr(families, "ntk_depths", counted)
     study = fastntk.depth_study(X, progress=False, **arguments)
     assert len(calls) > 2
     for result, other in zip(study.results, expected.results, strict=True):

@@ -7,14 +7,16 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from fastntk import activations, datasets
-from fastntk.angles import AnglePair, closest_pairs, gradient_angles, smallest_angle
+from fastntk.angles import AnglePair, angle_bound, closest_pairs, gradient_angles, smallest_angle
 from fastntk.depth_sweep import ntk_depths
 from fastntk.learning_rate import LearningRateSearch, find_learning_rate, learning_rate_bound
+from fastntk.minibatches import BatchConditioning, batch_conditioning
 from fastntk.mlp import MLP
 from fastntk.spectrum import Conditioning, conditioning
-from fastntk.studies.depth import DepthResult, DepthStudy, depth_study
+from fastntk.studies.depth import depth_study
 from fastntk.studies.linearization import LinearizationStudy, linearization_error
 from fastntk.studies.rates import ConvergenceRate, convergence_rate
+from fastntk.studies.results import DepthResult, DepthStudy
 from fastntk.training import History, train
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ __all__ = [
     "MLP",
     "AngleCurves",
     "AnglePair",
+    "BatchConditioning",
     "Conditioning",
     "ConvergenceRate",
     "DepthResult",
@@ -38,7 +41,9 @@ __all__ = [
     "MonteCarlo",
     "__version__",
     "activations",
+    "angle_bound",
     "angle_curves",
+    "batch_conditioning",
     "closest_pairs",
     "conditioning",
     "convergence_rate",

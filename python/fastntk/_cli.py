@@ -12,16 +12,16 @@ import click
 import numpy as np
 
 import fastntk
-from fastntk import activations, datasets, figures, info
+from fastntk import activations, datasets, figures, info, initialization
 from fastntk.spectrum import rounded_down
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from fastntk.studies.depth import DepthStudy
+    from fastntk.studies.results import DepthStudy
 
 
-def _depths(value: str) -> tuple[int, ...]:
+def _numbers(value: str) -> tuple[int, ...]:
     """Return the integers in a list of numbers and ranges: "0-3,5,8"."""
     result: list[int] = []
     for part in value.split(","):
@@ -56,9 +56,11 @@ def info_command() -> None:
 @cli.command()
 @click.argument("data")
 @click.option(
-    "--depths", type=_depths, default="0-10", metavar="LIST", help="Numbers of hidden layers."
+    "--depths", type=_numbers, default="0-10", metavar="LIST", help="Numbers of hidden layers."
 )
-@click.option("--width", type=int, default=512, help="Of every hidden layer.")
+@click.option(
+    "--width", type=_numbers, default="512", metavar="LIST", help="Of every hidden layer."
+)
 @click.option("--seeds", type=int, default=5, help="How many networks for each depth.")
 @click.option(
     "--activation",
@@ -67,6 +69,22 @@ def info_command() -> None:
     multiple=True,
     default=("relu", "identity"),
     help="May be repeated; identity is the linear network.",
+)
+@click.option("--weight-std", type=float, default=1.0, help="σ_w of the weights.")
+@click.option("--bias-std", type=float, default=0.0, help="σ_b of the biases; 0: none.")
+@click.option(
+    "--parametrization",
+    type=click.Choice(initialization.PARAMETRIZATIONS),
+    default="ntk",
+    help="How the kernel weighs the layers.",
+)
+@click.option(
+    "--infinite", is_flag=True, help="Set the networks of infinite width beside the others."
+)
+@click.option(
+    "--batches",
+    type=int,
+    help="Take κ of minibatches of so many samples as well (the paper's authors: 512).",
 )
 @click.option("--subset", type=int, help="Take only so many samples, at random (seed 0).")
 @click.option(
@@ -81,20 +99,26 @@ def info_command() -> None:
     default=Path("fastntk-study"),
     help="Directory for the table (CSV) and the figure (PNG).",
 )
+@click.option(
+    "--store",
+    type=click.Path(path_type=Path, dir_okay=False),
+    show_default="DATA.sqlite beside the table",
+    help="File that keeps each network as soon as it is finished: the same command goes on there.",
+)
 def study(
     data: str,
-    depths: tuple[int, ...],
-    width: int,
-    seeds: int,
-    names: tuple[str, ...],
     subset: int | None,
-    dtype: str,
+    width: tuple[int, ...],
+    names: tuple[str, ...],
     out: Path,
+    store: Path | None,
+    **settings: Any,
 ) -> None:
     """Measure smallest gradient angle and condition number against depth.
 
     DATA is a data set ("digits": 1797 images, pixels scaled to [-1, 1]) or a .npy, .npz or .csv
-    file with one sample a row, taken as it is.
+    file with one sample a row, taken as it is. Started again after it was stopped, or with more
+    depths, seeds or activations, it computes only what is not in its store yet.
     """
     try:
         dataset = _samples(data, subset)
@@ -102,12 +126,10 @@ def study(
             warnings.simplefilter("always", UserWarning)
             result = fastntk.depth_study(
                 dataset.X,
-                depths=depths,
-                width=width,
-                seeds=seeds,
+                width=width if len(width) > 1 else width[0],
                 activations=names,
-                dtype=dtype,
-                progress=True,
+                store=out / f"{dataset.name}.sqlite" if store is None else store,
+                **settings,
             )
         for warning in caught:
             click.echo(f"Warning: {warning.message}", err=True)
@@ -141,23 +163,32 @@ def _from_file(data: str) -> datasets.Dataset:
 def _print_study(dataset: datasets.Dataset, result: DepthStudy) -> None:
     n, d = dataset.X.shape
     summary = result.summary()
+    widths = ", ".join(map(str, result.widths))
+    stored = f" ({result.stored} of {len(result.results)} networks from the store)"
     click.echo(
-        f"{dataset.name}: {n} samples of dimension {d}, width {result.width}, "
-        f"{int(summary.seeds.max())} seeds, {result.seconds:.1f} s"
+        f"{dataset.name}: {n} samples of dimension {d}, width {widths}, "
+        f"{int(summary.seeds.max())} seeds, {result.seconds:.1f} s{stored if result.stored else ''}"
     )
     click.echo("Mean ± standard deviation over seeds; the pair is that of most seeds.\n")
-    columns = ("network", "depth", "smallest angle", "pair", "λ_min", "λ_max", "κ")
-    rows = [_cells(row) for _, row in summary.iterrows()]
-    widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
+    columns = ["network", "depth", "smallest angle", "pair", "λ_min", "λ_max", "κ"]
+    several_widths = len(summary["width"].unique()) > 1
+    if several_widths:
+        columns.insert(1, "width")
+    if result.batch_size is not None:
+        columns.append(f"κ of batches of {result.batch_size}")
+    rows = [
+        _cells(row, several_widths, result.batch_size is not None) for _, row in summary.iterrows()
+    ]
+    sizes = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
     for row in (columns, *rows):
         click.echo(
-            "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+            "  ".join(cell.rjust(size) for cell, size in zip(row, sizes, strict=True)).rstrip()
         )
 
 
-def _cells(row: pd.Series[Any]) -> tuple[str, ...]:
-    def spread(name: str, form: str) -> str:
-        std = row[f"{name}_std"]
+def _cells(row: pd.Series[Any], with_width: bool, with_batches: bool) -> list[str]:
+    def spread(name: str, form: str, std_name: str | None = None) -> str:
+        std = row[f"{name}_std" if std_name is None else std_name]
         mean = format(row[name], form)
         return mean if np.isnan(std) else f"{mean} ± {std:{'.2g' if 'g' in form else form}}"
 
@@ -173,5 +204,14 @@ def _cells(row: pd.Series[Any]) -> tuple[str, ...]:
     else:
         smallest = f"unresolved (rank {row['rank']})"
         kappa = f"> {rounded_down(row['eigenvalue_max'] / row['noise_floor'], 2)}"
-    largest = spread("eigenvalue_max", ".4g")
-    return (row["activation"], str(row["depth"]), angle, pair, smallest, largest, kappa)
+    result = [row["activation"]]
+    if with_width:
+        result.append("infinite" if np.isinf(row["width"]) else f"{row['width']:g}")
+    result += [str(row["depth"]), angle, pair, smallest, spread("eigenvalue_max", ".4g"), kappa]
+    if with_batches:
+        known = np.isfinite(row["batch_condition_number"])
+        # The spread over batches, which is what the authors' protocol has.
+        result.append(
+            spread("batch_condition_number", ".3g", "batch_spread") if known else "unresolved"
+        )
+    return result

@@ -10,6 +10,7 @@ is not.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -157,6 +158,72 @@ def smallest_angle(K: npt.ArrayLike) -> AnglePair:
     (1, 2, 0.643501)
     """
     return closest_pairs(K, 1)[0]
+
+
+def angle_bound(K: npt.ArrayLike, pair: AnglePair | None = None) -> float:
+    r"""Return a bound that λ_min cannot exceed, from the smallest angle between two gradients.
+
+    λ_min of the whole kernel is at most that of the kernel of two samples. With the squared norms
+    a and b of their gradients and the angle φ between them, that is
+
+    .. math::
+
+        λ_{\min}(K) \le \frac{ab \sin^2 φ}{(a + b)/2 + \sqrt{(a - b)^2/4 + ab \cos^2 φ}}
+        \le 2 \max(a, b) \sin^2(φ/2) \approx \tfrac{1}{2} \max(a, b) \, φ^2
+
+    and κ is at least λ_max over it: of the order of 1/φ² [1]_.
+
+    Parameters
+    ----------
+    K : array_like (n, n)
+        A tangent kernel, or any other Gram matrix, of n ≥ 2 samples.
+    pair : AnglePair, optional
+        Two samples and their angle, as `smallest_angle` finds them from K; those of
+        `MLP.smallest_angle` have all their digits however small the angle.
+
+    Returns
+    -------
+    float
+        The first of the bounds above.
+
+    Raises
+    ------
+    ValueError
+        As `smallest_angle`; or if the pair is not one of two samples of K.
+
+    References
+    ----------
+    .. [1] C. Liu, H. Bi, L. Hui, X. Liu, arXiv 2305.08813, Proposition 4.1.
+
+    Examples
+    --------
+    >>> import fastntk
+    >>> K = [[1.0, 0.0, 0.6], [0.0, 1.0, 0.8], [0.6, 0.8, 2.0]]
+    >>> round(fastntk.angle_bound(K), 6)
+    0.556602
+    >>> fastntk.conditioning(K).eigenvalue_min <= 0.556602
+    True
+    """
+    kernel = _validation.symmetric_matrix(K, "K")
+    if pair is None:
+        pair = smallest_angle(kernel)
+    if not 0 <= pair.i < pair.j < len(kernel):
+        raise ValueError(f"pair={pair!r}: expected samples i < j of the {len(kernel)} of K")
+    return smallest_eigenvalue_of_pair(
+        pair.angle, float(kernel[pair.i, pair.i]), float(kernel[pair.j, pair.j])
+    )
+
+
+def smallest_eigenvalue_of_pair(angle: float, a: float, b: float) -> float:
+    """Return λ_min of the Gram matrix of two vectors of squared norms a and b, without cancelling.
+
+    That is the determinant over λ_max.
+    """
+    largest = (a + b) / 2 + math.hypot((a - b) / 2, math.sqrt(a) * math.sqrt(b) * math.cos(angle))
+    if largest == 0:
+        return 0.0
+    # a/λ_max ≤ 1: no product of two norms, which might overflow.
+    return (a / largest) * b * math.sin(angle) ** 2
 
 
 def closest_pairs(K: npt.ArrayLike, k: int) -> list[AnglePair]:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,18 +15,24 @@ from fastntk._atomic import replacing
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Iterable
 
+    import numpy.typing as npt
     import pandas as pd
     from matplotlib.axes import Axes
 
     from fastntk.learning_rate import LearningRateSearch
     from fastntk.studies.angle_curves import AngleCurves
-    from fastntk.studies.depth import DepthStudy
     from fastntk.studies.linearization import LinearizationStudy
+    from fastntk.studies.results import DepthStudy
     from fastntk.training import History
+
+    _Array = npt.NDArray[np.float64]
 
 # Colours that readers with any colour vision can tell apart (Okabe & Ito), and another mark each.
 _STYLES = (("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D"))
+# One for each width.
+_LINES = ("-", "--", "-.", ":")
 _LABELS = {
     "relu": "ReLU",
     "identity": "linear network",
@@ -37,35 +44,50 @@ _LABELS = {
 def plot_depth_study(study: DepthStudy) -> Figure:
     """Return a figure like Figure 3 of arXiv 2305.08813.
 
-    Left the smallest gradient angle, right κ on a logarithmic axis, both against depth; lines are
-    means over seeds and error bars standard deviations. Where λ_min is not resolved an open mark
-    shows the bound λ_max/noise floor, which κ exceeds.
+    Left the smallest gradient angle, right κ on a logarithmic axis, both against depth; marks are
+    means over seeds and error bars standard deviations, pale lines behind them the networks of
+    infinite width, and crosses κ of minibatches. Where λ_min is not resolved an open mark shows the
+    bound λ_max/noise floor, which κ exceeds. Dotted lines are the limits of infinite depth and
+    width: of the angle where there are no biases and no two samples are parallel, of κ where
+    moreover all samples have the same norm; both for activations that are piecewise linear with a
+    kink, such as ReLU.
     """
     summary = study.summary()
     figure = Figure(figsize=(9.0, 3.6), layout="constrained")
-    angle, kappa = figure.subplots(1, 2)
-    for (name, rows), (colour, mark) in zip(
-        summary.groupby("activation", sort=False), _STYLES, strict=False
-    ):
-        label = _LABELS.get(str(name), str(name))
+    panels = angle, kappa = figure.subplots(1, 2)
+    colours = dict(zip(summary["activation"].unique(), itertools.cycle(_STYLES), strict=False))
+    groups: Any = summary.groupby(["activation", "width"], sort=False)
+    for (name, width), rows in groups:
+        label = _LABELS.get(name, name)
+        colour, mark = colours[name]
+        if np.isinf(width):
+            _plot_infinite_width(panels, rows, f"{label}, infinite width", colour)
+            continue
+        if len(study.widths) > 1:
+            label = f"{label}, width {width:g}"
         style: dict[str, Any] = {
             "color": colour,
             "marker": mark,
             "markersize": 5,
             "capsize": 2,
             "linewidth": 1.2,
+            "linestyle": _LINES[study.widths.index(width) % len(_LINES)],
         }
         angle.errorbar(
             rows["depth"], rows["smallest_angle"], rows["smallest_angle_std"], label=label, **style
         )
         _plot_condition_number(kappa, rows, label, style)
+        if study.batch_size is not None:
+            _plot_batches(kappa, rows, f"{label}: batches of {study.batch_size}", style)
+    _plot_limits(panels, study)
     angle.set(xlabel="depth", ylabel="smallest gradient angle (degrees)", ylim=(0, None))
     kappa.set(xlabel="depth", ylabel="condition number κ", yscale="log")
-    for axes in (angle, kappa):
+    for axes in panels:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
-        axes.legend(frameon=False)
-    figure.suptitle(f"{study.n_samples} samples, width {study.width}", fontsize="medium")
+        axes.legend(frameon=False, fontsize="small")
+    widths = ", ".join(map(str, study.widths))
+    figure.suptitle(f"{study.n_samples} samples, width {widths}", fontsize="medium")
     return figure
 
 
@@ -74,11 +96,8 @@ def _plot_condition_number(
 ) -> None:
     known = rows[rows["resolved"]]
     if len(known):
-        spread = np.asarray(known["condition_number_std"], dtype=np.float64)
-        mean = np.asarray(known["condition_number"], dtype=np.float64)
-        # An error bar that reached 0 would have no lower end on a logarithmic axis.
-        below = np.minimum(spread, 0.9 * mean)
-        axes.errorbar(known["depth"], mean, [below, spread], label=label, **style)
+        mean, bars = _bars(known["condition_number"], known["condition_number_std"])
+        axes.errorbar(known["depth"], mean, bars, label=label, **style)
     unknown = rows[~rows["resolved"]]
     if len(unknown):
         axes.plot(
@@ -91,6 +110,52 @@ def _plot_condition_number(
             color=style["color"],
             label=f"{label}: λ_min unresolved, κ above",
         )
+
+
+def _bars(mean: Any, spread: Any) -> tuple[_Array, list[_Array]]:
+    """Return means and error bars with a lower end on a logarithmic axis, which 0 would not be."""
+    mean, spread = np.asarray(mean, dtype=np.float64), np.asarray(spread, dtype=np.float64)
+    return mean, [np.minimum(spread, 0.9 * mean), spread]
+
+
+def _plot_batches(axes: Axes, rows: pd.DataFrame, label: str, style: dict[str, Any]) -> None:
+    """Draw κ of minibatches, with its spread over the batches."""
+    known = rows[np.isfinite(rows["batch_condition_number"])]
+    if len(known):
+        mean, bars = _bars(known["batch_condition_number"], known["batch_spread"])
+        crosses = style | {"marker": "x", "linewidth": 0.6}
+        axes.errorbar(known["depth"], mean, bars, label=label, **crosses)
+
+
+def _plot_infinite_width(
+    panels: Iterable[Axes], rows: pd.DataFrame, label: str, colour: str
+) -> None:
+    """Draw the limit of infinite width behind the marks; of κ, where it is resolved."""
+    for axes, column in zip(panels, ("smallest_angle", "condition_number"), strict=True):
+        if np.isfinite(rows[column]).any():
+            axes.plot(
+                rows["depth"],
+                rows[column],
+                color=colour,
+                linewidth=4,
+                alpha=0.3,
+                zorder=1,
+                label=label,
+            )
+
+
+def _plot_limits(panels: Iterable[Axes], study: DepthStudy) -> None:
+    names = ", ".join(_LABELS.get(name, name) for name in study.limit_activations)
+    limits = (study.limit_angle, study.limit_condition_number)
+    for axes, limit in zip(panels, limits, strict=True):
+        if np.isfinite(limit):
+            axes.axhline(
+                limit,
+                color="0.4",
+                linestyle="dotted",
+                linewidth=1.2,
+                label=f"{names}: limit of infinite depth",
+            )
 
 
 def plot_angle_curves(curves: AngleCurves) -> Figure:

@@ -2,168 +2,55 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Smallest gradient angle and condition number against depth, with and without nonlinearity.
 
-For each seed and activation the kernels of all depths come from one pass (`depth_sweep`), in
-float64, of all pairs of samples; then each kernel's smallest angle (`angles`) and extreme
-eigenvalues (`spectrum`) are taken.
+For each seed, activation and width the kernels of all depths come from one pass (`_families`), in
+float64, of all pairs of samples; then each kernel's smallest angle and extreme eigenvalues are
+taken (`_cells`), and kept in a file if one is given (`_store`).
 """
 
 from __future__ import annotations
 
 import time
 import warnings
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastntk import _progress, _validation, activations
-from fastntk._atomic import replacing
-from fastntk._memory import available_memory
-from fastntk.angles import (
-    AnglePair,
-    closest_pairs,
-    kernel_angle_resolution,
-    smallest_angle,
-)
-from fastntk.depth_sweep import depth_groups, ntk_depths
-from fastntk.mlp import MLP
-from fastntk.spectrum import conditioning
+from fastntk._core_activation import core_activation
+from fastntk.initialization import PARAMETRIZATIONS
+from fastntk.studies._cells import measure, settings_of
+from fastntk.studies._families import Family, FiniteFamily, InfiniteFamily
+from fastntk.studies._samples import digest, examine
+from fastntk.studies._store import StudyStore, key_of
+from fastntk.studies.results import IDENTITY, DepthResult, DepthStudy
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
-    import matplotlib.figure
     import numpy.typing as npt
-    import pandas as pd
 
     from fastntk._progress import Progress
     from fastntk._typing import FloatArray
     from fastntk.activations import Activation
-
-# Share of the available memory that the kernels of one pass may take; the rest is for factorizing
-# them, and for others.
-_MEMORY_SHARE = 0.4
-
-# Below this angle (in radians) the one read off the kernel has lost half of its digits, and is
-# computed again from the differences of the closest pairs, of which there may be so many.
-_REFINE_BELOW = 1e-4
-_REFINE_PAIRS = 32
-
-# Two directions that agree to so many decimals count as parallel.
-_PARALLEL_DIGITS = 12
-
-
-@dataclass(frozen=True)
-class DepthResult:
-    """One cell of a study: one network, all pairs of samples.
-
-    Attributes
-    ----------
-    activation : str
-    depth : int
-        The number of hidden layers.
-    seed : int
-    smallest_angle : float
-        The smallest angle between the gradients of two samples, in degrees; NaN if fewer than two
-        samples have a gradient.
-    i, j : int
-        These two samples; −1 if there are none.
-    eigenvalue_min, eigenvalue_max, condition_number, resolved, noise_floor, rank
-        Of the kernel, as in `fastntk.Conditioning`.
-    """
-
-    activation: str
-    depth: int
-    seed: int
-    smallest_angle: float
-    i: int
-    j: int
-    eigenvalue_min: float
-    eigenvalue_max: float
-    condition_number: float
-    resolved: bool
-    noise_floor: float
-    rank: int
-
-
-@dataclass(frozen=True)
-class DepthStudy:
-    """The result of `depth_study`.
-
-    Attributes
-    ----------
-    results : tuple of DepthResult
-    n_samples : int
-    width : int
-        Of every hidden layer.
-    seconds : float
-        The time that the study took.
-    """
-
-    results: tuple[DepthResult, ...]
-    n_samples: int
-    width: int
-    seconds: float
-
-    def to_frame(self) -> pd.DataFrame:
-        """Return a table with a row for each network: activation, depth and seed."""
-        import pandas as pd
-
-        return pd.DataFrame([asdict(result) for result in self.results])
-
-    def summary(self) -> pd.DataFrame:
-        """Return a table with a row for each activation and depth, over all seeds.
-
-        Returns
-        -------
-        DataFrame
-            ``smallest_angle`` (degrees), ``eigenvalue_min``, ``eigenvalue_max`` and
-            ``condition_number`` are means over seeds, and ``…_std`` their standard deviations (NaN
-            for a single seed); the mean of what is not resolved for some seed is NaN. ``pair`` is
-            the pair of samples with the smallest angle for most seeds, and ``pair_seeds`` for how
-            many. ``resolved`` says whether λ_min is, for all seeds; ``rank`` is the smallest one.
-        """
-        import pandas as pd
-
-        rows: list[dict[str, Any]] = []
-        for (activation, depth), cell in self.to_frame().groupby(
-            ["activation", "depth"], sort=False
-        ):
-            row: dict[str, Any] = {"activation": activation, "depth": depth}
-            for name in ("smallest_angle", "eigenvalue_min", "eigenvalue_max", "condition_number"):
-                row[name] = cell[name].mean(skipna=False)
-                row[f"{name}_std"] = cell[name].std(skipna=False)
-            pairs = cell[["i", "j"]].value_counts()
-            (i, j), count = pairs.index[0], int(pairs.iloc[0])
-            row["pair"], row["pair_seeds"] = (int(i), int(j)), count
-            row["seeds"] = len(cell)
-            row["resolved"] = bool(cell["resolved"].all())
-            row["rank"] = int(cell["rank"].min())
-            row["noise_floor"] = cell["noise_floor"].max()
-            rows.append(row)
-        return pd.DataFrame(rows)
-
-    def plot(self) -> matplotlib.figure.Figure:
-        """Return a figure: smallest angle (left) and condition number (right) against depth."""
-        from fastntk.figures import plot_depth_study
-
-        return plot_depth_study(self)
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the table of `to_frame` to a CSV file, completely or not at all."""
-        with replacing(path) as temporary:
-            self.to_frame().to_csv(temporary, index=False)
 
 
 def depth_study(
     X: npt.ArrayLike,
     *,
     depths: Sequence[int] = range(11),
-    width: int = 512,
+    width: int | Sequence[int] = 512,
     seeds: int | Sequence[int] = 5,
     activations: Sequence[str | Activation] = ("relu", "identity"),
+    weight_std: float = 1.0,
+    bias_std: float = 0.0,
+    parametrization: str = "ntk",
     dtype: npt.DTypeLike = "float32",
+    infinite: bool = False,
+    batches: int | None = None,
+    store: str | os.PathLike[str] | None = None,
     progress: Progress = True,
 ) -> DepthStudy:
     """Measure the smallest gradient angle and the condition number of the NTK against depth.
@@ -176,23 +63,47 @@ def depth_study(
         Samples, one a row; at least two.
     depths : sequence of int
         Numbers of hidden layers. Depth 0 is the linear model: its kernel is the Gram matrix.
-    width : int
-        Of every hidden layer.
+    width : int or sequence of int
+        Of every hidden layer; several widths are studied side by side.
     seeds : int or sequence of int
         So many seeds 0, 1, …, or the seeds themselves.
     activations : sequence of str or Activation
         See `fastntk.activations`; "identity" is the linear network, the baseline.
+    weight_std, bias_std, parametrization
+        As for `fastntk.MLP`.
     dtype : {"float32", "float64"}
         Precision of the networks. The Gram matrices are always in float64: a float32 network has
         the exact kernel of slightly rounded features, which moves a small λ_min by a relative 1e-5
         or so, whereas float32 Gram matrices would drown it. What such rounding can make of a λ_min
         that is 0 counts as noise.
+    infinite : bool
+        Whether to set the networks of infinite width beside the others, in rows of their own. They
+        exist in the NTK parametrization only.
+    batches : int, optional
+        Take κ of minibatches of so many samples as well, as the authors of [1]_ do, see
+        `fastntk.batch_conditioning`; each seed has a shuffle of its own.
+    store : path-like, optional
+        An SQLite file in which each network is kept as soon as it is finished, and looked up
+        before it is computed: a study that was killed goes on from there when it is started again.
+        Several studies may share a file, and several processes: what both are at in the same
+        moment is computed twice and kept once. Networks are recognized by their samples and
+        settings, and by the version of fastntk.
     progress : bool or callable
         Show a bar, or call ``progress(stage, done, total)`` after each of the networks.
 
     Returns
     -------
     DepthStudy
+
+    Raises
+    ------
+    ValueError, TypeError
+        For arguments that make no sense; if `store` is damaged, or not a store; if an activation
+        has no tangent kernel at infinite width.
+    OSError
+        If `store` cannot be written; what it has already stays there.
+    MemoryError
+        If a kernel does not fit in the memory that is available.
 
     Warns
     -----
@@ -219,108 +130,152 @@ def depth_study(
     samples = _validation.samples(X, "X")
     if len(samples) < 2:
         raise ValueError(f"X has shape {samples.shape}: expected at least two samples")
-    plan = _Plan(
-        depths=tuple(sorted(set(_validation.integers(depths, "depths", minimum=0)))),
-        width=_validation.integer(width, "width", minimum=1),
-        dtype=_validation.float_dtype(dtype).name,
-    )
+    levels = tuple(sorted(set(_validation.integers(depths, "depths", minimum=0))))
+    widths = _several(width, "width")
     if isinstance(seeds, int):
         seeds = range(_validation.integer(seeds, "seeds", minimum=1))
-    seeds = _validation.integers(seeds, "seeds", minimum=0)
+    numbers = tuple(sorted(set(_validation.integers(seeds, "seeds", minimum=0))))
     functions = _named_activations(activations)
-    _warn_of_singular_kernels(samples)
+    if batches is not None:
+        batches = _validation.integer(batches, "batches", minimum=2)
+    common = {
+        "weight_std": _validation.real(weight_std, "weight_std", minimum=0.0, exclusive=True),
+        "bias_std": _validation.real(bias_std, "bias_std", minimum=0.0),
+    }
+    finite: dict[str, Any] = common | {
+        "parametrization": _validation.choice(parametrization, "parametrization", PARAMETRIZATIONS),
+        "dtype": _validation.float_dtype(dtype).name,
+    }
+    families: list[Family] = []
+    if _validated_infinite(infinite, parametrization):
+        families += [InfiniteFamily(label, phi, **common) for label, phi in functions.items()]
+    families += [
+        FiniteFamily(label, phi, hidden_width=size, weights_seed=seed, **finite)
+        for seed in numbers
+        for label, phi in functions.items()
+        for size in widths
+    ]
+    findings = examine(samples)
+    for message in findings.warnings:
+        warnings.warn(message, stacklevel=2)
 
     started = time.perf_counter()
-    results: list[DepthResult] = []
-    total = len(seeds) * len(functions) * len(plan.depths)
-    with _progress.monitor(progress, "depth study") as monitor:
-        for seed in seeds:
-            for name, phi in functions.items():
-                for result in plan.run(samples, name, phi, seed):
-                    results.append(result)
-                    if monitor is not None:
-                        monitor(f"{name}, seed {seed}", len(results), total)
-    order = {name: position for position, name in enumerate(functions)}
-    results.sort(key=lambda r: (order[r.activation], r.depth, r.seed))
+    with nullcontext() if store is None else StudyStore(store) as opened:
+        plan = _Plan(samples, tuple(families), levels, batches, opened)
+        results, stored = plan.run(progress)
+    order = {label: position for position, label in enumerate(functions)}
+    results.sort(key=lambda r: (order[r.activation], r.width, r.depth, r.seed))
+    generic = not findings.zero and not findings.parallel and common["bias_std"] == 0
     return DepthStudy(
-        tuple(results), len(samples), plan.width, seconds=time.perf_counter() - started
+        results=tuple(results),
+        n_samples=len(samples),
+        widths=widths,
+        batch_size=batches,
+        limit_activations=tuple(
+            label for label, phi in functions.items() if generic and _has_limit_angle(phi)
+        ),
+        equal_norms=findings.equal_norms,
+        seconds=time.perf_counter() - started,
+        stored=stored,
     )
 
 
 @dataclass(frozen=True)
 class _Plan:
+    """Which cells a study has, of which some may be in a store already."""
+
+    X: FloatArray
+    families: tuple[Family, ...]
     depths: tuple[int, ...]
-    width: int
-    dtype: str
+    batches: int | None
+    store: StudyStore | None
 
-    def run(
-        self, X: FloatArray, name: str, activation: Activation, seed: int
-    ) -> Iterator[DepthResult]:
-        """Yield the result of each depth."""
-        memory = available_memory()
-        groups = depth_groups(
-            self.depths,
-            samples=len(X),
-            input_width=X.shape[1],
-            width=self.width,
-            memory=None if memory is None else int(_MEMORY_SHARE * memory),
-        )
-        for group in groups:
-            kernels = ntk_depths(
-                X,
-                group,
-                width=self.width,
-                activation=activation,
-                seed=seed,
-                network_dtype=self.dtype,
-                dtype="float64",
-                # Lets Ctrl-C through; the study has a bar of its own.
-                progress=False,
+    def run(self, progress: Progress) -> tuple[list[DepthResult], int]:
+        """Return the results of all cells, and how many of them needed no work."""
+        settings = self._settings()
+        total = len(self.families) * len(self.depths)
+        if self.store is not None and len(self._known(settings)) < total:
+            self.store.require_writable()
+        results: list[DepthResult] = []
+        stored = 0
+        with _progress.monitor(progress, "depth study") as monitor:
+
+            def report(family: Family) -> None:
+                if monitor is not None:
+                    seed = "infinite width" if family.seed < 0 else f"seed {family.seed}"
+                    monitor(f"{family.label}, {seed}", len(results), total)
+
+            for family in self.families:
+                # Looked up again and again: another process may be filling the same store.
+                own = {cell: each for cell, each in settings.items() if cell[0] is family}
+                known = self._known(own)
+                if known:
+                    results += known.values()
+                    stored += len(known)
+                    report(family)
+                missing = [depth for depth in self.depths if (family, depth) not in known]
+                for result in self._computed(family, missing):
+                    if self.store is not None:
+                        self.store.add(settings[family, result.depth], _numbers(result))
+                    results.append(result)
+                    report(family)
+        return results, stored
+
+    def _computed(self, family: Family, depths: Sequence[int]) -> Iterator[DepthResult]:
+        for group in family.passes(self.X, depths):
+            yield from measure(self.X, family, group, self.batches)
+
+    def _settings(self) -> dict[tuple[Family, int], dict[str, Any]]:
+        if self.store is None:
+            return {}
+        samples = digest(self.X)
+        return {
+            (family, depth): settings_of(family, depth, samples=samples, batches=self.batches)
+            for family in self.families
+            for depth in self.depths
+        }
+
+    def _known(
+        self, settings: dict[tuple[Family, int], dict[str, Any]]
+    ) -> dict[tuple[Family, int], DepthResult]:
+        if self.store is None:
+            return {}
+        keys = {cell: key_of(each) for cell, each in settings.items()}
+        found = self.store.find(keys.values())
+        return {
+            (family, depth): DepthResult(
+                activation=family.label,
+                width=family.width,
+                depth=depth,
+                seed=family.seed,
+                **found[key],
             )
-            for depth in group:
-                kernel = kernels.pop(depth)
-                pair = self._closest_pair(X, kernel, activation, depth, seed)
-                spectrum = conditioning(kernel, feature_error=self._feature_error(depth))
-                yield DepthResult(
-                    activation=name,
-                    depth=depth,
-                    seed=seed,
-                    smallest_angle=float(np.degrees(pair.angle)),
-                    i=pair.i,
-                    j=pair.j,
-                    eigenvalue_min=spectrum.eigenvalue_min,
-                    eigenvalue_max=spectrum.eigenvalue_max,
-                    condition_number=spectrum.condition_number,
-                    resolved=spectrum.resolved,
-                    noise_floor=spectrum.noise_floor,
-                    rank=spectrum.rank,
-                )
+            for (family, depth), key in keys.items()
+            if key in found
+        }
 
-    def _feature_error(self, depth: int) -> float:
-        # Roundings of the layers add up like independent ones. Measured on linear networks, where
-        # the rank is known: √(0.3 depth) ε at most.
-        return float(np.sqrt(depth + 1) * np.finfo(self.dtype).eps)
 
-    def _closest_pair(
-        self, X: FloatArray, kernel: FloatArray, activation: Activation, depth: int, seed: int
-    ) -> AnglePair:
-        # Zero samples have no gradient, nor have those for which all units of a layer are dead.
-        present = np.flatnonzero(np.diagonal(kernel) > 0)
-        if len(present) < 2:
-            return AnglePair(np.nan, -1, -1, resolved=False)
-        if len(present) < len(X):
-            kernel = kernel[np.ix_(present, present)]
-        closest = smallest_angle(kernel)
-        if closest.angle < _REFINE_BELOW:
-            net = MLP([X.shape[1], *[self.width] * depth, 1], activation=activation, seed=seed)
-            resolution = kernel_angle_resolution(kernel.dtype)
-            candidates = [
-                pair
-                for pair in closest_pairs(kernel, _REFINE_PAIRS)
-                if pair.angle <= 2 * max(closest.angle, resolution)
-            ]
-            closest = min(net.pair_angles(X[present], [(p.i, p.j) for p in candidates]))
-        return closest._replace(i=int(present[closest.i]), j=int(present[closest.j]))
+def _numbers(result: DepthResult) -> dict[str, Any]:
+    """Return what was measured, for the store."""
+    return {name: value for name, value in asdict(result).items() if name not in IDENTITY}
+
+
+def _several(values: int | Sequence[int], name: str) -> tuple[int, ...]:
+    if np.ndim(values) == 0:
+        return (_validation.integer(values, name, minimum=1),)
+    found = _validation.integers(values, name, minimum=1)  # type: ignore[arg-type]
+    return tuple(sorted(set(found)))
+
+
+def _validated_infinite(infinite: bool, parametrization: str) -> bool:
+    if not isinstance(infinite, bool):
+        raise TypeError(f"infinite={infinite!r}: expected True or False")
+    if infinite and parametrization != "ntk":
+        raise ValueError(
+            f"infinite=True with parametrization={parametrization!r}: expected 'ntk', because the "
+            "kernel of the standard parametrization grows with the width"
+        )
+    return infinite
 
 
 def _named_activations(chosen: Sequence[str | Activation]) -> dict[str, Activation]:
@@ -331,33 +286,15 @@ def _named_activations(chosen: Sequence[str | Activation]) -> dict[str, Activati
     }
     if not result or len(result) < len(chosen):
         raise ValueError(f"activations={chosen!r}: expected at least one, each only once")
+    for activation in result.values():
+        core_activation(activation)  # raises where there is none at finite width
     return result
 
 
-def _warn_of_singular_kernels(X: FloatArray) -> None:
-    """Name the samples that make the kernel singular at every depth."""
-    sizes = np.abs(X).max(axis=1)
-    zero = np.flatnonzero(sizes == 0)
-    if zero.size:
-        warnings.warn(
-            f"X has {zero.size} zero rows ({_listed(zero)}): their gradients are zero, so that κ "
-            "is infinite; they are left out of the smallest angle",
-            stacklevel=3,
-        )
-    present = np.flatnonzero(sizes > 0)
-    # Rows that are positive multiples of each other, up to rounding, have parallel gradients.
-    directions = (X[present] / sizes[present, np.newaxis]).round(_PARALLEL_DIGITS)
-    _, first, inverse = np.unique(directions, axis=0, return_index=True, return_inverse=True)
-    twins = np.flatnonzero(first[inverse] != np.arange(len(present)))
-    if twins.size:
-        pairs = np.column_stack([present[first[inverse[twins]]], present[twins]])
-        warnings.warn(
-            f"X has {twins.size} rows that repeat another, or a multiple of it (rows "
-            f"{_listed(map(tuple, pairs.tolist()))}): the smallest angle is 0 and κ infinite",
-            stacklevel=3,
-        )
-
-
-def _listed(items: Iterable[object], most: int = 5) -> str:
-    listed = [str(item) for item in items]
-    return ", ".join(listed[:most]) + (", …" if len(listed) > most else "")
+def _has_limit_angle(activation: Activation) -> bool:
+    """Whether φ is linear on both sides of a kink, and not even: |x| cannot tell x from −x."""
+    slopes = {"relu": (0.0, 1.0), "leaky_relu": (*activation.parameters, 1.0)}
+    negative, positive = slopes.get(
+        activation.name, activation.parameters if activation.name == "abrelu" else (1.0, 1.0)
+    )
+    return abs(negative) != abs(positive)

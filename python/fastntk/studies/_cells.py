@@ -1,0 +1,131 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""The cells of a depth study: what is measured of one kernel, and what it cost."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastntk.angles import (
+    AnglePair,
+    closest_pairs,
+    kernel_angle_resolution,
+    smallest_angle,
+    smallest_eigenvalue_of_pair,
+)
+from fastntk.minibatches import batch_conditioning
+from fastntk.spectrum import conditioning
+from fastntk.studies.results import DepthResult
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from fastntk._typing import FloatArray
+    from fastntk.studies._families import Family
+
+# Part of every key in a store: to be raised with each change of the numbers below.
+_ALGORITHM = 1
+
+# Below this angle (in radians) the one read off the kernel has lost half of its digits, and is
+# computed again from the differences of the closest pairs, of which there may be so many.
+_REFINE_BELOW = 1e-4
+_REFINE_PAIRS = 32
+
+
+def settings_of(family: Family, depth: int, *, samples: str, batches: int | None) -> dict[str, Any]:
+    """Return all that decides the numbers of a cell, for a store; `samples` is their digest.
+
+    What can only change their last bits, such as the BLAS and its threads, is left out.
+    """
+    return {
+        "samples": samples,
+        **family.settings(),
+        "depth": depth,
+        "batches": batches,
+        "algorithm": _ALGORITHM,
+        "fastntk": version("fastntk"),
+    }
+
+
+def measure(
+    X: FloatArray, family: Family, depths: Sequence[int], batches: int | None
+) -> Iterator[DepthResult]:
+    """Yield what is measured of the kernels of some depths, which come from one pass."""
+    started = time.perf_counter()
+    kernels = family.kernels(X, depths)
+    pass_seconds = time.perf_counter() - started
+    pass_work = sum(family.work(X, depth) for depth in depths)
+    # One more matrix is overwritten by Cholesky.
+    memory = family.pass_bytes(X, depths) + 8 * len(X) ** 2
+    for depth in depths:
+        started = time.perf_counter()
+        kernel = kernels.pop(depth)
+        pair = _closest_pair(X, kernel, family, depth)
+        yield DepthResult(
+            activation=family.label,
+            width=family.width,
+            depth=depth,
+            seed=family.seed,
+            smallest_angle=float(np.degrees(pair.angle)),
+            i=pair.i,
+            j=pair.j,
+            **_spectrum(kernel, family.feature_error(depth)),
+            eigenvalue_min_bound=_bound(kernel, pair),
+            **_batches(kernel, family, depth, batches),
+            kernel_seconds=pass_seconds * family.work(X, depth) / pass_work,
+            analysis_seconds=time.perf_counter() - started,
+            pass_depths=len(depths),
+            memory_bytes=memory,
+        )
+
+
+def _spectrum(kernel: FloatArray, feature_error: float) -> dict[str, Any]:
+    result = asdict(conditioning(kernel, feature_error=feature_error))
+    del result["n"]
+    return result
+
+
+def _bound(kernel: FloatArray, pair: AnglePair) -> float:
+    if pair.i < 0:
+        return float("nan")
+    a, b = float(kernel[pair.i, pair.i]), float(kernel[pair.j, pair.j])
+    return smallest_eigenvalue_of_pair(pair.angle, a, b)
+
+
+def _batches(kernel: FloatArray, family: Family, depth: int, size: int | None) -> dict[str, Any]:
+    if size is None:
+        return {}
+    # Each network has a shuffle of its own, the same at all depths; as in the authors' code.
+    found = batch_conditioning(
+        kernel, size, seed=max(family.seed, 0), feature_error=family.feature_error(depth)
+    )
+    return {
+        "batch_condition_number": found.mean,
+        "batch_spread": found.std,
+        "batches": len(found.batches),
+        "batches_resolved": found.resolved,
+    }
+
+
+def _closest_pair(X: FloatArray, kernel: FloatArray, family: Family, depth: int) -> AnglePair:
+    # Zero samples have no gradient, nor have those for which all units of a layer are dead.
+    present = np.flatnonzero(np.diagonal(kernel) > 0)
+    if len(present) < 2:
+        return AnglePair(np.nan, -1, -1, resolved=False)
+    if len(present) < len(X):
+        kernel = kernel[np.ix_(present, present)]
+    closest = smallest_angle(kernel)
+    if closest.angle < _REFINE_BELOW:
+        resolution = kernel_angle_resolution(kernel.dtype)
+        candidates = [
+            pair
+            for pair in closest_pairs(kernel, _REFINE_PAIRS)
+            if pair.angle <= 2 * max(closest.angle, resolution)
+        ]
+        closest = family.closest(X[present], depth, candidates)
+    return closest._replace(i=int(present[closest.i]), j=int(present[closest.j]))

@@ -1,0 +1,230 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""The networks of a depth study: families that differ in depth only, one pass for their kernels.
+
+Kernels do not depend, to the last bit, on which depths a pass has: a study may be cut into passes
+by the memory that there is, or go on where another run was stopped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastntk._memory import available_memory
+from fastntk.depth_sweep import depth_groups, ntk_depths, pass_bytes
+from fastntk.mlp import MLP
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fastntk._typing import FloatArray
+    from fastntk.activations import Activation
+    from fastntk.angles import AnglePair
+
+# Share of the available memory that the kernels of one pass may take; the rest is for factorizing
+# them, and for others.
+_MEMORY_SHARE = 0.4
+
+
+@dataclass(frozen=True)
+class Family(ABC):
+    """Networks of all depths with one activation.
+
+    Attributes
+    ----------
+    label : str
+        The activation, as the user called it.
+    activation : Activation
+    weight_std, bias_std : float
+        σ_w and σ_b.
+    """
+
+    label: str
+    activation: Activation
+    weight_std: float
+    bias_std: float
+
+    @property
+    @abstractmethod
+    def width(self) -> float:
+        """Of the hidden layers; inf at infinite width."""
+
+    @property
+    @abstractmethod
+    def seed(self) -> int:
+        """Of the weights; −1 at infinite width."""
+
+    @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """Return all that decides the kernels, besides depth and samples, for JSON."""
+
+    @abstractmethod
+    def kernels(self, X: FloatArray, depths: Sequence[int]) -> dict[int, FloatArray]:
+        """Return the kernels of some depths, in float64, from one pass."""
+
+    @abstractmethod
+    def closest(self, X: FloatArray, depth: int, candidates: Sequence[AnglePair]) -> AnglePair:
+        """Return the closest of some pairs of samples, with all digits of their angle."""
+
+    @abstractmethod
+    def feature_error(self, depth: int) -> float:
+        """Return the relative error of the features behind a kernel."""
+
+    @abstractmethod
+    def work(self, X: FloatArray, depth: int) -> float:
+        """Return the operations of a kernel by itself, up to a factor: to share out a pass."""
+
+    @abstractmethod
+    def _shape(self, X: FloatArray) -> dict[str, int]:
+        """Return what decides how much memory a pass takes."""
+
+    def pass_bytes(self, X: FloatArray, depths: Sequence[int]) -> int:
+        """Return the memory of a pass: its features and kernels."""
+        return pass_bytes(depths, **self._shape(X))
+
+    def passes(self, X: FloatArray, depths: Sequence[int]) -> list[tuple[int, ...]]:
+        """Cut depths into passes that fit in memory."""
+        memory = available_memory()
+        share = None if memory is None else int(_MEMORY_SHARE * memory)
+        return depth_groups(depths, memory=share, **self._shape(X))
+
+    def _common_settings(self) -> dict[str, Any]:
+        return {
+            "activation": _identity(self.activation),
+            "weight_std": self.weight_std,
+            "bias_std": self.bias_std,
+        }
+
+
+@dataclass(frozen=True)
+class FiniteFamily(Family):
+    """Random networks of one width and seed, which share the weights of their common layers."""
+
+    hidden_width: int
+    weights_seed: int
+    parametrization: str
+    dtype: str
+
+    @property
+    def width(self) -> float:
+        return self.hidden_width
+
+    @property
+    def seed(self) -> int:
+        return self.weights_seed
+
+    def settings(self) -> dict[str, Any]:
+        return self._common_settings() | {
+            "width": self.width,
+            "seed": self.seed,
+            "parametrization": self.parametrization,
+            "dtype": self.dtype,
+        }
+
+    def kernels(self, X: FloatArray, depths: Sequence[int]) -> dict[int, FloatArray]:
+        return ntk_depths(
+            X,
+            depths,
+            width=self.hidden_width,
+            network_dtype=self.dtype,
+            dtype="float64",
+            # Lets Ctrl-C through; the study has a bar of its own.
+            progress=False,
+            **self._network(),
+        )
+
+    def closest(self, X: FloatArray, depth: int, candidates: Sequence[AnglePair]) -> AnglePair:
+        net = MLP([X.shape[1], *[self.hidden_width] * depth, 1], **self._network())
+        return min(net.pair_angles(X, [(pair.i, pair.j) for pair in candidates]))
+
+    def feature_error(self, depth: int) -> float:
+        # Roundings of the layers add up like independent ones. Measured on linear networks, where
+        # the rank is known: √(0.3 depth) ε at most.
+        return float(np.sqrt(depth + 1) * np.finfo(self.dtype).eps)
+
+    def work(self, X: FloatArray, depth: int) -> float:
+        # Columns of H and Δ: multiply-adds for each pair of samples.
+        return float(X.shape[1] + 2 * depth * self.hidden_width + 1)
+
+    def _shape(self, X: FloatArray) -> dict[str, int]:
+        return {"samples": len(X), "input_width": X.shape[1], "width": self.hidden_width}
+
+    def _network(self) -> dict[str, Any]:
+        return {
+            "activation": self.activation,
+            "weight_std": self.weight_std,
+            "bias_std": self.bias_std,
+            "parametrization": self.parametrization,
+            "seed": self.weights_seed,
+        }
+
+
+@dataclass(frozen=True)
+class InfiniteFamily(Family):
+    """The limit of infinite width. Only what is asked of it imports Numba."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError, before any work, if the activation has no tangent kernel."""
+        from fastntk.infinite import ntk
+
+        # A sample of one entry: all checks, and next to no work.
+        ntk(np.ones((1, 1)), depth=1, **self._network())
+
+    @property
+    def width(self) -> float:
+        return math.inf
+
+    @property
+    def seed(self) -> int:
+        return -1
+
+    def settings(self) -> dict[str, Any]:
+        return self._common_settings() | {"width": "infinite"}
+
+    def kernels(self, X: FloatArray, depths: Sequence[int]) -> dict[int, FloatArray]:
+        from fastntk.infinite import ntk
+
+        found = ntk(X.astype(np.float64, copy=False), depth=depths, **self._network())
+        return dict(zip(depths, found, strict=True))
+
+    def closest(self, X: FloatArray, depth: int, candidates: Sequence[AnglePair]) -> AnglePair:
+        from fastntk.infinite import smallest_angle
+
+        rows = sorted({row for pair in candidates for row in (pair.i, pair.j)})
+        found = smallest_angle(X[rows], depth=depth, **self._network())
+        return found._replace(i=rows[found.i], j=rows[found.j])
+
+    def feature_error(self, depth: int) -> float:  # noqa: ARG002
+        return 0.0
+
+    def work(self, X: FloatArray, depth: int) -> float:  # noqa: ARG002
+        return depth + 1.0
+
+    def _shape(self, X: FloatArray) -> dict[str, int]:
+        return {"samples": len(X), "input_width": 0, "width": 0}  # there are no features
+
+    def _network(self) -> dict[str, Any]:
+        return {
+            "activation": self.activation,
+            "weight_std": self.weight_std,
+            "bias_std": self.bias_std,
+        }
+
+
+def _identity(activation: Activation) -> list[Any]:
+    """Return what tells an activation from all others, in every process."""
+    if activation.identity is None:
+        return [activation.name, *activation.parameters]
+    # A function of the user's: its values, to the last bit.
+    points = np.linspace(-8.0, 8.0, 4097)
+    result = hashlib.sha256()
+    for function in (activation.function, activation.derivative):
+        if function is not None:
+            result.update(np.asarray(function(points), dtype="<f8").tobytes())
+    return ["custom", result.hexdigest(), activation.second_moment]

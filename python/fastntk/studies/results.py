@@ -1,0 +1,228 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""The results of a depth study, as tables."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from fastntk._atomic import replacing
+
+if TYPE_CHECKING:
+    import os
+
+    import matplotlib.figure
+    import pandas as pd
+
+_NAN = float("nan")
+
+# Columns that only a study with batches has.
+_BATCH_COLUMNS = ("batch_condition_number", "batch_spread", "batches", "batches_resolved")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DepthResult:
+    """One cell of a study: one network, all pairs of samples.
+
+    Attributes
+    ----------
+    activation : str
+    width : int or inf
+        Of every hidden layer; inf at infinite width.
+    depth : int
+        The number of hidden layers.
+    seed : int
+        −1 at infinite width.
+    smallest_angle : float
+        The smallest angle between the gradients of two samples, in degrees; NaN if fewer than two
+        samples have a gradient.
+    i, j : int
+        These two samples; −1 if there are none.
+    eigenvalue_min, eigenvalue_max, condition_number, resolved, noise_floor, rank
+        Of the kernel, as in `fastntk.Conditioning`.
+    eigenvalue_min_bound : float
+        What λ_min cannot exceed because of the smallest angle, see `fastntk.angle_bound`.
+    batch_condition_number, batch_spread : float
+        Mean and standard deviation of κ over minibatches, see `fastntk.batch_conditioning`; NaN if
+        there are none, or if one is not resolved.
+    batches, batches_resolved : int
+        How many minibatches there are, and how many have a λ_min above the noise floor.
+    kernel_seconds : float
+        Share of this depth in the time of the pass that its kernel came from. A pass takes less
+        time than its kernels would one by one; it is shared out in proportion to the operations
+        that each of them needs by itself, so that the times of all cells add up to what was spent.
+    analysis_seconds : float
+        Time of all that was then done to this kernel alone: angles, eigenvalues, batches.
+    pass_depths : int
+        How many depths shared the pass.
+    memory_bytes : int
+        Arrays held at once, at most, in the pass and after it: its features, the kernels of all
+        its depths, and a copy of one to be factorized. By their shapes; not measured.
+    """
+
+    activation: str
+    width: float
+    depth: int
+    seed: int
+    smallest_angle: float
+    i: int
+    j: int
+    eigenvalue_min: float
+    eigenvalue_max: float
+    condition_number: float
+    resolved: bool
+    noise_floor: float
+    rank: int
+    eigenvalue_min_bound: float
+    batch_condition_number: float = _NAN
+    batch_spread: float = _NAN
+    batches: int = 0
+    batches_resolved: int = 0
+    kernel_seconds: float = _NAN
+    analysis_seconds: float = _NAN
+    pass_depths: int = 1
+    memory_bytes: int = 0
+
+    @property
+    def worst_case_rate(self) -> float:
+        """1 − 1/κ, see `DepthStudy.to_frame`; NaN when λ_min is not resolved."""
+        return 1.0 - 1.0 / self.condition_number
+
+
+# What identifies a cell, and what may differ when the same cell is computed again.
+IDENTITY = ("activation", "width", "depth", "seed")
+COSTS = ("kernel_seconds", "analysis_seconds", "pass_depths", "memory_bytes")
+
+
+@dataclass(frozen=True)
+class DepthStudy:
+    """The result of `depth_study`.
+
+    Attributes
+    ----------
+    results : tuple of DepthResult
+        By activation, width, depth and seed.
+    n_samples : int
+    widths : tuple of int
+        Of the networks of finite width.
+    batch_size : int or None
+        Samples in a minibatch, if there are any.
+    limit_activations : tuple of str
+        Those whose gradients are all at the same angle in the limit of infinite depth and width,
+        `fastntk.infinite.limit_angle`: piecewise linear with a kink, where there are no biases and
+        no two samples are parallel.
+    equal_norms : bool
+        Whether all samples have the same norm; κ of the kernels of `limit_activations` then has a
+        limit as well, `fastntk.infinite.limit_condition_number`.
+    seconds : float
+        The time that this call took.
+    stored : int
+        How many of the results were in the store already.
+    """
+
+    results: tuple[DepthResult, ...]
+    n_samples: int
+    widths: tuple[int, ...]
+    batch_size: int | None
+    limit_activations: tuple[str, ...]
+    equal_norms: bool
+    seconds: float
+    stored: int
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a table with a row for each network: activation, width, depth and seed.
+
+        Returns
+        -------
+        DataFrame
+            With the attributes of `DepthResult`; those of batches only if there are any. Besides,
+            ``worst_case_rate`` is 1 − 1/κ: gradient descent on the square loss at its best constant
+            step multiplies the loss by no more than about this factor in each step [1]_.
+
+        References
+        ----------
+        .. [1] C. Liu, H. Bi, L. Hui, X. Liu, arXiv 2305.08813, Equation 9.
+        """
+        import pandas as pd
+
+        frame = pd.DataFrame([asdict(result) for result in self.results])
+        after = frame.columns.get_loc("condition_number")
+        rates = [result.worst_case_rate for result in self.results]
+        frame.insert(int(after) + 1, "worst_case_rate", rates)  # type: ignore[arg-type]
+        return frame if self.batch_size is not None else frame.drop(columns=list(_BATCH_COLUMNS))
+
+    def summary(self) -> pd.DataFrame:
+        """Return a table with a row for each activation, width and depth, over all seeds.
+
+        Returns
+        -------
+        DataFrame
+            ``smallest_angle`` (degrees), ``eigenvalue_min``, ``eigenvalue_max``,
+            ``condition_number`` and, of batches, ``batch_condition_number`` are means over seeds,
+            and ``…_std`` their standard deviations (NaN for a single seed); the mean of what is not
+            resolved for some seed is NaN. ``worst_case_rate``, ``eigenvalue_min_bound``,
+            ``batch_spread``, ``kernel_seconds`` and ``analysis_seconds`` are means as well.
+            ``pair`` is the pair of samples with the smallest angle for most seeds, and
+            ``pair_seeds`` for how many. ``resolved`` says whether λ_min is, for all seeds; ``rank``
+            is the smallest one, ``noise_floor`` and ``memory_bytes`` the largest.
+        """
+        import pandas as pd
+
+        spread = ["smallest_angle", "eigenvalue_min", "eigenvalue_max", "condition_number"]
+        means = ["worst_case_rate", "eigenvalue_min_bound"]
+        if self.batch_size is not None:
+            spread.append("batch_condition_number")
+            means.append("batch_spread")
+        means += ["kernel_seconds", "analysis_seconds"]
+        rows: list[dict[str, Any]] = []
+        groups = self.to_frame().groupby(["activation", "width", "depth"], sort=False)
+        for (activation, width, depth), cell in groups:
+            row: dict[str, Any] = {"activation": activation, "width": width, "depth": depth}
+            for name in spread:
+                row[name] = cell[name].mean(skipna=False)
+                row[f"{name}_std"] = cell[name].std(skipna=False)
+            row |= {name: cell[name].mean(skipna=False) for name in means}
+            pairs = cell[["i", "j"]].value_counts()
+            (i, j), count = pairs.index[0], int(pairs.iloc[0])
+            row["pair"], row["pair_seeds"] = (int(i), int(j)), count
+            row["seeds"] = len(cell)
+            row["resolved"] = bool(cell["resolved"].all())
+            row["rank"] = int(cell["rank"].min())
+            row["noise_floor"] = cell["noise_floor"].max()
+            row["memory_bytes"] = int(cell["memory_bytes"].max())
+            rows.append(row)
+        return pd.DataFrame(rows)
+
+    @property
+    def limit_angle(self) -> float:
+        """Smallest angle at infinite depth and width, in degrees; NaN without an activation of it.
+
+        Numba is imported only here.
+        """
+        if not self.limit_activations:
+            return _NAN
+        from fastntk.infinite import limit_angle
+
+        return math.degrees(limit_angle())
+
+    @property
+    def limit_condition_number(self) -> float:
+        """κ at infinite depth and width, 1 + n/3; NaN where it is not known."""
+        if not self.limit_activations or not self.equal_norms:
+            return _NAN
+        from fastntk.infinite import limit_condition_number
+
+        return limit_condition_number(self.n_samples)
+
+    def plot(self) -> matplotlib.figure.Figure:
+        """Return a figure: smallest angle (left) and condition number (right) against depth."""
+        from fastntk.figures import plot_depth_study
+
+        return plot_depth_study(self)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the table of `to_frame` to a CSV file, completely or not at all."""
+        with replacing(path) as temporary:
+            self.to_frame().to_csv(temporary, index=False)
