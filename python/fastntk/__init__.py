@@ -13,6 +13,11 @@ from fastntk.learning_rate import LearningRateSearch, find_learning_rate, learni
 from fastntk.minibatches import BatchConditioning, batch_conditioning
 from fastntk.mlp import MLP
 from fastntk.spectrum import Conditioning, conditioning
+from fastntk.studies.convergence import (
+    ConvergenceResult,
+    ConvergenceStudy,
+    convergence_study,
+)
 from fastntk.studies.depth import depth_study
 from fastntk.studies.linearization import LinearizationStudy, linearization_error
 from fastntk.studies.rates import ConvergenceRate, convergence_rate
@@ -33,6 +38,8 @@ __all__ = [
     "BatchConditioning",
     "Conditioning",
     "ConvergenceRate",
+    "ConvergenceResult",
+    "ConvergenceStudy",
     "DepthResult",
     "DepthStudy",
     "History",
@@ -47,6 +54,7 @@ __all__ = [
     "closest_pairs",
     "conditioning",
     "convergence_rate",
+    "convergence_study",
     "datasets",
     "depth_study",
     "find_learning_rate",

@@ -89,22 +89,24 @@ def map_in_threads(
     items: Sequence[_Item],
     jobs: int,
     stop: threading.Event,
-) -> list[_Result]:
-    """Return the function of each item, `jobs` of them at a time, each with one thread.
+) -> Iterator[_Result]:
+    """Yield the function of each item, in their order; `jobs` run at a time, each with one thread.
 
     With a single job it has all threads to itself. The items are independent computations in the
     core, which lets go of the interpreter lock. When one fails, or on Ctrl-C, `stop` is set: the
     others are to look at it.
     """
     if jobs == 1 or len(items) <= 1:
-        return [function(item) for item in items]
+        yield from map(function, items)
+        return
     with (
         _controller().limit(limits=1),
         ThreadPoolExecutor(jobs, thread_name_prefix="fastntk") as pool,
     ):
         futures = [pool.submit(function, item) for item in items]
         try:
-            return [future.result() for future in futures]
+            for future in futures:
+                yield future.result()
         except BaseException:
             stop.set()
             for future in futures:

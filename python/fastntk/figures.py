@@ -8,6 +8,7 @@ import itertools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from fastntk.learning_rate import LearningRateSearch
     from fastntk.studies.angle_curves import AngleCurves
+    from fastntk.studies.convergence import ConvergenceStudy
     from fastntk.studies.linearization import LinearizationStudy
     from fastntk.studies.results import DepthStudy
     from fastntk.training import History
@@ -228,6 +230,107 @@ def plot_history(history: History) -> Figure:
         axes.legend(frameon=False)
     figure.suptitle(f"{history.net!r}: {history.status}", fontsize="medium")
     return figure
+
+
+def plot_convergence_study(study: ConvergenceStudy) -> Figure:
+    """Return a figure: `figure4` on the left; epochs to the target, and rates, against depth.
+
+    Means over seeds with standard deviations. Rates are 1 minus the factor of the square loss at a
+    step: predicted from κ, that of the linear model in the window of the fit, and measured, with an
+    open mark where the training did not get to the tail for all seeds.
+    """
+    figure = Figure(figsize=(12.5, 3.8), layout="constrained")
+    curves, epochs, rates = figure.subplots(1, 3)
+    _plot_losses(curves, study)
+    summary = study.summary()
+    style: dict[str, Any] = {"capsize": 2, "linewidth": 1.2, "markersize": 5}
+    epochs.errorbar(
+        summary["depth"],
+        summary["epochs_to_target"],
+        summary["epochs_to_target_std"],
+        color=_STYLES[0][0],
+        marker=_STYLES[0][1],
+        **style,
+    )
+    epochs.set(ylabel=f"epochs to a loss of {study.loss_target:g}", ylim=(0, None))
+    for (name, label), (colour, mark) in zip(
+        (("predicted", "predicted"), ("linear", "linear model"), ("measured", "measured")),
+        _STYLES,
+        strict=False,
+    ):
+        missing = 1 - summary[f"{name}_rate"]
+        spread = summary[f"{name}_rate_std"].fillna(0.0)
+        below = np.minimum(spread, 0.9 * missing.abs())
+        rates.errorbar(
+            summary["depth"], missing, [below, spread], color=colour, label=label, **style
+        )
+        open_mark = (name == "measured") & (summary["rates_resolved"] < summary["seeds"])
+        for rows, fill in ((~open_mark, colour), (open_mark, "white")):
+            rates.plot(
+                summary["depth"][rows],
+                missing[rows],
+                color=colour,
+                marker=mark,
+                markersize=5,
+                markerfacecolor=fill,
+                linestyle="none",
+            )
+    rates.set(ylabel="1 − factor of the square loss a step", yscale="log")
+    rates.legend(frameon=False)
+    for axes in (epochs, rates):
+        axes.set_xlabel("depth")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.3)
+    figure.suptitle(_settings_of(study), fontsize="medium")
+    return figure
+
+
+def figure4(study: ConvergenceStudy) -> Figure:
+    """Return a figure like Figure 4 of arXiv 2305.08813: training loss against epochs.
+
+    A line for each depth, the mean over seeds, in a band of a standard deviation to either side.
+    """
+    figure = Figure(figsize=(5.6, 4.0), layout="constrained")
+    _plot_losses(figure.subplots(), study)
+    figure.suptitle(_settings_of(study), fontsize="medium")
+    return figure
+
+
+def table1(study: ConvergenceStudy) -> pd.DataFrame:
+    """Return a table like Table 1 of arXiv 2305.08813: test accuracy against depth.
+
+    Returns
+    -------
+    DataFrame
+        Accuracies after the last epoch in per cent: mean over seeds, standard deviation, and the
+        standard error of the mean.
+    """
+    summary = study.summary()
+    table = summary[["depth", "seeds", "learning_rate"]].copy()
+    table["test_accuracy"] = 100 * summary["test_accuracy"]
+    table["standard_deviation"] = 100 * summary["test_accuracy_std"]
+    table["standard_error"] = table["standard_deviation"] / np.sqrt(table["seeds"])
+    return table
+
+
+def _settings_of(study: ConvergenceStudy) -> str:
+    return f"{study.n_samples} samples, width {study.width}, batches of {study.batch_size}"
+
+
+def _plot_losses(axes: Axes, study: ConvergenceStudy) -> None:
+    groups = list(study.curves().groupby("depth"))
+    # From dark to light, in the order of the depths.
+    colours = colormaps["viridis"](np.linspace(0.0, 0.9, len(groups)))
+    for (depth, rows), colour in zip(groups, colours, strict=True):
+        cell = rows.groupby("epoch")["loss"].agg(["mean", "std"])
+        mean, spread = cell["mean"].to_numpy(), cell["std"].fillna(0.0).to_numpy()
+        axes.plot(cell.index, mean, color=colour, label=f"depth {depth}")
+        low = np.maximum(mean - spread, 0.1 * mean)
+        axes.fill_between(cell.index, low, mean + spread, color=colour, alpha=0.2, linewidth=0)
+    axes.axhline(study.loss_target, color="0.5", linestyle="dotted")
+    axes.set(xlabel="epoch", ylabel="training loss (cross-entropy)", yscale="log")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False, fontsize="small")
 
 
 def plot_learning_rates(search: LearningRateSearch) -> Figure:

@@ -23,6 +23,7 @@ from fastntk.training import train
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from fastntk._progress import Progress
     from fastntk.mlp import MLP
 
     Array = npt.NDArray[np.float64]
@@ -111,7 +112,12 @@ class ConvergenceRate:
 
 
 def convergence_rate(
-    net: MLP, X: npt.ArrayLike, y: npt.ArrayLike, *, steps: int = 2000
+    net: MLP,
+    X: npt.ArrayLike,
+    y: npt.ArrayLike,
+    *,
+    steps: int = 2000,
+    progress: Progress = False,
 ) -> ConvergenceRate:
     """Measure how fast full-batch gradient descent on the square loss converges in the end.
 
@@ -125,6 +131,8 @@ def convergence_rate(
         Targets.
     steps : int
         At most so many steps.
+    progress : bool or callable
+        Show a bar, or call ``progress(stage, done, total)`` with numbers of steps.
 
     Returns
     -------
@@ -157,6 +165,7 @@ def convergence_rate(
         learning_rate=rate,
         epochs=most,
         loss_target=_FLOOR * start,
+        progress=progress,
     )
     losses = np.asarray(history.loss, dtype=np.float64)
     fit = fit_tail(losses)
