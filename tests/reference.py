@@ -167,3 +167,49 @@ def infinite_gradient_angle(theta: float, depth: int) -> float:
         product = np.prod([1 - s / np.pi for s in angles[layer:depth]])
         cosine += float(np.cos(t) * product)
     return float(np.arccos(cosine / (depth + 1)))
+
+
+def sample_loss(f: Array, y: Array, loss: str) -> tuple[float, Array]:
+    """Return ℓ(f, y) of one sample and ∂ℓ/∂f."""
+    if loss == "mse":
+        return 0.5 * float(np.sum((f - y) ** 2)), f - y
+    softmax = np.exp(f) / np.exp(f).sum()
+    return -float(np.sum(y * np.log(softmax))), softmax - y
+
+
+def descend(
+    net: ReferenceNetwork,
+    X: Array,
+    targets: Array,
+    loss: str,
+    rate: float,
+    batches: list[npt.NDArray[np.intp]],
+    momentum: float = 0.0,
+    multipliers: list[tuple[float, float]] | None = None,
+) -> list[float]:
+    """Take a step for each batch and return the losses before; the network is changed.
+
+    `multipliers` are those of the rates of each layer's weights and bias.
+    """
+    losses = []
+    velocity: Array | None = None
+    for batch in batches:
+        total = 0.0
+        gradient = np.zeros(0)
+        for i in batch:
+            value, residual = sample_loss(net.output(X[i]), targets[i], loss)
+            total += value / len(batch)
+            for c, r in enumerate(residual):
+                part = r * net.gradient(X[i], c) / len(batch)
+                gradient = part if gradient.size == 0 else gradient + part
+        losses.append(total)
+        velocity = gradient if velocity is None else momentum * velocity + gradient
+        first = 0
+        for layer, (weights, bias) in enumerate(zip(net.weights, net.biases, strict=True)):
+            own = (1.0, 1.0) if multipliers is None else multipliers[layer]
+            parts = [(weights, own[0])] + ([(bias, own[1])] if net.bias_std > 0 else [])
+            for parameters, multiplier in parts:
+                step = velocity[first : first + parameters.size].reshape(parameters.shape)
+                np.subtract(parameters, rate * multiplier * step, out=parameters)
+                first += parameters.size
+    return losses

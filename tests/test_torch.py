@@ -148,6 +148,73 @@ def test_kernel_of_a_trained_network_equals_torch_func() -> None:
     assert np.abs(net.weights[0]).max() > 0
 
 
+@pytest.mark.parametrize("loss", ["cross_entropy", "mse"])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
+@pytest.mark.parametrize(("batch", "momentum"), [(20, 0.0), (7, 0.9)])
+def test_training_follows_autograd(
+    loss: str, bias: bool, activation: str, batch: int, momentum: float
+) -> None:
+    """The loss of each of 25 steps, and the parameters after them."""
+    module = module_of(activation, outputs=3, bias=bias)
+    net = fastntk.MLP.from_torch(module)
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((20, 5))
+    y = rng.integers(0, 3, 20) if loss == "cross_entropy" else rng.standard_normal((20, 3))
+    steps = 25
+    epochs = -(-steps // -(-20 // batch))
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.2, momentum=momentum)
+    expected = []
+    for epoch in range(epochs):
+        order = np.arange(20)
+        if batch < 20:
+            stream = np.random.Philox(np.random.SeedSequence(0, spawn_key=(epoch,)))
+            order = np.random.Generator(stream).permutation(20)
+        total = 0.0
+        for first in range(0, 20, batch):
+            rows = order[first : first + batch]
+            f, target = module(torch.from_numpy(X[rows])), torch.from_numpy(y[rows])
+            value = (
+                nn.functional.cross_entropy(f, target)
+                if loss == "cross_entropy"
+                else ((f - target) ** 2).sum() / (2 * len(rows))
+            )
+            optimizer.zero_grad()
+            value.backward()
+            optimizer.step()
+            total += value.item() * len(rows) / 20
+        expected.append(total)
+    history = fastntk.train(
+        net, X, y, loss=loss, learning_rate=0.2, epochs=epochs, batch_size=batch, momentum=momentum
+    )
+    np.testing.assert_allclose(history.loss, expected, rtol=1e-9)
+    trained = fastntk.MLP.from_torch(module)
+    for actual, wanted in zip(history.net.weights, trained.weights, strict=True):
+        np.testing.assert_allclose(actual, wanted, rtol=0, atol=1e-9 * np.abs(wanted).max())
+
+
+@pytest.mark.parametrize("frozen", [(0,), (0, 1), (1, 2)])
+def test_frozen_layers_follow_autograd(frozen: tuple[int, ...]) -> None:
+    module = module_of("gelu", outputs=3)
+    net = fastntk.MLP.from_torch(module)
+    linear = [m for m in module.modules() if isinstance(m, nn.Linear)]
+    for layer in frozen:
+        linear[layer].requires_grad_(False)
+    X = torch.from_numpy(np.random.default_rng(0).standard_normal((20, 5)))
+    y = torch.randint(0, 3, (20,))
+    optimizer = torch.optim.SGD([p for p in module.parameters() if p.requires_grad], lr=0.5)
+    expected = []
+    for _ in range(25):
+        optimizer.zero_grad()
+        value = nn.functional.cross_entropy(module(X), y)
+        value.backward()
+        optimizer.step()
+        expected.append(value.item())
+    trainable = [layer not in frozen for layer in range(3)]
+    history = fastntk.train(net, X, y, learning_rate=0.5, epochs=25, trainable=trainable)
+    np.testing.assert_allclose(history.loss, expected, rtol=1e-9)
+
+
 def test_tensors_are_samples() -> None:
     net = fastntk.MLP([5, 7, 1])
     X = torch.randn(6, 5, dtype=torch.float64)

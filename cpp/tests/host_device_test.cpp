@@ -15,6 +15,7 @@
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "padded_matrix.hpp"
@@ -225,6 +226,114 @@ TEST_CASE("host device: the monitor hears of progress while tasks run and of the
   CHECK(heard_in_time);
   CHECK(std::ranges::is_sorted(progress));
   CHECK(progress.back() == kTasks);
+}
+
+TEST_CASE("host device: phases begin when the one before has ended, on every lane") {
+  const Tiling many({{40, 1}}, 1, 1);
+  const Tiling few({{2, 1}}, 1, 1);
+  for (const int threads : {1, 2, 5}) {
+    CAPTURE(threads);
+    constexpr Index kSteps = 50;
+    std::atomic<Index> first_done{0};
+    std::atomic<Index> second_done{0};
+    std::atomic<int> too_early{0};
+    std::atomic<int> bodies{0};
+    Index last_heard = -1;
+    device_with(threads).run_phases(
+        "stage", kSteps, many.count(),
+        [&](const char* /*stage*/, Index done, Index total) {
+          CHECK(total == kSteps);
+          last_heard = done;
+        },
+        kNoWorkspace,
+        [&](const auto& team) {
+          ++bodies;
+          for (Index step = 0; step < kSteps; ++step) {
+            const auto first = [&](const auto& /*lane*/, auto& /*workspace*/, const Tile&) {
+              if (second_done != step * few.count()) ++too_early;
+              ++first_done;
+            };
+            const auto second = [&](const auto& /*lane*/, auto& /*workspace*/, const Tile&) {
+              if (first_done != (step + 1) * many.count()) ++too_early;
+              ++second_done;
+            };
+            if (!team.tiles(many, HostDevice::Phase::within_step, first)) return;
+            if (!team.tiles(few, HostDevice::Phase::end_of_step, second)) return;
+          }
+        });
+    CHECK(bodies == threads);
+    CHECK(too_early == 0);
+    CHECK(first_done == kSteps * many.count());
+    CHECK(second_done == kSteps * few.count());
+    CHECK(last_heard == kSteps);
+  }
+}
+
+TEST_CASE("host device: no more lanes for phases than the widest has tiles") {
+  const Tiling tiling({{2, 1}}, 1, 1);
+  std::atomic<int> bodies{0};
+  std::atomic<int> tiles{0};
+  device_with(8).run_phases("stage", 1, tiling.count(), nullptr, kNoWorkspace,
+                            [&](const auto& team) {
+                              ++bodies;
+                              CHECK(team.tiles(tiling, HostDevice::Phase::end_of_step,
+                                               [&](const auto&, auto&, const Tile&) { ++tiles; }));
+                            });
+  CHECK(bodies == 2);
+  CHECK(tiles == 2);
+}
+
+TEST_CASE("host device: exceptions in phases reach the caller, and no lane waits for ever") {
+  const Tiling tiling({{6, 1}}, 1, 1);
+  for (const int threads : {1, 2, 4}) {
+    for (const char* where : {"workspace", "tile", "body", "monitor"}) {
+      CAPTURE(threads);
+      CAPTURE(where);
+      const std::string failing = where;
+      std::atomic<bool> thrown{false};
+      const auto fail_once_at = [&](const char* place) {
+        if (failing == place && !thrown.exchange(true)) throw TaskError();
+      };
+      const auto run = [&] {
+        device_with(threads).run_phases(
+            "stage", 1, tiling.count(),
+            [&](const char* /*stage*/, Index /*done*/, Index /*total*/) {
+              fail_once_at("monitor");
+            },
+            [&] {
+              fail_once_at("workspace");
+              return NoWorkspace{};
+            },
+            [&](const auto& team) {
+              // Ends by the failure alone.
+              while (team.tiles(tiling, HostDevice::Phase::within_step,
+                                [&](const auto&, auto&, const Tile&) { fail_once_at("tile"); })) {
+                fail_once_at("body");
+              }
+            });
+      };
+      CHECK_THROWS_AS(run(), TaskError);
+    }
+  }
+}
+
+TEST_CASE("host device: a phase that ends a step is completed although the work is to stop") {
+  const Tiling tiling({{30, 1}}, 1, 1);
+  for (const auto& [phase, completed] :
+       {std::pair{HostDevice::Phase::within_step, false}, {HostDevice::Phase::end_of_step, true}}) {
+    std::atomic<int> tiles{0};
+    const auto run = [&] {
+      device_with(2).run_phases(
+          "stage", 1, tiling.count(), nullptr, kNoWorkspace, [&](const auto& team) {
+            CHECK_FALSE(team.tiles(tiling, phase, [&](const auto& lane, auto&, const Tile&) {
+              if (tiles++ == 0) throw TaskError();
+              eventually([&] { return lane.stopped(); });
+            }));
+          });
+    };
+    CHECK_THROWS_AS(run(), TaskError);
+    CHECK((tiles == 30) == completed);
+  }
 }
 
 TEST_CASE("host device: a lane is stopped when its flag says so") {

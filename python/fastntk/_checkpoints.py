@@ -44,7 +44,11 @@ class Checkpoint:
         """Return the state and put the arrays back; None if there is no file yet."""
         try:
             header, arrays = read_archive(
-                self._path, _FORMAT, _VERSION, "a checkpoint written by fastntk.train"
+                self._path,
+                "checkpoint",
+                _FORMAT,
+                _VERSION,
+                "a checkpoint written by fastntk.train",
             )
         except FileNotFoundError:
             return None

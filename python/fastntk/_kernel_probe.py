@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The fastntk authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""The kernel on a few samples while a network is trained: its condition and how far it has moved."""
+"""The kernel on a few samples during training: its condition and how far it has moved."""
 
 from __future__ import annotations
 
@@ -57,10 +57,10 @@ class KernelProbe:
         """Return the state of the kernel of `net` after `step` steps."""
         kernel = self._kernel(net)
         spectrum = conditioning(kernel, feature_error=self._feature_error)
-        norm, initial_norm = np.linalg.norm(kernel), np.linalg.norm(self._initial)
+        norm, initial_norm = (float(np.linalg.norm(k)) for k in (kernel, self._initial))
         # From the difference of the directions: the arccosine of their product would lose half of
         # the digits of a small angle.
-        apart = np.linalg.norm(kernel / norm - self._initial / initial_norm)
+        apart = float(np.linalg.norm(kernel / norm - self._initial / initial_norm))
         return ProbeResult(
             step,
             spectrum.eigenvalue_min,

@@ -58,7 +58,7 @@ def save_network(network: Network, path: str | os.PathLike[str]) -> None:
 
 def load_network(path: str | os.PathLike[str]) -> Network:
     """Read a network; refuse what is damaged, foreign or newer."""
-    header, arrays = read_archive(path, _FORMAT, _VERSION, "a file written by MLP.save")
+    header, arrays = read_archive(path, "path", _FORMAT, _VERSION, "a file written by MLP.save")
     phi = activations.restore(header["activation"], tuple(header["activation_parameters"]))
     layers = [
         Layer(
@@ -88,27 +88,27 @@ def write_archive(
 
 
 def read_archive(
-    path: str | os.PathLike[str], file_format: str, version: int, expected: str
+    path: str | os.PathLike[str], name: str, file_format: str, version: int, expected: str
 ) -> tuple[dict[str, Any], dict[str, FloatArray]]:
     """Return header and arrays of a file; refuse what is damaged, foreign or newer."""
     try:
         with Path(path).open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             header = json.loads(str(archive["header"]))
-            arrays = {name: archive[name] for name in archive.files if name != "header"}
+            arrays = {key: archive[key] for key in archive.files if key != "header"}
     except FileNotFoundError:
         raise
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zipfile.error) as error:
         what = file_format.removeprefix("fastntk ")
-        raise ValueError(f"path={str(path)!r}: not a {what}, or damaged: {error}") from error
+        raise ValueError(f"{name}={str(path)!r}: not a {what}, or damaged: {error}") from error
     if not isinstance(header, dict) or header.get("format") != file_format:
-        raise ValueError(f"path={str(path)!r}: expected {expected}")
+        raise ValueError(f"{name}={str(path)!r}: expected {expected}")
     if header.get("version") != version:
         raise ValueError(
-            f"path={str(path)!r}: has version {header.get('version')!r} of the format; expected "
+            f"{name}={str(path)!r}: has version {header.get('version')!r} of the format; expected "
             f"{version}"
         )
     if header.pop("sha256", None) != _checksum(header, arrays):
-        raise ValueError(f"path={str(path)!r}: the checksum does not match: the file is damaged")
+        raise ValueError(f"{name}={str(path)!r}: the checksum does not match: the file is damaged")
     return header, arrays
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from fastntk._progress import Monitor, Progress
     from fastntk._typing import FloatArray
 
-    _Values = npt.NDArray[np.float64]
+    _Values = npt.NDArray[Any]  # float64
 
 # A batch whose loss is this much larger than that of the first one: training has diverged.
 _DIVERGED = 1e3
@@ -332,7 +332,7 @@ def _multipliers(
 ) -> _Values:
     """Return what η is multiplied by: (layers, 2), for weights and biases."""
     count = len(network.layers)
-    rates = np.ones((count, 2))
+    rates: _Values = np.ones((count, 2))
     if layer_rates is not None:
         rates = _validation.layer_weights(layer_rates, count, "layer_rates").copy()
     if trainable is not None:
@@ -458,12 +458,12 @@ class _Run:
 
     def _next_stop(self, epoch: int, step: int) -> int:
         """Return the next step of this epoch after which there is something to do."""
-        stops = [self.steps_per_epoch]
         before = epoch * self.steps_per_epoch
-        for every in (self.plan.callback_every, self.plan.probe_every):
-            if every is not None:
-                stops.append(((before + step) // every + 1) * every - before)
-        return min(stops)
+        return min(
+            ((before + step) // every + 1) * every - before
+            for every in (self.plan.callback_every, self.plan.probe_every, self.steps_per_epoch)
+            if every is not None
+        )
 
     def _is_due(self, every: int | None, step: int) -> bool:
         return step % (every or self.steps_per_epoch) == 0

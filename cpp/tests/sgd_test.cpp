@@ -1,0 +1,327 @@
+// SPDX-FileCopyrightText: The fastntk authors
+// SPDX-License-Identifier: BSD-3-Clause
+#include "fastntk/sgd.hpp"
+
+#include <doctest/doctest.h>
+
+#include <atomic>
+#include <cmath>
+#include <numeric>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "fastntk/host.hpp"
+#include "padded_matrix.hpp"
+#include "random_network.hpp"
+#include "reference_blas.hpp"
+#include "reference_network.hpp"
+#include "tolerances.hpp"
+
+namespace fastntk::test {
+
+namespace {
+
+constexpr double kRate = 0.125;
+
+// A network in training. Layers whose bit is not set in `trained` are left alone.
+template <class T>
+struct Training {
+  Training(const Shape& shape, Index samples, SgdOptions options_, unsigned trained = ~0U)
+      : random(shape),
+        network(random.get()),
+        options(options_),
+        inputs(random_samples<T>(samples, network.input_width)),
+        targets(samples, network.readouts.front().layer.outputs()),
+        outcomes(samples, 2) {
+    targets.fill(T(0));
+    for (Index i = 0; i < samples; ++i) targets(i, (i * i) % targets.cols()) = T(1);
+    const std::vector<T*> parameters = random.parameters();
+    std::size_t next = 0;
+    for (Index l = 1; l <= network.depth() + 1; ++l) {
+      const Layer<T>& layer =
+          l <= network.depth() ? network.layer(l) : network.readouts.front().layer;
+      TrainedLayer<T> own;
+      own.rate = kRate * static_cast<double>(l);
+      own.bias_rate = kRate / static_cast<double>(l);
+      T* const weights = parameters[next];
+      T* const bias = layer.bias == nullptr
+                          ? nullptr
+                          : parameters[next + static_cast<std::size_t>(layer.weights.rows *
+                                                                       layer.weights.cols)];
+      if ((trained >> static_cast<unsigned>(l - 1) & 1U) != 0) {
+        own.weights = {weights, layer.outputs(), layer.inputs()};
+        if (bias != nullptr) own.bias = {bias, layer.outputs(), 1};
+        if (options.momentum > 0.0) {
+          velocities.emplace_back(own.weights.rows * own.weights.cols, T(0));
+          own.velocity = {velocities.back().data(), own.weights.rows, own.weights.cols};
+          velocities.emplace_back(own.weights.rows, T(0));
+          if (bias != nullptr) own.bias_velocity = {velocities.back().data(), own.weights.rows, 1};
+        }
+      }
+      next += static_cast<std::size_t>(layer.parameters());
+      layers.push_back(own);
+    }
+  }
+
+  double run(const Index* order = nullptr, int threads = 2, const Monitor& monitor = nullptr) {
+    const double square =
+        sgd<HostDevice, T>(HostDevice(reference_blas(), threads), network, layers, options,
+                           inputs.view(), targets.view(), order, outcomes.view(), monitor);
+    CHECK(outcomes.margin_intact());
+    return square;
+  }
+
+  PaddedMatrix<T> parameters() {
+    const std::vector<T*> all = random.parameters();
+    PaddedMatrix<T> result(1, static_cast<Index>(all.size()));
+    for (std::size_t p = 0; p < all.size(); ++p) result(0, static_cast<Index>(p)) = *all[p];
+    return result;
+  }
+
+  RandomNetwork<T> random;
+  const Network<T>& network;
+  SgdOptions options;
+  std::vector<TrainedLayer<T>> layers;
+  std::vector<std::vector<T>> velocities;
+  PaddedMatrix<T> inputs;
+  PaddedMatrix<T> targets;
+  PaddedMatrix<double> outcomes;
+};
+
+// The same in float64, one sample, one output and one parameter at a time.
+struct Reference {
+  Reference(const Shape& shape, Index samples, SgdOptions options, unsigned trained = ~0U)
+      : training(shape, samples, options, trained) {}
+
+  // The gradient of the loss of a batch.
+  std::vector<double> gradient(const std::vector<Index>& batch) {
+    const Network<double>& network = training.network;
+    std::vector<double> sum(training.random.parameters().size(), 0.0);
+    for (const Index i : batch) {
+      const double* x = training.inputs.view().row(i);
+      const std::vector<double> f = reference_pass(network, x).f.front();
+      double exponentials = 0.0;
+      for (const double value : f) exponentials += std::exp(value);
+      double loss = 0.0;
+      for (std::size_t c = 0; c < f.size(); ++c) {
+        const double y = training.targets(i, static_cast<Index>(c));
+        const bool square = training.options.loss == Loss::square;
+        const double softmax = std::exp(f[c]) / exponentials;
+        loss += square ? (f[c] - y) * (f[c] - y) / 2.0 : -y * std::log(softmax);
+        const double residual = (square ? f[c] : softmax) - y;
+        const auto of_output = reference_gradient(network, static_cast<Index>(c), x);
+        for (std::size_t p = 0; p < sum.size(); ++p) {
+          sum[p] += residual * of_output[p] / static_cast<double>(batch.size());
+        }
+      }
+      losses.push_back(loss);
+    }
+    return sum;
+  }
+
+  // Returns the squared norm of the gradient, of what is trained.
+  double step(const std::vector<Index>& batch) {
+    const std::vector<double> g = gradient(batch);
+    velocity.resize(g.size(), 0.0);
+    const std::vector<double*> parameters = training.random.parameters();
+    double square = 0.0;
+    std::size_t p = 0;
+    for (Index l = 1; l <= training.network.depth() + 1; ++l) {
+      const Layer<double>& layer = l <= training.network.depth()
+                                       ? training.network.layer(l)
+                                       : training.network.readouts.front().layer;
+      const TrainedLayer<double>& own = training.layers[static_cast<std::size_t>(l - 1)];
+      for (Index k = 0; k < layer.parameters(); ++k, ++p) {
+        if (!own.any()) continue;
+        square += g[p] * g[p];
+        velocity[p] = training.options.momentum * velocity[p] + g[p];
+        const bool weight = k < layer.outputs() * layer.inputs();
+        *parameters[p] -= (weight ? own.rate : own.bias_rate) * velocity[p];
+      }
+    }
+    return square;
+  }
+
+  Training<double> training;
+  std::vector<double> velocity;
+  std::vector<double> losses;
+};
+
+std::vector<Shape> shapes() {
+  return {{.outputs = 3, .activation = kRelu},
+          {.outputs = 3, .activation = kTanh, .biases = false},
+          {.hidden = {}, .outputs = 2, .readouts = {0}},
+          // Widths that need several tiles.
+          {.hidden = {300, 4}, .outputs = 2, .readouts = {2}, .activation = kTanh}};
+}
+
+}  // namespace
+
+TEST_CASE_TEMPLATE("sgd: losses, gradients and parameters of a pass over batches", T, float,
+                   double) {
+  const std::vector<Index> order = {4, 0, 6, 2, 5, 1, 3};
+  for (const Shape& shape : shapes()) {
+    for (const Loss loss : {Loss::square, Loss::cross_entropy}) {
+      for (const double momentum : {0.0, 0.75}) {
+        for (const bool measure : {false, true}) {
+          CAPTURE(shape.hidden.size());
+          CAPTURE(momentum);
+          const SgdOptions options{loss, 3, momentum, measure};
+          Training<T> training(shape, 7, options);
+          Reference reference(shape, 7, options);
+          const double square = training.run(order.data());
+          reference.step({4, 0, 6});
+          reference.step({2, 5, 1});
+          const double expected = reference.step({3});  // what is left is a batch of its own
+          CHECK(relative_error(training.parameters(), reference.training.parameters()) <
+                10.0 * Tolerance<T>::kRounding);
+          PaddedMatrix<double> losses(7, 1);
+          PaddedMatrix<double> expected_losses(7, 1);
+          for (Index i = 0; i < 7; ++i) {
+            losses(i, 0) = training.outcomes(i, 0);
+            expected_losses(i, 0) = reference.losses[static_cast<std::size_t>(i)];
+          }
+          CHECK(relative_error(losses, expected_losses) < 10.0 * Tolerance<T>::kRounding);
+          CHECK(square == (measure ? doctest::Approx(expected).epsilon(1e-4) : doctest::Approx(0)));
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("sgd: without an order all samples, in theirs") {
+  const SgdOptions options{Loss::cross_entropy, 4, 0.0, false};
+  const Shape shape{.outputs = 3};
+  Training<double> direct(shape, 6, options);
+  Training<double> ordered(shape, 6, options);
+  const std::vector<Index> order = {0, 1, 2, 3, 4, 5};
+  direct.run();
+  ordered.run(order.data());
+  CHECK(equal_to_the_last_bit(direct.parameters(), ordered.parameters()));
+  CHECK(equal_to_the_last_bit(direct.outcomes, ordered.outcomes));
+}
+
+TEST_CASE("sgd: the step is down the gradient of the loss, by differences") {
+  const Shape shape{.outputs = 3, .activation = kTanh};
+  for (const Loss loss : {Loss::square, Loss::cross_entropy}) {
+    const SgdOptions options{loss, 5, 0.0, false};
+    Training<double> training(shape, 5, options);
+    const PaddedMatrix<double> before = training.parameters();
+    training.run();
+    const PaddedMatrix<double> after = training.parameters();
+
+    Training<double> probe(shape, 5, options);
+    for (TrainedLayer<double>& layer : probe.layers) layer.rate = layer.bias_rate = 0.0;
+    const auto mean_loss = [&] {
+      probe.run();
+      double sum = 0.0;
+      for (Index i = 0; i < 5; ++i) sum += probe.outcomes(i, 0) / 5.0;
+      return sum;
+    };
+    const std::vector<double*> parameters = probe.random.parameters();
+    PaddedMatrix<double> steps(1, before.cols());
+    PaddedMatrix<double> expected(1, before.cols());
+    Index p = 0;
+    for (Index l = 1; l <= probe.network.depth() + 1; ++l) {
+      const Layer<double>& layer = l <= probe.network.depth()
+                                       ? probe.network.layer(l)
+                                       : probe.network.readouts.front().layer;
+      const TrainedLayer<double>& own = training.layers[static_cast<std::size_t>(l - 1)];
+      for (Index k = 0; k < layer.parameters(); ++k, ++p) {
+        double& parameter = *parameters[static_cast<std::size_t>(p)];
+        const double kept = parameter;
+        parameter = kept + kStep;
+        const double above = mean_loss();
+        parameter = kept - kStep;
+        const double below = mean_loss();
+        parameter = kept;
+        const double rate = k < layer.outputs() * layer.inputs() ? own.rate : own.bias_rate;
+        steps(0, p) = (after(0, p) - before(0, p)) / rate;
+        expected(0, p) = -(above - below) / (2.0 * kStep);
+      }
+    }
+    CHECK(relative_error(steps, expected) < Tolerance<double>::kFiniteDifferences);
+  }
+}
+
+TEST_CASE("sgd: layers that are not trained keep their bits, the others learn as they would") {
+  for (const unsigned trained : {0b0001U, 0b1000U, 0b0110U}) {
+    CAPTURE(trained);
+    const Shape shape{.outputs = 2};
+    const SgdOptions options{Loss::square, 4, 0.5, true};
+    Training<double> training(shape, 8, options, trained);
+    Reference reference(shape, 8, options, trained);
+    const PaddedMatrix<double> before = training.parameters();
+    const double square = training.run();
+    reference.step({0, 1, 2, 3});
+    const double expected = reference.step({4, 5, 6, 7});
+    const PaddedMatrix<double> after = training.parameters();
+    CHECK(relative_error(after, reference.training.parameters()) <
+          10.0 * Tolerance<double>::kRounding);
+    CHECK(square == doctest::Approx(expected));
+    Index p = 0;
+    for (Index l = 1; l <= training.network.depth() + 1; ++l) {
+      const Layer<double>& layer = l <= training.network.depth()
+                                       ? training.network.layer(l)
+                                       : training.network.readouts.front().layer;
+      const bool learns = (trained >> static_cast<unsigned>(l - 1) & 1U) != 0;
+      bool same = true;
+      for (Index k = 0; k < layer.parameters(); ++k, ++p) {
+        same = same && before(0, p) == after(0, p);
+      }
+      CHECK(same == !learns);
+    }
+  }
+}
+
+TEST_CASE_TEMPLATE("sgd: the same bits for any number of threads", T, float, double) {
+  const Shape shape{
+      .hidden = {300, 520}, .outputs = 3, .readouts = {2}, .activation = kRelu, .biases = true};
+  for (const bool measure : {false, true}) {
+    const SgdOptions options{Loss::cross_entropy, 70, 0.0, measure};
+    Training<T> one(shape, 100, options);
+    const double square = one.run(nullptr, 1);
+    for (const int threads : {2, 3, 8}) {
+      Training<T> several(shape, 100, options);
+      CHECK(several.run(nullptr, threads) == square);
+      CHECK(equal_to_the_last_bit(several.parameters(), one.parameters()));
+      CHECK(equal_to_the_last_bit(several.outcomes, one.outcomes));
+    }
+  }
+}
+
+TEST_CASE("sgd: an exception of the monitor leaves whole steps") {
+  const Shape shape{.hidden = {64, 64}, .outputs = 3, .readouts = {2}};
+  constexpr Index kSamples = 40000;
+  const SgdOptions options{Loss::cross_entropy, 4, 0.0, false};
+  Training<double> training(shape, kSamples, options);
+  for (TrainedLayer<double>& layer : training.layers) layer.rate = layer.bias_rate = 1e-3;
+  training.outcomes.fill(-1.0);
+  CHECK_THROWS_AS(training.run(nullptr, 2,
+                               [](const char* /*stage*/, Index /*done*/, Index /*total*/) {
+                                 throw std::runtime_error("enough");
+                               }),
+                  std::runtime_error);
+  Index steps = 0;  // with losses; the last of them may have had no update
+  while (steps * 4 < kSamples && training.outcomes(steps * 4, 0) >= 0.0) ++steps;
+  REQUIRE(steps * 4 < kSamples);
+  const PaddedMatrix<double> stopped = training.parameters();
+  bool whole = false;
+  for (Index done = std::max<Index>(0, steps - 1); done <= steps; ++done) {
+    if (done == 0) continue;
+    Training<double> again(shape, kSamples, options);
+    for (TrainedLayer<double>& layer : again.layers) layer.rate = layer.bias_rate = 1e-3;
+    std::vector<Index> order(static_cast<std::size_t>(4 * done));
+    std::iota(order.begin(), order.end(), Index(0));
+    sgd<HostDevice, double>(HostDevice(reference_blas(), 1), again.network, again.layers, options,
+                            again.inputs.view(), again.targets.view(), order.data(),
+                            again.outcomes.view().row_block(0, 4 * done), nullptr);
+    whole = whole || equal_to_the_last_bit(again.parameters(), stopped);
+  }
+  CHECK(whole);
+}
+
+}  // namespace fastntk::test
