@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from fastntk._typing import FloatArray
 
 NAMES = ("digits", "fashion-mnist")
+# Those that have a part "test".
+WITH_TEST_PART = ("fashion-mnist",)
 
 # Where the files of a data set are looked for: a directory of the user's choice, then that of the
 # Debian package dataset-fashion-mnist.
@@ -89,6 +91,8 @@ def load(name: str, part: str = "train") -> Dataset:
     """
     _validation.choice(name, "name", NAMES)
     prefix = _PARTS[_validation.choice(part, "part", tuple(_PARTS))]
+    if part == "test" and name not in WITH_TEST_PART:
+        raise ValueError(f"part={part!r}: expected 'train'; the {name} have no other part")
     if name == "fashion-mnist":
         images, labels = (
             _verified(name, file, digest)
@@ -99,8 +103,6 @@ def load(name: str, part: str = "train") -> Dataset:
         pixels = np.frombuffer(images, dtype=np.uint8, offset=16).reshape(-1, 28 * 28)
         y = np.frombuffer(labels, dtype=np.uint8, offset=8).astype(np.int64)
         return Dataset(name, pixels / 127.5 - 1.0, y)
-    if part != "train":
-        raise ValueError(f"part={part!r}: expected 'train'; the digits have no other part")
     from sklearn.datasets import load_digits
 
     digits: Any = load_digits()
