@@ -4,10 +4,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,6 +17,10 @@ from tolerances import assert_close
 
 import fastntk
 from fastntk._kernel_descent import Descent, Flow, Spectrum
+from fastntk.studies.linearization import LinearizationResult, LinearizationStudy
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Array = npt.NDArray[np.float64]
 
@@ -152,10 +157,19 @@ def test_learning_rates() -> None:
     assert converging[1] < 1e-6 * converging[0]
     assert diverging[1] > 1e6 * diverging[0]
     # (1 − ηλ_min/n)² a step, at last
-    at_best = training.loss(steps=[100_000, 100_001], learning_rate=training.best_learning_rate)
-    if at_best[0] > 1e-290:
-        ratio = (values[-1] - values[0]) / (values[-1] + values[0])
-        assert at_best[1] / at_best[0] == pytest.approx(ratio**2, rel=1e-9)
+    rate = 0.5 * training.largest_learning_rate
+    ends = training.loss(steps=[2000, 2001], learning_rate=rate)
+    assert 1e-290 < ends[0] < ends[1] / 0.5
+    assert ends[1] / ends[0] == pytest.approx((1 - values[0] / values[-1]) ** 2, rel=1e-6)
+
+
+def test_outputs_of_diverging_descent_overflow() -> None:
+    training = fastntk.MLP([4, 16, 1]).linearize().fit(X, Y[:, 0])
+    at: dict[str, Any] = {"steps": 10_000, "learning_rate": 3 * training.largest_learning_rate}
+    assert training.loss(**at) == np.inf
+    assert not np.isfinite(training.outputs(**at)).any()
+    with pytest.raises(OverflowError, match=r"steps=10000, .*: descent diverges, as it does above"):
+        training.parameter_change(**at)
 
 
 def test_float32_networks() -> None:
@@ -190,8 +204,8 @@ def test_spectrum_of_a_singular_kernel() -> None:
     half = generator.standard_normal((8, 3))
     K = half @ half.T
     spectrum = Spectrum.of(K)
-    assert (spectrum.values >= 0).all()
-    assert_close(spectrum.apply(spectrum.values, np.eye(8)), K, "float64")
+    assert (spectrum.eigenvalues >= 0).all()
+    assert_close(spectrum.apply(spectrum.eigenvalues, np.eye(8)), K, "float64")
 
 
 @pytest.mark.parametrize(
@@ -235,3 +249,105 @@ def test_too_large_for_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fastntk._memory.available_memory", lambda: 2**14)
     with pytest.raises(MemoryError, match=r"kernels of 36 rows .* or outputs='diagonal'"):
         fastntk.MLP([4, 8, 3]).linearize().fit(X, Y)
+
+
+def test_a_network_without_hidden_layers_is_its_linear_model() -> None:
+    study = fastntk.linearization_error(X, Y, [3, 7], Z=Z, depth=0, seeds=[1, 2], bias_std=0.4)
+    for result in study.results:
+        assert max(result.error, result.test_error) < 1e-12
+        assert result.change > 0.1
+
+
+@pytest.mark.parametrize(
+    ("activation", "slopes"), [("relu", (-0.9, -0.3)), ("tanh", (-1.25, -0.5))]
+)
+def test_wide_networks_follow_their_linear_model(
+    activation: str, slopes: tuple[float, float]
+) -> None:
+    study = fastntk.linearization_error(
+        X,
+        Y[:, 0],
+        [32, 128, 512, 2048],
+        Z=Z,
+        depth=1,
+        activation=activation,
+        seeds=4,
+        steps=40,
+    )
+    for fit in (study.fit, study.test_fit):
+        assert slopes[0] < fit.slope < slopes[1]
+        assert 0 < fit.standard_error < 0.3
+    means = study.to_frame().groupby("width")[["error", "test_error", "change"]].mean()
+    assert means.loc[2048, "error"] < 0.05 * means.loc[2048, "change"]
+
+
+def test_trajectories_are_compared_step_by_step() -> None:
+    """Against both of them written out."""
+    study = fastntk.linearization_error(X, Y, [16], seeds=[3], steps=5, learning_rate=0.3)
+    assert study.steps == (1, 2, 3, 4, 5)
+    start = fastntk.MLP([4, 16, 16, 3], seed=3)
+    net, worst = start, 0.0
+    for k in range(1, 6):
+        net = fastntk.train(net, X, Y, loss="mse", learning_rate=0.3).net
+        _, linear, _, _ = explicit_descent(start, np.ones(start.n_parameters), 0.3, k)
+        worst = max(worst, float(np.sqrt(np.mean((net(X) - linear) ** 2))))
+    (result,) = study.results
+    assert result.error == pytest.approx(worst, rel=1e-9)
+    assert np.isnan(result.test_error)
+    assert np.isnan(study.fit.slope)  # a single width has none
+
+
+def test_power_laws() -> None:
+    results = tuple(
+        LinearizationResult(m, s, 3.0 * m**-0.5, 2.0 / m, 1.0)
+        for m in (10, 40, 160)
+        for s in (0, 1)
+    )
+    diverged = LinearizationResult(10, 2, np.inf, np.inf, 1.0)
+    study = LinearizationStudy((*results, diverged), 2, 0.1, (1, 10))
+    assert study.fit.slope == pytest.approx(-0.5, abs=1e-12)
+    assert study.test_fit.slope == pytest.approx(-1.0, abs=1e-12)
+    assert study.fit.standard_error < 1e-7
+
+
+def test_divergence_is_recorded() -> None:
+    study = fastntk.linearization_error(X, Y, [8], seeds=1, steps=200, learning_rate=500.0)
+    assert study.results[0].error == np.inf
+    assert np.isnan(study.fit.slope)
+
+
+def test_table_and_figure_of_linearization(tmp_path: Path) -> None:
+    reports: list[tuple[str, int, int]] = []
+    study = fastntk.linearization_error(
+        X, Y, [8, 16], seeds=2, steps=3, progress=lambda *report: reports.append(report)
+    )
+    assert reports == [
+        ("width 8", 1, 4),
+        ("width 8", 2, 4),
+        ("width 16", 3, 4),
+        ("width 16", 4, 4),
+    ]
+    study.save(tmp_path / "x.csv")
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "x.csv"), study.to_frame())
+    (axes,) = study.plot().axes
+    assert axes.get_xscale() == axes.get_yscale() == "log"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"widths": []}, ValueError, r"widths=\[\]: expected at least one integer"),
+        ({"widths": [0]}, ValueError, r"widths\[0\]=0: expected an integer of at least 1"),
+        ({"steps": 0}, ValueError, "steps=0: expected an integer of at least 1"),
+        ({"seeds": 0}, ValueError, "seeds=0: expected an integer of at least 1"),
+        ({"depth": -1}, ValueError, "depth=-1: expected an integer of at least 0"),
+        ({"learning_rate": 0.0}, ValueError, "learning_rate=0.0: expected a finite number above"),
+        ({"y": Y[:4]}, ValueError, r"y has shape \(4, 3\): expected \(12, 3\)"),
+        ({"Z": Z[:, :2]}, ValueError, r"Z has shape \(5, 2\): expected 4 columns"),
+    ],
+)
+def test_bad_arguments_of_linearization(
+    arguments: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        fastntk.linearization_error(**{"X": X, "y": Y, "widths": [8], **arguments})

@@ -89,7 +89,7 @@ if TYPE_CHECKING:
 class Spectrum:
     """All eigenvalues of a kernel, in rising order and none below 0, and its eigenvectors."""
 
-    values: Array  # (n,)
+    eigenvalues: Array  # (n,)
     vectors: Array  # (n, n), one a column
 
     @classmethod
@@ -105,5 +105,8 @@ class Spectrum:
         Returns
         -------
         ndarray (…, n, k)
+            Not finite where the factors have overflowed.
         """
-        return np.asarray(self.vectors @ (factors[..., np.newaxis] * (self.vectors.T @ right)))
+        with np.errstate(over="ignore", invalid="ignore"):
+            scaled = factors[..., np.newaxis] * (self.vectors.T @ right)
+            return np.asarray(self.vectors @ scaled)

@@ -93,7 +93,7 @@ class LinearizedTraining:
         # y − f(0): a column for each spectrum
         error = self._targets - net(self._samples)
         self._error = [error.reshape(-1, 1)] if self._full else [c[:, np.newaxis] for c in error.T]
-        values = [spectrum.values for spectrum in self._spectra]
+        values = [spectrum.eigenvalues for spectrum in self._spectra]
         self.eigenvalues = values[0] if self._full else np.stack(values)
 
     @property
@@ -124,7 +124,7 @@ class LinearizedTraining:
             Of gradient flow: t ≥ 0, of any shape.
         steps, learning_rate : int or array_like, and float
             Of gradient descent, in place of `time`: so many steps w ← w − η ∂L/∂w. With a learning
-            rate above `largest_learning_rate` the outputs grow until they overflow.
+            rate above `largest_learning_rate` the outputs grow until they are not finite.
 
         Returns
         -------
@@ -172,8 +172,9 @@ class LinearizedTraining:
         squares: Array = np.zeros(())
         for spectrum, error in zip(self._spectra, self._error, strict=True):
             along = spectrum.vectors.T @ error[:, 0]
-            left = schedule.remaining(spectrum.values, self.n) * along
-            squares = squares + np.square(left).sum(axis=-1)
+            with np.errstate(over="ignore"):
+                left = schedule.remaining(spectrum.eigenvalues, self.n) * along
+                squares = squares + np.square(left).sum(axis=-1)
         return squares / (2 * self.n)
 
     def parameter_change(
@@ -195,9 +196,19 @@ class LinearizedTraining:
         ndarray (…, P)
             With the axes of `time` or `steps` first. With ``outputs="diagonal"`` what would move
             the outputs so if they had no parameters in common: an approximation.
+
+        Raises
+        ------
+        OverflowError
+            If descent has diverged so far that Δw is not finite.
         """
         schedule = _schedule(time, steps, learning_rate)
         coefficients = self._join(self._apply(schedule.gain), self.n)  # (…, n, C)
+        if not np.isfinite(coefficients).all():
+            raise OverflowError(
+                f"steps={steps!r}, learning_rate={learning_rate!r}: descent diverges, as it does "
+                f"above {self.largest_learning_rate:.6g}: expected fewer steps, or a smaller rate"
+            )
         shape = coefficients.shape[:-2]
         cotangents = np.moveaxis(coefficients.reshape(-1, *coefficients.shape[-2:]), 0, -1)
         change = np.asarray(self._net.vjp(self._samples, cotangents).T, dtype=np.float64)
@@ -217,7 +228,7 @@ class LinearizedTraining:
     def _apply(self, factors: Callable[[Array, int], Array]) -> list[Array]:
         """Return a function of each kernel times y − f(0)."""
         return [
-            spectrum.apply(factors(spectrum.values, self.n), error)
+            spectrum.apply(factors(spectrum.eigenvalues, self.n), error)
             for spectrum, error in zip(self._spectra, self._error, strict=True)
         ]
 

@@ -140,7 +140,7 @@ class Regression:
             return np.asarray(cho_solve(self._cholesky, right, check_finite=False))
         spectrum = self._spectrum
         flow = Flow(np.asarray(time, dtype=np.float64))
-        gain = flow.gain(spectrum.values + self._ridge, len(spectrum.values))
+        gain = flow.gain(spectrum.eigenvalues + self._ridge, len(spectrum.eigenvalues))
         return spectrum.apply(gain, right)
 
     def predict(

@@ -70,7 +70,7 @@ class LinearizationResult:
     test_error : float
         The same at the other samples; NaN without any.
     change : float
-        Root mean square of how far the outputs of the linear model moved.
+        Root mean square of how far the outputs of the linear model moved; infinite with `error`.
     """
 
     width: int
@@ -234,13 +234,16 @@ def _compare(
     """Return the largest error, that at other samples, and the change of the outputs."""
     training = net.linearize().fit(X, y)
     linear = training.outputs(steps=stops, learning_rate=rate)
+    diverged = math.inf, math.nan if Z is None else math.inf, math.inf
+    if not np.isfinite(linear).all():
+        return diverged
     change = _rms(linear[-1] - net(X))
     linear_at_others = None if Z is None else training.outputs(Z, steps=stops, learning_rate=rate)
     error, test_error, done = 0.0, math.nan if Z is None else 0.0, 0
     for i, stop in enumerate(stops):
         history = train(net, X, y, loss="mse", learning_rate=rate, epochs=stop - done)
         if history.status == "diverged":
-            return math.inf, math.inf if Z is not None else math.nan, change
+            return diverged
         net, done = history.net, stop
         error = max(error, _rms(net(X) - linear[i]))
         if Z is not None and linear_at_others is not None:
