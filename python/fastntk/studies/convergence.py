@@ -25,7 +25,7 @@ from fastntk import _validation, activations
 from fastntk._atomic import replacing
 from fastntk._progress import monitor
 from fastntk._threads import map_in_threads, thread_count
-from fastntk.learning_rate import find_learning_rate
+from fastntk.learning_rate import Candidate, LearningRateSearch, find_learning_rate
 from fastntk.mlp import MLP
 from fastntk.studies._families import activation_identity
 from fastntk.studies._samples import digest
@@ -103,9 +103,8 @@ class ConvergenceStudy:
     ----------
     results : tuple of ConvergenceResult
         By depth, then seed.
-    searches : dict of int to list of dict
-        For each depth the candidates of the search for a learning rate, as in
-        `LearningRateSearch.to_frame`.
+    searches : dict of int to LearningRateSearch
+        The search for the learning rate of each depth.
     n_samples, width, batch_size : int
     loss_target : float
     seconds : float
@@ -113,7 +112,7 @@ class ConvergenceStudy:
     """
 
     results: tuple[ConvergenceResult, ...]
-    searches: dict[int, list[dict[str, Any]]]
+    searches: dict[int, LearningRateSearch]
     n_samples: int
     width: int
     batch_size: int
@@ -188,12 +187,12 @@ class ConvergenceStudy:
         """Return a table with a row for each depth and learning rate that was tried."""
         import pandas as pd
 
-        rows = [
-            {"depth": depth, **candidate}
-            for depth, candidates in self.searches.items()
-            for candidate in candidates
-        ]
-        return pd.DataFrame(rows)
+        parts = []
+        for depth, search in self.searches.items():
+            frame = search.to_frame()
+            frame.insert(0, "depth", depth)
+            parts.append(frame)
+        return pd.concat(parts, ignore_index=True)
 
     def summary(self) -> pd.DataFrame:
         """Return a table with a row for each depth: means over seeds, and standard deviations.
@@ -460,8 +459,11 @@ class _Plan:
                 seed=seed,
                 jobs=self.jobs,
             )
-            rows = [{**asdict(c), "best": c.learning_rate == found.best} for c in found.candidates]
-            return {"best": found.best, "bound": found.bound, "candidates": rows}
+            return {
+                "best": found.best,
+                "bound": found.bound,
+                "candidates": [asdict(candidate) for candidate in found.candidates],
+            }
 
         return _Cell(f"depth {depth}, learning rate", settings, compute)
 
@@ -562,15 +564,21 @@ class _Run:
         if store is not None:
             store.require_writable()
 
-    def study(self) -> tuple[list[ConvergenceResult], dict[int, list[Values]]]:
-        """Return the results of all cells, and the learning rates that were tried."""
+    def study(self) -> tuple[list[ConvergenceResult], dict[int, LearningRateSearch]]:
+        """Return the results of all cells, and the searches for the learning rates."""
         plan = self._plan
         results: list[ConvergenceResult] = []
-        searches: dict[int, list[Values]] = {}
+        searches: dict[int, LearningRateSearch] = {}
         for depth in plan.depths:
             (search,) = self._numbers([plan.search(depth)])
-            searches[depth] = search["candidates"]
             learning_rate = search["best"]
+            searches[depth] = LearningRateSearch(
+                candidates=tuple(Candidate(**each) for each in search["candidates"]),
+                best=learning_rate,
+                bound=search["bound"],
+                criterion="fastest",
+                loss_target=plan.loss_target,
+            )
             if not math.isfinite(learning_rate):
                 raise RuntimeError(
                     f"depth {depth}: training diverged with every learning rate that was tried"
