@@ -32,13 +32,13 @@ def largest_eigenvalue(net: fastntk.MLP, samples: Array, **options: Any) -> floa
     return float(np.linalg.eigvalsh(K.transpose(0, 2, 1, 3).reshape(rows, rows))[-1])
 
 
-@pytest.mark.parametrize("layer_weights", [None, [1.0, 0.0, 0.0]])
+@pytest.mark.parametrize("layer_rates", [None, [1.0, 0.0, 0.0]])
 @pytest.mark.parametrize("outputs", [1, 4])
-def test_bound_is_that_of_the_whole_kernel(outputs: int, layer_weights: Any) -> None:
+def test_bound_is_that_of_the_whole_kernel(outputs: int, layer_rates: Any) -> None:
     net = fastntk.MLP([6, 32, 16, outputs], bias_std=0.2)
-    top = largest_eigenvalue(net, X, layer_weights=layer_weights)
+    top = largest_eigenvalue(net, X, layer_weights=layer_rates)
     for loss, curvature in (("mse", 1.0), ("cross_entropy", 0.5)):
-        bound = fastntk.learning_rate_bound(net, X, loss=loss, layer_weights=layer_weights)
+        bound = fastntk.learning_rate_bound(net, X, loss=loss, layer_rates=layer_rates)
         assert bound == pytest.approx(2 * 90 / (curvature * top), rel=2e-3)
 
 
@@ -145,6 +145,15 @@ def test_candidates_are_what_training_gives(net: fastntk.MLP) -> None:
             history.epochs if reached else pytest.approx(np.nan, nan_ok=True)
         )
     assert search.to_frame()["best"].sum() == 1
+
+
+def test_frozen_layers(net: fastntk.MLP) -> None:
+    frozen: dict[str, Any] = {"layer_rates": [1.0, 0.0, 0.0]}
+    search = fastntk.find_learning_rate(net, X, LABELS, **frozen, **SEARCH)
+    assert search.bound == fastntk.learning_rate_bound(net, X, **frozen)
+    history = fastntk.train(net, X, LABELS, learning_rate=search.best, **frozen, **SEARCH)
+    best = next(c for c in search.candidates if c.learning_rate == search.best)
+    assert best.final_loss == history.loss[best.epochs - 1]
 
 
 def test_default_grid_has_the_best_in_its_middle(net: fastntk.MLP) -> None:

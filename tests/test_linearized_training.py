@@ -297,6 +297,21 @@ def test_trajectories_are_compared_step_by_step() -> None:
     assert np.isnan(study.fit.slope)  # a single width has none
 
 
+def test_layer_rates_are_those_of_training() -> None:
+    net = fastntk.MLP([4, 3], bias_std=0.7)  # depth 0: linear
+    training = net.linearize().fit(X, Y, layer_weights=[[1.0, 0.3]])
+    trained = fastntk.train(
+        net, X, Y, loss="mse", learning_rate=0.2, epochs=9, layer_rates=[[1.0, 0.3]]
+    ).net
+    at: dict[str, Any] = {"steps": 9, "learning_rate": 0.2}
+    assert_close(training.outputs(Z, **at), trained(Z), "float64")
+    assert trained.biases is not None
+    assert net.biases is not None
+    moved = [trained.weights[0] - net.weights[0], trained.biases[0] - net.biases[0]]
+    change = np.concatenate([np.ravel(part) for part in moved])
+    np.testing.assert_allclose(training.parameter_change(**at), change, atol=1e-13)
+
+
 def test_power_laws() -> None:
     results = tuple(
         LinearizationResult(m, s, 3.0 * m**-0.5, 2.0 / m, 1.0)

@@ -13,11 +13,8 @@ from fastntk.learning_rate import LearningRateSearch, find_learning_rate, learni
 from fastntk.minibatches import BatchConditioning, batch_conditioning
 from fastntk.mlp import MLP
 from fastntk.spectrum import Conditioning, conditioning
-from fastntk.studies.convergence import (
-    ConvergenceResult,
-    ConvergenceStudy,
-    convergence_study,
-)
+from fastntk.studies.convergence import convergence_study
+from fastntk.studies.convergence_results import ConvergenceResult, ConvergenceStudy
 from fastntk.studies.depth import depth_study
 from fastntk.studies.linearization import LinearizationStudy, linearization_error
 from fastntk.studies.rates import ConvergenceRate, convergence_rate

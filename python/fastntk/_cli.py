@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from fastntk.studies.convergence import ConvergenceStudy
+    from fastntk.studies.convergence_results import ConvergenceStudy
     from fastntk.studies.results import DepthStudy
 
 # The paper's experiments on convergence have all 60 000; these take minutes.

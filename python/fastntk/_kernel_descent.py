@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.linalg import eigh
 
+from fastntk import _validation
+
 if TYPE_CHECKING:
     from typing import TypeAlias
 
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
     Array = NDArray[np.float64]
 
@@ -83,6 +85,34 @@ def _gain(lost: Array, eigenvalues: Array, exponents: Array, limit: Array) -> Ar
 
 if TYPE_CHECKING:
     Schedule: TypeAlias = Flow | Descent
+
+
+def schedule(
+    time: ArrayLike | None, steps: ArrayLike | None, learning_rate: float | None
+) -> Schedule:
+    """Return what a time, or a number of steps and their learning rate, stand for; arrays, too."""
+    if (time is None) == (steps is None) or (steps is None) != (learning_rate is None):
+        raise TypeError(
+            f"time={time!r}, steps={steps!r}, learning_rate={learning_rate!r}: expected a time, or "
+            "steps and their learning rate"
+        )
+    if time is not None:
+        return Flow(_not_negative(time, "time"))
+    counts = _not_negative(steps, "steps")
+    if (counts != np.rint(counts)).any():
+        raise ValueError(f"steps={steps!r}: expected whole numbers")
+    rate = _validation.real(learning_rate, "learning_rate", minimum=0.0, exclusive=True)
+    return Descent(rate, counts)
+
+
+def _not_negative(values: ArrayLike | None, name: str) -> Array:
+    array = np.asarray(values)
+    expected = "expected finite numbers of at least 0"
+    if array.dtype.kind not in "iuf":
+        raise TypeError(f"{name}={values!r}: {expected}")
+    if not np.isfinite(array).all() or (array < 0).any():
+        raise ValueError(f"{name}={values!r}: {expected}")
+    return array.astype(np.float64)
 
 
 @dataclass(frozen=True)

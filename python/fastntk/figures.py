@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from fastntk.learning_rate import LearningRateSearch
     from fastntk.studies.angle_curves import AngleCurves
-    from fastntk.studies.convergence import ConvergenceStudy
+    from fastntk.studies.convergence_results import ConvergenceStudy
     from fastntk.studies.linearization import LinearizationStudy
     from fastntk.studies.results import DepthStudy
     from fastntk.training import History

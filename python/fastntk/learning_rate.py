@@ -145,7 +145,7 @@ def learning_rate_bound(
     X: npt.ArrayLike,
     *,
     loss: str = "cross_entropy",
-    layer_weights: npt.ArrayLike | None = None,
+    layer_rates: npt.ArrayLike | None = None,
     subset: int = _SUBSET,
     seed: int = 0,
 ) -> float:
@@ -162,8 +162,8 @@ def learning_rate_bound(
         Samples, one a row.
     loss : {"cross_entropy", "mse"}
         As in `train`.
-    layer_weights : array_like (L + 1,) or (L + 1, 2), optional
-        Learning rates of the layers relative to that of the whole, 0 for what is not trained.
+    layer_rates : array_like (L + 1,) or (L + 1, 2), optional
+        As in `train`; 0 for what is not trained.
     subset : int
         Where there are more samples, λ_max/n is that of so many, drawn at random. It is the largest
         eigenvalue of a mean over samples, which is a convex function: the expected value over
@@ -197,7 +197,7 @@ def learning_rate_bound(
     generator = np.random.default_rng(_validation.integer(seed, "seed", minimum=0))
     if len(samples) > size:
         samples = samples[np.sort(generator.permutation(len(samples))[:size])]
-    operator = net.ntk_operator(samples, outputs="full", layer_weights=layer_weights)
+    operator = net.ntk_operator(samples, outputs="full", layer_weights=layer_rates)
     rows = operator.shape[0]
     start = generator.standard_normal(rows).astype(net.dtype)
     if not (operator @ start).any():
@@ -231,6 +231,7 @@ def find_learning_rate(
     loss_target: float | None = None,
     grid: Sequence[float] | None = None,
     momentum: float = 0.0,
+    layer_rates: npt.ArrayLike | None = None,
     seed: int = 0,
     jobs: int | None = None,
     progress: Progress = False,
@@ -241,7 +242,7 @@ def find_learning_rate(
     ----------
     net : MLP
         Its weights are where every training starts; they are left as they are.
-    X, y, loss, batch_size, momentum, seed
+    X, y, loss, batch_size, momentum, layer_rates, seed
         As in `train`.
     epochs : int
         Of each training, at most.
@@ -289,7 +290,7 @@ def find_learning_rate(
         None if loss_target is None else _validation.real(loss_target, "loss_target", minimum=0)
     )
     rates = None if grid is None else _grid(grid)
-    bound = learning_rate_bound(net, X, loss=loss, seed=seed)
+    bound = learning_rate_bound(net, X, loss=loss, layer_rates=layer_rates, seed=seed)
     stop = threading.Event()
 
     def poll(*_: object) -> None:
@@ -307,6 +308,7 @@ def find_learning_rate(
             epochs=most,
             batch_size=batch_size,
             momentum=momentum,
+            layer_rates=layer_rates,
             seed=seed,
             loss_target=target,
             progress=poll,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastntk import _validation
-from fastntk._kernel_descent import Descent, Flow, Spectrum
+from fastntk._kernel_descent import Spectrum, schedule
 from fastntk._memory import require_memory
 from fastntk._targets import targets
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from fastntk._kernel_descent import Schedule
     from fastntk._typing import FloatArray
     from fastntk.mlp import MLP
 
@@ -131,11 +130,11 @@ class LinearizedTraining:
         ndarray (…, m, C)
             With the axes of `time` or `steps` first.
         """
-        schedule = _schedule(time, steps, learning_rate)
+        given = schedule(time, steps, learning_rate)
         if Z is None:
-            return self._targets - self._join(self._apply(schedule.remaining), self.n)
+            return self._targets - self._join(self._apply(given.remaining), self.n)
         points = _validation.samples(Z, "Z", self._net.dtype, columns=self._net.widths[0])
-        coefficients = self._apply(schedule.gain)
+        coefficients = self._apply(given.gain)
         per_row = self.n * self._net.n_outputs * (self._net.n_outputs if self._full else 1)
         size = max(1, _CROSS_KERNEL_ENTRIES // per_row)
         parts = []
@@ -168,12 +167,12 @@ class LinearizedTraining:
             Of the shape of `time` or `steps`; with the digits that differences of outputs and
             targets would lose.
         """
-        schedule = _schedule(time, steps, learning_rate)
+        given = schedule(time, steps, learning_rate)
         squares: Array = np.zeros(())
         for spectrum, error in zip(self._spectra, self._error, strict=True):
             along = spectrum.vectors.T @ error[:, 0]
             with np.errstate(over="ignore"):
-                left = schedule.remaining(spectrum.eigenvalues, self.n) * along
+                left = given.remaining(spectrum.eigenvalues, self.n) * along
                 squares = squares + np.square(left).sum(axis=-1)
         return squares / (2 * self.n)
 
@@ -202,8 +201,8 @@ class LinearizedTraining:
         OverflowError
             If descent has diverged so far that Δw is not finite.
         """
-        schedule = _schedule(time, steps, learning_rate)
-        coefficients = self._join(self._apply(schedule.gain), self.n)  # (…, n, C)
+        given = schedule(time, steps, learning_rate)
+        coefficients = self._join(self._apply(given.gain), self.n)  # (…, n, C)
         if not np.isfinite(coefficients).all():
             raise OverflowError(
                 f"steps={steps!r}, learning_rate={learning_rate!r}: descent diverges, as it does "
@@ -252,30 +251,3 @@ class LinearizedTraining:
             return np.concatenate(columns, axis=-1)
         (column,) = columns
         return column.reshape(*column.shape[:-2], rows, self._net.n_outputs)
-
-
-def _schedule(
-    time: ArrayLike | None, steps: ArrayLike | None, learning_rate: float | None
-) -> Schedule:
-    if (time is None) == (steps is None) or (steps is None) != (learning_rate is None):
-        raise TypeError(
-            f"time={time!r}, steps={steps!r}, learning_rate={learning_rate!r}: expected a time, or "
-            "steps and their learning rate"
-        )
-    if time is not None:
-        return Flow(_not_negative(time, "time"))
-    counts = _not_negative(steps, "steps")
-    if (counts != np.rint(counts)).any():
-        raise ValueError(f"steps={steps!r}: expected whole numbers")
-    rate = _validation.real(learning_rate, "learning_rate", minimum=0.0, exclusive=True)
-    return Descent(rate, counts)
-
-
-def _not_negative(values: ArrayLike | None, name: str) -> Array:
-    array = np.asarray(values)
-    expected = "expected finite numbers of at least 0"
-    if array.dtype.kind not in "iuf":
-        raise TypeError(f"{name}={values!r}: {expected}")
-    if not np.isfinite(array).all() or (array < 0).any():
-        raise ValueError(f"{name}={values!r}: {expected}")
-    return array.astype(np.float64)
