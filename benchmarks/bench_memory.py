@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 from typing import Any
@@ -69,3 +70,15 @@ def test_kernel_to_a_file(benchmark: Any, tmp_path: Any) -> None:
     # the whole kernel where there is room for that.
     benchmark.extra_info["peak_over_kernel"] = round(grown / (8 * n * n), 3)
     assert (tmp_path / "kernel.npy").stat().st_size == 128 + 8 * n * n
+
+
+def test_training(benchmark: Any) -> None:
+    """A copy of the weights, and the activations of a batch with their slopes."""
+    n, batch, widths = 5_000, 500, [784, *[2048] * 5, 10]
+    weights = sum(a * b for a, b in itertools.pairwise(widths))
+    activations = batch * (widths[0] + 2 * sum(widths[1:-1]) + widths[-1])
+    needed = 4 * (weights + activations)
+    call = "fastntk.train(net, X, np.arange(n) % 10, learning_rate=0.1, batch_size=500)"
+    grown = benchmark.pedantic(lambda: peak_growth(n, widths, "float32", call), rounds=1)
+    benchmark.extra_info["peak_over_weights_and_batch"] = round(grown / needed, 3)
+    assert grown < 1.1 * needed

@@ -163,7 +163,7 @@ def test_training_follows_autograd(
     y = rng.integers(0, 3, 20) if loss == "cross_entropy" else rng.standard_normal((20, 3))
     steps = 25
     epochs = -(-steps // -(-20 // batch))
-    optimizer = torch.optim.SGD(module.parameters(), lr=0.2, momentum=momentum)
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.05, momentum=momentum)
     expected = []
     for epoch in range(epochs):
         order = np.arange(20)
@@ -185,7 +185,7 @@ def test_training_follows_autograd(
             total += value.item() * len(rows) / 20
         expected.append(total)
     history = fastntk.train(
-        net, X, y, loss=loss, learning_rate=0.2, epochs=epochs, batch_size=batch, momentum=momentum
+        net, X, y, loss=loss, learning_rate=0.05, epochs=epochs, batch_size=batch, momentum=momentum
     )
     np.testing.assert_allclose(history.loss, expected, rtol=1e-9)
     trained = fastntk.MLP.from_torch(module)

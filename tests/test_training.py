@@ -263,7 +263,7 @@ def test_the_same_bits_for_any_number_of_threads(dtype: str, momentum: float) ->
                     y,
                     learning_rate=0.1,
                     epochs=2,
-                    batch_size=300,
+                    batch_size=600,
                     momentum=momentum,
                     validation=(X[:50], y[:50]),
                 )

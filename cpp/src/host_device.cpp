@@ -126,7 +126,7 @@ void HostDevice::run_crew(Crew& crew, const char* stage, Index total, const Moni
   std::vector<std::thread> lanes;
   lanes.reserve(static_cast<std::size_t>(lane_count));
   try {
-    while (static_cast<int>(lanes.size()) < lane_count) lanes.emplace_back(lane_main);
+    for (int i = 0; i < lane_count; ++i) lanes.emplace_back(lane_main);
   } catch (...) {  // out of threads: those that are missing are not to be waited for
     crew.fail();
     const int missing = lane_count - static_cast<int>(lanes.size());

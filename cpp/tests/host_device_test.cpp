@@ -229,8 +229,8 @@ TEST_CASE("host device: the monitor hears of progress while tasks run and of the
 }
 
 TEST_CASE("host device: phases begin when the one before has ended, on every lane") {
-  const Tiling many({{40, 1}}, 1, 1);
-  const Tiling few({{2, 1}}, 1, 1);
+  const Tiling many({{40, 1}}, 1, {1, 1});
+  const Tiling few({{2, 1}}, 1, {1, 1});
   for (const int threads : {1, 2, 5}) {
     CAPTURE(threads);
     constexpr Index kSteps = 50;
@@ -270,7 +270,7 @@ TEST_CASE("host device: phases begin when the one before has ended, on every lan
 }
 
 TEST_CASE("host device: no more lanes for phases than the widest has tiles") {
-  const Tiling tiling({{2, 1}}, 1, 1);
+  const Tiling tiling({{2, 1}}, 1, {1, 1});
   std::atomic<int> bodies{0};
   std::atomic<int> tiles{0};
   device_with(8).run_phases("stage", 1, tiling.count(), nullptr, kNoWorkspace,
@@ -284,7 +284,7 @@ TEST_CASE("host device: no more lanes for phases than the widest has tiles") {
 }
 
 TEST_CASE("host device: exceptions in phases reach the caller, and no lane waits for ever") {
-  const Tiling tiling({{6, 1}}, 1, 1);
+  const Tiling tiling({{6, 1}}, 1, {1, 1});
   for (const int threads : {1, 2, 4}) {
     for (const char* where : {"workspace", "tile", "body", "monitor"}) {
       CAPTURE(threads);
@@ -318,7 +318,7 @@ TEST_CASE("host device: exceptions in phases reach the caller, and no lane waits
 }
 
 TEST_CASE("host device: a phase that ends a step is completed although the work is to stop") {
-  const Tiling tiling({{30, 1}}, 1, 1);
+  const Tiling tiling({{30, 1}}, 1, {1, 1});
   for (const auto& [phase, completed] :
        {std::pair{HostDevice::Phase::within_step, false}, {HostDevice::Phase::end_of_step, true}}) {
     std::atomic<int> tiles{0};

@@ -217,7 +217,7 @@ class HostDevice {
       for (Index index = crew_.next++; index < tiling.count(); index = crew_.next++) {
         if (!whole && lane_.stopped()) break;
         try {
-          task(lane_, *workspace_, tiling[index]);
+          task(lane_, workspace_, tiling[index]);
         } catch (...) {
           crew_.fail();
         }
@@ -228,20 +228,23 @@ class HostDevice {
 
    private:
     friend HostDevice;
-    Team(HostDevice::Crew& crew, const Lane& lane) : crew_(crew), lane_(lane) {}
+    Team(HostDevice::Crew& crew, const Lane& lane, const Workspace& workspace)
+        : crew_(crew), lane_(lane), workspace_(workspace) {}
 
     Crew& crew_;
     const Lane& lane_;
-    std::optional<Workspace> workspace_;
+    const Workspace& workspace_;
   };
 
-  // Tiles of whole matrices (rows, cols), large enough for GEMM to be efficient.
+  // Tiles of whole matrices, large enough for what GEMM packs to be little beside what it computes:
+  // of all rows up to kLargestTile, as many of the columns as leave four tiles to share out, but at
+  // least half as many as that.
   static Tiling tiling(const std::vector<Tiling::Shape>& shapes) {
-    return {shapes, kLargestTile, kLargestTile};
+    return {shapes, kLargestTile, {kLargestTile / 2, kLargestTile}};
   }
   // Tiles of so many whole rows, for work that is short.
-  static Tiling row_tiling(Index rows) { return {{{rows, 1}}, 64, 1}; }
-  static constexpr Index kLargestTile = 256;
+  static Tiling row_tiling(Index rows) { return {{{rows, 1}}, 64, {1, 1}}; }
+  static constexpr Index kLargestTile = 512;
 
   // threads ≥ 1
   HostDevice(Blas blas, int threads) : blas_(blas), threads_(threads) {}
@@ -267,14 +270,15 @@ class HostDevice {
                   MakeWorkspace make_workspace, Body body) const {
     Crew crew(static_cast<int>(std::min<Index>(threads_, widest)));
     run_crew(crew, stage, steps, monitor, [&](const Lane& lane) {
-      Team<decltype(make_workspace())> team(crew, lane);
+      using Workspace = decltype(make_workspace());
+      std::optional<Workspace> workspace;
       try {
-        team.workspace_.emplace(make_workspace());
+        workspace.emplace(make_workspace());
       } catch (...) {
         crew.fail();
       }
       crew.meet(0);
-      if (!crew.stopping) body(std::as_const(team));
+      if (workspace && !crew.stopping) body(Team<Workspace>(crew, lane, *workspace));
     });
   }
 

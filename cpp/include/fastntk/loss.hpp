@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 
@@ -45,9 +46,7 @@ struct CrossEntropy {
   template <class T>
   FASTNTK_HOST_DEVICE double value(Index outputs, const T* f, const T* y) {
     largest = static_cast<double>(f[0]);
-    for (Index c = 1; c < outputs; ++c) {
-      if (static_cast<double>(f[c]) > largest) largest = static_cast<double>(f[c]);
-    }
+    for (Index c = 1; c < outputs; ++c) largest = std::max(largest, static_cast<double>(f[c]));
     sum = 0.0;
     for (Index c = 0; c < outputs; ++c) sum += std::exp(static_cast<double>(f[c]) - largest);
     const double log_sum = std::log(sum);
@@ -73,7 +72,7 @@ template <class Rule, class T>
 struct SampleLoss {
   Rule rule;
   T scale;
-  const Index* order;  // row i belongs to sample order[i]; null: to sample i
+  const Index* order = nullptr;  // row i belongs to sample order[i]; null: to sample i
   Matrix<const T> targets;
   Matrix<T> f_to_gradient;
   Matrix<double> outcomes;  // (rows, 2)

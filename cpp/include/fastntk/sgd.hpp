@@ -167,8 +167,13 @@ class Sgd {
     const Phases full(network_, layers_, options_.batch);
     const Phases last(network_, layers_, last_rows);
     std::vector<double> squares(static_cast<std::size_t>(last.update.count()), 0.0);
+    Index work = 0;
+    for (std::size_t l = 1; l <= layers_.size(); ++l) {
+      work += options_.batch * layer(l).outputs() * layer(l).inputs();
+    }
     device.run_phases(
-        "training", steps, full.widest(), monitor, [] { return Workspace(); },
+        "training", steps, std::min(full.widest(), 1 + work / kLaneWork), monitor,
+        [] { return Workspace(); },
         [&](const auto& team) {
           for (Index step = 0; step < steps; ++step) {
             const bool at_end = step == steps - 1;
@@ -188,6 +193,9 @@ class Sgd {
  private:
   using Phases = SgdPhases<Device, T>;
   using DevicePhase = typename Device::Phase;
+  // Multiply-adds of a step's forward pass that are worth a lane of their own: below it, lanes
+  // would wait for each other for longer than they compute.
+  static constexpr Index kLaneWork = 2'000'000;
 
   struct Workspace {
     typename Device::template Buffer<T> tile{Device::kLargestTile, Device::kLargestTile};

@@ -23,15 +23,20 @@ struct Tile {
   }
 };
 
-// Cuts one or several matrices into tiles of nearly equal size, which depends on the shapes alone.
+// Cuts one or several matrices into tiles, by their shapes alone.
 class Tiling {
  public:
-  using Shape = std::pair<Index, Index>;  // rows, columns
+  using Shape = std::pair<Index, Index>;   // rows, columns
+  using Limits = std::pair<Index, Index>;  // smallest, largest
 
-  Tiling(const std::vector<Shape>& shapes, Index largest_rows, Index largest_cols) {
+  // Tiles of at most so many rows, and of a quarter of the columns within their limits. The last
+  // ones are not much smaller than the others.
+  Tiling(const std::vector<Shape>& shapes, Index largest_rows, Limits columns) {
     for (std::size_t m = 0; m < shapes.size(); ++m) {
-      const Partition row_cut = even(shapes[m].first, largest_rows);
-      const Partition col_cut = even(shapes[m].second, largest_cols);
+      const auto [rows, cols] = shapes[m];
+      const Partition row_cut = even(rows, largest_rows);
+      const Partition col_cut =
+          even(cols, std::clamp((cols + 3) / 4, columns.first, columns.second));
       for (Index i = 0; i < row_cut.blocks(); ++i) {
         for (Index j = 0; j < col_cut.blocks(); ++j) {
           tiles_.push_back({count(), m, row_cut[i], col_cut[j]});
@@ -44,7 +49,7 @@ class Tiling {
   const Tile& operator[](Index index) const { return tiles_[static_cast<std::size_t>(index)]; }
 
  private:
-  // As many blocks as `largest` makes necessary, and these of equal size.
+  // As many blocks as `largest` makes necessary, and these of nearly equal size.
   static Partition even(Index total, Index largest) {
     const Index blocks = std::max<Index>(1, (total + largest - 1) / largest);
     const Index size = std::min(largest, Partition::round_up((total + blocks - 1) / blocks));
