@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import mpmath
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from reference import angle
 
 import fastntk
-from fastntk.angles import kernel_angle_resolution
+from fastntk.angles import kernel_angle_resolution, smallest_eigenvalue_of_pair
 
 
 def gram(vectors: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -100,6 +101,61 @@ def test_bad_kernels(K: npt.NDArray[np.float64], message: str) -> None:
         fastntk.gradient_angles(K)
     with pytest.raises(ValueError, match=message):
         fastntk.smallest_angle(K)
+
+
+@given(
+    n=st.integers(2, 20),
+    dimension=st.integers(1, 30),
+    distance=st.floats(1e-9, 1.0),
+    spread=st.floats(0.0, 3.0),
+    seed=st.integers(0, 9999),
+)
+def test_the_smallest_angle_bounds_the_smallest_eigenvalue(
+    n: int, dimension: int, distance: float, spread: float, seed: int
+) -> None:
+    random = np.random.default_rng(seed)
+    vectors = random.standard_normal((n, dimension))
+    vectors[1] = vectors[0] + distance * random.standard_normal(dimension)
+    K = gram(vectors * np.exp(spread * random.standard_normal((n, 1))))
+    bound = fastntk.angle_bound(K)
+    eigenvalues = np.linalg.eigvalsh(K)
+    rounding = 4 * n * np.finfo(np.float64).eps * eigenvalues[-1]
+    assert eigenvalues[0] <= bound + rounding
+    pair = fastntk.smallest_angle(K)
+    largest = float(np.diagonal(K)[[pair.i, pair.j]].max())
+    assert bound <= 2 * largest * np.sin(pair.angle / 2) ** 2 * (1 + 1e-12)
+    result = fastntk.conditioning(K)
+    if result.resolved:
+        assert result.condition_number >= eigenvalues[-1] / (bound + rounding) * (1 - 1e-9)
+
+
+@given(a=st.floats(1e-150, 1e150), b=st.floats(1e-150, 1e150), angle=st.floats(1e-12, np.pi - 1e-6))
+def test_the_bound_is_the_smallest_eigenvalue_of_the_pair(a: float, b: float, angle: float) -> None:
+    with mpmath.workdps(400):
+        product = mpmath.mpf(a) * b
+        half, across = (mpmath.mpf(a) + b) / 2, product * mpmath.cos(angle) ** 2
+        exact = half - mpmath.sqrt(((mpmath.mpf(a) - b) / 2) ** 2 + across)
+        assert smallest_eigenvalue_of_pair(angle, a, b) == pytest.approx(float(exact), rel=1e-13)
+
+
+def test_the_bound_of_a_given_pair_has_its_digits() -> None:
+    net = fastntk.MLP([4, 64, 64, 1])
+    X = np.random.default_rng(0).standard_normal((10, 4))
+    X[7] = X[2]
+    X[7, 0] += 1e-12
+    K = net.ntk(X)
+    pair = net.smallest_angle(X)
+    expected = 0.5 * pair.angle**2 * (K[2, 2] + K[7, 7]) / 2
+    assert fastntk.angle_bound(K, pair) == pytest.approx(expected, rel=1e-6)
+    assert 0 < fastntk.angle_bound(K, pair) < 1e-20
+
+
+def test_bad_pairs() -> None:
+    for i, j in ((1, 1), (2, 1), (0, 3), (-1, 2)):
+        with pytest.raises(ValueError, match="expected samples i < j of the 3 of K"):
+            fastntk.angle_bound(np.eye(3), fastntk.AnglePair(0.1, i, j, True))
+    with pytest.raises(ValueError, match=r"K\[1, 1\]=.*: expected a positive diagonal"):
+        fastntk.angle_bound(np.diag([1.0, 0.0]))
 
 
 def test_bad_counts() -> None:

@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import re
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -85,6 +87,81 @@ def test_other_layouts_of_files(tmp_path: Path) -> None:
     assert np.array_equal(datasets.load_file(tmp_path / "bare.csv").X, X)
 
 
+def test_a_killed_study_goes_on_when_it_is_started_again(tmp_path: Path) -> None:
+    command = ["study", "digits", "--subset", "60", "--seeds", "20", "--depths", "0-3"]
+    command += ["--width", "64", "--out", str(tmp_path / "out")]
+    store = tmp_path / "out" / "digits.sqlite"
+    with subprocess.Popen(
+        [sys.executable, "-m", "fastntk", *command], stdout=subprocess.DEVNULL
+    ) as process:
+        deadline = time.monotonic() + 60
+        while process.poll() is None and not (store.exists() and store.stat().st_size > 40_000):
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        process.kill()
+    assert not (tmp_path / "out" / "digits.csv").exists()
+    resumed = run(*command)
+    assert resumed.exit_code == 0, resumed.output
+    found = re.search(r"\((\d+) of 160 networks from the store\)", resumed.output)
+    assert found is not None
+    assert 0 < int(found[1]) < 160
+    whole = run(*command[:-1], tmp_path / "whole")
+    assert "from the store" not in whole.output
+    one, other = (
+        pd.read_csv(tmp_path / folder / "digits.csv", dtype=str).drop(columns=list(COSTS))
+        for folder in ("out", "whole")
+    )
+    pd.testing.assert_frame_equal(one, other)  # of texts: every digit
+    again = run(*command)
+    assert "(160 of 160 networks from the store)" in again.output
+    # More seeds: what is there is kept.
+    more = run(*command[:4], "--seeds", 21, *command[6:])
+    assert "(160 of 168 networks from the store)" in more.output
+
+
+def test_all_options_of_a_study(tmp_path: Path) -> None:
+    X = np.random.default_rng(0).standard_normal((24, 5))
+    np.save(tmp_path / "x.npy", X)
+    options = ["--width", "16,32", "--infinite", "--batches", 8, "--weight-std", 1.2]
+    options += ["--bias-std", 0.1, "--store", tmp_path / "cells", "--dtype", "float64"]
+    result = run("study", tmp_path / "x.npy", "--out", tmp_path / "out", *SMALL[:2], *options)
+    assert result.exit_code == 0, result.output
+    assert "x: 24 samples of dimension 5, width 16, 32, 5 seeds" in result.output
+    (header,) = (line for line in result.output.splitlines() if "network" in line)
+    columns = ["network", "width", "depth", "smallest angle", "pair", "λ_min", "λ_max", "κ"]
+    assert re.split("  +", header.strip()) == [*columns, "κ of batches of 8"]
+    rows = [line.split()[:3] for line in result.output.splitlines() if " 2  " in line]
+    assert ["relu", "infinite", "2"] in rows
+    assert ["identity", "32", "2"] in rows
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["x.csv", "x.png"]
+    expected = fastntk.depth_study(
+        X, depths=range(3), width=[16, 32], weight_std=1.2, bias_std=0.1, dtype="float64",
+        infinite=True, batches=8, store=tmp_path / "cells", progress=False,
+    )  # fmt: skip
+    assert expected.stored == len(expected.results)
+    expected.save(tmp_path / "expected.csv")
+    assert (tmp_path / "out" / "x.csv").read_bytes() == (tmp_path / "expected.csv").read_bytes()
+    other = run(
+        "study", tmp_path / "x.npy", "--out", tmp_path, *SMALL, "--parametrization", "standard"
+    )
+    assert other.exit_code == 0, other.output
+    net = fastntk.MLP([5, 32, 32, 1], parametrization="standard", dtype="float32")
+    largest = fastntk.conditioning(net.ntk(X, dtype="float64")).eigenvalue_max
+    table = pd.read_csv(tmp_path / "x.csv").query("activation == 'relu' and depth == 2")
+    assert table["eigenvalue_max"].iloc[0] == pytest.approx(largest, rel=1e-9)
+
+
+def test_a_store_that_cannot_be_used_is_explained(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.eye(4))
+    notes = tmp_path / "notes.txt"
+    notes.write_text("not a store\n" * 50)
+    result = run("study", tmp_path / "x.npy", "--store", notes, "--out", tmp_path / "out", *SMALL)
+    assert result.exit_code == 1
+    assert "notes.txt' is not an SQLite file" in result.stderr
+    assert not (tmp_path / "out").exists()
+    assert notes.read_text() == "not a store\n" * 50
+
+
 def test_warnings_are_shown(tmp_path: Path) -> None:
     X = np.random.default_rng(0).standard_normal((10, 4))
     X[7] = X[2]
@@ -141,6 +218,11 @@ def test_bad_files(tmp_path: Path) -> None:
         (["digits", "--depths", "a"], "expected numbers and ranges"),
         (["digits", "--depths", "3-1"], "the range '3-1' is empty"),
         (["digits", "--width", "0"], "width=0: expected an integer of at least 1"),
+        (["digits", "--width", "8,0"], "width[1]=0: expected an integer of at least 1"),
+        (["digits", "--batches", "1"], "batches=1: expected an integer of at least 2"),
+        (["digits", "--weight-std", "0"], "weight_std=0.0: expected a finite number above 0"),
+        (["digits", "--bias-std", "-1"], "bias_std=-1.0: expected a finite number of at least 0"),
+        (["digits", "--infinite", "--parametrization", "standard"], "expected 'ntk'"),
         (["digits", "--seeds", "0"], "seeds=0: expected"),
         (["digits", "--subset", "5000"], "subset=5000: expected from 2 to the 1797 samples"),
         (["digits", "--activation", "step"], "'step' is not one of"),

@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +18,7 @@ from tolerances import assert_close
 import fastntk
 from fastntk.depth_sweep import depth_groups
 from fastntk.studies import _families as families
+from fastntk.studies.results import COSTS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -251,6 +255,244 @@ def test_plot(X: npt.NDArray[np.float64]) -> None:
     assert "linear network: λ_min unresolved, κ above" in labels
 
 
+def test_several_widths(X: npt.NDArray[np.float64]) -> None:
+    study = fastntk.depth_study(X, depths=[0, 2], width=[32, 16], seeds=2, progress=False)
+    assert study.widths == (16, 32)
+    alone = [
+        fastntk.depth_study(X, depths=[0, 2], width=width, seeds=2, progress=False)
+        for width in (16, 32)
+    ]
+    frame = study.to_frame().drop(columns=list(COSTS))
+    for width, each in zip((16, 32), alone, strict=True):
+        rows = frame[frame["width"] == width].reset_index(drop=True)
+        pd.testing.assert_frame_equal(
+            rows, each.to_frame().drop(columns=list(COSTS)), check_exact=True
+        )
+    assert study.summary()["width"].tolist() == [16, 16, 32, 32] * 2
+    assert len(study.plot().axes[0].lines) > len(alone[0].plot().axes[0].lines)
+
+
+@pytest.mark.parametrize("parametrization", ["ntk", "standard"])
+def test_weights_and_biases_are_those_of_the_network(
+    X: npt.NDArray[np.float64], parametrization: str
+) -> None:
+    network: dict[str, Any] = {
+        "weight_std": 1.3,
+        "bias_std": 0.4,
+        "parametrization": parametrization,
+    }
+    X[9] = X[3]
+    X[9, 1] += 1e-7  # so close that the angle comes from the differences
+    study = fastntk.depth_study(
+        X, depths=[2], width=24, seeds=[5], dtype="float64", progress=False, **network
+    )
+    for result in study.results:
+        net = fastntk.MLP([6, 24, 24, 1], activation=result.activation, seed=5, **network)
+        K = net.ntk(X)
+        assert result.eigenvalue_max == pytest.approx(np.linalg.eigvalsh(K)[-1], rel=1e-10)
+        pair = net.smallest_angle(X)
+        assert (result.i, result.j) == (pair.i, pair.j) == (3, 9)
+        assert result.smallest_angle == pytest.approx(np.degrees(pair.angle), rel=1e-9)
+        bound = fastntk.angle_bound(K, pair)
+        assert result.eigenvalue_min_bound == pytest.approx(bound, rel=1e-9)
+
+
+def test_infinite_width_stands_beside_the_networks(X: npt.NDArray[np.float64]) -> None:
+    X[9] = X[3]
+    X[9, 1] += 1e-7
+    settings: dict[str, Any] = {"weight_std": 1.2, "bias_std": 0.3, "activations": ["relu", "tanh"]}
+    study = fastntk.depth_study(
+        X, depths=[0, 1, 3], width=16, seeds=2, infinite=True, progress=False, **settings
+    )
+    frame = study.to_frame()
+    limits = [r for r in study.results if r.width == np.inf]
+    assert [(r.activation, r.depth, r.seed) for r in limits] == [
+        (name, depth, -1) for name in ("relu", "tanh") for depth in (0, 1, 3)
+    ]
+    for result in limits:
+        network: dict[str, Any] = {
+            "activation": result.activation,
+            "weight_std": 1.2,
+            "bias_std": 0.3,
+        }
+        K = fastntk.infinite.ntk(X, depth=result.depth, **network)
+        spectrum = fastntk.conditioning(K)
+        assert result.resolved == spectrum.resolved
+        assert result.eigenvalue_max == pytest.approx(spectrum.eigenvalue_max, rel=1e-12)
+        pair = fastntk.infinite.smallest_angle(X, result.depth, **network)
+        assert (result.i, result.j) == (pair.i, pair.j)
+        assert result.smallest_angle == pytest.approx(np.degrees(pair.angle), rel=1e-6)
+    without = fastntk.depth_study(
+        X, depths=[0, 1, 3], width=16, seeds=2, progress=False, **settings
+    )
+    rest = frame[np.isfinite(frame["width"])].reset_index(drop=True)
+    pd.testing.assert_frame_equal(
+        rest.drop(columns=list(COSTS)),
+        without.to_frame().drop(columns=list(COSTS)),
+        check_exact=True,
+        check_dtype=False,  # infinite widths are floats
+    )
+
+
+def test_networks_approach_infinite_width() -> None:
+    X = np.random.default_rng(2).standard_normal((20, 30))
+    study = fastntk.depth_study(
+        X, depths=[3], width=[64, 4096], seeds=2, activations=["relu"], infinite=True,
+        progress=False,
+    )  # fmt: skip
+    narrow, wide, limit = study.summary()["condition_number"]
+    assert abs(wide / limit - 1) < 0.1
+    assert abs(wide - limit) < abs(narrow - limit)
+
+
+def test_batches_are_those_of_the_kernel(X: npt.NDArray[np.float64]) -> None:
+    study = fastntk.depth_study(
+        X, depths=[0, 3], width=64, seeds=[4], dtype="float64", batches=8, infinite=True,
+        progress=False,
+    )  # fmt: skip
+    for result in study.results:
+        if result.width == np.inf:
+            K = fastntk.infinite.ntk(X, depth=result.depth, activation=result.activation)
+        else:
+            net = fastntk.MLP([6, *[64] * result.depth, 1], activation=result.activation, seed=4)
+            K = net.ntk(X)
+        expected = fastntk.batch_conditioning(K, 8, seed=max(result.seed, 0))
+        assert (result.batches, result.batches_resolved) == (3, expected.resolved)
+        assert result.batch_condition_number == pytest.approx(expected.mean, rel=1e-9, nan_ok=True)
+        assert result.batch_spread == pytest.approx(expected.std, rel=1e-9, nan_ok=True)
+        if result.resolved:
+            assert result.batch_condition_number < result.condition_number
+    summary = study.summary()
+    assert {"batch_condition_number", "batch_condition_number_std", "batch_spread"} <= set(summary)
+    plain = fastntk.depth_study(X, depths=[1], width=8, seeds=1, progress=False)
+    assert not any("batch" in column for column in (*plain.to_frame(), *plain.summary()))
+
+
+def test_bounds_and_rates(X: npt.NDArray[np.float64]) -> None:
+    frame = fastntk.depth_study(
+        X, depths=range(4), width=64, seeds=3, infinite=True, progress=False
+    ).to_frame()
+    known = frame[frame["resolved"]]
+    assert len(known) > 10
+    assert (known["eigenvalue_min"] <= known["eigenvalue_min_bound"]).all()
+    np.testing.assert_array_equal(known["worst_case_rate"], 1 - 1 / known["condition_number"])
+    assert frame[~frame["resolved"]]["worst_case_rate"].isna().all()
+
+
+def test_what_it_cost(X: npt.NDArray[np.float64], monkeypatch: pytest.MonkeyPatch) -> None:
+    passes: list[float] = []
+    whole = fastntk.ntk_depths
+
+    def timed(*arguments: Any, **rest: Any) -> Any:
+        started = time.perf_counter()
+        result = whole(*arguments, **rest)
+        passes.append(time.perf_counter() - started)
+        return result
+
+    monkeypatch.setattr(families, "ntk_depths", timed)
+    study = fastntk.depth_study(
+        X, depths=[0, 2, 5], width=32, seeds=1, activations=["relu"], progress=False
+    )
+    # One pass, shared out to the depths: deeper ones did more of it.
+    assert len(passes) == 1
+    seconds = [r.kernel_seconds for r in study.results]
+    alone = [6 + 2 * depth * 32 + 1 for depth in (0, 2, 5)]
+    assert seconds == pytest.approx([sum(seconds) * work / sum(alone) for work in alone])
+    assert passes[0] <= sum(seconds) < study.seconds
+    assert sum(r.kernel_seconds + r.analysis_seconds for r in study.results) < study.seconds
+    assert {r.pass_depths for r in study.results} == {3}
+    features = 30 * (6 + 32 * (5 + 0 + 2 + 5))
+    assert {r.memory_bytes for r in study.results} == {8 * (features + 4 * 30 * 30)}
+
+
+def test_limits_of_infinite_depth(X: npt.NDArray[np.float64]) -> None:
+    def limits(X: npt.NDArray[np.float64], *names: Any, **rest: Any) -> fastntk.DepthStudy:
+        chosen: list[Any] = list(names) or ["relu", "identity", "gelu"]
+        return fastntk.depth_study(
+            X, depths=[1, 2], width=16, seeds=1, activations=chosen, progress=False, **rest
+        )
+
+    plain = limits(X)
+    assert plain.limit_activations == ("relu",)
+    assert plain.limit_angle == pytest.approx(75.5225, abs=1e-4)
+    assert np.isnan(plain.limit_condition_number)
+    normalized = X / np.linalg.norm(X, axis=1, keepdims=True)
+    assert limits(normalized).limit_condition_number == 11.0
+    assert limits(normalized.astype(np.float32)).limit_condition_number == 11.0
+    normalized[4] *= 1 + 1e-5
+    assert np.isnan(limits(normalized).limit_condition_number)
+    slopes = [fastntk.activations.leaky_relu(a) for a in (0.2, -0.3, 1.0, -1.0)]
+    kinked = ("Activation(leaky_relu(0.2))", "Activation(leaky_relu(-0.3))")
+    assert limits(X, *slopes).limit_activations == kinked
+    abrelu = fastntk.activations.abrelu(0.0, 1.0)
+    assert limits(X, abrelu, "abs").limit_activations == ("Activation(abrelu(0, 1))",)
+    assert limits(X, bias_std=0.1).limit_activations == ()
+    assert np.isnan(limits(X, bias_std=0.1).limit_angle)
+    X[3] = X[8]
+    with pytest.warns(UserWarning, match="repeat another"):
+        assert limits(X).limit_activations == ()
+    X[3] = 0
+    with pytest.warns(UserWarning, match="zero rows"):
+        assert limits(X).limit_activations == ()
+
+
+def test_the_limits_are_approached() -> None:
+    X = np.random.default_rng(0).standard_normal((9, 5))
+    X /= np.linalg.norm(X, axis=1, keepdims=True)
+    study = fastntk.depth_study(
+        X, depths=[10, 1000], width=1, seeds=1, activations=["relu"], infinite=True, progress=False
+    )
+    shallow, deep = (r for r in study.results if r.width == np.inf)
+    assert shallow.smallest_angle < deep.smallest_angle < study.limit_angle
+    assert deep.smallest_angle == pytest.approx(study.limit_angle, abs=1.0)
+    assert deep.condition_number == pytest.approx(study.limit_condition_number, rel=0.02)
+
+
+def test_plot_of_everything(X: npt.NDArray[np.float64]) -> None:
+    X /= np.linalg.norm(X, axis=1, keepdims=True)
+    study = fastntk.depth_study(
+        X, depths=[1, 2, 3], width=[32, 64], seeds=2, activations=["relu", "gelu", "tanh", "silu",
+        "erf"], infinite=True, batches=10, progress=False,
+    )  # fmt: skip
+    angle, kappa = study.plot().axes
+    for axes, column in ((angle, "smallest_angle"), (kappa, "condition_number")):
+        lines = {str(line.get_label()): line for line in axes.lines}
+        limit = study.to_frame().query("width == inf and activation == 'gelu'")
+        np.testing.assert_array_equal(lines["GELU, infinite width"].get_ydata(), limit[column])
+        legend = axes.get_legend()
+        assert legend is not None
+        labels = [text.get_text() for text in legend.get_texts()]
+        assert len(labels) == len(set(labels))
+        assert {"ReLU, width 32", "ReLU, width 64", "erf, width 64"} <= set(labels)
+        assert "ReLU: limit of infinite depth" in labels
+    assert "tanh, width 32: batches of 10" in labels
+    drawn = [
+        (line.get_color(), line.get_marker(), line.get_linestyle())
+        for line in angle.lines
+        if len(np.asarray(line.get_ydata())) == 3 and line.get_linestyle() in {"-", "--"}
+    ]
+    # Five activations of two widths, and the five limits: each looks different.
+    assert len(drawn) == len(set(drawn)) == 15
+    limit_line = next(line for line in angle.lines if "limit" in str(line.get_label()))
+    assert set(np.asarray(limit_line.get_ydata())) == {study.limit_angle}
+
+
+def test_numba_is_imported_for_infinite_width_only() -> None:
+    program = (
+        "import sys, numpy as np, fastntk\n"
+        "X = np.random.default_rng(0).standard_normal((5, 3))\n"
+        "def study(**rest):\n"
+        "    fastntk.depth_study(X, depths=[1], width=4, seeds=1, progress=False, **rest)\n"
+        "    print('numba' in sys.modules)\n"
+        "study(batches=3)\n"
+        "study(infinite=True)\n"
+    )
+    completed = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert completed.stdout == "False\nTrue\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
@@ -267,6 +509,26 @@ def test_plot(X: npt.NDArray[np.float64]) -> None:
         ({"activations": "relu"}, TypeError, "activations='relu': expected a sequence"),
         ({"dtype": "float16"}, ValueError, "dtype='float16': expected 'float32' or 'float64'"),
         ({"dtype": "nonsense"}, ValueError, "dtype='nonsense': expected"),
+        ({"width": [8, 0]}, ValueError, r"width\[1\]=0: expected an integer of at least 1"),
+        ({"width": []}, ValueError, r"width=\[\]: expected at least one"),
+        ({"width": "8"}, TypeError, "width='8': expected an integer"),
+        ({"weight_std": 0.0}, ValueError, r"weight_std=0\.0: expected a finite number above 0"),
+        ({"bias_std": -1.0}, ValueError, r"bias_std=-1\.0: expected"),
+        ({"parametrization": "mup"}, ValueError, "parametrization='mup': expected one of"),
+        ({"batches": 1}, ValueError, "batches=1: expected an integer of at least 2"),
+        ({"batches": "all"}, TypeError, "batches='all': expected an integer"),
+        ({"infinite": "yes"}, TypeError, "infinite='yes': expected True or False"),
+        (
+            {"infinite": True, "parametrization": "standard"},
+            ValueError,
+            "infinite=True with parametrization='standard': expected 'ntk'",
+        ),
+        ({"activations": ["sign"], "infinite": True}, ValueError, "sign"),
+        (
+            {"activations": [fastntk.activations.exp_normalized()]},
+            ValueError,
+            "expected one with a function and a derivative",
+        ),
     ],
 )
 def test_bad_arguments(

@@ -278,7 +278,10 @@ def _print_study(dataset: datasets.Dataset, result: DepthStudy) -> None:
         f"{dataset.name}: {n} samples of dimension {d}, width {widths}, "
         f"{int(summary.seeds.max())} seeds, {result.seconds:.1f} s{stored if result.stored else ''}"
     )
-    click.echo("Mean ± standard deviation over seeds; the pair is that of most seeds.\n")
+    of_batches = "" if result.batch_size is None else ", of κ of batches over batches"
+    click.echo(
+        f"Mean ± standard deviation over seeds{of_batches}; the pair is that of most seeds.\n"
+    )
     columns = ["network", "depth", "smallest angle", "pair", "λ_min", "λ_max", "κ"]
     several_widths = len(summary["width"].unique()) > 1
     if several_widths:

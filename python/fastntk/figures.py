@@ -32,7 +32,17 @@ if TYPE_CHECKING:
     _Array = npt.NDArray[np.float64]
 
 # Colours that readers with any colour vision can tell apart (Okabe & Ito), and another mark each.
-_STYLES = (("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D"))
+_STYLES = (
+    ("#0072B2", "o"),
+    ("#D55E00", "s"),
+    ("#009E73", "^"),
+    ("#CC79A7", "D"),
+    ("#E69F00", "v"),
+    ("#56B4E9", "P"),
+    ("#000000", "X"),
+)
+# More entries of a legend than that would hide what is drawn: they go below the axes.
+_MOST_INSIDE = 4
 # One for each width.
 _LINES = ("-", "--", "-.", ":")
 _LABELS = {
@@ -55,7 +65,7 @@ def plot_depth_study(study: DepthStudy) -> Figure:
     kink, such as ReLU.
     """
     summary = study.summary()
-    figure = Figure(figsize=(9.0, 3.6), layout="constrained")
+    figure = Figure(figsize=(9.0, 4.2), layout="constrained")
     panels = angle, kappa = figure.subplots(1, 2)
     colours = dict(zip(summary["activation"].unique(), itertools.cycle(_STYLES), strict=False))
     groups: Any = summary.groupby(["activation", "width"], sort=False)
@@ -87,10 +97,20 @@ def plot_depth_study(study: DepthStudy) -> Figure:
     for axes in panels:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
-        axes.legend(frameon=False, fontsize="small")
+        _legend(axes)
     widths = ", ".join(map(str, study.widths))
     figure.suptitle(f"{study.n_samples} samples, width {widths}", fontsize="medium")
     return figure
+
+
+def _legend(axes: Axes) -> None:
+    entries = len(axes.get_legend_handles_labels()[1])
+    if entries <= _MOST_INSIDE:
+        axes.legend(frameon=False, fontsize="small")
+    else:
+        axes.legend(
+            frameon=False, fontsize="x-small", loc="upper center", bbox_to_anchor=(0.5, -0.16)
+        )
 
 
 def _plot_condition_number(

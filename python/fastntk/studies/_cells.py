@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +29,16 @@ if TYPE_CHECKING:
 
 # Part of every key in a store: to be raised with each change of the numbers below.
 _ALGORITHM = 1
+
+# What of a kernel's `Conditioning` goes into its `DepthResult`.
+_SPECTRUM = (
+    "eigenvalue_min",
+    "eigenvalue_max",
+    "condition_number",
+    "resolved",
+    "noise_floor",
+    "rank",
+)
 
 # Below this angle (in radians) the one read off the kernel has lost half of its digits, and is
 # computed again from the differences of the closest pairs, of which there may be so many.
@@ -85,9 +94,8 @@ def measure(
 
 
 def _spectrum(kernel: FloatArray, feature_error: float) -> dict[str, Any]:
-    result = asdict(conditioning(kernel, feature_error=feature_error))
-    del result["n"]
-    return result
+    result = conditioning(kernel, feature_error=feature_error)
+    return {name: getattr(result, name) for name in _SPECTRUM}
 
 
 def _bound(kernel: FloatArray, pair: AnglePair) -> float:

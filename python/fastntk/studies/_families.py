@@ -193,12 +193,15 @@ class InfiniteFamily(Family):
         found = ntk(X.astype(np.float64, copy=False), depth=depths, **self._network())
         return dict(zip(depths, found, strict=True))
 
-    def closest(self, X: FloatArray, depth: int, candidates: Sequence[AnglePair]) -> AnglePair:
+    def closest(
+        self,
+        X: FloatArray,
+        depth: int,
+        candidates: Sequence[AnglePair],  # noqa: ARG002
+    ) -> AnglePair:
         from fastntk.infinite import smallest_angle
 
-        rows = sorted({row for pair in candidates for row in (pair.i, pair.j)})
-        found = smallest_angle(X[rows], depth=depth, **self._network())
-        return found._replace(i=rows[found.i], j=rows[found.j])
+        return smallest_angle(X, depth=depth, **self._network())
 
     def feature_error(self, depth: int) -> float:  # noqa: ARG002
         return 0.0

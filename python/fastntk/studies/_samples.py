@@ -15,8 +15,11 @@ if TYPE_CHECKING:
 
     from fastntk._typing import FloatArray
 
-# Two directions that agree to so many decimals count as parallel, norms as equal.
-_DECIMALS = 12
+# Two directions that agree to so many decimals count as parallel.
+_PARALLEL_DIGITS = 12
+
+# Norms that differ by less, relatively, count as equal: normalized float32 samples do.
+_EQUAL_NORMS = 1e-6
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class Findings:
     parallel : tuple of (int, int)
         Rows that are positive multiples of an earlier one: (that one, row).
     equal_norms : bool
-        Whether all rows have the same norm.
+        Whether all rows have the same norm, up to rounding.
     """
 
     zero: tuple[int, ...]
@@ -62,7 +65,7 @@ def examine(X: FloatArray) -> Findings:
     # Rows that are positive multiples of each other, up to rounding, have parallel gradients.
     scaled = X[present] / sizes[present, np.newaxis]
     _, first, inverse = np.unique(
-        scaled.round(_DECIMALS), axis=0, return_index=True, return_inverse=True
+        scaled.round(_PARALLEL_DIGITS), axis=0, return_index=True, return_inverse=True
     )
     twins = np.flatnonzero(first[inverse] != np.arange(len(present)))
     pairs = np.column_stack([present[first[inverse[twins]]], present[twins]])
@@ -71,7 +74,7 @@ def examine(X: FloatArray) -> Findings:
     return Findings(
         zero=tuple(zero.tolist()),
         parallel=tuple((i, j) for i, j in pairs.tolist()),
-        equal_norms=not zero.size and spread <= 10.0**-_DECIMALS * float(norms.max()),
+        equal_norms=not zero.size and spread <= _EQUAL_NORMS * float(norms.max()),
     )
 
 

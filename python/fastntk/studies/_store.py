@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
     from typing import Self
 
 Values: TypeAlias = dict[str, Any]
@@ -36,10 +36,11 @@ CREATE TABLE cell (
     key TEXT PRIMARY KEY,     -- SHA-256 of settings
     settings TEXT NOT NULL,   -- what decides the numbers, as JSON
     result TEXT NOT NULL,     -- the numbers, as JSON: every digit of every float
-    checksum TEXT NOT NULL,   -- SHA-256 of settings and result
-    written TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP
+    checksum TEXT NOT NULL    -- SHA-256 of settings and result
 ) WITHOUT ROWID
 """
+
+_SELECT = "SELECT key, settings, result, checksum FROM cell"
 
 # Other processes hold the lock for milliseconds. SQLite's own waiting cannot be interrupted.
 _LOCK_SECONDS = 30.0
@@ -94,6 +95,8 @@ class StudyStore:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self._explained("opened"):
             self._connection = sqlite3.connect(self.path, timeout=0, isolation_level=None)
+            # What is not UTF-8 any more has a wrong checksum.
+            self._connection.text_factory = lambda text: text.decode(errors="replace")
         try:
             with self._explained("opened"):
                 self._prepare()
@@ -109,28 +112,21 @@ class StudyStore:
 
     def find(self, keys: Iterable[str]) -> dict[str, Values]:
         """Return the results of those of the cells that are there."""
-        wanted = set(keys)
         with self._explained("read"):
-            rows = self._patiently(
-                lambda: self._connection.execute(
-                    "SELECT key, settings, result, checksum FROM cell"
-                ).fetchall()
-            )
-        found: dict[str, Values] = {}
-        for key, settings, result, checksum in rows:
-            if key not in wanted:
-                continue
-            if key != _digest(settings) or checksum != _digest(settings, result):
-                raise ValueError(self._damaged(f"the checksum of the cell {settings} is wrong"))
-            found[key] = json.loads(result)
-        return found
+            rows = [
+                row
+                for key in keys
+                for row in self._execute(f"{_SELECT} WHERE key = ?", (key,)).fetchall()
+            ]
+        self._check(rows)
+        return {key: json.loads(result) for key, _, result, _ in rows}
 
     def add(self, settings: Values, result: Values) -> None:
         """Store a cell, durably; what is there already stays."""
         described, numbers = _text(settings), _text(result)
         row = (_digest(described), described, numbers, _digest(described, numbers))
         with self._explained("written"), self._transaction():
-            self._connection.execute(
+            self._execute(
                 "INSERT OR IGNORE INTO cell (key, settings, result, checksum) VALUES (?, ?, ?, ?)",
                 row,
             )
@@ -139,55 +135,64 @@ class StudyStore:
         """Raise now what `add` would raise after the first cell: OSError and its kin."""
         with self._explained("written"), self._transaction():
             # Writes the header, and so the file, without a change.
-            self._connection.execute(f"PRAGMA user_version = {_FORMAT}")
+            self._execute(f"PRAGMA user_version = {_FORMAT}")
 
     def _prepare(self) -> None:
-        self._connection.execute("PRAGMA synchronous = FULL")
-        self._connection.execute("PRAGMA cell_size_check = ON")
-        # The first look at the file: whether it is SQLite's at all, or in use.
-        if self._patiently(lambda: self._pragma("schema_version")) == 0:
+        self._execute("PRAGMA synchronous = FULL")
+        self._execute("PRAGMA cell_size_check = ON")
+        if self._is_empty():
             self._create()
         application, version = self._pragma("application_id"), self._pragma("user_version")
         if application != _APPLICATION:
             raise ValueError(f"store={str(self.path)!r}: expected a store of fastntk's studies")
-        if version > _FORMAT:
+        if version != _FORMAT:
             raise ValueError(
-                f"store={str(self.path)!r} was made by a later version of fastntk (format "
-                f"{version}): expected format {_FORMAT}"
+                f"store={str(self.path)!r} has format {version}: expected {_FORMAT}, the one of "
+                "this version of fastntk"
             )
-        problem = self._patiently(lambda: self._pragma("integrity_check"))
+        problem = self._pragma("integrity_check")
         if problem != "ok":
             raise ValueError(self._damaged(str(problem)))
+        self._check(self._execute(_SELECT))
+
+    def _check(self, rows: Iterable[tuple[Any, ...]]) -> None:
+        for row in rows:
+            if not _is_intact(row):
+                raise ValueError(self._damaged(f"a checksum is wrong, of {row[1]!r:.200}"))
 
     def _create(self) -> None:
         with self._transaction():
-            if self._pragma("schema_version") != 0:
+            if not self._is_empty():
                 return  # another process was faster
-            self._connection.execute(_TABLE)
-            self._connection.execute(f"PRAGMA application_id = {_APPLICATION}")
-            self._connection.execute(f"PRAGMA user_version = {_FORMAT}")
+            self._execute(_TABLE)
+            self._execute(f"PRAGMA application_id = {_APPLICATION}")
+            self._execute(f"PRAGMA user_version = {_FORMAT}")
+
+    def _is_empty(self) -> bool:
+        tables = self._execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        return bool(tables == 0)
 
     def _pragma(self, name: str) -> Any:
-        return self._connection.execute(f"PRAGMA {name}").fetchone()[0]
+        return self._execute(f"PRAGMA {name}").fetchone()[0]
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
         # IMMEDIATE takes the lock for writing at once: no deadlock between two that have read.
-        self._patiently(lambda: self._connection.execute("BEGIN IMMEDIATE"))
+        self._execute("BEGIN IMMEDIATE")
         try:
             yield
-            self._patiently(lambda: self._connection.execute("COMMIT"))
+            self._execute("COMMIT")
         except BaseException:
             with suppress(sqlite3.Error):  # after some errors SQLite has rolled back already
                 self._connection.execute("ROLLBACK")
             raise
 
-    def _patiently(self, action: Callable[[], Any]) -> Any:
-        """Return what `action` returns, trying again for a while if the file is locked."""
+    def _execute(self, statement: str, values: tuple[str, ...] = ()) -> sqlite3.Cursor:
+        """Execute a statement, trying again for a while if the file is locked."""
         deadline = time.monotonic() + _LOCK_SECONDS
         while True:
             try:
-                return action()
+                return self._connection.execute(statement, values)
             except sqlite3.OperationalError as error:
                 if not _is_lock(error) or time.monotonic() > deadline:
                     raise
@@ -198,6 +203,8 @@ class StudyStore:
         """Turn SQLite's errors into ones that say which file it is, and what is to be done."""
         try:
             yield
+        except UnicodeDecodeError as error:  # in what SQLite says of a damaged table
+            raise ValueError(self._damaged("a name is no text")) from error
         except sqlite3.Error as error:
             code = _primary_code(error)
             cannot = f"store={str(self.path)!r} cannot be {what}: {error}; {_NOTHING_LOST}"
@@ -206,7 +213,8 @@ class StudyStore:
                     f"store={str(self.path)!r} is not an SQLite file, or its beginning is damaged: "
                     "expected a store of fastntk's studies, or no file"
                 ) from error
-            if code == sqlite3.SQLITE_CORRUPT:
+            if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR}:
+                # Our statements are right: it is the table that is not what it was.
                 raise ValueError(self._damaged(str(error))) from error
             if _is_lock(error):
                 raise TimeoutError(
@@ -225,6 +233,16 @@ class StudyStore:
             f"store={str(self.path)!r} is damaged ({problem}); it was left as it is: expected a "
             "whole one; move it away, or save what can be read with SQLite's command .recover"
         )
+
+
+def _is_intact(row: tuple[object, ...]) -> bool:
+    key, settings, result, checksum = row
+    return (
+        isinstance(settings, str)
+        and isinstance(result, str)
+        and key == _digest(settings)
+        and checksum == _digest(settings, result)
+    )
 
 
 def _primary_code(error: sqlite3.Error) -> int:

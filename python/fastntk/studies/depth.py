@@ -4,7 +4,7 @@
 
 For each seed, activation and width the kernels of all depths come from one pass (`_families`), in
 float64, of all pairs of samples; then each kernel's smallest angle and extreme eigenvalues are
-taken (`_cells`), and kept in a file if one is given (`_store`).
+taken (`_cells`) and, if there is a file for them (`_store`), kept there one by one (`_plan`).
 """
 
 from __future__ import annotations
@@ -12,28 +12,26 @@ from __future__ import annotations
 import time
 import warnings
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastntk import _progress, _validation, activations
+from fastntk import _validation, activations
 from fastntk._core_activation import core_activation
 from fastntk.initialization import PARAMETRIZATIONS
-from fastntk.studies._cells import measure, settings_of
 from fastntk.studies._families import Family, FiniteFamily, InfiniteFamily
-from fastntk.studies._samples import digest, examine
-from fastntk.studies._store import StudyStore, key_of
-from fastntk.studies.results import IDENTITY, DepthResult, DepthStudy
+from fastntk.studies._plan import Plan
+from fastntk.studies._samples import examine
+from fastntk.studies._store import StudyStore
+from fastntk.studies.results import DepthStudy
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     import numpy.typing as npt
 
     from fastntk._progress import Progress
-    from fastntk._typing import FloatArray
     from fastntk.activations import Activation
 
 
@@ -161,7 +159,7 @@ def depth_study(
 
     started = time.perf_counter()
     with nullcontext() if store is None else StudyStore(store) as opened:
-        plan = _Plan(samples, tuple(families), levels, batches, opened)
+        plan = Plan(samples, tuple(families), levels, batches, opened)
         results, stored = plan.run(progress)
     order = {label: position for position, label in enumerate(functions)}
     results.sort(key=lambda r: (order[r.activation], r.width, r.depth, r.seed))
@@ -178,86 +176,6 @@ def depth_study(
         seconds=time.perf_counter() - started,
         stored=stored,
     )
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """Which cells a study has, of which some may be in a store already."""
-
-    X: FloatArray
-    families: tuple[Family, ...]
-    depths: tuple[int, ...]
-    batches: int | None
-    store: StudyStore | None
-
-    def run(self, progress: Progress) -> tuple[list[DepthResult], int]:
-        """Return the results of all cells, and how many of them needed no work."""
-        settings = self._settings()
-        total = len(self.families) * len(self.depths)
-        if self.store is not None and len(self._known(settings)) < total:
-            self.store.require_writable()
-        results: list[DepthResult] = []
-        stored = 0
-        with _progress.monitor(progress, "depth study") as monitor:
-
-            def report(family: Family) -> None:
-                if monitor is not None:
-                    seed = "infinite width" if family.seed < 0 else f"seed {family.seed}"
-                    monitor(f"{family.label}, {seed}", len(results), total)
-
-            for family in self.families:
-                # Looked up again and again: another process may be filling the same store.
-                own = {cell: each for cell, each in settings.items() if cell[0] is family}
-                known = self._known(own)
-                if known:
-                    results += known.values()
-                    stored += len(known)
-                    report(family)
-                missing = [depth for depth in self.depths if (family, depth) not in known]
-                for result in self._computed(family, missing):
-                    if self.store is not None:
-                        self.store.add(settings[family, result.depth], _numbers(result))
-                    results.append(result)
-                    report(family)
-        return results, stored
-
-    def _computed(self, family: Family, depths: Sequence[int]) -> Iterator[DepthResult]:
-        for group in family.passes(self.X, depths):
-            yield from measure(self.X, family, group, self.batches)
-
-    def _settings(self) -> dict[tuple[Family, int], dict[str, Any]]:
-        if self.store is None:
-            return {}
-        samples = digest(self.X)
-        return {
-            (family, depth): settings_of(family, depth, samples=samples, batches=self.batches)
-            for family in self.families
-            for depth in self.depths
-        }
-
-    def _known(
-        self, settings: dict[tuple[Family, int], dict[str, Any]]
-    ) -> dict[tuple[Family, int], DepthResult]:
-        if self.store is None:
-            return {}
-        keys = {cell: key_of(each) for cell, each in settings.items()}
-        found = self.store.find(keys.values())
-        return {
-            (family, depth): DepthResult(
-                activation=family.label,
-                width=family.width,
-                depth=depth,
-                seed=family.seed,
-                **found[key],
-            )
-            for (family, depth), key in keys.items()
-            if key in found
-        }
-
-
-def _numbers(result: DepthResult) -> dict[str, Any]:
-    """Return what was measured, for the store."""
-    return {name: value for name, value in asdict(result).items() if name not in IDENTITY}
 
 
 def _several(values: int | Sequence[int], name: str) -> tuple[int, ...]:
