@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import fastntk
 from fastntk import figures
 from fastntk._cli import cli
 from fastntk.studies import convergence as module
+from fastntk.studies._store import StudyStore
 from fastntk.studies.rates import fit_tail
 
 Array = npt.NDArray[np.float64]
@@ -295,6 +297,25 @@ def test_a_killed_process_loses_at_most_what_it_was_doing(tmp_path: Path) -> Non
     assert 5 in done
     assert len(done) < 10  # some came from the store together
     assert_same(study, fastntk.convergence_study(X, LABELS, [0, 1], **SMALL))
+
+
+def test_a_store_that_cannot_be_written_stops_all_jobs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = StudyStore.add
+
+    def add(self: StudyStore, settings: dict[str, Any], result: dict[str, Any]) -> None:
+        if settings["study"] == "convergence: training":
+            raise OSError("the disk is full")
+        real(self, settings, result)
+
+    monkeypatch.setattr(StudyStore, "add", add)
+    before = threading.active_count()
+    # The second training would take hours.
+    options = {**SMALL, "seeds": [3, 8], "jobs": 2, "rate_steps": 10**8, "rate_samples": 80}
+    with pytest.raises(OSError, match="the disk is full"):
+        fastntk.convergence_study(X, LABELS, [3], store=tmp_path / "x.sqlite", **options)
+    assert threading.active_count() == before
 
 
 def test_without_test_samples() -> None:

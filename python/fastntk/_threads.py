@@ -15,7 +15,7 @@ import scipy.linalg.cython_blas  # noqa: F401  (the controller below finds only 
 from threadpoolctl import ThreadpoolController
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -89,7 +89,7 @@ def map_in_threads(
     items: Sequence[_Item],
     jobs: int,
     stop: threading.Event,
-) -> Iterator[_Result]:
+) -> Generator[_Result]:
     """Yield the function of each item, in their order; `jobs` run at a time, each with one thread.
 
     With a single job it has all threads to itself. The items are independent computations in the

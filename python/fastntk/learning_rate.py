@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 import threading
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -321,9 +322,10 @@ def find_learning_rate(
     with monitor(progress, "learning rate") as report:
 
         def run(new: Sequence[float], most: int) -> None:
-            histories = map_in_threads(attempt, [(rate, most) for rate in new], workers, stop)
-            for rate, history in zip(new, histories, strict=True):
-                tried[rate] = _candidate(rate, history, start, target)
+            tasks = [(rate, most) for rate in new]
+            with closing(map_in_threads(attempt, tasks, workers, stop)) as histories:
+                for rate, history in zip(new, histories, strict=True):
+                    tried[rate] = _candidate(rate, history, start, target)
             if report is not None:
                 report(f"{len(tried)} rates", len(tried), len(tried) + _AT_A_TIME)
 

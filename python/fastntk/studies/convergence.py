@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -409,12 +409,13 @@ class _Run:
         def compute(task: tuple[str, _Cell]) -> Values:
             return task[1].compute(self._poll)
 
-        computed = map_in_threads(compute, missing, self._plan.jobs, self._stop)
-        for (key, cell), numbers in zip(missing, computed, strict=True):
-            if self._store is not None:
-                self._store.add(cell.settings, numbers)
-            found[key] = numbers
-            self._count(1, cell.name)
+        # Closed at once when something fails here: it then stops the other jobs.
+        with closing(map_in_threads(compute, missing, self._plan.jobs, self._stop)) as computed:
+            for (key, cell), numbers in zip(missing, computed, strict=True):
+                if self._store is not None:
+                    self._store.add(cell.settings, numbers)
+                found[key] = numbers
+                self._count(1, cell.name)
         return [found[key] for key in keys]
 
     def _count(self, cells: int, name: str) -> None:
