@@ -282,18 +282,25 @@ def plot_convergence_study(study: ConvergenceStudy) -> Figure:
         spread = summary[f"{name}_rate_std"].fillna(0.0)
         below = np.minimum(spread, 0.9 * missing.abs())
         rates.errorbar(
-            summary["depth"], missing, [below, spread], color=colour, label=label, **style
+            summary["depth"],
+            missing,
+            [below, spread],
+            color=colour,
+            marker=mark,
+            label=label,
+            **style,
         )
-        open_mark = (name == "measured") & (summary["rates_resolved"] < summary["seeds"])
-        for rows, fill in ((~open_mark, colour), (open_mark, "white")):
+        if name == "measured":
+            open_mark = summary["rates_resolved"] < summary["seeds"]
             rates.plot(
-                summary["depth"][rows],
-                missing[rows],
+                summary["depth"][open_mark],
+                missing[open_mark],
                 color=colour,
                 marker=mark,
-                markersize=5,
-                markerfacecolor=fill,
+                markersize=style["markersize"],
+                markerfacecolor="white",
                 linestyle="none",
+                zorder=3,
             )
     rates.set(ylabel="1 − factor of the square loss a step", yscale="log")
     rates.legend(frameon=False)
@@ -416,7 +423,10 @@ def plot_linearization(study: LinearizationStudy) -> Figure:
     frame = study.to_frame()
     figure = Figure(figsize=(5.2, 3.6), layout="constrained")
     axes = figure.subplots()
-    kinds = (("error", study.fit, "training samples"), ("test_error", study.test_fit, "others"))
+    kinds = (
+        ("error", study.fit, "training samples"),
+        ("test_error", study.test_fit, "other samples"),
+    )
     for (column, fit, label), (colour, mark) in zip(kinds, _STYLES, strict=False):
         rows = frame[np.isfinite(frame[column]) & (frame[column] > 0)]
         if not len(rows):
@@ -426,11 +436,11 @@ def plot_linearization(study: LinearizationStudy) -> Figure:
         # Through the middle of the points on logarithmic axes.
         centre = np.exp(np.log(errors).mean() - fit.slope * np.log(widths).mean())
         ends = np.array([widths.min(), widths.max()])
-        slope = f"slope {fit.slope:.2f} ± {fit.standard_error:.2f}"
+        slope = f"slope {fit.slope:.2f} ± {fit.standard_error:.2f}".replace("-", "−")
         axes.plot(ends, centre * ends**fit.slope, color=colour, label=f"{label}: {slope}")
     axes.set(xlabel="width", ylabel="distance from the linear model", xscale="log", yscale="log")
     axes.grid(alpha=0.3)
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, loc="lower left")
     figure.suptitle(f"depth {study.depth}, {study.steps[-1]} steps", fontsize="medium")
     return figure
 
