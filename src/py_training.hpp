@@ -84,6 +84,7 @@ double py_sgd(const PyNetwork<T>& network, std::vector<PyTrainedLayer<T>> arrays
     throw bad_argument("layers", "one entry for each layer");
   }
   std::vector<TrainedLayer<T>> layers;
+  layers.reserve(arrays.size());
   for (std::size_t k = 0; k < arrays.size(); ++k) {
     layers.push_back(
         trained_layer(k < net.hidden.size() ? net.hidden[k] : readout.layer, arrays[k]));

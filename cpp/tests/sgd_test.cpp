@@ -315,7 +315,7 @@ TEST_CASE("sgd: an exception of the monitor leaves whole steps") {
     Training<double> again(shape, kSamples, options);
     for (TrainedLayer<double>& layer : again.layers) layer.rate = layer.bias_rate = 1e-3;
     std::vector<Index> order(static_cast<std::size_t>(4 * done));
-    std::iota(order.begin(), order.end(), Index(0));
+    std::iota(order.begin(), order.end(), Index{0});
     sgd<HostDevice, double>(HostDevice(reference_blas(), 1), again.network, again.layers, options,
                             again.inputs.view(), again.targets.view(), order.data(),
                             again.outcomes.view().row_block(0, 4 * done), nullptr);
