@@ -262,8 +262,14 @@ def test_a_store_is_gone_on_from(
     assert computed == [3, 3, 1]
     fastntk.convergence_study(X, LABELS, [1], store=store, **{**SMALL, "epochs": 13})
     assert computed == [3, 3, 1, 1, 1]
-    fastntk.convergence_study(X[::-1], LABELS[::-1], [1], store=store, **SMALL)
-    assert computed == [3, 3, 1, 1, 1, 1, 1]
+    for samples, labels, changes in (
+        (2 * X, LABELS, {}),
+        (X, LABELS[::-1], {}),
+        (X, LABELS, {"test": (2 * TEST[0], TEST[1])}),
+    ):
+        computed.clear()
+        fastntk.convergence_study(samples, labels, [1], store=store, **{**SMALL, **changes})
+        assert computed == [1, 1]
 
 
 def test_a_killed_process_loses_at_most_what_it_was_doing(tmp_path: Path) -> None:
