@@ -76,7 +76,7 @@ FASTNTK_MULTIVERSION T largest_product(Index n, const T* a, const T* b) {
 //
 //   Buffer<T>      owns an uninitialized matrix on the device;
 //   run(…)         spreads independent tasks over lanes;
-//   run_phases(…)  lets all lanes work on one product after the other;
+//   run_phases(…)  lets all lanes work on one product after the other, cut by tiling(…);
 //   Lane           executes the operations of one task in order: gemm, for_each, transpose,
 //                  row_dots, visit_large.
 //
