@@ -153,7 +153,7 @@ def convergence_rate(
         raise ValueError(f"net has {net.n_outputs} outputs: expected one")
     training = net.linearize().fit(X, y)
     n = training.n
-    spectrum = conditioning(net.ntk(X, dtype=np.float64))
+    spectrum = conditioning(net.ntk(X, dtype=np.float64), bounds=False)
     smallest = spectrum.eigenvalue_min if spectrum.resolved else 0.0
     rate = _SHARE * 2 * n / (spectrum.eigenvalue_max + smallest)
     start = float(training.loss(time=0.0))
