@@ -17,6 +17,14 @@ from hypothesis.extra.numpy import arrays
 
 import fastntk
 from fastntk import Interval
+from fastntk.eigenvalues.block_lanczos import RitzPairs
+from fastntk.eigenvalues.enclosures import (
+    cholesky_bound,
+    cholesky_error,
+    largest_interval,
+    smallest_lower,
+)
+from fastntk.eigenvalues.sources import open_source
 
 Matrix = npt.NDArray[np.float64]
 
@@ -39,7 +47,11 @@ def integer_spectra(draw: st.DrawFn) -> list[int]:
     """Condition numbers from 1 to 1e14, clusters, ties and zeros."""
     n = 2 ** draw(st.integers(0, 5))
     top = 2 ** draw(st.integers(0, 46))
-    kind = draw(st.sampled_from(["free", "cluster", "ties", "singular", "graded", "outlier"]))
+    kind = draw(
+        st.sampled_from(
+            ["free", "cluster", "ties", "singular", "graded", "outlier", "indefinite by rounding"]
+        )
+    )
     if kind == "free":
         values = draw(st.lists(st.integers(1, top), min_size=n, max_size=n))
     elif kind == "cluster":
@@ -51,8 +63,12 @@ def integer_spectra(draw: st.DrawFn) -> list[int]:
         values = [draw(st.sampled_from([0, 1, top])) for _ in range(n)]
     elif kind == "graded":
         values = [max(1, round(top ** (i / max(1, n - 1)))) for i in range(n)]
-    else:
+    elif kind == "outlier":
         values = [1] * (n - 1) + [top]
+    else:
+        # Below the noise of λ_max: a decomposition in floating-point numbers may well succeed.
+        below = draw(st.integers(1, n))
+        values = [-1 if i < below else 2**46 for i in range(n - 1)] + [2**46]
     assume(any(values))
     return [int(value) for value in values]
 
@@ -70,7 +86,7 @@ def test_spectra_of_integers(eigenvalues: list[int], method: str, exponent: int)
     kappa = math.inf
     if smallest > 0:
         kappa = float(Fraction(max(eigenvalues), min(eigenvalues)))
-    assert kappa in result.bounds.condition_number
+    assert smallest < 0 or kappa in result.bounds.condition_number
 
     # λ_min is resolved if, and only if, it is above the noise floor.
     if not 0.5 < smallest / result.noise_floor < 2:
@@ -172,3 +188,29 @@ def test_intervals() -> None:
     assert 2.5 not in interval
     assert (interval.clip(0.0), interval.clip(1.5), interval.clip(9.0)) == (1.0, 1.5, 2.0)
     assert str(interval) == "[1, 2]"
+
+
+def test_a_decomposition_that_fails_proves_nothing() -> None:
+    # The estimate is too high: the shift has to come down before the decomposition succeeds.
+    source = open_source(np.diag([1.0, 2.0, 3.0]), overwrite=False)
+    lower = smallest_lower(source, 1.5, 0.1, -np.inf)
+    assert lower == pytest.approx(1.5 - 16 * 0.1)
+    assert smallest_lower(source, 1.5, 1e-12, -1.0) == -1.0  # never within reach: what was known
+
+
+def test_pairs_that_are_not_the_largest_give_bounds_all_the_same() -> None:
+    source = open_source(np.diag([1.0, 2.0, 3.0]), overwrite=False)
+    for k, vector in enumerate(np.eye(3)):
+        pairs = RitzPairs(np.array([k + 1.0]), vector[:, np.newaxis], np.zeros(1))
+        assert 3.0 in largest_interval(source, pairs)
+
+
+@pytest.mark.parametrize("n", [1, 10, 1000])
+def test_the_error_of_a_decomposition_is_that_of_the_theorem(n: int) -> None:
+    # Rump 2006, Theorem 2.3, exactly: γ_{n+1}/(1 − γ_{n+1}) · tr, with some more roundings.
+    unit = Fraction(1, 2**53)
+    gamma = (n + 1) * unit / (1 - (n + 1) * unit)
+    least = gamma / (1 - gamma) * 7
+    assert least <= Fraction(cholesky_error(n, 7.0)) <= 10 * least
+    source = open_source(np.eye(n), overwrite=False)
+    assert Fraction(cholesky_bound(source, 0.0)) <= -gamma / (1 - gamma) * n
