@@ -38,9 +38,9 @@ if TYPE_CHECKING:
 # Up to this size all eigenvalues cost less than the machinery that avoids them.
 _DENSE_LIMIT = 256
 
-# The error of a Ritz value is at most its residual, and of the order of its square, 1e-12, where it
-# is not in a cluster.
-_RITZ_TOLERANCE = 1e-6
+# The error of a Ritz value is at most its residual, and of the order of its square, 1e-10, where it
+# is not in a cluster; within a cluster it is that of a value that has settled, 1e-8.
+_RITZ_TOLERANCE = 1e-5
 _MOST_PASSES = 1000
 
 # Even in the smallest matrices so many roundings of λ_max add up.
