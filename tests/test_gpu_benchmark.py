@@ -108,6 +108,8 @@ def test_difference() -> None:
     assert difference(ones + 5e-6, ones, "float32") is None
     assert difference(0.1 + 5e-13, 0.1, "float64") is not None
     assert difference(0.1 + 5e-13, 0.1, "float64", scale=1.0) is None
+    assert difference(1e-6 + 2e-15, 1e-6, "float64") is not None
+    assert difference(1e-6 + 2e-15, 1e-6, "float64", rounded=1.0) is None
     assert difference(np.full((3, 3), np.nan), ones, "float64") is not None
     assert difference(np.ones(3), ones, "float64") is not None
     assert difference(np.full((3, 3), 1e-300), np.zeros((3, 3)), "float64") is not None
