@@ -250,6 +250,10 @@ def test_depths_are_lists_and_ranges(tmp_path: Path) -> None:
 def test_unknown_data_set() -> None:
     with pytest.raises(ValueError, match="name='mnist': expected one of 'digits', 'fashion-mnist'"):
         datasets.load("mnist")
+    with pytest.raises(ValueError, match="part='validation': expected one of 'train', 'test'"):
+        datasets.load("fashion-mnist", "validation")
+    with pytest.raises(ValueError, match="part='test': expected 'train'; the digits have no other"):
+        datasets.load("digits", "test")
 
 
 def test_files_of_a_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -263,6 +267,8 @@ def test_files_of_a_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     files = {
         "train-images-idx3-ubyte": bytes(16) + bytes(range(256)) * 49,
         "train-labels-idx1-ubyte": bytes(8) + bytes(range(16)),
+        "t10k-images-idx3-ubyte": bytes(16) + bytes(784 * 2),
+        "t10k-labels-idx1-ubyte": bytes(8) + bytes([7, 5]),
     }
     for name, content in files.items():
         (folder / f"{name}.gz").write_bytes(gzip.compress(content))
@@ -275,6 +281,10 @@ def test_files_of_a_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert dataset.X[0, :3].tolist() == [-1.0, 1 / 127.5 - 1, 2 / 127.5 - 1]
     assert dataset.y is not None
     assert dataset.y.tolist() == list(range(16))
+    test = datasets.load("fashion-mnist", "test")
+    assert test.X.shape == (2, 784)
+    assert test.y is not None
+    assert test.y.tolist() == [7, 5]
     (folder / "train-images-idx3-ubyte.gz").write_bytes(b"nonsense")
     with pytest.raises(ValueError, match="expected a gzip file"):
         datasets.load("fashion-mnist")

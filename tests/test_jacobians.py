@@ -76,6 +76,19 @@ def test_the_operator_is_the_matrix(outputs: Any) -> None:
     assert_close(double_of_single @ v, K @ v, "float32")
 
 
+@pytest.mark.parametrize("layer_weights", [None, [0.0, 1.0, 0.3]])
+def test_the_operator_of_all_pairs_of_outputs(layer_weights: Any) -> None:
+    net = fastntk.MLP([5, 30, 20, 3], bias_std=0.2)
+    X, v = normal(40, 5), normal(120, 4, seed=1)
+    operator = net.ntk_operator(X, outputs="full", layer_weights=layer_weights)
+    K = net.ntk(X, outputs="full", layer_weights=layer_weights)
+    matrix = K.transpose(0, 2, 1, 3).reshape(120, 120)
+    assert operator.shape == matrix.shape
+    assert_close(operator @ v, matrix @ v, "float64")
+    assert_close(operator @ v[:, 0], matrix @ v[:, 0], "float64")
+    assert_close(operator.T @ v, matrix @ v, "float64")
+
+
 def test_operator_in_scipy_solvers() -> None:
     net = fastntk.MLP([10, 300, 300, 1])
     X = normal(60, 10)

@@ -10,11 +10,16 @@ from fastntk import activations, cuda, datasets
 from fastntk.angles import AnglePair, angle_bound, closest_pairs, gradient_angles, smallest_angle
 from fastntk.depth_sweep import ntk_depths
 from fastntk.eigenvalues import Bounds, Conditioning, Interval, conditioning, spectrum
+from fastntk.learning_rate import LearningRateSearch, find_learning_rate, learning_rate_bound
 from fastntk.minibatches import BatchConditioning, batch_conditioning
 from fastntk.mlp import MLP
 from fastntk.packed import PackedKernel
+from fastntk.studies.convergence import convergence_study
+from fastntk.studies.convergence_results import ConvergenceResult, ConvergenceStudy
 from fastntk.studies.depth import depth_study
 from fastntk.studies.large_kernel import KernelReport, kernel_report
+from fastntk.studies.linearization import LinearizationStudy, linearization_error
+from fastntk.studies.rates import ConvergenceRate, convergence_rate
 from fastntk.studies.results import DepthResult, DepthStudy
 from fastntk.training import History, train
 
@@ -32,11 +37,16 @@ __all__ = [
     "BatchConditioning",
     "Bounds",
     "Conditioning",
+    "ConvergenceRate",
+    "ConvergenceResult",
+    "ConvergenceStudy",
     "DepthResult",
     "DepthStudy",
     "History",
     "Interval",
     "KernelReport",
+    "LearningRateSearch",
+    "LinearizationStudy",
     "MonteCarlo",
     "PackedKernel",
     "__version__",
@@ -46,12 +56,17 @@ __all__ = [
     "batch_conditioning",
     "closest_pairs",
     "conditioning",
+    "convergence_rate",
+    "convergence_study",
     "cuda",
     "datasets",
     "depth_study",
+    "find_learning_rate",
     "gradient_angles",
     "infinite",
     "kernel_report",
+    "learning_rate_bound",
+    "linearization_error",
     "monte_carlo_ntk",
     "ntk_depths",
     "smallest_angle",

@@ -16,9 +16,15 @@ from fastntk import activations, datasets, figures, info, initialization
 from fastntk.eigenvalues import rounded_down
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
 
+    from fastntk.studies.convergence_results import ConvergenceStudy
     from fastntk.studies.results import DepthStudy
+
+# The paper's experiments on convergence have all 60 000; these take minutes.
+_TRAINING_SAMPLES = 10_000
 
 
 def _numbers(value: str) -> tuple[int, ...]:
@@ -195,6 +201,109 @@ def kernel(
     click.echo(f"{dataset.name}, {net!r}\n{report}")
 
 
+@cli.command()
+@click.argument("data", type=click.Choice(datasets.NAMES))
+@click.option(
+    "--depths", type=_numbers, default="1-4,6,8", metavar="LIST", help="Numbers of hidden layers."
+)
+@click.option("--width", type=int, default=512, help="Of every hidden layer.")
+@click.option("--seeds", type=int, default=3, help="How many networks for each depth.")
+@click.option("--activation", type=click.Choice(activations.FINITE_WIDTH), default="relu")
+@click.option("--batch-size", type=int, default=500, help="Samples of a step.")
+@click.option("--epochs", type=int, default=40, help="Of the training on cross-entropy.")
+@click.option(
+    "--loss-target", type=float, default=0.1, help="The cross-entropy that is to be reached."
+)
+@click.option(
+    "--rate-samples", type=int, default=100, help="How many samples κ and the rates are of."
+)
+@click.option(
+    "--rate-steps", type=int, default=2000, help="On the square loss; more show slower tails."
+)
+@click.option(
+    "--subset",
+    type=int,
+    show_default="10 000, or 4/5 of fewer",
+    help="Train on so many samples, at random (seed 0).",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("fastntk-convergence"),
+    help="Directory for the tables (CSV) and the figure (PNG).",
+)
+@click.option(
+    "--store",
+    type=click.Path(path_type=Path, dir_okay=False),
+    show_default="DATA.sqlite beside the table",
+    help="File that keeps each training as soon as it is finished: the same command goes on there.",
+)
+def convergence(
+    data: str, subset: int | None, out: Path, store: Path | None, **settings: Any
+) -> None:
+    """Train networks of several depths, and set how fast they converge beside κ.
+
+    DATA is a data set with labels. The test accuracy is that of its test samples or, where it has
+    none, of the samples that are not trained on.
+    """
+    try:
+        X, y, test = _labelled(data, subset)
+        result = fastntk.convergence_study(
+            X, y, test=test, store=out / f"{data}.sqlite" if store is None else store, **settings
+        )
+        tables, figure = result.save(out / f"{data}.csv"), out / f"{data}.png"
+        figures.save(result.plot(), figure)
+    except (ValueError, TypeError, MemoryError, OSError, RuntimeError) as error:
+        raise click.ClickException(str(error)) from error
+    _print_convergence(data, result)
+    click.echo(f"\nTables: {', '.join(map(str, tables))}\nFigure: {figure}")
+
+
+def _labelled(data: str, subset: int | None) -> tuple[Any, Any, tuple[Any, Any] | None]:
+    """Return samples to train on and their labels, and others to test with if there are any."""
+    dataset = datasets.load(data)
+    labels = np.asarray(dataset.y)
+    total = len(labels)
+    count = min(_TRAINING_SAMPLES, 4 * total // 5) if subset is None else subset
+    if not 2 <= count <= total:
+        raise ValueError(f"subset={subset}: expected from 2 to the {total} samples")
+    order = np.random.default_rng(0).permutation(total)
+    rows, others = np.sort(order[:count]), np.sort(order[count:])
+    test: Any = (dataset.X[others], labels[others]) if len(others) else None
+    if data in datasets.WITH_TEST_PART:
+        part = datasets.load(data, "test")
+        test = part.X, part.y
+    return dataset.X[rows], labels[rows], test
+
+
+def _print_convergence(data: str, result: ConvergenceStudy) -> None:
+    summary = result.summary()
+    click.echo(
+        f"{data}: {result.n_samples} training samples, width {result.width}, "
+        f"{int(summary.seeds.max())} seeds, {result.seconds:.1f} s"
+    )
+    click.echo(
+        f"Mean ± standard deviation over seeds. Of {result.results[0].rate.n} samples: κ, and what "
+        "the square loss is\nmultiplied with at a step (in brackets: for how many seeds the tail "
+        "was reached).\n"
+    )
+    target = f"epochs to {result.loss_target:g}"
+    columns = ["depth", "κ", "predicted", "measured", "learning rate", target, "test accuracy"]
+    rows = [
+        [
+            f"{row['depth']:g}",
+            _spread(row, "condition_number", ".3g"),
+            f"{row['predicted_rate']:.5f}",
+            f"{row['measured_rate']:.5f} ({row['rates_resolved']:g})",
+            f"{row['learning_rate']:.3g}",
+            _spread(row, "epochs_to_target", ".1f") if row["reached"] else "not reached",
+            _spread(row, "test_accuracy", ".2%"),
+        ]
+        for _, row in summary.iterrows()
+    ]
+    _print_table(columns, rows)
+
+
 def _samples(data: str, subset: int | None) -> datasets.Dataset:
     dataset = datasets.load(data) if data in datasets.NAMES else _from_file(data)
     if subset is None:
@@ -235,6 +344,10 @@ def _print_study(dataset: datasets.Dataset, result: DepthStudy) -> None:
     rows = [
         _cells(row, several_widths, result.batch_size is not None) for _, row in summary.iterrows()
     ]
+    _print_table(columns, rows)
+
+
+def _print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     sizes = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
     for row in (columns, *rows):
         click.echo(
@@ -242,32 +355,43 @@ def _print_study(dataset: datasets.Dataset, result: DepthStudy) -> None:
         )
 
 
-def _cells(row: pd.Series[Any], with_width: bool, with_batches: bool) -> list[str]:
-    def spread(name: str, form: str, std_name: str | None = None) -> str:
-        std = row[f"{name}_std" if std_name is None else std_name]
-        mean = format(row[name], form)
-        return mean if np.isnan(std) else f"{mean} ± {std:{'.2g' if 'g' in form else form}}"
+def _spread(row: pd.Series[Any], name: str, form: str, std_name: str | None = None) -> str:
+    std = row[f"{name}_std" if std_name is None else std_name]
+    mean = format(row[name], form)
+    return mean if np.isnan(std) else f"{mean} ± {std:{'.2g' if 'g' in form else form}}"
 
+
+def _cells(row: pd.Series[Any], with_width: bool, with_batches: bool) -> list[str]:
     i, j = row["pair"]
     if i < 0:
         angle, pair = "undefined", "none"
     else:
-        angle, pair = spread("smallest_angle", ".3f") + "°", f"{i}, {j}"
+        angle, pair = _spread(row, "smallest_angle", ".3f") + "°", f"{i}, {j}"
         if 0 < row["smallest_angle"] < 1e-3:
-            angle = spread("smallest_angle", ".4g") + "°"
+            angle = _spread(row, "smallest_angle", ".4g") + "°"
     if row["resolved"]:
-        smallest, kappa = spread("eigenvalue_min", ".3g"), spread("condition_number", ".3g")
+        smallest, kappa = (
+            _spread(row, "eigenvalue_min", ".3g"),
+            _spread(row, "condition_number", ".3g"),
+        )
     else:
         smallest = f"unresolved (rank {row['rank']})"
         kappa = f"> {rounded_down(row['eigenvalue_max'] / row['noise_floor'], 2)}"
     result = [row["activation"]]
     if with_width:
         result.append("infinite" if np.isinf(row["width"]) else f"{row['width']:g}")
-    result += [str(row["depth"]), angle, pair, smallest, spread("eigenvalue_max", ".4g"), kappa]
+    result += [
+        str(row["depth"]),
+        angle,
+        pair,
+        smallest,
+        _spread(row, "eigenvalue_max", ".4g"),
+        kappa,
+    ]
     if with_batches:
         known = np.isfinite(row["batch_condition_number"])
         # The spread over batches, which is what the authors' protocol has.
         result.append(
-            spread("batch_condition_number", ".3g", "batch_spread") if known else "unresolved"
+            _spread(row, "batch_condition_number", ".3g", "batch_spread") if known else "unresolved"
         )
     return result

@@ -6,15 +6,19 @@ from __future__ import annotations
 
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import scipy.linalg.cython_blas  # noqa: F401  (the controller below finds only what is loaded)
 from threadpoolctl import ThreadpoolController
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Generator, Iterator, Sequence
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 
 @cache
@@ -78,3 +82,33 @@ def thread_count() -> int:
     """Return the number of threads that a computation started now would use."""
     with core_threads() as threads:
         return threads
+
+
+def map_in_threads(
+    function: Callable[[_Item], _Result],
+    items: Sequence[_Item],
+    jobs: int,
+    stop: threading.Event,
+) -> Generator[_Result]:
+    """Yield the function of each item, in their order; `jobs` run at a time, each with one thread.
+
+    With a single job it has all threads to itself. The items are independent computations in the
+    core, which lets go of the interpreter lock. When one fails, or on Ctrl-C, `stop` is set: the
+    others are to look at it.
+    """
+    if jobs == 1 or len(items) <= 1:
+        yield from map(function, items)
+        return
+    with (
+        _controller().limit(limits=1),
+        ThreadPoolExecutor(jobs, thread_name_prefix="fastntk") as pool,
+    ):
+        futures = [pool.submit(function, item) for item in items]
+        try:
+            for future in futures:
+                yield future.result()
+        except BaseException:
+            stop.set()
+            for future in futures:
+                future.cancel()
+            raise

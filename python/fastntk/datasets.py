@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from fastntk._typing import FloatArray
 
 NAMES = ("digits", "fashion-mnist")
+# Those that have a part "test".
+WITH_TEST_PART = ("fashion-mnist",)
 
 # Where the files of a data set are looked for: a directory of the user's choice, then that of the
 # Debian package dataset-fashion-mnist.
@@ -33,7 +35,10 @@ _SYSTEM_DIRECTORY = Path("/usr/share/datasets")
 _FASHION_MNIST = {
     "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
     "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+    "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+    "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
 }
+_PARTS = {"train": "train-", "test": "t10k-"}  # how the names of its files begin
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,7 @@ class Dataset:
     y: npt.NDArray[np.int64] | None = None
 
 
-def load(name: str) -> Dataset:
+def load(name: str, part: str = "train") -> Dataset:
     """Return a data set by its name.
 
     Parameters
@@ -64,6 +69,8 @@ def load(name: str) -> Dataset:
         60 000 training images of 28 × 28 pixels, from the files of the Debian package
         ``dataset-fashion-mnist`` or from ``$FASTNTK_DATA/fashion-mnist``. Pixels are scaled to
         [−1, 1].
+    part : {"train", "test"}
+        "test": the 10 000 test images of "fashion-mnist"; the digits have none.
 
     Returns
     -------
@@ -83,8 +90,15 @@ def load(name: str) -> Dataset:
     (1797, 64)
     """
     _validation.choice(name, "name", NAMES)
+    prefix = _PARTS[_validation.choice(part, "part", tuple(_PARTS))]
+    if part == "test" and name not in WITH_TEST_PART:
+        raise ValueError(f"part={part!r}: expected 'train'; the {name} have no other part")
     if name == "fashion-mnist":
-        images, labels = (_verified(name, file, digest) for file, digest in _FASHION_MNIST.items())
+        images, labels = (
+            _verified(name, file, digest)
+            for file, digest in _FASHION_MNIST.items()
+            if file.startswith(prefix)
+        )
         # IDX: a magic number and the dimensions, in words of four bytes, then the bytes themselves.
         pixels = np.frombuffer(images, dtype=np.uint8, offset=16).reshape(-1, 28 * 28)
         y = np.frombuffer(labels, dtype=np.uint8, offset=8).astype(np.int64)

@@ -8,6 +8,7 @@ import itertools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
+    from fastntk.learning_rate import LearningRateSearch
     from fastntk.studies.angle_curves import AngleCurves
+    from fastntk.studies.convergence_results import ConvergenceStudy
+    from fastntk.studies.linearization import LinearizationStudy
     from fastntk.studies.results import DepthStudy
     from fastntk.training import History
 
@@ -245,6 +249,199 @@ def plot_history(history: History) -> Figure:
         axes.grid(alpha=0.3)
         axes.legend(frameon=False)
     figure.suptitle(f"{history.net!r}: {history.status}", fontsize="medium")
+    return figure
+
+
+def plot_convergence_study(study: ConvergenceStudy) -> Figure:
+    """Return a figure: `figure4` on the left; epochs to the target, and rates, against depth.
+
+    Means over seeds with standard deviations. Rates are 1 minus the factor of the square loss at a
+    step: predicted from κ, that of the linear model in the window of the fit, and measured, with an
+    open mark where the training did not get to the tail for all seeds.
+    """
+    figure = Figure(figsize=(12.5, 3.8), layout="constrained")
+    curves, epochs, rates = figure.subplots(1, 3)
+    _plot_losses(curves, study)
+    summary = study.summary()
+    style: dict[str, Any] = {"capsize": 2, "linewidth": 1.2, "markersize": 5}
+    epochs.errorbar(
+        summary["depth"],
+        summary["epochs_to_target"],
+        summary["epochs_to_target_std"],
+        color=_STYLES[0][0],
+        marker=_STYLES[0][1],
+        **style,
+    )
+    epochs.set(ylabel=f"epochs to a loss of {study.loss_target:g}", ylim=(0, None))
+    for (name, label), (colour, mark) in zip(
+        (("predicted", "predicted"), ("linear", "linear model"), ("measured", "measured")),
+        _STYLES,
+        strict=False,
+    ):
+        missing = 1 - summary[f"{name}_rate"]
+        spread = summary[f"{name}_rate_std"].fillna(0.0)
+        below = np.minimum(spread, 0.9 * missing.abs())
+        rates.errorbar(
+            summary["depth"],
+            missing,
+            [below, spread],
+            color=colour,
+            marker=mark,
+            label=label,
+            **style,
+        )
+        if name == "measured":
+            open_mark = summary["rates_resolved"] < summary["seeds"]
+            rates.plot(
+                summary["depth"][open_mark],
+                missing[open_mark],
+                color=colour,
+                marker=mark,
+                markersize=style["markersize"],
+                markerfacecolor="white",
+                linestyle="none",
+                zorder=3,
+            )
+    rates.set(ylabel="1 − factor of the square loss a step", yscale="log")
+    rates.legend(frameon=False)
+    for axes in (epochs, rates):
+        axes.set_xlabel("depth")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.3)
+    figure.suptitle(_settings_of(study), fontsize="medium")
+    return figure
+
+
+def figure4(study: ConvergenceStudy) -> Figure:
+    """Return a figure like Figure 4 of arXiv 2305.08813: training loss against epochs.
+
+    A line for each depth, the mean over seeds, in a band of a standard deviation to either side.
+    """
+    figure = Figure(figsize=(5.6, 4.0), layout="constrained")
+    _plot_losses(figure.subplots(), study)
+    figure.suptitle(_settings_of(study), fontsize="medium")
+    return figure
+
+
+def table1(study: ConvergenceStudy) -> pd.DataFrame:
+    """Return a table like Table 1 of arXiv 2305.08813: test accuracy against depth.
+
+    Returns
+    -------
+    DataFrame
+        Accuracies after the last epoch in per cent: mean over seeds, standard deviation, and the
+        standard error of the mean.
+    """
+    summary = study.summary()
+    table = summary[["depth", "seeds", "learning_rate"]].copy()
+    table["test_accuracy"] = 100 * summary["test_accuracy"]
+    table["standard_deviation"] = 100 * summary["test_accuracy_std"]
+    table["standard_error"] = table["standard_deviation"] / np.sqrt(table["seeds"])
+    return table
+
+
+def _settings_of(study: ConvergenceStudy) -> str:
+    return f"{study.n_samples} samples, width {study.width}, batches of {study.batch_size}"
+
+
+def _plot_losses(axes: Axes, study: ConvergenceStudy) -> None:
+    groups = list(study.curves().groupby("depth"))
+    # From dark to light, in the order of the depths.
+    colours = colormaps["viridis"](np.linspace(0.0, 0.9, len(groups)))
+    for (depth, rows), colour in zip(groups, colours, strict=True):
+        cell = rows.groupby("epoch")["loss"].agg(["mean", "std"])
+        mean, spread = cell["mean"].to_numpy(), cell["std"].fillna(0.0).to_numpy()
+        axes.plot(cell.index, mean, color=colour, label=f"depth {depth}")
+        low = np.maximum(mean - spread, 0.1 * mean)
+        axes.fill_between(cell.index, low, mean + spread, color=colour, alpha=0.2, linewidth=0)
+    axes.axhline(study.loss_target, color="0.5", linestyle="dotted")
+    axes.set(xlabel="epoch", ylabel="training loss (cross-entropy)", yscale="log")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False, fontsize="small")
+
+
+def plot_learning_rates(search: LearningRateSearch) -> Figure:
+    """Return a figure: the final loss, and the epochs to the target, against the learning rate.
+
+    Open marks are trainings whose loss rose above its start, crosses on the upper edge those that
+    diverged; the dotted line is the bound from the kernel, the dashed one the rate that was chosen.
+    """
+    frame = search.to_frame()
+    with_target = search.loss_target is not None
+    figure = Figure(figsize=(9.0 if with_target else 4.6, 3.4), layout="constrained")
+    panels = figure.subplots(1, 2 if with_target else 1, squeeze=False)[0]
+    finite = frame[frame["status"] != "diverged"]
+    unstable = finite["status"] == "unstable"
+    colour, mark = _STYLES[0]
+    for axes, column, label in zip(
+        panels,
+        ("final_loss", "epochs_to_target"),
+        ("final loss", "epochs to the target"),
+        strict=False,
+    ):
+        axes.plot(finite["learning_rate"], finite[column], color=colour, linewidth=1.2)
+        for rows, fill in ((finite[~unstable], colour), (finite[unstable], "none")):
+            axes.plot(
+                rows["learning_rate"],
+                rows[column],
+                color=colour,
+                marker=mark,
+                markerfacecolor=fill,
+                linestyle="none",
+            )
+        diverged = frame.loc[frame["status"] == "diverged", "learning_rate"]
+        if len(diverged):
+            # The height in shares of the axes: 1 is the upper edge.
+            axes.plot(
+                diverged,
+                np.ones(len(diverged)),
+                color=_STYLES[1][0],
+                marker="x",
+                linestyle="none",
+                transform=axes.get_xaxis_transform(),
+                clip_on=False,
+            )
+        axes.axvline(search.bound, color="0.5", linestyle="dotted")
+        if np.isfinite(search.best):
+            axes.axvline(search.best, color="0.5", linestyle="dashed")
+        axes.set(xlabel="learning rate", ylabel=label, xscale="log")
+        rates = frame["learning_rate"].to_numpy()
+        axes.set_xticks(rates, [f"{rate:.3g}" for rate in rates], rotation=45)
+        axes.minorticks_off()
+        axes.grid(alpha=0.3)
+    panels[0].set_yscale("log")
+    if with_target:
+        panels[1].yaxis.set_major_locator(MaxNLocator(integer=True))
+    return figure
+
+
+def plot_linearization(study: LinearizationStudy) -> Figure:
+    """Return a figure: the distance of networks from their linear models against width.
+
+    Marks are networks, lines the fitted power laws.
+    """
+    frame = study.to_frame()
+    figure = Figure(figsize=(5.2, 3.6), layout="constrained")
+    axes = figure.subplots()
+    kinds = (
+        ("error", study.fit, "training samples"),
+        ("test_error", study.test_fit, "other samples"),
+    )
+    for (column, fit, label), (colour, mark) in zip(kinds, _STYLES, strict=False):
+        rows = frame[np.isfinite(frame[column]) & (frame[column] > 0)]
+        if not len(rows):
+            continue
+        widths, errors = rows["width"].to_numpy(float), rows[column].to_numpy(float)
+        axes.plot(widths, errors, color=colour, marker=mark, linestyle="none", markersize=4)
+        # Through the middle of the points on logarithmic axes.
+        centre = np.exp(np.log(errors).mean() - fit.slope * np.log(widths).mean())
+        ends = np.array([widths.min(), widths.max()])
+        slope = f"slope {fit.slope:.2f} ± {fit.standard_error:.2f}".replace("-", "−")
+        axes.plot(ends, centre * ends**fit.slope, color=colour, label=f"{label}: {slope}")
+    axes.set(xlabel="width", ylabel="distance from the linear model", xscale="log", yscale="log")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False, loc="lower left")
+    figure.suptitle(f"depth {study.depth}, {study.steps[-1]} steps", fontsize="medium")
     return figure
 
 

@@ -183,7 +183,7 @@ class JacobianMethods(NetworkBase):
         self,
         X: npt.ArrayLike,
         *,
-        outputs: Literal["trace"] | int = "trace",
+        outputs: Literal["trace", "full"] | int = "trace",
         layer_weights: npt.ArrayLike | None = None,
         dtype: npt.DTypeLike | None = None,
     ) -> LinearOperator:
@@ -199,8 +199,9 @@ class JacobianMethods(NetworkBase):
 
         Returns
         -------
-        scipy.sparse.linalg.LinearOperator (n, n)
-            Symmetric; for ``scipy.sparse.linalg.eigsh``, ``cg``, ``lobpcg``, ….
+        scipy.sparse.linalg.LinearOperator (n, n), or (n C, n C) for "full"
+            Symmetric; for ``scipy.sparse.linalg.eigsh``, ``cg``, ``lobpcg``, …. The rows of "full"
+            are sample-major: of all outputs of the first sample, then of the next.
 
         Examples
         --------
@@ -212,8 +213,9 @@ class JacobianMethods(NetworkBase):
         """
         samples = self._samples(X, "X")
         network = self._weighted(layer_weights)
-        chosen, precision = self._outputs(outputs), self._precision(dtype)
-        return _NTKOperator(_network.Features(network, samples, chosen, precision))
+        chosen, precision = self._outputs(outputs, ("trace", "full")), self._precision(dtype)
+        features = _network.Features(network, samples, chosen, precision)
+        return _FullNTKOperator(features) if outputs == "full" else _NTKOperator(features)
 
     def _features(self, X: npt.ArrayLike) -> _network.Features:
         return _network.Features(
@@ -235,10 +237,11 @@ class JacobianMethods(NetworkBase):
 class _NTKOperator(LinearOperator):
     """K v = F diag(ω) Fᵀ v, added up over the outputs."""
 
-    def __init__(self, features: _network.Features) -> None:
+    def __init__(self, features: _network.Features, rows: int | None = None) -> None:
         self._features = features
+        count = len(features) if rows is None else rows
         # SciPy's stubs do not show the constructor to subclasses.
-        super().__init__(features.dtype, (len(features), len(features)))  # type: ignore[call-arg]
+        super().__init__(features.dtype, (count, count))  # type: ignore[call-arg]
 
     def _matmat(self, X: npt.NDArray[Any]) -> FloatArray:
         vectors = np.ascontiguousarray(X.T, dtype=self.dtype)
@@ -253,3 +256,20 @@ class _NTKOperator(LinearOperator):
 
     def _adjoint(self) -> LinearOperator:
         return self
+
+
+class _FullNTKOperator(_NTKOperator):
+    """K u = F diag(ω) Fᵀ u, with a row of F for each sample and output."""
+
+    def __init__(self, features: _network.Features) -> None:
+        super().__init__(features, len(features) * len(features.outputs))
+
+    def _matmat(self, X: npt.NDArray[Any]) -> FloatArray:
+        outputs = range(len(self._features.outputs))
+        vectors = X.T.reshape(X.shape[1], len(self._features), len(outputs))
+        parameters: Any = 0.0
+        for c in outputs:
+            cotangents = np.ascontiguousarray(vectors[:, :, c], dtype=self.dtype)
+            parameters = parameters + self._features.transposed_products(c, cotangents)
+        products = [self._features.products(c, parameters, weighted=True) for c in outputs]
+        return np.asarray(np.stack(products, axis=-1).reshape(X.shape[1], -1).T)

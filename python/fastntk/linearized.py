@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fastntk.linearized_training import LinearizedTraining
+
 if TYPE_CHECKING:
     import numpy.typing as npt
 
@@ -58,3 +60,38 @@ class LinearizedMLP:
         ndarray (n, C)
         """
         return self.net(X) + self.net.jvp(X, change)
+
+    def fit(
+        self,
+        X: npt.ArrayLike,
+        y: npt.ArrayLike,
+        *,
+        outputs: str = "full",
+        layer_weights: npt.ArrayLike | None = None,
+    ) -> LinearizedTraining:
+        """Return the training of this model on the square loss, at any time in closed form.
+
+        Parameters
+        ----------
+        X : array_like (n, d)
+            Training samples, one a row.
+        y : array_like (n,) or (n, C)
+            Their targets; (n,) where C = 1.
+        outputs : {"full", "diagonal"}
+            "full": the kernel of all pairs of outputs, a matrix of n C rows; exact. "diagonal":
+            each output by its own kernel K^cc, C matrices of n rows; exact for one output, at depth
+            0 and at infinite width, where different outputs have no kernel in common.
+        layer_weights : array_like (L + 1,) or (L + 1, 2), optional
+            Learning rates of the layers relative to that of the whole, as in `MLP.ntk`; 0 for what
+            is not trained.
+
+        Returns
+        -------
+        LinearizedTraining
+
+        Raises
+        ------
+        MemoryError
+            If the kernel and its eigenvectors do not fit in the memory that is available.
+        """
+        return LinearizedTraining(self.net, X, y, outputs=outputs, layer_weights=layer_weights)

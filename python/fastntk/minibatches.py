@@ -25,17 +25,6 @@ if TYPE_CHECKING:
 
     from fastntk._progress import Progress
 
-# Of `Conditioning`, in the table of batches.
-_COLUMNS = (
-    "eigenvalue_min",
-    "eigenvalue_max",
-    "condition_number",
-    "resolved",
-    "noise_floor",
-    "rank",
-    "n",
-)
-
 
 @dataclass(frozen=True)
 class BatchConditioning:
@@ -73,8 +62,9 @@ class BatchConditioning:
         """Return a table with a row for each batch: numbers of its `Conditioning`."""
         import pandas as pd
 
-        rows = [{name: getattr(batch, name) for name in _COLUMNS} for batch in self.batches]
-        return pd.DataFrame(rows).rename_axis("batch")
+        frame = pd.DataFrame([{"n": batch.n, **batch.numbers} for batch in self.batches])
+        unasked = ["condition_number_lower", "condition_number_upper"]
+        return frame.drop(columns=unasked).rename_axis("batch")
 
     def __str__(self) -> str:
         sizes = sorted({len(rows) for rows in self.samples})

@@ -73,6 +73,28 @@ def test_interpolation_and_small_steps_of_gradient_descent() -> None:
     np.testing.assert_allclose(regression.predict(X, Y, time=20.0).mean, f, atol=2e-3)
 
 
+@pytest.mark.parametrize("ridge", [0.0, 0.3])
+def test_steps_of_gradient_descent(ridge: float) -> None:
+    regression = infinite.Regression(X, depth=1, ridge=ridge)
+    theta, cross = infinite.ntk(X, depth=1), infinite.ntk(Z, X, depth=1)
+    coefficients = np.zeros_like(Y)
+    for _ in range(30):
+        coefficients -= 0.2 / 15 * ((theta + ridge * np.eye(15)) @ coefficients - Y)
+    found = regression.predict(Z, Y, steps=30, learning_rate=0.2, covariance=True)
+    np.testing.assert_allclose(found.mean, cross @ coefficients, rtol=1e-9)
+    flow = regression.predict(Z, Y, time=6.0)
+    small = infinite.predict(
+        X, Y, Z, depth=1, ridge=ridge, steps=60_000, learning_rate=1e-4, covariance=True
+    )
+    np.testing.assert_allclose(small.mean, flow.mean, atol=1e-3)
+    with pytest.raises(TypeError, match="steps=3, learning_rate=None: expected a time, or steps"):
+        regression.predict(Z, Y, steps=3)
+    with pytest.raises(TypeError, match=r"time=1\.0, steps=3, learning_rate=0\.1: expected a time"):
+        regression.predict(Z, Y, time=1.0, steps=3, learning_rate=0.1)
+    with pytest.raises(TypeError, match=r"steps=1\.5: expected an integer"):
+        regression.predict(Z, Y, steps=1.5, learning_rate=0.1)  # type: ignore[arg-type]
+
+
 def test_singular_kernels() -> None:
     twice = np.concatenate([X, X[:1]])
     targets = np.concatenate([Y, Y[:1]])

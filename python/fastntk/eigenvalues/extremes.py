@@ -135,7 +135,7 @@ def conditioning(
     >>> print(result.condition_number, 8.0 in result.bounds.condition_number)
     8.0 True
     >>> print(fastntk.conditioning(np.ones((5, 5))))
-    λ_max = 5, λ_min unresolved (rank 1 of 5), κ ≥ 9e+14
+    λ_max = 5, λ_min unresolved (rank 1 of 5), κ ≥ 2.8e+14
     """
     _validation.choice(method, "method", _METHODS)
     options = _Options(

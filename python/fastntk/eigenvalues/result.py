@@ -7,7 +7,7 @@ from __future__ import annotations
 import decimal
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     import numpy as np
@@ -134,6 +134,22 @@ class Conditioning:
     largest_vectors: npt.NDArray[np.float64] | None = field(
         default=None, kw_only=True, compare=False, repr=False
     )
+
+    @property
+    def numbers(self) -> dict[str, Any]:
+        """The numbers, for a table; the bounds of κ are NaN where there are none."""
+        lower, upper = (math.nan, math.nan) if self.bounds is None else self.bounds.condition_number
+        return {
+            "eigenvalue_min": self.eigenvalue_min,
+            "eigenvalue_max": self.eigenvalue_max,
+            "condition_number": self.condition_number,
+            "condition_number_lower": lower,
+            "condition_number_upper": upper,
+            "resolved": self.resolved,
+            "noise_floor": self.noise_floor,
+            "rank": self.rank,
+            "effective_rank": self.effective_rank,
+        }
 
     def __str__(self) -> str:
         text = f"λ_max = {self.eigenvalue_max:.6g}"

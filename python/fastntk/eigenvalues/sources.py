@@ -9,7 +9,6 @@ it is: products with blocks of vectors, and a Cholesky factor of ±A + σI, poss
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,8 +31,8 @@ if TYPE_CHECKING:
 _SMALLEST_SCALE, _LARGEST_SCALE = 1e-120, 1e120
 
 
-class Source(ABC):
-    """A symmetric matrix A in float64, and at most one Cholesky factor at a time.
+class Source:
+    """A symmetric matrix A in float64, which stays as it is: factors are packed copies.
 
     Attributes
     ----------
@@ -50,8 +49,17 @@ class Source(ABC):
     """
 
     lasting = True
+    _overwritten = False  # by its factor
 
-    def __init__(self, diagonal: Matrix, norm: float, epsilon: float) -> None:
+    def __init__(self, matrix: Matrix | PackedKernel, epsilon: float) -> None:
+        self._matrix = matrix
+        diagonal = matrix.diagonal()
+        with np.errstate(over="ignore"):  # reported by open_source
+            norm = (
+                matrix.frobenius_norm()
+                if isinstance(matrix, PackedKernel)
+                else float(np.linalg.norm(matrix))
+            )
         self.n = n = len(diagonal)
         self.epsilon = epsilon
         self.trace = math.fsum(diagonal)
@@ -60,123 +68,100 @@ class Source(ABC):
         self.frobenius_norm = norm * (1 + (n * n + 8) * 2.0**-53)
         self.product_error = (n + 8) * 2.0**-53 * self.frobenius_norm
 
-    @abstractmethod
     def product(self, vectors: Vectors) -> Vectors:
         """Return A V."""
+        return symmetric_product(self._readable(), vectors)
 
-    @abstractmethod
     def factor(self, shift: float, *, sign: int = 1, progress: Progress = False) -> Cholesky:
-        """Return the Cholesky factor of sign · A + shift · I.
+        """Return the Cholesky factor of sign · A + shift · I; it replaces the one before.
 
         Raises
         ------
         NotPositiveDefinite
         """
+        return Cholesky.of(
+            self._to_be_factored(),
+            shift=shift,
+            sign=sign,
+            overwrite=self._overwritten,
+            progress=progress,
+        )
 
-    @abstractmethod
     def dense(self) -> Matrix:
         """Return A as a full array, which is not to be written to."""
+        matrix = self._readable()
+        return matrix.to_dense() if isinstance(matrix, PackedKernel) else matrix
 
-    def rank(self, floor: float) -> int | None:  # noqa: ARG002
-        """Return how many steps a pivoted decomposition takes down to `floor`; the last request.
+    def rank(self, floor: float) -> int | None:
+        """Return how many steps a pivoted decomposition takes down to `floor`.
 
-        None for a packed matrix.
+        None for a packed matrix. It is the last that can be asked for.
         """
-        return None
+        matrix = self._readable()
+        if isinstance(matrix, PackedKernel):
+            return None
+        # The transpose is the same matrix, in the order that Fortran wants.
+        _, _, rank, _ = lapack.dpstrf(matrix.T, lower=1, tol=floor, overwrite_a=self._overwritten)
+        return int(rank)
 
-
-class _Borrowed(Source):
-    """A full array that stays as it is; factors are packed copies."""
-
-    def __init__(self, matrix: Matrix, epsilon: float) -> None:
-        with np.errstate(over="ignore"):  # reported by open_source
-            norm = float(np.linalg.norm(matrix))
-        super().__init__(np.diagonal(matrix), norm, epsilon)
-        self._matrix = matrix
-
-    def product(self, vectors: Vectors) -> Vectors:
-        return symmetric_product(self._matrix, vectors)
-
-    def factor(self, shift: float, *, sign: int = 1, progress: Progress = False) -> Cholesky:
-        return Cholesky.of(self._matrix, shift=shift, sign=sign, progress=progress)
-
-    def dense(self) -> Matrix:
+    def _readable(self) -> Matrix | PackedKernel:
         return self._matrix
 
-    def rank(self, floor: float) -> int:
-        return _pivoted_rank(self._matrix, floor, overwrite=False)
+    def _to_be_factored(self) -> Matrix | PackedKernel:
+        return self._matrix
 
 
-class _FullInPlace(_Borrowed):
+class _FullInPlace(Source):
     """A full array whose lower triangle is overwritten; the upper one keeps the matrix."""
+
+    _overwritten = True
 
     def __init__(self, matrix: Matrix, epsilon: float) -> None:
         super().__init__(matrix, epsilon)
-        self._diagonal = np.diagonal(matrix).copy()
+        self._full = matrix
+        self._diagonal = matrix.diagonal().copy()
         _mirror_lower(matrix)  # what is lost below is found above
         self._intact = True
 
-    def product(self, vectors: Vectors) -> Vectors:
-        return symmetric_product(self.dense(), vectors)
-
-    def factor(self, shift: float, *, sign: int = 1, progress: Progress = False) -> Cholesky:
-        matrix = self.dense()
-        self._intact = False
-        return Cholesky.of(matrix, shift=shift, sign=sign, overwrite=True, progress=progress)
-
-    def dense(self) -> Matrix:
+    def _readable(self) -> Matrix:
         if not self._intact:
-            _mirror_lower(self._matrix.T)
-            np.fill_diagonal(self._matrix, self._diagonal)
+            _mirror_lower(self._full.T)
+            np.fill_diagonal(self._full, self._diagonal)
             self._intact = True
-        return self._matrix
+        return self._full
 
-    def rank(self, floor: float) -> int:
-        return _pivoted_rank(self.dense(), floor, overwrite=True)
-
-
-class _PackedBorrowed(Source):
-    """A packed kernel that stays as it is; factors are copies."""
-
-    def __init__(self, matrix: PackedKernel, epsilon: float) -> None:
-        super().__init__(matrix.diagonal(), matrix.frobenius_norm(), epsilon)
-        self._matrix = matrix
-
-    def product(self, vectors: Vectors) -> Vectors:
-        return symmetric_product(self._matrix, vectors)
-
-    def factor(self, shift: float, *, sign: int = 1, progress: Progress = False) -> Cholesky:
-        return Cholesky.of(self._matrix, shift=shift, sign=sign, progress=progress)
-
-    def dense(self) -> Matrix:
-        return self._matrix.to_dense()
+    def _to_be_factored(self) -> Matrix:
+        matrix = self._readable()
+        self._intact = False
+        return matrix
 
 
-class _PackedInPlace(_PackedBorrowed):
+class _PackedInPlace(Source):
     """A packed kernel that its first factor overwrites."""
 
     lasting = False
-
-    def factor(self, shift: float, *, sign: int = 1, progress: Progress = False) -> Cholesky:
-        return Cholesky.of(self._matrix, shift=shift, sign=sign, overwrite=True, progress=progress)
+    _overwritten = True
 
 
-class _PackedFile(_PackedBorrowed):
+class _PackedFile(Source):
     """A packed kernel in a file: a copy in memory is overwritten, and read again when needed."""
 
+    _overwritten = True
+
     def __init__(self, file: PackedKernel, epsilon: float) -> None:
-        super().__init__(file.copy(), epsilon)
+        self._copy = file.copy()
+        super().__init__(self._copy, epsilon)
         self._file = file
         self._intact = True
 
-    def product(self, vectors: Vectors) -> Vectors:
-        return symmetric_product(self._matrix if self._intact else self._file, vectors)
+    def _readable(self) -> PackedKernel:
+        return self._copy if self._intact else self._file
 
-    def factor(self, shift: float, *, sign: int = 1, progress: Progress = False) -> Cholesky:
+    def _to_be_factored(self) -> PackedKernel:
         if not self._intact:
-            self._matrix.data[:] = self._file.data
+            self._copy.data[:] = self._file.data
         self._intact = False
-        return Cholesky.of(self._matrix, shift=shift, sign=sign, overwrite=True, progress=progress)
+        return self._copy
 
 
 def open_source(K: npt.ArrayLike | PackedKernel, *, overwrite: bool) -> Source:
@@ -191,22 +176,22 @@ def open_source(K: npt.ArrayLike | PackedKernel, *, overwrite: bool) -> Source:
     n = given.shape[0]
     epsilon = float(np.finfo(given.dtype).eps)
     copy = given.dtype != np.float64
+    source: Source
     if isinstance(given, PackedKernel):
         mapped = isinstance(given.data, np.memmap)
-        in_place = copy or (overwrite and not mapped)
+        in_place = overwrite and not mapped and not copy
         _require_memory(n, converted=4 * n * (n + 1) * copy, factor=not in_place)
-        if mapped and not copy:
-            source: Source = _PackedFile(given, epsilon)
-        elif copy:
-            source = _PackedBorrowed(PackedKernel(given.data.astype(np.float64)), epsilon)
+        if copy:
+            source = Source(PackedKernel(given.data.astype(np.float64)), epsilon)
+        elif mapped:
+            source = _PackedFile(given, epsilon)
         else:
-            source = (_PackedInPlace if in_place else _PackedBorrowed)(given, epsilon)
+            source = _PackedInPlace(given, epsilon) if in_place else Source(given, epsilon)
     else:
         in_place = copy or (overwrite and given is K)
         _require_memory(n, converted=8 * n * n * copy, factor=not in_place)
-        source = (_FullInPlace if in_place else _Borrowed)(
-            given.astype(np.float64, copy=False), epsilon
-        )
+        matrix = given.astype(np.float64, copy=False)
+        source = _FullInPlace(matrix, epsilon) if in_place else Source(matrix, epsilon)
     _check_scale(source)
     return source
 
@@ -247,9 +232,3 @@ def _mirror_lower(matrix: Matrix) -> None:
         corner = matrix[rows, rows]
         i, j = np.tril_indices(len(corner), -1)
         corner[j, i] = corner[i, j]
-
-
-def _pivoted_rank(matrix: Matrix, floor: float, *, overwrite: bool) -> int:
-    # The transpose is the same matrix, in the order that Fortran wants.
-    _, _, rank, _ = lapack.dpstrf(matrix.T, lower=1, tol=floor, overwrite_a=overwrite)
-    return int(rank)

@@ -17,9 +17,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from scipy.linalg import LinAlgError, cho_factor, cho_solve, eigh
+from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from fastntk import _validation
+from fastntk._kernel_descent import Spectrum, schedule
 from fastntk._memory import require_memory
 from fastntk.infinite.kernels import kernels, nngp, ntk
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
+    from fastntk._kernel_descent import Schedule
     from fastntk.activations import Activation
 
     Array = NDArray[np.float64]
@@ -130,23 +132,16 @@ class Regression:
             ) from None
 
     @cached_property
-    def _spectrum(self) -> tuple[Array, Array]:
-        values, vectors = eigh(self._kernel, check_finite=False)
-        # Exact eigenvalues are not negative.
-        return np.maximum(values, 0.0), vectors
+    def _spectrum(self) -> Spectrum:
+        return Spectrum.of(self._kernel)
 
-    def _filtered(self, right: Array, time: float) -> Array:
-        """Return (Θ + λ)⁻¹ (1 − exp(−(Θ + λ) t/n)) applied to the columns of `right`."""
-        if time == math.inf:
+    def _filtered(self, right: Array, given: Schedule | None) -> Array:
+        """Return (Θ + λ)⁻¹ (1 − q(Θ + λ)) times the columns of `right`; None: q = 0."""
+        if given is None:
             return np.asarray(cho_solve(self._cholesky, right, check_finite=False))
-        values, vectors = self._spectrum
-        rates = values + self._ridge
-        scaled = time / len(values)
-        # (1 − exp(−r s))/r, which tends to s as r → 0
-        filters = np.divide(
-            -np.expm1(-rates * scaled), rates, out=np.full_like(rates, scaled), where=rates > 0
-        )
-        return np.asarray(vectors @ (filters[:, np.newaxis] * (vectors.T @ right)))
+        spectrum = self._spectrum
+        gain = given.gain(spectrum.eigenvalues + self._ridge, len(self._samples))
+        return spectrum.apply(gain, right)
 
     def predict(
         self,
@@ -154,6 +149,8 @@ class Regression:
         y: ArrayLike,
         *,
         time: float = math.inf,
+        steps: int | None = None,
+        learning_rate: float | None = None,
         covariance: bool = False,
     ) -> Prediction:
         """Return the outputs of the trained network at other samples.
@@ -167,6 +164,8 @@ class Regression:
         time : float
             How long gradient flow on the loss 1/(2n) ‖f − y‖² has run; gradient descent with a
             small step η is at ηk after k steps.
+        steps, learning_rate : int and float, optional
+            Of gradient descent, in place of `time`. It diverges above 2n/(λ_max + λ).
         covariance : bool
             Whether to return the covariance over initializations, too: with "nngp" and at the end
             of training, the posterior covariance.
@@ -175,8 +174,11 @@ class Regression:
         -------
         Prediction
         """
-        if time != math.inf:
-            time = _validation.real(time, "time", minimum=0.0)
+        given = None
+        if steps is not None or learning_rate is not None or time != math.inf:
+            until = None if time == math.inf else _validation.real(time, "time", minimum=0.0)
+            count = None if steps is None else _validation.integer(steps, "steps", minimum=0)
+            given = schedule(until, count, learning_rate)
         targets = _targets(y, len(self._samples))
         points = _validation.samples(Z, "Z", np.dtype(np.float64), columns=self._samples.shape[1])
         if not covariance and self._kind == "ntk":
@@ -185,10 +187,10 @@ class Regression:
             both = kernels(points, self._samples, **self._network)
             cross, prior_cross = np.asarray(getattr(both, self._kind)), np.asarray(both.nngp)
         columns = targets.reshape(len(targets), -1)
-        mean = (cross @ self._filtered(columns, time)).reshape(len(points), *targets.shape[1:])
+        mean = (cross @ self._filtered(columns, given)).reshape(len(points), *targets.shape[1:])
         if not covariance:
             return Prediction(mean, None)
-        weights = self._filtered(cross.T, time).T  # A_t
+        weights = self._filtered(cross.T, given).T  # A_t
         mixed = weights @ prior_cross.T
         spread = weights @ self._prior @ weights.T - mixed - mixed.T
         if self._kind == "nngp":  # the noise of the targets
@@ -205,6 +207,8 @@ def predict(
     kernel: str = "ntk",
     ridge: float = 0.0,
     time: float = math.inf,
+    steps: int | None = None,
+    learning_rate: float | None = None,
     covariance: bool = False,
     depth: int = 3,
     activation: str | Activation = "relu",
@@ -223,7 +227,7 @@ def predict(
         Samples, one a row.
     kernel, ridge, depth, activation, weight_std, bias_std
         As for `Regression`.
-    time, covariance
+    time, steps, learning_rate, covariance
         As for `Regression.predict`.
 
     Returns
@@ -251,7 +255,9 @@ def predict(
         weight_std=weight_std,
         bias_std=bias_std,
     )
-    return regression.predict(Z, y, time=time, covariance=covariance)
+    return regression.predict(
+        Z, y, time=time, steps=steps, learning_rate=learning_rate, covariance=covariance
+    )
 
 
 def _targets(y: ArrayLike, samples: int) -> Array:

@@ -30,16 +30,6 @@ if TYPE_CHECKING:
 # Part of every key in a store: to be raised with each change of the numbers below.
 _ALGORITHM = 1
 
-# What of a kernel's `Conditioning` goes into its `DepthResult`.
-_SPECTRUM = (
-    "eigenvalue_min",
-    "eigenvalue_max",
-    "condition_number",
-    "resolved",
-    "noise_floor",
-    "rank",
-)
-
 # Below this angle (in radians) the one read off the kernel has lost half of its digits, and is
 # computed again from the differences of the closest pairs, of which there may be so many.
 _REFINE_BELOW = 1e-4
@@ -86,7 +76,9 @@ def measure(
             smallest_angle=float(np.degrees(pair.angle)),
             i=pair.i,
             j=pair.j,
-            **_spectrum(kernel, family.feature_error(depth), bounds),
+            **conditioning(
+                kernel, feature_error=family.feature_error(depth), bounds=bounds
+            ).numbers,
             eigenvalue_min_bound=_bound(kernel, pair),
             **_batches(kernel, family, depth, batches),
             kernel_seconds=pass_seconds * family.work(X, depth) / pass_work,
@@ -94,18 +86,6 @@ def measure(
             pass_depths=len(depths),
             memory_bytes=memory,
         )
-
-
-def _spectrum(kernel: FloatArray, feature_error: float, bounds: bool) -> dict[str, Any]:
-    result = conditioning(kernel, feature_error=feature_error, bounds=bounds)
-    values = {name: getattr(result, name) for name in _SPECTRUM}
-    if result.bounds is not None:
-        interval = result.bounds.condition_number
-        values |= {
-            "condition_number_lower": interval.lower,
-            "condition_number_upper": interval.upper,
-        }
-    return values
 
 
 def _bound(kernel: FloatArray, pair: AnglePair) -> float:

@@ -97,7 +97,7 @@ class Family(ABC):
 
     def _common_settings(self) -> dict[str, Any]:
         return {
-            "activation": _identity(self.activation),
+            "activation": activation_identity(self.activation),
             "weight_std": self.weight_std,
             "bias_std": self.bias_std,
         }
@@ -219,7 +219,7 @@ class InfiniteFamily(Family):
         }
 
 
-def _identity(activation: Activation) -> list[Any]:
+def activation_identity(activation: Activation) -> list[Any]:
     """Return what tells an activation from all others, in every process."""
     if activation.identity is None:
         return [activation.name, *activation.parameters]

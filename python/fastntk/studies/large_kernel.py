@@ -36,15 +36,6 @@ if TYPE_CHECKING:
 # Part of every key in a store: to be raised with each change of the numbers below.
 _ALGORITHM = 1
 
-_SPECTRUM = (
-    "eigenvalue_min",
-    "eigenvalue_max",
-    "condition_number",
-    "resolved",
-    "noise_floor",
-    "effective_rank",
-)
-
 
 @dataclass(frozen=True, kw_only=True)
 class KernelReport:
@@ -56,7 +47,7 @@ class KernelReport:
         The number of samples.
     closest_pair : AnglePair
         The smallest angle between gradients, in radians.
-    eigenvalue_min, eigenvalue_max, condition_number, resolved, noise_floor, effective_rank
+    eigenvalue_min, eigenvalue_max, condition_number, resolved, noise_floor, rank, effective_rank
         As in `fastntk.Conditioning`.
     condition_number_lower, condition_number_upper : float
         Between which κ is certain to lie; NaN where no bounds were asked for.
@@ -71,6 +62,7 @@ class KernelReport:
     condition_number: float
     resolved: bool
     noise_floor: float
+    rank: int | None
     effective_rank: float
     condition_number_lower: float
     condition_number_upper: float
@@ -211,11 +203,5 @@ def _eigenvalues(file: Path, net: MLP, X: FloatArray, bounds: bool, progress: Pr
         feature_error=net.feature_error,
         progress=progress,
     )
-    interval = (math.nan, math.nan) if result.bounds is None else result.bounds.condition_number
-    numbers = {name: getattr(result, name) for name in _SPECTRUM}
-    numbers |= {
-        "condition_number_lower": interval[0],
-        "condition_number_upper": interval[1],
-    }
     spent = {"kernel": written - started, "eigenvalues": time.perf_counter() - written}
-    return {"numbers": numbers, "spent": spent}
+    return {"numbers": result.numbers, "spent": spent}

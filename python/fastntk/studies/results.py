@@ -43,7 +43,7 @@ class DepthResult:
         samples have a gradient.
     i, j : int
         These two samples; −1 if there are none.
-    eigenvalue_min, eigenvalue_max, condition_number, resolved, noise_floor, rank
+    eigenvalue_min, eigenvalue_max, condition_number, resolved, noise_floor, rank, effective_rank
         Of the kernel, as in `fastntk.Conditioning`.
     condition_number_lower, condition_number_upper : float
         Between which κ is certain to lie; NaN where no bounds were asked for.
@@ -80,9 +80,10 @@ class DepthResult:
     resolved: bool
     noise_floor: float
     rank: int
+    effective_rank: float
+    condition_number_lower: float
+    condition_number_upper: float
     eigenvalue_min_bound: float
-    condition_number_lower: float = _NAN
-    condition_number_upper: float = _NAN
     batch_condition_number: float = _NAN
     batch_spread: float = _NAN
     batches: int = 0

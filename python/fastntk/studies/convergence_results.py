@@ -1,0 +1,233 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""The results of a study of convergence, as tables."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastntk._atomic import replacing
+
+if TYPE_CHECKING:
+    import os
+    from pathlib import Path
+
+    import matplotlib.figure
+    import numpy.typing as npt
+    import pandas as pd
+
+    from fastntk.learning_rate import LearningRateSearch
+    from fastntk.studies.rates import ConvergenceRate
+
+    _Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class ConvergenceResult:
+    """One depth and seed.
+
+    Attributes
+    ----------
+    depth, seed : int
+    rate : ConvergenceRate
+        On the square loss.
+    learning_rate : float
+        Of the training on cross-entropy, searched for this depth.
+    loss, accuracy : ndarray (epochs,)
+        Of this training, in the mean over each epoch.
+    test_loss, test_accuracy : ndarray (epochs,), or None
+        After each epoch.
+    status : str
+        As in `History`.
+    seconds : float
+        That this training took, beside others.
+    """
+
+    depth: int
+    seed: int
+    rate: ConvergenceRate
+    learning_rate: float
+    loss: _Array
+    accuracy: _Array
+    test_loss: _Array | None
+    test_accuracy: _Array | None
+    status: str
+    seconds: float
+
+    def epochs_to(self, target: float) -> float:
+        """Return the first epoch whose loss was at most `target`, from 1; NaN if none was."""
+        reached = np.flatnonzero(self.loss <= target)
+        return float(reached[0] + 1) if len(reached) else math.nan
+
+
+@dataclass(frozen=True, eq=False)
+class ConvergenceStudy:
+    """The result of `convergence_study`.
+
+    Attributes
+    ----------
+    results : tuple of ConvergenceResult
+        By depth, then seed.
+    searches : dict of int to LearningRateSearch
+        The search for the learning rate of each depth.
+    n_samples, width, batch_size : int
+    loss_target : float
+    seconds : float
+        The time that the study took; what came from a store is not in it.
+    """
+
+    results: tuple[ConvergenceResult, ...]
+    searches: dict[int, LearningRateSearch]
+    n_samples: int
+    width: int
+    batch_size: int
+    loss_target: float
+    seconds: float
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a table with a row for each depth and seed.
+
+        Returns
+        -------
+        DataFrame
+            ``rate_samples``: how many samples κ and the rates are of. ``condition_number``,
+            ``eigenvalue_min`` and ``eigenvalue_max`` of their kernel; ``worst_case_rate``,
+            ``predicted_rate``, ``linear_rate`` and ``measured_rate``: factors of the loss a step,
+            see `ConvergenceRate`; ``tail_…``: the window of the fit and its quality;
+            ``rate_resolved``: whether it is the tail. ``learning_rate`` to the end: the training on
+            cross-entropy; accuracies are those after the last epoch.
+        """
+        import pandas as pd
+
+        return pd.DataFrame([self._row(result) for result in self.results])
+
+    def _row(self, result: ConvergenceResult) -> dict[str, Any]:
+        rate = result.rate
+        return {
+            "depth": result.depth,
+            "seed": result.seed,
+            "rate_samples": rate.n,
+            "condition_number": rate.condition_number,
+            "eigenvalue_min": rate.eigenvalue_min,
+            "eigenvalue_max": rate.eigenvalue_max,
+            "rate_step": rate.learning_rate,
+            "worst_case_rate": rate.worst_case,
+            "predicted_rate": rate.predicted,
+            "linear_rate": rate.linear,
+            "measured_rate": rate.measured,
+            "tail_first": rate.first,
+            "tail_last": rate.last,
+            "tail_r_squared": rate.r_squared,
+            "tail_drift": rate.drift,
+            "rate_resolved": rate.resolved,
+            "learning_rate": result.learning_rate,
+            "epochs": len(result.loss),
+            "epochs_to_target": result.epochs_to(self.loss_target),
+            "final_loss": float(result.loss[-1]),
+            "train_accuracy": float(result.accuracy[-1]),
+            "test_accuracy": _last(result.test_accuracy),
+            "status": result.status,
+            "seconds": result.seconds,
+        }
+
+    def curves(self) -> pd.DataFrame:
+        """Return a table with a row for each depth, seed and epoch: loss and accuracy."""
+        import pandas as pd
+
+        parts = []
+        for result in self.results:
+            columns: dict[str, Any] = {
+                "depth": result.depth,
+                "seed": result.seed,
+                "epoch": np.arange(1, len(result.loss) + 1),
+                "loss": result.loss,
+                "accuracy": result.accuracy,
+            }
+            if result.test_loss is not None:
+                columns |= {"test_loss": result.test_loss, "test_accuracy": result.test_accuracy}
+            parts.append(pd.DataFrame(columns))
+        return pd.concat(parts, ignore_index=True)
+
+    def learning_rates(self) -> pd.DataFrame:
+        """Return a table with a row for each depth and learning rate that was tried."""
+        import pandas as pd
+
+        parts = []
+        for depth, search in self.searches.items():
+            frame = search.to_frame()
+            frame.insert(0, "depth", depth)
+            parts.append(frame)
+        return pd.concat(parts, ignore_index=True)
+
+    def summary(self) -> pd.DataFrame:
+        """Return a table with a row for each depth: means over seeds, and standard deviations.
+
+        Returns
+        -------
+        DataFrame
+            ``decay_ratio`` is ln(measured)/ln(predicted) of the rates that are resolved, and
+            ``rates_resolved`` how many are. ``epochs_to_target`` is the mean of those seeds that
+            reached it, ``reached`` how many did. The standard deviation of a single number is NaN.
+        """
+        import pandas as pd
+
+        rows: list[dict[str, Any]] = []
+        for depth, cell in self.to_frame().groupby("depth"):
+            known = cell[cell["rate_resolved"]]
+            ratio = np.log(known["measured_rate"]) / np.log(known["predicted_rate"])
+            row: dict[str, Any] = {"depth": depth, "seeds": len(cell)}
+            for name, values in (
+                ("condition_number", cell["condition_number"]),
+                ("worst_case_rate", cell["worst_case_rate"]),
+                ("predicted_rate", cell["predicted_rate"]),
+                ("linear_rate", cell["linear_rate"]),
+                ("measured_rate", cell["measured_rate"]),
+                ("decay_ratio", ratio),
+                ("epochs_to_target", cell["epochs_to_target"]),
+                ("final_loss", cell["final_loss"]),
+                ("train_accuracy", cell["train_accuracy"]),
+                ("test_accuracy", cell["test_accuracy"]),
+            ):
+                row[name], row[f"{name}_std"] = values.mean(), values.std()
+            row["rates_resolved"] = len(known)
+            row["reached"] = int(cell["epochs_to_target"].notna().sum())
+            row["learning_rate"] = cell["learning_rate"].iloc[0]
+            rows.append(row)
+        return pd.DataFrame(rows)
+
+    def plot(self) -> matplotlib.figure.Figure:
+        """Return a figure: loss against epochs; epochs to the target and rates against depth."""
+        from fastntk.figures import plot_convergence_study
+
+        return plot_convergence_study(self)
+
+    def save(self, path: str | os.PathLike[str]) -> tuple[Path, ...]:
+        """Write the tables to CSV files, each completely or not at all.
+
+        That of `to_frame` to `path`, those of `curves` and `learning_rates` beside it, with
+        "-curves" and "-learning-rates" after the name.
+
+        Returns
+        -------
+        tuple of Path
+            The three files.
+        """
+        from pathlib import Path
+
+        target = Path(path)
+        tables = {"": self.to_frame, "-curves": self.curves, "-learning-rates": self.learning_rates}
+        written = []
+        for ending, table in tables.items():
+            file = target.with_name(f"{target.stem}{ending}{target.suffix}")
+            with replacing(file) as temporary:
+                table().to_csv(temporary, index=False)
+            written.append(file)
+        return tuple(written)
+
+
+def _last(values: _Array | None) -> float:
+    return math.nan if values is None else float(values[-1])

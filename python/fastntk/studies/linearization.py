@@ -1,0 +1,255 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""How far training takes a network from its linear model, against width.
+
+J. Lee et al., "Wide neural networks of any depth evolve as linear models under gradient descent",
+NeurIPS 2019: the distance is O(1/√m) in the width m.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from fastntk import _validation
+from fastntk._atomic import replacing
+from fastntk._progress import monitor
+from fastntk._targets import targets
+from fastntk.learning_rate import learning_rate_bound
+from fastntk.mlp import MLP
+from fastntk.training import train
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Sequence
+
+    import matplotlib.figure
+    import numpy.typing as npt
+    import pandas as pd
+
+    from fastntk._progress import Progress
+    from fastntk.activations import Activation
+
+# The learning rate, as a share of the largest one that is stable at the greatest width: narrower
+# networks, whose kernels vary more, are to be stable, too.
+_SHARE = 0.5
+
+# Trajectories are compared at so many step counts, spread evenly on a logarithmic scale.
+_STOPS = 12
+
+
+class PowerLaw(NamedTuple):
+    """error ∝ width^slope, by least squares on logarithms.
+
+    Attributes
+    ----------
+    slope : float
+        NaN with fewer than two widths.
+    standard_error : float
+        Of the slope, from the scatter of all networks about the line.
+    """
+
+    slope: float
+    standard_error: float
+
+
+@dataclass(frozen=True)
+class LinearizationResult:
+    """One network.
+
+    Attributes
+    ----------
+    width, seed : int
+    error : float
+        Root mean square, over samples and outputs, of the difference between the outputs of the
+        network and those of its linear model; the largest one of the step counts. Infinite if the
+        network diverged.
+    test_error : float
+        The same at the other samples; NaN without any.
+    change : float
+        Root mean square of how far the outputs of the linear model moved; infinite with `error`.
+    """
+
+    width: int
+    seed: int
+    error: float
+    test_error: float
+    change: float
+
+
+@dataclass(frozen=True)
+class LinearizationStudy:
+    """The result of `linearization_error`.
+
+    Attributes
+    ----------
+    results : tuple of LinearizationResult
+    depth : int
+    learning_rate : float
+    steps : tuple of int
+        The step counts at which the trajectories were compared.
+    """
+
+    results: tuple[LinearizationResult, ...]
+    depth: int
+    learning_rate: float
+    steps: tuple[int, ...]
+
+    @property
+    def fit(self) -> PowerLaw:
+        """The power law of the errors at the training samples."""
+        return self._fit("error")
+
+    @property
+    def test_fit(self) -> PowerLaw:
+        """The power law of the errors at the other samples."""
+        return self._fit("test_error")
+
+    def _fit(self, name: str) -> PowerLaw:
+        points = [(r.width, getattr(r, name)) for r in self.results]
+        known = np.log([point for point in points if 0 < point[1] < math.inf]).reshape(-1, 2)
+        if len(known) < 3 or np.ptp(known[:, 0]) == 0:
+            return PowerLaw(math.nan, math.nan)
+        x, y = (known - known.mean(axis=0)).T
+        slope = float(x @ y / (x @ x))
+        scatter = float(np.square(y - slope * x).sum()) / (len(x) - 2)
+        return PowerLaw(slope, math.sqrt(scatter / float(x @ x)))
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a table with a row for each network."""
+        import pandas as pd
+
+        return pd.DataFrame([asdict(result) for result in self.results])
+
+    def plot(self) -> matplotlib.figure.Figure:
+        """Return a figure: errors against width, with the fitted power laws."""
+        from fastntk.figures import plot_linearization
+
+        return plot_linearization(self)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the table of `to_frame` to a CSV file, completely or not at all."""
+        with replacing(path) as temporary:
+            self.to_frame().to_csv(temporary, index=False)
+
+
+def linearization_error(
+    X: npt.ArrayLike,
+    y: npt.ArrayLike,
+    widths: Sequence[int],
+    *,
+    Z: npt.ArrayLike | None = None,
+    depth: int = 2,
+    activation: str | Activation = "relu",
+    bias_std: float = 0.0,
+    seeds: int | Sequence[int] = 3,
+    steps: int = 100,
+    learning_rate: float | None = None,
+    progress: Progress = False,
+) -> LinearizationStudy:
+    """Compare gradient descent of networks with that of their linear models, against width.
+
+    Full-batch descent on the square loss, in float64, from the same weights and with the same
+    learning rate at all widths; the linear models in closed form, with the kernel of all pairs of
+    outputs.
+
+    Parameters
+    ----------
+    X : array_like (n, d)
+        Training samples, one a row.
+    y : array_like (n,) or (n, C)
+        Their targets.
+    widths : sequence of int
+        Of all hidden layers.
+    Z : array_like (m, d), optional
+        Other samples, at which the outputs are to be compared, too.
+    depth, activation, bias_std
+        Of the networks, as for `MLP`.
+    seeds : int or sequence of int
+        So many seeds 0, 1, …, or the seeds themselves.
+    steps : int
+        Of gradient descent; trajectories are compared at about a dozen counts up to this one.
+    learning_rate : float, optional
+        By default half of 2n/λ_max of the kernel of the widest network.
+    progress : bool or callable
+        Show a bar, or call ``progress(stage, done, total)`` after each network.
+
+    Returns
+    -------
+    LinearizationStudy
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastntk
+    >>> X = np.random.default_rng(0).standard_normal((20, 4))
+    >>> study = fastntk.linearization_error(X, X[:, 0] * X[:, 1], [32, 128, 512], steps=50)
+    >>> bool(-1.2 < study.fit.slope < -0.3)
+    True
+    """
+    samples = _validation.samples(X, "X", np.dtype(np.float64))
+    n, d = samples.shape
+    outputs = 1 if np.ndim(y) < 2 else np.shape(y)[1]
+    wanted = targets(y, "y", "mse", n, outputs, samples.dtype)
+    points = None if Z is None else _validation.samples(Z, "Z", samples.dtype, columns=d)
+    sizes = _validation.integers(widths, "widths", minimum=1)
+    level = _validation.integer(depth, "depth", minimum=0)
+    most = _validation.integer(steps, "steps", minimum=1)
+    if isinstance(seeds, int):
+        seeds = range(_validation.integer(seeds, "seeds", minimum=1))
+    chosen = _validation.integers(seeds, "seeds", minimum=0)
+
+    def network(width: int, seed: int) -> MLP:
+        layers = [d, *[width] * level, outputs]
+        return MLP(layers, activation=activation, bias_std=bias_std, seed=seed)
+
+    if learning_rate is None:
+        bound = learning_rate_bound(network(max(sizes), chosen[0]), samples, loss="mse", subset=n)
+        rate = _SHARE * bound
+    else:
+        rate = _validation.real(learning_rate, "learning_rate", minimum=0.0, exclusive=True)
+    stops = tuple(int(k) for k in np.unique(np.geomspace(1, most, _STOPS).round()))
+    results: list[LinearizationResult] = []
+    with monitor(progress, "linearization") as report:
+        for width in sizes:
+            for seed in chosen:
+                found = _compare(network(width, seed), samples, wanted, points, rate, stops)
+                results.append(LinearizationResult(width, seed, *found))
+                if report is not None:
+                    report(f"width {width}", len(results), len(sizes) * len(chosen))
+    return LinearizationStudy(tuple(results), level, rate, stops)
+
+
+def _compare(
+    net: MLP,
+    X: npt.NDArray[np.float64],
+    y: npt.NDArray[np.float64],
+    Z: npt.NDArray[np.float64] | None,
+    rate: float,
+    stops: tuple[int, ...],
+) -> tuple[float, float, float]:
+    """Return the largest error, that at other samples, and the change of the outputs."""
+    training = net.linearize().fit(X, y)
+    linear = training.outputs(steps=stops, learning_rate=rate)
+    diverged = math.inf, math.nan if Z is None else math.inf, math.inf
+    if not np.isfinite(linear).all():
+        return diverged
+    change = _rms(linear[-1] - net(X))
+    linear_at_others = None if Z is None else training.outputs(Z, steps=stops, learning_rate=rate)
+    error, test_error, done = 0.0, math.nan if Z is None else 0.0, 0
+    for i, stop in enumerate(stops):
+        history = train(net, X, y, loss="mse", learning_rate=rate, epochs=stop - done)
+        if history.status == "diverged":
+            return diverged
+        net, done = history.net, stop
+        error = max(error, _rms(net(X) - linear[i]))
+        if Z is not None and linear_at_others is not None:
+            test_error = max(test_error, _rms(net(Z) - linear_at_others[i]))
+    return error, test_error, change
+
+
+def _rms(values: npt.NDArray[np.float64]) -> float:
+    return float(np.sqrt(np.square(values).mean()))
