@@ -189,6 +189,27 @@ def convert(elements: float, dtype: str, to: str) -> Step:
     return Step("convert", to, elements, moved, 1, is_gemm=False)
 
 
+def kernels(n: int, width: int, dtype: str, *, tile: int = TILE) -> list[Step]:
+    """Return one launch of each: passes over n samples, a tile of K, products with K."""
+    entries = float(tile * tile)
+    other = "float64" if dtype == "float32" else "float32"
+    return [
+        gemm(n, width, width, dtype).of("pass: H Wᵀ, Δ W"),
+        activation(n, width, dtype, bias=True).of("pass: φ(Z + b), φ'(Z + b)"),
+        gate_readout(n, width, dtype).of("pass: first Δ"),
+        gate(n, width, dtype).of("pass: Δ = φ' ∘ U"),
+        convert(n * width, dtype, other).of("pass: other precision"),
+        gemm(tile, tile, width, dtype).of("tile: H Hᵀ, Δ Δᵀ"),
+        hadamard(entries, dtype, accumulate=True).of("tile: K += (Δ Δᵀ) ∘ (H Hᵀ)"),
+        hadamard(entries, dtype, accumulate=True, mirrored=True).of("tile: the same, mirrored"),
+        readout_term(entries, dtype, accumulate=True).of("tile: K += H Hᵀ"),
+        transpose(entries, dtype).of("tile: mirror alone"),
+        gemm(width, width, n, dtype).of("product: (u ∘ Δ)ᵀ H"),
+        row_dots(n, width, dtype).of("product: row dots"),
+        gemm(width, width, n, dtype, accumulate=True).of("update: W -= η Δᵀ H"),
+    ]
+
+
 # What is asked of a network.
 
 
@@ -359,23 +380,25 @@ def of_gemm_rate(steps: Sequence[Step], gpu: Gpu = H100) -> float:
     return arithmetic / seconds(steps, gpu)
 
 
-def table(steps: Sequence[Step], gpu: Gpu = H100) -> str:
-    """Return the steps as a table."""
+def table(steps: Sequence[Step], gpu: Gpu = H100, *, total: bool = True) -> str:
+    """Return the steps as a table, with their sum or without."""
     lines = [
         f"{'step':<41} {'launches':>8} {'GFLOP':>10} {'GB':>9} {'ms':>9} {'share':>6}  bound by"
     ]
-    total = seconds(steps, gpu)
+    whole = seconds(steps, gpu)
     lines += [
         f"{step.name:<32} {step.dtype:<8} {step.launches:8} {step.flops / 1e9:10.1f} "
-        f"{step.bytes / 1e9:9.2f} {1e3 * step.seconds(gpu):9.3f} {step.seconds(gpu) / total:6.1%}  "
+        f"{step.bytes / 1e9:9.2f} {1e3 * step.seconds(gpu):9.3f} {step.seconds(gpu) / whole:6.1%}  "
         f"{step.bound(gpu)}"
         for step in steps
     ]
-    moved, launches = sum(s.bytes for s in steps), sum(s.launches for s in steps)
-    lines.append(
-        f"{'all':<41} {launches:8} {sum(s.flops for s in steps) / 1e9:10.1f} {moved / 1e9:9.2f} "
-        f"{1e3 * total:9.3f}         {of_gemm_rate(steps, gpu):.2f} of the GEMM rate"
-    )
+    if total:
+        moved, launches = sum(s.bytes for s in steps), sum(s.launches for s in steps)
+        lines.append(
+            f"{'all':<41} {launches:8} {sum(s.flops for s in steps) / 1e9:10.1f} "
+            f"{moved / 1e9:9.2f} {1e3 * whole:9.3f}         "
+            f"{of_gemm_rate(steps, gpu):.2f} of the GEMM rate"
+        )
     return "\n".join(lines)
 
 
@@ -400,6 +423,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for n, inputs, width, depth in sizes:
         widths = [inputs, *[width] * depth, 1]
         where = f"n {n}, d {inputs}, width {width}, L {depth}"
+        for dtype in ITEMSIZE:
+            print(f"\none launch of each kernel, n {n}, width {width}, tile {TILE}, {dtype}")
+            print(table(kernels(n, width, dtype), total=False))
         for dtype, grams in PRECISIONS:
             print(f"\nkernel, {where}, {dtype} with Gram matrices in {grams}")
             print(table(ntk(n, widths, dtype, gram_dtype=grams)))

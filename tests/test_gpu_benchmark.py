@@ -133,6 +133,14 @@ def test_timings_and_their_table(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not any(job.startswith("kernel") for job in jobs)
 
 
+def test_measured_rates(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu, "seconds_of", lambda *_: 0.5)
+    rates = gpu.measured_rates(STAND_IN, size=64, copied=4096)
+    assert rates.matrix_rate == rates.vector_rate == dict.fromkeys(roofline.ITEMSIZE, 4.0 * 64**3)
+    assert rates.bandwidth == 4 * 4096  # read and written
+    assert rates.launch_seconds == 0.5 / gpu._LAUNCHES
+
+
 def test_columns_of_the_table() -> None:
     rates = roofline.Gpu("made up", {"float64": 1e12}, {"float64": 1e12}, 1e12, launch_seconds=0.0)
     steps = [roofline.Step("gemm", "float64", 4e9, 1e6, 1, is_gemm=True, useful=0.5)]

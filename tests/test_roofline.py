@@ -157,6 +157,29 @@ def test_sgd_step_against_counting(batch: int, widths: list[int]) -> None:
     assert activated == batch * sum(widths[1:-1]) * (roofline.PHI_OPERATIONS + 2)
 
 
+def test_one_launch_of_each_kernel() -> None:
+    n, width, tile = 10, 3, 4
+    # Elements that are read and written, and operations.
+    expected = {
+        "pass: H Wᵀ, Δ W": (30 + 9 + 30, 2 * 90),
+        "pass: φ(Z + b), φ'(Z + b)": (30 + 2 * 30, 30 * (roofline.PHI_OPERATIONS + 4)),
+        "pass: first Δ": (30 + 30, 2 * 30),
+        "pass: Δ = φ' ∘ U": (2 * 30 + 30, 30),
+        "pass: other precision": (1.5 * 30, 30),  # of 8 bytes
+        "tile: H Hᵀ, Δ Δᵀ": (2 * 12 + 16, 2 * 48),
+        "tile: K += (Δ Δᵀ) ∘ (H Hᵀ)": (3 * 16 + 16, 4 * 16),
+        "tile: the same, mirrored": (3 * 16 + 2 * 16, 4 * 16),
+        "tile: K += H Hᵀ": (2 * 16 + 16, 3 * 16),
+        "tile: mirror alone": (16 + 16, 0),
+        "product: (u ∘ Δ)ᵀ H": (2 * 30 + 9, 2 * 90),
+        "product: row dots": (2 * 30 + 10, 2 * 30),
+        "update: W -= η Δᵀ H": (2 * 30 + 2 * 9, 2 * 90),
+    }
+    steps = roofline.kernels(n, width, "float64", tile=tile)
+    assert {step.name: (step.bytes / 8, step.flops) for step in steps} == expected
+    assert all(step.launches == 1 for step in steps)
+
+
 def test_what_bounds_a_step() -> None:
     gpu = Gpu("made up", {"float64": 100.0}, {"float64": 10.0}, 1000.0, launch_seconds=0.5)
     step = Step("s", "float64", flops=200.0, bytes=1500.0, launches=3, is_gemm=True, useful=0.5)
@@ -195,4 +218,5 @@ def test_the_command_prints_tables(capsys: pytest.CaptureFixture[str]) -> None:
     assert "kernel, n 1000, d 784, width 64, L 2, float32 with Gram matrices in float64" in text
     for step in roofline.ntk(1000, [784, 64, 64, 1], "float64"):
         assert step.name in text
-    assert "of the GEMM rate" in text
+    assert text.count("of the GEMM rate") == 5
+    assert "one launch of each kernel, n 1000, width 64, tile 2048, float32" in text

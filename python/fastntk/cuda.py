@@ -244,8 +244,9 @@ class _Driver:
         text = ctypes.c_char_p()
         if not hasattr(self._library, "cuGetErrorString"):
             return ""
-        failed = self._status("cuGetErrorString", ctypes.c_int(status), ctypes.byref(text))
-        return "" if failed or not text.value else f" ({text.value.decode(errors='replace')})"
+        # Of a status that it does not know, it says nothing.
+        self._status("cuGetErrorString", ctypes.c_int(status), ctypes.byref(text))
+        return f" ({text.value.decode(errors='replace')})" if text.value else ""
 
 
 def _no_device() -> str:
