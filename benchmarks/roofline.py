@@ -28,7 +28,8 @@ ITEMSIZE = {"float32": 4, "float64": 8}
 # Of one φ with φ': an upper bound for those that need exp, tanh or erf. ReLU takes two.
 PHI_OPERATIONS = 60
 
-TILE = 2048
+# Tiles have an eighth of the samples as rows, within these limits.
+TILE_LIMITS = (1024, 4096)
 
 
 @dataclass(frozen=True)
@@ -189,8 +190,15 @@ def convert(elements: float, dtype: str, to: str) -> Step:
     return Step("convert", to, elements, moved, 1, is_gemm=False)
 
 
-def kernels(n: int, width: int, dtype: str, *, tile: int = TILE) -> list[Step]:
+def default_tile(n: int) -> int:
+    """Return how many rows a tile of the kernel of n samples has."""
+    smallest, largest = TILE_LIMITS
+    return min(max(math.ceil(n / 8), smallest), largest)
+
+
+def kernels(n: int, width: int, dtype: str, *, tile: int | None = None) -> list[Step]:
     """Return one launch of each: passes over n samples, a tile of K, products with K."""
+    tile = tile or default_tile(n)
     entries = float(tile * tile)
     other = "float64" if dtype == "float32" else "float32"
     return [
@@ -220,7 +228,7 @@ def ntk(
     *,
     m: int | None = None,
     gram_dtype: str | None = None,
-    tile: int = TILE,
+    tile: int | None = None,
 ) -> list[Step]:
     """Return the steps of a tangent kernel ("trace"), K(X, X) of n samples or K(X, Z) with m.
 
@@ -230,6 +238,7 @@ def ntk(
     grams = gram_dtype or dtype
     samples = n + (m or 0)
     *layers, outputs = widths
+    tile = tile or default_tile(max(n, m or 0))
     tiles = _lower_tiles(n, tile) if m is None else _all_tiles(n, m, tile)
 
     def gram(name: str, width: int) -> Step:
@@ -424,7 +433,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         widths = [inputs, *[width] * depth, 1]
         where = f"n {n}, d {inputs}, width {width}, L {depth}"
         for dtype in ITEMSIZE:
-            print(f"\none launch of each kernel, n {n}, width {width}, tile {TILE}, {dtype}")
+            tile = default_tile(n)
+            print(f"\none launch of each kernel, n {n}, width {width}, tile {tile}, {dtype}")
             print(table(kernels(n, width, dtype), total=False))
         for dtype, grams in PRECISIONS:
             print(f"\nkernel, {where}, {dtype} with Gram matrices in {grams}")

@@ -21,7 +21,7 @@
 #include "py_training.hpp"
 
 #ifdef FASTNTK_CUDA
-#include <cuda_runtime_api.h>
+#include "fastntk/cuda/cuda_device.hpp"
 #endif
 
 // The extension module fastntk._core: registers, validates once, releases the GIL, calls, returns.
@@ -227,7 +227,7 @@ PYBIND11_MODULE(_core, module) {
   module.def("instruction_set", &fastntk::instruction_set,
              "The version of the elementwise loops that this processor runs.");
 #ifdef FASTNTK_CUDA
-  module.attr("cuda_runtime") = CUDART_VERSION;
+  module.attr("cuda_runtime") = fastntk::cuda_runtime_version();
 #else
   module.attr("cuda_runtime") = 0;
 #endif

@@ -219,4 +219,5 @@ def test_the_command_prints_tables(capsys: pytest.CaptureFixture[str]) -> None:
     for step in roofline.ntk(1000, [784, 64, 64, 1], "float64"):
         assert step.name in text
     assert text.count("of the GEMM rate") == 5
-    assert "one launch of each kernel, n 1000, width 64, tile 2048, float32" in text
+    assert "one launch of each kernel, n 1000, width 64, tile 1024, float32" in text
+    assert [roofline.default_tile(n) for n in (10, 20_000, 60_000)] == [1024, 2500, 4096]
