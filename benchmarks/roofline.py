@@ -395,12 +395,12 @@ def table(steps: Sequence[Step], gpu: Gpu = H100, *, total: bool = True) -> str:
         f"{'step':<41} {'launches':>8} {'GFLOP':>10} {'GB':>9} {'ms':>9} {'share':>6}  bound by"
     ]
     whole = seconds(steps, gpu)
-    lines += [
-        f"{step.name:<32} {step.dtype:<8} {step.launches:8} {step.flops / 1e9:10.1f} "
-        f"{step.bytes / 1e9:9.2f} {1e3 * step.seconds(gpu):9.3f} {step.seconds(gpu) / whole:6.1%}  "
-        f"{step.bound(gpu)}"
-        for step in steps
-    ]
+    for step in steps:
+        share = f"{step.seconds(gpu) / whole:.1%}" if total else ""
+        lines.append(
+            f"{step.name:<32} {step.dtype:<8} {step.launches:8} {step.flops / 1e9:10.2f} "
+            f"{step.bytes / 1e9:9.3f} {1e3 * step.seconds(gpu):9.3f} {share:>6}  {step.bound(gpu)}"
+        )
     if total:
         moved, launches = sum(s.bytes for s in steps), sum(s.launches for s in steps)
         lines.append(
