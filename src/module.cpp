@@ -20,6 +20,10 @@
 #include "py_symmetric.hpp"
 #include "py_training.hpp"
 
+#ifdef FASTNTK_CUDA
+#include "fastntk/cuda/cuda_device.hpp"
+#endif
+
 // The extension module fastntk._core: registers, validates once, releases the GIL, calls, returns.
 namespace fastntk::python {
 
@@ -222,4 +226,9 @@ PYBIND11_MODULE(_core, module) {
   fp::register_training<double>(module, "TrainedLayer64");
   module.def("instruction_set", &fastntk::instruction_set,
              "The version of the elementwise loops that this processor runs.");
+#ifdef FASTNTK_CUDA
+  module.attr("cuda_runtime") = fastntk::cuda_runtime_version();
+#else
+  module.attr("cuda_runtime") = 0;
+#endif
 }

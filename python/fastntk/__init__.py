@@ -6,7 +6,7 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from fastntk import activations, datasets
+from fastntk import activations, cuda, datasets
 from fastntk.angles import AnglePair, angle_bound, closest_pairs, gradient_angles, smallest_angle
 from fastntk.depth_sweep import ntk_depths
 from fastntk.eigenvalues import Bounds, Conditioning, Interval, conditioning, spectrum
@@ -58,6 +58,7 @@ __all__ = [
     "conditioning",
     "convergence_rate",
     "convergence_study",
+    "cuda",
     "datasets",
     "depth_study",
     "find_learning_rate",

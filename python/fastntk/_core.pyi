@@ -5,6 +5,9 @@ from typing import Any
 
 import numpy.typing as npt
 
+# The CUDA runtime that is built in, such as 13000 for 13.0; 0 without the CUDA device.
+cuda_runtime: int
+
 _Array = npt.NDArray[Any]
 _Monitor = Callable[[str, int, int], Any] | None
 

@@ -25,7 +25,7 @@ def targets(
     y: npt.ArrayLike, name: str, loss: str, rows: int, outputs: int, dtype: FloatDType
 ) -> FloatArray:
     """Return y as a matrix (rows, outputs): labels become rows with a single 1."""
-    array = np.asarray(y)
+    array = _validation.host_array(y, name)
     if loss == "cross_entropy":
         if outputs == 1:
             raise ValueError(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastntk import _device_arrays
 from fastntk._typing import FLOAT_DTYPES
 
 if TYPE_CHECKING:
@@ -82,15 +83,21 @@ def choice(value: object, name: str, allowed: Sequence[str]) -> str:
     return value
 
 
+def host_array(values: Any, name: str) -> np.ndarray[tuple[int, ...], np.dtype[Any]]:
+    """Return `values` as an array of NumPy; refuse what lies in the memory of a GPU."""
+    if _device_arrays.on_gpu(values):
+        _device_arrays.refuse(values, name)
+    if hasattr(values, "__dlpack__") and not hasattr(values, "__array__"):
+        return np.from_dlpack(values)
+    return np.asarray(values)
+
+
 def matrix(values: ArrayLike, name: str, dtype: FloatDType | None = None) -> FloatArray:
     """Return a finite, non-empty, C-contiguous matrix of floats; convert what can be converted.
 
     Without `dtype`, float32 stays float32 and everything else becomes float64.
     """
-    given: Any = values
-    if hasattr(given, "__dlpack__") and not hasattr(given, "__array__"):
-        given = np.from_dlpack(given)
-    array = np.asarray(given)
+    array = host_array(values, name)
     if array.dtype.kind not in "biuf":
         raise TypeError(f"{name} has dtype {array.dtype}: expected real numbers")
     if array.ndim != 2:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The fastntk authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""What this installation has: versions, BLAS, threads, instruction set, memory, optional parts."""
+"""What this installation has: versions, BLAS, threads, instruction set, memory, GPUs, extras."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import platform
 from importlib.metadata import version
 from typing import Any
 
-from fastntk import _core
+from fastntk import _core, cuda
 from fastntk._memory import available_memory, human_bytes
 from fastntk._threads import blas_libraries, thread_count
 
@@ -28,6 +28,21 @@ def _blas_line(library: dict[str, Any]) -> str:
         + (f", {architecture} kernels" if architecture else "")
         + f", {library['num_threads']} threads: {library['filepath']}"
     )
+
+
+def _gpu_lines() -> list[str]:
+    lines = [
+        f"{device.name}, compute capability {cuda.dotted(device.compute_capability)}, "
+        f"{human_bytes(device.memory)}, driver for CUDA {cuda.dotted(device.driver_version)}"
+        for device in cuda.devices()
+    ]
+    reason, built_with = cuda.why_not(), cuda.runtime_version()
+    if reason is not None or built_with is None:
+        return [*lines, f"not used: {reason}"]
+    return [
+        *lines,
+        f"ready: built with CUDA {cuda.dotted(built_with)}; cuBLAS: {cuda.cublas_library()}",
+    ]
 
 
 def describe() -> list[tuple[str, str]]:
@@ -55,6 +70,7 @@ def describe() -> list[tuple[str, str]]:
     rows += [("BLAS", _blas_line(library)) for library in libraries]
     if not libraries:
         rows.append(("BLAS", "SciPy's; its threads cannot be controlled"))
+    rows += [("CUDA", line) for line in _gpu_lines()]
     for extra, modules in _EXTRAS.items():
         missing = [name for name in modules if importlib.util.find_spec(name) is None]
         rows.append(

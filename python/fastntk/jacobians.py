@@ -163,7 +163,7 @@ class JacobianMethods(NetworkBase):
         """
         features = self._features(X)
         n, outputs = len(features), self.n_outputs
-        weights = np.asarray(u)
+        weights = _validation.host_array(u, "u")
         if outputs == 1 and weights.ndim == 1:
             weights = weights[:, np.newaxis]
         if weights.ndim not in {2, 3} or weights.shape[:2] != (n, outputs):
@@ -224,7 +224,7 @@ class JacobianMethods(NetworkBase):
 
     def _vectors(self, values: npt.ArrayLike, name: str, length: int, each: str) -> FloatArray:
         """Return one vector, or the columns of a matrix, as rows."""
-        array = np.asarray(values)
+        array = _validation.host_array(values, name)
         if array.ndim not in {1, 2} or len(array) != length:
             raise ValueError(
                 f"{name} has shape {array.shape}: expected ({length},) or ({length}, k), one entry "

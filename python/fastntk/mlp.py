@@ -347,7 +347,7 @@ def _init_scales(init_scale: float | Sequence[float], count: int) -> list[float]
 
 
 def _bias(values: npt.ArrayLike, index: int, count: int, dtype: FloatDType) -> FloatArray:
-    array = np.asarray(values)
+    array = _validation.host_array(values, f"biases[{index}]")
     if array.shape != (count,):
         raise ValueError(f"biases[{index}] has shape {array.shape}: expected ({count},)")
     bias: FloatArray = _validation.matrix(array[np.newaxis], f"biases[{index}]", dtype)[0].copy()
