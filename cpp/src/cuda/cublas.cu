@@ -2,7 +2,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include <dlfcn.h>
 
-#include <cstdlib>
 #include <string>
 #include <type_traits>
 #include <vector>
@@ -29,15 +28,6 @@ cublas::Functions<cublas::Types> open_cublas(const std::vector<const char*>& lib
     }
     function = reinterpret_cast<std::remove_reference_t<decltype(function)>>(address);
   });
-  return functions;
-}
-
-const cublas::Functions<cublas::Types>& loaded_cublas() {
-  static const auto functions = [] {
-    const char* const chosen = std::getenv("FASTNTK_CUBLAS");
-    if (chosen != nullptr) return open_cublas({*chosen == '\0' ? nullptr : chosen});
-    return open_cublas({"libcublas.so.13", "libcublas.so.12", "libcublas.so"});
-  }();
   return functions;
 }
 

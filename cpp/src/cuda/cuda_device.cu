@@ -100,21 +100,7 @@ struct CudaDevice::Pool {
   }
 };
 
-CudaInfo cuda_info() {
-  CudaInfo info;
-  check(cudaRuntimeGetVersion(&info.runtime_version), "cudaRuntimeGetVersion");
-  check(cudaDriverGetVersion(&info.driver_version), "cudaDriverGetVersion");
-  int count = 0;
-  check(cudaGetDeviceCount(&count), "cudaGetDeviceCount");
-  for (int gpu = 0; gpu < count; ++gpu) {
-    cudaDeviceProp properties{};
-    check(cudaGetDeviceProperties(&properties, gpu), "cudaGetDeviceProperties");
-    info.gpus.push_back({static_cast<const char*>(properties.name), properties.major,
-                         properties.minor, properties.totalGlobalMem,
-                         properties.multiProcessorCount});
-  }
-  return info;
-}
+int cuda_runtime_version() { return CUDART_VERSION; }
 
 bool CudaDevice::Progress::poll() {
   if (!error_ && std::chrono::steady_clock::now() - told_ >= kMonitorInterval) tell();

@@ -8,11 +8,17 @@
 #include <memory>
 #include <vector>
 
-#include "padded_matrix.hpp"
 #include "fastntk/cuda/cuda_device.hpp"
 #include "fastntk/network.hpp"
+#include "padded_matrix.hpp"
 
 namespace fastntk::test {
+
+// The functions of runtime/cublas.cpp, found as those of the library are.
+inline const cublas::Functions<cublas::Types>& fake_cublas() {
+  static const auto functions = open_cublas({nullptr});
+  return functions;
+}
 
 // A matrix on the device with a margin on all sides, as PaddedMatrix is on the host.
 template <class T>

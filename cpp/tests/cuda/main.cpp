@@ -4,13 +4,11 @@
 #include <doctest/doctest.h>
 
 #include <cstdio>
-#include <cstdlib>
 
 #include "cuda_runtime.h"
 
 // As doctest's own, but nothing may be left on the device.
 int main(int argc, char** argv) {
-  setenv("FASTNTK_CUBLAS", "", 1);
   const int failed = doctest::Context(argc, argv).run();
   if (fastntk::fake::live_objects != 0) {
     std::fprintf(stderr, "%zu objects were left on the device\n", fastntk::fake::live_objects);

@@ -41,23 +41,9 @@ class CudaOutOfMemory : public CudaError {
 
 // Opens the first of the libraries that there is. Null names this program itself.
 cublas::Functions<cublas::Types> open_cublas(const std::vector<const char*>& libraries);
-// The library that FASTNTK_CUBLAS names (empty: this program), or else that of CUDA 13 or 12. Opened once.
-const cublas::Functions<cublas::Types>& loaded_cublas();
 
-struct CudaInfo {
-  int runtime_version = 0;  // 1000 · major + 10 · minor, as CUDA gives it
-  int driver_version = 0;
-  struct Gpu {
-    std::string name;
-    int major = 0;  // of the compute capability
-    int minor = 0;
-    std::size_t memory = 0;  // bytes
-    int multiprocessors = 0;
-  };
-  std::vector<Gpu> gpus;
-};
-// Throws CudaError where there is no driver or no GPU.
-CudaInfo cuda_info();
+// The version of CUDA that this was built with: 1000 · major + 10 · minor.
+int cuda_runtime_version();
 
 // How cuBLAS multiplies. Nothing but `standard` rounds otherwise than the type of the matrices
 // says.

@@ -25,8 +25,8 @@ inline void check(cudaError_t error, const char* call) {
   throw CudaError(message);
 }
 
-// The blocks that one dimension of a grid may have.
-constexpr Index kMostBlocks = 65535;
+// Of one dimension of a grid: enough to keep a GPU busy. The threads take what remains in steps.
+constexpr Index kMostBlocks = 1024;
 
 inline Index blocks_for(Index count, Index size) { return (count + size - 1) / size; }
 

@@ -109,38 +109,38 @@ Status cublasSetWorkspace_v2(Handle /*handle*/, void* /*workspace*/, std::size_t
   return Status::not_supported;
 }
 
-#define GEMM(NAME, T, I)                                                                          \
-  Status NAME(Handle handle, Operation op_a, Operation op_b, I m, I n, I k, const T* alpha,       \
-              const T* a, I lda, const T* b, I ldb, const T* beta, T* c, I ldc) {                 \
-    ++blas_calls.standard;                                                                        \
-    return gemm<T>(handle, op_a, op_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);             \
+#define GEMM(NAME, T, I)                                                                    \
+  Status NAME(Handle handle, Operation op_a, Operation op_b, I m, I n, I k, const T* alpha, \
+              const T* a, I lda, const T* b, I ldb, const T* beta, T* c, I ldc) {           \
+    ++blas_calls.standard;                                                                  \
+    return gemm<T>(handle, op_a, op_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);       \
   }
 GEMM(cublasSgemm_v2, float, int)
 GEMM(cublasDgemm_v2, double, int)
 GEMM(cublasSgemm_v2_64, float, std::int64_t)
 GEMM(cublasDgemm_v2_64, double, std::int64_t)
 
-#define GEMM_EX(NAME, I)                                                                          \
-  Status NAME(Handle handle, Operation op_a, Operation op_b, I m, I n, I k, const void* alpha,    \
-              const void* a, cublas::DataType a_type, I lda, const void* b,                       \
-              cublas::DataType b_type, I ldb, const void* beta, void* c, cublas::DataType c_type, \
-              I ldc, cublas::ComputeType compute, cublas::GemmAlgorithm /*algorithm*/) {          \
-    if (a_type != c_type || b_type != c_type) return Status::not_supported;                       \
-    const auto call = [&](auto type) {                                                            \
-      using T = decltype(type);                                                                   \
-      return gemm<T>(handle, op_a, op_b, m, n, k, static_cast<const T*>(alpha),                   \
-                     static_cast<const T*>(a), lda, static_cast<const T*>(b), ldb,                \
-                     static_cast<const T*>(beta), static_cast<T*>(c), ldc);                       \
-    };                                                                                            \
-    if (c_type == cublas::DataType::float32 && compute == cublas::ComputeType::float32_tf32) {    \
-      ++blas_calls.tf32;                                                                          \
-      return call(0.0F);                                                                          \
-    }                                                                                             \
+#define GEMM_EX(NAME, I)                                                                           \
+  Status NAME(Handle handle, Operation op_a, Operation op_b, I m, I n, I k, const void* alpha,     \
+              const void* a, cublas::DataType a_type, I lda, const void* b,                        \
+              cublas::DataType b_type, I ldb, const void* beta, void* c, cublas::DataType c_type,  \
+              I ldc, cublas::ComputeType compute, cublas::GemmAlgorithm /*algorithm*/) {           \
+    if (a_type != c_type || b_type != c_type) return Status::not_supported;                        \
+    const auto call = [&](auto type) {                                                             \
+      using T = decltype(type);                                                                    \
+      return gemm<T>(handle, op_a, op_b, m, n, k, static_cast<const T*>(alpha),                    \
+                     static_cast<const T*>(a), lda, static_cast<const T*>(b), ldb,                 \
+                     static_cast<const T*>(beta), static_cast<T*>(c), ldc);                        \
+    };                                                                                             \
+    if (c_type == cublas::DataType::float32 && compute == cublas::ComputeType::float32_tf32) {     \
+      ++blas_calls.tf32;                                                                           \
+      return call(0.0F);                                                                           \
+    }                                                                                              \
     if (c_type == cublas::DataType::float64 && compute == cublas::ComputeType::float64_emulated) { \
-      ++blas_calls.emulated;                                                                      \
-      return call(0.0);                                                                           \
-    }                                                                                             \
-    return Status::not_supported;                                                                 \
+      ++blas_calls.emulated;                                                                       \
+      return call(0.0);                                                                            \
+    }                                                                                              \
+    return Status::not_supported;                                                                  \
   }
 GEMM_EX(cublasGemmEx, int)
 GEMM_EX(cublasGemmEx_64, std::int64_t)

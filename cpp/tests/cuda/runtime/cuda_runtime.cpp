@@ -122,9 +122,7 @@ void run_until(CUstream_st& stream, std::uint64_t number) {
 
 void run_all(CUstream_st& stream) { run_until(stream, std::numeric_limits<std::uint64_t>::max()); }
 
-CUstream_st& stream_of(cudaStream_t stream) {
-  return stream == nullptr ? default_stream : *stream;
-}
+CUstream_st& stream_of(cudaStream_t stream) { return stream == nullptr ? default_stream : *stream; }
 
 // The threads of a block.
 struct Block {
@@ -142,6 +140,7 @@ struct Thread {
   void* fiber = nullptr;  // of ThreadSanitizer
 };
 
+constexpr std::size_t kThreadsCompared = 4096;
 constexpr std::size_t kStack = std::size_t{128} * 1024;
 
 const std::function<void()>* thread_body = nullptr;
@@ -246,7 +245,19 @@ void run_kernel(const std::function<void()>& body, dim3 grid, dim3 block_size) {
   std::vector<void*> fibers;
 #endif
   for (auto& stack : stacks) stack.reset(new char[kStack]);
-  std::deque<Block> blocks;  // until the end: their threads are compared with those of all others
+  // Kept for a while: under ThreadSanitizer, which knows no more than 8000 threads, the blocks that
+  // are kept are those whose threads are compared with each other.
+  std::deque<Block> blocks;
+#ifdef __SANITIZE_THREAD__
+  const auto forget_blocks = [&] {
+    __tsan_acquire(&end_of_kernel);
+    for (void* const fiber : fibers) __tsan_destroy_fiber(fiber);
+    fibers.clear();
+    blocks.clear();
+  };
+#else
+  const auto forget_blocks = [&] { blocks.clear(); };
+#endif
   for (const std::size_t b : in_any_order(volume(grid))) {
     Block& block = blocks.emplace_back();
     block.index = index_of(b, grid);
@@ -267,11 +278,9 @@ void run_kernel(const std::function<void()>& body, dim3 grid, dim3 block_size) {
 #endif
     }
     run_block(threads);
+    if (blocks.size() * thread_count >= kThreadsCompared) forget_blocks();
   }
-#ifdef __SANITIZE_THREAD__
-  __tsan_acquire(&end_of_kernel);
-  for (void* const fiber : fibers) __tsan_destroy_fiber(fiber);
-#endif
+  forget_blocks();
 }
 
 bool is_mapped(std::uintptr_t address) {
@@ -281,7 +290,8 @@ bool is_mapped(std::uintptr_t address) {
 
 void check_copy(const void* device, const void* host, std::size_t bytes, const char* call) {
   if (!on_device(device, bytes)) die(std::string(call) + " leaves the memory of the device");
-  if (on_device(host, 1)) die(std::string(call) + ": memory of the device where the host's should be");
+  if (on_device(host, 1))
+    die(std::string(call) + ": memory of the device where the host's should be");
 }
 
 }  // namespace
@@ -347,28 +357,6 @@ const char* cudaGetErrorName(cudaError_t error) {
 const char* cudaGetErrorString(cudaError_t /*error*/) { return "as the test wants it"; }
 cudaError_t cudaGetLastError() { return cudaSuccess; }
 
-cudaError_t cudaRuntimeGetVersion(int* version) {
-  *version = 13000;
-  return cudaSuccess;
-}
-cudaError_t cudaDriverGetVersion(int* version) {
-  *version = gpus > 0 ? 13010 : 0;
-  return cudaSuccess;
-}
-cudaError_t cudaGetDeviceCount(int* count) {
-  if (gpus == 0) return cudaErrorNoDevice;  // as CUDA: nothing is written
-  *count = gpus;
-  return cudaSuccess;
-}
-cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int /*device*/) {
-  RETURN_INJECTED_FAILURE();
-  std::strcpy(static_cast<char*>(properties->name), "processor");
-  properties->major = 9;
-  properties->minor = 0;
-  properties->totalGlobalMem = memory_limit;
-  properties->multiProcessorCount = 1;
-  return cudaSuccess;
-}
 cudaError_t cudaSetDevice(int device) {
   return device >= 0 && device < gpus ? cudaSuccess : cudaErrorInvalidDevice;
 }

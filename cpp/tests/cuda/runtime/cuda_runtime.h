@@ -30,13 +30,14 @@
 #define FASTNTK_SHARED(T, name, size) \
   T* const name = static_cast<T*>(fastntk::fake::shared_memory(sizeof(T) * (size)))
 
+constexpr int CUDART_VERSION = 13000;
+
 struct dim3 {
   unsigned x;
   unsigned y;
   unsigned z;
   // NOLINTNEXTLINE(google-explicit-constructor): as in CUDA
-  constexpr dim3(unsigned x_ = 1, unsigned y_ = 1, unsigned z_ = 1)
-      : x(x_), y(y_), z(z_) {}
+  constexpr dim3(unsigned x_ = 1, unsigned y_ = 1, unsigned z_ = 1) : x(x_), y(y_), z(z_) {}
 };
 
 enum cudaError_t : int {
@@ -44,7 +45,6 @@ enum cudaError_t : int {
   cudaErrorInvalidValue = 1,
   cudaErrorMemoryAllocation = 2,
   cudaErrorInvalidConfiguration = 9,
-  cudaErrorNoDevice = 100,
   cudaErrorInvalidDevice = 101,
 };
 enum cudaMemcpyKind : int { cudaMemcpyHostToDevice = 1, cudaMemcpyDeviceToHost = 2 };
@@ -65,14 +65,6 @@ struct cudaLaunchConfig_t {
   unsigned numAttrs;
 };
 
-struct cudaDeviceProp {
-  char name[256];
-  int major;
-  int minor;
-  std::size_t totalGlobalMem;
-  int multiProcessorCount;
-};
-
 extern dim3 threadIdx;
 extern dim3 blockIdx;
 extern dim3 blockDim;
@@ -82,10 +74,6 @@ void __syncthreads();
 const char* cudaGetErrorName(cudaError_t error);
 const char* cudaGetErrorString(cudaError_t error);
 cudaError_t cudaGetLastError();
-cudaError_t cudaRuntimeGetVersion(int* version);
-cudaError_t cudaDriverGetVersion(int* version);
-cudaError_t cudaGetDeviceCount(int* count);
-cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device);
 cudaError_t cudaSetDevice(int device);
 cudaError_t cudaMalloc(void** p, std::size_t bytes);
 cudaError_t cudaFree(void* p);
@@ -129,9 +117,11 @@ int injected_failure(const char* call);
 template <class... Parameters, class... Arguments>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Parameters...),
                                Arguments&&... arguments) {
-  const std::tuple<Parameters...> values(static_cast<Parameters>(arguments)...);
-  std::apply(
-      [](const auto&... value) { (fastntk::fake::check_argument(&value, sizeof value), ...); },
-      values);
+  std::tuple<Parameters...> values(static_cast<Parameters>(arguments)...);
+  const auto check = [](auto& value) {
+    __builtin_clear_padding(&value);  // where an old pointer may lie
+    fastntk::fake::check_argument(&value, sizeof value);
+  };
+  std::apply([&check](auto&... value) { (check(value), ...); }, values);
   return fastntk::fake::launch(*config, [kernel, values] { std::apply(kernel, values); });
 }
