@@ -13,6 +13,12 @@
 #define FASTNTK_SHARED(T, name, size) __shared__ T name[size]
 #endif
 
+#ifdef __CUDACC__
+#define FASTNTK_NOT_UNROLLED _Pragma("unroll 1")
+#else
+#define FASTNTK_NOT_UNROLLED
+#endif
+
 namespace fastntk::kernels {
 
 constexpr unsigned kThreads = 256;  // of every block
@@ -24,12 +30,15 @@ inline __device__ Index thread_col() {
   return static_cast<Index>(blockIdx.x) * blockDim.x + threadIdx.x;
 }
 
-// f(i, j) for all elements; neighbouring threads take neighbouring columns.
+// f(i, j) for all elements; neighbouring threads take neighbouring columns. Most threads take one
+// step along their row: copies of the loop's body would only cost registers.
 template <class F>
 __global__ void __launch_bounds__(kThreads) for_each(Index rows, Index cols, F f) {
   const Index row_step = static_cast<Index>(gridDim.y) * blockDim.y;
   const Index col_step = static_cast<Index>(gridDim.x) * blockDim.x;
+  FASTNTK_NOT_UNROLLED
   for (Index i = thread_row(); i < rows; i += row_step) {
+    FASTNTK_NOT_UNROLLED
     for (Index j = thread_col(); j < cols; j += col_step) f(i, j);
   }
 }

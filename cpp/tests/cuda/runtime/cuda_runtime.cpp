@@ -234,6 +234,15 @@ UNWATCHED void run_block(std::vector<Thread>& threads) {
   }
 }
 
+// Apart from loops, whose variables a context could bring back.
+__attribute__((noinline)) void begin_at_thread_main(Thread& thread) {
+  getcontext(&thread.context);
+  thread.context.uc_stack.ss_sp = thread.stack;
+  thread.context.uc_stack.ss_size = kStack;
+  thread.context.uc_link = nullptr;
+  makecontext(&thread.context, thread_main, 0);
+}
+
 void run_kernel(const std::function<void()>& body, dim3 grid, dim3 block_size) {
   thread_body = &body;
   blockDim = block_size;
@@ -267,11 +276,7 @@ void run_kernel(const std::function<void()>& body, dim3 grid, dim3 block_size) {
       thread.block = &block;
       thread.index = index_of(t, block_size);
       thread.stack = stacks[t].get();
-      getcontext(&thread.context);
-      thread.context.uc_stack.ss_sp = thread.stack;
-      thread.context.uc_stack.ss_size = kStack;
-      thread.context.uc_link = nullptr;
-      makecontext(&thread.context, thread_main, 0);
+      begin_at_thread_main(thread);
 #ifdef __SANITIZE_THREAD__
       thread.fiber = __tsan_create_fiber(0);
       fibers.push_back(thread.fiber);
