@@ -63,12 +63,12 @@ TEST_CASE("cholesky: both layouts, sizes around the borders of tiles") {
       const PaddedMatrix<double> matrix = positive_definite(n);
       const PaddedMatrix<double> expected = reference_factor(matrix);
       Packed<double> packed(matrix);
-      factor_in_place(packed.storage(), {n, block, block});
+      factor_in_place(packed.storage(), {n, {block, block}});
       CHECK(relative_error(packed.lower(0.0), expected) < Tolerance<double>::kRounding);
       CHECK(packed.margin_intact());
 
       PaddedMatrix<double> full = lower_of(matrix, kNan);
-      factor_in_place(SymmetricStorage<double>::full(full.view()), {n, block, block});
+      factor_in_place(SymmetricStorage<double>::full(full.view()), {n, {block, block}});
       CHECK(full.margin_intact());
       CHECK(only_nan_above_diagonal(full));
       CHECK(relative_error(lower_of(full, 0.0), expected) < Tolerance<double>::kRounding);
@@ -88,10 +88,10 @@ TEST_CASE("cholesky: the same to the last bit for any number of threads") {
   const Index n = 150;
   const PaddedMatrix<double> matrix = positive_definite(n);
   Packed<double> expected(matrix);
-  factor_in_place(expected.storage(), {n, 16, 16}, 1);
+  factor_in_place(expected.storage(), {n, {16, 16}}, 1);
   for (const int threads : {2, 3, 7}) {
     Packed<double> packed(matrix);
-    factor_in_place(packed.storage(), {n, 16, 16}, threads);
+    factor_in_place(packed.storage(), {n, {16, 16}}, threads);
     CHECK(packed.same_bits(expected));
   }
 }
@@ -133,7 +133,7 @@ TEST_CASE("cholesky: an exception of the monitor stops it, though tasks wait for
     throw std::runtime_error("enough");
   };
   CHECK_THROWS_WITH(cholesky(HostDevice(reference_blas(), 3), packed.storage(),
-                             HalvedPartition(n, 32, 32), monitor),
+                             HalvedPartition(n, {32, 32}), monitor),
                     "enough");
   CHECK(calls == 1);
 }

@@ -19,7 +19,7 @@ constexpr Index kTotals = 5000;
 TEST_CASE("partition: blocks cover everything once") {
   for (const auto& [smallest, largest] : kLimits) {
     for (Index total = 0; total <= kTotals; ++total) {
-      const Partition partition(total, smallest, largest);
+      const Partition partition(total, {smallest, largest});
       Index next = 0;
       bool contiguous = true;
       for (Index block = 0; block < partition.blocks(); ++block) {
@@ -37,7 +37,7 @@ TEST_CASE("partition: blocks cover everything once") {
 TEST_CASE("partition: all blocks but the last have the same size within the limits") {
   for (const auto& [smallest, largest] : kLimits) {
     for (Index total = 0; total <= kTotals; ++total) {
-      const Partition partition(total, smallest, largest);
+      const Partition partition(total, {smallest, largest});
       CAPTURE(total);
       REQUIRE(partition.size() >= smallest);
       REQUIRE(partition.size() <= largest);
@@ -62,7 +62,7 @@ TEST_CASE("partition: blocks grow with the total from the smallest to the larges
                                                                  {1000000, 256}}};
   for (const auto& [total, size] : kExpected) {
     CAPTURE(total);
-    CHECK(Partition(total, 32, 256).size() == size);
+    CHECK(Partition(total, {32, 256}).size() == size);
   }
 }
 

@@ -89,7 +89,7 @@ TEST_CASE("storage: tiles are what their elements are") {
   for (const Index n : {2, 3, 9, 10, 40, 41}) {
     const PaddedMatrix<double> matrix = positive_definite(n);
     Packed<double> packed(matrix);
-    const HalvedPartition blocks(n, 4, 4);
+    const HalvedPartition blocks(n, {4, 4});
     Index next = 0;
     for (Index i = 0; i < blocks.blocks(); ++i) {
       CHECK(blocks[i].first == next);

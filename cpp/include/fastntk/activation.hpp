@@ -284,10 +284,10 @@ struct Activation {
   activation::Custom custom{};
 };
 
-// Calls `use` with the functor of an activation that has all derivatives. The loop over elements is
-// compiled once for each functor and holds no branch on it.
+// Calls `use` with the functor of an activation that is not custom; for a custom one, the error
+// says why. The loop over elements is compiled once for each functor and holds no branch on it.
 template <class Use>
-auto with_smooth_activation(const Activation& chosen, Use use) {
+auto with_built_in_activation(const Activation& chosen, const char* error, Use use) {
   const auto [first, second] = chosen.parameters;
   switch (chosen.kind) {
     case ActivationKind::identity:
@@ -319,14 +319,23 @@ auto with_smooth_activation(const Activation& chosen, Use use) {
     case ActivationKind::custom:
       break;
   }
-  throw std::invalid_argument("this activation has no second derivative");
+  throw std::invalid_argument(error);
 }
 
-// Calls `use` with the functor of any activation.
+// Calls `use` with the functor of an activation that has all derivatives.
 template <class Use>
+auto with_smooth_activation(const Activation& chosen, Use use) {
+  return with_built_in_activation(chosen, "this activation has no second derivative", use);
+}
+
+// Calls `use` with the functor of any activation that a device can call: custom ones are functions
+// of the processor.
+template <bool on_host = true, class Use>
 auto with_activation(const Activation& chosen, Use use) {
-  if (chosen.kind == ActivationKind::custom) return use(chosen.custom);
-  return with_smooth_activation(chosen, use);
+  if constexpr (on_host) {
+    if (chosen.kind == ActivationKind::custom) return use(chosen.custom);
+  }
+  return with_built_in_activation(chosen, "a custom activation runs on the processor alone", use);
 }
 
 }  // namespace fastntk

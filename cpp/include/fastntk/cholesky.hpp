@@ -29,7 +29,7 @@ class NotPositiveDefinite : public std::runtime_error {
 
 // Large enough for GEMM to be efficient, small enough for the last tiles, which have to wait for
 // each other, not to matter.
-inline HalvedPartition cholesky_blocks(Index n) { return {n, 64, 512}; }
+inline HalvedPartition cholesky_blocks(Index n) { return {n, {64, 512}}; }
 
 // c −= a bᵀ
 template <class Lane>

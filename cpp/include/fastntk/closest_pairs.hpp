@@ -49,11 +49,11 @@ class FirstPairs {
   std::vector<CosinePair<G>> pairs_;
 };
 
-// diagonal[i] = K(x_i, x_i) of the one kernel that the terms make up.
+// diagonal[i], on the device, = K(x_i, x_i) of the one kernel that the terms make up.
 template <class Device, class G>
 void kernel_diagonal(const Device& device, const KernelTerms<G>& terms,
                      const Features<Device, G>& x, G* diagonal, const Monitor& monitor) {
-  const Partition blocks = row_blocks(x.rows);
+  const Partition blocks{x.rows, device.row_blocks()};
   device.run(
       "norms", blocks.blocks(), monitor,
       [&] { return typename Device::template Buffer<G>(2, blocks.size()); },
@@ -84,12 +84,14 @@ std::vector<CosinePair<G>> closest_pairs(const Device& device, const KernelTerms
                                          const Features<Device, G>& x,
                                          const std::vector<G>& inverse_norms, std::size_t k,
                                          const Monitor& monitor) {
-  const Partition blocks = tile_blocks(x.rows);
+  const Partition blocks{x.rows, device.tile_blocks()};
   const auto lower = lower_tiles(blocks);
   struct Workspace {
     TileWorkspace<Device, G> tile;
     typename Device::template Buffer<G> kernel;
   };
+  const typename Device::template Buffer<G> device_norms(1, x.rows);
+  device.write(inverse_norms.data(), device_norms.view());
   std::mutex mutex;
   FirstPairs<G> first(k);  // guarded by mutex
   device.run(
@@ -106,9 +108,10 @@ std::vector<CosinePair<G>> closest_pairs(const Device& device, const KernelTerms
           return first.threshold();
         }();
         FirstPairs<G> here(k);
-        const G* scales = inverse_norms.data();
+        const G* const scales = inverse_norms.data();
+        const G* const device_scales = device_norms.view().data;
         lane.template visit_large<G>(
-            tile, scales + rows.first, scales + cols.first,
+            tile, device_scales + rows.first, device_scales + cols.first,
             [&] { return std::max(found, here.threshold()); },
             [&](Index r, Index c, G cosine) {
               const Index i = rows.first + r;

@@ -15,10 +15,6 @@
 // never the gradients themselves.
 namespace fastntk {
 
-// The samples pass through a network in blocks of rows: many enough for GEMM to be efficient,
-// few enough for a block to stay in the cache from one layer to the next.
-inline Partition row_blocks(Index samples) { return {samples, 32, 512}; }
-
 namespace element {
 
 template <class From, class To>
@@ -127,7 +123,7 @@ Features<Device, G> compute_features(const Device& device, const Network<T>& net
                                  layer_widths(network, 1, readout.depth, outputs.count));
   }
 
-  const Partition blocks = row_blocks(samples.rows);
+  const Partition blocks{samples.rows, device.row_blocks()};
   device.run(
       "features", blocks.blocks(), monitor,
       [&] { return PassWorkspace<Device, T>(network, blocks.size(), kSame); },

@@ -82,7 +82,7 @@ void hidden_layer(const Lane& lane, const Network<T>& network, const Layer<T>& l
                   ConstMatrix<T> below, Matrix<T> h, Matrix<T> slope) {
   lane.template gemm<T>(Op::none, Op::transpose, static_cast<T>(layer.weight_scale), below,
                         layer.weights, Write::overwrite, h);
-  with_activation(network.activation, [&](auto phi) {
+  with_activation<Lane::kOnHost>(network.activation, [&](auto phi) {
     lane.for_each(h.rows, h.cols,
                   element::Activate<decltype(phi), T>{phi, static_cast<T>(network.activation_scale),
                                                       static_cast<T>(layer.bias_scale), layer.bias,

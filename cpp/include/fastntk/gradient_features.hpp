@@ -53,7 +53,7 @@ template <class Device, class T>
 void gradient_features(const Device& device, const Network<T>& network, Index output,
                        Matrix<const T> samples, Matrix<T> features, const Monitor& monitor) {
   const Readout<T>& readout = network.readouts.front();
-  const Partition blocks = row_blocks(samples.rows);
+  const Partition blocks{samples.rows, device.row_blocks()};
   struct Workspace {
     PassWorkspace<Device, T> pass;
     typename Device::template Buffer<T> readout_delta;

@@ -18,10 +18,6 @@
 // that are asked for together share the Gram matrices of Hˡ.
 namespace fastntk {
 
-// Tiles as large as the second-level cache allows: a GEMM packs its operands anew for every tile,
-// and the larger the tile, the more that buys.
-inline Partition tile_blocks(Index samples) { return {samples, 64, 512}; }
-
 namespace element {
 
 template <Write write, class G>
@@ -157,8 +153,8 @@ template <class Device, class G>
 void cross_kernels(const Device& device, const KernelTerms<G>& terms, const Features<Device, G>& x,
                    Range x_rows, const Features<Device, G>& z, Range z_rows,
                    const std::vector<Matrix<G>>& kernels, const Monitor& monitor) {
-  const Partition row_tiles = tile_blocks(x_rows.count);
-  const Partition col_tiles = tile_blocks(z_rows.count);
+  const Partition row_tiles{x_rows.count, device.tile_blocks()};
+  const Partition col_tiles{z_rows.count, device.tile_blocks()};
   device.run(
       "tiles", row_tiles.blocks() * col_tiles.blocks(), monitor,
       [&] { return TileWorkspace<Device, G>(row_tiles.size(), col_tiles.size()); },
@@ -204,7 +200,7 @@ template <class Device, class G>
 void symmetric_kernels(const Device& device, const KernelTerms<G>& terms,
                        const Features<Device, G>& x, Range chosen,
                        const std::vector<Matrix<G>>& kernels, const Monitor& monitor) {
-  const Partition blocks = tile_blocks(chosen.count);
+  const Partition blocks{chosen.count, device.tile_blocks()};
   const auto lower = lower_tiles(blocks);
   device.run(
       "tiles", static_cast<Index>(lower.size()), monitor,
@@ -234,7 +230,7 @@ void symmetric_kernels(const Device& device, const KernelTerms<G>& terms,
 template <class Device, class G>
 void lower_kernel(const Device& device, const KernelTerms<G>& terms, const Features<Device, G>& x,
                   const SymmetricStorage<G>& kernel, const Monitor& monitor) {
-  const HalvedPartition blocks{x.rows, 64, 512};  // as tile_blocks
+  const HalvedPartition blocks{x.rows, device.tile_blocks()};
   const auto lower = lower_tiles(blocks);
   struct Workspace {
     TileWorkspace<Device, G> gram;

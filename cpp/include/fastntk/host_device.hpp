@@ -13,6 +13,7 @@
 #include <mutex>
 #include <new>
 #include <optional>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -75,6 +76,8 @@ FASTNTK_MULTIVERSION T largest_product(Index n, const T* a, const T* b) {
 // gram_tiles.hpp) are templates over a device and ask for nothing but what this class offers:
 //
 //   Buffer<T>      owns an uninitialized matrix on the device;
+//   write, read    copy into the device's memory and out of it;
+//   …_blocks       say how large the blocks of a task should be;
 //   run(…)         spreads independent tasks over lanes;
 //   run_phases(…)  lets all lanes work on one product after the other, cut by tiling(…);
 //   Lane           executes the operations of one task in order: gemm, for_each, transpose,
@@ -105,6 +108,9 @@ class HostDevice {
 
   class Lane {
    public:
+    // Whether it can call functions of the processor.
+    static constexpr bool kOnHost = true;
+
     Lane(const Blas& blas, const std::atomic<bool>& stop) : blas_(blas), stop_(stop) {}
 
     // c (+)= alpha · op(a) · op(b)
@@ -159,8 +165,8 @@ class HostDevice {
       }
     }
 
-    // visit(i, j, value) for the elements with value = row_scales[i] · a(i, j) · col_scales[j] of
-    // at least `least()`, which may grow as elements are visited.
+    // visit(i, j, value), on the processor, for the elements with value = row_scales[i] · a(i, j) ·
+    // col_scales[j] of at least `least()`, which may grow as elements are visited.
     template <class T, class Least, class Visit>
     void visit_large(ConstMatrix<T> a, const T* row_scales, const T* col_scales, Least least,
                      Visit visit) const {
@@ -249,15 +255,35 @@ class HostDevice {
     const Workspace& workspace_;
   };
 
+  // Blocks of rows that pass through a network: many enough for GEMM to be efficient, few enough
+  // for a block to stay in the cache from one layer to the next.
+  static BlockLimits row_blocks() { return {32, 512}; }
+  // Tiles of a kernel, as large as the second-level cache allows: a GEMM packs its operands anew
+  // for every tile, and the larger the tile, the more that buys.
+  static BlockLimits tile_blocks() { return {64, 512}; }
+  // Samples, and units of a layer, that a product with a Jacobian takes at a time.
+  static Index sample_block() { return 512; }
+  static Index unit_block() { return 256; }
+
   // Tiles of whole matrices, large enough for what GEMM packs to be little beside what it computes:
-  // of all rows up to kLargestTile, as many of the columns as leave four tiles to share out, but at
+  // of up to 512 rows, as many of the columns as leave four tiles to share out, but at
   // least half as many as that.
   static Tiling tiling(const std::vector<Tiling::Shape>& shapes) {
-    return {shapes, kLargestTile, {kLargestTile / 2, kLargestTile}};
+    constexpr Index kLargest = 512;
+    return {shapes, kLargest, {kLargest / 2, kLargest}};
   }
   // Tiles of so many whole rows, for work that is short.
   static Tiling row_tiling(Index rows) { return {{{rows, 1}}, 64, {1, 1}}; }
-  static constexpr Index kLargestTile = 512;
+
+  // to = the elements at `from`, row by row, and back.
+  template <class T>
+  void write(const std::type_identity_t<T>* from, Matrix<T> to) const {
+    for (Index i = 0; i < to.rows; ++i) std::copy_n(from + i * to.cols, to.cols, to.row(i));
+  }
+  template <class T>
+  void read(Matrix<T> from, std::remove_const_t<T>* to) const {
+    for (Index i = 0; i < from.rows; ++i) std::copy_n(from.row(i), from.cols, to + i * from.cols);
+  }
 
   // threads ≥ 1
   HostDevice(Blas blas, int threads) : blas_(blas), threads_(threads) {}

@@ -67,7 +67,10 @@ Matrix<const G> delta_rows(const Features<Device, G>& features, std::size_t laye
 }
 
 // Samples are taken so many at a time, in their order: no sum depends on who computes it.
-inline constexpr Index kSampleBlock = 512;
+template <class Device, class G>
+Index samples_at_once(const Device& device, const Features<Device, G>& features) {
+  return std::clamp<Index>(features.rows, 1, device.sample_block());
+}
 
 template <class Device, class G>
 struct ProductWorkspace {
@@ -95,21 +98,25 @@ void transposed_jacobian_products(const Device& device, const Network<T>& networ
     ParameterBlock<T> block;
     Range units;
   };
-  constexpr Index kUnits = 256;
+  const Index sample_block = samples_at_once(device, features);
+  Index unit_block = 1;
   const Readout<T>& readout = network.readouts.front();
   std::vector<Piece> pieces;
+  for (const ParameterBlock<T>& block : parameter_blocks(network)) {
+    unit_block = std::max(unit_block, std::min(device.unit_block(), block.layer->outputs()));
+  }
   for (Index v = 0; v < vectors.rows; ++v) {
     for (const ParameterBlock<T>& block : parameter_blocks(network)) {
-      for (Index unit = 0; unit < block.layer->outputs(); unit += kUnits) {
-        pieces.push_back({v, block, {unit, std::min(kUnits, block.layer->outputs() - unit)}});
+      for (Index unit = 0; unit < block.layer->outputs(); unit += unit_block) {
+        pieces.push_back({v, block, {unit, std::min(unit_block, block.layer->outputs() - unit)}});
       }
     }
   }
   device.run(
       "transposed products", static_cast<Index>(pieces.size()), monitor,
       [&] {
-        return ProductWorkspace<Device, G>{{kSampleBlock, kUnits},
-                                           {kSampleBlock, readout.layer.outputs()}};
+        return ProductWorkspace<Device, G>{{sample_block, unit_block},
+                                           {sample_block, readout.layer.outputs()}};
       },
       [&](const auto& lane, const ProductWorkspace<Device, G>& workspace, Index index) {
         const Piece& piece = pieces[static_cast<std::size_t>(index)];
@@ -123,7 +130,7 @@ void transposed_jacobian_products(const Device& device, const Network<T>& networ
         Write write = Write::overwrite;
         Index first = 0;
         do {  // once also without samples: the products are then 0
-          const Range rows{first, std::min(kSampleBlock, features.rows - first)};
+          const Range rows{first, std::min(sample_block, features.rows - first)};
           const Matrix<const G> u(vectors.row(piece.vector) + first, rows.count, 1);
           const Matrix<const G> delta =
               delta_rows(features, piece.block.below + 1, outputs, output, rows, unit)
@@ -138,7 +145,7 @@ void transposed_jacobian_products(const Device& device, const Network<T>& networ
                                   u, write, bias);
           }
           write = Write::accumulate;
-          first += kSampleBlock;
+          first += sample_block;
         } while (first < features.rows && !lane.stopped());
       });
 }
@@ -153,17 +160,18 @@ void jacobian_products(const Device& device, const Network<T>& network,
   const auto blocks = parameter_blocks(network);
   Index widest = 1;
   for (const ParameterBlock<T>& block : blocks) widest = std::max(widest, block.layer->inputs());
-  const Index row_blocks = (features.rows + kSampleBlock - 1) / kSampleBlock;
+  const Index sample_block = samples_at_once(device, features);
+  const Index row_blocks = (features.rows + sample_block - 1) / sample_block;
   device.run(
       "products", vectors.rows * row_blocks, monitor,
       [&] {
-        return ProductWorkspace<Device, G>{{kSampleBlock, widest},
-                                           {kSampleBlock, readout.layer.outputs()}};
+        return ProductWorkspace<Device, G>{{sample_block, widest},
+                                           {sample_block, readout.layer.outputs()}};
       },
       [&](const auto& lane, const ProductWorkspace<Device, G>& workspace, Index index) {
         const Index vector = index / row_blocks;
-        const Index first = index % row_blocks * kSampleBlock;
-        const Range rows{first, std::min(kSampleBlock, features.rows - first)};
+        const Index first = index % row_blocks * sample_block;
+        const Range rows{first, std::min(sample_block, features.rows - first)};
         const Matrix<G> sums(result.row(vector) + first, rows.count, 1);
         const Matrix<G> unit = workspace.unit_rows(lane, readout, outputs.first + output);
         Write write = Write::overwrite;

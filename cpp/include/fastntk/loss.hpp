@@ -2,7 +2,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
-#include <algorithm>
 #include <cmath>
 #include <cstdint>
 
@@ -46,7 +45,10 @@ struct CrossEntropy {
   template <class T>
   FASTNTK_HOST_DEVICE double value(Index outputs, const T* f, const T* y) {
     largest = static_cast<double>(f[0]);
-    for (Index c = 1; c < outputs; ++c) largest = std::max(largest, static_cast<double>(f[c]));
+    for (Index c = 1; c < outputs; ++c) {
+      const auto f_c = static_cast<double>(f[c]);
+      if (f_c > largest) largest = f_c;
+    }
     sum = 0.0;
     for (Index c = 0; c < outputs; ++c) sum += std::exp(static_cast<double>(f[c]) - largest);
     const double log_sum = std::log(sum);
@@ -117,7 +119,7 @@ template <class Device, class T>
 void evaluate_loss(const Device& device, Loss loss, Matrix<const T> targets,
                    Matrix<T> f_to_gradient, Matrix<double> outcomes, const Monitor& monitor) {
   struct NoWorkspace {};
-  const Partition blocks = row_blocks(f_to_gradient.rows);
+  const Partition blocks{f_to_gradient.rows, device.row_blocks()};
   device.run(
       "loss", blocks.blocks(), monitor, [] { return NoWorkspace{}; },
       [&](const auto& lane, const NoWorkspace& /*workspace*/, Index block) {

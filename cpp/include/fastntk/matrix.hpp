@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <type_traits>
 
+#include "fastntk/portability.hpp"
+
 namespace fastntk {
 
 using Index = std::ptrdiff_t;
@@ -22,10 +24,14 @@ struct Matrix {
   Matrix(T* data_, Index rows_, Index cols_, Index stride_)
       : data(data_), rows(rows_), cols(cols_), stride(stride_) {}
   Matrix(T* data_, Index rows_, Index cols_) : Matrix(data_, rows_, cols_, cols_) {}
-  // NOLINTNEXTLINE(google-explicit-constructor): reading through a writable view is always safe.
-  operator Matrix<const T>() const { return {data, rows, cols, stride}; }
+  // Reading through a writable view is always safe.
+  template <class Writable>
+    requires(std::is_same_v<const Writable, T>)
+  // NOLINTNEXTLINE(google-explicit-constructor)
+  Matrix(const Matrix<Writable>& other)
+      : Matrix(other.data, other.rows, other.cols, other.stride) {}
 
-  T* row(Index i) const { return data + i * stride; }
+  FASTNTK_HOST_DEVICE T* row(Index i) const { return data + i * stride; }
   Matrix block(Index row, Index row_count, Index col, Index col_count) const {
     return {data + row * stride + col, row_count, col_count, stride};
   }

@@ -16,7 +16,7 @@ template <class Device, class T>
 void evaluate(const Device& device, const Network<T>& network, Matrix<const T> samples, Matrix<T> f,
               const Monitor& monitor) {
   const Readout<T>& readout = network.readouts.front();
-  const Partition blocks = row_blocks(samples.rows);
+  const Partition blocks{samples.rows, device.row_blocks()};
   device.run(
       "outputs", blocks.blocks(), monitor,
       [&] { return PassWorkspace<Device, T>(network, blocks.size(), false); },
@@ -39,7 +39,7 @@ void input_jacobians(const Device& device, const Network<T>& network, Matrix<con
                      const std::vector<Matrix<T>>& jacobians, const Monitor& monitor) {
   const Readout<T>& readout = network.readouts.front();
   const Layer<T>& first = readout.depth == 0 ? readout.layer : network.layer(1);
-  const Partition blocks = row_blocks(samples.rows);
+  const Partition blocks{samples.rows, device.row_blocks()};
   struct Workspace {
     PassWorkspace<Device, T> pass;
     typename Device::template Buffer<T> unit;

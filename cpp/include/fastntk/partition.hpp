@@ -13,14 +13,20 @@ struct Range {
   Index count;
 };
 
+struct BlockLimits {
+  Index smallest;
+  Index largest;
+};
+
 // Cuts 0 … total − 1 into blocks of equal size but the last. The size depends on `total` alone, so
 // that results cannot depend on how many threads there are: blocks of at most `largest`, and
 // smaller ones, down to `smallest`, while that would leave fewer than kEnough to share out.
 class Partition {
  public:
-  Partition(Index total, Index smallest, Index largest)
+  Partition(Index total, BlockLimits limits)
       : total_(total),
-        size_(std::clamp(round_up((total + kEnough - 1) / kEnough), smallest, largest)) {}
+        size_(std::clamp(round_up((total + kEnough - 1) / kEnough), limits.smallest,
+                         limits.largest)) {}
 
   Index blocks() const { return (total_ + size_ - 1) / size_; }
   Index size() const { return size_; }

@@ -100,18 +100,29 @@ struct AddUp {
 template <class Device, class T>
 class SgdPhases {
  public:
-  SgdPhases(const Network<T>& network, const std::vector<TrainedLayer<T>>& layers, Index rows)
-      : gather(Device::tiling({{rows, network.input_width}})),
-        readout(Device::row_tiling(rows)),
-        update(Device::tiling(weight_shapes(network, layers, updated))) {
+  SgdPhases(const Device& device, const Network<T>& network,
+            const std::vector<TrainedLayer<T>>& layers, Index rows)
+      : gather(device.tiling({{rows, network.input_width}})),
+        readout(device.row_tiling(rows)),
+        update(device.tiling(weight_shapes(network, layers, updated))) {
     for (Index l = 1; l <= network.depth(); ++l) {
-      hidden.push_back(Device::tiling({{rows, network.width(l)}}));
+      hidden.push_back(device.tiling({{rows, network.width(l)}}));
     }
   }
 
   Index widest() const {
     Index result = std::max({gather.count(), readout.count(), update.count()});
     for (const Tiling& tiling : hidden) result = std::max(result, tiling.count());
+    return result;
+  }
+
+  // Rows and columns of a workspace for any of the tiles of a layer.
+  Tiling::Shape largest_tile() const {
+    Tiling::Shape result = update.largest();
+    for (const Tiling& tiling : hidden) {
+      const auto [rows, cols] = tiling.largest();
+      result = {std::max(result.first, rows), std::max(result.second, cols)};
+    }
     return result;
   }
 
@@ -164,27 +175,31 @@ class Sgd {
     const Index samples = outcomes.rows;
     const Index steps = (samples + options_.batch - 1) / options_.batch;
     const Index last_rows = samples - (steps - 1) * options_.batch;
-    const Phases full(network_, layers_, options_.batch);
-    const Phases last(network_, layers_, last_rows);
+    const Phases full(device, network_, layers_, options_.batch);
+    const Phases last(device, network_, layers_, last_rows);
     std::vector<double> squares(static_cast<std::size_t>(last.update.count()), 0.0);
+    const typename Device::template Buffer<double> device_squares(1, last.update.count());
+    device.write(squares.data(), device_squares.view());
     Index work = 0;
     for (std::size_t l = 1; l <= layers_.size(); ++l) {
       work += options_.batch * layer(l).outputs() * layer(l).inputs();
     }
     device.run_phases(
         "training", steps, std::min(full.widest(), 1 + work / kLaneWork), monitor,
-        [] { return Workspace(); },
+        [&] { return Workspace(full.largest_tile(), last.largest_tile()); },
         [&](const auto& team) {
           for (Index step = 0; step < steps; ++step) {
             const bool at_end = step == steps - 1;
             const Range rows{step * options_.batch, at_end ? last_rows : options_.batch};
-            double* const norm = at_end && options_.measure_gradient ? squares.data() : nullptr;
+            double* const norm =
+                at_end && options_.measure_gradient ? device_squares.view().data : nullptr;
             if (!do_step(team, at_end ? last : full, rows,
                          outcomes.row_block(rows.first, rows.count), norm)) {
               return;
             }
           }
         });
+    device.read(device_squares.view(), squares.data());
     double sum = 0.0;
     for (const double square : squares) sum += square;
     return sum;
@@ -198,8 +213,12 @@ class Sgd {
   static constexpr Index kLaneWork = 2'000'000;
 
   struct Workspace {
-    typename Device::template Buffer<T> tile{Device::kLargestTile, Device::kLargestTile};
-    typename Device::template Buffer<T> sums{Device::kLargestTile, 1};
+    typename Device::template Buffer<T> tile;
+    typename Device::template Buffer<T> sums;
+
+    Workspace(Tiling::Shape a, Tiling::Shape b)
+        : tile(std::max(a.first, b.first), std::max(a.second, b.second)),
+          sums(std::max(a.first, b.first), 1) {}
   };
 
   // One step; `norm`, if not null, gets a sum of squares for each tile of the gradient. Returns

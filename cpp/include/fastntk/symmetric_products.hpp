@@ -16,7 +16,7 @@
 namespace fastntk {
 
 // Tiles that fit into the second-level cache.
-inline HalvedPartition product_blocks(Index n) { return {n, 64, 256}; }
+inline HalvedPartition product_blocks(Index n) { return {n, {64, 256}}; }
 
 // to (+)= alpha · tile · vectors, or tileᵀ · vectors.
 template <class T, class Lane>

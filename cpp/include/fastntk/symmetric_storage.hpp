@@ -83,10 +83,8 @@ class SymmetricStorage {
 // Cuts 0 … n − 1 into blocks that do not straddle n1; the same for both layouts.
 class HalvedPartition {
  public:
-  HalvedPartition(Index n, Index smallest, Index largest)
-      : n1_(SymmetricStorage<double>::split(n)),
-        upper_(n1_, smallest, largest),
-        lower_(n - n1_, smallest, largest) {}
+  HalvedPartition(Index n, BlockLimits limits)
+      : n1_(SymmetricStorage<double>::split(n)), upper_(n1_, limits), lower_(n - n1_, limits) {}
 
   Index blocks() const { return upper_.blocks() + lower_.blocks(); }
   Index size() const { return upper_.size(); }  // of the largest block
@@ -196,7 +194,7 @@ void complete_triangle(const Lane& lane, const StoredTile<const T>& tile, bool s
 template <class Device, class From, class To>
 void scale_and_shift(const Device& device, const SymmetricStorage<const From>& from, To sign,
                      To shift, const SymmetricStorage<To>& to, const Monitor& monitor) {
-  const HalvedPartition blocks{to.n(), 64, 512};
+  const HalvedPartition blocks{to.n(), {64, 512}};
   const std::vector<BlockPair> pairs = lower_block_pairs(blocks.blocks());
   device.run(
       "copy", static_cast<Index>(pairs.size()), monitor, [] { return 0; },

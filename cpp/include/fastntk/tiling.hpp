@@ -45,6 +45,14 @@ class Tiling {
     }
   }
 
+  // Rows and columns that hold any of the tiles.
+  Shape largest() const {
+    Shape result{0, 0};
+    for (const Tile& tile : tiles_) {
+      result = {std::max(result.first, tile.rows.count), std::max(result.second, tile.cols.count)};
+    }
+    return result;
+  }
   Index count() const { return static_cast<Index>(tiles_.size()); }
   const Tile& operator[](Index index) const { return tiles_[static_cast<std::size_t>(index)]; }
 
@@ -53,7 +61,7 @@ class Tiling {
   static Partition even(Index total, Index largest) {
     const Index blocks = std::max<Index>(1, (total + largest - 1) / largest);
     const Index size = std::min(largest, Partition::round_up((total + blocks - 1) / blocks));
-    return {total, size, size};
+    return {total, {size, size}};
   }
 
   std::vector<Tile> tiles_;

@@ -1,0 +1,132 @@
+// SPDX-FileCopyrightText: The fastntk authors
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include "fastntk/matrix.hpp"
+
+// The kernels: what the operations of a lane do on the GPU. They are written so that the tests can
+// run the same text on a processor: shared memory is declared by a macro, launches are function
+// calls (lane.cuh).
+#ifndef FASTNTK_SHARED
+#define FASTNTK_SHARED(T, name, size) __shared__ T name[size]
+#endif
+
+#ifdef __CUDACC__
+#define FASTNTK_NOT_UNROLLED _Pragma("unroll 1")
+#else
+#define FASTNTK_NOT_UNROLLED
+#endif
+
+namespace fastntk::kernels {
+
+constexpr unsigned kThreads = 256;  // of every block
+
+inline __device__ Index thread_row() {
+  return static_cast<Index>(blockIdx.y) * blockDim.y + threadIdx.y;
+}
+inline __device__ Index thread_col() {
+  return static_cast<Index>(blockIdx.x) * blockDim.x + threadIdx.x;
+}
+
+// f(i, j) for all elements; neighbouring threads take neighbouring columns. Most threads take one
+// step along their row: copies of the loop's body would only cost registers.
+template <class F>
+__global__ void __launch_bounds__(kThreads) for_each(Index rows, Index cols, F f) {
+  const Index row_step = static_cast<Index>(gridDim.y) * blockDim.y;
+  const Index col_step = static_cast<Index>(gridDim.x) * blockDim.x;
+  FASTNTK_NOT_UNROLLED
+  for (Index i = thread_row(); i < rows; i += row_step) {
+    FASTNTK_NOT_UNROLLED
+    for (Index j = thread_col(); j < cols; j += col_step) f(i, j);
+  }
+}
+
+constexpr int kTile = 32;     // of a transposition, in rows and columns
+constexpr int kTileRows = 8;  // that are read at once
+
+// to = fromᵀ, a block a tile, through shared memory: so that reading and writing both go along
+// rows. A column of the tile's memory is left free, or its columns would all lie in one memory
+// bank.
+template <class T>
+__global__ void __launch_bounds__(kThreads) transpose(Matrix<const T> from, Matrix<T> to) {
+  FASTNTK_SHARED(T, tile, kTile * (kTile + 1));
+  const Index tiles_across = (from.cols + kTile - 1) / kTile;
+  const Index row0 = static_cast<Index>(blockIdx.x) / tiles_across * kTile;
+  const Index col0 = static_cast<Index>(blockIdx.x) % tiles_across * kTile;
+  const auto x = static_cast<int>(threadIdx.x);
+  for (int y = static_cast<int>(threadIdx.y); y < kTile; y += kTileRows) {
+    if (row0 + y < from.rows && col0 + x < from.cols) {
+      tile[y * (kTile + 1) + x] = from.data[(row0 + y) * from.stride + col0 + x];
+    }
+  }
+  __syncthreads();
+  for (int y = static_cast<int>(threadIdx.y); y < kTile; y += kTileRows) {
+    if (col0 + y < to.rows && row0 + x < to.cols) {
+      to.data[(col0 + y) * to.stride + row0 + x] = tile[x * (kTile + 1) + y];
+    }
+  }
+}
+
+// Combines the values of the threads of a block, always in the same order. For thread 0.
+template <class T, class Combine>
+inline __device__ T combine_block(T* shared, T value, Combine combine) {
+  const unsigned x = threadIdx.x;
+  shared[x] = value;
+  __syncthreads();
+  for (unsigned width = kThreads / 2; width > 0; width /= 2) {
+    if (x < width) shared[x] = combine(shared[x], shared[x + width]);
+    __syncthreads();
+  }
+  return shared[0];
+}
+
+struct Sum {
+  template <class T>
+  __device__ T operator()(T a, T b) const {
+    return a + b;
+  }
+};
+
+// Of two numbers; a NaN counts as none.
+struct Larger {
+  template <class T>
+  __device__ T operator()(T a, T b) const {
+    return a > b || b != b ? a : b;
+  }
+};
+
+// sums[i] (+)= factor · Σ_j a(i, j) b(i, j), a block a row
+template <class T>
+__global__ void __launch_bounds__(kThreads)
+    row_dots(T factor, Matrix<const T> a, Matrix<const T> b, bool accumulate, Matrix<T> sums) {
+  FASTNTK_SHARED(T, shared, kThreads);
+  const Index i = blockIdx.x;
+  T part = T(0);
+  for (Index j = threadIdx.x; j < a.cols; j += kThreads) {
+    part += a.data[i * a.stride + j] * b.data[i * b.stride + j];
+  }
+  const T sum = factor * combine_block(shared, part, Sum{});
+  if (threadIdx.x == 0) {
+    T& target = sums.data[i * sums.stride];
+    target = accumulate ? target + sum : sum;
+  }
+}
+
+// largest[i] = row_scales[i] · max_j a(i, j) col_scales[j], for at least one column; a block a row
+template <class T>
+__global__ void __launch_bounds__(kThreads)
+    largest_products(Matrix<const T> a, const T* row_scales, const T* col_scales, T* largest) {
+  FASTNTK_SHARED(T, shared, kThreads);
+  const Index i = blockIdx.x;
+  const T* const row = a.data + i * a.stride;
+  T part = row[0] * col_scales[0];
+  for (Index j = threadIdx.x; j < a.cols; j += kThreads) {
+    part = Larger{}(part, row[j] * col_scales[j]);
+  }
+  const T result = combine_block(shared, part, Larger{});
+  if (threadIdx.x == 0) largest[i] = row_scales[i] * result;
+}
+
+}  // namespace fastntk::kernels

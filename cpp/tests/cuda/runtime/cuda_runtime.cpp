@@ -1,0 +1,451 @@
+// SPDX-FileCopyrightText: The fastntk authors
+// SPDX-License-Identifier: BSD-3-Clause
+#include "cuda_runtime.h"
+
+#include <sys/mman.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <deque>
+#include <iterator>
+#include <limits>
+#include <map>
+#include <memory>
+#include <numeric>
+#include <random>
+#include <utility>
+#include <vector>
+
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#include <sanitizer/common_interface_defs.h>
+#endif
+#ifdef __SANITIZE_THREAD__
+#include <sanitizer/tsan_interface.h>
+// What the scheduler itself reads and writes is none of the sources' business.
+#define UNWATCHED __attribute__((no_sanitize("thread")))
+extern "C" void AnnotateIgnoreReadsBegin(const char* file, int line);
+extern "C" void AnnotateIgnoreReadsEnd(const char* file, int line);
+extern "C" void AnnotateIgnoreWritesBegin(const char* file, int line);
+extern "C" void AnnotateIgnoreWritesEnd(const char* file, int line);
+struct Unwatched {
+  Unwatched() {
+    AnnotateIgnoreReadsBegin(__FILE__, __LINE__);
+    AnnotateIgnoreWritesBegin(__FILE__, __LINE__);
+  }
+  ~Unwatched() {
+    AnnotateIgnoreWritesEnd(__FILE__, __LINE__);
+    AnnotateIgnoreReadsEnd(__FILE__, __LINE__);
+  }
+};
+#else
+#define UNWATCHED
+struct Unwatched {};
+#endif
+
+dim3 threadIdx;
+dim3 blockIdx;
+dim3 blockDim;
+dim3 gridDim;
+
+struct CUstream_st {
+  struct Operation {
+    std::function<void()> run;
+    std::uint64_t number;
+  };
+  std::deque<Operation> queue;
+};
+
+struct CUevent_st {
+  CUstream_st* stream = nullptr;
+  std::uint64_t number = 0;
+};
+
+namespace fastntk::fake {
+
+std::size_t memory_limit = std::numeric_limits<std::size_t>::max();
+std::size_t live_memory = 0;
+std::size_t live_objects = 0;
+int gpus = 1;
+std::string failing_call;
+int failing_status = 0;
+std::size_t calls_to_spare = 0;
+
+int injected_failure(const char* call) {
+  if (failing_call != call) return 0;
+  if (calls_to_spare > 0) {
+    --calls_to_spare;
+    return 0;
+  }
+  failing_call.clear();
+  return failing_status;
+}
+
+void die(const std::string& message) {
+  std::fprintf(stderr, "CUDA on the processor: %s\n", message.c_str());
+  std::fflush(stderr);
+  std::abort();
+}
+
+namespace {
+
+std::map<std::uintptr_t, std::size_t> allocations;  // address, bytes
+int device_depth = 0;
+std::uint64_t operations = 0;
+CUstream_st default_stream;
+
+void close_memory([[maybe_unused]] bool close) {
+#ifdef __SANITIZE_ADDRESS__
+  for (const auto& [address, bytes] : allocations) {
+    void* const p = reinterpret_cast<void*>(address);
+    if (close) {
+      ASAN_POISON_MEMORY_REGION(p, bytes);
+    } else {
+      ASAN_UNPOISON_MEMORY_REGION(p, bytes);
+    }
+  }
+#endif
+}
+
+void run_until(CUstream_st& stream, std::uint64_t number) {
+  while (!stream.queue.empty() && stream.queue.front().number <= number) {
+    const auto operation = std::move(stream.queue.front());
+    stream.queue.pop_front();
+    if (device_depth++ == 0) close_memory(false);
+    operation.run();
+    if (--device_depth == 0) close_memory(true);
+  }
+}
+
+void run_all(CUstream_st& stream) { run_until(stream, std::numeric_limits<std::uint64_t>::max()); }
+
+CUstream_st& stream_of(cudaStream_t stream) { return stream == nullptr ? default_stream : *stream; }
+
+// The threads of a block.
+struct Block {
+  dim3 index;
+  std::vector<std::vector<unsigned char>> shared;  // in the order in which it is declared
+};
+
+struct Thread {
+  Block* block = nullptr;
+  dim3 index;
+  std::size_t shared_declared = 0;
+  bool done = false;
+  ucontext_t context{};
+  char* stack = nullptr;
+  void* fiber = nullptr;  // of ThreadSanitizer
+};
+
+constexpr std::size_t kThreadsCompared = 4096;
+constexpr std::size_t kStack = std::size_t{128} * 1024;
+
+const std::function<void()>* thread_body = nullptr;
+Thread* current = nullptr;
+ucontext_t scheduler;
+#ifdef __SANITIZE_ADDRESS__
+void* scheduler_fake_stack = nullptr;
+const void* scheduler_stack = nullptr;
+std::size_t scheduler_stack_size = 0;
+#endif
+#ifdef __SANITIZE_THREAD__
+void* scheduler_fiber = nullptr;
+char end_of_kernel;
+#endif
+
+// Back to the scheduler, until it comes back to this thread (never, at its end).
+UNWATCHED void leave_thread() {
+  Thread* const self = current;
+#ifdef __SANITIZE_ADDRESS__
+  void* fake_stack = nullptr;
+  __sanitizer_start_switch_fiber(self->done ? nullptr : &fake_stack, scheduler_stack,
+                                 scheduler_stack_size);
+#endif
+#ifdef __SANITIZE_THREAD__
+  __tsan_release(self->done ? static_cast<void*>(&end_of_kernel) : self->block);
+  __tsan_switch_to_fiber(scheduler_fiber, __tsan_switch_to_fiber_no_sync);
+#endif
+  swapcontext(&self->context, &scheduler);
+#ifdef __SANITIZE_THREAD__
+  __tsan_acquire(self->block);
+#endif
+#ifdef __SANITIZE_ADDRESS__
+  __sanitizer_finish_switch_fiber(fake_stack, &scheduler_stack, &scheduler_stack_size);
+#endif
+}
+
+UNWATCHED void thread_main() {
+#ifdef __SANITIZE_ADDRESS__
+  __sanitizer_finish_switch_fiber(nullptr, &scheduler_stack, &scheduler_stack_size);
+#endif
+  (*thread_body)();
+  current->done = true;
+  leave_thread();
+}
+
+UNWATCHED void enter_thread(Thread& thread) {
+  current = &thread;
+  threadIdx = thread.index;
+  blockIdx = thread.block->index;
+#ifdef __SANITIZE_ADDRESS__
+  __sanitizer_start_switch_fiber(&scheduler_fake_stack, thread.stack, kStack);
+#endif
+#ifdef __SANITIZE_THREAD__
+  __tsan_switch_to_fiber(thread.fiber, __tsan_switch_to_fiber_no_sync);
+#endif
+  swapcontext(&scheduler, &thread.context);
+#ifdef __SANITIZE_ADDRESS__
+  __sanitizer_finish_switch_fiber(scheduler_fake_stack, nullptr, nullptr);
+#endif
+}
+
+dim3 index_of(std::size_t i, dim3 size) {
+  return dim3(static_cast<unsigned>(i % size.x), static_cast<unsigned>(i / size.x % size.y),
+              static_cast<unsigned>(i / size.x / size.y));
+}
+
+std::size_t volume(dim3 size) { return std::size_t{size.x} * size.y * size.z; }
+
+std::mt19937& shuffling() {
+  static std::mt19937 bits(20);
+  return bits;
+}
+
+std::vector<std::size_t> in_any_order(std::size_t count) {
+  std::vector<std::size_t> order(count);
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::shuffle(order.begin(), order.end(), shuffling());
+  return order;
+}
+
+// Runs all threads of a block up to the next barrier, until they have ended.
+UNWATCHED void run_block(std::vector<Thread>& threads) {
+  for (bool ended = false; !ended;) {
+    std::size_t done = 0;
+    for (const std::size_t t : in_any_order(threads.size())) {
+      enter_thread(threads[t]);
+      if (threads[t].done) ++done;
+    }
+    ended = done == threads.size();
+    if (done != 0 && !ended) die("a barrier was not reached by every thread of the block");
+  }
+}
+
+// Apart from loops, whose variables a context could bring back.
+__attribute__((noinline)) void begin_at_thread_main(Thread& thread) {
+  getcontext(&thread.context);
+  thread.context.uc_stack.ss_sp = thread.stack;
+  thread.context.uc_stack.ss_size = kStack;
+  thread.context.uc_link = nullptr;
+  makecontext(&thread.context, thread_main, 0);
+}
+
+void run_kernel(const std::function<void()>& body, dim3 grid, dim3 block_size) {
+  thread_body = &body;
+  blockDim = block_size;
+  gridDim = grid;
+  const std::size_t thread_count = volume(block_size);
+  std::vector<std::unique_ptr<char[]>> stacks(thread_count);
+#ifdef __SANITIZE_THREAD__
+  scheduler_fiber = __tsan_get_current_fiber();
+  std::vector<void*> fibers;
+#endif
+  for (auto& stack : stacks) stack.reset(new char[kStack]);
+  // Kept for a while: under ThreadSanitizer, which knows no more than 8000 threads, the blocks that
+  // are kept are those whose threads are compared with each other.
+  std::deque<Block> blocks;
+#ifdef __SANITIZE_THREAD__
+  const auto forget_blocks = [&] {
+    __tsan_acquire(&end_of_kernel);
+    for (void* const fiber : fibers) __tsan_destroy_fiber(fiber);
+    fibers.clear();
+    blocks.clear();
+  };
+#else
+  const auto forget_blocks = [&] { blocks.clear(); };
+#endif
+  for (const std::size_t b : in_any_order(volume(grid))) {
+    Block& block = blocks.emplace_back();
+    block.index = index_of(b, grid);
+    std::vector<Thread> threads(thread_count);
+    for (std::size_t t = 0; t < thread_count; ++t) {
+      Thread& thread = threads[t];
+      thread.block = &block;
+      thread.index = index_of(t, block_size);
+      thread.stack = stacks[t].get();
+      begin_at_thread_main(thread);
+#ifdef __SANITIZE_THREAD__
+      thread.fiber = __tsan_create_fiber(0);
+      fibers.push_back(thread.fiber);
+#endif
+    }
+    run_block(threads);
+    if (blocks.size() * thread_count >= kThreadsCompared) forget_blocks();
+  }
+  forget_blocks();
+}
+
+bool is_mapped(std::uintptr_t address) {
+  const auto page = static_cast<std::uintptr_t>(sysconf(_SC_PAGESIZE));
+  return msync(reinterpret_cast<void*>(address / page * page), page, MS_ASYNC) == 0;
+}
+
+void check_copy(const void* device, const void* host, std::size_t bytes, const char* call) {
+  if (!on_device(device, bytes)) die(std::string(call) + " leaves the memory of the device");
+  if (on_device(host, 1))
+    die(std::string(call) + ": memory of the device where the host's should be");
+}
+
+}  // namespace
+
+bool on_device(const void* p, std::size_t bytes) {
+  const auto address = reinterpret_cast<std::uintptr_t>(p);
+  const auto after = allocations.upper_bound(address);
+  if (after == allocations.begin()) return false;
+  const auto& [begin, size] = *std::prev(after);
+  return address + bytes <= begin + size;
+}
+
+UNWATCHED void* shared_memory(std::size_t bytes) {
+  [[maybe_unused]] const Unwatched scope{};
+  auto& shared = current->block->shared;
+  const std::size_t which = current->shared_declared++;
+  if (which == shared.size()) shared.emplace_back(bytes, static_cast<unsigned char>(0xFF));
+  if (shared[which].size() != bytes) die("threads disagree about shared memory");
+  return shared[which].data();
+}
+
+void check_argument(const void* argument, std::size_t bytes) {
+  for (std::size_t at = 0; at + sizeof(std::uintptr_t) <= bytes; at += sizeof(std::uintptr_t)) {
+    std::uintptr_t word = 0;
+    std::memcpy(&word, static_cast<const char*>(argument) + at, sizeof word);
+    const bool address = word >> 32U != 0 && word >> 47U == 0;
+    if (address && !on_device(reinterpret_cast<const void*>(word), 0) && is_mapped(word)) {
+      die("an argument of a kernel points to the host");
+    }
+  }
+}
+
+void enqueue(cudaStream_t stream, std::function<void()> operation) {
+  stream_of(stream).queue.push_back({std::move(operation), ++operations});
+}
+
+cudaError_t launch(const cudaLaunchConfig_t& config, std::function<void()> thread) {
+  if (const int error = injected_failure("cudaLaunchKernelEx")) return cudaError_t(error);
+  const dim3 grid = config.gridDim;
+  const dim3 block = config.blockDim;
+  constexpr unsigned kMost = 65535;
+  if (volume(grid) == 0 || grid.x > 2147483647U || grid.y > kMost || grid.z > kMost ||
+      volume(block) == 0 || volume(block) > 1024 || block.z > 64) {
+    return cudaErrorInvalidConfiguration;
+  }
+  enqueue(config.stream,
+          [thread = std::move(thread), grid, block] { run_kernel(thread, grid, block); });
+  return cudaSuccess;
+}
+
+}  // namespace fastntk::fake
+
+using namespace fastntk::fake;  // NOLINT(google-build-using-namespace): the runtime's own names
+
+#define RETURN_INJECTED_FAILURE() \
+  if (const int error = injected_failure(__func__)) return static_cast<cudaError_t>(error)
+
+UNWATCHED void __syncthreads() { leave_thread(); }
+
+const char* cudaGetErrorName(cudaError_t error) {
+  return error == cudaErrorMemoryAllocation ? "cudaErrorMemoryAllocation" : "cudaError";
+}
+const char* cudaGetErrorString(cudaError_t /*error*/) { return "as the test wants it"; }
+cudaError_t cudaGetLastError() { return cudaSuccess; }
+
+cudaError_t cudaSetDevice(int device) {
+  return device >= 0 && device < gpus ? cudaSuccess : cudaErrorInvalidDevice;
+}
+
+cudaError_t cudaMalloc(void** p, std::size_t bytes) {
+  RETURN_INJECTED_FAILURE();
+  if (bytes > memory_limit - std::min(memory_limit, live_memory)) return cudaErrorMemoryAllocation;
+  *p = std::malloc(bytes);
+  std::memset(*p, 0xFF, bytes);
+  allocations[reinterpret_cast<std::uintptr_t>(*p)] = bytes;
+  live_memory += bytes;
+  ++live_objects;
+  close_memory(device_depth == 0);
+  return cudaSuccess;
+}
+cudaError_t cudaFree(void* p) {
+  if (p == nullptr) return cudaSuccess;
+  const auto found = allocations.find(reinterpret_cast<std::uintptr_t>(p));
+  if (found == allocations.end()) die("cudaFree of what is no allocation");
+  // CUDA waits for all streams here. The sources are not to rely on it.
+  close_memory(false);
+  live_memory -= found->second;
+  --live_objects;
+  allocations.erase(found);
+  std::free(p);
+  close_memory(device_depth == 0);
+  return cudaSuccess;
+}
+
+cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind,
+                            cudaStream_t stream) {
+  RETURN_INJECTED_FAILURE();
+  const bool up = kind == cudaMemcpyHostToDevice;
+  check_copy(up ? to : from, up ? from : to, bytes, __func__);
+  enqueue(stream, [=] { std::memcpy(to, from, bytes); });
+  return cudaSuccess;
+}
+cudaError_t cudaMemcpy2D(void* to, std::size_t to_pitch, const void* from, std::size_t from_pitch,
+                         std::size_t width, std::size_t height, cudaMemcpyKind kind) {
+  RETURN_INJECTED_FAILURE();
+  if (width > to_pitch || width > from_pitch) return cudaErrorInvalidValue;
+  for (std::size_t row = 0; row < height; ++row) {
+    cudaMemcpyAsync(static_cast<char*>(to) + row * to_pitch,
+                    static_cast<const char*>(from) + row * from_pitch, width, kind, nullptr);
+  }
+  run_all(default_stream);
+  return cudaSuccess;
+}
+
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned /*flags*/) {
+  RETURN_INJECTED_FAILURE();
+  *stream = new CUstream_st;
+  ++live_objects;
+  return cudaSuccess;
+}
+cudaError_t cudaStreamDestroy(cudaStream_t stream) {
+  run_all(*stream);
+  delete stream;
+  --live_objects;
+  return cudaSuccess;
+}
+cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+  RETURN_INJECTED_FAILURE();
+  run_all(stream_of(stream));
+  return cudaSuccess;
+}
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned /*flags*/) {
+  RETURN_INJECTED_FAILURE();
+  *event = new CUevent_st;
+  ++live_objects;
+  return cudaSuccess;
+}
+cudaError_t cudaEventDestroy(cudaEvent_t event) {
+  delete event;
+  --live_objects;
+  return cudaSuccess;
+}
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+  RETURN_INJECTED_FAILURE();
+  *event = {&stream_of(stream), operations};
+  return cudaSuccess;
+}
+cudaError_t cudaEventSynchronize(cudaEvent_t event) {
+  RETURN_INJECTED_FAILURE();
+  if (event->stream != nullptr) run_until(*event->stream, event->number);
+  return cudaSuccess;
+}
