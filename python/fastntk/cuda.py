@@ -22,6 +22,9 @@ _CUBLAS_WHEEL_FOLDER = "cu13/lib"
 # The oldest GPUs that the extension has code for: Ampere.
 _OLDEST_CAPABILITY = (8, 0)
 
+# Whether functions of this package compute on a GPU. The core can; they do not call it yet.
+_CONNECTED = False
+
 # Of cuda.h.
 _ERROR_NO_DEVICE = 100
 _ATTRIBUTE_CAPABILITY_MAJOR = 75
@@ -110,7 +113,11 @@ def why_not() -> str | None:
             f"cuBLAS ({_CUBLAS}) is not found: pip install nvidia-cublas, or put the folder of the "
             "CUDA toolkit's libraries into LD_LIBRARY_PATH"
         )
-    return None
+    unconnected = (
+        "a GPU and all that it needs are there, but in this version of fastntk only the C++ core "
+        "can compute on it"
+    )
+    return None if _CONNECTED else unconnected
 
 
 def devices() -> list[Device]:
