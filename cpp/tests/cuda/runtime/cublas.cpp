@@ -23,7 +23,7 @@ namespace {
 
 using cublas::Operation;
 using cublas::Status;
-using Types = cublas::Types;
+using cublas::Types;
 using Integer = std::int64_t;
 
 template <class T>

@@ -203,8 +203,8 @@ UNWATCHED void enter_thread(Thread& thread) {
 }
 
 dim3 index_of(std::size_t i, dim3 size) {
-  return dim3(static_cast<unsigned>(i % size.x), static_cast<unsigned>(i / size.x % size.y),
-              static_cast<unsigned>(i / size.x / size.y));
+  return {static_cast<unsigned>(i % size.x), static_cast<unsigned>(i / size.x % size.y),
+          static_cast<unsigned>(i / size.x / size.y)};
 }
 
 std::size_t volume(dim3 size) { return std::size_t{size.x} * size.y * size.z; }

@@ -119,7 +119,9 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
                                Arguments&&... arguments) {
   std::tuple<Parameters...> values(static_cast<Parameters>(arguments)...);
   const auto check = [](auto& value) {
-    __builtin_clear_padding(&value);  // where an old pointer may lie
+#if __has_builtin(__builtin_clear_padding)  // not for clang-tidy
+    __builtin_clear_padding(&value);        // where an old pointer may lie
+#endif
     fastntk::fake::check_argument(&value, sizeof value);
   };
   std::apply([&check](auto&... value) { (check(value), ...); }, values);
