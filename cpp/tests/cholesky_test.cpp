@@ -46,7 +46,7 @@ void factor_in_place(const Storage& storage, const HalvedPartition& blocks, int 
 
 Index failing_pivot(const SymmetricStorage<double>& storage, Index block) {
   try {
-    factor_in_place(storage, {storage.n(), block, block});
+    factor_in_place(storage, {storage.n(), {block, block}});
   } catch (const NotPositiveDefinite& failure) {
     return failure.pivot();
   }
