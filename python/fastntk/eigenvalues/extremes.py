@@ -38,9 +38,11 @@ if TYPE_CHECKING:
 # Up to this size all eigenvalues cost less than the machinery that avoids them.
 _DENSE_LIMIT = 256
 
-# The error of a Ritz value is at most its residual, and of the order of its square, 1e-10, where it
-# is not in a cluster; within a cluster it is that of a value that has settled, 1e-8.
-_RITZ_TOLERANCE = 1e-5
+# The error of a Ritz value is at most its residual, and of the order of its square where it is not
+# in a cluster; within a cluster it is that of a value that has settled, a thousandth of the
+# tolerance. Products are cheap; solutions are not, and 1e-10 is enough for λ_min.
+_PRODUCT_TOLERANCE = 1e-7
+_SOLUTION_TOLERANCE = 1e-5
 _MOST_PASSES = 1000
 
 # Even in the smallest matrices so many roundings of λ_max add up.
@@ -320,7 +322,7 @@ def _lanczos(
 ) -> _Ends:
     n, k = source.n, options.k
     largest = largest_eigenpairs(
-        watch.counted("λ_max", source.product), n, k, tolerance=_RITZ_TOLERANCE
+        watch.counted("λ_max", source.product), n, k, tolerance=_PRODUCT_TOLERANCE
     )
     # Now, before the factor that λ_min needs takes the place of the matrix.
     top = largest_interval(source, largest) if options.bounds else None
@@ -329,7 +331,7 @@ def _lanczos(
         watch.counted("λ_min", factor.solve),
         n,
         k,
-        tolerance=_RITZ_TOLERANCE,
+        tolerance=_SOLUTION_TOLERANCE,
         most_passes=_MOST_PASSES if regular else _PASSES_IN_NOISE,
     )
     del factor  # its memory is needed again
@@ -385,7 +387,9 @@ def _by_products(
     floor_of: Callable[[float], float],
     watch: _Watch,
 ) -> _Ends:
-    largest = largest_eigenpairs(watch.counted("λ_max", multiply), n, k, tolerance=_RITZ_TOLERANCE)
+    largest = largest_eigenpairs(
+        watch.counted("λ_max", multiply), n, k, tolerance=_PRODUCT_TOLERANCE
+    )
     try:
         smallest = matrix_free.smallest_eigenpairs(
             watch.counted("λ_min", multiply), n, k, floor=floor_of(float(largest.values[0]))
