@@ -74,9 +74,10 @@ def _in_threads(
     report: Callable[[str, int, int], None] | None,
 ) -> list[T]:
     with ThreadPoolExecutor(threads, thread_name_prefix="fastntk") as pool:
-        futures = [pool.submit(work, tile) for tile in every]
-        waiting = set(futures)
         try:
+            # There may be so many that an interrupt comes while they are handed out.
+            futures = [pool.submit(work, tile) for tile in every]
+            waiting = set(futures)
             while waiting:
                 finished, waiting = wait(waiting, timeout=0.2, return_when=FIRST_EXCEPTION)
                 for future in finished:
