@@ -47,7 +47,7 @@ struct CrossEntropy {
     largest = static_cast<double>(f[0]);
     for (Index c = 1; c < outputs; ++c) {
       const auto f_c = static_cast<double>(f[c]);
-      if (f_c > largest) largest = f_c;
+      largest = f_c > largest ? f_c : largest;
     }
     sum = 0.0;
     for (Index c = 0; c < outputs; ++c) sum += std::exp(static_cast<double>(f[c]) - largest);
