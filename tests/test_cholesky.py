@@ -5,11 +5,6 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
-import sys
-import textwrap
-import time
 from typing import Any
 
 import numpy as np
@@ -17,6 +12,7 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from interrupts import assert_ctrl_c_stops
 from scipy.linalg import lapack
 from threadpoolctl import threadpool_limits
 from tolerances import assert_close
@@ -157,8 +153,7 @@ def test_progress() -> None:
 
 @pytest.mark.skipif(os.name != "posix", reason="sends a POSIX signal")
 def test_ctrl_c_stops_the_factorization() -> None:
-    program = textwrap.dedent(
-        """
+    program = """
         import sys
         import numpy as np
         from fastntk import PackedKernel
@@ -184,16 +179,4 @@ def test_ctrl_c_stops_the_factorization() -> None:
             sys.exit("the work was done before the signal came")
         print(Cholesky.of(np.eye(2)).solve(np.ones(2)), flush=True)
         """
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "started\n"
-        process.send_signal(signal.SIGINT)
-        sent = time.perf_counter()
-        assert process.stdout.readline() == "interrupted\n"
-        # A second is the promise on an idle machine; others may be at work on this one.
-        assert time.perf_counter() - sent < 3.0
-        assert process.stdout.readline() == "[1. 1.]\n"
-        assert process.wait() == 0
+    assert_ctrl_c_stops(program, then="[1. 1.]")

@@ -5,15 +5,12 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
-import sys
-import textwrap
 import threading
 import time
 
 import numpy as np
 import pytest
+from interrupts import assert_ctrl_c_stops
 from threadpoolctl import threadpool_info, threadpool_limits
 
 import fastntk
@@ -119,8 +116,7 @@ def test_progress_callback_sees_the_stages_and_the_end() -> None:
 
 @pytest.mark.skipif(os.name != "posix", reason="sends a POSIX signal")
 def test_ctrl_c_stops_the_core_within_a_second_and_leaves_everything_usable() -> None:
-    program = textwrap.dedent(
-        """
+    program = """
         import sys, time
         import numpy as np
         import fastntk
@@ -143,16 +139,4 @@ def test_ctrl_c_stops_the_core_within_a_second_and_leaves_everything_usable() ->
         small = np.eye(64)[:3]
         print(np.array_equal(net.ntk(small), net.ntk(small)), flush=True)
         """
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "started\n"
-        process.send_signal(signal.SIGINT)
-        sent = time.perf_counter()
-        assert process.stdout.readline() == "interrupted\n"
-        # A second is the promise on an idle machine; others may be at work on this one.
-        assert time.perf_counter() - sent < 3.0
-        assert process.stdout.readline() == "True\n"
-        assert process.wait() == 0
+    assert_ctrl_c_stops(program, then="True")

@@ -8,8 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import textwrap
-import time
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ import pytest
 import reference
 from hypothesis import given
 from hypothesis import strategies as st
+from interrupts import assert_ctrl_c_stops
 from threadpoolctl import threadpool_limits
 from tolerances import assert_close
 
@@ -591,8 +590,7 @@ def test_checkpoints_of_other_calls_and_other_files(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.name != "posix", reason="sends a POSIX signal")
 def test_ctrl_c_stops_within_a_second_and_leaves_whole_steps() -> None:
-    program = textwrap.dedent(
-        """
+    program = """
         import sys
         import numpy as np
         import fastntk
@@ -628,19 +626,7 @@ def test_ctrl_c_stops_within_a_second_and_leaves_whole_steps() -> None:
         except Found:
             print("whole", flush=True)
         """
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "started\n"
-        process.send_signal(signal.SIGINT)
-        sent = time.perf_counter()
-        assert process.stdout.readline() == "interrupted\n"
-        # A second is the promise on an idle machine; others may be at work on this one.
-        assert time.perf_counter() - sent < 3.0
-        assert process.stdout.readline() == "whole\n"
-        assert process.wait() == 0
+    assert_ctrl_c_stops(program, then="whole")
 
 
 GOOD: dict[str, Any] = {"X": np.eye(3), "y": [0, 1, 1], "learning_rate": 0.1}

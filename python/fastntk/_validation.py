@@ -64,6 +64,13 @@ def integers(values: Sequence[int], name: str, *, minimum: int) -> tuple[int, ..
     return tuple(integer(v, f"{name}[{i}]", minimum=minimum) for i, v in enumerate(items))
 
 
+def seeds(values: int | Sequence[int], name: str = "seeds") -> tuple[int, ...]:
+    """Return seeds: 0, 1, … if their number is given, or those given."""
+    if isinstance(values, int):
+        values = range(integer(values, name, minimum=1))
+    return integers(values, name, minimum=0)
+
+
 def float_dtype(value: Any, name: str = "dtype") -> FloatDType:
     """Return float32 or float64 as a dtype."""
     dtype: FloatDType | None

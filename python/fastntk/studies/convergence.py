@@ -156,8 +156,6 @@ def convergence_study(
     n, d = samples.shape
     labels = _labels(y, "y", n)
     classes = max(2, int(labels.max()) + 1)
-    if isinstance(seeds, int):
-        seeds = range(_validation.integer(seeds, "seeds", minimum=1))
     most = _validation.integer(epochs, "epochs", minimum=1)
     size = _validation.integer(batch_size, "batch_size", minimum=1)
     if size > n:
@@ -168,7 +166,7 @@ def convergence_study(
         classes=classes,
         test=None if test is None else _held_out(test, classes, d, precision),
         depths=tuple(sorted(set(_validation.integers(depths, "depths", minimum=0)))),
-        seeds=_validation.integers(seeds, "seeds", minimum=0),
+        seeds=_validation.seeds(seeds),
         width=_validation.integer(width, "width", minimum=1),
         activation=activations.get(activation),
         batch_size=size,

@@ -134,9 +134,7 @@ def depth_study(
         raise ValueError(f"X has shape {samples.shape}: expected at least two samples")
     levels = tuple(sorted(set(_validation.integers(depths, "depths", minimum=0))))
     widths = _several(width, "width")
-    if isinstance(seeds, int):
-        seeds = range(_validation.integer(seeds, "seeds", minimum=1))
-    numbers = tuple(sorted(set(_validation.integers(seeds, "seeds", minimum=0))))
+    numbers = tuple(sorted(set(_validation.seeds(seeds))))
     functions = _named_activations(activations)
     if batches is not None:
         batches = _validation.integer(batches, "batches", minimum=2)

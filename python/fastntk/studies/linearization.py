@@ -198,9 +198,7 @@ def linearization_error(
     sizes = _validation.integers(widths, "widths", minimum=1)
     level = _validation.integer(depth, "depth", minimum=0)
     most = _validation.integer(steps, "steps", minimum=1)
-    if isinstance(seeds, int):
-        seeds = range(_validation.integer(seeds, "seeds", minimum=1))
-    chosen = _validation.integers(seeds, "seeds", minimum=0)
+    chosen = _validation.seeds(seeds)
 
     def network(width: int, seed: int) -> MLP:
         layers = [d, *[width] * level, outputs]
