@@ -124,8 +124,10 @@ void CudaDevice::Progress::tell() {
 
 CudaDevice::CudaDevice(const cublas::Functions<cublas::Types>& blas, CudaOptions options)
     : options_(options), pool_(std::make_shared<Pool>(blas)) {
-  check(cudaSetDevice(options.gpu), "cudaSetDevice");
+  make_current();
 }
+
+void CudaDevice::make_current() const { check(cudaSetDevice(options_.gpu), "cudaSetDevice"); }
 
 CudaDevice CudaDevice::with_smaller_tiles() const {
   CudaDevice result = *this;
@@ -134,7 +136,7 @@ CudaDevice CudaDevice::with_smaller_tiles() const {
 }
 
 CudaMemory CudaDevice::memory() const {
-  check(cudaSetDevice(options_.gpu), "cudaSetDevice");
+  make_current();
   CudaMemory result;
   check(cudaMemGetInfo(&result.free, &result.total), "cudaMemGetInfo");
   return result;
@@ -177,7 +179,7 @@ void CudaDevice::wait_for(std::uintptr_t stream) const {
 
 CudaDevice::Queue::Queue(const CudaDevice& device, Progress& progress, Index tasks)
     : device_(device), progress_(progress) {
-  check(cudaSetDevice(device.options_.gpu), "cudaSetDevice");
+  device.make_current();
   const auto lanes = static_cast<std::size_t>(std::min<Index>(device.options_.lanes, tasks));
   while (streams_.size() < lanes) {
     streams_.push_back(device.pool_->take());

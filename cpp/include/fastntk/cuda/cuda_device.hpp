@@ -194,6 +194,8 @@ class CudaDevice {
   bool has_smaller_tiles() const { return options_.tile > kSmallestTile; }
   CudaDevice with_smaller_tiles() const;
 
+  // Has the calling thread allocate on this GPU.
+  void make_current() const;
   // What this GPU has, and what neither this program nor another has taken of it.
   CudaMemory memory() const;
 
