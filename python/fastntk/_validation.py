@@ -115,14 +115,20 @@ def matrix(values: ArrayLike, name: str, dtype: FloatDType | None = None) -> Flo
         dtype = array.dtype if array.dtype in FLOAT_DTYPES else np.dtype(np.float64)
     with np.errstate(over="ignore"):  # what overflows is reported below
         result: FloatArray = np.ascontiguousarray(array, dtype=dtype)
-    finite = np.isfinite(result)
+    require_finite(result, name, array)
+    return result
+
+
+def require_finite(matrix: FloatArray, name: str, given: Any = None) -> None:
+    """Raise ValueError with the first element that is not, as it was before it was converted."""
+    finite = np.isfinite(matrix)
     if not finite.all():
         i, j = (int(k) for k in np.argwhere(~finite)[0])
+        value = (matrix if given is None else given)[i, j]
         raise ValueError(
-            f"{name}[{i}, {j}]={array[i, j]!r}: expected numbers that are finite in {dtype} "
+            f"{name}[{i}, {j}]={value!r}: expected numbers that are finite in {matrix.dtype} "
             f"({finite.size - np.count_nonzero(finite)} of {finite.size} are not)"
         )
-    return result
 
 
 def samples(
@@ -130,11 +136,14 @@ def samples(
 ) -> FloatArray:
     """Return a matrix of samples, one a row, with the given number of columns."""
     result = matrix(values, name, dtype)
-    if columns is not None and result.shape[1] != columns:
-        raise ValueError(
-            f"{name} has shape {result.shape}: expected {columns} columns, one for each input"
-        )
+    require_columns(result.shape, name, columns)
     return result
+
+
+def require_columns(shape: tuple[int, ...], name: str, columns: int | None) -> None:
+    """Raise ValueError if samples do not have one column for each input."""
+    if columns is not None and shape[1] != columns:
+        raise ValueError(f"{name} has shape {shape}: expected {columns} columns, one for each input")
 
 
 def symmetric_matrix(values: ArrayLike, name: str) -> FloatArray:
