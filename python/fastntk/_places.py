@@ -36,11 +36,14 @@ class Place(ABC):
     core : module
         The functions and classes of the core. They take arrays as `samples`, `given` and `fill`
         hand them out: of NumPy, or a `DeviceArray`.
+    device : str
+        By which `place_of` finds it: "cpu", "cuda:0", …
     results_elsewhere : bool
         Whether the core writes into other memory than that of the arrays that are returned.
     """
 
     core: Any
+    device: str
     results_elsewhere = False
 
     @property
@@ -70,6 +73,14 @@ class Place(ABC):
         self, values: Any, name: str, dtype: FloatDType, *, columns: int | None = None
     ) -> Any:
         """Return samples, one a row, for the core: checked, with length, shape and slices."""
+
+    @abstractmethod
+    def targets(self, values: Any, name: str) -> FloatArray:
+        """Return an array of any numbers on the host, to look at before `uploaded`."""
+
+    @abstractmethod
+    def uploaded(self, matrix: FloatArray) -> Any:
+        """Return a contiguous matrix of NumPy for the core to read."""
 
     @abstractmethod
     def given(self, matrix: Any) -> Any:
@@ -113,6 +124,7 @@ class Place(ABC):
 
 class _Processor(Place):
     core = _core
+    device = "cpu"
 
     @property
     def xp(self) -> Any:
@@ -131,6 +143,12 @@ class _Processor(Place):
         self, values: Any, name: str, dtype: FloatDType, *, columns: int | None = None
     ) -> Any:
         return _validation.samples(values, name, dtype, columns=columns)
+
+    def targets(self, values: Any, name: str) -> FloatArray:
+        return _validation.host_array(values, name)
+
+    def uploaded(self, matrix: FloatArray) -> Any:
+        return matrix
 
     def given(self, matrix: Any) -> Any:
         return matrix
@@ -166,6 +184,7 @@ class _Gpu(Place):
     def __init__(self, number: int) -> None:
         self._gpu = _opened(number, cuda.current_options())
         self.core = _core.cuda
+        self.device = f"cuda:{number}"
 
     def working(self) -> AbstractContextManager[Any]:
         return nullcontext(self._gpu)
@@ -232,6 +251,9 @@ class _GpuCopies(_Gpu):
     ) -> Any:
         return self.uploaded(_validation.samples(values, name, dtype, columns=columns))
 
+    def targets(self, values: Any, name: str) -> FloatArray:
+        return _validation.host_array(values, name)
+
     def given(self, matrix: Any) -> Any:
         return self.uploaded(matrix)
 
@@ -281,6 +303,10 @@ class GpuArrays(_Gpu):
         result = device_matrix(values, name, dtype)
         _validation.require_columns(result.shape, name, columns)
         self._require_finite(result, name)
+        return result
+
+    def targets(self, values: Any, name: str) -> FloatArray:
+        result: FloatArray = self.xp.asnumpy(self.array(values, name))
         return result
 
     def given(self, matrix: Any) -> Any:

@@ -38,17 +38,15 @@ int cuDeviceGetAttribute(int* value, int /*attribute*/, int /*device*/) {
   return 0;
 }
 
-void* on_host_allocate(std::size_t bytes) {
-  void* result = nullptr;
-  return cudaMalloc(&result, bytes) == cudaSuccess ? result : nullptr;
-}
-void on_host_free(void* p) { static_cast<void>(cudaFree(p)); }
+void on_host_adopt(const void* p, std::size_t bytes) { fake::adopt(p, bytes); }
+void on_host_disown(const void* p) { fake::disown(p); }
 
 // 0: as much as there is.
 void on_host_limit_memory(std::size_t bytes) {
   fake::memory_limit = bytes == 0 ? std::numeric_limits<std::size_t>::max() : bytes;
 }
 std::size_t on_host_live_memory() { return fake::live_memory; }
+std::size_t on_host_live_objects() { return fake::live_objects; }
 void on_host_set_gpus(int count) { fake::gpus = count; }
 void on_host_fail(const char* call, int status, std::size_t spared) {
   fake::failing_call = call;
