@@ -8,9 +8,9 @@ import numpy.typing as npt
 # The CUDA runtime that is built in, such as 13000 for 13.0; 0 without the CUDA device.
 cuda_runtime: int
 
-# The same on NVIDIA GPUs, but for pair_angles and what is about symmetric matrices. Arrays X, Z, out
-# and vectors are DeviceArrays there, and `threads` is a Gpu; weights, velocities, order and outcomes
-# are arrays of the host. Besides: Gpu, Memory, read, write. Only if cuda_runtime is not 0.
+# The same on NVIDIA GPUs, but for pair_angles and what is about symmetric matrices. Arrays X, Z, y,
+# f, out and vectors are DeviceArrays there, and `threads` is a Gpu; weights, velocities, order and
+# outcomes are arrays of the host. Besides: Gpu, Memory, read, write. Only if cuda_runtime is not 0.
 cuda: Any
 
 _Array = npt.NDArray[Any]

@@ -65,7 +65,7 @@ def require_memory(needed: int, what: str, instead: str) -> None:
 def require_of(
     available: int | None, needed: int, what: str, instead: str, whose: str = ""
 ) -> None:
-    """Raise MemoryError if more is `needed` than `available`; `whose` memory it is: "the GPU's "."""
+    """Raise MemoryError if more is `needed` than `available` of, for instance, "the GPU's "."""
     if available is not None and needed > available:
         raise MemoryError(
             f"{what} needs {human_bytes(needed)}, but {human_bytes(available)} of {whose}memory "

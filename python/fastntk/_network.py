@@ -259,7 +259,10 @@ class _Kernels:
 
 
 class Features:
-    """H and Δ of some samples, in the precision `dtype`, for several questions."""
+    """H and Δ of some samples, in the precision `dtype`, for several questions.
+
+    On a GPU, features with the same `handle` of the network share its copy of the weights.
+    """
 
     def __init__(
         self,
@@ -269,6 +272,7 @@ class Features:
         dtype: FloatDType,
         progress: Progress = False,
         place: Place = PROCESSOR,
+        handle: Any = None,
     ) -> None:
         place.require_memory(
             network.feature_bytes(len(X), len(outputs), dtype),
@@ -282,7 +286,11 @@ class Features:
         core = getattr(place.core, f"Features{8 * dtype.itemsize}Of{8 * network.dtype.itemsize}")
         with place.working() as where, _progress.monitor(progress, "features") as monitor:
             self._core: Any = core(
-                network.handle(place), (outputs.start, len(outputs)), X, where, monitor
+                network.handle(place) if handle is None else handle,
+                (outputs.start, len(outputs)),
+                X,
+                where,
+                monitor,
             )
 
     def __len__(self) -> int:

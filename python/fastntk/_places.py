@@ -12,7 +12,7 @@ from __future__ import annotations
 import importlib
 import re
 from abc import ABC, abstractmethod
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -321,10 +321,8 @@ class GpuArrays(_Gpu):
 
     def available_memory(self) -> int | None:
         # What CuPy holds but does not use is not free for others.
-        try:
+        with suppress(ImportError):
             self.xp.get_default_memory_pool().free_all_blocks()
-        except ImportError:
-            pass
         return super().available_memory()
 
     def _require_finite(self, matrix: DeviceArray, name: str) -> None:

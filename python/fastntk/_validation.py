@@ -143,7 +143,9 @@ def samples(
 def require_columns(shape: tuple[int, ...], name: str, columns: int | None) -> None:
     """Raise ValueError if samples do not have one column for each input."""
     if columns is not None and shape[1] != columns:
-        raise ValueError(f"{name} has shape {shape}: expected {columns} columns, one for each input")
+        raise ValueError(
+            f"{name} has shape {shape}: expected {columns} columns, one for each input"
+        )
 
 
 def symmetric_matrix(values: ArrayLike, name: str) -> FloatArray:

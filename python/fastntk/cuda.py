@@ -71,7 +71,8 @@ class Options:
     tile: int = 4096
 
 
-_options = ContextVar("fastntk.cuda.options", default=Options())
+_DEFAULTS = Options()
+_options = ContextVar("fastntk.cuda.options", default=_DEFAULTS)
 
 
 @contextmanager

@@ -94,13 +94,12 @@ class JacobianMethods(NetworkBase):
         out: FloatArray = place.empty(shape, self.dtype)
         handle = self._network.handle(place)
         with _progress.monitor(progress, "gradient features") as monitor:
-            for features, output in zip(out, outputs, strict=True):
-                place.fill(
-                    [features],
-                    lambda outs, where, output=output: place.core.gradient_features(
-                        handle, output, samples, outs[0], where, monitor
-                    ),
-                )
+
+            def fill(matrices: list[Any], where: Any) -> None:
+                for features, output in zip(matrices, outputs, strict=True):
+                    place.core.gradient_features(handle, output, samples, features, where, monitor)
+
+            place.fill(list(out), fill)
         return out.transpose(1, 0, 2)
 
     def input_jacobian(self, X: npt.ArrayLike, *, device: str | None = None) -> FloatArray:
@@ -131,9 +130,7 @@ class JacobianMethods(NetworkBase):
         )
         return out.transpose(1, 0, 2)
 
-    def jvp(
-        self, X: npt.ArrayLike, v: npt.ArrayLike, *, device: str | None = None
-    ) -> FloatArray:
+    def jvp(self, X: npt.ArrayLike, v: npt.ArrayLike, *, device: str | None = None) -> FloatArray:
         """Return F v: the change of the outputs along a direction in parameter space.
 
         Parameters
@@ -172,9 +169,7 @@ class JacobianMethods(NetworkBase):
         result: FloatArray = place.xp.stack(products).transpose(2, 0, 1)  # from (C, k, n)
         return result if given.ndim == 2 else result[:, :, 0]
 
-    def vjp(
-        self, X: npt.ArrayLike, u: npt.ArrayLike, *, device: str | None = None
-    ) -> FloatArray:
+    def vjp(self, X: npt.ArrayLike, u: npt.ArrayLike, *, device: str | None = None) -> FloatArray:
         """Return Fᵀ u: the gradient of Σ u · f(X) with respect to the parameters.
 
         Parameters
@@ -207,7 +202,7 @@ class JacobianMethods(NetworkBase):
         if outputs == 1 and weights.ndim == 1:
             weights = weights[:, np.newaxis]
         if weights.ndim not in {2, 3} or weights.shape[:2] != (n, outputs):
-            raise ValueError(f"u has shape {np.shape(u)}: expected ({n}, {outputs}[, k])")
+            raise ValueError(f"u has shape {weights.shape}: expected ({n}, {outputs}[, k])")
         single = weights.ndim == 2
         flat = place.matrix(weights.reshape(n * outputs, -1), "u", self.dtype)
         cotangents = flat.reshape(n, outputs, -1)
@@ -227,7 +222,7 @@ class JacobianMethods(NetworkBase):
         layer_weights: npt.ArrayLike | None = None,
         dtype: npt.DTypeLike | None = None,
         device: str | None = None,
-    ) -> LinearOperator | DeviceOperator:
+    ) -> LinearOperator:
         """Return the tangent kernel as an operator, which multiplies without being formed.
 
         A product costs 4 n P operations; memory is that of the features and of one vector of P
@@ -259,7 +254,9 @@ class JacobianMethods(NetworkBase):
         chosen, precision = self._outputs(outputs, ("trace", "full")), self._precision(dtype)
         features = _network.Features(network, samples, chosen, precision, place=place)
         products = _KernelProducts(features, "full" if outputs == "full" else "trace")
-        return _NTKOperator(products) if place.xp is np else DeviceOperator(products)
+        # That of CuPy multiplies alike; SciPy's own would convert its operands to NumPy.
+        operator: Any = _NTKOperator(products) if place.xp is np else DeviceOperator(products)
+        return operator  # type: ignore[no-any-return]
 
     def _features(self, X: npt.ArrayLike, place: Place) -> _network.Features:
         samples = self._samples_at(place, X, "X")

@@ -40,7 +40,9 @@ def write_kernel(
     """
     shape = (len(X), len(X) if Z is None else len(Z))
     if isinstance(place, GpuArrays) and _device_arrays.on_gpu(out):
-        return _fill_there(network, X, Z, outputs, dtype, out, progress, place)
+        _fill_there(network, X, Z, outputs, dtype, out, progress, place)
+        there: Any = out
+        return there  # type: ignore[no-any-return]
     if isinstance(out, np.ndarray):
         if out.shape != shape or out.dtype != dtype or not out.flags.writeable:
             raise ValueError(
@@ -68,16 +70,16 @@ def _fill_there(
     out: Any,
     progress: Progress,
     place: Place,
-) -> Any:
+) -> None:
     """Fill an array on the GPU that the samples lie on."""
     target = _device_arrays.device_matrix(out, "out", dtype, writable=True)
     shape = (len(X), len(X) if Z is None else len(Z))
     if target.shape != shape:
         raise ValueError(f"out has shape {target.shape}: expected {shape}")
-    x = _network.Features(network, X, outputs, dtype, progress, place)
-    z = x if Z is None else _network.Features(network, Z, outputs, dtype, progress, place)
+    handle = network.handle(place)
+    x = _network.Features(network, X, outputs, dtype, progress, place, handle)
+    z = x if Z is None else _network.Features(network, Z, outputs, dtype, progress, place, handle)
     x.fill_kernel(z, slice(0, shape[0]), slice(0, shape[1]), target, progress)
-    return out
 
 
 def _write(
@@ -153,8 +155,10 @@ def fill_kernel(
         if Z is not None or cols.start <= rows.start
     ]
 
+    handle = network.handle(place)
+
     def compute(samples: Any) -> _network.Features:
-        return _network.Features(network, samples, outputs, dtype, place=place)
+        return _network.Features(network, samples, outputs, dtype, place=place, handle=handle)
 
     count = len(X) + (0 if Z is None else len(Z))
     at_once = features_fit_beside(network, count, outputs, dtype, place)
@@ -192,15 +196,18 @@ def packed_kernel(
         return kernel
     kept = 0 if place.on_gpu else kernel.nbytes
     size = block_rows(network, len(X), len(outputs), dtype, kept, place)
+    handle = network.handle(place)
+
+    def compute(samples: Any) -> _network.Features:
+        return _network.Features(network, samples, outputs, dtype, place=place, handle=handle)
+
     blocks = kernel.blocks(size)
     done, total = 0, len(blocks) * (len(blocks) + 1) // 2
     with _progress.monitor(progress, "kernel") as monitor:
         for i, rows in enumerate(blocks):
-            x = _network.Features(network, X[rows], outputs, dtype, place=place)
+            x = compute(X[rows])
             for cols in blocks[: i + 1]:
-                z = x
-                if cols != rows:
-                    z = _network.Features(network, X[cols], outputs, dtype, place=place)
+                z = x if cols == rows else compute(X[cols])
                 block: FloatArray = np.empty((len(x), len(z)), dtype=dtype)
                 x.kernel_on_host(z, slice(0, len(x)), slice(0, len(z)), block, None)
                 kernel.put(rows, cols, block)

@@ -369,15 +369,17 @@ class KernelMethods(NetworkBase):
         blocks = [np.arange(s, min(s + half, len(X))) for s in range(0, len(X), half)]
         unions = [np.concatenate(two) for two in itertools.combinations(blocks, 2)]
         best: dict[tuple[int, int], float] = {}
+        handle = self._network.handle(place)
         with _progress.monitor(progress, "closest pairs") as monitor:
             for done, rows in enumerate(unions, start=1):
                 features = _network.Features(
-                    self._network, place.take(X, rows), outputs, double, place=place
+                    self._network, place.take(X, rows), outputs, double, place=place, handle=handle
                 )
                 pairs = features.closest_pairs(count, progress=False)
                 best |= {(int(rows[i]), int(rows[j])): cosine for cosine, i, j in pairs}
                 kept = sorted(best, key=lambda pair: (-best[pair], pair))[:count]
                 best = {pair: best[pair] for pair in kept}
+                del features  # or there would be two at a time
                 if monitor is not None:
                     monitor("blocks", done, len(unions))
         return list(best)
@@ -456,8 +458,12 @@ class KernelMethods(NetworkBase):
         rows = self._samples_at(place, X, "X")
         cols = None if Z is None else self._samples_at(place, Z, "Z")
 
+        handle = network.handle(place)
+
         def compute(samples: Any) -> _network.Features:
-            return _network.Features(network, samples, chosen, precision, place=place)
+            return _network.Features(
+                network, samples, chosen, precision, place=place, handle=handle
+            )
 
         count = len(rows) + (0 if cols is None else len(cols))
         fits = rows_that_fit(network, count, chosen, precision, place) == count

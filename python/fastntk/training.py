@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from fastntk._network import Network
     from fastntk._progress import Monitor, Progress
-    from fastntk._typing import FloatArray
 
     _Values = npt.NDArray[Any]  # float64
 
@@ -273,9 +272,7 @@ def train(
     held_out = None
     if validation is not None:
         held_out = _data(net, *validation, loss, _VALIDATION, place)
-    probe_samples = (
-        None if probe is None else place.on_host(net._samples_at(place, probe, "probe"))
-    )
+    probe_samples = None if probe is None else place.on_host(net._samples_at(place, probe, "probe"))
     _sgd.require_training_memory(network, batch, place, gathered=batch < n)
 
     file = None

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,7 +43,7 @@ HANDING_OVER = ["of the host", "of CuPy"]
 class Way:
     def __init__(self, name: str, xp: Any) -> None:
         self._xp = xp if name == "of CuPy" else None
-        self.options = {} if self._xp else {"device": "cuda"}
+        self.options: dict[str, Any] = {} if self._xp else {"device": "cuda"}
 
     def give(self, values: Any) -> Any:
         return values if self._xp is None else self._xp.asarray(values)
@@ -60,46 +61,55 @@ def way(request: pytest.FixtureRequest, xp: Any) -> Way:
     return Way(request.param, xp)
 
 
-# Of a network, X, Z, a function that hands over further arrays, and options.
-Quantity = "Callable[[fastntk.MLP, Any, Any, Callable[[Any], Any], dict[str, Any]], Any]"
+@dataclass(frozen=True)
+class Job:
+    """A network, samples, what hands over further arrays, and options."""
+
+    net: fastntk.MLP
+    X: Any
+    Z: Any
+    give: Callable[[Any], Any]
+    on: dict[str, Any]
+
+
 LAYER_WEIGHTS = [[0.5, 1.0], [0.0, 2.0], [1.5, 0.0]]
 
 QUANTITIES: dict[str, Any] = {
-    "outputs": lambda net, X, Z, give, on: net(X, **on),
-    "trace": lambda net, X, Z, give, on: net.ntk(X, **on),
-    "cross": lambda net, X, Z, give, on: net.ntk(X, Z, **on),
-    "one output": lambda net, X, Z, give, on: net.ntk(X, outputs=1, **on),
-    "one output, cross": lambda net, X, Z, give, on: net.ntk(X, Z, outputs=0, **on),
-    "diagonal": lambda net, X, Z, give, on: net.ntk(X, outputs="diagonal", **on),
-    "full": lambda net, X, Z, give, on: net.ntk(X, outputs="full", **on),
-    "full, cross": lambda net, X, Z, give, on: net.ntk(X, Z, outputs="full", **on),
-    "weighted": lambda net, X, Z, give, on: net.ntk(X, layer_weights=LAYER_WEIGHTS, **on),
-    "by layer": lambda net, X, Z, give, on: net.ntk_by_layer(X, Z, **on),
-    "conjugate": lambda net, X, Z, give, on: net.conjugate_kernel(X, **on),
-    "gradient features": lambda net, X, Z, give, on: net.gradient_features(Z, 1, **on),
-    "jacobian": lambda net, X, Z, give, on: net.jacobian(Z, **on),
-    "input jacobian": lambda net, X, Z, give, on: net.input_jacobian(X, **on),
-    "jvp": lambda net, X, Z, give, on: net.jvp(
-        Z, give(normal(net.n_parameters, dtype=net.dtype)), **on
+    "outputs": lambda j: j.net(j.X, **j.on),
+    "trace": lambda j: j.net.ntk(j.X, **j.on),
+    "cross": lambda j: j.net.ntk(j.X, j.Z, **j.on),
+    "one output": lambda j: j.net.ntk(j.X, outputs=1, **j.on),
+    "one output, cross": lambda j: j.net.ntk(j.X, j.Z, outputs=0, **j.on),
+    "diagonal": lambda j: j.net.ntk(j.X, outputs="diagonal", **j.on),
+    "full": lambda j: j.net.ntk(j.X, outputs="full", **j.on),
+    "full, cross": lambda j: j.net.ntk(j.X, j.Z, outputs="full", **j.on),
+    "weighted": lambda j: j.net.ntk(j.X, layer_weights=LAYER_WEIGHTS, **j.on),
+    "by layer": lambda j: j.net.ntk_by_layer(j.X, j.Z, **j.on),
+    "conjugate": lambda j: j.net.conjugate_kernel(j.X, **j.on),
+    "gradient features": lambda j: j.net.gradient_features(j.Z, 1, **j.on),
+    "jacobian": lambda j: j.net.jacobian(j.Z, **j.on),
+    "input jacobian": lambda j: j.net.input_jacobian(j.X, **j.on),
+    "jvp": lambda j: j.net.jvp(j.Z, j.give(normal(j.net.n_parameters, dtype=j.net.dtype)), **j.on),
+    "jvp of several": lambda j: j.net.jvp(
+        j.Z, j.give(normal(j.net.n_parameters, 2, dtype=j.net.dtype)), **j.on
     ),
-    "jvp of several": lambda net, X, Z, give, on: net.jvp(
-        Z, give(normal(net.n_parameters, 2, dtype=net.dtype)), **on
+    "vjp": lambda j: j.net.vjp(j.Z, j.give(normal(M, OUTPUTS, dtype=j.net.dtype)), **j.on),
+    "vjp of several": lambda j: j.net.vjp(
+        j.Z, j.give(normal(M, OUTPUTS, 2, dtype=j.net.dtype)), **j.on
     ),
-    "vjp": lambda net, X, Z, give, on: net.vjp(Z, give(normal(M, OUTPUTS, dtype=net.dtype)), **on),
-    "vjp of several": lambda net, X, Z, give, on: net.vjp(
-        Z, give(normal(M, OUTPUTS, 2, dtype=net.dtype)), **on
+    "linearized": lambda j: j.net.linearize()(
+        j.Z, j.give(normal(j.net.n_parameters, dtype=j.net.dtype)), **j.on
     ),
-    "linearized": lambda net, X, Z, give, on: net.linearize()(
-        Z, give(normal(net.n_parameters, dtype=net.dtype)), **on
+    "operator": lambda j: (
+        j.net.ntk_operator(j.Z, layer_weights=LAYER_WEIGHTS, **j.on)
+        @ j.give(normal(M, 2, dtype=j.net.dtype))
     ),
-    "operator": lambda net, X, Z, give, on: (
-        net.ntk_operator(Z, layer_weights=LAYER_WEIGHTS, **on) @ give(normal(M, 2, dtype=net.dtype))
+    "operator on a vector": lambda j: (
+        j.net.ntk_operator(j.Z, outputs=1, **j.on) @ j.give(normal(M, dtype=j.net.dtype))
     ),
-    "operator on a vector": lambda net, X, Z, give, on: (
-        net.ntk_operator(Z, outputs=1, **on) @ give(normal(M, dtype=net.dtype))
-    ),
-    "full operator": lambda net, X, Z, give, on: (
-        net.ntk_operator(Z, outputs="full", **on) @ give(normal(M * OUTPUTS, dtype=net.dtype))
+    "full operator": lambda j: (
+        j.net.ntk_operator(j.Z, outputs="full", **j.on)
+        @ j.give(normal(M * OUTPUTS, dtype=j.net.dtype))
     ),
 }
 
@@ -109,8 +119,9 @@ QUANTITIES: dict[str, Any] = {
 def test_quantities(name: str, dtype: str, way: Way) -> None:
     net = network(dtype)
     X, Z = normal(N, INPUTS, dtype=dtype), normal(M, INPUTS, seed=1, dtype=dtype)
-    expected = QUANTITIES[name](net.astype("float64"), X, Z, lambda v: v.astype("float64"), {})
-    found = way.back(QUANTITIES[name](net, way.give(X), way.give(Z), way.give, way.options))
+    exact = Job(net.astype("float64"), X, Z, lambda v: v.astype("float64"), {})
+    expected = QUANTITIES[name](exact)
+    found = way.back(QUANTITIES[name](Job(net, way.give(X), way.give(Z), way.give, way.options)))
     assert found.dtype == dtype
     assert found.shape == expected.shape
     assert_close(found, expected, dtype)
@@ -213,9 +224,7 @@ def test_training(options: dict[str, Any], dtype: str, way: Way) -> None:
     X, labels = normal(N, INPUTS, dtype=dtype), np.arange(N) % OUTPUTS
     y = labels if options["loss"] == "cross_entropy" else normal(N, OUTPUTS, dtype=dtype)
     arguments: Any = {"learning_rate": 0.3, "epochs": 3, "seed": 5, **options}
-    expected = fastntk.train(
-        net, X, y, validation=(X[:M], y[:M]), probe=X[:4], **arguments
-    )
+    expected = fastntk.train(net, X, y, validation=(X[:M], y[:M]), probe=X[:4], **arguments)
     found = fastntk.train(
         net,
         way.give(X),
@@ -256,7 +265,8 @@ def test_training_in_place_with_a_callback(way: Way) -> None:
     net, X, y = network(), normal(N, INPUTS), np.arange(N) % OUTPUTS
     seen: list[Any] = []
     fastntk.train(
-        net, way.give(X), way.give(y), learning_rate=0.3, batch_size=10, inplace=True, **way.options,
+        net, way.give(X), way.give(y), learning_rate=0.3, batch_size=10, inplace=True,
+        **way.options,
         callback=lambda step, now: seen.append((step, now.weights[0].copy())), callback_every=2,
     )  # fmt: skip
     expected = network()

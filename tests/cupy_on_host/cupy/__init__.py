@@ -140,7 +140,9 @@ def ascontiguousarray(a: Any, dtype: Any = None) -> Any:
     return a.astype(dtype or a.dtype, order="C", copy=False)
 
 
-def stack(tup: Any, axis: int = 0, out: Any = None, *, dtype: Any = None, casting: str = "same_kind") -> Any:
+def stack(
+    tup: Any, axis: int = 0, out: Any = None, *, dtype: Any = None, casting: str = "same_kind"
+) -> Any:
     """A new array of arrays on the GPU."""
     assert out is None
     assert dtype is None

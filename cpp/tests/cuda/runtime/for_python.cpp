@@ -53,6 +53,7 @@ void on_host_fail(const char* call, int status, std::size_t spared) {
   fake::failing_status = status;
   fake::calls_to_spare = spared;
 }
+int on_host_pending_failure() { return fake::failing_call.empty() ? 0 : 1; }
 int on_host_products(int arithmetic) {
   const fake::BlasCalls& calls = fake::blas_calls;
   return arithmetic == 0 ? calls.standard : arithmetic == 1 ? calls.tf32 : calls.emulated;

@@ -21,7 +21,7 @@ from typing import Any
 VARIABLE = "FASTNTK_CUDA_ON_HOST"
 WHY_SKIPPED = (
     f"{VARIABLE} does not name a build of the extension with -DFASTNTK_CUDA_ON_HOST=ON "
-    "(see tests/gpu/on_host.py)"
+    "(see tests/on_host.py)"
 )
 
 
@@ -40,6 +40,7 @@ class Runtime:
             ("live_objects", size, []),
             ("set_gpus", None, [ctypes.c_int]),
             ("fail", None, [ctypes.c_char_p, ctypes.c_int, size]),
+            ("pending_failure", ctypes.c_int, []),
             ("products", ctypes.c_int, [ctypes.c_int]),
             ("stream", pointer, []),
             ("write_later", None, [pointer, pointer, ctypes.c_double]),
@@ -55,6 +56,7 @@ class Runtime:
     live_objects: Any
     set_gpus: Any
     fail: Any  # a call by its name (bytes), with this status, after so many that work
+    pending_failure: Any  # 1 until such a call has failed
     products: Any  # how many were asked for: 0 standard, 1 in tf32, 2 in emulated float64
     stream: Any  # a new one
     write_later: Any  # on a stream: a double at an address, when somebody waits for the stream
