@@ -178,12 +178,13 @@ void register_network(py::module_& module, const char* name) {
 
 template <class P, class T>
 void register_functions(py::module_& module) {
-  module.def("evaluate", &py_evaluate<P, T>, py::arg("network"), py::arg("X").noconvert(),
+  using Guard = py::call_guard<typename P::Guard>;
+  module.def("evaluate", &py_evaluate<P, T>, Guard(), py::arg("network"), py::arg("X").noconvert(),
              py::arg("out").noconvert(), py::arg(P::kWhere), py::arg("monitor"));
-  module.def("input_jacobians", &py_input_jacobians<P, T>, py::arg("network"),
+  module.def("input_jacobians", &py_input_jacobians<P, T>, Guard(), py::arg("network"),
              py::arg("X").noconvert(), py::arg("out").noconvert(), py::arg(P::kWhere),
              py::arg("monitor"));
-  module.def("gradient_features", &py_gradient_features<P, T>, py::arg("network"),
+  module.def("gradient_features", &py_gradient_features<P, T>, Guard(), py::arg("network"),
              py::arg("output"), py::arg("X").noconvert(), py::arg("out").noconvert(),
              py::arg(P::kWhere), py::arg("monitor"));
 }
@@ -197,9 +198,10 @@ void register_pair_angles(py::module_& module) {
 // T: the network's precision; G: that of the features and the Gram matrices.
 template <class P, class T, class G>
 void register_gram(py::module_& module, const char* features_name) {
-  module.def("ntk", &py_ntk<P, T, G>, py::arg("network"), py::arg("outputs"), py::arg("split"),
-             py::arg("X").noconvert(), py::arg("Z").noconvert(), py::arg("out").noconvert(),
-             py::arg(P::kWhere), py::arg("monitor"));
+  using Guard = py::call_guard<typename P::Guard>;
+  module.def("ntk", &py_ntk<P, T, G>, Guard(), py::arg("network"), py::arg("outputs"),
+             py::arg("split"), py::arg("X").noconvert(), py::arg("Z").noconvert(),
+             py::arg("out").noconvert(), py::arg(P::kWhere), py::arg("monitor"));
 
   using Class = PyFeatures<P, T, G>;
   py::class_<Class>(module, features_name)
@@ -209,19 +211,19 @@ void register_gram(py::module_& module, const char* features_name) {
              return std::make_unique<Class>(
                  network, network.output_range(outputs.first, outputs.second), x, where, monitor);
            }),
-           py::keep_alive<1, 2>(), py::arg("network"), py::arg("outputs"), py::arg("X").noconvert(),
-           py::arg(P::kWhere), py::arg("monitor"))
+           py::keep_alive<1, 2>(), Guard(), py::arg("network"), py::arg("outputs"),
+           py::arg("X").noconvert(), py::arg(P::kWhere), py::arg("monitor"))
       .def_property_readonly("rows", &Class::rows)
-      .def("kernel", &Class::kernel, py::arg("other"), py::arg("rows"), py::arg("cols"),
+      .def("kernel", &Class::kernel, Guard(), py::arg("other"), py::arg("rows"), py::arg("cols"),
            py::arg("out").noconvert(), py::arg(P::kWhere), py::arg("monitor"))
-      .def("packed_kernel", &Class::packed_kernel, py::arg("out").noconvert(), py::arg(P::kWhere),
+      .def("packed_kernel", &Class::packed_kernel, Guard(), py::arg("out").noconvert(),
+           py::arg(P::kWhere), py::arg("monitor"))
+      .def("closest_pairs", &Class::closest_pairs, Guard(), py::arg("k"), py::arg(P::kWhere),
            py::arg("monitor"))
-      .def("closest_pairs", &Class::closest_pairs, py::arg("k"), py::arg(P::kWhere),
-           py::arg("monitor"))
-      .def("transposed_products", &Class::transposed_products, py::arg("output"),
+      .def("transposed_products", &Class::transposed_products, Guard(), py::arg("output"),
            py::arg("vectors").noconvert(), py::arg("out").noconvert(), py::arg(P::kWhere),
            py::arg("monitor"))
-      .def("products", &Class::products, py::arg("output"), py::arg("weighted"),
+      .def("products", &Class::products, Guard(), py::arg("output"), py::arg("weighted"),
            py::arg("vectors").noconvert(), py::arg("out").noconvert(), py::arg(P::kWhere),
            py::arg("monitor"));
 }

@@ -54,6 +54,7 @@ inline Arithmetic arithmetic_named(const std::string& name) {
 struct OnGpu {
   using Device = CudaDevice;
   using Where = PyGpu;
+  using Guard = KeepCurrentGpu;
   static constexpr const char* kWhere = "gpu";
   template <class T>
   using Array = GpuArray<T>;
@@ -188,21 +189,25 @@ inline void register_gpu(py::module_& module) {
              return PyGpu{CudaDevice(cublas_functions(cublas),
                                      {number, arithmetic_named(arithmetic), tile, lanes})};
            }),
-           py::kw_only(), py::arg("number"), py::arg("arithmetic"), py::arg("tile"),
-           py::arg("lanes"), py::arg("cublas"))
+           py::call_guard<KeepCurrentGpu>(), py::kw_only(), py::arg("number"),
+           py::arg("arithmetic"), py::arg("tile"), py::arg("lanes"), py::arg("cublas"))
       .def_property_readonly(
           "memory",
           [](const PyGpu& gpu) {
+            const KeepCurrentGpu keep;
             const auto memory = gpu.device.memory();
             return std::pair(memory.free, memory.total);
           },
           "(free, total) in bytes");
   py::class_<PyGpuMemory>(module, "Memory")
-      .def(py::init<const PyGpu&, Index>(), py::arg("gpu"), py::arg("bytes"))
+      .def(py::init<const PyGpu&, Index>(), py::call_guard<KeepCurrentGpu>(), py::arg("gpu"),
+           py::arg("bytes"))
       .def_property_readonly("pointer", &PyGpuMemory::pointer);
   const auto copies = [&](auto write, auto read) {
-    module.def("write", write, py::arg("source").noconvert(), py::arg("to"), py::arg("gpu"));
-    module.def("read", read, py::arg("source"), py::arg("to").noconvert(), py::arg("gpu"));
+    module.def("write", write, py::call_guard<KeepCurrentGpu>(), py::arg("source").noconvert(),
+               py::arg("to"), py::arg("gpu"));
+    module.def("read", read, py::call_guard<KeepCurrentGpu>(), py::arg("source"),
+               py::arg("to").noconvert(), py::arg("gpu"));
   };
   copies(&py_write<float>, &py_read<float>);
   copies(&py_write<double>, &py_read<double>);

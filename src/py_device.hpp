@@ -35,6 +35,7 @@ inline HostDevice host_device(int threads) {
 //   Array<T>       samples, vectors and results, in the device's memory;
 //   input, output  the views of such arrays, for reading and for writing;
 //   cols_of        the number of their columns;
+//   Guard          lives as long as a call;
 //   run            calls work(device), as often as it takes to find the memory for it;
 //   Copies<T>      arrays of the host, such as weights, as the device sees them;
 //   with_host_result
@@ -42,6 +43,7 @@ inline HostDevice host_device(int threads) {
 struct OnHost {
   using Device = HostDevice;
   using Where = int;
+  struct Guard {};
   static constexpr const char* kWhere = "threads";
   template <class T>
   using Array = python::Array<T>;

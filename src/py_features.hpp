@@ -45,8 +45,7 @@ class PyFeatures {
     const Device device = P::device(where);
     const Range x_rows = range(rows, features_.rows, "rows");
     const Range z_rows = range(cols, z.features_.rows, "cols");
-    const Matrix<G> kernel =
-        P::template output<G>(device, out, x_rows.count, z_rows.count, "out");
+    const Matrix<G> kernel = P::template output<G>(device, out, x_rows.count, z_rows.count, "out");
     const Monitor on_progress = python_monitor(monitor);
     const py::gil_scoped_release no_gil;
     const auto terms = kernel_terms(network_.get(), outputs_, Split::none, features_, z.features_);

@@ -190,6 +190,7 @@ template <class P, class T>
 void register_training(py::module_& module, const char* layer_name) {
   using Layer = PyTrainedLayer<P, T>;
   using Optional = std::optional<Array<T>>;
+  using Guard = py::call_guard<typename P::Guard>;
   py::class_<Layer>(module, layer_name)
       .def(py::init([](const Optional& weights, const Optional& bias, double rate, double bias_rate,
                        const Optional& velocity, const Optional& bias_velocity) {
@@ -198,14 +199,14 @@ void register_training(py::module_& module, const char* layer_name) {
            py::arg("weights").noconvert(), py::arg("bias").noconvert(), py::arg("rate"),
            py::arg("bias_rate"), py::arg("velocity").noconvert(),
            py::arg("bias_velocity").noconvert());
-  module.def("sgd", &py_sgd<P, T>, py::arg("network"), py::arg("layers"), py::arg(P::kWhere),
-             py::arg("monitor"), py::kw_only(), py::arg("loss"), py::arg("batch"),
-             py::arg("momentum"), py::arg("measure_gradient"), py::arg("X").noconvert(),
-             py::arg("y").noconvert(), py::arg("order").noconvert(),
+  module.def("sgd", &py_sgd<P, T>, Guard(), py::arg("network"), py::arg("layers"),
+             py::arg(P::kWhere), py::arg("monitor"), py::kw_only(), py::arg("loss"),
+             py::arg("batch"), py::arg("momentum"), py::arg("measure_gradient"),
+             py::arg("X").noconvert(), py::arg("y").noconvert(), py::arg("order").noconvert(),
              py::arg("outcomes").noconvert());
-  module.def("evaluate_loss", &py_evaluate_loss<P, T>, py::arg("loss"), py::arg("y").noconvert(),
-             py::arg("f").noconvert(), py::arg("outcomes").noconvert(), py::arg(P::kWhere),
-             py::arg("monitor"));
+  module.def("evaluate_loss", &py_evaluate_loss<P, T>, Guard(), py::arg("loss"),
+             py::arg("y").noconvert(), py::arg("f").noconvert(), py::arg("outcomes").noconvert(),
+             py::arg(P::kWhere), py::arg("monitor"));
 }
 
 }  // namespace fastntk::python

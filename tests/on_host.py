@@ -39,6 +39,7 @@ class Runtime:
             ("live_memory", size, []),
             ("live_objects", size, []),
             ("set_gpus", None, [ctypes.c_int]),
+            ("current_gpu", ctypes.c_int, []),
             ("fail", None, [ctypes.c_char_p, ctypes.c_int, size]),
             ("pending_failure", ctypes.c_int, []),
             ("products", ctypes.c_int, [ctypes.c_int]),
@@ -55,6 +56,7 @@ class Runtime:
     live_memory: Any
     live_objects: Any
     set_gpus: Any
+    current_gpu: Any
     fail: Any  # a call by its name (bytes), with this status, after so many that work
     pending_failure: Any  # 1 until such a call has failed
     products: Any  # how many were asked for: 0 standard, 1 in tf32, 2 in emulated float64

@@ -325,6 +325,11 @@ class GpuArrays(_Gpu):
             self.xp.get_default_memory_pool().free_all_blocks()
         return super().available_memory()
 
+    def require_memory(self, needed: int, what: str, instead: str) -> None:
+        free = super().available_memory()
+        if free is None or needed > free:  # or CuPy keeps what it holds
+            super().require_memory(needed, what, instead)
+
     def _require_finite(self, matrix: DeviceArray, name: str) -> None:
         try:
             xp = self.xp
@@ -371,22 +376,23 @@ def place_of(device: str | None, arrays: Mapping[str, Any]) -> Place:
             f"{first} lies in the memory of a GPU: expected an array of the host for "
             f"device='cpu', such as cupy.asnumpy({first})"
         )
+    lies_on = _device_arrays.gpu_number(given[first])
+    try:
+        place = GpuArrays(lies_on)
+    except _UnusableError:
+        _device_arrays.refuse(given[first], first)
     for name in given:
         if name not in there:
             raise TypeError(
                 f"{name} is an array of the host, but {first} lies in the memory of a GPU: "
                 f"expected both on the same side, such as cupy.asarray({name})"
             )
-    lies_on = _device_arrays.gpu_number(given[first])
     for name in there:
         found = _device_arrays.gpu_number(given[name])
         if found != (lies_on if number is None else number):
             expected = f"that of {first}" if number is None else f"device={device!r}"
             raise ValueError(f"{name} lies on GPU {found}: expected {expected}")
-    try:
-        return GpuArrays(lies_on)
-    except _UnusableError:
-        _device_arrays.refuse(given[first], first)
+    return place
 
 
 class _UnusableError(Exception):
@@ -398,9 +404,12 @@ def _opened(number: int, options: cuda.Options) -> Any:
     reason = cuda.why_not()
     if reason is not None:
         raise _UnusableError(reason)
-    count = len(cuda.devices())
-    if number >= count:
-        raise ValueError(f"device='cuda:{number}': expected one of {count} GPUs, from 'cuda:0'")
+    gpus = cuda.devices()
+    if number >= len(gpus):
+        raise ValueError(f"device='cuda:{number}': expected one of {len(gpus)} GPUs, from 'cuda:0'")
+    reason = cuda.too_old(gpus[number])
+    if reason is not None:
+        raise _UnusableError(reason)
     return _core.cuda.Gpu(
         number=number,
         arithmetic=options.arithmetic,

@@ -169,7 +169,7 @@ def why_not() -> str | None:
         found = driver.devices()
     except _UnusableError as reason:
         return str(reason)
-    if not any(device.compute_capability >= _OLDEST_CAPABILITY for device in found):
+    if all(too_old(device) for device in found):
         old = ", ".join(f"{d.name} ({dotted(d.compute_capability)})" for d in found)
         return (
             f"no GPU is recent enough: compute capability {dotted(_OLDEST_CAPABILITY)} or more is "
@@ -181,6 +181,16 @@ def why_not() -> str | None:
             "CUDA toolkit's libraries into LD_LIBRARY_PATH"
         )
     return None
+
+
+def too_old(device: Device) -> str | None:
+    """Return why fastntk has no code for this GPU, or None if it has."""
+    if device.compute_capability >= _OLDEST_CAPABILITY:
+        return None
+    return (
+        f"{device.name} has compute capability {dotted(device.compute_capability)}: "
+        f"{dotted(_OLDEST_CAPABILITY)} or more is needed"
+    )
 
 
 def devices() -> list[Device]:

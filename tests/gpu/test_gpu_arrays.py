@@ -165,6 +165,7 @@ def test_several_gpus(xp: Any, runtime: Runtime) -> None:
         NET.ntk(X, device="cuda:1")
     runtime.set_gpus(2)
     assert_close(NET.ntk(X, device="cuda:1"), K, "float64")
+    assert runtime.current_gpu() == 0  # as before
     given = xp.asarray(X)
     assert_close(NET.ntk(OnlyDLPack(given, 1)).get(), K, "float64")
     assert_close(NET.ntk(given, device="cuda").get(), K, "float64")

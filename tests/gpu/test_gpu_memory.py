@@ -165,7 +165,7 @@ def test_every_allocation_may_fail(call: Any, runtime: Runtime) -> None:
     assert failed > 0
 
 
-@pytest.mark.parametrize("call", [b"cudaMemcpy2D", b"cudaEventRecord", b"cudaLaunchKernelEx"])
+@pytest.mark.parametrize("call", [b"cudaMemcpyAsync", b"cudaEventRecord", b"cudaLaunchKernelEx"])
 def test_other_failures(call: bytes, runtime: Runtime) -> None:
     runtime.fail(call, OTHER_ERROR, 0)
     with pytest.raises(RuntimeError, match=r"cuda.*: as the test wants it"):

@@ -102,6 +102,14 @@ struct CudaDevice::Pool {
 
 int cuda_runtime_version() { return CUDART_VERSION; }
 
+KeepCurrentGpu::KeepCurrentGpu() {
+  if (cudaGetDevice(&gpu_) != cudaSuccess) gpu_ = -1;
+}
+
+KeepCurrentGpu::~KeepCurrentGpu() {
+  if (gpu_ >= 0) static_cast<void>(cudaSetDevice(gpu_));
+}
+
 bool CudaDevice::Progress::poll() {
   if (!error_ && std::chrono::steady_clock::now() - told_ >= kMonitorInterval) tell();
   return error_ != nullptr;
@@ -164,11 +172,16 @@ void CudaDevice::copy(void* to, Index to_stride, const void* from, Index from_st
   const auto bytes = [element_size](Index elements) {
     return static_cast<std::size_t>(elements) * element_size;
   };
-  check(cudaMemcpy2D(
-            to, bytes(to_stride), from, bytes(from_stride), bytes(cols),
-            static_cast<std::size_t>(rows),
-            direction == Direction::to_gpu ? cudaMemcpyHostToDevice : cudaMemcpyDeviceToHost),
-        "cudaMemcpy2D");
+  const auto kind =
+      direction == Direction::to_gpu ? cudaMemcpyHostToDevice : cudaMemcpyDeviceToHost;
+  if (rows == 1 || (to_stride == cols && from_stride == cols)) {
+    // Rows that are apart may not be longer than 2 GiB.
+    check(cudaMemcpyAsync(to, from, bytes(rows * cols), kind, nullptr), "cudaMemcpyAsync");
+  } else {
+    check(cudaMemcpy2D(to, bytes(to_stride), from, bytes(from_stride), bytes(cols),
+                       static_cast<std::size_t>(rows), kind),
+          "cudaMemcpy2D");
+  }
   // Memory that is not pinned may be copied once more after the call: wait for that too.
   check(cudaStreamSynchronize(nullptr), "cudaStreamSynchronize");
 }

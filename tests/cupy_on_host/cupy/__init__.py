@@ -109,6 +109,11 @@ def empty(shape: Any, dtype: Any = float, order: str = "C") -> Any:
     return ndarray(shape, dtype, order=order)
 
 
+def empty_like(a: Any) -> Any:
+    """Uninitialized, of the shape and dtype of another array on the GPU."""
+    return ndarray(a.shape, a.dtype)
+
+
 def zeros(shape: Any, dtype: Any = float, order: str = "C") -> Any:
     """As NumPy's."""
     return ndarray._of(np.zeros(shape, dtype, order=order))  # type: ignore[call-overload]
@@ -147,6 +152,21 @@ def stack(
     assert out is None
     assert dtype is None
     return ndarray._of(np.stack([_operand(value) for value in tup], axis))
+
+
+def matmul(x1: Any, x2: Any, out: Any = None) -> Any:
+    """As NumPy's, of arrays on the GPU."""
+    return apply(np.matmul, x1, x2, out=out)
+
+
+def add(x1: Any, x2: Any, out: Any = None) -> Any:
+    """A ufunc: only arrays on the GPU and scalars."""
+    return apply(np.add, x1, x2, out=out)
+
+
+def copyto(dst: Any, src: Any) -> None:
+    """As NumPy's, of arrays on the GPU."""
+    dst[...] = src
 
 
 def isfinite(x: Any) -> Any:

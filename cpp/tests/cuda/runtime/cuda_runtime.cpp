@@ -74,6 +74,7 @@ std::size_t memory_limit = std::numeric_limits<std::size_t>::max();
 std::size_t live_memory = 0;
 std::size_t live_objects = 0;
 int gpus = 1;
+int current_gpu = 0;
 std::string failing_call;
 int failing_status = 0;
 std::size_t calls_to_spare = 0;
@@ -414,8 +415,15 @@ const char* cudaGetErrorName(cudaError_t error) {
 const char* cudaGetErrorString(cudaError_t /*error*/) { return "as the test wants it"; }
 cudaError_t cudaGetLastError() { return cudaSuccess; }
 
+cudaError_t cudaGetDevice(int* device) {
+  RETURN_INJECTED_FAILURE();
+  *device = current_gpu;
+  return cudaSuccess;
+}
 cudaError_t cudaSetDevice(int device) {
-  return device >= 0 && device < gpus ? cudaSuccess : cudaErrorInvalidDevice;
+  if (device < 0 || device >= gpus) return cudaErrorInvalidDevice;
+  current_gpu = device;
+  return cudaSuccess;
 }
 
 cudaError_t cudaMalloc(void** p, std::size_t bytes) {

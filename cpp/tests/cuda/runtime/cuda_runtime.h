@@ -74,6 +74,7 @@ void __syncthreads();
 const char* cudaGetErrorName(cudaError_t error);
 const char* cudaGetErrorString(cudaError_t error);
 cudaError_t cudaGetLastError();
+cudaError_t cudaGetDevice(int* device);
 cudaError_t cudaSetDevice(int device);
 cudaError_t cudaMalloc(void** p, std::size_t bytes);
 cudaError_t cudaFree(void* p);
@@ -110,6 +111,7 @@ extern std::size_t memory_limit;    // bytes
 extern std::size_t live_memory;     // bytes
 extern std::size_t live_objects;    // allocations, streams, events, cuBLAS handles
 extern int gpus;                    // how many there are
+extern int current_gpu;             // the one that was set last
 extern std::string failing_call;    // fails with
 extern int failing_status;          //   this
 extern std::size_t calls_to_spare;  // but for so many calls

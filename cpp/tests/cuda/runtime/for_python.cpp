@@ -47,7 +47,11 @@ void on_host_limit_memory(std::size_t bytes) {
 }
 std::size_t on_host_live_memory() { return fake::live_memory; }
 std::size_t on_host_live_objects() { return fake::live_objects; }
-void on_host_set_gpus(int count) { fake::gpus = count; }
+void on_host_set_gpus(int count) {
+  fake::gpus = count;
+  fake::current_gpu = 0;
+}
+int on_host_current_gpu() { return fake::current_gpu; }
 void on_host_fail(const char* call, int status, std::size_t spared) {
   fake::failing_call = call;
   fake::failing_status = status;
