@@ -168,7 +168,7 @@ void py_read(const GpuArray<T>& from, Array<T>& to, const PyGpu& gpu) {
 }
 
 inline void register_gpu(py::module_& module) {
-  // What failed is in the message; the rest is for whoever reads it.
+  // NOLINTNEXTLINE(performance-unnecessary-value-param): the signature that is asked for
   py::register_local_exception_translator([](std::exception_ptr error) {
     try {
       if (error) std::rethrow_exception(error);

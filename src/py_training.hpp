@@ -144,7 +144,7 @@ double py_sgd(const PyNetwork<P, T>& network, const std::vector<PyTrainedLayer<P
   Index count = samples.rows;
   if (order) {
     count = order->ndim() == 1 ? order->shape(0) : 0;
-    const Index* const first = input_vector<Index>(*order, count, "order");
+    const auto* const first = input_vector<Index>(*order, count, "order");
     if (std::any_of(first, first + count, [&](Index i) { return i < 0 || i >= samples.rows; })) {
       throw bad_argument("order", "rows of X");
     }

@@ -465,7 +465,7 @@ TEST_CASE("cuda device: a call that fails is an error with its name") {
            {"cudaStreamCreateWithFlags", "cudaStreamCreateWithFlags"},
            {"cudaEventCreateWithFlags", "cudaEventCreateWithFlags"},
            {"cublasCreate", "cublasCreate"},
-           {"cudaMemcpy2D", "cudaMemcpy2D"},
+           {"cudaMemcpyAsync", "cudaMemcpyAsync"},
            {"cudaStreamSynchronize", "cudaStreamSynchronize"},
            {"cudaEventRecord", "cudaEventRecord"},
            {"cudaEventSynchronize", "cudaEventSynchronize"},
@@ -500,6 +500,33 @@ TEST_CASE("cuda device: failures while elements are searched") {
                             }),
                     CudaError);
   }
+}
+
+TEST_CASE("cuda device: a copy of rows that are apart fails") {
+  const CudaDevice cuda = device();
+  const DeviceMatrix<double> a(cuda, random_samples<double>(5, 5));
+  std::vector<double> values(6);
+  const Failing failing("cudaMemcpy2D", 13);
+  CHECK_THROWS_AS(cuda.read(a.view().block(1, 2, 1, 3), values.data()), CudaError);
+}
+
+TEST_CASE("cuda device: the current GPU is kept") {
+  fake::gpus = 2;
+  {
+    const KeepCurrentGpu keep;
+    const CudaDevice cuda = device({.gpu = 1});
+    CHECK(fake::current_gpu == 1);
+    cuda.make_current();
+  }
+  CHECK(fake::current_gpu == 0);
+  {
+    const Failing failing("cudaGetDevice", 13);
+    const KeepCurrentGpu unknown;
+    device({.gpu = 1}).make_current();
+  }
+  CHECK(fake::current_gpu == 1);
+  device().make_current();
+  fake::gpus = 1;
 }
 
 TEST_CASE("cuda device: no such GPU") {

@@ -60,7 +60,8 @@ void on_host_fail(const char* call, int status, std::size_t spared) {
 int on_host_pending_failure() { return fake::failing_call.empty() ? 0 : 1; }
 int on_host_products(int arithmetic) {
   const fake::BlasCalls& calls = fake::blas_calls;
-  return arithmetic == 0 ? calls.standard : arithmetic == 1 ? calls.tf32 : calls.emulated;
+  if (arithmetic == 0) return calls.standard;
+  return arithmetic == 1 ? calls.tf32 : calls.emulated;
 }
 
 // A stream, and work for it that writes a number when somebody waits for the stream.
