@@ -133,6 +133,13 @@ CudaDevice CudaDevice::with_smaller_tiles() const {
   return result;
 }
 
+CudaMemory CudaDevice::memory() const {
+  check(cudaSetDevice(options_.gpu), "cudaSetDevice");
+  CudaMemory result;
+  check(cudaMemGetInfo(&result.free, &result.total), "cudaMemGetInfo");
+  return result;
+}
+
 void* CudaDevice::allocate(Index rows, Index cols, std::size_t element_size) {
   const auto r = static_cast<std::size_t>(rows);
   const auto c = static_cast<std::size_t>(cols);

@@ -425,6 +425,18 @@ TEST_CASE("cuda device: copies row by row in both directions") {
   cuda.wait_for(0);
 }
 
+TEST_CASE("cuda device: memory that there is and that is left") {
+  const CudaDevice cuda = device();
+  fake::memory_limit = fake::live_memory + 1000;
+  const CudaDevice::Buffer<float> taken(10, 20);
+  const CudaMemory memory = cuda.memory();
+  CHECK(memory.total == fake::memory_limit);
+  CHECK(memory.free == 200);
+  fake::memory_limit = std::numeric_limits<std::size_t>::max();
+  const Failing failing("cudaMemGetInfo", 13);
+  CHECK_THROWS_AS(cuda.memory(), CudaError);
+}
+
 TEST_CASE("cuda device: smaller tiles where memory is short, then an error") {
   CHECK(kernel_error(device({.tile = 600})) < 1e-14);
   const std::size_t before = fake::live_memory;

@@ -60,6 +60,12 @@ struct CudaOptions {
   int lanes = 2;      // streams: one computes while the host prepares the work of the other
 };
 
+// Of a GPU, in bytes.
+struct CudaMemory {
+  std::size_t free = 0;
+  std::size_t total = 0;
+};
+
 class CudaDevice {
  public:
   template <class T>
@@ -187,6 +193,9 @@ class CudaDevice {
   // A device with tiles of half the size, for when there is not enough memory.
   bool has_smaller_tiles() const { return options_.tile > kSmallestTile; }
   CudaDevice with_smaller_tiles() const;
+
+  // What this GPU has, and what neither this program nor another has taken of it.
+  CudaMemory memory() const;
 
   // to = the elements at `from` on the host, row by row, and back. Both return when it is done.
   template <class T>

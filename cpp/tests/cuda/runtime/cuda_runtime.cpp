@@ -390,6 +390,12 @@ cudaError_t cudaFree(void* p) {
   close_memory(device_depth == 0);
   return cudaSuccess;
 }
+cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total) {
+  RETURN_INJECTED_FAILURE();
+  *free = memory_limit - std::min(memory_limit, live_memory);
+  *total = memory_limit;
+  return cudaSuccess;
+}
 
 cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind,
                             cudaStream_t stream) {
