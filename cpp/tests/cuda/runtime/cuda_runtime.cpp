@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdio>
 #include <cstdlib>
 #include <deque>
@@ -19,13 +20,14 @@
 #include <utility>
 #include <vector>
 
+// What the scheduler itself reads and writes is none of the sources' business.
 #ifdef __SANITIZE_ADDRESS__
 #include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
+#define UNWATCHED __attribute__((no_sanitize("address")))
 #endif
 #ifdef __SANITIZE_THREAD__
 #include <sanitizer/tsan_interface.h>
-// What the scheduler itself reads and writes is none of the sources' business.
 #define UNWATCHED __attribute__((no_sanitize("thread")))
 extern "C" void AnnotateIgnoreReadsBegin(const char* file, int line);
 extern "C" void AnnotateIgnoreReadsEnd(const char* file, int line);
@@ -42,8 +44,10 @@ struct Unwatched {
   }
 };
 #else
-#define UNWATCHED
 struct Unwatched {};
+#endif
+#ifndef UNWATCHED
+#define UNWATCHED
 #endif
 
 dim3 threadIdx;
@@ -130,76 +134,124 @@ struct Block {
   std::vector<std::vector<unsigned char>> shared;  // in the order in which it is declared
 };
 
+constexpr std::size_t kStack = std::size_t{128} * 1024;
+
+// Where to go on. GCC's own, because swapcontext asks the kernel twice each time.
+using Place = std::array<void*, 5>;
+
+// What threads run on; kept from kernel to kernel.
+struct Fiber {
+  Place place{};
+  bool begun = false;
+  ucontext_t beginning{};
+  std::unique_ptr<char[]> stack{new char[kStack]};
+};
+
 struct Thread {
   Block* block = nullptr;
   dim3 index;
   std::size_t shared_declared = 0;
   bool done = false;
-  ucontext_t context{};
-  char* stack = nullptr;
-  void* fiber = nullptr;  // of ThreadSanitizer
+  Fiber* fiber = nullptr;   // from its beginning on
+  void* watched = nullptr;  // its name for ThreadSanitizer
 };
 
 constexpr std::size_t kThreadsCompared = 4096;
-constexpr std::size_t kStack = std::size_t{128} * 1024;
 
 const std::function<void()>* thread_body = nullptr;
 Thread* current = nullptr;
-ucontext_t scheduler;
+std::vector<Thread*> not_begun;  // of the block; the next one last
+std::vector<std::unique_ptr<Fiber>> fibers;
+std::vector<Fiber*> idle_fibers;
+Place scheduler;
 #ifdef __SANITIZE_ADDRESS__
 void* scheduler_fake_stack = nullptr;
 const void* scheduler_stack = nullptr;
 std::size_t scheduler_stack_size = 0;
 #endif
 #ifdef __SANITIZE_THREAD__
-void* scheduler_fiber = nullptr;
+void* scheduler_watched = nullptr;
 char end_of_kernel;
 #endif
 
-// Back to the scheduler, until it comes back to this thread (never, at its end).
-UNWATCHED void leave_thread() {
-  Thread* const self = current;
+__attribute__((noinline)) UNWATCHED void go_to(Place& place) { __builtin_longjmp(place.data(), 1); }
+
+// Back to the scheduler, until it comes back to this fiber.
+UNWATCHED void leave_fiber() {
 #ifdef __SANITIZE_ADDRESS__
   void* fake_stack = nullptr;
-  __sanitizer_start_switch_fiber(self->done ? nullptr : &fake_stack, scheduler_stack,
-                                 scheduler_stack_size);
+  __sanitizer_start_switch_fiber(&fake_stack, scheduler_stack, scheduler_stack_size);
 #endif
 #ifdef __SANITIZE_THREAD__
-  __tsan_release(self->done ? static_cast<void*>(&end_of_kernel) : self->block);
-  __tsan_switch_to_fiber(scheduler_fiber, __tsan_switch_to_fiber_no_sync);
+  __tsan_release(current->done ? static_cast<void*>(&end_of_kernel) : current->block);
+  __tsan_switch_to_fiber(scheduler_watched, __tsan_switch_to_fiber_no_sync);
 #endif
-  swapcontext(&self->context, &scheduler);
+  if (__builtin_setjmp(current->fiber->place.data()) == 0) go_to(scheduler);
 #ifdef __SANITIZE_THREAD__
-  __tsan_acquire(self->block);
+  __tsan_acquire(current->block);
 #endif
 #ifdef __SANITIZE_ADDRESS__
   __sanitizer_finish_switch_fiber(fake_stack, &scheduler_stack, &scheduler_stack_size);
 #endif
 }
 
-UNWATCHED void thread_main() {
-#ifdef __SANITIZE_ADDRESS__
-  __sanitizer_finish_switch_fiber(nullptr, &scheduler_stack, &scheduler_stack_size);
-#endif
-  (*thread_body)();
-  current->done = true;
-  leave_thread();
-}
-
-UNWATCHED void enter_thread(Thread& thread) {
+UNWATCHED void become(Thread& thread) {
   current = &thread;
   threadIdx = thread.index;
   blockIdx = thread.block->index;
+}
+
+// The next thread of the block begins on this fiber.
+UNWATCHED bool begin_next_thread(Fiber& fiber) {
+  if (not_begun.empty()) return false;
+  not_begun.back()->fiber = &fiber;
+  become(*not_begun.back());
+  not_begun.pop_back();
+  return true;
+}
+
+UNWATCHED void fiber_main() {
 #ifdef __SANITIZE_ADDRESS__
-  __sanitizer_start_switch_fiber(&scheduler_fake_stack, thread.stack, kStack);
+  __sanitizer_finish_switch_fiber(nullptr, &scheduler_stack, &scheduler_stack_size);
+#endif
+  while (true) {
+    (*thread_body)();
+    current->done = true;
+#ifndef __SANITIZE_THREAD__  // which is to know threads by their fibers
+    // To switch takes longer than most threads do.
+    if (begin_next_thread(*current->fiber)) continue;
+#endif
+    leave_fiber();
+  }
+}
+
+// Apart from loops, whose variables a context could bring back.
+__attribute__((noinline)) Fiber* make_fiber() {
+  Fiber& fiber = *fibers.emplace_back(std::make_unique<Fiber>());
+  getcontext(&fiber.beginning);
+  fiber.beginning.uc_stack.ss_sp = fiber.stack.get();
+  fiber.beginning.uc_stack.ss_size = kStack;
+  fiber.beginning.uc_link = nullptr;
+  makecontext(&fiber.beginning, fiber_main, 0);
+  return &fiber;
+}
+
+// Until the fiber comes to a barrier or has nothing to do any more.
+UNWATCHED void enter_fiber(Fiber& fiber) {
+#ifdef __SANITIZE_ADDRESS__
+  __sanitizer_start_switch_fiber(&scheduler_fake_stack, fiber.stack.get(), kStack);
 #endif
 #ifdef __SANITIZE_THREAD__
-  __tsan_switch_to_fiber(thread.fiber, __tsan_switch_to_fiber_no_sync);
+  __tsan_switch_to_fiber(current->watched, __tsan_switch_to_fiber_no_sync);
 #endif
-  swapcontext(&scheduler, &thread.context);
+  if (__builtin_setjmp(scheduler.data()) == 0) {
+    if (std::exchange(fiber.begun, true)) go_to(fiber.place);
+    setcontext(&fiber.beginning);
+  }
 #ifdef __SANITIZE_ADDRESS__
   __sanitizer_finish_switch_fiber(scheduler_fake_stack, nullptr, nullptr);
 #endif
+  if (current->done) idle_fibers.push_back(&fiber);
 }
 
 dim3 index_of(std::size_t i, dim3 size) {
@@ -223,24 +275,23 @@ std::vector<std::size_t> in_any_order(std::size_t count) {
 
 // Runs all threads of a block up to the next barrier, until they have ended.
 UNWATCHED void run_block(std::vector<Thread>& threads) {
-  for (bool ended = false; !ended;) {
-    std::size_t done = 0;
-    for (const std::size_t t : in_any_order(threads.size())) {
-      enter_thread(threads[t]);
-      if (threads[t].done) ++done;
-    }
-    ended = done == threads.size();
-    if (done != 0 && !ended) die("a barrier was not reached by every thread of the block");
+  for (const std::size_t t : in_any_order(threads.size())) not_begun.push_back(&threads[t]);
+  while (!not_begun.empty()) {
+    if (idle_fibers.empty()) idle_fibers.push_back(make_fiber());
+    Fiber& fiber = *idle_fibers.back();
+    idle_fibers.pop_back();
+    begin_next_thread(fiber);
+    enter_fiber(fiber);
   }
-}
-
-// Apart from loops, whose variables a context could bring back.
-__attribute__((noinline)) void begin_at_thread_main(Thread& thread) {
-  getcontext(&thread.context);
-  thread.context.uc_stack.ss_sp = thread.stack;
-  thread.context.uc_stack.ss_size = kStack;
-  thread.context.uc_link = nullptr;
-  makecontext(&thread.context, thread_main, 0);
+  while (true) {
+    const auto done = std::ranges::count_if(threads, &Thread::done);
+    if (done == std::ssize(threads)) return;
+    if (done != 0) die("a barrier was not reached by every thread of the block");
+    for (const std::size_t t : in_any_order(threads.size())) {
+      become(threads[t]);
+      enter_fiber(*threads[t].fiber);
+    }
+  }
 }
 
 void run_kernel(const std::function<void()>& body, dim3 grid, dim3 block_size) {
@@ -248,38 +299,31 @@ void run_kernel(const std::function<void()>& body, dim3 grid, dim3 block_size) {
   blockDim = block_size;
   gridDim = grid;
   const std::size_t thread_count = volume(block_size);
-  std::vector<std::unique_ptr<char[]>> stacks(thread_count);
-#ifdef __SANITIZE_THREAD__
-  scheduler_fiber = __tsan_get_current_fiber();
-  std::vector<void*> fibers;
-#endif
-  for (auto& stack : stacks) stack.reset(new char[kStack]);
   // Kept for a while: under ThreadSanitizer, which knows no more than 8000 threads, the blocks that
   // are kept are those whose threads are compared with each other.
   std::deque<Block> blocks;
 #ifdef __SANITIZE_THREAD__
+  scheduler_watched = __tsan_get_current_fiber();
+  std::vector<void*> watched;
   const auto forget_blocks = [&] {
     __tsan_acquire(&end_of_kernel);
-    for (void* const fiber : fibers) __tsan_destroy_fiber(fiber);
-    fibers.clear();
+    for (void* const thread : watched) __tsan_destroy_fiber(thread);
+    watched.clear();
     blocks.clear();
   };
 #else
   const auto forget_blocks = [&] { blocks.clear(); };
 #endif
+  std::vector<Thread> threads;
   for (const std::size_t b : in_any_order(volume(grid))) {
     Block& block = blocks.emplace_back();
     block.index = index_of(b, grid);
-    std::vector<Thread> threads(thread_count);
+    threads.assign(thread_count, {});
     for (std::size_t t = 0; t < thread_count; ++t) {
-      Thread& thread = threads[t];
-      thread.block = &block;
-      thread.index = index_of(t, block_size);
-      thread.stack = stacks[t].get();
-      begin_at_thread_main(thread);
+      threads[t].block = &block;
+      threads[t].index = index_of(t, block_size);
 #ifdef __SANITIZE_THREAD__
-      thread.fiber = __tsan_create_fiber(0);
-      fibers.push_back(thread.fiber);
+      watched.push_back(threads[t].watched = __tsan_create_fiber(0));
 #endif
     }
     run_block(threads);
@@ -354,7 +398,7 @@ using namespace fastntk::fake;  // NOLINT(google-build-using-namespace): the run
 #define RETURN_INJECTED_FAILURE() \
   if (const int error = injected_failure(__func__)) return static_cast<cudaError_t>(error)
 
-UNWATCHED void __syncthreads() { leave_thread(); }
+UNWATCHED void __syncthreads() { leave_fiber(); }
 
 const char* cudaGetErrorName(cudaError_t error) {
   return error == cudaErrorMemoryAllocation ? "cudaErrorMemoryAllocation" : "cudaError";
