@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cstdio>
 #include <cstdlib>
 #include <deque>
@@ -63,6 +62,12 @@ struct CUstream_st {
   std::deque<Operation> queue;
 };
 
+struct CUmemPoolHandle_st {
+  std::multimap<std::size_t, void*> kept;  // by their size
+  std::uint64_t kept_bytes = 0;
+  std::uint64_t used_bytes = 0;
+};
+
 struct CUevent_st {
   CUstream_st* stream = nullptr;
   std::uint64_t number = 0;
@@ -72,9 +77,11 @@ namespace fastntk::fake {
 
 std::size_t memory_limit = std::numeric_limits<std::size_t>::max();
 std::size_t live_memory = 0;
+std::size_t kept_memory = 0;
+std::uint64_t kept_at_most = 0;
+bool pools_supported = true;
 std::size_t live_objects = 0;
 int gpus = 1;
-int current_gpu = 0;
 std::string failing_call;
 int failing_status = 0;
 std::size_t calls_to_spare = 0;
@@ -97,22 +104,32 @@ void die(const std::string& message) {
 
 namespace {
 
-std::map<std::uintptr_t, std::size_t> allocations;  // address, bytes
+struct Allocation {
+  std::size_t bytes;
+  cudaMemPool_t pool;  // or null
+  bool there;          // its stream has come to it
+};
+std::map<std::uintptr_t, Allocation> allocations;  // by their address
+int current_gpu = 0;
 int device_depth = 0;
 std::uint64_t operations = 0;
 CUstream_st default_stream;
 
-void close_memory([[maybe_unused]] bool close) {
+void set_open([[maybe_unused]] void* p, [[maybe_unused]] std::size_t bytes,
+              [[maybe_unused]] bool open) {
 #ifdef __SANITIZE_ADDRESS__
-  for (const auto& [address, bytes] : allocations) {
-    void* const p = reinterpret_cast<void*>(address);
-    if (close) {
-      ASAN_POISON_MEMORY_REGION(p, bytes);
-    } else {
-      ASAN_UNPOISON_MEMORY_REGION(p, bytes);
-    }
+  if (open) {
+    ASAN_UNPOISON_MEMORY_REGION(p, bytes);
+  } else {
+    ASAN_POISON_MEMORY_REGION(p, bytes);
   }
 #endif
+}
+
+void close_memory(bool close) {
+  for (const auto& [address, allocation] : allocations) {
+    set_open(reinterpret_cast<void*>(address), allocation.bytes, !close);
+  }
 }
 
 void run_until(CUstream_st& stream, std::uint64_t number) {
@@ -141,11 +158,13 @@ struct Block {
 constexpr std::size_t kStack = std::size_t{128} * 1024;
 
 // Where to go on. GCC's own, because swapcontext asks the kernel twice each time.
-using Place = std::array<void*, 5>;
+struct Place {
+  void* words[5] = {};
+};
 
 // What threads run on; kept from kernel to kernel.
 struct Fiber {
-  Place place{};
+  Place place;
   bool begun = false;
   ucontext_t beginning{};
   std::unique_ptr<char[]> stack{new char[kStack]};
@@ -160,8 +179,6 @@ struct Thread {
   void* watched = nullptr;  // its name for ThreadSanitizer
 };
 
-constexpr std::size_t kThreadsCompared = 4096;
-
 const std::function<void()>* thread_body = nullptr;
 Thread* current = nullptr;
 std::vector<Thread*> not_begun;  // of the block; the next one last
@@ -175,10 +192,19 @@ std::size_t scheduler_stack_size = 0;
 #endif
 #ifdef __SANITIZE_THREAD__
 void* scheduler_watched = nullptr;
-char end_of_kernel;
+std::vector<void*> watched;  // slow to make
+char beginning;
+char end;
 #endif
 
-__attribute__((noinline)) UNWATCHED void go_to(Place& place) { __builtin_longjmp(place.data(), 1); }
+// ThreadSanitizer compares the threads of so many blocks with each other. What it keeps of each
+// thread, and copies at every barrier, grows with their number: so it is let see so many launches
+// of a kernel with so many blocks, in the tests of the kernel itself, in those of the algorithms
+// and so on, and no more. The others run as if they were one thread.
+constexpr std::size_t kBlocksCompared = 4;
+constexpr int kLaunchesCompared = 4;
+
+__attribute__((noinline)) UNWATCHED void go_to(Place& place) { __builtin_longjmp(place.words, 1); }
 
 // Back to the scheduler, until it comes back to this fiber.
 UNWATCHED void leave_fiber() {
@@ -187,12 +213,14 @@ UNWATCHED void leave_fiber() {
   __sanitizer_start_switch_fiber(&fake_stack, scheduler_stack, scheduler_stack_size);
 #endif
 #ifdef __SANITIZE_THREAD__
-  __tsan_release(current->done ? static_cast<void*>(&end_of_kernel) : current->block);
-  __tsan_switch_to_fiber(scheduler_watched, __tsan_switch_to_fiber_no_sync);
+  if (current->watched != nullptr) {
+    __tsan_release(current->done ? static_cast<void*>(&end) : current->block);
+    __tsan_switch_to_fiber(scheduler_watched, __tsan_switch_to_fiber_no_sync);
+  }
 #endif
-  if (__builtin_setjmp(current->fiber->place.data()) == 0) go_to(scheduler);
+  if (__builtin_setjmp(current->fiber->place.words) == 0) go_to(scheduler);
 #ifdef __SANITIZE_THREAD__
-  __tsan_acquire(current->block);
+  if (current->watched != nullptr) __tsan_acquire(current->block);
 #endif
 #ifdef __SANITIZE_ADDRESS__
   __sanitizer_finish_switch_fiber(fake_stack, &scheduler_stack, &scheduler_stack_size);
@@ -219,12 +247,13 @@ UNWATCHED void fiber_main() {
   __sanitizer_finish_switch_fiber(nullptr, &scheduler_stack, &scheduler_stack_size);
 #endif
   while (true) {
+#ifdef __SANITIZE_THREAD__
+    if (current->watched != nullptr) __tsan_acquire(&beginning);
+#endif
     (*thread_body)();
     current->done = true;
-#ifndef __SANITIZE_THREAD__  // which is to know threads by their fibers
     // To switch takes longer than most threads do.
-    if (begin_next_thread(*current->fiber)) continue;
-#endif
+    if (current->watched == nullptr && begin_next_thread(*current->fiber)) continue;
     leave_fiber();
   }
 }
@@ -246,10 +275,13 @@ UNWATCHED void enter_fiber(Fiber& fiber) {
   __sanitizer_start_switch_fiber(&scheduler_fake_stack, fiber.stack.get(), kStack);
 #endif
 #ifdef __SANITIZE_THREAD__
-  __tsan_switch_to_fiber(current->watched, __tsan_switch_to_fiber_no_sync);
+  if (current->watched != nullptr) {
+    __tsan_switch_to_fiber(current->watched, __tsan_switch_to_fiber_no_sync);
+  }
 #endif
-  if (__builtin_setjmp(scheduler.data()) == 0) {
-    if (std::exchange(fiber.begun, true)) go_to(fiber.place);
+  if (__builtin_setjmp(scheduler.words) == 0) {
+    if (fiber.begun) go_to(fiber.place);
+    fiber.begun = true;
     setcontext(&fiber.beginning);
   }
 #ifdef __SANITIZE_ADDRESS__
@@ -298,42 +330,77 @@ UNWATCHED void run_block(std::vector<Thread>& threads) {
   }
 }
 
-void run_kernel(const std::function<void()>& body, dim3 grid, dim3 block_size) {
+#ifdef __SANITIZE_THREAD__
+// The threads of one more block are told from those of the scheduler and of each other.
+void watch(std::vector<Thread>& threads, std::size_t block) {
+  if (block == 0) __tsan_release(&beginning);
+  scheduler_watched = __tsan_get_current_fiber();
+  for (std::size_t t = 0; t < threads.size(); ++t) {
+    const std::size_t which = block * threads.size() + t;
+    if (which == watched.size()) watched.push_back(__tsan_create_fiber(0));
+    threads[t].watched = watched[which];
+  }
+}
+void order_after_watched() { __tsan_acquire(&end); }
+#else
+void watch(std::vector<Thread>& /*threads*/, std::size_t /*block*/) {}
+void order_after_watched() {}
+#endif
+
+void run_kernel(const void* kernel, const std::function<void()>& body, dim3 grid, dim3 block_size) {
+  static std::map<std::pair<const void*, std::size_t>, int> launches;
   thread_body = &body;
   blockDim = block_size;
   gridDim = grid;
-  const std::size_t thread_count = volume(block_size);
-  // Kept for a while: under ThreadSanitizer, which knows no more than 8000 threads, the blocks that
-  // are kept are those whose threads are compared with each other.
-  std::deque<Block> blocks;
-#ifdef __SANITIZE_THREAD__
-  scheduler_watched = __tsan_get_current_fiber();
-  std::vector<void*> watched;
-  const auto forget_blocks = [&] {
-    __tsan_acquire(&end_of_kernel);
-    for (void* const thread : watched) __tsan_destroy_fiber(thread);
-    watched.clear();
-    blocks.clear();
-  };
-#else
-  const auto forget_blocks = [&] { blocks.clear(); };
-#endif
+  const std::size_t to_watch = std::min(volume(grid), kBlocksCompared);
+  const bool watching = launches[{kernel, to_watch}]++ < kLaunchesCompared;
+  std::deque<Block> blocks;  // that are compared, then one at a time
   std::vector<Thread> threads;
+  std::size_t begun = 0;
   for (const std::size_t b : in_any_order(volume(grid))) {
+    if (begun >= to_watch) {
+      order_after_watched();
+      blocks.clear();
+    }
     Block& block = blocks.emplace_back();
     block.index = index_of(b, grid);
-    threads.assign(thread_count, {});
-    for (std::size_t t = 0; t < thread_count; ++t) {
+    threads.assign(volume(block_size), {});
+    for (std::size_t t = 0; t < threads.size(); ++t) {
       threads[t].block = &block;
       threads[t].index = index_of(t, block_size);
-#ifdef __SANITIZE_THREAD__
-      watched.push_back(threads[t].watched = __tsan_create_fiber(0));
-#endif
     }
+    if (watching && begun < to_watch) watch(threads, begun);
     run_block(threads);
-    if (blocks.size() * thread_count >= kThreadsCompared) forget_blocks();
+    ++begun;
   }
-  forget_blocks();
+  order_after_watched();
+}
+
+std::size_t room() { return memory_limit - std::min(memory_limit, live_memory + kept_memory); }
+
+void open_and_free(void* p, std::size_t bytes) {
+  set_open(p, bytes, true);
+  std::free(p);
+}
+
+// What still works on it finds NaN, and AddressSanitizer finds what does.
+void keep(CUmemPoolHandle_st& pool, void* p, std::size_t bytes) {
+  std::memset(p, 0xFF, bytes);
+  set_open(p, bytes, false);
+  pool.kept.emplace(bytes, p);
+  pool.kept_bytes += bytes;
+  pool.used_bytes -= bytes;
+  kept_memory += bytes;
+}
+
+// Memory of NaN, closed to the host.
+void open_to_device(void* p, Allocation allocation) {
+  set_open(p, allocation.bytes, true);
+  std::memset(p, 0xFF, allocation.bytes);
+  allocations[reinterpret_cast<std::uintptr_t>(p)] = allocation;
+  live_memory += allocation.bytes;
+  ++live_objects;
+  close_memory(device_depth == 0);
 }
 
 bool is_mapped(std::uintptr_t address) {
@@ -350,7 +417,7 @@ void check_copy(const void* device, const void* host, std::size_t bytes, const c
 }  // namespace
 
 void adopt(const void* p, std::size_t bytes) {
-  allocations[reinterpret_cast<std::uintptr_t>(p)] = bytes;
+  allocations[reinterpret_cast<std::uintptr_t>(p)] = {bytes, nullptr};
 }
 void disown(const void* p) { allocations.erase(reinterpret_cast<std::uintptr_t>(p)); }
 
@@ -358,8 +425,10 @@ bool on_device(const void* p, std::size_t bytes) {
   const auto address = reinterpret_cast<std::uintptr_t>(p);
   const auto after = allocations.upper_bound(address);
   if (after == allocations.begin()) return false;
-  const auto& [begin, size] = *std::prev(after);
-  return address + bytes <= begin + size;
+  const auto& [begin, allocation] = *std::prev(after);
+  if (address + bytes > begin + allocation.bytes) return false;
+  if (!allocation.there) die("memory is used before its stream has come to it");
+  return true;
 }
 
 UNWATCHED void* shared_memory(std::size_t bytes) {
@@ -386,7 +455,8 @@ void enqueue(cudaStream_t stream, std::function<void()> operation) {
   stream_of(stream).queue.push_back({std::move(operation), ++operations});
 }
 
-cudaError_t launch(const cudaLaunchConfig_t& config, std::function<void()> thread) {
+cudaError_t launch(const cudaLaunchConfig_t& config, const void* kernel,
+                   std::function<void()> thread) {
   if (const int error = injected_failure("cudaLaunchKernelEx")) return cudaError_t(error);
   const dim3 grid = config.gridDim;
   const dim3 block = config.blockDim;
@@ -395,8 +465,9 @@ cudaError_t launch(const cudaLaunchConfig_t& config, std::function<void()> threa
       volume(block) == 0 || volume(block) > 1024 || block.z > 64) {
     return cudaErrorInvalidConfiguration;
   }
-  enqueue(config.stream,
-          [thread = std::move(thread), grid, block] { run_kernel(thread, grid, block); });
+  enqueue(config.stream, [kernel, thread = std::move(thread), grid, block] {
+    run_kernel(kernel, thread, grid, block);
+  });
   return cudaSuccess;
 }
 
@@ -415,45 +486,108 @@ const char* cudaGetErrorName(cudaError_t error) {
 const char* cudaGetErrorString(cudaError_t /*error*/) { return "as the test wants it"; }
 cudaError_t cudaGetLastError() { return cudaSuccess; }
 
-cudaError_t cudaGetDevice(int* device) {
-  RETURN_INJECTED_FAILURE();
-  *device = current_gpu;
-  return cudaSuccess;
-}
 cudaError_t cudaSetDevice(int device) {
   if (device < 0 || device >= gpus) return cudaErrorInvalidDevice;
   current_gpu = device;
   return cudaSuccess;
 }
+cudaError_t cudaGetDevice(int* device) {
+  RETURN_INJECTED_FAILURE();
+  *device = current_gpu;
+  return cudaSuccess;
+}
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int /*device*/) {
+  RETURN_INJECTED_FAILURE();
+  if (attribute != cudaDevAttrMemoryPoolsSupported) return cudaErrorInvalidValue;
+  *value = pools_supported ? 1 : 0;
+  return cudaSuccess;
+}
 
 cudaError_t cudaMalloc(void** p, std::size_t bytes) {
   RETURN_INJECTED_FAILURE();
-  if (bytes > memory_limit - std::min(memory_limit, live_memory)) return cudaErrorMemoryAllocation;
+  if (bytes > room()) return cudaErrorMemoryAllocation;
   *p = std::malloc(bytes);
-  std::memset(*p, 0xFF, bytes);
-  allocations[reinterpret_cast<std::uintptr_t>(*p)] = bytes;
-  live_memory += bytes;
-  ++live_objects;
-  close_memory(device_depth == 0);
+  open_to_device(*p, {bytes, nullptr, true});
   return cudaSuccess;
 }
 cudaError_t cudaFree(void* p) {
   if (p == nullptr) return cudaSuccess;
   const auto found = allocations.find(reinterpret_cast<std::uintptr_t>(p));
   if (found == allocations.end()) die("cudaFree of what is no allocation");
-  // CUDA waits for all streams here. The sources are not to rely on it.
+  // CUDA waits for all streams here, but not if it is memory of a pool. The sources are not to rely
+  // on it.
   close_memory(false);
-  live_memory -= found->second;
+  const Allocation freed = found->second;
+  live_memory -= freed.bytes;
   --live_objects;
   allocations.erase(found);
-  std::free(p);
+  if (freed.pool == nullptr) {
+    std::free(p);
+  } else {
+    keep(*freed.pool, p, freed.bytes);
+  }
   close_memory(device_depth == 0);
   return cudaSuccess;
 }
 cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total) {
   RETURN_INJECTED_FAILURE();
-  *free = memory_limit - std::min(memory_limit, live_memory);
+  *free = room();
   *total = memory_limit;
+  return cudaSuccess;
+}
+
+cudaError_t cudaMemPoolCreate(cudaMemPool_t* pool, const cudaMemPoolProps* properties) {
+  RETURN_INJECTED_FAILURE();
+  if (properties->allocType != cudaMemAllocationTypePinned || properties->handleTypes != 0 ||
+      properties->location.type != cudaMemLocationTypeDevice ||
+      properties->location.id != current_gpu) {
+    return cudaErrorInvalidValue;
+  }
+  *pool = new CUmemPoolHandle_st;
+  return cudaSuccess;
+}
+cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t /*pool*/, cudaMemPoolAttr attribute,
+                                    void* value) {
+  RETURN_INJECTED_FAILURE();
+  if (attribute != cudaMemPoolAttrReleaseThreshold) return cudaErrorInvalidValue;
+  kept_at_most = *static_cast<std::uint64_t*>(value);
+  return cudaSuccess;
+}
+cudaError_t cudaMemPoolGetAttribute(cudaMemPool_t pool, cudaMemPoolAttr attribute, void* value) {
+  RETURN_INJECTED_FAILURE();
+  const bool used = attribute == cudaMemPoolAttrUsedMemCurrent;
+  if (!used && attribute != cudaMemPoolAttrReservedMemCurrent) return cudaErrorInvalidValue;
+  *static_cast<std::uint64_t*>(value) = pool->used_bytes + (used ? 0 : pool->kept_bytes);
+  return cudaSuccess;
+}
+cudaError_t cudaMemPoolTrimTo(cudaMemPool_t pool, std::size_t kept) {
+  RETURN_INJECTED_FAILURE();
+  if (kept != 0) return cudaErrorInvalidValue;
+  for (const auto& [bytes, p] : pool->kept) open_and_free(p, bytes);
+  kept_memory -= pool->kept_bytes;
+  pool->kept_bytes = 0;
+  pool->kept.clear();
+  return cudaSuccess;
+}
+cudaError_t cudaMallocFromPoolAsync(void** p, std::size_t bytes, cudaMemPool_t pool,
+                                    cudaStream_t stream) {
+  RETURN_INJECTED_FAILURE();
+  if (const auto found = pool->kept.find(bytes); found != pool->kept.end()) {
+    *p = found->second;
+    pool->kept.erase(found);
+    pool->kept_bytes -= bytes;
+    kept_memory -= bytes;
+  } else {
+    if (bytes > room()) return cudaErrorMemoryAllocation;
+    *p = std::malloc(bytes);
+  }
+  pool->used_bytes += bytes;
+  open_to_device(*p, {bytes, pool, false});
+  enqueue(stream, [address = reinterpret_cast<std::uintptr_t>(*p)] {
+    if (const auto found = allocations.find(address); found != allocations.end()) {
+      found->second.there = true;
+    }
+  });
   return cudaSuccess;
 }
 

@@ -49,9 +49,13 @@ std::size_t on_host_live_memory() { return fake::live_memory; }
 std::size_t on_host_live_objects() { return fake::live_objects; }
 void on_host_set_gpus(int count) {
   fake::gpus = count;
-  fake::current_gpu = 0;
+  static_cast<void>(cudaSetDevice(0));
 }
-int on_host_current_gpu() { return fake::current_gpu; }
+int on_host_current_gpu() {
+  int gpu = -1;
+  static_cast<void>(cudaGetDevice(&gpu));
+  return gpu;
+}
 void on_host_fail(const char* call, int status, std::size_t spared) {
   fake::failing_call = call;
   fake::failing_status = status;
