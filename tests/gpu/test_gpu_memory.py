@@ -29,13 +29,23 @@ OUT_OF_MEMORY = 2
 OTHER_ERROR = 700
 
 
+def leave_memory(runtime: Runtime, left: int) -> None:
+    """Limit the memory to what is in use and `left` bytes; of what was freed, nothing is kept."""
+    runtime.limit_memory(0)
+    NET(X[:1], device="cuda")  # streams have been made, and stay
+    gc.collect()
+    runtime.limit_memory(1)
+    with pytest.raises(MemoryError):
+        NET(np.ones((1237, 5)), device="cuda")  # a size that nothing else has
+    gc.collect()
+    runtime.limit_memory(runtime.live_memory() + left)
+
+
 @pytest.fixture
 def little_memory(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> int:
     """Too little for a kernel of X, 180 000 bytes; not for its features."""
     monkeypatch.setattr(_blocks, "_SMALLEST_BLOCK", 16)
-    NET(X[:1], device="cuda")  # streams have been made, and stay
-    gc.collect()
-    runtime.limit_memory(runtime.live_memory() + 150_000)
+    leave_memory(runtime, 150_000)
     return 150_000
 
 
@@ -101,18 +111,14 @@ def test_arrays_of_cupy_do_not_leave_the_gpu(xp: Any, little_memory: int) -> Non
 def test_smaller_tiles_where_memory_is_short(runtime: Runtime) -> None:
     X = np.random.default_rng(0).standard_normal((600, 5))
     expected = NET.ntk(X)
-    NET.ntk(X[:2], device="cuda")
-    gc.collect()
     # The kernel takes 2.9 MB, and as much each of two matrices of a tile of 600 rows.
-    runtime.limit_memory(runtime.live_memory() + 8_600_000)
+    leave_memory(runtime, 8_600_000)
     assert_close(NET.ntk(X, device="cuda"), expected, "float64")
 
 
 def test_what_does_not_fit_at_all(runtime: Runtime) -> None:
-    NET(X[:1], device="cuda")
-    gc.collect()
+    leave_memory(runtime, 1000)
     before = runtime.live_memory()
-    runtime.limit_memory(before + 1000)
     for call in (NET, NET.ntk, NET.jacobian, NET.smallest_angle):
         with pytest.raises(MemoryError):
             call(X, device="cuda")
@@ -144,25 +150,35 @@ def _train(net: fastntk.MLP) -> Any:
         lambda: _train(NET),
     ],
 )
-def test_every_allocation_may_fail(call: Any, runtime: Runtime) -> None:
+def test_any_amount_of_memory(call: Any, runtime: Runtime) -> None:
     expected = call()
     gc.collect()
     objects, memory = runtime.live_objects(), runtime.live_memory()
-    failed = 0
-    for spared in range(1000):
-        runtime.fail(b"cudaMalloc", OUT_OF_MEMORY, spared)
+    failed = []
+    for left in np.geomspace(100, 3e6, 20).astype(int).tolist():
+        leave_memory(runtime, left)
         try:
             found = call()
         except MemoryError:
-            failed += 1
+            failed.append(True)
         else:
+            failed.append(False)
             assert_close(found, expected, "float64")
         gc.collect()
         assert (runtime.live_objects(), runtime.live_memory()) == (objects, memory)
-        if runtime.pending_failure() == 0:
+    assert failed[0]
+    assert failed == sorted(failed, reverse=True)  # more is not worse
+    assert not failed[-1]
+
+
+def test_an_allocation_fails_once(runtime: Runtime) -> None:
+    expected = NET.ntk(X, device="cuda")
+    for spared in range(100):
+        runtime.fail(b"cudaMallocFromPoolAsync", OUT_OF_MEMORY, spared)
+        assert_close(NET.ntk(X, device="cuda"), expected, "float64")
+        if runtime.pending_failure():
             break
-    assert runtime.pending_failure() == 0
-    assert failed > 0
+    assert spared > 5
 
 
 @pytest.mark.parametrize("call", [b"cudaMemcpyAsync", b"cudaEventRecord", b"cudaLaunchKernelEx"])

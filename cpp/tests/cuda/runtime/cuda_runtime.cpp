@@ -417,7 +417,7 @@ void check_copy(const void* device, const void* host, std::size_t bytes, const c
 }  // namespace
 
 void adopt(const void* p, std::size_t bytes) {
-  allocations[reinterpret_cast<std::uintptr_t>(p)] = {bytes, nullptr};
+  allocations[reinterpret_cast<std::uintptr_t>(p)] = {bytes, nullptr, true};
 }
 void disown(const void* p) { allocations.erase(reinterpret_cast<std::uintptr_t>(p)); }
 
