@@ -100,6 +100,17 @@ def input_jacobians(
 def gradient_features(
     network: _Network, output: int, X: _Array, out: _Array, threads: int, monitor: _Monitor
 ) -> None: ...
+
+# vectors and out (k, P), coefficients (n, C)
+def hessian_products(
+    network: _Network,
+    X: _Array,
+    coefficients: _Array,
+    vectors: _Array,
+    out: _Array,
+    threads: int,
+    monitor: _Monitor,
+) -> None: ...
 def ntk(
     network: _Network,
     outputs: tuple[int, int],
