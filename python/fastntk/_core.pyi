@@ -111,6 +111,16 @@ def hessian_products(
     threads: int,
     monitor: _Monitor,
 ) -> None: ...
+
+# passes: of the hidden layers 1 … L, arrays (n, n_l) for H, c φ', Δ and c φ'' ∘ U
+def passes_with_curvature(
+    network: _Network,
+    X: _Array,
+    coefficients: _Array,
+    passes: tuple[list[_Array], list[_Array], list[_Array], list[_Array]],
+    threads: int,
+    monitor: _Monitor,
+) -> None: ...
 def ntk(
     network: _Network,
     outputs: tuple[int, int],
