@@ -131,12 +131,13 @@ def test_products_are_bilinear_and_symmetric(
         )
         return result
 
-    Hv, Hw = product(v, a), product(w, a)
-    scale = float(np.linalg.norm(Hv) * np.linalg.norm(w) + np.linalg.norm(Hw) * np.linalg.norm(v))
-    assert abs(float(w @ Hv) - float(v @ Hw)) <= 1e-12 * scale
+    of_v, of_w = product(v, a), product(w, a)
+    norm = np.linalg.norm
+    scale = float(norm(of_v) * norm(w) + norm(of_w) * norm(v))
+    assert abs(float(w @ of_v) - float(v @ of_w)) <= 1e-12 * scale
     for actual, parts in (
-        (product(2 * v - 3 * w, a), (2 * Hv, -3 * Hw)),
-        (product(v, 2 * a - 3 * b), (2 * Hv, -3 * product(v, b))),
+        (product(2 * v - 3 * w, a), (2 * of_v, -3 * of_w)),
+        (product(v, 2 * a - 3 * b), (2 * of_v, -3 * product(v, b))),
     ):
         largest = max(float(np.abs(part).max()) for part in parts)
         np.testing.assert_allclose(actual, sum(parts), rtol=0, atol=1e-12 * max(largest, 1e-300))
@@ -145,9 +146,7 @@ def test_products_are_bilinear_and_symmetric(
 def test_coefficients_of_all_outputs() -> None:
     net = fastntk.MLP([4, 20, 3], activation="gelu", bias_std=0.2)
     X, v, u = normal(7, 4), normal(net.n_parameters, 2), normal(7, 3, seed=1)
-    each = [
-        hessian_vector_product(net, X, v, output=c, coefficients=u[:, c]) for c in range(3)
-    ]
+    each = [hessian_vector_product(net, X, v, output=c, coefficients=u[:, c]) for c in range(3)]
     assert_close(hessian_vector_product(net, X, v, coefficients=u), sum(each), "float64")
     ones = hessian_vector_product(net, X, v, output=2, coefficients=np.ones(7))
     assert np.array_equal(hessian_vector_product(net, X, v, output=2), ones)
@@ -192,8 +191,8 @@ def test_homogeneous_networks(activation: str, depth: int) -> None:
     gradient = net.gradient_features(X, 1).T @ u
     product = hessian_vector_product(net, X, w, output=1, coefficients=u)
     assert_close(product, depth * gradient, "float64")
-    Hv = hessian_vector_product(net, X, v, coefficients=u)
-    assert_close(hessian_vector_product(net, 3 * X, v, coefficients=u), 3 * Hv, "float64")
+    of_v = hessian_vector_product(net, X, v, coefficients=u)
+    assert_close(hessian_vector_product(net, 3 * X, v, coefficients=u), 3 * of_v, "float64")
     values = hessian_norm(net, X).values
     np.testing.assert_allclose(hessian_norm(net, 3 * X).values, 3 * values, rtol=1e-9)
 
@@ -329,7 +328,9 @@ def test_custom_activations_are_refused(function: Any) -> None:
     def progress(stage: str, done: int, total: int) -> None:
         pytest.fail("work has begun")
 
-    net = fastntk.MLP([3, 5, 1], activation=fastntk.activations.custom(lambda x: x**3, lambda x: 3 * x**2))
+    net = fastntk.MLP(
+        [3, 5, 1], activation=fastntk.activations.custom(lambda x: x**3, lambda x: 3 * x**2)
+    )
     directions = (normal(net.n_parameters),) if function is hessian_vector_product else ()
     with pytest.raises(ValueError, match=r"activation Activation\(custom\): expected one with a s"):
         function(net, normal(2, 3), *directions, progress=progress)
@@ -369,9 +370,9 @@ def test_custom_activations_are_refused(function: Any) -> None:
             ValueError,
             r"coefficients\[0, 0\]=.*inf",
         ),
-        (lambda n, X, v: hessian_norm(n, X, output=-1), ValueError, "output=-1: expected an in"),
-        (lambda n, X, v: hessian_norm(n, X, tolerance=0), ValueError, "tolerance=0: expected a"),
-        (lambda n, X, v: hessian_norm(n, X, most_passes=0), ValueError, "most_passes=0: expect"),
+        (lambda n, X, _: hessian_norm(n, X, output=-1), ValueError, "output=-1: expected an in"),
+        (lambda n, X, _: hessian_norm(n, X, tolerance=0), ValueError, "tolerance=0: expected a"),
+        (lambda n, X, _: hessian_norm(n, X, most_passes=0), ValueError, "most_passes=0: expect"),
     ],
 )
 def test_bad_arguments(call: Any, error: type[Exception], message: str) -> None:

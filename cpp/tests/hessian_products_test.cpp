@@ -131,6 +131,56 @@ TEST_CASE("hessian products: derivatives of the gradient, for every activation")
   }
 }
 
+TEST_CASE("hessian products: the passes that they rest on, of many samples") {
+  const Shape shape{.outputs = 2, .readouts = {3, 2}, .activation = kTanh};
+  const Index samples = 70;  // several blocks
+  const Case<double> c(shape, samples, 0);
+  const Network<double>& network = c.random.get();
+  std::array<std::vector<PaddedMatrix<double>>, 4> arrays;
+  std::array<std::vector<Matrix<double>>, 4> views;
+  for (std::size_t a = 0; a < 4; ++a) {
+    arrays[a].reserve(4);
+    for (Index l = 0; l <= 3; ++l) {
+      arrays[a].emplace_back(samples, network.width(l));
+      views[a].push_back(arrays[a].back().view());
+    }
+  }
+  passes_with_curvature<HostDevice, double>(HostDevice(reference_blas(), 2), network, c.x.view(),
+                                            c.u.view(), {views[0], views[1], views[2], views[3]},
+                                            nullptr);
+  for (const auto& of_kind : arrays) {
+    for (const auto& array : of_kind) CHECK(array.margin_intact());
+  }
+  for (const Index i : {0, 15, 16, 69}) {
+    const double* const x = c.x.view().row(i);
+    const ReferencePass pass = reference_pass(network, x);
+    for (Index l = 1; l <= 3; ++l) {
+      const auto at = static_cast<std::size_t>(l);
+      const auto z = reference_layer(network.layer(l), pass.h[at - 1]);
+      for (Index j = 0; j < network.width(l); ++j) {
+        CAPTURE(l);
+        CAPTURE(j);
+        const auto unit = static_cast<std::size_t>(j);
+        double delta = 0.0;
+        for (Index output = 0; output < 2; ++output) {
+          delta += c.u(i, output) * numerical_delta(network, x, l, j, 0, output);
+        }
+        const double curvature = network.activation_scale *
+                                 (reference_activation(shape.activation, z[unit] + kStep).slope -
+                                  reference_activation(shape.activation, z[unit] - kStep).slope) /
+                                 (2.0 * kStep);
+        const auto near = [](double value) {
+          return doctest::Approx(value).epsilon(Tolerance<double>::kFiniteDifferences);
+        };
+        CHECK(arrays[0][at](i, j) == doctest::Approx(pass.h[at][unit]).epsilon(1e-12));
+        CHECK(arrays[1][at](i, j) == doctest::Approx(pass.slopes[at][unit]).epsilon(1e-12));
+        CHECK(arrays[2][at](i, j) == near(delta));
+        CHECK(arrays[3][at](i, j) == near(curvature * delta / pass.slopes[at][unit]));
+      }
+    }
+  }
+}
+
 TEST_CASE("hessian products: any depth, and of a readout below the top") {
   for (const Index depth : {2, 1, 0}) {
     for (const bool biases : {false, true}) {

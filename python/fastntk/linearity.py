@@ -203,9 +203,7 @@ def hessian_norm(
                     raise InterruptedError
                 return hessian(hessian(vectors))
 
-            pairs = largest_eigenpairs(
-                square, len(hessian), 1, tolerance=bound, most_passes=passes
-            )
+            pairs = largest_eigenpairs(square, len(hessian), 1, tolerance=bound, most_passes=passes)
         value = math.sqrt(max(0.0, float(pairs.values[0])))
         residual = float(pairs.residuals[0])
         error = residual / value if value > 0 else math.sqrt(residual)
@@ -239,9 +237,7 @@ def _output(net: MLP, output: int) -> int:
     return index
 
 
-def _coefficients(
-    net: MLP, n: int, output: int, coefficients: npt.ArrayLike | None
-) -> FloatArray:
+def _coefficients(net: MLP, n: int, output: int, coefficients: npt.ArrayLike | None) -> FloatArray:
     """Return u_ic (n, C)."""
     result: FloatArray = np.zeros((n, net.n_outputs), dtype=net.dtype)
     if coefficients is None:
