@@ -321,12 +321,14 @@ TEST_CASE("hessian products: a custom activation has no second derivative") {
   const auto one = [](double /*z*/) { return 1.0; };
   Activation custom{ActivationKind::custom};
   custom.custom = {one, one};
-  const Case<double> c({.activation = custom}, 3, 1);
   const Monitor monitor = [](const char* /*stage*/, Index /*done*/, Index /*total*/) {
     throw std::logic_error("work has begun");
   };
-  CHECK_THROWS_WITH_AS(c.products(1, monitor), "this activation has no second derivative",
-                       std::invalid_argument);
+  for (const Index samples : {0, 3}) {
+    const Case<double> c({.activation = custom}, samples, 1);
+    CHECK_THROWS_WITH_AS(c.products(1, monitor), "this activation has no second derivative",
+                         std::invalid_argument);
+  }
 }
 
 TEST_CASE("hessian products: the monitor may end the work at each stage") {
