@@ -47,9 +47,9 @@ def hessian_vector_product(
 ) -> FloatArray:
     """Return Σ_i u_i ∇²f_c(x_i) v, the second derivatives with respect to the parameters.
 
-    About six times the work of the outputs for each direction, and no more memory than 12 numbers
-    for each unit and 1024 samples: the derivative, along v, of the forward and the backward pass
-    [1]_.
+    The derivative, along v, of the forward and the backward pass [1]_: for each direction about six
+    times the work of the outputs, after twice that for all directions together. Memory, beside that
+    of v and of the result, is 12 numbers for each unit and each of 1024 samples.
 
     Parameters
     ----------
