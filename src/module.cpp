@@ -17,6 +17,7 @@
 #include "fastntk/host.hpp"
 #include "py_device.hpp"
 #include "py_features.hpp"
+#include "py_hessian.hpp"
 #include "py_network.hpp"
 #include "py_symmetric.hpp"
 #include "py_training.hpp"
@@ -235,6 +236,8 @@ void register_device(py::module_& module) {
   register_network<P, double>(module, "Network64");
   register_functions<P, float>(module);
   register_functions<P, double>(module);
+  register_hessian<P, float>(module);
+  register_hessian<P, double>(module);
   register_gram<P, float, float>(module, "Features32Of32");
   register_gram<P, float, double>(module, "Features64Of32");
   register_gram<P, double, float>(module, "Features32Of64");

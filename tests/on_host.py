@@ -37,6 +37,7 @@ class Runtime:
             ("disown", None, [pointer]),
             ("limit_memory", None, [size]),
             ("live_memory", size, []),
+            ("kept_memory", size, []),
             ("live_objects", size, []),
             ("set_gpus", None, [ctypes.c_int]),
             ("current_gpu", ctypes.c_int, []),
@@ -54,6 +55,7 @@ class Runtime:
     disown: Any
     limit_memory: Any  # to so many bytes; 0: as much as there is
     live_memory: Any
+    kept_memory: Any  # what was freed, for what is to come
     live_objects: Any
     set_gpus: Any
     current_gpu: Any

@@ -157,17 +157,10 @@ class JacobianMethods(NetworkBase):
         """
         place = self._placed(device, X=X, v=v)
         features = self._features(X, place)
-        given = place.array(v, "v")
-        if given.ndim not in {1, 2} or len(given) != self.n_parameters:
-            raise ValueError(
-                f"v has shape {given.shape}: expected ({self.n_parameters},) or "
-                f"({self.n_parameters}, k), one entry for each parameter"
-            )
-        columns = given[:, np.newaxis] if given.ndim == 1 else given
-        directions = place.matrix(columns.T, "v", self.dtype)
+        directions, single = self._directions(place, v)
         products = [features.products(c, directions) for c in range(self.n_outputs)]
         result: FloatArray = place.xp.stack(products).transpose(2, 0, 1)  # from (C, k, n)
-        return result if given.ndim == 2 else result[:, :, 0]
+        return result[:, :, 0] if single else result
 
     def vjp(self, X: npt.ArrayLike, u: npt.ArrayLike, *, device: str | None = None) -> FloatArray:
         """Return Fᵀ u: the gradient of Σ u · f(X) with respect to the parameters.
@@ -257,6 +250,18 @@ class JacobianMethods(NetworkBase):
         # That of CuPy multiplies alike; SciPy's own would convert its operands to NumPy.
         operator: Any = _NTKOperator(products) if place.xp is np else DeviceOperator(products)
         return operator  # type: ignore[no-any-return]
+
+    def _directions(self, place: Place, v: npt.ArrayLike) -> tuple[Any, bool]:
+        """Return directions in parameter space as rows, and whether it is one by itself."""
+        given = place.array(v, "v")
+        if given.ndim not in {1, 2} or len(given) != self.n_parameters:
+            raise ValueError(
+                f"v has shape {given.shape}: expected ({self.n_parameters},) or "
+                f"({self.n_parameters}, k), one entry for each parameter"
+            )
+        single = given.ndim == 1
+        columns = given[:, np.newaxis] if single else given
+        return place.matrix(columns.T, "v", self.dtype), single
 
     def _features(self, X: npt.ArrayLike, place: Place) -> _network.Features:
         samples = self._samples_at(place, X, "X")

@@ -107,6 +107,16 @@ QUANTITIES: dict[str, Any] = {
     "operator on a vector": lambda j: (
         j.net.ntk_operator(j.Z, outputs=1, **j.on) @ j.give(normal(M, dtype=j.net.dtype))
     ),
+    "Hessian product": lambda j: fastntk.linearity.hessian_vector_product(
+        j.net,
+        j.Z,
+        j.give(normal(j.net.n_parameters, 2, dtype=j.net.dtype)),
+        coefficients=j.give(normal(M, OUTPUTS, dtype=j.net.dtype)),
+        **j.on,
+    ),
+    "Hessian product of one output": lambda j: fastntk.linearity.hessian_vector_product(
+        j.net, j.Z, j.give(normal(j.net.n_parameters, dtype=j.net.dtype)), output=1, **j.on
+    ),
     "full operator": lambda j: (
         j.net.ntk_operator(j.Z, outputs="full", **j.on)
         @ j.give(normal(M * OUTPUTS, dtype=j.net.dtype))

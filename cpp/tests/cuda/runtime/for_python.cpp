@@ -46,6 +46,7 @@ void on_host_limit_memory(std::size_t bytes) {
   fake::memory_limit = bytes == 0 ? std::numeric_limits<std::size_t>::max() : bytes;
 }
 std::size_t on_host_live_memory() { return fake::live_memory; }
+std::size_t on_host_kept_memory() { return fake::kept_memory; }
 std::size_t on_host_live_objects() { return fake::live_objects; }
 void on_host_set_gpus(int count) {
   fake::gpus = count;
