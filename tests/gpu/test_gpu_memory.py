@@ -125,7 +125,7 @@ def test_what_does_not_fit_at_all(runtime: Runtime) -> None:
             call(X, device="cuda")
     with pytest.raises(MemoryError, match="the GPU has not enough memory, even for the smallest t"):
         NET(X, device="cuda")
-    runtime.limit_memory(before + 20_000)
+    leave_memory(runtime, 20_000)
     with pytest.raises(
         MemoryError, match=r"the features of 150 samples in float64 needs .* of the"
     ):
