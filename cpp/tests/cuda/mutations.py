@@ -32,7 +32,6 @@ HEADER = "include/fastntk/cuda/cuda_device.hpp"
 CLOSEST = "include/fastntk/closest_pairs.hpp"
 GRAM = "include/fastntk/gram_tiles.hpp"
 HESSIAN = "include/fastntk/hessian_products.hpp"
-JACOBIAN = "include/fastntk/jacobian_products.hpp"
 SGD = "include/fastntk/sgd.hpp"
 
 # The units that are compiled again for a change in a file.
@@ -413,10 +412,10 @@ MUTATIONS = (
         OF_ALGORITHM,
     ),
     Mutation(
-        "products: units of the first tile alone",
-        JACOBIAN,
-        "block.first + units.first * block.layer->inputs()",
-        "block.first",
+        "hessian: the first tile of units for all",
+        HESSIAN,
+        "deltas(l, all()).col_block(units.first, units.count)",
+        "deltas(l, all()).col_block(0, units.count)",
         OF_ALGORITHM,
     ),
     Mutation(
