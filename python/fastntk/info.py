@@ -18,6 +18,7 @@ from fastntk._threads import blas_libraries, thread_count
 _EXTRAS = {
     "study": ("click", "matplotlib", "pandas", "sklearn", "tqdm"),
     "torch": ("torch",),
+    "cuda": ("cupy",),
 }
 
 
