@@ -109,9 +109,9 @@ def empty(shape: Any, dtype: Any = float, order: str = "C") -> Any:
     return ndarray(shape, dtype, order=order)
 
 
-def empty_like(a: Any) -> Any:
+def empty_like(prototype: Any) -> Any:
     """Uninitialized, of the shape and dtype of another array on the GPU."""
-    return ndarray(a.shape, a.dtype)
+    return ndarray(prototype.shape, prototype.dtype)
 
 
 def zeros(shape: Any, dtype: Any = float, order: str = "C") -> Any:
