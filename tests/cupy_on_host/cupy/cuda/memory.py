@@ -1,0 +1,54 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""`cupy.cuda.memory`: a pool that counts, on a device of `total` bytes."""
+
+from __future__ import annotations
+
+total = 2**34  # of the device; a test may change it
+
+
+class OutOfMemoryError(MemoryError):
+    """As in CuPy, a MemoryError that tells the amounts."""
+
+    def __init__(self, size: int, allocated: int) -> None:
+        super().__init__(
+            f"Out of memory allocating {size:,} bytes (allocated so far: {allocated:,} bytes)."
+        )
+
+
+class MemoryPool:
+    """Keeps what is given back for the next time; here everything is given back to the device."""
+
+    def __init__(self) -> None:
+        self._used = 0
+        self.peak = 0  # the double's own: the most that was ever used; a test may reset it
+
+    def used_bytes(self) -> int:
+        """Bytes of living arrays."""
+        return self._used
+
+    def free_bytes(self) -> int:
+        """Bytes that the pool holds, but that no array uses."""
+        return 0
+
+    def free_all_blocks(self, stream: object = None) -> None:
+        """Give what is not used back to the device."""
+
+    def take(self, nbytes: int) -> None:
+        """Count a new array; the double's own."""
+        if self._used + nbytes > total:
+            raise OutOfMemoryError(nbytes, self._used)
+        self._used += nbytes
+        self.peak = max(self.peak, self._used)
+
+    def give_back(self, nbytes: int) -> None:
+        """Count an array that is gone; the double's own."""
+        self._used -= nbytes
+
+
+default_pool = MemoryPool()
+
+
+def free_bytes_of_device() -> int:
+    """What cudaMemGetInfo says is free; the double's own."""
+    return total - default_pool.used_bytes()
