@@ -10,10 +10,9 @@ total = 2**34  # of the device; a test may change it
 class OutOfMemoryError(MemoryError):
     """As in CuPy, a MemoryError that tells the amounts."""
 
-    def __init__(self, size: int, allocated: int) -> None:
-        super().__init__(
-            f"Out of memory allocating {size:,} bytes (allocated so far: {allocated:,} bytes)."
-        )
+    def __init__(self, size: int, total: int, limit: int = 0) -> None:
+        text = f"Out of memory allocating {size:,} bytes (allocated so far: {total:,} bytes"
+        super().__init__(f"{text}, limit set to: {limit:,} bytes)." if limit else f"{text}).")
 
 
 class MemoryPool:
