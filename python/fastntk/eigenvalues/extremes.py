@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.linalg import eigh, eigvalsh
+from scipy.linalg import eigvalsh
 from scipy.sparse.linalg import LinearOperator
 
-from fastntk import _progress, _validation
+from fastntk import _device_arrays, _progress, _validation
 from fastntk._cholesky import NotPositiveDefinite
 from fastntk._memory import require_memory
 from fastntk.eigenvalues import matrix_free
@@ -159,9 +159,11 @@ def conditioning(
             "overwrite=True: bounds need a packed kernel twice; give a memory map of its file "
             "(PackedKernel.load), or bounds=False"
         )
+    if bounds:
+        source.require_proofs()
     if method == "auto":
         method = "dense" if source.n <= _DENSE_LIMIT else "cholesky"
-    with _progress.monitor(progress, "conditioning") as monitor:
+    with source.device, _progress.monitor(progress, "conditioning") as monitor:
         return _of_matrix(source, method, options, _Watch(monitor))
 
 
@@ -192,6 +194,10 @@ def spectrum(K: npt.ArrayLike | PackedKernel) -> Vectors:
     >>> fastntk.spectrum(np.diag([3.0, 1.0, 2.0]))
     array([1., 2., 3.])
     """
+    if _device_arrays.on_gpu(K):
+        from fastntk.eigenvalues import gpu
+
+        return gpu.spectrum(K)
     n = K.n if isinstance(K, PackedKernel) else len(np.asarray(K))
     require_memory(
         2 * 8 * n * n,
@@ -259,14 +265,18 @@ def _of_matrix(source: Source, method: str, options: _Options, watch: _Watch) ->
         return options.noise_floor(source.n, source.epsilon, largest, source.trace)
 
     if source.frobenius_norm == 0:
-        nothing = RitzPairs(np.zeros(options.k), np.eye(source.n, options.k), np.zeros(options.k))
+        zeros, vectors = np.zeros(options.k), source.xp.eye(source.n, options.k)
+        nothing = RitzPairs(zeros, vectors, zeros)
         ends = _Ends(nothing, nothing, Bounds(Interval(0.0, 0.0), Interval(0.0, 0.0)))
     elif method == "dense":
         ends = _all_eigenvalues(source, options)
     elif method == "cholesky":
         ends = _lanczos(source, options, floor_of, watch)
     else:
-        ends = _by_products(source.product, source.n, options.k, floor_of, watch)
+        ends = _by_products(source.product_on_host, source.n, options.k, floor_of, watch)
+        ends = replace(
+            ends, smallest=_placed(ends.smallest, source), largest=_placed(ends.largest, source)
+        )
     floor = floor_of(float(ends.largest.values[0]))
     if ends.smallest.values[0] < -_INDEFINITE_FLOORS * floor:
         raise _indefinite(source.n)
@@ -274,6 +284,10 @@ def _of_matrix(source: Source, method: str, options: _Options, watch: _Watch) ->
     if result.resolved:
         return result
     return replace(result, rank=source.rank(floor))
+
+
+def _placed(pairs: RitzPairs, source: Source) -> RitzPairs:
+    return replace(pairs, vectors=source.xp.asarray(pairs.vectors))
 
 
 def _conclude(
@@ -305,7 +319,7 @@ def _conclude(
 
 
 def _all_eigenvalues(source: Source, options: _Options) -> _Ends:
-    values, vectors = eigh(source.dense())
+    values, vectors = source.eigenpairs()
     k, exact = options.k, np.zeros(options.k)
     smallest = RitzPairs(values[:k], vectors[:, :k], exact)
     largest = RitzPairs(values[: -k - 1 : -1], vectors[:, : -k - 1 : -1], exact)
@@ -322,7 +336,7 @@ def _lanczos(
 ) -> _Ends:
     n, k = source.n, options.k
     largest = largest_eigenpairs(
-        watch.counted("λ_max", source.product), n, k, tolerance=_PRODUCT_TOLERANCE
+        watch.counted("λ_max", source.product), n, k, tolerance=_PRODUCT_TOLERANCE, xp=source.xp
     )
     # Now, before the factor that λ_min needs takes the place of the matrix.
     top = largest_interval(source, largest) if options.bounds else None
@@ -333,7 +347,9 @@ def _lanczos(
         k,
         tolerance=_SOLUTION_TOLERANCE,
         most_passes=_MOST_PASSES if regular else _PASSES_IN_NOISE,
+        xp=source.xp,
     )
+    known = cholesky_bound(source, shift, factor) if options.bounds else -np.inf
     del factor  # its memory is needed again
     values = 1 / inverse.values - shift
     smallest = RitzPairs(
@@ -346,7 +362,7 @@ def _lanczos(
         source,
         min(float(values[0]), upper),
         _doubt(inverse) / float(inverse.values[0]) ** 2,
-        cholesky_bound(source, shift),
+        known,
         watch.monitor or False,
     )
     return _Ends(smallest, largest, Bounds(Interval(lower, upper), top))

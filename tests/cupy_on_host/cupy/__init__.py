@@ -140,6 +140,28 @@ def ascontiguousarray(a: Any, dtype: Any = None) -> Any:
     return a.astype(dtype or a.dtype, order="C", copy=False)
 
 
+def empty_like(a: Any, dtype: Any = None, order: str = "K") -> Any:
+    """Uninitialized; as NumPy's."""
+    return ndarray(
+        a.shape, dtype or a.dtype, order="F" if a._host.flags.fnc and order in "KA" else "C"
+    )
+
+
+def diag(v: Any, k: int = 0) -> Any:
+    """A matrix of a vector, a vector of a matrix; here always a copy."""
+    return ndarray._of(np.array(np.diag(_operand(v), k)))
+
+
+def tril(m: Any, k: int = 0) -> Any:
+    """A copy with zeros, whatever was there."""
+    return apply(np.tril, m, k)
+
+
+def triu(m: Any, k: int = 0) -> Any:
+    """A copy with zeros, whatever was there."""
+    return apply(np.triu, m, k)
+
+
 def isfinite(x: Any) -> Any:
     """A ufunc: only arrays on the GPU and scalars."""
     return apply(np.isfinite, x)

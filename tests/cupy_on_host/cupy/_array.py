@@ -222,13 +222,11 @@ class ndarray:  # noqa: N801
     def __getitem__(self, key: Any) -> Any:
         """A view for slices and integers, 0-dimensional for an element; else a copy."""
         result = self._host[_index(key)]
-        shares = isinstance(result, np.ndarray) and np.may_share_memory(result, self._host)
-        if shares:
-            return self._view(result)
-        if _is_basic(key) and self._host.size:  # an element
-            element = self._host[(*(key if isinstance(key, tuple) else (key,)), np.newaxis)]
-            return self._view(element.reshape(()))
-        return ndarray._of(result)
+        if isinstance(result, np.generic):
+            parts = key if isinstance(key, tuple) else (key,)
+            return self._view(self._host[(*_index(parts), np.newaxis)].reshape(()))
+        shares = np.may_share_memory(result, self._host)
+        return self._view(result) if shares else ndarray._of(result)
 
     def __setitem__(self, key: Any, value: Any) -> None:
         """Values are scalars or arrays on the GPU, which are broadcast."""
@@ -341,13 +339,6 @@ def _index(key: Any) -> Any:
     if isinstance(key, tuple):
         return tuple(_index(part) for part in key)
     return key._host if isinstance(key, ndarray) else key
-
-
-def _is_basic(key: Any) -> bool:
-    parts = key if isinstance(key, tuple) else (key,)
-    return all(
-        part is None or part is ... or isinstance(part, (int, np.integer, slice)) for part in parts
-    )
 
 
 def apply(function: Any, *inputs: Any, out: Any = None, **kwargs: Any) -> Any:
