@@ -80,7 +80,8 @@ def conditioning(
     ----------
     K : array_like (n, n), PackedKernel or LinearOperator
         A kernel. What comes in float32 is worked on in float64, but keeps the noise floor of its
-        own precision: float32 rounding has already decided what of it is lost.
+        own precision: float32 rounding has already decided what of it is lost. An array in the
+        memory of a GPU is worked on there, see the notes.
     bounds : bool
         Also enclose λ_min, λ_max and κ in intervals that hold despite all rounding; it takes a
         second Cholesky decomposition. There are none for an operator.
@@ -119,11 +120,24 @@ def conditioning(
         If K is not symmetric, or has an eigenvalue so negative that rounding cannot explain it.
     MemoryError
         If a factor of K does not fit in the memory that is available.
+    ImportError
+        If K is in the memory of a GPU and CuPy is not installed.
 
     Notes
     -----
     A Ritz pair with residual r has an eigenvalue within r, but which one it does not say; that no
     eigenvalue is below a bound is proved by a Cholesky decomposition that runs to its end [1]_.
+
+    An array in the memory of a GPU (of CuPy, or of another library that offers
+    ``__cuda_array_interface__`` or DLPack, and then of float32 or float64 in C's order) is not
+    copied to the host, nor on the GPU if it is in float64 and symmetric to the last bit. CuPy
+    multiplies and decomposes it with cuBLAS and cuSOLVER, on its current stream. Beside K a factor
+    takes as much memory again, with `overwrite` none; ``method="dense"`` three times as much.
+    Numbers are returned as for any other K; eigenvectors are arrays of CuPy. The bounds are as
+    certain and as narrow: instead of a theorem on the rounding of a decomposition, which cuSOLVER
+    does not promise to satisfy, they take the difference of K and the product of its factors, by
+    standard float64 arithmetic. Where cuBLAS is set to emulate that
+    (``CUBLAS_EMULATE_DOUBLE_PRECISION``), bounds are refused.
 
     References
     ----------
@@ -173,12 +187,14 @@ def spectrum(K: npt.ArrayLike | PackedKernel) -> Vectors:
     Parameters
     ----------
     K : array_like (n, n) or PackedKernel
-        A kernel; worked on in float64.
+        A kernel; worked on in float64, and on the GPU if it is in the memory of one, as by
+        `conditioning`.
 
     Returns
     -------
     ndarray (n,)
-        Each is off by a small multiple of n ε λ_max: those below it are noise.
+        In the memory of the host. Each is off by a small multiple of n ε λ_max: those below it are
+        noise.
 
     Raises
     ------
@@ -186,6 +202,8 @@ def spectrum(K: npt.ArrayLike | PackedKernel) -> Vectors:
         If K is not symmetric.
     MemoryError
         If two copies of K do not fit in the memory that is available.
+    ImportError
+        If K is in the memory of a GPU and CuPy is not installed.
 
     Examples
     --------
