@@ -141,21 +141,23 @@ def open_source(K: Any, *, overwrite: bool) -> Source:
     """Return the given matrix on a GPU, checked; see `sources.open_source`."""
     given, device = _as_cupy(K, writable=overwrite)
     with device:
-        difference = _check(given)
-        n, dtype = len(given), _precision(given)
-        fits = given.dtype == np.float64 and given.flags.c_contiguous
-        copied = not fits or (difference > 0 and not overwrite)
+        _check_type(given)
+        n = len(given)
+        copied = given.dtype != np.float64 or not given.flags.c_contiguous
         # Beside it: blocks of columns of a factor, and a basis of Lanczos vectors and its images.
         _require(
             8 * n * (n * (copied or not overwrite) + 4 * min(n, BLOCK)),
             f"factorizing a kernel of {n} × {n}",
             "give overwrite=True, or fewer samples",
         )
-        matrix = given.astype(np.float64, order="C", copy=copied)
-        if difference > 0:
+        floats, exact = _symmetric(given)
+        copied = copied or not (exact or overwrite)
+        matrix = floats.astype(np.float64, order="C", copy=copied and floats is given)
+        if not exact:
             # Which of the triangles counts is a matter of rounding: as on the host, the lower one.
             UpperTriangle(matrix.T, matrix.diagonal().copy()).mirror()
-        source = GpuSource(matrix, float(np.finfo(dtype).eps), in_place=copied or overwrite)
+        epsilon = float(np.finfo(floats.dtype).eps)
+        source = GpuSource(matrix, epsilon, in_place=copied or overwrite)
     check_scale(source)
     return source
 
@@ -167,14 +169,15 @@ def spectrum(K: Any) -> Vectors:
     import cupyx
 
     with device, cupyx.errstate(linalg="raise"):
-        _check(given)
+        _check_type(given)
         n = len(given)
         _require(
             (2 if given.dtype == np.float64 else 3) * 8 * n * n,
             f"all eigenvalues of a kernel of {n} × {n}",
             "fastntk.conditioning finds the extreme ones in less",
         )
-        values: Vectors = cupy.linalg.eigvalsh(given.astype(np.float64, copy=False)).get()
+        floats, _ = _symmetric(given)
+        values: Vectors = cupy.linalg.eigvalsh(floats.astype(np.float64, copy=False)).get()
     return values
 
 
@@ -210,12 +213,8 @@ def _device_of(values: Any) -> Any:
         return nullcontext()
 
 
-def _precision(given: Any) -> np.dtype[Any]:
-    return given.dtype if given.dtype in FLOAT_DTYPES else np.dtype(np.float64)
-
-
-def _check(given: Any) -> float:
-    """Return how far from its mirror image a matrix is; refuse it beyond rounding."""
+def _check_type(given: Any) -> None:
+    """Raise TypeError or ValueError if it is no square matrix of real numbers."""
     if given.dtype.kind not in "biuf":
         raise TypeError(f"K has dtype {given.dtype}: expected real numbers")
     if given.ndim != 2:
@@ -224,25 +223,30 @@ def _check(given: Any) -> float:
         raise ValueError(f"K has shape {given.shape}: expected at least one row and column")
     if given.shape[0] != given.shape[1]:
         raise ValueError(f"K has shape {given.shape}: expected a square matrix")
-    largest = _largest(given)
-    difference, (i, j) = _asymmetry(given)
-    if difference > 16 * float(np.finfo(_precision(given)).eps) * largest:
+
+
+def _symmetric(given: Any) -> tuple[Any, bool]:
+    """Return a symmetric matrix as floats, not copied if it is that, and if it is so to the bit."""
+    floats = given.astype(given.dtype if given.dtype in FLOAT_DTYPES else np.float64, copy=False)
+    largest = _largest(floats)
+    difference, (i, j) = _asymmetry(floats)
+    if difference > 16 * float(np.finfo(floats.dtype).eps) * largest:
         raise ValueError(
-            f"K is not symmetric: K[{i}, {j}]={given[i, j].get()[()]!r} but "
-            f"K[{j}, {i}]={given[j, i].get()[()]!r}"
+            f"K is not symmetric: K[{i}, {j}]={floats[i, j].get()[()]!r} but "
+            f"K[{j}, {i}]={floats[j, i].get()[()]!r}"
         )
-    return difference
+    return floats, difference == 0
 
 
-def _largest(given: Any) -> float:
+def _largest(floats: Any) -> float:
     """Return the largest absolute value; refuse what is not finite."""
     import cupy
 
     largest, bad, first = 0.0, 0, None
-    for rows in _strips(len(given)):
-        finite = cupy.isfinite(given[rows])
+    for rows in _strips(len(floats)):
+        finite = cupy.isfinite(floats[rows])
         if bool(finite.all()):
-            largest = max(largest, float(abs(given[rows]).max()))
+            largest = max(largest, float(abs(floats[rows]).max()))
             continue
         bad += int((~finite).sum())
         if first is None:
@@ -250,20 +254,20 @@ def _largest(given: Any) -> float:
             first = rows.start + i, j
     if first is not None:
         raise ValueError(
-            f"K[{first[0]}, {first[1]}]={given[first].get()[()]!r}: expected numbers that are "
-            f"finite in {given.dtype} ({bad} of {given.size} are not)"
+            f"K[{first[0]}, {first[1]}]={floats[first].get()[()]!r}: expected numbers that are "
+            f"finite in {floats.dtype} ({bad} of {floats.size} are not)"
         )
     return largest
 
 
-def _asymmetry(given: Any) -> tuple[float, tuple[int, int]]:
+def _asymmetry(floats: Any) -> tuple[float, tuple[int, int]]:
     """Return the largest difference of an element to its mirror image, and where it is."""
     worst, at = 0.0, (0, 0)
-    for rows in _strips(len(given)):
-        difference = abs(given[rows] - given[:, rows].T)
+    for rows in _strips(len(floats)):
+        difference = abs(floats[rows] - floats[:, rows].T)
         most = float(difference.max())
         if most > worst:
-            i, j = divmod(int(difference.argmax()), len(given))
+            i, j = divmod(int(difference.argmax()), len(floats))
             worst, at = most, (rows.start + i, j)
     return worst, at
 

@@ -140,11 +140,10 @@ def ascontiguousarray(a: Any, dtype: Any = None) -> Any:
     return a.astype(dtype or a.dtype, order="C", copy=False)
 
 
-def empty_like(a: Any, dtype: Any = None, order: str = "K") -> Any:
-    """Uninitialized; as NumPy's."""
-    return ndarray(
-        a.shape, dtype or a.dtype, order="F" if a._host.flags.fnc and order in "KA" else "C"
-    )
+def empty_like(prototype: Any, dtype: Any = None, order: str = "K") -> Any:
+    """Uninitialized; in Fortran's order if the prototype is and `order` says so."""
+    fortran = prototype._host.flags.fnc and order in "KA"
+    return ndarray(prototype.shape, dtype or prototype.dtype, order="F" if fortran else "C")
 
 
 def diag(v: Any, k: int = 0) -> Any:

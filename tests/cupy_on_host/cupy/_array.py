@@ -352,10 +352,23 @@ def apply(function: Any, *inputs: Any, out: Any = None, **kwargs: Any) -> Any:
     return out
 
 
+def matmul(left: Any, right: Any, out: Any = None) -> Any:
+    """By cuBLAS, which reads what is in C's or Fortran's order; other operands are copied first."""
+    copies = [
+        _Block(operand.nbytes)
+        for operand in (left, right)
+        if isinstance(operand, ndarray)
+        and not (operand.flags.c_contiguous or operand.flags.f_contiguous)
+    ]
+    result = apply(np.matmul, left, right, out=out)
+    del copies
+    return result
+
+
 def _operators() -> None:
     binary = {
         "add": np.add, "sub": np.subtract, "mul": np.multiply, "truediv": np.true_divide,
-        "pow": np.power, "matmul": np.matmul, "and": np.bitwise_and, "or": np.bitwise_or,
+        "pow": np.power, "and": np.bitwise_and, "or": np.bitwise_or,
     }  # fmt: skip
     comparisons = {
         "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal,
@@ -371,6 +384,8 @@ def _operators() -> None:
     for name, ufunc in binary.items():
         define(f"r{name}", lambda self, other, ufunc=ufunc: apply(ufunc, other, self))
         define(f"i{name}", lambda self, other, ufunc=ufunc: apply(ufunc, self, other, out=self))
+    define("matmul", matmul)
+    define("rmatmul", lambda self, other: matmul(other, self))
     for name, ufunc in unary.items():
         define(name, lambda self, ufunc=ufunc: apply(ufunc, self))
 
