@@ -8,6 +8,7 @@ By a test double of CuPy, which refuses what CuPy refuses and counts copies and 
 from __future__ import annotations
 
 import sys
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import hypothesis
@@ -125,11 +126,16 @@ def test_bounds_of_matrices_of_floats(cupy: Any, n: int, seed: int, method: str)
     assert inertia(K, bounds.eigenvalue_max.upper).above == 0
 
 
+@hypothesis.settings(max_examples=100)
 @hypothesis.given(
-    st.integers(1, 100), st.integers(0, 99), st.floats(-17, 1), st.sampled_from([1, -1])
+    st.integers(1, 100),
+    st.integers(0, 99),
+    st.floats(-17, 1),
+    st.sampled_from([1, -1]),
+    st.booleans(),
 )
 def test_the_error_of_a_factor_is_measured_whatever_made_it(
-    cupy: Any, n: int, seed: int, log_mistake: float, sign: int
+    cupy: Any, n: int, seed: int, log_mistake: float, sign: int, everywhere: bool
 ) -> None:
     # A library that solves in another way than by substitution is off by more than the theorem.
     random = np.random.default_rng(seed)
@@ -137,15 +143,28 @@ def test_the_error_of_a_factor_is_measured_whatever_made_it(
     shift = 0.0 if sign > 0 else 1.5
     source: Any = open_source(cupy.asarray(K), overwrite=bool(seed % 2))
     factor = source.factor(shift, sign=sign)
-    triangle = np.tril_indices(n)
-    wrong = factor._target.get()
-    wrong[triangle] += 10**log_mistake * random.standard_normal(len(triangle[0]))
+    mistakes = 10**log_mistake * np.tril(random.standard_normal((n, n)))
+    if not everywhere:
+        kept = random.integers(n * (n + 1) // 2)
+        mistakes[np.tril_indices(n)] *= np.arange(n * (n + 1) // 2) == kept
+    wrong = factor._target.get() + mistakes
     factor._target[...] = cupy.asarray(wrong)
     bound = source.decomposition_error(shift, sign=sign, factor=factor)
     exact = np.tril(wrong).astype(np.longdouble)
     difference = exact @ exact.T - (sign * K.astype(np.longdouble) + shift * np.eye(n))
     truth = float(np.linalg.norm(difference.astype(np.float64), 2))
     assert truth <= bound <= 4 * n * truth + 4 * (n + 10) * 2.0**-53 * (np.trace(K) + shift * n)
+
+
+@hypothesis.settings(max_examples=100)
+@hypothesis.given(st.floats(1e-100, 1e100))
+def test_what_rounding_hides_from_the_measurement_is_in_the_bound(cupy: Any, entry: float) -> None:
+    # The square of the rounded root often rounds to the number itself.
+    source: Any = open_source(cupy.asarray([[entry]]), overwrite=False)
+    factor = source.factor(0.0)
+    root = Fraction(float(factor._target[0, 0]))
+    error = source.decomposition_error(0.0, factor=factor)
+    assert abs(root * root - Fraction(entry)) <= Fraction(error)
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
@@ -185,6 +204,9 @@ def test_ranks_are_those_of_lapack(cupy: Any, seed: int) -> None:
         # The first step of LAPACK's is taken however small the diagonal is.
         assert gpu_cholesky.rank(cupy.asarray(K), floor) in {expected, 0 if floor > 1 else expected}
     assert gpu_cholesky.rank(cupy.zeros((4, 4)), 0.0) == 0
+    # What rounding leaves of a pivot is no pivot.
+    for entry in np.random.default_rng(seed).random(20):
+        assert gpu_cholesky.rank(cupy.asarray(np.diag([entry, 0.0])), 0.0) == 1
 
 
 @pytest.mark.parametrize("method", ["dense", "cholesky", "operator"])
@@ -264,16 +286,18 @@ def test_the_matrix_is_overwritten_only_if_it_may_be(
 
 @pytest.mark.parametrize("overwrite", [False, True])
 @pytest.mark.parametrize("log_kappa", [1.0, 30.0])
-def test_memory_and_copies(cupy: Any, overwrite: bool, log_kappa: float) -> None:
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_memory_and_copies(cupy: Any, overwrite: bool, log_kappa: float, dtype: str) -> None:
     n = 700
-    K = cupy.asarray(with_spectrum(np.logspace(-log_kappa, 0, n)))
+    K = cupy.asarray(with_spectrum(np.logspace(-log_kappa, 0, n)).astype(dtype))
     pool = cupy.get_default_memory_pool()
     before = pool.peak = pool.used_bytes()
     cupy.host_copies.clear()
     result = fastntk.conditioning(K, overwrite=overwrite)
     assert result.resolved == (log_kappa < 2)
-    # The factor; blocks of columns; a basis of Lanczos vectors, its images, and half of both again.
-    columns = n * (not overwrite) + 4 * BLOCK + 3 * 160 + 40
+    # The factor, in the copy if there is one; blocks of columns; a basis of Lanczos vectors, its
+    # images, and half of both again.
+    columns = n * (not overwrite or dtype == "float32") + 4 * BLOCK + 3 * 160 + 40
     assert pool.peak - before <= 8 * n * columns
     # No n × n numbers go to the host.
     assert max(cupy.host_copies) <= 8 * n * 8
@@ -286,8 +310,8 @@ def test_default_blocks(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu, "_ELEMENTS", 2**26)
     for log_kappa in (3.0, 30.0):
         K = with_spectrum(np.logspace(-log_kappa, 0, 300))
-        for options in ({}, {"overwrite": True}):
-            result = fastntk.conditioning(cupy.asarray(K), **options)
+        for overwrite in (False, True):
+            result = fastntk.conditioning(cupy.asarray(K), overwrite=overwrite)
             assert_same(result, fastntk.conditioning(K))
 
 
@@ -325,6 +349,21 @@ def test_streams_of_other_libraries_are_waited_for(cupy: Any) -> None:
     cupy.cuda.runtime.synchronized.clear()
     fastntk.conditioning(OnGpu(np.eye(3), stream=7))
     assert cupy.cuda.runtime.synchronized == [7]
+
+
+def test_matrices_on_another_gpu_than_the_current_one(cupy: Any) -> None:
+    K = with_spectrum(np.linspace(1.0, 3.0, 60))
+    with cupy.cuda.Device(1):
+        given = cupy.asarray(K)
+    with pytest.raises(ValueError, match="Array device must be same as the current device"):
+        given + given
+    for method in ("dense", "cholesky", "operator"):
+        result = fastntk.conditioning(given, method=method, eigenvectors=True)
+        assert result.condition_number == pytest.approx(3.0, rel=1e-5)
+        assert result.smallest_vectors is not None
+        assert result.smallest_vectors.device == given.device == cupy.cuda.Device(1)
+    assert fastntk.spectrum(given)[-1] == pytest.approx(3.0)
+    assert cupy.cuda.Device() == cupy.cuda.Device(0)
 
 
 def test_what_is_read_only_is_not_overwritten(cupy: Any) -> None:

@@ -60,6 +60,7 @@ class ndarray:  # noqa: N801
             host.fill(np.nan)
         self._host: Any = host
         self._owner: Any = _Block(host.nbytes)
+        self._device = cuda.Device().id
 
     @classmethod
     def _of(cls, host: Any, owner: Any = None) -> Any:
@@ -67,10 +68,13 @@ class ndarray:  # noqa: N801
         self = cls.__new__(cls)
         self._host = np.asarray(host)
         self._owner = _Block(self._host.nbytes) if owner is None else owner
+        self._device = cuda.Device().id
         return self
 
     def _view(self, host: Any) -> Any:
-        return ndarray._of(host, self._owner)
+        view = ndarray._of(host, self._owner)
+        view._device = self._device
+        return view
 
     # What other libraries see
 
@@ -115,7 +119,7 @@ class ndarray:  # noqa: N801
         return capsule
 
     def __dlpack_device__(self) -> tuple[int, int]:
-        """The device is CUDA's number 0."""
+        """CUDA's number of the device."""
         return _DLPACK_CUDA, self.device.id
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> NoReturn:
@@ -198,7 +202,7 @@ class ndarray:  # noqa: N801
     @property
     def device(self) -> Any:
         """The device that it lies on, which `with` makes current."""
-        return cuda.Device(0)
+        return cuda.Device(self._device)
 
     shape = property(lambda self: self._host.shape)
     strides = property(lambda self: self._host.strides)
@@ -327,8 +331,13 @@ class _Flags:
 
 
 def _operand(value: Any) -> Any:
-    """Return what NumPy is to compute with; only arrays on the GPU and scalars are taken."""
+    """Return what NumPy is to compute with: arrays on the current GPU and scalars."""
     if isinstance(value, ndarray):
+        if value._device != cuda.Device().id:
+            raise ValueError(
+                "Array device must be same as the current device: array device = "
+                f"{value._device} while current = {cuda.Device().id}"
+            )
         return value._host
     if isinstance(value, (np.generic, bool, int, float, complex, type(None))):
         return value
@@ -386,8 +395,8 @@ def _operators() -> None:
         define(f"i{name}", lambda self, other, ufunc=ufunc: apply(ufunc, self, other, out=self))
     define("matmul", matmul)
     define("rmatmul", lambda self, other: matmul(other, self))
-    for name, ufunc in unary.items():
-        define(name, lambda self, ufunc=ufunc: apply(ufunc, self))
+    for name, function in unary.items():
+        define(name, lambda self, function=function: apply(function, self))
 
 
 _operators()

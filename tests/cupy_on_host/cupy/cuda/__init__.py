@@ -22,11 +22,14 @@ __all__ = [
 ]
 
 
+_current = [0]
+
+
 class Device:
-    """`cupy.cuda.Device`; in a `with` statement it is the current one."""
+    """`cupy.cuda.Device`: by default the current one, which it is in a `with` statement."""
 
     def __init__(self, device: int | None = None) -> None:
-        self.id = 0 if device is None else int(device)
+        self.id = _current[-1] if device is None else int(device)
 
     @property
     def mem_info(self) -> tuple[int, int]:
@@ -46,10 +49,11 @@ class Device:
         return hash(self.id)
 
     def __enter__(self) -> Device:
+        _current.append(self.id)
         return self
 
     def __exit__(self, *error: Any) -> None:
-        return None
+        _current.pop()
 
 
 def is_available() -> bool:
