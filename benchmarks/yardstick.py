@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 _SIZE = 2048
 
+# Until the threads of a BLAS, which look out for more work for a while, sleep.
+_PAUSE = 0.1
+
 
 def _gemm_seconds(dtype: npt.DTypeLike) -> float:
     gemm = blas.sgemm if np.dtype(dtype) == np.float32 else blas.dgemm
@@ -45,6 +48,7 @@ class Yardstick:
 
         def measure_gemm() -> None:
             self._gemm.append(min(_gemm_seconds(self.dtype) for _ in range(3)))
+            time.sleep(_PAUSE)
 
         measure_gemm()  # the first touches memory and wakes threads
         self._gemm.clear()
