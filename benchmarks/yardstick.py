@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 _SIZE = 2048
 
-# Until the threads of a BLAS, which look out for more work for a while, sleep.
-_PAUSE = 0.1
 
 
 def _gemm_seconds(dtype: npt.DTypeLike) -> float:
@@ -29,6 +27,11 @@ def _gemm_seconds(dtype: npt.DTypeLike) -> float:
     started = time.perf_counter()
     gemm(1.0, a, a)
     return time.perf_counter() - started
+
+
+def pause() -> None:
+    """Wait until the threads of a BLAS, which look out for more work for a while, sleep."""
+    time.sleep(0.1)
 
 
 @dataclass
@@ -48,7 +51,7 @@ class Yardstick:
 
         def measure_gemm() -> None:
             self._gemm.append(min(_gemm_seconds(self.dtype) for _ in range(3)))
-            time.sleep(_PAUSE)
+            pause()
 
         measure_gemm()  # the first touches memory and wakes threads
         self._gemm.clear()
