@@ -20,12 +20,18 @@ if TYPE_CHECKING:
 _SIZE = 2048
 
 
+
 def _gemm_seconds(dtype: npt.DTypeLike) -> float:
     gemm = blas.sgemm if np.dtype(dtype) == np.float32 else blas.dgemm
     a = np.asfortranarray(np.random.default_rng(0).standard_normal((_SIZE, _SIZE)), dtype=dtype)
     started = time.perf_counter()
     gemm(1.0, a, a)
     return time.perf_counter() - started
+
+
+def pause() -> None:
+    """Wait until the threads of a BLAS, which look out for more work for a while, sleep."""
+    time.sleep(0.1)
 
 
 @dataclass
@@ -45,6 +51,7 @@ class Yardstick:
 
         def measure_gemm() -> None:
             self._gemm.append(min(_gemm_seconds(self.dtype) for _ in range(3)))
+            pause()
 
         measure_gemm()  # the first touches memory and wakes threads
         self._gemm.clear()

@@ -14,6 +14,7 @@ from scipy.sparse.linalg import LinearOperator
 from fastntk import _device_arrays, _progress, _validation
 from fastntk._cholesky import NotPositiveDefinite
 from fastntk._memory import require_memory
+from fastntk._threads import core_threads
 from fastntk.eigenvalues import matrix_free
 from fastntk.eigenvalues.block_lanczos import RitzPairs, largest_eigenpairs
 from fastntk.eigenvalues.enclosures import (
@@ -289,7 +290,8 @@ def _of_matrix(source: Source, method: str, options: _Options, watch: _Watch) ->
     elif method == "dense":
         ends = _all_eigenvalues(source, options)
     elif method == "cholesky":
-        ends = _lanczos(source, options, floor_of, watch)
+        with core_threads():  # or BLAS's own would spin for a while after each small product
+            ends = _lanczos(source, options, floor_of, watch)
     else:
         ends = _by_products(source.product_on_host, source.n, options.k, floor_of, watch)
         ends = replace(

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from fastntk._progress import Progress
+    from fastntk._typing import FloatArray
     from fastntk.eigenvalues.block_lanczos import Vectors
 
     Matrix = npt.NDArray[np.float64]
@@ -59,16 +60,9 @@ class Source:
     device: Any = nullcontext()
     _overwritten = False  # by its factor
 
-    def __init__(self, matrix: Matrix | PackedKernel, epsilon: float) -> None:
+    def __init__(self, matrix: Matrix | PackedKernel, epsilon: float, norm: float) -> None:
         self._matrix = matrix
-        diagonal = matrix.diagonal()
-        with np.errstate(over="ignore"):  # reported by open_source
-            norm = (
-                matrix.frobenius_norm()
-                if isinstance(matrix, PackedKernel)
-                else float(np.linalg.norm(matrix))
-            )
-        self._describe(diagonal, norm, epsilon)
+        self._describe(matrix.diagonal(), norm, epsilon)
 
     def _describe(self, diagonal: Vectors, norm: float, epsilon: float) -> None:
         self.n = n = len(diagonal)
@@ -149,8 +143,8 @@ class _FullInPlace(Source):
 
     _overwritten = True
 
-    def __init__(self, matrix: Matrix, epsilon: float) -> None:
-        super().__init__(matrix, epsilon)
+    def __init__(self, matrix: Matrix, epsilon: float, norm: float) -> None:
+        super().__init__(matrix, epsilon, norm)
         self._full = matrix
         self._diagonal = matrix.diagonal().copy()
         _mirror_lower(matrix)  # what is lost below is found above
@@ -181,9 +175,9 @@ class _PackedFile(Source):
 
     _overwritten = True
 
-    def __init__(self, file: PackedKernel, epsilon: float) -> None:
+    def __init__(self, file: PackedKernel, epsilon: float, norm: float) -> None:
         self._copy = file.copy()
-        super().__init__(self._copy, epsilon)
+        super().__init__(self._copy, epsilon, norm)
         self._file = file
         self._intact = True
 
@@ -209,28 +203,35 @@ def open_source(K: npt.ArrayLike | PackedKernel, *, overwrite: bool) -> Source:
         from fastntk.eigenvalues import gpu
 
         return gpu.open_source(K, overwrite=overwrite)
-    given = _checked(K) if isinstance(K, PackedKernel) else _validation.symmetric_matrix(K, "K")
-    n = given.shape[0]
-    epsilon = float(np.finfo(given.dtype).eps)
-    copy = given.dtype != np.float64
     source: Source
-    if isinstance(given, PackedKernel):
-        mapped = isinstance(given.data, np.memmap)
-        in_place = overwrite and not mapped and not copy
-        _require_memory(n, converted=4 * n * (n + 1) * copy, factor=not in_place)
-        if copy:
-            source = Source(PackedKernel(given.data.astype(np.float64)), epsilon)
-        elif mapped:
-            source = _PackedFile(given, epsilon)
-        else:
-            source = _PackedInPlace(given, epsilon) if in_place else Source(given, epsilon)
+    if isinstance(K, PackedKernel):
+        source = _of_packed(_checked(K), overwrite=overwrite)
     else:
-        in_place = copy or (overwrite and given is K)
-        _require_memory(n, converted=8 * n * n * copy, factor=not in_place)
-        matrix = given.astype(np.float64, copy=False)
-        source = _FullInPlace(matrix, epsilon) if in_place else Source(matrix, epsilon)
+        matrix, norm = _validation.symmetric_matrix_and_norm(K, "K")
+        source = _of_full(matrix, norm, overwrite=overwrite and matrix is K)
     check_scale(source)
     return source
+
+
+def _of_packed(given: PackedKernel, *, overwrite: bool) -> Source:
+    n, epsilon = given.n, float(np.finfo(given.dtype).eps)
+    copy = given.dtype != np.float64
+    mapped = isinstance(given.data, np.memmap)
+    in_place = overwrite and not mapped and not copy
+    _require_memory(n, converted=4 * n * (n + 1) * copy, factor=not in_place)
+    kernel = PackedKernel(given.data.astype(np.float64)) if copy else given
+    kind = _PackedFile if mapped and not copy else _PackedInPlace if in_place else Source
+    with np.errstate(over="ignore"):  # reported by open_source
+        return kind(kernel, epsilon, kernel.frobenius_norm())
+
+
+def _of_full(given: FloatArray, norm: float, *, overwrite: bool) -> Source:
+    n, epsilon = len(given), float(np.finfo(given.dtype).eps)
+    copy = given.dtype != np.float64
+    in_place = copy or overwrite
+    _require_memory(n, converted=8 * n * n * copy, factor=not in_place)
+    matrix = given.astype(np.float64, copy=False)
+    return (_FullInPlace if in_place else Source)(matrix, epsilon, norm)
 
 
 def _checked(kernel: PackedKernel) -> PackedKernel:
