@@ -451,6 +451,20 @@ def test_memory_is_checked_before_any_work(cupy: Any, monkeypatch: pytest.Monkey
         fastntk.spectrum(K)
 
 
+def test_limits_of_the_pool_and_other_allocators(cupy: Any) -> None:
+    K = cupy.asarray(np.eye(400))
+    pool = cupy.get_default_memory_pool()
+    pool.set_limit(pool.used_bytes() + 2**20)
+    try:
+        with pytest.raises(MemoryError, match=r"but 1\.0 MiB of the GPU's memory are available"):
+            fastntk.conditioning(K)
+        cupy.cuda.set_allocator(object())  # whose limits CuPy does not know
+        assert fastntk.conditioning(K).condition_number == pytest.approx(1.0)
+    finally:
+        cupy.cuda.set_allocator()
+        pool.set_limit()
+
+
 @pytest.mark.parametrize("function", [fastntk.conditioning, fastntk.spectrum])
 def test_without_cupy(function: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cupy", None)

@@ -281,8 +281,13 @@ def _require(needed: int, what: str, instead: str) -> None:
     """Raise MemoryError, before any work, if so much of the GPU's memory is not to be had."""
     import cupy
 
-    free, _ = cupy.cuda.Device().mem_info
-    available = free + cupy.get_default_memory_pool().free_bytes()
+    pool = cupy.get_default_memory_pool()
+    if cupy.cuda.get_allocator() != pool.malloc:
+        return  # another library has what is free, and cannot be asked: CuPy will say when it ends
+    available, _ = cupy.cuda.Device().mem_info
+    available += pool.free_bytes()
+    if pool.get_limit() > 0:
+        available = min(available, pool.get_limit() - pool.used_bytes())
     if needed > available:
         raise MemoryError(
             f"{what} needs {human_bytes(needed)}, but {human_bytes(available)} of the GPU's memory "

@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from cupy.cuda import cublas, memory, runtime
+from cupy.cuda.memory import get_allocator, set_allocator
 from cupy.cuda.stream import ExternalStream, Stream, get_current_stream
 
 __all__ = [
@@ -14,11 +15,13 @@ __all__ = [
     "ExternalStream",
     "Stream",
     "cublas",
+    "get_allocator",
     "get_cublas_handle",
     "get_current_stream",
     "is_available",
     "memory",
     "runtime",
+    "set_allocator",
 ]
 
 
