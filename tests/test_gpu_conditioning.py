@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pytest
 from exact import inertia, with_integer_spectrum
 from hypothesis import strategies as st
-from scipy.linalg import lapack
+from scipy.linalg import hadamard, lapack
 from test_conditioning import with_spectrum
 from test_device_arrays import ByDLPack, OnGpu
 from test_enclosures import integer_spectra
@@ -26,6 +26,8 @@ from threadpoolctl import threadpool_limits
 import fastntk
 from fastntk._cholesky import NotPositiveDefinite
 from fastntk.eigenvalues import gpu, gpu_cholesky
+from fastntk.eigenvalues.block_lanczos import RitzPairs
+from fastntk.eigenvalues.enclosures import largest_interval, smallest_lower
 from fastntk.eigenvalues.gpu_cholesky import GpuCholesky, UpperTriangle
 from fastntk.eigenvalues.sources import open_source
 
@@ -167,6 +169,31 @@ def test_what_rounding_hides_from_the_measurement_is_in_the_bound(cupy: Any, ent
     assert abs(root * root - Fraction(entry)) <= Fraction(error)
 
 
+@pytest.fixture
+def careless(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make decompositions succeed that should not."""
+    accurate = cupy.linalg.cholesky
+    monkeypatch.setattr(cupy.linalg, "cholesky", lambda a: accurate(a + 4 * cupy.eye(len(a))))
+
+
+@pytest.mark.parametrize("smallest", [-1, 1, 3])
+def test_bounds_hold_whatever_cusolver_does(cupy: Any, careless: None, smallest: int) -> None:
+    K = with_integer_spectrum([smallest] + [2**32] * 63)
+    bounds = fastntk.conditioning(cupy.asarray(K), method="cholesky").bounds
+    assert bounds is not None
+    assert smallest in bounds.eigenvalue_min
+    assert bounds.eigenvalue_min.lower > -64 * 8
+
+
+def test_wrong_estimates_are_not_proved(cupy: Any, careless: None) -> None:
+    source: Any = open_source(
+        cupy.asarray(with_integer_spectrum([7, -1] + [1] * 61 + [8])), overwrite=False
+    )
+    assert smallest_lower(source, 0.5, 1e-3, -np.inf) <= -1
+    seven = cupy.asarray(hadamard(64)[:, :1] / 8.0)
+    assert 8 in largest_interval(source, RitzPairs(np.array([7.0]), seven, np.zeros(1)))
+
+
 @pytest.mark.parametrize("overwrite", [False, True])
 @pytest.mark.parametrize("n", [1, 36, 37, 38, 120])
 def test_factors(cupy: Any, n: int, overwrite: bool) -> None:
@@ -267,6 +294,15 @@ def test_other_layouts_and_types(cupy: Any, place: Any, overwrite: bool, method:
     assert overwrite or np.array_equal(given.get(), K)
 
 
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("method", ["dense", "cholesky"])
+def test_the_lower_triangle_counts(cupy: Any, overwrite: bool, method: str) -> None:
+    K = with_spectrum(np.linspace(0.5, 1.0, 90))
+    skew = K + 2.0**-50 * np.triu(np.random.default_rng(0).random((90, 90)), 1)
+    result = fastntk.conditioning(cupy.asarray(skew), method=method, overwrite=overwrite)
+    assert result == fastntk.conditioning(cupy.asarray(K), method=method)
+
+
 @pytest.mark.parametrize("method", ["dense", "cholesky"])
 @pytest.mark.parametrize("log_kappa", [2.0, 30.0])
 def test_the_matrix_is_overwritten_only_if_it_may_be(
@@ -363,6 +399,15 @@ def test_matrices_on_another_gpu_than_the_current_one(cupy: Any) -> None:
         assert result.smallest_vectors is not None
         assert result.smallest_vectors.device == given.device == cupy.cuda.Device(1)
     assert fastntk.spectrum(given)[-1] == pytest.approx(3.0)
+
+    class There(ByDLPack):
+        def __dlpack_device__(self) -> tuple[int, int]:
+            return 2, 1
+
+    there: Any = There(K)
+    vectors = fastntk.conditioning(there, eigenvectors=True).largest_vectors
+    assert vectors is not None
+    assert vectors.device == cupy.cuda.Device(1)
     assert cupy.cuda.Device() == cupy.cuda.Device(0)
 
 
