@@ -16,6 +16,7 @@
 #include "fastntk/host.hpp"
 #include "py_device.hpp"
 #include "py_features.hpp"
+#include "py_hessian.hpp"
 #include "py_network.hpp"
 #include "py_symmetric.hpp"
 #include "py_training.hpp"
@@ -217,6 +218,8 @@ PYBIND11_MODULE(_core, module) {
   fp::register_network<double>(module, "Network64");
   fp::register_functions<float>(module);
   fp::register_functions<double>(module);
+  fp::register_hessian<float>(module);
+  fp::register_hessian<double>(module);
   fp::register_gram<float, float>(module, "Features32Of32");
   fp::register_gram<float, double>(module, "Features64Of32");
   fp::register_gram<double, float>(module, "Features32Of64");

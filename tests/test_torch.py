@@ -148,6 +148,32 @@ def test_kernel_of_a_trained_network_equals_torch_func() -> None:
     assert np.abs(net.weights[0]).max() > 0
 
 
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
+def test_hessians_equal_torch_func(activation: str, bias: bool) -> None:
+    module = module_of(activation, bias=bias)
+    X = np.random.default_rng(0).standard_normal((3, 5))
+    shapes = {name: p.shape for name, p in module.named_parameters()}
+    flat = torch.cat([p.detach().ravel() for p in module.parameters()])
+
+    def f(flat: Any, x: Any) -> Any:
+        parts = flat.split([shape.numel() for shape in shapes.values()])
+        parameters = {k: p.view(s) for (k, s), p in zip(shapes.items(), parts, strict=True)}
+        return torch.func.functional_call(module, parameters, (x[None],))[0, 1]
+
+    # Not torch.func.hessian: its forward mode uses what PyTorch itself warns of.
+    hessian = torch.func.jacrev(torch.func.jacrev(f))
+    H = torch.stack([hessian(flat, x) for x in torch.from_numpy(X)]).numpy()
+    net = fastntk.MLP.from_torch(module)
+    u, V = np.array([1.0, -2.0, 0.5]), np.random.default_rng(1).standard_normal((len(flat), 2))
+    products = fastntk.linearity.hessian_vector_product(net, X, V, output=1, coefficients=u)
+    expected = np.einsum("i,ipq,qk->pk", u, H, V)
+    atol = 1e-12 * max(float(np.abs(expected).max()), 1e-3)
+    np.testing.assert_allclose(products, expected, rtol=1e-10, atol=atol)
+    norms = fastntk.linearity.hessian_norm(net, X, output=1)
+    np.testing.assert_allclose(norms.values, np.linalg.norm(H, 2, axis=(1, 2)), rtol=1e-9)
+
+
 @pytest.mark.parametrize("loss", ["cross_entropy", "mse"])
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("activation", sorted(ACTIVATIONS))

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
+#include <array>
 #include <cmath>
 #include <cstdint>
 #include <random>
@@ -55,6 +56,23 @@ inline constexpr Activation kRelu{ActivationKind::relu};
 inline constexpr Activation kTanh{ActivationKind::tanh};
 inline constexpr Activation kGelu{ActivationKind::gelu};
 inline constexpr Activation kSoftplus{ActivationKind::softplus, {1.5}};
+
+// All but custom ones.
+inline constexpr std::array<Activation, 13> kBuiltInActivations = {{
+    kIdentity,
+    kRelu,
+    {ActivationKind::piecewise_linear, {0.2, 1.5}},
+    {ActivationKind::rectified_monomial, {2}},
+    kGelu,
+    {ActivationKind::sigmoid},
+    {ActivationKind::silu},
+    {ActivationKind::elu, {0.7}},
+    kSoftplus,
+    kTanh,
+    {ActivationKind::erf, {0.9, 0.1}},
+    {ActivationKind::sin, {1.1, 0.2}},
+    {ActivationKind::cos, {1.2, 0.3}},
+}};
 
 struct Shape {
   Index inputs = 4;

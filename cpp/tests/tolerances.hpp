@@ -17,6 +17,7 @@ template <>
 struct Tolerance<double> {
   static constexpr double kRounding = 1e-14;
   static constexpr double kFiniteDifferences = 1e-7;
+  static constexpr double kFourthOrderDifferences = 1e-11;
 };
 
 }  // namespace fastntk::test

@@ -6,7 +6,7 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from fastntk import activations, cuda, datasets
+from fastntk import activations, cuda, datasets, linearity
 from fastntk.angles import AnglePair, angle_bound, closest_pairs, gradient_angles, smallest_angle
 from fastntk.depth_sweep import ntk_depths
 from fastntk.eigenvalues import Bounds, Conditioning, Interval, conditioning, spectrum
@@ -66,6 +66,7 @@ __all__ = [
     "infinite",
     "kernel_report",
     "learning_rate_bound",
+    "linearity",
     "linearization_error",
     "monte_carlo_ntk",
     "ntk_depths",

@@ -4,6 +4,7 @@
 
 #include "fastntk/closest_pairs.hpp"
 #include "fastntk/gradient_features.hpp"
+#include "fastntk/hessian_products.hpp"
 #include "fastntk/jacobian_products.hpp"
 #include "fastntk/loss.hpp"
 #include "fastntk/ntk.hpp"
@@ -40,6 +41,13 @@
   PREFIX template void fastntk::gradient_features(                                               \
       const fastntk::DEVICE&, const fastntk::Network<T>&, fastntk::Index,                        \
       fastntk::Matrix<const T>, fastntk::Matrix<T>, const fastntk::Monitor&);                    \
+  PREFIX template void fastntk::passes_with_curvature(                                           \
+      const fastntk::DEVICE&, const fastntk::Network<T>&, fastntk::Matrix<const T>,              \
+      fastntk::Matrix<const T>, const fastntk::CurvedPasses<T>&, const fastntk::Monitor&);       \
+  PREFIX template void fastntk::hessian_products(                                                \
+      const fastntk::DEVICE&, const fastntk::Network<T>&, fastntk::Matrix<const T>,              \
+      fastntk::Matrix<const T>, fastntk::Matrix<const T>, fastntk::Matrix<T>,                    \
+      const fastntk::Monitor&);                                                                  \
   PREFIX template void fastntk::cross_kernels(                                                   \
       const fastntk::DEVICE&, const fastntk::KernelTerms<T>&,                                    \
       const fastntk::Features<fastntk::DEVICE, T>&, fastntk::Range,                              \

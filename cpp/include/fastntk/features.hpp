@@ -27,6 +27,16 @@ struct Convert {
   }
 };
 
+template <class T>
+struct Fill {
+  T value;
+  Matrix<T> to;
+
+  FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const {
+    to.data[i * to.stride + j] = value;
+  }
+};
+
 // Δ above the top layer: 1 for the chosen output and 0 for the others.
 template <class T>
 struct Indicator {

@@ -40,6 +40,41 @@ std::vector<ParameterBlock<T>> parameter_blocks(const Network<T>& network) {
   return blocks;
 }
 
+// A block of rows of one layer's weights, with the bias of these units, of one vector out of
+// several over the parameters.
+template <class T>
+struct ParameterPiece {
+  Index vector;
+  ParameterBlock<T> block;
+  Range units;
+
+  template <class G>
+  Matrix<G> weights(Matrix<G> vectors) const {
+    return {vectors.row(vector) + block.first + units.first * block.layer->inputs(), units.count,
+            block.layer->inputs()};
+  }
+  // Only where the layer has a bias.
+  template <class G>
+  Matrix<G> bias(Matrix<G> vectors) const {
+    return {vectors.row(vector) + block.bias() + units.first, units.count, 1};
+  }
+};
+
+// So many vectors over the parameters, cut into pieces of at most so many units.
+template <class T>
+std::vector<ParameterPiece<T>> parameter_pieces(const Network<T>& network, Index vectors,
+                                                Index unit_block) {
+  std::vector<ParameterPiece<T>> pieces;
+  for (Index v = 0; v < vectors; ++v) {
+    for (const ParameterBlock<T>& block : parameter_blocks(network)) {
+      for (Index unit = 0; unit < block.layer->outputs(); unit += unit_block) {
+        pieces.push_back({v, block, {unit, std::min(unit_block, block.layer->outputs() - unit)}});
+      }
+    }
+  }
+  return pieces;
+}
+
 namespace element {
 
 template <class G>
@@ -92,26 +127,13 @@ void transposed_jacobian_products(const Device& device, const Network<T>& networ
                                   const Features<Device, G>& features, Range outputs, Index output,
                                   Matrix<const G> vectors, Matrix<G> result,
                                   const Monitor& monitor) {
-  // A task is a block of rows of one layer's weights, for one vector.
-  struct Piece {
-    Index vector;
-    ParameterBlock<T> block;
-    Range units;
-  };
   const Index sample_block = samples_at_once(device, features);
   Index unit_block = 1;
   const Readout<T>& readout = network.readouts.front();
-  std::vector<Piece> pieces;
   for (const ParameterBlock<T>& block : parameter_blocks(network)) {
     unit_block = std::max(unit_block, std::min(device.unit_block(), block.layer->outputs()));
   }
-  for (Index v = 0; v < vectors.rows; ++v) {
-    for (const ParameterBlock<T>& block : parameter_blocks(network)) {
-      for (Index unit = 0; unit < block.layer->outputs(); unit += unit_block) {
-        pieces.push_back({v, block, {unit, std::min(unit_block, block.layer->outputs() - unit)}});
-      }
-    }
-  }
+  const auto pieces = parameter_pieces(network, vectors.rows, unit_block);
   device.run(
       "transposed products", static_cast<Index>(pieces.size()), monitor,
       [&] {
@@ -119,13 +141,9 @@ void transposed_jacobian_products(const Device& device, const Network<T>& networ
                                            {sample_block, readout.layer.outputs()}};
       },
       [&](const auto& lane, const ProductWorkspace<Device, G>& workspace, Index index) {
-        const Piece& piece = pieces[static_cast<std::size_t>(index)];
+        const ParameterPiece<T>& piece = pieces[static_cast<std::size_t>(index)];
         const Layer<T>& layer = *piece.block.layer;
         const Range units = piece.units;
-        G* const start = result.row(piece.vector);
-        const Matrix<G> weights(start + piece.block.first + units.first * layer.inputs(),
-                                units.count, layer.inputs());
-        const Matrix<G> bias(start + piece.block.bias() + units.first, units.count, 1);
         const Matrix<G> unit = workspace.unit_rows(lane, readout, outputs.first + output);
         Write write = Write::overwrite;
         Index first = 0;
@@ -139,10 +157,11 @@ void transposed_jacobian_products(const Device& device, const Network<T>& networ
           lane.for_each(rows.count, units.count, element::ScaleRows<G>{u.data, delta, weighted});
           lane.template gemm<G>(
               Op::transpose, Op::none, static_cast<G>(layer.weight_scale), weighted,
-              features.activations[piece.block.below].row_block(first, rows.count), write, weights);
+              features.activations[piece.block.below].row_block(first, rows.count), write,
+              piece.weights(result));
           if (layer.bias != nullptr) {
             lane.template gemm<G>(Op::transpose, Op::none, static_cast<G>(layer.bias_scale), delta,
-                                  u, write, bias);
+                                  u, write, piece.bias(result));
           }
           write = Write::accumulate;
           first += sample_block;

@@ -55,16 +55,6 @@ struct Gather {
 };
 
 template <class T>
-struct Fill {
-  T value;
-  Matrix<T> to;
-
-  FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const {
-    to.data[i * to.stride + j] = value;
-  }
-};
-
-template <class T>
 struct Descend {
   T rate;
   T momentum;

@@ -5,7 +5,6 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <numeric>
 #include <optional>
@@ -147,22 +146,7 @@ TEST_CASE_TEMPLATE("cuda: no samples make an empty kernel", P, Single, Double) {
 TEST_CASE_TEMPLATE("cuda: features of every activation", P, Single, Double, Mixed) {
   using T = typename P::Pass;
   using G = typename P::Gram;
-  const std::array<Activation, 13> activations = {{
-      kIdentity,
-      kRelu,
-      {ActivationKind::piecewise_linear, {0.2, 1.5}},
-      {ActivationKind::rectified_monomial, {2}},
-      kGelu,
-      {ActivationKind::sigmoid},
-      {ActivationKind::silu},
-      {ActivationKind::elu, {0.7}},
-      kSoftplus,
-      kTanh,
-      {ActivationKind::erf, {0.9, 0.1}},
-      {ActivationKind::sin, {1.1, 0.2}},
-      {ActivationKind::cos, {1.2, 0.3}},
-  }};
-  for (const Activation& activation : activations) {
+  for (const Activation& activation : kBuiltInActivations) {
     CAPTURE(static_cast<int>(activation.kind));
     const Case<P> c(small_shape(activation), 9);
     const auto actual = compute_features<G>(c.device, c.device_network.get(), kBothOutputs,
@@ -314,6 +298,37 @@ TEST_CASE_TEMPLATE("cuda: products with the Jacobian", P, Single, Mixed, Double)
       });
       CHECK(relative_error(direct, expected) < P::kTolerance);
     }
+  }
+}
+
+TEST_CASE_TEMPLATE("cuda: products with the Hessian", P, Single, Double) {
+  using T = typename P::Pass;
+  const auto check = [](const Shape& shape, Index samples) {
+    CAPTURE(static_cast<int>(shape.activation.kind));
+    CAPTURE(samples);
+    const Case<P> c(shape, samples);
+    const Index parameters = parameter_count(c.network.get(), c.network.get().readouts.front());
+    const auto u = random_samples<T>(samples, shape.outputs, 31);
+    const auto v = random_samples<T>(5, parameters, 32);
+    const DeviceMatrix<T> device_u(c.device, u);
+    const DeviceMatrix<T> device_v(c.device, v);
+    const auto actual = on_device<T>(c.device, 5, parameters, [&](const Matrix<T>& result) {
+      hessian_products<CudaDevice, T>(c.device, c.device_network.get(), c.device_x.view(),
+                                      device_u.view(), device_v.view(), result, nullptr);
+    });
+    const auto expected = on_host<T>(5, parameters, [&](const Matrix<T>& result) {
+      hessian_products<HostDevice, T>(host(), c.network.get(), c.x.view(), u.view(), v.view(),
+                                      result, nullptr);
+    });
+    CHECK(relative_error(actual, expected) < P::kTolerance);
+  };
+  for (const Activation& activation : kBuiltInActivations) check(small_shape(activation), 9);
+  for (const Index depth : {0, 2}) {
+    Shape shape = small_shape(kTanh);
+    shape.readouts = {depth};
+    shape.biases = depth == 0;
+    shape.hidden = {60, 55};
+    for (const Index samples : {0, 1, 200}) check(shape, samples);
   }
 }
 

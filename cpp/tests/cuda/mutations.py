@@ -28,6 +28,7 @@ DEVICE = "src/cuda/cuda_device.cu"
 HEADER = "include/fastntk/cuda/cuda_device.hpp"
 CLOSEST = "include/fastntk/closest_pairs.hpp"
 GRAM = "include/fastntk/gram_tiles.hpp"
+HESSIAN = "include/fastntk/hessian_products.hpp"
 SGD = "include/fastntk/sgd.hpp"
 
 # The units that are compiled again for a change in a file.
@@ -381,6 +382,27 @@ MUTATIONS = (
         CLOSEST,
         "tile, device_scales + rows.first, device_scales + cols.first,",
         "tile, scales + rows.first, scales + cols.first,",
+        OF_ALGORITHM,
+    ),
+    Mutation(
+        "hessian: only the last samples of many",
+        HESSIAN,
+        "    write = Write::accumulate;\n    first += samples_at_once;",
+        "    first += samples_at_once;",
+        OF_ALGORITHM,
+    ),
+    Mutation(
+        "hessian: the first vectors for all",
+        HESSIAN,
+        "vectors.row_block(v, group)",
+        "vectors.row_block(0, group)",
+        OF_ALGORITHM,
+    ),
+    Mutation(
+        "hessian: the first tile of units for all",
+        HESSIAN,
+        "deltas(l, all()).col_block(units.first, units.count)",
+        "deltas(l, all()).col_block(0, units.count)",
         OF_ALGORITHM,
     ),
     Mutation(
