@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from cupy import cuda, linalg
+from cupy import _array, cuda, linalg
 from cupy._array import _operand, apply, host_copies, ndarray
 from fastntk import _device_arrays
 
@@ -159,6 +159,30 @@ def tril(m: Any, k: int = 0) -> Any:
 def triu(m: Any, k: int = 0) -> Any:
     """A copy with zeros, whatever was there."""
     return apply(np.triu, m, k)
+
+
+def stack(
+    tup: Any, axis: int = 0, out: Any = None, *, dtype: Any = None, casting: str = "same_kind"
+) -> Any:
+    """A new array of arrays on the GPU."""
+    assert out is None
+    assert dtype is None
+    return ndarray._of(np.stack([_operand(value) for value in tup], axis))
+
+
+def matmul(*args: Any, out: Any = None) -> Any:
+    """As the operator."""
+    return _array.matmul(args[0], args[1], out)
+
+
+def add(x1: Any, x2: Any, out: Any = None) -> Any:
+    """A ufunc: only arrays on the GPU and scalars."""
+    return apply(np.add, x1, x2, out=out)
+
+
+def copyto(dst: Any, src: Any) -> None:
+    """As NumPy's, of arrays on the GPU."""
+    dst[...] = src
 
 
 def isfinite(x: Any) -> Any:
