@@ -12,6 +12,7 @@ import pytest
 from scipy.linalg import eigvalsh, lapack
 
 import fastntk
+from benchmarks.yardstick import pause
 
 N = 4000
 WAYS = ("conditioning", "with bounds", "packed, overwritten", "dpotrf", "eigvalsh")
@@ -39,7 +40,7 @@ def test_conditioning(benchmark: Any, kernel: npt.NDArray[np.float64], way: str)
         return fastntk.conditioning(kernel, bounds=way == "with bounds")
 
     rounds = 1 if way == "eigvalsh" else 5
-    result = benchmark.pedantic(compute, rounds=rounds, warmup_rounds=rounds // 5)
+    result = benchmark.pedantic(compute, setup=pause, rounds=rounds, warmup_rounds=rounds // 5)
     if way == "eigvalsh":
         ours = fastntk.conditioning(kernel)
         assert ours.resolved

@@ -28,6 +28,11 @@ def _gemm_seconds(dtype: npt.DTypeLike) -> float:
     return time.perf_counter() - started
 
 
+def pause() -> None:
+    """Wait until the threads of a BLAS, which look out for more work for a while, sleep."""
+    time.sleep(0.1)
+
+
 @dataclass
 class Yardstick:
     """Times a function with pytest-benchmark, a matrix multiplication before each round.
@@ -45,6 +50,7 @@ class Yardstick:
 
         def measure_gemm() -> None:
             self._gemm.append(min(_gemm_seconds(self.dtype) for _ in range(3)))
+            pause()
 
         measure_gemm()  # the first touches memory and wakes threads
         self._gemm.clear()

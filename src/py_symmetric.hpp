@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <utility>
 
 #include "fastntk/host_symmetric.hpp"
 #include "py_device.hpp"
@@ -63,18 +64,16 @@ inline void py_cholesky_solve(const Array<double>& factor, Array<double>& vector
   triangular_solve(device, storage, true, v, on_progress);
 }
 
-// vectors = L Lᵀ vectors
-inline void py_cholesky_multiply(const Array<double>& factor, Array<double>& vectors, int threads,
-                                 const py::object& monitor) {
+// (max |a_ij − a_ji|, Σ a_ij²)
+template <class T>
+std::pair<double, double> py_symmetry(const Array<T>& matrix, int threads,
+                                      const py::object& monitor) {
   const HostDevice device = host_device(threads);
-  const auto storage = input_symmetric<double>(factor, "factor");
-  const auto v = output_matrix<double>(vectors, storage.n(),
-                                       vectors.ndim() == 2 ? vectors.shape(1) : -1, "vectors");
+  const auto a = input_matrix<T>(matrix, matrix.ndim() == 2 ? matrix.shape(0) : -1, "matrix");
   const Monitor on_progress = python_monitor(monitor);
   const py::gil_scoped_release no_gil;
-  const HostDevice::Buffer<double> between(v.rows, v.cols);
-  triangular_product(device, storage, true, v, between.view(), on_progress);
-  triangular_product(device, storage, false, between.view(), v, on_progress);
+  const Symmetry found = symmetry(device, a, on_progress);
+  return {found.difference, found.squares};
 }
 
 inline void register_symmetric(py::module_& module) {
@@ -86,6 +85,12 @@ inline void register_symmetric(py::module_& module) {
   copy(&py_scale_and_shift<float, float>);
   copy(&py_scale_and_shift<float, double>);
   copy(&py_scale_and_shift<double, double>);
+  const auto symmetry = [&](auto function) {
+    module.def("symmetry", function, py::arg("matrix").noconvert(), py::arg("threads"),
+               py::arg("monitor"));
+  };
+  symmetry(&py_symmetry<float>);
+  symmetry(&py_symmetry<double>);
   const auto product = [&](auto function) {
     module.def("symmetric_product", function, py::arg("matrix").noconvert(),
                py::arg("vectors").noconvert(), py::arg("out").noconvert(), py::arg("threads"),
@@ -96,8 +101,6 @@ inline void register_symmetric(py::module_& module) {
   module.def("cholesky", &py_cholesky, py::arg("matrix").noconvert(), py::arg("threads"),
              py::arg("monitor"));
   module.def("cholesky_solve", &py_cholesky_solve, py::arg("factor").noconvert(),
-             py::arg("vectors").noconvert(), py::arg("threads"), py::arg("monitor"));
-  module.def("cholesky_multiply", &py_cholesky_multiply, py::arg("factor").noconvert(),
              py::arg("vectors").noconvert(), py::arg("threads"), py::arg("monitor"));
 }
 

@@ -123,22 +123,10 @@ class Cholesky:
 
     def solve(self, vectors: FloatArray) -> FloatArray:
         """Return (L Lᵀ)⁻¹ V of the vectors V (n,) or (n, k)."""
-        result, columns = self._copy(vectors)
-        with core_threads() as threads:
-            _core.cholesky_solve(self._factor, columns, threads, None)
-        return result
-
-    def multiply(self, vectors: FloatArray) -> FloatArray:
-        """Return L Lᵀ V of the vectors V (n,) or (n, k)."""
-        result, columns = self._copy(vectors)
-        with core_threads() as threads:
-            _core.cholesky_multiply(self._factor, columns, threads, None)
-        return result
-
-    def _copy(self, vectors: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Return a copy of the vectors in float64, and the same memory as a matrix."""
         result: FloatArray = np.array(vectors, dtype=np.float64, order="C")
-        return result, _as_columns(result, self.n)
+        with core_threads() as threads:
+            _core.cholesky_solve(self._factor, _as_columns(result, self.n), threads, None)
+        return result
 
 
 def symmetric_product(matrix: FloatArray | PackedKernel, vectors: FloatArray) -> FloatArray:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastntk import _device_arrays
+from fastntk import _core, _device_arrays
+from fastntk._threads import core_threads
 from fastntk._typing import FLOAT_DTYPES
 
 if TYPE_CHECKING:
@@ -22,8 +23,11 @@ if TYPE_CHECKING:
     from fastntk._typing import FloatArray, FloatDType
 
 
-# Two tiles of so many rows and columns fit in the cache, also when one is read by columns.
-_TILE = 256
+# By so many roundings of its largest element a kernel may differ from its mirror image.
+_ROUNDINGS = 16
+
+# Rows that are compared at a time to find the place of an error.
+_ROWS = 256
 
 
 def integer(value: object, name: str, *, minimum: int) -> int:
@@ -104,6 +108,16 @@ def matrix(values: ArrayLike, name: str, dtype: FloatDType | None = None) -> Flo
 
     Without `dtype`, float32 stays float32 and everything else becomes float64.
     """
+    array, result = _floats(values, name, dtype)
+    if not np.isfinite(result).all():
+        raise _not_finite(array, result, name)
+    return result
+
+
+def _floats(
+    values: ArrayLike, name: str, dtype: FloatDType | None
+) -> tuple[np.ndarray[tuple[int, ...], np.dtype[Any]], FloatArray]:
+    """Return the values as they were given, and as a matrix of floats, finite or not."""
     array = host_array(values, name)
     if array.dtype.kind not in "biuf":
         raise TypeError(f"{name} has dtype {array.dtype}: expected real numbers")
@@ -113,22 +127,25 @@ def matrix(values: ArrayLike, name: str, dtype: FloatDType | None = None) -> Flo
         raise ValueError(f"{name} has shape {array.shape}: expected at least one row and column")
     if dtype is None:
         dtype = array.dtype if array.dtype in FLOAT_DTYPES else np.dtype(np.float64)
-    with np.errstate(over="ignore"):  # what overflows is reported below
-        result: FloatArray = np.ascontiguousarray(array, dtype=dtype)
-    require_finite(result, name, array)
-    return result
+    with np.errstate(over="ignore"):  # what overflows is reported
+        return array, np.ascontiguousarray(array, dtype=dtype)
 
 
-def require_finite(matrix: FloatArray, name: str, given: Any = None) -> None:
-    """Raise ValueError with the first element that is not, as it was before it was converted."""
-    finite = np.isfinite(matrix)
-    if not finite.all():
-        i, j = (int(k) for k in np.argwhere(~finite)[0])
-        value = (matrix if given is None else given)[i, j]
-        raise ValueError(
-            f"{name}[{i}, {j}]={value!r}: expected numbers that are finite in {matrix.dtype} "
-            f"({finite.size - np.count_nonzero(finite)} of {finite.size} are not)"
-        )
+def require_finite(matrix: FloatArray, name: str) -> None:
+    """Raise ValueError with the first element of a matrix that is not, if there is one."""
+    if not np.isfinite(matrix).all():
+        raise _not_finite(matrix, matrix, name)
+
+
+def _not_finite(
+    array: np.ndarray[tuple[int, ...], np.dtype[Any]], floats: FloatArray, name: str
+) -> ValueError:
+    finite = np.isfinite(floats)
+    i, j = (int(k) for k in np.argwhere(~finite)[0])
+    return ValueError(
+        f"{name}[{i}, {j}]={array[i, j]!r}: expected numbers that are finite in {floats.dtype} "
+        f"({finite.size - np.count_nonzero(finite)} of {finite.size} are not)"
+    )
 
 
 def samples(
@@ -150,29 +167,45 @@ def require_columns(shape: tuple[int, ...], name: str, columns: int | None) -> N
 
 def symmetric_matrix(values: ArrayLike, name: str) -> FloatArray:
     """Return a square matrix that is symmetric up to rounding."""
-    result = matrix(values, name)
+    return symmetric_matrix_and_norm(values, name)[0]
+
+
+def symmetric_matrix_and_norm(values: ArrayLike, name: str) -> tuple[FloatArray, float]:
+    """Return a square matrix that is symmetric up to rounding, and its Frobenius norm.
+
+    The norm is inf where the squares overflow.
+    """
+    array, result = _floats(values, name, None)
     rows, cols = result.shape
     if rows != cols:
         raise ValueError(f"{name} has shape {result.shape}: expected a square matrix")
-    tolerance: float | None = None  # known when a tile needs it
-    starts = range(0, rows, _TILE)
-    for i, j in ((i, j) for i in starts for j in starts if j <= i):
-        tile = result[i : i + _TILE, j : j + _TILE]
-        image = result[j : j + _TILE, i : i + _TILE].T
-        if np.array_equal(tile, image):
-            continue
-        if tolerance is None:
-            scale = max(abs(float(result.max())), abs(float(result.min())))
-            tolerance = 16 * float(np.finfo(result.dtype).eps) * scale
-        difference = np.abs(tile - image)
-        if float(difference.max()) > tolerance:
-            at = np.unravel_index(int(difference.argmax()), difference.shape)
-            k, m = i + int(at[0]), j + int(at[1])
-            raise ValueError(
-                f"{name} is not symmetric: {name}[{k}, {m}]={result[k, m]!r} but "
-                f"{name}[{m}, {k}]={result[m, k]!r}"
-            )
-    return result
+    with core_threads() as threads:
+        difference, squares = _core.symmetry(result, threads, None)
+    if not math.isfinite(squares) and not np.isfinite(result).all():
+        raise _not_finite(array, result, name)
+    if difference > 0 and difference > _ROUNDINGS * np.finfo(result.dtype).eps * _largest(result):
+        raise _not_symmetric(result, name, difference)
+    # Of inf the weight 0 makes NaN.
+    return result, math.sqrt(squares) if math.isfinite(squares) else math.inf
+
+
+def _largest(array: FloatArray) -> float:
+    return max(abs(float(array.max())), abs(float(array.min())))
+
+
+def _not_symmetric(square: FloatArray, name: str, difference: float) -> ValueError:
+    """Return the error that names the elements that differ by so much."""
+    rows = range(0, len(square), _ROWS)
+    strips = (np.abs(square[i : i + _ROWS] - square[:, i : i + _ROWS].T) for i in rows)
+    i, j = next(
+        (start + int(at[0]), int(at[1]))
+        for start, strip in zip(rows, strips, strict=True)
+        for at in np.argwhere(strip == difference)
+    )
+    return ValueError(
+        f"{name} is not symmetric: {name}[{i}, {j}]={square[i, j]!r} but "
+        f"{name}[{j}, {i}]={square[j, i]!r}"
+    )
 
 
 def layer_weights(

@@ -162,7 +162,7 @@ def hessian_norm(
         Relative error bound at which a norm is resolved. The error itself is of the order of the
         square of the bound.
     most_passes : int
-        After so many passes, of 8 products each, what there is is returned, `resolved` or not.
+        After so many passes, of 4 products each, what there is is returned, `resolved` or not.
     progress : bool or callable
         Show a bar, or call ``progress(stage, done, total)`` after each sample.
 

@@ -330,6 +330,19 @@ def test_smallest_angle_of_duplicates_is_zero() -> None:
         infinite.smallest_angle(X[:1])
 
 
+@pytest.mark.parametrize(
+    ("activation", "below", "above"),
+    [("gelu", 1e-9, 1e-5), ("elu", 1e-6, 1e-3), ("tanh", 1e-6, 1e-3), ("erf", 1e-9, 1e-5)],
+)
+def test_angles_below_the_error_of_a_dual_are_not_resolved(
+    activation: str, below: float, above: float
+) -> None:
+    for angle, resolved in ((0.0, False), (below, False), (above, True)):
+        X = np.array([[1.0, 0.0], [np.cos(angle), np.sin(angle)], [-0.5, 1.0]])
+        pair = infinite.smallest_angle(X, 2, activation)
+        assert (pair.i, pair.j, pair.resolved) == (0, 1, resolved)
+
+
 def test_same_bits_for_any_number_of_threads() -> None:
     X = samples(700, 33)
     for activation in ("relu", "gelu"):

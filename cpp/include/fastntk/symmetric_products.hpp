@@ -131,36 +131,4 @@ void triangular_solve(const Device& device, const SymmetricStorage<const double>
       });
 }
 
-// out (n, k) = L V, or Lᵀ V.
-template <class Device>
-void triangular_product(const Device& device, const SymmetricStorage<const double>& factor,
-                        bool transpose, Matrix<const double> vectors, Matrix<double> out,
-                        const Monitor& monitor) {
-  const HalvedPartition blocks = product_blocks(factor.n());
-  const Index count = blocks.blocks();
-  using Buffer = typename Device::template Buffer<double>;
-  device.run(
-      "product", count, monitor, [&] { return Buffer(blocks.size(), blocks.size()); },
-      [&](const auto& lane, const Buffer& workspace, Index task) {
-        // The longest sums first, so that the lanes end together.
-        const Index block = transpose ? task : count - 1 - task;
-        const Range own = blocks[block];
-        const Matrix<double> target = out.row_block(own.first, own.count);
-        const Matrix<double> triangle = workspace.view().block(0, own.count, 0, own.count);
-        complete_triangle(lane, factor.tile(own, own), false, triangle);
-        lane.template gemm<double>(transpose ? Op::transpose : Op::none, Op::none, 1.0, triangle,
-                                   vectors.row_block(own.first, own.count), Write::overwrite,
-                                   target);
-        const Index first = transpose ? block + 1 : 0;
-        const Index last = transpose ? count : block;
-        for (Index b = first; b < last && !lane.stopped(); ++b) {
-          const Range other = blocks[b];
-          const StoredTile<const double> tile =
-              transpose ? factor.tile(other, own) : factor.tile(own, other);
-          add_tile_product<double>(lane, 1.0, tile, transpose,
-                                   vectors.row_block(other.first, other.count), target);
-        }
-      });
-}
-
 }  // namespace fastntk

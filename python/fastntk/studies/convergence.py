@@ -428,7 +428,7 @@ class _Run:
 
 
 def _labels(y: npt.ArrayLike, name: str, count: int) -> _Labels:
-    array = np.asarray(y)
+    array = _validation.host_array(y, name)
     expected = f"expected {count} labels from 0, one for each sample"
     if array.dtype.kind not in "iu":
         raise TypeError(f"{name} has dtype {array.dtype}: {expected}")

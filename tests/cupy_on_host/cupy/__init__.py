@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from cupy import cuda, linalg
+from cupy import _array, cuda, linalg
 from cupy._array import _operand, apply, host_copies, ndarray
 from fastntk import _device_arrays
 
@@ -109,11 +109,6 @@ def empty(shape: Any, dtype: Any = float, order: str = "C") -> Any:
     return ndarray(shape, dtype, order=order)
 
 
-def empty_like(prototype: Any) -> Any:
-    """Uninitialized, of the shape and dtype of another array on the GPU."""
-    return ndarray(prototype.shape, prototype.dtype)
-
-
 def zeros(shape: Any, dtype: Any = float, order: str = "C") -> Any:
     """As NumPy's."""
     return ndarray._of(np.zeros(shape, dtype, order=order))  # type: ignore[call-overload]
@@ -145,6 +140,27 @@ def ascontiguousarray(a: Any, dtype: Any = None) -> Any:
     return a.astype(dtype or a.dtype, order="C", copy=False)
 
 
+def empty_like(prototype: Any, dtype: Any = None, order: str = "K") -> Any:
+    """Uninitialized; in Fortran's order if the prototype is and `order` says so."""
+    fortran = prototype._host.flags.fnc and order in "KA"
+    return ndarray(prototype.shape, dtype or prototype.dtype, order="F" if fortran else "C")
+
+
+def diag(v: Any, k: int = 0) -> Any:
+    """A matrix of a vector, a vector of a matrix; here always a copy."""
+    return ndarray._of(np.array(np.diag(_operand(v), k)))
+
+
+def tril(m: Any, k: int = 0) -> Any:
+    """A copy with zeros, whatever was there."""
+    return apply(np.tril, m, k)
+
+
+def triu(m: Any, k: int = 0) -> Any:
+    """A copy with zeros, whatever was there."""
+    return apply(np.triu, m, k)
+
+
 def stack(
     tup: Any, axis: int = 0, out: Any = None, *, dtype: Any = None, casting: str = "same_kind"
 ) -> Any:
@@ -154,9 +170,9 @@ def stack(
     return ndarray._of(np.stack([_operand(value) for value in tup], axis))
 
 
-def matmul(x1: Any, x2: Any, out: Any = None) -> Any:
-    """As NumPy's, of arrays on the GPU."""
-    return apply(np.matmul, x1, x2, out=out)
+def matmul(*args: Any, out: Any = None) -> Any:
+    """As the operator."""
+    return _array.matmul(args[0], args[1], out)
 
 
 def add(x1: Any, x2: Any, out: Any = None) -> Any:

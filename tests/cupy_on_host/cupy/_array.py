@@ -60,6 +60,7 @@ class ndarray:  # noqa: N801
             host.fill(np.nan)
         self._host: Any = host
         self._owner: Any = _Block(host.nbytes)
+        self._device = cuda.Device().id
 
     @classmethod
     def _of(cls, host: Any, owner: Any = None) -> Any:
@@ -67,10 +68,13 @@ class ndarray:  # noqa: N801
         self = cls.__new__(cls)
         self._host = np.asarray(host)
         self._owner = _Block(self._host.nbytes) if owner is None else owner
+        self._device = cuda.Device().id
         return self
 
     def _view(self, host: Any) -> Any:
-        return ndarray._of(host, self._owner)
+        view = ndarray._of(host, self._owner)
+        view._device = self._device
+        return view
 
     # What other libraries see
 
@@ -115,7 +119,7 @@ class ndarray:  # noqa: N801
         return capsule
 
     def __dlpack_device__(self) -> tuple[int, int]:
-        """The device is CUDA's number 0."""
+        """CUDA's number of the device."""
         return _DLPACK_CUDA, self.device.id
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> NoReturn:
@@ -198,7 +202,7 @@ class ndarray:  # noqa: N801
     @property
     def device(self) -> Any:
         """The device that it lies on, which `with` makes current."""
-        return cuda.Device(0)
+        return cuda.Device(self._device)
 
     shape = property(lambda self: self._host.shape)
     strides = property(lambda self: self._host.strides)
@@ -222,13 +226,11 @@ class ndarray:  # noqa: N801
     def __getitem__(self, key: Any) -> Any:
         """A view for slices and integers, 0-dimensional for an element; else a copy."""
         result = self._host[_index(key)]
-        shares = isinstance(result, np.ndarray) and np.may_share_memory(result, self._host)
-        if shares:
-            return self._view(result)
-        if _is_basic(key) and self._host.size:  # an element
-            element = self._host[(*(key if isinstance(key, tuple) else (key,)), np.newaxis)]
-            return self._view(element.reshape(()))
-        return ndarray._of(result)
+        if isinstance(result, np.generic):
+            parts = key if isinstance(key, tuple) else (key,)
+            return self._view(self._host[(*_index(parts), np.newaxis)].reshape(()))
+        shares = np.may_share_memory(result, self._host)
+        return self._view(result) if shares else ndarray._of(result)
 
     def __setitem__(self, key: Any, value: Any) -> None:
         """Values are scalars or arrays on the GPU, which are broadcast."""
@@ -329,8 +331,13 @@ class _Flags:
 
 
 def _operand(value: Any) -> Any:
-    """Return what NumPy is to compute with; only arrays on the GPU and scalars are taken."""
+    """Return what NumPy is to compute with: arrays on the current GPU and scalars."""
     if isinstance(value, ndarray):
+        if value._device != cuda.Device().id:
+            raise ValueError(
+                "Array device must be same as the current device: array device = "
+                f"{value._device} while current = {cuda.Device().id}"
+            )
         return value._host
     if isinstance(value, (np.generic, bool, int, float, complex, type(None))):
         return value
@@ -341,13 +348,6 @@ def _index(key: Any) -> Any:
     if isinstance(key, tuple):
         return tuple(_index(part) for part in key)
     return key._host if isinstance(key, ndarray) else key
-
-
-def _is_basic(key: Any) -> bool:
-    parts = key if isinstance(key, tuple) else (key,)
-    return all(
-        part is None or part is ... or isinstance(part, (int, np.integer, slice)) for part in parts
-    )
 
 
 def apply(function: Any, *inputs: Any, out: Any = None, **kwargs: Any) -> Any:
@@ -361,10 +361,23 @@ def apply(function: Any, *inputs: Any, out: Any = None, **kwargs: Any) -> Any:
     return out
 
 
+def matmul(left: Any, right: Any, out: Any = None) -> Any:
+    """By cuBLAS, which reads what is in C's or Fortran's order; other operands are copied first."""
+    copies = [
+        _Block(operand.nbytes)
+        for operand in (left, right)
+        if isinstance(operand, ndarray)
+        and not (operand.flags.c_contiguous or operand.flags.f_contiguous)
+    ]
+    result = apply(np.matmul, left, right, out=out)
+    del copies
+    return result
+
+
 def _operators() -> None:
     binary = {
         "add": np.add, "sub": np.subtract, "mul": np.multiply, "truediv": np.true_divide,
-        "pow": np.power, "matmul": np.matmul, "and": np.bitwise_and, "or": np.bitwise_or,
+        "pow": np.power, "and": np.bitwise_and, "or": np.bitwise_or,
     }  # fmt: skip
     comparisons = {
         "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal,
@@ -380,8 +393,10 @@ def _operators() -> None:
     for name, ufunc in binary.items():
         define(f"r{name}", lambda self, other, ufunc=ufunc: apply(ufunc, other, self))
         define(f"i{name}", lambda self, other, ufunc=ufunc: apply(ufunc, self, other, out=self))
-    for name, ufunc in unary.items():
-        define(name, lambda self, ufunc=ufunc: apply(ufunc, self))
+    define("matmul", matmul)
+    define("rmatmul", lambda self, other: matmul(other, self))
+    for name, function in unary.items():
+        define(name, lambda self, function=function: apply(function, self))
 
 
 _operators()

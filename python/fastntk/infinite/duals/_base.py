@@ -59,6 +59,10 @@ class Dual(ABC):
     # Why E[φ'(u)²] does not exist, if it does not.
     no_derivative: ClassVar[str | None] = None
 
+    # By how much the gaps that it returns may be off, in absolute terms; 0 where the smallest ones
+    # keep their digits.
+    gap_error: float = 0.0
+
     @abstractmethod
     def state(self, deviation: Array) -> State:
         """Return what pairs will need of samples with these standard deviations."""
@@ -72,8 +76,14 @@ class Dual(ABC):
         """Return 1 − the normalized E[φ'(u)φ'(v)], all samples of x against all of z."""
 
 
+# Of 1 − covariance, from a sum or a formula of some dozen operations.
+CANCELLATION = 2.0**-46
+
+
 class ClosedForm(Dual):
     """A dual with formulas in s, t and gap, arrays of shapes that broadcast."""
+
+    gap_error = CANCELLATION
 
     @abstractmethod
     def covariance(self, s: Array, t: Array, gap: Array) -> Array:

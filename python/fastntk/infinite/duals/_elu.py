@@ -16,7 +16,7 @@ import numpy as np
 from scipy.special import ndtr, owens_t
 
 from fastntk.activations import gaussian_nodes
-from fastntk.infinite.duals._base import ClosedForm, State
+from fastntk.infinite.duals._base import CANCELLATION, ClosedForm, State
 from fastntk.infinite.duals._piecewise import angle, sine
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ class Elu(ClosedForm):
     def __init__(self, activation: Activation, tolerance: float) -> None:
         assert activation.function is not None
         self.phi, self.function, self.tolerance = activation, activation.function, tolerance
+        self.gap_error = max(tolerance, CANCELLATION)
         self.alpha = activation.parameters[0]
 
     def state(self, deviation: Array) -> State:

@@ -21,7 +21,7 @@ from numba import njit
 from numpy.polynomial import hermite_e
 
 from fastntk.activations import gaussian_nodes
-from fastntk.infinite.duals._base import Dual, State, normalized_gap
+from fastntk.infinite.duals._base import CANCELLATION, Dual, State, normalized_gap
 
 if TYPE_CHECKING:
     from fastntk.activations import Activation, Function
@@ -33,6 +33,8 @@ _SAMPLES_AT_ONCE = 256
 
 class HermiteSeries(Dual):
     """A dual that is given by the coefficients of φ and φ' of each sample."""
+
+    gap_error = CANCELLATION
 
     def gap(self, x: State, z: State, gap: Array) -> Array:
         assert x.series is not None
@@ -83,6 +85,7 @@ class Quadrature(HermiteSeries):
     def __init__(self, activation: Activation, tolerance: float) -> None:
         assert activation.function is not None
         self.phi, self.function, self.tolerance = activation, activation.function, tolerance
+        self.gap_error = max(tolerance, CANCELLATION)
 
     def state(self, deviation: Array) -> State:
         # Samples of equal norm, which all are after the first layer of many a study, share theirs.

@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from cupy.cuda import cublas, memory, runtime
+from cupy.cuda.memory import get_allocator, set_allocator
 from cupy.cuda.stream import ExternalStream, Stream, get_current_stream
 
 __all__ = [
@@ -14,19 +15,24 @@ __all__ = [
     "ExternalStream",
     "Stream",
     "cublas",
+    "get_allocator",
     "get_cublas_handle",
     "get_current_stream",
     "is_available",
     "memory",
     "runtime",
+    "set_allocator",
 ]
 
 
+_current = [0]
+
+
 class Device:
-    """`cupy.cuda.Device`; in a `with` statement it is the current one."""
+    """`cupy.cuda.Device`: by default the current one, which it is in a `with` statement."""
 
     def __init__(self, device: int | None = None) -> None:
-        self.id = 0 if device is None else int(device)
+        self.id = _current[-1] if device is None else int(device)
 
     @property
     def mem_info(self) -> tuple[int, int]:
@@ -46,10 +52,11 @@ class Device:
         return hash(self.id)
 
     def __enter__(self) -> Device:
+        _current.append(self.id)
         return self
 
     def __exit__(self, *error: Any) -> None:
-        return None
+        _current.pop()
 
 
 def is_available() -> bool:

@@ -1,0 +1,261 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""How training ends, what watches it, and what interrupts it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from interrupts import assert_ctrl_c_stops
+from training_problems import (
+    Array,
+    assert_same_bits,
+    assert_same_history,
+    problem,
+)
+
+import fastntk
+
+
+def test_stops_at_a_target() -> None:
+    X, y = problem("cross_entropy")
+    net = fastntk.MLP([5, 64, 3])
+    full = fastntk.train(net, X, y, learning_rate=1.0, epochs=30)
+    target = float(full.loss[10])
+    history = fastntk.train(net, X, y, learning_rate=1.0, epochs=30, loss_target=target)
+    assert history.status == "target reached"
+    assert history.epochs == 11
+    assert np.array_equal(history.loss, full.loss[:11])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("rate", [30.0, 1e30])
+@pytest.mark.parametrize("epochs", [1, 50])
+def test_divergence_is_a_result(dtype: str, rate: float, epochs: int, tmp_path: Path) -> None:
+    X, y = problem("mse", n=20)
+    net = fastntk.MLP([5, 30, 30, 3], dtype=dtype)
+    history = fastntk.train(
+        net,
+        X,
+        y,
+        loss="mse",
+        learning_rate=rate,
+        epochs=epochs,
+        batch_size=5,
+        validation=(X, y),
+        probe=X,
+        checkpoint=tmp_path / "c.npz",
+    )
+    assert history.status == "diverged"
+    assert history.epochs < 3
+    assert len(history.probe) == history.epochs
+    history.to_frame()
+    history.plot()
+    again = fastntk.train(
+        net,
+        X,
+        y,
+        loss="mse",
+        learning_rate=rate,
+        epochs=epochs,
+        batch_size=5,
+        validation=(X, y),
+        probe=X,
+        checkpoint=tmp_path / "c.npz",
+    )
+    assert again.status == "diverged"
+    assert again.to_frame().equals(history.to_frame())
+
+
+def test_callback_and_probe_come_every_so_many_steps() -> None:
+    X, y = problem("cross_entropy", n=20)
+    net = fastntk.MLP([5, 30, 3])
+    seen: list[tuple[int, Array]] = []
+    history = fastntk.train(
+        net,
+        X,
+        y,
+        learning_rate=0.3,
+        epochs=3,
+        batch_size=6,
+        callback=lambda step, now: seen.append((step, now.ntk(X[:5]))),
+        callback_every=5,
+        probe=X[:5],
+        probe_every=5,
+    )
+    assert [step for step, _ in seen] == [5, 10]
+    assert [result.step for result in history.probe] == [0, 5, 10]
+    initial = net.ntk(X[:5])
+    for result, (_, K) in zip(history.probe[1:], seen, strict=True):
+        change = np.linalg.norm(K - initial) / np.linalg.norm(initial)
+        assert result.relative_change == pytest.approx(change, rel=1e-9)
+        cosine = np.sum(K * initial) / np.linalg.norm(K) / np.linalg.norm(initial)
+        assert result.angle == pytest.approx(np.arccos(cosine), rel=1e-6)
+        spectrum = fastntk.conditioning(K)
+        assert result.condition_number == pytest.approx(spectrum.condition_number, rel=1e-6)
+    assert (history.probe[0].relative_change, history.probe[0].angle) == (0.0, 0.0)
+    assert list(history.probe_frame()["step"]) == [0, 5, 10]
+    ends = []
+    fastntk.train(
+        net, X, y, learning_rate=0.3, epochs=2, batch_size=6, callback=lambda s, _: ends.append(s)
+    )
+    assert ends == [4, 8]
+
+
+def test_progress_counts_steps() -> None:
+    X, y = problem("cross_entropy")
+    seen: list[tuple[str, int, int]] = []
+    fastntk.train(
+        fastntk.MLP([5, 4, 3]),
+        X,
+        y,
+        learning_rate=0.1,
+        epochs=2,
+        batch_size=5,
+        progress=lambda *step: seen.append(step),
+    )
+    assert seen[-1] == ("epoch 2 of 2", 6, 6)
+    assert ("epoch 1 of 2", 3, 6) in seen
+
+
+CHECKPOINTED = """
+import sys
+import numpy as np
+import fastntk
+
+rng = np.random.default_rng(0)
+X, y = rng.standard_normal((60, 5)), rng.integers(0, 3, 60)
+net = fastntk.MLP([5, 40, 3], bias_std=0.3)
+history = fastntk.train(
+    net, X, y, learning_rate=0.2, epochs=40, batch_size=7, momentum=0.5, probe=X[:4],
+    validation=(X, y), checkpoint=sys.argv[1],
+    callback=lambda step, now: print(step, flush=True) if sys.argv[2] else None, callback_every=4,
+)
+history.net.save(sys.argv[3])
+history.to_frame().drop(columns="seconds").to_pickle(sys.argv[3] + ".history")
+history.probe_frame().to_pickle(sys.argv[3] + ".probe")
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends POSIX signals")
+def test_a_killed_run_resumes_to_the_same_bits(tmp_path: Path) -> None:
+    import pandas as pd
+
+    def arguments(checkpoint: str, wait: str, result: str) -> list[str]:
+        paths = str(tmp_path / checkpoint), wait, str(tmp_path / result)
+        return [sys.executable, "-c", CHECKPOINTED, *paths]
+
+    subprocess.run(arguments("whole.npz", "", "whole-net.npz"), check=True)
+    with subprocess.Popen(
+        arguments("cut.npz", "wait", "cut-net.npz"), stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        # In the middle of the twelfth epoch of nine steps.
+        for line in process.stdout:
+            if int(line) == 104:
+                process.send_signal(signal.SIGKILL)
+                break
+        process.wait()
+        assert process.returncode == -signal.SIGKILL
+    assert not (tmp_path / "cut-net.npz").exists()
+    assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".cut")] == []
+    subprocess.run(arguments("cut.npz", "", "cut-net.npz"), check=True)
+    assert_same_bits(
+        fastntk.MLP.load(tmp_path / "whole-net.npz"), fastntk.MLP.load(tmp_path / "cut-net.npz")
+    )
+    for what in ("history", "probe"):
+        whole, cut = (
+            pd.read_pickle(tmp_path / f"{name}-net.npz.{what}") for name in ("whole", "cut")
+        )
+        assert whole.equals(cut)
+
+
+def test_more_epochs_continue_a_checkpoint(tmp_path: Path) -> None:
+    X, y = problem("cross_entropy", n=20)
+    net = fastntk.MLP([5, 10, 3])
+    arguments: dict[str, Any] = {"learning_rate": 0.1, "batch_size": 6, "momentum": 0.5}
+    path = tmp_path / "c.npz"
+    fastntk.train(net, X, y, epochs=2, checkpoint=path, **arguments)
+    fastntk.train(net, X, y, epochs=5, checkpoint=path, inplace=True, **arguments)
+    expected = fastntk.train(fastntk.MLP([5, 10, 3]), X, y, epochs=5, **arguments)
+    assert_same_bits(net, expected.net)
+    fresh = fastntk.MLP([5, 10, 3])
+    assert_same_history(
+        fastntk.train(fresh, X, y, epochs=5, checkpoint=path, **arguments), expected
+    )
+    with pytest.raises(ValueError, match="epochs=3: expected at least the 5 of the checkpoint"):
+        fastntk.train(fresh, X, y, epochs=3, checkpoint=path, **arguments)
+
+
+def test_checkpoints_of_other_calls_and_other_files(tmp_path: Path) -> None:
+    X, y = problem("cross_entropy")
+    net = fastntk.MLP([5, 10, 3])
+    path = tmp_path / "c.npz"
+    arguments: dict[str, Any] = {"learning_rate": 0.1, "checkpoint": path}
+    fastntk.train(net, X, y, **arguments)
+    bits = path.read_bytes()
+    with pytest.raises(ValueError, match=r"of the same call, but X, y, batch_size differ; rem"):
+        fastntk.train(net, X[:-1], y[:-1], **arguments)
+    with pytest.raises(ValueError, match=r"of the same call, but learning_rate, trainable or lay"):
+        fastntk.train(net, X, y, **{**arguments, "learning_rate": 0.2})
+    with pytest.raises(ValueError, match=r"of the same call, but net differ"):
+        fastntk.train(fastntk.MLP([5, 10, 3], seed=1), X, y, **arguments)
+    assert path.read_bytes() == bits
+    with pytest.raises(ValueError, match=r"checkpoint='c.txt': expected a file that ends in .npz"):
+        fastntk.train(net, X, y, **{**arguments, "checkpoint": "c.txt"})
+    net.save(path)
+    with pytest.raises(
+        ValueError, match=r"checkpoint=.*expected a checkpoint written by fastntk.train"
+    ):
+        fastntk.train(net, X, y, **arguments)
+    path.write_bytes(bits[:-200])
+    with pytest.raises(ValueError, match=r"checkpoint=.*not a checkpoint, or damaged"):
+        fastntk.train(net, X, y, **arguments)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a POSIX signal")
+def test_ctrl_c_stops_within_a_second_and_leaves_whole_steps() -> None:
+    program = """
+        import sys
+        import numpy as np
+        import fastntk
+
+        rng = np.random.default_rng(0)
+        X, y = rng.standard_normal((20000, 64)), rng.integers(0, 3, 20000)
+        net = fastntk.MLP([64, 512, 512, 3])
+        start = [w.copy() for w in net.weights]
+        started = []
+
+        def progress(stage, done, total):
+            if done > 0 and not started:
+                started.append(True)
+                print("started", flush=True)
+
+        arguments = dict(learning_rate=0.1, batch_size=100)
+        try:
+            fastntk.train(net, X, y, epochs=50, inplace=True, progress=progress, **arguments)
+        except KeyboardInterrupt:
+            print("interrupted", flush=True)
+        else:
+            sys.exit("the work was done before the signal came")
+        if all(np.array_equal(a, b) for a, b in zip(start, net.weights)):
+            sys.exit("nothing was done before the signal came")
+        # The state after some whole number of steps.
+        again = fastntk.MLP([64, 512, 512, 3])
+        class Found(Exception): pass
+        def compare(step, now):
+            if all(np.array_equal(a, b) for a, b in zip(now.weights, net.weights)):
+                raise Found
+        try:
+            fastntk.train(again, X, y, epochs=50, callback=compare, callback_every=1, **arguments)
+        except Found:
+            print("whole", flush=True)
+        """
+    assert_ctrl_c_stops(program, then="whole")
