@@ -181,6 +181,7 @@ Thread* current = nullptr;
 std::vector<Thread*> not_begun;  // of the block; the next one last
 std::vector<std::unique_ptr<Fiber>> fibers;
 std::vector<Fiber*> idle_fibers;
+std::vector<Fiber*> used_fibers;  // no two watched threads are to meet on one stack
 Place scheduler;
 #ifdef __SANITIZE_ADDRESS__
 void* scheduler_fake_stack = nullptr;
@@ -284,7 +285,7 @@ UNWATCHED void enter_fiber(Fiber& fiber) {
 #ifdef __SANITIZE_ADDRESS__
   __sanitizer_finish_switch_fiber(scheduler_fake_stack, nullptr, nullptr);
 #endif
-  if (current->done) idle_fibers.push_back(&fiber);
+  if (current->done) (current->watched == nullptr ? idle_fibers : used_fibers).push_back(&fiber);
 }
 
 dim3 index_of(std::size_t i, dim3 size) {
@@ -338,7 +339,11 @@ void watch(std::vector<Thread>& threads, std::size_t block) {
     threads[t].watched = watched[which];
   }
 }
-void order_after_watched() { __tsan_acquire(&end); }
+void order_after_watched() {
+  __tsan_acquire(&end);
+  idle_fibers.insert(idle_fibers.end(), used_fibers.begin(), used_fibers.end());
+  used_fibers.clear();
+}
 #else
 void watch(std::vector<Thread>& /*threads*/, std::size_t /*block*/) {}
 void order_after_watched() {}
