@@ -66,6 +66,13 @@ struct CUmemPoolHandle_st {
   std::multimap<std::size_t, void*> kept;  // by their size
   std::uint64_t kept_bytes = 0;
   std::uint64_t used_bytes = 0;
+
+  CUmemPoolHandle_st() = default;
+  CUmemPoolHandle_st(const CUmemPoolHandle_st&) = delete;
+  CUmemPoolHandle_st& operator=(const CUmemPoolHandle_st&) = delete;
+  CUmemPoolHandle_st(CUmemPoolHandle_st&&) = delete;
+  CUmemPoolHandle_st& operator=(CUmemPoolHandle_st&&) = delete;
+  ~CUmemPoolHandle_st();
 };
 
 struct CUevent_st {
@@ -109,7 +116,8 @@ struct Allocation {
   cudaMemPool_t pool;  // or null
   bool there;          // its stream has come to it
 };
-std::map<std::uintptr_t, Allocation> allocations;  // by their address
+std::map<std::uintptr_t, Allocation> allocations;        // by their address
+std::vector<std::unique_ptr<CUmemPoolHandle_st>> pools;  // for as long as the program runs
 int current_gpu = 0;
 int device_depth = 0;
 std::uint64_t operations = 0;
@@ -380,9 +388,14 @@ void run_kernel(const void* kernel, const std::function<void()>& body, dim3 grid
 
 std::size_t room() { return memory_limit - std::min(memory_limit, live_memory + kept_memory); }
 
-void open_and_free(void* p, std::size_t bytes) {
-  set_open(p, bytes, true);
-  std::free(p);
+void give_up(CUmemPoolHandle_st& pool) {
+  for (const auto& [bytes, p] : pool.kept) {
+    set_open(p, bytes, true);
+    std::free(p);
+  }
+  kept_memory -= pool.kept_bytes;
+  pool.kept_bytes = 0;
+  pool.kept.clear();
 }
 
 // What still works on it finds NaN, and AddressSanitizer finds what does.
@@ -472,6 +485,8 @@ cudaError_t launch(const cudaLaunchConfig_t& config, const void* kernel,
 
 using namespace fastntk::fake;  // NOLINT(google-build-using-namespace): the runtime's own names
 
+CUmemPoolHandle_st::~CUmemPoolHandle_st() { give_up(*this); }
+
 #define RETURN_INJECTED_FAILURE() \
   if (const int error = injected_failure(__func__)) return static_cast<cudaError_t>(error)
 
@@ -540,7 +555,7 @@ cudaError_t cudaMemPoolCreate(cudaMemPool_t* pool, const cudaMemPoolProps* prope
       properties->location.id != current_gpu) {
     return cudaErrorInvalidValue;
   }
-  *pool = new CUmemPoolHandle_st;
+  *pool = pools.emplace_back(std::make_unique<CUmemPoolHandle_st>()).get();
   return cudaSuccess;
 }
 cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t /*pool*/, cudaMemPoolAttr attribute,
@@ -560,10 +575,7 @@ cudaError_t cudaMemPoolGetAttribute(cudaMemPool_t pool, cudaMemPoolAttr attribut
 cudaError_t cudaMemPoolTrimTo(cudaMemPool_t pool, std::size_t kept) {
   RETURN_INJECTED_FAILURE();
   if (kept != 0) return cudaErrorInvalidValue;
-  for (const auto& [bytes, p] : pool->kept) open_and_free(p, bytes);
-  kept_memory -= pool->kept_bytes;
-  pool->kept_bytes = 0;
-  pool->kept.clear();
+  give_up(*pool);
   return cudaSuccess;
 }
 cudaError_t cudaMallocFromPoolAsync(void** p, std::size_t bytes, cudaMemPool_t pool,
