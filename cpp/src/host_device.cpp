@@ -23,6 +23,9 @@ constexpr std::chrono::milliseconds kMonitorInterval{100};
 // How long a lane looks out for the others before it sleeps.
 constexpr std::chrono::microseconds kSpin{100};
 
+// Of every matrix.
+constexpr std::align_val_t kAlignment{64};
+
 }  // namespace
 
 #ifdef FASTNTK_HAS_MULTIVERSION
@@ -35,7 +38,7 @@ const char* instruction_set() {
 const char* instruction_set() { return "compiler's baseline"; }
 #endif
 
-void* HostDevice::allocate(Index rows, Index cols, std::size_t element_size) {
+void* HostMemory::allocate(Index rows, Index cols, std::size_t element_size) {
   const auto r = static_cast<std::size_t>(rows);
   const auto c = static_cast<std::size_t>(cols);
   // No object is larger; close to the maximum of size_t, rounding up to the alignment would wrap.
@@ -45,6 +48,8 @@ void* HostDevice::allocate(Index rows, Index cols, std::size_t element_size) {
   }
   return ::operator new(r * c * element_size, kAlignment);
 }
+
+void HostMemory::free(void* p) { ::operator delete(p, kAlignment); }
 
 void HostDevice::Crew::fail() {
   const std::scoped_lock lock(mutex_);

@@ -19,6 +19,7 @@
 
 #include "fastntk/blas.hpp"
 #include "fastntk/matrix.hpp"
+#include "fastntk/matrix_buffer.hpp"
 #include "fastntk/monitor.hpp"
 #include "fastntk/portability.hpp"
 #include "fastntk/tiling.hpp"
@@ -72,6 +73,12 @@ FASTNTK_MULTIVERSION T largest_product(Index n, const T* a, const T* b) {
   return *std::ranges::max_element(partial);
 }
 
+// What MatrixBuffer asks for, of the processor's memory.
+struct HostMemory {
+  static void* allocate(Index rows, Index cols, std::size_t element_size);
+  static void free(void* p);
+};
+
 // The processor, as an execution device. The algorithms (forward_backward.hpp, features.hpp,
 // gram_tiles.hpp) are templates over a device and ask for nothing but what this class offers:
 //
@@ -89,22 +96,7 @@ FASTNTK_MULTIVERSION T largest_product(Index n, const T* a, const T* b) {
 class HostDevice {
  public:
   template <class T>
-  class Buffer {
-   public:
-    Buffer() = default;
-    Buffer(Index rows, Index cols)
-        : memory_(static_cast<T*>(allocate(rows, cols, sizeof(T)))), rows_(rows), cols_(cols) {}
-
-    Matrix<T> view() const { return {memory_.get(), rows_, cols_}; }
-
-   private:
-    struct Free {
-      void operator()(T* p) const { ::operator delete(p, kAlignment); }
-    };
-    std::unique_ptr<T, Free> memory_;
-    Index rows_ = 0;
-    Index cols_ = 0;
-  };
+  using Buffer = MatrixBuffer<T, HostMemory>;
 
   class Lane {
    public:
@@ -323,11 +315,9 @@ class HostDevice {
   }
 
  private:
-  static constexpr std::align_val_t kAlignment{64};
   // Returns the index of the lane's next task, or `tasks` when there is none.
   using NextTask = std::function<Index()>;
 
-  static void* allocate(Index rows, Index cols, std::size_t element_size);
   void run_lanes(const char* stage, Index tasks, const Monitor& monitor,
                  const std::function<void(const Lane&, const NextTask&)>& body) const;
   void run_crew(Crew& crew, const char* stage, Index total, const Monitor& monitor,

@@ -3,7 +3,10 @@
 #include <cuda_runtime.h>
 
 #include <algorithm>
+#include <cstddef>
+#include <cstdint>
 #include <limits>
+#include <map>
 #include <mutex>
 #include <string>
 #include <utility>
@@ -22,6 +25,7 @@ constexpr std::chrono::milliseconds kMonitorInterval{100};
 
 using BlasTypes = cublas::Types;
 
+using fastntk::check;
 void check(cublas::Status status, const char* call) {
   if (status == cublas::Status::success) return;
   const std::string message =
@@ -35,6 +39,61 @@ cublas::Operation operation(Op op) {
 }
 
 std::int64_t leading_dimension(Index stride) { return std::max<Index>(stride, 1); }
+
+// Of what buffers have given back, so much stays in a pool; other programs, and other libraries in
+// this one, cannot have it. Enough for the workspaces of two lanes, which every call takes anew.
+constexpr std::uint64_t kKept = std::uint64_t{1} << 30U;
+
+// The pool of the GPU that the thread works with, made once and for good; null where the driver
+// has none. Not the pool that CUDA has by default: others set it up as they need it.
+cudaMemPool_t memory_pool() {
+  static std::mutex mutex;
+  static std::map<int, cudaMemPool_t> pools;  // guarded by mutex
+  int gpu = 0;
+  check(cudaGetDevice(&gpu), "cudaGetDevice");
+  const std::scoped_lock lock(mutex);
+  if (const auto found = pools.find(gpu); found != pools.end()) return found->second;
+  int supported = 0;
+  check(cudaDeviceGetAttribute(&supported, cudaDevAttrMemoryPoolsSupported, gpu),
+        "cudaDeviceGetAttribute");
+  cudaMemPool_t pool = nullptr;
+  if (supported != 0) {
+    cudaMemPoolProps properties{};
+    properties.allocType = cudaMemAllocationTypePinned;
+    properties.location.type = cudaMemLocationTypeDevice;
+    properties.location.id = gpu;
+    check(cudaMemPoolCreate(&pool, &properties), "cudaMemPoolCreate");
+    pools[gpu] = pool;
+    std::uint64_t kept = kKept;
+    check(cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &kept),
+          "cudaMemPoolSetAttribute");
+  }
+  return pools[gpu] = pool;
+}
+
+std::uint64_t bytes_of(cudaMemPool_t pool, cudaMemPoolAttr which) {
+  std::uint64_t result = 0;
+  check(cudaMemPoolGetAttribute(pool, which, &result), "cudaMemPoolGetAttribute");
+  return result;
+}
+
+// From the pool: on the default stream, which is waited for, for the memory to be there for all.
+cudaError_t take(void** p, std::size_t bytes) {
+  cudaMemPool_t const pool = memory_pool();
+  if (pool == nullptr) return cudaMalloc(p, bytes);
+  cudaError_t error = cudaMallocFromPoolAsync(p, bytes, pool, nullptr);
+  if (error == cudaErrorMemoryAllocation) {
+    // What the pool keeps may be in pieces that are too small.
+    static_cast<void>(cudaGetLastError());
+    check(cudaMemPoolTrimTo(pool, 0), "cudaMemPoolTrimTo");
+    error = cudaMallocFromPoolAsync(p, bytes, pool, nullptr);
+  }
+  if (error != cudaSuccess) return error;
+  const cudaError_t waited = cudaStreamSynchronize(nullptr);
+  if (waited != cudaSuccess) static_cast<void>(cudaFree(*p));
+  check(waited, "cudaStreamSynchronize");
+  return cudaSuccess;
+}
 
 }  // namespace
 
@@ -63,14 +122,12 @@ struct CudaDevice::Stream {
   cudaStream_t stream = nullptr;
   cudaEvent_t event = nullptr;
   BlasTypes::Handle handle = nullptr;
-  void* scratch = nullptr;
-  std::size_t scratch_size = 0;
+  Buffer<std::byte> scratch;
 
  private:
   // Errors are of no interest any more.
   void release() const {
     if (handle != nullptr) static_cast<void>(blas.destroy(handle));
-    if (scratch != nullptr) static_cast<void>(cudaFree(scratch));
     if (event != nullptr) static_cast<void>(cudaEventDestroy(event));
     if (stream != nullptr) static_cast<void>(cudaStreamDestroy(stream));
   }
@@ -133,7 +190,18 @@ CudaDevice CudaDevice::with_smaller_tiles() const {
   return result;
 }
 
-void* CudaDevice::allocate(Index rows, Index cols, std::size_t element_size) {
+CudaMemory CudaDevice::memory() const {
+  check(cudaSetDevice(options_.gpu), "cudaSetDevice");
+  CudaMemory result;
+  check(cudaMemGetInfo(&result.free, &result.total), "cudaMemGetInfo");
+  if (cudaMemPool_t const pool = memory_pool(); pool != nullptr) {
+    result.free += bytes_of(pool, cudaMemPoolAttrReservedMemCurrent) -
+                   bytes_of(pool, cudaMemPoolAttrUsedMemCurrent);
+  }
+  return result;
+}
+
+void* CudaMemoryPool::allocate(Index rows, Index cols, std::size_t element_size) {
   const auto r = static_cast<std::size_t>(rows);
   const auto c = static_cast<std::size_t>(cols);
   if (r == 0 || c == 0) return nullptr;
@@ -141,13 +209,14 @@ void* CudaDevice::allocate(Index rows, Index cols, std::size_t element_size) {
     throw CudaOutOfMemory("a matrix is larger than any memory");
   }
   void* result = nullptr;
-  const cudaError_t error = cudaMalloc(&result, r * c * element_size);
-  const std::string call = "cudaMalloc of " + std::to_string(r * c * element_size) + " bytes";
+  const cudaError_t error = take(&result, r * c * element_size);
+  const std::string call = "memory of " + std::to_string(r * c * element_size) + " bytes";
   check(error, call.c_str());
   return result;
 }
 
-void CudaDevice::free(void* p) { static_cast<void>(cudaFree(p)); }
+// Of memory from a pool, this waits for nothing.
+void CudaMemoryPool::free(void* p) { static_cast<void>(cudaFree(p)); }
 
 void CudaDevice::copy(void* to, Index to_stride, const void* from, Index from_stride, Index rows,
                       Index cols, std::size_t element_size, Direction direction) const {
@@ -212,13 +281,11 @@ void CudaDevice::Queue::finish() {
 CUstream_st* CudaDevice::Lane::stream() const { return stream_.stream; }
 
 void* CudaDevice::Lane::scratch(std::size_t bytes) const {
-  if (stream_.scratch_size < bytes) {
-    static_cast<void>(cudaFree(std::exchange(stream_.scratch, nullptr)));
-    stream_.scratch_size = 0;
-    check(cudaMalloc(&stream_.scratch, bytes), "cudaMalloc");
-    stream_.scratch_size = bytes;
+  if (stream_.scratch.view().cols < static_cast<Index>(bytes)) {
+    stream_.scratch = {};
+    stream_.scratch = Buffer<std::byte>(1, static_cast<Index>(bytes));
   }
-  return stream_.scratch;
+  return stream_.scratch.view().data;
 }
 
 template <class T>

@@ -19,7 +19,7 @@ import tempfile
 from collections import defaultdict
 from pathlib import Path
 
-from build_tests import CPP, Build
+from build_tests import CPP, SOURCES, Build
 
 MEASURED = (CPP / "include/fastntk/cuda", CPP / "src/cuda")
 
@@ -51,9 +51,9 @@ def main() -> int:
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         build = Build(Path(folder), ["--coverage"])
-        build.compile_all(chosen.jobs)
-        if not build.passes({}, Path(folder) / "tests"):
-            print("the tests fail")
+        build.compile_all(SOURCES, chosen.jobs)
+        if failure := build.failure(SOURCES, Path(folder) / "tests"):
+            print(f"the tests fail: {failure}")
             return 1
         measured = counts(build)
     run = total = 0

@@ -6,12 +6,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 #include <optional>
 #include <set>
 #include <utility>
 #include <vector>
 
+#include "cuda_runtime.h"
 #include "device_arrays.hpp"
 #include "fastntk/host.hpp"
 #include "kernels.hpp"
@@ -100,12 +102,21 @@ void check_kernels(const Shape& shape, Range outputs, Split split, Index rows, I
   }
 }
 
-// What is left in a PaddedMatrix of one row.
-template <class T>
-PaddedMatrix<T> row_of(const std::vector<T>& values) {
-  PaddedMatrix<T> result(1, static_cast<Index>(values.size()));
-  std::copy(values.begin(), values.end(), result.view().row(0));
-  return result;
+// Of the kernel of a small network.
+double kernel_error(const CudaDevice& cuda) {
+  constexpr Index kSamples = 600;
+  const Shape shape{.inputs = 3, .hidden = {4}, .readouts = {1}};
+  const RandomNetwork<double> random(shape);
+  const DeviceNetwork<double> network(cuda, random.get());
+  const auto x = random_samples<double>(kSamples, shape.inputs);
+  const DeviceMatrix<double> device_x(cuda, x);
+  const DeviceMatrix<double> kernel(cuda, kSamples, kSamples);
+  with_tiles_that_fit(cuda, [&](const CudaDevice& chosen) {
+    ntk<CudaDevice, double, double>(chosen, network.get(), {0, 1}, Split::none, device_x.view(),
+                                    std::nullopt, {kernel.view()}, nullptr);
+  });
+  const auto expected = split_kernels<double>(random.get(), {0, 1}, Split::none, x).front();
+  return relative_error(kernel.get(), expected);
 }
 
 }  // namespace
@@ -136,6 +147,23 @@ TEST_CASE("cuda: kernels with tiles that are cut on the diagonal") {
   });
   const auto expected = split_kernels<double>(random.get(), {0, 1}, Split::none, x).front();
   CHECK(relative_error(actual, expected) < Tolerance<double>::kRounding);
+}
+
+TEST_CASE("cuda: smaller tiles where memory is short, then an error") {
+  CHECK(kernel_error(device_with(600)) < Tolerance<double>::kRounding);
+  const std::size_t before = fake::live_memory;  // what is kept is given up
+  const auto with_memory = [&](std::size_t bytes) {
+    fake::memory_limit = before + bytes;
+    const double error = kernel_error(device_with(1024));
+    fake::memory_limit = std::numeric_limits<std::size_t>::max();
+    return error;
+  };
+  // Kernel and features take 3 MB, a lane's workspace for tiles of 608 rows 6 MB.
+  CHECK(with_memory(std::size_t{12} << 20U) < Tolerance<double>::kRounding);  // one lane
+  CHECK(with_memory(std::size_t{8} << 20U) < Tolerance<double>::kRounding);   // smaller tiles
+  CHECK_THROWS_AS(with_memory(std::size_t{3} << 20U), CudaOutOfMemory);
+  fake::memory_limit = std::numeric_limits<std::size_t>::max();
+  CHECK(fake::live_memory == before);
 }
 
 TEST_CASE_TEMPLATE("cuda: no samples make an empty kernel", P, Single, Double) {
@@ -444,6 +472,7 @@ TEST_CASE_TEMPLATE("cuda: gradient descent", T, float, double) {
                                       {Loss::cross_entropy, 0.9, true, 20, true},
                                       {Loss::square, 0.0, true, 64, true},
                                       {Loss::square, 0.5, false, 7, true},
+                                      {Loss::square, 0.0, false, 48, true},
                                       {Loss::cross_entropy, 0.0, true, 60, true, 0b010U}};
   const Index samples = 70;
   for (const SgdCase& sgd_case : cases) {

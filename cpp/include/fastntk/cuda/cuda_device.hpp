@@ -17,6 +17,7 @@
 #include "fastntk/blas.hpp"
 #include "fastntk/cuda/cublas_api.hpp"
 #include "fastntk/matrix.hpp"
+#include "fastntk/matrix_buffer.hpp"
 #include "fastntk/monitor.hpp"
 #include "fastntk/tiling.hpp"
 
@@ -60,25 +61,25 @@ struct CudaOptions {
   int lanes = 2;      // streams: one computes while the host prepares the work of the other
 };
 
+// Of a GPU, in bytes.
+struct CudaMemory {
+  std::size_t free = 0;
+  std::size_t total = 0;
+};
+
+// What MatrixBuffer asks for, of the memory of a GPU.
+struct CudaMemoryPool {
+  static void* allocate(Index rows, Index cols, std::size_t element_size);
+  static void free(void* p);
+};
+
 class CudaDevice {
  public:
+  // What has been freed stays with this program, up to a limit, for the buffers to come: as CUDA
+  // alone takes memory and gives it back, the GPU rests each time. Memory is of the GPU that the
+  // thread has chosen last. It is freed when no lane works on it any more.
   template <class T>
-  class Buffer {
-   public:
-    Buffer() = default;
-    Buffer(Index rows, Index cols)
-        : memory_(static_cast<T*>(allocate(rows, cols, sizeof(T)))), rows_(rows), cols_(cols) {}
-
-    Matrix<T> view() const { return {memory_.get(), rows_, cols_}; }
-
-   private:
-    struct Free {
-      void operator()(T* p) const { free(p); }
-    };
-    std::unique_ptr<T, Free> memory_;
-    Index rows_ = 0;
-    Index cols_ = 0;
-  };
+  using Buffer = MatrixBuffer<T, CudaMemoryPool>;
 
  private:
   // A stream, the cuBLAS handle that works on it, and some memory: cuBLAS repeats its results to
@@ -188,6 +189,9 @@ class CudaDevice {
   bool has_smaller_tiles() const { return options_.tile > kSmallestTile; }
   CudaDevice with_smaller_tiles() const;
 
+  // What this GPU has, and what buffers can still take of it.
+  CudaMemory memory() const;
+
   // to = the elements at `from` on the host, row by row, and back. Both return when it is done.
   template <class T>
   void write(const std::type_identity_t<T>* from, Matrix<T> to) const {
@@ -277,8 +281,6 @@ class CudaDevice {
   };
 
   BlockLimits limits() const { return {std::min<Index>(1024, options_.tile), options_.tile}; }
-  static void* allocate(Index rows, Index cols, std::size_t element_size);
-  static void free(void* p);
   void copy(void* to, Index to_stride, const void* from, Index from_stride, Index rows, Index cols,
             std::size_t element_size, Direction direction) const;
 

@@ -15,10 +15,12 @@
 // be run, and run under sanitizers, where there is no GPU. It is stricter than a GPU:
 //
 //   memory     begins as NaN, is known by its extent, and under AddressSanitizer is closed to the
-//              host but for the time of an operation of the device;
+//              host but for the time of an operation of the device. From a pool, it may be used
+//              when its stream has been waited for, and becomes NaN, and closed, as soon as it is
+//              freed;
 //   streams    do nothing until something waits for them;
-//   threads    are fibers, in an order that changes from launch to launch and, under
-//              ThreadSanitizer, with no order between them but that of barriers;
+//   threads    are fibers, in an order that changes from launch to launch and, in some launches
+//              under ThreadSanitizer, with no order between them but that of barriers;
 //   arguments  of launches and copies are looked through for pointers that are not of the device.
 //
 // What it cannot show: rounding and speed of cuBLAS, faults of nvcc, the memory model of the GPU,
@@ -56,6 +58,26 @@ struct CUevent_st;
 using cudaStream_t = CUstream_st*;
 using cudaEvent_t = CUevent_st*;
 
+enum cudaMemAllocationType : int { cudaMemAllocationTypePinned = 1 };
+enum cudaMemLocationType : int { cudaMemLocationTypeDevice = 1 };
+struct cudaMemLocation {
+  cudaMemLocationType type;
+  int id;
+};
+struct cudaMemPoolProps {
+  cudaMemAllocationType allocType;
+  int handleTypes;
+  cudaMemLocation location;
+};
+enum cudaMemPoolAttr : int {
+  cudaMemPoolAttrReleaseThreshold = 4,
+  cudaMemPoolAttrReservedMemCurrent = 5,
+  cudaMemPoolAttrUsedMemCurrent = 7,
+};
+enum cudaDeviceAttr : int { cudaDevAttrMemoryPoolsSupported = 115 };
+struct CUmemPoolHandle_st;
+using cudaMemPool_t = CUmemPoolHandle_st*;
+
 struct cudaLaunchConfig_t {
   dim3 gridDim;
   dim3 blockDim;
@@ -75,8 +97,17 @@ const char* cudaGetErrorName(cudaError_t error);
 const char* cudaGetErrorString(cudaError_t error);
 cudaError_t cudaGetLastError();
 cudaError_t cudaSetDevice(int device);
+cudaError_t cudaGetDevice(int* device);
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device);
 cudaError_t cudaMalloc(void** p, std::size_t bytes);
 cudaError_t cudaFree(void* p);
+cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total);
+cudaError_t cudaMemPoolCreate(cudaMemPool_t* pool, const cudaMemPoolProps* properties);
+cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t pool, cudaMemPoolAttr attribute, void* value);
+cudaError_t cudaMemPoolGetAttribute(cudaMemPool_t pool, cudaMemPoolAttr attribute, void* value);
+cudaError_t cudaMemPoolTrimTo(cudaMemPool_t pool, std::size_t kept);
+cudaError_t cudaMallocFromPoolAsync(void** p, std::size_t bytes, cudaMemPool_t pool,
+                                    cudaStream_t stream);
 cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind,
                             cudaStream_t stream);
 cudaError_t cudaMemcpy2D(void* to, std::size_t to_pitch, const void* from, std::size_t from_pitch,
@@ -96,13 +127,17 @@ bool on_device(const void* p, std::size_t bytes);
 // Ends the program: what was found is a fault of the sources.
 [[noreturn]] void die(const std::string& message);
 void enqueue(cudaStream_t stream, std::function<void()> operation);
-cudaError_t launch(const cudaLaunchConfig_t& config, std::function<void()> thread);
+cudaError_t launch(const cudaLaunchConfig_t& config, const void* kernel,
+                   std::function<void()> thread);
 // Any word of an argument that could be the address of memory of the host.
 void check_argument(const void* argument, std::size_t bytes);
 
 // For the tests themselves.
 extern std::size_t memory_limit;    // bytes
 extern std::size_t live_memory;     // bytes
+extern std::size_t kept_memory;     // bytes, in pools
+extern std::uint64_t kept_at_most;  // as the last pool was told
+extern bool pools_supported;
 extern std::size_t live_objects;    // allocations, streams, events, cuBLAS handles
 extern int gpus;                    // how many there are
 extern std::string failing_call;    // fails with
@@ -125,5 +160,6 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
     fastntk::fake::check_argument(&value, sizeof value);
   };
   std::apply([&check](auto&... value) { (check(value), ...); }, values);
-  return fastntk::fake::launch(*config, [kernel, values] { std::apply(kernel, values); });
+  return fastntk::fake::launch(*config, reinterpret_cast<const void*>(kernel),
+                               [kernel, values] { std::apply(kernel, values); });
 }
