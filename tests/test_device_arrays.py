@@ -259,7 +259,7 @@ def test_networks_say_what_to_do_with_such_arrays(values: Any) -> None:
         ("X", lambda: net.smallest_angle(values)),
         ("u", lambda: net.vjp(X, values)),
         ("v", lambda: net.jvp(X, values)),
-        ("K", lambda: fastntk.conditioning(values)),
+        ("K", lambda: fastntk.smallest_angle(values)),
         ("X", lambda: fastntk.infinite.ntk(values, depth=1)),
         ("X", lambda: fastntk.train(net, values, y, learning_rate=0.1)),
         ("y", lambda: fastntk.train(net, X, values, learning_rate=0.1)),

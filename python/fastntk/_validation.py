@@ -174,7 +174,8 @@ def symmetric_matrix_and_norm(values: ArrayLike, name: str) -> tuple[FloatArray,
         raise _not_finite(array, result, name)
     if difference > 0 and difference > _ROUNDINGS * np.finfo(result.dtype).eps * _largest(result):
         raise _not_symmetric(result, name, difference)
-    return result, math.sqrt(squares)
+    # Of inf the weight 0 makes NaN.
+    return result, math.sqrt(squares) if math.isfinite(squares) else math.inf
 
 
 def _largest(array: FloatArray) -> float:

@@ -16,9 +16,11 @@ symmetric eigenvalue problems", SIAM J. Matrix Anal. Appl. 22 (2000).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from fastntk.eigenvalues.arrays import on_host
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,7 +56,7 @@ class RitzPairs:
     values : ndarray (k,)
         From the end of the spectrum inwards.
     vectors : ndarray (n, k)
-        Orthonormal.
+        Orthonormal; of CuPy for a matrix on a GPU.
     residuals : ndarray (k,)
         ‖A v − θ v‖: an eigenvalue of A is that close to θ.
     converged : bool
@@ -77,6 +79,7 @@ def largest_eigenpairs(
     *,
     tolerance: float,
     most_passes: int = 1000,
+    xp: Any = np,
 ) -> RitzPairs:
     """Return the k largest eigenvalues of the operator `multiply`, (n, p) → (n, p).
 
@@ -91,22 +94,24 @@ def largest_eigenpairs(
         changed by a thousandth of that.
     most_passes : int
         After so many calls of `multiply` what there is is returned, `converged` or not.
+    xp : module
+        NumPy or CuPy, whose arrays `multiply` takes and returns. All that is n long stays there.
     """
     block = min(n, k + _GUARD_VECTORS)
     largest_basis = min(n, max(_LARGEST_BASIS, 4 * block))
     # Always the same start, for the same result; random, because the vector of ones is an
     # eigenvector of many a kernel.
     random = np.random.Generator(np.random.Philox(0))
-    space = _Space(n, largest_basis)
-    new = space.complement(random.standard_normal((n, block)), random)
+    space = _Space(n, largest_basis, xp)
+    new = space.complement(xp.asarray(random.standard_normal((n, block))), random)
     before = np.full(k, np.inf)
     for done in range(1, most_passes + 1):
         images = multiply(new)
         space.append(new, images)
         values, coordinates = np.linalg.eigh(space.projected)
         theta, best = values[::-1][:k], coordinates[:, ::-1][:, :k]
-        vectors = space.basis @ best
-        residuals = np.linalg.norm(space.images @ best - vectors * theta, axis=0)
+        vectors, images_of_best = space.combinations(best)
+        residuals = on_host(xp.linalg.norm(images_of_best - vectors * xp.asarray(theta), axis=0))
         scale = float(np.abs(values).max())
         settled = np.abs(theta - before) <= _SETTLED * tolerance * scale
         converged = bool((settled & (residuals <= tolerance * scale)).all())
@@ -124,55 +129,63 @@ def largest_eigenpairs(
 
 
 class _Space:
-    """An orthonormal basis V, its images A V, and Vᵀ A V."""
+    """An orthonormal basis V, its images A V, and, on the host, Vᵀ A V."""
 
-    def __init__(self, n: int, most: int) -> None:
-        self._basis = np.empty((n, most), order="F")
-        self._images = np.empty((n, most), order="F")
+    def __init__(self, n: int, most: int, xp: Any) -> None:
+        self._xp = xp
+        self._basis = xp.empty((n, most), order="F")
+        self._images = xp.empty((n, most), order="F")
         self.projected = np.empty((0, 0))
         self.size = 0
 
     @property
-    def basis(self) -> Vectors:
+    def basis(self) -> Any:
         return self._basis[:, : self.size]
 
     @property
-    def images(self) -> Vectors:
+    def images(self) -> Any:
         return self._images[:, : self.size]
 
-    def append(self, block: Vectors, images: Vectors) -> None:
+    def combinations(self, coordinates: Vectors) -> tuple[Any, Any]:
+        """Return V C and A V C."""
+        small = self._xp.asarray(coordinates)
+        return self.basis @ small, self.images @ small
+
+    def append(self, block: Any, images: Any) -> None:
         old = slice(0, self.size)
         new = slice(self.size, self.size + block.shape[1])
         self._basis[:, new], self._images[:, new] = block, images
         self.size = new.stop
         projected = np.empty((self.size, self.size))
         projected[old, old] = self.projected
-        projected[:, new] = self.basis.T @ images
+        projected[:, new] = on_host(self.basis.T @ images)
         projected[new, old] = projected[old, new].T
         projected[new, new] = (projected[new, new] + projected[new, new].T) / 2
         self.projected = projected
 
     def shrink(self, values: Vectors, coordinates: Vectors, count: int) -> None:
         """Keep the Ritz vectors of the `count` largest Ritz values."""
-        best = np.ascontiguousarray(coordinates[:, -count:])
-        basis, images = self.basis @ best, self.images @ best
+        basis, images = self.combinations(np.ascontiguousarray(coordinates[:, -count:]))
         self.size = count
         self.basis[:], self.images[:] = basis, images
         self.projected = np.diag(values[-count:])
 
-    def complement(self, block: Vectors, random: np.random.Generator) -> Vectors:
+    def complement(self, block: Any, random: np.random.Generator) -> Any:
         """Return an orthonormal basis of what the columns of `block` add to the space.
 
         A column that adds nothing, because the space is invariant, is replaced by a random one.
         """
-        scale = float(np.linalg.norm(block, axis=0).max())
+        xp = self._xp
+        scale = float(xp.linalg.norm(block, axis=0).max())
         for _ in range(_MOST_ORTHOGONALIZATIONS):
             remainder = block - self.basis @ (self.basis.T @ block)
-            block, triangle = np.linalg.qr(remainder)
-            lengths = np.abs(np.diagonal(triangle))
+            block, triangle = xp.linalg.qr(remainder)
+            lengths = np.abs(on_host(triangle.diagonal()))
             if (np.abs(lengths - 1) < _ORTHOGONAL).all():
                 break  # what keeps its length was orthogonal already
-            noise = lengths <= _NOISE * scale
-            block[:, noise] = random.standard_normal((len(block), int(noise.sum())))
+            noise = np.flatnonzero(lengths <= _NOISE * scale)
+            if noise.size > 0:
+                others = random.standard_normal((len(block), noise.size))
+                block[:, xp.asarray(noise)] = xp.asarray(others)
             scale = 1.0
         return block

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.linalg import eigh, eigvalsh
+from scipy.linalg import eigvalsh
 from scipy.sparse.linalg import LinearOperator
 
-from fastntk import _progress, _validation
+from fastntk import _device_arrays, _progress, _validation
 from fastntk._cholesky import NotPositiveDefinite
 from fastntk._memory import require_memory
 from fastntk._threads import core_threads
@@ -81,7 +81,8 @@ def conditioning(
     ----------
     K : array_like (n, n), PackedKernel or LinearOperator
         A kernel. What comes in float32 is worked on in float64, but keeps the noise floor of its
-        own precision: float32 rounding has already decided what of it is lost.
+        own precision: float32 rounding has already decided what of it is lost. An array in the
+        memory of a GPU is worked on there, see the notes.
     bounds : bool
         Also enclose λ_min, λ_max and κ in intervals that hold despite all rounding; it takes a
         second Cholesky decomposition. There are none for an operator.
@@ -120,11 +121,24 @@ def conditioning(
         If K is not symmetric, or has an eigenvalue so negative that rounding cannot explain it.
     MemoryError
         If a factor of K does not fit in the memory that is available.
+    ImportError
+        If K is in the memory of a GPU and CuPy is not installed.
 
     Notes
     -----
     A Ritz pair with residual r has an eigenvalue within r, but which one it does not say; that no
     eigenvalue is below a bound is proved by a Cholesky decomposition that runs to its end [1]_.
+
+    An array in the memory of a GPU (of CuPy, or of another library that offers
+    ``__cuda_array_interface__`` or DLPack, and then of float32 or float64 in C's order) is not
+    copied to the host, nor on the GPU if it is in float64 and symmetric to the last bit. CuPy
+    multiplies and decomposes it with cuBLAS and cuSOLVER, on its current stream. Beside K a factor
+    takes as much memory again, with `overwrite` none; ``method="dense"`` three times as much.
+    Numbers are returned as for any other K; eigenvectors are arrays of CuPy. The bounds are as
+    certain and as narrow: instead of a theorem on the rounding of a decomposition, which cuSOLVER
+    does not promise to satisfy, they take the difference of K and the product of its factors, by
+    standard float64 arithmetic. Where cuBLAS is set to emulate that
+    (``CUBLAS_EMULATE_DOUBLE_PRECISION``), bounds are refused.
 
     References
     ----------
@@ -160,9 +174,11 @@ def conditioning(
             "overwrite=True: bounds need a packed kernel twice; give a memory map of its file "
             "(PackedKernel.load), or bounds=False"
         )
+    if bounds:
+        source.require_proofs()
     if method == "auto":
         method = "dense" if source.n <= _DENSE_LIMIT else "cholesky"
-    with _progress.monitor(progress, "conditioning") as monitor:
+    with source.device, _progress.monitor(progress, "conditioning") as monitor:
         return _of_matrix(source, method, options, _Watch(monitor))
 
 
@@ -172,12 +188,14 @@ def spectrum(K: npt.ArrayLike | PackedKernel) -> Vectors:
     Parameters
     ----------
     K : array_like (n, n) or PackedKernel
-        A kernel; worked on in float64.
+        A kernel; worked on in float64, and on the GPU if it is in the memory of one, as by
+        `conditioning`.
 
     Returns
     -------
     ndarray (n,)
-        Each is off by a small multiple of n ε λ_max: those below it are noise.
+        In the memory of the host. Each is off by a small multiple of n ε λ_max: those below it are
+        noise.
 
     Raises
     ------
@@ -185,6 +203,8 @@ def spectrum(K: npt.ArrayLike | PackedKernel) -> Vectors:
         If K is not symmetric.
     MemoryError
         If two copies of K do not fit in the memory that is available.
+    ImportError
+        If K is in the memory of a GPU and CuPy is not installed.
 
     Examples
     --------
@@ -193,6 +213,10 @@ def spectrum(K: npt.ArrayLike | PackedKernel) -> Vectors:
     >>> fastntk.spectrum(np.diag([3.0, 1.0, 2.0]))
     array([1., 2., 3.])
     """
+    if _device_arrays.on_gpu(K):
+        from fastntk.eigenvalues import gpu
+
+        return gpu.spectrum(K)
     n = K.n if isinstance(K, PackedKernel) else len(np.asarray(K))
     require_memory(
         2 * 8 * n * n,
@@ -260,7 +284,8 @@ def _of_matrix(source: Source, method: str, options: _Options, watch: _Watch) ->
         return options.noise_floor(source.n, source.epsilon, largest, source.trace)
 
     if source.frobenius_norm == 0:
-        nothing = RitzPairs(np.zeros(options.k), np.eye(source.n, options.k), np.zeros(options.k))
+        zeros, vectors = np.zeros(options.k), source.xp.eye(source.n, options.k)
+        nothing = RitzPairs(zeros, vectors, zeros)
         ends = _Ends(nothing, nothing, Bounds(Interval(0.0, 0.0), Interval(0.0, 0.0)))
     elif method == "dense":
         ends = _all_eigenvalues(source, options)
@@ -268,7 +293,10 @@ def _of_matrix(source: Source, method: str, options: _Options, watch: _Watch) ->
         with core_threads():  # or BLAS's own would spin for a while after each small product
             ends = _lanczos(source, options, floor_of, watch)
     else:
-        ends = _by_products(source.product, source.n, options.k, floor_of, watch)
+        ends = _by_products(source.product_on_host, source.n, options.k, floor_of, watch)
+        ends = replace(
+            ends, smallest=_placed(ends.smallest, source), largest=_placed(ends.largest, source)
+        )
     floor = floor_of(float(ends.largest.values[0]))
     if ends.smallest.values[0] < -_INDEFINITE_FLOORS * floor:
         raise _indefinite(source.n)
@@ -276,6 +304,10 @@ def _of_matrix(source: Source, method: str, options: _Options, watch: _Watch) ->
     if result.resolved:
         return result
     return replace(result, rank=source.rank(floor))
+
+
+def _placed(pairs: RitzPairs, source: Source) -> RitzPairs:
+    return replace(pairs, vectors=source.xp.asarray(pairs.vectors))
 
 
 def _conclude(
@@ -307,7 +339,7 @@ def _conclude(
 
 
 def _all_eigenvalues(source: Source, options: _Options) -> _Ends:
-    values, vectors = eigh(source.dense())
+    values, vectors = source.eigenpairs()
     k, exact = options.k, np.zeros(options.k)
     smallest = RitzPairs(values[:k], vectors[:, :k], exact)
     largest = RitzPairs(values[: -k - 1 : -1], vectors[:, : -k - 1 : -1], exact)
@@ -324,7 +356,7 @@ def _lanczos(
 ) -> _Ends:
     n, k = source.n, options.k
     largest = largest_eigenpairs(
-        watch.counted("λ_max", source.product), n, k, tolerance=_PRODUCT_TOLERANCE
+        watch.counted("λ_max", source.product), n, k, tolerance=_PRODUCT_TOLERANCE, xp=source.xp
     )
     # Now, before the factor that λ_min needs takes the place of the matrix.
     top = largest_interval(source, largest) if options.bounds else None
@@ -335,7 +367,9 @@ def _lanczos(
         k,
         tolerance=_SOLUTION_TOLERANCE,
         most_passes=_MOST_PASSES if regular else _PASSES_IN_NOISE,
+        xp=source.xp,
     )
+    known = cholesky_bound(source, shift, factor) if options.bounds else -np.inf
     del factor  # its memory is needed again
     values = 1 / inverse.values - shift
     smallest = RitzPairs(
@@ -348,7 +382,7 @@ def _lanczos(
         source,
         min(float(values[0]), upper),
         _doubt(inverse) / float(inverse.values[0]) ** 2,
-        cholesky_bound(source, shift),
+        known,
         watch.monitor or False,
     )
     return _Ends(smallest, largest, Bounds(Interval(lower, upper), top))

@@ -113,7 +113,7 @@ class Conditioning:
         The k smallest eigenvalues, ascending, and the k largest, descending, as computed: entries
         of `smallest` below the noise floor are noise.
     smallest_vectors, largest_vectors : ndarray (n, k) or None
-        Their eigenvectors, if asked for.
+        Their eigenvectors, if asked for; arrays of CuPy for a kernel in the memory of a GPU.
     """
 
     eigenvalue_min: float

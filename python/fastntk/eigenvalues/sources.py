@@ -9,14 +9,16 @@ it is: products with blocks of vectors, and a Cholesky factor of ±A + σI, poss
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.linalg import lapack
+from scipy.linalg import eigh, lapack
 
-from fastntk import _validation
+from fastntk import _device_arrays, _validation
 from fastntk._cholesky import Cholesky, symmetric_product
 from fastntk._memory import require_memory
+from fastntk.eigenvalues.enclosures import cholesky_error
 from fastntk.packed import PackedKernel
 
 if TYPE_CHECKING:
@@ -47,14 +49,22 @@ class Source:
         Bound of ‖fl(A v) − A v‖ for ‖v‖ = 1.
     lasting : bool
         Whether the matrix is still to be had after the first factor.
+    xp : module
+        Whose arrays vectors are: NumPy, or CuPy for a matrix on a GPU.
+    device : context manager
+        What makes the GPU that the matrix is on the current one.
     """
 
     lasting = True
+    xp: Any = np
+    device: Any = nullcontext()
     _overwritten = False  # by its factor
 
     def __init__(self, matrix: Matrix | PackedKernel, epsilon: float, norm: float) -> None:
         self._matrix = matrix
-        diagonal = matrix.diagonal()
+        self._describe(matrix.diagonal(), norm, epsilon)
+
+    def _describe(self, diagonal: Vectors, norm: float, epsilon: float) -> None:
         self.n = n = len(diagonal)
         self.epsilon = epsilon
         self.trace = math.fsum(diagonal)
@@ -66,6 +76,10 @@ class Source:
     def product(self, vectors: Vectors) -> Vectors:
         """Return A V."""
         return symmetric_product(self._readable(), vectors)
+
+    def product_on_host(self, vectors: Vectors) -> Vectors:
+        """Return A V of vectors in the memory of the host."""
+        return self.product(vectors)
 
     def factor(self, shift: float, *, sign: int = 1, progress: Progress = False) -> Cholesky:
         """Return the Cholesky factor of sign · A + shift · I; it replaces the one before.
@@ -82,10 +96,25 @@ class Source:
             progress=progress,
         )
 
-    def dense(self) -> Matrix:
-        """Return A as a full array, which is not to be written to."""
+    def decomposition_error(
+        self,
+        shift: float,
+        *,
+        sign: int = 1,
+        factor: Any = None,  # noqa: ARG002
+    ) -> float:
+        """Bound ‖L Lᵀ − (sign · A + shift · I)‖ for a decomposition that ran to its end.
+
+        By a theorem, whatever the factor is; on a GPU by looking at the factor.
+        """
+        rounding = 4 * 2.0**-53 * (self.largest_diagonal + abs(shift))  # of the shifted diagonal
+        return cholesky_error(self.n, sign * self.trace + self.n * shift) + rounding
+
+    def eigenpairs(self) -> tuple[Vectors, Vectors]:
+        """Return all eigenvalues, ascending, on the host, and their eigenvectors."""
         matrix = self._readable()
-        return matrix.to_dense() if isinstance(matrix, PackedKernel) else matrix
+        values, vectors = eigh(matrix.to_dense() if isinstance(matrix, PackedKernel) else matrix)
+        return values, vectors
 
     def rank(self, floor: float) -> int | None:
         """Return how many steps a pivoted decomposition takes down to `floor`.
@@ -98,6 +127,9 @@ class Source:
         # The transpose is the same matrix, in the order that Fortran wants.
         _, _, rank, _ = lapack.dpstrf(matrix.T, lower=1, tol=floor, overwrite_a=self._overwritten)
         return int(rank)
+
+    def require_proofs(self) -> None:
+        """Raise ValueError if rounding is not what the bounds count on."""
 
     def _readable(self) -> Matrix | PackedKernel:
         return self._matrix
@@ -167,13 +199,17 @@ def open_source(K: npt.ArrayLike | PackedKernel, *, overwrite: bool) -> Source:
     ValueError, TypeError, MemoryError
         What `fastntk.conditioning` says.
     """
+    if _device_arrays.on_gpu(K):
+        from fastntk.eigenvalues import gpu
+
+        return gpu.open_source(K, overwrite=overwrite)
     source: Source
     if isinstance(K, PackedKernel):
         source = _of_packed(_checked(K), overwrite=overwrite)
     else:
         matrix, norm = _validation.symmetric_matrix_and_norm(K, "K")
         source = _of_full(matrix, norm, overwrite=overwrite and matrix is K)
-    _check_scale(source)
+    check_scale(source)
     return source
 
 
@@ -216,7 +252,8 @@ def _require_memory(n: int, *, converted: int, factor: bool) -> None:
     )
 
 
-def _check_scale(source: Source) -> None:
+def check_scale(source: Source) -> None:
+    """Raise ValueError if squares of the entries overflow or vanish."""
     scale = max(source.frobenius_norm, source.largest_diagonal)
     if scale != 0 and not _SMALLEST_SCALE < scale < _LARGEST_SCALE:
         raise ValueError(
