@@ -6,6 +6,7 @@
 #include <array>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -22,7 +23,7 @@
 #include "py_training.hpp"
 
 #ifdef FASTNTK_CUDA
-#include "fastntk/cuda/cuda_device.hpp"
+#include "on_gpu.hpp"
 #endif
 
 // The extension module fastntk._core: registers, validates once, releases the GIL, calls, returns.
@@ -40,58 +41,70 @@ Split split_named(const std::string& name) {
   return found->second;
 }
 
-template <class T>
-void py_evaluate(const PyNetwork<T>& network, const Array<T>& x, Array<T>& out, int threads,
+template <class P, class T>
+void py_evaluate(const PyNetwork<P, T>& network, const typename P::template Array<T>& x,
+                 typename P::template Array<T>& out, const typename P::Where& where,
                  const py::object& monitor) {
-  const HostDevice device = host_device(threads);
-  const auto samples = input_matrix<T>(x, network.get().input_width, "X");
-  const auto f = output_matrix<T>(out, samples.rows, network.outputs(), "out");
+  const auto device = P::device(where);
+  const auto samples = P::template input<T>(device, x, network.get().input_width, "X");
+  const auto f = P::template output<T>(device, out, samples.rows, network.outputs(), "out");
   const Monitor on_progress = python_monitor(monitor);
   const py::gil_scoped_release no_gil;
-  evaluate(device, network.get(), samples, f, on_progress);
+  P::run(device, [&](const auto& fitting) {
+    evaluate(fitting, network.on(device), samples, f, on_progress);
+  });
 }
 
-template <class T>
-void py_input_jacobians(const PyNetwork<T>& network, const Array<T>& x, std::vector<Array<T>> out,
-                        int threads, const py::object& monitor) {
-  const HostDevice device = host_device(threads);
+template <class P, class T>
+void py_input_jacobians(const PyNetwork<P, T>& network, const typename P::template Array<T>& x,
+                        std::vector<typename P::template Array<T>> out,
+                        const typename P::Where& where, const py::object& monitor) {
+  const auto device = P::device(where);
   const Index width = network.get().input_width;
-  const auto samples = input_matrix<T>(x, width, "X");
+  const auto samples = P::template input<T>(device, x, width, "X");
   if (static_cast<Index>(out.size()) != network.outputs()) {
     throw bad_argument("out", "one array for each output");
   }
   std::vector<Matrix<T>> jacobians;
   jacobians.reserve(out.size());
-  for (Array<T>& jacobian : out) {
-    jacobians.push_back(output_matrix<T>(jacobian, samples.rows, width, "out"));
+  for (auto& jacobian : out) {
+    jacobians.push_back(P::template output<T>(device, jacobian, samples.rows, width, "out"));
   }
   const Monitor on_progress = python_monitor(monitor);
   const py::gil_scoped_release no_gil;
-  input_jacobians(device, network.get(), samples, jacobians, on_progress);
+  P::run(device, [&](const auto& fitting) {
+    input_jacobians(fitting, network.on(device), samples, jacobians, on_progress);
+  });
 }
 
-template <class T>
-void py_gradient_features(const PyNetwork<T>& network, Index output, const Array<T>& x,
-                          Array<T>& out, int threads, const py::object& monitor) {
-  const HostDevice device = host_device(threads);
-  const auto samples = input_matrix<T>(x, network.get().input_width, "X");
+template <class P, class T>
+void py_gradient_features(const PyNetwork<P, T>& network, Index output,
+                          const typename P::template Array<T>& x,
+                          typename P::template Array<T>& out, const typename P::Where& where,
+                          const py::object& monitor) {
+  const auto device = P::device(where);
+  const auto samples = P::template input<T>(device, x, network.get().input_width, "X");
   network.output_range(output, 1);
   const Index parameters = parameter_count(network.get(), network.get().readouts.front());
-  const auto features = output_matrix<T>(out, samples.rows, parameters, "out");
+  const auto features = P::template output<T>(device, out, samples.rows, parameters, "out");
   const Monitor on_progress = python_monitor(monitor);
   const py::gil_scoped_release no_gil;
-  gradient_features(device, network.get(), output, samples, features, on_progress);
+  P::run(device, [&](const auto& fitting) {
+    gradient_features(fitting, network.on(device), output, samples, features, on_progress);
+  });
 }
 
-template <class T, class G>
-void py_ntk(const PyNetwork<T>& network, std::pair<Index, Index> outputs, const std::string& split,
-            const Array<T>& x, const std::optional<Array<T>>& z, std::vector<Array<G>> out,
-            int threads, const py::object& monitor) {
-  const HostDevice device = host_device(threads);
+template <class P, class T, class G>
+void py_ntk(const PyNetwork<P, T>& network, std::pair<Index, Index> outputs,
+            const std::string& split, const typename P::template Array<T>& x,
+            const std::optional<typename P::template Array<T>>& z,
+            std::vector<typename P::template Array<G>> out, const typename P::Where& where,
+            const py::object& monitor) {
+  const auto device = P::device(where);
   const Index width = network.get().input_width;
-  const auto rows = input_matrix<T>(x, width, "X");
+  const auto rows = P::template input<T>(device, x, width, "X");
   std::optional<Matrix<const T>> cols;
-  if (z) cols = input_matrix<T>(*z, width, "Z");
+  if (z) cols = P::template input<T>(device, *z, width, "Z");
   const Range range = network.output_range(outputs.first, outputs.second);
   const Split by = split_named(split);
   if (out.size() != kernel_count(network.get(), range, by)) {
@@ -99,16 +112,19 @@ void py_ntk(const PyNetwork<T>& network, std::pair<Index, Index> outputs, const 
   }
   std::vector<Matrix<G>> kernels;
   kernels.reserve(out.size());
-  for (Array<G>& kernel : out) {
-    kernels.push_back(output_matrix<G>(kernel, rows.rows, cols ? cols->rows : rows.rows, "out"));
+  for (auto& kernel : out) {
+    kernels.push_back(
+        P::template output<G>(device, kernel, rows.rows, cols ? cols->rows : rows.rows, "out"));
   }
   const Monitor on_progress = python_monitor(monitor);
   const py::gil_scoped_release no_gil;
-  ntk(device, network.get(), range, by, rows, cols, kernels, on_progress);
+  P::run(device, [&](const auto& fitting) {
+    ntk(fitting, network.on(device), range, by, rows, cols, kernels, on_progress);
+  });
 }
 
 template <class T>
-std::vector<T> py_pair_angles(const PyNetwork<T>& network, std::pair<Index, Index> outputs,
+std::vector<T> py_pair_angles(const PyNetwork<OnHost, T>& network, std::pair<Index, Index> outputs,
                               const Array<T>& x, const std::vector<std::pair<Index, Index>>& pairs,
                               int threads, const py::object& monitor) {
   const HostDevice device = host_device(threads);
@@ -126,9 +142,9 @@ std::vector<T> py_pair_angles(const PyNetwork<T>& network, std::pair<Index, Inde
   return angles;
 }
 
-template <class T>
+template <class P, class T>
 void register_network(py::module_& module, const char* name) {
-  using Class = PyNetwork<T>;
+  using Class = PyNetwork<P, T>;
   using Weights = std::pair<double, double>;
   py::class_<Class> result(module, name);
   result
@@ -161,49 +177,73 @@ void register_network(py::module_& module, const char* name) {
           py::arg("weight_scale"), py::arg("bias_scale"), py::arg("kernel_weights"));
 }
 
-template <class T>
+template <class P, class T>
 void register_functions(py::module_& module) {
-  module.def("evaluate", &py_evaluate<T>, py::arg("network"), py::arg("X").noconvert(),
-             py::arg("out").noconvert(), py::arg("threads"), py::arg("monitor"));
-  module.def("input_jacobians", &py_input_jacobians<T>, py::arg("network"),
-             py::arg("X").noconvert(), py::arg("out").noconvert(), py::arg("threads"),
+  using Guard = py::call_guard<typename P::Guard>;
+  module.def("evaluate", &py_evaluate<P, T>, Guard(), py::arg("network"), py::arg("X").noconvert(),
+             py::arg("out").noconvert(), py::arg(P::kWhere), py::arg("monitor"));
+  module.def("input_jacobians", &py_input_jacobians<P, T>, Guard(), py::arg("network"),
+             py::arg("X").noconvert(), py::arg("out").noconvert(), py::arg(P::kWhere),
              py::arg("monitor"));
-  module.def("gradient_features", &py_gradient_features<T>, py::arg("network"), py::arg("output"),
-             py::arg("X").noconvert(), py::arg("out").noconvert(), py::arg("threads"),
-             py::arg("monitor"));
+  module.def("gradient_features", &py_gradient_features<P, T>, Guard(), py::arg("network"),
+             py::arg("output"), py::arg("X").noconvert(), py::arg("out").noconvert(),
+             py::arg(P::kWhere), py::arg("monitor"));
+}
+
+template <class T>
+void register_pair_angles(py::module_& module) {
   module.def("pair_angles", &py_pair_angles<T>, py::arg("network"), py::arg("outputs"),
              py::arg("X").noconvert(), py::arg("pairs"), py::arg("threads"), py::arg("monitor"));
 }
 
 // T: the network's precision; G: that of the features and the Gram matrices.
-template <class T, class G>
+template <class P, class T, class G>
 void register_gram(py::module_& module, const char* features_name) {
-  module.def("ntk", &py_ntk<T, G>, py::arg("network"), py::arg("outputs"), py::arg("split"),
-             py::arg("X").noconvert(), py::arg("Z").noconvert(), py::arg("out").noconvert(),
-             py::arg("threads"), py::arg("monitor"));
+  using Guard = py::call_guard<typename P::Guard>;
+  module.def("ntk", &py_ntk<P, T, G>, Guard(), py::arg("network"), py::arg("outputs"),
+             py::arg("split"), py::arg("X").noconvert(), py::arg("Z").noconvert(),
+             py::arg("out").noconvert(), py::arg(P::kWhere), py::arg("monitor"));
 
-  using Class = PyFeatures<T, G>;
+  using Class = PyFeatures<P, T, G>;
   py::class_<Class>(module, features_name)
-      .def(py::init([](const PyNetwork<T>& network, std::pair<Index, Index> outputs,
-                       const Array<T>& x, int threads, const py::object& monitor) {
-             return Class(network, network.output_range(outputs.first, outputs.second), x, threads,
-                          monitor);
+      .def(py::init([](const PyNetwork<P, T>& network, std::pair<Index, Index> outputs,
+                       const typename P::template Array<T>& x, const typename P::Where& where,
+                       const py::object& monitor) {
+             return std::make_unique<Class>(
+                 network, network.output_range(outputs.first, outputs.second), x, where, monitor);
            }),
-           py::keep_alive<1, 2>(), py::arg("network"), py::arg("outputs"), py::arg("X").noconvert(),
-           py::arg("threads"), py::arg("monitor"))
+           py::keep_alive<1, 2>(), Guard(), py::arg("network"), py::arg("outputs"),
+           py::arg("X").noconvert(), py::arg(P::kWhere), py::arg("monitor"))
       .def_property_readonly("rows", &Class::rows)
-      .def("kernel", &Class::kernel, py::arg("other"), py::arg("rows"), py::arg("cols"),
-           py::arg("out").noconvert(), py::arg("threads"), py::arg("monitor"))
-      .def("packed_kernel", &Class::packed_kernel, py::arg("out").noconvert(), py::arg("threads"),
+      .def("kernel", &Class::kernel, Guard(), py::arg("other"), py::arg("rows"), py::arg("cols"),
+           py::arg("out").noconvert(), py::arg(P::kWhere), py::arg("monitor"))
+      .def("packed_kernel", &Class::packed_kernel, Guard(), py::arg("out").noconvert(),
+           py::arg(P::kWhere), py::arg("monitor"))
+      .def("closest_pairs", &Class::closest_pairs, Guard(), py::arg("k"), py::arg(P::kWhere),
            py::arg("monitor"))
-      .def("closest_pairs", &Class::closest_pairs, py::arg("k"), py::arg("threads"),
+      .def("transposed_products", &Class::transposed_products, Guard(), py::arg("output"),
+           py::arg("vectors").noconvert(), py::arg("out").noconvert(), py::arg(P::kWhere),
            py::arg("monitor"))
-      .def("transposed_products", &Class::transposed_products, py::arg("output"),
-           py::arg("vectors").noconvert(), py::arg("out").noconvert(), py::arg("threads"),
-           py::arg("monitor"))
-      .def("products", &Class::products, py::arg("output"), py::arg("weighted"),
-           py::arg("vectors").noconvert(), py::arg("out").noconvert(), py::arg("threads"),
+      .def("products", &Class::products, Guard(), py::arg("output"), py::arg("weighted"),
+           py::arg("vectors").noconvert(), py::arg("out").noconvert(), py::arg(P::kWhere),
            py::arg("monitor"));
+}
+
+// What there is on either device, under the same names.
+template <class P>
+void register_device(py::module_& module) {
+  register_network<P, float>(module, "Network32");
+  register_network<P, double>(module, "Network64");
+  register_functions<P, float>(module);
+  register_functions<P, double>(module);
+  register_hessian<P, float>(module);
+  register_hessian<P, double>(module);
+  register_gram<P, float, float>(module, "Features32Of32");
+  register_gram<P, float, double>(module, "Features64Of32");
+  register_gram<P, double, float>(module, "Features32Of64");
+  register_gram<P, double, double>(module, "Features64Of64");
+  register_training<P, float>(module, "TrainedLayer32");
+  register_training<P, double>(module, "TrainedLayer64");
 }
 
 }  // namespace
@@ -211,26 +251,21 @@ void register_gram(py::module_& module, const char* features_name) {
 }  // namespace fastntk::python
 
 PYBIND11_MODULE(_core, module) {
+  namespace py = pybind11;
   namespace fp = fastntk::python;
   module.doc() = "The numerical core of fastntk.";
   fp::borrow_blas();  // an unusable BLAS is an ImportError here, not a surprise later
-  fp::register_network<float>(module, "Network32");
-  fp::register_network<double>(module, "Network64");
-  fp::register_functions<float>(module);
-  fp::register_functions<double>(module);
-  fp::register_hessian<float>(module);
-  fp::register_hessian<double>(module);
-  fp::register_gram<float, float>(module, "Features32Of32");
-  fp::register_gram<float, double>(module, "Features64Of32");
-  fp::register_gram<double, float>(module, "Features32Of64");
-  fp::register_gram<double, double>(module, "Features64Of64");
+  fp::register_device<fp::OnHost>(module);
+  fp::register_pair_angles<float>(module);
+  fp::register_pair_angles<double>(module);
   fp::register_symmetric(module);
-  fp::register_training<float>(module, "TrainedLayer32");
-  fp::register_training<double>(module, "TrainedLayer64");
   module.def("instruction_set", &fastntk::instruction_set,
              "The version of the elementwise loops that this processor runs.");
 #ifdef FASTNTK_CUDA
   module.attr("cuda_runtime") = fastntk::cuda_runtime_version();
+  py::module_ cuda = module.def_submodule("cuda", "The same on NVIDIA GPUs.");
+  fp::register_gpu(cuda);
+  fp::register_device<fp::OnGpu>(cuda);
 #else
   module.attr("cuda_runtime") = 0;
 #endif

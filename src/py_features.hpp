@@ -11,99 +11,116 @@
 #include "fastntk/host.hpp"
 #include "py_device.hpp"
 #include "py_network.hpp"
-#include "py_symmetric.hpp"
 
 namespace fastntk::python {
 
 // H and Δ of some samples, kept for whatever is asked of them one after the other. The network must
 // outlive it (the binding sees to that).
-template <class T, class G>
+template <class P, class T, class G>
 class PyFeatures {
  public:
+  template <class Element>
+  using Arrays = typename P::template Array<Element>;
+  using Where = typename P::Where;
+  using Device = typename P::Device;
   using Pairs = std::vector<std::tuple<G, Index, Index>>;
 
-  PyFeatures(const PyNetwork<T>& network, Range outputs, const Array<T>& x, int threads,
+  PyFeatures(const PyNetwork<P, T>& network, Range outputs, const Arrays<T>& x, const Where& where,
              const py::object& monitor)
       : network_(network), outputs_(outputs) {
-    const auto samples = input_matrix<T>(x, network.get().input_width, "X");
-    const HostDevice device = host_device(threads);
+    const Device device = P::device(where);
+    const auto samples = P::template input<T>(device, x, network.get().input_width, "X");
     const Monitor on_progress = python_monitor(monitor);
     const py::gil_scoped_release no_gil;
-    features_ = compute_features<G>(device, network.get(), outputs, samples, on_progress);
+    features_ = P::run(device, [&](const Device& fitting) {
+      return compute_features<G>(fitting, network.on(device), outputs, samples, on_progress);
+    });
   }
 
   Index rows() const { return features_.rows; }
 
   // out = K(x, z) at these rows, summed over the outputs.
   void kernel(const PyFeatures& z, std::pair<Index, Index> rows, std::pair<Index, Index> cols,
-              Array<G>& out, int threads, const py::object& monitor) const {
-    const HostDevice device = host_device(threads);
+              Arrays<G>& out, const Where& where, const py::object& monitor) const {
+    const Device device = P::device(where);
     const Range x_rows = range(rows, features_.rows, "rows");
     const Range z_rows = range(cols, z.features_.rows, "cols");
-    const Matrix<G> kernel = output_matrix<G>(out, x_rows.count, z_rows.count, "out");
+    const Matrix<G> kernel = P::template output<G>(device, out, x_rows.count, z_rows.count, "out");
     const Monitor on_progress = python_monitor(monitor);
     const py::gil_scoped_release no_gil;
     const auto terms = kernel_terms(network_.get(), outputs_, Split::none, features_, z.features_);
-    if (&z == this && rows == cols) {
-      symmetric_kernels(device, terms, features_, x_rows, {kernel}, on_progress);
-    } else {
-      cross_kernels(device, terms, features_, x_rows, z.features_, z_rows, {kernel}, on_progress);
-    }
+    P::run(device, [&](const Device& fitting) {
+      if (&z == this && rows == cols) {
+        symmetric_kernels(fitting, terms, features_, x_rows, {kernel}, on_progress);
+      } else {
+        cross_kernels(fitting, terms, features_, x_rows, z.features_, z_rows, {kernel},
+                      on_progress);
+      }
+    });
   }
 
   // out = the packed K(x, x), summed over the outputs.
-  void packed_kernel(Array<G>& out, int threads, const py::object& monitor) const {
-    const HostDevice device = host_device(threads);
-    const auto kernel = output_symmetric<G>(out, "out");
+  void packed_kernel(Arrays<G>& out, const Where& where, const py::object& monitor) const {
+    const Device device = P::device(where);
+    const auto kernel = P::template output_symmetric<G>(device, out, "out");
     if (kernel.n() != features_.rows) throw bad_argument("out", "a kernel of all samples");
     const Monitor on_progress = python_monitor(monitor);
     const py::gil_scoped_release no_gil;
     const auto terms = kernel_terms(network_.get(), outputs_, Split::none, features_, features_);
-    lower_kernel(device, terms, features_, kernel, on_progress);
+    P::run(device, [&](const Device& fitting) {
+      lower_kernel(fitting, terms, features_, kernel, on_progress);
+    });
   }
 
   // The (cosine, i, j) of the k pairs with the smallest angles, of samples that have a gradient.
-  Pairs closest_pairs(Index k, int threads, const py::object& monitor) const {
+  Pairs closest_pairs(Index k, const Where& where, const py::object& monitor) const {
     if (k < 1) throw bad_argument("k", "at least 1");
-    const HostDevice device = host_device(threads);
+    const Device device = P::device(where);
     const Monitor on_progress = python_monitor(monitor);
     const py::gil_scoped_release no_gil;
     const auto terms = kernel_terms(network_.get(), outputs_, Split::none, features_, features_);
-    std::vector<G> norms(static_cast<std::size_t>(features_.rows));
-    kernel_diagonal(device, terms, features_, norms.data(), on_progress);
-    for (G& norm : norms) norm = norm > G(0) ? G(1) / std::sqrt(norm) : G(0);
+    const auto found = P::run(device, [&](const Device& fitting) {
+      const typename Device::template Buffer<G> diagonal(1, features_.rows);
+      kernel_diagonal(fitting, terms, features_, diagonal.view().data, on_progress);
+      std::vector<G> norms(static_cast<std::size_t>(features_.rows));
+      fitting.read(diagonal.view(), norms.data());
+      for (G& norm : norms) norm = norm > G(0) ? G(1) / std::sqrt(norm) : G(0);
+      return fastntk::closest_pairs(fitting, terms, features_, norms, static_cast<std::size_t>(k),
+                                    on_progress);
+    });
     Pairs pairs;
-    for (const auto& pair : fastntk::closest_pairs(device, terms, features_, norms,
-                                                   static_cast<std::size_t>(k), on_progress)) {
-      pairs.emplace_back(pair.cosine, pair.i, pair.j);
-    }
+    for (const auto& pair : found) pairs.emplace_back(pair.cosine, pair.i, pair.j);
     return pairs;
   }
 
   // out (vectors, P) = Fᵀ u for the rows u of `vectors` (vectors, samples).
-  void transposed_products(Index output, const Array<G>& vectors, Array<G>& out, int threads,
-                           const py::object& monitor) const {
-    const HostDevice device = host_device(threads);
-    const auto u = input_matrix<G>(vectors, features_.rows, "vectors");
-    const auto result = output_matrix<G>(out, u.rows, parameters(), "out");
+  void transposed_products(Index output, const Arrays<G>& vectors, Arrays<G>& out,
+                           const Where& where, const py::object& monitor) const {
+    const Device device = P::device(where);
+    const auto u = P::template input<G>(device, vectors, features_.rows, "vectors");
+    const auto result = P::template output<G>(device, out, u.rows, parameters(), "out");
     check_output(output);
     const Monitor on_progress = python_monitor(monitor);
     const py::gil_scoped_release no_gil;
-    transposed_jacobian_products(device, network_.get(), features_, outputs_, output, u, result,
-                                 on_progress);
+    P::run(device, [&](const Device& fitting) {
+      transposed_jacobian_products(fitting, network_.get(), features_, outputs_, output, u, result,
+                                   on_progress);
+    });
   }
 
   // out (vectors, samples) = F v, or F diag(ω) v, for the rows v of `vectors` (vectors, P).
-  void products(Index output, bool weighted, const Array<G>& vectors, Array<G>& out, int threads,
-                const py::object& monitor) const {
-    const HostDevice device = host_device(threads);
-    const auto v = input_matrix<G>(vectors, parameters(), "vectors");
-    const auto result = output_matrix<G>(out, v.rows, features_.rows, "out");
+  void products(Index output, bool weighted, const Arrays<G>& vectors, Arrays<G>& out,
+                const Where& where, const py::object& monitor) const {
+    const Device device = P::device(where);
+    const auto v = P::template input<G>(device, vectors, parameters(), "vectors");
+    const auto result = P::template output<G>(device, out, v.rows, features_.rows, "out");
     check_output(output);
     const Monitor on_progress = python_monitor(monitor);
     const py::gil_scoped_release no_gil;
-    jacobian_products(device, network_.get(), features_, outputs_, output, weighted, v, result,
-                      on_progress);
+    P::run(device, [&](const Device& fitting) {
+      jacobian_products(fitting, network_.get(), features_, outputs_, output, weighted, v, result,
+                        on_progress);
+    });
   }
 
  private:
@@ -120,9 +137,9 @@ class PyFeatures {
     return parameter_count(network_.get(), network_.get().readouts.front());
   }
 
-  const PyNetwork<T>& network_;
+  const PyNetwork<P, T>& network_;
   Range outputs_;
-  Features<HostDevice, G> features_;
+  Features<Device, G> features_;
 };
 
 }  // namespace fastntk::python

@@ -9,6 +9,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "array_args.hpp"
@@ -47,10 +48,11 @@ inline Activation activation_named(const std::string& name, std::array<double, 2
   return result;
 }
 
-// A network together with the arrays that hold its weights.
-template <class T>
+// A network together with the arrays of the host that hold its weights. P: OnHost or OnGpu.
+template <class P, class T>
 class PyNetwork {
  public:
+  using Device = typename P::Device;
   struct PyLayer {
     Array<T> weights;
     std::optional<Array<T>> bias;
@@ -79,10 +81,31 @@ class PyNetwork {
     network_.readouts.push_back({depth, kept});
   }
 
+  // With its weights on the host.
   const Network<T>& get() const {
     if (network_.readouts.empty()) throw bad_argument("network", "at least one readout");
     return network_;
   }
+  // With its weights on the device, where they are put when it is first asked for: before that,
+  // their arrays may change.
+  const Network<T>& on(const Device& device) const {
+    if (!on_device_) {
+      Network<T> network = get();
+      const auto put = [&](Layer<T>& layer) {
+        layer.weights.data =
+            copies_.add(device, layer.weights.data, layer.weights.rows, layer.weights.cols);
+        layer.weights.stride = layer.weights.cols;
+        if (layer.bias != nullptr) layer.bias = copies_.add(device, layer.bias, layer.outputs(), 1);
+      };
+      for (Layer<T>& layer : network.hidden) put(layer);
+      for (Readout<T>& readout : network.readouts) put(readout.layer);
+      on_device_ = std::move(network);
+    }
+    return *on_device_;
+  }
+  // The weights as the device sees them, after on().
+  const typename P::template Copies<T>& copies() const { return copies_; }
+
   Index outputs() const { return get().readouts.front().layer.outputs(); }
 
   Range output_range(Index first, Index count) const {
@@ -94,6 +117,7 @@ class PyNetwork {
 
  private:
   Layer<T> keep(const PyLayer& layer, Index inputs) {
+    if (on_device_) throw bad_argument("network", "one that was not used yet");
     Layer<T> result;
     result.weights = input_matrix<T>(layer.weights, inputs, "weights");
     result.weight_scale = layer.weight_scale;
@@ -110,6 +134,8 @@ class PyNetwork {
 
   Network<T> network_;
   std::vector<py::object> arrays_;
+  mutable std::optional<Network<T>> on_device_;
+  mutable typename P::template Copies<T> copies_;
 };
 
 }  // namespace fastntk::python

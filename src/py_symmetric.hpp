@@ -2,39 +2,14 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
-#include <cmath>
 #include <string>
 #include <utility>
 
 #include "fastntk/host_symmetric.hpp"
 #include "py_device.hpp"
 
-// Symmetric matrices and Cholesky factors: of two dimensions in the full, of one in the packed
-// layout.
+// What is done with symmetric matrices, on the processor alone.
 namespace fastntk::python {
-
-template <class T, class Data>
-SymmetricStorage<T> symmetric_storage(const py::array& array, Data* data, const std::string& name) {
-  if (array.ndim() == 2 && array.shape(0) == array.shape(1)) {
-    return SymmetricStorage<T>::full(Matrix<T>(data, array.shape(0), array.shape(0)));
-  }
-  if (array.ndim() == 1) {
-    const Index size = array.shape(0);
-    const auto n = static_cast<Index>((std::sqrt(8.0 * static_cast<double>(size) + 1) - 1) / 2);
-    if (SymmetricStorage<T>::packed_size(n) == size) return SymmetricStorage<T>::packed(data, n);
-  }
-  throw bad_argument(name, "a square matrix or a packed one of n(n+1)/2 elements");
-}
-
-template <class T>
-SymmetricStorage<const T> input_symmetric(const Array<T>& array, const std::string& name) {
-  return symmetric_storage<const T>(array, array.data(), name);
-}
-
-template <class T>
-SymmetricStorage<T> output_symmetric(Array<T>& array, const std::string& name) {
-  return symmetric_storage<T>(array, array.mutable_data(), name);  // throws if it is read-only
-}
 
 template <class From, class To>
 void py_scale_and_shift(const Array<From>& from, To sign, To shift, Array<To>& to, int threads,

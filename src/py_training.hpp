@@ -6,6 +6,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "array_args.hpp"
@@ -23,8 +24,9 @@ inline Loss loss_named(const std::string& name) {
   return found->second;
 }
 
-// The arrays of a layer that change: its own, which the network reads too, and their velocities.
-template <class T>
+// The arrays of a layer that change, all on the host: its own, which the network reads too, and
+// their velocities. A device that has copies of them brings the changes back.
+template <class P, class T>
 struct PyTrainedLayer {
   std::optional<Array<T>> weights;
   std::optional<Array<T>> bias;
@@ -32,49 +34,96 @@ struct PyTrainedLayer {
   double bias_rate;
   std::optional<Array<T>> velocity;
   std::optional<Array<T>> bias_velocity;
+  typename P::template Copies<T> velocities;
 };
 
 template <class T>
-Matrix<T> column(Array<T>& array, Index rows, const std::string& name) {
+T* column(Array<T>& array, Index rows, const std::string& name) {
   if (array.ndim() != 1 || array.shape(0) != rows) {
     throw bad_argument(name, "a vector of " + std::to_string(rows) + " elements");
   }
-  return {array.mutable_data(), rows, 1};
+  return array.mutable_data();
 }
 
-template <class T>
-TrainedLayer<T> trained_layer(const Layer<T>& layer, PyTrainedLayer<T>& arrays) {
-  const Index rows = layer.outputs();
-  const Index cols = layer.inputs();
-  TrainedLayer<T> result;
-  result.rate = arrays.rate;
-  result.bias_rate = arrays.bias_rate;
-  if (arrays.weights) {
-    result.weights = output_matrix<T>(*arrays.weights, rows, cols, "weights");
-    if (result.weights.data != layer.weights.data) {
-      throw bad_argument("weights", "the array that the network has");
+// The layers as the device sees them, and the way back.
+template <class P, class T>
+class TrainedLayers {
+ public:
+  using Device = typename P::Device;
+
+  TrainedLayers(const Device& device, const PyNetwork<P, T>& network,
+                const std::vector<PyTrainedLayer<P, T>*>& arrays)
+      : device_(device), network_(network) {
+    const Network<T>& net = network.get();
+    network.on(device);
+    for (std::size_t k = 0; k < arrays.size(); ++k) {
+      add(k < net.hidden.size() ? net.hidden[k] : net.readouts.front().layer, *arrays[k]);
     }
   }
-  if (arrays.bias) {
-    result.bias = column(*arrays.bias, rows, "bias");
-    if (result.bias.data != layer.bias) {
-      throw bad_argument("bias", "the array that the network has");
+
+  const std::vector<TrainedLayer<T>>& get() const { return layers_; }
+
+  void read_back() const {
+    for (const auto& [copies, host] : changing_) copies->read_back(device_, host);
+  }
+
+ private:
+  using Copies = typename P::template Copies<T>;
+
+  void add(const Layer<T>& layer, PyTrainedLayer<P, T>& arrays) {
+    const Index rows = layer.outputs();
+    const Index cols = layer.inputs();
+    TrainedLayer<T> result;
+    result.rate = arrays.rate;
+    result.bias_rate = arrays.bias_rate;
+    const Copies& parameters = network_.copies();
+    const auto velocity = [&](T* host, Index columns) {
+      arrays.velocities.add(device_, host, rows, columns);
+      return changing(arrays.velocities, host);
+    };
+    if (arrays.weights) {
+      T* const host = output_matrix<T>(*arrays.weights, rows, cols, "weights").data;
+      if (host != layer.weights.data) {
+        throw bad_argument("weights", "the array that the network has");
+      }
+      result.weights = {changing(parameters, host), rows, cols};
     }
+    if (arrays.bias) {
+      T* const host = column(*arrays.bias, rows, "bias");
+      if (host != layer.bias) throw bad_argument("bias", "the array that the network has");
+      result.bias = {changing(parameters, host), rows, 1};
+    }
+    if (arrays.velocity) {
+      T* const host = output_matrix<T>(*arrays.velocity, rows, cols, "velocity").data;
+      result.velocity = {velocity(host, cols), rows, cols};
+    }
+    if (arrays.bias_velocity) {
+      T* const host = column(*arrays.bias_velocity, rows, "bias_velocity");
+      result.bias_velocity = {velocity(host, 1), rows, 1};
+    }
+    layers_.push_back(result);
   }
-  if (arrays.velocity) result.velocity = output_matrix<T>(*arrays.velocity, rows, cols, "velocity");
-  if (arrays.bias_velocity) {
-    result.bias_velocity = column(*arrays.bias_velocity, rows, "bias_velocity");
+
+  T* changing(const Copies& copies, T* host) {
+    changing_.emplace_back(&copies, host);
+    return copies.writable(host);
   }
-  return result;
-}
+
+  const Device& device_;
+  const PyNetwork<P, T>& network_;
+  std::vector<TrainedLayer<T>> layers_;
+  std::vector<std::pair<const Copies*, T*>> changing_;
+};
 
 // One pass over the samples; returns the squared norm of the last gradient.
-template <class T>
-double py_sgd(const PyNetwork<T>& network, std::vector<PyTrainedLayer<T>> arrays,
-              const std::string& loss, Index batch, double momentum, bool measure_gradient,
-              const Array<T>& x, const Array<T>& y, const std::optional<Array<Index>>& order,
-              Array<double>& outcomes, int threads, const py::object& monitor) {
-  const HostDevice device = host_device(threads);
+template <class P, class T>
+double py_sgd(const PyNetwork<P, T>& network, const std::vector<PyTrainedLayer<P, T>*>& arrays,
+              const typename P::Where& where, const py::object& monitor, const std::string& loss,
+              Index batch, double momentum, bool measure_gradient,
+              const typename P::template Array<T>& x, const typename P::template Array<T>& y,
+              const std::optional<Array<Index>>& order, Array<double>& outcomes) {
+  using Device = typename P::Device;
+  const Device device = P::device(where);
   const Network<T>& net = network.get();
   const Readout<T>& readout = net.readouts.front();
   if (net.readouts.size() != 1 || readout.depth != net.depth()) {
@@ -83,71 +132,81 @@ double py_sgd(const PyNetwork<T>& network, std::vector<PyTrainedLayer<T>> arrays
   if (static_cast<Index>(arrays.size()) != net.depth() + 1) {
     throw bad_argument("layers", "one entry for each layer");
   }
-  std::vector<TrainedLayer<T>> layers;
-  layers.reserve(arrays.size());
-  for (std::size_t k = 0; k < arrays.size(); ++k) {
-    layers.push_back(
-        trained_layer(k < net.hidden.size() ? net.hidden[k] : readout.layer, arrays[k]));
-  }
-  if (std::ranges::none_of(layers, [](const auto& layer) { return layer.any(); })) {
+  const TrainedLayers<P, T> layers(device, network, arrays);
+  if (std::ranges::none_of(layers.get(), [](const auto& layer) { return layer.any(); })) {
     throw bad_argument("layers", "at least one that is trained");
   }
-  const auto samples = input_matrix<T>(x, net.input_width, "X");
-  const auto targets = input_matrix<T>(y, network.outputs(), "y");
+  const auto samples = P::template input<T>(device, x, net.input_width, "X");
+  const auto targets = P::template input<T>(device, y, network.outputs(), "y");
   if (targets.rows != samples.rows) throw bad_argument("y", "one row for each sample");
-  const Index* indices = nullptr;
+  typename P::template Copies<Index> indices;
+  const Index* device_indices = nullptr;
   Index count = samples.rows;
   if (order) {
     count = order->ndim() == 1 ? order->shape(0) : 0;
-    indices = input_vector<Index>(*order, count, "order");
-    if (std::any_of(indices, indices + count,
-                    [&](Index i) { return i < 0 || i >= samples.rows; })) {
+    const auto* const first = input_vector<Index>(*order, count, "order");
+    if (std::any_of(first, first + count, [&](Index i) { return i < 0 || i >= samples.rows; })) {
       throw bad_argument("order", "rows of X");
     }
+    device_indices = indices.add(device, first, count, 1);
   }
   if (batch < 1 || batch > count) throw bad_argument("batch", "at least 1, at most the samples");
   const auto results = output_matrix<double>(outcomes, count, 2, "outcomes");
   const Monitor on_progress = python_monitor(monitor);
   const SgdOptions options{loss_named(loss), batch, momentum, measure_gradient};
   const py::gil_scoped_release no_gil;
-  return sgd(device, net, layers, options, samples, targets, indices, results, on_progress);
+  try {
+    const double square = P::with_host_result(device, results, [&](const Matrix<double>& rows) {
+      return sgd(device, network.on(device), layers.get(), options, samples, targets,
+                 device_indices, rows, on_progress);
+    });
+    layers.read_back();
+    return square;
+  } catch (...) {
+    layers.read_back();  // the steps that were taken
+    throw;
+  }
 }
 
 // The loss of each row of f, which is left with its gradient.
-template <class T>
-void py_evaluate_loss(const std::string& loss, const Array<T>& y, Array<T>& f,
-                      Array<double>& outcomes, int threads, const py::object& monitor) {
-  const HostDevice device = host_device(threads);
-  if (f.ndim() != 2) throw bad_argument("f", "a matrix");
-  const Matrix<T> gradient = output_matrix<T>(f, f.shape(0), f.shape(1), "f");
-  const auto targets = input_matrix<T>(y, gradient.cols, "y");
-  if (targets.rows != gradient.rows) throw bad_argument("y", "one row for each sample");
+template <class P, class T>
+void py_evaluate_loss(const std::string& loss, const typename P::template Array<T>& y,
+                      typename P::template Array<T>& f, Array<double>& outcomes,
+                      const typename P::Where& where, const py::object& monitor) {
+  const auto device = P::device(where);
+  const auto targets = P::template input<T>(device, y, P::cols_of(y), "y");
+  const Matrix<T> gradient = P::template output<T>(device, f, targets.rows, targets.cols, "f");
   const auto results = output_matrix<double>(outcomes, gradient.rows, 2, "outcomes");
   const Loss rule = loss_named(loss);
   const Monitor on_progress = python_monitor(monitor);
   const py::gil_scoped_release no_gil;
-  evaluate_loss(device, rule, targets, gradient, results, on_progress);
+  P::with_host_result(device, results, [&](const Matrix<double>& rows) {
+    evaluate_loss(device, rule, targets, gradient, rows, on_progress);
+    return 0;
+  });
 }
 
-template <class T>
+template <class P, class T>
 void register_training(py::module_& module, const char* layer_name) {
-  using Layer = PyTrainedLayer<T>;
+  using Layer = PyTrainedLayer<P, T>;
   using Optional = std::optional<Array<T>>;
+  using Guard = py::call_guard<typename P::Guard>;
   py::class_<Layer>(module, layer_name)
       .def(py::init([](const Optional& weights, const Optional& bias, double rate, double bias_rate,
                        const Optional& velocity, const Optional& bias_velocity) {
-             return Layer{weights, bias, rate, bias_rate, velocity, bias_velocity};
+             return Layer{weights, bias, rate, bias_rate, velocity, bias_velocity, {}};
            }),
            py::arg("weights").noconvert(), py::arg("bias").noconvert(), py::arg("rate"),
            py::arg("bias_rate"), py::arg("velocity").noconvert(),
            py::arg("bias_velocity").noconvert());
-  module.def("sgd", &py_sgd<T>, py::arg("network"), py::arg("layers"), py::kw_only(),
-             py::arg("loss"), py::arg("batch"), py::arg("momentum"), py::arg("measure_gradient"),
+  module.def("sgd", &py_sgd<P, T>, Guard(), py::arg("network"), py::arg("layers"),
+             py::arg(P::kWhere), py::arg("monitor"), py::kw_only(), py::arg("loss"),
+             py::arg("batch"), py::arg("momentum"), py::arg("measure_gradient"),
              py::arg("X").noconvert(), py::arg("y").noconvert(), py::arg("order").noconvert(),
-             py::arg("outcomes").noconvert(), py::arg("threads"), py::arg("monitor"));
-  module.def("evaluate_loss", &py_evaluate_loss<T>, py::arg("loss"), py::arg("y").noconvert(),
-             py::arg("f").noconvert(), py::arg("outcomes").noconvert(), py::arg("threads"),
-             py::arg("monitor"));
+             py::arg("outcomes").noconvert());
+  module.def("evaluate_loss", &py_evaluate_loss<P, T>, Guard(), py::arg("loss"),
+             py::arg("y").noconvert(), py::arg("f").noconvert(), py::arg("outcomes").noconvert(),
+             py::arg(P::kWhere), py::arg("monitor"));
 }
 
 }  // namespace fastntk::python

@@ -5,14 +5,19 @@
 from __future__ import annotations
 
 import sys
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import on_host
 import pytest
 from hypothesis import settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+_RUNTIME = on_host.use()
 
 # Machines are shared and noisy: a slow example is no failure.
 settings.register_profile("fastntk", deadline=None, max_examples=40)
@@ -31,3 +36,40 @@ def cupy() -> Iterator[Any]:
         yield cupy
         for name in [name for name in sys.modules if name.split(".")[0] in {"cupy", "cupyx"}]:
             del sys.modules[name]
+
+
+@pytest.fixture
+def runtime() -> Iterator[on_host.Runtime]:
+    """What stands in for CUDA; as it was after each test."""
+    if _RUNTIME is None:
+        pytest.skip(on_host.WHY_SKIPPED)
+    yield _RUNTIME
+    _RUNTIME.limit_memory(0)
+    _RUNTIME.set_gpus(1)
+    _RUNTIME.fail(b"", 0, 0)
+
+
+@pytest.fixture
+def xp(cupy: Any, runtime: on_host.Runtime, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The double of CuPy, whose arrays the runtime takes for arrays on the GPU."""
+    described = cupy.ndarray.__cuda_array_interface__
+    adopted: set[int] = set()
+
+    def interface(self: Any) -> Any:
+        memory = self._host
+        while isinstance(memory.base, np.ndarray):
+            memory = memory.base
+        address = int(memory.__array_interface__["data"][0])
+        if memory.nbytes and address not in adopted:
+            adopted.add(address)
+            runtime.adopt(address, memory.nbytes)
+
+            def forget() -> None:
+                adopted.discard(address)
+                runtime.disown(address)
+
+            weakref.finalize(memory, forget)
+        return described.fget(self)
+
+    monkeypatch.setattr(cupy.ndarray, "__cuda_array_interface__", property(interface))
+    return cupy

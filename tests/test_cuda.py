@@ -86,8 +86,6 @@ int cuGetErrorString(int status, const char** text) {
 def use_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Make a driver of the given kind the one that is found, for an extension built with CUDA."""
 
-    monkeypatch.setattr(cuda, "_CONNECTED", True)
-
     def use(source: str = DRIVER, **macros: int) -> None:
         file = tmp_path / "driver.c"
         file.write_text(source, encoding="ascii")
@@ -231,14 +229,3 @@ def test_import_asks_for_nothing() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
-
-
-def test_what_is_not_connected_is_not_available(
-    use_driver: Callable[..., None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    use_driver()
-    monkeypatch.setattr(cuda, "cublas_library", lambda: "libcublas.so.13")
-    assert cuda.is_available()
-    monkeypatch.setattr(cuda, "_CONNECTED", False)
-    assert not cuda.is_available()
-    assert "only the C++ core can compute on it" in str(cuda.why_not())

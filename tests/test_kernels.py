@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from tolerances import assert_close
 
 import fastntk
-from fastntk import kernel_files, kernels
+from fastntk import _blocks, _memory, kernel_files, kernels
+from fastntk._places import PROCESSOR
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -156,7 +157,7 @@ def test_features_that_do_not_fit_are_computed_again(
 ) -> None:
     X, Z = normal(100, 6), normal(33, 6, seed=1)
     expected, K, cross = net.smallest_angle(X, k=20), net.ntk(X), net.ntk(X, Z)
-    monkeypatch.setattr(kernels, "_rows_that_fit", lambda _, n, *__: min(n, samples))
+    monkeypatch.setattr(kernels, "rows_that_fit", lambda _, n, *__: min(n, samples))
     assert net.smallest_angle(X, k=20) == expected
     for rows, cols, block in net.ntk_tiles(X, tile=40):
         assert_close(block, K[rows, cols], "float64")
@@ -166,11 +167,15 @@ def test_features_that_do_not_fit_are_computed_again(
 
 def test_how_many_features_fit(net: fastntk.MLP, monkeypatch: pytest.MonkeyPatch) -> None:
     each = net._network.feature_bytes(1, 3, net.dtype)
-    monkeypatch.setattr(kernels, "available_memory", lambda: 100 * each)
-    assert kernels._rows_that_fit(net._network, 80, range(3), net.dtype) == 80
-    assert kernels._rows_that_fit(net._network, 81, range(3), net.dtype) == 80
-    monkeypatch.setattr(kernels, "available_memory", lambda: None)
-    assert kernels._rows_that_fit(net._network, 81, range(3), net.dtype) == 81
+
+    def fit(samples: int) -> int:
+        return _blocks.rows_that_fit(net._network, samples, range(3), net.dtype, PROCESSOR)
+
+    monkeypatch.setattr(_memory, "available_memory", lambda: 100 * each)
+    assert fit(80) == 80
+    assert fit(81) == 80
+    monkeypatch.setattr(_memory, "available_memory", lambda: None)
+    assert fit(81) == 81
 
 
 @pytest.mark.parametrize("blocks", [1, 3])
@@ -194,7 +199,8 @@ def test_out_to_arrays_and_files(
     assert_close(cross, net.ntk(X, Z, outputs=2), "float64")
     steps: list[tuple[str, int, int]] = []
     net.ntk(X, out=array, progress=lambda *step: steps.append(step))
-    assert steps[-1][1] == steps[-1][2] == len(steps)
+    assert steps[-1][1] == steps[-1][2]
+    assert blocks == 1 or [done for _, done, _ in steps] == list(range(1, len(steps) + 1))
 
 
 def test_an_interrupted_file_does_not_appear(net: fastntk.MLP, tmp_path: Path) -> None:
@@ -224,9 +230,9 @@ def test_bad_out(net: fastntk.MLP, out: Any, message: str) -> None:
 def test_rows_go_in_blocks_when_memory_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
     network = fastntk.MLP([10, 100, 1])._network
     double = np.dtype(np.float64)
-    monkeypatch.setattr(kernel_files, "available_memory", lambda: None)
+    monkeypatch.setattr(_memory, "available_memory", lambda: None)
     assert kernel_files.block_rows(network, 10**6, 1, double) == 10**6
-    monkeypatch.setattr(kernel_files, "available_memory", lambda: 10**8)
+    monkeypatch.setattr(_memory, "available_memory", lambda: 10**8)
     rows = kernel_files.block_rows(network, 10**5, 1, double)
     assert 256 <= rows < 10**4
     assert rows * (2 * 210 * 8 + 8 * rows) <= 5 * 10**7
@@ -384,7 +390,7 @@ def test_plan(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cross.flops == 70 * 2 * (1000 + 2 * 10000) + 2 * 50 * 20 * (10 + 400)
     for memory, strategy in ((170_000, "out to a file"), (1000, "recompute features")):
         monkeypatch.setattr("fastntk.planning.available_memory", lambda memory=memory: memory)
-        monkeypatch.setattr("fastntk.kernel_files.available_memory", lambda memory=memory: memory)
-        monkeypatch.setattr(kernel_files, "_SMALLEST_BLOCK", 1)
+        monkeypatch.setattr(_memory, "available_memory", lambda memory=memory: memory)
+        monkeypatch.setattr(_blocks, "_SMALLEST_BLOCK", 1)
         assert net.plan(X).strategy == strategy
     assert "GFLOP" in str(plan)

@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 from tolerances import assert_close
 
 import fastntk
-from fastntk import PackedKernel, _memory, kernel_files
+from fastntk import PackedKernel, _memory
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -162,7 +162,7 @@ def test_ntk_where_the_features_do_not_fit(monkeypatch: pytest.MonkeyPatch) -> N
     X = np.random.default_rng(0).standard_normal((901, 6))
     expected = net.ntk(X)
     packed_bytes = 901 * 902 // 2 * 8
-    monkeypatch.setattr(kernel_files, "available_memory", lambda: packed_bytes + 20 * 10**6)
+    monkeypatch.setattr(_memory, "available_memory", lambda: packed_bytes + 20 * 10**6)
     steps: list[tuple[str, int, int]] = []
     packed = net.ntk(X, out="packed", progress=lambda *step: steps.append(step))
     assert steps[-1][0] == "blocks"

@@ -8,6 +8,11 @@ import numpy.typing as npt
 # The CUDA runtime that is built in, such as 13000 for 13.0; 0 without the CUDA device.
 cuda_runtime: int
 
+# The same on NVIDIA GPUs, but for pair_angles and what is about symmetric matrices. Arrays X, Z, y,
+# f, out and vectors are DeviceArrays there, and `threads` is a Gpu; weights, velocities, order and
+# outcomes are arrays of the host. Besides: Gpu, Memory, read, write. Only if cuda_runtime is not 0.
+cuda: Any
+
 _Array = npt.NDArray[Any]
 _Monitor = Callable[[str, int, int], Any] | None
 
@@ -158,6 +163,8 @@ class TrainedLayer64(_TrainedLayerBase): ...
 def sgd(
     network: _Network,
     layers: list[_TrainedLayerBase],
+    threads: int,
+    monitor: _Monitor,
     *,
     loss: str,
     batch: int,
@@ -167,8 +174,6 @@ def sgd(
     y: _Array,
     order: _Array | None,
     outcomes: _Array,
-    threads: int,
-    monitor: _Monitor,
 ) -> float: ...
 
 # f is left with the gradient of the loss

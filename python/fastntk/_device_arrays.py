@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import ctypes
 import operator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -69,6 +69,26 @@ class DeviceArray:
     read_only: bool
     owner: object
 
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice) -> DeviceArray:
+        """Return some of the rows, one after the other, without copying them."""
+        first, last, _ = rows.indices(len(self))
+        pointer = self.pointer + first * self.strides[0] * self.dtype.itemsize
+        return replace(self, pointer=pointer, shape=(last - first, self.shape[1]))
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        return {
+            "version": 3,
+            "shape": self.shape,
+            "typestr": self.dtype.str,
+            "strides": tuple(stride * self.dtype.itemsize for stride in self.strides),
+            "data": (self.pointer, self.read_only),
+            "stream": self.stream,
+        }
+
 
 @dataclass(frozen=True)
 class _Description:
@@ -96,6 +116,15 @@ def on_gpu(values: object) -> bool:
     if device is not None:
         return device in _ON_GPU
     return _has_interface(values)
+
+
+def gpu_number(values: object) -> int:
+    """Return the number of the GPU on which an array lies; 0 if the array cannot tell."""
+    try:
+        _, number = values.__dlpack_device__()  # type: ignore[attr-defined]
+        return operator.index(number)
+    except (AttributeError, TypeError, ValueError, RuntimeError, BufferError):
+        return 0
 
 
 def refuse(values: object, name: str) -> NoReturn:
@@ -140,7 +169,7 @@ def device_matrix(
     """
     given = _described(values, name, stream)
     if dtype is not None and given.dtype != dtype:
-        _wrong_dtype(name, given.dtype, dtype)
+        wrong_dtype(name, given.dtype, dtype)
     if writable and given.read_only:
         raise TypeError(f"{name} is read-only: expected an array that can be written")
     shape = given.shape
@@ -165,7 +194,7 @@ def device_matrix(
     )
 
 
-def _wrong_dtype(name: str, dtype: object, wanted: FloatDType | None = None) -> NoReturn:
+def wrong_dtype(name: str, dtype: object, wanted: FloatDType | None = None) -> NoReturn:
     raise TypeError(
         f"{name} has dtype {dtype}: expected {wanted or 'float32 or float64'}; arrays on a GPU are "
         f"not converted: hand over {name}.astype({str(wanted or 'float64')!r}), or "
@@ -229,7 +258,7 @@ def _of_interface(values: Any, name: str) -> _Description:
     if not 0 <= version <= 3:
         raise TypeError(f"{name} has a __cuda_array_interface__ of version {version}: expected 0-3")
     if dtype not in FLOAT_DTYPES:
-        _wrong_dtype(name, dtype)
+        wrong_dtype(name, dtype)
     if interface.get("mask") is not None:
         raise TypeError(f"{name} is a masked array: expected one without a mask")
     if version < 3:
@@ -328,4 +357,4 @@ def _tensor_of(capsule: object, name: str) -> tuple[_DLTensor, bool]:
 def _dlpack_dtype(tensor: _DLTensor, name: str) -> FloatDType:
     if tensor.code == _DLPACK_FLOAT and tensor.lanes == 1 and tensor.bits in {32, 64}:
         return np.dtype(f"f{tensor.bits // 8}")
-    _wrong_dtype(name, f"of DLPack's code {tensor.code} with {tensor.bits} bits")
+    wrong_dtype(name, f"of DLPack's code {tensor.code} with {tensor.bits} bits")

@@ -44,12 +44,13 @@ class ProbeResult:
 class KernelProbe:
     """Compares kernels on the samples X with that of the network at the start."""
 
-    def __init__(self, net: MLP, X: FloatArray) -> None:
+    def __init__(self, net: MLP, X: FloatArray, device: str | None = None) -> None:
         self._samples = X
+        self._device = device
         self._initial = self._kernel(net)
 
     def _kernel(self, net: MLP) -> FloatArray:
-        return net.ntk(self._samples, dtype="float64")
+        return net.ntk(self._samples, dtype="float64", device=self._device)
 
     def measure(self, step: int, net: MLP) -> ProbeResult:
         """Return the state of the kernel of `net` after `step` steps."""

@@ -59,9 +59,15 @@ def human_bytes(count: float) -> str:
 
 def require_memory(needed: int, what: str, instead: str) -> None:
     """Raise MemoryError, before any work, if `needed` bytes for `what` are not to be had."""
-    available = available_memory()
+    require_of(available_memory(), needed, what, instead)
+
+
+def require_of(
+    available: int | None, needed: int, what: str, instead: str, whose: str = ""
+) -> None:
+    """Raise MemoryError if more is `needed` than `available` of, for instance, "the GPU's "."""
     if available is not None and needed > available:
         raise MemoryError(
-            f"{what} needs {human_bytes(needed)}, but {human_bytes(available)} of memory are "
-            f"available: {instead}"
+            f"{what} needs {human_bytes(needed)}, but {human_bytes(available)} of {whose}memory "
+            f"are available: {instead}"
         )

@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastntk import _core, _progress
+from fastntk._blocks import row_slices, rows_at_once
 from fastntk._core_activation import core_activation
-from fastntk._memory import require_memory
+from fastntk._places import PROCESSOR, Place
 from fastntk._threads import core_threads
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fastntk._progress import Progress
+    from fastntk._progress import Monitor, Progress
     from fastntk._typing import FloatArray, FloatDType
     from fastntk.activations import Activation
 
@@ -105,13 +106,22 @@ class Network:
     def with_dtype(self, dtype: FloatDType) -> Network:
         return self.with_layers([layer.with_dtype(dtype) for layer in self.layers])
 
-    def handle(self) -> _core.Network32 | _core.Network64:
-        """Return the core's view of the network; it keeps the weights alive."""
-        core = _core.Network32 if self.dtype == np.float32 else _core.Network64
+    def handle(self, place: Place = PROCESSOR) -> Any:
+        """Return the core's view of the network; it keeps the weights alive.
+
+        A GPU has its own copies of them, made when they are first needed.
+        """
+        activation = core_activation(self.activation)
+        if place.on_gpu and activation.function:
+            raise ValueError(
+                f"activation={self.activation!r}: expected one of those that the core has; a GPU "
+                "cannot call a function that was compiled for the processor"
+            )
+        core = place.core.Network32 if self.dtype == np.float32 else place.core.Network64
         result = core(
             input_width=self.input_width,
             activation_scale=self.activation_scale,
-            **asdict(core_activation(self.activation)),
+            **asdict(activation),
         )
         for layer in self.hidden:
             result.add_hidden(*layer.core_arguments)
@@ -128,84 +138,143 @@ class Network:
         return int(samples * columns * dtype.itemsize)
 
 
-def evaluate(network: Network, X: FloatArray) -> FloatArray:
+def evaluate(network: Network, X: Any, place: Place = PROCESSOR, handle: Any = None) -> Any:
     """Return f (n, C) of the network's first readout."""
-    out: FloatArray = np.empty((len(X), network.n_outputs), dtype=network.dtype)
-    with core_threads() as threads:
-        _core.evaluate(network.handle(), X, out, threads, None)
+    handle = network.handle(place) if handle is None else handle
+    out = place.empty((len(X), network.n_outputs), network.dtype)
+    place.fill([out], lambda outs, where: place.core.evaluate(handle, X, outs[0], where, None))
     return out
 
 
 def kernels(
     network: Network,
-    X: FloatArray,
-    Z: FloatArray | None,
+    X: Any,
+    Z: Any,
     *,
     outputs: range,
     dtype: FloatDType,
     progress: Progress,
     split: str = "none",
     count: int = 1,
+    place: Place = PROCESSOR,
 ) -> Any:
     """Return the `count` kernels (n, m) that `split` makes of K(X, Z).
 
     "none": a list, one for each readout, summed over `outputs`. An array (count, n, m) for the
     first readout with "layers": one for each layer, "outputs": one for each output, "output_pairs":
     one for each ordered pair of outputs.
+
+    Kernels for the host that do not fit into the memory of a GPU are computed there block by block.
     """
     rows, cols = len(X), len(X) if Z is None else len(Z)
-    needed = count * rows * cols * dtype.itemsize + network.feature_bytes(
-        rows + (0 if Z is None else cols), len(outputs), dtype
-    )
-    what = f"{count} kernels" if count > 1 else "the kernel"
-    require_memory(
-        needed,
-        f"{what} of {rows} × {cols} in {dtype} and the features",
-        "take fewer samples"
-        + (" or dtype='float32'" if dtype == np.float64 else "")
-        + (", keep half of it (out='packed')" if Z is None and count == 1 else "")
-        + ", write to a file (out=…) or use ntk_operator, ntk_tiles or smallest_angle",
-    )
+    of_kernels = count * rows * cols * dtype.itemsize
+    of_features = network.feature_bytes(rows + (0 if Z is None else cols), len(outputs), dtype)
+    what, instead = kernel_advice((rows, cols), dtype, count, Z is None)
+    if place.results_elsewhere:
+        PROCESSOR.require_memory(of_kernels, what, instead)
+    else:
+        place.require_memory(of_kernels + of_features, f"{what} and the features", instead)
     # Kernels of different readouts are arrays of their own, which can be let go one by one.
     out: Any = (
-        [np.empty((rows, cols), dtype=dtype) for _ in range(count)]
+        [place.empty((rows, cols), dtype) for _ in range(count)]
         if split == "none"
-        else np.empty((count, rows, cols), dtype=dtype)
+        else place.empty((count, rows, cols), dtype)
     )
-    with core_threads() as threads, _progress.monitor(progress, "kernel") as monitor:
-        _core.ntk(
-            network.handle(),
-            (outputs.start, len(outputs)),
-            split,
-            X,
-            Z,
-            list(out),
-            threads,
-            monitor,
-        )
+    ask = _Kernels(network, outputs, split, place)
+    with _progress.monitor(progress, "kernel") as monitor:
+        size = max(rows, cols)
+        if place.results_elsewhere:
+            each = network.feature_bytes(1, len(outputs), dtype)
+            size = rows_at_once(size, 2 * each, count * dtype.itemsize, place.available_memory())
+        if size >= max(rows, cols):
+            ask.fill(X, Z, list(out), monitor)
+        else:
+            ask.fill_in_blocks(X, Z, list(out), size, monitor)
     return out
 
 
-_FEATURES = {
-    ("float32", "float32"): _core.Features32Of32,
-    ("float32", "float64"): _core.Features64Of32,
-    ("float64", "float32"): _core.Features32Of64,
-    ("float64", "float64"): _core.Features64Of64,
-}
+def kernel_advice(
+    shape: tuple[int, int], dtype: FloatDType, count: int, symmetric: bool
+) -> tuple[str, str]:
+    """Return the names of kernels that need memory, and what to do where there is not enough."""
+    what = f"{count} kernels" if count > 1 else "the kernel"
+    return (
+        f"{what} of {shape[0]} × {shape[1]} in {dtype}",
+        "take fewer samples"
+        + (" or dtype='float32'" if dtype == np.float64 else "")
+        + (", keep half of it (out='packed')" if symmetric and count == 1 else "")
+        + ", write to a file (out=…) or use ntk_operator, ntk_tiles or smallest_angle",
+    )
+
+
+class _Kernels:
+    """Kernels of one network, all at once or in blocks."""
+
+    def __init__(self, network: Network, outputs: range, split: str, place: Place) -> None:
+        self._handle = network.handle(place)
+        self._outputs, self._split, self._place = outputs, split, place
+
+    def fill(self, X: Any, Z: Any, outs: Sequence[Any], monitor: Monitor | None) -> None:
+        self._place.fill(
+            outs,
+            lambda matrices, where: self._place.core.ntk(
+                self._handle,
+                (self._outputs.start, len(self._outputs)),
+                self._split,
+                X,
+                Z,
+                matrices,
+                where,
+                monitor,
+            ),
+        )
+
+    def fill_in_blocks(
+        self, X: Any, Z: Any, outs: Sequence[Any], size: int, monitor: Monitor | None
+    ) -> None:
+        """Fill kernels from blocks; without Z, the mirror images of those below the diagonal."""
+        others = X if Z is None else Z
+        blocks = [
+            (rows, cols)
+            for rows in row_slices(len(X), size)
+            for cols in row_slices(len(others), size)
+            if Z is not None or cols.start <= rows.start
+        ]
+        for done, (rows, cols) in enumerate(blocks, start=1):
+            diagonal = Z is None and rows == cols
+            parts = [out[rows, cols] for out in outs]
+            self.fill(X[rows], None if diagonal else others[cols], parts, None)
+            if Z is None and not diagonal:
+                for k, part in enumerate(parts):
+                    outs[self._mirror(k)][cols, rows] = part.T
+            if monitor is not None:
+                monitor("blocks", done, len(blocks))
+
+    def _mirror(self, k: int) -> int:
+        """Return which kernel is the transpose of kernel k: of a pair of outputs the other pair."""
+        if self._split != "output_pairs":
+            return k
+        first, second = divmod(k, len(self._outputs))
+        return second * len(self._outputs) + first
 
 
 class Features:
-    """H and Δ of some samples, in the precision `dtype`, for several questions."""
+    """H and Δ of some samples, in the precision `dtype`, for several questions.
+
+    On a GPU, features with the same `handle` of the network share its copy of the weights.
+    """
 
     def __init__(
         self,
         network: Network,
-        X: FloatArray,
+        X: Any,
         outputs: range,
         dtype: FloatDType,
         progress: Progress = False,
+        place: Place = PROCESSOR,
+        handle: Any = None,
     ) -> None:
-        require_memory(
+        place.require_memory(
             network.feature_bytes(len(X), len(outputs), dtype),
             f"the features of {len(X)} samples in {dtype}",
             "take fewer samples" + (" or dtype='float32'" if dtype == np.float64 else ""),
@@ -213,48 +282,80 @@ class Features:
         self.outputs = outputs
         self.dtype = dtype
         self.n_parameters = network.n_parameters
-        core = _FEATURES[network.dtype.name, dtype.name]
-        with core_threads() as threads, _progress.monitor(progress, "features") as monitor:
+        self.place = place
+        core = getattr(place.core, f"Features{8 * dtype.itemsize}Of{8 * network.dtype.itemsize}")
+        with place.working() as where, _progress.monitor(progress, "features") as monitor:
             self._core: Any = core(
-                network.handle(), (outputs.start, len(outputs)), X, threads, monitor
+                network.handle(place) if handle is None else handle,
+                (outputs.start, len(outputs)),
+                X,
+                where,
+                monitor,
             )
 
     def __len__(self) -> int:
         return int(self._core.rows)
 
-    def kernel(
-        self, other: Features, rows: slice, cols: slice, progress: Progress = False
-    ) -> FloatArray:
+    def kernel(self, other: Features, rows: slice, cols: slice, progress: Progress = False) -> Any:
         """Return K (rows, cols), summed over the outputs."""
-        spans = [(s.start, s.stop - s.start) for s in (rows, cols)]
-        out: FloatArray = np.empty((spans[0][1], spans[1][1]), dtype=self.dtype)
-        with core_threads() as threads, _progress.monitor(progress, "kernel") as monitor:
-            self._core.kernel(other._core, *spans, out, threads, monitor)
+        out = self.place.empty((rows.stop - rows.start, cols.stop - cols.start), self.dtype)
+        self.fill_kernel(other, rows, cols, out, progress)
         return out
+
+    def fill_kernel(
+        self, other: Features, rows: slice, cols: slice, out: Any, progress: Progress = False
+    ) -> None:
+        """Fill a matrix with K (rows, cols), summed over the outputs."""
+        spans = [(s.start, s.stop - s.start) for s in (rows, cols)]
+        with _progress.monitor(progress, "kernel") as monitor:
+            self.place.fill(
+                [out],
+                lambda outs, where: self._core.kernel(other._core, *spans, outs[0], where, monitor),
+            )
+
+    def kernel_on_host(
+        self, other: Features, rows: slice, cols: slice, out: FloatArray, monitor: Monitor | None
+    ) -> None:
+        """Fill a matrix of NumPy with K (rows, cols), summed over the outputs."""
+        spans = [(s.start, s.stop - s.start) for s in (rows, cols)]
+        self.place.fill_on_host(
+            out, lambda block, where: self._core.kernel(other._core, *spans, block, where, monitor)
+        )
 
     def packed_kernel(self, out: FloatArray, progress: Progress) -> None:
         """Fill the data of a packed kernel with K of all samples, summed over the outputs."""
-        with core_threads() as threads, _progress.monitor(progress, "kernel") as monitor:
-            self._core.packed_kernel(out, threads, monitor)
+        with _progress.monitor(progress, "kernel") as monitor:
+            self.place.fill_on_host(
+                out, lambda data, where: self._core.packed_kernel(data, where, monitor)
+            )
 
     def closest_pairs(self, k: int, progress: Progress) -> list[tuple[float, int, int]]:
         """Return (cosine, i, j) of the k closest pairs of samples that have a gradient."""
-        with core_threads() as threads, _progress.monitor(progress, "closest pairs") as monitor:
-            pairs: list[tuple[float, int, int]] = self._core.closest_pairs(k, threads, monitor)
+        with (
+            self.place.working() as where,
+            _progress.monitor(progress, "closest pairs") as monitor,
+        ):
+            pairs: list[tuple[float, int, int]] = self._core.closest_pairs(k, where, monitor)
         return pairs
 
-    def transposed_products(self, output: int, vectors: FloatArray) -> FloatArray:
+    def transposed_products(self, output: int, vectors: Any) -> Any:
         """Return Fᵀ u (k, P) for the rows u of `vectors` (k, n); `output` counts from the first."""
-        out: FloatArray = np.empty((len(vectors), self.n_parameters), dtype=self.dtype)
-        with core_threads() as threads:
-            self._core.transposed_products(output, vectors, out, threads, None)
+        given = self.place.given(vectors)
+        out = self.place.empty((len(vectors), self.n_parameters), self.dtype)
+        self.place.fill(
+            [out],
+            lambda outs, where: self._core.transposed_products(output, given, outs[0], where, None),
+        )
         return out
 
-    def products(self, output: int, vectors: FloatArray, *, weighted: bool = False) -> FloatArray:
+    def products(self, output: int, vectors: Any, *, weighted: bool = False) -> Any:
         """Return F v (k, n), or F diag(ω) v, for the rows v of `vectors` (k, P)."""
-        out: FloatArray = np.empty((len(vectors), len(self)), dtype=self.dtype)
-        with core_threads() as threads:
-            self._core.products(output, weighted, vectors, out, threads, None)
+        given = self.place.given(vectors)
+        out = self.place.empty((len(vectors), len(self)), self.dtype)
+        self.place.fill(
+            [out],
+            lambda outs, where: self._core.products(output, weighted, given, outs[0], where, None),
+        )
         return out
 
 

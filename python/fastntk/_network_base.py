@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from fastntk import _validation
+from fastntk import _places, _validation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,6 +40,14 @@ class NetworkBase:
 
     def _samples(self, X: npt.ArrayLike, name: str) -> FloatArray:
         return _validation.samples(X, name, self.dtype, columns=self._network.input_width)
+
+    def _placed(self, device: str | None, **arrays: Any) -> _places.Place:
+        """Return where to compute: on the device, or where the arrays are (None: not given)."""
+        return _places.place_of(device, arrays)
+
+    def _samples_at(self, place: _places.Place, X: Any, name: str) -> Any:
+        """Return samples as the core takes them there."""
+        return place.samples(X, name, self.dtype, columns=self._network.input_width)
 
     def _precision(self, dtype: npt.DTypeLike | None) -> FloatDType:
         return self.dtype if dtype is None else _validation.float_dtype(dtype)

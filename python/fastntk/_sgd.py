@@ -9,10 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastntk import _core
-from fastntk._memory import require_memory
-from fastntk._network import evaluate
-from fastntk._threads import core_threads
+from fastntk._places import PROCESSOR, Place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,12 +25,22 @@ _BLOCK = 2**16
 
 
 class Sgd:
-    """A network whose weights change; `rates` (layers, 2) are those of weights and biases."""
+    """A network whose weights change; `rates` (layers, 2) are those of weights and biases.
+
+    Parameters and velocities are arrays of the host. A GPU has copies of them, made for the first
+    step, and after each call of `step` the arrays are as those are.
+    """
 
     def __init__(
-        self, network: Network, rates: npt.NDArray[np.float64], loss: str, momentum: float
+        self,
+        network: Network,
+        rates: npt.NDArray[np.float64],
+        loss: str,
+        momentum: float,
+        place: Place = PROCESSOR,
     ) -> None:
         self.network = network
+        self.place = place
         self.rates = rates
         self.loss = loss
         self.momentum = momentum
@@ -49,10 +56,9 @@ class Sgd:
             if momentum > 0
             else {}
         )
-        self._handle = network.handle()
-        layer_type: Any = (
-            _core.TrainedLayer32 if network.dtype == np.float32 else _core.TrainedLayer64
-        )
+        self._handle = network.handle(place)
+        single = network.dtype == np.float32
+        layer_type = place.core.TrainedLayer32 if single else place.core.TrainedLayer64
         self._layers = [
             layer_type(
                 self.parameters.get((k, 0)),
@@ -67,8 +73,8 @@ class Sgd:
 
     def step(
         self,
-        X: FloatArray,
-        y: FloatArray,
+        X: Any,
+        y: Any,
         order: npt.NDArray[np.intp] | None,
         batch: int,
         outcomes: npt.NDArray[np.float64],
@@ -81,10 +87,12 @@ class Sgd:
         A row of `outcomes` gets the loss of a sample before the step of its batch, and whether it
         was recognized. Returns the norm of the last gradient, if it is to be measured.
         """
-        with core_threads() as threads:
-            square: float = _core.sgd(
+        with self.place.working() as where:
+            square: float = self.place.core.sgd(
                 self._handle,
                 self._layers,
+                where,
+                monitor,
                 loss=self.loss,
                 batch=batch,
                 momentum=self.momentum,
@@ -93,17 +101,19 @@ class Sgd:
                 y=y,
                 order=order,
                 outcomes=outcomes,
-                threads=threads,
-                monitor=monitor,
             )
         return float(np.sqrt(square))
 
-    def outcomes(self, X: FloatArray, y: FloatArray) -> npt.NDArray[np.float64]:
+    def outcomes(self, X: Any, y: Any) -> npt.NDArray[np.float64]:
         """Return loss and recognition (n, 2) of samples, without a step."""
-        f = evaluate(self.network, X)
+        core, f = self.place.core, np.empty((len(X), self.network.n_outputs), self.network.dtype)
         result = np.empty((len(X), 2))
-        with core_threads() as threads:
-            _core.evaluate_loss(self.loss, y, f, result, threads, None)
+
+        def compute(f: Any, where: Any) -> None:
+            core.evaluate(self._handle, X, f, where, None)
+            core.evaluate_loss(self.loss, y, f, result, where, None)
+
+        self.place.fill_on_host(f, compute)
         return result
 
     def change(self, initial: Network) -> tuple[float, float]:
@@ -141,11 +151,11 @@ def copy_of(network: Network) -> Network:
     )
 
 
-def require_training_memory(network: Network, batch: int, *, gathered: bool) -> None:
+def require_training_memory(network: Network, batch: int, place: Place, *, gathered: bool) -> None:
     """Refuse a batch whose activations and their slopes do not fit in memory."""
     widths = sum(len(layer.weights) for layer in network.layers)
     numbers = batch * (2 * widths + (network.input_width if gathered else 0))
-    require_memory(
+    place.require_memory(
         numbers * network.dtype.itemsize,
         f"the activations of a batch of {batch} samples in {network.dtype}",
         "take a smaller batch_size",

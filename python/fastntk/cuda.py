@@ -10,10 +10,16 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
-from dataclasses import dataclass
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fastntk import _core
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _DRIVER = "libcuda.so.1"
 _CUBLAS = "libcublas.so.13"
@@ -22,8 +28,7 @@ _CUBLAS_WHEEL_FOLDER = "cu13/lib"
 # The oldest GPUs that the extension has code for: Ampere.
 _OLDEST_CAPABILITY = (8, 0)
 
-# Whether functions of this package compute on a GPU. The core can; they do not call it yet.
-_CONNECTED = False
+_ARITHMETICS = ("standard", "tf32", "emulated_float64")
 
 # Of cuda.h.
 _ERROR_NO_DEVICE = 100
@@ -56,6 +61,68 @@ class Device:
     memory: int
     driver_version: tuple[int, int]
     runtime_version: tuple[int, int] | None
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a GPU computes, see `options`."""
+
+    arithmetic: str = "standard"
+    tile: int = 4096
+
+
+_DEFAULTS = Options()
+_options = ContextVar("fastntk.cuda.options", default=_DEFAULTS)
+
+
+@contextmanager
+def options(*, arithmetic: str | None = None, tile: int | None = None) -> Iterator[Options]:
+    """Compute on GPUs in another way within a `with` statement.
+
+    Parameters
+    ----------
+    arithmetic : {"standard", "tf32", "emulated_float64"}, optional
+        How matrices are multiplied. "standard": as the precision of the arrays says. "tf32": those
+        of float32 with operands rounded to 10 bits, on tensor cores; for kernels whose condition
+        does not matter. "emulated_float64": those of float64 by slices of integers, on tensor
+        cores; for GPUs that have few units for float64.
+    tile : int, optional
+        The most rows and columns of a tile of a kernel, 4096 by default. It halves by itself where
+        memory is short.
+
+    Yields
+    ------
+    Options
+        What holds now; what is not given stays as it was.
+
+    Examples
+    --------
+    >>> from fastntk import cuda
+    >>> with cuda.options(arithmetic="tf32") as now:
+    ...     print(now)
+    Options(arithmetic='tf32', tile=4096)
+    """
+    now = _options.get()
+    if arithmetic is not None:
+        if arithmetic not in _ARITHMETICS:
+            raise ValueError(
+                f"arithmetic={arithmetic!r}: expected one of {', '.join(map(repr, _ARITHMETICS))}"
+            )
+        now = replace(now, arithmetic=arithmetic)
+    if tile is not None:
+        if isinstance(tile, bool) or not isinstance(tile, int) or tile < 1:
+            raise ValueError(f"tile={tile!r}: expected an integer of at least 1")
+        now = replace(now, tile=tile)
+    token = _options.set(now)
+    try:
+        yield now
+    finally:
+        _options.reset(token)
+
+
+def current_options() -> Options:
+    """Return how GPUs compute here."""
+    return _options.get()
 
 
 class _UnusableError(Exception):
@@ -102,7 +169,7 @@ def why_not() -> str | None:
         found = driver.devices()
     except _UnusableError as reason:
         return str(reason)
-    if not any(device.compute_capability >= _OLDEST_CAPABILITY for device in found):
+    if all(too_old(device) for device in found):
         old = ", ".join(f"{d.name} ({dotted(d.compute_capability)})" for d in found)
         return (
             f"no GPU is recent enough: compute capability {dotted(_OLDEST_CAPABILITY)} or more is "
@@ -113,11 +180,17 @@ def why_not() -> str | None:
             f"cuBLAS ({_CUBLAS}) is not found: pip install nvidia-cublas, or put the folder of the "
             "CUDA toolkit's libraries into LD_LIBRARY_PATH"
         )
-    unconnected = (
-        "a GPU and all that it needs are there, but in this version of fastntk only the C++ core "
-        "can compute on it"
+    return None
+
+
+def too_old(device: Device) -> str | None:
+    """Return why fastntk has no code for this GPU, or None if it has."""
+    if device.compute_capability >= _OLDEST_CAPABILITY:
+        return None
+    return (
+        f"{device.name} has compute capability {dotted(device.compute_capability)}: "
+        f"{dotted(_OLDEST_CAPABILITY)} or more is needed"
     )
-    return None if _CONNECTED else unconnected
 
 
 def devices() -> list[Device]:

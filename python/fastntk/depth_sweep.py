@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastntk import _network, _validation, activations, initialization
+from fastntk import _network, _places, _validation, activations, initialization
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,6 +60,7 @@ def ntk_depths(
     shared: bool = True,
     network_dtype: npt.DTypeLike = "float64",
     dtype: npt.DTypeLike | None = None,
+    device: str | None = None,
     progress: Progress = False,
 ) -> dict[int, FloatArray]:
     """Return the neural tangent kernels of networks of several depths that share their layers.
@@ -83,6 +84,8 @@ def ntk_depths(
         Precision of the weights and of the passes through the networks.
     dtype : {"float64", "float32"}, optional
         Precision of the Gram matrices and of the kernels; by default `network_dtype`.
+    device : str, optional
+        Where to compute, as in `fastntk.MLP.ntk`.
     progress : bool or callable
         Show a bar, or call ``progress(stage, done, total)`` about ten times a second.
 
@@ -108,7 +111,8 @@ def ntk_depths(
     True
     """
     precision = _validation.float_dtype(network_dtype, "network_dtype")
-    samples = _validation.samples(X, "X", precision)
+    place = _places.place_of(device, {"X": X})
+    samples = place.samples(X, "X", precision)
     levels = _validation.integers(depths, "depths", minimum=0)
     size = _validation.integer(width, "width", minimum=1)
     phi = activations.get(activation)
@@ -129,6 +133,7 @@ def ntk_depths(
             dtype=kernel_dtype,
             progress=progress,
             count=len(depths),
+            place=place,
         )
         return kernels
 

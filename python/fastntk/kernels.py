@@ -5,22 +5,23 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, Literal, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
 import numpy as np
 
 from fastntk import _network, _progress, _validation
-from fastntk._memory import available_memory
+from fastntk._blocks import FeatureBlocks, row_slices, rows_that_fit
 from fastntk._network_base import NetworkBase
 from fastntk.angles import AnglePair
-from fastntk.kernel_files import packed_kernel, row_slices, write_kernel
+from fastntk.kernel_files import new_kernel, packed_kernel, write_kernel
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import numpy.typing as npt
 
+    from fastntk._places import Place
     from fastntk._progress import Progress
     from fastntk._typing import FloatArray
     from fastntk.packed import PackedKernel
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
 # Pairs whose angle the rounding of the kernel cannot order are all looked at again, as far as they
 # are among this many more than were asked for.
 _CANDIDATES = 32
-
-# Share of the available memory that features may take when no kernel is kept.
-_FEATURES_SHARE = 0.8
 
 
 class KernelTile(NamedTuple):
@@ -61,6 +59,7 @@ class KernelMethods(NetworkBase):
         layer_weights: npt.ArrayLike | None = None,
         dtype: npt.DTypeLike | None = None,
         out: Literal["packed"],
+        device: str | None = None,
         progress: Progress = False,
     ) -> PackedKernel: ...
     @overload
@@ -73,6 +72,7 @@ class KernelMethods(NetworkBase):
         layer_weights: npt.ArrayLike | None = None,
         dtype: npt.DTypeLike | None = None,
         out: FloatArray | str | os.PathLike[str] | None = None,
+        device: str | None = None,
         progress: Progress = False,
     ) -> FloatArray: ...
     def ntk(
@@ -84,6 +84,7 @@ class KernelMethods(NetworkBase):
         layer_weights: npt.ArrayLike | None = None,
         dtype: npt.DTypeLike | None = None,
         out: FloatArray | str | os.PathLike[str] | None = None,
+        device: str | None = None,
         progress: Progress = False,
     ) -> FloatArray | PackedKernel:
         r"""Return the (empirical) neural tangent kernel K(X, Z) = ⟨∂f(X)/∂w, ∂f(Z)/∂w⟩.
@@ -116,7 +117,13 @@ class KernelMethods(NetworkBase):
             Where the kernel is to go, such as a ``numpy.memmap``, or the name of a ``.npy`` file
             that is written and returned as a memory map: kernels may be larger than memory. Only
             for a single kernel ("trace" or one output). "packed": return a `PackedKernel`, in half
-            the memory; without Z.
+            the memory; without Z. All these are the host's; where the samples lie on a GPU, it may
+            also be an array of CuPy.
+        device : str, optional
+            "cuda" computes on the first NVIDIA GPU, "cuda:1" on the second, and so on, for arrays
+            of the host; kernels that are too large for the GPU's memory block by block. By default
+            the work is done where the samples are: on the processor, or for arrays on a GPU (CuPy,
+            DLPack or ``__cuda_array_interface__``) there, and results are then arrays of CuPy.
         progress : bool or callable
             Show a bar, or call ``progress(stage, done, total)`` about ten times a second.
 
@@ -132,6 +139,8 @@ class KernelMethods(NetworkBase):
         ------
         MemoryError
             If the kernel and the features do not fit in the memory that is available.
+        RuntimeError
+            If `device` cannot be used; see `fastntk.cuda.why_not`.
 
         References
         ----------
@@ -151,8 +160,9 @@ class KernelMethods(NetworkBase):
         True
         """
         chosen = self._outputs(outputs, ("trace", "diagonal", "full"))
-        rows = self._samples(X, "X")
-        cols = None if Z is None else self._samples(Z, "Z")
+        place = self._placed(device, X=X, Z=Z)
+        rows = self._samples_at(place, X, "X")
+        cols = None if Z is None else self._samples_at(place, Z, "Z")
         network = self._weighted(layer_weights)
         precision = self._precision(dtype)
         if out is not None:
@@ -161,8 +171,10 @@ class KernelMethods(NetworkBase):
             if isinstance(out, str) and out == "packed":
                 if cols is not None:
                     raise ValueError(f"Z of shape {cols.shape}: expected None with out='packed'")
-                return packed_kernel(network, rows, chosen, precision, progress)
-            return write_kernel(network, rows, cols, chosen, precision, out, progress)
+                return packed_kernel(network, rows, chosen, precision, progress, place)
+            return write_kernel(network, rows, cols, chosen, precision, out, progress, place)
+        if place.results_elsewhere and outputs not in {"diagonal", "full"}:
+            return new_kernel(network, rows, cols, chosen, precision, progress, place)
         count = {"diagonal": len(chosen), "full": len(chosen) ** 2}.get(str(outputs), 1)
         split = {"diagonal": "outputs", "full": "output_pairs"}.get(str(outputs), "none")
         kernels = _network.kernels(
@@ -174,9 +186,10 @@ class KernelMethods(NetworkBase):
             progress=progress,
             split=split,
             count=count,
+            place=place,
         )
         if outputs == "diagonal":
-            by_output: FloatArray = np.moveaxis(kernels, 0, -1)
+            by_output: FloatArray = kernels.transpose(1, 2, 0)
             return by_output
         if outputs == "full":
             pairs: FloatArray = kernels.reshape(len(chosen), len(chosen), *kernels.shape[1:])
@@ -191,13 +204,14 @@ class KernelMethods(NetworkBase):
         *,
         outputs: Literal["trace"] | int = "trace",
         dtype: npt.DTypeLike | None = None,
+        device: str | None = None,
         progress: Progress = False,
     ) -> FloatArray:
         """Return what each layer's parameters contribute to the tangent kernel.
 
         Parameters
         ----------
-        X, Z, outputs, dtype, progress
+        X, Z, outputs, dtype, device, progress
             As in `ntk`.
 
         Returns
@@ -214,15 +228,17 @@ class KernelMethods(NetworkBase):
         >>> bool(np.allclose(layers[0], net.ntk(np.eye(2), layer_weights=[1, 0, 0])))
         True
         """
+        place = self._placed(device, X=X, Z=Z)
         layers: FloatArray = _network.kernels(
             self._network,
-            self._samples(X, "X"),
-            None if Z is None else self._samples(Z, "Z"),
+            self._samples_at(place, X, "X"),
+            None if Z is None else self._samples_at(place, Z, "Z"),
             outputs=self._outputs(outputs),
             dtype=self._precision(dtype),
             progress=progress,
             split="layers",
             count=len(self._network.layers),
+            place=place,
         )
         return layers
 
@@ -232,6 +248,7 @@ class KernelMethods(NetworkBase):
         Z: npt.ArrayLike | None = None,
         *,
         dtype: npt.DTypeLike | None = None,
+        device: str | None = None,
         progress: Progress = False,
     ) -> FloatArray:
         """Return the kernel of the last hidden layer, σ_w² h^L h^L'/n_L + σ_b².
@@ -240,7 +257,7 @@ class KernelMethods(NetworkBase):
 
         Parameters
         ----------
-        X, Z, dtype, progress
+        X, Z, dtype, device, progress
             As in `ntk`.
 
         Returns
@@ -249,18 +266,41 @@ class KernelMethods(NetworkBase):
         """
         layers = self._network.layers
         only_readout = [[0.0, 0.0]] * (len(layers) - 1) + [[1.0, 1.0]]
-        return self.ntk(X, Z, outputs=0, layer_weights=only_readout, dtype=dtype, progress=progress)
+        return self.ntk(
+            X,
+            Z,
+            outputs=0,
+            layer_weights=only_readout,
+            dtype=dtype,
+            device=device,
+            progress=progress,
+        )
 
     @overload
     def smallest_angle(
-        self, X: npt.ArrayLike, k: None = None, *, progress: Progress = False
+        self,
+        X: npt.ArrayLike,
+        k: None = None,
+        *,
+        device: str | None = None,
+        progress: Progress = False,
     ) -> AnglePair: ...
     @overload
     def smallest_angle(
-        self, X: npt.ArrayLike, k: int, *, progress: Progress = False
+        self,
+        X: npt.ArrayLike,
+        k: int,
+        *,
+        device: str | None = None,
+        progress: Progress = False,
     ) -> list[AnglePair]: ...
     def smallest_angle(
-        self, X: npt.ArrayLike, k: int | None = None, *, progress: Progress = False
+        self,
+        X: npt.ArrayLike,
+        k: int | None = None,
+        *,
+        device: str | None = None,
+        progress: Progress = False,
     ) -> AnglePair | list[AnglePair]:
         """Return the smallest angle between the gradients at two samples, or the k smallest.
 
@@ -274,6 +314,9 @@ class KernelMethods(NetworkBase):
             Samples, one a row; n ≥ 2.
         k : int, optional
             How many pairs.
+        device : str, optional
+            Where the pairs are found, as in `ntk`. The angles of those found are computed on the
+            processor.
         progress : bool or callable
             Show a bar, or call ``progress(stage, done, total)`` about ten times a second.
 
@@ -296,43 +339,47 @@ class KernelMethods(NetworkBase):
         >>> pair.i, pair.j, 1e-9 < pair.angle < 1e-3
         (0, 2, True)
         """
-        samples = self._samples(X, "X")
         count = 1 if k is None else _validation.integer(k, "k", minimum=1)
-        everything = range(self.n_outputs)
-        candidates = self._candidates(samples, everything, count + _CANDIDATES, progress)
+        place = self._placed(device, X=X)
+        samples = self._samples_at(place, X, "X")
+        candidates = self._candidates(samples, count + _CANDIDATES, progress, place)
         if not candidates:
             raise ValueError(
                 f"X of {len(samples)} samples has fewer than two with a gradient that is not zero: "
                 "expected at least two"
             )
-        found = sorted(self.pair_angles(samples, candidates))
+        found = sorted(self._pair_angles(place.on_host(samples), candidates))
         return found[0] if k is None else found[:count]
 
     def _candidates(
-        self, X: FloatArray, outputs: range, count: int, progress: Progress
+        self, X: Any, count: int, progress: Progress, place: Place
     ) -> list[tuple[int, int]]:
         """Return the pairs with the largest cosines.
 
         Where the features of all samples do not fit, blocks of samples are taken two at a time: a
         block then meets itself more than once, which costs twice the time.
         """
-        double = np.dtype(np.float64)
-        size = _rows_that_fit(self._network, len(X), outputs, double)
+        double, outputs = np.dtype(np.float64), range(self.n_outputs)
+        size = rows_that_fit(self._network, len(X), outputs, double, place)
         if size == len(X):
-            features = _network.Features(self._network, X, outputs, double, progress)
+            features = _network.Features(self._network, X, outputs, double, progress, place)
             pairs = features.closest_pairs(count, progress)
             return [(i, j) for _, i, j in pairs]
         half = max(1, size // 2)
         blocks = [np.arange(s, min(s + half, len(X))) for s in range(0, len(X), half)]
         unions = [np.concatenate(two) for two in itertools.combinations(blocks, 2)]
         best: dict[tuple[int, int], float] = {}
+        handle = self._network.handle(place)
         with _progress.monitor(progress, "closest pairs") as monitor:
             for done, rows in enumerate(unions, start=1):
-                features = _network.Features(self._network, X[rows], outputs, double)
+                features = _network.Features(
+                    self._network, place.take(X, rows), outputs, double, place=place, handle=handle
+                )
                 pairs = features.closest_pairs(count, progress=False)
                 best |= {(int(rows[i]), int(rows[j])): cosine for cosine, i, j in pairs}
                 kept = sorted(best, key=lambda pair: (-best[pair], pair))[:count]
                 best = {pair: best[pair] for pair in kept}
+                del features  # or there would be two at a time
                 if monitor is not None:
                     monitor("blocks", done, len(unions))
         return list(best)
@@ -346,7 +393,7 @@ class KernelMethods(NetworkBase):
         Parameters
         ----------
         X : array_like (n, d)
-            Samples, one a row.
+            Samples, one a row; those on a GPU are copied to the host.
         pairs : sequence of (int, int)
             Rows of X.
 
@@ -355,13 +402,17 @@ class KernelMethods(NetworkBase):
         list of AnglePair
             In radians, in the order of `pairs`; NaN where a gradient is zero.
         """
-        samples = self._samples(X, "X")
+        place = self._placed(None, X=X)
+        samples = place.on_host(self._samples_at(place, X, "X"))
         for k, pair in enumerate(pairs):
             if len(pair) != 2 or not all(0 <= i < len(samples) for i in pair):
                 raise ValueError(
                     f"pairs[{k}]={pair!r}: expected two rows of X, from 0 to {len(samples) - 1}"
                 )
-        angles = _network.pair_angles(self._network, samples, pairs, range(self.n_outputs))
+        return self._pair_angles(samples, pairs)
+
+    def _pair_angles(self, X: FloatArray, pairs: Sequence[tuple[int, int]]) -> list[AnglePair]:
+        angles = _network.pair_angles(self._network, X, pairs, range(self.n_outputs))
         return [
             AnglePair(angle, i, j, resolved=True)
             for angle, (i, j) in zip(angles, pairs, strict=True)
@@ -376,12 +427,13 @@ class KernelMethods(NetworkBase):
         outputs: Literal["trace"] | int = "trace",
         layer_weights: npt.ArrayLike | None = None,
         dtype: npt.DTypeLike | None = None,
+        device: str | None = None,
     ) -> Iterator[KernelTile]:
         """Iterate over blocks of the tangent kernel, for kernels that need not be kept.
 
         Parameters
         ----------
-        X, Z, outputs, layer_weights, dtype
+        X, Z, outputs, layer_weights, dtype, device
             As in `ntk`.
         tile : int
             The number of rows and columns of a block; it need not divide the number of samples.
@@ -402,64 +454,33 @@ class KernelMethods(NetworkBase):
         size = _validation.integer(tile, "tile", minimum=1)
         chosen, precision = self._outputs(outputs), self._precision(dtype)
         network = self._weighted(layer_weights)
-        rows = self._samples(X, "X")
-        cols = None if Z is None else self._samples(Z, "Z")
-        return self._tiles(network, rows, cols, chosen, precision, size)
+        place = self._placed(device, X=X, Z=Z)
+        rows = self._samples_at(place, X, "X")
+        cols = None if Z is None else self._samples_at(place, Z, "Z")
 
-    @staticmethod
-    def _tiles(
-        network: _network.Network,
-        rows: FloatArray,
-        cols: FloatArray | None,
-        outputs: range,
-        dtype: np.dtype[np.floating],
-        size: int,
-    ) -> Iterator[KernelTile]:
-        others = rows if cols is None else cols
+        handle = network.handle(place)
+
+        def compute(samples: Any) -> _network.Features:
+            return _network.Features(
+                network, samples, chosen, precision, place=place, handle=handle
+            )
+
         count = len(rows) + (0 if cols is None else len(cols))
-        fits = _rows_that_fit(network, count, outputs, dtype) == count
-        x_blocks = _FeatureBlocks(network, rows, outputs, dtype, fits)
-        z_blocks = x_blocks if cols is None else _FeatureBlocks(network, cols, outputs, dtype, fits)
-        for block in row_slices(len(rows), size):
-            x, x_rows = x_blocks[block]
-            for across in row_slices(len(others), size):
-                if cols is None and across.start > block.start:
-                    break
-                same = cols is None and across == block
-                z, z_rows = (x, x_rows) if same else z_blocks[across]
-                yield KernelTile(block, across, x.kernel(z, x_rows, z_rows))
+        fits = rows_that_fit(network, count, chosen, precision, place) == count
+        return _tiles(compute, rows, cols, size, fits)
 
 
-class _FeatureBlocks:
-    """Features of blocks of samples: computed all at once, or when they are asked for."""
-
-    def __init__(
-        self,
-        network: _network.Network,
-        X: FloatArray,
-        outputs: range,
-        dtype: np.dtype[np.floating],
-        at_once: bool,
-    ) -> None:
-        self._network, self._X, self._outputs, self._dtype = network, X, outputs, dtype
-        self._whole = self._compute(X) if at_once else None
-
-    def _compute(self, X: FloatArray) -> _network.Features:
-        return _network.Features(self._network, X, self._outputs, self._dtype)
-
-    def __getitem__(self, block: slice) -> tuple[_network.Features, slice]:
-        """Return features that hold the block, and where in them it is."""
-        if self._whole is not None:
-            return self._whole, block
-        return self._compute(self._X[block]), slice(0, block.stop - block.start)
-
-
-def _rows_that_fit(
-    network: _network.Network, samples: int, outputs: range, dtype: np.dtype[np.floating]
-) -> int:
-    """Return of how many samples the features may be held: of all, or of what there is room for."""
-    memory = available_memory()
-    each = network.feature_bytes(1, len(outputs), dtype)
-    if memory is None or samples * each <= _FEATURES_SHARE * memory:
-        return samples
-    return max(2, int(_FEATURES_SHARE * memory / each))
+def _tiles(
+    compute: Callable[[Any], _network.Features], rows: Any, cols: Any, size: int, fits: bool
+) -> Iterator[KernelTile]:
+    others = rows if cols is None else cols
+    x_blocks = FeatureBlocks(compute, rows, at_once=fits)
+    z_blocks = x_blocks if cols is None else FeatureBlocks(compute, cols, at_once=fits)
+    for block in row_slices(len(rows), size):
+        x, x_rows = x_blocks[block]
+        for across in row_slices(len(others), size):
+            if cols is None and across.start > block.start:
+                break
+            same = cols is None and across == block
+            z, z_rows = (x, x_rows) if same else z_blocks[across]
+            yield KernelTile(block, across, x.kernel(z, x_rows, z_rows))

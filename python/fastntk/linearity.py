@@ -16,11 +16,11 @@ import math
 import threading
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastntk import _core, _progress, _validation
+from fastntk import _progress, _validation
 from fastntk._core_activation import core_activation
 from fastntk._sample_hessian import SampleHessian
 from fastntk._threads import core_threads, map_in_threads, thread_count
@@ -30,6 +30,7 @@ from fastntk.eigenvalues.block_lanczos import largest_eigenpairs
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from fastntk._places import Place
     from fastntk._progress import Progress
     from fastntk._typing import FloatArray
     from fastntk.eigenvalues.block_lanczos import Vectors
@@ -43,6 +44,7 @@ def hessian_vector_product(
     *,
     output: int = 0,
     coefficients: npt.ArrayLike | None = None,
+    device: str | None = None,
     progress: Progress = False,
 ) -> FloatArray:
     """Return Σ_i u_i ∇²f_c(x_i) v, the second derivatives with respect to the parameters.
@@ -64,6 +66,8 @@ def hessian_vector_product(
     coefficients : array_like (n,) or (n, C), optional
         u, by default 1 for each sample. (n, C): those of all outputs, Σ_i Σ_c u_ic ∇²f_c(x_i) v,
         and `output` is not used.
+    device : str, optional
+        Where to compute, as in `MLP.ntk`.
     progress : bool or callable
         Show a bar, or call ``progress(stage, done, total)`` about ten times a second.
 
@@ -99,15 +103,20 @@ def hessian_vector_product(
     True
     """
     _require_second_derivative(net)
-    samples = net._samples(X, "X")
-    directions = net._vectors(v, "v", net.n_parameters, "parameter")
-    weights = _coefficients(net, len(samples), _output(net, output), coefficients)
-    out: FloatArray = np.empty_like(directions)
-    with core_threads() as threads, _progress.monitor(progress, "Hessian products") as monitor:
-        _core.hessian_products(
-            net._network.handle(), samples, weights, directions, out, threads, monitor
+    place = net._placed(device, X=X, v=v, coefficients=coefficients)
+    samples = net._samples_at(place, X, "X")
+    directions, single = net._directions(place, v)
+    weights = _coefficients(net, place, len(samples), _output(net, output), coefficients)
+    given, handle = place.given(directions), net._network.handle(place)
+    out: FloatArray = place.empty(directions.shape, net.dtype)
+    with _progress.monitor(progress, "Hessian products") as monitor:
+        place.fill(
+            [out],
+            lambda outs, where: place.core.hessian_products(
+                handle, samples, weights, given, outs[0], where, monitor
+            ),
         )
-    return out.T if np.ndim(v) == 2 else out[0]
+    return out[0] if single else out.T
 
 
 @dataclass(frozen=True)
@@ -237,13 +246,15 @@ def _output(net: MLP, output: int) -> int:
     return index
 
 
-def _coefficients(net: MLP, n: int, output: int, coefficients: npt.ArrayLike | None) -> FloatArray:
-    """Return u_ic (n, C)."""
+def _coefficients(
+    net: MLP, place: Place, n: int, output: int, coefficients: npt.ArrayLike | None
+) -> Any:
+    """Return u_ic (n, C) for the core."""
     result: FloatArray = np.zeros((n, net.n_outputs), dtype=net.dtype)
     if coefficients is None:
         result[:, output] = 1.0
-        return result
-    given = _validation.host_array(coefficients, "coefficients")
+        return place.uploaded(result)
+    given = place.targets(coefficients, "coefficients")
     if given.shape not in {(n,), (n, net.n_outputs)}:
         raise ValueError(
             f"coefficients has shape {given.shape}: expected ({n},) or ({n}, {net.n_outputs}), one "
@@ -252,6 +263,6 @@ def _coefficients(net: MLP, n: int, output: int, coefficients: npt.ArrayLike | N
     columns = given[:, np.newaxis] if given.ndim == 1 else given
     values = _validation.matrix(columns, "coefficients", net.dtype)
     if given.ndim == 2:
-        return values
+        return place.uploaded(values)
     result[:, output] = values[:, 0]
-    return result
+    return place.uploaded(result)

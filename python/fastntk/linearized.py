@@ -45,7 +45,9 @@ class LinearizedMLP:
         """P, the length of Δw."""
         return self.net.n_parameters
 
-    def __call__(self, X: npt.ArrayLike, change: npt.ArrayLike) -> FloatArray:
+    def __call__(
+        self, X: npt.ArrayLike, change: npt.ArrayLike, *, device: str | None = None
+    ) -> FloatArray:
         """Return f₀(X) + F(X) Δw.
 
         Parameters
@@ -54,12 +56,14 @@ class LinearizedMLP:
             Samples, one a row.
         change : array_like (P,)
             Δw, in the order of `MLP.gradient_features`.
+        device : str, optional
+            Where to compute, as in `MLP.ntk`.
 
         Returns
         -------
         ndarray (n, C)
         """
-        return self.net(X) + self.net.jvp(X, change)
+        return self.net(X, device=device) + self.net.jvp(X, change, device=device)
 
     def fit(
         self,

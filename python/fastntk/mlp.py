@@ -309,19 +309,25 @@ class MLP(KernelMethods, JacobianMethods):
         rows = self._samples(X, "X")
         return plan(self._network, len(rows), None if Z is None else len(self._samples(Z, "Z")))
 
-    def __call__(self, X: npt.ArrayLike) -> FloatArray:
+    def __call__(self, X: npt.ArrayLike, *, device: str | None = None) -> FloatArray:
         """Return the outputs f(X).
 
         Parameters
         ----------
         X : array_like (n, d)
             Samples, one a row.
+        device : str, optional
+            Where to compute, as in `ntk`.
 
         Returns
         -------
         ndarray (n, C)
         """
-        return _network.evaluate(self._network, self._samples(X, "X"))
+        place = self._placed(device, X=X)
+        result: FloatArray = _network.evaluate(
+            self._network, self._samples_at(place, X, "X"), place
+        )
+        return result
 
 
 def _activation(

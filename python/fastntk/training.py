@@ -13,6 +13,7 @@ import numpy as np
 
 from fastntk import _checkpoints, _progress, _sgd, _validation
 from fastntk._kernel_probe import KernelProbe, ProbeResult
+from fastntk._places import Place, place_of
 from fastntk._targets import LOSSES, targets
 from fastntk.mlp import MLP
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
     from fastntk._network import Network
     from fastntk._progress import Monitor, Progress
-    from fastntk._typing import FloatArray
 
     _Values = npt.NDArray[Any]  # float64
 
@@ -139,6 +139,7 @@ def train(
     probe_every: int | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     inplace: bool = False,
+    device: str | None = None,
     progress: Progress = False,
 ) -> History:
     r"""Train a network by gradient descent, on all samples at once or on mini-batches.
@@ -200,6 +201,11 @@ def train(
     inplace : bool
         Change the weights of `net` itself, and of networks that share them, instead of a copy.
         Whatever interrupts training, steps are complete.
+    device : str, optional
+        Where to compute: "cuda", "cuda:1", …, or by default where X, y, `validation` and `probe`
+        are, all of them on the same side; see `MLP.ntk`. The weights of `net` are the host's: they
+        are copied to the GPU at the start, and back at the end of each epoch and where a callback
+        or probe is due.
     progress : bool or callable
         Show a bar, or call ``progress(stage, done, total)`` with numbers of steps.
 
@@ -237,7 +243,13 @@ def train(
         raise TypeError(f"net={net!r}: expected a fastntk.MLP")
     _validation.choice(loss, "loss", LOSSES)
     network = net._network
-    samples, labels = _data(net, X, y, loss, ("X", "y"))
+    if validation is not None and (
+        not isinstance(validation, (tuple, list)) or len(validation) != 2
+    ):
+        raise TypeError(f"validation is a {type(validation).__name__}: expected a pair (X, y)")
+    others = {} if validation is None else dict(zip(_VALIDATION, validation, strict=True))
+    place = place_of(device, {"X": X, "y": y, **others, "probe": probe})
+    samples, labels = _data(net, X, y, loss, ("X", "y"), place)
     n = len(samples)
     batch = n if batch_size is None else _batch_size(batch_size, n)
     rate = _validation.real(learning_rate, "learning_rate", minimum=0.0, exclusive=True)
@@ -259,11 +271,9 @@ def train(
     )
     held_out = None
     if validation is not None:
-        if not isinstance(validation, (tuple, list)) or len(validation) != 2:
-            raise TypeError(f"validation is a {type(validation).__name__}: expected a pair (X, y)")
-        held_out = _data(net, *validation, loss, ("validation[0]", "validation[1]"))
-    probe_samples = None if probe is None else net._samples(probe, "probe")
-    _sgd.require_training_memory(network, batch, gathered=batch < n)
+        held_out = _data(net, *validation, loss, _VALIDATION, place)
+    probe_samples = None if probe is None else place.on_host(net._samples_at(place, probe, "probe"))
+    _sgd.require_training_memory(network, batch, place, gathered=batch < n)
 
     file = None
     if checkpoint is not None:
@@ -273,15 +283,15 @@ def train(
                 "net": _checkpoints.network_arrays(network),
                 "activation": [repr(net.activation), net.activation_scale],
                 "scales": [[layer.weight_scale, layer.bias_scale] for layer in network.layers],
-                "X": samples,
-                "y": labels,
+                "X": place.on_host(samples),
+                "y": place.on_host(labels),
                 "loss": loss,
                 "learning_rate, trainable or layer_rates": rates.tolist(),
                 "batch_size": batch,
                 "momentum": mu,
                 "seed": plan.seed,
                 "loss_target": plan.loss_target,
-                "validation": None if held_out is None else list(held_out),
+                "validation": None if held_out is None else [place.on_host(a) for a in held_out],
                 "probe": probe_samples,
                 "probe_every": plan.probe_every,
             },
@@ -291,13 +301,13 @@ def train(
     changing, initial = (network, copied) if inplace else (copied, network)
     run = _Run(
         plan=plan,
-        sgd=_sgd.Sgd(changing, rates, loss, mu),
+        sgd=_sgd.Sgd(changing, rates, loss, mu, place),
         initial=initial,
         net=net if inplace else MLP._of(changing),
         X=samples,
         y=labels,
         validation=held_out,
-        probe=None if probe_samples is None else KernelProbe(net, probe_samples),
+        probe=None if probe_samples is None else KernelProbe(net, probe_samples, place.device),
         callback=callback,
         checkpoint=file,
     )
@@ -305,11 +315,23 @@ def train(
         return run.history(monitor)
 
 
+# As they are called in errors.
+_VALIDATION = ("validation[0]", "validation[1]")
+
+
 def _data(
-    net: MLP, X: npt.ArrayLike, y: npt.ArrayLike, loss: str, names: tuple[str, str]
-) -> tuple[FloatArray, FloatArray]:
-    samples = net._samples(X, names[0])
-    return samples, targets(y, names[1], loss, len(samples), net.n_outputs, net.dtype)
+    net: MLP,
+    X: npt.ArrayLike,
+    y: npt.ArrayLike,
+    loss: str,
+    names: tuple[str, str],
+    place: Place,
+) -> tuple[Any, Any]:
+    """Return samples and targets as the core takes them."""
+    samples = net._samples_at(place, X, names[0])
+    given = place.targets(y, names[1])
+    labels = targets(given, names[1], loss, len(samples), net.n_outputs, net.dtype)
+    return samples, place.uploaded(labels)
 
 
 def _batch_size(value: int, n: int) -> int:
@@ -369,9 +391,9 @@ class _Run:
     sgd: _sgd.Sgd
     initial: Network
     net: MLP
-    X: FloatArray
-    y: FloatArray
-    validation: tuple[FloatArray, FloatArray] | None
+    X: Any
+    y: Any
+    validation: tuple[Any, Any] | None
     probe: KernelProbe | None
     callback: Callable[[int, MLP], object] | None
     checkpoint: _checkpoints.Checkpoint | None

@@ -25,24 +25,31 @@ namespace fastntk {
 
 namespace element {
 
-// slope = c_φ φ'(z), curvature = c_φ φ''(z), and h = c_φ φ(z) in the place of z without its bias.
-template <class Phi, class T>
-struct ActivateWithCurvature {
-  Phi phi;
-  T activation_scale;
+// The argument of φ, from z without its bias.
+template <class T>
+struct Argument {
   T bias_scale;
   const T* bias;  // null: z is complete
-  Matrix<T> z_to_h;
-  Matrix<T> slope;
-  Matrix<T> curvature;
+  Matrix<const T> z;
+  Matrix<T> argument;
 
   FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const {
-    T& h = z_to_h.data[i * z_to_h.stride + j];
-    const T z = bias == nullptr ? h : h + bias_scale * bias[j];
-    const auto [value, derivative] = phi(z);
-    h = activation_scale * value;
-    slope.data[i * slope.stride + j] = activation_scale * derivative;
-    curvature.data[i * curvature.stride + j] = activation_scale * phi.curvature(z);
+    const T value = z.data[i * z.stride + j];
+    argument.data[i * argument.stride + j] = bias == nullptr ? value : value + bias_scale * bias[j];
+  }
+};
+
+// c_φ φ''(z) in the place of z. By itself: beside φ, φ' and the biases, sines in float64 would take
+// more registers than a GPU gives them.
+template <class Phi, class T>
+struct Curvature {
+  Phi phi;
+  T activation_scale;
+  Matrix<T> z_to_curvature;
+
+  FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const {
+    T& place = z_to_curvature.data[i * z_to_curvature.stride + j];
+    place = activation_scale * phi.curvature(place);
   }
 };
 
@@ -125,11 +132,15 @@ void pass_with_curvature(const Lane& lane, const Network<T>& network, Matrix<con
     lane.template gemm<T>(Op::none, Op::transpose, static_cast<T>(layer.weight_scale), below,
                           layer.weights, Write::overwrite, h);
     with_smooth_activation(network.activation, [&](auto phi) {
+      using Phi = decltype(phi);
+      const auto scale = static_cast<T>(network.activation_scale);
+      const auto bias_scale = static_cast<T>(layer.bias_scale);
+      const Matrix<T> bend = passes.bends[l];
+      lane.for_each(h.rows, h.cols, element::Argument<T>{bias_scale, layer.bias, h, bend});
+      lane.for_each(h.rows, h.cols, element::Curvature<Phi, T>{phi, scale, bend});
       lane.for_each(
           h.rows, h.cols,
-          element::ActivateWithCurvature<decltype(phi), T>{
-              phi, static_cast<T>(network.activation_scale), static_cast<T>(layer.bias_scale),
-              layer.bias, h, passes.slopes[l], passes.bends[l]});
+          element::Activate<Phi, T>{phi, scale, bias_scale, layer.bias, h, passes.slopes[l]});
     });
     below = h;
   }

@@ -159,6 +159,14 @@ struct CudaDevice::Pool {
 
 int cuda_runtime_version() { return CUDART_VERSION; }
 
+KeepCurrentGpu::KeepCurrentGpu() {
+  if (cudaGetDevice(&gpu_) != cudaSuccess) gpu_ = -1;
+}
+
+KeepCurrentGpu::~KeepCurrentGpu() {
+  if (gpu_ >= 0) static_cast<void>(cudaSetDevice(gpu_));
+}
+
 bool CudaDevice::Progress::poll() {
   if (!error_ && std::chrono::steady_clock::now() - told_ >= kMonitorInterval) tell();
   return error_ != nullptr;
@@ -181,8 +189,10 @@ void CudaDevice::Progress::tell() {
 
 CudaDevice::CudaDevice(const cublas::Functions<cublas::Types>& blas, CudaOptions options)
     : options_(options), pool_(std::make_shared<Pool>(blas)) {
-  check(cudaSetDevice(options.gpu), "cudaSetDevice");
+  make_current();
 }
+
+void CudaDevice::make_current() const { check(cudaSetDevice(options_.gpu), "cudaSetDevice"); }
 
 CudaDevice CudaDevice::with_smaller_tiles() const {
   CudaDevice result = *this;
@@ -191,7 +201,7 @@ CudaDevice CudaDevice::with_smaller_tiles() const {
 }
 
 CudaMemory CudaDevice::memory() const {
-  check(cudaSetDevice(options_.gpu), "cudaSetDevice");
+  make_current();
   CudaMemory result;
   check(cudaMemGetInfo(&result.free, &result.total), "cudaMemGetInfo");
   if (cudaMemPool_t const pool = memory_pool(); pool != nullptr) {
@@ -224,11 +234,16 @@ void CudaDevice::copy(void* to, Index to_stride, const void* from, Index from_st
   const auto bytes = [element_size](Index elements) {
     return static_cast<std::size_t>(elements) * element_size;
   };
-  check(cudaMemcpy2D(
-            to, bytes(to_stride), from, bytes(from_stride), bytes(cols),
-            static_cast<std::size_t>(rows),
-            direction == Direction::to_gpu ? cudaMemcpyHostToDevice : cudaMemcpyDeviceToHost),
-        "cudaMemcpy2D");
+  const auto kind =
+      direction == Direction::to_gpu ? cudaMemcpyHostToDevice : cudaMemcpyDeviceToHost;
+  if (rows == 1 || (to_stride == cols && from_stride == cols)) {
+    // Rows that are apart may not be longer than 2 GiB.
+    check(cudaMemcpyAsync(to, from, bytes(rows * cols), kind, nullptr), "cudaMemcpyAsync");
+  } else {
+    check(cudaMemcpy2D(to, bytes(to_stride), from, bytes(from_stride), bytes(cols),
+                       static_cast<std::size_t>(rows), kind),
+          "cudaMemcpy2D");
+  }
   // Memory that is not pinned may be copied once more after the call: wait for that too.
   check(cudaStreamSynchronize(nullptr), "cudaStreamSynchronize");
 }
@@ -239,7 +254,7 @@ void CudaDevice::wait_for(std::uintptr_t stream) const {
 
 CudaDevice::Queue::Queue(const CudaDevice& device, Progress& progress, Index tasks)
     : device_(device), progress_(progress) {
-  check(cudaSetDevice(device.options_.gpu), "cudaSetDevice");
+  device.make_current();
   const auto lanes = static_cast<std::size_t>(std::min<Index>(device.options_.lanes, tasks));
   while (streams_.size() < lanes) {
     streams_.push_back(device.pool_->take());

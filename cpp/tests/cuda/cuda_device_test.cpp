@@ -282,7 +282,7 @@ TEST_CASE("cuda device: a call that fails is an error with its name") {
            {"cudaStreamCreateWithFlags", "cudaStreamCreateWithFlags"},
            {"cudaEventCreateWithFlags", "cudaEventCreateWithFlags"},
            {"cublasCreate", "cublasCreate"},
-           {"cudaMemcpy2D", "cudaMemcpy2D"},
+           {"cudaMemcpyAsync", "cudaMemcpyAsync"},
            {"cudaStreamSynchronize", "cudaStreamSynchronize"},
            {"cudaEventRecord", "cudaEventRecord"},
            {"cudaEventSynchronize", "cudaEventSynchronize"},
@@ -309,6 +309,38 @@ TEST_CASE("cuda device: an error that shows when the lanes become idle") {
   CHECK_THROWS_AS(
       on_lane(cuda, [&](const auto& lane) { lane.for_each(1, 1, CountCalls{a.view()}); }),
       CudaError);
+}
+
+TEST_CASE("cuda device: a copy of rows that are apart fails") {
+  const CudaDevice cuda = cuda_device();
+  const DeviceMatrix<double> a(cuda, random_samples<double>(5, 5));
+  std::vector<double> values(6);
+  const Failing failing("cudaMemcpy2D", 13);
+  CHECK_THROWS_AS(cuda.read(a.view().block(1, 2, 1, 3), values.data()), CudaError);
+}
+
+TEST_CASE("cuda device: the current GPU is kept") {
+  const auto current = [] {
+    int gpu = -1;
+    static_cast<void>(cudaGetDevice(&gpu));
+    return gpu;
+  };
+  fake::gpus = 2;
+  const CudaDevice first = cuda_device();
+  {
+    const KeepCurrentGpu keep;
+    cuda_device({.gpu = 1}).make_current();
+    CHECK(current() == 1);
+  }
+  CHECK(current() == 0);
+  {
+    const Failing failing("cudaGetDevice", 13);
+    const KeepCurrentGpu unknown;
+    cuda_device({.gpu = 1}).make_current();
+  }
+  CHECK(current() == 1);
+  first.make_current();
+  fake::gpus = 1;
 }
 
 TEST_CASE("cuda device: no such GPU") {

@@ -61,6 +61,20 @@ struct CudaOptions {
   int lanes = 2;      // streams: one computes while the host prepares the work of the other
 };
 
+// Leaves the GPU that is current in the calling thread as it was: other libraries go by it.
+class KeepCurrentGpu {
+ public:
+  KeepCurrentGpu();
+  ~KeepCurrentGpu();
+  KeepCurrentGpu(const KeepCurrentGpu&) = delete;
+  KeepCurrentGpu& operator=(const KeepCurrentGpu&) = delete;
+  KeepCurrentGpu(KeepCurrentGpu&&) = delete;
+  KeepCurrentGpu& operator=(KeepCurrentGpu&&) = delete;
+
+ private:
+  int gpu_ = -1;  // unknown
+};
+
 // Of a GPU, in bytes.
 struct CudaMemory {
   std::size_t free = 0;
@@ -189,6 +203,8 @@ class CudaDevice {
   bool has_smaller_tiles() const { return options_.tile > kSmallestTile; }
   CudaDevice with_smaller_tiles() const;
 
+  // Has the calling thread allocate on this GPU.
+  void make_current() const;
   // What this GPU has, and what buffers can still take of it.
   CudaMemory memory() const;
 

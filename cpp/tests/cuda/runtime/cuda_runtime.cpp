@@ -152,7 +152,10 @@ void run_until(CUstream_st& stream, std::uint64_t number) {
 
 void run_all(CUstream_st& stream) { run_until(stream, std::numeric_limits<std::uint64_t>::max()); }
 
-CUstream_st& stream_of(cudaStream_t stream) { return stream == nullptr ? default_stream : *stream; }
+CUstream_st& stream_of(cudaStream_t stream) {
+  // Null, and CUDA's names for the default stream and for that of the thread.
+  return reinterpret_cast<std::uintptr_t>(stream) <= 2 ? default_stream : *stream;
+}
 
 // The threads of a block.
 struct Block {
@@ -430,6 +433,11 @@ void check_copy(const void* device, const void* host, std::size_t bytes, const c
 }
 
 }  // namespace
+
+void adopt(const void* p, std::size_t bytes) {
+  allocations[reinterpret_cast<std::uintptr_t>(p)] = {bytes, nullptr, true};
+}
+void disown(const void* p) { allocations.erase(reinterpret_cast<std::uintptr_t>(p)); }
 
 bool on_device(const void* p, std::size_t bytes) {
   const auto address = reinterpret_cast<std::uintptr_t>(p);

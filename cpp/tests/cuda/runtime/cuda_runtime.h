@@ -124,6 +124,10 @@ namespace fastntk::fake {
 
 void* shared_memory(std::size_t bytes);
 bool on_device(const void* p, std::size_t bytes);
+// Memory of the host that passes for memory of the device: that of arrays which somebody else says
+// are there.
+void adopt(const void* p, std::size_t bytes);
+void disown(const void* p);
 // Ends the program: what was found is a fault of the sources.
 [[noreturn]] void die(const std::string& message);
 void enqueue(cudaStream_t stream, std::function<void()> operation);

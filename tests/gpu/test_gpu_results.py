@@ -1,0 +1,287 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Everything that computes on a GPU, for arrays of the host and of CuPy, beside the processor."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from tolerances import assert_close
+
+import fastntk
+from fastntk import PackedKernel, activations
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    Array = npt.NDArray[Any]
+
+N, M, INPUTS, OUTPUTS = 37, 9, 5, 2
+WIDTHS = [INPUTS, 33, 8, OUTPUTS]
+
+
+def normal(*shape: int, seed: int = 0, dtype: npt.DTypeLike = "float64") -> Array:
+    return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
+
+
+def network(dtype: str = "float64", activation: str = "gelu", **options: Any) -> fastntk.MLP:
+    settings = {"bias_std": 0.3, "seed": 3, **options}
+    return fastntk.MLP(WIDTHS, activation=activation, dtype=dtype, **settings)
+
+
+# Both ways of handing over arrays: what makes them of NumPy's, the options, and the way back.
+HANDING_OVER = ["of the host", "of CuPy"]
+
+
+class Way:
+    def __init__(self, name: str, xp: Any) -> None:
+        self._xp = xp if name == "of CuPy" else None
+        self.options: dict[str, Any] = {} if self._xp else {"device": "cuda"}
+
+    def give(self, values: Any) -> Any:
+        return values if self._xp is None else self._xp.asarray(values)
+
+    def back(self, values: Any) -> Any:
+        if self._xp is None:
+            assert isinstance(values, np.ndarray)
+            return values
+        assert isinstance(values, self._xp.ndarray)
+        return values.get()
+
+
+@pytest.fixture(params=HANDING_OVER)
+def way(request: pytest.FixtureRequest, xp: Any) -> Way:
+    return Way(request.param, xp)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A network, samples, what hands over further arrays, and options."""
+
+    net: fastntk.MLP
+    X: Any
+    Z: Any
+    give: Callable[[Any], Any]
+    on: dict[str, Any]
+
+
+LAYER_WEIGHTS = [[0.5, 1.0], [0.0, 2.0], [1.5, 0.0]]
+
+QUANTITIES: dict[str, Any] = {
+    "outputs": lambda j: j.net(j.X, **j.on),
+    "trace": lambda j: j.net.ntk(j.X, **j.on),
+    "cross": lambda j: j.net.ntk(j.X, j.Z, **j.on),
+    "one output": lambda j: j.net.ntk(j.X, outputs=1, **j.on),
+    "one output, cross": lambda j: j.net.ntk(j.X, j.Z, outputs=0, **j.on),
+    "diagonal": lambda j: j.net.ntk(j.X, outputs="diagonal", **j.on),
+    "full": lambda j: j.net.ntk(j.X, outputs="full", **j.on),
+    "full, cross": lambda j: j.net.ntk(j.X, j.Z, outputs="full", **j.on),
+    "weighted": lambda j: j.net.ntk(j.X, layer_weights=LAYER_WEIGHTS, **j.on),
+    "by layer": lambda j: j.net.ntk_by_layer(j.X, j.Z, **j.on),
+    "conjugate": lambda j: j.net.conjugate_kernel(j.X, **j.on),
+    "gradient features": lambda j: j.net.gradient_features(j.Z, 1, **j.on),
+    "jacobian": lambda j: j.net.jacobian(j.Z, **j.on),
+    "input jacobian": lambda j: j.net.input_jacobian(j.X, **j.on),
+    "jvp": lambda j: j.net.jvp(j.Z, j.give(normal(j.net.n_parameters, dtype=j.net.dtype)), **j.on),
+    "jvp of several": lambda j: j.net.jvp(
+        j.Z, j.give(normal(j.net.n_parameters, 2, dtype=j.net.dtype)), **j.on
+    ),
+    "vjp": lambda j: j.net.vjp(j.Z, j.give(normal(M, OUTPUTS, dtype=j.net.dtype)), **j.on),
+    "vjp of several": lambda j: j.net.vjp(
+        j.Z, j.give(normal(M, OUTPUTS, 2, dtype=j.net.dtype)), **j.on
+    ),
+    "linearized": lambda j: j.net.linearize()(
+        j.Z, j.give(normal(j.net.n_parameters, dtype=j.net.dtype)), **j.on
+    ),
+    "operator": lambda j: (
+        j.net.ntk_operator(j.Z, layer_weights=LAYER_WEIGHTS, **j.on)
+        @ j.give(normal(M, 2, dtype=j.net.dtype))
+    ),
+    "operator on a vector": lambda j: (
+        j.net.ntk_operator(j.Z, outputs=1, **j.on) @ j.give(normal(M, dtype=j.net.dtype))
+    ),
+    "Hessian product": lambda j: fastntk.linearity.hessian_vector_product(
+        j.net,
+        j.Z,
+        j.give(normal(j.net.n_parameters, 2, dtype=j.net.dtype)),
+        coefficients=j.give(normal(M, OUTPUTS, dtype=j.net.dtype)),
+        **j.on,
+    ),
+    "Hessian product of one output": lambda j: fastntk.linearity.hessian_vector_product(
+        j.net, j.Z, j.give(normal(j.net.n_parameters, dtype=j.net.dtype)), output=1, **j.on
+    ),
+    "full operator": lambda j: (
+        j.net.ntk_operator(j.Z, outputs="full", **j.on)
+        @ j.give(normal(M * OUTPUTS, dtype=j.net.dtype))
+    ),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", QUANTITIES)
+def test_quantities(name: str, dtype: str, way: Way) -> None:
+    net = network(dtype)
+    X, Z = normal(N, INPUTS, dtype=dtype), normal(M, INPUTS, seed=1, dtype=dtype)
+    exact = Job(net.astype("float64"), X, Z, lambda v: v.astype("float64"), {})
+    expected = QUANTITIES[name](exact)
+    found = way.back(QUANTITIES[name](Job(net, way.give(X), way.give(Z), way.give, way.options)))
+    assert found.dtype == dtype
+    assert found.shape == expected.shape
+    assert_close(found, expected, dtype)
+
+
+@pytest.mark.parametrize("activation", activations.FINITE_WIDTH)
+def test_activations(activation: str, way: Way) -> None:
+    net = network(activation=activation, parametrization="standard")
+    X = normal(M, INPUTS)
+    found = way.back(net.ntk(way.give(X), **way.options))
+    assert_close(found, net.ntk(X), "float64")
+    assert np.array_equal(found, found.T)
+
+
+@pytest.mark.parametrize("widths", [[5, 1], [5, 3, 1], [5, 40, 35, 3]])
+@pytest.mark.parametrize("bias_std", [0.0, 0.5])
+def test_depths_and_biases(widths: list[int], bias_std: float, way: Way) -> None:
+    net = fastntk.MLP(widths, bias_std=bias_std)
+    X = normal(M, INPUTS)
+    assert_close(way.back(net(way.give(X), **way.options)), net(X), "float64")
+    assert_close(way.back(net.ntk(way.give(X), **way.options)), net.ntk(X), "float64")
+
+
+def test_single_precision_network_with_double_precision_kernel(way: Way) -> None:
+    net = network("float32")
+    X = normal(N, INPUTS, dtype="float32")
+    found = way.back(net.ntk(way.give(X), dtype="float64", **way.options))
+    assert found.dtype == np.float64
+    assert_close(found, net.ntk(X, dtype="float64"), "float32")
+    narrowed = way.back(network().ntk(way.give(normal(N, INPUTS)), dtype="float32", **way.options))
+    assert narrowed.dtype == np.float32
+    assert_close(narrowed, network().ntk(normal(N, INPUTS)), "float32")
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_depth_sweep(shared: bool, way: Way) -> None:
+    X = normal(M, INPUTS)
+    options: Any = {"width": 17, "bias_std": 0.2, "shared": shared}
+    expected = fastntk.ntk_depths(X, [3, 0, 1], **options)
+    found: Any = fastntk.ntk_depths(way.give(X), [3, 0, 1], **options, **way.options)
+    assert list(found) == [3, 0, 1]
+    for depth, kernel in expected.items():
+        assert_close(way.back(found[depth]), kernel, "float64")
+
+
+@pytest.mark.parametrize("with_z", [False, True])
+def test_tiles(with_z: bool, way: Way) -> None:
+    net, X, Z = network(), normal(N, INPUTS), normal(M, INPUTS, seed=1)
+    other = Z if with_z else None
+    expected = list(net.ntk_tiles(X, other, tile=11))
+    given = None if other is None else way.give(other)
+    found = list(net.ntk_tiles(way.give(X), given, tile=11, **way.options))
+    assert [(t.rows, t.cols) for t in found] == [(t.rows, t.cols) for t in expected]
+    for tile, truth in zip(found, expected, strict=True):
+        assert_close(way.back(tile.kernel), truth.kernel, "float64")
+
+
+def test_smallest_angles(way: Way) -> None:
+    net = network("float32")
+    X = normal(N, INPUTS, dtype="float32")
+    X[20] = X[7] * np.float32(1 + 1e-6)
+    # The same pairs, whose angles are computed on the processor: to the last bit.
+    assert net.smallest_angle(way.give(X), 5, **way.options) == net.smallest_angle(X, 5)
+    pair = net.smallest_angle(way.give(X), **way.options)
+    assert (pair.i, pair.j) == (7, 20)
+    assert net.pair_angles(way.give(X), [(7, 20)]) == [pair]
+
+
+def test_outputs_that_go_elsewhere(way: Way, tmp_path: Path) -> None:
+    net, X, Z = network(), normal(N, INPUTS), normal(M, INPUTS, seed=1)
+    K = net.ntk(X)
+    given = way.give(X)
+    packed = net.ntk(given, out="packed", **way.options)
+    assert isinstance(packed, PackedKernel)
+    assert_close(packed.to_dense(), K, "float64")
+    array = np.full((N, N), np.nan)
+    assert net.ntk(given, out=array, **way.options) is array
+    assert_close(array, K, "float64")
+    wide = np.full((N, 2 * M), np.nan)  # rows that are apart
+    net.ntk(given, way.give(Z), out=wide[:, ::2], **way.options)
+    assert_close(wide[:, ::2], net.ntk(X, Z), "float64")
+    assert np.isnan(wide[:, 1::2]).all()
+    mapped = net.ntk(given, out=tmp_path / "kernel.npy", outputs=1, **way.options)
+    assert isinstance(mapped, np.memmap)
+    assert_close(np.load(tmp_path / "kernel.npy"), net.ntk(X, outputs=1), "float64")
+
+
+TRAINING: list[dict[str, Any]] = [
+    {"loss": "mse"},
+    {"loss": "cross_entropy", "batch_size": 10, "momentum": 0.5},
+    {"loss": "mse", "batch_size": 16, "momentum": 0.9, "trainable": [True, False, True]},
+    {"loss": "cross_entropy", "layer_rates": [[1, 0], [0, 2], [0, 1]]},
+]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("options", TRAINING, ids=str)
+def test_training(options: dict[str, Any], dtype: str, way: Way) -> None:
+    net = network(dtype)
+    X, labels = normal(N, INPUTS, dtype=dtype), np.arange(N) % OUTPUTS
+    y = labels if options["loss"] == "cross_entropy" else normal(N, OUTPUTS, dtype=dtype)
+    arguments: Any = {"learning_rate": 0.3, "epochs": 3, "seed": 5, **options}
+    expected = fastntk.train(net, X, y, validation=(X[:M], y[:M]), probe=X[:4], **arguments)
+    found = fastntk.train(
+        net,
+        way.give(X),
+        way.give(y),
+        validation=(way.give(X[:M]), way.give(y[:M])),
+        probe=way.give(X[:4]),
+        **arguments,
+        **way.options,
+    )
+    assert found.status == "completed"
+    for name in ("loss", "accuracy", "validation_loss", "weight_change", "gradient_norm"):
+        assert_close(getattr(found, name), getattr(expected, name), dtype)
+    for k, (now, truth) in enumerate(zip(found.net.weights, expected.net.weights, strict=True)):
+        assert_close(now, truth, dtype)
+        assert np.array_equal(now, net.weights[k]) == np.array_equal(truth, net.weights[k])
+    for now, truth in zip(found.net.biases or (), expected.net.biases or (), strict=True):
+        assert_close(now, truth, dtype)
+    assert [p.step for p in found.probe] == [p.step for p in expected.probe]
+    assert_close(
+        [p.relative_change for p in found.probe], [p.relative_change for p in expected.probe], dtype
+    )
+
+
+def test_training_goes_on_from_a_checkpoint(way: Way, tmp_path: Path) -> None:
+    net, X, y = network(), normal(N, INPUTS), np.arange(N) % OUTPUTS
+    options: Any = {"learning_rate": 0.3, "batch_size": 10, "momentum": 0.5, **way.options}
+    whole = fastntk.train(net, way.give(X), way.give(y), epochs=4, **options)
+    for epochs in (2, 4):
+        parts = fastntk.train(
+            net, way.give(X), way.give(y), epochs=epochs, checkpoint=tmp_path / "c.npz", **options
+        )
+    assert np.array_equal(parts.loss, whole.loss)
+    for a, b in itertools.zip_longest(parts.net.weights, whole.net.weights):
+        assert np.array_equal(a, b)
+
+
+def test_training_in_place_with_a_callback(way: Way) -> None:
+    net, X, y = network(), normal(N, INPUTS), np.arange(N) % OUTPUTS
+    seen: list[Any] = []
+    fastntk.train(
+        net, way.give(X), way.give(y), learning_rate=0.3, batch_size=10, inplace=True,
+        **way.options,
+        callback=lambda step, now: seen.append((step, now.weights[0].copy())), callback_every=2,
+    )  # fmt: skip
+    expected = network()
+    fastntk.train(expected, X, y, learning_rate=0.3, batch_size=10, inplace=True)
+    assert_close(net.weights[0], expected.weights[0], "float64")
+    assert [step for step, _ in seen] == [2, 4]
+    assert not np.array_equal(seen[0][1], seen[1][1])
+    assert np.array_equal(seen[1][1], net.weights[0])
