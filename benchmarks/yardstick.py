@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 _SIZE = 2048
 
 
-
 def _gemm_seconds(dtype: npt.DTypeLike) -> float:
     gemm = blas.sgemm if np.dtype(dtype) == np.float32 else blas.dgemm
     a = np.asfortranarray(np.random.default_rng(0).standard_normal((_SIZE, _SIZE)), dtype=dtype)
