@@ -206,10 +206,9 @@ char beginning;
 char end;
 #endif
 
-// ThreadSanitizer compares the threads of so many blocks with each other. What it keeps of each
-// thread, and copies at every barrier, grows with their number: so it is let see so many launches
-// of a kernel with so many blocks, in the tests of the kernel itself, in those of the algorithms
-// and so on, and no more. The others run as if they were one thread.
+// ThreadSanitizer compares the threads of so many blocks of a launch with each other, in the first
+// launches of a kernel with one, two, three and more blocks: what it keeps of each thread, and
+// copies at every barrier, grows with their number. All else runs as if it were one thread.
 constexpr std::size_t kBlocksCompared = 4;
 constexpr int kLaunchesCompared = 4;
 
