@@ -109,8 +109,7 @@ def matrix(values: ArrayLike, name: str, dtype: FloatDType | None = None) -> Flo
     Without `dtype`, float32 stays float32 and everything else becomes float64.
     """
     array, result = _floats(values, name, dtype)
-    if not np.isfinite(result).all():
-        raise _not_finite(array, result, name)
+    require_finite(result, name, array)
     return result
 
 
@@ -131,21 +130,16 @@ def _floats(
         return array, np.ascontiguousarray(array, dtype=dtype)
 
 
-def require_finite(matrix: FloatArray, name: str) -> None:
-    """Raise ValueError with the first element of a matrix that is not, if there is one."""
-    if not np.isfinite(matrix).all():
-        raise _not_finite(matrix, matrix, name)
-
-
-def _not_finite(
-    array: np.ndarray[tuple[int, ...], np.dtype[Any]], floats: FloatArray, name: str
-) -> ValueError:
-    finite = np.isfinite(floats)
-    i, j = (int(k) for k in np.argwhere(~finite)[0])
-    return ValueError(
-        f"{name}[{i}, {j}]={array[i, j]!r}: expected numbers that are finite in {floats.dtype} "
-        f"({finite.size - np.count_nonzero(finite)} of {finite.size} are not)"
-    )
+def require_finite(matrix: FloatArray, name: str, given: Any = None) -> None:
+    """Raise ValueError with the first element that is not, as it was before it was converted."""
+    finite = np.isfinite(matrix)
+    if not finite.all():
+        i, j = (int(k) for k in np.argwhere(~finite)[0])
+        value = (matrix if given is None else given)[i, j]
+        raise ValueError(
+            f"{name}[{i}, {j}]={value!r}: expected numbers that are finite in {matrix.dtype} "
+            f"({finite.size - np.count_nonzero(finite)} of {finite.size} are not)"
+        )
 
 
 def samples(
@@ -181,8 +175,8 @@ def symmetric_matrix_and_norm(values: ArrayLike, name: str) -> tuple[FloatArray,
         raise ValueError(f"{name} has shape {result.shape}: expected a square matrix")
     with core_threads() as threads:
         difference, squares = _core.symmetry(result, threads, None)
-    if not math.isfinite(squares) and not np.isfinite(result).all():
-        raise _not_finite(array, result, name)
+    if not math.isfinite(squares):
+        require_finite(result, name, array)
     if difference > 0 and difference > _ROUNDINGS * np.finfo(result.dtype).eps * _largest(result):
         raise _not_symmetric(result, name, difference)
     # Of inf the weight 0 makes NaN.

@@ -44,12 +44,11 @@ TEST_CASE("cuda device: every task runs once, on as many lanes as there are, in 
     std::vector<Index> order;
     int made = 0;
     cuda.run(
-        "stage", 7, nullptr,
-        [&] {
-          ++made;
-          return NoWorkspace{};
-        },
-        [&](const auto&, const NoWorkspace&, Index index) { order.push_back(index); });
+        "stage", 7, nullptr, [&] { return made++; },
+        [&](const auto&, int workspace, Index index) {
+          order.push_back(index);
+          CHECK(workspace == index % lanes);
+        });
     CHECK(order == std::vector<Index>{0, 1, 2, 3, 4, 5, 6});
     CHECK(made == lanes);
   }
@@ -251,7 +250,7 @@ TEST_CASE("cuda device: workspaces are freed when no lane works on them any more
                       "stage", 5, nullptr, [] { return CudaDevice::Buffer<double>(1, 1); },
                       [&](const auto& lane, const CudaDevice::Buffer<double>& workspace, Index i) {
                         if (i == 4) throw std::runtime_error("task");
-                        lane.for_each(1, 1, element::Zero<double>{workspace.view()});
+                        if (i < 2) lane.for_each(1, 1, element::Zero<double>{workspace.view()});
                         lane.template transpose<double>(workspace.view(),
                                                         results.view().row_block(i, 1));
                       }),

@@ -104,13 +104,13 @@ void check_kernels(const Shape& shape, Range outputs, Split split, Index rows, I
 
 // Of the kernel of a small network.
 double kernel_error(const CudaDevice& cuda) {
-  constexpr Index samples = 600;
+  constexpr Index kSamples = 600;
   const Shape shape{.inputs = 3, .hidden = {4}, .readouts = {1}};
   const RandomNetwork<double> random(shape);
   const DeviceNetwork<double> network(cuda, random.get());
-  const auto x = random_samples<double>(samples, shape.inputs);
+  const auto x = random_samples<double>(kSamples, shape.inputs);
   const DeviceMatrix<double> device_x(cuda, x);
-  const DeviceMatrix<double> kernel(cuda, samples, samples);
+  const DeviceMatrix<double> kernel(cuda, kSamples, kSamples);
   with_tiles_that_fit(cuda, [&](const CudaDevice& chosen) {
     ntk<CudaDevice, double, double>(chosen, network.get(), {0, 1}, Split::none, device_x.view(),
                                     std::nullopt, {kernel.view()}, nullptr);

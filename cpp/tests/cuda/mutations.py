@@ -3,7 +3,7 @@
 # ruff: noqa: D101, D102, D103, T201 (a script of the tests)
 """Seeds bugs into copies of the CUDA sources and checks that the tests find each.
 
-    python3 cpp/tests/cuda/mutations.py [--list] [--only WORD] [--jobs N]
+    python3 cpp/tests/cuda/mutations.py [--list] [--smoke] [--only WORD] [--jobs N]
 
 Each mutant is compiled without optimization, and only what a change touches: bugs of the device and
 its kernels are to be found by the tests of these, without an algorithm. A bug is found if the tests
@@ -37,6 +37,7 @@ SGD = "include/fastntk/sgd.hpp"
 # The units that are compiled again for a change in a file.
 OF_LANE = ("src/cuda/cuda_device.cu", "tests/cuda/lane_test.cpp")
 OF_DEVICE = ("src/cuda/cuda_device.cu",)
+OF_HEADER = ("src/cuda/cuda_device.cu", "tests/cuda/cuda_device_test.cpp")
 OF_ALGORITHM = ("src/cuda/cuda_float64.cu",)
 
 
@@ -338,9 +339,60 @@ MUTATIONS = (
     Mutation(
         "buffer: half of the memory",
         DEVICE,
-        "cudaMalloc(&result, r * c * element_size)",
-        "cudaMalloc(&result, r * c * element_size / 2)",
+        "take(&result, r * c * element_size)",
+        "take(&result, r * c * element_size / 2)",
         OF_DEVICE,
+    ),
+    Mutation(
+        "buffer: used before it is there",
+        DEVICE,
+        "const cudaError_t waited = cudaStreamSynchronize(nullptr);",
+        "const cudaError_t waited = cudaSuccess;",
+        OF_DEVICE,
+    ),
+    Mutation(
+        "buffer: out of memory with memory in the pool",
+        DEVICE,
+        '    check(cudaMemPoolTrimTo(pool, 0), "cudaMemPoolTrimTo");\n',
+        "",
+        OF_DEVICE,
+    ),
+    Mutation(
+        "buffer: one pool for all GPUs",
+        DEVICE,
+        'check(cudaGetDevice(&gpu), "cudaGetDevice");',
+        "gpu = 0;",
+        OF_DEVICE,
+    ),
+    Mutation(
+        "buffer: nothing kept",
+        DEVICE,
+        "std::uint64_t kept = kKept;",
+        "std::uint64_t kept = 0;",
+        OF_DEVICE,
+    ),
+    Mutation(
+        "memory: without what the pool has left",
+        DEVICE,
+        "result.free += bytes_of(pool, cudaMemPoolAttrReservedMemCurrent)",
+        "result.free += bytes_of(pool, cudaMemPoolAttrUsedMemCurrent)",
+        OF_DEVICE,
+    ),
+    Mutation(
+        "queue: workspaces freed before the lanes are idle",
+        HEADER,
+        "      std::vector<decltype(make_workspace())> workspaces;\n"
+        "      Queue queue(*this, progress, tasks);",
+        "      Queue queue(*this, progress, tasks);\n"
+        "      std::vector<decltype(make_workspace())> workspaces;",
+        OF_HEADER,
+    ),
+    Mutation(
+        "queue: a task on the lane of another's workspace",
+        HEADER,
+        "task(queue.lane(k), workspaces[k], index);",
+        "task(queue.lane(k), workspaces[0], index);",
+        OF_HEADER,
     ),
     Mutation(
         "queue: lanes not idle at the end",
@@ -495,10 +547,12 @@ class Checker:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--list", action="store_true", help="name the bugs and end")
+    parser.add_argument("--smoke", action="store_true", help="every third bug alone")
     parser.add_argument("--only", default="", help="bugs whose name contains this")
     parser.add_argument("--jobs", type=int, default=1)
     chosen = parser.parse_args()
-    mutations = [m for m in MUTATIONS if chosen.only in m.name]
+    chosen_from = MUTATIONS[::3] if chosen.smoke else MUTATIONS
+    mutations = [m for m in chosen_from if chosen.only in m.name]
     if chosen.list:
         print("\n".join(m.name for m in mutations))
         return 0

@@ -66,6 +66,13 @@ struct CUmemPoolHandle_st {
   std::multimap<std::size_t, void*> kept;  // by their size
   std::uint64_t kept_bytes = 0;
   std::uint64_t used_bytes = 0;
+
+  CUmemPoolHandle_st() = default;
+  CUmemPoolHandle_st(const CUmemPoolHandle_st&) = delete;
+  CUmemPoolHandle_st& operator=(const CUmemPoolHandle_st&) = delete;
+  CUmemPoolHandle_st(CUmemPoolHandle_st&&) = delete;
+  CUmemPoolHandle_st& operator=(CUmemPoolHandle_st&&) = delete;
+  ~CUmemPoolHandle_st();
 };
 
 struct CUevent_st {
@@ -109,7 +116,8 @@ struct Allocation {
   cudaMemPool_t pool;  // or null
   bool there;          // its stream has come to it
 };
-std::map<std::uintptr_t, Allocation> allocations;  // by their address
+std::map<std::uintptr_t, Allocation> allocations;        // by their address
+std::vector<std::unique_ptr<CUmemPoolHandle_st>> pools;  // for as long as the program runs
 int current_gpu = 0;
 int device_depth = 0;
 std::uint64_t operations = 0;
@@ -184,6 +192,7 @@ Thread* current = nullptr;
 std::vector<Thread*> not_begun;  // of the block; the next one last
 std::vector<std::unique_ptr<Fiber>> fibers;
 std::vector<Fiber*> idle_fibers;
+std::vector<Fiber*> used_fibers;  // no two watched threads are to meet on one stack
 Place scheduler;
 #ifdef __SANITIZE_ADDRESS__
 void* scheduler_fake_stack = nullptr;
@@ -197,10 +206,9 @@ char beginning;
 char end;
 #endif
 
-// ThreadSanitizer compares the threads of so many blocks with each other. What it keeps of each
-// thread, and copies at every barrier, grows with their number: so it is let see so many launches
-// of a kernel with so many blocks, in the tests of the kernel itself, in those of the algorithms
-// and so on, and no more. The others run as if they were one thread.
+// ThreadSanitizer compares the threads of so many blocks of a launch with each other, in the first
+// launches of a kernel with one, two, three and more blocks: what it keeps of each thread, and
+// copies at every barrier, grows with their number. All else runs as if it were one thread.
 constexpr std::size_t kBlocksCompared = 4;
 constexpr int kLaunchesCompared = 4;
 
@@ -287,7 +295,7 @@ UNWATCHED void enter_fiber(Fiber& fiber) {
 #ifdef __SANITIZE_ADDRESS__
   __sanitizer_finish_switch_fiber(scheduler_fake_stack, nullptr, nullptr);
 #endif
-  if (current->done) idle_fibers.push_back(&fiber);
+  if (current->done) (current->watched == nullptr ? idle_fibers : used_fibers).push_back(&fiber);
 }
 
 dim3 index_of(std::size_t i, dim3 size) {
@@ -341,7 +349,11 @@ void watch(std::vector<Thread>& threads, std::size_t block) {
     threads[t].watched = watched[which];
   }
 }
-void order_after_watched() { __tsan_acquire(&end); }
+void order_after_watched() {
+  __tsan_acquire(&end);
+  idle_fibers.insert(idle_fibers.end(), used_fibers.begin(), used_fibers.end());
+  used_fibers.clear();
+}
 #else
 void watch(std::vector<Thread>& /*threads*/, std::size_t /*block*/) {}
 void order_after_watched() {}
@@ -378,9 +390,14 @@ void run_kernel(const void* kernel, const std::function<void()>& body, dim3 grid
 
 std::size_t room() { return memory_limit - std::min(memory_limit, live_memory + kept_memory); }
 
-void open_and_free(void* p, std::size_t bytes) {
-  set_open(p, bytes, true);
-  std::free(p);
+void give_up(CUmemPoolHandle_st& pool) {
+  for (const auto& [bytes, p] : pool.kept) {
+    set_open(p, bytes, true);
+    std::free(p);
+  }
+  kept_memory -= pool.kept_bytes;
+  pool.kept_bytes = 0;
+  pool.kept.clear();
 }
 
 // What still works on it finds NaN, and AddressSanitizer finds what does.
@@ -475,6 +492,8 @@ cudaError_t launch(const cudaLaunchConfig_t& config, const void* kernel,
 
 using namespace fastntk::fake;  // NOLINT(google-build-using-namespace): the runtime's own names
 
+CUmemPoolHandle_st::~CUmemPoolHandle_st() { give_up(*this); }
+
 #define RETURN_INJECTED_FAILURE() \
   if (const int error = injected_failure(__func__)) return static_cast<cudaError_t>(error)
 
@@ -543,7 +562,7 @@ cudaError_t cudaMemPoolCreate(cudaMemPool_t* pool, const cudaMemPoolProps* prope
       properties->location.id != current_gpu) {
     return cudaErrorInvalidValue;
   }
-  *pool = new CUmemPoolHandle_st;
+  *pool = pools.emplace_back(std::make_unique<CUmemPoolHandle_st>()).get();
   return cudaSuccess;
 }
 cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t /*pool*/, cudaMemPoolAttr attribute,
@@ -563,10 +582,7 @@ cudaError_t cudaMemPoolGetAttribute(cudaMemPool_t pool, cudaMemPoolAttr attribut
 cudaError_t cudaMemPoolTrimTo(cudaMemPool_t pool, std::size_t kept) {
   RETURN_INJECTED_FAILURE();
   if (kept != 0) return cudaErrorInvalidValue;
-  for (const auto& [bytes, p] : pool->kept) open_and_free(p, bytes);
-  kept_memory -= pool->kept_bytes;
-  pool->kept_bytes = 0;
-  pool->kept.clear();
+  give_up(*pool);
   return cudaSuccess;
 }
 cudaError_t cudaMallocFromPoolAsync(void** p, std::size_t bytes, cudaMemPool_t pool,
