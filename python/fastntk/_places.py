@@ -275,7 +275,7 @@ class GpuArrays(_Gpu):
         except ImportError as error:
             raise ImportError(
                 f"results of arrays on a GPU are arrays of CuPy, which cannot be imported "
-                f"({error}): pip install cupy-cuda13x, or hand over arrays of the host with "
+                f"({error}): pip install 'cupy-cuda13x[ctk]', or hand over arrays of the host with "
                 "device='cuda'"
             ) from error
 
