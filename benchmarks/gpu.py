@@ -5,13 +5,11 @@
 First, everything that runs on the GPU is compared with the processor, on random networks of all
 activations; then it is timed, beside what the roofline makes of the rates of matrix multiplication
 and of the memory that are measured on the same GPU (and, on paper, of an H100). Needs fastntk built
-with CUDA and, for arrays, ``pip install cupy-cuda13x``. The exit status is 0 if all agrees, 1 if
-something differs, and 2, with the reason, where there is no GPU to use.
+with CUDA and, for arrays, ``pip install 'cupy-cuda13x[ctk]'``. The exit status is 0 if all agrees,
+1 if something differs, and 2, with the reason, where there is no GPU to use.
 
-It is written against this interface: methods of `fastntk.MLP`, `fastntk.ntk_depths` and
-`fastntk.train` compute on the GPU if their arrays lie there (CuPy, DLPack or
-``__cuda_array_interface__``), and return CuPy arrays; or with ``device="cuda"``, which takes and
-returns NumPy arrays.
+What is compared goes through ``device="cuda"``, with arrays of NumPy; kernels and eigenvalues also
+through arrays of CuPy, and everything that is timed.
 """
 
 from __future__ import annotations
@@ -186,6 +184,11 @@ def _depths(case: Case, dtype: Any, X: Array, where: dict[str, str]) -> Array:
     return np.stack(list(kernels.values()))
 
 
+def _hessian(net: Any, X: Array, direction: Array, where: dict[str, str]) -> Array:
+    product: Any = fastntk.linearity.hessian_vector_product
+    return np.asarray(product(net, X, direction, **where))
+
+
 def _weights_changed(net: Any, X: Array, loss: str, where: dict[str, str]) -> Array:
     rng = np.random.default_rng(1)
     y: Array = rng.standard_normal((len(X), net.n_outputs))
@@ -211,6 +214,7 @@ def quantities(case: Case, X: Array, Z: Array) -> dict[str, Quantity]:
     omega = rng.random((layers, 2))
     u, outputs = rng.standard_normal((case.n, 3)).astype(case.dtype), case.widths[-1]
     w = rng.standard_normal((case.n, outputs, 2)).astype(case.dtype)
+    direction = rng.standard_normal(case.network().n_parameters).astype(case.dtype)
     found: dict[str, Quantity] = {
         "outputs": lambda net, on: net(X, **on),
         "trace": lambda net, on: net.ntk(X, **on),
@@ -225,6 +229,7 @@ def quantities(case: Case, X: Array, Z: Array) -> dict[str, Quantity]:
         "tiles": lambda net, on: _assembled(net, X, on),
         "operator": lambda net, on: net.ntk_operator(X, **on) @ u,
         "jvp": lambda net, on: net.jvp(X, net.vjp(X, w, **on), **on),
+        "Hessian": lambda net, on: _hessian(net, X, direction, on),
         "smallest angle": lambda net, on: net.smallest_angle(X, **on).angle,
         "depths": lambda net, on: _depths(case, net.dtype, X, on),
         "trained, mse": lambda net, on: _weights_changed(net, X, "mse", on),
@@ -239,7 +244,13 @@ def quantities(case: Case, X: Array, Z: Array) -> dict[str, Quantity]:
 
 
 # Several steps lose digits on either device: by how much more two results may differ.
-_SLACK = {"jvp": 10.0, "operator": 10.0, "trained, mse": 100.0, "trained, cross-entropy": 100.0}
+_SLACK = {
+    "jvp": 10.0,
+    "operator": 10.0,
+    "Hessian": 10.0,
+    "trained, mse": 100.0,
+    "trained, cross-entropy": 100.0,
+}
 # Differences are relative to the largest entry, but for angles: to 1 radian.
 _SCALE = {"smallest angle": 1.0}
 
@@ -302,7 +313,24 @@ def check_case(case: Case, accelerator: Accelerator) -> list[str]:
         problems.append(f"the kernel of an array on the GPU is a {type(there)}: {case}")
     elif not np.array_equal(accelerator.to_host(there), K):
         problems.append(f"the kernel of an array on the GPU is another: {case}")
-    return problems
+    return problems + check_eigenvalues(net.ntk(X, dtype="float64"), case, accelerator)
+
+
+def check_eigenvalues(K: Array, case: Case, accelerator: Accelerator) -> list[str]:
+    """Return which eigenvalues cannot be those that the processor finds, a line each."""
+    on_host = fastntk.conditioning(K, method="cholesky").bounds
+    on_gpu = fastntk.conditioning(accelerator.arrays.asarray(K), method="cholesky").bounds
+    assert on_host is not None
+    assert on_gpu is not None
+    pairs = {
+        "λ_min": (on_host.eigenvalue_min, on_gpu.eigenvalue_min),
+        "λ_max": (on_host.eigenvalue_max, on_gpu.eigenvalue_max),
+    }
+    return [
+        f"{name} is in {a} and in {b}: {case}"
+        for name, (a, b) in pairs.items()
+        if max(a.lower, b.lower) > min(a.upper, b.upper)
+    ]
 
 
 def check(accelerator: Accelerator, quick: bool) -> bool:
