@@ -12,13 +12,12 @@ from __future__ import annotations
 
 import math
 import os
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastntk import _device_arrays
-from fastntk._memory import human_bytes
+from fastntk._memory import require_of
 from fastntk._typing import FLOAT_DTYPES
 from fastntk.eigenvalues.enclosures import gamma
 from fastntk.eigenvalues.gpu_cholesky import BLOCK, GpuCholesky, UpperTriangle, blocks, rank
@@ -190,27 +189,17 @@ def _as_cupy(K: Any, *, writable: bool) -> tuple[Any, Any]:
         raise ImportError(
             f"K is a {type(K).__module__}.{type(K).__qualname__} in the memory of a GPU, whose "
             f"eigenvalues CuPy would compute there, but it cannot be imported ({error}): pip "
-            'install "fastntk[cuda]". Or hand over a copy in the memory of the host, such as '
+            "install 'cupy-cuda13x[ctk]'. Or hand over a copy in the memory of the host, such as "
             "K.cpu() of PyTorch"
         ) from error
     if isinstance(K, cupy.ndarray):
         return K, K.device
     # CuPy copies what lies on another GPU than the current one, and writes what is read-only.
-    with _device_of(K):
+    with cupy.cuda.Device(_device_arrays.gpu_number(K)):
         _device_arrays.device_matrix(K, "K", writable=writable)
         by_interface = hasattr(K, "__cuda_array_interface__")
         array = cupy.asarray(K) if by_interface else cupy.from_dlpack(K)
     return array, array.device
-
-
-def _device_of(values: Any) -> Any:
-    """Return the device that an array names in DLPack, for a `with` statement."""
-    import cupy
-
-    try:
-        return cupy.cuda.Device(values.__dlpack_device__()[1])
-    except (AttributeError, RuntimeError, BufferError):
-        return nullcontext()
 
 
 def _check_type(given: Any) -> None:
@@ -288,8 +277,4 @@ def _require(needed: int, what: str, instead: str) -> None:
     available += pool.free_bytes()
     if pool.get_limit() > 0:
         available = min(available, pool.get_limit() - pool.used_bytes())
-    if needed > available:
-        raise MemoryError(
-            f"{what} needs {human_bytes(needed)}, but {human_bytes(available)} of the GPU's memory "
-            f"are available: {instead}"
-        )
+    require_of(available, needed, what, instead, "the GPU's ")
