@@ -513,9 +513,7 @@ def test_limits_of_the_pool_and_other_allocators(cupy: Any) -> None:
 @pytest.mark.parametrize("function", [fastntk.conditioning, fastntk.spectrum])
 def test_without_cupy(function: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cupy", None)
-    text = (
-        r'^K is a test_device_arrays\.OnGpu in the memory of a GPU.*pip install .cupy-cuda13x'
-    )
+    text = r"^K is a test_device_arrays\.OnGpu in the memory of a GPU.*pip install .cupy-cuda13x"
     with pytest.raises(ImportError, match=text):
         function(OnGpu(np.eye(3)))
 
