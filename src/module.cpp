@@ -251,7 +251,6 @@ void register_device(py::module_& module) {
 }  // namespace fastntk::python
 
 PYBIND11_MODULE(_core, module) {
-  namespace py = pybind11;
   namespace fp = fastntk::python;
   module.doc() = "The numerical core of fastntk.";
   fp::borrow_blas();  // an unusable BLAS is an ImportError here, not a surprise later
@@ -263,7 +262,7 @@ PYBIND11_MODULE(_core, module) {
              "The version of the elementwise loops that this processor runs.");
 #ifdef FASTNTK_CUDA
   module.attr("cuda_runtime") = fastntk::cuda_runtime_version();
-  py::module_ cuda = module.def_submodule("cuda", "The same on NVIDIA GPUs.");
+  pybind11::module_ cuda = module.def_submodule("cuda", "The same on NVIDIA GPUs.");
   fp::register_gpu(cuda);
   fp::register_device<fp::OnGpu>(cuda);
 #else
