@@ -18,26 +18,11 @@ from reference import ReferenceNetwork
 from tolerances import assert_close
 
 import fastntk
+from fastntk.activations import FINITE_WIDTH
 from fastntk.linearity import hessian_norm, hessian_vector_product
 
 Array = npt.NDArray[np.float64]
 
-ACTIVATIONS = (
-    "identity",
-    "relu",
-    "leaky_relu",
-    "abs",
-    "relu2",
-    "gelu",
-    "silu",
-    "elu",
-    "softplus",
-    "tanh",
-    "sigmoid",
-    "erf",
-    "sin",
-    "cos",
-)
 # Of central differences with steps of 1e-5: the square of the step, and rounding over the step.
 DIFFERENCES = 1e-7
 
@@ -70,7 +55,7 @@ def dense_hessian(net: fastntk.MLP, x: Array, output: int = 0) -> Array:
 
 
 @pytest.mark.parametrize("bias_std", [0.0, 0.4])
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("activation", FINITE_WIDTH)
 def test_products_agree_with_the_reference(activation: str, bias_std: float) -> None:
     net = fastntk.MLP([3, 6, 5, 2], activation=activation, bias_std=bias_std, seed=2)
     X, u, v = normal(4, 3), normal(4, seed=1), normal(net.n_parameters, seed=2)
@@ -113,7 +98,7 @@ def test_products_are_derivatives_of_the_gradient(
 
 @given(
     st.lists(st.integers(1, 9), min_size=3, max_size=5),
-    st.sampled_from(ACTIVATIONS),
+    st.sampled_from(FINITE_WIDTH),
     st.sampled_from([0.0, 0.4]),
     st.integers(1, 6),
 )

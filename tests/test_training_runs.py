@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,8 @@ def test_stops_at_a_target() -> None:
 def test_divergence_is_a_result(dtype: str, rate: float, epochs: int, tmp_path: Path) -> None:
     X, y = problem("mse", n=20)
     net = fastntk.MLP([5, 30, 30, 3], dtype=dtype)
-    history = fastntk.train(
+    run = partial(
+        fastntk.train,
         net,
         X,
         y,
@@ -53,23 +55,13 @@ def test_divergence_is_a_result(dtype: str, rate: float, epochs: int, tmp_path: 
         probe=X,
         checkpoint=tmp_path / "c.npz",
     )
+    history = run()
     assert history.status == "diverged"
     assert history.epochs < 3
     assert len(history.probe) == history.epochs
     history.to_frame()
     history.plot()
-    again = fastntk.train(
-        net,
-        X,
-        y,
-        loss="mse",
-        learning_rate=rate,
-        epochs=epochs,
-        batch_size=5,
-        validation=(X, y),
-        probe=X,
-        checkpoint=tmp_path / "c.npz",
-    )
+    again = run()
     assert again.status == "diverged"
     assert again.to_frame().equals(history.to_frame())
 

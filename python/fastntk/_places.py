@@ -122,16 +122,12 @@ class Place(ABC):
         _memory.require_of(self.available_memory(), needed, what, instead, whose)
 
 
-class _Processor(Place):
-    core = _core
-    device = "cpu"
+class _HostArrays(Place):
+    """Any place that takes and returns arrays of NumPy."""
 
     @property
     def xp(self) -> Any:
         return np
-
-    def working(self) -> AbstractContextManager[int]:
-        return core_threads()
 
     def array(self, values: Any, name: str) -> Any:
         return _validation.host_array(values, name)
@@ -139,13 +135,21 @@ class _Processor(Place):
     def matrix(self, values: Any, name: str, dtype: FloatDType) -> Any:
         return _validation.matrix(values, name, dtype)
 
+    def targets(self, values: Any, name: str) -> FloatArray:
+        return _validation.host_array(values, name)
+
+
+class _Processor(_HostArrays):
+    core = _core
+    device = "cpu"
+
+    def working(self) -> AbstractContextManager[int]:
+        return core_threads()
+
     def samples(
         self, values: Any, name: str, dtype: FloatDType, *, columns: int | None = None
     ) -> Any:
         return _validation.samples(values, name, dtype, columns=columns)
-
-    def targets(self, values: Any, name: str) -> FloatArray:
-        return _validation.host_array(values, name)
 
     def uploaded(self, matrix: FloatArray) -> Any:
         return matrix
@@ -231,28 +235,15 @@ class _Gpu(Place):
         )
 
 
-class _GpuCopies(_Gpu):
+class _GpuCopies(_HostArrays, _Gpu):
     """A GPU that computes for arrays of NumPy."""
 
     results_elsewhere = True
-
-    @property
-    def xp(self) -> Any:
-        return np
-
-    def array(self, values: Any, name: str) -> Any:
-        return _validation.host_array(values, name)
-
-    def matrix(self, values: Any, name: str, dtype: FloatDType) -> Any:
-        return _validation.matrix(values, name, dtype)
 
     def samples(
         self, values: Any, name: str, dtype: FloatDType, *, columns: int | None = None
     ) -> Any:
         return self.uploaded(_validation.samples(values, name, dtype, columns=columns))
-
-    def targets(self, values: Any, name: str) -> FloatArray:
-        return _validation.host_array(values, name)
 
     def given(self, matrix: Any) -> Any:
         return self.uploaded(matrix)

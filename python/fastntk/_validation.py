@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 # By so many roundings of its largest element a kernel may differ from its mirror image.
-_ROUNDINGS = 16
+SYMMETRY_ROUNDINGS = 16
 
 # Rows that are compared at a time to find the place of an error.
 _ROWS = 256
@@ -113,17 +113,28 @@ def matrix(values: ArrayLike, name: str, dtype: FloatDType | None = None) -> Flo
     return result
 
 
-def _floats(
-    values: ArrayLike, name: str, dtype: FloatDType | None
-) -> tuple[np.ndarray[tuple[int, ...], np.dtype[Any]], FloatArray]:
-    """Return the values as they were given, and as a matrix of floats, finite or not."""
-    array = host_array(values, name)
+def require_real_matrix(array: Any, name: str) -> None:
+    """Raise TypeError or ValueError if an array, of NumPy or CuPy, is no matrix of real numbers."""
     if array.dtype.kind not in "biuf":
         raise TypeError(f"{name} has dtype {array.dtype}: expected real numbers")
     if array.ndim != 2:
         raise ValueError(f"{name} has shape {array.shape}: expected a matrix, one sample a row")
     if 0 in array.shape:
         raise ValueError(f"{name} has shape {array.shape}: expected at least one row and column")
+
+
+def require_square(array: Any, name: str) -> None:
+    """Raise ValueError if a matrix, of NumPy or CuPy, is not square."""
+    if array.shape[0] != array.shape[1]:
+        raise ValueError(f"{name} has shape {array.shape}: expected a square matrix")
+
+
+def _floats(
+    values: ArrayLike, name: str, dtype: FloatDType | None
+) -> tuple[np.ndarray[tuple[int, ...], np.dtype[Any]], FloatArray]:
+    """Return the values as they were given, and as a matrix of floats, finite or not."""
+    array = host_array(values, name)
+    require_real_matrix(array, name)
     if dtype is None:
         dtype = array.dtype if array.dtype in FLOAT_DTYPES else np.dtype(np.float64)
     with np.errstate(over="ignore"):  # what overflows is reported
@@ -170,14 +181,14 @@ def symmetric_matrix_and_norm(values: ArrayLike, name: str) -> tuple[FloatArray,
     The norm is inf where the squares overflow.
     """
     array, result = _floats(values, name, None)
-    rows, cols = result.shape
-    if rows != cols:
-        raise ValueError(f"{name} has shape {result.shape}: expected a square matrix")
+    require_square(result, name)
     with core_threads() as threads:
         difference, squares = _core.symmetry(result, threads, None)
     if not math.isfinite(squares):
         require_finite(result, name, array)
-    if difference > 0 and difference > _ROUNDINGS * np.finfo(result.dtype).eps * _largest(result):
+    if difference > 0 and difference > SYMMETRY_ROUNDINGS * np.finfo(result.dtype).eps * _largest(
+        result
+    ):
         raise _not_symmetric(result, name, difference)
     # Of inf the weight 0 makes NaN.
     return result, math.sqrt(squares) if math.isfinite(squares) else math.inf

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastntk import _device_arrays
+from fastntk import _device_arrays, _validation
 from fastntk._memory import require_of
 from fastntk._typing import FLOAT_DTYPES
 from fastntk.eigenvalues.enclosures import gamma
@@ -140,7 +140,8 @@ def open_source(K: Any, *, overwrite: bool) -> Source:
     """Return the given matrix on a GPU, checked; see `sources.open_source`."""
     given, device = _as_cupy(K, writable=overwrite)
     with device:
-        _check_type(given)
+        _validation.require_real_matrix(given, "K")
+        _validation.require_square(given, "K")
         n = len(given)
         copied = given.dtype != np.float64 or not given.flags.c_contiguous
         # Beside it: blocks of columns of a factor, and a basis of Lanczos vectors and its images.
@@ -168,7 +169,8 @@ def spectrum(K: Any) -> Vectors:
     import cupyx
 
     with device, cupyx.errstate(linalg="raise"):
-        _check_type(given)
+        _validation.require_real_matrix(given, "K")
+        _validation.require_square(given, "K")
         n = len(given)
         _require(
             (2 if given.dtype == np.float64 else 3) * 8 * n * n,
@@ -202,24 +204,12 @@ def _as_cupy(K: Any, *, writable: bool) -> tuple[Any, Any]:
     return array, array.device
 
 
-def _check_type(given: Any) -> None:
-    """Raise TypeError or ValueError if it is no square matrix of real numbers."""
-    if given.dtype.kind not in "biuf":
-        raise TypeError(f"K has dtype {given.dtype}: expected real numbers")
-    if given.ndim != 2:
-        raise ValueError(f"K has shape {given.shape}: expected a matrix, one sample a row")
-    if 0 in given.shape:
-        raise ValueError(f"K has shape {given.shape}: expected at least one row and column")
-    if given.shape[0] != given.shape[1]:
-        raise ValueError(f"K has shape {given.shape}: expected a square matrix")
-
-
 def _symmetric(given: Any) -> tuple[Any, bool]:
     """Return a symmetric matrix as floats, not copied if it is that, and if it is so to the bit."""
     floats = given.astype(given.dtype if given.dtype in FLOAT_DTYPES else np.float64, copy=False)
     largest = _largest(floats)
     difference, (i, j) = _asymmetry(floats)
-    if difference > 16 * float(np.finfo(floats.dtype).eps) * largest:
+    if difference > _validation.SYMMETRY_ROUNDINGS * float(np.finfo(floats.dtype).eps) * largest:
         raise ValueError(
             f"K is not symmetric: K[{i}, {j}]={floats[i, j].get()[()]!r} but "
             f"K[{j}, {i}]={floats[j, i].get()[()]!r}"
