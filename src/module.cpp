@@ -260,6 +260,10 @@ PYBIND11_MODULE(_core, module) {
   fp::register_symmetric(module);
   module.def("instruction_set", &fastntk::instruction_set,
              "The version of the elementwise loops that this processor runs.");
+  module.def("amx_why_not", &fastntk::amx::why_not, "Why AMX cannot be used; None if it can.");
+  module.def(
+      "use_amx", [](bool use) { fp::amx_in_use() = use && fastntk::amx::why_not() == nullptr; },
+      pybind11::arg("use"), "Has AMX multiply matrices of float32, if it can, or the BLAS.");
 #ifdef FASTNTK_CUDA
   module.attr("cuda_runtime") = fastntk::cuda_runtime_version();
   pybind11::module_ cuda = module.def_submodule("cuda", "The same on NVIDIA GPUs.");

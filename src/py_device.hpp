@@ -4,8 +4,11 @@
 
 #include <pybind11/pybind11.h>
 
+#include <atomic>
+
 #include "array_args.hpp"
 #include "borrowed_blas.hpp"
+#include "fastntk/amx.hpp"
 #include "fastntk/host_device.hpp"
 #include "fastntk/monitor.hpp"
 #include "fastntk/symmetric_storage.hpp"
@@ -22,10 +25,16 @@ inline Monitor python_monitor(const py::object& callback) {
   };
 }
 
+// Whether AMX multiplies matrices of float32, of calls that start from now on.
+inline std::atomic<bool>& amx_in_use() {
+  static std::atomic<bool> in_use = amx::why_not() == nullptr;
+  return in_use;
+}
+
 inline HostDevice host_device(int threads) {
   static const Blas blas = borrow_blas();
   if (threads < 1) throw bad_argument("threads", "at least 1");
-  return {blas, threads};
+  return {blas, threads, amx_in_use() ? Float32Products::amx : Float32Products::blas};
 }
 
 // The bindings are templates over where the work is done, OnHost or OnGpu (on_gpu.hpp). Each says

@@ -53,7 +53,14 @@ def test_the_installed_command_runs() -> None:
         [sys.executable, "-m", "fastntk", "info"], capture_output=True, text=True, check=True
     )
     assert f"fastntk          {fastntk.__version__}" in completed.stdout
-    for what in ("BLAS", "threads", "instruction set", "memory", "extra: study"):
+    for what in (
+        "BLAS",
+        "threads",
+        "instruction set",
+        "float32 products",
+        "memory",
+        "extra: study",
+    ):
         assert what in completed.stdout
 
 

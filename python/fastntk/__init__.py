@@ -6,7 +6,7 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from fastntk import activations, cuda, datasets, linearity
+from fastntk import activations, amx, cuda, datasets, linearity
 from fastntk.angles import AnglePair, angle_bound, closest_pairs, gradient_angles, smallest_angle
 from fastntk.depth_sweep import ntk_depths
 from fastntk.eigenvalues import Bounds, Conditioning, Interval, conditioning, spectrum
@@ -51,6 +51,7 @@ __all__ = [
     "PackedKernel",
     "__version__",
     "activations",
+    "amx",
     "angle_bound",
     "angle_curves",
     "batch_conditioning",

@@ -10,7 +10,7 @@ import platform
 from importlib.metadata import version
 from typing import Any
 
-from fastntk import _core, cuda
+from fastntk import _core, amx, cuda
 from fastntk._memory import available_memory, human_bytes
 from fastntk._threads import blas_libraries, thread_count
 
@@ -29,6 +29,11 @@ def _blas_line(library: dict[str, Any]) -> str:
         + (f", {architecture} kernels" if architecture else "")
         + f", {library['num_threads']} threads: {library['filepath']}"
     )
+
+
+def _float32_products() -> str:
+    reason = amx.why_not()
+    return "by AMX units, as accurate as by BLAS" if reason is None else f"by BLAS: {reason}"
 
 
 def _gpu_lines() -> list[str]:
@@ -63,6 +68,7 @@ def describe() -> list[tuple[str, str]]:
         ("SciPy", version("scipy")),
         ("Numba", version("numba")),
         ("instruction set", f"{_core.instruction_set()}, for elementwise loops"),
+        ("float32 products", _float32_products()),
         ("processors", str(os.cpu_count())),
         ("threads", f"{thread_count()} (as many as BLAS would use)"),
         ("memory", "unknown" if memory is None else f"{human_bytes(memory)} available"),

@@ -17,7 +17,9 @@
 #include <utility>
 #include <vector>
 
+#include "fastntk/amx.hpp"
 #include "fastntk/blas.hpp"
+#include "fastntk/host_memory.hpp"
 #include "fastntk/matrix.hpp"
 #include "fastntk/matrix_buffer.hpp"
 #include "fastntk/monitor.hpp"
@@ -73,11 +75,9 @@ FASTNTK_MULTIVERSION T largest_product(Index n, const T* a, const T* b) {
   return *std::ranges::max_element(partial);
 }
 
-// What MatrixBuffer asks for, of the processor's memory.
-struct HostMemory {
-  static void* allocate(Index rows, Index cols, std::size_t element_size);
-  static void free(void* p);
-};
+// Who multiplies matrices of float32: the BLAS, or the AMX units, see amx.hpp. What is too small
+// for these is left to the BLAS.
+enum class Float32Products : std::uint8_t { blas, amx };
 
 // The processor, as an execution device. The algorithms (forward_backward.hpp, features.hpp,
 // gram_tiles.hpp) are templates over a device and ask for nothing but what this class offers:
@@ -90,9 +90,10 @@ struct HostMemory {
 //   Lane           executes the operations of one task in order: gemm, for_each, transpose,
 //                  row_dots, visit_large, and of triangular matrices syrk, trsm, potrf.
 //
-// A lane here is a thread that calls single-threaded BLAS. How the work is cut into tasks never
-// depends on the number of lanes, and no two tasks write the same element: results are the same to
-// the last bit for any number of threads. The caller keeps the BLAS from starting threads itself.
+// A lane here is a thread that calls single-threaded BLAS, or has an AMX unit of its own. How the
+// work is cut into tasks never depends on the number of lanes, and no two tasks write the same
+// element: results are the same to the last bit for any number of threads. The caller keeps the
+// BLAS from starting threads itself.
 class HostDevice {
  public:
   template <class T>
@@ -103,12 +104,21 @@ class HostDevice {
     // Whether it can call functions of the processor.
     static constexpr bool kOnHost = true;
 
-    Lane(const Blas& blas, const std::atomic<bool>& stop) : blas_(blas), stop_(stop) {}
+    Lane(const Blas& blas, Float32Products float32, const std::atomic<bool>& stop)
+        : blas_(blas), float32_(float32), stop_(stop) {}
 
     // c (+)= alpha · op(a) · op(b)
     template <class T>
     void gemm(Op op_a, Op op_b, T alpha, ConstMatrix<T> a, ConstMatrix<T> b, Write write,
               Matrix<T> c) const {
+      if constexpr (std::is_same_v<T, float>) {
+        if (float32_ == Float32Products::amx &&
+            amx::worthwhile(c.rows, c.cols, op_a == Op::none ? a.cols : a.rows)) {
+          if (!amx_) amx_ = std::make_unique<amx::Products>();
+          (*amx_)(op_a, op_b, alpha, a, b, write, c);
+          return;
+        }
+      }
       fastntk::gemm(blas_, op_a, op_b, alpha, a, b, write, c);
     }
 
@@ -176,6 +186,8 @@ class HostDevice {
 
    private:
     const Blas& blas_;
+    Float32Products float32_;
+    mutable std::unique_ptr<amx::Products> amx_;  // made when it is first needed
     const std::atomic<bool>& stop_;
   };
 
@@ -278,7 +290,8 @@ class HostDevice {
   }
 
   // threads ≥ 1
-  HostDevice(Blas blas, int threads) : blas_(blas), threads_(threads) {}
+  HostDevice(Blas blas, int threads, Float32Products float32 = Float32Products::blas)
+      : blas_(blas), threads_(threads), float32_(float32) {}
 
   // Runs task(lane, workspace, index) for index = 0 … tasks − 1; each lane has one workspace, made
   // by make_workspace(). Tasks are taken up in the order of their index, so that one may wait for
@@ -325,6 +338,7 @@ class HostDevice {
 
   Blas blas_;
   int threads_;
+  Float32Products float32_;
 };
 
 }  // namespace fastntk

@@ -1,0 +1,39 @@
+// SPDX-FileCopyrightText: The fastntk authors
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+
+#include <cstdint>
+
+#include "fastntk/bfloat16_products.hpp"
+#include "fastntk/matrix.hpp"
+
+// Intel's Advanced Matrix Extensions: a unit of each core for products of matrices of bfloat16, in
+// processors from Sapphire Rapids (2023) on.
+namespace fastntk::amx {
+
+// Why it cannot be used, as a sentence without a full stop; null if it can. The first call asks the
+// operating system for the permission that a process needs.
+const char* why_not();
+
+// See bfloat16_products.hpp. Only where why_not() is null.
+struct Unit {
+  class Session {
+   public:
+    Session();
+    ~Session();
+    Session(const Session&) = delete;
+    Session& operator=(const Session&) = delete;
+  };
+
+  static void pack(const bfloat16::TileSource& source, std::uint32_t* words);
+  static void multiply(const std::uint32_t* left, const std::uint32_t* right, Index steps,
+                       float* sums, const bfloat16::Delivery& previous);
+  static void deliver(const bfloat16::Delivery& delivery);
+};
+
+using Products = Bfloat16Products<Unit>;
+
+// Whether a product of so many rows, columns and terms is faster than that of a BLAS.
+bool worthwhile(Index rows, Index cols, Index terms);
+
+}  // namespace fastntk::amx
