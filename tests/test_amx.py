@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.tolerances import RTOL
 
 import fastntk
 from fastntk import amx, info
-from tests.tolerances import RTOL
 
 needs_amx = pytest.mark.skipif(not amx.is_available(), reason=f"no AMX: {amx.why_not()}")
 
