@@ -52,7 +52,7 @@ def test_the_installed_command_runs() -> None:
     completed = subprocess.run(
         [sys.executable, "-m", "fastntk", "info"], capture_output=True, text=True, check=True
     )
-    assert f"fastntk          {fastntk.__version__}" in completed.stdout
+    assert f"fastntk           {fastntk.__version__}" in completed.stdout
     for what in (
         "BLAS",
         "threads",
