@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.tolerances import RTOL
+from tolerances import RTOL
 
 import fastntk
 from fastntk import amx, info
@@ -28,7 +28,7 @@ def test_a_reason_or_none() -> None:
     assert amx.is_available() == (amx.why_not() is None)
     described = dict(info.describe())["float32 products"]
     assert ("AMX units" in described) == amx.is_available()
-    assert amx.is_available() or amx.why_not() in described
+    assert str(amx.why_not()) in described or amx.is_available()
 
 
 @needs_amx
@@ -50,8 +50,7 @@ def test_kernels_are_as_accurate_as_by_the_blas(activation: str) -> None:
     exact = net.astype("float64").ntk(X.astype("float64"))
 
     def error() -> float:
-        difference: float = np.linalg.norm(net.ntk(X) - exact) / np.linalg.norm(exact)
-        return difference
+        return float(np.linalg.norm(net.ntk(X) - exact) / np.linalg.norm(exact))
 
     with amx.disabled():
         by_blas = error()

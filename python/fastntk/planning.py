@@ -8,18 +8,15 @@ import itertools
 import time
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.linalg import blas
 
+from fastntk import activations
 from fastntk._memory import available_memory, human_bytes
+from fastntk._network import Layer, Network, evaluate
 from fastntk.kernel_files import block_rows
 
-if TYPE_CHECKING:
-    from fastntk._network import Network
-
-# Of the GEMM rate, measured for kernels of some thousand samples (benchmarks/bench_ntk.py).
+# Of the rate of matrix multiplication, for kernels of some thousand samples (bench_ntk.py).
 _EFFICIENCY = 0.7
 _CALIBRATION_SIZE = 1024
 
@@ -86,11 +83,15 @@ def plan(network: Network, n: int, m: int | None) -> Plan:
 
 @cache
 def _gemm_rate(dtype: str) -> float:
-    gemm = blas.sgemm if dtype == "float32" else blas.dgemm
-    a = np.asfortranarray(np.ones((_CALIBRATION_SIZE, _CALIBRATION_SIZE), dtype=dtype))
+    """Return the rate at which samples pass through a wide layer."""
+    size = _CALIBRATION_SIZE
+    ones = np.ones((size, size), dtype=dtype)
+    wide = Network.of_layers(
+        [Layer(ones, None, 1.0, 1.0), Layer(ones[:1], None, 1.0, 1.0)], activations.identity(), 1.0
+    )
     best = np.inf
     for _ in range(3):
         started = time.perf_counter()
-        gemm(1.0, a, a)
+        evaluate(wide, ones)
         best = min(best, time.perf_counter() - started)
-    return float(2.0 * _CALIBRATION_SIZE**3 / best)
+    return float(2.0 * size**3 / best)
