@@ -21,6 +21,9 @@
 // Of functions that are called only where why_not() is null.
 #define FASTNTK_AMX __attribute__((target("amx-tile,amx-bf16,avx512f")))
 
+// NOLINTBEGIN(portability-simd-intrinsics): without them there are no tiles.
+// NOLINTBEGIN(modernize-avoid-c-arrays): std::array ignores the alignment of vectors.
+
 namespace fastntk::amx {
 
 namespace {
@@ -42,7 +45,7 @@ const char* find_out() {
   constexpr unsigned int kBfloat16 = 1U << 22U;
   constexpr unsigned int kTiles = 1U << 24U;
   if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) == 0 || (edx & kBfloat16) == 0 ||
-      (edx & kTiles) == 0 || __builtin_cpu_supports("avx512f") == 0) {
+      (edx & kTiles) == 0 || static_cast<int>(__builtin_cpu_supports("avx512f")) == 0) {
     return "the processor has no AMX for bfloat16";
   }
   constexpr long kRequestPermission = 0x1023;  // ARCH_REQ_XCOMP_PERM
@@ -70,7 +73,8 @@ FASTNTK_AMX void release() { _tile_release(); }
 
 // The first n of 16 lanes.
 FASTNTK_AMX inline __mmask16 first_lanes(Index n) {
-  return static_cast<__mmask16>((1U << std::clamp<Index>(n, 0, kTile)) - 1U);
+  return static_cast<__mmask16>((1U << static_cast<unsigned int>(std::clamp<Index>(n, 0, kTile))) -
+                                1U);
 }
 
 // Row i of a block; what the block lacks is 0.
@@ -78,28 +82,28 @@ FASTNTK_AMX inline __m512 load(const Matrix<const float>& block, __mmask16 lanes
   return i < block.rows ? _mm512_maskz_loadu_ps(lanes, block.row(i)) : _mm512_setzero_ps();
 }
 
-// Exchanges the off-diagonal blocks of kSize × kSize elements within blocks of twice that.
-template <int kSize>
+// Exchanges the off-diagonal blocks of size × size elements within blocks of twice that.
+template <unsigned int size>
 FASTNTK_AMX inline void exchange(__m512 (&rows)[kTile]) {
   alignas(64) static constexpr struct Lanes {
-    int upper[kTile] = {};
-    int lower[kTile] = {};
+    std::uint32_t upper[kTile] = {};
+    std::uint32_t lower[kTile] = {};
     constexpr Lanes() {
-      for (int j = 0; j < static_cast<int>(kTile); ++j) {
-        upper[j] = (j & kSize) == 0 ? j : static_cast<int>(kTile) + j - kSize;
-        lower[j] = (j & kSize) == 0 ? j + kSize : static_cast<int>(kTile) + j;
+      for (std::uint32_t j = 0; j < kTile; ++j) {
+        upper[j] = (j & size) == 0 ? j : kTile + j - size;
+        lower[j] = (j & size) == 0 ? j + size : kTile + j;
       }
     }
   } kLanes;
   const __m512i upper = _mm512_load_si512(kLanes.upper);
   const __m512i lower = _mm512_load_si512(kLanes.lower);
 #pragma GCC unroll 16
-  for (int i = 0; i < static_cast<int>(kTile); ++i) {
-    if ((i & kSize) != 0) continue;
+  for (unsigned int i = 0; i < kTile; ++i) {
+    if ((i & size) != 0) continue;
     const __m512 a = rows[i];
-    const __m512 b = rows[i + kSize];
+    const __m512 b = rows[i + size];
     rows[i] = _mm512_permutex2var_ps(a, upper, b);
-    rows[i + kSize] = _mm512_permutex2var_ps(a, lower, b);
+    rows[i + size] = _mm512_permutex2var_ps(a, lower, b);
   }
 }
 
@@ -252,6 +256,9 @@ FASTNTK_AMX void Unit::deliver(const bfloat16::Delivery& delivery) {
 }
 
 }  // namespace fastntk::amx
+
+// NOLINTEND(modernize-avoid-c-arrays)
+// NOLINTEND(portability-simd-intrinsics)
 
 #else
 

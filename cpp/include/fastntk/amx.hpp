@@ -22,7 +22,9 @@ struct Unit {
     Session();
     ~Session();
     Session(const Session&) = delete;
+    Session(Session&&) = delete;
     Session& operator=(const Session&) = delete;
+    Session& operator=(Session&&) = delete;
   };
 
   static void pack(const bfloat16::TileSource& source, std::uint32_t* words);

@@ -52,7 +52,7 @@ constexpr Index kStepWords = kParts * kPartWords;
 struct TileSource {
   Matrix<const float> low;
   Matrix<const float> high;
-  bool transposed;
+  bool transposed = false;
 };
 
 // Where the sums (32, 32) of two panels belong: c (+)= alpha · sums, of which c may take a part.
@@ -87,7 +87,7 @@ class Bfloat16Products {
     const Index term_block = even_block(terms, kLargestTerms, bfloat16::kTerms);
     const Index row_block = even_block(c.rows, kLargest, bfloat16::kPanel);
     const Index col_block = even_block(c.cols, kLargest, bfloat16::kPanel);
-    const typename Unit::Session session;
+    [[maybe_unused]] const typename Unit::Session session;
     for (Index j = 0; j < c.cols; j += col_block) {
       const Index col_count = std::min(col_block, c.cols - j);
       for (Index p = 0; p == 0 || p < terms; p += term_block) {
@@ -113,8 +113,8 @@ class Bfloat16Products {
 
   struct Operand {
     Matrix<const float> stored;
-    bool terms_in_rows;  // of what is stored
-    bool left;
+    bool terms_in_rows = false;  // of what is stored
+    bool left = false;
   };
 
   // As few blocks as possible, of as few units more than are needed.
