@@ -120,7 +120,7 @@ void HostDevice::run_crew(Crew& crew, const char* stage, Index total, const Moni
   };
   const auto lane_main = [&] {
     try {
-      body(Lane(blas_, float32_, crew.stop));
+      body(Lane(blas_, crew.stop, float32_));
     } catch (...) {
       crew.fail();
     }

@@ -18,6 +18,7 @@
 #include <utility>
 #include <vector>
 
+#include "fastntk/amx.hpp"
 #include "padded_matrix.hpp"
 #include "random_network.hpp"
 #include "reference_blas.hpp"
@@ -343,6 +344,42 @@ TEST_CASE("host device: a lane is stopped when its flag says so") {
   CHECK_FALSE(lane.stopped());
   stop = true;
   CHECK(lane.stopped());
+}
+
+TEST_CASE("host device: AMX multiplies large matrices of float32, the BLAS all others") {
+  if (amx::why_not() != nullptr) {
+    MESSAGE(amx::why_not());
+    return;
+  }
+  const Blas blas = reference_blas();
+  const std::atomic<bool> stop{false};
+  const HostDevice::Lane lane(blas, stop, Float32Products::amx);
+  const auto same_as = [&](Index rows, Index terms, const auto& multiply) {
+    const auto a = random_samples<float>(rows, terms, 1);
+    PaddedMatrix<float> c(rows, rows);
+    lane.gemm<float>(Op::none, Op::transpose, 1.0F, a.view(), a.view(), Write::overwrite, c.view());
+    PaddedMatrix<float> expected(rows, rows);
+    multiply(a.view(), expected.view());
+    return equal_to_the_last_bit(c, expected);
+  };
+  const auto by_amx = [](Matrix<const float> a, Matrix<float> c) {
+    amx::Products()(Op::none, Op::transpose, 1.0F, a, a, Write::overwrite, c);
+  };
+  const auto by_blas = [&](Matrix<const float> a, Matrix<float> c) {
+    gemm<float>(blas, Op::none, Op::transpose, 1.0F, a, a, Write::overwrite, c);
+  };
+  CHECK(same_as(40, 50, by_amx));
+  CHECK_FALSE(same_as(40, 50, by_blas));
+  CHECK(same_as(10, 50, by_blas));
+  CHECK(same_as(40, 20, by_blas));
+  // Nothing of float64.
+  const auto a = random_samples<double>(40, 50);
+  PaddedMatrix<double> c(40, 40);
+  PaddedMatrix<double> expected(40, 40);
+  lane.gemm<double>(Op::none, Op::transpose, 1.0, a.view(), a.view(), Write::overwrite, c.view());
+  gemm<double>(blas, Op::none, Op::transpose, 1.0, a.view(), a.view(), Write::overwrite,
+               expected.view());
+  CHECK(equal_to_the_last_bit(c, expected));
 }
 
 TEST_CASE("host device: for_each visits every element once") {

@@ -104,8 +104,9 @@ class HostDevice {
     // Whether it can call functions of the processor.
     static constexpr bool kOnHost = true;
 
-    Lane(const Blas& blas, Float32Products float32, const std::atomic<bool>& stop)
-        : blas_(blas), float32_(float32), stop_(stop) {}
+    Lane(const Blas& blas, const std::atomic<bool>& stop,
+         Float32Products float32 = Float32Products::blas)
+        : blas_(blas), stop_(stop), float32_(float32) {}
 
     // c (+)= alpha · op(a) · op(b)
     template <class T>
@@ -186,9 +187,9 @@ class HostDevice {
 
    private:
     const Blas& blas_;
+    const std::atomic<bool>& stop_;
     Float32Products float32_;
     mutable std::unique_ptr<amx::Products> amx_;  // made when it is first needed
-    const std::atomic<bool>& stop_;
   };
 
   // What the lanes of one call share.
