@@ -312,12 +312,32 @@ TEST_CASE_TEMPLATE("products by bfloat16: nothing that is not finite is lost", U
 
 TEST_CASE_TEMPLATE("products by bfloat16: sums without terms", Unit, SlowUnit, amx::Unit) {
   if (why_not<Unit>() != nullptr) return;
-  const Size size{3, 2, 0};
-  const Operands operands(Op::none, Op::transpose, size, 6);
-  for (const Write write : {Write::overwrite, Write::accumulate}) {
-    const auto c = product<Unit>(operands, size, 1.0F, write);
-    CHECK(errors_in_roundings(c, operands, size, 1.0, write) == 0.0);
+  for (const Size size : {Size{3, 2, 0}, Size{70, 40, 0}}) {
+    const Operands operands(Op::none, Op::transpose, size, 6);
+    for (const Write write : {Write::overwrite, Write::accumulate}) {
+      const auto c = product<Unit>(operands, size, 1.0F, write);
+      CHECK(errors_in_roundings(c, operands, size, 1.0, write) == 0.0);
+    }
   }
+}
+
+TEST_CASE_TEMPLATE("products by bfloat16: one leaves nothing behind for the next", Unit, SlowUnit,
+                   amx::Unit) {
+  if (why_not<Unit>() != nullptr) return;
+  const Size size{20, 30, 40};
+  const Operands operands(Op::none, Op::none, size, 7);
+  const auto once = product<Unit>(operands, size, 1.0F, Write::overwrite);
+  PaddedMatrix<float> c(size.rows, size.cols);
+  PaddedMatrix<float> other(size.rows, size.cols);
+  Bfloat16Products<Unit> multiply;
+  for (PaddedMatrix<float>* const to : {&c, &other}) {
+    multiply(Op::none, Op::none, 1.0F, operands.a.view(), operands.b.view(), Write::overwrite,
+             to->view());
+    if (to == &c) c.fill(1.0F);
+  }
+  CHECK(equal_to_the_last_bit(other, once));
+  CHECK(c(0, 0) == 1.0F);
+  CHECK(c(19, 29) == 1.0F);
 }
 
 }  // namespace fastntk::test
