@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import itertools
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -42,14 +43,16 @@ def loss_of_the_first_batches(net: fastntk.MLP, X: npt.NDArray[Any], y: npt.NDAr
 
 
 @SHAPES
-def test_epoch(benchmark: Any, width: int, depth: int) -> None:
+@pytest.mark.parametrize("products", ["AMX, if there is one", "BLAS"])
+def test_epoch(benchmark: Any, width: int, depth: int, products: str) -> None:
     benchmark.group = f"epoch of {N} samples, 784-{width}x{depth}-10, batch {BATCH}, float32"
     net, X, y = problem(width, depth)
 
     def compute() -> fastntk.History:
         return fastntk.train(net, X, y, learning_rate=RATE, batch_size=BATCH)
 
-    history = Yardstick(benchmark, "float32").time(compute, flops(net))
+    with fastntk.amx.disabled() if products == "BLAS" else nullcontext():
+        history = Yardstick(benchmark, "float32").time(compute, flops(net))
     tiny = fastntk.train(net, X, y, learning_rate=1e-9, batch_size=BATCH)
     assert tiny.loss[0] == pytest.approx(loss_of_the_first_batches(net, X, y), rel=1e-4)
     assert history.net.n_parameters == net.n_parameters
