@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstdint>
 #include <stdexcept>
+#include <type_traits>
 
 #include "fastntk/portability.hpp"
 
@@ -13,6 +14,10 @@ namespace fastntk {
 
 // The activation functions φ: each functor gives φ(z) and φ'(z), as the passes need them together,
 // and φ''(z) on its own. Where φ has a kink, at 0, the derivatives are those from the left.
+//
+// Some functors can tell φ'(z) from the value alone: slope_is_that_of_value() says whether
+// φ'(c φ(z)) = φ'(z) for all z and all c > 0, as it is where φ' depends on the sign of z alone and
+// φ keeps that sign (but for a value that underflows to 0). Those that may not have no such member.
 
 template <class T>
 struct ValueAndSlope {
@@ -42,6 +47,7 @@ struct Identity {
   FASTNTK_HOST_DEVICE ValueAndSlope<T> operator()(T z) const {
     return {z, T(1)};
   }
+  bool slope_is_that_of_value() const { return true; }
   template <class T>
   FASTNTK_HOST_DEVICE T curvature(T /*z*/) const {
     return T(0);
@@ -54,6 +60,7 @@ struct Relu {
   FASTNTK_HOST_DEVICE ValueAndSlope<T> operator()(T z) const {
     return {z < T(0) ? T(0) : z, z > T(0) ? T(1) : T(0)};
   }
+  bool slope_is_that_of_value() const { return true; }
   template <class T>
   FASTNTK_HOST_DEVICE T curvature(T /*z*/) const {
     return T(0);
@@ -70,6 +77,7 @@ struct PiecewiseLinear {
     const T slope = static_cast<T>(z > T(0) ? positive : negative);
     return {slope * z, slope};
   }
+  bool slope_is_that_of_value() const { return negative >= 0.0 && positive > 0.0; }
   template <class T>
   FASTNTK_HOST_DEVICE T curvature(T /*z*/) const {
     return T(0);
@@ -336,6 +344,19 @@ auto with_activation(const Activation& chosen, Use use) {
     if (chosen.kind == ActivationKind::custom) return use(chosen.custom);
   }
   return with_built_in_activation(chosen, "a custom activation runs on the processor alone", use);
+}
+
+template <class Phi>
+concept MayTellSlopeFromValue = requires(const Phi& phi) { phi.slope_is_that_of_value(); };
+
+inline bool slope_is_that_of_value(const Activation& chosen) {
+  return with_activation(chosen, [](const auto& phi) {
+    if constexpr (MayTellSlopeFromValue<std::remove_cvref_t<decltype(phi)>>) {
+      return phi.slope_is_that_of_value();
+    } else {
+      return false;
+    }
+  });
 }
 
 }  // namespace fastntk
