@@ -21,15 +21,15 @@
 // The products Δᵀ H are accumulated into the weights themselves: there is no gradient, but for a
 // part of a tile of it where there is momentum (v ← μ v + g, W ← W − η v) or its norm is wanted.
 //
-// Where φ' can be told from Hˡ (slopes_follow), Δˡ has no memory of its own either. Slot l of a
-// row of L + 2 holds Hˡ and slot l + 2, later, Δˡ. The phases on the way back are, from l = L down,
+// Where φ' can be told from Hˡ (slopes_follow), Δˡ has no memory of its own either: there is a row
+// of L + 1 slots, slot l holds Hˡ and, later, slot l + 1 holds Δˡ. On the way back weights change
+// as soon as they may, in phases, from l = L down,
 //
-//   Δˡ (reads Δˡ⁺¹ in slot l + 3, Wˡ⁺¹, Hˡ in slot l; writes slot l + 2) and, at the same time,
-//   Wˡ⁺² (reads Δˡ⁺² in slot l + 4, Hˡ⁺¹ in slot l + 1),
+//   Δˡ     (reads Δˡ⁺¹ in slot l + 2, Wˡ⁺¹ and Hˡ in slot l; writes slot l + 1),
+//   Wˡ⁺¹   (reads Δˡ⁺¹ in slot l + 2 and Hˡ in slot l),
 //
-// so that a slot is written one phase after Hˡ⁺² in it was last read, for Wˡ⁺³, and Wˡ⁺² changes
-// one phase after Δˡ⁺¹ was computed with what it was. The last phase changes the two lowest layers.
-// For any other φ the slopes are kept, and Δˡ takes their place.
+// so that slot l is free for Δˡ⁻¹. The last phase changes the two lowest layers. For any other φ
+// the slopes are kept, Δˡ takes their place, and the last phase changes all weights.
 namespace fastntk {
 
 // What is trained of a layer. The arrays are those that the network reads; null: left alone.
@@ -105,9 +105,9 @@ const Layer<T>& layer_or_readout(const Network<T>& network, std::size_t l) {
 
 // l of the lowest layer that is trained; one of them is.
 template <class T>
-Index lowest_trained(const std::vector<TrainedLayer<T>>& layers) {
-  Index l = 1;
-  while (!layers[static_cast<std::size_t>(l - 1)].any()) ++l;
+std::size_t lowest_trained(const std::vector<TrainedLayer<T>>& layers) {
+  std::size_t l = 1;
+  while (!layers[l - 1].any()) ++l;
   return l;
 }
 
@@ -115,16 +115,13 @@ Index lowest_trained(const std::vector<TrainedLayer<T>>& layers) {
 template <class Device, class T>
 class SgdPhases {
  public:
-  // What becomes of one matrix on the way back.
-  struct Part {
-    std::size_t layer;   // l
-    bool update;         // of Wˡ and bˡ; otherwise Δˡ is computed
-    Index first_square;  // added to the index of a tile: that of its part of ‖gradient‖²
-  };
+  using Phase = typename Device::Phase;
   struct Backward {
+    bool update;                      // Wˡ and bˡ change; otherwise Δˡ is computed
+    std::vector<std::size_t> layers;  // [tile.matrix]: l
     Tiling tiling;
-    std::vector<Part> parts;  // [tile.matrix]
-    typename Device::Phase kind;
+    Phase kind;
+    Index first_square;  // where the first tile's part of ‖gradient‖² belongs
   };
 
   SgdPhases(const Device& device, const Network<T>& network,
@@ -132,38 +129,38 @@ class SgdPhases {
       : gather(device.tiling({{rows, network.input_width}})), readout(device.row_tiling(rows)) {
     for (Index l = 1; l <= network.depth(); ++l) {
       hidden.push_back(device.tiling({{rows, network.width(l)}}));
+      largest_delta = larger(largest_delta, hidden.back().largest());
     }
-    std::vector<Tiling::Shape> weights;  // [l − 1]
-    std::vector<Index> squares_below;    // [l − 1]
+    const auto trained = [&](std::size_t l) { return layers[l - 1].any(); };
+    std::vector<Index> squares_below;  // [l − 1]
     for (std::size_t l = 1; l <= layers.size(); ++l) {
-      const Layer<T>& layer = layer_or_readout(network, l);
-      weights.emplace_back(layer.outputs(), layer.inputs());
       squares_below.push_back(squares);
-      if (layers[l - 1].any()) squares += device.tiling({weights.back()}).count();
+      if (!trained(l)) continue;
+      const Tiling update = device.tiling({weights_shape(network, l)});
+      squares += update.count();
+      largest_update = larger(largest_update, update.largest());
     }
-    const Index lowest = lowest_trained(layers);
-    bool changed = false;
-    for (Index l = network.depth(); l >= lowest - 1; --l) {
+
+    const auto update = [&](const std::vector<std::size_t>& of, Phase kind) {
       std::vector<Tiling::Shape> shapes;
-      std::vector<Part> parts;
-      Index tiles = 0;
-      const auto add = [&](Index layer, bool update) {
-        const auto at = static_cast<std::size_t>(layer - 1);
-        shapes.push_back(update ? weights[at] : Tiling::Shape{rows, network.width(layer)});
-        parts.push_back({at + 1, update, squares_below[at] - tiles});
-        const Tiling alone = device.tiling({shapes.back()});
-        tiles += alone.count();
-        Tiling::Shape& largest = update ? largest_update : largest_delta;
-        largest = larger(largest, alone.largest());
-        changed = changed || update;
-      };
-      add(std::max(l, lowest), l < lowest);
-      if (l < network.depth() && layers[static_cast<std::size_t>(l + 1)].any()) add(l + 2, true);
-      const auto kind = l < lowest ? Device::Phase::end_of_step
-                        : changed  ? Device::Phase::changing
-                                   : Device::Phase::within_step;
-      backward.push_back({device.tiling(shapes), std::move(parts), kind});
+      for (const std::size_t l : of) shapes.push_back(weights_shape(network, l));
+      backward.push_back({true, of, device.tiling(shapes), kind, squares_below[of.front() - 1]});
+    };
+    const std::size_t lowest = lowest_trained(layers);
+    const bool changes_on_the_way = slopes_follow(network);
+    auto kind = Phase::within_step;
+    for (std::size_t l = network.hidden.size(); l >= lowest; --l) {
+      backward.push_back({false, {l}, hidden[l - 1], kind, 0});
+      if (changes_on_the_way && l > lowest && trained(l + 1)) {
+        kind = Phase::changing;
+        update({l + 1}, kind);
+      }
     }
+    std::vector<std::size_t> left = {lowest};
+    for (std::size_t l = lowest + 1; l <= layers.size(); ++l) {
+      if (trained(l) && (l == lowest + 1 || !changes_on_the_way)) left.push_back(l);
+    }
+    update(left, Phase::end_of_step);
   }
 
   Index widest() const {
@@ -185,6 +182,12 @@ class SgdPhases {
   // Rows and columns that hold any tile of a Δ, and of a W that is trained.
   Tiling::Shape largest_delta{0, 0};
   Tiling::Shape largest_update{0, 0};
+
+ private:
+  static Tiling::Shape weights_shape(const Network<T>& network, std::size_t l) {
+    const Layer<T>& layer = layer_or_readout(network, l);
+    return {layer.outputs(), layer.inputs()};
+  }
 };
 
 template <class Device, class T>
@@ -248,7 +251,7 @@ class Sgd {
 
  private:
   using Phases = SgdPhases<Device, T>;
-  using DevicePhase = typename Device::Phase;
+  using Phase = typename Device::Phase;
   // Multiply-adds of a step's forward pass that are worth a lane of their own: below it, lanes
   // would wait for each other for longer than they compute.
   static constexpr Index kLaneWork = 2'000'000;
@@ -270,32 +273,29 @@ class Sgd {
   };
 
   // Columns of the slots 1 …
-  static std::vector<Index> slot_widths(const Network<T>& network, Index lowest) {
-    const Index depth = network.depth();
-    std::vector<Index> widths = layer_widths(network, 1, depth);
+  static std::vector<Index> slot_widths(const Network<T>& network, std::size_t lowest) {
+    std::vector<Index> widths = layer_widths(network, 1, network.depth());
     if (!slopes_follow(network)) return widths;
-    widths.resize(widths.size() + 2, 0);
-    for (Index l = lowest; l <= depth; ++l) {
-      Index& width = widths[static_cast<std::size_t>(l + 1)];
-      width = std::max(width, network.width(l));
+    widths.push_back(0);
+    for (std::size_t l = network.hidden.size(); l >= lowest; --l) {
+      widths[l] = std::max(widths[l], widths[l - 1]);  // slot l + 1, which Δˡ comes to
     }
     return widths;
   }
 
-  // Of a Δ before it meets the slopes that are in its place, and of as many rows of a gradient as
-  // are in memory at a time. Where it serves for its norm alone, these shall be little beside the
-  // batch.
+  // Holds a Δ before it meets the slopes that are in its place, and as many rows of a gradient as
+  // there are at a time: where only its norm is wanted, few enough to be little beside the batch.
   Tiling::Shape workspace_shape(const Device& device, const Phases& full,
                                 const Phases& last) const {
     Tiling::Shape result{0, 0};
     if (!slopes_follow(network_)) result = Phases::larger(full.largest_delta, last.largest_delta);
-    Tiling::Shape gradient = full.largest_update;
+    if (options_.momentum == 0.0 && !options_.measure_gradient) return result;
+    auto [rows, cols] = full.largest_update;
     if (options_.momentum == 0.0) {
-      gradient.first = std::min(gradient.first, std::max(device.row_blocks().smallest,
-                                                         Partition::round_up(options_.batch / 4)));
+      const Index few = Partition::round_up(options_.batch / 2);
+      rows = std::min(rows, std::max(few, device.row_blocks().smallest));
     }
-    const bool needed = options_.momentum > 0.0 || options_.measure_gradient;
-    return needed ? Phases::larger(result, gradient) : result;
+    return Phases::larger(result, {rows, cols});
   }
 
   Batch batch(Range rows) const {
@@ -306,7 +306,7 @@ class Sgd {
       const auto at = static_cast<std::size_t>(l);
       const Index width = network_.width(l);
       result.h.push_back(slots[at].col_block(0, width));
-      result.deltas.push_back(result.slopes.empty() ? slots[at + 2].col_block(0, width)
+      result.deltas.push_back(result.slopes.empty() ? slots[at + 1].col_block(0, width)
                                                     : result.slopes[at]);
     }
     result.deltas.push_back(outputs_.view().row_block(0, rows.count));
@@ -324,7 +324,7 @@ class Sgd {
     const Batch at = batch(rows);
     if (order_ != nullptr) {
       const bool more = team.tiles(
-          phases.gather, DevicePhase::within_step,
+          phases.gather, Phase::within_step,
           [&](const auto& lane, const Workspace& /*workspace*/, const Tile& tile) {
             lane.for_each(tile.rows.count, tile.cols.count,
                           element::Gather<T>{order_ + rows.first + tile.rows.first,
@@ -335,7 +335,7 @@ class Sgd {
     }
     for (std::size_t l = 1; l <= network_.hidden.size(); ++l) {
       const bool more = team.tiles(
-          phases.hidden[l - 1], DevicePhase::within_step,
+          phases.hidden[l - 1], Phase::within_step,
           [&](const auto& lane, const Workspace& /*workspace*/, const Tile& tile) {
             hidden_layer(lane, network_, layer(l).units(tile.cols),
                          at.below[l - 1].row_block(tile.rows.first, tile.rows.count),
@@ -345,18 +345,17 @@ class Sgd {
     }
     if (!read_out_and_compare(team, phases, rows, at.below.back(), outcomes)) return false;
     for (const auto& phase : phases.backward) {
-      const bool more =
-          team.tiles(phase.tiling, phase.kind,
-                     [&](const auto& lane, const Workspace& workspace, const Tile& tile) {
-                       const typename Phases::Part& part = phase.parts[tile.matrix];
-                       if (part.update) {
-                         double* const square =
-                             norm == nullptr ? nullptr : norm + part.first_square + tile.index;
-                         descend(lane, workspace, at, part.layer, tile, square);
-                       } else {
-                         propagate_back(lane, workspace, at, part.layer, tile);
-                       }
-                     });
+      const bool more = team.tiles(
+          phase.tiling, phase.kind,
+          [&](const auto& lane, const Workspace& workspace, const Tile& tile) {
+            const std::size_t l = phase.layers[tile.matrix];
+            if (phase.update) {
+              descend(lane, workspace, at, l, tile,
+                      norm == nullptr ? nullptr : norm + phase.first_square + tile.index);
+            } else {
+              propagate_back(lane, workspace, at, l, tile);
+            }
+          });
       if (!more) return false;
     }
     return true;
@@ -366,7 +365,7 @@ class Sgd {
   template <class Team>
   bool read_out_and_compare(const Team& team, const Phases& phases, Range rows, Matrix<const T> top,
                             Matrix<double> outcomes) const {
-    return team.tiles(phases.readout, DevicePhase::within_step,
+    return team.tiles(phases.readout, Phase::within_step,
                       [&](const auto& lane, const Workspace& /*workspace*/, const Tile& tile) {
                         const auto [first, count] = tile.rows;
                         const Matrix<T> f = outputs_.view().row_block(first, count);
