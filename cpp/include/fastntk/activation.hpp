@@ -15,9 +15,8 @@ namespace fastntk {
 // The activation functions φ: each functor gives φ(z) and φ'(z), as the passes need them together,
 // and φ''(z) on its own. Where φ has a kink, at 0, the derivatives are those from the left.
 //
-// Some functors can tell φ'(z) from the value alone: slope_is_that_of_value() says whether
-// φ'(c φ(z)) = φ'(z) for all z and all c > 0, as it is where φ' depends on the sign of z alone and
-// φ keeps that sign (but for a value that underflows to 0). Those that may not have no such member.
+// Where φ' depends on the sign of z alone, and φ keeps that sign, φ'(φ(z)) = φ'(z). The functors of
+// which some are so have a member slope_is_that_of_value() that says whether this one is.
 
 template <class T>
 struct ValueAndSlope {
@@ -33,6 +32,9 @@ template <class T>
 constexpr T kInvSqrt2Pi = static_cast<T>(0.39894228040143267794);
 template <class T>
 constexpr T kTwoInvSqrtPi = static_cast<T>(1.12837916709551257390);
+
+// What z > 0 can be multiplied by with a result > 0, but for some of the subnormal numbers.
+constexpr double kNotTiny = 1.0 / 1024.0;
 
 // 1 / (1 + exp(−z)) and its derivative, without overflow and without cancellation in the tails.
 template <class T>
@@ -77,7 +79,7 @@ struct PiecewiseLinear {
     const T slope = static_cast<T>(z > T(0) ? positive : negative);
     return {slope * z, slope};
   }
-  bool slope_is_that_of_value() const { return negative >= 0.0 && positive > 0.0; }
+  bool slope_is_that_of_value() const { return negative >= 0.0 && positive >= kNotTiny; }
   template <class T>
   FASTNTK_HOST_DEVICE T curvature(T /*z*/) const {
     return T(0);
@@ -99,6 +101,7 @@ struct RectifiedMonomial {
     if (degree < 2 || !(z > T(0))) return T(0);
     return static_cast<T>(degree) * static_cast<T>(degree - 1) * power(z, degree - 2);
   }
+  bool slope_is_that_of_value() const { return degree == 1; }
 
  private:
   template <class T>

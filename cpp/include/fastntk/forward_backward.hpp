@@ -93,7 +93,8 @@ struct GateByValue {
 // Whether c_φ φ'(z) is as well computed from h = c_φ φ(z), so that no slopes need be kept.
 template <class T>
 bool slopes_follow(const Network<T>& network) {
-  return network.activation_scale > 0.0 && slope_is_that_of_value(network.activation);
+  return network.activation_scale >= activation::kNotTiny &&
+         slope_is_that_of_value(network.activation);
 }
 
 // h (rows, n_out) and slope (rows, n_out) of one hidden layer, from the activations below it. A

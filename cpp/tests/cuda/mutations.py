@@ -487,8 +487,22 @@ MUTATIONS = (
     Mutation(
         "sgd: workspace of the last batch forgotten",
         SGD,
-        "Workspace(full.largest_tile(), last.largest_tile())",
-        "Workspace(last.largest_tile(), last.largest_tile())",
+        "Phases::larger(full.largest_delta, last.largest_delta)",
+        "last.largest_delta",
+        OF_ALGORITHM,
+    ),
+    Mutation(
+        "sgd: a slot taken while it is read",
+        SGD,
+        "slots[at + 1].col_block",
+        "slots[at].col_block",
+        OF_ALGORITHM,
+    ),
+    Mutation(
+        "sgd: a weight changed before it was used",
+        SGD,
+        "update({l + 1}, kind);",
+        "update({l}, kind);",
         OF_ALGORITHM,
     ),
 )
