@@ -153,7 +153,7 @@ def copy_of(network: Network) -> Network:
 
 
 def require_training_memory(network: Network, batch: int, place: Place, *, gathered: bool) -> None:
-    """Refuse a batch whose activations do not fit in memory, with their slopes if these are kept."""
+    """Refuse a batch whose activations, and slopes if they are kept, do not fit in memory."""
     hidden = [len(layer.weights) for layer in network.hidden]
     if network.handle(place).slopes_follow:
         # A slot that is left later serves the layer below (sgd.hpp).

@@ -395,6 +395,13 @@ MUTATIONS = (
         OF_HEADER,
     ),
     Mutation(
+        "phases: a step that has changed something broken off",
+        HEADER,
+        "if (phase == Phase::within_step && lane_.stopped())",
+        "if (phase != Phase::end_of_step && lane_.stopped())",
+        OF_HEADER,
+    ),
+    Mutation(
         "queue: lanes not idle at the end",
         DEVICE,
         '    check(cudaStreamSynchronize(streams_[k]->stream), "cudaStreamSynchronize");\n  }\n}',
