@@ -49,7 +49,7 @@ struct Identity {
   FASTNTK_HOST_DEVICE ValueAndSlope<T> operator()(T z) const {
     return {z, T(1)};
   }
-  bool slope_is_that_of_value() const { return true; }
+  static bool slope_is_that_of_value() { return true; }
   template <class T>
   FASTNTK_HOST_DEVICE T curvature(T /*z*/) const {
     return T(0);
@@ -62,7 +62,7 @@ struct Relu {
   FASTNTK_HOST_DEVICE ValueAndSlope<T> operator()(T z) const {
     return {z < T(0) ? T(0) : z, z > T(0) ? T(1) : T(0)};
   }
-  bool slope_is_that_of_value() const { return true; }
+  static bool slope_is_that_of_value() { return true; }
   template <class T>
   FASTNTK_HOST_DEVICE T curvature(T /*z*/) const {
     return T(0);

@@ -117,11 +117,11 @@ class SgdPhases {
  public:
   using Phase = typename Device::Phase;
   struct Backward {
-    bool update;                      // Wˡ and bˡ change; otherwise Δˡ is computed
+    bool update = false;              // Wˡ and bˡ change; otherwise Δˡ is computed
     std::vector<std::size_t> layers;  // [tile.matrix]: l
     Tiling tiling;
-    Phase kind;
-    Index first_square;  // where the first tile's part of ‖gradient‖² belongs
+    Phase kind = Phase::within_step;
+    Index first_square = 0;  // where the first tile's part of ‖gradient‖² belongs
   };
 
   SgdPhases(const Device& device, const Network<T>& network,
@@ -142,8 +142,9 @@ class SgdPhases {
     }
 
     const auto update = [&](const std::vector<std::size_t>& of, Phase kind) {
-      std::vector<Tiling::Shape> shapes;
-      for (const std::size_t l : of) shapes.push_back(weights_shape(network, l));
+      std::vector<Tiling::Shape> shapes(of.size());
+      std::ranges::transform(of, shapes.begin(),
+                             [&](std::size_t l) { return weights_shape(network, l); });
       backward.push_back({true, of, device.tiling(shapes), kind, squares_below[of.front() - 1]});
     };
     const std::size_t lowest = lowest_trained(layers);
