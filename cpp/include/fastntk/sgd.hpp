@@ -16,10 +16,10 @@
 //   Δˡ = c_φ φ'(zˡ) ∘ [ (σ_w/√n_l) Δˡ⁺¹ Wˡ⁺¹ ],
 //   Wˡ ← Wˡ − η (σ_w/√n_{l−1}) Δˡᵀ Hˡ⁻¹,      bˡ ← bˡ − η σ_b Δˡᵀ 1.
 //
-// In memory there are the weights, and one batch of activations Hˡ and little else:
-//
-// The products Δᵀ H are accumulated into the weights themselves: there is no gradient, but for a
-// part of a tile of it where there is momentum (v ← μ v + g, W ← W − η v) or its norm is wanted.
+// In memory there are the weights and one batch of activations Hˡ, with one Δᴸ more or, for some φ,
+// as many slopes. The products Δᵀ H are accumulated into the weights themselves: there is no
+// gradient, but for a part of a tile of it where there is momentum (v ← μ v + g, W ← W − η v) or
+// its norm is wanted.
 //
 // Where φ' can be told from Hˡ (slopes_follow), Δˡ has no memory of its own either: there is a row
 // of L + 1 slots, slot l holds Hˡ and, later, slot l + 1 holds Δˡ. On the way back weights change
