@@ -174,7 +174,9 @@ void register_network(py::module_& module, const char* name) {
                                      kernel_weights.second});
           },
           py::arg("depth"), py::arg("weights").noconvert(), py::arg("bias").noconvert(),
-          py::arg("weight_scale"), py::arg("bias_scale"), py::arg("kernel_weights"));
+          py::arg("weight_scale"), py::arg("bias_scale"), py::arg("kernel_weights"))
+      .def_property_readonly("slopes_follow",
+                             [](const Class& self) { return slopes_follow(self.get()); });
 }
 
 template <class P, class T>

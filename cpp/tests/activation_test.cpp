@@ -114,6 +114,38 @@ TEST_CASE_TEMPLATE("activation: values and slopes are those of the plain formula
   }
 }
 
+TEST_CASE_TEMPLATE("activation: slopes that follow from the values", T, float, double) {
+  std::vector<Activation> activations = all_activations();
+  activations.push_back({ActivationKind::piecewise_linear, {0.0, 0.5}});
+  activations.push_back({ActivationKind::piecewise_linear, {1.0, 0.0}});
+  activations.push_back({ActivationKind::piecewise_linear, {1.0, 1e-60}});
+  activations.push_back({ActivationKind::custom, {}, {cube, cube_slope}});
+  std::vector<double> points = grid();
+  constexpr auto kInf = std::numeric_limits<double>::infinity();
+  constexpr auto kTiny = static_cast<double>(std::numeric_limits<T>::min());
+  for (const double z : {0.0, -0.0, 16.0 * kTiny, -16.0 * kTiny, kInf, -kInf,
+                         std::numeric_limits<double>::quiet_NaN()}) {
+    points.push_back(z);
+  }
+  std::size_t following = 0;
+  for (const Activation& activation : activations) {
+    CAPTURE(static_cast<int>(activation.kind));
+    CAPTURE(activation.parameters[0]);
+    bool follows = true;
+    for (const double z : points) {
+      const auto [value, slope] = evaluate_at(activation, static_cast<T>(z));
+      for (const double scale : {0.5, 1.0, 1.3}) {
+        const T h = static_cast<T>(scale) * value;
+        const T from_value = evaluate_at(activation, h).slope;
+        follows = follows && (from_value == slope || (std::isnan(from_value) && std::isnan(slope)));
+      }
+    }
+    CHECK(slope_is_that_of_value(activation) == follows);
+    following += static_cast<std::size_t>(follows);
+  }
+  CHECK(following == 5);  // identity, relu twice, leaky relu and one whose negative slope is 0
+}
+
 TEST_CASE_TEMPLATE("activation: slope and curvature are the derivatives", T, float, double) {
   for (const Activation& activation : all_activations()) {
     for (const double z : grid()) {

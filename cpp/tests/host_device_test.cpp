@@ -258,8 +258,12 @@ TEST_CASE("host device: phases begin when the one before has ended, on every lan
               if (first_done != (step + 1) * many.count()) ++too_early;
               ++second_done;
             };
+            const auto third = [&](const auto& /*lane*/, auto& /*workspace*/, const Tile&) {
+              if (second_done != (step + 1) * few.count()) ++too_early;
+            };
             if (!team.tiles(many, HostDevice::Phase::within_step, first)) return;
-            if (!team.tiles(few, HostDevice::Phase::end_of_step, second)) return;
+            if (!team.tiles(few, HostDevice::Phase::changing, second)) return;
+            if (!team.tiles(few, HostDevice::Phase::end_of_step, third)) return;
           }
         });
     CHECK(bodies == threads);
@@ -318,22 +322,26 @@ TEST_CASE("host device: exceptions in phases reach the caller, and no lane waits
   }
 }
 
-TEST_CASE("host device: a phase that ends a step is completed although the work is to stop") {
+TEST_CASE(
+    "host device: phases that change what a step changes are completed when work is to stop") {
+  using Phase = HostDevice::Phase;
   const Tiling tiling({{30, 1}}, 1, {1, 1});
-  for (const auto& [phase, completed] :
-       {std::pair{HostDevice::Phase::within_step, false}, {HostDevice::Phase::end_of_step, true}}) {
+  for (const Phase phase : {Phase::within_step, Phase::changing, Phase::end_of_step}) {
     std::atomic<int> tiles{0};
+    std::atomic<int> going_on{0};
     const auto run = [&] {
       device_with(2).run_phases(
           "stage", 1, tiling.count(), nullptr, kNoWorkspace, [&](const auto& team) {
-            CHECK_FALSE(team.tiles(tiling, phase, [&](const auto& lane, auto&, const Tile&) {
+            going_on += team.tiles(tiling, phase, [&](const auto& lane, auto&, const Tile&) {
               if (tiles++ == 0) throw TaskError();
               eventually([&] { return lane.stopped(); });
-            }));
+            });
           });
     };
     CHECK_THROWS_AS(run(), TaskError);
-    CHECK((tiles == 30) == completed);
+    CHECK((tiles == 30) == (phase != Phase::within_step));
+    // To the phases that are left of the change.
+    CHECK(going_on == (phase == Phase::changing ? 2 : 0));
   }
 }
 

@@ -25,6 +25,8 @@ namespace fastntk::test {
 namespace {
 
 constexpr double kRate = 0.125;
+constexpr Activation kLeakyRelu{ActivationKind::piecewise_linear, {0.2, 1.0}};
+constexpr Activation kAbsolute{ActivationKind::piecewise_linear, {-1.0, 1.0}};
 
 // A network in training. Layers whose bit is not set in `trained` are left alone.
 template <class T>
@@ -155,7 +157,8 @@ std::vector<Shape> shapes() {
           {.outputs = 3, .activation = kTanh, .biases = false},
           {.hidden = {}, .outputs = 2, .readouts = {0}},
           // Widths that need several tiles.
-          {.hidden = {300, 4}, .outputs = 2, .readouts = {2}, .activation = kTanh}};
+          {.hidden = {300, 4}, .outputs = 2, .readouts = {2}, .activation = kTanh},
+          {.hidden = {5, 300, 4}, .outputs = 2, .readouts = {3}, .activation = kLeakyRelu}};
 }
 
 }  // namespace
@@ -277,18 +280,55 @@ TEST_CASE("sgd: layers that are not trained keep their bits, the others learn as
   }
 }
 
+// Activations, deltas and weights take each other's places on the way back.
+TEST_CASE("sgd: widths that grow and shrink, every choice of layers, with slopes kept or not") {
+  const std::vector<Activation> activations = {kIdentity, kRelu, kLeakyRelu,
+                                               kAbsolute, kTanh, kGelu};
+  for (const std::vector<Index>& widths : {std::vector<Index>{2, 4, 7, 3}, {6, 3, 5, 2}}) {
+    for (std::size_t depth = 1; depth <= widths.size(); ++depth) {
+      const std::vector<Index> hidden(widths.end() - static_cast<std::ptrdiff_t>(depth),
+                                      widths.end());
+      for (unsigned trained = 1; trained < 1U << (depth + 1); ++trained) {
+        for (std::size_t k = 0; k < activations.size(); ++k) {
+          CAPTURE(depth);
+          CAPTURE(trained);
+          CAPTURE(k);
+          const Shape shape{.hidden = hidden,
+                            .outputs = 2,
+                            .readouts = {static_cast<Index>(depth)},
+                            .activation = activations[k]};
+          const double momentum = (trained + k) % 2 == 0 ? 0.0 : 0.5;
+          const SgdOptions options{Loss::square, 3, momentum, true};
+          Training<double> training(shape, 5, options, trained);
+          Reference reference(shape, 5, options, trained);
+          const double square = training.run();
+          reference.step({0, 1, 2});
+          CHECK(square == doctest::Approx(reference.step({3, 4})));
+          CHECK(relative_error(training.parameters(), reference.training.parameters()) <
+                10.0 * Tolerance<double>::kRounding);
+        }
+      }
+    }
+  }
+}
+
 TEST_CASE_TEMPLATE("sgd: the same bits for any number of threads", T, float, double) {
-  const Shape shape{
-      .hidden = {300, 520}, .outputs = 3, .readouts = {2}, .activation = kRelu, .biases = true};
-  for (const bool measure : {false, true}) {
-    const SgdOptions options{Loss::cross_entropy, 70, 0.0, measure};
-    Training<T> one(shape, 100, options);
-    const double square = one.run(nullptr, 1);
-    for (const int threads : {2, 3, 8}) {
-      Training<T> several(shape, 100, options);
-      CHECK(several.run(nullptr, threads) == square);
-      CHECK(equal_to_the_last_bit(several.parameters(), one.parameters()));
-      CHECK(equal_to_the_last_bit(several.outcomes, one.outcomes));
+  for (const Activation& activation : {kRelu, kTanh}) {
+    const Shape shape{.hidden = {300, 520, 270},
+                      .outputs = 3,
+                      .readouts = {3},
+                      .activation = activation,
+                      .biases = true};
+    for (const bool measure : {false, true}) {
+      const SgdOptions options{Loss::cross_entropy, 70, 0.0, measure};
+      Training<T> one(shape, 100, options);
+      const double square = one.run(nullptr, 1);
+      for (const int threads : {2, 3, 8}) {
+        Training<T> several(shape, 100, options);
+        CHECK(several.run(nullptr, threads) == square);
+        CHECK(equal_to_the_last_bit(several.parameters(), one.parameters()));
+        CHECK(equal_to_the_last_bit(several.outcomes, one.outcomes));
+      }
     }
   }
 }

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -152,9 +153,15 @@ def copy_of(network: Network) -> Network:
 
 
 def require_training_memory(network: Network, batch: int, place: Place, *, gathered: bool) -> None:
-    """Refuse a batch whose activations and their slopes do not fit in memory."""
-    widths = sum(len(layer.weights) for layer in network.layers)
-    numbers = batch * (2 * widths + (network.input_width if gathered else 0))
+    """Refuse a batch whose activations, and slopes if they are kept, do not fit in memory."""
+    hidden = [len(layer.weights) for layer in network.hidden]
+    if network.handle(place).slopes_follow:
+        # A slot that is left later serves the layer below (sgd.hpp).
+        columns = sum(max(pair) for pair in itertools.pairwise([0, *hidden, 0]))
+    else:
+        columns = 2 * sum(hidden)
+    columns += network.n_outputs + (network.input_width if gathered else 0)
+    numbers = batch * columns
     place.require_memory(
         numbers * network.dtype.itemsize,
         f"the activations of a batch of {batch} samples in {network.dtype}",

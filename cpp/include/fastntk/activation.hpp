@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstdint>
 #include <stdexcept>
+#include <type_traits>
 
 #include "fastntk/portability.hpp"
 
@@ -13,6 +14,9 @@ namespace fastntk {
 
 // The activation functions φ: each functor gives φ(z) and φ'(z), as the passes need them together,
 // and φ''(z) on its own. Where φ has a kink, at 0, the derivatives are those from the left.
+//
+// Where φ' depends on the sign of z alone, and φ keeps that sign, φ'(φ(z)) = φ'(z). The functors of
+// which some are so have a member slope_is_that_of_value() that says whether this one is.
 
 template <class T>
 struct ValueAndSlope {
@@ -29,6 +33,9 @@ constexpr T kInvSqrt2Pi = static_cast<T>(0.39894228040143267794);
 template <class T>
 constexpr T kTwoInvSqrtPi = static_cast<T>(1.12837916709551257390);
 
+// What z > 0 can be multiplied by with a result > 0, but for some of the subnormal numbers.
+constexpr double kNotTiny = 1.0 / 1024.0;
+
 // 1 / (1 + exp(−z)) and its derivative, without overflow and without cancellation in the tails.
 template <class T>
 FASTNTK_HOST_DEVICE ValueAndSlope<T> logistic(T z) {
@@ -42,6 +49,7 @@ struct Identity {
   FASTNTK_HOST_DEVICE ValueAndSlope<T> operator()(T z) const {
     return {z, T(1)};
   }
+  static bool slope_is_that_of_value() { return true; }
   template <class T>
   FASTNTK_HOST_DEVICE T curvature(T /*z*/) const {
     return T(0);
@@ -54,6 +62,7 @@ struct Relu {
   FASTNTK_HOST_DEVICE ValueAndSlope<T> operator()(T z) const {
     return {z < T(0) ? T(0) : z, z > T(0) ? T(1) : T(0)};
   }
+  static bool slope_is_that_of_value() { return true; }
   template <class T>
   FASTNTK_HOST_DEVICE T curvature(T /*z*/) const {
     return T(0);
@@ -70,6 +79,7 @@ struct PiecewiseLinear {
     const T slope = static_cast<T>(z > T(0) ? positive : negative);
     return {slope * z, slope};
   }
+  bool slope_is_that_of_value() const { return negative >= 0.0 && positive >= kNotTiny; }
   template <class T>
   FASTNTK_HOST_DEVICE T curvature(T /*z*/) const {
     return T(0);
@@ -91,6 +101,7 @@ struct RectifiedMonomial {
     if (degree < 2 || !(z > T(0))) return T(0);
     return static_cast<T>(degree) * static_cast<T>(degree - 1) * power(z, degree - 2);
   }
+  bool slope_is_that_of_value() const { return degree == 1; }
 
  private:
   template <class T>
@@ -336,6 +347,19 @@ auto with_activation(const Activation& chosen, Use use) {
     if (chosen.kind == ActivationKind::custom) return use(chosen.custom);
   }
   return with_built_in_activation(chosen, "a custom activation runs on the processor alone", use);
+}
+
+template <class Phi>
+concept MayTellSlopeFromValue = requires(const Phi& phi) { phi.slope_is_that_of_value(); };
+
+inline bool slope_is_that_of_value(const Activation& chosen) {
+  return with_activation(chosen, [](const auto& phi) {
+    if constexpr (MayTellSlopeFromValue<std::remove_cvref_t<decltype(phi)>>) {
+      return phi.slope_is_that_of_value();
+    } else {
+      return false;
+    }
+  });
 }
 
 }  // namespace fastntk

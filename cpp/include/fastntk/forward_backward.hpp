@@ -21,8 +21,8 @@ namespace fastntk {
 
 namespace element {
 
-// h = c_φ φ(z), slope = c_φ φ'(z). z and h may be the same array.
-template <class Phi, class T>
+// h = c_φ φ(z) and, if it is kept, slope = c_φ φ'(z). z and h may be the same array.
+template <class Phi, class T, bool keep_slope = true>
 struct Activate {
   Phi phi;
   T activation_scale;
@@ -35,7 +35,7 @@ struct Activate {
     T& h = z_to_h.data[i * z_to_h.stride + j];
     const auto [value, derivative] = phi(bias == nullptr ? h : h + bias_scale * bias[j]);
     h = activation_scale * value;
-    slope.data[i * slope.stride + j] = activation_scale * derivative;
+    if constexpr (keep_slope) slope.data[i * slope.stride + j] = activation_scale * derivative;
   }
 };
 
@@ -74,19 +74,62 @@ struct Gate {
   }
 };
 
+// The same with the slope at the value that h is.
+template <class Phi, class T>
+struct GateByValue {
+  Phi phi;
+  T activation_scale;
+  Matrix<const T> h;
+  Matrix<T> delta;
+
+  FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const {
+    const T slope = activation_scale * phi(h.data[i * h.stride + j]).slope;
+    delta.data[i * delta.stride + j] *= slope;
+  }
+};
+
 }  // namespace element
 
-// h (rows, n_out) and slope (rows, n_out) of one hidden layer, from the activations below it.
+// Whether c_φ φ'(z) is as well computed from h = c_φ φ(z), so that no slopes need be kept.
+template <class T>
+bool slopes_follow(const Network<T>& network) {
+  return network.activation_scale >= activation::kNotTiny &&
+         slope_is_that_of_value(network.activation);
+}
+
+// h (rows, n_out) and slope (rows, n_out) of one hidden layer, from the activations below it. A
+// null slope is not kept: only where slopes follow from h.
 template <class Lane, class T>
 void hidden_layer(const Lane& lane, const Network<T>& network, const Layer<T>& layer,
                   ConstMatrix<T> below, Matrix<T> h, Matrix<T> slope) {
   lane.template gemm<T>(Op::none, Op::transpose, static_cast<T>(layer.weight_scale), below,
                         layer.weights, Write::overwrite, h);
+  const auto scale = static_cast<T>(network.activation_scale);
+  const auto bias_scale = static_cast<T>(layer.bias_scale);
   with_activation<Lane::kOnHost>(network.activation, [&](auto phi) {
+    using Phi = decltype(phi);
+    if constexpr (MayTellSlopeFromValue<Phi>) {
+      if (slope.data == nullptr) {
+        lane.for_each(h.rows, h.cols,
+                      element::Activate<Phi, T, false>{phi, scale, bias_scale, layer.bias, h, {}});
+        return;
+      }
+    }
     lane.for_each(h.rows, h.cols,
-                  element::Activate<decltype(phi), T>{phi, static_cast<T>(network.activation_scale),
-                                                      static_cast<T>(layer.bias_scale), layer.bias,
-                                                      h, slope});
+                  element::Activate<Phi, T>{phi, scale, bias_scale, layer.bias, h, slope});
+  });
+}
+
+// Δ = c_φ φ'(z) ∘ U, with U in the place of Δ, by the activations h: only where slopes follow from
+// them.
+template <class Lane, class T>
+void gate_by_value(const Lane& lane, const Network<T>& network, ConstMatrix<T> h, Matrix<T> delta) {
+  with_activation<Lane::kOnHost>(network.activation, [&](auto phi) {
+    using Phi = decltype(phi);
+    if constexpr (MayTellSlopeFromValue<Phi>) {
+      const auto scale = static_cast<T>(network.activation_scale);
+      lane.for_each(delta.rows, delta.cols, element::GateByValue<Phi, T>{phi, scale, h, delta});
+    }
   });
 }
 

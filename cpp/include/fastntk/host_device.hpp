@@ -224,9 +224,10 @@ class HostDevice {
     std::exception_ptr error_;
   };
 
-  // Whether a phase may be left undone when the work is to stop. One that ends a step may not: what
-  // it changes is changed as a whole or not at all.
-  enum class Phase : std::uint8_t { within_step, end_of_step };
+  // Whether a phase may be left undone when the work is to stop. What a step changes is changed as
+  // a whole or not at all: from the first phase that changes some of it, to the one that ends the
+  // step, none may.
+  enum class Phase : std::uint8_t { within_step, changing, end_of_step };
 
   // What each of the lanes of run_phases holds: all of them call the same operations in the same
   // order.
@@ -237,17 +238,16 @@ class HostDevice {
     // lanes when all are done, and everywhere the same: whether to go on.
     template <class Task>
     [[nodiscard]] bool tiles(const Tiling& tiling, Phase phase, Task task) const {
-      const bool whole = phase == Phase::end_of_step;
       for (Index index = crew_.next++; index < tiling.count(); index = crew_.next++) {
-        if (!whole && lane_.stopped()) break;
+        if (phase == Phase::within_step && lane_.stopped()) break;
         try {
           task(lane_, workspace_, tiling[index]);
         } catch (...) {
           crew_.fail();
         }
       }
-      crew_.meet(whole ? 1 : 0);
-      return !crew_.stopping;
+      crew_.meet(phase == Phase::end_of_step ? 1 : 0);
+      return phase == Phase::changing || !crew_.stopping;
     }
 
    private:
@@ -310,7 +310,7 @@ class HostDevice {
   // Runs body(team) on as many lanes as there are tiles in the `widest` phase, at most: work in
   // `steps` steps of phases that need each other's results, and that are too short to start threads
   // for each. A device whose operations are parallel in themselves runs it once, on whole matrices.
-  // Exceptions as in run(); when the work is to stop, a step is completed or has had no last phase.
+  // Exceptions as in run(); when the work is to stop, a step is completed or has changed nothing.
   template <class MakeWorkspace, class Body>
   void run_phases(const char* stage, Index steps, Index widest, const Monitor& monitor,
                   MakeWorkspace make_workspace, Body body) const {

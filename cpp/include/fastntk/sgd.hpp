@@ -16,9 +16,20 @@
 //   Δˡ = c_φ φ'(zˡ) ∘ [ (σ_w/√n_l) Δˡ⁺¹ Wˡ⁺¹ ],
 //   Wˡ ← Wˡ − η (σ_w/√n_{l−1}) Δˡᵀ Hˡ⁻¹,      bˡ ← bˡ − η σ_b Δˡᵀ 1.
 //
-// The products Δᵀ H are accumulated into the weights themselves: there is no gradient in memory,
-// but for a tile of it where there is momentum (v ← μ v + g, W ← W − η v) or its norm is wanted.
-// All weights of a step change in its last phase, after all Δ are known.
+// In memory there are the weights and one batch of activations Hˡ, with one Δᴸ more or, for some φ,
+// as many slopes. The products Δᵀ H are accumulated into the weights themselves: there is no
+// gradient, but for a part of a tile of it where there is momentum (v ← μ v + g, W ← W − η v) or
+// its norm is wanted.
+//
+// Where φ' can be told from Hˡ (slopes_follow), Δˡ has no memory of its own either: there is a row
+// of L + 1 slots, slot l holds Hˡ and, later, slot l + 1 holds Δˡ. On the way back weights change
+// as soon as they may, in phases, from l = L down,
+//
+//   Δˡ     (reads Δˡ⁺¹ in slot l + 2, Wˡ⁺¹ and Hˡ in slot l; writes slot l + 1),
+//   Wˡ⁺¹   (reads Δˡ⁺¹ in slot l + 2 and Hˡ in slot l),
+//
+// so that slot l is free for Δˡ⁻¹. The last phase changes the two lowest layers. For any other φ
+// the slopes are kept, Δˡ takes their place, and the last phase changes all weights.
 namespace fastntk {
 
 // What is trained of a layer. The arrays are those that the network reads; null: left alone.
@@ -86,55 +97,97 @@ struct AddUp {
 
 }  // namespace element
 
+// Layer l = 1 … L + 1, the last of them that of the first readout.
+template <class T>
+const Layer<T>& layer_or_readout(const Network<T>& network, std::size_t l) {
+  return l <= network.hidden.size() ? network.hidden[l - 1] : network.readouts.front().layer;
+}
+
+// l of the lowest layer that is trained; one of them is.
+template <class T>
+std::size_t lowest_trained(const std::vector<TrainedLayer<T>>& layers) {
+  std::size_t l = 1;
+  while (!layers[l - 1].any()) ++l;
+  return l;
+}
+
 // A step on a batch of so many rows, as phases of tiles.
 template <class Device, class T>
 class SgdPhases {
  public:
+  using Phase = typename Device::Phase;
+  struct Backward {
+    bool update = false;              // Wˡ and bˡ change; otherwise Δˡ is computed
+    std::vector<std::size_t> layers;  // [tile.matrix]: l
+    Tiling tiling;
+    Phase kind = Phase::within_step;
+    Index first_square = 0;  // where the first tile's part of ‖gradient‖² belongs
+  };
+
   SgdPhases(const Device& device, const Network<T>& network,
             const std::vector<TrainedLayer<T>>& layers, Index rows)
-      : gather(device.tiling({{rows, network.input_width}})),
-        readout(device.row_tiling(rows)),
-        update(device.tiling(weight_shapes(network, layers, updated))) {
+      : gather(device.tiling({{rows, network.input_width}})), readout(device.row_tiling(rows)) {
     for (Index l = 1; l <= network.depth(); ++l) {
       hidden.push_back(device.tiling({{rows, network.width(l)}}));
+      largest_delta = larger(largest_delta, hidden.back().largest());
     }
+    const auto trained = [&](std::size_t l) { return layers[l - 1].any(); };
+    std::vector<Index> squares_below;  // [l − 1]
+    for (std::size_t l = 1; l <= layers.size(); ++l) {
+      squares_below.push_back(squares);
+      if (!trained(l)) continue;
+      const Tiling update = device.tiling({weights_shape(network, l)});
+      squares += update.count();
+      largest_update = larger(largest_update, update.largest());
+    }
+
+    const auto update = [&](const std::vector<std::size_t>& of, Phase kind) {
+      std::vector<Tiling::Shape> shapes(of.size());
+      std::ranges::transform(of, shapes.begin(),
+                             [&](std::size_t l) { return weights_shape(network, l); });
+      backward.push_back({true, of, device.tiling(shapes), kind, squares_below[of.front() - 1]});
+    };
+    const std::size_t lowest = lowest_trained(layers);
+    const bool changes_on_the_way = slopes_follow(network);
+    auto kind = Phase::within_step;
+    for (std::size_t l = network.hidden.size(); l >= lowest; --l) {
+      backward.push_back({false, {l}, hidden[l - 1], kind, 0});
+      if (changes_on_the_way && l > lowest && trained(l + 1)) {
+        kind = Phase::changing;
+        update({l + 1}, kind);
+      }
+    }
+    std::vector<std::size_t> left = {lowest};
+    for (std::size_t l = lowest + 1; l <= layers.size(); ++l) {
+      if (trained(l) && (l == lowest + 1 || !changes_on_the_way)) left.push_back(l);
+    }
+    update(left, Phase::end_of_step);
   }
 
   Index widest() const {
-    Index result = std::max({gather.count(), readout.count(), update.count()});
+    Index result = std::max(gather.count(), readout.count());
     for (const Tiling& tiling : hidden) result = std::max(result, tiling.count());
+    for (const Backward& phase : backward) result = std::max(result, phase.tiling.count());
     return result;
   }
 
-  // Rows and columns of a workspace for any of the tiles of a layer.
-  Tiling::Shape largest_tile() const {
-    Tiling::Shape result = update.largest();
-    for (const Tiling& tiling : hidden) {
-      const auto [rows, cols] = tiling.largest();
-      result = {std::max(result.first, rows), std::max(result.second, cols)};
-    }
-    return result;
+  static Tiling::Shape larger(Tiling::Shape a, Tiling::Shape b) {
+    return {std::max(a.first, b.first), std::max(a.second, b.second)};
   }
 
-  std::vector<std::size_t> updated;  // l − 1 of the layers that `update` cuts
   Tiling gather;
-  std::vector<Tiling> hidden;  // [l − 1]: forward and backward
+  std::vector<Tiling> hidden;  // [l − 1]
   Tiling readout;
-  Tiling update;
+  std::vector<Backward> backward;
+  Index squares = 0;  // tiles of all that is trained
+  // Rows and columns that hold any tile of a Δ, and of a W that is trained.
+  Tiling::Shape largest_delta{0, 0};
+  Tiling::Shape largest_update{0, 0};
 
  private:
-  static std::vector<Tiling::Shape> weight_shapes(const Network<T>& network,
-                                                  const std::vector<TrainedLayer<T>>& layers,
-                                                  std::vector<std::size_t>& updated) {
-    std::vector<Tiling::Shape> shapes;
-    for (std::size_t k = 0; k < layers.size(); ++k) {
-      if (!layers[k].any()) continue;
-      const Layer<T>& layer =
-          k < network.hidden.size() ? network.hidden[k] : network.readouts.front().layer;
-      shapes.emplace_back(layer.outputs(), layer.inputs());
-      updated.push_back(k);
-    }
-    return shapes;
+  static Tiling::Shape weights_shape(const Network<T>& network, std::size_t l) {
+    const Layer<T>& layer = layer_or_readout(network, l);
+    return {layer.outputs(), layer.inputs()};
   }
 };
 
@@ -151,12 +204,13 @@ class Sgd {
         inputs_(inputs),
         targets_(targets),
         order_(order),
-        activations_(options.batch, 1, layer_widths(network, 1, network.depth())),
-        deltas_(options.batch, 1, layer_widths(network, 1, network.depth())),
-        outputs_(options.batch, readout().layer.outputs()),
+        slots_(options.batch, 1, slot_widths(network, lowest_trained(layers))),
+        outputs_(options.batch, layer(layers.size()).outputs()),
         ones_(options.batch, 1) {
+    if (!slopes_follow(network)) {
+      slopes_ = {options.batch, 1, layer_widths(network, 1, network.depth())};
+    }
     if (order != nullptr) gathered_ = {options.batch, network.input_width};
-    while (!layers[lowest_].any()) ++lowest_;
   }
 
   // Passes over the samples once, a row of `outcomes` (samples, 2) for each: its loss before the
@@ -167,16 +221,17 @@ class Sgd {
     const Index last_rows = samples - (steps - 1) * options_.batch;
     const Phases full(device, network_, layers_, options_.batch);
     const Phases last(device, network_, layers_, last_rows);
-    std::vector<double> squares(static_cast<std::size_t>(last.update.count()), 0.0);
-    const typename Device::template Buffer<double> device_squares(1, last.update.count());
+    std::vector<double> squares(static_cast<std::size_t>(last.squares), 0.0);
+    const typename Device::template Buffer<double> device_squares(1, last.squares);
     device.write(squares.data(), device_squares.view());
     Index work = 0;
     for (std::size_t l = 1; l <= layers_.size(); ++l) {
       work += options_.batch * layer(l).outputs() * layer(l).inputs();
     }
+    const Tiling::Shape workspace = workspace_shape(device, full, last);
     device.run_phases(
         "training", steps, std::min(full.widest(), 1 + work / kLaneWork), monitor,
-        [&] { return Workspace(full.largest_tile(), last.largest_tile()); },
+        [&] { return Workspace(workspace); },
         [&](const auto& team) {
           for (Index step = 0; step < steps; ++step) {
             const bool at_end = step == steps - 1;
@@ -197,7 +252,7 @@ class Sgd {
 
  private:
   using Phases = SgdPhases<Device, T>;
-  using DevicePhase = typename Device::Phase;
+  using Phase = typename Device::Phase;
   // Multiply-adds of a step's forward pass that are worth a lane of their own: below it, lanes
   // would wait for each other for longer than they compute.
   static constexpr Index kLaneWork = 2'000'000;
@@ -206,57 +261,112 @@ class Sgd {
     typename Device::template Buffer<T> tile;
     typename Device::template Buffer<T> sums;
 
-    Workspace(Tiling::Shape a, Tiling::Shape b)
-        : tile(std::max(a.first, b.first), std::max(a.second, b.second)),
-          sums(std::max(a.first, b.first), 1) {}
+    explicit Workspace(Tiling::Shape shape)
+        : tile(shape.first, shape.second), sums(shape.first, 1) {}
   };
+
+  // Where a batch is on its way through the network.
+  struct Batch {
+    std::vector<Matrix<T>> h;            // [l]; [0] is not used
+    std::vector<Matrix<T>> slopes;       // [l], empty where they follow from h
+    std::vector<Matrix<T>> deltas;       // [l], up to L + 1
+    std::vector<Matrix<const T>> below;  // [l − 1]: what layer l reads
+  };
+
+  // Columns of the slots 1 …
+  static std::vector<Index> slot_widths(const Network<T>& network, std::size_t lowest) {
+    std::vector<Index> widths = layer_widths(network, 1, network.depth());
+    if (!slopes_follow(network)) return widths;
+    widths.push_back(0);
+    for (std::size_t l = network.hidden.size(); l >= lowest; --l) {
+      widths[l] = std::max(widths[l], widths[l - 1]);  // slot l + 1, which Δˡ comes to
+    }
+    return widths;
+  }
+
+  // Holds a Δ before it meets the slopes that are in its place, and as many rows of a gradient as
+  // there are at a time: where only its norm is wanted, few enough to be little beside the batch.
+  Tiling::Shape workspace_shape(const Device& device, const Phases& full,
+                                const Phases& last) const {
+    Tiling::Shape result{0, 0};
+    if (!slopes_follow(network_)) result = Phases::larger(full.largest_delta, last.largest_delta);
+    if (options_.momentum == 0.0 && !options_.measure_gradient) return result;
+    auto [rows, cols] = full.largest_update;
+    if (options_.momentum == 0.0) {
+      const Index few = Partition::round_up(options_.batch / 2);
+      rows = std::min(rows, std::max(few, device.row_blocks().smallest));
+    }
+    return Phases::larger(result, {rows, cols});
+  }
+
+  Batch batch(Range rows) const {
+    const Range block{0, rows.count};
+    const auto slots = slots_.views(block);
+    Batch result{std::vector<Matrix<T>>(1), slopes_.views(block), std::vector<Matrix<T>>(1), {}};
+    for (Index l = 1; l <= network_.depth(); ++l) {
+      const auto at = static_cast<std::size_t>(l);
+      const Index width = network_.width(l);
+      result.h.push_back(slots[at].col_block(0, width));
+      result.deltas.push_back(result.slopes.empty() ? slots[at + 1].col_block(0, width)
+                                                    : result.slopes[at]);
+    }
+    result.deltas.push_back(outputs_.view().row_block(0, rows.count));
+    result.below.assign(result.h.begin(), result.h.end());
+    result.below[0] = order_ == nullptr ? inputs_.row_block(rows.first, rows.count)
+                                        : gathered_.view().row_block(0, rows.count);
+    return result;
+  }
 
   // One step; `norm`, if not null, gets a sum of squares for each tile of the gradient. Returns
   // whether to go on.
   template <class Team>
   bool do_step(const Team& team, const Phases& phases, Range rows, Matrix<double> outcomes,
                double* norm) const {
-    const Range block{0, rows.count};
-    const Index* const order = order_ == nullptr ? nullptr : order_ + rows.first;
-    const auto deltas = deltas_.views(block);
-    auto h = activations_.views(block);
-    std::vector<Matrix<const T>> below(h.begin(), h.end());  // [l − 1]: what layer l reads
-    below[0] = inputs_.row_block(rows.first, rows.count);
-
-    if (order != nullptr) {
-      const Matrix<T> gathered = gathered_.view().row_block(0, rows.count);
-      below[0] = gathered;
+    const Batch at = batch(rows);
+    if (order_ != nullptr) {
       const bool more = team.tiles(
-          phases.gather, DevicePhase::within_step,
+          phases.gather, Phase::within_step,
           [&](const auto& lane, const Workspace& /*workspace*/, const Tile& tile) {
             lane.for_each(tile.rows.count, tile.cols.count,
-                          element::Gather<T>{order + tile.rows.first,
+                          element::Gather<T>{order_ + rows.first + tile.rows.first,
                                              inputs_.col_block(tile.cols.first, tile.cols.count),
-                                             tile.of(gathered)});
+                                             tile.of(gathered_.view())});
           });
       if (!more) return false;
     }
-    for (Index l = 1; l <= network_.depth(); ++l) {
-      const auto at = static_cast<std::size_t>(l);
-      const bool more =
-          team.tiles(phases.hidden[at - 1], DevicePhase::within_step,
-                     [&](const auto& lane, const Workspace& /*workspace*/, const Tile& tile) {
-                       hidden_layer(lane, network_, network_.layer(l).units(tile.cols),
-                                    below[at - 1].row_block(tile.rows.first, tile.rows.count),
-                                    tile.of(h[at]), tile.of(deltas[at]));
-                     });
+    for (std::size_t l = 1; l <= network_.hidden.size(); ++l) {
+      const bool more = team.tiles(
+          phases.hidden[l - 1], Phase::within_step,
+          [&](const auto& lane, const Workspace& /*workspace*/, const Tile& tile) {
+            hidden_layer(lane, network_, layer(l).units(tile.cols),
+                         at.below[l - 1].row_block(tile.rows.first, tile.rows.count),
+                         tile.of(at.h[l]), at.slopes.empty() ? Matrix<T>() : tile.of(at.slopes[l]));
+          });
       if (!more) return false;
     }
-    return read_out_and_compare(team, phases, rows, below.back(), outcomes) &&
-           propagate_back(team, phases, rows.count, deltas) &&
-           descend(team, phases, rows.count, below, deltas, norm);
+    if (!read_out_and_compare(team, phases, rows, at.below.back(), outcomes)) return false;
+    for (const auto& phase : phases.backward) {
+      const bool more = team.tiles(
+          phase.tiling, phase.kind,
+          [&](const auto& lane, const Workspace& workspace, const Tile& tile) {
+            const std::size_t l = phase.layers[tile.matrix];
+            if (phase.update) {
+              descend(lane, workspace, at, l, tile,
+                      norm == nullptr ? nullptr : norm + phase.first_square + tile.index);
+            } else {
+              propagate_back(lane, workspace, at, l, tile);
+            }
+          });
+      if (!more) return false;
+    }
+    return true;
   }
 
   // f and, in its place, Δᴸ⁺¹.
   template <class Team>
   bool read_out_and_compare(const Team& team, const Phases& phases, Range rows, Matrix<const T> top,
                             Matrix<double> outcomes) const {
-    return team.tiles(phases.readout, DevicePhase::within_step,
+    return team.tiles(phases.readout, Phase::within_step,
                       [&](const auto& lane, const Workspace& /*workspace*/, const Tile& tile) {
                         const auto [first, count] = tile.rows;
                         const Matrix<T> f = outputs_.view().row_block(first, count);
@@ -272,52 +382,42 @@ class Sgd {
                       });
   }
 
-  // Δˡ in the place of the slopes, down to the lowest layer that is trained.
-  template <class Team>
-  bool propagate_back(const Team& team, const Phases& phases, Index rows,
-                      const std::vector<Matrix<T>>& deltas) const {
-    for (std::size_t l = deltas.size() - 1; l > lowest_; --l) {
-      const Matrix<const T> delta_above = delta(l + 1, rows, deltas);
-      const Layer<T>& above = layer(l + 1);
-      const bool more = team.tiles(
-          phases.hidden[l - 1], DevicePhase::within_step,
-          [&](const auto& lane, const Workspace& workspace, const Tile& tile) {
-            const Matrix<T> u = workspace.tile.view().block(0, tile.rows.count, 0, tile.cols.count);
-            lane.template gemm<T>(Op::none, Op::none, static_cast<T>(above.weight_scale),
-                                  delta_above.row_block(tile.rows.first, tile.rows.count),
-                                  above.weights.col_block(tile.cols.first, tile.cols.count),
-                                  Write::overwrite, u);
-            lane.for_each(u.rows, u.cols, element::Gate<T>{u, tile.of(deltas[l])});
-          });
-      if (!more) return false;
+  // A tile of Δˡ.
+  template <class Lane>
+  void propagate_back(const Lane& lane, const Workspace& workspace, const Batch& at, std::size_t l,
+                      const Tile& tile) const {
+    const bool follow = at.slopes.empty();
+    const Matrix<T> delta = tile.of(at.deltas[l]);
+    const Matrix<T> u = follow ? delta : workspace.tile.view().block(0, delta.rows, 0, delta.cols);
+    const Layer<T>& above = layer(l + 1);
+    lane.template gemm<T>(Op::none, Op::none, static_cast<T>(above.weight_scale),
+                          at.deltas[l + 1].row_block(tile.rows.first, tile.rows.count),
+                          above.weights.col_block(tile.cols.first, tile.cols.count),
+                          Write::overwrite, u);
+    if (follow) {
+      gate_by_value<Lane, T>(lane, network_, tile.of(at.h[l]), delta);
+    } else {
+      lane.for_each(u.rows, u.cols, element::Gate<T>{u, delta});
     }
-    return true;
   }
 
-  template <class Team>
-  bool descend(const Team& team, const Phases& phases, Index rows,
-               const std::vector<Matrix<const T>>& below, const std::vector<Matrix<T>>& deltas,
-               double* norm) const {
-    return team.tiles(phases.update, DevicePhase::end_of_step,
-                      [&](const auto& lane, const Workspace& workspace, const Tile& tile) {
-                        const std::size_t k = phases.updated[tile.matrix];
-                        const TrainedLayer<T>& trained = layers_[k];
-                        const Matrix<const T> delta_units =
-                            delta(k + 1, rows, deltas).col_block(tile.rows.first, tile.rows.count);
-                        double* const square = norm == nullptr ? nullptr : norm + tile.index;
-                        if (trained.weights.data != nullptr) {
-                          descend_tile(lane, workspace, trained.rate, layer(k + 1).weight_scale,
-                                       delta_units,
-                                       below[k].col_block(tile.cols.first, tile.cols.count), tile,
-                                       trained.velocity, trained.weights, square);
-                        }
-                        if (trained.bias.data != nullptr && tile.cols.first == 0) {
-                          const Tile column{tile.index, tile.matrix, tile.rows, {0, 1}};
-                          descend_tile(lane, workspace, trained.bias_rate, layer(k + 1).bias_scale,
-                                       delta_units, ones_.view().row_block(0, rows), column,
-                                       trained.bias_velocity, trained.bias, square);
-                        }
-                      });
+  // A tile of Wˡ and, beside its first column, of bˡ.
+  template <class Lane>
+  void descend(const Lane& lane, const Workspace& workspace, const Batch& at, std::size_t l,
+               const Tile& tile, double* square) const {
+    const TrainedLayer<T>& trained = layers_[l - 1];
+    const Matrix<const T> delta = at.deltas[l].col_block(tile.rows.first, tile.rows.count);
+    if (trained.weights.data != nullptr) {
+      descend_tile(lane, workspace, trained.rate, layer(l).weight_scale, delta,
+                   at.below[l - 1].col_block(tile.cols.first, tile.cols.count), tile,
+                   trained.velocity, trained.weights, square);
+    }
+    if (trained.bias.data != nullptr && tile.cols.first == 0) {
+      const Tile column{tile.index, tile.matrix, tile.rows, {0, 1}};
+      descend_tile(lane, workspace, trained.bias_rate, layer(l).bias_scale, delta,
+                   ones_.view().row_block(0, delta.rows), column, trained.bias_velocity,
+                   trained.bias, square);
+    }
   }
 
   // A tile of W ← W − rate · scale · Δᵀ H.
@@ -331,27 +431,27 @@ class Sgd {
                             Write::accumulate, target);
       return;
     }
-    const Matrix<T> g = workspace.tile.view().block(0, target.rows, 0, target.cols);
-    lane.template gemm<T>(Op::transpose, Op::none, static_cast<T>(scale), delta, h,
-                          Write::overwrite, g);
-    if (square != nullptr) {
-      const Matrix<T> sums = workspace.sums.view().row_block(0, g.rows);
-      lane.template row_dots<T>(T(1), g, g, Write::overwrite, sums);
-      lane.for_each(1, 1, element::AddUp<T>{sums, square});
+    const Index at_once = workspace.tile.view().rows;
+    for (Index first = 0; first < target.rows; first += at_once) {
+      const Matrix<T> part = target.row_block(first, std::min(at_once, target.rows - first));
+      const Matrix<T> g = workspace.tile.view().block(0, part.rows, 0, part.cols);
+      lane.template gemm<T>(Op::transpose, Op::none, static_cast<T>(scale),
+                            delta.col_block(first, part.rows), h, Write::overwrite, g);
+      if (square != nullptr) {
+        const Matrix<T> sums = workspace.sums.view().row_block(0, g.rows);
+        lane.template row_dots<T>(T(1), g, g, Write::overwrite, sums);
+        lane.for_each(1, 1, element::AddUp<T>{sums, square});
+      }
+      lane.for_each(
+          g.rows, g.cols,
+          element::Descend<T>{
+              static_cast<T>(rate), static_cast<T>(options_.momentum), g,
+              velocity.data == nullptr ? velocity : tile.of(velocity).row_block(first, part.rows),
+              part});
     }
-    lane.for_each(
-        g.rows, g.cols,
-        element::Descend<T>{static_cast<T>(rate), static_cast<T>(options_.momentum), g,
-                            velocity.data == nullptr ? velocity : tile.of(velocity), target});
   }
 
-  const Readout<T>& readout() const { return network_.readouts.front(); }
-  const Layer<T>& layer(std::size_t l) const {
-    return l <= network_.hidden.size() ? network_.hidden[l - 1] : readout().layer;
-  }
-  Matrix<const T> delta(std::size_t l, Index rows, const std::vector<Matrix<T>>& deltas) const {
-    return l < deltas.size() ? deltas[l] : outputs_.view().row_block(0, rows);
-  }
+  const Layer<T>& layer(std::size_t l) const { return layer_or_readout(network_, l); }
 
   const Network<T>& network_;
   const std::vector<TrainedLayer<T>>& layers_;
@@ -359,10 +459,9 @@ class Sgd {
   Matrix<const T> inputs_;
   Matrix<const T> targets_;
   const Index* order_;
-  std::size_t lowest_ = 0;  // l − 1 of the lowest layer that is trained
   typename Device::template Buffer<T> gathered_;
-  LayerBuffers<Device, T> activations_;
-  LayerBuffers<Device, T> deltas_;  // the slopes before
+  LayerBuffers<Device, T> slots_;
+  LayerBuffers<Device, T> slopes_;  // none where they follow from the activations
   typename Device::template Buffer<T> outputs_;
   typename Device::template Buffer<T> ones_;
 };

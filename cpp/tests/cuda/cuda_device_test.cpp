@@ -102,6 +102,7 @@ TEST_CASE("cuda device: phases stop between steps, and a step is done as a whole
   for (const bool ended : {false, true}) {
     int first = 0;
     int second = 0;
+    int third = 0;
     Index heard = -1;
     const auto run = [&] {
       cuda.run_phases(
@@ -117,11 +118,17 @@ TEST_CASE("cuda device: phases stop between steps, and a step is done as a whole
                               [&](const auto&, const NoWorkspace&, const Tile&) { ++first; })) {
                 return;
               }
+              for (int part = 0; part < 2; ++part) {
+                if (!team.tiles(tiling, CudaDevice::Phase::changing,
+                                [&](const auto& lane, const NoWorkspace&, const Tile&) {
+                                  ++second;
+                                  while (ended && !lane.stopped()) std::this_thread::yield();
+                                })) {
+                  return;
+                }
+              }
               if (!team.tiles(tiling, CudaDevice::Phase::end_of_step,
-                              [&](const auto& lane, const NoWorkspace&, const Tile&) {
-                                ++second;
-                                while (ended && !lane.stopped()) std::this_thread::yield();
-                              })) {
+                              [&](const auto&, const NoWorkspace&, const Tile&) { ++third; })) {
                 return;
               }
             }
@@ -130,11 +137,13 @@ TEST_CASE("cuda device: phases stop between steps, and a step is done as a whole
     if (ended) {
       CHECK_THROWS_WITH_AS(run(), "enough", std::runtime_error);
       CHECK(first == 6);
-      CHECK(second == 6);
+      CHECK(second == 12);
+      CHECK(third == 6);
     } else {
       run();
       CHECK(first == 18);
-      CHECK(second == 18);
+      CHECK(second == 36);
+      CHECK(third == 18);
       CHECK(heard == 3);
     }
   }

@@ -475,10 +475,13 @@ TEST_CASE_TEMPLATE("cuda: gradient descent", T, float, double) {
                                       {Loss::square, 0.0, false, 48, true},
                                       {Loss::cross_entropy, 0.0, true, 60, true, 0b010U}};
   const Index samples = 70;
-  for (const SgdCase& sgd_case : cases) {
+  // With slopes that are kept, and without any.
+  for (std::size_t run = 0; run < 2 * cases.size(); ++run) {
+    const SgdCase& sgd_case = cases[run / 2];
+    CAPTURE(run % 2);
     CAPTURE(sgd_case.batch);
     CAPTURE(sgd_case.momentum);
-    Shape shape = small_shape(kTanh);
+    Shape shape = small_shape(run % 2 == 0 ? kTanh : kRelu);
     shape.biases = sgd_case.batch != 64;
     shape.outputs = 3;
     shape.hidden = {7, 60};

@@ -395,6 +395,13 @@ MUTATIONS = (
         OF_HEADER,
     ),
     Mutation(
+        "phases: a step that has changed something broken off",
+        HEADER,
+        "if (phase == Phase::within_step && lane_.stopped())",
+        "if (phase != Phase::end_of_step && lane_.stopped())",
+        OF_HEADER,
+    ),
+    Mutation(
         "queue: lanes not idle at the end",
         DEVICE,
         '    check(cudaStreamSynchronize(streams_[k]->stream), "cudaStreamSynchronize");\n  }\n}',
@@ -487,8 +494,22 @@ MUTATIONS = (
     Mutation(
         "sgd: workspace of the last batch forgotten",
         SGD,
-        "Workspace(full.largest_tile(), last.largest_tile())",
-        "Workspace(last.largest_tile(), last.largest_tile())",
+        "Phases::larger(full.largest_delta, last.largest_delta)",
+        "last.largest_delta",
+        OF_ALGORITHM,
+    ),
+    Mutation(
+        "sgd: a slot taken while it is read",
+        SGD,
+        "slots[at + 1].col_block",
+        "slots[at].col_block",
+        OF_ALGORITHM,
+    ),
+    Mutation(
+        "sgd: a weight changed before it was used",
+        SGD,
+        "update({l + 1}, kind);",
+        "update({l}, kind);",
         OF_ALGORITHM,
     ),
 )

@@ -161,7 +161,7 @@ class CudaDevice {
     Progress& progress_;
   };
 
-  enum class Phase : std::uint8_t { within_step, end_of_step };
+  enum class Phase : std::uint8_t { within_step, changing, end_of_step };
 
   // One lane takes all tiles: its operations are parallel in themselves.
   template <class Workspace>
@@ -173,7 +173,7 @@ class CudaDevice {
       for (Index index = 0; index < tiling.count(); ++index) {
         task(lane_, workspace_, tiling[index]);
       }
-      if (phase == Phase::within_step) return true;
+      if (phase != Phase::end_of_step) return true;
       queue_.end_task(0, 1);
       return !lane_.stopped();
     }
