@@ -13,12 +13,12 @@ import time
 
 def assert_ctrl_c_stops(program: str, then: str) -> None:
     """Run a program that prints "started", on SIGINT "interrupted", and then the line `then`."""
+    # Where tests run in the background, SIGINT may be ignored, by what they start as well.
+    listening = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
     with subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(program)],
+        [sys.executable, "-c", listening + textwrap.dedent(program)],
         stdout=subprocess.PIPE,
         text=True,
-        # Tests that run in the background may ignore it, and what they start would do so as well.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "started\n"
