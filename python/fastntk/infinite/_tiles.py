@@ -13,6 +13,7 @@ another: results are the same, bit for bit, for any number of threads.
 
 from __future__ import annotations
 
+from collections import deque
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
@@ -73,18 +74,28 @@ def _in_threads(
     threads: int,
     report: Callable[[str, int, int], None] | None,
 ) -> list[T]:
+    # Each thread takes up one tile after the other. To hand every tile to the pool takes a while, in
+    # which an interrupt can come when Python holds one of its locks, and leave it locked.
+    left = deque(range(len(every)))
+    results: dict[int, T] = {}
+
+    def take_up() -> None:
+        while True:
+            try:
+                index = left.popleft()
+            except IndexError:
+                return
+            results[index] = work(every[index])
+
     with ThreadPoolExecutor(threads, thread_name_prefix="fastntk") as pool:
         try:
-            # There may be so many that an interrupt comes while they are handed out.
-            futures = [pool.submit(work, tile) for tile in every]
-            waiting = set(futures)
+            waiting = {pool.submit(take_up) for _ in range(threads)}
             while waiting:
                 finished, waiting = wait(waiting, timeout=0.2, return_when=FIRST_EXCEPTION)
                 for future in finished:
                     future.result()
                 if report is not None:
-                    report("tiles", len(every) - len(waiting), len(every))
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-        return [future.result() for future in futures]
+                    report("tiles", len(results), len(every))
+        finally:
+            left.clear()
+    return [results[index] for index in range(len(every))]
