@@ -74,8 +74,8 @@ def _in_threads(
     threads: int,
     report: Callable[[str, int, int], None] | None,
 ) -> list[T]:
-    # Each thread takes up one tile after the other. To hand every tile to the pool takes a while, in
-    # which an interrupt can come when Python holds one of its locks, and leave it locked.
+    # Each thread takes up one tile after the other. To hand every tile to the pool takes a while, and
+    # an interrupt that then comes while Python holds one of its locks may leave it locked.
     left = deque(range(len(every)))
     results: dict[int, T] = {}
 
