@@ -74,8 +74,8 @@ def _in_threads(
     threads: int,
     report: Callable[[str, int, int], None] | None,
 ) -> list[T]:
-    # Each thread takes up one tile after the other. To hand every tile to the pool takes a while, and
-    # an interrupt that then comes while Python holds one of its locks may leave it locked.
+    # Each thread takes up one tile after the other. To hand all to the pool takes a while, and an
+    # interrupt that comes when Python holds one of its locks may leave it locked.
     left = deque(range(len(every)))
     results: dict[int, T] = {}
 
