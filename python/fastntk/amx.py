@@ -4,15 +4,16 @@
 
 Each core of a server processor from Sapphire Rapids (2023) on has a unit that multiplies matrices
 of bfloat16 and adds up in float32. fastntk cuts every float32 into three bfloat16, without a loss,
-and has the unit multiply the parts. Of the nine products of two elements, six are added up; the
-others are below the rounding error of a float32 [1]_. The results are as accurate as those of a
-BLAS, or more so, and take about half the time. They are the same to the last bit for any number of
-threads.
+and has the unit multiply the parts. Of the nine products of the parts of two elements, six are added
+up; the others make up at most 2⁻²³ of the whole, the spacing of float32 [1]_. The results are as
+accurate as those of a BLAS, or more so, and take about half the time. They are the same to the last
+bit for any number of threads.
 
 They differ from a BLAS in two ways. What is infinite becomes NaN. And bits of elements that are
 worth less than 2⁻¹²⁶ ≈ 1e-38 are taken for 0, so that elements below 1e-31 have fewer digits.
 
-Matrices of float64, and those with fewer than 24 rows or columns, are left to the BLAS.
+Matrices of float64, and products with fewer than 24 rows or columns or fewer than 32 terms, are
+left to the BLAS.
 
 References
 ----------
