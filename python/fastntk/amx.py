@@ -4,10 +4,10 @@
 
 Each core of a server processor from Sapphire Rapids (2023) on has a unit that multiplies matrices
 of bfloat16 and adds up in float32. fastntk cuts every float32 into three bfloat16, without a loss,
-and has the unit multiply the parts. Of the nine products of the parts of two elements, six are added
-up; the others make up at most 2⁻²³ of the whole, the spacing of float32 [1]_. The results are as
-accurate as those of a BLAS, or more so, and take about half the time. They are the same to the last
-bit for any number of threads.
+and has the unit multiply the parts. Of the nine products of the parts of two elements, six are
+added up; the others make up at most 2⁻²³ of the whole, the spacing of float32 [1]_. The results are
+as accurate as those of a BLAS, or more so, and take about half the time. They are the same to the
+last bit for any number of threads.
 
 They differ from a BLAS in two ways. What is infinite becomes NaN. And bits of elements that are
 worth less than 2⁻¹²⁶ ≈ 1e-38 are taken for 0, so that elements below 1e-31 have fewer digits.
