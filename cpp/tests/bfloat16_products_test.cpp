@@ -131,7 +131,7 @@ constexpr std::array<Size, 9> kSizes = {{{1, 1, 1},
                                          {33, 65, 48},
                                          {70, 40, 300},
                                          {513, 20, 33},
-                                         {18, 515, 257}}};
+                                         {18, 515, 33}}};
 
 constexpr std::array<Op, 2> kOps = {Op::none, Op::transpose};
 

@@ -15,6 +15,7 @@ CPP = Path(__file__).resolve().parents[2]
 
 # The device and its lanes, without the algorithms, which take longer to compile.
 DEVICE = (
+    "src/amx.cpp",
     "src/host_device.cpp",
     "src/cuda/cublas.cu",
     "src/cuda/cuda_device.cu",
