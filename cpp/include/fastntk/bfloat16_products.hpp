@@ -83,21 +83,18 @@ class Bfloat16Products {
                   Write write, Matrix<float> c) {
     const Operand left{a, op_a == Op::transpose, true};
     const Operand right{b, op_b == Op::none, false};
-    const Index terms = op_a == Op::none ? a.cols : a.rows;
-    const Index term_block = even_block(terms, kLargestTerms, bfloat16::kTerms);
-    const Index row_block = even_block(c.rows, kLargest, bfloat16::kPanel);
-    const Index col_block = even_block(c.cols, kLargest, bfloat16::kPanel);
+    const auto terms =
+        Partition::even(op_a == Op::none ? a.cols : a.rows, kLargestTerms, bfloat16::kTerms);
+    const auto rows = Partition::even(c.rows, kLargest, bfloat16::kPanel);
+    const auto cols = Partition::even(c.cols, kLargest, bfloat16::kPanel);
     [[maybe_unused]] const typename Unit::Session session;
-    for (Index j = 0; j < c.cols; j += col_block) {
-      const Index col_count = std::min(col_block, c.cols - j);
-      for (Index p = 0; p == 0 || p < terms; p += term_block) {
-        const Index term_count = std::min(term_block, terms - p);
-        pack(right, {j, col_count}, {p, term_count}, right_.view().data);
-        for (Index i = 0; i < c.rows; i += row_block) {
-          const Index row_count = std::min(row_block, c.rows - i);
-          pack(left, {i, row_count}, {p, term_count}, left_.view().data);
-          multiply(term_count, alpha, p == 0 ? write : Write::accumulate,
-                   c.block(i, row_count, j, col_count));
+    for (Index j = 0; j < cols.blocks(); ++j) {
+      for (Index p = 0; p == 0 || p < terms.blocks(); ++p) {  // once if there are no terms
+        pack(right, cols[j], terms[p], right_.view().data);
+        for (Index i = 0; i < rows.blocks(); ++i) {
+          pack(left, rows[i], terms[p], left_.view().data);
+          multiply(terms[p].count, alpha, p == 0 ? write : Write::accumulate,
+                   c.block(rows[i].first, rows[i].count, cols[j].first, cols[j].count));
         }
       }
     }
@@ -117,13 +114,6 @@ class Bfloat16Products {
     bool left = false;
   };
 
-  // As few blocks as possible, of as few units more than are needed.
-  static Index even_block(Index total, Index largest, Index unit) {
-    const Index blocks = std::max<Index>(1, (total + largest - 1) / largest);
-    const Index size = (total + blocks - 1) / blocks;
-    return std::max(unit, (size + unit - 1) / unit * unit);
-  }
-
   // At most 16 × 16 of the elements from (outer, term) to before (outer_end, term_end), where outer
   // counts rows of the left operand or columns of the right one.
   static Matrix<const float> tile_block(const Operand& operand, Index outer, Index outer_end,
@@ -141,10 +131,9 @@ class Bfloat16Products {
     const Index steps = (terms.count + bfloat16::kTerms - 1) / bfloat16::kTerms;
     const Index panels = (outers.count + bfloat16::kPanel - 1) / bfloat16::kPanel;
     // Along the rows of what is stored.
-    const Index inner = operand.terms_in_rows ? panels : steps;
     for (Index k = 0; k < panels * steps; ++k) {
-      const Index panel = operand.terms_in_rows ? k % inner : k / inner;
-      const Index step = operand.terms_in_rows ? k / inner : k % inner;
+      const Index panel = operand.terms_in_rows ? k % panels : k / steps;
+      const Index step = operand.terms_in_rows ? k / panels : k % steps;
       const Index term = terms.first + step * bfloat16::kTerms;
       for (Index tile = 0; tile < 2; ++tile) {
         const Index outer = outers.first + panel * bfloat16::kPanel + tile * bfloat16::kTile;

@@ -28,16 +28,24 @@ class Partition {
         size_(std::clamp(round_up((total + kEnough - 1) / kEnough), limits.smallest,
                          limits.largest)) {}
 
+  // As many blocks as `largest` makes necessary, and these of nearly equal size, in units.
+  static Partition even(Index total, Index largest, Index unit = kUnit) {
+    const Index blocks = std::max<Index>(1, (total + largest - 1) / largest);
+    const Index size = round_up((total + blocks - 1) / blocks, unit);
+    const Index used = std::min(largest, std::max(unit, size));
+    return {total, {used, used}};
+  }
+
   Index blocks() const { return (total_ + size_ - 1) / size_; }
   Index size() const { return size_; }
   Range operator[](Index block) const {
     return {block * size_, std::min(size_, total_ - block * size_)};
   }
 
-  // Whole cache lines and vector registers.
-  static Index round_up(Index size) { return (size + 15) / 16 * 16; }
+  static Index round_up(Index size, Index unit = kUnit) { return (size + unit - 1) / unit * unit; }
 
  private:
+  static constexpr Index kUnit = 16;  // whole cache lines and vector registers
   static constexpr Index kEnough = 8;
 
   Index total_;

@@ -34,9 +34,9 @@ class Tiling {
   Tiling(const std::vector<Shape>& shapes, Index largest_rows, Limits columns) {
     for (std::size_t m = 0; m < shapes.size(); ++m) {
       const auto [rows, cols] = shapes[m];
-      const Partition row_cut = even(rows, largest_rows);
+      const Partition row_cut = Partition::even(rows, largest_rows);
       const Partition col_cut =
-          even(cols, std::clamp((cols + 3) / 4, columns.first, columns.second));
+          Partition::even(cols, std::clamp((cols + 3) / 4, columns.first, columns.second));
       for (Index i = 0; i < row_cut.blocks(); ++i) {
         for (Index j = 0; j < col_cut.blocks(); ++j) {
           tiles_.push_back({count(), m, row_cut[i], col_cut[j]});
@@ -57,13 +57,6 @@ class Tiling {
   const Tile& operator[](Index index) const { return tiles_[static_cast<std::size_t>(index)]; }
 
  private:
-  // As many blocks as `largest` makes necessary, and these of nearly equal size.
-  static Partition even(Index total, Index largest) {
-    const Index blocks = std::max<Index>(1, (total + largest - 1) / largest);
-    const Index size = std::min(largest, Partition::round_up((total + blocks - 1) / blocks));
-    return {total, {size, size}};
-  }
-
   std::vector<Tile> tiles_;
 };
 
