@@ -13,7 +13,7 @@ from scipy.linalg import lapack
 
 from benchmarks.bench_memory import peak_growth
 from fastntk import PackedKernel
-from fastntk._cholesky import Cholesky, symmetric_product
+from fastntk.symmetric.cholesky import Cholesky, symmetric_product
 
 N = 4000
 

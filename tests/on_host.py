@@ -84,8 +84,8 @@ def use() -> Runtime | None:
     elif Path(loaded.__file__ or "") != extension:
         return None  # too late
     (library,) = Path(build).glob("cpp/tests/cuda/runtime/libcuda_on_host.so")
-    from fastntk import cuda
+    from fastntk.devices import driver
 
-    cuda._DRIVER = str(library)
-    cuda._cublas_candidates = lambda: [str(library)]
+    driver._DRIVER = str(library)
+    driver._cublas_candidates = lambda: [str(library)]
     return Runtime(library)

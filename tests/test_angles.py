@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from reference import angle
 
 import fastntk
-from fastntk.angles import kernel_angle_resolution, smallest_eigenvalue_of_pair
+from fastntk.kernels.angles import kernel_angle_resolution, smallest_eigenvalue_of_pair
 
 
 def gram(vectors: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import fastntk
-from fastntk import _memory
+from fastntk._support import memory
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_bad_precision_of_a_kernel() -> None:
 
 
 def test_what_does_not_fit_is_refused_with_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_memory, "available_memory", lambda: 10**6)
+    monkeypatch.setattr(memory, "available_memory", lambda: 10**6)
     net = fastntk.MLP([3, 100, 1])
     X = np.ones((1000, 3))
     with pytest.raises(
@@ -107,7 +107,7 @@ def test_a_kernel_of_astronomical_size_is_refused() -> None:
 
 
 def test_available_memory_is_plausible() -> None:
-    available = _memory.available_memory()
+    available = memory.available_memory()
     assert available is None or 10**7 < available < 10**15
 
 
@@ -117,10 +117,10 @@ def test_available_memory_respects_control_groups(
     limit, usage = tmp_path / "max", tmp_path / "current"
     limit.write_text("5000\n")
     usage.write_text("2000\n")
-    monkeypatch.setattr(_memory, "_CGROUP_FILES", ((str(limit), str(usage)),))
-    assert _memory.available_memory() == 3000
+    monkeypatch.setattr(memory, "_CGROUP_FILES", ((str(limit), str(usage)),))
+    assert memory.available_memory() == 3000
     limit.write_text("max\n")
-    assert _memory.available_memory() != 3000
+    assert memory.available_memory() != 3000
 
 
 @pytest.mark.parametrize(
@@ -128,4 +128,4 @@ def test_available_memory_respects_control_groups(
     [(0, "0 bytes"), (1023, "1023 bytes"), (1536, "1.5 KiB"), (2**41, "2.0 TiB")],
 )
 def test_human_bytes(count: int, text: str) -> None:
-    assert _memory.human_bytes(count) == text
+    assert memory.human_bytes(count) == text

@@ -17,8 +17,9 @@ from scipy.linalg import lapack
 from threadpoolctl import threadpool_limits
 from tolerances import assert_close
 
-from fastntk import PackedKernel, _memory
-from fastntk._cholesky import Cholesky, NotPositiveDefinite, symmetric_product
+from fastntk import PackedKernel
+from fastntk._support import memory
+from fastntk.symmetric.cholesky import Cholesky, NotPositiveDefinite, symmetric_product
 
 SIZES = [1, 2, 3, 127, 128, 129, 600, 1301]
 Matrix = npt.NDArray[np.float64]
@@ -138,7 +139,7 @@ def test_bad_input(monkeypatch: pytest.MonkeyPatch) -> None:
     K.flags.writeable = False
     with pytest.raises(ValueError, match="matrix has dtype float64 and is read-only: expected a w"):
         Cholesky.of(K, overwrite=True)
-    monkeypatch.setattr(_memory, "available_memory", lambda: 10)
+    monkeypatch.setattr(memory, "available_memory", lambda: 10)
     with pytest.raises(MemoryError, match=r"Cholesky factor of a matrix of 4 × 4 needs 80 bytes"):
         Cholesky.of(K)
 

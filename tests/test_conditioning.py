@@ -173,7 +173,7 @@ def test_the_kernel_of_the_paper_limits() -> None:
 
 
 def test_memory_is_checked_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fastntk._memory.available_memory", lambda: 1000)
+    monkeypatch.setattr("fastntk._support.memory.available_memory", lambda: 1000)
     with pytest.raises(MemoryError, match=r"factorizing a kernel of 40 × 40 needs 6\.4 KiB"):
         fastntk.conditioning(np.eye(40))
 

@@ -12,6 +12,7 @@ import pytest
 
 import fastntk
 from fastntk import _core, cuda, info
+from fastntk.devices import driver
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -94,10 +95,10 @@ def use_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...,
         defines = [f"-D{name}={value}" for name, value in macros.items()]
         command = ["gcc", "-shared", "-fPIC", *defines, str(file), "-o", str(library)]
         subprocess.run(command, check=True)
-        monkeypatch.setattr(cuda, "_DRIVER", str(library))
+        monkeypatch.setattr(driver, "_DRIVER", str(library))
 
     monkeypatch.setattr(_core, "cuda_runtime", 13000)
-    monkeypatch.setattr(cuda, "_cublas_candidates", lambda: ["libc.so.6"])
+    monkeypatch.setattr(driver, "_cublas_candidates", lambda: ["libc.so.6"])
     return use
 
 
@@ -113,7 +114,7 @@ def test_without_cuda_in_the_extension(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_without_a_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_core, "cuda_runtime", 13000)
-    monkeypatch.setattr(cuda, "_DRIVER", "libcuda-that-is-not-there.so.1")
+    monkeypatch.setattr(driver, "_DRIVER", "libcuda-that-is-not-there.so.1")
     assert cuda.devices() == []
     reason = cuda.why_not()
     assert reason is not None
@@ -188,7 +189,7 @@ def test_a_library_that_is_no_driver(use_driver: Callable[..., None]) -> None:
 
 def test_without_cublas(use_driver: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
     use_driver()
-    monkeypatch.setattr(cuda, "_cublas_candidates", lambda: ["libcublas-not-there.so.13"])
+    monkeypatch.setattr(driver, "_cublas_candidates", lambda: ["libcublas-not-there.so.13"])
     assert cuda.cublas_library() is None
     assert str(cuda.why_not()).startswith("cuBLAS (libcublas.so.13) is not found: pip install nvi")
 
@@ -198,14 +199,14 @@ def test_cublas_of_the_wheel(
 ) -> None:
     use_driver()
     monkeypatch.undo()
-    assert cuda._cublas_candidates()[-1] == "libcublas.so.13"
+    assert driver._cublas_candidates()[-1] == "libcublas.so.13"
     folder = tmp_path / "site" / "nvidia" / "cu13" / "lib"
     folder.mkdir(parents=True)
     (library,) = tmp_path.glob("libcuda*")  # any library will do
     wheel = library.rename(folder / "libcublas.so.13")
     monkeypatch.syspath_prepend(tmp_path / "site")
     monkeypatch.delitem(sys.modules, "nvidia", raising=False)
-    assert str(wheel) in cuda._cublas_candidates()
+    assert str(wheel) in driver._cublas_candidates()
     assert cuda.cublas_library() == str(wheel)
 
 

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from fastntk._device_arrays import device_matrix, on_gpu
 
 DOUBLE = Path(__file__).parent / "cupy_on_host"

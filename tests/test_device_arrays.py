@@ -18,8 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fastntk
-from fastntk import _device_arrays, _places
-from fastntk._device_arrays import DeviceArray, device_matrix, on_gpu
+from fastntk.devices import gpu_arrays, places
+from fastntk.devices.gpu_arrays import DeviceArray, device_matrix, on_gpu
 
 
 class OnGpu:
@@ -55,11 +55,11 @@ class ByDLPack:
         get.restype, get.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
         if self.versioned:
             address = get(capsule, b"dltensor_versioned")
-            whole = _device_arrays._VersionedTensor.from_address(address)
+            whole = gpu_arrays._VersionedTensor.from_address(address)
             whole.major = self.changes.get("major", whole.major)
             tensor = whole.tensor
         else:
-            tensor = _device_arrays._DLTensor.from_address(get(capsule, b"dltensor"))
+            tensor = gpu_arrays._DLTensor.from_address(get(capsule, b"dltensor"))
         tensor.device_type = self.device
         for field, value in self.changes.items():
             if field != "major":
@@ -253,8 +253,8 @@ def test_networks_say_what_to_do_with_such_arrays(
     values: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reason = fastntk.cuda.why_not() or "none of its GPUs is for tests"
-    monkeypatch.setattr(fastntk.cuda, "why_not", lambda: reason)
-    _places._opened.cache_clear()
+    monkeypatch.setattr("fastntk.devices.driver.why_not", lambda: reason)
+    places._opened.cache_clear()
     net = fastntk.MLP([4, 5, 2])
     y = np.eye(3, 2)
     calls: list[tuple[str, Any]] = [

@@ -17,7 +17,6 @@ from hypothesis.extra.numpy import arrays
 
 import fastntk
 from fastntk import Interval
-from fastntk.eigenvalues.block_lanczos import RitzPairs
 from fastntk.eigenvalues.enclosures import (
     cholesky_bound,
     cholesky_error,
@@ -25,6 +24,7 @@ from fastntk.eigenvalues.enclosures import (
     smallest_lower,
 )
 from fastntk.eigenvalues.sources import open_source
+from fastntk.symmetric.block_lanczos import RitzPairs
 
 Matrix = npt.NDArray[np.float64]
 

@@ -24,12 +24,12 @@ from test_enclosures import integer_spectra
 from threadpoolctl import threadpool_limits
 
 import fastntk
-from fastntk._cholesky import NotPositiveDefinite
 from fastntk.eigenvalues import gpu, gpu_cholesky
-from fastntk.eigenvalues.block_lanczos import RitzPairs
 from fastntk.eigenvalues.enclosures import largest_interval, smallest_lower
 from fastntk.eigenvalues.gpu_cholesky import GpuCholesky, UpperTriangle
 from fastntk.eigenvalues.sources import open_source
+from fastntk.symmetric.block_lanczos import RitzPairs
+from fastntk.symmetric.cholesky import NotPositiveDefinite
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

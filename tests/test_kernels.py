@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from tolerances import assert_close
 
 import fastntk
-from fastntk import _blocks, _memory, kernel_files, kernels
-from fastntk._places import PROCESSOR
+from fastntk._support import memory
+from fastntk.devices.places import PROCESSOR
+from fastntk.kernels import blocks, destinations, methods
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -157,7 +158,7 @@ def test_features_that_do_not_fit_are_computed_again(
 ) -> None:
     X, Z = normal(100, 6), normal(33, 6, seed=1)
     expected, K, cross = net.smallest_angle(X, k=20), net.ntk(X), net.ntk(X, Z)
-    monkeypatch.setattr(kernels, "rows_that_fit", lambda _, n, *__: min(n, samples))
+    monkeypatch.setattr(methods, "rows_that_fit", lambda _, n, *__: min(n, samples))
     assert net.smallest_angle(X, k=20) == expected
     for rows, cols, block in net.ntk_tiles(X, tile=40):
         assert_close(block, K[rows, cols], "float64")
@@ -169,21 +170,21 @@ def test_how_many_features_fit(net: fastntk.MLP, monkeypatch: pytest.MonkeyPatch
     each = net._network.feature_bytes(1, 3, net.dtype)
 
     def fit(samples: int) -> int:
-        return _blocks.rows_that_fit(net._network, samples, range(3), net.dtype, PROCESSOR)
+        return blocks.rows_that_fit(net._network, samples, range(3), net.dtype, PROCESSOR)
 
-    monkeypatch.setattr(_memory, "available_memory", lambda: 100 * each)
+    monkeypatch.setattr(memory, "available_memory", lambda: 100 * each)
     assert fit(80) == 80
     assert fit(81) == 80
-    monkeypatch.setattr(_memory, "available_memory", lambda: None)
+    monkeypatch.setattr(memory, "available_memory", lambda: None)
     assert fit(81) == 81
 
 
-@pytest.mark.parametrize("blocks", [1, 3])
+@pytest.mark.parametrize("count", [1, 3])
 def test_out_to_arrays_and_files(
-    net: fastntk.MLP, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, blocks: int
+    net: fastntk.MLP, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
-    if blocks > 1:
-        monkeypatch.setattr(kernel_files, "block_rows", lambda *_: 40)
+    if count > 1:
+        monkeypatch.setattr(destinations, "block_rows", lambda *_: 40)
     X, Z = normal(100, 6), normal(50, 6, seed=1)
     K = net.ntk(X)
     array = np.full((100, 100), np.nan)
@@ -200,7 +201,7 @@ def test_out_to_arrays_and_files(
     steps: list[tuple[str, int, int]] = []
     net.ntk(X, out=array, progress=lambda *step: steps.append(step))
     assert steps[-1][1] == steps[-1][2]
-    assert blocks == 1 or [done for _, done, _ in steps] == list(range(1, len(steps) + 1))
+    assert count == 1 or [done for _, done, _ in steps] == list(range(1, len(steps) + 1))
 
 
 def test_an_interrupted_file_does_not_appear(net: fastntk.MLP, tmp_path: Path) -> None:
@@ -230,10 +231,10 @@ def test_bad_out(net: fastntk.MLP, out: Any, message: str) -> None:
 def test_rows_go_in_blocks_when_memory_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
     network = fastntk.MLP([10, 100, 1])._network
     double = np.dtype(np.float64)
-    monkeypatch.setattr(_memory, "available_memory", lambda: None)
-    assert kernel_files.block_rows(network, 10**6, 1, double) == 10**6
-    monkeypatch.setattr(_memory, "available_memory", lambda: 10**8)
-    rows = kernel_files.block_rows(network, 10**5, 1, double)
+    monkeypatch.setattr(memory, "available_memory", lambda: None)
+    assert destinations.block_rows(network, 10**6, 1, double) == 10**6
+    monkeypatch.setattr(memory, "available_memory", lambda: 10**8)
+    rows = destinations.block_rows(network, 10**5, 1, double)
     assert 256 <= rows < 10**4
     assert rows * (2 * 210 * 8 + 8 * rows) <= 5 * 10**7
 
@@ -359,7 +360,7 @@ def test_closest_pairs_do_not_depend_on_threads() -> None:
 
 
 def test_depths_with_weights_of_their_own() -> None:
-    from fastntk.depth_sweep import independent_seed
+    from fastntk.kernels.depth_sweep import independent_seed
 
     X = normal(12, 5)
     kernels = fastntk.ntk_depths(
@@ -388,9 +389,11 @@ def test_plan(monkeypatch: pytest.MonkeyPatch) -> None:
     cross = net.plan(X, X[:20])
     assert cross.kernel_bytes == 50 * 20 * 8
     assert cross.flops == 70 * 2 * (1000 + 2 * 10000) + 2 * 50 * 20 * (10 + 400)
-    for memory, strategy in ((170_000, "out to a file"), (1000, "recompute features")):
-        monkeypatch.setattr("fastntk.planning.available_memory", lambda memory=memory: memory)
-        monkeypatch.setattr(_memory, "available_memory", lambda memory=memory: memory)
-        monkeypatch.setattr(_blocks, "_SMALLEST_BLOCK", 1)
+    for available, strategy in ((170_000, "out to a file"), (1000, "recompute features")):
+        monkeypatch.setattr(
+            "fastntk.kernels.planning.available_memory", lambda available=available: available
+        )
+        monkeypatch.setattr(memory, "available_memory", lambda available=available: available)
+        monkeypatch.setattr(blocks, "_SMALLEST_BLOCK", 1)
         assert net.plan(X).strategy == strategy
     assert "GFLOP" in str(plan)

@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fastntk
-from fastntk import learning_rate as module
-from fastntk._threads import map_in_threads
+from fastntk._support.threads import map_in_threads
+from fastntk.training import learning_rates as module
 
 Array = npt.NDArray[np.float64]
 

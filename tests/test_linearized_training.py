@@ -16,7 +16,7 @@ from hypothesis.extra import numpy as hnp
 from tolerances import assert_close
 
 import fastntk
-from fastntk._kernel_descent import Descent, Flow, Spectrum
+from fastntk.linearity.kernel_descent import Descent, Flow, Spectrum
 from fastntk.studies.linearization import LinearizationResult, LinearizationStudy
 
 if TYPE_CHECKING:
@@ -141,7 +141,9 @@ def test_arrays_of_times_and_steps(outputs: str) -> None:
 def test_many_samples_come_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     training = fastntk.MLP([4, 8, 3]).linearize().fit(X, Y)
     expected = training.outputs(Z, time=2.0)
-    monkeypatch.setattr("fastntk.linearized_training._CROSS_KERNEL_ENTRIES", 2 * 12 * 9)
+    monkeypatch.setattr(
+        "fastntk.linearity.hessians.linear_training._CROSS_KERNEL_ENTRIES", 2 * 12 * 9
+    )
     assert_close(training.outputs(Z, time=2.0), expected, "float64")
 
 
@@ -246,7 +248,7 @@ def test_bad_times(at: dict[str, Any], error: type[Exception], message: str) -> 
 
 
 def test_too_large_for_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fastntk._memory.available_memory", lambda: 2**14)
+    monkeypatch.setattr("fastntk._support.memory.available_memory", lambda: 2**14)
     with pytest.raises(MemoryError, match=r"kernels of 36 rows .* or outputs='diagonal'"):
         fastntk.MLP([4, 8, 3]).linearize().fit(X, Y)
 

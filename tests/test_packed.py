@@ -16,7 +16,8 @@ from threadpoolctl import threadpool_limits
 from tolerances import assert_close
 
 import fastntk
-from fastntk import PackedKernel, _memory
+from fastntk import PackedKernel
+from fastntk._support import memory
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -124,10 +125,10 @@ def test_bad_input(monkeypatch: pytest.MonkeyPatch) -> None:
         packed.rows([0, -1])
     with pytest.raises(ValueError, match=r"vectors have shape \(3,\): expected \(4,\) or \(4, k\)"):
         packed @ np.ones(3)
-    monkeypatch.setattr(_memory, "available_memory", lambda: 10**6)
+    monkeypatch.setattr(memory, "available_memory", lambda: 10**6)
     with pytest.raises(MemoryError, match=r"a packed kernel of 1000 × 1000 in float64 needs 3.8 M"):
         PackedKernel.empty(1000)
-    monkeypatch.setattr(_memory, "available_memory", lambda: 10)
+    monkeypatch.setattr(memory, "available_memory", lambda: 10)
     with pytest.raises(MemoryError, match=r"an array of 4 × 4 in float64 .*rows\(\)"):
         packed.to_dense()
 
@@ -162,7 +163,7 @@ def test_ntk_where_the_features_do_not_fit(monkeypatch: pytest.MonkeyPatch) -> N
     X = np.random.default_rng(0).standard_normal((901, 6))
     expected = net.ntk(X)
     packed_bytes = 901 * 902 // 2 * 8
-    monkeypatch.setattr(_memory, "available_memory", lambda: packed_bytes + 20 * 10**6)
+    monkeypatch.setattr(memory, "available_memory", lambda: packed_bytes + 20 * 10**6)
     steps: list[tuple[str, int, int]] = []
     packed = net.ntk(X, out="packed", progress=lambda *step: steps.append(step))
     assert steps[-1][0] == "blocks"
@@ -177,6 +178,6 @@ def test_ntk_bad_input(monkeypatch: pytest.MonkeyPatch) -> None:
         net.ntk(X, out="packed", outputs="full")
     with pytest.raises(ValueError, match=r"Z of shape \(5, 6\): expected None with out='packed'"):
         net.ntk(X, X, out="packed")
-    monkeypatch.setattr(_memory, "available_memory", lambda: 10)
+    monkeypatch.setattr(memory, "available_memory", lambda: 10)
     with pytest.raises(MemoryError, match=r"a packed kernel of 5 × 5 .*or dtype='float32'"):
         net.ntk(X, out="packed")

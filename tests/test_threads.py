@@ -14,7 +14,7 @@ from interrupts import assert_ctrl_c_stops
 from threadpoolctl import threadpool_info, threadpool_limits
 
 import fastntk
-from fastntk._threads import core_threads, thread_count
+from fastntk._support.threads import core_threads, thread_count
 
 
 def blas_threads() -> list[int]:

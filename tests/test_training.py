@@ -23,7 +23,8 @@ from training_problems import (
 )
 
 import fastntk
-from fastntk import _memory, activations
+from fastntk import activations
+from fastntk._support import memory
 
 BIAS_STD = 0.3
 
@@ -418,7 +419,7 @@ def test_a_single_output_has_no_classes() -> None:
 
 
 def test_a_batch_that_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_memory, "available_memory", lambda: 50_000)
+    monkeypatch.setattr(memory, "available_memory", lambda: 50_000)
     net = fastntk.MLP([3, 4, 2])
     X, y = np.ones((3000, 3)), np.zeros(3000, int)
     with pytest.raises(MemoryError, match=r"activations of a batch of 3000 .* smaller batch_size"):

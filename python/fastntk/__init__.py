@@ -6,14 +6,18 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from fastntk import activations, amx, cuda, datasets, linearity
-from fastntk.angles import AnglePair, angle_bound, closest_pairs, gradient_angles, smallest_angle
-from fastntk.depth_sweep import ntk_depths
+from fastntk import activations, amx, cuda, datasets
 from fastntk.eigenvalues import Bounds, Conditioning, Interval, conditioning, spectrum
-from fastntk.learning_rate import LearningRateSearch, find_learning_rate, learning_rate_bound
-from fastntk.minibatches import BatchConditioning, batch_conditioning
+from fastntk.eigenvalues.minibatches import BatchConditioning, batch_conditioning
+from fastntk.kernels.angles import (
+    AnglePair,
+    angle_bound,
+    closest_pairs,
+    gradient_angles,
+    smallest_angle,
+)
+from fastntk.kernels.depth_sweep import ntk_depths
 from fastntk.mlp import MLP
-from fastntk.packed import PackedKernel
 from fastntk.studies.convergence import convergence_study
 from fastntk.studies.convergence_results import ConvergenceResult, ConvergenceStudy
 from fastntk.studies.depth import depth_study
@@ -21,12 +25,18 @@ from fastntk.studies.large_kernel import KernelReport, kernel_report
 from fastntk.studies.linearization import LinearizationStudy, linearization_error
 from fastntk.studies.rates import ConvergenceRate, convergence_rate
 from fastntk.studies.results import DepthResult, DepthStudy
-from fastntk.training import History, train
+from fastntk.symmetric.packed import PackedKernel
+from fastntk.training.learning_rates import (
+    LearningRateSearch,
+    find_learning_rate,
+    learning_rate_bound,
+)
+from fastntk.training.run import History, train
 
 if TYPE_CHECKING:
     from fastntk import infinite
-    from fastntk.monte_carlo import MonteCarlo, monte_carlo_ntk
     from fastntk.studies.angle_curves import AngleCurves, angle_curves
+    from fastntk.studies.monte_carlo import MonteCarlo, monte_carlo_ntk
 
 __version__ = version("fastntk")
 

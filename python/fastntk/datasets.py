@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastntk import _validation
+from fastntk._support import arguments
+from fastntk.devices import matrices
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from fastntk._typing import FloatArray
+    from fastntk._support.dtypes import FloatArray
 
 NAMES = ("digits", "fashion-mnist")
 # Those that have a part "test".
@@ -89,8 +90,8 @@ def load(name: str, part: str = "train") -> Dataset:
     >>> fastntk.datasets.load("digits").X.shape
     (1797, 64)
     """
-    _validation.choice(name, "name", NAMES)
-    prefix = _PARTS[_validation.choice(part, "part", tuple(_PARTS))]
+    arguments.choice(name, "name", NAMES)
+    prefix = _PARTS[arguments.choice(part, "part", tuple(_PARTS))]
     if part == "test" and name not in WITH_TEST_PART:
         raise ValueError(f"part={part!r}: expected 'train'; the {name} have no other part")
     if name == "fashion-mnist":
@@ -161,7 +162,7 @@ def load_file(path: str | os.PathLike[str]) -> Dataset:
         raise
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"path={str(path)!r}: cannot be read as samples: {error}") from error
-    return Dataset(file.stem, _validation.samples(values, str(file)))
+    return Dataset(file.stem, matrices.samples(values, str(file)))
 
 
 def _read_npy(file: Path) -> Any:

@@ -10,9 +10,10 @@ import platform
 from importlib.metadata import version
 from typing import Any
 
-from fastntk import _core, amx, cuda
-from fastntk._memory import available_memory, human_bytes
-from fastntk._threads import blas_libraries, thread_count
+from fastntk import _core, amx
+from fastntk._support.memory import available_memory, human_bytes
+from fastntk._support.threads import blas_libraries, thread_count
+from fastntk.devices import driver
 
 # The modules that each extra brings.
 _EXTRAS = {
@@ -38,16 +39,16 @@ def _float32_products() -> str:
 
 def _gpu_lines() -> list[str]:
     lines = [
-        f"{device.name}, compute capability {cuda.dotted(device.compute_capability)}, "
-        f"{human_bytes(device.memory)}, driver for CUDA {cuda.dotted(device.driver_version)}"
-        for device in cuda.devices()
+        f"{device.name}, compute capability {driver.dotted(device.compute_capability)}, "
+        f"{human_bytes(device.memory)}, driver for CUDA {driver.dotted(device.driver_version)}"
+        for device in driver.devices()
     ]
-    reason, built_with = cuda.why_not(), cuda.runtime_version()
+    reason, built_with = driver.why_not(), driver.runtime_version()
     if reason is not None or built_with is None:
         return [*lines, f"not used: {reason}"]
     return [
         *lines,
-        f"ready: built with CUDA {cuda.dotted(built_with)}; cuBLAS: {cuda.cublas_library()}",
+        f"ready: built with CUDA {driver.dotted(built_with)}; cuBLAS: {driver.cublas_library()}",
     ]
 
 

@@ -8,14 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastntk import _network, _validation, activations, initialization
-from fastntk.jacobians import JacobianMethods
-from fastntk.kernels import KernelMethods
-from fastntk.linearized import LinearizedMLP
-from fastntk.planning import Plan, plan
-from fastntk.rounding import feature_error
-from fastntk.storage import load_network, network_digest, save_network
-from fastntk.torch_networks import layers_of_module
+from fastntk import activations
+from fastntk._support import arguments
+from fastntk.devices import matrices
+from fastntk.kernels.calls import evaluate
+from fastntk.kernels.methods import KernelMethods
+from fastntk.kernels.planning import Plan, plan
+from fastntk.kernels.rounding import feature_error
+from fastntk.linearity.jacobians import JacobianMethods
+from fastntk.linearity.linear_model import LinearizedMLP
+from fastntk.networks import initialization
+from fastntk.networks.files import load_network, network_digest, save_network
+from fastntk.networks.network import Layer, Network
+from fastntk.networks.torch_modules import layers_of_module
 
 if TYPE_CHECKING:
     import os
@@ -23,7 +28,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from fastntk._typing import FloatArray, FloatDType
+    from fastntk._support.dtypes import FloatArray, FloatDType
     from fastntk.activations import Activation
 
 
@@ -97,20 +102,20 @@ class MLP(KernelMethods, JacobianMethods):
         seed: int = 0,
         dtype: npt.DTypeLike = "float64",
     ) -> None:
-        sizes = _validation.integers(widths, "widths", minimum=1)
+        sizes = arguments.integers(widths, "widths", minimum=1)
         if len(sizes) < 2:
             raise ValueError(
                 f"widths={widths!r}: expected at least the input dimension and the outputs"
             )
         phi, scale = _activation(activation, activation_scale)
         initial = initialization.Initialization.checked(
-            seed, weight_std, bias_std, parametrization, _validation.float_dtype(dtype)
+            seed, weight_std, bias_std, parametrization, arguments.float_dtype(dtype)
         )
         layers = initial.layers(sizes, _init_scales(init_scale, len(sizes) - 1))
-        self._network = _network.Network.of_layers(layers, phi, scale)
+        self._network = Network.of_layers(layers, phi, scale)
 
     @classmethod
-    def _of(cls, network: _network.Network) -> MLP:
+    def _of(cls, network: Network) -> MLP:
         result = cls.__new__(cls)
         result._network = network
         return result
@@ -158,8 +163,8 @@ class MLP(KernelMethods, JacobianMethods):
         array([[1.]])
         """
         phi, scale = _activation(activation, activation_scale)
-        precision = None if dtype is None else _validation.float_dtype(dtype)
-        arrays = [_validation.matrix(w, f"weights[{i}]", precision) for i, w in enumerate(weights)]
+        precision = None if dtype is None else arguments.float_dtype(dtype)
+        arrays = [matrices.matrix(w, f"weights[{i}]", precision) for i, w in enumerate(weights)]
         if not arrays:
             raise ValueError(f"weights={weights!r}: expected at least one matrix")
         if precision is None:
@@ -168,12 +173,12 @@ class MLP(KernelMethods, JacobianMethods):
         given = [None] * len(arrays) if biases is None else list(biases)
         if len(given) != len(arrays):
             raise ValueError(f"biases has {len(given)} entries: expected {len(arrays)} or None")
-        std = _validation.real(weight_std, "weight_std", minimum=0.0, exclusive=True)
+        std = arguments.real(weight_std, "weight_std", minimum=0.0, exclusive=True)
         has_biases = any(b is not None for b in given)
-        sigma_b = _validation.real(
+        sigma_b = arguments.real(
             float(has_biases) if bias_std is None else bias_std, "bias_std", minimum=0.0
         )
-        _validation.choice(parametrization, "parametrization", initialization.PARAMETRIZATIONS)
+        arguments.choice(parametrization, "parametrization", initialization.PARAMETRIZATIONS)
         layers = []
         for i, (w, b) in enumerate(zip(arrays, given, strict=True)):
             if i > 0 and w.shape[1] != len(arrays[i - 1]):
@@ -183,8 +188,8 @@ class MLP(KernelMethods, JacobianMethods):
                 )
             scales = initialization.scales(parametrization, w.shape[1], std, sigma_b)
             bias = None if b is None else _bias(b, i, len(w), precision)
-            layers.append(_network.Layer(np.array(w, dtype=precision), bias, *scales))
-        return cls._of(_network.Network.of_layers(layers, phi, scale))
+            layers.append(Layer(np.array(w, dtype=precision), bias, *scales))
+        return cls._of(Network.of_layers(layers, phi, scale))
 
     @classmethod
     def from_torch(cls, module: Any, *, activation: str | Activation | None = None) -> MLP:
@@ -282,11 +287,11 @@ class MLP(KernelMethods, JacobianMethods):
         """Return the linear network with the same weights: the identity activation, scale 1."""
         identity = activations.get("identity")
         layers = self._network.layers
-        return MLP._of(_network.Network.of_layers(layers, identity, identity.scale))
+        return MLP._of(Network.of_layers(layers, identity, identity.scale))
 
     def astype(self, dtype: npt.DTypeLike) -> MLP:
         """Return the network with its weights rounded to, or continued in, another precision."""
-        precision: FloatDType = _validation.float_dtype(dtype)
+        precision: FloatDType = arguments.float_dtype(dtype)
         return MLP._of(self._network.with_dtype(precision))
 
     def linearize(self) -> LinearizedMLP:
@@ -324,9 +329,7 @@ class MLP(KernelMethods, JacobianMethods):
         ndarray (n, C)
         """
         place = self._placed(device, X=X)
-        result: FloatArray = _network.evaluate(
-            self._network, self._samples_at(place, X, "X"), place
-        )
+        result: FloatArray = evaluate(self._network, self._samples_at(place, X, "X"), place)
         return result
 
 
@@ -336,27 +339,27 @@ def _activation(
     phi = activations.get(activation)
     if activation_scale is None:
         return phi, phi.scale
-    return phi, _validation.real(activation_scale, "activation_scale", minimum=0.0, exclusive=True)
+    return phi, arguments.real(activation_scale, "activation_scale", minimum=0.0, exclusive=True)
 
 
 def _init_scales(init_scale: float | Sequence[float], count: int) -> list[float]:
     if np.ndim(init_scale) == 0:
-        scale = _validation.real(init_scale, "init_scale", minimum=0.0, exclusive=True)
+        scale = arguments.real(init_scale, "init_scale", minimum=0.0, exclusive=True)
         return [scale] * count
     values: list[Any] = list(init_scale)  # type: ignore[arg-type]  # not a scalar
     if len(values) != count:
         raise ValueError(f"init_scale={init_scale!r}: expected a number, or {count} of them")
     return [
-        _validation.real(value, f"init_scale[{i}]", minimum=0.0, exclusive=True)
+        arguments.real(value, f"init_scale[{i}]", minimum=0.0, exclusive=True)
         for i, value in enumerate(values)
     ]
 
 
 def _bias(values: npt.ArrayLike, index: int, count: int, dtype: FloatDType) -> FloatArray:
-    array = _validation.host_array(values, f"biases[{index}]")
+    array = matrices.host_array(values, f"biases[{index}]")
     if array.shape != (count,):
         raise ValueError(f"biases[{index}] has shape {array.shape}: expected ({count},)")
-    bias: FloatArray = _validation.matrix(array[np.newaxis], f"biases[{index}]", dtype)[0].copy()
+    bias: FloatArray = matrices.matrix(array[np.newaxis], f"biases[{index}]", dtype)[0].copy()
     return bias
 
 

@@ -13,7 +13,8 @@ import pytest
 from tolerances import assert_close
 
 import fastntk
-from fastntk import _device_arrays, _places, activations, cuda
+from fastntk import activations, cuda
+from fastntk.devices import gpu_arrays, places
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -274,8 +275,8 @@ def test_without_cupy(xp: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_where_no_gpu_can_be_used(xp: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cuda, "why_not", lambda: "there is a reason")
-    _places._opened.cache_clear()
+    monkeypatch.setattr("fastntk.devices.driver.why_not", lambda: "there is a reason")
+    places._opened.cache_clear()
     with pytest.raises(RuntimeError, match="device='cuda': there is a reason"):
         NET.ntk(X, device="cuda")
     with pytest.raises(
@@ -310,7 +311,7 @@ def test_arithmetic_only_by_option(runtime: Runtime) -> None:
 
 
 def test_matrices_of_any_shape_are_described(xp: Any) -> None:
-    array = _device_arrays.device_matrix(xp.asarray(X), "X")
+    array = gpu_arrays.device_matrix(xp.asarray(X), "X")
     assert len(array) == 11
     assert (array[3:7].shape, array[3:7].pointer) == ((4, 5), array.pointer + 3 * 5 * 8)
     assert np.array_equal(xp.asarray(array[3:7]).get(), X[3:7])

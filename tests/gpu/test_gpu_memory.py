@@ -12,7 +12,8 @@ import pytest
 from tolerances import assert_close
 
 import fastntk
-from fastntk import _blocks, cuda
+from fastntk import cuda
+from fastntk.kernels import blocks
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,7 +46,7 @@ def leave_memory(runtime: Runtime, left: int) -> None:
 @pytest.fixture
 def little_memory(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> int:
     """Too little for a kernel of X, 180 000 bytes; not for its features."""
-    monkeypatch.setattr(_blocks, "_SMALLEST_BLOCK", 16)
+    monkeypatch.setattr(blocks, "_SMALLEST_BLOCK", 16)
     leave_memory(runtime, 150_000)
     return 150_000
 

@@ -29,14 +29,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastntk._cholesky import NotPositiveDefinite
-from fastntk.eigenvalues.arrays import on_host
 from fastntk.eigenvalues.result import Interval
+from fastntk.symmetric.arrays import on_host
+from fastntk.symmetric.cholesky import NotPositiveDefinite
 
 if TYPE_CHECKING:
-    from fastntk._progress import Progress
-    from fastntk.eigenvalues.block_lanczos import RitzPairs, Vectors
+    from fastntk._support.progress import Progress
     from fastntk.eigenvalues.sources import Source
+    from fastntk.symmetric.block_lanczos import RitzPairs, Vectors
 
 _UNIT = 2.0**-53
 

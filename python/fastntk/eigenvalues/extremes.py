@@ -11,12 +11,11 @@ import numpy as np
 from scipy.linalg import eigvalsh
 from scipy.sparse.linalg import LinearOperator
 
-from fastntk import _device_arrays, _progress, _validation
-from fastntk._cholesky import NotPositiveDefinite
-from fastntk._memory import require_memory
-from fastntk._threads import core_threads
-from fastntk.eigenvalues import matrix_free
-from fastntk.eigenvalues.block_lanczos import RitzPairs, largest_eigenpairs
+from fastntk._support import arguments
+from fastntk._support.memory import require_memory
+from fastntk._support.progress import monitored
+from fastntk._support.threads import core_threads
+from fastntk.devices import gpu_arrays, matrices
 from fastntk.eigenvalues.enclosures import (
     cholesky_bound,
     largest_interval,
@@ -25,16 +24,19 @@ from fastntk.eigenvalues.enclosures import (
 )
 from fastntk.eigenvalues.result import Bounds, Conditioning, Interval
 from fastntk.eigenvalues.sources import Source, open_source
-from fastntk.packed import PackedKernel
+from fastntk.symmetric import lobpcg
+from fastntk.symmetric.block_lanczos import RitzPairs, largest_eigenpairs
+from fastntk.symmetric.cholesky import NotPositiveDefinite
+from fastntk.symmetric.packed import PackedKernel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import numpy.typing as npt
 
-    from fastntk._cholesky import Cholesky
-    from fastntk._progress import Monitor, Progress
-    from fastntk.eigenvalues.block_lanczos import Vectors
+    from fastntk._support.progress import Monitor, Progress
+    from fastntk.symmetric.block_lanczos import Vectors
+    from fastntk.symmetric.cholesky import Cholesky
 
 # Up to this size all eigenvalues cost less than the machinery that avoids them.
 _DENSE_LIMIT = 256
@@ -154,17 +156,17 @@ def conditioning(
     >>> print(fastntk.conditioning(np.ones((5, 5))))
     λ_max = 5, λ_min unresolved (rank 1 of 5), κ ≥ 2.8e+14
     """
-    _validation.choice(method, "method", _METHODS)
+    arguments.choice(method, "method", _METHODS)
     options = _Options(
         bounds=bounds,
-        k=_validation.integer(k, "k", minimum=1),
+        k=arguments.integer(k, "k", minimum=1),
         eigenvectors=eigenvectors,
-        feature_error=_validation.real(feature_error, "feature_error", minimum=0.0),
-        kernel_error=_validation.real(kernel_error, "kernel_error", minimum=0.0),
+        feature_error=arguments.real(feature_error, "feature_error", minimum=0.0),
+        kernel_error=arguments.real(kernel_error, "kernel_error", minimum=0.0),
     )
     if isinstance(K, LinearOperator):
         _check_operator(K, method, options)
-        with _progress.monitor(progress, "conditioning") as monitor:
+        with monitored(progress, "conditioning") as monitor:
             return _of_operator(K, options, _Watch(monitor))
     source = open_source(K, overwrite=overwrite)
     if options.k > source.n:
@@ -178,7 +180,7 @@ def conditioning(
         source.require_proofs()
     if method == "auto":
         method = "dense" if source.n <= _DENSE_LIMIT else "cholesky"
-    with source.device, _progress.monitor(progress, "conditioning") as monitor:
+    with source.device, monitored(progress, "conditioning") as monitor:
         return _of_matrix(source, method, options, _Watch(monitor))
 
 
@@ -213,7 +215,7 @@ def spectrum(K: npt.ArrayLike | PackedKernel) -> Vectors:
     >>> fastntk.spectrum(np.diag([3.0, 1.0, 2.0]))
     array([1., 2., 3.])
     """
-    if _device_arrays.on_gpu(K):
+    if gpu_arrays.on_gpu(K):
         from fastntk.eigenvalues import gpu
 
         return gpu.spectrum(K)
@@ -224,7 +226,7 @@ def spectrum(K: npt.ArrayLike | PackedKernel) -> Vectors:
         "fastntk.conditioning finds the extreme ones in less",
     )
     full = K.to_dense() if isinstance(K, PackedKernel) else K
-    kernel = _validation.symmetric_matrix(full, "K")
+    kernel = matrices.symmetric_matrix(full, "K")
     return np.asarray(eigvalsh(kernel.astype(np.float64, copy=False)), np.float64)
 
 
@@ -427,7 +429,7 @@ def _by_products(
         watch.counted("λ_max", multiply), n, k, tolerance=_PRODUCT_TOLERANCE
     )
     try:
-        smallest = matrix_free.smallest_eigenpairs(
+        smallest = lobpcg.smallest_eigenpairs(
             watch.counted("λ_min", multiply), n, k, floor=floor_of(float(largest.values[0]))
         )
     except np.linalg.LinAlgError:

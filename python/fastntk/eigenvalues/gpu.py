@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastntk import _device_arrays, _validation
-from fastntk._memory import require_of
-from fastntk._typing import FLOAT_DTYPES
+from fastntk._support.dtypes import FLOAT_DTYPES
+from fastntk._support.memory import require_of
+from fastntk.devices import gpu_arrays, matrices
 from fastntk.eigenvalues.enclosures import gamma
 from fastntk.eigenvalues.gpu_cholesky import BLOCK, GpuCholesky, UpperTriangle, blocks, rank
 from fastntk.eigenvalues.sources import Source, check_scale
 
 if TYPE_CHECKING:
-    from fastntk._progress import Progress
-    from fastntk.eigenvalues.block_lanczos import Vectors
+    from fastntk._support.progress import Progress
+    from fastntk.symmetric.block_lanczos import Vectors
 
 _UNIT = 2.0**-53
 
@@ -140,8 +140,8 @@ def open_source(K: Any, *, overwrite: bool) -> Source:
     """Return the given matrix on a GPU, checked; see `sources.open_source`."""
     given, device = _as_cupy(K, writable=overwrite)
     with device:
-        _validation.require_real_matrix(given, "K")
-        _validation.require_square(given, "K")
+        matrices.require_real_matrix(given, "K")
+        matrices.require_square(given, "K")
         n = len(given)
         copied = given.dtype != np.float64 or not given.flags.c_contiguous
         # Beside it: blocks of columns of a factor, and a basis of Lanczos vectors and its images.
@@ -169,8 +169,8 @@ def spectrum(K: Any) -> Vectors:
     import cupyx
 
     with device, cupyx.errstate(linalg="raise"):
-        _validation.require_real_matrix(given, "K")
-        _validation.require_square(given, "K")
+        matrices.require_real_matrix(given, "K")
+        matrices.require_square(given, "K")
         n = len(given)
         _require(
             (2 if given.dtype == np.float64 else 3) * 8 * n * n,
@@ -197,8 +197,8 @@ def _as_cupy(K: Any, *, writable: bool) -> tuple[Any, Any]:
     if isinstance(K, cupy.ndarray):
         return K, K.device
     # CuPy copies what lies on another GPU than the current one, and writes what is read-only.
-    with cupy.cuda.Device(_device_arrays.gpu_number(K)):
-        _device_arrays.device_matrix(K, "K", writable=writable)
+    with cupy.cuda.Device(gpu_arrays.gpu_number(K)):
+        gpu_arrays.device_matrix(K, "K", writable=writable)
         by_interface = hasattr(K, "__cuda_array_interface__")
         array = cupy.asarray(K) if by_interface else cupy.from_dlpack(K)
     return array, array.device
@@ -209,7 +209,7 @@ def _symmetric(given: Any) -> tuple[Any, bool]:
     floats = given.astype(given.dtype if given.dtype in FLOAT_DTYPES else np.float64, copy=False)
     largest = _largest(floats)
     difference, (i, j) = _asymmetry(floats)
-    if difference > _validation.SYMMETRY_ROUNDINGS * float(np.finfo(floats.dtype).eps) * largest:
+    if difference > matrices.SYMMETRY_ROUNDINGS * float(np.finfo(floats.dtype).eps) * largest:
         raise ValueError(
             f"K is not symmetric: K[{i}, {j}]={floats[i, j].get()[()]!r} but "
             f"K[{j}, {i}]={floats[j, i].get()[()]!r}"

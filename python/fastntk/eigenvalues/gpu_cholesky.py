@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastntk import _progress
-from fastntk._cholesky import NotPositiveDefinite
+from fastntk._support.progress import monitored
+from fastntk.symmetric.cholesky import NotPositiveDefinite
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fastntk._progress import Progress
+    from fastntk._support.progress import Progress
 
 # Rows and columns of a block: enough for cuBLAS to run at its full speed, and 32 MB.
 BLOCK = 2048
@@ -99,7 +99,7 @@ class GpuCholesky:
         """
         self._matrix, self._target = matrix, target
         self.shift, self.sign = shift, sign
-        with _progress.monitor(progress, "Cholesky") as monitor:
+        with monitored(progress, "Cholesky") as monitor:
             for cols in blocks(len(target)):
                 if monitor is not None:
                     monitor("cholesky", cols.start, len(target))

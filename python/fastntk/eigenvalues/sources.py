@@ -15,18 +15,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.linalg import eigh, lapack
 
-from fastntk import _device_arrays, _validation
-from fastntk._cholesky import Cholesky, symmetric_product
-from fastntk._memory import require_memory
+from fastntk._support.memory import require_memory
+from fastntk.devices import gpu_arrays, matrices
 from fastntk.eigenvalues.enclosures import cholesky_error
-from fastntk.packed import PackedKernel
+from fastntk.symmetric.cholesky import Cholesky, symmetric_product
+from fastntk.symmetric.packed import PackedKernel
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from fastntk._progress import Progress
-    from fastntk._typing import FloatArray
-    from fastntk.eigenvalues.block_lanczos import Vectors
+    from fastntk._support.dtypes import FloatArray
+    from fastntk._support.progress import Progress
+    from fastntk.symmetric.block_lanczos import Vectors
 
     Matrix = npt.NDArray[np.float64]
 
@@ -199,7 +199,7 @@ def open_source(K: npt.ArrayLike | PackedKernel, *, overwrite: bool) -> Source:
     ValueError, TypeError, MemoryError
         What `fastntk.conditioning` says.
     """
-    if _device_arrays.on_gpu(K):
+    if gpu_arrays.on_gpu(K):
         from fastntk.eigenvalues import gpu
 
         return gpu.open_source(K, overwrite=overwrite)
@@ -207,7 +207,7 @@ def open_source(K: npt.ArrayLike | PackedKernel, *, overwrite: bool) -> Source:
     if isinstance(K, PackedKernel):
         source = _of_packed(_checked(K), overwrite=overwrite)
     else:
-        matrix, norm = _validation.symmetric_matrix_and_norm(K, "K")
+        matrix, norm = matrices.symmetric_matrix_and_norm(K, "K")
         source = _of_full(matrix, norm, overwrite=overwrite and matrix is K)
     check_scale(source)
     return source

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastntk import _validation, activations
+from fastntk import activations
+from fastntk._support import arguments
 from fastntk.infinite.duals import dual_of
 
 if TYPE_CHECKING:
@@ -68,16 +69,16 @@ class Architecture:
         """Check all arguments; with `tangent`, also that the tangent kernel exists."""
         depths = tuple(sorted(set(checked_depths(depth))))
         phi = activations.get(activation)
-        tolerance = _validation.real(tolerance, "tolerance", minimum=0.0, exclusive=True)
-        weight_std = _validation.real(weight_std, "weight_std", minimum=0.0, exclusive=True)
-        bias_std = _validation.real(bias_std, "bias_std", minimum=0.0)
+        tolerance = arguments.real(tolerance, "tolerance", minimum=0.0, exclusive=True)
+        weight_std = arguments.real(weight_std, "weight_std", minimum=0.0, exclusive=True)
+        bias_std = arguments.real(bias_std, "bias_std", minimum=0.0)
         if activation_scale is None:
             activation_scale = phi.scale
         else:
-            activation_scale = _validation.real(
+            activation_scale = arguments.real(
                 activation_scale, "activation_scale", minimum=0.0, exclusive=True
             )
-        _validation.choice(parametrization, "parametrization", ("ntk", "standard"))
+        arguments.choice(parametrization, "parametrization", ("ntk", "standard"))
         layers = depths[-1] + 1
         if layer_weights is not None:
             if parametrization != "ntk" or width is not None:
@@ -85,7 +86,7 @@ class Architecture:
                     f"layer_weights={layer_weights!r}: expected None with parametrization="
                     f"{parametrization!r} and width={width!r}, which set them"
                 )
-            rates = _validation.layer_weights(layer_weights, layers)
+            rates = arguments.layer_weights(layer_weights, layers)
         elif parametrization == "standard":
             rates = _standard(depths, dimension, width, weight_std, bias_std)
         elif width is not None:
@@ -108,8 +109,8 @@ class Architecture:
 def checked_depths(depth: int | Sequence[int]) -> tuple[int, ...]:
     """Return one or several depths as a tuple."""
     if np.ndim(depth) == 0:
-        return (_validation.integer(depth, "depth", minimum=0),)
-    return _validation.integers(depth, "depth", minimum=0)  # type: ignore[arg-type]
+        return (arguments.integer(depth, "depth", minimum=0),)
+    return arguments.integers(depth, "depth", minimum=0)  # type: ignore[arg-type]
 
 
 def _standard(
@@ -124,7 +125,7 @@ def _standard(
             "width=None: expected the width of the hidden layers, because the kernel of the "
             "standard parametrization grows in proportion to it"
         )
-    inner = 1 if width is None else _validation.integer(width, "width", minimum=1)
+    inner = 1 if width is None else arguments.integer(width, "width", minimum=1)
     rates = np.empty((depths[-1] + 1, 2))
     rates[:, 0] = inner / weight_std**2
     rates[0, 0] = dimension / weight_std**2

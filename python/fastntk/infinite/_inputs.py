@@ -21,7 +21,7 @@ from fastntk.infinite._recursion import TINY
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from fastntk._typing import FloatArray
+    from fastntk._support.dtypes import FloatArray
 
 # 1 − cos θ below which a pair is close: θ < 0.0625. Above, the rounding of an inner product moves
 # θ by less than 16 ε.

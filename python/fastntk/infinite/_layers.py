@@ -31,7 +31,7 @@ from fastntk.infinite.duals import PiecewiseLinear
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from fastntk._typing import FloatDType
+    from fastntk._support.dtypes import FloatDType
     from fastntk.infinite._architecture import Architecture
     from fastntk.infinite._inputs import Norms
     from fastntk.infinite.duals import State

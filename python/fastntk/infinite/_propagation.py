@@ -18,7 +18,7 @@ from fastntk.infinite.duals import PiecewiseLinear
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from fastntk._typing import FloatArray
+    from fastntk._support.dtypes import FloatArray
     from fastntk.infinite._architecture import Architecture
     from fastntk.infinite._inputs import Samples
 

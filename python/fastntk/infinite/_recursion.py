@@ -37,7 +37,7 @@ from fastntk.infinite._half_angle import angle_factor, deficit_factor
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from fastntk._typing import FloatArray
+    from fastntk._support.dtypes import FloatArray
 
     Vector = NDArray[np.float64]
     Matrix = NDArray[np.float64]

@@ -18,13 +18,13 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from fastntk._progress import monitor
-from fastntk._threads import core_threads
+from fastntk._support.progress import monitored
+from fastntk._support.threads import core_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from fastntk._progress import Progress
+    from fastntk._support.progress import Progress
 
 T = TypeVar("T")
 
@@ -57,7 +57,7 @@ def for_each_tile(
     work: Callable[[Tile], T], every: list[Tile], progress: Progress, description: str
 ) -> list[T]:
     """Return work(tile) for every tile, in their order."""
-    with core_threads() as threads, monitor(progress, description) as report:
+    with core_threads() as threads, monitored(progress, description) as report:
         if threads == 1 or len(every) == 1:
             results = []
             for done, tile in enumerate(every, 1):

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastntk import _validation
-from fastntk.angles import AnglePair
+from fastntk._support import arguments
+from fastntk.devices import matrices
 from fastntk.eigenvalues import conditioning as _conditioning
 from fastntk.infinite._architecture import Architecture, checked_depths
 from fastntk.infinite._inputs import Samples
@@ -23,13 +23,14 @@ from fastntk.infinite._propagation import Pairs, Target
 from fastntk.infinite._recursion import TINY
 from fastntk.infinite._tiles import Tile, for_each_tile
 from fastntk.infinite.kernels import ntk, require_nonzero
+from fastntk.kernels.angles import AnglePair
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
-    from fastntk._progress import Progress
+    from fastntk._support.progress import Progress
     from fastntk.activations import Activation
     from fastntk.eigenvalues import Conditioning
 
@@ -216,12 +217,12 @@ def smallest_angle(
     >>> pair.i, pair.j, round(pair.angle, 9)
     (0, 2, 2.5231e-05)
     """
-    samples = Samples.of(_validation.samples(X, "X"))
+    samples = Samples.of(matrices.samples(X, "X"))
     n = len(samples)
     if n < 2:
         raise ValueError(f"X has shape {samples.rows.shape}: expected at least two samples")
     network = Architecture.checked(
-        _validation.integer(depth, "depth", minimum=0),
+        arguments.integer(depth, "depth", minimum=0),
         samples.norms.dimension,
         activation=activation,
         weight_std=weight_std,
@@ -295,7 +296,7 @@ def limit_kernel(n: int) -> NDArray[np.float64]:
     array([[1.  , 0.25],
            [0.25, 1.  ]])
     """
-    n = _validation.integer(n, "n", minimum=1)
+    n = arguments.integer(n, "n", minimum=1)
     result = np.full((n, n), 0.25)
     np.fill_diagonal(result, 1.0)
     return result
@@ -319,7 +320,7 @@ def limit_condition_number(n: int) -> float:
     >>> infinite.limit_condition_number(300)
     101.0
     """
-    n = _validation.integer(n, "n", minimum=1)
+    n = arguments.integer(n, "n", minimum=1)
     return 1.0 if n == 1 else 1 + n / 3
 
 
@@ -363,7 +364,7 @@ def conditioning(
     [189.7, 139.3, 127.1]
     """
     asked = checked_depths(depths)
-    samples = _validation.samples(X, "X", np.dtype(np.float64))
+    samples = matrices.samples(X, "X", np.dtype(np.float64))
     weights = None
     if layer_weights is not None:
         Architecture.checked(asked, samples.shape[1], layer_weights=layer_weights)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from fastntk import _validation
-from fastntk._memory import require_memory
+from fastntk._support.memory import require_memory
+from fastntk.devices import matrices
 from fastntk.infinite import _recursion
 from fastntk.infinite._architecture import Architecture, checked_depths
 from fastntk.infinite._inputs import Samples
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from fastntk._progress import Progress
-    from fastntk._typing import FloatArray
+    from fastntk._support.dtypes import FloatArray
+    from fastntk._support.progress import Progress
     from fastntk.activations import Activation
     from fastntk.infinite._tiles import Tile
 
@@ -260,7 +260,7 @@ def diagonal(
     bias_std: float,
 ) -> NDArray[np.float64]:
     """Return the diagonal of the "nngp" or "ntk" kernel, in float64, without the rest of it."""
-    samples = _validation.samples(X, "X", np.dtype(np.float64))
+    samples = matrices.samples(X, "X", np.dtype(np.float64))
     network = Architecture.checked(
         depth,
         samples.shape[1],
@@ -275,10 +275,10 @@ def diagonal(
 
 
 def _inputs(X: ArrayLike, Z: ArrayLike | None) -> tuple[FloatArray, FloatArray | None]:
-    rows = _validation.samples(X, "X")
+    rows = matrices.samples(X, "X")
     if Z is None:
         return rows, None
-    return rows, _validation.samples(Z, "Z", columns=rows.shape[1])
+    return rows, matrices.samples(Z, "Z", columns=rows.shape[1])
 
 
 def _kernels(

@@ -19,18 +19,19 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
-from fastntk import _validation
-from fastntk._kernel_descent import Spectrum, schedule
-from fastntk._memory import require_memory
+from fastntk._support import arguments
+from fastntk._support.memory import require_memory
+from fastntk.devices import matrices
 from fastntk.infinite.kernels import kernels, nngp, ntk
+from fastntk.linearity.kernel_descent import Spectrum, schedule
 
 if TYPE_CHECKING:
     from typing import Any
 
     from numpy.typing import ArrayLike, NDArray
 
-    from fastntk._kernel_descent import Schedule
     from fastntk.activations import Activation
+    from fastntk.linearity.kernel_descent import Schedule
 
     Array = NDArray[np.float64]
 
@@ -97,11 +98,11 @@ class Regression:
         weight_std: float = 1.0,
         bias_std: float = 0.0,
     ) -> None:
-        self._samples = _validation.samples(X, "X", np.dtype(np.float64))
-        self._kind = _validation.choice(kernel, "kernel", ("ntk", "nngp"))
-        self._ridge = _validation.real(ridge, "ridge", minimum=0.0)
+        self._samples = matrices.samples(X, "X", np.dtype(np.float64))
+        self._kind = arguments.choice(kernel, "kernel", ("ntk", "nngp"))
+        self._ridge = arguments.real(ridge, "ridge", minimum=0.0)
         self._network: dict[str, Any] = {
-            "depth": _validation.integer(depth, "depth", minimum=0),
+            "depth": arguments.integer(depth, "depth", minimum=0),
             "activation": activation,
             "weight_std": weight_std,
             "bias_std": bias_std,
@@ -176,11 +177,11 @@ class Regression:
         """
         given = None
         if steps is not None or learning_rate is not None or time != math.inf:
-            until = None if time == math.inf else _validation.real(time, "time", minimum=0.0)
-            count = None if steps is None else _validation.integer(steps, "steps", minimum=0)
+            until = None if time == math.inf else arguments.real(time, "time", minimum=0.0)
+            count = None if steps is None else arguments.integer(steps, "steps", minimum=0)
             given = schedule(until, count, learning_rate)
         targets = _targets(y, len(self._samples))
-        points = _validation.samples(Z, "Z", np.dtype(np.float64), columns=self._samples.shape[1])
+        points = matrices.samples(Z, "Z", np.dtype(np.float64), columns=self._samples.shape[1])
         if not covariance and self._kind == "ntk":
             cross = prior_cross = np.asarray(ntk(points, self._samples, **self._network))
         else:
@@ -267,5 +268,5 @@ def _targets(y: ArrayLike, samples: int) -> Array:
             f"y has shape {targets.shape}: expected ({samples},) or ({samples}, C), targets for "
             f"each of the {samples} rows of X"
         )
-    columns = _validation.matrix(targets.reshape(samples, -1), "y", np.dtype(np.float64))
+    columns = matrices.matrix(targets.reshape(samples, -1), "y", np.dtype(np.float64))
     return np.asarray(columns.reshape(targets.shape), dtype=np.float64)

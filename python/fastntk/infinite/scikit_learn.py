@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.gaussian_process.kernels import Kernel
 
-from fastntk import _validation
+from fastntk._support import arguments
 from fastntk.infinite.kernels import diagonal, nngp, ntk
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class NeuralKernel(Kernel):  # type: ignore[misc]
         return self.depth, self.activation, self.weight_std, self.bias_std
 
     def _checked_kind(self) -> str:
-        return _validation.choice(self.kind, "kind", ("nngp", "ntk"))
+        return arguments.choice(self.kind, "kind", ("nngp", "ntk"))
 
     def __call__(
         self,

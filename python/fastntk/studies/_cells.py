@@ -10,21 +10,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastntk.angles import (
+from fastntk.eigenvalues import conditioning
+from fastntk.eigenvalues.minibatches import batch_conditioning
+from fastntk.kernels.angles import (
     AnglePair,
     closest_pairs,
     kernel_angle_resolution,
     smallest_angle,
     smallest_eigenvalue_of_pair,
 )
-from fastntk.eigenvalues import conditioning
-from fastntk.minibatches import batch_conditioning
 from fastntk.studies.results import DepthResult
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from fastntk._typing import FloatArray
+    from fastntk._support.dtypes import FloatArray
     from fastntk.studies._families import Family
 
 # Part of every key in a store: to be raised with each change of the numbers below.

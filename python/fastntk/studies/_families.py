@@ -16,17 +16,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastntk._memory import available_memory
-from fastntk.depth_sweep import depth_groups, ntk_depths, pass_bytes
+from fastntk._support.memory import available_memory
+from fastntk.kernels.depth_sweep import depth_groups, ntk_depths, pass_bytes
+from fastntk.kernels.rounding import feature_error
 from fastntk.mlp import MLP
-from fastntk.rounding import feature_error
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fastntk._typing import FloatArray
+    from fastntk._support.dtypes import FloatArray
     from fastntk.activations import Activation
-    from fastntk.angles import AnglePair
+    from fastntk.kernels.angles import AnglePair
 
 # Share of the available memory that the kernels of one pass may take; the rest is for factorizing
 # them, and for others.

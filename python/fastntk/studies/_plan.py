@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from fastntk import _progress
+from fastntk._support.progress import monitored
 from fastntk.studies._cells import measure, settings_of
 from fastntk.studies._samples import digest
 from fastntk.studies._store import key_of
@@ -16,8 +16,8 @@ from fastntk.studies.results import IDENTITY, DepthResult
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from fastntk._progress import Progress
-    from fastntk._typing import FloatArray
+    from fastntk._support.dtypes import FloatArray
+    from fastntk._support.progress import Progress
     from fastntk.studies._families import Family
     from fastntk.studies._store import StudyStore, Values
 
@@ -56,7 +56,7 @@ class Plan:
             self.store.require_writable()
         results: list[DepthResult] = []
         stored = 0
-        with _progress.monitor(progress, "depth study") as monitor:
+        with monitored(progress, "depth study") as monitor:
 
             def report(family: Family) -> None:
                 if monitor is not None:

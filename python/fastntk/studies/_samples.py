@@ -13,7 +13,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from fastntk._typing import FloatArray
+    from fastntk._support.dtypes import FloatArray
 
 # Two directions that agree to so many decimals count as parallel.
 _PARALLEL_DIGITS = 12

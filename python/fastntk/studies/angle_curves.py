@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastntk import _validation, infinite
-from fastntk._progress import monitor
-from fastntk.angles import gradient_angles
+from fastntk import infinite
+from fastntk._support import arguments
+from fastntk._support.progress import monitored
+from fastntk.kernels.angles import gradient_angles
 from fastntk.mlp import MLP
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import ArrayLike, NDArray
 
-    from fastntk._progress import Progress
+    from fastntk._support.progress import Progress
 
     Array = NDArray[np.float64]
 
@@ -118,15 +119,15 @@ def angle_curves(
            [0.146, 1.148],
            [0.161, 1.192]])
     """
-    depths = _validation.integers(depths, "depths", minimum=0)
+    depths = arguments.integers(depths, "depths", minimum=0)
     angles = np.atleast_1d(np.asarray(theta))
     if angles.ndim != 1:
         raise ValueError(f"theta has shape {angles.shape}: expected a vector of angles")
     limits = np.stack([infinite.gradient_angle(angles, depths, name) for name in activations])
     mean = deviation = None
     if width is not None:
-        width = _validation.integer(width, "width", minimum=1)
-        seeds = _validation.integer(seeds, "seeds", minimum=2)
+        width = arguments.integer(width, "width", minimum=1)
+        seeds = arguments.integer(seeds, "seeds", minimum=2)
         found = _random_networks(angles, depths, tuple(activations), width, seeds, progress)
         mean, deviation = found.mean(axis=0), found.std(axis=0, ddof=1)
     return AngleCurves(
@@ -146,7 +147,7 @@ def _random_networks(
     angles = np.concatenate([[0.0], theta])
     circle = math.sqrt(2) * np.stack([np.cos(angles), np.sin(angles)], axis=1)
     found = np.empty((seeds, len(activations), len(depths), len(theta)))
-    with monitor(progress, "random networks") as report:
+    with monitored(progress, "random networks") as report:
         for done, (seed, i, k) in enumerate(np.ndindex(found.shape[:3]), 1):
             net = MLP([2, *[width] * depths[k], 1], activation=activations[i], seed=seed)
             found[seed, i, k] = gradient_angles(net.ntk(circle))[0, 1:]

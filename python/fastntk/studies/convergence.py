@@ -21,17 +21,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from fastntk import _validation, activations
-from fastntk._progress import monitor
-from fastntk._threads import map_in_threads, thread_count
-from fastntk.learning_rate import Candidate, LearningRateSearch, find_learning_rate
+from fastntk import activations
+from fastntk._support import arguments
+from fastntk._support.progress import monitored
+from fastntk._support.threads import map_in_threads, thread_count
+from fastntk.devices import matrices
 from fastntk.mlp import MLP
 from fastntk.studies._families import activation_identity
 from fastntk.studies._samples import digest
 from fastntk.studies._store import StudyStore, key_of
 from fastntk.studies.convergence_results import ConvergenceResult, ConvergenceStudy
 from fastntk.studies.rates import ConvergenceRate, convergence_rate
-from fastntk.training import train
+from fastntk.training.learning_rates import Candidate, LearningRateSearch, find_learning_rate
+from fastntk.training.run import train
 
 if TYPE_CHECKING:
     import os
@@ -39,8 +41,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from fastntk._progress import Monitor, Progress
-    from fastntk._typing import FloatArray, FloatDType
+    from fastntk._support.dtypes import FloatArray, FloatDType
+    from fastntk._support.progress import Monitor, Progress
     from fastntk.activations import Activation
     from fastntk.studies._store import Values
 
@@ -151,13 +153,13 @@ def convergence_study(
     >>> study.summary().reached.tolist()
     [2, 2]
     """
-    precision = _validation.float_dtype(dtype)
-    samples = _validation.samples(X, "X", precision)
+    precision = arguments.float_dtype(dtype)
+    samples = matrices.samples(X, "X", precision)
     n, d = samples.shape
     labels = _labels(y, "y", n)
     classes = max(2, int(labels.max()) + 1)
-    most = _validation.integer(epochs, "epochs", minimum=1)
-    size = _validation.integer(batch_size, "batch_size", minimum=1)
+    most = arguments.integer(epochs, "epochs", minimum=1)
+    size = arguments.integer(batch_size, "batch_size", minimum=1)
     if size > n:
         raise ValueError(f"batch_size={batch_size!r}: expected at most the {n} samples of X")
     plan = _Plan(
@@ -165,28 +167,28 @@ def convergence_study(
         y=labels,
         classes=classes,
         test=None if test is None else _held_out(test, classes, d, precision),
-        depths=tuple(sorted(set(_validation.integers(depths, "depths", minimum=0)))),
-        seeds=_validation.seeds(seeds),
-        width=_validation.integer(width, "width", minimum=1),
+        depths=tuple(sorted(set(arguments.integers(depths, "depths", minimum=0)))),
+        seeds=arguments.seeds(seeds),
+        width=arguments.integer(width, "width", minimum=1),
         activation=activations.get(activation),
         batch_size=size,
         epochs=most,
-        loss_target=_validation.real(loss_target, "loss_target", minimum=0.0),
+        loss_target=arguments.real(loss_target, "loss_target", minimum=0.0),
         search_epochs=(
             min(most, _SEARCH_EPOCHS)
             if search_epochs is None
-            else _validation.integer(search_epochs, "search_epochs", minimum=1)
+            else arguments.integer(search_epochs, "search_epochs", minimum=1)
         ),
-        rate_samples=min(n, _validation.integer(rate_samples, "rate_samples", minimum=2)),
-        rate_steps=_validation.integer(rate_steps, "rate_steps", minimum=1),
-        jobs=thread_count() if jobs is None else _validation.integer(jobs, "jobs", minimum=1),
+        rate_samples=min(n, arguments.integer(rate_samples, "rate_samples", minimum=2)),
+        rate_steps=arguments.integer(rate_steps, "rate_steps", minimum=1),
+        jobs=thread_count() if jobs is None else arguments.integer(jobs, "jobs", minimum=1),
     )
     if len(set(plan.seeds)) < len(plan.seeds):
         raise ValueError(f"seeds={seeds!r}: expected each seed only once")
     started = time.perf_counter()
     with (
         nullcontext() if store is None else StudyStore(store) as opened,
-        monitor(progress, "convergence") as report,
+        monitored(progress, "convergence") as report,
     ):
         results, searches = _Run(plan, opened, report).study()
     return ConvergenceStudy(
@@ -428,7 +430,7 @@ class _Run:
 
 
 def _labels(y: npt.ArrayLike, name: str, count: int) -> _Labels:
-    array = _validation.host_array(y, name)
+    array = matrices.host_array(y, name)
     expected = f"expected {count} labels from 0, one for each sample"
     if array.dtype.kind not in "iu":
         raise TypeError(f"{name} has dtype {array.dtype}: {expected}")
@@ -444,7 +446,7 @@ def _held_out(
 ) -> tuple[FloatArray, _Labels]:
     if not isinstance(test, (tuple, list)) or len(test) != 2:
         raise TypeError(f"test is a {type(test).__name__}: expected a pair (X, y)")
-    samples = _validation.samples(test[0], "test[0]", dtype, columns=columns)
+    samples = matrices.samples(test[0], "test[0]", dtype, columns=columns)
     labels = _labels(test[1], "test[1]", len(samples))
     if labels.max() >= classes:
         raise ValueError(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastntk._atomic import replacing
+from fastntk._support.files import replacing
 
 if TYPE_CHECKING:
     import os
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
-    from fastntk.learning_rate import LearningRateSearch
     from fastntk.studies.rates import ConvergenceRate
+    from fastntk.training.learning_rates import LearningRateSearch
 
     _Array = npt.NDArray[np.float64]
 

@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastntk import _validation, activations
-from fastntk._core_activation import core_activation
-from fastntk.initialization import PARAMETRIZATIONS
+from fastntk import activations
+from fastntk._support import arguments
+from fastntk.activations.compiled import core_activation
+from fastntk.devices import matrices
+from fastntk.networks.initialization import PARAMETRIZATIONS
 from fastntk.studies._families import Family, FiniteFamily, InfiniteFamily
 from fastntk.studies._plan import Plan
 from fastntk.studies._samples import examine
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from fastntk._progress import Progress
+    from fastntk._support.progress import Progress
     from fastntk.activations import Activation
 
 
@@ -129,22 +131,22 @@ def depth_study(
     >>> table.resolved.tolist(), table["rank"].tolist()
     ([False, True, False, False], [5, 40, 5, 5])
     """
-    samples = _validation.samples(X, "X")
+    samples = matrices.samples(X, "X")
     if len(samples) < 2:
         raise ValueError(f"X has shape {samples.shape}: expected at least two samples")
-    levels = tuple(sorted(set(_validation.integers(depths, "depths", minimum=0))))
+    levels = tuple(sorted(set(arguments.integers(depths, "depths", minimum=0))))
     widths = _several(width, "width")
-    numbers = tuple(sorted(set(_validation.seeds(seeds))))
+    numbers = tuple(sorted(set(arguments.seeds(seeds))))
     functions = _named_activations(activations)
     if batches is not None:
-        batches = _validation.integer(batches, "batches", minimum=2)
+        batches = arguments.integer(batches, "batches", minimum=2)
     common = {
-        "weight_std": _validation.real(weight_std, "weight_std", minimum=0.0, exclusive=True),
-        "bias_std": _validation.real(bias_std, "bias_std", minimum=0.0),
+        "weight_std": arguments.real(weight_std, "weight_std", minimum=0.0, exclusive=True),
+        "bias_std": arguments.real(bias_std, "bias_std", minimum=0.0),
     }
     finite: dict[str, Any] = common | {
-        "parametrization": _validation.choice(parametrization, "parametrization", PARAMETRIZATIONS),
-        "dtype": _validation.float_dtype(dtype).name,
+        "parametrization": arguments.choice(parametrization, "parametrization", PARAMETRIZATIONS),
+        "dtype": arguments.float_dtype(dtype).name,
     }
     families: list[Family] = []
     if _validated_infinite(infinite, parametrization):
@@ -183,8 +185,8 @@ def depth_study(
 
 def _several(values: int | Sequence[int], name: str) -> tuple[int, ...]:
     if np.ndim(values) == 0:
-        return (_validation.integer(values, name, minimum=1),)
-    found = _validation.integers(values, name, minimum=1)  # type: ignore[arg-type]
+        return (arguments.integer(values, name, minimum=1),)
+    found = arguments.integers(values, name, minimum=1)  # type: ignore[arg-type]
     return tuple(sorted(set(found)))
 
 

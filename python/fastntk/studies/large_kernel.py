@@ -15,12 +15,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fastntk import _validation
-from fastntk.angles import AnglePair
+from fastntk.devices import matrices
 from fastntk.eigenvalues import conditioning, rounded_down
-from fastntk.packed import PackedKernel
+from fastntk.kernels.angles import AnglePair
 from fastntk.studies._samples import digest
 from fastntk.studies._store import StudyStore, key_of
+from fastntk.symmetric.packed import PackedKernel
 
 if TYPE_CHECKING:
     import os
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from fastntk._progress import Progress
-    from fastntk._typing import FloatArray
+    from fastntk._support.dtypes import FloatArray
+    from fastntk._support.progress import Progress
     from fastntk.mlp import MLP
     from fastntk.studies._store import Values
 
@@ -147,7 +147,7 @@ def kernel_report(
     >>> report.condition_number_lower < report.condition_number < report.condition_number_upper
     True
     """
-    samples = _validation.samples(X, "X", net.dtype, columns=net.widths[0])
+    samples = matrices.samples(X, "X", net.dtype, columns=net.widths[0])
     if len(samples) < 2:
         raise ValueError(f"X has shape {samples.shape}: expected at least two samples")
     folder = Path(directory)

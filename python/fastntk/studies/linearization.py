@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from fastntk import _validation
-from fastntk._atomic import replacing
-from fastntk._progress import monitor
-from fastntk._targets import targets
-from fastntk.learning_rate import learning_rate_bound
+from fastntk._support import arguments
+from fastntk._support.files import replacing
+from fastntk._support.progress import monitored
+from fastntk.devices import matrices
 from fastntk.mlp import MLP
-from fastntk.training import train
+from fastntk.networks.targets import targets
+from fastntk.training.learning_rates import learning_rate_bound
+from fastntk.training.run import train
 
 if TYPE_CHECKING:
     import os
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
-    from fastntk._progress import Progress
+    from fastntk._support.progress import Progress
     from fastntk.activations import Activation
 
 # The learning rate, as a share of the largest one that is stable at the greatest width: narrower
@@ -190,15 +191,15 @@ def linearization_error(
     >>> bool(-1.2 < study.fit.slope < -0.3)
     True
     """
-    samples = _validation.samples(X, "X", np.dtype(np.float64))
+    samples = matrices.samples(X, "X", np.dtype(np.float64))
     n, d = samples.shape
     outputs = 1 if np.ndim(y) < 2 else np.shape(y)[1]
     wanted = targets(y, "y", "mse", n, outputs, samples.dtype)
-    points = None if Z is None else _validation.samples(Z, "Z", samples.dtype, columns=d)
-    sizes = _validation.integers(widths, "widths", minimum=1)
-    level = _validation.integer(depth, "depth", minimum=0)
-    most = _validation.integer(steps, "steps", minimum=1)
-    chosen = _validation.seeds(seeds)
+    points = None if Z is None else matrices.samples(Z, "Z", samples.dtype, columns=d)
+    sizes = arguments.integers(widths, "widths", minimum=1)
+    level = arguments.integer(depth, "depth", minimum=0)
+    most = arguments.integer(steps, "steps", minimum=1)
+    chosen = arguments.seeds(seeds)
 
     def network(width: int, seed: int) -> MLP:
         layers = [d, *[width] * level, outputs]
@@ -208,10 +209,10 @@ def linearization_error(
         bound = learning_rate_bound(network(max(sizes), chosen[0]), samples, loss="mse", subset=n)
         rate = _SHARE * bound
     else:
-        rate = _validation.real(learning_rate, "learning_rate", minimum=0.0, exclusive=True)
+        rate = arguments.real(learning_rate, "learning_rate", minimum=0.0, exclusive=True)
     stops = tuple(int(k) for k in np.unique(np.geomspace(1, most, _STOPS).round()))
     results: list[LinearizationResult] = []
-    with monitor(progress, "linearization") as report:
+    with monitored(progress, "linearization") as report:
         for width in sizes:
             for seed in chosen:
                 found = _compare(network(width, seed), samples, wanted, points, rate, stops)

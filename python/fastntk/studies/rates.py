@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastntk import _validation
+from fastntk._support import arguments
 from fastntk.eigenvalues import conditioning
-from fastntk.training import train
+from fastntk.training.run import train
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from fastntk._progress import Progress
+    from fastntk._support.progress import Progress
     from fastntk.mlp import MLP
 
     Array = npt.NDArray[np.float64]
@@ -148,7 +148,7 @@ def convergence_rate(
     >>> rate.resolved, round(rate.measured / rate.predicted, 6)
     (True, 1.0)
     """
-    most = _validation.integer(steps, "steps", minimum=1)
+    most = arguments.integer(steps, "steps", minimum=1)
     if net.n_outputs != 1:
         raise ValueError(f"net has {net.n_outputs} outputs: expected one")
     training = net.linearize().fit(X, y)

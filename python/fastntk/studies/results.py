@@ -8,7 +8,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from fastntk._atomic import replacing
+from fastntk._support.files import replacing
 
 if TYPE_CHECKING:
     import os

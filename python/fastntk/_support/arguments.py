@@ -1,0 +1,102 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Checks of arguments: each error names the argument, its value and what was expected."""
+
+from __future__ import annotations
+
+import math
+import numbers
+import operator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastntk._support.dtypes import FLOAT_DTYPES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import ArrayLike
+
+    from fastntk._support.dtypes import FloatDType
+
+
+def integer(value: object, name: str, *, minimum: int) -> int:
+    """Return `value` as an int of at least `minimum`."""
+    expected = f"expected an integer of at least {minimum}"
+    if isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name}={value!r}: {expected}")
+    try:
+        result = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"{name}={value!r}: {expected}") from None
+    if result < minimum:
+        raise ValueError(f"{name}={value!r}: {expected}")
+    return result
+
+
+def real(value: object, name: str, *, minimum: float, exclusive: bool = False) -> float:
+    """Return `value` as a finite float of at least (or, `exclusive`, above) `minimum`."""
+    expected = f"expected a finite number {'above' if exclusive else 'of at least'} {minimum:g}"
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name}={value!r}: {expected}")
+    result = float(value)
+    if not math.isfinite(result) or result < minimum or (exclusive and result == minimum):
+        raise ValueError(f"{name}={value!r}: {expected}")
+    return result
+
+
+def integers(values: Sequence[int], name: str, *, minimum: int) -> tuple[int, ...]:
+    """Return a non-empty sequence of ints of at least `minimum`."""
+    if isinstance(values, (str, bytes)):
+        raise TypeError(f"{name}={values!r}: expected a sequence of integers")
+    try:
+        items = list(values)
+    except TypeError:
+        raise TypeError(f"{name}={values!r}: expected a sequence of integers") from None
+    if not items:
+        raise ValueError(f"{name}={values!r}: expected at least one integer")
+    return tuple(integer(v, f"{name}[{i}]", minimum=minimum) for i, v in enumerate(items))
+
+
+def seeds(values: int | Sequence[int], name: str = "seeds") -> tuple[int, ...]:
+    """Return seeds: 0, 1, … if their number is given, or those given."""
+    if isinstance(values, int):
+        values = range(integer(values, name, minimum=1))
+    return integers(values, name, minimum=0)
+
+
+def float_dtype(value: Any, name: str = "dtype") -> FloatDType:
+    """Return float32 or float64 as a dtype."""
+    dtype: FloatDType | None
+    try:
+        dtype = np.dtype(value)
+    except TypeError:
+        dtype = None
+    if dtype is None or dtype not in FLOAT_DTYPES:
+        raise ValueError(f"{name}={value!r}: expected 'float32' or 'float64'")
+    return dtype
+
+
+def choice(value: object, name: str, allowed: Sequence[str]) -> str:
+    """Return `value` if it is one of the allowed names."""
+    if not isinstance(value, str) or value not in allowed:
+        raise ValueError(f"{name}={value!r}: expected one of {', '.join(map(repr, allowed))}")
+    return value
+
+
+def layer_weights(
+    values: ArrayLike, layers: int, name: str = "layer_weights"
+) -> np.ndarray[tuple[int, ...], np.dtype[Any]]:
+    """Return ω of the weights and of the bias of each layer: (layers, 2), not negative."""
+    array = np.asarray(values)
+    expected = (
+        f"expected {layers} numbers, one for each layer, or {layers} pairs of them for its weights "
+        "and its bias; non-negative, finite and not all 0"
+    )
+    if array.dtype.kind not in "biuf" or array.shape not in {(layers,), (layers, 2)}:
+        raise ValueError(f"{name}={values!r}: {expected}")
+    rates = np.broadcast_to(array.reshape(layers, -1).astype(np.float64), (layers, 2))
+    if not np.isfinite(rates).all() or (rates < 0).any() or not rates.any():
+        raise ValueError(f"{name}={values!r}: {expected}")
+    return rates

@@ -1,0 +1,43 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Progress bars for what takes more than a few seconds."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    Monitor: TypeAlias = Callable[[str, int, int], None]
+    Progress: TypeAlias = bool | Monitor
+
+
+@contextmanager
+def monitored(progress: Progress, description: str) -> Iterator[Monitor | None]:
+    """Yield what the core is to call with (stage, done, total), or None.
+
+    `progress` may be such a callable itself. True shows a bar on standard error if that is a
+    terminal and tqdm is installed.
+    """
+    if not isinstance(progress, bool):
+        yield progress
+        return
+    if not progress or not sys.stderr.isatty():
+        yield None
+        return
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        yield None
+        return
+    with tqdm(desc=description, leave=False, file=sys.stderr) as bar:
+
+        def update(stage: str, done: int, total: int) -> None:
+            bar.set_description(f"{description}: {stage}", refresh=False)
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield update

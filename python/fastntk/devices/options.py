@@ -1,0 +1,80 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""How GPUs compute."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+_ARITHMETICS = ("standard", "tf32", "emulated_float64")
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a GPU computes, see `options`."""
+
+    arithmetic: str = "standard"
+    tile: int = 4096
+
+
+_DEFAULTS = Options()
+
+
+_options = ContextVar("fastntk.cuda.options", default=_DEFAULTS)
+
+
+@contextmanager
+def options(*, arithmetic: str | None = None, tile: int | None = None) -> Iterator[Options]:
+    """Compute on GPUs in another way within a `with` statement.
+
+    Parameters
+    ----------
+    arithmetic : {"standard", "tf32", "emulated_float64"}, optional
+        How matrices are multiplied. "standard": as the precision of the arrays says. "tf32": those
+        of float32 with operands rounded to 10 bits, on tensor cores; for kernels whose condition
+        does not matter. "emulated_float64": those of float64 by slices of integers, on tensor
+        cores; for GPUs that have few units for float64.
+    tile : int, optional
+        The most rows and columns of a tile of a kernel, 4096 by default. It halves by itself where
+        memory is short.
+
+    Yields
+    ------
+    Options
+        What holds now; what is not given stays as it was.
+
+    Examples
+    --------
+    >>> from fastntk import cuda
+    >>> with cuda.options(arithmetic="tf32") as now:
+    ...     print(now)
+    Options(arithmetic='tf32', tile=4096)
+    """
+    now = _options.get()
+    if arithmetic is not None:
+        if arithmetic not in _ARITHMETICS:
+            raise ValueError(
+                f"arithmetic={arithmetic!r}: expected one of {', '.join(map(repr, _ARITHMETICS))}"
+            )
+        now = replace(now, arithmetic=arithmetic)
+    if tile is not None:
+        if isinstance(tile, bool) or not isinstance(tile, int) or tile < 1:
+            raise ValueError(f"tile={tile!r}: expected an integer of at least 1")
+        now = replace(now, tile=tile)
+    token = _options.set(now)
+    try:
+        yield now
+    finally:
+        _options.reset(token)
+
+
+def current_options() -> Options:
+    """Return how GPUs compute here."""
+    return _options.get()

@@ -1,0 +1,487 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""The empirical kernels of a finite network: tangent kernel, its parts, its tiles, its angles."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
+
+import numpy as np
+
+from fastntk._support import arguments
+from fastntk._support.progress import monitored
+from fastntk.kernels.angles import AnglePair
+from fastntk.kernels.blocks import FeatureBlocks, row_slices, rows_that_fit
+from fastntk.kernels.calls import kernels_of, pair_angles
+from fastntk.kernels.destinations import new_kernel, packed_kernel, write_kernel
+from fastntk.kernels.features import Features
+from fastntk.networks.base import NetworkBase
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Iterator, Sequence
+
+    import numpy.typing as npt
+
+    from fastntk._support.dtypes import FloatArray
+    from fastntk._support.progress import Progress
+    from fastntk.devices.places import Place
+    from fastntk.symmetric.packed import PackedKernel
+
+# Pairs whose angle the rounding of the kernel cannot order are all looked at again, as far as they
+# are among this many more than were asked for.
+_CANDIDATES = 32
+
+
+class KernelTile(NamedTuple):
+    """A block of a kernel, and where it lies.
+
+    Attributes
+    ----------
+    rows, cols : slice
+        Of the samples.
+    kernel : ndarray (rows, cols)
+    """
+
+    rows: slice
+    cols: slice
+    kernel: FloatArray
+
+
+class KernelMethods(NetworkBase):
+    """Kernels of a finite network."""
+
+    @overload
+    def ntk(  # type: ignore[overload-overlap]
+        self,
+        X: npt.ArrayLike,
+        Z: None = None,
+        *,
+        outputs: Literal["trace"] | int = "trace",
+        layer_weights: npt.ArrayLike | None = None,
+        dtype: npt.DTypeLike | None = None,
+        out: Literal["packed"],
+        device: str | None = None,
+        progress: Progress = False,
+    ) -> PackedKernel: ...
+    @overload
+    def ntk(
+        self,
+        X: npt.ArrayLike,
+        Z: npt.ArrayLike | None = None,
+        *,
+        outputs: Literal["trace", "diagonal", "full"] | int = "trace",
+        layer_weights: npt.ArrayLike | None = None,
+        dtype: npt.DTypeLike | None = None,
+        out: FloatArray | str | os.PathLike[str] | None = None,
+        device: str | None = None,
+        progress: Progress = False,
+    ) -> FloatArray: ...
+    def ntk(
+        self,
+        X: npt.ArrayLike,
+        Z: npt.ArrayLike | None = None,
+        *,
+        outputs: Literal["trace", "diagonal", "full"] | int = "trace",
+        layer_weights: npt.ArrayLike | None = None,
+        dtype: npt.DTypeLike | None = None,
+        out: FloatArray | str | os.PathLike[str] | None = None,
+        device: str | None = None,
+        progress: Progress = False,
+    ) -> FloatArray | PackedKernel:
+        r"""Return the (empirical) neural tangent kernel K(X, Z) = ⟨∂f(X)/∂w, ∂f(Z)/∂w⟩.
+
+        Computed without the gradients, from the activations H and the backward signals Δ [1]_:
+
+        .. math::
+
+            K = \sum_{l=1}^{L+1} ω_l (Δ^l Δ^{l⊤}) ∘
+                \left( \frac{σ_w^2}{n_{l-1}} H^{l-1} H^{l-1⊤} + σ_b^2 \right)
+
+        Parameters
+        ----------
+        X : array_like (n, d)
+            Samples, one a row.
+        Z : array_like (m, d), optional
+            Other samples. Without them the kernel is K(X, X), symmetric to the last bit.
+        outputs : "trace", "diagonal", "full" or int
+            "trace": the sum over the outputs, Σ_c K^{cc} (not divided by C); "diagonal": K^{cc} of
+            each output; "full": K^{cc'} of each pair of outputs; an int: K^{cc} of one output.
+            None of them is the kernel of the sum of the outputs, which is Σ_{cc'} K^{cc'}.
+        layer_weights : array_like (L + 1,) or (L + 1, 2), optional
+            ω ≥ 0 of the layers, or of their weights and biases: (1, 0, …, 0) if only the first
+            layer is trained, learning rates where they differ. By default 1: each parameter counts
+            as it is in this network's parametrization.
+        dtype : {"float32", "float64"}, optional
+            Precision of the Gram matrices and of the result; by default that of the network. For a
+            condition number take float64, even of a float32 network.
+        out : ndarray (n, m), path or "packed", optional
+            Where the kernel is to go, such as a ``numpy.memmap``, or the name of a ``.npy`` file
+            that is written and returned as a memory map: kernels may be larger than memory. Only
+            for a single kernel ("trace" or one output). "packed": return a `PackedKernel`, in half
+            the memory; without Z. All these are the host's; where the samples lie on a GPU, it may
+            also be an array of CuPy.
+        device : str, optional
+            "cuda" computes on the first NVIDIA GPU, "cuda:1" on the second, and so on, for arrays
+            of the host; kernels that are too large for the GPU's memory block by block. By default
+            the work is done where the samples are: on the processor, or for arrays on a GPU (CuPy,
+            DLPack or ``__cuda_array_interface__``) there, and results are then arrays of CuPy.
+        progress : bool or callable
+            Show a bar, or call ``progress(stage, done, total)`` about ten times a second.
+
+        Returns
+        -------
+        ndarray or PackedKernel
+            (n, m) for "trace" and one output, (n, m, C) for "diagonal", (n, m, C, C) for "full":
+            the kernel as a matrix of n C rows, sample-major, is then
+            ``K.transpose(0, 2, 1, 3).reshape(n * C, m * C)``. The same to the last bit for any
+            number of threads.
+
+        Raises
+        ------
+        MemoryError
+            If the kernel and the features do not fit in the memory that is available.
+        RuntimeError
+            If `device` cannot be used; see `fastntk.cuda.why_not`.
+
+        References
+        ----------
+        .. [1] R. Novak, J. Sohl-Dickstein, S. S. Schoenholz, "Fast finite width neural tangent
+           kernel", ICML 2022.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastntk
+        >>> net = fastntk.MLP([2, 64, 3])
+        >>> X = [[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]
+        >>> net.ntk(X).shape, net.ntk(X, X[:1], outputs="full").shape
+        ((3, 3), (3, 1, 3, 3))
+        >>> K = net.ntk(X, outputs="diagonal")
+        >>> bool(np.allclose(K.sum(axis=2), net.ntk(X)))
+        True
+        """
+        chosen = self._outputs(outputs, ("trace", "diagonal", "full"))
+        place = self._placed(device, X=X, Z=Z)
+        rows = self._samples_at(place, X, "X")
+        cols = None if Z is None else self._samples_at(place, Z, "Z")
+        network = self._weighted(layer_weights)
+        precision = self._precision(dtype)
+        if out is not None:
+            if outputs in {"diagonal", "full"}:
+                raise ValueError(f"outputs={outputs!r}: expected 'trace' or one output with out=…")
+            if isinstance(out, str) and out == "packed":
+                if cols is not None:
+                    raise ValueError(f"Z of shape {cols.shape}: expected None with out='packed'")
+                return packed_kernel(network, rows, chosen, precision, progress, place)
+            return write_kernel(network, rows, cols, chosen, precision, out, progress, place)
+        if place.results_elsewhere and outputs not in {"diagonal", "full"}:
+            return new_kernel(network, rows, cols, chosen, precision, progress, place)
+        count = {"diagonal": len(chosen), "full": len(chosen) ** 2}.get(str(outputs), 1)
+        split = {"diagonal": "outputs", "full": "output_pairs"}.get(str(outputs), "none")
+        kernels = kernels_of(
+            network,
+            rows,
+            cols,
+            outputs=chosen,
+            dtype=precision,
+            progress=progress,
+            split=split,
+            count=count,
+            place=place,
+        )
+        if outputs == "diagonal":
+            by_output: FloatArray = kernels.transpose(1, 2, 0)
+            return by_output
+        if outputs == "full":
+            pairs: FloatArray = kernels.reshape(len(chosen), len(chosen), *kernels.shape[1:])
+            return pairs.transpose(2, 3, 0, 1)
+        kernel: FloatArray = kernels[0]
+        return kernel
+
+    def ntk_by_layer(
+        self,
+        X: npt.ArrayLike,
+        Z: npt.ArrayLike | None = None,
+        *,
+        outputs: Literal["trace"] | int = "trace",
+        dtype: npt.DTypeLike | None = None,
+        device: str | None = None,
+        progress: Progress = False,
+    ) -> FloatArray:
+        """Return what each layer's parameters contribute to the tangent kernel.
+
+        Parameters
+        ----------
+        X, Z, outputs, dtype, device, progress
+            As in `ntk`.
+
+        Returns
+        -------
+        ndarray (L + 1, n, m)
+            The kernels of the layers 1, …, L + 1, which add up to `ntk`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastntk
+        >>> net = fastntk.MLP([2, 64, 64, 1])
+        >>> layers = net.ntk_by_layer(np.eye(2))
+        >>> bool(np.allclose(layers[0], net.ntk(np.eye(2), layer_weights=[1, 0, 0])))
+        True
+        """
+        place = self._placed(device, X=X, Z=Z)
+        layers: FloatArray = kernels_of(
+            self._network,
+            self._samples_at(place, X, "X"),
+            None if Z is None else self._samples_at(place, Z, "Z"),
+            outputs=self._outputs(outputs),
+            dtype=self._precision(dtype),
+            progress=progress,
+            split="layers",
+            count=len(self._network.layers),
+            place=place,
+        )
+        return layers
+
+    def conjugate_kernel(
+        self,
+        X: npt.ArrayLike,
+        Z: npt.ArrayLike | None = None,
+        *,
+        dtype: npt.DTypeLike | None = None,
+        device: str | None = None,
+        progress: Progress = False,
+    ) -> FloatArray:
+        """Return the kernel of the last hidden layer, σ_w² h^L h^L'/n_L + σ_b².
+
+        It is the part of the tangent kernel of one output that comes from the readout.
+
+        Parameters
+        ----------
+        X, Z, dtype, device, progress
+            As in `ntk`.
+
+        Returns
+        -------
+        ndarray (n, m)
+        """
+        layers = self._network.layers
+        only_readout = [[0.0, 0.0]] * (len(layers) - 1) + [[1.0, 1.0]]
+        return self.ntk(
+            X,
+            Z,
+            outputs=0,
+            layer_weights=only_readout,
+            dtype=dtype,
+            device=device,
+            progress=progress,
+        )
+
+    @overload
+    def smallest_angle(
+        self,
+        X: npt.ArrayLike,
+        k: None = None,
+        *,
+        device: str | None = None,
+        progress: Progress = False,
+    ) -> AnglePair: ...
+    @overload
+    def smallest_angle(
+        self,
+        X: npt.ArrayLike,
+        k: int,
+        *,
+        device: str | None = None,
+        progress: Progress = False,
+    ) -> list[AnglePair]: ...
+    def smallest_angle(
+        self,
+        X: npt.ArrayLike,
+        k: int | None = None,
+        *,
+        device: str | None = None,
+        progress: Progress = False,
+    ) -> AnglePair | list[AnglePair]:
+        """Return the smallest angle between the gradients at two samples, or the k smallest.
+
+        The kernel is formed in float64, tile by tile, and never kept; memory is that of the
+        features. The angles of the closest pairs are then computed again from the differences of
+        the samples: they keep their digits however close the samples are.
+
+        Parameters
+        ----------
+        X : array_like (n, d)
+            Samples, one a row; n ≥ 2.
+        k : int, optional
+            How many pairs.
+        device : str, optional
+            Where the pairs are found, as in `ntk`. The angles of those found are computed on the
+            processor.
+        progress : bool or callable
+            Show a bar, or call ``progress(stage, done, total)`` about ten times a second.
+
+        Returns
+        -------
+        AnglePair, or list of AnglePair
+            In radians, by angle. The gradient of several outputs is one long vector. Samples with a
+            zero gradient are left out.
+
+        Raises
+        ------
+        ValueError
+            If fewer than two samples have a gradient.
+
+        Examples
+        --------
+        >>> import fastntk
+        >>> net = fastntk.MLP([2, 256, 256, 1])
+        >>> pair = net.smallest_angle([[1.0, 0.0], [0.0, 1.0], [1.0, 1e-9]])
+        >>> pair.i, pair.j, 1e-9 < pair.angle < 1e-3
+        (0, 2, True)
+        """
+        count = 1 if k is None else arguments.integer(k, "k", minimum=1)
+        place = self._placed(device, X=X)
+        samples = self._samples_at(place, X, "X")
+        candidates = self._candidates(samples, count + _CANDIDATES, progress, place)
+        if not candidates:
+            raise ValueError(
+                f"X of {len(samples)} samples has fewer than two with a gradient that is not zero: "
+                "expected at least two"
+            )
+        found = sorted(self._pair_angles(place.on_host(samples), candidates))
+        return found[0] if k is None else found[:count]
+
+    def _candidates(
+        self, X: Any, count: int, progress: Progress, place: Place
+    ) -> list[tuple[int, int]]:
+        """Return the pairs with the largest cosines.
+
+        Where the features of all samples do not fit, blocks of samples are taken two at a time: a
+        block then meets itself more than once, which costs twice the time.
+        """
+        double, outputs = np.dtype(np.float64), range(self.n_outputs)
+        size = rows_that_fit(self._network, len(X), outputs, double, place)
+        if size == len(X):
+            features = Features(self._network, X, outputs, double, progress, place)
+            pairs = features.closest_pairs(count, progress)
+            return [(i, j) for _, i, j in pairs]
+        half = max(1, size // 2)
+        blocks = [np.arange(s, min(s + half, len(X))) for s in range(0, len(X), half)]
+        unions = [np.concatenate(two) for two in itertools.combinations(blocks, 2)]
+        best: dict[tuple[int, int], float] = {}
+        handle = self._network.handle(place)
+        with monitored(progress, "closest pairs") as monitor:
+            for done, rows in enumerate(unions, start=1):
+                features = Features(
+                    self._network, place.take(X, rows), outputs, double, place=place, handle=handle
+                )
+                pairs = features.closest_pairs(count, progress=False)
+                best |= {(int(rows[i]), int(rows[j])): cosine for cosine, i, j in pairs}
+                kept = sorted(best, key=lambda pair: (-best[pair], pair))[:count]
+                best = {pair: best[pair] for pair in kept}
+                del features  # or there would be two at a time
+                if monitor is not None:
+                    monitor("blocks", done, len(unions))
+        return list(best)
+
+    def pair_angles(self, X: npt.ArrayLike, pairs: Sequence[tuple[int, int]]) -> list[AnglePair]:
+        """Return the angles between the gradients at given pairs of samples.
+
+        In float64, from the differences of the samples: to a relative accuracy of about 1e-10,
+        however close they are (with a custom activation, to an absolute one of about 1e-16).
+
+        Parameters
+        ----------
+        X : array_like (n, d)
+            Samples, one a row; those on a GPU are copied to the host.
+        pairs : sequence of (int, int)
+            Rows of X.
+
+        Returns
+        -------
+        list of AnglePair
+            In radians, in the order of `pairs`; NaN where a gradient is zero.
+        """
+        place = self._placed(None, X=X)
+        samples = place.on_host(self._samples_at(place, X, "X"))
+        for k, pair in enumerate(pairs):
+            if len(pair) != 2 or not all(0 <= i < len(samples) for i in pair):
+                raise ValueError(
+                    f"pairs[{k}]={pair!r}: expected two rows of X, from 0 to {len(samples) - 1}"
+                )
+        return self._pair_angles(samples, pairs)
+
+    def _pair_angles(self, X: FloatArray, pairs: Sequence[tuple[int, int]]) -> list[AnglePair]:
+        angles = pair_angles(self._network, X, pairs, range(self.n_outputs))
+        return [
+            AnglePair(angle, i, j, resolved=True)
+            for angle, (i, j) in zip(angles, pairs, strict=True)
+        ]
+
+    def ntk_tiles(
+        self,
+        X: npt.ArrayLike,
+        Z: npt.ArrayLike | None = None,
+        *,
+        tile: int = 2048,
+        outputs: Literal["trace"] | int = "trace",
+        layer_weights: npt.ArrayLike | None = None,
+        dtype: npt.DTypeLike | None = None,
+        device: str | None = None,
+    ) -> Iterator[KernelTile]:
+        """Iterate over blocks of the tangent kernel, for kernels that need not be kept.
+
+        Parameters
+        ----------
+        X, Z, outputs, layer_weights, dtype, device
+            As in `ntk`.
+        tile : int
+            The number of rows and columns of a block; it need not divide the number of samples.
+
+        Yields
+        ------
+        KernelTile
+            Without Z, the blocks on and below the diagonal: the rest is their mirror image.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastntk
+        >>> net = fastntk.MLP([3, 64, 1])
+        >>> sum(t.kernel.size for t in net.ntk_tiles(np.eye(3), tile=2))
+        7
+        """
+        size = arguments.integer(tile, "tile", minimum=1)
+        chosen, precision = self._outputs(outputs), self._precision(dtype)
+        network = self._weighted(layer_weights)
+        place = self._placed(device, X=X, Z=Z)
+        rows = self._samples_at(place, X, "X")
+        cols = None if Z is None else self._samples_at(place, Z, "Z")
+
+        handle = network.handle(place)
+
+        def compute(samples: Any) -> Features:
+            return Features(network, samples, chosen, precision, place=place, handle=handle)
+
+        count = len(rows) + (0 if cols is None else len(cols))
+        fits = rows_that_fit(network, count, chosen, precision, place) == count
+        return _tiles(compute, rows, cols, size, fits)
+
+
+def _tiles(
+    compute: Callable[[Any], Features], rows: Any, cols: Any, size: int, fits: bool
+) -> Iterator[KernelTile]:
+    others = rows if cols is None else cols
+    x_blocks = FeatureBlocks(compute, rows, at_once=fits)
+    z_blocks = x_blocks if cols is None else FeatureBlocks(compute, cols, at_once=fits)
+    for block in row_slices(len(rows), size):
+        x, x_rows = x_blocks[block]
+        for across in row_slices(len(others), size):
+            if cols is None and across.start > block.start:
+                break
+            same = cols is None and across == block
+            z, z_rows = (x, x_rows) if same else z_blocks[across]
+            yield KernelTile(block, across, x.kernel(z, x_rows, z_rows))

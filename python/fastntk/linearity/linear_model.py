@@ -1,0 +1,101 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""The linear model around a network's weights."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fastntk.linearity.linear_training import LinearizedTraining
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from fastntk._support.dtypes import FloatArray
+    from fastntk.mlp import MLP
+
+
+class LinearizedMLP:
+    """f₀(x) + F(x) Δw: the network to first order in the change of its parameters.
+
+    A wide network follows it during training: its kernel is that of the network at its present
+    weights, for any Δw.
+
+    Parameters
+    ----------
+    net : MLP
+        The network around whose weights the model is linear.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastntk
+    >>> net = fastntk.MLP([3, 32, 1])
+    >>> model = net.linearize()
+    >>> change = np.full(model.n_parameters, 1e-6)
+    >>> bool(np.allclose(model(np.eye(3), 0 * change), net(np.eye(3))))
+    True
+    """
+
+    def __init__(self, net: MLP) -> None:
+        self.net = net
+
+    @property
+    def n_parameters(self) -> int:
+        """P, the length of Δw."""
+        return self.net.n_parameters
+
+    def __call__(
+        self, X: npt.ArrayLike, change: npt.ArrayLike, *, device: str | None = None
+    ) -> FloatArray:
+        """Return f₀(X) + F(X) Δw.
+
+        Parameters
+        ----------
+        X : array_like (n, d)
+            Samples, one a row.
+        change : array_like (P,)
+            Δw, in the order of `MLP.gradient_features`.
+        device : str, optional
+            Where to compute, as in `MLP.ntk`.
+
+        Returns
+        -------
+        ndarray (n, C)
+        """
+        return self.net(X, device=device) + self.net.jvp(X, change, device=device)
+
+    def fit(
+        self,
+        X: npt.ArrayLike,
+        y: npt.ArrayLike,
+        *,
+        outputs: str = "full",
+        layer_weights: npt.ArrayLike | None = None,
+    ) -> LinearizedTraining:
+        """Return the training of this model on the square loss, at any time in closed form.
+
+        Parameters
+        ----------
+        X : array_like (n, d)
+            Training samples, one a row.
+        y : array_like (n,) or (n, C)
+            Their targets; (n,) where C = 1.
+        outputs : {"full", "diagonal"}
+            "full": the kernel of all pairs of outputs, a matrix of n C rows; exact. "diagonal":
+            each output by its own kernel K^cc, C matrices of n rows; exact for one output, at depth
+            0 and at infinite width, where different outputs have no kernel in common.
+        layer_weights : array_like (L + 1,) or (L + 1, 2), optional
+            Learning rates of the layers relative to that of the whole, as in `MLP.ntk`; 0 for what
+            is not trained.
+
+        Returns
+        -------
+        LinearizedTraining
+
+        Raises
+        ------
+        MemoryError
+            If the kernel and its eigenvectors do not fit in the memory that is available.
+        """
+        return LinearizedTraining(self.net, X, y, outputs=outputs, layer_weights=layer_weights)

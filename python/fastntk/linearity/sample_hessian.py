@@ -1,0 +1,122 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+r"""The Hessian of one output at one sample, in the few coordinates in which it is not zero.
+
+The gradient of a layer is δ ⊗ h̄, with h̄ = (s h, σ_b) for what z is linear in. So a product with the
+Hessian is
+
+.. math:: (H V)^l = Rδ^l ⊗ h̄ + δ^l ⊗ R\bar h
+
+whatever V is (theory of the R-operator: `hessian_products.hpp` of the core), and H is zero on what
+is orthogonal to all a ⊗ h̄/‖h̄‖ + δ/‖δ‖ ⊗ b with b ⊥ h̄. With a and b as orthonormal coordinates,
+those of a layer are n_l + n_{l-1} + 1 in place of n_l (n_{l-1} + 1), and
+
+.. math::
+
+    Rz &= \|h̄\| a + s W Rh, \\
+    R(s W^T δ) &= s W^T Rδ + s \left[ (a · δ) h̄/\|h̄\| + \|δ\| b \right],
+
+the brackets without the component of the bias. A product takes two multiplications with each W.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastntk import _core
+from fastntk._support.threads import core_threads
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from fastntk.networks.network import Layer, Network
+
+    Vectors = npt.NDArray[np.float64]
+
+
+class SampleHessian:
+    """∇²f_c(x) as an operator on coordinates, with the nonzero eigenvalues of the whole.
+
+    Parameters
+    ----------
+    network : Network
+        In float64, with an activation that has a second derivative.
+    x : ndarray (1, d)
+    output : int
+        c.
+    """
+
+    def __init__(self, network: Network, x: Vectors, output: int) -> None:
+        cotangent = np.zeros((1, network.n_outputs))
+        cotangent[0, output] = 1.0
+        passes: Any = tuple([np.empty((1, len(a.weights))) for a in network.hidden] for _ in "hsdb")
+        with core_threads() as threads:
+            _core.passes_with_curvature(network.handle(), x, cotangent, passes, threads, None)
+        h, self._slopes, deltas, self._bends = ([a.T for a in arrays] for arrays in passes)
+        self._layers = [
+            _LayerSpace(layer, below, delta)
+            for layer, below, delta in zip(
+                network.layers, [x.T, *h], [*deltas, cotangent.T], strict=True
+            )
+        ]
+        sizes = [s for layer in self._layers for s in (len(layer.delta), len(layer.unit_h))]
+        self._ends = np.cumsum(sizes)
+
+    def __len__(self) -> int:
+        """Return the number of coordinates."""
+        return int(self._ends[-1])
+
+    def __call__(self, vectors: Vectors) -> Vectors:
+        """Return the products with the columns of `vectors` (coordinates, k)."""
+        parts = np.split(vectors, self._ends[:-1])
+        layers, a, b = self._layers, parts[::2], parts[1::2]
+        tangents, bent = [np.zeros((len(layers[0].weights.T), vectors.shape[1]))], []
+        for layer, along, slope, bend in zip(layers, a, self._slopes, self._bends, strict=False):
+            rz = layer.norm_h * along + layer.scale * (layer.weights @ tangents[-1])
+            tangents.append(slope * rz)
+            bent.append(bend * rz)
+        results = []
+        delta_tangent = np.zeros_like(a[-1])
+        for at in reversed(range(len(layers))):
+            layer = layers[at]
+            results.append(layer.coordinates(delta_tangent, tangents[at]))
+            if at > 0:
+                ru = layer.weights.T @ delta_tangent + layer.turned(a[at], b[at])
+                delta_tangent = bent[at - 1] + self._slopes[at - 1] * (layer.scale * ru)
+        return np.concatenate(results[::-1])
+
+
+class _LayerSpace:
+    """A layer at a sample: s, W, δ and h̄ as columns, and their lengths."""
+
+    def __init__(self, layer: Layer, below: Vectors, delta: Vectors) -> None:
+        self.scale = layer.weight_scale
+        self.weights = layer.weights
+        self.delta = delta
+        bias = np.full((0 if layer.bias is None else 1, 1), layer.bias_scale)
+        extended = np.concatenate([self.scale * below, bias])
+        self.norm_h, self.unit_h = _length_and_direction(extended)
+        self.norm_delta, self.unit_delta = _length_and_direction(delta)
+
+    def turned(self, a: Vectors, b: Vectors) -> Vectors:
+        """Return Vᵀ δ of the direction V in the weights with these coordinates."""
+        result = self.unit_h * (self.delta.T @ a) + self.norm_delta * self._across(b)
+        return result[: self.weights.shape[1]]
+
+    def coordinates(self, delta_tangent: Vectors, tangent: Vectors) -> Vectors:
+        """Return those of Rδ ⊗ h̄ + δ ⊗ (s Rh, 0)."""
+        extended = np.zeros((len(self.unit_h), tangent.shape[1]))
+        extended[: len(tangent)] = self.scale * tangent
+        a = self.norm_h * delta_tangent + self.delta * (self.unit_h.T @ extended)
+        return np.concatenate([a, self.norm_delta * self._across(extended)])
+
+    def _across(self, b: Vectors) -> Vectors:
+        result: Vectors = b - self.unit_h * (self.unit_h.T @ b)
+        return result
+
+
+def _length_and_direction(vector: Vectors) -> tuple[float, Vectors]:
+    length = float(np.linalg.norm(vector))
+    return length, vector / length if length > 0 else np.zeros_like(vector)

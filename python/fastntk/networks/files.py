@@ -1,0 +1,76 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Networks in files: one ``.npz`` archive of plain arrays, with a version and a checksum."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fastntk import activations
+from fastntk._support.archives import check_name, checksum, read_archive, write_archive
+from fastntk.networks.network import Layer, Network
+
+if TYPE_CHECKING:
+    import os
+
+    from fastntk._support.dtypes import FloatArray
+
+_FORMAT = "fastntk network"
+_VERSION = 1
+
+
+def save_network(network: Network, path: str | os.PathLike[str]) -> None:
+    """Write a network with one readout to an ``.npz`` file, completely or not at all."""
+    check_name(path, "path")
+    write_archive(path, *_described(network))
+
+
+def network_digest(network: Network) -> str:
+    """Return a digest of everything that decides the function of a network, to the last bit."""
+    return checksum(*_described(network))
+
+
+def _described(network: Network) -> tuple[dict[str, Any], dict[str, FloatArray]]:
+    phi = network.activation
+    if phi.name not in activations.names():
+        raise ValueError(
+            f"activation={phi!r}: expected one that fastntk knows by name; a custom function "
+            "cannot be written to a file"
+        )
+    header: dict[str, Any] = {
+        "format": _FORMAT,
+        "version": _VERSION,
+        "activation": phi.name,
+        "activation_parameters": list(phi.parameters),
+        "activation_scale": network.activation_scale,
+        "layers": [
+            {
+                "weight_scale": layer.weight_scale,
+                "bias_scale": layer.bias_scale,
+                "bias": layer.bias is not None,
+            }
+            for layer in network.layers
+        ],
+    }
+    arrays: dict[str, FloatArray] = {}
+    for i, layer in enumerate(network.layers, start=1):
+        arrays[f"W{i}"] = layer.weights
+        if layer.bias is not None:
+            arrays[f"b{i}"] = layer.bias
+    return header, arrays
+
+
+def load_network(path: str | os.PathLike[str]) -> Network:
+    """Read a network; refuse what is damaged, foreign or newer."""
+    header, arrays = read_archive(path, "path", _FORMAT, _VERSION, "a file written by MLP.save")
+    phi = activations.restore(header["activation"], tuple(header["activation_parameters"]))
+    layers = [
+        Layer(
+            arrays[f"W{i}"],
+            arrays[f"b{i}"] if entry["bias"] else None,
+            entry["weight_scale"],
+            entry["bias_scale"],
+        )
+        for i, entry in enumerate(header["layers"], start=1)
+    ]
+    return Network.of_layers(layers, phi, header["activation_scale"])

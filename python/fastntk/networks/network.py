@@ -1,0 +1,134 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Layers as the core takes them, and the calls into it.
+
+A network here has hidden layers and one readout or more: a single one for a network by itself, one
+for each depth where networks of different depth share their hidden layers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastntk.activations.compiled import core_activation
+from fastntk.devices.places import PROCESSOR, Place
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fastntk._support.dtypes import FloatArray, FloatDType
+    from fastntk.activations import Activation
+
+
+@dataclass(frozen=True)
+class Layer:
+    """The affine map z = weight_scale · W h + bias_scale · b."""
+
+    weights: FloatArray  # (n_out, n_in)
+    bias: FloatArray | None  # (n_out,), or None when there is none
+    weight_scale: float  # σ_w/√n_in in the NTK parametrization, 1 in the standard one
+    bias_scale: float  # σ_b in the NTK parametrization, 1 in the standard one
+    kernel_weights: tuple[float, float] = (1.0, 1.0)  # ω of the weights and of the bias
+
+    @property
+    def n_parameters(self) -> int:
+        return self.weights.size + (0 if self.bias is None else self.bias.size)
+
+    def with_dtype(self, dtype: FloatDType) -> Layer:
+        bias = None if self.bias is None else self.bias.astype(dtype, copy=False)
+        return replace(self, weights=self.weights.astype(dtype, copy=False), bias=bias)
+
+    @property
+    def core_arguments(self) -> tuple[Any, ...]:
+        return (self.weights, self.bias, self.weight_scale, self.bias_scale, self.kernel_weights)
+
+
+@dataclass(frozen=True)
+class Readout:
+    """The layer from the activations of hidden layer `depth` (0: the inputs) to the outputs."""
+
+    depth: int
+    layer: Layer
+
+
+@dataclass(frozen=True)
+class Network:
+    """Hidden layers, readouts, and how the activations are computed."""
+
+    hidden: tuple[Layer, ...]
+    readouts: tuple[Readout, ...]
+    activation: Activation
+    activation_scale: float
+
+    @property
+    def dtype(self) -> FloatDType:
+        dtype: FloatDType = self.readouts[0].layer.weights.dtype
+        return dtype
+
+    @property
+    def input_width(self) -> int:
+        first = self.hidden[0] if self.hidden else self.readouts[0].layer
+        return int(first.weights.shape[1])
+
+    @property
+    def n_outputs(self) -> int:
+        return len(self.readouts[0].layer.weights)
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers of the network with the first readout, from the inputs to the outputs."""
+        readout = self.readouts[0]
+        return (*self.hidden[: readout.depth], readout.layer)
+
+    @property
+    def n_parameters(self) -> int:
+        return sum(layer.n_parameters for layer in self.layers)
+
+    @classmethod
+    def of_layers(
+        cls, layers: Sequence[Layer], activation: Activation, activation_scale: float
+    ) -> Network:
+        """Return the network with these layers, the last of which is the only readout."""
+        readout = Readout(len(layers) - 1, layers[-1])
+        return cls(tuple(layers[:-1]), (readout,), activation, activation_scale)
+
+    def with_layers(self, layers: Sequence[Layer]) -> Network:
+        """Return a network with these layers and the same activation."""
+        return self.of_layers(layers, self.activation, self.activation_scale)
+
+    def with_dtype(self, dtype: FloatDType) -> Network:
+        return self.with_layers([layer.with_dtype(dtype) for layer in self.layers])
+
+    def handle(self, place: Place = PROCESSOR) -> Any:
+        """Return the core's view of the network; it keeps the weights alive.
+
+        A GPU has its own copies of them, made when they are first needed.
+        """
+        activation = core_activation(self.activation)
+        if place.on_gpu and activation.function:
+            raise ValueError(
+                f"activation={self.activation!r}: expected one of those that the core has; a GPU "
+                "cannot call a function that was compiled for the processor"
+            )
+        core = place.core.Network32 if self.dtype == np.float32 else place.core.Network64
+        result = core(
+            input_width=self.input_width,
+            activation_scale=self.activation_scale,
+            **asdict(activation),
+        )
+        for layer in self.hidden:
+            result.add_hidden(*layer.core_arguments)
+        for readout in self.readouts:
+            result.add_readout(readout.depth, *readout.layer.core_arguments)
+        return result
+
+    def feature_bytes(self, samples: int, outputs: int, dtype: FloatDType) -> int:
+        """Return the memory that the features H and Δ of so many samples take."""
+        widths = [layer.weights.shape[0] for layer in self.hidden]
+        columns = self.input_width + sum(widths)
+        for readout in self.readouts:
+            columns += outputs * sum(widths[: readout.depth])
+        return int(samples * columns * dtype.itemsize)

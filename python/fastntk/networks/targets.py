@@ -1,0 +1,77 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""What a network is to learn, as the core takes it: one row of C numbers for each sample."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastntk.devices import matrices
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from fastntk._support.dtypes import FloatArray, FloatDType
+
+LOSSES = ("cross_entropy", "mse")
+
+# Probabilities that were divided by their sum in float32 add up to 1 within this.
+_SUM_TOLERANCE = 1e-5
+
+
+def targets(
+    y: npt.ArrayLike, name: str, loss: str, rows: int, outputs: int, dtype: FloatDType
+) -> FloatArray:
+    """Return y as a matrix (rows, outputs): labels become rows with a single 1."""
+    array = matrices.host_array(y, name)
+    if loss == "cross_entropy":
+        if outputs == 1:
+            raise ValueError(
+                "loss='cross_entropy': expected a network with at least 2 outputs, one for each "
+                "class; take loss='mse' for a single output"
+            )
+        if array.ndim == 1:
+            return _one_hot(array, name, rows, outputs, dtype)
+        _check_shape(array, name, f"({rows},) or ({rows}, {outputs})", [(rows, outputs)])
+        result = matrices.matrix(array, name, dtype)
+        sums = result.sum(axis=1, dtype=np.float64)
+        wrong = (np.abs(sums - 1.0) > _SUM_TOLERANCE) | (result < 0).any(axis=1)
+        if wrong.any():
+            i = int(wrong.argmax())
+            raise ValueError(
+                f"{name}[{i}]={array[i]!r}: expected probabilities that sum to 1 (sum: {sums[i]!r})"
+            )
+        return result
+    if outputs == 1:
+        _check_shape(array, name, f"({rows},) or ({rows}, 1)", [(rows,), (rows, 1)])
+    else:
+        _check_shape(array, name, f"({rows}, {outputs})", [(rows, outputs)])
+    return matrices.matrix(array.reshape(rows, outputs), name, dtype)
+
+
+def _check_shape(
+    array: npt.NDArray[Any], name: str, expected: str, shapes: list[tuple[int, ...]]
+) -> None:
+    if array.shape not in shapes:
+        raise ValueError(f"{name} has shape {array.shape}: expected {expected}")
+
+
+def _one_hot(
+    labels: npt.NDArray[Any], name: str, rows: int, outputs: int, dtype: FloatDType
+) -> FloatArray:
+    if len(labels) != rows:
+        raise ValueError(f"{name} has {len(labels)} labels: expected {rows}, one for each sample")
+    if labels.dtype.kind not in "iu":
+        raise TypeError(f"{name} has dtype {labels.dtype}: expected integer labels")
+    wrong = (labels < 0) | (labels >= outputs)
+    if wrong.any():
+        i = int(wrong.argmax())
+        raise ValueError(
+            f"{name}[{i}]={int(labels[i])}: expected labels from 0 to {outputs - 1}, the outputs "
+            "of the network"
+        )
+    result: FloatArray = np.zeros((rows, outputs), dtype=dtype)
+    result[np.arange(rows), labels] = 1.0
+    return result

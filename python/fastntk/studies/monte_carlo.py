@@ -1,0 +1,136 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Kernels of random networks of finite width, beside their limit at infinite width."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fastntk import infinite
+from fastntk._support import arguments
+from fastntk._support.progress import monitored
+from fastntk.devices import matrices
+from fastntk.mlp import MLP
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from fastntk._support.progress import Progress
+
+    Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class MonteCarlo:
+    """Statistics of the kernels of random networks, see `monte_carlo_ntk`.
+
+    Attributes
+    ----------
+    widths : tuple of int
+        Of the hidden layers.
+    n_seeds : int
+        Networks of each width.
+    mean, standard_error : ndarray (widths, n, n)
+        Of the kernel, entry by entry; the error is that of the mean.
+    limit : ndarray (n, n)
+        The kernel at infinite width.
+    """
+
+    widths: tuple[int, ...]
+    n_seeds: int
+    mean: Array
+    standard_error: Array
+    limit: Array
+
+    @property
+    def fluctuation(self) -> Array:
+        """Standard deviation of one network's kernel at each width, relative to the limit.
+
+        In the Frobenius norm: √(Σ var K_ij) / ‖K_∞‖.
+        """
+        deviation = np.sqrt(self.n_seeds) * np.linalg.norm(self.standard_error, axis=(1, 2))
+        return np.asarray(deviation / np.linalg.norm(self.limit))
+
+    @property
+    def rate(self) -> float:
+        """The exponent r in fluctuation ∝ width^(−r), fitted; 1/2 is expected."""
+        slope = np.polyfit(np.log(self.widths), np.log(self.fluctuation), 1)[0]
+        return -float(slope)
+
+
+def monte_carlo_ntk(
+    X: ArrayLike,
+    widths: Sequence[int],
+    seeds: int | Sequence[int] = 10,
+    *,
+    depth: int = 3,
+    activation: str = "relu",
+    weight_std: float = 1.0,
+    bias_std: float = 0.0,
+    progress: Progress = False,
+) -> MonteCarlo:
+    """Return mean and standard error of the tangent kernels of random networks.
+
+    Parameters
+    ----------
+    X : array_like (n, d)
+        Samples, one a row.
+    widths : sequence of int
+        Of the hidden layers, at least two different ones for a `MonteCarlo.rate`.
+    seeds : int or sequence of int
+        How many networks of each width, at least two; or the seeds of their weights.
+    depth, activation, weight_std, bias_std
+        Of the networks, see `MLP` and `infinite.ntk`.
+    progress : bool or callable
+        Whether to show a progress bar; or a function of (stage, done, total).
+
+    Returns
+    -------
+    MonteCarlo
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastntk
+    >>> X = np.random.default_rng(0).standard_normal((4, 3))
+    >>> result = fastntk.monte_carlo_ntk(X, [16, 64, 256], seeds=30, depth=1)
+    >>> bool(0.4 < result.rate < 0.6)
+    True
+    """
+    samples = matrices.samples(X, "X", np.dtype(np.float64))
+    widths = arguments.integers(widths, "widths", minimum=1)
+    each = (
+        range(arguments.integer(seeds, "seeds", minimum=2))
+        if np.ndim(seeds) == 0
+        else arguments.integers(seeds, "seeds", minimum=0)  # type: ignore[arg-type]
+    )
+    if len(each) < 2:
+        raise ValueError(f"seeds={seeds!r}: expected at least two, for a standard error")
+    depth = arguments.integer(depth, "depth", minimum=0)
+    limit = infinite.ntk(samples, None, depth, activation, weight_std, bias_std)
+    n = len(samples)
+    mean, squares = np.zeros((2, len(widths), n, n))
+    with monitored(progress, "random networks") as report:
+        for k, width in enumerate(widths):
+            for count, seed in enumerate(each, 1):
+                net = MLP(
+                    [samples.shape[1], *[width] * depth, 1],
+                    activation=activation,
+                    weight_std=weight_std,
+                    bias_std=bias_std,
+                    seed=seed,
+                )
+                # Welford's update, which does not cancel.
+                kernel = np.asarray(net.ntk(samples), dtype=np.float64)
+                change = kernel - mean[k]
+                mean[k] += change / count
+                squares[k] += change * (kernel - mean[k])
+                if report is not None:
+                    report(f"width {width}", k * len(each) + count, len(widths) * len(each))
+    error = np.sqrt(squares / (len(each) * (len(each) - 1)))
+    return MonteCarlo(widths, len(each), mean, error, np.asarray(limit, dtype=np.float64))

@@ -1,0 +1,191 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Largest eigenvalues of a symmetric operator that multiplies two vectors at the cost of one.
+
+Products with a stored matrix, and solutions with its Cholesky factor, are limited by memory: two
+vectors at once take hardly longer than one. The block Lanczos method turns that into fewer passes
+over the matrix, finds eigenvalues of any multiplicity up to its block, and looks at its residuals
+after each pass, whereas ARPACK has one vector and looks when it restarts. With all the basis at
+hand, every new block is made orthogonal to all of it, so that no eigenvalue appears twice.
+
+G. H. Golub, R. Underwood, "The block Lanczos method for computing eigenvalues", in Mathematical
+Software III, 1977; restarts as in K. Wu, H. Simon, "Thick-restart Lanczos method for large
+symmetric eigenvalue problems", SIAM J. Matrix Anal. Appl. 22 (2000).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastntk.symmetric.arrays import on_host
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy.typing as npt
+
+    Vectors = npt.NDArray[np.float64]
+
+# Vectors beyond those wanted: they separate the last wanted one from its neighbours. Three take a
+# quarter fewer passes, each of which takes twice as long.
+_GUARD_VECTORS = 1
+
+# Columns of the basis before it is cut down to the best Ritz vectors: two copies of so many
+# vectors are small beside any matrix that is worth it.
+_LARGEST_BASIS = 160
+
+# Within a tight cluster residuals are small from the start: values must also have stopped growing.
+# As a rule, the last change is of the order of the square of the residual before it.
+_SETTLED = 1e-3
+
+# A block is made orthogonal to the basis until it stays as it is: two or three times as a rule.
+_MOST_ORTHOGONALIZATIONS = 10
+_ORTHOGONAL = 1e-8  # its square is below the rounding of a length
+_NOISE = 1e-13  # of a column's length, after subtracting what the basis holds of it
+
+
+@dataclass(frozen=True)
+class RitzPairs:
+    """Approximate eigenpairs of a symmetric operator A.
+
+    Attributes
+    ----------
+    values : ndarray (k,)
+        From the end of the spectrum inwards.
+    vectors : ndarray (n, k)
+        Orthonormal; of CuPy for a matrix on a GPU.
+    residuals : ndarray (k,)
+        ‖A v − θ v‖: an eigenvalue of A is that close to θ.
+    converged : bool
+        Whether all residuals are below the tolerance that was asked for.
+    following : float or None
+        The next Ritz value inwards, if there is one.
+    """
+
+    values: npt.NDArray[np.float64]
+    vectors: Vectors
+    residuals: npt.NDArray[np.float64]
+    converged: bool = True
+    following: float | None = None
+
+
+def largest_eigenpairs(
+    multiply: Callable[[Vectors], Vectors],
+    n: int,
+    k: int,
+    *,
+    tolerance: float,
+    most_passes: int = 1000,
+    xp: Any = np,
+) -> RitzPairs:
+    """Return the k largest eigenvalues of the operator `multiply`, (n, p) → (n, p).
+
+    Parameters
+    ----------
+    multiply : callable
+        Its largest eigenvalue should be positive.
+    n, k : int
+        Size of the operator; number of eigenpairs, at most n.
+    tolerance : float
+        A residual is small enough when it is below this times the largest |θ|, and a value when it
+        changed by a thousandth of that.
+    most_passes : int
+        After so many calls of `multiply` what there is is returned, `converged` or not.
+    xp : module
+        NumPy or CuPy, whose arrays `multiply` takes and returns. All that is n long stays there.
+    """
+    block = min(n, k + _GUARD_VECTORS)
+    largest_basis = min(n, max(_LARGEST_BASIS, 4 * block))
+    # Always the same start, for the same result; random, because the vector of ones is an
+    # eigenvector of many a kernel.
+    random = np.random.Generator(np.random.Philox(0))
+    space = _Space(n, largest_basis, xp)
+    new = space.complement(xp.asarray(random.standard_normal((n, block))), random)
+    before = np.full(k, np.inf)
+    for done in range(1, most_passes + 1):
+        images = multiply(new)
+        space.append(new, images)
+        values, coordinates = np.linalg.eigh(space.projected)
+        theta, best = values[::-1][:k], coordinates[:, ::-1][:, :k]
+        vectors, images_of_best = space.combinations(best)
+        residuals = on_host(xp.linalg.norm(images_of_best - vectors * xp.asarray(theta), axis=0))
+        scale = float(np.abs(values).max())
+        settled = np.abs(theta - before) <= _SETTLED * tolerance * scale
+        converged = bool((settled & (residuals <= tolerance * scale)).all())
+        before = theta
+        if converged or space.size == n or done == most_passes:
+            break
+        # The Krylov space grows by what A makes of its newest block; a restart does not change
+        # what that adds.
+        new = space.complement(images, random)
+        if largest_basis < n and space.size + block > largest_basis:
+            space.shrink(values, coordinates, largest_basis // 2)
+        new = new[:, : n - space.size]
+    following = float(values[::-1][k]) if len(values) > k else None
+    return RitzPairs(theta, vectors, residuals, converged or space.size == n, following)
+
+
+class _Space:
+    """An orthonormal basis V, its images A V, and, on the host, Vᵀ A V."""
+
+    def __init__(self, n: int, most: int, xp: Any) -> None:
+        self._xp = xp
+        self._basis = xp.empty((n, most), order="F")
+        self._images = xp.empty((n, most), order="F")
+        self.projected = np.empty((0, 0))
+        self.size = 0
+
+    @property
+    def basis(self) -> Any:
+        return self._basis[:, : self.size]
+
+    @property
+    def images(self) -> Any:
+        return self._images[:, : self.size]
+
+    def combinations(self, coordinates: Vectors) -> tuple[Any, Any]:
+        """Return V C and A V C."""
+        small = self._xp.asarray(coordinates)
+        return self.basis @ small, self.images @ small
+
+    def append(self, block: Any, images: Any) -> None:
+        old = slice(0, self.size)
+        new = slice(self.size, self.size + block.shape[1])
+        self._basis[:, new], self._images[:, new] = block, images
+        self.size = new.stop
+        projected = np.empty((self.size, self.size))
+        projected[old, old] = self.projected
+        projected[:, new] = on_host(self.basis.T @ images)
+        projected[new, old] = projected[old, new].T
+        projected[new, new] = (projected[new, new] + projected[new, new].T) / 2
+        self.projected = projected
+
+    def shrink(self, values: Vectors, coordinates: Vectors, count: int) -> None:
+        """Keep the Ritz vectors of the `count` largest Ritz values."""
+        basis, images = self.combinations(np.ascontiguousarray(coordinates[:, -count:]))
+        self.size = count
+        self.basis[:], self.images[:] = basis, images
+        self.projected = np.diag(values[-count:])
+
+    def complement(self, block: Any, random: np.random.Generator) -> Any:
+        """Return an orthonormal basis of what the columns of `block` add to the space.
+
+        A column that adds nothing, because the space is invariant, is replaced by a random one.
+        """
+        xp = self._xp
+        scale = float(xp.linalg.norm(block, axis=0).max())
+        for _ in range(_MOST_ORTHOGONALIZATIONS):
+            remainder = block - self.basis @ (self.basis.T @ block)
+            block, triangle = xp.linalg.qr(remainder)
+            lengths = np.abs(on_host(triangle.diagonal()))
+            if (np.abs(lengths - 1) < _ORTHOGONAL).all():
+                break  # what keeps its length was orthogonal already
+            noise = np.flatnonzero(lengths <= _NOISE * scale)
+            if noise.size > 0:
+                others = random.standard_normal((len(block), noise.size))
+                block[:, xp.asarray(noise)] = xp.asarray(others)
+            scale = 1.0
+        return block

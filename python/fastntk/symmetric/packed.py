@@ -1,0 +1,279 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Symmetric kernels in half the memory: LAPACK's rectangular full packed format."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastntk import _core
+from fastntk._support import arguments
+from fastntk._support.dtypes import FLOAT_DTYPES
+from fastntk._support.files import replacing
+from fastntk._support.memory import require_memory
+from fastntk._support.threads import core_threads
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterator, Sequence
+
+    import numpy.typing as npt
+
+    from fastntk._support.dtypes import FloatArray, FloatDType
+
+_BLOCK = 1024
+
+
+class PackedKernel:
+    """A symmetric matrix K (n, n) of which only one half is stored: n(n + 1)/2 numbers.
+
+    They lie in LAPACK's rectangular full packed format with ``transr='T'`` and ``uplo='L'``, so
+    that ``scipy.linalg.lapack.dpftrf(n, K.data, transr='T', uplo='L')`` and its kin can take them.
+
+    Parameters
+    ----------
+    data : ndarray (n(n + 1)/2,)
+        float32 or float64, contiguous; kept, not copied. Usually a packed kernel comes from
+        ``net.ntk(X, out="packed")``, `from_dense` or `load`.
+
+    Attributes
+    ----------
+    data : ndarray (n(n + 1)/2,)
+    n : int
+        The number of rows.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> K = PackedKernel.from_dense(np.array([[2.0, 1.0], [1.0, 3.0]]))
+    >>> K.shape, K.nbytes, K.row(1), K @ np.ones(2)
+    ((2, 2), 24, array([1., 3.]), array([3., 4.]))
+    """
+
+    __slots__ = ("data", "n")
+
+    data: FloatArray
+    n: int
+
+    # NumPy hands `array @ packed` to __rmatmul__ instead of looking at elements.
+    __array_ufunc__ = None
+
+    def __init__(self, data: FloatArray) -> None:
+        if not isinstance(data, np.ndarray) or data.ndim != 1 or not data.flags.c_contiguous:
+            shape = getattr(data, "shape", None)
+            raise ValueError(
+                f"data has shape {shape}: expected a contiguous array of one dimension"
+            )
+        if data.dtype not in FLOAT_DTYPES:
+            raise ValueError(f"data has dtype {data.dtype}: expected float32 or float64")
+        n = (math.isqrt(8 * data.size + 1) - 1) // 2
+        if n < 1 or n * (n + 1) // 2 != data.size:
+            raise ValueError(f"data has {data.size} elements: expected n(n + 1)/2 of them")
+        object.__setattr__(self, "data", data)
+        object.__setattr__(self, "n", n)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"a PackedKernel has no attribute {name!r} that can be set")
+
+    def __repr__(self) -> str:
+        return f"PackedKernel(n={self.n}, dtype={self.dtype})"
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n, n)."""
+        return (self.n, self.n)
+
+    @property
+    def dtype(self) -> FloatDType:
+        """float32 or float64."""
+        dtype: FloatDType = self.data.dtype
+        return dtype
+
+    @property
+    def nbytes(self) -> int:
+        """The memory that the numbers take."""
+        return self.data.nbytes
+
+    @classmethod
+    def empty(cls, n: int, dtype: npt.DTypeLike = np.float64) -> PackedKernel:
+        """Return a kernel of n rows whose elements are not set.
+
+        Raises
+        ------
+        MemoryError
+            If it does not fit in the memory that is available.
+        """
+        rows = arguments.integer(n, "n", minimum=1)
+        precision = arguments.float_dtype(dtype)
+        size = rows * (rows + 1) // 2
+        require_memory(
+            size * precision.itemsize,
+            f"a packed kernel of {rows} × {rows} in {precision}",
+            "take fewer rows" + (" or dtype='float32'" if precision == np.float64 else ""),
+        )
+        return cls(np.empty(size, dtype=precision))
+
+    @classmethod
+    def from_dense(cls, K: FloatArray) -> PackedKernel:
+        """Return the packed kernel with the lower triangle of K (n, n)."""
+        matrix = np.asarray(K)
+        if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or matrix.size == 0:
+            raise ValueError(f"K has shape {matrix.shape}: expected a square matrix")
+        if matrix.dtype.kind not in "biuf":
+            raise TypeError(f"K has dtype {matrix.dtype}: expected real numbers")
+        dtype = matrix.dtype if matrix.dtype in FLOAT_DTYPES else np.dtype(np.float64)
+        result = cls.empty(len(matrix), dtype)
+        with core_threads() as threads:
+            source = np.ascontiguousarray(matrix, dtype=dtype)
+            _core.scale_and_shift(source, 1.0, 0.0, result.data, threads, None)
+        return result
+
+    def to_dense(self) -> FloatArray:
+        """Return K as an array (n, n).
+
+        Raises
+        ------
+        MemoryError
+            If it does not fit in the memory that is available.
+        """
+        require_memory(
+            self.n**2 * self.dtype.itemsize,
+            f"an array of {self.n} × {self.n} in {self.dtype}",
+            "take some of the rows, with rows() or submatrix()",
+        )
+        result: FloatArray = np.empty(self.shape, dtype=self.dtype)
+        for rows, cols, tile in self._tiles():
+            result[rows, cols] = tile
+            result[cols, rows] = tile.T
+            if rows == cols:
+                result[rows, cols] = np.tril(tile) + np.tril(tile, -1).T
+        return result
+
+    def diagonal(self) -> FloatArray:
+        """Return the diagonal (n,)."""
+        result: FloatArray = np.empty(self.n, dtype=self.dtype)
+        for rows, cols, tile in self._tiles():
+            if rows == cols:
+                result[rows] = tile.diagonal()
+        return result
+
+    def trace(self) -> float:
+        """Return the sum of the diagonal, in float64."""
+        return float(self.diagonal().sum(dtype=np.float64))
+
+    def frobenius_norm(self) -> float:
+        """Return √(Σ_ij K_ij²), in float64."""
+        step = 2**20
+        squares = math.fsum(
+            float(np.square(self.data[first : first + step], dtype=np.float64).sum())
+            for first in range(0, self.data.size, step)
+        )
+        on_diagonal = float(np.square(self.diagonal(), dtype=np.float64).sum())
+        return math.sqrt(2.0 * squares - on_diagonal)
+
+    def row(self, i: int) -> FloatArray:
+        """Return row i, 0 ≤ i < n, as an array (n,)."""
+        index = arguments.integer(i, "i", minimum=0)
+        if index >= self.n:
+            raise ValueError(f"i={i!r}: expected a row from 0 to {self.n - 1}")
+        result: FloatArray = np.empty(self.n, dtype=self.dtype)
+        half, here = self._split, slice(index, index + 1)
+        # Left of the diagonal the row lies in memory; right of it, the column below it.
+        if index < half:
+            result[: index + 1] = self.tile(here, slice(0, index + 1))[0]
+            result[index:half] = self.tile(slice(index, half), here)[:, 0]
+            result[half:] = self.tile(slice(half, self.n), here)[:, 0]
+        else:
+            result[:half] = self.tile(here, slice(0, half))[0]
+            result[half : index + 1] = self.tile(here, slice(half, index + 1))[0]
+            result[index:] = self.tile(slice(index, self.n), here)[:, 0]
+        return result
+
+    def rows(self, indices: Sequence[int] | npt.NDArray[np.integer[Any]]) -> FloatArray:
+        """Return the rows of these indices, as an array (len(indices), n)."""
+        chosen = arguments.integers(list(indices), "indices", minimum=0)
+        return np.stack([self.row(i) for i in chosen])
+
+    def submatrix(self, indices: Sequence[int] | npt.NDArray[np.integer[Any]]) -> FloatArray:
+        """Return the rows and columns of these indices, as an array."""
+        chosen = arguments.integers(list(indices), "indices", minimum=0)
+        return np.stack([self.row(i)[list(chosen)] for i in chosen])
+
+    def copy(self) -> PackedKernel:
+        """Return a kernel with numbers of its own."""
+        return PackedKernel(np.array(self.data))
+
+    def __matmul__(self, vectors: npt.ArrayLike) -> FloatArray:
+        from fastntk.symmetric.cholesky import symmetric_product  # which needs this module
+
+        return symmetric_product(self, np.asarray(vectors))
+
+    def __rmatmul__(self, vectors: npt.ArrayLike) -> FloatArray:
+        return (self @ np.asarray(vectors).T).T  # K is its own transpose
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the kernel to a ``.npy`` file, completely or not at all.
+
+        The file holds `data`, of one dimension: n follows from its length, and `load` can map it.
+        """
+        if Path(path).suffix != ".npy":
+            raise ValueError(f"path={str(path)!r}: expected a file that ends in .npy")
+        with replacing(path) as temporary:
+            np.save(temporary, self.data, allow_pickle=False)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], *, mmap: bool = False) -> PackedKernel:
+        """Read what `save` wrote; with `mmap`, elements are read from the file as they are used."""
+        try:
+            data = np.load(path, mmap_mode="r" if mmap else None, allow_pickle=False)
+            return cls(data)
+        except FileNotFoundError:
+            raise
+        except (OSError, ValueError, EOFError, AttributeError) as error:
+            raise ValueError(f"path={str(path)!r}: not a packed kernel: {error}") from error
+
+    @property
+    def _split(self) -> int:
+        """Rows, and columns, before and from this one on lie in different parts of the memory."""
+        return (self.n + 1) // 2
+
+    def tile(self, rows: slice, cols: slice) -> FloatArray:
+        """Return a view of some elements on and below the diagonal.
+
+        The rows, and the columns, must lie on one side of ⌈n/2⌉ each. What such a view holds above
+        the diagonal of K has no meaning, and must not be written.
+        """
+        half, odd = self._split, self.n % 2
+        plane = self.data.reshape(-1, half)
+        if cols.start < half:
+            return plane[rows.start + 1 - odd : rows.stop + 1 - odd, cols]
+        turned = plane[
+            cols.start - half : cols.stop - half, rows.start - half + odd : rows.stop - half + odd
+        ]
+        return turned.T
+
+    def put(self, rows: slice, cols: slice, block: FloatArray) -> None:
+        """Write the elements of a block as `tile` takes them; rows and columns equal, or apart."""
+        target = self.tile(rows, cols)
+        if rows != cols:
+            target[...] = block
+            return
+        for i in range(len(block)):
+            target[i, : i + 1] = block[i, : i + 1]
+
+    def blocks(self, size: int) -> list[slice]:
+        """Cut the rows into slices of at most `size` that `tile` takes."""
+        half, n = self._split, self.n
+        upper = [slice(s, min(s + size, half)) for s in range(0, half, size)]
+        return upper + [slice(s, min(s + size, n)) for s in range(half, n, size)]
+
+    def _tiles(self) -> Iterator[tuple[slice, slice, FloatArray]]:
+        """Iterate over tiles on and below the diagonal."""
+        blocks = self.blocks(_BLOCK)
+        for i, rows in enumerate(blocks):
+            for cols in blocks[: i + 1]:
+                yield rows, cols, self.tile(rows, cols)

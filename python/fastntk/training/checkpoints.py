@@ -1,0 +1,89 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Training that was interrupted, in a file: everything that the rest of it depends on."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastntk._support.archives import check_name, read_archive, write_archive
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping
+
+    from fastntk._support.dtypes import FloatArray
+    from fastntk.networks.network import Network
+    from fastntk.training.descent import Sgd
+
+_FORMAT = "fastntk checkpoint"
+_VERSION = 1
+
+
+class Checkpoint:
+    """A file that continues one call of `fastntk.train` and no other.
+
+    `call` says what makes the call: numbers and names as they are, arrays by their hash.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], call: Mapping[str, Any]) -> None:
+        check_name(path, "checkpoint")
+        self._path = Path(path)
+        self._call = {name: _description(value) for name, value in call.items()}
+
+    def write(self, state: Mapping[str, Any], sgd: Sgd) -> None:
+        """Write the state (of what JSON knows) and the arrays that change."""
+        header = {"format": _FORMAT, "version": _VERSION, "call": self._call, "state": dict(state)}
+        write_archive(self._path, header, _arrays(sgd))
+
+    def read(self, sgd: Sgd) -> dict[str, Any] | None:
+        """Return the state and put the arrays back; None if there is no file yet."""
+        try:
+            header, arrays = read_archive(
+                self._path,
+                "checkpoint",
+                _FORMAT,
+                _VERSION,
+                "a checkpoint written by fastntk.train",
+            )
+        except FileNotFoundError:
+            return None
+        written: dict[str, Any] = header["call"]
+        different = [name for name, value in self._call.items() if written.get(name) != value]
+        if different:
+            raise ValueError(
+                f"checkpoint={str(self._path)!r}: expected one of the same call, but "
+                f"{', '.join(different)} differ; remove the file to start anew"
+            )
+        for name, array in _arrays(sgd).items():
+            array[...] = arrays[name]
+        state: dict[str, Any] = header["state"]
+        return state
+
+
+def _arrays(sgd: Sgd) -> dict[str, FloatArray]:
+    return {
+        f"{what}_{layer}_{('weights', 'bias')[kind]}": array
+        for what, arrays in (("trained", sgd.parameters), ("velocity", sgd.velocities))
+        for (layer, kind), array in arrays.items()
+    }
+
+
+def network_arrays(network: Network) -> list[FloatArray]:
+    """Return weights and biases, for the description of a call."""
+    return [a for layer in network.layers for a in (layer.weights, layer.bias) if a is not None]
+
+
+def _description(value: Any) -> Any:
+    arrays = value if isinstance(value, list) else [value]
+    if not all(isinstance(array, np.ndarray) for array in arrays):
+        return value
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.dtype.str} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()

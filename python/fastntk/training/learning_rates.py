@@ -1,0 +1,407 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Learning rates: a bound from the kernel, and a search that starts there.
+
+To first order in the parameters the outputs at the n samples of a batch are f₀ + F Δw, and the
+Hessian of the loss is (1/n) Fᵀ D F, where D has a block for each sample: the second derivative of
+its loss by its outputs. For the square loss D = I. For softmax cross-entropy with probabilities p
+the block is diag(p) − p pᵀ, the covariance of an indicator vector: along a unit vector v it is the
+variance of v_c under p, at most (max v − min v)²/4 ≤ 1/2, with equality for two outputs at p = 1/2.
+Gradient descent decreases the loss of this model at every step if η is below 2 over the largest
+eigenvalue of the Hessian, and F Fᵀ = K has those of Fᵀ F: η < 2n/λ_max(K) for the square loss,
+η < 4n/λ_max(K) for cross-entropy. The first is sharp. The second is not: with C equally likely
+outputs D has the norm 1/C, and steps up to C/2 times as large are stable at first.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.sparse.linalg import eigsh
+
+from fastntk._support import arguments
+from fastntk._support.progress import monitored
+from fastntk._support.threads import map_in_threads, thread_count
+from fastntk.devices import matrices
+from fastntk.training.run import train
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import matplotlib.figure
+    import numpy.typing as npt
+    import pandas as pd
+
+    from fastntk._support.progress import Progress
+    from fastntk.mlp import MLP
+    from fastntk.training.run import History
+
+# The largest norm of D, by loss.
+_CURVATURE = {"mse": 1.0, "cross_entropy": 0.5}
+
+# Samples that λ_max is taken of, the relative error of which hardly matters: rates are searched on
+# a grid that is much coarser.
+_SUBSET = 256
+_EIGENVALUE_TOLERANCE = 1e-3
+_LANCZOS_VECTORS = 8
+
+# The grid: multiples of the bound to begin with, and how far it is followed to either side, two
+# rates at a time. All of it is fixed, so that nothing depends on how many run at a time.
+_FACTOR = 2.0
+_FIRST = (0, 1, 2, 3)
+_LIMIT = 12
+_AT_A_TIME = 2
+
+# A training whose loss was above its start by more than this, in the mean over some epoch, is not
+# stable: rounding and the choice of batches do less.
+_RISE = 1.01
+
+# So small a share of the bound leaves the weights where they are.
+_STANDSTILL = 1e-12
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What training with one learning rate led to.
+
+    Attributes
+    ----------
+    learning_rate : float
+    status : str
+        "completed" or "target reached"; "unstable" if the loss of some epoch was above that of the
+        initial weights; "diverged" if the training was given up.
+    epochs : int
+        That were run; few if it diverged.
+    epochs_to_target : float
+        The first epoch whose loss was at the target, from 1; NaN if none was.
+    final_loss : float
+        Of the last epoch.
+    seconds : float
+        That the training took, beside others.
+    """
+
+    learning_rate: float
+    status: str
+    epochs: int
+    epochs_to_target: float
+    final_loss: float
+    seconds: float
+
+    @property
+    def stable(self) -> bool:
+        """Whether the loss never rose above its start."""
+        return self.status not in {"unstable", "diverged"}
+
+    @property
+    def order(self) -> tuple[float, float, float]:
+        """What is smallest for the fastest one."""
+        to_target = math.inf if math.isnan(self.epochs_to_target) else self.epochs_to_target
+        loss = math.inf if self.status == "diverged" else self.final_loss
+        return to_target, loss, self.learning_rate
+
+
+@dataclass(frozen=True)
+class LearningRateSearch:
+    """The result of `find_learning_rate`.
+
+    Attributes
+    ----------
+    candidates : tuple of Candidate
+        In the order of their learning rates.
+    best : float
+        The learning rate that was chosen; NaN if none can be: all diverged, or none is stable.
+    bound : float
+        Below it the loss of the linear model falls at every step, see `learning_rate_bound`.
+    criterion : str
+    loss_target : float or None
+    """
+
+    candidates: tuple[Candidate, ...]
+    best: float
+    bound: float
+    criterion: str
+    loss_target: float | None
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a table with a row for each learning rate."""
+        import pandas as pd
+
+        frame = pd.DataFrame([asdict(candidate) for candidate in self.candidates])
+        frame.insert(1, "best", frame["learning_rate"] == self.best)
+        return frame
+
+    def plot(self) -> matplotlib.figure.Figure:
+        """Return a figure: final loss, and epochs to the target, against the learning rate."""
+        from fastntk.figures import plot_learning_rates
+
+        return plot_learning_rates(self)
+
+
+def learning_rate_bound(
+    net: MLP,
+    X: npt.ArrayLike,
+    *,
+    loss: str = "cross_entropy",
+    layer_rates: npt.ArrayLike | None = None,
+    subset: int = _SUBSET,
+    seed: int = 0,
+) -> float:
+    """Return the learning rate below which full-batch gradient descent decreases the loss.
+
+    That of the linear model around the network's weights: 2n/λ_max(K) for the square loss, above
+    which descent diverges, and 4n/λ_max(K) for softmax cross-entropy, above which it need not. K is
+    the kernel of all outputs, a matrix of n C rows, which is never formed.
+
+    Parameters
+    ----------
+    net : MLP
+    X : array_like (n, d)
+        Samples, one a row.
+    loss : {"cross_entropy", "mse"}
+        As in `train`.
+    layer_rates : array_like (L + 1,) or (L + 1, 2), optional
+        As in `train`; 0 for what is not trained.
+    subset : int
+        Where there are more samples, λ_max/n is that of so many, drawn at random. It is the largest
+        eigenvalue of a mean over samples, which is a convex function: the expected value over
+        subsets is at least that of all samples, so that the bound errs towards small rates; and
+        what holds of a subset holds of a batch of that size.
+    seed : int
+        Of the subset.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError
+        If no gradient is different from 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastntk
+    >>> X = np.random.default_rng(0).standard_normal((50, 5))
+    >>> net = fastntk.MLP([5, 64, 1])
+    >>> bound = fastntk.learning_rate_bound(net, X, loss="mse")
+    >>> bool(np.isclose(bound, 2 * 50 / fastntk.conditioning(net.ntk(X)).eigenvalue_max, rtol=1e-3))
+    True
+    """
+    arguments.choice(loss, "loss", tuple(_CURVATURE))
+    samples = matrices.samples(X, "X", net.dtype, columns=net.widths[0])
+    size = arguments.integer(subset, "subset", minimum=1)
+    generator = np.random.default_rng(arguments.integer(seed, "seed", minimum=0))
+    if len(samples) > size:
+        samples = samples[np.sort(generator.permutation(len(samples))[:size])]
+    operator = net.ntk_operator(samples, outputs="full", layer_weights=layer_rates)
+    rows = operator.shape[0]
+    start = generator.standard_normal(rows).astype(net.dtype)
+    if not (operator @ start).any():
+        raise ValueError(
+            "the gradients of all outputs are 0 at all samples: expected one that is not"
+        )
+    if rows <= _LANCZOS_VECTORS:
+        values = np.linalg.eigvalsh(operator @ np.eye(rows, dtype=net.dtype))
+    else:
+        values = eigsh(
+            operator,
+            k=1,
+            which="LA",
+            v0=start,
+            ncv=_LANCZOS_VECTORS,
+            tol=_EIGENVALUE_TOLERANCE,
+            return_eigenvectors=False,
+        )
+    return 2.0 * len(samples) / (_CURVATURE[loss] * float(values[-1]))
+
+
+def find_learning_rate(
+    net: MLP,
+    X: npt.ArrayLike,
+    y: npt.ArrayLike,
+    *,
+    loss: str = "cross_entropy",
+    batch_size: int | None = None,
+    epochs: int = 10,
+    criterion: str = "fastest",
+    loss_target: float | None = None,
+    grid: Sequence[float] | None = None,
+    momentum: float = 0.0,
+    layer_rates: npt.ArrayLike | None = None,
+    seed: int = 0,
+    jobs: int | None = None,
+    progress: Progress = False,
+) -> LearningRateSearch:
+    """Search for a learning rate on a geometric grid, with a training for each rate.
+
+    Parameters
+    ----------
+    net : MLP
+        Its weights are where every training starts; they are left as they are.
+    X, y, loss, batch_size, momentum, layer_rates, seed
+        As in `train`.
+    epochs : int
+        Of each training, at most.
+    criterion : {"fastest", "largest_stable"}
+        "fastest": the loss target in the fewest epochs, with the lower loss where they are equally
+        many; without a target, or if none reaches it, the lowest loss after the last epoch.
+        "largest_stable": the largest rate such that the loss, in the mean over each epoch, stayed
+        below its start with it and with all smaller ones of the grid.
+    loss_target : float, optional
+        A training stops when the mean loss of an epoch is at most this.
+    grid : sequence of float, optional
+        Learning rates, all of which are tried. By default 1, 2, 4 and 8 times the bound of
+        `learning_rate_bound`, then further powers of 2, two at a time, as long as the best rate is
+        the largest or the smallest of those that were tried.
+    jobs : int, optional
+        How many trainings run at a time, each with one thread; by default as many as there are
+        threads. The result does not depend on it.
+    progress : bool or callable
+        Show a bar, or call ``progress(stage, done, total)`` after each round of trainings.
+
+    Returns
+    -------
+    LearningRateSearch
+
+    Notes
+    -----
+    Trainings that diverge stop early, see `train`. Later rounds of the default grid need no more
+    epochs than the best so far took to the target, and get no more.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastntk
+    >>> X = np.random.default_rng(0).standard_normal((40, 5))
+    >>> y = (X[:, 0] > 0).astype(int)
+    >>> net = fastntk.MLP([5, 64, 2])
+    >>> search = fastntk.find_learning_rate(net, X, y, epochs=50, loss_target=0.1)
+    >>> search.best in search.to_frame().learning_rate.values
+    True
+    """
+    arguments.choice(criterion, "criterion", ("fastest", "largest_stable"))
+    workers = thread_count() if jobs is None else arguments.integer(jobs, "jobs", minimum=1)
+    length = arguments.integer(epochs, "epochs", minimum=1)
+    target = None if loss_target is None else arguments.real(loss_target, "loss_target", minimum=0)
+    rates = None if grid is None else _grid(grid)
+    bound = learning_rate_bound(net, X, loss=loss, layer_rates=layer_rates, seed=seed)
+    stop = threading.Event()
+
+    def poll(*_: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+
+    def attempt(task: tuple[float, int]) -> History:
+        rate, most = task
+        return train(
+            net,
+            X,
+            y,
+            loss=loss,
+            learning_rate=rate,
+            epochs=most,
+            batch_size=batch_size,
+            momentum=momentum,
+            layer_rates=layer_rates,
+            seed=seed,
+            loss_target=target,
+            progress=poll,
+        )
+
+    # The loss at the initial weights, in the same batches.
+    start = float(attempt((_STANDSTILL * bound, 1)).loss[0])
+
+    tried: dict[float, Candidate] = {}
+    with monitored(progress, "learning rate") as report:
+
+        def run(new: Sequence[float], most: int) -> None:
+            tasks = [(rate, most) for rate in new]
+            with closing(map_in_threads(attempt, tasks, workers, stop)) as histories:
+                for rate, history in zip(new, histories, strict=True):
+                    tried[rate] = _candidate(rate, history, start, target)
+            if report is not None:
+                report(f"{len(tried)} rates", len(tried), len(tried) + _AT_A_TIME)
+
+        if rates is not None:
+            run(rates, length)
+        else:
+            _follow(run, tried, bound, criterion, length)
+    ordered = tuple(tried[rate] for rate in sorted(tried))
+    return LearningRateSearch(ordered, _best(ordered, criterion), bound, criterion, target)
+
+
+def _candidate(rate: float, history: History, start: float, target: float | None) -> Candidate:
+    losses = np.asarray(history.loss, dtype=np.float64)
+    status = history.status
+    if status != "diverged" and losses.max() > _RISE * start:
+        status = "unstable"
+    reached = np.flatnonzero(losses <= (-math.inf if target is None else target))
+    return Candidate(
+        learning_rate=rate,
+        status=status,
+        epochs=len(losses),
+        epochs_to_target=float(reached[0] + 1) if len(reached) else math.nan,
+        final_loss=float(losses[-1]),
+        seconds=float(np.sum(history.seconds)),
+    )
+
+
+def _best(candidates: Sequence[Candidate], criterion: str) -> float:
+    """Return the best of the rates, which are in rising order; NaN if there is none."""
+    if criterion == "fastest":
+        fastest = min(candidates, key=lambda candidate: candidate.order)
+        return math.nan if fastest.status == "diverged" else fastest.learning_rate
+    best = math.nan
+    for candidate in candidates:
+        if not candidate.stable:
+            break
+        best = candidate.learning_rate
+    return best
+
+
+def _follow(
+    run: Callable[[Sequence[float], int], None],
+    tried: dict[float, Candidate],
+    bound: float,
+    criterion: str,
+    epochs: int,
+) -> None:
+    """Try powers of two times the bound until the best is none of the outermost."""
+    low, high = _FIRST[0], _FIRST[-1]
+    run([bound * _FACTOR**power for power in _FIRST], epochs)
+    while True:
+        ordered = [tried[rate] for rate in sorted(tried)]
+        best = _best(ordered, criterion)
+        most = epochs
+        if criterion == "fastest" and not math.isnan(best):
+            to_target = tried[best].epochs_to_target
+            most = epochs if math.isnan(to_target) else int(to_target)
+        if best == ordered[-1].learning_rate and high < _LIMIT:
+            new = range(high + 1, min(high + _AT_A_TIME, _LIMIT) + 1)
+            high = new[-1]
+        elif (math.isnan(best) or best == ordered[0].learning_rate) and low > -_LIMIT:
+            # The smallest stable rate has nothing below that would be larger.
+            if criterion == "largest_stable" and not math.isnan(best):
+                return
+            new = range(max(low - _AT_A_TIME, -_LIMIT), low)
+            low = new[0]
+        else:
+            return
+        run([bound * _FACTOR**power for power in new], most)
+
+
+def _grid(values: Sequence[float]) -> list[float]:
+    items = list(np.atleast_1d(np.asarray(values, dtype=object)))
+    if not items:
+        raise ValueError(f"grid={values!r}: expected at least one learning rate")
+    checked = [
+        arguments.real(value, f"grid[{i}]", minimum=0.0, exclusive=True)
+        for i, value in enumerate(items)
+    ]
+    return sorted(set(checked))

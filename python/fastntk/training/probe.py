@@ -1,0 +1,71 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""The kernel on a few samples during training: its condition and how far it has moved."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fastntk.eigenvalues import conditioning
+
+if TYPE_CHECKING:
+    from fastntk._support.dtypes import FloatArray
+    from fastntk.mlp import MLP
+
+
+@dataclass(frozen=True)
+class ProbeResult:
+    """The kernel K_t on the probe samples after so many steps.
+
+    Attributes
+    ----------
+    step : int
+        0 is the initial network.
+    eigenvalue_min, eigenvalue_max, condition_number, resolved
+        Of K_t, as in `fastntk.Conditioning`.
+    relative_change : float
+        ‖K_t − K_0‖_F/‖K_0‖_F.
+    angle : float
+        Between K_t and K_0 as vectors, in radians: 0 if the kernel has only been scaled.
+    """
+
+    step: int
+    eigenvalue_min: float
+    eigenvalue_max: float
+    condition_number: float
+    resolved: bool
+    relative_change: float
+    angle: float
+
+
+class KernelProbe:
+    """Compares kernels on the samples X with that of the network at the start."""
+
+    def __init__(self, net: MLP, X: FloatArray, device: str | None = None) -> None:
+        self._samples = X
+        self._device = device
+        self._initial = self._kernel(net)
+
+    def _kernel(self, net: MLP) -> FloatArray:
+        return net.ntk(self._samples, dtype="float64", device=self._device)
+
+    def measure(self, step: int, net: MLP) -> ProbeResult:
+        """Return the state of the kernel of `net` after `step` steps."""
+        kernel = self._kernel(net)
+        spectrum = conditioning(kernel, bounds=False, feature_error=net.feature_error)
+        norm, initial_norm = (float(np.linalg.norm(k)) for k in (kernel, self._initial))
+        # From the difference of the directions: the arccosine of their product would lose half of
+        # the digits of a small angle.
+        apart = float(np.linalg.norm(kernel / norm - self._initial / initial_norm))
+        return ProbeResult(
+            step,
+            spectrum.eigenvalue_min,
+            spectrum.eigenvalue_max,
+            spectrum.condition_number,
+            spectrum.resolved,
+            float(np.linalg.norm(kernel - self._initial) / initial_norm),
+            float(2 * np.arcsin(min(1.0, apart / 2))),
+        )
