@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fastntk._device_arrays import device_matrix, on_gpu
+
+from fastntk.devices.gpu_arrays import device_matrix, on_gpu
 
 DOUBLE = Path(__file__).parent / "cupy_on_host"
 

@@ -167,10 +167,10 @@ def test_features_that_do_not_fit_are_computed_again(
 
 
 def test_how_many_features_fit(net: fastntk.MLP, monkeypatch: pytest.MonkeyPatch) -> None:
-    each = net._network.feature_bytes(1, 3, net.dtype)
+    each = net.network.feature_bytes(1, 3, net.dtype)
 
     def fit(samples: int) -> int:
-        return blocks.rows_that_fit(net._network, samples, range(3), net.dtype, PROCESSOR)
+        return blocks.rows_that_fit(net.network, samples, range(3), net.dtype, PROCESSOR)
 
     monkeypatch.setattr(memory, "available_memory", lambda: 100 * each)
     assert fit(80) == 80
@@ -229,7 +229,7 @@ def test_bad_out(net: fastntk.MLP, out: Any, message: str) -> None:
 
 
 def test_rows_go_in_blocks_when_memory_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
-    network = fastntk.MLP([10, 100, 1])._network
+    network = fastntk.MLP([10, 100, 1]).network
     double = np.dtype(np.float64)
     monkeypatch.setattr(memory, "available_memory", lambda: None)
     assert destinations.block_rows(network, 10**6, 1, double) == 10**6

@@ -141,9 +141,7 @@ def test_arrays_of_times_and_steps(outputs: str) -> None:
 def test_many_samples_come_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     training = fastntk.MLP([4, 8, 3]).linearize().fit(X, Y)
     expected = training.outputs(Z, time=2.0)
-    monkeypatch.setattr(
-        "fastntk.linearity.hessians.linear_training._CROSS_KERNEL_ENTRIES", 2 * 12 * 9
-    )
+    monkeypatch.setattr("fastntk.linearity.linear_training._CROSS_KERNEL_ENTRIES", 2 * 12 * 9)
     assert_close(training.outputs(Z, time=2.0), expected, "float64")
 
 

@@ -89,9 +89,9 @@ __all__ = [
 # What stands on networks of infinite width needs Numba, which takes a while to import.
 _LAZY = {
     "AngleCurves": "fastntk.studies.angle_curves",
-    "MonteCarlo": "fastntk.monte_carlo",
+    "MonteCarlo": "fastntk.studies.monte_carlo",
     "angle_curves": "fastntk.studies.angle_curves",
-    "monte_carlo_ntk": "fastntk.monte_carlo",
+    "monte_carlo_ntk": "fastntk.studies.monte_carlo",
 }
 
 

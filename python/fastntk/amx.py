@@ -27,7 +27,7 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from fastntk import _core
+import fastntk._core as _core
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,7 +10,8 @@ import platform
 from importlib.metadata import version
 from typing import Any
 
-from fastntk import _core, amx
+import fastntk._core as _core
+from fastntk import amx
 from fastntk._support.memory import available_memory, human_bytes
 from fastntk._support.threads import blas_libraries, thread_count
 from fastntk.devices import driver

@@ -11,6 +11,7 @@ import numpy as np
 from fastntk import activations
 from fastntk._support import arguments
 from fastntk.devices import matrices
+from fastntk.devices.places import place_of
 from fastntk.kernels.calls import evaluate
 from fastntk.kernels.methods import KernelMethods
 from fastntk.kernels.planning import Plan, plan
@@ -18,6 +19,7 @@ from fastntk.kernels.rounding import feature_error
 from fastntk.linearity.jacobians import JacobianMethods
 from fastntk.linearity.linear_model import LinearizedMLP
 from fastntk.networks import initialization
+from fastntk.networks.base import NetworkBase
 from fastntk.networks.files import load_network, network_digest, save_network
 from fastntk.networks.network import Layer, Network
 from fastntk.networks.torch_modules import layers_of_module
@@ -112,12 +114,13 @@ class MLP(KernelMethods, JacobianMethods):
             seed, weight_std, bias_std, parametrization, arguments.float_dtype(dtype)
         )
         layers = initial.layers(sizes, _init_scales(init_scale, len(sizes) - 1))
-        self._network = Network.of_layers(layers, phi, scale)
+        super().__init__(Network.of_layers(layers, phi, scale))
 
     @classmethod
-    def _of(cls, network: Network) -> MLP:
+    def of_network(cls, network: Network) -> MLP:
+        """Return the network with these layers, which are not copied: for fastntk itself."""
         result = cls.__new__(cls)
-        result._network = network
+        NetworkBase.__init__(result, network)
         return result
 
     @classmethod
@@ -189,7 +192,7 @@ class MLP(KernelMethods, JacobianMethods):
             scales = initialization.scales(parametrization, w.shape[1], std, sigma_b)
             bias = None if b is None else _bias(b, i, len(w), precision)
             layers.append(Layer(np.array(w, dtype=precision), bias, *scales))
-        return cls._of(Network.of_layers(layers, phi, scale))
+        return cls.of_network(Network.of_layers(layers, phi, scale))
 
     @classmethod
     def from_torch(cls, module: Any, *, activation: str | Activation | None = None) -> MLP:
@@ -224,7 +227,7 @@ class MLP(KernelMethods, JacobianMethods):
         ValueError
             If the file is not one, was written by a newer version, or is damaged.
         """
-        return cls._of(load_network(path))
+        return cls.of_network(load_network(path))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the network to an ``.npz`` file, completely or not at all.
@@ -232,14 +235,14 @@ class MLP(KernelMethods, JacobianMethods):
         Weights, scales, activation, a format version and a checksum; no pickle. Custom activations
         cannot be saved.
         """
-        save_network(self._network, path)
+        save_network(self.network, path)
 
     def digest(self) -> str:
         """Return a SHA-256 digest of the function: weights to the last bit, scales, activation.
 
         Custom activations have none.
         """
-        return network_digest(self._network)
+        return network_digest(self.network)
 
     def __repr__(self) -> str:
         return (
@@ -250,33 +253,33 @@ class MLP(KernelMethods, JacobianMethods):
     @property
     def weights(self) -> tuple[FloatArray, ...]:
         """W^1, …, W^{L+1}, each (n_out, n_in), without the factor σ_w/√n_in of "ntk"."""
-        return tuple(layer.weights for layer in self._network.layers)
+        return tuple(layer.weights for layer in self.network.layers)
 
     @property
     def biases(self) -> tuple[Any, ...] | None:
         """b^1, …, b^{L+1}, without the factor σ_b of "ntk"; None for layers without, or for all."""
-        biases = tuple(layer.bias for layer in self._network.layers)
+        biases = tuple(layer.bias for layer in self.network.layers)
         return None if all(b is None for b in biases) else biases
 
     @property
     def widths(self) -> tuple[int, ...]:
         """(d, n_1, …, n_L, C)."""
-        return (self._network.input_width, *(len(w) for w in self.weights))
+        return (self.network.input_width, *(len(w) for w in self.weights))
 
     @property
     def depth(self) -> int:
         """L, the number of hidden layers."""
-        return len(self._network.hidden)
+        return len(self.network.hidden)
 
     @property
     def activation(self) -> Activation:
         """φ."""
-        return self._network.activation
+        return self.network.activation
 
     @property
     def activation_scale(self) -> float:
         """c_φ."""
-        return self._network.activation_scale
+        return self.network.activation_scale
 
     @property
     def feature_error(self) -> float:
@@ -286,13 +289,13 @@ class MLP(KernelMethods, JacobianMethods):
     def linear(self) -> MLP:
         """Return the linear network with the same weights: the identity activation, scale 1."""
         identity = activations.get("identity")
-        layers = self._network.layers
-        return MLP._of(Network.of_layers(layers, identity, identity.scale))
+        layers = self.network.layers
+        return MLP.of_network(Network.of_layers(layers, identity, identity.scale))
 
     def astype(self, dtype: npt.DTypeLike) -> MLP:
         """Return the network with its weights rounded to, or continued in, another precision."""
         precision: FloatDType = arguments.float_dtype(dtype)
-        return MLP._of(self._network.with_dtype(precision))
+        return MLP.of_network(self.network.with_dtype(precision))
 
     def linearize(self) -> LinearizedMLP:
         """Return the linear model f₀(x) + F(x) Δw around these weights."""
@@ -311,8 +314,10 @@ class MLP(KernelMethods, JacobianMethods):
         Plan
             Operations, bytes, expected seconds, and which way to go.
         """
-        rows = self._samples(X, "X")
-        return plan(self._network, len(rows), None if Z is None else len(self._samples(Z, "Z")))
+        rows = self.network.samples(X, "X")
+        return plan(
+            self.network, len(rows), None if Z is None else len(self.network.samples(Z, "Z"))
+        )
 
     def __call__(self, X: npt.ArrayLike, *, device: str | None = None) -> FloatArray:
         """Return the outputs f(X).
@@ -328,8 +333,8 @@ class MLP(KernelMethods, JacobianMethods):
         -------
         ndarray (n, C)
         """
-        place = self._placed(device, X=X)
-        result: FloatArray = evaluate(self._network, self._samples_at(place, X, "X"), place)
+        place = place_of(device, {"X": X})
+        result: FloatArray = evaluate(self.network, self.network.samples(X, "X", place), place)
         return result
 
 

@@ -87,7 +87,7 @@ def test_other_kernels_larger_than_the_memory(little_memory: int, tmp_path: Path
 def test_features_larger_than_the_memory(runtime: Runtime, little_memory: int) -> None:
     wide = fastntk.MLP([5, 30, 30, 1], activation="tanh")
     X = np.random.default_rng(0).standard_normal((200, 5))
-    assert wide._network.feature_bytes(len(X), 1, np.dtype("float64")) > little_memory
+    assert wide.network.feature_bytes(len(X), 1, np.dtype("float64")) > little_memory
     with cuda.options(tile=16):
         assert_close(wide.ntk(X, device="cuda"), wide.ntk(X), "float64")
         packed = wide.ntk(X, out="packed", device="cuda")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fastntk import _core
+import fastntk._core as _core
 
 if TYPE_CHECKING:
     pass

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastntk import _core
+import fastntk._core as _core
 from fastntk._support.dtypes import FLOAT_DTYPES
 from fastntk._support.threads import core_threads
 from fastntk.devices import gpu_arrays

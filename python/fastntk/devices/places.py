@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastntk import _core
+import fastntk._core as _core
 from fastntk._support import memory
 from fastntk._support.threads import core_threads
 from fastntk.devices import driver, gpu_arrays, matrices, options

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastntk import _core
+import fastntk._core as _core
 from fastntk._support.progress import monitored
 from fastntk._support.threads import core_threads
 from fastntk.devices.places import PROCESSOR, Place

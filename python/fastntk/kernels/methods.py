@@ -11,6 +11,7 @@ import numpy as np
 
 from fastntk._support import arguments
 from fastntk._support.progress import monitored
+from fastntk.devices.places import place_of
 from fastntk.kernels.angles import AnglePair
 from fastntk.kernels.blocks import FeatureBlocks, row_slices, rows_that_fit
 from fastntk.kernels.calls import kernels_of, pair_angles
@@ -162,12 +163,12 @@ class KernelMethods(NetworkBase):
         >>> bool(np.allclose(K.sum(axis=2), net.ntk(X)))
         True
         """
-        chosen = self._outputs(outputs, ("trace", "diagonal", "full"))
-        place = self._placed(device, X=X, Z=Z)
-        rows = self._samples_at(place, X, "X")
-        cols = None if Z is None else self._samples_at(place, Z, "Z")
-        network = self._weighted(layer_weights)
-        precision = self._precision(dtype)
+        chosen = self.network.chosen_outputs(outputs, ("trace", "diagonal", "full"))
+        place = place_of(device, {"X": X, "Z": Z})
+        rows = self.network.samples(X, "X", place)
+        cols = None if Z is None else self.network.samples(Z, "Z", place)
+        network = self.network.weighted(layer_weights)
+        precision = self.network.precision(dtype)
         if out is not None:
             if outputs in {"diagonal", "full"}:
                 raise ValueError(f"outputs={outputs!r}: expected 'trace' or one output with out=…")
@@ -231,16 +232,16 @@ class KernelMethods(NetworkBase):
         >>> bool(np.allclose(layers[0], net.ntk(np.eye(2), layer_weights=[1, 0, 0])))
         True
         """
-        place = self._placed(device, X=X, Z=Z)
+        place = place_of(device, {"X": X, "Z": Z})
         layers: FloatArray = kernels_of(
-            self._network,
-            self._samples_at(place, X, "X"),
-            None if Z is None else self._samples_at(place, Z, "Z"),
-            outputs=self._outputs(outputs),
-            dtype=self._precision(dtype),
+            self.network,
+            self.network.samples(X, "X", place),
+            None if Z is None else self.network.samples(Z, "Z", place),
+            outputs=self.network.chosen_outputs(outputs),
+            dtype=self.network.precision(dtype),
             progress=progress,
             split="layers",
-            count=len(self._network.layers),
+            count=len(self.network.layers),
             place=place,
         )
         return layers
@@ -267,7 +268,7 @@ class KernelMethods(NetworkBase):
         -------
         ndarray (n, m)
         """
-        layers = self._network.layers
+        layers = self.network.layers
         only_readout = [[0.0, 0.0]] * (len(layers) - 1) + [[1.0, 1.0]]
         return self.ntk(
             X,
@@ -343,8 +344,8 @@ class KernelMethods(NetworkBase):
         (0, 2, True)
         """
         count = 1 if k is None else arguments.integer(k, "k", minimum=1)
-        place = self._placed(device, X=X)
-        samples = self._samples_at(place, X, "X")
+        place = place_of(device, {"X": X})
+        samples = self.network.samples(X, "X", place)
         candidates = self._candidates(samples, count + _CANDIDATES, progress, place)
         if not candidates:
             raise ValueError(
@@ -363,20 +364,20 @@ class KernelMethods(NetworkBase):
         block then meets itself more than once, which costs twice the time.
         """
         double, outputs = np.dtype(np.float64), range(self.n_outputs)
-        size = rows_that_fit(self._network, len(X), outputs, double, place)
+        size = rows_that_fit(self.network, len(X), outputs, double, place)
         if size == len(X):
-            features = Features(self._network, X, outputs, double, progress, place)
+            features = Features(self.network, X, outputs, double, progress, place)
             pairs = features.closest_pairs(count, progress)
             return [(i, j) for _, i, j in pairs]
         half = max(1, size // 2)
         blocks = [np.arange(s, min(s + half, len(X))) for s in range(0, len(X), half)]
         unions = [np.concatenate(two) for two in itertools.combinations(blocks, 2)]
         best: dict[tuple[int, int], float] = {}
-        handle = self._network.handle(place)
+        handle = self.network.handle(place)
         with monitored(progress, "closest pairs") as monitor:
             for done, rows in enumerate(unions, start=1):
                 features = Features(
-                    self._network, place.take(X, rows), outputs, double, place=place, handle=handle
+                    self.network, place.take(X, rows), outputs, double, place=place, handle=handle
                 )
                 pairs = features.closest_pairs(count, progress=False)
                 best |= {(int(rows[i]), int(rows[j])): cosine for cosine, i, j in pairs}
@@ -405,8 +406,8 @@ class KernelMethods(NetworkBase):
         list of AnglePair
             In radians, in the order of `pairs`; NaN where a gradient is zero.
         """
-        place = self._placed(None, X=X)
-        samples = place.on_host(self._samples_at(place, X, "X"))
+        place = place_of(None, {"X": X})
+        samples = place.on_host(self.network.samples(X, "X", place))
         for k, pair in enumerate(pairs):
             if len(pair) != 2 or not all(0 <= i < len(samples) for i in pair):
                 raise ValueError(
@@ -415,7 +416,7 @@ class KernelMethods(NetworkBase):
         return self._pair_angles(samples, pairs)
 
     def _pair_angles(self, X: FloatArray, pairs: Sequence[tuple[int, int]]) -> list[AnglePair]:
-        angles = pair_angles(self._network, X, pairs, range(self.n_outputs))
+        angles = pair_angles(self.network, X, pairs, range(self.n_outputs))
         return [
             AnglePair(angle, i, j, resolved=True)
             for angle, (i, j) in zip(angles, pairs, strict=True)
@@ -455,11 +456,11 @@ class KernelMethods(NetworkBase):
         7
         """
         size = arguments.integer(tile, "tile", minimum=1)
-        chosen, precision = self._outputs(outputs), self._precision(dtype)
-        network = self._weighted(layer_weights)
-        place = self._placed(device, X=X, Z=Z)
-        rows = self._samples_at(place, X, "X")
-        cols = None if Z is None else self._samples_at(place, Z, "Z")
+        chosen, precision = self.network.chosen_outputs(outputs), self.network.precision(dtype)
+        network = self.network.weighted(layer_weights)
+        place = place_of(device, {"X": X, "Z": Z})
+        rows = self.network.samples(X, "X", place)
+        cols = None if Z is None else self.network.samples(Z, "Z", place)
 
         handle = network.handle(place)
 

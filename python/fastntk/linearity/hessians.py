@@ -26,6 +26,7 @@ from fastntk._support.threads import core_threads, map_in_threads, thread_count
 from fastntk.activations import FINITE_WIDTH
 from fastntk.activations.compiled import core_activation
 from fastntk.devices import matrices
+from fastntk.devices.places import place_of
 from fastntk.linearity.sample_hessian import SampleHessian
 from fastntk.symmetric.block_lanczos import largest_eigenpairs
 
@@ -105,11 +106,11 @@ def hessian_vector_product(
     True
     """
     _require_second_derivative(net)
-    place = net._placed(device, X=X, v=v, coefficients=coefficients)
-    samples = net._samples_at(place, X, "X")
-    directions, single = net._directions(place, v)
+    place = place_of(device, {"X": X, "v": v, "coefficients": coefficients})
+    samples = net.network.samples(X, "X", place)
+    directions, single = net.network.directions(v, place)
     weights = _coefficients(net, place, len(samples), _output(net, output), coefficients)
-    given, handle = place.given(directions), net._network.handle(place)
+    given, handle = place.given(directions), net.network.handle(place)
     out: FloatArray = place.empty(directions.shape, net.dtype)
     with monitored(progress, "Hessian products") as monitor:
         place.fill(
@@ -198,11 +199,11 @@ def hessian_norm(
     True
     """
     _require_second_derivative(net)
-    samples = net._samples(X, "X").astype(np.float64, copy=False)
+    samples = net.network.samples(X, "X").astype(np.float64, copy=False)
     index = _output(net, output)
     bound = arguments.real(tolerance, "tolerance", minimum=0.0, exclusive=True)
     passes = arguments.integer(most_passes, "most_passes", minimum=1)
-    network = net._network.with_dtype(np.dtype(np.float64))
+    network = net.network.with_dtype(np.dtype(np.float64))
     stop = threading.Event()
 
     def of_sample(x: Vectors) -> tuple[float, float, bool]:

@@ -10,6 +10,7 @@ import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
 from fastntk._support.progress import monitored
+from fastntk.devices.places import place_of
 from fastntk.kernels.features import Features
 from fastntk.networks.base import NetworkBase
 
@@ -57,7 +58,7 @@ class JacobianMethods(NetworkBase):
         MemoryError
             If the result does not fit in the memory that is available.
         """
-        return self._gradients(X, self._outputs(output, ()), device, progress)[:, 0]
+        return self._gradients(X, self.network.chosen_outputs(output, ()), device, progress)[:, 0]
 
     def jacobian(
         self, X: npt.ArrayLike, *, device: str | None = None, progress: Progress = False
@@ -83,8 +84,8 @@ class JacobianMethods(NetworkBase):
     def _gradients(
         self, X: npt.ArrayLike, outputs: range, device: str | None, progress: Progress
     ) -> FloatArray:
-        place = self._placed(device, X=X)
-        samples = self._samples_at(place, X, "X")
+        place = place_of(device, {"X": X})
+        samples = self.network.samples(X, "X", place)
         shape = (len(outputs), len(samples), self.n_parameters)
         place.require_memory(
             int(np.prod(shape)) * self.dtype.itemsize,
@@ -93,7 +94,7 @@ class JacobianMethods(NetworkBase):
             "ntk_operator), which do not form it",
         )
         out: FloatArray = place.empty(shape, self.dtype)
-        handle = self._network.handle(place)
+        handle = self.network.handle(place)
         with monitored(progress, "gradient features") as monitor:
 
             def fill(matrices: list[Any], where: Any) -> None:
@@ -117,14 +118,14 @@ class JacobianMethods(NetworkBase):
         -------
         ndarray (n, C, d)
         """
-        place = self._placed(device, X=X)
-        samples = self._samples_at(place, X, "X")
+        place = place_of(device, {"X": X})
+        samples = self.network.samples(X, "X", place)
         shape = (self.n_outputs, *samples.shape)
         place.require_memory(
             int(np.prod(shape)) * self.dtype.itemsize, "the input Jacobian", "take fewer samples"
         )
         out: FloatArray = place.empty(shape, self.dtype)
-        handle = self._network.handle(place)
+        handle = self.network.handle(place)
         place.fill(
             list(out),
             lambda outs, where: place.core.input_jacobians(handle, samples, outs, where, None),
@@ -156,9 +157,9 @@ class JacobianMethods(NetworkBase):
         >>> bool(np.allclose(net.jvp(X, v), net.jacobian(X) @ v))
         True
         """
-        place = self._placed(device, X=X, v=v)
+        place = place_of(device, {"X": X, "v": v})
         features = self._features(X, place)
-        directions, single = self._directions(place, v)
+        directions, single = self.network.directions(v, place)
         products = [features.products(c, directions) for c in range(self.n_outputs)]
         result: FloatArray = place.xp.stack(products).transpose(2, 0, 1)  # from (C, k, n)
         return result[:, :, 0] if single else result
@@ -189,7 +190,7 @@ class JacobianMethods(NetworkBase):
         >>> bool(np.allclose(net.vjp(X, u), net.gradient_features(X).T @ u))
         True
         """
-        place = self._placed(device, X=X, u=u)
+        place = place_of(device, {"X": X, "u": u})
         features = self._features(X, place)
         n, outputs = len(features), self.n_outputs
         weights = place.array(u, "u")
@@ -242,32 +243,23 @@ class JacobianMethods(NetworkBase):
         >>> bool(np.allclose(net.ntk_operator(X) @ np.ones(3), net.ntk(X) @ np.ones(3)))
         True
         """
-        place = self._placed(device, X=X)
-        samples = self._samples_at(place, X, "X")
-        network = self._weighted(layer_weights)
-        chosen, precision = self._outputs(outputs, ("trace", "full")), self._precision(dtype)
+        place = place_of(device, {"X": X})
+        samples = self.network.samples(X, "X", place)
+        network = self.network.weighted(layer_weights)
+        chosen, precision = (
+            self.network.chosen_outputs(outputs, ("trace", "full")),
+            self.network.precision(dtype),
+        )
         features = Features(network, samples, chosen, precision, place=place)
         products = _KernelProducts(features, "full" if outputs == "full" else "trace")
         # That of CuPy multiplies alike; SciPy's own would convert its operands to NumPy.
         operator: Any = _NTKOperator(products) if place.xp is np else DeviceOperator(products)
         return operator  # type: ignore[no-any-return]
 
-    def _directions(self, place: Place, v: npt.ArrayLike) -> tuple[Any, bool]:
-        """Return directions in parameter space as rows, and whether it is one by itself."""
-        given = place.array(v, "v")
-        if given.ndim not in {1, 2} or len(given) != self.n_parameters:
-            raise ValueError(
-                f"v has shape {given.shape}: expected ({self.n_parameters},) or "
-                f"({self.n_parameters}, k), one entry for each parameter"
-            )
-        single = given.ndim == 1
-        columns = given[:, np.newaxis] if single else given
-        return place.matrix(columns.T, "v", self.dtype), single
-
     def _features(self, X: npt.ArrayLike, place: Place) -> Features:
-        samples = self._samples_at(place, X, "X")
+        samples = self.network.samples(X, "X", place)
         outputs = range(self.n_outputs)
-        return Features(self._network, samples, outputs, self.dtype, place=place)
+        return Features(self.network, samples, outputs, self.dtype, place=place)
 
 
 class _KernelProducts:

@@ -218,7 +218,7 @@ class LinearizedTraining:
     def _parameter_weights(self) -> Array:
         """ω of each parameter."""
         parts: list[Array] = []
-        for layer in self._net._weighted(self._weights).layers:
+        for layer in self._net.network.weighted(self._weights).layers:
             of_weights, of_bias = layer.kernel_weights
             parts.append(np.full(layer.weights.size, of_weights))
             if layer.bias is not None:

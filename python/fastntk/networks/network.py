@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastntk._support import arguments
 from fastntk.activations.compiled import core_activation
 from fastntk.devices.places import PROCESSOR, Place
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import numpy.typing as npt
 
     from fastntk._support.dtypes import FloatArray, FloatDType
     from fastntk.activations import Activation
@@ -96,11 +99,80 @@ class Network:
         return cls(tuple(layers[:-1]), (readout,), activation, activation_scale)
 
     def with_layers(self, layers: Sequence[Layer]) -> Network:
-        """Return a network with these layers and the same activation."""
+        """Return a network of a single readout with other layers and the same activation.
+
+        Raises
+        ------
+        ValueError
+            If there are several readouts, all but one of which would be lost.
+        """
+        if len(self.readouts) != 1:
+            raise ValueError(
+                f"the network has {len(self.readouts)} readouts: expected a single one"
+            )
         return self.of_layers(layers, self.activation, self.activation_scale)
 
     def with_dtype(self, dtype: FloatDType) -> Network:
-        return self.with_layers([layer.with_dtype(dtype) for layer in self.layers])
+        """Return the network with all its layers in another precision."""
+        return replace(
+            self,
+            hidden=tuple(layer.with_dtype(dtype) for layer in self.hidden),
+            readouts=tuple(
+                replace(readout, layer=readout.layer.with_dtype(dtype)) for readout in self.readouts
+            ),
+        )
+
+    def weighted(self, layer_weights: npt.ArrayLike | None) -> Network:
+        """Return the network with the given ω of its layers, times those it has."""
+        if layer_weights is None:
+            return self
+        rates = arguments.layer_weights(layer_weights, len(self.layers))
+        return self.with_layers(
+            [
+                replace(
+                    layer,
+                    kernel_weights=(
+                        weights * layer.kernel_weights[0],
+                        bias * layer.kernel_weights[1],
+                    ),
+                )
+                for layer, (weights, bias) in zip(self.layers, rates.tolist(), strict=True)
+            ]
+        )
+
+    def precision(self, dtype: npt.DTypeLike | None) -> FloatDType:
+        """Return the precision that is asked for, by default that of the network."""
+        return self.dtype if dtype is None else arguments.float_dtype(dtype)
+
+    def samples(self, X: Any, name: str, place: Place = PROCESSOR) -> Any:
+        """Return samples as the core takes them at a place: checked, one column for each input."""
+        return place.samples(X, name, self.dtype, columns=self.input_width)
+
+    def chosen_outputs(self, outputs: Any, names: Sequence[str] = ("trace",)) -> range:
+        """Return which outputs `outputs` means: all of them for a name, or the one of an index."""
+        count = self.n_outputs
+        if isinstance(outputs, str) and outputs in names:
+            return range(count)
+        expected = f"expected {', '.join(map(repr, names))} or an output from 0 to {count - 1}"
+        try:
+            index = arguments.integer(outputs, "outputs", minimum=0)
+        except TypeError:
+            raise TypeError(f"outputs={outputs!r}: {expected}") from None
+        if index >= count:
+            raise ValueError(f"outputs={outputs!r}: {expected}")
+        return range(index, index + 1)
+
+    def directions(self, v: Any, place: Place) -> tuple[Any, bool]:
+        """Return directions in parameter space as rows, and whether it is one by itself."""
+        given = place.array(v, "v")
+        if given.ndim not in {1, 2} or len(given) != self.n_parameters:
+            raise ValueError(
+                f"v has shape {given.shape}: expected ({self.n_parameters},) or "
+                f"({self.n_parameters}, k), one entry for each parameter"
+            )
+        single = given.ndim == 1
+        columns = given[:, np.newaxis] if single else given
+        return place.matrix(columns.T, "v", self.dtype), single
 
     def handle(self, place: Place = PROCESSOR) -> Any:
         """Return the core's view of the network; it keeps the weights alive.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastntk import _core
+import fastntk._core as _core
 from fastntk._support import arguments
 from fastntk._support.dtypes import FLOAT_DTYPES
 from fastntk._support.files import replacing

@@ -244,7 +244,7 @@ def train(
     if not isinstance(net, MLP):
         raise TypeError(f"net={net!r}: expected a fastntk.MLP")
     arguments.choice(loss, "loss", LOSSES)
-    network = net._network
+    network = net.network
     if validation is not None and (
         not isinstance(validation, (tuple, list)) or len(validation) != 2
     ):
@@ -272,7 +272,9 @@ def train(
     held_out = None
     if validation is not None:
         held_out = _data(net, *validation, loss, _VALIDATION, place)
-    probe_samples = None if probe is None else place.on_host(net._samples_at(place, probe, "probe"))
+    probe_samples = (
+        None if probe is None else place.on_host(net.network.samples(probe, "probe", place))
+    )
     descent.require_training_memory(network, batch, place, gathered=batch < n)
 
     file = None
@@ -303,7 +305,7 @@ def train(
         plan=plan,
         sgd=descent.Sgd(changing, rates, loss, mu, place),
         initial=initial,
-        net=net if inplace else MLP._of(changing),
+        net=net if inplace else MLP.of_network(changing),
         X=samples,
         y=labels,
         validation=held_out,
@@ -328,7 +330,7 @@ def _data(
     place: Place,
 ) -> tuple[Any, Any]:
     """Return samples and targets as the core takes them."""
-    samples = net._samples_at(place, X, names[0])
+    samples = net.network.samples(X, names[0], place)
     given = place.targets(y, names[1])
     labels = targets(given, names[1], loss, len(samples), net.n_outputs, net.dtype)
     return samples, place.uploaded(labels)

@@ -18,7 +18,7 @@ import numpy as np
 
 from cupy import _array, cuda, linalg
 from cupy._array import _operand, apply, host_copies, ndarray
-from fastntk import _device_arrays
+from fastntk.devices import gpu_arrays
 
 __all__ = ["cuda", "host_copies", "linalg", "ndarray"]
 
@@ -89,7 +89,7 @@ def from_dlpack(array: Any, *, device: Any = None, copy: bool | None = None) -> 
     if array.__dlpack_device__()[0] not in {2, 13}:
         raise BufferError("expected an array on a CUDA device")
     stream = cuda.get_current_stream().ptr or cuda.runtime.streamLegacy
-    given = _device_arrays._of_dlpack(array, "array", stream)
+    given = gpu_arrays._of_dlpack(array, "array", stream)
     strides = given.strides and tuple(s * given.dtype.itemsize for s in given.strides)
     interface = {"shape": given.shape, "typestr": given.dtype.str, "strides": strides}
     return _foreign(interface | {"data": (given.pointer, given.read_only)}, given.owner)

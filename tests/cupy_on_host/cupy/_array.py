@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from cupy import cuda
-from fastntk import _device_arrays
+from fastntk.devices import gpu_arrays
 
 _DLPACK_CUDA = 2
 
@@ -112,9 +112,9 @@ class ndarray:  # noqa: N801
         get.restype, get.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
         if versioned:
             address = get(capsule, b"dltensor_versioned")
-            tensor = _device_arrays._VersionedTensor.from_address(address).tensor
+            tensor = gpu_arrays._VersionedTensor.from_address(address).tensor
         else:
-            tensor = _device_arrays._DLTensor.from_address(get(capsule, b"dltensor"))
+            tensor = gpu_arrays._DLTensor.from_address(get(capsule, b"dltensor"))
         tensor.device_type = _DLPACK_CUDA
         return capsule
 
