@@ -34,7 +34,7 @@ from fastntk.training.learning_rates import (
 from fastntk.training.run import History, train
 
 if TYPE_CHECKING:
-    from fastntk import infinite
+    from fastntk import figures, infinite
     from fastntk.studies.angle_curves import AngleCurves, angle_curves
     from fastntk.studies.monte_carlo import MonteCarlo, monte_carlo_ntk
 
@@ -72,6 +72,7 @@ __all__ = [
     "cuda",
     "datasets",
     "depth_study",
+    "figures",
     "find_learning_rate",
     "gradient_angles",
     "infinite",
@@ -86,8 +87,15 @@ __all__ = [
     "train",
 ]
 
-# What stands on networks of infinite width needs Numba, which takes a while to import.
-_LAZY = {
+# What takes a while to import is imported when it is asked for: networks of infinite width need Numba,
+# figures Matplotlib.
+_LAZY_MODULES = {
+    "depth_sweep": "fastntk.kernels.depth_sweep",
+    "figures": "fastntk.figures",
+    "infinite": "fastntk.infinite",
+    "info": "fastntk.info",
+}
+_LAZY_NAMES = {
     "AngleCurves": "fastntk.studies.angle_curves",
     "MonteCarlo": "fastntk.studies.monte_carlo",
     "angle_curves": "fastntk.studies.angle_curves",
@@ -96,9 +104,14 @@ _LAZY = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import what needs Numba when it is asked for."""
-    if name == "infinite":
-        return import_module("fastntk.infinite")
-    if name in _LAZY:
-        return getattr(import_module(_LAZY[name]), name)
+    """Import what is not imported with the package."""
+    if name in _LAZY_MODULES:
+        return import_module(_LAZY_MODULES[name])
+    if name in _LAZY_NAMES:
+        return getattr(import_module(_LAZY_NAMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Return all public names, those that are not imported yet included."""
+    return sorted({*globals(), *__all__})

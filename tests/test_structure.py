@@ -1,0 +1,198 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""The rules of the package's structure, which README's "How it is built" states.
+
+Imports are read from the sources, those for annotations and those within functions included.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import itertools
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import fastntk
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+ROOT = Path(fastntk.__file__).parent
+MOST_ENTRIES, MOST_FLOORS, MOST_ARGUMENTS = 20, 11, 8
+
+# What users may count on; a name that is not here is the package's own affair.
+PUBLIC: dict[str, tuple[str, ...]] = {}
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(ROOT.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+SOURCES = {
+    module_of(path): ast.parse(path.read_text(encoding="utf-8"))
+    for path in sorted(ROOT.rglob("*.py"))
+}
+
+
+def imported(name: str) -> Iterator[tuple[str, str | None]]:
+    """Yield (module, name taken from it, or None for the module itself)."""
+    for node in ast.walk(SOURCES[name]):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                if alias.name in SOURCES:
+                    yield alias.name, None
+        elif isinstance(node, ast.ImportFrom) and node.module in SOURCES:
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                yield (inner, None) if inner in SOURCES else (node.module, alias.name)
+
+
+MODULES = {name: {module for module, _ in imported(name)} - {name} for name in SOURCES}
+
+
+def room(module: str) -> str:
+    """Return the entry of the package's folder to which a module belongs."""
+    return ".".join(module.split(".")[:2])
+
+
+ROOMS = {
+    each: {room(other) for name in SOURCES if room(name) == each for other in MODULES[name]}
+    - {each}
+    for each in map(room, SOURCES)
+}
+
+
+def floors(graph: Mapping[str, Iterable[str]]) -> dict[str, int]:
+    """Return on which floor each stands, above all that it imports; refuse a circle."""
+    found: dict[str, int] = {}
+
+    def visit(name: str, way: tuple[str, ...]) -> int:
+        assert name not in way, " → ".join([*way[way.index(name) :], name])
+        if name not in found:
+            found[name] = 1 + max((visit(other, (*way, name)) for other in graph[name]), default=0)
+        return found[name]
+
+    for name in graph:
+        visit(name, ())
+    return found
+
+
+def test_no_circle_among_modules() -> None:
+    floors(MODULES)
+
+
+def test_imports_among_rooms_run_one_way_on_few_floors() -> None:
+    assert max(floors(ROOMS).values()) <= MOST_FLOORS
+
+
+def test_few_rooms() -> None:
+    entries = {
+        path.name
+        for path in ROOT.iterdir()
+        if path.suffix in {".py", ""} and path.name not in {"__pycache__", "__init__.py"}
+    }
+    assert len(entries - {"__main__.py"}) <= MOST_ENTRIES, sorted(entries)
+
+
+def own(name: str) -> bool:
+    """Return whether a name is one that only its own file uses."""
+    return name.startswith("_") and not name.startswith("__")
+
+
+@pytest.mark.parametrize("module", SOURCES)
+def test_no_underscore_names_of_others(module: str) -> None:
+    taken = [f"{other}.{name}" for other, name in imported(module) if name and own(name)]
+    taken += [
+        ast.unparse(node)
+        for node in ast.walk(SOURCES[module])
+        if isinstance(node, ast.Attribute)
+        and own(node.attr)
+        and node.attr not in {"_core", "_replace", "_asdict", "_fields", "_make"}  # NamedTuple's
+        and not defines(SOURCES[module], node.attr)
+    ]
+    assert not taken
+
+
+def defines(tree: ast.Module, name: str) -> bool:
+    """Return whether a file gives this name to something, an attribute, method or variable."""
+    return any(
+        (isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name == name)
+        or (isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Store))
+        or (isinstance(node, ast.Attribute) and node.attr == name and isinstance(node.ctx, ast.Store))
+        or (isinstance(node, ast.Constant) and node.value == name)  # __slots__
+        for node in ast.walk(tree)
+    )
+
+
+def arguments(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    every = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
+    return len([argument for argument in every if argument.arg not in {"self", "cls"}])
+
+
+def public_objects() -> set[tuple[str, str]]:
+    """Return (module, qualified name) of all functions and methods that users may call."""
+    found = set()
+    for module, names in PUBLIC.items():
+        for value in (getattr(importlib.import_module(module), name) for name in names):
+            if inspect.isfunction(value):
+                found.add((value.__module__, value.__qualname__))
+            elif inspect.isclass(value):
+                found |= {
+                    (base.__module__, f"{base.__qualname__}.{name}")
+                    for base in value.__mro__
+                    for name in vars(base)
+                    if not own(name)
+                }
+    return found
+
+
+def functions(tree: ast.AST, inside: str = "") -> Iterator[tuple[str, Any]]:
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            yield inside + node.name, node
+            yield from functions(node, f"{inside}{node.name}.<locals>.")
+        elif isinstance(node, ast.ClassDef):
+            yield from functions(node, f"{inside}{node.name}.")
+        else:
+            yield from functions(node, inside)
+
+
+def is_command(function: ast.FunctionDef) -> bool:
+    """Return whether a function takes the options of a command, one argument for each."""
+    return any(
+        isinstance(decorator, ast.Call) and "command" in ast.unparse(decorator.func)
+        for decorator in function.decorator_list
+    )
+
+
+def test_short_argument_lists() -> None:
+    public = public_objects()
+    long = {
+        f"{module}.{name}": arguments(node)
+        for module, tree in SOURCES.items()
+        for name, node in functions(tree)
+        if arguments(node) > MOST_ARGUMENTS
+        and (module, name) not in public
+        and not is_command(node)
+    }
+    assert not long
+
+
+@pytest.mark.parametrize("module", PUBLIC)
+def test_public_names(module: str) -> None:
+    found = importlib.import_module(module)
+    assert sorted(found.__all__) == sorted(PUBLIC[module])
+    assert set(found.__all__) <= set(dir(found))
+    for name in found.__all__:
+        assert getattr(found, name) is not None
+
+
+def test_no_name_twice() -> None:
+    for names in PUBLIC.values():
+        assert len(set(names)) == len(names)
+    assert len(list(itertools.chain(*PUBLIC.values()))) > 100
