@@ -160,9 +160,8 @@ def test_activations_that_a_finite_network_cannot_have() -> None:
     )
     with pytest.raises(ValueError, match="expected a function that Numba can compile"):
         fastntk.MLP([3, 8, 1], activation=opaque)(X)
-    for polynomial in (activations.polynomial(0.2, 0.7, -0.3), activations.hermite(3)):
-        with pytest.raises(ValueError, match="expected a function that Numba can compile"):
-            fastntk.MLP([3, 8, 1], activation=polynomial)(X)
+    with pytest.raises(ValueError, match="expected a function that Numba can compile"):
+        fastntk.MLP([3, 8, 1], activation=activations.hermite(3))(X)
 
 
 @pytest.mark.parametrize(

@@ -305,6 +305,8 @@ def test_modules_are_what_their_entries_say(make: Any) -> None:
         for entry in map(activations.get, activations.names())
         if entry.module is not None and entry.module.name == type(module).__name__
     }
+    assert phi.function is not None
+    assert phi.derivative is not None
     points = np.concatenate([[0.0], np.arange(-64, 65) / 8, [-30.0, 30.0]])
     z = torch.from_numpy(points).requires_grad_()
     value = module(z)

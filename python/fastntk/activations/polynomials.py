@@ -46,9 +46,6 @@ def monomial(degree: int = 2) -> Activation:
 def polynomial(*coefficients: float) -> Activation:
     """Return φ(x) = coefficients[0] + coefficients[1] x + coefficients[2] x² and so on.
 
-    It exists at infinite width; for a network of finite width, write the polynomial out as a
-    `custom` activation.
-
     Parameters
     ----------
     *coefficients : float
@@ -89,8 +86,8 @@ def polynomial(*coefficients: float) -> Activation:
 def hermite(degree: int = 2) -> Activation:
     """Return the Hermite polynomial of this degree, scaled to E[φ(u)²] = 1.
 
-    It exists at infinite width; for a network of finite width, write the polynomial out as a
-    `custom` activation.
+    It is for infinite width: Numba cannot compile it for a network of finite width, for which the
+    same function can be written as a `polynomial`.
 
     Parameters
     ----------
