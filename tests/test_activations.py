@@ -17,6 +17,7 @@ import pytest
 from activation_cases import ALL, FUNCTIONS, identify
 
 import fastntk
+import fastntk._core as _core
 from fastntk import activations
 from fastntk._cli import cli
 from fastntk.activations import Activation, gaussian_nodes
@@ -34,10 +35,12 @@ NAMES = (
     "identity relu leaky_relu abrelu abs sign relu2 rectified_monomial monomial hermite erf gelu "
     "sin cos exp gaussian rbf gabor exp_normalized tanh sigmoid silu softplus elu"
 )
-IN_CORE = [phi for phi in ALL if phi.core is not None]
+IN_CORE = [phi for phi in ALL if phi.in_core]
 COMPILED = [
     activations.monomial(1),
     activations.monomial(3),
+    activations.polynomial(2.0, 1.0),
+    activations.polynomial(0.2, 0.7, -0.3, 0.1),
     activations.exponential(0.3),
     activations.gaussian(0.7),
     activations.rbf(0.6),
@@ -167,7 +170,9 @@ def test_the_core_computes_the_curvature(phi: Activation) -> None:
         assert product[1] == pytest.approx(curvature, rel=1e-13, abs=1e-13)
 
 
-def test_names_of_the_core() -> None:
+def test_the_core_has_the_same_activations() -> None:
+    entries = map(activations.get, activations.FINITE_WIDTH)
+    assert dict(_core.activations()) == {phi.name: len(phi.parameters) for phi in entries}
     assert "abrelu" in activations.FINITE_WIDTH
     assert "rectified_monomial" in activations.FINITE_WIDTH
     for name in activations.FINITE_WIDTH:

@@ -21,26 +21,6 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class CoreActivation:
-    """The arguments by which the core knows an activation.
-
-    Attributes
-    ----------
-    activation : str
-        Its name in the core, or "custom" for two functions.
-    parameters : tuple of two floats
-        Its parameters in the core; 0 where there are fewer.
-    function, derivative : int
-        Addresses of C functions of one double, for "custom"; they live as long as the process.
-    """
-
-    activation: str
-    parameters: tuple[float, float] = (0.0, 0.0)
-    function: int = 0
-    derivative: int = 0
-
-
-@dataclass(frozen=True)
 class TorchModule:
     """The PyTorch module that computes an activation.
 
@@ -78,9 +58,9 @@ class Activation:
     slopes : tuple of two floats, or None
         The slopes of φ for x < 0 and for x > 0, if φ is linear on either side and 0 at 0: identity,
         ReLU, leaky ReLU, ABReLU and the absolute value.
-    core : CoreActivation or None
-        Its name and parameters in the core, if the core computes it. Otherwise a network of finite
-        width needs φ and φ' compiled.
+    in_core : bool
+        Whether the core computes it, under the same name and with the same parameters, at most two.
+        Otherwise a network of finite width needs φ and φ' compiled.
     dual : callable or None
         What makes its dual of infinite width in closed form: takes the module
         `fastntk.infinite.duals.closed_forms` and the tolerance that the dual has to keep, and
@@ -101,7 +81,7 @@ class Activation:
     known_second_moment: float | None = field(default=None, compare=False)
     breakpoints: tuple[float, ...] = field(default=(), compare=False)
     slopes: tuple[float, float] | None = field(default=None, compare=False)
-    core: CoreActivation | None = field(default=None, compare=False)
+    in_core: bool = field(default=False, compare=False)
     dual: Callable[[Any, float], Any] | None = field(default=None, compare=False)
     module: TorchModule | None = field(default=None, compare=False)
     identity: object = None

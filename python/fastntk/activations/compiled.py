@@ -5,16 +5,35 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastntk.activations.activation import CoreActivation
-
 if TYPE_CHECKING:
     from fastntk.activations.activation import Activation
     from fastntk.activations.quadrature import Function
+
+
+@dataclass(frozen=True)
+class CoreActivation:
+    """The arguments by which the core knows an activation.
+
+    Attributes
+    ----------
+    activation : str
+        Its name in the core, or "custom" for two functions.
+    parameters : tuple of two floats
+        Its parameters in the core; 0 where there are fewer.
+    function, derivative : int
+        Addresses of C functions of one double, for "custom"; they live as long as the process.
+    """
+
+    activation: str
+    parameters: tuple[float, float] = (0.0, 0.0)
+    function: int = 0
+    derivative: int = 0
 
 
 @cache
@@ -26,8 +45,9 @@ def core_activation(activation: Activation) -> CoreActivation:
     ValueError
         If the activation has no derivative, exists at infinite width only, or cannot be compiled.
     """
-    if activation.core is not None:
-        return activation.core
+    if activation.in_core:
+        first, second = (*activation.parameters, 0.0, 0.0)[:2]
+        return CoreActivation(activation.name, (float(first), float(second)))
     if activation.function is None or activation.derivative is None:
         raise ValueError(
             f"activation={activation!r}: expected one with a function and a derivative, which a "

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.special import erfc
 
 from fastntk._support import arguments
-from fastntk.activations.activation import Activation, CoreActivation, TorchModule
+from fastntk.activations.activation import Activation, TorchModule
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -130,7 +130,7 @@ def elu(alpha: float = 1.0) -> Activation:
         curvature=lambda x: np.where(x > 0, 0.0, alpha * np.exp(np.minimum(x, 0))),
         known_second_moment=0.5 + alpha**2 * half,
         breakpoints=(0.0,),
-        core=CoreActivation("elu", (alpha, 0.0)),
+        in_core=True,
         dual=lambda duals, tolerance: duals.Elu(alpha, function, tolerance),
         module=TorchModule("ELU", lambda module: (module.alpha,)),
     )

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastntk._support import arguments
-from fastntk.activations.activation import Activation, CoreActivation
+from fastntk.activations.activation import Activation
 
 
 def sine(frequency: float = 1.0, phase: float = 0.0) -> Activation:
@@ -59,7 +59,7 @@ def _sinusoid(name: str, frequency: float, phase: float, shift: float) -> Activa
         derivative=lambda x: frequency * np.cos(frequency * x + phase + shift),
         curvature=lambda x: -(frequency**2) * np.sin(frequency * x + phase + shift),
         known_second_moment=(1 - math.cos(2 * (phase + shift)) * math.exp(-2 * frequency**2)) / 2,
-        core=CoreActivation(name, (frequency, phase)),
+        in_core=True,
         dual=lambda duals, _: duals.Sinusoid(frequency, phase + shift),
     )
 

@@ -12,7 +12,6 @@ import numpy as np
 from fastntk._support import arguments
 from fastntk.activations.activation import (
     Activation,
-    CoreActivation,
     TorchModule,
     with_exponent,
 )
@@ -36,7 +35,7 @@ def identity() -> Activation:
         curvature=np.zeros_like,
         known_second_moment=1.0,
         slopes=(1.0, 1.0),
-        core=CoreActivation("identity"),
+        in_core=True,
         dual=lambda duals, _: duals.PiecewiseLinear(1.0, 1.0),
     )
 
@@ -63,7 +62,7 @@ def relu() -> Activation:
         known_second_moment=0.5,
         breakpoints=(0.0,),
         slopes=(0.0, 1.0),
-        core=CoreActivation("relu"),
+        in_core=True,
         dual=lambda duals, _: duals.PiecewiseLinear(0.0, 1.0),
         module=TorchModule("ReLU"),
     )
@@ -147,7 +146,7 @@ def _linear_pieces(negative: float, positive: float) -> dict[str, Any]:
         "known_second_moment": (negative**2 + positive**2) / 2,
         "breakpoints": (0.0,),
         "slopes": (negative, positive),
-        "core": CoreActivation("piecewise_linear", (negative, positive)),
+        "in_core": True,
         "dual": lambda duals, _: duals.PiecewiseLinear(negative, positive),
     }
 
@@ -207,6 +206,6 @@ def rectified_monomial(degree: int = 2) -> Activation:
         curvature=curvature,
         known_second_moment=math.prod(range(1, 2 * degree, 2)) / 2,
         breakpoints=(0.0,),
-        core=CoreActivation("rectified_monomial", (float(degree), 0.0)),
+        in_core=True,
         dual=lambda duals, _: duals.RectifiedMonomial(degree),
     )

@@ -12,7 +12,7 @@ from scipy import special
 from scipy.special import expit, ndtr
 
 from fastntk._support import arguments
-from fastntk.activations.activation import Activation, CoreActivation, TorchModule
+from fastntk.activations.activation import Activation, TorchModule
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -52,7 +52,7 @@ def erf(slope: float = 1.0, offset: float = 0.0) -> Activation:
         derivative=derivative,
         curvature=lambda x: -2 * slope**2 * x * derivative(x),
         known_second_moment=2 / math.pi * math.asin(2 * slope**2 / (1 + 2 * slope**2)) + offset**2,
-        core=CoreActivation("erf", (slope, offset)),
+        in_core=True,
         dual=lambda duals, _: duals.ErrorFunction(slope, offset),
     )
 
@@ -77,7 +77,7 @@ def gelu() -> Activation:
         derivative=lambda x: ndtr(x) + x * np.exp(-(x**2) / 2) / math.sqrt(2 * math.pi),
         curvature=lambda x: np.exp(-(x**2) / 2) / math.sqrt(2 * math.pi) * (2 - x**2),
         known_second_moment=1 / 3 + math.sqrt(3) / (6 * math.pi),
-        core=CoreActivation("gelu"),
+        in_core=True,
         dual=lambda duals, _: duals.Gelu(),
         module=TorchModule("GELU", exact),
     )
@@ -101,7 +101,7 @@ def tanh() -> Activation:
         derivative=derivative,
         curvature=lambda x: -2 * np.tanh(x) * derivative(x),
         breakpoints=(0.0,),
-        core=CoreActivation("tanh"),
+        in_core=True,
         module=TorchModule("Tanh"),
     )
 
@@ -120,7 +120,7 @@ def sigmoid() -> Activation:
         derivative=_logistic_density,
         curvature=lambda x: -_logistic_density(x) * np.tanh(x / 2),
         breakpoints=(0.0,),
-        core=CoreActivation("sigmoid"),
+        in_core=True,
         module=TorchModule("Sigmoid"),
     )
 
@@ -139,7 +139,7 @@ def silu() -> Activation:
         derivative=lambda x: expit(x) * (1 + x * expit(-x)),
         curvature=lambda x: _logistic_density(x) * (2 - x * np.tanh(x / 2)),
         breakpoints=(0.0,),
-        core=CoreActivation("silu"),
+        in_core=True,
         module=TorchModule("SiLU"),
     )
 
@@ -173,7 +173,7 @@ def softplus(beta: float = 1.0) -> Activation:
         derivative=lambda x: expit(beta * x),
         curvature=lambda x: beta * _logistic_density(beta * x),
         breakpoints=(0.0,),
-        core=CoreActivation("softplus", (beta, 0.0)),
+        in_core=True,
         module=TorchModule("Softplus", beta_of),
     )
 

@@ -140,4 +140,4 @@ def label_of(name: str) -> str:
 
 # Those that the core computes, in networks of finite width. Others are compiled from their
 # functions, where Numba can do that.
-FINITE_WIDTH = tuple(name for name in names() if get(name).core is not None)
+FINITE_WIDTH = tuple(name for name in names() if get(name).in_core)
