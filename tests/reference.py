@@ -39,6 +39,7 @@ FUNCTIONS: dict[str, tuple[Callable[[Array], Any], Callable[[Array], Any]]] = {
     "identity": (lambda z: z, np.ones_like),
     "relu": (lambda z: np.maximum(z, 0.0), lambda z: 1.0 * (z > 0)),
     "leaky_relu": (lambda z: np.where(z > 0, z, 0.01 * z), lambda z: np.where(z > 0, 1.0, 0.01)),
+    "abrelu": (lambda z: np.where(z > 0, z, -0.5 * z), lambda z: np.where(z > 0, 1.0, -0.5)),
     "abs": (np.abs, lambda z: np.where(z > 0, 1.0, -1.0)),
     "relu2": (lambda z: np.maximum(z, 0.0) ** 2, lambda z: 2 * np.maximum(z, 0.0)),
     "gelu": (

@@ -160,6 +160,8 @@ def test_activations_that_a_finite_network_cannot_have() -> None:
     )
     with pytest.raises(ValueError, match="expected a function that Numba can compile"):
         fastntk.MLP([3, 8, 1], activation=opaque)(X)
+    with pytest.raises(ValueError, match="expected a function that Numba can compile"):
+        fastntk.MLP([3, 8, 1], activation=activations.hermite(3))(X)
 
 
 @pytest.mark.parametrize(

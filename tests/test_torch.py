@@ -284,6 +284,37 @@ def test_bad_state_dicts() -> None:
         fastntk.MLP.from_torch(module_of("relu"), activation="relu")
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        *(
+            getattr(nn, phi.module.name)
+            for phi in map(activations.get, activations.names())
+            if phi.module is not None
+        ),
+        lambda: nn.LeakyReLU(0.2),
+        lambda: nn.ELU(0.7),
+        lambda: nn.Softplus(1.3, threshold=40),
+    ],
+)
+def test_modules_are_what_their_entries_say(make: Any) -> None:
+    """Value and slope, at the kink too; autograd gives the slope from the left there, as we do."""
+    module = make()
+    (phi,) = {
+        activations.restore(entry.name, entry.module.parameters(module))
+        for entry in map(activations.get, activations.names())
+        if entry.module is not None and entry.module.name == type(module).__name__
+    }
+    assert phi.function is not None
+    assert phi.derivative is not None
+    points = np.concatenate([[0.0], np.arange(-64, 65) / 8, [-30.0, 30.0]])
+    z = torch.from_numpy(points).requires_grad_()
+    value = module(z)
+    (slope,) = torch.autograd.grad(value.sum(), z)
+    np.testing.assert_allclose(phi.function(points), value.detach(), rtol=1e-13, atol=1e-15)
+    np.testing.assert_allclose(phi.derivative(points), slope, rtol=1e-13, atol=1e-15)
+
+
 def test_parameters_of_activations_are_found() -> None:
     assert fastntk.MLP.from_torch(module_of("leaky_relu")).activation == activations.leaky_relu(0.2)
     assert fastntk.MLP.from_torch(module_of("elu")).activation == activations.elu(0.7)

@@ -4,43 +4,16 @@
 
 from __future__ import annotations
 
-import copy
-import math
-import pickle
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
+from activation_cases import FUNCTIONS, identify
 from infinite_reference import expectation, general_kernels
 
 from fastntk import activations, infinite
-from fastntk.activations import Activation, gaussian_nodes
+from fastntk.activations import Activation
 from fastntk.infinite.duals import Quadrature, dual_of
-
-PARAMETRIZED = [
-    activations.leaky_relu(0.3),
-    activations.abrelu(-0.4, 1.5),
-    activations.rectified_monomial(1),
-    activations.rectified_monomial(3),
-    activations.rectified_monomial(4),
-    activations.monomial(3),
-    activations.polynomial(0.2, 0.7, -0.3, 0.1),
-    activations.hermite(3),
-    activations.erf(0.8, 0.3),
-    activations.sine(1.4, 0.3),
-    activations.cosine(1.4, 0.3),
-    activations.exponential(0.3),
-    activations.gaussian(0.7),
-    activations.rbf(0.6),
-    activations.softplus(2.0),
-    activations.elu(1.7),
-]
-ALL = [activations.get(name) for name in activations.names()] + PARAMETRIZED
-FUNCTIONS = [phi for phi in ALL if phi.function is not None]
-
-
-def identify(phi: Activation) -> str:
-    return repr(phi)
 
 
 @pytest.mark.parametrize("phi", FUNCTIONS, ids=identify)
@@ -62,24 +35,6 @@ def test_expectations(phi: Activation) -> None:
             scale = first.derivative[i] * second.derivative[0]
             expected = expectation(phi.derivative, s, 1.0, 1 - gap)
             assert cosine * scale == pytest.approx(expected, rel=1e-11, abs=1e-11 * scale)
-
-
-@pytest.mark.parametrize("phi", FUNCTIONS, ids=identify)
-def test_second_moments(phi: Activation) -> None:
-    assert phi.function is not None
-    nodes, weights = gaussian_nodes((0.0,), 2)
-    assert phi.second_moment == pytest.approx(float(weights @ phi.function(nodes) ** 2), rel=1e-12)
-    state = dual_of(phi).state(np.ones(1))
-    assert state.activation[0] * phi.scale == pytest.approx(1.0, rel=1e-12)
-
-
-@pytest.mark.parametrize("phi", [p for p in FUNCTIONS if p.name != "sign"], ids=identify)
-def test_derivatives(phi: Activation) -> None:
-    x = np.array([-2.1, -0.7, 0.3, 1.4])
-    assert phi.function is not None
-    assert phi.derivative is not None
-    difference = (phi.function(x + 1e-6) - phi.function(x - 1e-6)) / 2e-6
-    np.testing.assert_allclose(phi.derivative(x), difference, rtol=1e-7, atol=1e-7)
 
 
 @pytest.mark.parametrize("name", ["gelu", "tanh", "relu2"])
@@ -142,54 +97,6 @@ def test_elu_refuses_what_its_formula_cannot_resolve() -> None:
     for size in (1e-5, 100.0):
         with pytest.raises(ValueError, match=r"tolerance=1e-10: not reached for .*'elu'"):
             infinite.ntk(np.array([[size, size]]), activation="elu", depth=1)
-
-
-def test_parameters_single_out_an_activation() -> None:
-    assert activations.leaky_relu(0.2) == activations.leaky_relu(0.2)
-    assert activations.leaky_relu(0.2) != activations.leaky_relu(0.3)
-    assert hash(activations.get("relu")) == hash(activations.relu())
-    assert activations.get("relu2") == activations.rectified_monomial(2)
-    assert activations.custom(np.tanh) != activations.custom(np.sin)
-    assert repr(activations.leaky_relu(0.2)) == "Activation(leaky_relu(0.2))"
-    assert activations.get(activations.relu()) == activations.relu()
-
-
-@pytest.mark.parametrize("phi", [*ALL, activations.custom(np.tanh)], ids=identify)
-def test_activations_can_be_pickled_and_copied(phi: Activation) -> None:
-    for twin in (pickle.loads(pickle.dumps(phi)), copy.deepcopy(phi)):
-        assert twin == phi
-        assert twin.scale == phi.scale
-
-
-@pytest.mark.parametrize(
-    ("make", "error", "message"),
-    [
-        (lambda: activations.custom(cast("Any", 3)), TypeError, "function=3: expected a function"),
-        (
-            lambda: activations.custom(np.tanh, cast("Any", 3)),
-            TypeError,
-            "derivative=3: expected None or a",
-        ),
-        (lambda: activations.custom(np.tanh, name="relu"), ValueError, "name='relu': expected one"),
-        (lambda: activations.custom(np.zeros_like), ValueError, "second moment .* is 0.0"),
-        (lambda: activations.custom(np.log), ValueError, "second moment .* is nan"),
-        (
-            lambda: activations.custom(np.tanh, breakpoints=cast("Any", ("a",))),
-            TypeError,
-            r"breakpoints\[0\]=",
-        ),
-        (lambda: activations.abrelu(0, 0), ValueError, "positive=0.0: expected two slopes"),
-        (lambda: activations.polynomial(0.0), ValueError, "coefficients=.*: expected one that"),
-        (lambda: activations.leaky_relu(math.inf), ValueError, "alpha=inf: expected a finite"),
-        (lambda: activations.softplus(0.0), ValueError, "beta=0.0: expected a finite number abo"),
-        (lambda: activations.rectified_monomial(0), ValueError, "degree=0: expected an integer"),
-        (lambda: activations.get("polynomial"), ValueError, "activation='polynomial': expected"),
-    ],
-)
-def test_bad_activations(make: object, error: type[Exception], message: str) -> None:
-    assert callable(make)
-    with pytest.raises(error, match=message):
-        make()
 
 
 def test_functions_that_are_not_finite() -> None:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The fastntk authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""Activations as the core takes them: one of its own, or a function compiled for it."""
+"""Activations as the core takes them: one of its own, or functions compiled for it."""
 
 from __future__ import annotations
 
@@ -12,24 +12,28 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from fastntk.activations import Activation, Function
+    from fastntk.activations.activation import Activation
+    from fastntk.activations.quadrature import Function
 
 
 @dataclass(frozen=True)
 class CoreActivation:
-    """The arguments by which the core knows an activation."""
+    """The arguments by which the core knows an activation.
+
+    Attributes
+    ----------
+    activation : str
+        Its name in the core, or "custom" for two functions.
+    parameters : tuple of two floats
+        Its parameters in the core; 0 where there are fewer.
+    function, derivative : int
+        Addresses of C functions of one double, for "custom"; they live as long as the process.
+    """
 
     activation: str
     parameters: tuple[float, float] = (0.0, 0.0)
-    function: int = 0  # addresses of C functions of one double; they live as long as the process
+    function: int = 0
     derivative: int = 0
-
-
-# Names of the registry whose activation the core has under the same name and parameters.
-_SAME = frozenset(
-    {"identity", "relu", "gelu", "sigmoid", "silu", "elu", "softplus", "tanh", "erf", "sin", "cos"}
-    | {"rectified_monomial"}
-)
 
 
 @cache
@@ -41,15 +45,9 @@ def core_activation(activation: Activation) -> CoreActivation:
     ValueError
         If the activation has no derivative, exists at infinite width only, or cannot be compiled.
     """
-    first, second = (*activation.parameters, 0.0, 0.0)[:2]
-    if activation.name in _SAME:
+    if activation.in_core:
+        first, second = (*activation.parameters, 0.0, 0.0)[:2]
         return CoreActivation(activation.name, (float(first), float(second)))
-    if activation.name == "abs":
-        return CoreActivation("piecewise_linear", (-1.0, 1.0))
-    if activation.name == "leaky_relu":
-        return CoreActivation("piecewise_linear", (float(first), 1.0))
-    if activation.name == "abrelu":
-        return CoreActivation("piecewise_linear", (float(first), float(second)))
     if activation.function is None or activation.derivative is None:
         raise ValueError(
             f"activation={activation!r}: expected one with a function and a derivative, which a "
@@ -62,10 +60,12 @@ def core_activation(activation: Activation) -> CoreActivation:
     )
 
 
+# Compiled functions, which the core calls for as long as the process lives.
 _kept_alive: list[Any] = []
 
 
 def _compiled(activation: Activation, function: Function) -> int:
+    """Return the address of the function, compiled for one double."""
     import numba
 
     try:

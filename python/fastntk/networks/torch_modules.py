@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,30 +20,11 @@ if TYPE_CHECKING:
     _Layers = tuple[list[npt.NDArray[Any]], list[npt.NDArray[Any] | None], Activation]
 
 
-def _gelu(module: Any) -> Activation:
-    if module.approximate != "none":
-        raise ValueError(f"module contains {module!r}: expected the exact GELU")
-    return activations.get("gelu")
-
-
-def _softplus(module: Any) -> Activation:
-    # PyTorch replaces the function by a line where beta · z exceeds the threshold; above 20 the
-    # two differ by less than 3e-9.
-    if module.beta * module.threshold < 20:
-        raise ValueError(f"module contains {module!r}: expected a threshold of at least 20")
-    return activations.softplus(module.beta)
-
-
-# By the name of the class in torch.nn.
-_ACTIVATIONS: dict[str, Callable[[Any], Activation]] = {
-    "ReLU": lambda _: activations.get("relu"),
-    "LeakyReLU": lambda module: activations.leaky_relu(module.negative_slope),
-    "GELU": _gelu,
-    "SiLU": lambda _: activations.get("silu"),
-    "ELU": lambda module: activations.elu(module.alpha),
-    "Softplus": _softplus,
-    "Tanh": lambda _: activations.get("tanh"),
-    "Sigmoid": lambda _: activations.get("sigmoid"),
+# The names of activations and what is known of their modules, by the name of the class in torch.nn.
+_ACTIVATIONS = {
+    phi.module.name: (phi.name, phi.module)
+    for phi in map(activations.get, activations.names())
+    if phi.module is not None
 }
 _PASSED_OVER = frozenset({"Identity", "Flatten"})
 
@@ -68,7 +49,8 @@ def layers_of_module(module: Any, activation: str | Activation | None) -> _Layer
                 raise ValueError(
                     f"module contains {part!r}: expected one activation after a Linear"
                 )
-            between[-1] = _ACTIVATIONS[name](part)
+            phi_name, of_class = _ACTIVATIONS[name]
+            between[-1] = activations.restore(phi_name, of_class.parameters(part))
         elif name in _PASSED_OVER or (name == "Dropout" and not part.training):
             continue
         else:

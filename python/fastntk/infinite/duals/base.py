@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What a dual activation is: the Gaussian expectations that take a kernel through a layer.
 
-For u, v jointly normal with standard deviations s, t and the correlation 1 − gap: E[φ(u)φ(v)] and
-E[φ'(u)φ'(v)]. The recursion wants them normalized, as gaps: 1 − E[φ(u)φ(v)]/√(E[φ(u)²] E[φ(v)²]).
+These are E[φ(u)φ(v)] and E[φ'(u)φ'(v)] for u, v jointly normal with standard deviations s, t and
+the correlation 1 − gap. The recursion over layers takes them normalized, as gaps:
+1 − E[φ(u)φ(v)]/√(E[φ(u)²] E[φ(v)²]).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class State:
-    """Single samples before an activation.
+    """What a dual keeps of single samples before an activation, for all pairs of them.
 
     Attributes
     ----------
@@ -76,7 +77,8 @@ class Dual(ABC):
         """Return 1 − the normalized E[φ'(u)φ'(v)], all samples of x against all of z."""
 
 
-# Of 1 − covariance, from a sum or a formula of some dozen operations.
+# The absolute error of 1 − covariance where the covariance, close to 1, is a sum or a formula of
+# some dozen operations.
 CANCELLATION = 2.0**-46
 
 
@@ -94,15 +96,18 @@ class ClosedForm(Dual):
         """Return E[φ'(u)φ'(v)]."""
 
     def state(self, deviation: Array) -> State:
+        """Return the state of samples, from the formulas at a gap of 0."""
         s, zero = deviation, np.zeros_like(deviation)
         slope = self.derivative_covariance(s, s, zero) if self.no_derivative is None else zero
         return State(s, np.sqrt(self.covariance(s, s, zero)), np.sqrt(slope))
 
     def gap(self, x: State, z: State, gap: Array) -> Array:
+        """Return 1 − the normalized covariance, all samples of x against all of z."""
         s, t = x.deviation[:, np.newaxis], z.deviation
         return normalized_gap(self.covariance(s, t, gap), x.activation, z.activation)
 
     def derivative_gap(self, x: State, z: State, gap: Array) -> Array:
+        """Return 1 − the normalized covariance of slopes, all samples of x against all of z."""
         s, t = x.deviation[:, np.newaxis], z.deviation
         return normalized_gap(self.derivative_covariance(s, t, gap), x.derivative, z.derivative)
 

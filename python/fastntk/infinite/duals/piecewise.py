@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastntk.infinite.duals._base import ClosedForm, Dual, State
+from fastntk.infinite.duals.base import ClosedForm, Dual, State
 
 if TYPE_CHECKING:
-    from fastntk.infinite.duals._base import Array
+    from fastntk.infinite.duals.base import Array
 
 
 def angle(gap: Array) -> Array:
     """Return θ from 1 − cos θ."""
-    # Close to π, in the same digits as the sine below.
+    # Close to π, θ has the same rounding errors as the sine below.
     return 2 * np.arctan2(np.sqrt(gap), np.sqrt(2 - gap))
 
 
@@ -30,7 +30,7 @@ def sine(gap: Array) -> Array:
 
 
 class PiecewiseLinear(Dual):
-    """φ(x) = negative · x for x < 0, positive · x for x > 0.
+    """The dual of φ(x) = negative · x for x < 0, positive · x for x > 0.
 
     All of them are one family in the kink k = (positive − negative)²/(positive² + negative²):
     E[φ(u)φ(v)] normalized is (1 − k) cos θ + k κ_1(θ) with the κ_1 of ReLU. Positive homogeneity
@@ -43,44 +43,51 @@ class PiecewiseLinear(Dual):
         self.root_mean_square = math.sqrt(squares / 2)
 
     def state(self, deviation: Array) -> State:
+        """Return the state of samples, whose root mean squares are proportional to s."""
         slope = np.full_like(deviation, self.root_mean_square)
         return State(deviation, deviation * slope, slope)
 
     def gap(self, x: State, z: State, gap: Array) -> Array:  # noqa: ARG002
+        """Return gap − (k/π) (sin θ − θ cos θ), which keeps the digits of small gaps."""
         theta = angle(gap)
         return gap - self.kink / math.pi * (sine(gap) - theta * (1 - gap))
 
     def derivative_gap(self, x: State, z: State, gap: Array) -> Array:  # noqa: ARG002
+        """Return k θ/π."""
         return self.kink / math.pi * angle(gap)
 
 
 class Sign(Dual):
-    """φ(x) = sign(x)."""
+    """The dual of φ(x) = sign(x)."""
 
     no_derivative = "the derivative of a jump is a point mass, which has no second moment"
 
     def state(self, deviation: Array) -> State:
-        # sign(0) = 0: a zero sample stays one.
+        """Return the state of samples; because of sign(0) = 0, a zero sample stays one."""
         return State(deviation, np.sign(deviation), np.zeros_like(deviation))
 
     def gap(self, x: State, z: State, gap: Array) -> Array:
+        """Return 2θ/π, and 1 for zero samples."""
         zero = (x.deviation == 0)[:, np.newaxis] | (z.deviation == 0)
         return np.where(zero, 1.0, 2 / math.pi * angle(gap))
 
     def derivative_gap(self, x: State, z: State, gap: Array) -> Array:  # noqa: ARG002
+        """Raise ValueError: E[φ'(u)²] does not exist."""
         raise ValueError(self.no_derivative)
 
 
 class RectifiedMonomial(ClosedForm):
-    """φ(x) = max(x, 0)^degree."""
+    """The dual of φ(x) = max(x, 0)^degree."""
 
     def __init__(self, degree: int) -> None:
         self.degree = degree
 
     def covariance(self, s: Array, t: Array, gap: Array) -> Array:
+        """Return E[φ(u)φ(v)] by homogeneity."""
         return (s * t) ** self.degree * _rectified_moment(self.degree, gap)
 
     def derivative_covariance(self, s: Array, t: Array, gap: Array) -> Array:
+        """Return E[φ'(u)φ'(v)], where φ' is degree times the rectified monomial one below."""
         p = self.degree
         return float(p**2) * (s * t) ** (p - 1) * _rectified_moment(p - 1, gap)
 
@@ -109,7 +116,7 @@ def _rectified_moment(p: int, gap: Array) -> Array:
             elif a == 1:
                 table[a, b] = boundary(1) + rho * moment(0, 0)
             elif b == 0:
-                # Over the power; the derivative of the gate 1[v > 0] is at the boundary.
+                # By parts over the power of u; the gate 1[v > 0] changes at the boundary.
                 table[a, b] = (a - 1) * moment(a - 2, 0) + rho * boundary(a - 1)
             else:
                 table[a, b] = (a - 1) * moment(a - 2, b) + b * rho * moment(a - 1, b - 1)

@@ -3,7 +3,8 @@
 """Closed forms for analytic activations.
 
 In every one of them what tends to 0 for close pairs or large samples is written without
-subtraction, through var(u − v) = (s − t)² + 2 s t gap and its like.
+subtraction, through var(u − v) = (s − t)² + 2 s t gap and similar sums. In docstrings, k is the
+covariance s t (1 − gap) of u and v.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastntk.infinite.duals._base import ClosedForm
+from fastntk.infinite.duals.base import ClosedForm
 
 if TYPE_CHECKING:
-    from fastntk.infinite.duals._base import Array
+    from fastntk.infinite.duals.base import Array
 
 
 def _determinant(s: Array, t: Array, gap: Array) -> Array:
@@ -25,24 +26,29 @@ def _determinant(s: Array, t: Array, gap: Array) -> Array:
 
 
 class ErrorFunction(ClosedForm):
-    """φ(x) = erf(slope x) + offset; Williams, "Computing with infinite networks", NIPS 1996."""
+    """The dual of φ(x) = erf(slope x) + offset.
+
+    Williams, "Computing with infinite networks", NIPS 1996.
+    """
 
     def __init__(self, slope: float, offset: float) -> None:
         self.slope, self.offset = slope, offset
 
     def covariance(self, s: Array, t: Array, gap: Array) -> Array:
+        """Return 2/π arcsin(2k/√((1 + 2s²)(1 + 2t²))) + offset², with the slope in s and t."""
         # arctan2 keeps the digits where arcsin(cov/√…) would lose them.
         s, t = math.sqrt(2) * self.slope * s, math.sqrt(2) * self.slope * t
         root = np.sqrt(_determinant(s, t, gap))
         return 2 / math.pi * np.arctan2(s * t * (1 - gap), root) + self.offset**2
 
     def derivative_covariance(self, s: Array, t: Array, gap: Array) -> Array:
+        """Return 4/π / √((1 + 2s²)(1 + 2t²) − 4k²), with the slope in s and t."""
         s, t = math.sqrt(2) * self.slope * s, math.sqrt(2) * self.slope * t
         return 4 * self.slope**2 / math.pi / np.sqrt(_determinant(s, t, gap))
 
 
 class Gelu(ClosedForm):
-    """φ(x) = x P(w ≤ x).
+    """The dual of φ(x) = x P(w ≤ x).
 
     With P(w) the normal distribution, p its density, k = cov(u, v), D = (1 + s²)(1 + t²) − k²:
     E[P(u)P(v)] = 1/4 + arctan(k/√D)/(2π) and E[p(u)p(v)] = 1/(2π√D); partial integration
@@ -50,12 +56,14 @@ class Gelu(ClosedForm):
     """
 
     def covariance(self, s: Array, t: Array, gap: Array) -> Array:
+        """Return E[uP(u) vP(v)], in terms of E[P(u)P(v)] and E[p(u)p(v)]."""
         k = s * t * (1 - gap)
         gates, peaks, _ = self._terms(s, t, gap)
         inverse = 1 / (1 + s**2) + 1 / (1 + t**2)
         return k * gates + peaks * ((s * t) ** 2 * gap * (2 - gap) + k**2 * inverse)
 
     def derivative_covariance(self, s: Array, t: Array, gap: Array) -> Array:
+        """Return E[(P(u) + up(u)) (P(v) + vp(v))], in the same terms."""
         k = s * t * (1 - gap)
         gates, peaks, determinant = self._terms(s, t, gap)
         inverse = 1 / (1 + s**2) + 1 / (1 + t**2)
@@ -70,15 +78,17 @@ class Gelu(ClosedForm):
 
 
 class Sinusoid(ClosedForm):
-    """φ(x) = amplitude · sin(frequency x + phase)."""
+    """The dual of φ(x) = amplitude · sin(frequency x + phase)."""
 
     def __init__(self, frequency: float, phase: float, amplitude: float = 1.0) -> None:
         self.frequency, self.phase, self.amplitude = frequency, phase, amplitude
 
     def covariance(self, s: Array, t: Array, gap: Array) -> Array:
+        """Return half the expectation of cos(f(u − v)) − cos(f(u + v) + 2 phase), scaled."""
         return self.amplitude**2 * self._sines(s, t, gap, self.phase)
 
     def derivative_covariance(self, s: Array, t: Array, gap: Array) -> Array:
+        """Return the same for the cosine, a sine of another phase."""
         cosines = self._sines(s, t, gap, self.phase + math.pi / 2)
         return (self.amplitude * self.frequency) ** 2 * cosines
 
@@ -93,35 +103,39 @@ class Sinusoid(ClosedForm):
 
 
 class Exponential(ClosedForm):
-    """φ(x) = exp(rate x)."""
+    """The dual of φ(x) = exp(rate x)."""
 
     def __init__(self, rate: float) -> None:
         self.rate = rate
 
     def covariance(self, s: Array, t: Array, gap: Array) -> Array:
+        """Return exp(rate² var(u + v)/2)."""
         return np.exp(self.rate**2 * ((s + t) ** 2 / 2 - s * t * gap))
 
     def derivative_covariance(self, s: Array, t: Array, gap: Array) -> Array:
+        """Return E[φ'(u)φ'(v)], which is rate² E[φ(u)φ(v)]."""
         return self.rate**2 * self.covariance(s, t, gap)
 
 
 class Gaussian(ClosedForm):
-    """φ(x) = exp(−rate x²)."""
+    """The dual of φ(x) = exp(−rate x²)."""
 
     def __init__(self, rate: float) -> None:
         self.rate = rate
 
     def covariance(self, s: Array, t: Array, gap: Array) -> Array:
+        """Return 1/√D with D = (1 + 2 rate s²)(1 + 2 rate t²) − (2 rate k)²."""
         width = math.sqrt(2 * self.rate)
         return 1 / np.sqrt(_determinant(width * s, width * t, gap))
 
     def derivative_covariance(self, s: Array, t: Array, gap: Array) -> Array:
+        """Return E[φ'(u)φ'(v)] = 4 rate² k/D^{3/2}."""
         k = s * t * (1 - gap)
         return 4 * self.rate**2 * k * self.covariance(s, t, gap) ** 3
 
 
 class Gabor(ClosedForm):
-    """φ(x) = exp(−x²) sin x.
+    """The dual of φ(x) = exp(−x²) sin x.
 
     The factor exp(−u² − v²) leaves a normal density, of covariance S(1 + 2S)⁻¹ for the covariance
     S of u and v, and the weight 1/√D with D = det(1 + 2S); the rest is as for the sine. The second
@@ -129,11 +143,13 @@ class Gabor(ClosedForm):
     """
 
     def covariance(self, s: Array, t: Array, gap: Array) -> Array:
+        """Return E[φ(u)φ(v)] = (exp(−var(u − v)/2) − exp(−var(u + v)/2))/(2√D)."""
         _, determinant, minus, plus = self._terms(s, t, gap)
         value = -np.exp(-minus) * np.expm1(minus - plus) / (2 * np.sqrt(determinant))
         return np.asarray(value)
 
     def derivative_covariance(self, s: Array, t: Array, gap: Array) -> Array:
+        """Return E[φ'(u)φ'(v)] = ∂E[φ(u)φ(v)]/∂k."""
         k, determinant, minus, plus = self._terms(s, t, gap)
         minus_slope = (-(4 * k + 1) + 8 * k * minus) / determinant
         plus_slope = (1 - 4 * k + 8 * k * plus) / determinant
@@ -154,7 +170,7 @@ class Gabor(ClosedForm):
 
 
 class ExpNormalized(ClosedForm):
-    """E[φ(u)φ(v)] = s t exp(γ(ρ − 1)): the normalized Gaussian kernel, of no function φ.
+    """The normalized Gaussian kernel E[φ(u)φ(v)] = s t exp(γ(ρ − 1)), which no function φ has.
 
     Shankar et al., "Neural kernels without tangents", ICML 2020.
     """
@@ -163,7 +179,9 @@ class ExpNormalized(ClosedForm):
         self.gamma = gamma
 
     def covariance(self, s: Array, t: Array, gap: Array) -> Array:
+        """Return s t exp(−γ gap)."""
         return s * t * np.exp(-self.gamma * gap)
 
     def derivative_covariance(self, s: Array, t: Array, gap: Array) -> Array:
+        """Return γ exp(−γ gap), the derivative by the covariance."""
         return self.gamma * np.exp(-self.gamma * gap) * np.ones_like(s * t)

@@ -16,24 +16,33 @@ import numpy as np
 from scipy.special import ndtr, owens_t
 
 from fastntk.activations import gaussian_nodes
-from fastntk.infinite.duals._base import CANCELLATION, ClosedForm, State
-from fastntk.infinite.duals._piecewise import angle, sine
+from fastntk.infinite.duals.base import CANCELLATION, ClosedForm, State
+from fastntk.infinite.duals.piecewise import angle, sine
 
 if TYPE_CHECKING:
-    from fastntk.activations import Activation
-    from fastntk.infinite.duals._base import Array
+    from fastntk.activations import Function
+    from fastntk.infinite.duals.base import Array
 
 
 class Elu(ClosedForm):
-    """φ(x) = x for x > 0, α(exp(x) − 1) for x < 0."""
+    """The dual of φ(x) = x for x > 0, α(exp(x) − 1) for x < 0.
 
-    def __init__(self, activation: Activation, tolerance: float) -> None:
-        assert activation.function is not None
-        self.phi, self.function, self.tolerance = activation, activation.function, tolerance
+    Parameters
+    ----------
+    alpha : float
+        α.
+    function : callable
+        φ of an array, elementwise.
+    tolerance : float
+        The largest relative error of √E[φ(u)²] that is accepted.
+    """
+
+    def __init__(self, alpha: float, function: Function, tolerance: float) -> None:
+        self.alpha, self.function, self.tolerance = alpha, function, tolerance
         self.gap_error = max(tolerance, CANCELLATION)
-        self.alpha = activation.parameters[0]
 
     def state(self, deviation: Array) -> State:
+        """Return the state of samples, after a check that the formulas resolve them."""
         with np.errstate(over="ignore", invalid="ignore"):
             result = super().state(deviation)
         # The terms cancel for small s and overflow for large s: compare with a plain integral.
@@ -44,13 +53,14 @@ class Elu(ClosedForm):
         if not (error <= self.tolerance * exact).all():
             worst = deviation[np.argmax(~(error <= self.tolerance * exact))]
             raise ValueError(
-                f"tolerance={self.tolerance:g}: not reached for the activation {self.phi.name!r} "
+                f"tolerance={self.tolerance:g}: not reached for the activation 'elu' "
                 f"with a standard deviation of {worst:.3g} before it; expected samples, weight_std "
                 "and bias_std that keep it between about 1e-3 and 8, or a larger tolerance"
             )
         return result
 
     def covariance(self, s: Array, t: Array, gap: Array) -> Array:
+        """Return E[φ(u)φ(v)], summed over the quadrants of linear and exponential sides."""
         alpha, rho = self.alpha, 1 - gap
         quarter = 0.5 - angle(gap) / (2 * math.pi)  # P(u < 0, v < 0)
         linear = s * t * (sine(gap) / (2 * math.pi) + rho * quarter)
@@ -58,6 +68,7 @@ class Elu(ClosedForm):
         return linear + alpha * (_mixed(s, t, gap) + _mixed(t, s, gap)) + alpha**2 * exponential
 
     def derivative_covariance(self, s: Array, t: Array, gap: Array) -> Array:
+        """Return E[φ'(u)φ'(v)], summed over the quadrants of linear and exponential sides."""
         quarter = 0.5 - angle(gap) / (2 * math.pi)
         mixed = _half(t) - _one(t, gap) + _half(s) - _one(s, gap)
         return quarter + self.alpha * mixed + self.alpha**2 * _both(s, t, gap)
@@ -94,7 +105,7 @@ def _mixed(s: Array, t: Array, gap: Array) -> Array:
     """Return E[u (exp(v) − 1); u > 0, v < 0]."""
     rho = 1 - gap
     scale = 1 / math.sqrt(2 * math.pi)
-    # exp(t²/2) times the densities at −ρt and at −t
+    # exp(t²/2) times the normal densities at −ρt and at −t.
     corner = scale * np.exp(gap * (2 - gap) * t**2 / 2)
     boundary = corner * ndtr(-t * sine(gap)) - rho * scale / 2
     inner = rho * t * (_half(t) - _one(t, gap))

@@ -21,11 +21,11 @@ from numba import njit
 from numpy.polynomial import hermite_e
 
 from fastntk.activations import gaussian_nodes
-from fastntk.infinite.duals._base import CANCELLATION, Dual, State, normalized_gap
+from fastntk.infinite.duals.base import CANCELLATION, Dual, State, normalized_gap
 
 if TYPE_CHECKING:
     from fastntk.activations import Activation, Function
-    from fastntk.infinite.duals._base import Array
+    from fastntk.infinite.duals.base import Array
 
 _FEWEST_TERMS, _MOST_TERMS = 32, 2048
 _SAMPLES_AT_ONCE = 256
@@ -37,12 +37,14 @@ class HermiteSeries(Dual):
     gap_error = CANCELLATION
 
     def gap(self, x: State, z: State, gap: Array) -> Array:
+        """Return 1 − the normalized sum of Mehler's formula for φ."""
         assert x.series is not None
         assert z.series is not None
         covariance = _sum_series(1 - gap, x.series, z.series)
         return normalized_gap(covariance, x.activation, z.activation)
 
     def derivative_gap(self, x: State, z: State, gap: Array) -> Array:
+        """Return 1 − the normalized sum of Mehler's formula for φ'."""
         assert x.derivative_series is not None
         assert z.derivative_series is not None
         covariance = _sum_series(1 - gap, x.derivative_series, z.derivative_series)
@@ -50,12 +52,19 @@ class HermiteSeries(Dual):
 
 
 class Polynomial(HermiteSeries):
-    """A polynomial, by its coefficients in powers of x, lowest first: exact."""
+    """The dual of a polynomial, exact.
+
+    Parameters
+    ----------
+    coefficients : tuple of float
+        Those of the powers of x, lowest first.
+    """
 
     def __init__(self, coefficients: tuple[float, ...]) -> None:
         self.coefficients = np.trim_zeros(np.array(coefficients, dtype=np.float64), "b")
 
     def state(self, deviation: Array) -> State:
+        """Return the state of samples, with as many terms as φ has."""
         series = self._series(self.coefficients, deviation)
         slopes = np.asarray(np.polynomial.polynomial.polyder(self.coefficients), np.float64)
         derivative = self._series(slopes, deviation)
@@ -80,7 +89,15 @@ class Polynomial(HermiteSeries):
 
 
 class Quadrature(HermiteSeries):
-    """Any function, to a relative tolerance."""
+    """The dual of any function, to a relative tolerance.
+
+    Parameters
+    ----------
+    activation : Activation
+        With a function, and with a derivative if there is one.
+    tolerance : float
+        The largest share of E[φ(u)²], and of E[φ'(u)²], that the series may leave out.
+    """
 
     def __init__(self, activation: Activation, tolerance: float) -> None:
         assert activation.function is not None
@@ -88,6 +105,7 @@ class Quadrature(HermiteSeries):
         self.gap_error = max(tolerance, CANCELLATION)
 
     def state(self, deviation: Array) -> State:
+        """Return the state of samples, with the fewest terms that keep the tolerance."""
         # Samples of equal norm, which all are after the first layer of many a study, share theirs.
         distinct, back = np.unique(deviation, return_inverse=True)
         terms, reached = _FEWEST_TERMS, math.inf

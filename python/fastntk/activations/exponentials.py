@@ -1,0 +1,136 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Activations made of exponentials."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.special import erfc
+
+from fastntk._support import arguments
+from fastntk.activations.activation import Activation, TorchModule
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def exponential(rate: float = 1.0) -> Activation:
+    """Return φ(x) = exp(rate · x), whose name is "exp".
+
+    Parameters
+    ----------
+    rate : float
+        Any finite number.
+
+    Returns
+    -------
+    Activation
+    """
+    rate = arguments.real(rate, "rate", minimum=-math.inf)
+    return Activation(
+        name="exp",
+        label="exp",
+        parameters=(rate,),
+        function=lambda x: np.exp(rate * x),
+        derivative=lambda x: rate * np.exp(rate * x),
+        curvature=lambda x: rate**2 * np.exp(rate * x),
+        known_second_moment=math.exp(2 * rate**2),
+        dual=lambda duals, _: duals.Exponential(rate),
+    )
+
+
+def gaussian(rate: float = 1.0) -> Activation:
+    """Return φ(x) = exp(−rate · x²).
+
+    Parameters
+    ----------
+    rate : float
+        Above 0.
+
+    Returns
+    -------
+    Activation
+    """
+    rate = arguments.real(rate, "rate", minimum=0.0, exclusive=True)
+    return Activation(
+        name="gaussian",
+        label="Gaussian",
+        parameters=(rate,),
+        function=lambda x: np.exp(-rate * x**2),
+        derivative=lambda x: -2 * rate * x * np.exp(-rate * x**2),
+        curvature=lambda x: 2 * rate * (2 * rate * x**2 - 1) * np.exp(-rate * x**2),
+        known_second_moment=(1 + 4 * rate) ** -0.5,
+        dual=lambda duals, _: duals.Gaussian(rate),
+    )
+
+
+def exp_normalized(gamma: float = 1.0) -> Activation:
+    """Return the activation of a normalized Gaussian kernel, at infinite width only.
+
+    It is a dual without a function φ: for u and v with the standard deviations s and t and the
+    correlation ρ, E[φ(u)φ(v)] = s t exp(γ(ρ − 1)), the Gaussian kernel of normalized samples times
+    their norms.
+
+    Parameters
+    ----------
+    gamma : float
+        γ above 0.
+
+    Returns
+    -------
+    Activation
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastntk import activations, infinite
+    >>> K = infinite.nngp(np.eye(2), depth=1, activation=activations.exp_normalized(0.5))
+    >>> round(float(K[0, 1] / K[0, 0]), 6)  # exp(−½)
+    0.606531
+    """
+    gamma = arguments.real(gamma, "gamma", minimum=0.0, exclusive=True)
+    return Activation(
+        name="exp_normalized",
+        label="normalized Gaussian",
+        parameters=(gamma,),
+        function=None,
+        derivative=None,
+        known_second_moment=1.0,
+        dual=lambda duals, _: duals.ExpNormalized(gamma),
+    )
+
+
+def elu(alpha: float = 1.0) -> Activation:
+    """Return the ELU, φ(x) = x for x > 0 and α(exp(x) − 1) for x < 0.
+
+    Parameters
+    ----------
+    alpha : float
+        α, at least 0.
+
+    Returns
+    -------
+    Activation
+    """
+    alpha = arguments.real(alpha, "alpha", minimum=0.0)
+    half = math.exp(2) * erfc(math.sqrt(2)) / 2 - math.exp(0.5) * erfc(math.sqrt(0.5)) + 0.5
+
+    def function(x: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0)))
+
+    return Activation(
+        name="elu",
+        label="ELU",
+        parameters=(alpha,),
+        function=function,
+        derivative=lambda x: np.where(x > 0, 1.0, alpha * np.exp(np.minimum(x, 0))),
+        curvature=lambda x: np.where(x > 0, 0.0, alpha * np.exp(np.minimum(x, 0))),
+        known_second_moment=0.5 + alpha**2 * half,
+        breakpoints=(0.0,),
+        in_core=True,
+        dual=lambda duals, tolerance: duals.Elu(alpha, function, tolerance),
+        module=TorchModule("ELU", lambda module: (module.alpha,)),
+    )

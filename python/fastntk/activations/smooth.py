@@ -1,0 +1,182 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Activations of the normal and of the logistic distribution: steps, and smooth forms of ReLU."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import special
+from scipy.special import expit, ndtr
+
+from fastntk._support import arguments
+from fastntk.activations.activation import Activation, TorchModule
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def erf(slope: float = 1.0, offset: float = 0.0) -> Activation:
+    """Return the error function, φ(x) = erf(slope · x) + offset.
+
+    Parameters
+    ----------
+    slope : float
+        Above 0.
+    offset : float
+        What is added.
+
+    Returns
+    -------
+    Activation
+
+    Examples
+    --------
+    >>> from fastntk import activations
+    >>> round(activations.erf().second_moment, 6)  # (2/π) arcsin(2/3)
+    0.464559
+    """
+    slope = arguments.real(slope, "slope", minimum=0.0, exclusive=True)
+    offset = arguments.real(offset, "offset", minimum=-math.inf)
+
+    def derivative(x: NDArray[np.float64]) -> NDArray[np.float64]:
+        return 2 * slope / math.sqrt(math.pi) * np.exp(-((slope * x) ** 2))
+
+    return Activation(
+        name="erf",
+        label="erf",
+        parameters=(slope, offset),
+        function=lambda x: special.erf(slope * x) + offset,
+        derivative=derivative,
+        curvature=lambda x: -2 * slope**2 * x * derivative(x),
+        known_second_moment=2 / math.pi * math.asin(2 * slope**2 / (1 + 2 * slope**2)) + offset**2,
+        in_core=True,
+        dual=lambda duals, _: duals.ErrorFunction(slope, offset),
+    )
+
+
+def gelu() -> Activation:
+    """Return the exact GELU, φ(x) = x P(u ≤ x) for a standard normal u.
+
+    Returns
+    -------
+    Activation
+    """
+
+    def exact(module: Any) -> tuple[()]:
+        if module.approximate != "none":
+            raise ValueError(f"module contains {module!r}: expected the exact GELU")
+        return ()
+
+    return Activation(
+        name="gelu",
+        label="GELU",
+        function=lambda x: x * ndtr(x),
+        derivative=lambda x: ndtr(x) + x * np.exp(-(x**2) / 2) / math.sqrt(2 * math.pi),
+        curvature=lambda x: np.exp(-(x**2) / 2) / math.sqrt(2 * math.pi) * (2 - x**2),
+        known_second_moment=1 / 3 + math.sqrt(3) / (6 * math.pi),
+        in_core=True,
+        dual=lambda duals, _: duals.Gelu(),
+        module=TorchModule("GELU", exact),
+    )
+
+
+def tanh() -> Activation:
+    """Return the hyperbolic tangent, φ(x) = tanh x.
+
+    Returns
+    -------
+    Activation
+    """
+
+    def derivative(x: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.cosh(np.clip(x, -350, 350)) ** -2.0  # cosh² does not overflow up to 350
+
+    return Activation(
+        name="tanh",
+        label="tanh",
+        function=np.tanh,
+        derivative=derivative,
+        curvature=lambda x: -2 * np.tanh(x) * derivative(x),
+        breakpoints=(0.0,),
+        in_core=True,
+        module=TorchModule("Tanh"),
+    )
+
+
+def sigmoid() -> Activation:
+    """Return the logistic function, φ(x) = 1 / (1 + exp(−x)).
+
+    Returns
+    -------
+    Activation
+    """
+    return Activation(
+        name="sigmoid",
+        label="sigmoid",
+        function=expit,
+        derivative=_logistic_density,
+        curvature=lambda x: -_logistic_density(x) * np.tanh(x / 2),
+        breakpoints=(0.0,),
+        in_core=True,
+        module=TorchModule("Sigmoid"),
+    )
+
+
+def silu() -> Activation:
+    """Return the SiLU, φ(x) = x / (1 + exp(−x)).
+
+    Returns
+    -------
+    Activation
+    """
+    return Activation(
+        name="silu",
+        label="SiLU",
+        function=lambda x: x * expit(x),
+        derivative=lambda x: expit(x) * (1 + x * expit(-x)),
+        curvature=lambda x: _logistic_density(x) * (2 - x * np.tanh(x / 2)),
+        breakpoints=(0.0,),
+        in_core=True,
+        module=TorchModule("SiLU"),
+    )
+
+
+def softplus(beta: float = 1.0) -> Activation:
+    """Return the softplus, φ(x) = log(1 + exp(βx)) / β.
+
+    Parameters
+    ----------
+    beta : float
+        β above 0; the larger, the closer φ is to ReLU.
+
+    Returns
+    -------
+    Activation
+    """
+    beta = arguments.real(beta, "beta", minimum=0.0, exclusive=True)
+
+    def beta_of(module: Any) -> tuple[float]:
+        # PyTorch replaces the function by a line where beta · z exceeds the threshold; above 20
+        # the two differ by less than 3e-9.
+        if module.beta * module.threshold < 20:
+            raise ValueError(f"module contains {module!r}: expected a threshold of at least 20")
+        return (module.beta,)
+
+    return Activation(
+        name="softplus",
+        label="softplus",
+        parameters=(beta,),
+        function=lambda x: np.logaddexp(0, beta * x) / beta,
+        derivative=lambda x: expit(beta * x),
+        curvature=lambda x: beta * _logistic_density(beta * x),
+        breakpoints=(0.0,),
+        in_core=True,
+        module=TorchModule("Softplus", beta_of),
+    )
+
+
+def _logistic_density(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    return expit(x) * expit(-x)
