@@ -77,7 +77,7 @@ def test_kernels_in_blocks_are_those_at_once(split: Split, outputs: str, other: 
     found = []
     for loop in (BlockLoop.whole(asked), BlockLoop.of_size(asked, 23)):
         kernels = np.full((asked.count, *asked.shape), np.nan)
-        loop.run(Arrays(asked, kernels), progress=False)
+        loop.run(Arrays(asked, list(kernels)), progress=False)
         found.append(kernels)
     assert_close(found[1], found[0], "float64")
     if other is None:
