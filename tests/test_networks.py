@@ -10,6 +10,7 @@ from tolerances import assert_close
 
 import fastntk
 from fastntk.devices.processor import PROCESSOR
+from fastntk.kernels.depth_passes import pass_bytes
 from fastntk.kernels.destinations import new_kernels
 from fastntk.kernels.request import KernelRequest
 from fastntk.networks.network import Network, Readout
@@ -72,3 +73,16 @@ def test_a_placed_network_says_what_its_kernels_take(two_readouts: Network) -> N
     assert wide.kernel_count(range(1, 3), "outputs") == 2
     assert wide.kernel_mirror(range(1, 3), "output_pairs") == [0, 2, 1, 3]
     assert np.array_equal(placed.evaluate(X), DEEP(X))
+
+
+@pytest.mark.parametrize("depths", [(0,), (2,), (0, 1, 3), (3, 1)])
+def test_the_memory_of_a_pass_is_known_before_there_are_networks(depths: tuple[int, ...]) -> None:
+    deepest = fastntk.MLP([4, *[9] * max(depths), 1]).network
+    readouts = tuple(
+        Readout(depth, fastntk.MLP([9 if depth else 4, 1]).network.readouts[0].layer)
+        for depth in depths
+    )
+    network = Network(deepest.hidden, readouts, deepest.activation, deepest.activation_scale)
+    features = PlacedNetwork(network, PROCESSOR).feature_bytes(20, 1, np.dtype(np.float64))
+    needed = features + len(depths) * 20 * 20 * 8
+    assert pass_bytes(depths, samples=20, input_width=4, width=9) == needed
