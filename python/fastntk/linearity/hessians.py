@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from fastntk._support.dtypes import FloatArray
     from fastntk._support.progress import Progress
-    from fastntk.devices.places import Place
+    from fastntk.devices.place import Place
     from fastntk.mlp import MLP
     from fastntk.symmetric.block_lanczos import Vectors
 
@@ -110,7 +110,7 @@ def hessian_vector_product(
     samples = net.network.samples(X, "X", place)
     directions, single = net.network.directions(v, place)
     weights = _coefficients(net, place, len(samples), _output(net, output), coefficients)
-    given, handle = place.given(directions), net.network.handle(place)
+    given, handle = place.for_core(directions), net.network.handle(place)
     out: FloatArray = place.empty(directions.shape, net.dtype)
     with monitored(progress, "Hessian products") as monitor:
         place.fill(
@@ -256,8 +256,8 @@ def _coefficients(
     result: FloatArray = np.zeros((n, net.n_outputs), dtype=net.dtype)
     if coefficients is None:
         result[:, output] = 1.0
-        return place.uploaded(result)
-    given = place.targets(coefficients, "coefficients")
+        return place.from_host(result)
+    given = place.host_array(coefficients, "coefficients")
     if given.shape not in {(n,), (n, net.n_outputs)}:
         raise ValueError(
             f"coefficients has shape {given.shape}: expected ({n},) or ({n}, {net.n_outputs}), one "
@@ -266,6 +266,6 @@ def _coefficients(
     columns = given[:, np.newaxis] if given.ndim == 1 else given
     values = matrices.matrix(columns, "coefficients", net.dtype)
     if given.ndim == 2:
-        return place.uploaded(values)
+        return place.from_host(values)
     result[:, output] = values[:, 0]
-    return place.uploaded(result)
+    return place.from_host(result)

@@ -13,13 +13,14 @@ from fastntk._support.progress import monitored
 from fastntk.devices.places import place_of
 from fastntk.kernels.features import Features
 from fastntk.networks.base import NetworkBase
+from fastntk.networks.placed import PlacedNetwork
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from fastntk._support.dtypes import FloatArray
     from fastntk._support.progress import Progress
-    from fastntk.devices.places import Place
+    from fastntk.devices.place import Place
 
 
 class JacobianMethods(NetworkBase):
@@ -250,7 +251,7 @@ class JacobianMethods(NetworkBase):
             self.network.chosen_outputs(outputs, ("trace", "full")),
             self.network.precision(dtype),
         )
-        features = Features(network, samples, chosen, precision, place=place)
+        features = Features(PlacedNetwork(network, place), samples, chosen, precision)
         products = _KernelProducts(features, "full" if outputs == "full" else "trace")
         # That of CuPy multiplies alike; SciPy's own would convert its operands to NumPy.
         operator: Any = _NTKOperator(products) if place.xp is np else DeviceOperator(products)
@@ -259,7 +260,7 @@ class JacobianMethods(NetworkBase):
     def _features(self, X: npt.ArrayLike, place: Place) -> Features:
         samples = self.network.samples(X, "X", place)
         outputs = range(self.n_outputs)
-        return Features(self.network, samples, outputs, self.dtype, place=place)
+        return Features(PlacedNetwork(self.network, place), samples, outputs, self.dtype)
 
 
 class _KernelProducts:
