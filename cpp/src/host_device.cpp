@@ -61,38 +61,26 @@ void HostDevice::Crew::rethrow() const {
   if (error_) std::rethrow_exception(error_);
 }
 
-void HostDevice::Crew::prepare_next_phase() {
-  done += std::exchange(progress_, 0);
-  here_ = 0;
-  next = 0;
-  stopping = stop;
-  ++meetings_;
-  all_here_.notify_all();
+void HostDevice::Crew::PrepareNextPhase::operator()() const noexcept {
+  crew->done += crew->progress_.exchange(0);
+  crew->next = 0;
+  crew->stopping = crew->stop;
+  ++crew->meetings_;
 }
 
 void HostDevice::Crew::meet(Index progress) {
-  std::unique_lock lock(mutex_);
   const std::uint32_t meeting = meetings_;
-  progress_ = std::max(progress_, progress);
-  if (++here_ == lanes_) {
-    prepare_next_phase();
-    return;
-  }
-  lock.unlock();
+  progress_.store(progress, std::memory_order_relaxed);  // arriving publishes it
+  auto arrived = all_here_.arrive();
   // To be woken takes as long as some tiles do: look for a while before going to sleep.
   const auto awake_until = std::chrono::steady_clock::now() + kSpin;
   while (meetings_ == meeting && std::chrono::steady_clock::now() < awake_until) {
     std::this_thread::yield();
   }
-  lock.lock();
-  all_here_.wait(lock, [&] { return meetings_ != meeting; });
+  all_here_.wait(std::move(arrived));
 }
 
-void HostDevice::Crew::leave() {
-  const std::scoped_lock lock(mutex_);
-  --lanes_;
-  if (lanes_ > 0 && here_ == lanes_) prepare_next_phase();
-}
+void HostDevice::Crew::leave() { all_here_.arrive_and_drop(); }
 
 void HostDevice::run_lanes(const char* stage, Index tasks, const Monitor& monitor,
                            const std::function<void(const Lane&, const NextTask&)>& body) const {

@@ -41,7 +41,7 @@ struct SlowUnit {
   struct Session {};
 
   static float element(Matrix<const float> block, Index i, Index j) {
-    return i < block.rows && j < block.cols ? block.row(i)[j] : 0.0F;
+    return i < block.rows && j < block.cols ? block(i, j) : 0.0F;
   }
 
   static void pack(const bfloat16::TileSource& source, std::uint32_t* words) {
@@ -99,7 +99,7 @@ struct SlowUnit {
   static void deliver(const bfloat16::Delivery& to) {
     for (Index i = 0; i < to.c.rows; ++i) {
       for (Index j = 0; j < to.c.cols; ++j) {
-        float& c = to.c.row(i)[j];
+        float& c = to.c(i, j);
         const float product = to.alpha * to.sums[i * kPanel + j];
         c = to.write == Write::accumulate ? c + product : product;
       }

@@ -11,7 +11,7 @@
 #include <stdexcept>
 #include <vector>
 
-#include "fastntk/host_symmetric.hpp"
+#include "fastntk/host.hpp"
 #include "padded_matrix.hpp"
 #include "random_network.hpp"
 #include "reference_blas.hpp"

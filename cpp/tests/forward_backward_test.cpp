@@ -223,7 +223,7 @@ TEST_CASE("backward: the first deltas carry on to the derivatives with respect t
       for (Index k = 0; k < shape.inputs; ++k) {
         actual(i, k) = 0.0;
         for (Index j = 0; j < first.outputs(); ++j) {
-          actual(i, k) += first.weight_scale * pass.deltas[1](i, j) * first.weights.row(j)[k];
+          actual(i, k) += first.weight_scale * pass.deltas[1](i, j) * first.weights(j, k);
         }
         expected(i, k) = numerical_delta(network, pass.samples.view().row(i), 0, k, 0, 1);
       }

@@ -86,7 +86,7 @@ PaddedMatrix<double> numerical_products(RandomNetwork<double>& random,
 }
 
 void check_against_differences(const Shape& shape, Index samples, Index vectors) {
-  CAPTURE(static_cast<int>(shape.activation.kind));
+  CAPTURE(shape.activation.index());
   CAPTURE(shape.readouts.front());
   CAPTURE(shape.biases);
   CAPTURE(samples);
@@ -289,7 +289,7 @@ TEST_CASE("hessian products: symmetric") {
 
 TEST_CASE("hessian products: float32 agrees with float64") {
   for (const Activation& activation : kBuiltInActivations) {
-    CAPTURE(static_cast<int>(activation.kind));
+    CAPTURE(activation.index());
     const Shape shape{.outputs = 2, .activation = activation};
     const Case<float> single(shape, 40, 2);
     const Case<double> reference(shape, 40, 2);
@@ -319,8 +319,7 @@ TEST_CASE_TEMPLATE("hessian products: each by itself and the same to the last bi
 
 TEST_CASE("hessian products: a custom activation has no second derivative") {
   const auto one = [](double /*z*/) { return 1.0; };
-  Activation custom{ActivationKind::custom};
-  custom.custom = {one, one};
+  const Activation custom = activation::Custom{one, one};
   const Monitor monitor = [](const char* /*stage*/, Index /*done*/, Index /*total*/) {
     throw std::logic_error("work has begun");
   };

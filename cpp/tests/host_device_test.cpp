@@ -70,7 +70,7 @@ void check_transpose(Index rows, Index cols) {
 
 struct CountCalls {
   Matrix<int> calls;
-  void operator()(Index i, Index j) const { ++calls.data[i * calls.stride + j]; }
+  void operator()(Index i, Index j) const { ++calls(i, j); }
 };
 
 }  // namespace

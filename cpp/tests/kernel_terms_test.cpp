@@ -264,4 +264,22 @@ TEST_CASE("kernel terms: the kernels are counted") {
                   std::invalid_argument);
 }
 
+TEST_CASE("kernel terms: how many kernels there are, and which of them are transposes") {
+  const RandomNetwork<double> random({.outputs = 3, .readouts = {2, 3, 0}});
+  const Network<double>& network = random.get();
+  const auto count = [&](Split split, Range outputs) {
+    return kernel_count(network, outputs, split);
+  };
+  CHECK(count(Split::none, {0, 3}) == 3);    // readouts
+  CHECK(count(Split::layers, {0, 3}) == 3);  // of the first readout, at depth 2, and it itself
+  CHECK(count(Split::outputs, {1, 2}) == 2);
+  CHECK(count(Split::output_pairs, {1, 2}) == 4);
+  using Indices = std::vector<std::size_t>;
+  CHECK(kernel_mirror(network, {0, 3}, Split::none) == Indices{0, 1, 2});
+  CHECK(kernel_mirror(network, {0, 3}, Split::layers) == Indices{0, 1, 2});
+  CHECK(kernel_mirror(network, {1, 2}, Split::outputs) == Indices{0, 1});
+  CHECK(kernel_mirror(network, {0, 3}, Split::output_pairs) == Indices{0, 3, 6, 1, 4, 7, 2, 5, 8});
+  CHECK(kernel_mirror(network, {2, 1}, Split::output_pairs) == Indices{0});
+}
+
 }  // namespace fastntk::test

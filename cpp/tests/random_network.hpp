@@ -51,27 +51,27 @@ PaddedMatrix<T> random_samples(Index rows, Index cols, std::uint64_t seed = 7) {
   return Random(seed).matrix<T>(rows, cols);
 }
 
-inline constexpr Activation kIdentity{ActivationKind::identity};
-inline constexpr Activation kRelu{ActivationKind::relu};
-inline constexpr Activation kTanh{ActivationKind::tanh};
-inline constexpr Activation kGelu{ActivationKind::gelu};
-inline constexpr Activation kSoftplus{ActivationKind::softplus, {1.5}};
+inline constexpr Activation kIdentity = activation::Identity{};
+inline constexpr Activation kRelu = activation::Relu{};
+inline constexpr Activation kTanh = activation::Tanh{};
+inline constexpr Activation kGelu = activation::Gelu{};
+inline constexpr Activation kSoftplus = activation::Softplus{1.5};
 
 // All but custom ones.
 inline constexpr std::array<Activation, 13> kBuiltInActivations = {{
     kIdentity,
     kRelu,
-    {ActivationKind::piecewise_linear, {0.2, 1.5}},
-    {ActivationKind::rectified_monomial, {2}},
+    activation::PiecewiseLinear{0.2, 1.5},
+    activation::RectifiedMonomial{2},
     kGelu,
-    {ActivationKind::sigmoid},
-    {ActivationKind::silu},
-    {ActivationKind::elu, {0.7}},
+    activation::Sigmoid{},
+    activation::Silu{},
+    activation::Elu{0.7},
     kSoftplus,
     kTanh,
-    {ActivationKind::erf, {0.9, 0.1}},
-    {ActivationKind::sin, {1.1, 0.2}},
-    {ActivationKind::cos, {1.2, 0.3}},
+    activation::Erf{0.9, 0.1},
+    activation::Sine{1.1, 0.2},
+    activation::Cosine{1.2, 0.3},
 }};
 
 struct Shape {

@@ -36,7 +36,7 @@ std::vector<Real> reference_layer(const Layer<T>& layer, const std::vector<Real>
   for (Index i = 0; i < layer.outputs(); ++i) {
     Real sum = 0.0;
     for (Index j = 0; j < layer.inputs(); ++j) {
-      sum += static_cast<Real>(layer.weights.row(i)[j]) * below[static_cast<std::size_t>(j)];
+      sum += static_cast<Real>(layer.weights(i, j)) * below[static_cast<std::size_t>(j)];
     }
     const Real bias = layer.bias == nullptr ? Real(0) : static_cast<Real>(layer.bias[i]);
     z.push_back(layer.weight_scale * sum + layer.bias_scale * bias);

@@ -25,8 +25,8 @@ namespace fastntk::test {
 namespace {
 
 constexpr double kRate = 0.125;
-constexpr Activation kLeakyRelu{ActivationKind::piecewise_linear, {0.2, 1.0}};
-constexpr Activation kAbsolute{ActivationKind::piecewise_linear, {-1.0, 1.0}};
+constexpr Activation kLeakyRelu = activation::PiecewiseLinear{0.2, 1.0};
+constexpr Activation kAbsolute = activation::PiecewiseLinear{-1.0, 1.0};
 
 // A network in training. Layers whose bit is not set in `trained` are left alone.
 template <class T>
@@ -362,6 +362,27 @@ TEST_CASE("sgd: an exception of the monitor leaves whole steps") {
     whole = whole || equal_to_the_last_bit(again.parameters(), stopped);
   }
   CHECK(whole);
+}
+
+TEST_CASE("sgd: its memory") {
+  const auto bytes = [](const Shape& shape, bool gathered) {
+    return training_bytes(RandomNetwork<double>(shape).get(), 10, gathered) / (10 * 8);
+  };
+  // A slot serves a layer and, later, the layer below it: the wider of the two.
+  Shape shape{.inputs = 4, .hidden = {7, 3, 5}, .outputs = 2, .activation = kRelu};
+  CHECK(bytes(shape, false) == 7 + 7 + 5 + 5 + 2);
+  CHECK(bytes(shape, true) == 7 + 7 + 5 + 5 + 2 + 4);
+  // Slopes that do not follow from the activations take as much as these.
+  shape.activation = kTanh;
+  CHECK(bytes(shape, false) == 2 * (7 + 3 + 5) + 2);
+  CHECK(bytes(shape, true) == 2 * (7 + 3 + 5) + 2 + 4);
+  for (const Activation& activation : {kRelu, kTanh}) {
+    const Shape linear{
+        .inputs = 4, .hidden = {}, .outputs = 2, .readouts = {0}, .activation = activation};
+    CHECK(bytes(linear, false) == 2);
+    CHECK(bytes(linear, true) == 2 + 4);
+  }
+  CHECK(training_bytes(RandomNetwork<float>(shape).get(), 10, false) == 10 * 4 * 32);
 }
 
 }  // namespace fastntk::test

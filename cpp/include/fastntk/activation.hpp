@@ -2,11 +2,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
-#include <array>
 #include <cmath>
-#include <cstdint>
+#include <span>
 #include <stdexcept>
+#include <string_view>
 #include <type_traits>
+#include <variant>
 
 #include "fastntk/portability.hpp"
 
@@ -69,7 +70,8 @@ struct Relu {
   }
 };
 
-// Leaky ReLU, absolute value: negative · z for z < 0, positive · z for z > 0.
+// Leaky ReLU and the absolute value are of this kind: negative · z for z < 0, positive · z for z >
+// 0.
 struct PiecewiseLinear {
   double negative;
   double positive;
@@ -271,66 +273,39 @@ struct Custom {
 
 }  // namespace activation
 
-enum class ActivationKind : std::uint8_t {
-  identity,
-  relu,
-  piecewise_linear,    // parameters: negative, positive slope
-  rectified_monomial,  // degree
-  gelu,
-  sigmoid,
-  silu,
-  elu,       // alpha
-  softplus,  // beta
-  tanh,
-  erf,  // rate, offset
-  sin,  // frequency, phase
-  cos,  // frequency, phase
-  custom,
+// An activation chosen at run time. The first is that of networks for which none is chosen.
+using Activation =
+    std::variant<activation::Relu, activation::Identity, activation::PiecewiseLinear,
+                 activation::RectifiedMonomial, activation::Gelu, activation::Sigmoid,
+                 activation::Silu, activation::Elu, activation::Softplus, activation::Tanh,
+                 activation::Erf, activation::Sine, activation::Cosine, activation::Custom>;
+
+// An activation by its name, for callers who choose one by a word. The functors above say what the
+// parameters are; those that an activation has none of are ignored.
+struct NamedActivation {
+  std::string_view name;
+  int parameters;  // 0, 1 or 2
+  Activation (*make)(double first, double second);
 };
 
-// An activation chosen at run time.
-struct Activation {
-  ActivationKind kind = ActivationKind::relu;
-  std::array<double, 2> parameters{};
-  activation::Custom custom{};
-};
+// All of them, each name once; several names may stand for one functor. A custom activation has no
+// name: it is two functions.
+std::span<const NamedActivation> named_activations();
 
 // Calls `use` with the functor of an activation that is not custom; for a custom one, the error
 // says why. The loop over elements is compiled once for each functor and holds no branch on it.
 template <class Use>
 auto with_built_in_activation(const Activation& chosen, const char* error, Use use) {
-  const auto [first, second] = chosen.parameters;
-  switch (chosen.kind) {
-    case ActivationKind::identity:
-      return use(activation::Identity{});
-    case ActivationKind::relu:
-      return use(activation::Relu{});
-    case ActivationKind::piecewise_linear:
-      return use(activation::PiecewiseLinear{first, second});
-    case ActivationKind::rectified_monomial:
-      return use(activation::RectifiedMonomial{static_cast<int>(first)});
-    case ActivationKind::gelu:
-      return use(activation::Gelu{});
-    case ActivationKind::sigmoid:
-      return use(activation::Sigmoid{});
-    case ActivationKind::silu:
-      return use(activation::Silu{});
-    case ActivationKind::elu:
-      return use(activation::Elu{first});
-    case ActivationKind::softplus:
-      return use(activation::Softplus{first});
-    case ActivationKind::tanh:
-      return use(activation::Tanh{});
-    case ActivationKind::erf:
-      return use(activation::Erf{first, second});
-    case ActivationKind::sin:
-      return use(activation::Sine{first, second});
-    case ActivationKind::cos:
-      return use(activation::Cosine{first, second});
-    case ActivationKind::custom:
-      break;
-  }
-  throw std::invalid_argument(error);
+  using Result = decltype(use(activation::Relu{}));
+  return std::visit(
+      [&](const auto& phi) -> Result {
+        if constexpr (std::is_same_v<std::remove_cvref_t<decltype(phi)>, activation::Custom>) {
+          throw std::invalid_argument(error);
+        } else {
+          return use(phi);
+        }
+      },
+      chosen);
 }
 
 // Calls `use` with the functor of an activation that has all derivatives.
@@ -344,9 +319,10 @@ auto with_smooth_activation(const Activation& chosen, Use use) {
 template <bool on_host = true, class Use>
 auto with_activation(const Activation& chosen, Use use) {
   if constexpr (on_host) {
-    if (chosen.kind == ActivationKind::custom) return use(chosen.custom);
+    return std::visit(use, chosen);
+  } else {
+    return with_built_in_activation(chosen, "a custom activation runs on the processor alone", use);
   }
-  return with_built_in_activation(chosen, "a custom activation runs on the processor alone", use);
 }
 
 template <class Phi>

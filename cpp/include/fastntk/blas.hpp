@@ -157,8 +157,8 @@ inline Index potrf(const Blas& blas, Triangle triangle, Matrix<double> a) {
         // Not every LAPACK stops at a pivot that is NaN.
         const Index last = info > 0 ? static_cast<Index>(info) - 1 : a.rows;
         Index good = 0;
-        while (good < last && a.row(good)[good] > 0.0 &&
-               a.row(good)[good] <= std::numeric_limits<double>::max()) {
+        while (good < last && a(good, good) > 0.0 &&
+               a(good, good) <= std::numeric_limits<double>::max()) {
           ++good;
         }
         return good;

@@ -2,10 +2,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
+#include <numeric>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
+#include "fastntk/elements.hpp"
 #include "fastntk/forward_backward.hpp"
 #include "fastntk/monitor.hpp"
 #include "fastntk/network.hpp"
@@ -14,41 +16,6 @@
 // What a kernel needs of a set of samples: the factors H and Δ of the gradients ∂f/∂W = s · δ ⊗ h,
 // never the gradients themselves.
 namespace fastntk {
-
-namespace element {
-
-template <class From, class To>
-struct Convert {
-  Matrix<const From> from;
-  Matrix<To> to;
-
-  FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const {
-    to.data[i * to.stride + j] = static_cast<To>(from.data[i * from.stride + j]);
-  }
-};
-
-template <class T>
-struct Fill {
-  T value;
-  Matrix<T> to;
-
-  FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const {
-    to.data[i * to.stride + j] = value;
-  }
-};
-
-// Δ above the top layer: 1 for the chosen output and 0 for the others.
-template <class T>
-struct Indicator {
-  Index column;
-  Matrix<T> to;
-
-  FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const {
-    to.data[i * to.stride + j] = j == column ? T(1) : T(0);
-  }
-};
-
-}  // namespace element
 
 // One matrix of `rows` rows for each layer l = first … first + cols.size() − 1; the layers below
 // `first` hold none, so that the index is the layer.
@@ -89,6 +56,34 @@ std::vector<Index> layer_widths(const Network<T>& network, Index first, Index la
   return widths;
 }
 
+// The columns of the matrices that the features of any samples are, for so many outputs.
+struct FeatureWidths {
+  std::vector<Index> activations;          // [l], l = 0 … L: n_l
+  std::vector<std::vector<Index>> deltas;  // [readout][l − 1], l = 1 … depth: outputs · n_l
+
+  template <class T>
+  FeatureWidths(const Network<T>& network, Index outputs)
+      : activations(layer_widths(network, 0, network.depth())) {
+    for (const Readout<T>& readout : network.readouts) {
+      deltas.push_back(layer_widths(network, 1, readout.depth, outputs));
+    }
+  }
+
+  // How many numbers there are for each sample.
+  Index total() const {
+    Index sum = std::reduce(activations.begin(), activations.end());
+    for (const auto& of_readout : deltas) sum += std::reduce(of_readout.begin(), of_readout.end());
+    return sum;
+  }
+};
+
+// The memory, in bytes, of the features of so many samples and outputs, in numbers of `itemsize`
+// bytes.
+template <class T>
+Index feature_bytes(const Network<T>& network, Index samples, Index outputs, Index itemsize) {
+  return samples * FeatureWidths(network, outputs).total() * itemsize;
+}
+
 template <class Device, class G>
 struct Features {
   Index rows = 0;
@@ -98,26 +93,33 @@ struct Features {
   std::vector<LayerBuffers<Device, G>> deltas;
 };
 
-// The memory of one pass over a block of rows.
+// The memory of a pass over a block of rows. A pass that writes its results to their final place
+// needs nothing but the slopes, a forward pass its activations too, and one there and back also Δ.
 template <class Device, class T>
-struct PassWorkspace {
-  LayerBuffers<Device, T> activations;
+struct SlopeWorkspace {
   LayerBuffers<Device, T> slopes;
-  LayerBuffers<Device, T> deltas;
 
-  // A pass that writes its results to their final place needs nothing but the slopes.
-  PassWorkspace(const Network<T>& network, Index rows, bool only_slopes)
-      : slopes(rows, 1, layer_widths(network, 1, network.depth())) {
-    if (only_slopes) return;
-    activations = {rows, 1, layer_widths(network, 1, network.depth())};
-    deltas = {rows, 1, layer_widths(network, 1, network.depth())};
-  }
+  SlopeWorkspace(const Network<T>& network, Index rows)
+      : slopes(rows, 1, layer_widths(network, 1, network.depth())) {}
 };
 
-template <class Lane, class From, class To>
-void convert(const Lane& lane, const Matrix<From>& from, const Matrix<To>& to) {
-  lane.for_each(from.rows, from.cols, element::Convert<std::remove_const_t<From>, To>{from, to});
-}
+template <class Device, class T>
+struct ForwardWorkspace : SlopeWorkspace<Device, T> {
+  LayerBuffers<Device, T> activations;
+
+  ForwardWorkspace(const Network<T>& network, Index rows)
+      : SlopeWorkspace<Device, T>(network, rows),
+        activations(rows, 1, layer_widths(network, 1, network.depth())) {}
+};
+
+template <class Device, class T>
+struct PassWorkspace : ForwardWorkspace<Device, T> {
+  LayerBuffers<Device, T> deltas;
+
+  PassWorkspace(const Network<T>& network, Index rows)
+      : ForwardWorkspace<Device, T>(network, rows),
+        deltas(rows, 1, layer_widths(network, 1, network.depth())) {}
+};
 
 // Passes the samples (rows, d) through the network in its own precision T and keeps H and Δ in the
 // precision G in which the Gram matrices will be formed.
@@ -125,19 +127,19 @@ template <class G, class Device, class T>
 Features<Device, G> compute_features(const Device& device, const Network<T>& network, Range outputs,
                                      Matrix<const T> samples, const Monitor& monitor) {
   constexpr bool kSame = std::is_same_v<T, G>;
+  using Workspace = std::conditional_t<kSame, SlopeWorkspace<Device, T>, PassWorkspace<Device, T>>;
+  const FeatureWidths widths(network, outputs.count);
   Features<Device, G> features;
   features.rows = samples.rows;
-  features.activations = {samples.rows, 0, layer_widths(network, 0, network.depth())};
-  for (const Readout<T>& readout : network.readouts) {
-    features.deltas.emplace_back(samples.rows, 1,
-                                 layer_widths(network, 1, readout.depth, outputs.count));
+  features.activations = {samples.rows, 0, widths.activations};
+  for (const auto& of_readout : widths.deltas) {
+    features.deltas.emplace_back(samples.rows, 1, of_readout);
   }
 
   const Partition blocks{samples.rows, device.row_blocks()};
   device.run(
-      "features", blocks.blocks(), monitor,
-      [&] { return PassWorkspace<Device, T>(network, blocks.size(), kSame); },
-      [&](const auto& lane, const PassWorkspace<Device, T>& workspace, Index block) {
+      "features", blocks.blocks(), monitor, [&] { return Workspace(network, blocks.size()); },
+      [&](const auto& lane, const Workspace& workspace, Index block) {
         const Range rows = blocks[block];
         const Range scratch{0, rows.count};
         const Matrix<const T> inputs = samples.row_block(rows.first, rows.count);

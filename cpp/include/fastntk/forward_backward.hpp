@@ -32,10 +32,10 @@ struct Activate {
   Matrix<T> slope;
 
   FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const {
-    T& h = z_to_h.data[i * z_to_h.stride + j];
+    T& h = z_to_h(i, j);
     const auto [value, derivative] = phi(bias == nullptr ? h : h + bias_scale * bias[j]);
     h = activation_scale * value;
-    if constexpr (keep_slope) slope.data[i * slope.stride + j] = activation_scale * derivative;
+    if constexpr (keep_slope) slope(i, j) = activation_scale * derivative;
   }
 };
 
@@ -45,9 +45,7 @@ struct AddBias {
   const T* bias;
   Matrix<T> f;
 
-  FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const {
-    f.data[i * f.stride + j] += bias_scale * bias[j];
-  }
+  FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const { f(i, j) += bias_scale * bias[j]; }
 };
 
 // Δ = slope ∘ (scale · w): the first step back, from a single output with weights w.
@@ -59,7 +57,7 @@ struct GateReadout {
   Matrix<T> delta;
 
   FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const {
-    delta.data[i * delta.stride + j] = slope.data[i * slope.stride + j] * (scale * weights[j]);
+    delta(i, j) = slope(i, j) * (scale * weights[j]);
   }
 };
 
@@ -69,9 +67,7 @@ struct Gate {
   Matrix<const T> slope;
   Matrix<T> delta;
 
-  FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const {
-    delta.data[i * delta.stride + j] *= slope.data[i * slope.stride + j];
-  }
+  FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const { delta(i, j) *= slope(i, j); }
 };
 
 // The same with the slope at the value that h is.
@@ -83,8 +79,8 @@ struct GateByValue {
   Matrix<T> delta;
 
   FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const {
-    const T slope = activation_scale * phi(h.data[i * h.stride + j]).slope;
-    delta.data[i * delta.stride + j] *= slope;
+    const T slope = activation_scale * phi(h(i, j)).slope;
+    delta(i, j) *= slope;
   }
 };
 

@@ -21,8 +21,7 @@ struct OuterProduct {
   FASTNTK_HOST_DEVICE void operator()(Index row, Index k) const {
     const Index sample = row / units;
     const Index unit = row % units;
-    gradients.data[sample * gradients.stride + unit * h.cols + k] =
-        scale * delta.data[sample * delta.stride + unit] * h.data[sample * h.stride + k];
+    gradients(sample, unit * h.cols + k) = scale * delta(sample, unit) * h(sample, k);
   }
 };
 
@@ -32,9 +31,7 @@ struct Scale {
   Matrix<const T> from;
   Matrix<T> to;
 
-  FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const {
-    to.data[i * to.stride + j] = scale * from.data[i * from.stride + j];
-  }
+  FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const { to(i, j) = scale * from(i, j); }
 };
 
 }  // namespace element
@@ -61,7 +58,7 @@ void gradient_features(const Device& device, const Network<T>& network, Index ou
   device.run(
       "gradients", blocks.blocks(), monitor,
       [&] {
-        return Workspace{PassWorkspace<Device, T>(network, blocks.size(), false),
+        return Workspace{PassWorkspace<Device, T>(network, blocks.size()),
                          {blocks.size(), readout.layer.outputs()}};
       },
       [&](const auto& lane, const Workspace& workspace, Index block) {

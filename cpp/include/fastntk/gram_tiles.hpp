@@ -5,6 +5,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "fastntk/elements.hpp"
 #include "fastntk/kernel_terms.hpp"
 #include "fastntk/symmetric_storage.hpp"
 
@@ -38,8 +39,7 @@ struct HiddenTerm {
   Matrix<G> kernel;
 
   FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const {
-    put<write>(kernel.data[i * kernel.stride + j], delta_gram.data[i * delta_gram.stride + j] *
-                                                       layer(h_gram.data[i * h_gram.stride + j]));
+    put<write>(kernel(i, j), delta_gram(i, j) * layer(h_gram(i, j)));
   }
 };
 
@@ -51,21 +51,12 @@ struct ReadoutTerm {
   Matrix<G> kernel;
 
   FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const {
-    put<write>(kernel.data[i * kernel.stride + j], layer(h_gram.data[i * h_gram.stride + j]));
+    put<write>(kernel(i, j), layer(h_gram(i, j)));
   }
 };
 
-template <class G>
-struct Zero {
-  Matrix<G> matrix;
-
-  FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const {
-    matrix.data[i * matrix.stride + j] = G(0);
-  }
-};
-
-// From `above` (1: the first place right of the diagonal; 0: the diagonal) on, what `lower` holds
-// at the mirrored place.
+// Fills the triangle above the diagonal of `square` with what `lower` holds at the mirrored places.
+// With `above` = 1 the diagonal is left as it is; with 0 it is copied too.
 template <class G>
 struct MirrorLowerTriangle {
   Index above;
@@ -73,7 +64,7 @@ struct MirrorLowerTriangle {
   Matrix<G> square;
 
   FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const {
-    if (j >= i + above) square.data[i * square.stride + j] = lower.data[j * lower.stride + i];
+    if (j >= i + above) square(i, j) = lower(j, i);
   }
 };
 
@@ -132,7 +123,7 @@ void ntk_tile(const Lane& lane, const TileWorkspace<Device, G>& workspace,
     }
   }
   for (const std::size_t k : terms.zero) {
-    lane.for_each(tiles[k].rows, tiles[k].cols, element::Zero<G>{tiles[k]});
+    lane.for_each(tiles[k].rows, tiles[k].cols, element::Fill<G>{G(0), tiles[k]});
   }
 }
 

@@ -34,8 +34,8 @@ struct Argument {
   Matrix<T> argument;
 
   FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const {
-    const T value = z.data[i * z.stride + j];
-    argument.data[i * argument.stride + j] = bias == nullptr ? value : value + bias_scale * bias[j];
+    const T value = z(i, j);
+    argument(i, j) = bias == nullptr ? value : value + bias_scale * bias[j];
   }
 };
 
@@ -48,7 +48,7 @@ struct Curvature {
   Matrix<T> z_to_curvature;
 
   FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const {
-    T& place = z_to_curvature.data[i * z_to_curvature.stride + j];
+    T& place = z_to_curvature(i, j);
     place = activation_scale * phi.curvature(place);
   }
 };
@@ -61,9 +61,9 @@ struct GateWithCurvature {
   Matrix<T> curvature_to_bend;
 
   FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const {
-    T& delta = u_to_delta.data[i * u_to_delta.stride + j];
-    curvature_to_bend.data[i * curvature_to_bend.stride + j] *= delta;
-    delta *= slope.data[i * slope.stride + j];
+    T& delta = u_to_delta(i, j);
+    curvature_to_bend(i, j) *= delta;
+    delta *= slope(i, j);
   }
 };
 
@@ -78,10 +78,10 @@ struct ActivateTangent {
   Matrix<T> rh;
 
   FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const {
-    T& bent = rz_to_bent.data[i * rz_to_bent.stride + j];
+    T& bent = rz_to_bent(i, j);
     const T rz = bias == nullptr ? bent : bent + bias_scale * bias[j];
-    rh.data[i * rh.stride + j] = slope.data[i * slope.stride + j] * rz;
-    bent = bend.data[i * bend.stride + j] * rz;
+    rh(i, j) = slope(i, j) * rz;
+    bent = bend(i, j) * rz;
   }
 };
 
@@ -93,8 +93,7 @@ struct GateTangent {
   Matrix<T> rdelta;
 
   FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const {
-    rdelta.data[i * rdelta.stride + j] +=
-        slope.data[i * slope.stride + j] * ru.data[i * ru.stride + j];
+    rdelta(i, j) += slope(i, j) * ru(i, j);
   }
 };
 

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
-#include <condition_variable>
+#include <barrier>
 #include <cstdint>
 #include <exception>
 #include <functional>
@@ -152,7 +152,7 @@ class HostDevice {
           const Index rows = std::min(kBlock, to.rows - i0);
           const Index cols = std::min(kBlock, to.cols - j0);
           for (Index i = i0; i < i0 + rows; ++i) {
-            for (Index j = j0; j < j0 + cols; ++j) to.row(i)[j] = from.row(j)[i];
+            for (Index j = j0; j < j0 + cols; ++j) to(i, j) = from(j, i);
           }
         }
       }
@@ -163,7 +163,7 @@ class HostDevice {
     void row_dots(T factor, ConstMatrix<T> a, ConstMatrix<T> b, Write write, Matrix<T> sums) const {
       for (Index i = 0; i < a.rows; ++i) {
         const T sum = factor * dot(a.cols, a.row(i), b.row(i));
-        T& target = *sums.row(i);
+        T& target = sums(i, 0);
         target = write == Write::accumulate ? target + sum : sum;
       }
     }
@@ -176,7 +176,7 @@ class HostDevice {
       for (Index i = 0; i < a.rows && a.cols > 0; ++i) {
         if (row_scales[i] * largest_product(a.cols, a.row(i), col_scales) < least()) continue;
         for (Index j = 0; j < a.cols; ++j) {
-          const T value = row_scales[i] * (a.row(i)[j] * col_scales[j]);
+          const T value = row_scales[i] * (a(i, j) * col_scales[j]);
           if (value >= least()) visit(i, j, value);
         }
       }
@@ -195,14 +195,14 @@ class HostDevice {
   // What the lanes of one call share.
   class Crew {
    public:
-    explicit Crew(int lanes) : lanes_(lanes) {}
+    explicit Crew(int lanes) : lanes_(lanes), all_here_(lanes, PrepareNextPhase{this}) {}
 
     int lanes() const { return lanes_; }
     // Keeps the exception that is being handled, if it is the first, and stops the work.
     void fail();
     void rethrow() const;
-    // Waits until all lanes are here. The last one counts `progress` and prepares the next phase:
-    // so all lanes see the same `stopping`.
+    // Waits until all lanes are here. Then `progress`, the same for all of them, is counted and the
+    // next phase prepared, before any lane goes on: so all lanes see the same `stopping`.
     void meet(Index progress);
     // Leaves for good: the others wait no longer.
     void leave();
@@ -213,15 +213,18 @@ class HostDevice {
     bool stopping = false;       // `stop` as it was when the lanes met; changes only there
 
    private:
-    void prepare_next_phase();
+    // What the last lane to arrive does while the others wait.
+    struct PrepareNextPhase {
+      Crew* crew;
+      void operator()() const noexcept;
+    };
 
     int lanes_;
-    std::mutex mutex_;
-    std::condition_variable all_here_;
-    int here_ = 0;
-    Index progress_ = 0;
+    std::atomic<Index> progress_{0};
     std::atomic<std::uint32_t> meetings_{0};
-    std::exception_ptr error_;
+    std::barrier<PrepareNextPhase> all_here_;
+    std::mutex mutex_;
+    std::exception_ptr error_;  // guarded by mutex_ while there are lanes
   };
 
   // Whether a phase may be left undone when the work is to stop. What a step changes is changed as

@@ -84,7 +84,7 @@ struct ScaleRows {
   Matrix<G> to;
 
   FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const {
-    to.data[i * to.stride + j] = factors[i] * from.data[i * from.stride + j];
+    to(i, j) = factors[i] * from(i, j);
   }
 };
 

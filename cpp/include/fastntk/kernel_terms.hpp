@@ -49,9 +49,8 @@ struct Term {
 template <class G>
 struct KernelTerms {
   std::vector<std::vector<Term<G>>> of_layer;
-  std::vector<std::size_t> zero;  // kernels without terms
-  // mirror[k] is the kernel that holds the transpose of kernel k when x and z are the same samples.
-  std::vector<std::size_t> mirror;
+  std::vector<std::size_t> zero;    // kernels without terms
+  std::vector<std::size_t> mirror;  // see kernel_mirror
 };
 
 enum class Split : std::uint8_t {
@@ -75,6 +74,23 @@ std::size_t kernel_count(const Network<T>& network, Range outputs, Split split) 
       return count * count;
   }
   throw std::invalid_argument("unknown split");
+}
+
+// So many groups of outputs make up kernels of their own; outputs that are summed are one group.
+inline Index output_groups(Range outputs, Split split) {
+  return split == Split::outputs || split == Split::output_pairs ? outputs.count : 1;
+}
+
+// [k]: the kernel that holds the transpose of kernel k when both sets of samples are the same. It
+// is the kernel itself, but for pairs of outputs: there it is that of the pair in the other order.
+template <class T>
+std::vector<std::size_t> kernel_mirror(const Network<T>& network, Range outputs, Split split) {
+  std::vector<std::size_t> mirror(kernel_count(network, outputs, split));
+  const auto groups = static_cast<std::size_t>(output_groups(outputs, split));
+  for (std::size_t k = 0; k < mirror.size(); ++k) {
+    mirror[k] = split == Split::output_pairs ? k % groups * groups + k / groups : k;
+  }
+  return mirror;
 }
 
 // The kernel that a term of Hˡ goes to, for output groups a and b of a readout.
@@ -110,12 +126,11 @@ class KernelTermsBuilder {
     terms_.of_layer[l].push_back({target, write, layer, constant_delta, x_delta, z_delta});
   }
 
-  // With `groups` of 1, each kernel is its own mirror.
-  KernelTerms<G> finish(std::size_t groups) {
+  KernelTerms<G> finish(std::vector<std::size_t> mirror) {
     for (std::size_t k = 0; k < begun_.size(); ++k) {
       if (!begun_[k]) terms_.zero.push_back(k);
-      terms_.mirror.push_back(groups == 1 ? k : k % groups * groups + k / groups);
     }
+    terms_.mirror = std::move(mirror);
     return std::move(terms_);
   }
 
@@ -129,7 +144,7 @@ KernelTerms<G> kernel_terms(const Network<T>& network, Range outputs, Split spli
                             const Features<Device, G>& x, const Features<Device, G>& z) {
   const bool pairs = split == Split::output_pairs;
   // Outputs that are summed are taken at once: their Δ lie side by side.
-  const Index groups = split == Split::outputs || pairs ? outputs.count : 1;
+  const Index groups = output_groups(outputs, split);
   const auto delta_of = [groups](const Matrix<G>& all, Index group) {
     const Index width = all.cols / groups;
     return Matrix<const G>(all.col_block(group * width, width));
@@ -156,7 +171,7 @@ KernelTerms<G> kernel_terms(const Network<T>& network, Range outputs, Split spli
       for (Index b = others.first; b < others.first + others.count; ++b) add_readout(r, a, b);
     }
   }
-  return builder.finish(pairs ? static_cast<std::size_t>(groups) : 1);
+  return builder.finish(kernel_mirror(network, outputs, split));
 }
 
 }  // namespace fastntk

@@ -84,14 +84,14 @@ struct SampleLoss {
     T* const f = f_to_gradient.row(i);
     const T* const y = targets.row(order == nullptr ? i : order[i]);
     Rule of_row = rule;
-    outcomes.row(i)[0] = of_row.value(outputs, f, y);
+    outcomes(i, 0) = of_row.value(outputs, f, y);
     Index largest_f = 0;
     Index largest_y = 0;
     for (Index c = 1; c < outputs; ++c) {
       if (f[c] > f[largest_f]) largest_f = c;
       if (y[c] > y[largest_y]) largest_y = c;
     }
-    outcomes.row(i)[1] = largest_f == largest_y ? 1.0 : 0.0;
+    outcomes(i, 1) = largest_f == largest_y ? 1.0 : 0.0;
     for (Index c = 0; c < outputs; ++c) {
       f[c] = static_cast<T>(static_cast<double>(scale) * of_row.gradient(f[c], y[c]));
     }

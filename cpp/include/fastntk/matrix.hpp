@@ -31,7 +31,10 @@ struct Matrix {
   Matrix(const Matrix<Writable>& other)
       : Matrix(other.data, other.rows, other.cols, other.stride) {}
 
-  FASTNTK_HOST_DEVICE T* row(Index i) const { return data + i * stride; }
+  FASTNTK_HOST_DEVICE constexpr T* row(Index i) const { return data + i * stride; }
+  FASTNTK_HOST_DEVICE constexpr T& operator()(Index i, Index j) const {
+    return data[i * stride + j];
+  }
   Matrix block(Index row, Index row_count, Index col, Index col_count) const {
     return {data + row * stride + col, row_count, col_count, stride};
   }

@@ -19,8 +19,8 @@ void evaluate(const Device& device, const Network<T>& network, Matrix<const T> s
   const Partition blocks{samples.rows, device.row_blocks()};
   device.run(
       "outputs", blocks.blocks(), monitor,
-      [&] { return PassWorkspace<Device, T>(network, blocks.size(), false); },
-      [&](const auto& lane, const PassWorkspace<Device, T>& workspace, Index block) {
+      [&] { return ForwardWorkspace<Device, T>(network, blocks.size()); },
+      [&](const auto& lane, const ForwardWorkspace<Device, T>& workspace, Index block) {
         const Range rows = blocks[block];
         const Range scratch{0, rows.count};
         const Matrix<const T> inputs = samples.row_block(rows.first, rows.count);
@@ -46,9 +46,7 @@ void input_jacobians(const Device& device, const Network<T>& network, Matrix<con
   };
   device.run(
       "input Jacobians", blocks.blocks(), monitor,
-      [&] {
-        return Workspace{{network, blocks.size(), false}, {blocks.size(), readout.layer.outputs()}};
-      },
+      [&] { return Workspace{{network, blocks.size()}, {blocks.size(), readout.layer.outputs()}}; },
       [&](const auto& lane, const Workspace& workspace, Index block) {
         const Range rows = blocks[block];
         const Range scratch{0, rows.count};

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <numeric>
 #include <utility>
 #include <vector>
 
@@ -60,9 +61,7 @@ struct Gather {
   Matrix<const T> from;
   Matrix<T> to;
 
-  FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const {
-    to.data[i * to.stride + j] = from.data[order[i] * from.stride + j];
-  }
+  FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const { to(i, j) = from(order[i], j); }
 };
 
 template <class T>
@@ -74,13 +73,13 @@ struct Descend {
   Matrix<T> parameters;
 
   FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const {
-    T step = gradient.data[i * gradient.stride + j];
+    T step = gradient(i, j);
     if (velocity.data != nullptr) {
-      T& v = velocity.data[i * velocity.stride + j];
+      T& v = velocity(i, j);
       v = momentum * v + step;
       step = v;
     }
-    parameters.data[i * parameters.stride + j] -= rate * step;
+    parameters(i, j) -= rate * step;
   }
 };
 
@@ -91,7 +90,7 @@ struct AddUp {
   double* total;
 
   FASTNTK_HOST_DEVICE void operator()(Index /*i*/, Index /*j*/) const {
-    for (Index i = 0; i < sums.rows; ++i) *total += static_cast<double>(*sums.row(i));
+    for (Index i = 0; i < sums.rows; ++i) *total += static_cast<double>(sums(i, 0));
   }
 };
 
@@ -109,6 +108,43 @@ std::size_t lowest_trained(const std::vector<TrainedLayer<T>>& layers) {
   std::size_t l = 1;
   while (!layers[l - 1].any()) ++l;
   return l;
+}
+
+// The columns of the matrices, with a row for each sample of a batch, that a step takes; `lowest`
+// is the lowest layer that is trained. A vector of ones, for the sums over a batch, comes to them.
+struct SgdWidths {
+  std::vector<Index> slots;   // [l − 1]
+  std::vector<Index> slopes;  // [l − 1]; none where they follow from the activations
+  Index outputs;
+  Index gathered = 0;  // of the samples, where they are brought into an order
+
+  template <class T>
+  SgdWidths(const Network<T>& network, std::size_t lowest, bool in_order)
+      : slots(layer_widths(network, 1, network.depth())),
+        outputs(network.readouts.front().layer.outputs()) {
+    if (in_order) gathered = network.input_width;
+    if (!slopes_follow(network)) {
+      slopes = slots;
+      return;
+    }
+    slots.push_back(0);
+    for (std::size_t l = network.hidden.size(); l >= lowest; --l) {
+      slots[l] = std::max(slots[l], slots[l - 1]);  // slot l + 1, which Δˡ comes to
+    }
+  }
+
+  // How many numbers there are for each sample of a batch.
+  Index total() const {
+    return std::reduce(slots.begin(), slots.end()) + std::reduce(slopes.begin(), slopes.end()) +
+           outputs + gathered;
+  }
+};
+
+// The memory, in bytes, of training all layers of a network in batches of so many samples, which
+// are gathered first where they have an order.
+template <class T>
+Index training_bytes(const Network<T>& network, Index batch, bool gathered) {
+  return batch * SgdWidths(network, 1, gathered).total() * static_cast<Index>(sizeof(T));
 }
 
 // A step on a batch of so many rows, as phases of tiles.
@@ -204,13 +240,12 @@ class Sgd {
         inputs_(inputs),
         targets_(targets),
         order_(order),
-        slots_(options.batch, 1, slot_widths(network, lowest_trained(layers))),
-        outputs_(options.batch, layer(layers.size()).outputs()),
         ones_(options.batch, 1) {
-    if (!slopes_follow(network)) {
-      slopes_ = {options.batch, 1, layer_widths(network, 1, network.depth())};
-    }
-    if (order != nullptr) gathered_ = {options.batch, network.input_width};
+    const SgdWidths widths(network, lowest_trained(layers), order != nullptr);
+    slots_ = {options.batch, 1, widths.slots};
+    if (!widths.slopes.empty()) slopes_ = {options.batch, 1, widths.slopes};
+    outputs_ = {options.batch, widths.outputs};
+    if (order != nullptr) gathered_ = {options.batch, widths.gathered};
   }
 
   // Passes over the samples once, a row of `outcomes` (samples, 2) for each: its loss before the
@@ -272,17 +307,6 @@ class Sgd {
     std::vector<Matrix<T>> deltas;       // [l], up to L + 1
     std::vector<Matrix<const T>> below;  // [l − 1]: what layer l reads
   };
-
-  // Columns of the slots 1 …
-  static std::vector<Index> slot_widths(const Network<T>& network, std::size_t lowest) {
-    std::vector<Index> widths = layer_widths(network, 1, network.depth());
-    if (!slopes_follow(network)) return widths;
-    widths.push_back(0);
-    for (std::size_t l = network.hidden.size(); l >= lowest; --l) {
-      widths[l] = std::max(widths[l], widths[l - 1]);  // slot l + 1, which Δˡ comes to
-    }
-    return widths;
-  }
 
   // Holds a Δ before it meets the slopes that are in its place, and as many rows of a gradient as
   // there are at a time: where only its norm is wanted, few enough to be little beside the batch.

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "fastntk/blas.hpp"
 #include "fastntk/matrix.hpp"
 #include "fastntk/monitor.hpp"
 #include "fastntk/partition.hpp"
@@ -134,7 +135,7 @@ struct ScaleAndShift {
     const Index distance = below + i - j;
     if (diagonal && (transposed ? distance > 0 : distance < 0)) return;
     const To value = sign * static_cast<To>(from[i * row_stride + j * col_stride]);
-    to.data[i * to.stride + j] = diagonal && distance == 0 ? value + shift : value;
+    to(i, j) = diagonal && distance == 0 ? value + shift : value;
   }
 };
 
@@ -155,7 +156,18 @@ struct CompleteTriangle {
     } else if (symmetric) {
       value = from[j * row_stride + i * col_stride];
     }
-    to.data[i * to.stride + j] = value;
+    to(i, j) = value;
+  }
+};
+
+// One triangle of a square from the other, which is kept.
+template <class T>
+struct MirrorTriangle {
+  Triangle kept;
+  Matrix<T> square;
+
+  FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const {
+    if (kept == Triangle::lower ? i < j : i > j) square(i, j) = square(j, i);
   }
 };
 
@@ -167,8 +179,7 @@ struct StoreTriangle {
 
   FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const {
     if (to.transposed ? j >= i : j <= i) {
-      to.data.data[i * to.data.stride + j] =
-          to.transposed ? from.data[j * from.stride + i] : from.data[i * from.stride + j];
+      to.data(i, j) = to.transposed ? from(j, i) : from(i, j);
     }
   }
 };
@@ -188,6 +199,31 @@ void complete_triangle(const Lane& lane, const StoredTile<const T>& tile, bool s
   lane.for_each(to.rows, to.cols,
                 element::CompleteTriangle<T>{tile.data.data, tile.transposed ? 1 : stride,
                                              tile.transposed ? stride : 1, symmetric, to});
+}
+
+// Overwrites one triangle of a square matrix with the mirror image of the other, `kept` one; the
+// diagonal stays as it is.
+template <class Device, class T>
+void mirror(const Device& device, Matrix<T> matrix, Triangle kept, const Monitor& monitor) {
+  const Partition blocks{matrix.rows, {64, 512}};
+  const std::vector<BlockPair> pairs = lower_block_pairs(blocks.blocks());
+  device.run(
+      "mirror", static_cast<Index>(pairs.size()), monitor, [] { return 0; },
+      [&](const auto& lane, int /*workspace*/, Index task) {
+        const auto [i, j] = pairs[static_cast<std::size_t>(task)];
+        const Range rows = blocks[i];
+        const Range cols = blocks[j];
+        const Matrix<T> below = matrix.block(rows.first, rows.count, cols.first, cols.count);
+        // NOLINTNEXTLINE(readability-suspicious-call-argument): the mirrored place
+        const Matrix<T> above = matrix.block(cols.first, cols.count, rows.first, rows.count);
+        if (i == j) {
+          lane.for_each(below.rows, below.cols, element::MirrorTriangle<T>{kept, below});
+        } else if (kept == Triangle::lower) {
+          lane.template transpose<T>(below, above);
+        } else {
+          lane.template transpose<T>(above, below);
+        }
+      });
 }
 
 // to = sign · from + shift · 1, in any layouts and precisions; from may be to.

@@ -13,8 +13,7 @@
 
 #include "fastntk/cuda/cuda_device.hpp"
 #include "fastntk/cuda/lane.cuh"
-#include "fastntk/features.hpp"
-#include "fastntk/gram_tiles.hpp"
+#include "fastntk/elements.hpp"
 
 namespace fastntk {
 
@@ -309,7 +308,7 @@ void CudaDevice::Lane::gemm(Op op_a, Op op_b, T alpha, ConstMatrix<T> a, ConstMa
   if (c.rows == 0 || c.cols == 0) return;
   const Index k = op_a == Op::none ? a.cols : a.rows;
   if (k == 0) {
-    if (write == Write::overwrite) for_each(c.rows, c.cols, element::Zero<T>{c});
+    if (write == Write::overwrite) for_each(c.rows, c.cols, element::Fill<T>{T(0), c});
     return;
   }
   constexpr bool kSingle = std::is_same_v<T, float>;

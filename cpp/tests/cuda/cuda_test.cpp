@@ -175,7 +175,7 @@ TEST_CASE_TEMPLATE("cuda: features of every activation", P, Single, Double, Mixe
   using T = typename P::Pass;
   using G = typename P::Gram;
   for (const Activation& activation : kBuiltInActivations) {
-    CAPTURE(static_cast<int>(activation.kind));
+    CAPTURE(activation.index());
     const Case<P> c(small_shape(activation), 9);
     const auto actual = compute_features<G>(c.device, c.device_network.get(), kBothOutputs,
                                             Matrix<const T>(c.device_x.view()), nullptr);
@@ -198,8 +198,7 @@ TEST_CASE_TEMPLATE("cuda: features of every activation", P, Single, Double, Mixe
 
 TEST_CASE("cuda: a custom activation is an error") {
   const auto one = [](double /*z*/) { return 1.0; };
-  Activation custom{ActivationKind::custom};
-  custom.custom = {one, one};
+  const Activation custom = activation::Custom{one, one};
   const Case<Double> c(small_shape(custom), 9);
   const DeviceMatrix<double> f(c.device, 9, 2);
   CHECK_THROWS_WITH_AS((evaluate<CudaDevice, double>(c.device, c.device_network.get(),
@@ -332,7 +331,7 @@ TEST_CASE_TEMPLATE("cuda: products with the Jacobian", P, Single, Mixed, Double)
 TEST_CASE_TEMPLATE("cuda: products with the Hessian", P, Single, Double) {
   using T = typename P::Pass;
   const auto check = [](const Shape& shape, Index samples) {
-    CAPTURE(static_cast<int>(shape.activation.kind));
+    CAPTURE(shape.activation.index());
     CAPTURE(samples);
     const Case<P> c(shape, samples);
     const Index parameters = parameter_count(c.network.get(), c.network.get().readouts.front());

@@ -26,7 +26,7 @@ void on_lane(const CudaDevice& cuda, Task task) {
 
 struct CountCalls {
   Matrix<double> calls;
-  void operator()(Index i, Index j) const { calls.data[i * calls.stride + j] += 1.0; }
+  void operator()(Index i, Index j) const { calls(i, j) += 1.0; }
 };
 
 template <class T>

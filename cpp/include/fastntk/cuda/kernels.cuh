@@ -58,13 +58,13 @@ __global__ void __launch_bounds__(kThreads) transpose(Matrix<const T> from, Matr
   const auto x = static_cast<int>(threadIdx.x);
   for (int y = static_cast<int>(threadIdx.y); y < kTile; y += kTileRows) {
     if (row0 + y < from.rows && col0 + x < from.cols) {
-      tile[y * (kTile + 1) + x] = from.data[(row0 + y) * from.stride + col0 + x];
+      tile[y * (kTile + 1) + x] = from(row0 + y, col0 + x);
     }
   }
   __syncthreads();
   for (int y = static_cast<int>(threadIdx.y); y < kTile; y += kTileRows) {
     if (col0 + y < to.rows && row0 + x < to.cols) {
-      to.data[(col0 + y) * to.stride + row0 + x] = tile[x * (kTile + 1) + y];
+      to(col0 + y, row0 + x) = tile[x * (kTile + 1) + y];
     }
   }
 }
@@ -105,11 +105,11 @@ __global__ void __launch_bounds__(kThreads)
   const Index i = blockIdx.x;
   T part = T(0);
   for (Index j = threadIdx.x; j < a.cols; j += kThreads) {
-    part += a.data[i * a.stride + j] * b.data[i * b.stride + j];
+    part += a(i, j) * b(i, j);
   }
   const T sum = factor * combine_block(shared, part, Sum{});
   if (threadIdx.x == 0) {
-    T& target = sums.data[i * sums.stride];
+    T& target = sums(i, 0);
     target = accumulate ? target + sum : sum;
   }
 }
