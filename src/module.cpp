@@ -27,7 +27,8 @@
 #include "on_gpu.hpp"
 #endif
 
-// The extension module fastntk._core: registers, validates once, releases the GIL, calls, returns.
+// The extension module fastntk._core registers the functions of the core. Each binding checks its
+// arguments once, releases the GIL, calls, and returns.
 namespace fastntk::python {
 
 namespace {
@@ -245,7 +246,7 @@ void register_pair_angles(py::module_& module) {
              "The angles between the gradients at the pairs (i, j) of rows of X, to all digits.");
 }
 
-// T: the network's precision; G: that of the features and the Gram matrices.
+// T is the network's precision, G that of the features and the Gram matrices.
 template <class P, class T, class G>
 void register_gram(py::module_& module, const char* features_name) {
   using Guard = py::call_guard<typename P::Guard>;
@@ -291,7 +292,7 @@ void register_gram(py::module_& module, const char* features_name) {
            "out (k, n) = F v, or F diag(ω) v if it is weighted, for the rows v of vectors (k, P).");
 }
 
-// What there is on either device, under the same names.
+// Registers what both devices have, under the same names.
 template <class P>
 void register_device(py::module_& module) {
   register_network<P, float>(module, "Network32");

@@ -11,10 +11,10 @@
 #include "fastntk/host_device.hpp"
 #include "fastntk/symmetric_storage.hpp"
 
-// The bindings on the processor: what py_device.hpp lists.
+// The bindings on the processor offer what py_device.hpp lists.
 namespace fastntk::python {
 
-// Whether AMX multiplies matrices of float32, of calls that start from now on.
+// Says whether AMX multiplies matrices of float32 in calls that start from now on.
 inline std::atomic<bool>& amx_in_use() {
   static std::atomic<bool> in_use = amx::why_not() == nullptr;
   return in_use;
@@ -61,7 +61,7 @@ struct OnHost {
     return work(device);
   }
 
-  // Here the arrays themselves.
+  // The processor needs no copies: it uses the arrays themselves.
   template <class T>
   class Copies {
    public:

@@ -6,12 +6,12 @@
 
 #include "fastntk/monitor.hpp"
 
-// What the bindings have in common.
+// The bindings have this in common.
 namespace fastntk::python {
 
 namespace py = pybind11;
 
-// The callback of a caller who wants to follow the work, or None.
+// This is the callback of a caller who wants to follow the work, or None.
 class ProgressCallback : public py::object {
  public:
   static bool is_one(PyObject* object) {

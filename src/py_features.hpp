@@ -14,8 +14,8 @@
 
 namespace fastntk::python {
 
-// H and Δ of some samples, kept for whatever is asked of them one after the other. The network must
-// outlive it (the binding sees to that).
+// This keeps H and Δ of some samples for whatever is asked of them one after the other. The network
+// must outlive it (the binding sees to that).
 template <class P, class T, class G>
 class PyFeatures {
  public:
@@ -72,7 +72,8 @@ class PyFeatures {
     });
   }
 
-  // The (cosine, i, j) of the k pairs with the smallest angles, of samples that have a gradient.
+  // Returns (cosine, i, j) of the k pairs with the smallest angles, of samples that have a
+  // gradient.
   Pairs closest_pairs(Index k, const Where& where, const ProgressCallback& monitor) const {
     if (k < 1) throw bad_argument("k", "at least 1");
     const Device device = P::device(where);

@@ -17,7 +17,8 @@
 
 namespace fastntk::python {
 
-// The activation of a name, with its parameters; "custom" with the addresses of two functions.
+// Returns the activation of a name, with its parameters, or for "custom" that of the addresses of
+// two functions.
 inline Activation activation_named(const std::string& name, std::array<double, 2> parameters,
                                    std::uintptr_t function, std::uintptr_t derivative) {
   if (name == "custom") {
@@ -33,7 +34,8 @@ inline Activation activation_named(const std::string& name, std::array<double, 2
   return found->make(parameters[0], parameters[1]);
 }
 
-// A network together with the arrays of the host that hold its weights. P: OnHost or OnGpu.
+// This is a network together with the arrays of the host that hold its weights. P is OnHost or
+// OnGpu.
 template <class P, class T>
 class PyNetwork {
  public:
@@ -66,13 +68,13 @@ class PyNetwork {
     network_.readouts.push_back({depth, kept});
   }
 
-  // With its weights on the host.
+  // Returns the network with its weights on the host.
   const Network<T>& get() const {
     if (network_.readouts.empty()) throw bad_argument("network", "at least one readout");
     return network_;
   }
-  // With its weights on the device, where they are put when it is first asked for: before that,
-  // their arrays may change.
+  // Returns the network with its weights on the device. They are put there when it is first asked
+  // for: before that, their arrays may change.
   const Network<T>& on(const Device& device) const {
     if (!on_device_) {
       Network<T> network = get();
@@ -88,7 +90,7 @@ class PyNetwork {
     }
     return *on_device_;
   }
-  // The weights as the device sees them, after on().
+  // Returns the weights as the device sees them, after on().
   const typename P::template Copies<T>& copies() const { return copies_; }
 
   Index outputs() const { return get().readouts.front().layer.outputs(); }

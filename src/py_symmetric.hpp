@@ -9,7 +9,7 @@
 #include "on_host.hpp"
 #include "py_device.hpp"
 
-// What is done with symmetric matrices, on the processor alone.
+// These functions on symmetric matrices run on the processor alone.
 namespace fastntk::python {
 
 template <class From, class To>
@@ -71,7 +71,7 @@ inline Triangle triangle_named(const std::string& name) {
   throw bad_argument("kept", "\"lower\" or \"upper\"");
 }
 
-// One triangle = the mirror image of the other, which is kept.
+// Overwrites one triangle with the mirror image of the other, which is kept.
 template <class T>
 void py_mirror(Array<T>& matrix, const std::string& kept, int threads,
                const ProgressCallback& monitor) {
@@ -84,7 +84,7 @@ void py_mirror(Array<T>& matrix, const std::string& kept, int threads,
   mirror(device, square, triangle, on_progress);
 }
 
-// (max |a_ij − a_ji|, Σ a_ij²)
+// Returns (max |a_ij − a_ji|, Σ a_ij²).
 template <class T>
 std::pair<double, double> py_symmetry(const Array<T>& matrix, int threads,
                                       const ProgressCallback& monitor) {

@@ -24,8 +24,8 @@ inline Loss loss_named(const std::string& name) {
   return found->second;
 }
 
-// The arrays of a layer that change, all on the host: its own, which the network reads too, and
-// their velocities. A device that has copies of them brings the changes back.
+// These are the arrays of a layer that change, all on the host: its own, which the network reads
+// too, and their velocities. A device that has copies of them brings the changes back.
 template <class P, class T>
 struct PyTrainedLayer {
   std::optional<Array<T>> weights;
@@ -45,7 +45,7 @@ T* column(Array<T>& array, Index rows, const std::string& name) {
   return array.mutable_data();
 }
 
-// The layers as the device sees them, and the way back.
+// These are the layers as the device sees them, and the way back.
 template <class P, class T>
 class TrainedLayers {
  public:
@@ -115,7 +115,7 @@ class TrainedLayers {
   std::vector<std::pair<const Copies*, T*>> changing_;
 };
 
-// One pass over the samples; returns the squared norm of the last gradient.
+// Passes over the samples once; returns the squared norm of the last gradient.
 template <class P, class T>
 double py_sgd(const PyNetwork<P, T>& network, const std::vector<PyTrainedLayer<P, T>*>& arrays,
               const typename P::Where& where, const ProgressCallback& monitor,
@@ -168,7 +168,7 @@ double py_sgd(const PyNetwork<P, T>& network, const std::vector<PyTrainedLayer<P
   }
 }
 
-// The loss of each row of f, which is left with its gradient.
+// Computes the loss of each row of f, which is left with its gradient.
 template <class P, class T>
 void py_evaluate_loss(const std::string& loss, const typename P::template Array<T>& y,
                       typename P::template Array<T>& f, Array<double>& outcomes,

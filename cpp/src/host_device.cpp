@@ -16,14 +16,14 @@ namespace fastntk {
 
 namespace {
 
-// How long a caller waits between two looks at its monitor: short enough for a key press to feel
+// A caller waits so long between two looks at its monitor: short enough for a key press to feel
 // answered, long enough to cost nothing.
 constexpr std::chrono::milliseconds kMonitorInterval{100};
 
-// How long a lane looks out for the others before it sleeps.
+// A lane looks out for the others for so long before it sleeps.
 constexpr std::chrono::microseconds kSpin{100};
 
-// Of every matrix.
+// Every matrix begins at a multiple of this, a cache line.
 constexpr std::align_val_t kAlignment{64};
 
 }  // namespace
@@ -41,7 +41,8 @@ const char* instruction_set() { return "compiler's baseline"; }
 void* HostMemory::allocate(Index rows, Index cols, std::size_t element_size) {
   const auto r = static_cast<std::size_t>(rows);
   const auto c = static_cast<std::size_t>(cols);
-  // No object is larger; close to the maximum of size_t, rounding up to the alignment would wrap.
+  // No object is larger than this; close to the maximum of size_t, rounding up to the alignment
+  // would wrap.
   constexpr auto kLargest = static_cast<std::size_t>(std::numeric_limits<std::ptrdiff_t>::max());
   if (c != 0 && r > kLargest / element_size / c) {
     throw std::bad_array_new_length();
@@ -72,7 +73,8 @@ void HostDevice::Crew::meet(Index progress) {
   const std::uint32_t meeting = meetings_;
   progress_.store(progress, std::memory_order_relaxed);  // arriving publishes it
   auto arrived = all_here_.arrive();
-  // To be woken takes as long as some tiles do: look for a while before going to sleep.
+  // To be woken takes as long as some tiles do, so a lane looks for a while before it goes to
+  // sleep.
   const auto awake_until = std::chrono::steady_clock::now() + kSpin;
   while (meetings_ == meeting && std::chrono::steady_clock::now() < awake_until) {
     std::this_thread::yield();

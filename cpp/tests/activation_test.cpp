@@ -62,7 +62,8 @@ std::vector<Activation> all_activations() {
   return all;
 }
 
-// Exact in float32, and not too close to 0 for a central difference to meet a kink there.
+// These points are exact in float32, and not too close to 0 for a central difference to meet a kink
+// there.
 std::vector<double> grid() {
   std::vector<double> points;
   for (int k = -63; k <= 63; k += 2) points.push_back(k / 8.0);
@@ -79,7 +80,7 @@ T curvature_at(const Activation& activation, T z) {
   return with_smooth_activation(activation, [&](auto phi) { return phi.curvature(z); });
 }
 
-// f'(z) from four values around z; in long double good to 1e-12 or so.
+// Returns f'(z) from four values around z; in long double it is good to 1e-12 or so.
 template <class F>
 long double derivative(F f, long double z) {
   constexpr long double kH = 1.0L / 1024.0L;
@@ -91,7 +92,7 @@ double error(long double actual, long double expected) {
   return static_cast<double>(std::abs(actual - expected) / std::max(1.0L, std::abs(expected)));
 }
 
-// |actual − expected| / |expected|: for tails, where every digit of a small number counts.
+// Returns |actual − expected| / |expected|, for tails, where every digit of a small number counts.
 double tail_error(long double actual, long double expected) {
   if (!std::isfinite(actual)) return std::numeric_limits<double>::infinity();
   if (actual == expected) return 0.0;
@@ -199,7 +200,7 @@ TEST_CASE("activation: every digit of the tails") {
         CAPTURE(activation.index());
         CAPTURE(z);
         const auto expected = reference_activation<long double>(activation, z);
-        // Numbers without all their digits.
+        // Subnormal numbers do not have all their digits.
         if (std::abs(expected.slope) < 1e-300L) continue;
         const auto [value, slope] = evaluate_at(activation, z);
         if (z > 0.0 || vanishes) {
@@ -211,7 +212,7 @@ TEST_CASE("activation: every digit of the tails") {
       }
     }
   }
-  // φ'' in the tail: ± φ' for logistic functions, −2 tanh φ' for tanh
+  // In the tail φ'' is ± φ' for logistic functions, and −2 tanh φ' for tanh.
   for (const double z : {-40.0, 40.0}) {
     const long double e = std::exp(-std::abs(static_cast<long double>(z)));
     const long double sign = z < 0.0 ? 1.0L : -1.0L;
@@ -246,7 +247,7 @@ TEST_CASE_TEMPLATE("activation: at a kink the derivatives are those from the lef
   CHECK(at_zero(activation::Elu{0.5}).slope == T(0.5));
   CHECK(curvature_at(activation::Elu{0.5}, T(0)) == T(0.5));
   CHECK(curvature_at(activation::RectifiedMonomial{2}, T(0)) == T(0));
-  // and from the right as soon as z is positive, however small
+  // They are those from the right as soon as z is positive, however small.
   const T smallest = std::numeric_limits<T>::min();
   CHECK(evaluate_at(activation::Relu{}, smallest).value == smallest);
   CHECK(evaluate_at(activation::Relu{}, smallest).slope == T(1));

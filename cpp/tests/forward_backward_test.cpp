@@ -21,7 +21,7 @@ namespace {
 
 constexpr Index kSamples = 6;
 
-// Every combination of activation and biases, with unequal widths.
+// There is every combination of activation and biases, with unequal widths.
 std::vector<Shape> shapes() {
   std::vector<Shape> result;
   for (const Activation& activation : {kIdentity, kRelu, kTanh}) {
@@ -36,7 +36,7 @@ std::vector<Shape> shapes() {
   return result;
 }
 
-// One matrix for each layer 1 … L, and the views that the core asks for.
+// There is one matrix for each layer 1 … L, with the views that the core asks for.
 template <class T>
 class LayerMatrices {
  public:
@@ -72,7 +72,7 @@ class LayerMatrices {
   std::vector<PaddedMatrix<T>> layers_;
 };
 
-// The memory of a pass and a lane to run it on.
+// This is the memory of a pass and a lane to run it on.
 template <class T>
 struct Pass {
   Pass(const Network<T>& network_, Index rows)

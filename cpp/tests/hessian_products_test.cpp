@@ -40,7 +40,7 @@ void move(const std::vector<double*>& parameters, const double* v, double steps)
   for (std::size_t p = 0; p < parameters.size(); ++p) *parameters[p] += steps * v[p];
 }
 
-// Σ_i Σ_c u_ic ∇f_c(x_i) by the definition, in long double.
+// Returns Σ_i Σ_c u_ic ∇f_c(x_i) by the definition, in long double.
 std::vector<long double> weighted_gradient(const Network<double>& network,
                                            const PaddedMatrix<double>& x,
                                            const PaddedMatrix<double>& u) {
@@ -57,8 +57,8 @@ std::vector<long double> weighted_gradient(const Network<double>& network,
   return sum;
 }
 
-// Differences of the gradient of the fourth order. The parameters and directions of these tests
-// have so few digits that a moved parameter is exact.
+// Takes differences of the gradient of the fourth order. The parameters and directions of these
+// tests have so few digits that a moved parameter is exact.
 PaddedMatrix<double> numerical_products(RandomNetwork<double>& random,
                                         const PaddedMatrix<double>& x,
                                         const PaddedMatrix<double>& u,
@@ -100,7 +100,7 @@ void check_against_differences(const Shape& shape, Index samples, Index vectors)
         Tolerance<double>::kFourthOrderDifferences);
 }
 
-// Everything that a product with the Hessian of a small network takes.
+// This is everything that a product with the Hessian of a small network takes.
 template <class T>
 struct Case {
   RandomNetwork<T> random;
@@ -230,7 +230,7 @@ TEST_CASE("hessian products: without hidden layers the Hessian is zero") {
   }
 }
 
-// f = s₂ w₂ᵀ (c s₁ W₁ x): the Hessian has the two cross blocks s₁ s₂ c x and nothing else.
+// For f = s₂ w₂ᵀ (c s₁ W₁ x) the Hessian has the two cross blocks s₁ s₂ c x and nothing else.
 TEST_CASE("hessian products: of a linear network with one hidden layer") {
   const Shape shape{
       .inputs = 4, .hidden = {3}, .readouts = {1}, .activation = kIdentity, .biases = false};

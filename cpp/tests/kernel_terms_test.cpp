@@ -25,7 +25,7 @@ constexpr Range kAllOutputs{0, 3};
 constexpr std::uint64_t kSeedX = 7;
 constexpr std::uint64_t kSeedZ = 8;
 
-// Unequal widths; the first readout at every depth, with another one beside it.
+// The widths are unequal; the first readout is at every depth, with another one beside it.
 std::vector<Shape> shapes() {
   std::vector<Shape> result;
   for (const Activation& activation : {kRelu, kGelu}) {
@@ -42,7 +42,7 @@ std::vector<Shape> shapes() {
   return result;
 }
 
-// The columns of each layer of the first readout's network in a matrix of gradients.
+// Returns the columns of each layer of the first readout's network in a matrix of gradients.
 std::vector<Range> layer_columns(const Network<double>& network) {
   const Readout<double>& readout = network.readouts.front();
   std::vector<Range> result;
@@ -55,7 +55,7 @@ std::vector<Range> layer_columns(const Network<double>& network) {
   return result;
 }
 
-// What the split is to give, from the gradients themselves.
+// Returns what the split is to give, from the gradients themselves.
 std::vector<PaddedMatrix<double>> expected_kernels(const Network<double>& network, Range outputs,
                                                    Split split, const PaddedMatrix<double>& x,
                                                    const PaddedMatrix<double>& z) {
@@ -96,7 +96,7 @@ std::vector<PaddedMatrix<double>> expected_kernels(const Network<double>& networ
   return result;
 }
 
-// z_rows = 0: the symmetric kernel.
+// With z_rows = 0 it is the symmetric kernel.
 template <class P>
 void check_split(const Shape& shape, Range outputs, Split split, Index x_rows, Index z_rows) {
   CAPTURE(static_cast<int>(split));

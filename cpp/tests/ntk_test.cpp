@@ -25,7 +25,8 @@ namespace fastntk::test {
 
 namespace {
 
-// Every combination of activation and biases, with unequal widths and readouts out of order.
+// There is every combination of activation and biases, with unequal widths and readouts out of
+// order.
 std::vector<Shape> shapes() {
   std::vector<Shape> result;
   for (const Activation& activation : {kIdentity, kRelu, kTanh}) {
@@ -48,7 +49,7 @@ std::vector<PaddedMatrix<G>> kernels_of(const Network<T>& network, Range outputs
   return split_kernels<G>(network, outputs, Split::none, x, z, threads);
 }
 
-// Σ_c F_c(x) F_c(z)ᵀ of the network's first readout, from the gradients themselves.
+// Returns Σ_c F_c(x) F_c(z)ᵀ of the network's first readout, from the gradients themselves.
 PaddedMatrix<double> gram_of_features(const Network<double>& network, Range outputs,
                                       const PaddedMatrix<double>& x,
                                       const PaddedMatrix<double>& z) {
@@ -123,7 +124,7 @@ bool symmetric_to_the_last_bit(const PaddedMatrix<G>& kernel) {
   return equal_to_the_last_bit(kernel, transposed);
 }
 
-// Σ_k a_ik b_jk in float64
+// Returns Σ_k a_ik b_jk, summed in float64.
 template <class G>
 double row_product(Matrix<G> a, Index i, Matrix<G> b, Index j) {
   double sum = 0.0;

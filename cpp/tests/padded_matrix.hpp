@@ -13,8 +13,8 @@
 
 namespace fastntk::test {
 
-// A matrix of NaN, surrounded by a margin on all four sides that a correct program neither reads
-// (let it be NaN) nor writes (ask margin_intact()).
+// This is a matrix of NaN, surrounded by a margin on all four sides that a correct program neither
+// reads (let it be NaN) nor writes (ask margin_intact()).
 template <class T>
 class PaddedMatrix {
  public:
@@ -62,8 +62,8 @@ class PaddedMatrix {
   std::vector<T> memory_;
 };
 
-// max |actual − expected| / max |expected|; infinity if any element of `actual` is not finite or
-// the shapes differ, so that a comparison with a bound fails.
+// Returns max |actual − expected| / max |expected|, or infinity if any element of `actual` is not
+// finite or the shapes differ, so that a comparison with a bound fails.
 template <class Actual, class Expected>
 double relative_error(Matrix<Actual> actual, Matrix<Expected> expected) {
   constexpr double kInfinity = std::numeric_limits<double>::infinity();

@@ -34,7 +34,7 @@ std::vector<T> angles_of(const Network<T>& network, Range outputs, const PaddedM
   return angles;
 }
 
-// The gradients of the chosen outputs, one after the other, scaled to length 1.
+// Returns the gradients of the chosen outputs, one after the other, scaled to length 1.
 template <class T>
 std::vector<long double> unit_gradient(const Network<T>& network, Range outputs, const T* sample) {
   std::vector<long double> all;
@@ -48,7 +48,7 @@ std::vector<long double> unit_gradient(const Network<T>& network, Range outputs,
   return all;
 }
 
-// Good to 1e-18 or so: relative to the angle that is 1e-18 over the angle.
+// This is good to 1e-18 or so, which relative to the angle is 1e-18 over the angle.
 template <class T>
 long double reference_angle(const Network<T>& network, Range outputs, const T* x, const T* z) {
   const auto u = unit_gradient(network, outputs, x);
@@ -277,7 +277,7 @@ TEST_CASE_TEMPLATE("pair angles: NaN where a gradient is zero", T, float, double
 TEST_CASE("pair angles: float32") {
   for (const Shape& shape : shapes()) {
     const RandomNetwork<float> random(shape);
-    // x in multiples of 2⁻¹⁰ and steps in multiples of 2⁻²⁰: exact in float32
+    // With x in multiples of 2⁻¹⁰ and steps in multiples of 2⁻²⁰ all samples are exact in float32.
     constexpr Index kFloatSteps = 18;
     PaddedMatrix<float> samples(kFloatSteps + 1, shape.inputs);
     const auto x = steps(shape.inputs, kFloatSteps);

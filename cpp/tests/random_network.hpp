@@ -13,8 +13,8 @@
 
 namespace fastntk::test {
 
-// Numbers of variance about 1 that are the same on every platform and exact in every precision, so
-// that a seed names the same network in float32 and in float64.
+// These are numbers of variance about 1 that are the same on every platform and exact in every
+// precision, so that a seed names the same network in float32 and in float64.
 class Random {
  public:
   explicit Random(std::uint64_t seed) : bits_(seed) {}
@@ -32,7 +32,7 @@ class Random {
     return result;
   }
 
-  // For reading only: its margin is NaN.
+  // The matrix is for reading only: its margin is NaN.
   template <class T>
   PaddedMatrix<T> matrix(Index rows, Index cols) {
     PaddedMatrix<T> result(rows, cols, PaddedMatrix<T>::kNan);
@@ -57,7 +57,7 @@ inline constexpr Activation kTanh = activation::Tanh{};
 inline constexpr Activation kGelu = activation::Gelu{};
 inline constexpr Activation kSoftplus = activation::Softplus{1.5};
 
-// All but custom ones.
+// These are all activations but the custom ones.
 inline constexpr std::array<Activation, 13> kBuiltInActivations = {{
     kIdentity,
     kRelu,
@@ -85,7 +85,7 @@ struct Shape {
   bool kernel_weights = false;  // ω other than 1
 };
 
-// A network that owns its parameters. The scales differ from layer to layer and from what is usual.
+// This network owns its parameters. The scales differ from layer to layer and from what is usual.
 template <class T>
 class RandomNetwork {
  public:
@@ -110,14 +110,14 @@ class RandomNetwork {
 
   const Network<T>& get() const { return network_; }
 
-  // The network that has readout r alone.
+  // Returns the network that has readout r alone.
   Network<T> single(std::size_t r) const {
     Network<T> result = network_;
     result.readouts = {network_.readouts[r]};
     return result;
   }
 
-  // The parameters of the network with its first readout, W¹ row-major, b¹, W², b², …
+  // Returns the parameters of the network with its first readout: W¹ row-major, b¹, W², b², …
   std::vector<T*> parameters() {
     std::vector<T*> result;
     const auto append = [&](std::vector<T>& array) {

@@ -8,8 +8,8 @@
 
 #include "fastntk/activation.hpp"
 
-// φ and φ' as one writes them down. In long double, with its large exponents, these formulas
-// neither overflow nor cancel for any float64 of moderate size.
+// These are φ and φ' as one writes them down. In long double, with its large exponents, these
+// formulas neither overflow nor cancel for any float64 of moderate size.
 namespace fastntk::test {
 
 template <class Real>

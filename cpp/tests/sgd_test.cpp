@@ -28,7 +28,7 @@ constexpr double kRate = 0.125;
 constexpr Activation kLeakyRelu = activation::PiecewiseLinear{0.2, 1.0};
 constexpr Activation kAbsolute = activation::PiecewiseLinear{-1.0, 1.0};
 
-// A network in training. Layers whose bit is not set in `trained` are left alone.
+// This is a network in training. Layers whose bit is not set in `trained` are left alone.
 template <class T>
 struct Training {
   Training(const Shape& shape, Index samples, SgdOptions options_, unsigned trained = ~0U)
@@ -93,12 +93,12 @@ struct Training {
   PaddedMatrix<double> outcomes;
 };
 
-// The same in float64, one sample, one output and one parameter at a time.
+// This does the same in float64, one sample, one output and one parameter at a time.
 struct Reference {
   Reference(const Shape& shape, Index samples, SgdOptions options, unsigned trained = ~0U)
       : training(shape, samples, options, trained) {}
 
-  // The gradient of the loss of a batch.
+  // Returns the gradient of the loss of a batch.
   std::vector<double> gradient(const std::vector<Index>& batch) {
     const Network<double>& network = training.network;
     std::vector<double> sum(training.random.parameters().size(), 0.0);
@@ -156,7 +156,7 @@ std::vector<Shape> shapes() {
   return {{.outputs = 3, .activation = kRelu},
           {.outputs = 3, .activation = kTanh, .biases = false},
           {.hidden = {}, .outputs = 2, .readouts = {0}},
-          // Widths that need several tiles.
+          // These widths need several tiles.
           {.hidden = {300, 4}, .outputs = 2, .readouts = {2}, .activation = kTanh},
           {.hidden = {5, 300, 4}, .outputs = 2, .readouts = {3}, .activation = kLeakyRelu}};
 }

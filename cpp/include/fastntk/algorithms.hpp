@@ -10,14 +10,15 @@
 #include "fastntk/ntk.hpp"
 #include "fastntk/sgd.hpp"
 
-// The algorithms that every device runs, as compiled for one of them and one precision. PREFIX is
-// `extern` where they are declared, to be compiled elsewhere, and nothing where they are compiled.
+// These are the algorithms that every device runs, as compiled for one device and one precision.
+// PREFIX is `extern` where they are declared, to be compiled elsewhere, and empty where they are
+// compiled.
 
-// An instance of a function template by its arguments, which may contain commas.
+// An instance of a function template is named by its arguments, which may contain commas.
 #define FASTNTK_INSTANCE(PREFIX, ...) \
   PREFIX template decltype(fastntk::__VA_ARGS__) fastntk::__VA_ARGS__;
 
-// What has a precision T of the network and a precision G of the Gram matrices.
+// These algorithms have a precision T of the network and a precision G of the Gram matrices.
 #define FASTNTK_GRAM_ALGORITHMS(PREFIX, DEVICE, T, G)                \
   FASTNTK_INSTANCE(PREFIX, ntk<fastntk::DEVICE, T, G>)               \
   FASTNTK_INSTANCE(PREFIX, compute_features<G, fastntk::DEVICE, T>)  \

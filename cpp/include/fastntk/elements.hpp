@@ -7,7 +7,8 @@
 #include "fastntk/matrix.hpp"
 #include "fastntk/portability.hpp"
 
-// The functors for for_each(rows, columns, functor) of a device that more than one algorithm uses.
+// These are functors for the for_each(rows, columns, functor) of a device, those that more than one
+// algorithm uses.
 namespace fastntk {
 
 namespace element {
@@ -30,7 +31,7 @@ struct Fill {
   FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const { to(i, j) = value; }
 };
 
-// Δ above the top layer: 1 for the chosen output and 0 for the others.
+// Above the top layer, Δ is 1 for the chosen output and 0 for the others.
 template <class T>
 struct Indicator {
   Index column;

@@ -13,12 +13,12 @@
 #include "fastntk/network.hpp"
 #include "fastntk/partition.hpp"
 
-// What a kernel needs of a set of samples: the factors H and Δ of the gradients ∂f/∂W = s · δ ⊗ h,
-// never the gradients themselves.
+// A kernel needs the features of a set of samples: the factors H and Δ of the gradients ∂f/∂W = s ·
+// δ ⊗ h, never the gradients themselves.
 namespace fastntk {
 
-// One matrix of `rows` rows for each layer l = first … first + cols.size() − 1; the layers below
-// `first` hold none, so that the index is the layer.
+// This holds one matrix of `rows` rows for each layer l = first … first + cols.size() − 1; the
+// layers below `first` hold none, so that the index is the layer.
 template <class Device, class T>
 class LayerBuffers {
  public:
@@ -30,8 +30,8 @@ class LayerBuffers {
   std::size_t size() const { return buffers_.size(); }
   Matrix<T> operator[](std::size_t l) const { return buffers_[l].view(); }
 
-  // The same rows and columns of every layer; a layer's columns are those of output `output` of
-  // `outputs` outputs that lie side by side.
+  // Returns the same rows and columns of every layer. Where the columns of several outputs lie side
+  // by side, they are those of output `output` of `outputs`.
   std::vector<Matrix<T>> views(Range rows, Index output = 0, Index outputs = 1) const {
     std::vector<Matrix<T>> result;
     for (const auto& buffer : buffers_) {
@@ -47,7 +47,7 @@ class LayerBuffers {
   std::vector<typename Device::template Buffer<T>> buffers_;
 };
 
-// n_l for l = first … last, times the number of outputs that lie side by side.
+// Returns n_l for l = first … last, times the number of outputs that lie side by side.
 template <class T>
 std::vector<Index> layer_widths(const Network<T>& network, Index first, Index last,
                                 Index outputs = 1) {
@@ -56,7 +56,7 @@ std::vector<Index> layer_widths(const Network<T>& network, Index first, Index la
   return widths;
 }
 
-// The columns of the matrices that the features of any samples are, for so many outputs.
+// The features of any samples are matrices of these columns, for so many outputs.
 struct FeatureWidths {
   std::vector<Index> activations;          // [l], l = 0 … L: n_l
   std::vector<std::vector<Index>> deltas;  // [readout][l − 1], l = 1 … depth: outputs · n_l
@@ -69,7 +69,7 @@ struct FeatureWidths {
     }
   }
 
-  // How many numbers there are for each sample.
+  // Returns how many numbers there are for each sample.
   Index total() const {
     Index sum = std::reduce(activations.begin(), activations.end());
     for (const auto& of_readout : deltas) sum += std::reduce(of_readout.begin(), of_readout.end());
@@ -77,8 +77,8 @@ struct FeatureWidths {
   }
 };
 
-// The memory, in bytes, of the features of so many samples and outputs, in numbers of `itemsize`
-// bytes.
+// Returns the memory, in bytes, of the features of so many samples and outputs, in numbers of
+// `itemsize` bytes.
 template <class T>
 Index feature_bytes(const Network<T>& network, Index samples, Index outputs, Index itemsize) {
   return samples * FeatureWidths(network, outputs).total() * itemsize;
@@ -93,8 +93,9 @@ struct Features {
   std::vector<LayerBuffers<Device, G>> deltas;
 };
 
-// The memory of a pass over a block of rows. A pass that writes its results to their final place
-// needs nothing but the slopes, a forward pass its activations too, and one there and back also Δ.
+// A pass over a block of rows needs memory of its own. One that writes its results to their final
+// place needs nothing but the slopes; a forward pass needs its activations too, and a pass forward
+// and back also Δ.
 template <class Device, class T>
 struct SlopeWorkspace {
   LayerBuffers<Device, T> slopes;

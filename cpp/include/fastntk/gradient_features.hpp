@@ -4,12 +4,12 @@
 
 #include "fastntk/features.hpp"
 
-// The gradients themselves, for small networks and for whoever wants to look at them.
+// This computes the gradients themselves, for small networks and for whoever wants to look at them.
 namespace fastntk {
 
 namespace element {
 
-// ∂f/∂W = s δ ⊗ h, one row of W for each pair (sample, unit): row = sample · units + unit.
+// ∂f/∂W = s δ ⊗ h has one row of W for each pair (sample, unit): row = sample · units + unit.
 template <class T>
 struct OuterProduct {
   T scale;
@@ -36,7 +36,7 @@ struct Scale {
 
 }  // namespace element
 
-// The number of parameters of the network with the given readout.
+// Returns the number of parameters of the network with the given readout.
 template <class T>
 Index parameter_count(const Network<T>& network, const Readout<T>& readout) {
   Index count = readout.layer.parameters();
@@ -44,8 +44,8 @@ Index parameter_count(const Network<T>& network, const Readout<T>& readout) {
   return count;
 }
 
-// features (samples, P): the gradient of one output in the order W¹ row-major, b¹, W², b², …, of
-// the network's first readout. Biases take part where there are any.
+// Fills features (samples, P) with the gradient of one output of the network's first readout, in
+// the order W¹ row-major, b¹, W², b², …. Biases take part where there are any.
 template <class Device, class T>
 void gradient_features(const Device& device, const Network<T>& network, Index output,
                        Matrix<const T> samples, Matrix<T> features, const Monitor& monitor) {

@@ -8,11 +8,11 @@
 #include "fastntk/features.hpp"
 #include "fastntk/jacobian_products.hpp"
 
-// Products with the Hessian of Σ_i Σ_c u_ic f_c(x_i) with respect to the parameters, of the outputs
-// f of the first readout, without the Hessian and without a gradient of any sample: the derivative
-// R of the gradient along V, forward over reverse (B. A. Pearlmutter, "Fast exact multiplication by
-// the Hessian", Neural Computation 6, 1994). With Δᴸ⁺¹ = u, h⁰ = x, Rh⁰ = 0, RΔᴸ⁺¹ = 0, and s the
-// weight scale of the layer that is multiplied with,
+// This multiplies with the Hessian of Σ_i Σ_c u_ic f_c(x_i) with respect to the parameters, of the
+// outputs f of the first readout, without the Hessian and without a gradient of any sample: it
+// takes the derivative R of the gradient along V, forward over reverse (B. A. Pearlmutter, "Fast
+// exact multiplication by the Hessian", Neural Computation 6, 1994). With Δᴸ⁺¹ = u, h⁰ = x, Rh⁰ =
+// 0, RΔᴸ⁺¹ = 0, and s the weight scale of the layer that is multiplied with,
 //
 //   Uˡ  = s Δˡ⁺¹ Wˡ⁺¹,                     Δˡ  = c_φ φ'(zˡ) ∘ Uˡ,
 //   Rzˡ = s (Vˡ hˡ⁻¹ + Wˡ Rhˡ⁻¹) + σ_b vˡ,   Rhˡ = c_φ φ'(zˡ) ∘ Rzˡ,
@@ -25,7 +25,7 @@ namespace fastntk {
 
 namespace element {
 
-// The argument of φ, from z without its bias.
+// This is the argument of φ, from z without its bias.
 template <class T>
 struct Argument {
   T bias_scale;
@@ -39,8 +39,8 @@ struct Argument {
   }
 };
 
-// c_φ φ''(z) in the place of z. By itself: beside φ, φ' and the biases, sines in float64 would take
-// more registers than a GPU gives them.
+// Puts c_φ φ''(z) in the place of z. It stands by itself: beside φ, φ' and the biases, sines in
+// float64 would take more registers than a GPU gives them.
 template <class Phi, class T>
 struct Curvature {
   Phi phi;
@@ -53,7 +53,7 @@ struct Curvature {
   }
 };
 
-// Δ = slope ∘ U in the place of U, and curvature ∘ U in that of the curvature.
+// Puts Δ = slope ∘ U in the place of U, and curvature ∘ U in that of the curvature.
 template <class T>
 struct GateWithCurvature {
   Matrix<const T> slope;
@@ -67,7 +67,7 @@ struct GateWithCurvature {
   }
 };
 
-// Rh = slope ∘ Rz, and bend ∘ Rz in the place of Rz without its bias.
+// Computes Rh = slope ∘ Rz, and puts bend ∘ Rz in the place of Rz without its bias.
 template <class T>
 struct ActivateTangent {
   T bias_scale;
@@ -85,7 +85,7 @@ struct ActivateTangent {
   }
 };
 
-// RΔ = bend ∘ Rz + slope ∘ RU, with the first term in its place.
+// RΔ = bend ∘ Rz + slope ∘ RU, where the first term is in the place of RΔ already.
 template <class T>
 struct GateTangent {
   Matrix<const T> slope;
@@ -99,8 +99,9 @@ struct GateTangent {
 
 }  // namespace element
 
-// The forward and the backward pass of some samples, with what their derivatives need: for
-// l = 1 … depth of the first readout, [l] is a matrix (samples, n_l); [0] is not used.
+// These are the results of the forward and the backward pass of some samples, with what their
+// derivatives need: for l = 1 … depth of the first readout, [l] is a matrix (samples, n_l); [0] is
+// not used.
 template <class T>
 struct CurvedPasses {
   std::vector<Matrix<T>> activations;  // Hˡ
@@ -155,7 +156,7 @@ void pass_with_curvature(const Lane& lane, const Network<T>& network, Matrix<con
   }
 }
 
-// The same for all samples, in blocks of rows.
+// Fills `passes` for all samples, in blocks of rows.
 template <class Device, class T>
 void passes_with_curvature(const Device& device, const Network<T>& network, Matrix<const T> inputs,
                            Matrix<const T> coefficients, const CurvedPasses<T>& passes,
@@ -171,11 +172,11 @@ void passes_with_curvature(const Device& device, const Network<T>& network, Matr
       });
 }
 
-// See hessian_products.
+// These are the steps of hessian_products, which is below.
 template <class Device, class T>
 class HessianProducts {
  public:
-  // For at most so many samples, and vectors, at a time.
+  // Takes memory for at most so many samples, and vectors, at a time.
   HessianProducts(const Network<T>& network, Index samples, Index vectors)
       : network_(network), blocks_(parameter_blocks(network)), vectors_(vectors) {
     const auto widths = layer_widths(network, 1, depth());
@@ -188,7 +189,7 @@ class HessianProducts {
     for (const Index width : widths) widest_ = std::max(widest_, width);
   }
 
-  // The passes of the samples that the next products are about.
+  // Makes the passes of the samples that the next products are about.
   void pass(const Device& device, Matrix<const T> inputs, Matrix<const T> coefficients,
             const Monitor& monitor) {
     inputs_ = inputs;
@@ -198,7 +199,7 @@ class HessianProducts {
     passes_with_curvature(device, network_, inputs, coefficients, passes_, monitor);
   }
 
-  // Rh and RΔ of these samples along `vectors`.
+  // Computes Rh and RΔ of these samples along `vectors`.
   void differentiate(const Device& device, Matrix<const T> vectors, const Monitor& monitor) {
     using Scratch = typename Device::template Buffer<T>;
     const Partition cut = partition(device);
@@ -215,7 +216,8 @@ class HessianProducts {
         });
   }
 
-  // result (vectors, P), a row for each of the vectors before, (+)= what these samples contribute.
+  // Adds what these samples contribute to result (vectors, P), a row for each of the vectors
+  // before, or puts it there.
   void add_up(const Device& device, Write write, Matrix<T> result, const Monitor& monitor) const {
     using Scratch = typename Device::template Buffer<T>;
     const auto pieces = parameter_pieces(network_, result.rows, device.unit_block());
@@ -231,7 +233,7 @@ class HessianProducts {
   Index depth() const { return static_cast<Index>(blocks_.size()) - 1; }
   Range all() const { return {0, inputs_.rows}; }
   Partition partition(const Device& device) const { return {inputs_.rows, device.row_blocks()}; }
-  // Hˡ and Δˡ of some rows, the inputs for l = 0 and u for l = depth + 1.
+  // These are Hˡ and Δˡ of some rows, with the inputs for l = 0 and u for l = depth + 1.
   Matrix<const T> activations(std::size_t l, Range rows) const {
     const Matrix<const T> h = l == 0 ? inputs_ : Matrix<const T>(passes_.activations[l]);
     return h.row_block(rows.first, rows.count);
@@ -241,12 +243,12 @@ class HessianProducts {
     const Matrix<const T> delta = top ? coefficients_ : Matrix<const T>(passes_.deltas[l]);
     return delta.row_block(rows.first, rows.count);
   }
-  // Vˡ in the vector that starts there.
+  // Returns Vˡ in the vector that starts there.
   static Matrix<const T> direction(const ParameterBlock<T>& block, const T* vector) {
     return {vector + block.first, block.layer->outputs(), block.layer->inputs()};
   }
 
-  // Rhˡ, and c_φ φ''(zˡ) ∘ Uˡ ∘ Rzˡ in the place of RΔˡ.
+  // Computes Rhˡ, and puts c_φ φ''(zˡ) ∘ Uˡ ∘ Rzˡ in the place of RΔˡ.
   template <class Lane>
   void forward_tangent(const Lane& lane, const CurvedPasses<T>& passes, Range rows, Index vector,
                        const T* v) const {
@@ -295,7 +297,8 @@ class HessianProducts {
     const std::size_t l = piece.block.below + 1;
     const Matrix<T> sum = piece.weights(result);
     const auto scale = static_cast<T>(layer.weight_scale);
-    // Not every layer has both terms, and without hidden layers there is none.
+    // The result is first set to 0, because not every layer has both terms, and without hidden
+    // layers there is none.
     if (write == Write::overwrite) {
       lane.for_each(sum.rows, sum.cols, element::Fill<T>{T(0), sum});
       if (layer.bias != nullptr) {
@@ -336,9 +339,9 @@ class HessianProducts {
 };
 
 // result (vectors, P) = Σ_i Σ_c u_ic ∇²f_c(x_i) v for each row v of `vectors` (vectors, P); the
-// rows of `coefficients` (samples, C) are the u_i. Takes up to this many samples and vectors at a
-// time, for which it keeps 4 + 2 kVectors numbers a unit and sample; the sums over samples have one
-// order.
+// rows of `coefficients` (samples, C) are the u_i. At most so many samples and vectors are taken at
+// a time, for which 4 + 2 kVectors numbers a unit and sample are kept. The sums over samples have
+// one order, so that the result has the same bits for any number of threads.
 template <class Device, class T>
 void hessian_products(const Device& device, const Network<T>& network, Matrix<const T> samples,
                       Matrix<const T> coefficients, Matrix<const T> vectors, Matrix<T> result,

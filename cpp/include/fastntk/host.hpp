@@ -9,8 +9,8 @@
 #include "fastntk/symmetric_products.hpp"
 #include "fastntk/symmetry.hpp"
 
-// The algorithms as compiled for the processor, once for each precision, in src/host_*.cpp: those
-// of every device, and those that run here alone.
+// These are the algorithms as compiled for the processor, once for each precision, in
+// src/host_*.cpp: those of every device, and those that run here alone.
 #define FASTNTK_HOST(PREFIX, T)                                       \
   FASTNTK_ALGORITHMS(PREFIX, HostDevice, T)                           \
   FASTNTK_INSTANCE(PREFIX, pair_angles<T>)                            \
@@ -19,7 +19,7 @@
   FASTNTK_INSTANCE(PREFIX, symmetric_product<fastntk::HostDevice, T>) \
   FASTNTK_INSTANCE(PREFIX, scale_and_shift<fastntk::HostDevice, T, T>)
 
-// What there is in float64 alone.
+// These algorithms exist in float64 alone.
 #define FASTNTK_HOST_FLOAT64(PREFIX)                                            \
   FASTNTK_INSTANCE(PREFIX, scale_and_shift<fastntk::HostDevice, float, double>) \
   FASTNTK_INSTANCE(PREFIX, cholesky<fastntk::HostDevice>)                       \

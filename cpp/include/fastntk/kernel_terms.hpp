@@ -9,16 +9,17 @@
 
 #include "fastntk/features.hpp"
 
-// Which sums of products of Gram matrices make up which kernel. A layer's own part of a tangent
-// kernel is
+// This says which sums of products of Gram matrices make up which kernel. A layer's own part of a
+// tangent kernel is
 //
 //   ω (Δ Δᵀ) ∘ ( (σ_w²/n) H Hᵀ + σ_b² ),
 //
-// for the readout with Δ Δᵀ constant. What is asked for (the whole kernel, one for each layer, one
-// for each output or pair of outputs, one for each depth) only decides to which result a term goes.
+// where Δ Δᵀ is constant for the readout. What is asked for (the whole kernel, one for each layer,
+// one for each output or pair of outputs, one for each depth) only decides to which result a term
+// goes.
 namespace fastntk {
 
-// ω (scale · H Hᵀ + offset): a layer's Gram matrix for unit Δ.
+// For unit Δ, a layer's Gram matrix is ω (scale · H Hᵀ + offset).
 template <class G>
 struct LayerGram {
   G scale;
@@ -45,7 +46,8 @@ struct Term {
   Matrix<const G> z_delta;
 };
 
-// A kernel is its terms: [l] are those with Hˡ. A kernel without any term is zero.
+// A kernel is the sum of its terms: of_layer[l] are those with Hˡ. A kernel without any term is
+// zero.
 template <class G>
 struct KernelTerms {
   std::vector<std::vector<Term<G>>> of_layer;
@@ -76,13 +78,15 @@ std::size_t kernel_count(const Network<T>& network, Range outputs, Split split) 
   throw std::invalid_argument("unknown split");
 }
 
-// So many groups of outputs make up kernels of their own; outputs that are summed are one group.
+// Returns how many groups of outputs make up kernels of their own; outputs that are summed are one
+// group.
 inline Index output_groups(Range outputs, Split split) {
   return split == Split::outputs || split == Split::output_pairs ? outputs.count : 1;
 }
 
-// [k]: the kernel that holds the transpose of kernel k when both sets of samples are the same. It
-// is the kernel itself, but for pairs of outputs: there it is that of the pair in the other order.
+// Returns, for each kernel k, which kernel holds its transpose when both sets of samples are the
+// same. It is the kernel itself, except for pairs of outputs, where it is that of the pair in the
+// other order.
 template <class T>
 std::vector<std::size_t> kernel_mirror(const Network<T>& network, Range outputs, Split split) {
   std::vector<std::size_t> mirror(kernel_count(network, outputs, split));
@@ -93,7 +97,7 @@ std::vector<std::size_t> kernel_mirror(const Network<T>& network, Range outputs,
   return mirror;
 }
 
-// The kernel that a term of Hˡ goes to, for output groups a and b of a readout.
+// Returns the kernel to which a term of Hˡ is added, for output groups a and b of a readout.
 inline std::size_t kernel_index(Split split, std::size_t readout, std::size_t l, Index groups,
                                 Index a, Index b) {
   switch (split) {
@@ -117,7 +121,7 @@ class KernelTermsBuilder {
     terms_.of_layer.resize(layers);
   }
 
-  // The term of a hidden layer, or that of a readout without the two Δ.
+  // Adds the term of a hidden layer or, without the two Δ, that of a readout.
   void add(std::size_t l, std::size_t target, LayerGram<G> layer, Matrix<const G> x_delta = {},
            Matrix<const G> z_delta = {}) {
     const Write write = begun_[target] ? Write::accumulate : Write::overwrite;

@@ -11,8 +11,8 @@ namespace fastntk {
 
 using Index = std::ptrdiff_t;
 
-// A non-owning view of a row-major matrix: one sample a row, `stride` elements from one row to the
-// next. It never touches the memory itself, so it may point into any device.
+// This is a non-owning view of a row-major matrix: one sample a row, with `stride` elements from
+// one row to the next. It never touches the memory itself, so it may point into any device.
 template <class T>
 struct Matrix {
   T* data = nullptr;
@@ -42,7 +42,7 @@ struct Matrix {
   Matrix col_block(Index col, Index count) const { return block(0, rows, col, count); }
 };
 
-// Keeps a parameter out of template argument deduction, so that Matrix<T> converts to it.
+// This keeps a parameter out of template argument deduction, so that Matrix<T> converts to it.
 template <class T>
 using ConstMatrix = Matrix<const std::type_identity_t<T>>;
 

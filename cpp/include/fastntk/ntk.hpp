@@ -8,10 +8,10 @@
 #include "fastntk/features.hpp"
 #include "fastntk/gram_tiles.hpp"
 
-// The outputs and the tangent kernels of a network, from samples to results.
+// This computes the outputs and the tangent kernels of a network, from samples to results.
 namespace fastntk {
 
-// f (samples, C) of the network's first readout.
+// Computes f (samples, C) of the network's first readout.
 template <class Device, class T>
 void evaluate(const Device& device, const Network<T>& network, Matrix<const T> samples, Matrix<T> f,
               const Monitor& monitor) {
@@ -70,9 +70,9 @@ void input_jacobians(const Device& device, const Network<T>& network, Matrix<con
       });
 }
 
-// kernels[k] (x.rows, x.rows) without z, (x.rows, z.rows) with it: what `split` says, of the chosen
-// outputs. G is the precision of the Gram matrices and of the result, T that of the passes through
-// the network.
+// Computes the kernels that `split` says, of the chosen outputs: kernels[k] is (x.rows, x.rows)
+// without z, and (x.rows, z.rows) with it. G is the precision of the Gram matrices and of the
+// result, T that of the passes through the network.
 template <class Device, class T, class G>
 void ntk(const Device& device, const Network<T>& network, Range outputs, Split split,
          Matrix<const T> x, const std::optional<Matrix<const T>>& z,

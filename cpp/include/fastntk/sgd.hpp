@@ -12,7 +12,7 @@
 #include "fastntk/loss.hpp"
 #include "fastntk/tiling.hpp"
 
-// Gradient descent on batches of samples. With Δᴸ⁺¹ = ∂loss/∂f (rows, C) for a batch,
+// This descends the gradient on batches of samples. With Δᴸ⁺¹ = ∂loss/∂f (rows, C) for a batch,
 //
 //   Δˡ = c_φ φ'(zˡ) ∘ [ (σ_w/√n_l) Δˡ⁺¹ Wˡ⁺¹ ],
 //   Wˡ ← Wˡ − η (σ_w/√n_{l−1}) Δˡᵀ Hˡ⁻¹,      bˡ ← bˡ − η σ_b Δˡᵀ 1.
@@ -33,7 +33,8 @@
 // the slopes are kept, Δˡ takes their place, and the last phase changes all weights.
 namespace fastntk {
 
-// What is trained of a layer. The arrays are those that the network reads; null: left alone.
+// This is what is trained of a layer. The arrays are those that the network reads; one that is null
+// is left alone.
 template <class T>
 struct TrainedLayer {
   Matrix<T> weights;
@@ -96,13 +97,13 @@ struct AddUp {
 
 }  // namespace element
 
-// Layer l = 1 … L + 1, the last of them that of the first readout.
+// Returns layer l = 1 … L + 1, the last of which is that of the first readout.
 template <class T>
 const Layer<T>& layer_or_readout(const Network<T>& network, std::size_t l) {
   return l <= network.hidden.size() ? network.hidden[l - 1] : network.readouts.front().layer;
 }
 
-// l of the lowest layer that is trained; one of them is.
+// Returns l of the lowest layer that is trained; at least one must be.
 template <class T>
 std::size_t lowest_trained(const std::vector<TrainedLayer<T>>& layers) {
   std::size_t l = 1;
@@ -110,8 +111,8 @@ std::size_t lowest_trained(const std::vector<TrainedLayer<T>>& layers) {
   return l;
 }
 
-// The columns of the matrices, with a row for each sample of a batch, that a step takes; `lowest`
-// is the lowest layer that is trained. A vector of ones, for the sums over a batch, comes to them.
+// A step takes matrices of these columns, with a row for each sample of a batch; `lowest` is the
+// lowest layer that is trained. A vector of ones, for the sums over a batch, comes to them.
 struct SgdWidths {
   std::vector<Index> slots;   // [l − 1]
   std::vector<Index> slopes;  // [l − 1]; none where they follow from the activations
@@ -133,21 +134,21 @@ struct SgdWidths {
     }
   }
 
-  // How many numbers there are for each sample of a batch.
+  // Returns how many numbers there are for each sample of a batch.
   Index total() const {
     return std::reduce(slots.begin(), slots.end()) + std::reduce(slopes.begin(), slopes.end()) +
            outputs + gathered;
   }
 };
 
-// The memory, in bytes, of training all layers of a network in batches of so many samples, which
-// are gathered first where they have an order.
+// Returns the memory, in bytes, of training all layers of a network in batches of so many samples.
+// Samples that are taken in an order are gathered first.
 template <class T>
 Index training_bytes(const Network<T>& network, Index batch, bool gathered) {
   return batch * SgdWidths(network, 1, gathered).total() * static_cast<Index>(sizeof(T));
 }
 
-// A step on a batch of so many rows, as phases of tiles.
+// This is a step on a batch of so many rows, as phases of tiles.
 template <class Device, class T>
 class SgdPhases {
  public:
@@ -216,7 +217,7 @@ class SgdPhases {
   Tiling readout;
   std::vector<Backward> backward;
   Index squares = 0;  // tiles of all that is trained
-  // Rows and columns that hold any tile of a Δ, and of a W that is trained.
+  // These are rows and columns that hold any tile of a Δ, and of a W that is trained.
   Tiling::Shape largest_delta{0, 0};
   Tiling::Shape largest_update{0, 0};
 
@@ -248,8 +249,8 @@ class Sgd {
     if (order != nullptr) gathered_ = {options.batch, widths.gathered};
   }
 
-  // Passes over the samples once, a row of `outcomes` (samples, 2) for each: its loss before the
-  // step of its batch, and whether it was recognized. Returns ‖gradient‖² of the last batch.
+  // Passes over the samples once. A row of `outcomes` (samples, 2) gets the loss of a sample before
+  // the step of its batch, and whether it was recognized. Returns ‖gradient‖² of the last batch.
   double run(const Device& device, Matrix<double> outcomes, const Monitor& monitor) {
     const Index samples = outcomes.rows;
     const Index steps = (samples + options_.batch - 1) / options_.batch;
@@ -288,7 +289,7 @@ class Sgd {
  private:
   using Phases = SgdPhases<Device, T>;
   using Phase = typename Device::Phase;
-  // Multiply-adds of a step's forward pass that are worth a lane of their own: below it, lanes
+  // So many multiply-adds of a step's forward pass are worth a lane of their own: with fewer, lanes
   // would wait for each other for longer than they compute.
   static constexpr Index kLaneWork = 2'000'000;
 
@@ -300,7 +301,7 @@ class Sgd {
         : tile(shape.first, shape.second), sums(shape.first, 1) {}
   };
 
-  // Where a batch is on its way through the network.
+  // These are the matrices of a batch on its way through the network.
   struct Batch {
     std::vector<Matrix<T>> h;            // [l]; [0] is not used
     std::vector<Matrix<T>> slopes;       // [l], empty where they follow from h
@@ -308,8 +309,9 @@ class Sgd {
     std::vector<Matrix<const T>> below;  // [l − 1]: what layer l reads
   };
 
-  // Holds a Δ before it meets the slopes that are in its place, and as many rows of a gradient as
-  // there are at a time: where only its norm is wanted, few enough to be little beside the batch.
+  // The workspace holds a Δ before it meets the slopes that are in its place, and as many rows of a
+  // gradient as there are at a time: where only its norm is wanted, so few that they are little
+  // beside the batch.
   Tiling::Shape workspace_shape(const Device& device, const Phases& full,
                                 const Phases& last) const {
     Tiling::Shape result{0, 0};
@@ -341,8 +343,8 @@ class Sgd {
     return result;
   }
 
-  // One step; `norm`, if not null, gets a sum of squares for each tile of the gradient. Returns
-  // whether to go on.
+  // Takes one step; `norm`, if not null, gets a sum of squares for each tile of the gradient.
+  // Returns whether to go on.
   template <class Team>
   bool do_step(const Team& team, const Phases& phases, Range rows, Matrix<double> outcomes,
                double* norm) const {
@@ -386,7 +388,7 @@ class Sgd {
     return true;
   }
 
-  // f and, in its place, Δᴸ⁺¹.
+  // Computes f and, in its place, Δᴸ⁺¹.
   template <class Team>
   bool read_out_and_compare(const Team& team, const Phases& phases, Range rows, Matrix<const T> top,
                             Matrix<double> outcomes) const {
@@ -406,7 +408,7 @@ class Sgd {
                       });
   }
 
-  // A tile of Δˡ.
+  // Computes a tile of Δˡ.
   template <class Lane>
   void propagate_back(const Lane& lane, const Workspace& workspace, const Batch& at, std::size_t l,
                       const Tile& tile) const {
@@ -425,7 +427,7 @@ class Sgd {
     }
   }
 
-  // A tile of Wˡ and, beside its first column, of bˡ.
+  // Changes a tile of Wˡ and, beside its first column, of bˡ.
   template <class Lane>
   void descend(const Lane& lane, const Workspace& workspace, const Batch& at, std::size_t l,
                const Tile& tile, double* square) const {
@@ -444,7 +446,7 @@ class Sgd {
     }
   }
 
-  // A tile of W ← W − rate · scale · Δᵀ H.
+  // Changes a tile: W ← W − rate · scale · Δᵀ H.
   template <class Lane>
   void descend_tile(const Lane& lane, const Workspace& workspace, double rate, double scale,
                     Matrix<const T> delta, Matrix<const T> h, const Tile& tile, Matrix<T> velocity,
@@ -490,8 +492,8 @@ class Sgd {
   typename Device::template Buffer<T> ones_;
 };
 
-// Gradient descent over the samples order[0], order[1], … (without an order: all, one after the
-// other), in batches; see Sgd.
+// Descends the gradient over the samples order[0], order[1], … in batches; without an order over
+// all samples, one after the other. See Sgd.
 template <class Device, class T>
 double sgd(const Device& device, const Network<T>& network,
            const std::vector<TrainedLayer<T>>& layers, SgdOptions options, Matrix<const T> inputs,

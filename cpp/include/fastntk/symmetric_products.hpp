@@ -11,12 +11,12 @@
 #include "fastntk/monitor.hpp"
 #include "fastntk/symmetric_storage.hpp"
 
-// Products with, and solves of, symmetric and triangular matrices for a few vectors at once: the
-// columns of V (n, k). They are bound by memory: each tile is read once, and what is done with it a
-// second time finds it in the cache.
+// This multiplies with, and solves for, symmetric and triangular matrices, for a few vectors at
+// once: the columns of V (n, k). The work is bound by memory: each tile is read once, and what is
+// done with it a second time finds it in the cache.
 namespace fastntk {
 
-// Tiles that fit into the second-level cache.
+// A tile fits into the second-level cache.
 inline HalvedPartition product_blocks(Index n) { return {n, {64, 256}}; }
 
 // to (+)= alpha · tile · vectors, or tileᵀ · vectors.

@@ -147,7 +147,7 @@ TEST_CASE("cuda device: phases stop between steps, and a step is done as a whole
       CHECK(heard == 3);
     }
   }
-  // Not begun at all when the work is to stop before it.
+  // The phase is not begun at all when the work is to stop before it.
   int begun = 0;
   const Monitor ending = [](const char*, Index, Index) { throw std::runtime_error("enough"); };
   const auto run = [&] {
