@@ -11,8 +11,8 @@
 #include "fastntk/matrix.hpp"
 #include "fastntk/symmetric_storage.hpp"
 
-// The one place where NumPy arrays become views. The Python package has converted and checked its
-// user's arrays before; what is checked here is what memory safety rests on.
+// This is the one place where NumPy arrays become views. The Python package has converted and
+// checked its user's arrays before; what is checked here is what memory safety rests on.
 namespace fastntk::python {
 
 namespace py = pybind11;
@@ -49,13 +49,13 @@ const T* input_vector(const Array<T>& array, Index size, const std::string& name
   return array.data();
 }
 
-// n of a packed matrix of so many elements, n(n+1)/2, or of one that is not much smaller.
+// Returns n of a packed matrix of so many elements, n(n+1)/2, or of one that is not much smaller.
 inline Index packed_rows(Index size) {
   return static_cast<Index>((std::sqrt(8.0 * static_cast<double>(size) + 1) - 1) / 2);
 }
 
-// Symmetric matrices and Cholesky factors: of two dimensions in the full, of one in the packed
-// layout.
+// Symmetric matrices and Cholesky factors have two dimensions in the full layout, and one in the
+// packed layout.
 template <class T, class Data>
 SymmetricStorage<T> symmetric_storage(const py::array& array, Data* data, const std::string& name) {
   if (array.ndim() == 2 && array.shape(0) == array.shape(1)) {

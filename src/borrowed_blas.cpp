@@ -33,7 +33,7 @@ std::vector<std::string> parameter_types(const std::string& signature) {
   return types;
 }
 
-// The size of an integer type by its name in C; 0 when it is not known.
+// Returns the size of an integer type by its name in C, or 0 when it is not known.
 std::size_t integer_size(const std::string& type) {
   if (type == "int" || type == "int32_t") return 4;
   if (type == "int64_t" || type == "long long") return 8;
@@ -65,7 +65,7 @@ struct Routine {
   std::size_t integer_size;
 };
 
-// The routines that a module of SciPy exports; all of them have to use the same integers.
+// These are the routines that a module of SciPy exports; all of them have to use the same integers.
 class Library {
  public:
   explicit Library(const char* module)

@@ -6,8 +6,9 @@
 
 namespace fastntk::python {
 
-// The BLAS that SciPy was built with, through the function pointers that scipy.linalg.cython_blas
-// exports. Throws ImportError when their signature is not one that the core knows.
+// Returns the BLAS that SciPy was built with, through the function pointers that
+// scipy.linalg.cython_blas exports. Throws ImportError when their signature is not one that the
+// core knows.
 Blas borrow_blas();
 
 }  // namespace fastntk::python

@@ -15,6 +15,7 @@
 #include "array_args.hpp"
 #include "borrowed_blas.hpp"
 #include "fastntk/host.hpp"
+#include "on_host.hpp"
 #include "py_device.hpp"
 #include "py_features.hpp"
 #include "py_hessian.hpp"
@@ -26,7 +27,8 @@
 #include "on_gpu.hpp"
 #endif
 
-// The extension module fastntk._core: registers, validates once, releases the GIL, calls, returns.
+// The extension module fastntk._core registers the functions of the core. Each binding checks its
+// arguments once, releases the GIL, calls, and returns.
 namespace fastntk::python {
 
 namespace {
@@ -44,7 +46,7 @@ Split split_named(const std::string& name) {
 template <class P, class T>
 void py_evaluate(const PyNetwork<P, T>& network, const typename P::template Array<T>& x,
                  typename P::template Array<T>& out, const typename P::Where& where,
-                 const py::object& monitor) {
+                 const ProgressCallback& monitor) {
   const auto device = P::device(where);
   const auto samples = P::template input<T>(device, x, network.get().input_width, "X");
   const auto f = P::template output<T>(device, out, samples.rows, network.outputs(), "out");
@@ -58,7 +60,7 @@ void py_evaluate(const PyNetwork<P, T>& network, const typename P::template Arra
 template <class P, class T>
 void py_input_jacobians(const PyNetwork<P, T>& network, const typename P::template Array<T>& x,
                         std::vector<typename P::template Array<T>> out,
-                        const typename P::Where& where, const py::object& monitor) {
+                        const typename P::Where& where, const ProgressCallback& monitor) {
   const auto device = P::device(where);
   const Index width = network.get().input_width;
   const auto samples = P::template input<T>(device, x, width, "X");
@@ -81,7 +83,7 @@ template <class P, class T>
 void py_gradient_features(const PyNetwork<P, T>& network, Index output,
                           const typename P::template Array<T>& x,
                           typename P::template Array<T>& out, const typename P::Where& where,
-                          const py::object& monitor) {
+                          const ProgressCallback& monitor) {
   const auto device = P::device(where);
   const auto samples = P::template input<T>(device, x, network.get().input_width, "X");
   network.output_range(output, 1);
@@ -99,7 +101,7 @@ void py_ntk(const PyNetwork<P, T>& network, std::pair<Index, Index> outputs,
             const std::string& split, const typename P::template Array<T>& x,
             const std::optional<typename P::template Array<T>>& z,
             std::vector<typename P::template Array<G>> out, const typename P::Where& where,
-            const py::object& monitor) {
+            const ProgressCallback& monitor) {
   const auto device = P::device(where);
   const Index width = network.get().input_width;
   const auto rows = P::template input<T>(device, x, width, "X");
@@ -126,7 +128,7 @@ void py_ntk(const PyNetwork<P, T>& network, std::pair<Index, Index> outputs,
 template <class T>
 std::vector<T> py_pair_angles(const PyNetwork<OnHost, T>& network, std::pair<Index, Index> outputs,
                               const Array<T>& x, const std::vector<std::pair<Index, Index>>& pairs,
-                              int threads, const py::object& monitor) {
+                              int threads, const ProgressCallback& monitor) {
   const HostDevice device = host_device(threads);
   const auto samples = input_matrix<T>(x, network.get().input_width, "X");
   const Range range = network.output_range(outputs.first, outputs.second);
@@ -146,7 +148,9 @@ template <class P, class T>
 void register_network(py::module_& module, const char* name) {
   using Class = PyNetwork<P, T>;
   using Weights = std::pair<double, double>;
-  py::class_<Class> result(module, name);
+  py::class_<Class> result(
+      module, name,
+      "A network with weights of one precision: hidden layers, and one readout or more.");
   result
       .def(py::init([](Index input_width, const std::string& activation,
                        std::array<double, 2> parameters, std::uintptr_t function,
@@ -156,7 +160,9 @@ void register_network(py::module_& module, const char* name) {
                           activation_scale);
            }),
            py::kw_only(), py::arg("input_width"), py::arg("activation"), py::arg("parameters"),
-           py::arg("function"), py::arg("derivative"), py::arg("activation_scale"))
+           py::arg("function"), py::arg("derivative"), py::arg("activation_scale"),
+           "parameters: as many as activations() says, and then zeros; function, derivative: the "
+           "addresses of C functions of one double, for the activation \"custom\".")
       .def(
           "add_hidden",
           [](Class& self, const Array<T>& weights, const std::optional<Array<T>>& bias,
@@ -165,7 +171,10 @@ void register_network(py::module_& module, const char* name) {
                              kernel_weights.second});
           },
           py::arg("weights").noconvert(), py::arg("bias").noconvert(), py::arg("weight_scale"),
-          py::arg("bias_scale"), py::arg("kernel_weights"))
+          py::arg("bias_scale"), py::arg("kernel_weights"),
+          "weights (n_out, n_in) and bias (n_out,) have the precision of the class. "
+          "kernel_weights: what the layer's own part of a tangent kernel is multiplied by, for its "
+          "weights and for its bias.")
       .def(
           "add_readout",
           [](Class& self, Index depth, const Array<T>& weights, const std::optional<Array<T>>& bias,
@@ -174,43 +183,89 @@ void register_network(py::module_& module, const char* name) {
                                      kernel_weights.second});
           },
           py::arg("depth"), py::arg("weights").noconvert(), py::arg("bias").noconvert(),
-          py::arg("weight_scale"), py::arg("bias_scale"), py::arg("kernel_weights"))
-      .def_property_readonly("slopes_follow",
-                             [](const Class& self) { return slopes_follow(self.get()); });
+          py::arg("weight_scale"), py::arg("bias_scale"), py::arg("kernel_weights"),
+          "The same for the map from hidden layer `depth` (0: from the inputs) to the outputs.")
+      .def_property_readonly(
+          "slopes_follow", [](const Class& self) { return slopes_follow(self.get()); },
+          "Whether training keeps no slopes of the activations, as these follow from them.")
+      .def(
+          "feature_bytes",
+          [](const Class& self, Index samples, Index outputs, Index itemsize) {
+            return feature_bytes(self.get(), samples, outputs, itemsize);
+          },
+          py::arg("samples"), py::arg("outputs"), py::arg("itemsize"),
+          "The memory, in bytes, of the features of so many samples and outputs, for all readouts, "
+          "in numbers of `itemsize` bytes.")
+      .def(
+          "training_bytes",
+          [](const Class& self, Index batch, bool gathered) {
+            return training_bytes(self.get(), batch, gathered);
+          },
+          py::arg("batch"), py::arg("gathered"),
+          "The memory, in bytes, of training in batches of so many samples, which are gathered "
+          "first where they have an order.")
+      .def(
+          "kernel_count",
+          [](const Class& self, std::pair<Index, Index> outputs, const std::string& split) {
+            return kernel_count(self.get(), self.output_range(outputs.first, outputs.second),
+                                split_named(split));
+          },
+          py::arg("outputs"), py::arg("split"),
+          "How many kernels `ntk` computes for the outputs (first, count).")
+      .def(
+          "kernel_mirror",
+          [](const Class& self, std::pair<Index, Index> outputs, const std::string& split) {
+            return kernel_mirror(self.get(), self.output_range(outputs.first, outputs.second),
+                                 split_named(split));
+          },
+          py::arg("outputs"), py::arg("split"),
+          "For each of these kernels the index of the one that holds its transpose, where both "
+          "sets of samples are the same.");
 }
 
 template <class P, class T>
 void register_functions(py::module_& module) {
   using Guard = py::call_guard<typename P::Guard>;
   module.def("evaluate", &py_evaluate<P, T>, Guard(), py::arg("network"), py::arg("X").noconvert(),
-             py::arg("out").noconvert(), py::arg(P::kWhere), py::arg("monitor"));
-  module.def("input_jacobians", &py_input_jacobians<P, T>, Guard(), py::arg("network"),
-             py::arg("X").noconvert(), py::arg("out").noconvert(), py::arg(P::kWhere),
-             py::arg("monitor"));
+             py::arg("out").noconvert(), py::arg(P::kWhere), py::arg("monitor"),
+             "out (n, C) = the outputs at the samples X (n, d) of the network's first readout.");
+  module.def(
+      "input_jacobians", &py_input_jacobians<P, T>, Guard(), py::arg("network"),
+      py::arg("X").noconvert(), py::arg("out").noconvert(), py::arg(P::kWhere), py::arg("monitor"),
+      "out: for each output, an array (n, d) for its derivatives with respect to the inputs.");
   module.def("gradient_features", &py_gradient_features<P, T>, Guard(), py::arg("network"),
              py::arg("output"), py::arg("X").noconvert(), py::arg("out").noconvert(),
-             py::arg(P::kWhere), py::arg("monitor"));
+             py::arg(P::kWhere), py::arg("monitor"),
+             "out (n, P) = the gradients of one output with respect to the parameters.");
 }
 
 template <class T>
 void register_pair_angles(py::module_& module) {
   module.def("pair_angles", &py_pair_angles<T>, py::arg("network"), py::arg("outputs"),
-             py::arg("X").noconvert(), py::arg("pairs"), py::arg("threads"), py::arg("monitor"));
+             py::arg("X").noconvert(), py::arg("pairs"), py::arg("threads"), py::arg("monitor"),
+             "The angles between the gradients at the pairs (i, j) of rows of X, to all digits.");
 }
 
-// T: the network's precision; G: that of the features and the Gram matrices.
+// T is the network's precision, G that of the features and the Gram matrices.
 template <class P, class T, class G>
 void register_gram(py::module_& module, const char* features_name) {
   using Guard = py::call_guard<typename P::Guard>;
   module.def("ntk", &py_ntk<P, T, G>, Guard(), py::arg("network"), py::arg("outputs"),
              py::arg("split"), py::arg("X").noconvert(), py::arg("Z").noconvert(),
-             py::arg("out").noconvert(), py::arg(P::kWhere), py::arg("monitor"));
+             py::arg("out").noconvert(), py::arg(P::kWhere), py::arg("monitor"),
+             "out: as many kernels (n, m) as kernel_count says; m = n without Z. The kernels may "
+             "have another precision than the network. split: \"none\", \"layers\", \"outputs\" or "
+             "\"output_pairs\".");
 
   using Class = PyFeatures<P, T, G>;
-  py::class_<Class>(module, features_name)
+  py::class_<Class>(
+      module, features_name,
+      "H and Δ of some samples: FeaturesGOfT in the precision G, of a network of precision T. "
+      "`outputs` is a range (first, count), and what is computed is summed over it unless one "
+      "output is named, by its number in the range. Arrays have the precision G.")
       .def(py::init([](const PyNetwork<P, T>& network, std::pair<Index, Index> outputs,
                        const typename P::template Array<T>& x, const typename P::Where& where,
-                       const py::object& monitor) {
+                       const ProgressCallback& monitor) {
              return std::make_unique<Class>(
                  network, network.output_range(outputs.first, outputs.second), x, where, monitor);
            }),
@@ -218,20 +273,26 @@ void register_gram(py::module_& module, const char* features_name) {
            py::arg("X").noconvert(), py::arg(P::kWhere), py::arg("monitor"))
       .def_property_readonly("rows", &Class::rows)
       .def("kernel", &Class::kernel, Guard(), py::arg("other"), py::arg("rows"), py::arg("cols"),
-           py::arg("out").noconvert(), py::arg(P::kWhere), py::arg("monitor"))
+           py::arg("out").noconvert(), py::arg(P::kWhere), py::arg("monitor"),
+           "out (rows, cols) = the kernel at the ranges (first, count) of rows of these and of the "
+           "other features.")
       .def("packed_kernel", &Class::packed_kernel, Guard(), py::arg("out").noconvert(),
-           py::arg(P::kWhere), py::arg("monitor"))
+           py::arg(P::kWhere), py::arg("monitor"),
+           "out (n(n+1)/2,) = the packed kernel of all samples.")
       .def("closest_pairs", &Class::closest_pairs, Guard(), py::arg("k"), py::arg(P::kWhere),
-           py::arg("monitor"))
+           py::arg("monitor"),
+           "The (cosine, i, j) of the k pairs of samples with the smallest angles.")
       .def("transposed_products", &Class::transposed_products, Guard(), py::arg("output"),
            py::arg("vectors").noconvert(), py::arg("out").noconvert(), py::arg(P::kWhere),
-           py::arg("monitor"))
+           py::arg("monitor"),
+           "out (k, P) = Fᵀ u for the rows u of vectors (k, n); F is the Jacobian of the output.")
       .def("products", &Class::products, Guard(), py::arg("output"), py::arg("weighted"),
            py::arg("vectors").noconvert(), py::arg("out").noconvert(), py::arg(P::kWhere),
-           py::arg("monitor"));
+           py::arg("monitor"),
+           "out (k, n) = F v, or F diag(ω) v if it is weighted, for the rows v of vectors (k, P).");
 }
 
-// What there is on either device, under the same names.
+// Registers what both devices have, under the same names.
 template <class P>
 void register_device(py::module_& module) {
   register_network<P, float>(module, "Network32");
@@ -260,9 +321,25 @@ PYBIND11_MODULE(_core, module) {
   fp::register_pair_angles<float>(module);
   fp::register_pair_angles<double>(module);
   fp::register_symmetric(module);
+  module.def(
+      "activations",
+      [] {
+        std::vector<std::pair<std::string, int>> result;
+        for (const auto& named : fastntk::named_activations()) {
+          result.emplace_back(named.name, named.parameters);
+        }
+        return result;
+      },
+      "The names of the activations, each with its number of parameters; all but \"custom\".");
   module.def("instruction_set", &fastntk::instruction_set,
              "The version of the elementwise loops that this processor runs.");
-  module.def("amx_why_not", &fastntk::amx::why_not, "Why AMX cannot be used; None if it can.");
+  module.def(
+      "amx_why_not",
+      []() -> std::optional<std::string> {
+        if (const char* const reason = fastntk::amx::why_not()) return reason;
+        return std::nullopt;
+      },
+      "Why AMX cannot be used; None if it can.");
   module.def(
       "use_amx", [](bool use) { fp::amx_in_use() = use && fastntk::amx::why_not() == nullptr; },
       pybind11::arg("use"), "Has AMX multiply matrices of float32, if it can, or the BLAS.");

@@ -14,10 +14,10 @@
 #include "array_args.hpp"
 #include "fastntk/cuda/cuda.hpp"
 
-// The bindings on NVIDIA GPUs: what py_device.hpp lists, and the GPU's memory for Python.
+// The bindings on NVIDIA GPUs offer what py_device.hpp lists, and the GPU's memory for Python.
 namespace fastntk::python {
 
-// A matrix in the memory of a GPU, as the Python class DeviceArray describes it.
+// This is a matrix in the memory of a GPU, as the Python class DeviceArray describes it.
 template <class T>
 struct GpuArray {
   T* data = nullptr;
@@ -28,12 +28,12 @@ struct GpuArray {
   bool read_only = false;
 };
 
-// A GPU and how to compute on it.
+// This is a GPU and how to compute on it.
 struct PyGpu {
   CudaDevice device;
 };
 
-// The functions of the library of this name, which is opened once and stays open.
+// Returns the functions of the library of this name, which is opened once and stays open.
 inline const cublas::Functions<cublas::Types>& cublas_functions(const std::string& library) {
   static std::map<std::string, cublas::Functions<cublas::Types>> opened;  // under the GIL
   const auto found = opened.find(library);
@@ -73,7 +73,7 @@ struct OnGpu {
     if (array.stream) device.wait_for(*array.stream);
     return {array.data, array.rows, array.cols, array.stride};
   }
-  // The memory of a result, too, may still be in use: by what was given to the stream before the
+  // The memory of a result may still be in use as well: by what was given to the stream before the
   // array that had it was let go.
   template <class T>
   static Matrix<T> output(const CudaDevice& device, GpuArray<T>& array, Index rows, Index cols,
@@ -136,7 +136,7 @@ struct OnGpu {
   }
 };
 
-// Memory of a GPU, for the arrays of callers whose own are on the host.
+// This is memory of a GPU, for the arrays of callers whose own arrays are on the host.
 class PyGpuMemory {
  public:
   PyGpuMemory(const PyGpu& gpu, Index bytes) {

@@ -14,8 +14,8 @@
 
 namespace fastntk::python {
 
-// H and Δ of some samples, kept for whatever is asked of them one after the other. The network must
-// outlive it (the binding sees to that).
+// This keeps H and Δ of some samples for whatever is asked of them one after the other. The network
+// must outlive it (the binding sees to that).
 template <class P, class T, class G>
 class PyFeatures {
  public:
@@ -26,7 +26,7 @@ class PyFeatures {
   using Pairs = std::vector<std::tuple<G, Index, Index>>;
 
   PyFeatures(const PyNetwork<P, T>& network, Range outputs, const Arrays<T>& x, const Where& where,
-             const py::object& monitor)
+             const ProgressCallback& monitor)
       : network_(network), outputs_(outputs) {
     const Device device = P::device(where);
     const auto samples = P::template input<T>(device, x, network.get().input_width, "X");
@@ -41,7 +41,7 @@ class PyFeatures {
 
   // out = K(x, z) at these rows, summed over the outputs.
   void kernel(const PyFeatures& z, std::pair<Index, Index> rows, std::pair<Index, Index> cols,
-              Arrays<G>& out, const Where& where, const py::object& monitor) const {
+              Arrays<G>& out, const Where& where, const ProgressCallback& monitor) const {
     const Device device = P::device(where);
     const Range x_rows = range(rows, features_.rows, "rows");
     const Range z_rows = range(cols, z.features_.rows, "cols");
@@ -60,7 +60,7 @@ class PyFeatures {
   }
 
   // out = the packed K(x, x), summed over the outputs.
-  void packed_kernel(Arrays<G>& out, const Where& where, const py::object& monitor) const {
+  void packed_kernel(Arrays<G>& out, const Where& where, const ProgressCallback& monitor) const {
     const Device device = P::device(where);
     const auto kernel = P::template output_symmetric<G>(device, out, "out");
     if (kernel.n() != features_.rows) throw bad_argument("out", "a kernel of all samples");
@@ -72,8 +72,9 @@ class PyFeatures {
     });
   }
 
-  // The (cosine, i, j) of the k pairs with the smallest angles, of samples that have a gradient.
-  Pairs closest_pairs(Index k, const Where& where, const py::object& monitor) const {
+  // Returns (cosine, i, j) of the k pairs with the smallest angles, of samples that have a
+  // gradient.
+  Pairs closest_pairs(Index k, const Where& where, const ProgressCallback& monitor) const {
     if (k < 1) throw bad_argument("k", "at least 1");
     const Device device = P::device(where);
     const Monitor on_progress = python_monitor(monitor);
@@ -95,7 +96,7 @@ class PyFeatures {
 
   // out (vectors, P) = Fᵀ u for the rows u of `vectors` (vectors, samples).
   void transposed_products(Index output, const Arrays<G>& vectors, Arrays<G>& out,
-                           const Where& where, const py::object& monitor) const {
+                           const Where& where, const ProgressCallback& monitor) const {
     const Device device = P::device(where);
     const auto u = P::template input<G>(device, vectors, features_.rows, "vectors");
     const auto result = P::template output<G>(device, out, u.rows, parameters(), "out");
@@ -110,7 +111,7 @@ class PyFeatures {
 
   // out (vectors, samples) = F v, or F diag(ω) v, for the rows v of `vectors` (vectors, P).
   void products(Index output, bool weighted, const Arrays<G>& vectors, Arrays<G>& out,
-                const Where& where, const py::object& monitor) const {
+                const Where& where, const ProgressCallback& monitor) const {
     const Device device = P::device(where);
     const auto v = P::template input<G>(device, vectors, parameters(), "vectors");
     const auto result = P::template output<G>(device, out, v.rows, features_.rows, "out");

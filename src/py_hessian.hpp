@@ -19,7 +19,7 @@ void py_hessian_products(const PyNetwork<P, T>& network, const typename P::templ
                          const typename P::template Array<T>& coefficients,
                          const typename P::template Array<T>& vectors,
                          typename P::template Array<T>& out, const typename P::Where& where,
-                         const py::object& monitor) {
+                         const ProgressCallback& monitor) {
   const auto device = P::device(where);
   const auto samples = P::template input<T>(device, x, network.get().input_width, "X");
   const auto u = P::template input<T>(device, coefficients, network.outputs(), "coefficients");
@@ -41,7 +41,7 @@ void py_passes_with_curvature(const PyNetwork<P, T>& network,
                               const typename P::template Array<T>& x,
                               const typename P::template Array<T>& coefficients,
                               std::array<std::vector<typename P::template Array<T>>, 4> passes,
-                              const typename P::Where& where, const py::object& monitor) {
+                              const typename P::Where& where, const ProgressCallback& monitor) {
   const auto device = P::device(where);
   const Network<T>& net = network.get();
   const auto samples = P::template input<T>(device, x, net.input_width, "X");
@@ -73,10 +73,14 @@ void register_hessian(py::module_& module) {
   module.def("hessian_products", &py_hessian_products<P, T>, Guard(), py::arg("network"),
              py::arg("X").noconvert(), py::arg("coefficients").noconvert(),
              py::arg("vectors").noconvert(), py::arg("out").noconvert(), py::arg(P::kWhere),
-             py::arg("monitor"));
+             py::arg("monitor"),
+             "out (k, P) = Σ_i Σ_c u_ic ∇²f_c(x_i) v for the rows v of vectors (k, P); "
+             "coefficients (n, C) are the u.");
   module.def("passes_with_curvature", &py_passes_with_curvature<P, T>, Guard(), py::arg("network"),
              py::arg("X").noconvert(), py::arg("coefficients").noconvert(),
-             py::arg("passes").noconvert(), py::arg(P::kWhere), py::arg("monitor"));
+             py::arg("passes").noconvert(), py::arg(P::kWhere), py::arg("monitor"),
+             "Fills `passes`: for the hidden layers 1 … L lists of arrays (n, n_l) for H, c φ', Δ "
+             "and c φ'' ∘ U.");
 }
 
 }  // namespace fastntk::python

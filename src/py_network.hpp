@@ -4,9 +4,9 @@
 
 #include <pybind11/pybind11.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
-#include <map>
 #include <optional>
 #include <string>
 #include <utility>
@@ -17,38 +17,25 @@
 
 namespace fastntk::python {
 
-// The activation of a name, with its parameters; "custom" with the addresses of two functions.
+// Returns the activation of a name, with its parameters, or for "custom" that of the addresses of
+// two functions.
 inline Activation activation_named(const std::string& name, std::array<double, 2> parameters,
                                    std::uintptr_t function, std::uintptr_t derivative) {
-  static const std::map<std::string, ActivationKind> known = {
-      {"identity", ActivationKind::identity},
-      {"relu", ActivationKind::relu},
-      {"piecewise_linear", ActivationKind::piecewise_linear},
-      {"rectified_monomial", ActivationKind::rectified_monomial},
-      {"gelu", ActivationKind::gelu},
-      {"sigmoid", ActivationKind::sigmoid},
-      {"silu", ActivationKind::silu},
-      {"elu", ActivationKind::elu},
-      {"softplus", ActivationKind::softplus},
-      {"tanh", ActivationKind::tanh},
-      {"erf", ActivationKind::erf},
-      {"sin", ActivationKind::sin},
-      {"cos", ActivationKind::cos},
-      {"custom", ActivationKind::custom}};
-  const auto found = known.find(name);
-  if (found == known.end()) throw bad_argument("activation", "one that the core has");
-  Activation result{found->second, parameters, {}};
-  if (result.kind == ActivationKind::custom) {
+  if (name == "custom") {
     if (function == 0 || derivative == 0) throw bad_argument("activation", "two functions");
     // NOLINTBEGIN(performance-no-int-to-ptr): Python has no other way to hand over a function.
-    result.custom.function = reinterpret_cast<activation::Custom::Function>(function);
-    result.custom.derivative = reinterpret_cast<activation::Custom::Function>(derivative);
+    return activation::Custom{reinterpret_cast<activation::Custom::Function>(function),
+                              reinterpret_cast<activation::Custom::Function>(derivative)};
     // NOLINTEND(performance-no-int-to-ptr)
   }
-  return result;
+  const auto all = named_activations();
+  const auto found = std::ranges::find(all, name, &NamedActivation::name);
+  if (found == all.end()) throw bad_argument("activation", "one that the core has");
+  return found->make(parameters[0], parameters[1]);
 }
 
-// A network together with the arrays of the host that hold its weights. P: OnHost or OnGpu.
+// This is a network together with the arrays of the host that hold its weights. P is OnHost or
+// OnGpu.
 template <class P, class T>
 class PyNetwork {
  public:
@@ -81,13 +68,13 @@ class PyNetwork {
     network_.readouts.push_back({depth, kept});
   }
 
-  // With its weights on the host.
+  // Returns the network with its weights on the host.
   const Network<T>& get() const {
     if (network_.readouts.empty()) throw bad_argument("network", "at least one readout");
     return network_;
   }
-  // With its weights on the device, where they are put when it is first asked for: before that,
-  // their arrays may change.
+  // Returns the network with its weights on the device. They are put there when it is first asked
+  // for: before that, their arrays may change.
   const Network<T>& on(const Device& device) const {
     if (!on_device_) {
       Network<T> network = get();
@@ -103,7 +90,7 @@ class PyNetwork {
     }
     return *on_device_;
   }
-  // The weights as the device sees them, after on().
+  // Returns the weights as the device sees them, after on().
   const typename P::template Copies<T>& copies() const { return copies_; }
 
   Index outputs() const { return get().readouts.front().layer.outputs(); }

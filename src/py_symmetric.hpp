@@ -5,15 +5,16 @@
 #include <string>
 #include <utility>
 
-#include "fastntk/host_symmetric.hpp"
+#include "fastntk/host.hpp"
+#include "on_host.hpp"
 #include "py_device.hpp"
 
-// What is done with symmetric matrices, on the processor alone.
+// These functions on symmetric matrices run on the processor alone.
 namespace fastntk::python {
 
 template <class From, class To>
 void py_scale_and_shift(const Array<From>& from, To sign, To shift, Array<To>& to, int threads,
-                        const py::object& monitor) {
+                        const ProgressCallback& monitor) {
   const HostDevice device = host_device(threads);
   const auto source = input_symmetric<From>(from, "source");
   const auto target = output_symmetric<To>(to, "target");
@@ -24,7 +25,7 @@ void py_scale_and_shift(const Array<From>& from, To sign, To shift, Array<To>& t
 }
 
 // Returns n, or the pivot that is not positive.
-inline Index py_cholesky(Array<double>& matrix, int threads, const py::object& monitor) {
+inline Index py_cholesky(Array<double>& matrix, int threads, const ProgressCallback& monitor) {
   const HostDevice device = host_device(threads);
   const auto storage = output_symmetric<double>(matrix, "matrix");
   const Monitor on_progress = python_monitor(monitor);
@@ -39,7 +40,7 @@ inline Index py_cholesky(Array<double>& matrix, int threads, const py::object& m
 
 template <class T>
 void py_symmetric_product(const Array<T>& matrix, const Array<T>& vectors, Array<T>& out,
-                          int threads, const py::object& monitor) {
+                          int threads, const ProgressCallback& monitor) {
   const HostDevice device = host_device(threads);
   const auto storage = input_symmetric<T>(matrix, "matrix");
   const auto v =
@@ -53,7 +54,7 @@ void py_symmetric_product(const Array<T>& matrix, const Array<T>& vectors, Array
 
 // vectors = (L Lᵀ)⁻¹ vectors
 inline void py_cholesky_solve(const Array<double>& factor, Array<double>& vectors, int threads,
-                              const py::object& monitor) {
+                              const ProgressCallback& monitor) {
   const HostDevice device = host_device(threads);
   const auto storage = input_symmetric<double>(factor, "factor");
   const auto v = output_matrix<double>(vectors, storage.n(),
@@ -64,10 +65,29 @@ inline void py_cholesky_solve(const Array<double>& factor, Array<double>& vector
   triangular_solve(device, storage, true, v, on_progress);
 }
 
-// (max |a_ij − a_ji|, Σ a_ij²)
+inline Triangle triangle_named(const std::string& name) {
+  if (name == "lower") return Triangle::lower;
+  if (name == "upper") return Triangle::upper;
+  throw bad_argument("kept", "\"lower\" or \"upper\"");
+}
+
+// Overwrites one triangle with the mirror image of the other, which is kept.
+template <class T>
+void py_mirror(Array<T>& matrix, const std::string& kept, int threads,
+               const ProgressCallback& monitor) {
+  const HostDevice device = host_device(threads);
+  const Index n = matrix.ndim() == 2 ? matrix.shape(0) : -1;
+  const auto square = output_matrix<T>(matrix, n, n, "matrix");
+  const Triangle triangle = triangle_named(kept);
+  const Monitor on_progress = python_monitor(monitor);
+  const py::gil_scoped_release no_gil;
+  mirror(device, square, triangle, on_progress);
+}
+
+// Returns (max |a_ij − a_ji|, Σ a_ij²).
 template <class T>
 std::pair<double, double> py_symmetry(const Array<T>& matrix, int threads,
-                                      const py::object& monitor) {
+                                      const ProgressCallback& monitor) {
   const HostDevice device = host_device(threads);
   const auto a = input_matrix<T>(matrix, matrix.ndim() == 2 ? matrix.shape(0) : -1, "matrix");
   const Monitor on_progress = python_monitor(monitor);
@@ -80,28 +100,46 @@ inline void register_symmetric(py::module_& module) {
   const auto copy = [&](auto function) {
     module.def("scale_and_shift", function, py::arg("source").noconvert(), py::arg("sign"),
                py::arg("shift"), py::arg("target").noconvert(), py::arg("threads"),
-               py::arg("monitor"));
+               py::arg("monitor"),
+               "target = sign · source + shift · 1, on and below the diagonal. Both are symmetric "
+               "matrices: square, or packed and of one dimension.");
   };
   copy(&py_scale_and_shift<float, float>);
   copy(&py_scale_and_shift<float, double>);
   copy(&py_scale_and_shift<double, double>);
+  const auto mirror = [&](auto function) {
+    module.def("mirror", function, py::arg("matrix").noconvert(), py::arg("kept"),
+               py::arg("threads"), py::arg("monitor"),
+               "Overwrites one triangle of a square matrix with the mirror image of the other, the "
+               "one that is kept (\"lower\" or \"upper\").");
+  };
+  mirror(&py_mirror<float>);
+  mirror(&py_mirror<double>);
   const auto symmetry = [&](auto function) {
     module.def("symmetry", function, py::arg("matrix").noconvert(), py::arg("threads"),
-               py::arg("monitor"));
+               py::arg("monitor"),
+               "(max |a_ij − a_ji|, Σ a_ij²) of a square matrix; the sum is finite only if all "
+               "elements are.");
   };
   symmetry(&py_symmetry<float>);
   symmetry(&py_symmetry<double>);
   const auto product = [&](auto function) {
     module.def("symmetric_product", function, py::arg("matrix").noconvert(),
                py::arg("vectors").noconvert(), py::arg("out").noconvert(), py::arg("threads"),
-               py::arg("monitor"));
+               py::arg("monitor"),
+               "out (n, k) = K vectors (n, k), from the lower triangle of a square K, or from a "
+               "packed one.");
   };
   product(&py_symmetric_product<float>);
   product(&py_symmetric_product<double>);
-  module.def("cholesky", &py_cholesky, py::arg("matrix").noconvert(), py::arg("threads"),
-             py::arg("monitor"));
+  module.def(
+      "cholesky", &py_cholesky, py::arg("matrix").noconvert(), py::arg("threads"),
+      py::arg("monitor"),
+      "Overwrites the lower triangle of a square matrix, or a packed matrix, with its Cholesky "
+      "factor. Returns n, or the number of the first pivot that is not positive and finite.");
   module.def("cholesky_solve", &py_cholesky_solve, py::arg("factor").noconvert(),
-             py::arg("vectors").noconvert(), py::arg("threads"), py::arg("monitor"));
+             py::arg("vectors").noconvert(), py::arg("threads"), py::arg("monitor"),
+             "vectors (n, k) = (L Lᵀ)⁻¹ vectors, for a square or packed factor L.");
 }
 
 }  // namespace fastntk::python

@@ -24,8 +24,8 @@ inline Loss loss_named(const std::string& name) {
   return found->second;
 }
 
-// The arrays of a layer that change, all on the host: its own, which the network reads too, and
-// their velocities. A device that has copies of them brings the changes back.
+// These are the arrays of a layer that change, all on the host: its own, which the network reads
+// too, and their velocities. A device that has copies of them brings the changes back.
 template <class P, class T>
 struct PyTrainedLayer {
   std::optional<Array<T>> weights;
@@ -45,7 +45,7 @@ T* column(Array<T>& array, Index rows, const std::string& name) {
   return array.mutable_data();
 }
 
-// The layers as the device sees them, and the way back.
+// These are the layers as the device sees them, and the way back.
 template <class P, class T>
 class TrainedLayers {
  public:
@@ -115,11 +115,11 @@ class TrainedLayers {
   std::vector<std::pair<const Copies*, T*>> changing_;
 };
 
-// One pass over the samples; returns the squared norm of the last gradient.
+// Passes over the samples once; returns the squared norm of the last gradient.
 template <class P, class T>
 double py_sgd(const PyNetwork<P, T>& network, const std::vector<PyTrainedLayer<P, T>*>& arrays,
-              const typename P::Where& where, const py::object& monitor, const std::string& loss,
-              Index batch, double momentum, bool measure_gradient,
+              const typename P::Where& where, const ProgressCallback& monitor,
+              const std::string& loss, Index batch, double momentum, bool measure_gradient,
               const typename P::template Array<T>& x, const typename P::template Array<T>& y,
               const std::optional<Array<Index>>& order, Array<double>& outcomes) {
   using Device = typename P::Device;
@@ -168,11 +168,11 @@ double py_sgd(const PyNetwork<P, T>& network, const std::vector<PyTrainedLayer<P
   }
 }
 
-// The loss of each row of f, which is left with its gradient.
+// Computes the loss of each row of f, which is left with its gradient.
 template <class P, class T>
 void py_evaluate_loss(const std::string& loss, const typename P::template Array<T>& y,
                       typename P::template Array<T>& f, Array<double>& outcomes,
-                      const typename P::Where& where, const py::object& monitor) {
+                      const typename P::Where& where, const ProgressCallback& monitor) {
   const auto device = P::device(where);
   const auto targets = P::template input<T>(device, y, P::cols_of(y), "y");
   const Matrix<T> gradient = P::template output<T>(device, f, targets.rows, targets.cols, "f");
@@ -191,7 +191,10 @@ void register_training(py::module_& module, const char* layer_name) {
   using Layer = PyTrainedLayer<P, T>;
   using Optional = std::optional<Array<T>>;
   using Guard = py::call_guard<typename P::Guard>;
-  py::class_<Layer>(module, layer_name)
+  py::class_<Layer>(
+      module, layer_name,
+      "What changes of a layer: its arrays, those that the network has, or None where they stay as "
+      "they are; the rates; and velocities where there is momentum.")
       .def(py::init([](const Optional& weights, const Optional& bias, double rate, double bias_rate,
                        const Optional& velocity, const Optional& bias_velocity) {
              return Layer{weights, bias, rate, bias_rate, velocity, bias_velocity, {}};
@@ -203,10 +206,16 @@ void register_training(py::module_& module, const char* layer_name) {
              py::arg(P::kWhere), py::arg("monitor"), py::kw_only(), py::arg("loss"),
              py::arg("batch"), py::arg("momentum"), py::arg("measure_gradient"),
              py::arg("X").noconvert(), py::arg("y").noconvert(), py::arg("order").noconvert(),
-             py::arg("outcomes").noconvert());
+             py::arg("outcomes").noconvert(),
+             "Takes a step for each batch of the samples X (n, d) with targets y (n, C), in the "
+             "order (m,) of their indices, or of all; returns ‖gradient‖² of the last batch if it "
+             "is to be measured. A row of outcomes (m, 2) gets the loss of a sample before its "
+             "step, and whether it was recognized.");
   module.def("evaluate_loss", &py_evaluate_loss<P, T>, Guard(), py::arg("loss"),
              py::arg("y").noconvert(), py::arg("f").noconvert(), py::arg("outcomes").noconvert(),
-             py::arg(P::kWhere), py::arg("monitor"));
+             py::arg(P::kWhere), py::arg("monitor"),
+             "A row of outcomes (n, 2) gets the loss of a sample, and whether it was recognized; f "
+             "(n, C) is left with the gradient of the loss.");
 }
 
 }  // namespace fastntk::python

@@ -13,12 +13,12 @@
 #include <unistd.h>
 
 #if !defined(__clang__) && __GNUC__ < 13
-// Of its own header (GCC bug 105593).
+// GCC warns of its own header (bug 105593).
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #pragma GCC diagnostic ignored "-Wuninitialized"
 #endif
 
-// Of functions that are called only where why_not() is null.
+// Functions with this attribute are called only where why_not() is null.
 #define FASTNTK_AMX __attribute__((target("amx-tile,amx-bf16,avx512f")))
 
 // NOLINTBEGIN(portability-simd-intrinsics): without them there are no tiles.
@@ -56,7 +56,7 @@ const char* find_out() {
   return nullptr;
 }
 
-// Eight tiles of 16 rows of 64 bytes.
+// There are eight tiles of 16 rows of 64 bytes.
 struct alignas(64) TileConfiguration {
   std::uint8_t palette = 1;
   std::uint8_t start_row = 0;
@@ -64,20 +64,20 @@ struct alignas(64) TileConfiguration {
   std::uint16_t bytes_of_a_row[16] = {64, 64, 64, 64, 64, 64, 64, 64};
   std::uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
 };
-// Not an automatic variable: compilers think that only its first bytes are read.
+// This is not an automatic variable, because compilers think that only its first bytes are read.
 constexpr TileConfiguration kConfiguration;
 
 // GCC ignores the attribute of constructors and destructors.
 FASTNTK_AMX void configure() { _tile_loadconfig(&kConfiguration); }
 FASTNTK_AMX void release() { _tile_release(); }
 
-// The first n of 16 lanes.
+// Selects the first n of 16 lanes.
 FASTNTK_AMX inline __mmask16 first_lanes(Index n) {
   return static_cast<__mmask16>((1U << static_cast<unsigned int>(std::clamp<Index>(n, 0, kTile))) -
                                 1U);
 }
 
-// Row i of a block; what the block lacks is 0.
+// Loads row i of a block; what the block lacks is 0.
 FASTNTK_AMX inline __m512 load(const Matrix<const float>& block, __mmask16 lanes, Index i) {
   return i < block.rows ? _mm512_maskz_loadu_ps(lanes, block.row(i)) : _mm512_setzero_ps();
 }
@@ -117,7 +117,7 @@ FASTNTK_AMX inline void load_transposed(const Matrix<const float>& block, __m512
   exchange<1>(rows);
 }
 
-// The words of terms p and p + 16, for each part. To halves, the rounding is away from 0.
+// Writes the words of terms p and p + 16, for each part. Halves are rounded away from 0.
 FASTNTK_AMX inline void split(__m512 low, __m512 high, std::uint32_t* words) {
   const __m512i half = _mm512_set1_epi32(0x8000);
   const __m512i upper = _mm512_set1_epi32(static_cast<int>(0xffff0000U));
@@ -187,7 +187,7 @@ FASTNTK_AMX void Unit::pack(const bfloat16::TileSource& source, std::uint32_t* w
     }
     return;
   }
-  // There are registers for one of them.
+  // The registers suffice for one of the two blocks, so the other one waits in memory.
   alignas(64) float low[kTileWords];
   __m512 rows[kTile];
   load_transposed(source.low, rows);

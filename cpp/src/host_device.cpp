@@ -16,14 +16,14 @@ namespace fastntk {
 
 namespace {
 
-// How long a caller waits between two looks at its monitor: short enough for a key press to feel
+// A caller waits so long between two looks at its monitor: short enough for a key press to feel
 // answered, long enough to cost nothing.
 constexpr std::chrono::milliseconds kMonitorInterval{100};
 
-// How long a lane looks out for the others before it sleeps.
+// A lane looks out for the others for so long before it sleeps.
 constexpr std::chrono::microseconds kSpin{100};
 
-// Of every matrix.
+// Every matrix begins at a multiple of this, a cache line.
 constexpr std::align_val_t kAlignment{64};
 
 }  // namespace
@@ -41,7 +41,8 @@ const char* instruction_set() { return "compiler's baseline"; }
 void* HostMemory::allocate(Index rows, Index cols, std::size_t element_size) {
   const auto r = static_cast<std::size_t>(rows);
   const auto c = static_cast<std::size_t>(cols);
-  // No object is larger; close to the maximum of size_t, rounding up to the alignment would wrap.
+  // No object is larger than this; close to the maximum of size_t, rounding up to the alignment
+  // would wrap.
   constexpr auto kLargest = static_cast<std::size_t>(std::numeric_limits<std::ptrdiff_t>::max());
   if (c != 0 && r > kLargest / element_size / c) {
     throw std::bad_array_new_length();
@@ -61,38 +62,27 @@ void HostDevice::Crew::rethrow() const {
   if (error_) std::rethrow_exception(error_);
 }
 
-void HostDevice::Crew::prepare_next_phase() {
-  done += std::exchange(progress_, 0);
-  here_ = 0;
-  next = 0;
-  stopping = stop;
-  ++meetings_;
-  all_here_.notify_all();
+void HostDevice::Crew::PrepareNextPhase::operator()() const noexcept {
+  crew->done += crew->progress_.exchange(0);
+  crew->next = 0;
+  crew->stopping = crew->stop;
+  ++crew->meetings_;
 }
 
 void HostDevice::Crew::meet(Index progress) {
-  std::unique_lock lock(mutex_);
   const std::uint32_t meeting = meetings_;
-  progress_ = std::max(progress_, progress);
-  if (++here_ == lanes_) {
-    prepare_next_phase();
-    return;
-  }
-  lock.unlock();
-  // To be woken takes as long as some tiles do: look for a while before going to sleep.
+  progress_.store(progress, std::memory_order_relaxed);  // arriving publishes it
+  auto arrived = all_here_.arrive();
+  // To be woken takes as long as some tiles do, so a lane looks for a while before it goes to
+  // sleep.
   const auto awake_until = std::chrono::steady_clock::now() + kSpin;
   while (meetings_ == meeting && std::chrono::steady_clock::now() < awake_until) {
     std::this_thread::yield();
   }
-  lock.lock();
-  all_here_.wait(lock, [&] { return meetings_ != meeting; });
+  all_here_.wait(std::move(arrived));
 }
 
-void HostDevice::Crew::leave() {
-  const std::scoped_lock lock(mutex_);
-  --lanes_;
-  if (lanes_ > 0 && here_ == lanes_) prepare_next_phase();
-}
+void HostDevice::Crew::leave() { all_here_.arrive_and_drop(); }
 
 void HostDevice::run_lanes(const char* stage, Index tasks, const Monitor& monitor,
                            const std::function<void(const Lane&, const NextTask&)>& body) const {

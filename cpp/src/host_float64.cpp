@@ -3,3 +3,4 @@
 #include "fastntk/host.hpp"
 
 FASTNTK_HOST(, double)
+FASTNTK_HOST_FLOAT64()

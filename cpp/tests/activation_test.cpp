@@ -8,8 +8,11 @@
 #include <array>
 #include <cmath>
 #include <limits>
+#include <set>
 #include <stdexcept>
+#include <string_view>
 #include <type_traits>
+#include <variant>
 #include <vector>
 
 #include "reference_activation.hpp"
@@ -25,32 +28,32 @@ double cube(double z) { return z * z * z; }
 double cube_slope(double z) { return 3.0 * z * z; }
 
 constexpr auto kSmooth = std::to_array<Activation>({
-    {ActivationKind::identity},
-    {ActivationKind::gelu},
-    {ActivationKind::sigmoid},
-    {ActivationKind::silu},
-    {ActivationKind::softplus, {1.0}},
-    {ActivationKind::softplus, {2.5}},
-    {ActivationKind::tanh},
-    {ActivationKind::erf, {1.0, 0.0}},
-    {ActivationKind::erf, {0.7, 1.0}},
-    {ActivationKind::sin, {1.0, 0.0}},
-    {ActivationKind::sin, {1.5, 0.25}},
-    {ActivationKind::cos, {1.0, 0.0}},
-    {ActivationKind::cos, {0.75, -0.5}},
+    activation::Identity{},
+    activation::Gelu{},
+    activation::Sigmoid{},
+    activation::Silu{},
+    activation::Softplus{1.0},
+    activation::Softplus{2.5},
+    activation::Tanh{},
+    activation::Erf{1.0, 0.0},
+    activation::Erf{0.7, 1.0},
+    activation::Sine{1.0, 0.0},
+    activation::Sine{1.5, 0.25},
+    activation::Cosine{1.0, 0.0},
+    activation::Cosine{0.75, -0.5},
 });
 
 constexpr auto kWithKink = std::to_array<Activation>({
-    {ActivationKind::relu},
-    {ActivationKind::piecewise_linear, {0.1, 1.0}},
-    {ActivationKind::piecewise_linear, {-1.0, 1.0}},
-    {ActivationKind::piecewise_linear, {2.0, -0.5}},
-    {ActivationKind::rectified_monomial, {1.0}},
-    {ActivationKind::rectified_monomial, {2.0}},
-    {ActivationKind::rectified_monomial, {3.0}},
-    {ActivationKind::rectified_monomial, {5.0}},
-    {ActivationKind::elu, {1.0}},
-    {ActivationKind::elu, {0.4}},
+    activation::Relu{},
+    activation::PiecewiseLinear{0.1, 1.0},
+    activation::PiecewiseLinear{-1.0, 1.0},
+    activation::PiecewiseLinear{2.0, -0.5},
+    activation::RectifiedMonomial{1},
+    activation::RectifiedMonomial{2},
+    activation::RectifiedMonomial{3},
+    activation::RectifiedMonomial{5},
+    activation::Elu{1.0},
+    activation::Elu{0.4},
 });
 
 std::vector<Activation> all_activations() {
@@ -59,7 +62,8 @@ std::vector<Activation> all_activations() {
   return all;
 }
 
-// Exact in float32, and not too close to 0 for a central difference to meet a kink there.
+// These points are exact in float32, and not too close to 0 for a central difference to meet a kink
+// there.
 std::vector<double> grid() {
   std::vector<double> points;
   for (int k = -63; k <= 63; k += 2) points.push_back(k / 8.0);
@@ -76,7 +80,7 @@ T curvature_at(const Activation& activation, T z) {
   return with_smooth_activation(activation, [&](auto phi) { return phi.curvature(z); });
 }
 
-// f'(z) from four values around z; in long double good to 1e-12 or so.
+// Returns f'(z) from four values around z; in long double it is good to 1e-12 or so.
 template <class F>
 long double derivative(F f, long double z) {
   constexpr long double kH = 1.0L / 1024.0L;
@@ -88,7 +92,7 @@ double error(long double actual, long double expected) {
   return static_cast<double>(std::abs(actual - expected) / std::max(1.0L, std::abs(expected)));
 }
 
-// |actual − expected| / |expected|: for tails, where every digit of a small number counts.
+// Returns |actual − expected| / |expected|, for tails, where every digit of a small number counts.
 double tail_error(long double actual, long double expected) {
   if (!std::isfinite(actual)) return std::numeric_limits<double>::infinity();
   if (actual == expected) return 0.0;
@@ -103,8 +107,7 @@ TEST_CASE_TEMPLATE("activation: values and slopes are those of the plain formula
                    double) {
   for (const Activation& activation : all_activations()) {
     for (const double z : grid()) {
-      CAPTURE(static_cast<int>(activation.kind));
-      CAPTURE(activation.parameters[0]);
+      CAPTURE(activation.index());
       CAPTURE(z);
       const auto [value, slope] = evaluate_at(activation, static_cast<T>(z));
       const auto expected = reference_activation<long double>(activation, z);
@@ -116,10 +119,10 @@ TEST_CASE_TEMPLATE("activation: values and slopes are those of the plain formula
 
 TEST_CASE_TEMPLATE("activation: slopes that follow from the values", T, float, double) {
   std::vector<Activation> activations = all_activations();
-  activations.push_back({ActivationKind::piecewise_linear, {0.0, 0.5}});
-  activations.push_back({ActivationKind::piecewise_linear, {1.0, 0.0}});
-  activations.push_back({ActivationKind::piecewise_linear, {1.0, 1e-60}});
-  activations.push_back({ActivationKind::custom, {}, {cube, cube_slope}});
+  activations.push_back(activation::PiecewiseLinear{0.0, 0.5});
+  activations.push_back(activation::PiecewiseLinear{1.0, 0.0});
+  activations.push_back(activation::PiecewiseLinear{1.0, 1e-60});
+  activations.push_back(activation::Custom{cube, cube_slope});
   std::vector<double> points = grid();
   constexpr auto kInf = std::numeric_limits<double>::infinity();
   constexpr auto kTiny = static_cast<double>(std::numeric_limits<T>::min());
@@ -129,8 +132,7 @@ TEST_CASE_TEMPLATE("activation: slopes that follow from the values", T, float, d
   }
   std::size_t following = 0;
   for (const Activation& activation : activations) {
-    CAPTURE(static_cast<int>(activation.kind));
-    CAPTURE(activation.parameters[0]);
+    CAPTURE(activation.index());
     bool follows = true;
     for (const double z : points) {
       const auto [value, slope] = evaluate_at(activation, static_cast<T>(z));
@@ -149,8 +151,7 @@ TEST_CASE_TEMPLATE("activation: slopes that follow from the values", T, float, d
 TEST_CASE_TEMPLATE("activation: slope and curvature are the derivatives", T, float, double) {
   for (const Activation& activation : all_activations()) {
     for (const double z : grid()) {
-      CAPTURE(static_cast<int>(activation.kind));
-      CAPTURE(activation.parameters[0]);
+      CAPTURE(activation.index());
       CAPTURE(z);
       const auto value = [&](long double x) { return reference_activation(activation, x).value; };
       const auto slope = [&](long double x) { return reference_activation(activation, x).slope; };
@@ -164,10 +165,10 @@ TEST_CASE_TEMPLATE("activation: slope and curvature are the derivatives", T, flo
 
 TEST_CASE_TEMPLATE("activation: finite for arguments of any realistic size", T, float, double) {
   for (const Activation& activation : all_activations()) {
-    const bool monomial = activation.kind == ActivationKind::rectified_monomial;
+    const bool monomial = std::holds_alternative<activation::RectifiedMonomial>(activation);
     for (const double size : {20.0, 90.0, 200.0, 800.0, 1e4, 1e6}) {
       for (const double z : {size, -size}) {
-        CAPTURE(static_cast<int>(activation.kind));
+        CAPTURE(activation.index());
         CAPTURE(z);
         const auto at = static_cast<T>(z);
         const auto [value, slope] = evaluate_at(activation, at);
@@ -186,24 +187,20 @@ TEST_CASE("activation: every digit of the tails") {
     bool value_vanishes_left;  // else the value tends to a constant or grows
   };
   const std::vector<Tail> tails = {
-      {{ActivationKind::gelu}, true},
-      {{ActivationKind::sigmoid}, true},
-      {{ActivationKind::silu}, true},
-      {{ActivationKind::softplus, {1.0}}, true},
-      {{ActivationKind::softplus, {2.5}}, true},
-      {{ActivationKind::tanh}, false},
-      {{ActivationKind::erf, {1.0, 0.0}}, false},
-      {{ActivationKind::elu, {1.0}}, false},
+      {activation::Gelu{}, true},         {activation::Sigmoid{}, true},
+      {activation::Silu{}, true},         {activation::Softplus{1.0}, true},
+      {activation::Softplus{2.5}, true},  {activation::Tanh{}, false},
+      {activation::Erf{1.0, 0.0}, false}, {activation::Elu{1.0}, false},
   };
   // exp(−x²/2) magnifies the rounding of its argument by x².
   constexpr double kTail = 2e-13;
   for (const auto& [activation, vanishes] : tails) {
     for (const double size : {9.0, 15.5, 24.0, 30.0}) {
       for (const double z : {size, -size}) {
-        CAPTURE(static_cast<int>(activation.kind));
+        CAPTURE(activation.index());
         CAPTURE(z);
         const auto expected = reference_activation<long double>(activation, z);
-        // Numbers without all their digits.
+        // Subnormal numbers do not have all their digits.
         if (std::abs(expected.slope) < 1e-300L) continue;
         const auto [value, slope] = evaluate_at(activation, z);
         if (z > 0.0 || vanishes) {
@@ -215,27 +212,26 @@ TEST_CASE("activation: every digit of the tails") {
       }
     }
   }
-  // φ'' in the tail: ± φ' for logistic functions, −2 tanh φ' for tanh
+  // In the tail φ'' is ± φ' for logistic functions, and −2 tanh φ' for tanh.
   for (const double z : {-40.0, 40.0}) {
     const long double e = std::exp(-std::abs(static_cast<long double>(z)));
     const long double sign = z < 0.0 ? 1.0L : -1.0L;
-    CHECK(tail_error(curvature_at({ActivationKind::sigmoid}, z), sign * e) < 1e-14);
-    CHECK(tail_error(curvature_at({ActivationKind::softplus, {1.0}}, z), e) < 1e-14);
-    CHECK(tail_error(curvature_at({ActivationKind::silu}, z), -38.0L * e) < 1e-14);
-    CHECK(tail_error(curvature_at(Activation{ActivationKind::tanh}, z), 8.0L * sign * e * e) <
-          1e-14);
+    CHECK(tail_error(curvature_at(activation::Sigmoid{}, z), sign * e) < 1e-14);
+    CHECK(tail_error(curvature_at(activation::Softplus{1.0}, z), e) < 1e-14);
+    CHECK(tail_error(curvature_at(activation::Silu{}, z), -38.0L * e) < 1e-14);
+    CHECK(tail_error(curvature_at(activation::Tanh{}, z), 8.0L * sign * e * e) < 1e-14);
   }
 }
 
 TEST_CASE("activation: close to 0 nothing cancels") {
   for (const double z : {1e-10, -1e-10, 1e-200, -1e-200}) {
     CAPTURE(z);
-    CHECK(tail_error(evaluate_at({ActivationKind::tanh}, z).value, z) < 1e-15);
-    CHECK(tail_error(evaluate_at({ActivationKind::erf, {1.0, 0.0}}, z).value,
+    CHECK(tail_error(evaluate_at(activation::Tanh{}, z).value, z) < 1e-15);
+    CHECK(tail_error(evaluate_at(activation::Erf{1.0, 0.0}, z).value,
                      std::erf(static_cast<long double>(z))) < 1e-15);
-    CHECK(tail_error(evaluate_at({ActivationKind::silu}, z).value,
+    CHECK(tail_error(evaluate_at(activation::Silu{}, z).value,
                      z / (1.0L + std::exp(-static_cast<long double>(z)))) < 1e-15);
-    CHECK(tail_error(evaluate_at({ActivationKind::elu, {0.5}}, z).value,
+    CHECK(tail_error(evaluate_at(activation::Elu{0.5}, z).value,
                      z > 0.0 ? z : 0.5L * std::expm1(static_cast<long double>(z))) < 1e-15);
   }
 }
@@ -244,44 +240,70 @@ TEST_CASE_TEMPLATE("activation: at a kink the derivatives are those from the lef
                    double) {
   const auto at_zero = [](const Activation& activation) { return evaluate_at(activation, T(0)); };
   for (const Activation& activation : kWithKink) CHECK(at_zero(activation).value == T(0));
-  CHECK(at_zero({ActivationKind::relu}).slope == T(0));
-  CHECK(at_zero({ActivationKind::piecewise_linear, {0.25, 1.0}}).slope == T(0.25));
-  CHECK(at_zero({ActivationKind::piecewise_linear, {-1.0, 1.0}}).slope == T(-1));
-  CHECK(at_zero({ActivationKind::rectified_monomial, {1.0}}).slope == T(0));
-  CHECK(at_zero({ActivationKind::elu, {0.5}}).slope == T(0.5));
-  CHECK(curvature_at({ActivationKind::elu, {0.5}}, T(0)) == T(0.5));
-  CHECK(curvature_at({ActivationKind::rectified_monomial, {2.0}}, T(0)) == T(0));
-  // and from the right as soon as z is positive, however small
+  CHECK(at_zero(activation::Relu{}).slope == T(0));
+  CHECK(at_zero(activation::PiecewiseLinear{0.25, 1.0}).slope == T(0.25));
+  CHECK(at_zero(activation::PiecewiseLinear{-1.0, 1.0}).slope == T(-1));
+  CHECK(at_zero(activation::RectifiedMonomial{1}).slope == T(0));
+  CHECK(at_zero(activation::Elu{0.5}).slope == T(0.5));
+  CHECK(curvature_at(activation::Elu{0.5}, T(0)) == T(0.5));
+  CHECK(curvature_at(activation::RectifiedMonomial{2}, T(0)) == T(0));
+  // They are those from the right as soon as z is positive, however small.
   const T smallest = std::numeric_limits<T>::min();
-  CHECK(evaluate_at({ActivationKind::relu}, smallest).value == smallest);
-  CHECK(evaluate_at({ActivationKind::relu}, smallest).slope == T(1));
-  CHECK(evaluate_at({ActivationKind::relu}, -smallest).slope == T(0));
-  CHECK(evaluate_at({ActivationKind::piecewise_linear, {0.25, 3.0}}, smallest).slope == T(3));
-  CHECK(evaluate_at({ActivationKind::elu, {0.5}}, smallest).slope == T(1));
-  CHECK(curvature_at({ActivationKind::elu, {0.5}}, smallest) == T(0));
-  CHECK(curvature_at({ActivationKind::rectified_monomial, {2.0}}, smallest) == T(2));
+  CHECK(evaluate_at(activation::Relu{}, smallest).value == smallest);
+  CHECK(evaluate_at(activation::Relu{}, smallest).slope == T(1));
+  CHECK(evaluate_at(activation::Relu{}, -smallest).slope == T(0));
+  CHECK(evaluate_at(activation::PiecewiseLinear{0.25, 3.0}, smallest).slope == T(3));
+  CHECK(evaluate_at(activation::Elu{0.5}, smallest).slope == T(1));
+  CHECK(curvature_at(activation::Elu{0.5}, smallest) == T(0));
+  CHECK(curvature_at(activation::RectifiedMonomial{2}, smallest) == T(2));
 }
 
 TEST_CASE_TEMPLATE("activation: a NaN stays visible", T, float, double) {
   const T nan = std::numeric_limits<T>::quiet_NaN();
   for (const Activation& activation : all_activations()) {
-    CAPTURE(static_cast<int>(activation.kind));
+    CAPTURE(activation.index());
     CHECK(std::isnan(evaluate_at(activation, nan).value));
   }
 }
 
 TEST_CASE_TEMPLATE("activation: a function compiled elsewhere", T, float, double) {
-  const Activation custom{ActivationKind::custom, {}, {&cube, &cube_slope}};
+  const Activation custom = activation::Custom{&cube, &cube_slope};
   const auto [value, slope] = evaluate_at(custom, T(-1.5));
   CHECK(value == T(-3.375));
   CHECK(slope == T(6.75));
   CHECK_THROWS_AS(curvature_at(custom, T(1)), std::invalid_argument);
 }
 
-TEST_CASE("activation: one that does not exist is refused") {
-  const Activation unknown{static_cast<ActivationKind>(99)};
-  CHECK_THROWS_AS(evaluate_at(unknown, 1.0), std::invalid_argument);
-  CHECK_THROWS_AS(curvature_at(unknown, 1.0), std::invalid_argument);
+TEST_CASE("activation: names") {
+  std::set<std::string_view> names;
+  std::set<std::size_t> functors;
+  for (const NamedActivation& named : named_activations()) {
+    CAPTURE(named.name);
+    CHECK(names.insert(named.name).second);
+    REQUIRE((named.parameters >= 0 && named.parameters <= 2));
+    functors.insert(named.make(1.0, 1.0).index());
+    // As many parameters as are said make a difference, and no others.
+    const auto value_and_slope = [&](double first, double second) {
+      const auto [value, slope] = evaluate_at(named.make(first, second), 0.75);
+      const auto [below, slope_below] = evaluate_at(named.make(first, second), -0.75);
+      return std::array{value, slope, below, slope_below};
+    };
+    const auto usual = value_and_slope(2.0, 0.5);
+    CHECK((value_and_slope(3.0, 0.5) != usual) == (named.parameters > 0));
+    CHECK((value_and_slope(2.0, 0.25) != usual) == (named.parameters > 1));
+  }
+  // A custom activation alone has no name.
+  CHECK(functors.size() == std::variant_size_v<Activation> - 1);
+  const auto named = [](std::string_view name) {
+    const auto all = named_activations();
+    return std::ranges::find(all, name, &NamedActivation::name)->make;
+  };
+  CHECK(evaluate_at(named("leaky_relu")(0.25, 7.0), -2.0).value == -0.5);
+  CHECK(evaluate_at(named("leaky_relu")(0.25, 7.0), 2.0).value == 2.0);
+  CHECK(evaluate_at(named("abs")(7.0, 7.0), -2.0).value == 2.0);
+  CHECK(evaluate_at(named("abrelu")(-0.5, 3.0), -2.0).value == 1.0);
+  CHECK(evaluate_at(named("abrelu")(-0.5, 3.0), 2.0).value == 6.0);
+  CHECK(evaluate_at(named("piecewise_linear")(-0.5, 3.0), 2.0).value == 6.0);
 }
 
 }  // namespace fastntk::test

@@ -26,7 +26,7 @@ using bfloat16::kStepWords;
 using bfloat16::kTile;
 using bfloat16::kTileWords;
 
-// The upper half of a float, to nearest, as a float.
+// Returns the upper half of a float, rounded to nearest, as a float.
 float rounded_to_bfloat16(float x) {
   if (!std::isfinite(x)) return x;
   return std::bit_cast<float>((std::bit_cast<std::uint32_t>(x) + 0x8000U) & 0xffff0000U);
@@ -35,13 +35,13 @@ std::uint32_t upper_half(float x) { return std::bit_cast<std::uint32_t>(x) >> 16
 float lower_term(std::uint32_t word) { return std::bit_cast<float>(word << 16U); }
 float upper_term(std::uint32_t word) { return std::bit_cast<float>(word & 0xffff0000U); }
 
-// The unit as the comments of bfloat16_products.hpp and Intel's manual (TDPBF16PS) describe it, one
-// operation after the other.
+// This is the unit as the comments of bfloat16_products.hpp and Intel's manual (TDPBF16PS) describe
+// it, one operation after the other.
 struct SlowUnit {
   struct Session {};
 
   static float element(Matrix<const float> block, Index i, Index j) {
-    return i < block.rows && j < block.cols ? block.row(i)[j] : 0.0F;
+    return i < block.rows && j < block.cols ? block(i, j) : 0.0F;
   }
 
   static void pack(const bfloat16::TileSource& source, std::uint32_t* words) {
@@ -99,7 +99,7 @@ struct SlowUnit {
   static void deliver(const bfloat16::Delivery& to) {
     for (Index i = 0; i < to.c.rows; ++i) {
       for (Index j = 0; j < to.c.cols; ++j) {
-        float& c = to.c.row(i)[j];
+        float& c = to.c(i, j);
         const float product = to.alpha * to.sums[i * kPanel + j];
         c = to.write == Write::accumulate ? c + product : product;
       }
@@ -122,7 +122,8 @@ struct Size {
   Index terms;
 };
 
-// Less than a tile, whole tiles and panels, one more and one less, several blocks of each kind.
+// The sizes are less than a tile, whole tiles and panels, one more and one less, and several blocks
+// of each kind.
 constexpr std::array<Size, 9> kSizes = {{{1, 1, 1},
                                          {5, 3, 7},
                                          {16, 16, 32},
@@ -141,7 +142,7 @@ struct Operands {
   Op op_a;
   Op op_b;
 
-  // Of many magnitudes, so that a part which is lost is noticed.
+  // The numbers have many magnitudes, so that a part which is lost is noticed.
   Operands(Op op_a_, Op op_b_, Size size, std::uint64_t seed)
       : a(op_a_ == Op::none ? PaddedMatrix<float>(size.rows, size.terms, kNan)
                             : PaddedMatrix<float>(size.terms, size.rows, kNan)),
@@ -180,7 +181,8 @@ PaddedMatrix<float> product(const Operands& of, Size size, float alpha, Write wr
   return c;
 }
 
-// The largest error of an element of c (+)= alpha a b, over the unit roundoff and |alpha| |a| |b|.
+// Returns the largest error of an element of c (+)= alpha a b, over the unit roundoff and |alpha|
+// |a| |b|.
 double errors_in_roundings(const PaddedMatrix<float>& c, const Operands& of, Size size,
                            double alpha, Write write) {
   double largest = 0.0;
@@ -222,8 +224,9 @@ TEST_CASE_TEMPLATE("products by bfloat16: as accurate as float32, all ops and sh
           CAPTURE(size.terms);
           const Operands operands(op_a, op_b, size, 1);
           const auto c = product<Unit>(operands, size, -0.75F, write);
-          // Two for what is left out, one each for the product with alpha and the sum with c, and
-          // some for the sums: float32 one by one would need as many as there are terms.
+          // There are two roundings for what is left out, one each for the product with alpha and
+          // the sum with c, and some for the sums: float32 one by one would need as many as there
+          // are terms.
           CHECK(errors_in_roundings(c, operands, size, -0.75, write) < 8.0);
         }
       }
@@ -254,7 +257,8 @@ TEST_CASE_TEMPLATE("products by bfloat16: those with the identity lose nothing",
   PaddedMatrix<float> identity(kSize, kSize);
   identity.fill(0.0F);
   for (Index i = 0; i < kSize; ++i) identity(i, i) = 1.0F;
-  // All bits of the significand, exponents from 2⁻¹⁰³, of which the last bit is 2⁻¹²⁶, upwards.
+  // The numbers have all bits of the significand and exponents from 2⁻¹⁰³ upwards, whose last bit
+  // is 2⁻¹²⁶.
   PaddedMatrix<float> x(kSize, kSize);
   Random random(3);
   for (Index i = 0; i < kSize; ++i) {

@@ -11,7 +11,7 @@
 #include <stdexcept>
 #include <vector>
 
-#include "fastntk/host_symmetric.hpp"
+#include "fastntk/host.hpp"
 #include "padded_matrix.hpp"
 #include "random_network.hpp"
 #include "reference_blas.hpp"
@@ -24,7 +24,7 @@ namespace {
 
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
-// L of K = L Lᵀ, by the definition; 0 above the diagonal.
+// Returns L of K = L Lᵀ by the definition, with 0 above the diagonal.
 PaddedMatrix<double> reference_factor(const PaddedMatrix<double>& matrix) {
   const Index n = matrix.rows();
   PaddedMatrix<double> factor(n, n);
@@ -111,7 +111,7 @@ TEST_CASE("cholesky: the first pivot that is not positive and finite") {
       CHECK(failing_pivot(SymmetricStorage<double>::full(matrix.view()), 8) == pivot);
     }
   }
-  // What is indefinite only after the elimination of what comes before it.
+  // The matrix is indefinite only after the elimination of what comes before the pivot.
   PaddedMatrix<double> matrix = positive_definite(n);
   const PaddedMatrix<double> factor = reference_factor(matrix);
   matrix(30, 30) -= 1.01 * factor(30, 30) * factor(30, 30);

@@ -23,7 +23,7 @@ namespace fastntk::test {
 
 namespace {
 
-// Features of a set of samples and the terms of their kernel.
+// These are the features of a set of samples and the terms of their kernel.
 template <class T>
 struct Prepared {
   Prepared(const Network<T>& network, Range outputs, const PaddedMatrix<T>& samples, int threads)
@@ -32,7 +32,7 @@ struct Prepared {
         terms(kernel_terms(network, outputs, Split::none, features, features)) {}
 
   std::vector<T> diagonal(const Monitor& monitor = nullptr) const {
-    // One element more, to be left alone.
+    // There is one element more, which is to be left alone.
     std::vector<T> result(static_cast<std::size_t>(features.rows) + 1, T(-7));
     kernel_diagonal(device, terms, features, result.data(), monitor);
     CHECK(result.back() == T(-7));
@@ -56,7 +56,7 @@ struct Prepared {
   KernelTerms<T> terms;
 };
 
-// −cosine, i, j: what the pairs are sorted by
+// Pairs are sorted by (−cosine, i, j).
 template <class T>
 using Sorted = std::vector<std::tuple<T, Index, Index>>;
 
@@ -67,8 +67,8 @@ Sorted<T> sorted_pairs(const std::vector<CosinePair<T>>& pairs) {
   return result;
 }
 
-// The first k of all pairs. The tiles of the kernel are those that are searched: cosines agree to
-// the last bit.
+// Returns the first k of all pairs. The tiles of the kernel are those that are searched: cosines
+// agree to the last bit.
 template <class T>
 Sorted<T> brute_force(const PaddedMatrix<T>& kernel, const std::vector<T>& scales, std::size_t k) {
   Sorted<T> all;
@@ -98,8 +98,8 @@ void check_closest(const Shape& shape, Range outputs, const PaddedMatrix<T>& x) 
   }
 }
 
-// Corners of a cube: with a kernel of inner products and norms of 2, all cosines are multiples of
-// 1/4, and most pairs have one that many others have too.
+// The samples are corners of a cube: with a kernel of inner products and norms of 2, all cosines
+// are multiples of 1/4, and most pairs have one that many others have too.
 constexpr Index kCubeInputs = 4;
 
 template <class T>

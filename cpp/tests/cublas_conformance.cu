@@ -31,7 +31,8 @@ struct RealTypes {
 };
 using Real = cublas::Functions<RealTypes>;
 
-// Does not compile unless a function, or one of its overloads, has the very type of the pointer.
+// This does not compile unless a function, or one of its overloads, has the very type of the
+// pointer.
 #define SAME_TYPE(member, function) \
   static_assert(sizeof(static_cast<decltype(Real::member)>(&::function)) == sizeof(void*))
 
@@ -142,7 +143,7 @@ int missing_symbols(const char* path) {
     }
   });
   if (missing != 0) return missing;
-  // A call: without a GPU an error, which has to come back as one of the values above.
+  // Without a GPU a call returns an error, which has to come back as one of the values above.
   cublas::Types::Handle handle = nullptr;
   const cublas::Status status = table.create(&handle);
   std::printf("cublasCreate_v2 returns %d (0 with a GPU)\n", static_cast<int>(status));

@@ -21,7 +21,7 @@ namespace {
 
 constexpr Index kSamples = 6;
 
-// Every combination of activation and biases, with unequal widths.
+// There is every combination of activation and biases, with unequal widths.
 std::vector<Shape> shapes() {
   std::vector<Shape> result;
   for (const Activation& activation : {kIdentity, kRelu, kTanh}) {
@@ -36,7 +36,7 @@ std::vector<Shape> shapes() {
   return result;
 }
 
-// One matrix for each layer 1 … L, and the views that the core asks for.
+// There is one matrix for each layer 1 … L, with the views that the core asks for.
 template <class T>
 class LayerMatrices {
  public:
@@ -72,7 +72,7 @@ class LayerMatrices {
   std::vector<PaddedMatrix<T>> layers_;
 };
 
-// The memory of a pass and a lane to run it on.
+// This is the memory of a pass and a lane to run it on.
 template <class T>
 struct Pass {
   Pass(const Network<T>& network_, Index rows)
@@ -223,7 +223,7 @@ TEST_CASE("backward: the first deltas carry on to the derivatives with respect t
       for (Index k = 0; k < shape.inputs; ++k) {
         actual(i, k) = 0.0;
         for (Index j = 0; j < first.outputs(); ++j) {
-          actual(i, k) += first.weight_scale * pass.deltas[1](i, j) * first.weights.row(j)[k];
+          actual(i, k) += first.weight_scale * pass.deltas[1](i, j) * first.weights(j, k);
         }
         expected(i, k) = numerical_delta(network, pass.samples.view().row(i), 0, k, 0, 1);
       }

@@ -24,7 +24,7 @@ double element(const PaddedMatrix<T>& matrix, Op op, Index i, Index j) {
   return static_cast<double>(op == Op::none ? matrix(i, j) : matrix(j, i));
 }
 
-// The operand as it is stored, so that op(operand) is rows × cols.
+// Returns the operand as it is stored, so that op(operand) is rows × cols.
 template <class T>
 PaddedMatrix<T> operand(Op op, Index rows, Index cols, std::uint64_t seed) {
   if (op == Op::none) return random_samples<T>(rows, cols, seed);
@@ -62,7 +62,7 @@ void check_product(const Blas& blas, Op op_a, Op op_b, Write write, Index m, Ind
   CHECK(c.margin_intact());
 }
 
-// What a GEMM was asked for; it computes nothing.
+// This records what a GEMM was asked for; it computes nothing.
 std::array<std::int64_t, 6> asked_for;
 
 void recording_gemm(char* /*op_a*/, char* /*op_b*/, std::int64_t* m, std::int64_t* n,

@@ -29,7 +29,7 @@ PaddedMatrix<T> features_of(const Network<T>& network, Index output, const Padde
   return features;
 }
 
-// ∂f/∂parameter for every sample (a row) and every parameter (a column).
+// Returns ∂f/∂parameter for every sample (a row) and every parameter (a column).
 PaddedMatrix<double> numerical_features(RandomNetwork<double>& random, Index output,
                                         const PaddedMatrix<double>& samples) {
   const Network<double>& network = random.get();
@@ -103,7 +103,7 @@ TEST_CASE_TEMPLATE("gradient features: the same to the last bit for any number o
 }
 
 TEST_CASE("gradient features: the parameters are counted") {
-  // 4 → 7 → 3 → 5 → 2 with the readouts on layers 3 and 0
+  // The network is 4 → 7 → 3 → 5 → 2, with the readouts on layers 3 and 0.
   Shape shape{.outputs = 2, .readouts = {3, 0}};
   {
     const RandomNetwork<float> random(shape);

@@ -40,7 +40,7 @@ void move(const std::vector<double*>& parameters, const double* v, double steps)
   for (std::size_t p = 0; p < parameters.size(); ++p) *parameters[p] += steps * v[p];
 }
 
-// Σ_i Σ_c u_ic ∇f_c(x_i) by the definition, in long double.
+// Returns Σ_i Σ_c u_ic ∇f_c(x_i) by the definition, in long double.
 std::vector<long double> weighted_gradient(const Network<double>& network,
                                            const PaddedMatrix<double>& x,
                                            const PaddedMatrix<double>& u) {
@@ -57,8 +57,8 @@ std::vector<long double> weighted_gradient(const Network<double>& network,
   return sum;
 }
 
-// Differences of the gradient of the fourth order. The parameters and directions of these tests
-// have so few digits that a moved parameter is exact.
+// Takes differences of the gradient of the fourth order. The parameters and directions of these
+// tests have so few digits that a moved parameter is exact.
 PaddedMatrix<double> numerical_products(RandomNetwork<double>& random,
                                         const PaddedMatrix<double>& x,
                                         const PaddedMatrix<double>& u,
@@ -86,7 +86,7 @@ PaddedMatrix<double> numerical_products(RandomNetwork<double>& random,
 }
 
 void check_against_differences(const Shape& shape, Index samples, Index vectors) {
-  CAPTURE(static_cast<int>(shape.activation.kind));
+  CAPTURE(shape.activation.index());
   CAPTURE(shape.readouts.front());
   CAPTURE(shape.biases);
   CAPTURE(samples);
@@ -100,7 +100,7 @@ void check_against_differences(const Shape& shape, Index samples, Index vectors)
         Tolerance<double>::kFourthOrderDifferences);
 }
 
-// Everything that a product with the Hessian of a small network takes.
+// This is everything that a product with the Hessian of a small network takes.
 template <class T>
 struct Case {
   RandomNetwork<T> random;
@@ -230,7 +230,7 @@ TEST_CASE("hessian products: without hidden layers the Hessian is zero") {
   }
 }
 
-// f = s₂ w₂ᵀ (c s₁ W₁ x): the Hessian has the two cross blocks s₁ s₂ c x and nothing else.
+// For f = s₂ w₂ᵀ (c s₁ W₁ x) the Hessian has the two cross blocks s₁ s₂ c x and nothing else.
 TEST_CASE("hessian products: of a linear network with one hidden layer") {
   const Shape shape{
       .inputs = 4, .hidden = {3}, .readouts = {1}, .activation = kIdentity, .biases = false};
@@ -289,7 +289,7 @@ TEST_CASE("hessian products: symmetric") {
 
 TEST_CASE("hessian products: float32 agrees with float64") {
   for (const Activation& activation : kBuiltInActivations) {
-    CAPTURE(static_cast<int>(activation.kind));
+    CAPTURE(activation.index());
     const Shape shape{.outputs = 2, .activation = activation};
     const Case<float> single(shape, 40, 2);
     const Case<double> reference(shape, 40, 2);
@@ -319,8 +319,7 @@ TEST_CASE_TEMPLATE("hessian products: each by itself and the same to the last bi
 
 TEST_CASE("hessian products: a custom activation has no second derivative") {
   const auto one = [](double /*z*/) { return 1.0; };
-  Activation custom{ActivationKind::custom};
-  custom.custom = {one, one};
+  const Activation custom = activation::Custom{one, one};
   const Monitor monitor = [](const char* /*stage*/, Index /*done*/, Index /*total*/) {
     throw std::logic_error("work has begun");
   };

@@ -70,7 +70,7 @@ void check_transpose(Index rows, Index cols) {
 
 struct CountCalls {
   Matrix<int> calls;
-  void operator()(Index i, Index j) const { ++calls.data[i * calls.stride + j]; }
+  void operator()(Index i, Index j) const { ++calls(i, j); }
 };
 
 }  // namespace
@@ -310,7 +310,7 @@ TEST_CASE("host device: exceptions in phases reach the caller, and no lane waits
               return NoWorkspace{};
             },
             [&](const auto& team) {
-              // Ends by the failure alone.
+              // Only the failure ends the waiting.
               while (team.tiles(tiling, HostDevice::Phase::within_step,
                                 [&](const auto&, auto&, const Tile&) { fail_once_at("tile"); })) {
                 fail_once_at("body");
@@ -340,7 +340,7 @@ TEST_CASE(
     };
     CHECK_THROWS_AS(run(), TaskError);
     CHECK((tiles == 30) == (phase != Phase::within_step));
-    // To the phases that are left of the change.
+    // The work goes on to the phases that are left of the change.
     CHECK(going_on == (phase == Phase::changing ? 2 : 0));
   }
 }
@@ -380,7 +380,7 @@ TEST_CASE("host device: AMX multiplies large matrices of float32, the BLAS all o
   CHECK_FALSE(same_as(40, 50, by_blas));
   CHECK(same_as(10, 50, by_blas));
   CHECK(same_as(40, 20, by_blas));
-  // Nothing of float64.
+  // AMX has no part in products of float64.
   const auto a = random_samples<double>(40, 50);
   PaddedMatrix<double> c(40, 40);
   PaddedMatrix<double> expected(40, 40);
@@ -420,7 +420,7 @@ TEST_CASE_TEMPLATE("host device: transpose of shapes around the block size", T, 
 TEST_CASE_TEMPLATE("host device: inner products of vectors of any length", T, float, double) {
   for (const Index n : {0, 1, 2, 15, 31, 32, 33, 63, 64, 65, 127, 1000}) {
     CAPTURE(n);
-    // Margins of NaN: nothing beyond the ends is read.
+    // The margins are NaN, so that nothing beyond the ends is read unnoticed.
     const PaddedMatrix<T> a = Random(1).matrix<T>(1, n);
     const PaddedMatrix<T> b = Random(2).matrix<T>(1, n);
     double sum = 0.0;
@@ -503,7 +503,7 @@ TEST_CASE("host device: visit_large meets exactly the elements that are large en
     }
     CHECK(exact);
   }
-  // A bound that grows to the largest value met: each visit is a new record or its equal.
+  // The bound grows to the largest value met: each visit is a new record or its equal.
   double least = -10.0;
   double largest = -10.0;
   lane.visit_large<double>(

@@ -24,7 +24,7 @@ namespace {
 constexpr std::uint64_t kSeedU = 21;
 constexpr std::uint64_t kSeedV = 22;
 
-// Features of some outputs, and the products with them.
+// These are the features of some outputs, and the products with them.
 template <class T, class G>
 class Products {
  public:
@@ -68,7 +68,7 @@ Network<double> without_kernel_weights(Network<double> network) {
   return network;
 }
 
-// a b, or a bᵀ
+// Returns a b, or a bᵀ.
 PaddedMatrix<double> product(const PaddedMatrix<double>& a, const PaddedMatrix<double>& b,
                              bool transposed) {
   const Index cols = transposed ? b.rows() : b.cols();
@@ -83,7 +83,7 @@ PaddedMatrix<double> product(const PaddedMatrix<double>& a, const PaddedMatrix<d
   return result;
 }
 
-// v diag(ω)
+// Returns v diag(ω).
 PaddedMatrix<double> times_kernel_weights(const Network<double>& network, PaddedMatrix<double> v) {
   Index p = 0;
   const auto scale = [&](const Layer<double>& layer) {

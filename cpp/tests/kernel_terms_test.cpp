@@ -25,7 +25,7 @@ constexpr Range kAllOutputs{0, 3};
 constexpr std::uint64_t kSeedX = 7;
 constexpr std::uint64_t kSeedZ = 8;
 
-// Unequal widths; the first readout at every depth, with another one beside it.
+// The widths are unequal; the first readout is at every depth, with another one beside it.
 std::vector<Shape> shapes() {
   std::vector<Shape> result;
   for (const Activation& activation : {kRelu, kGelu}) {
@@ -42,7 +42,7 @@ std::vector<Shape> shapes() {
   return result;
 }
 
-// The columns of each layer of the first readout's network in a matrix of gradients.
+// Returns the columns of each layer of the first readout's network in a matrix of gradients.
 std::vector<Range> layer_columns(const Network<double>& network) {
   const Readout<double>& readout = network.readouts.front();
   std::vector<Range> result;
@@ -55,7 +55,7 @@ std::vector<Range> layer_columns(const Network<double>& network) {
   return result;
 }
 
-// What the split is to give, from the gradients themselves.
+// Returns what the split is to give, from the gradients themselves.
 std::vector<PaddedMatrix<double>> expected_kernels(const Network<double>& network, Range outputs,
                                                    Split split, const PaddedMatrix<double>& x,
                                                    const PaddedMatrix<double>& z) {
@@ -96,7 +96,7 @@ std::vector<PaddedMatrix<double>> expected_kernels(const Network<double>& networ
   return result;
 }
 
-// z_rows = 0: the symmetric kernel.
+// With z_rows = 0 it is the symmetric kernel.
 template <class P>
 void check_split(const Shape& shape, Range outputs, Split split, Index x_rows, Index z_rows) {
   CAPTURE(static_cast<int>(split));
@@ -262,6 +262,24 @@ TEST_CASE("kernel terms: the kernels are counted") {
   CHECK(kernel_count(random.get(), {1, 2}, Split::output_pairs) == 4);
   CHECK_THROWS_AS(kernel_count(random.get(), {0, 3}, static_cast<Split>(99)),
                   std::invalid_argument);
+}
+
+TEST_CASE("kernel terms: how many kernels there are, and which of them are transposes") {
+  const RandomNetwork<double> random({.outputs = 3, .readouts = {2, 3, 0}});
+  const Network<double>& network = random.get();
+  const auto count = [&](Split split, Range outputs) {
+    return kernel_count(network, outputs, split);
+  };
+  CHECK(count(Split::none, {0, 3}) == 3);    // readouts
+  CHECK(count(Split::layers, {0, 3}) == 3);  // of the first readout, at depth 2, and it itself
+  CHECK(count(Split::outputs, {1, 2}) == 2);
+  CHECK(count(Split::output_pairs, {1, 2}) == 4);
+  using Indices = std::vector<std::size_t>;
+  CHECK(kernel_mirror(network, {0, 3}, Split::none) == Indices{0, 1, 2});
+  CHECK(kernel_mirror(network, {0, 3}, Split::layers) == Indices{0, 1, 2});
+  CHECK(kernel_mirror(network, {1, 2}, Split::outputs) == Indices{0, 1});
+  CHECK(kernel_mirror(network, {0, 3}, Split::output_pairs) == Indices{0, 3, 6, 1, 4, 7, 2, 5, 8});
+  CHECK(kernel_mirror(network, {2, 1}, Split::output_pairs) == Indices{0});
 }
 
 }  // namespace fastntk::test

@@ -17,12 +17,12 @@
 
 namespace fastntk::test {
 
-// The precision of the passes and the precision of the Gram matrices.
+// The passes and the Gram matrices have a precision each.
 template <class T, class G>
 struct Precision {
   using Pass = T;
   using Gram = G;
-  // The coarser of the two.
+  // The tolerance is that of the coarser of the two.
   static constexpr double kTolerance = std::max(Tolerance<T>::kRounding, Tolerance<G>::kRounding);
 };
 using Single = Precision<float, float>;
@@ -30,7 +30,7 @@ using Mixed = Precision<float, double>;
 using Double = Precision<double, double>;
 using Narrowed = Precision<double, float>;
 
-// K(x, z), or K(x, x) without z, of all that the split tells apart.
+// Returns K(x, z), or K(x, x) without z, of all that the split tells apart.
 template <class G, class T>
 std::vector<PaddedMatrix<G>> split_kernels(const Network<T>& network, Range outputs, Split split,
                                            const PaddedMatrix<T>& x,
@@ -50,7 +50,7 @@ std::vector<PaddedMatrix<G>> split_kernels(const Network<T>& network, Range outp
   return kernels;
 }
 
-// √ω ∂f/∂parameter of one output of the first readout, one row a sample.
+// Returns √ω ∂f/∂parameter of one output of the first readout, with one row for each sample.
 inline PaddedMatrix<double> reference_features(const Network<double>& network, Index output,
                                                const PaddedMatrix<double>& samples) {
   PaddedMatrix<double> result(samples.rows(), parameter_count(network, network.readouts.front()));
@@ -61,7 +61,7 @@ inline PaddedMatrix<double> reference_features(const Network<double>& network, I
   return result;
 }
 
-// sum (+)= a bᵀ over the chosen columns
+// sum (+)= a bᵀ over the chosen columns.
 inline void add_gram(const PaddedMatrix<double>& a, const PaddedMatrix<double>& b, Range columns,
                      PaddedMatrix<double>& sum) {
   for (Index i = 0; i < a.rows(); ++i) {

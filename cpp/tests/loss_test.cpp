@@ -21,7 +21,7 @@ namespace {
 
 constexpr std::array<Loss, 2> kLosses = {Loss::square, Loss::cross_entropy};
 
-// The loss of one sample by its definition.
+// Returns the loss of one sample by its definition.
 double reference_loss(Loss loss, const std::vector<double>& f, const std::vector<double>& y) {
   double result = 0.0;
   double sum = 0.0;
@@ -39,7 +39,7 @@ std::vector<double> row(const PaddedMatrix<T>& matrix, Index i) {
   return {first, first + matrix.cols()};
 }
 
-// Random targets that sum to 1 in each row.
+// Returns random targets that sum to 1 in each row.
 template <class T>
 PaddedMatrix<T> probabilities(Index rows, Index cols) {
   PaddedMatrix<T> result = random_samples<T>(rows, cols, 3);
@@ -53,7 +53,7 @@ PaddedMatrix<T> probabilities(Index rows, Index cols) {
   return result;
 }
 
-// The outcomes, and f replaced by its gradient.
+// Returns the outcomes; f is replaced by its gradient.
 template <class T>
 PaddedMatrix<double> outcomes_of(Loss loss, const PaddedMatrix<T>& targets, PaddedMatrix<T>& f,
                                  int threads = 2) {
@@ -91,11 +91,12 @@ TEST_CASE_TEMPLATE("loss: values and gradients of each sample", T, float, double
                             (2.0 * kDifference);
       }
     }
-    // Formed in float64, also for float32; targets rounded to float32 do not quite sum to 1.
+    // The loss is formed in float64, also for float32; targets rounded to float32 do not quite sum
+    // to 1.
     CHECK(relative_error(values, expected) < (sizeof(T) == 4 ? 1e-6 : 1e-14));
     CHECK(relative_error(gradient, differences) <
           std::max(Tolerance<double>::kFiniteDifferences, Tolerance<T>::kRounding));
-    CHECK(gradient.view().row(0)[0] != f.view().row(0)[0]);
+    CHECK(gradient.view()(0, 0) != f.view()(0, 0));
   }
 }
 

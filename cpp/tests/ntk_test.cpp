@@ -25,7 +25,8 @@ namespace fastntk::test {
 
 namespace {
 
-// Every combination of activation and biases, with unequal widths and readouts out of order.
+// There is every combination of activation and biases, with unequal widths and readouts out of
+// order.
 std::vector<Shape> shapes() {
   std::vector<Shape> result;
   for (const Activation& activation : {kIdentity, kRelu, kTanh}) {
@@ -48,7 +49,7 @@ std::vector<PaddedMatrix<G>> kernels_of(const Network<T>& network, Range outputs
   return split_kernels<G>(network, outputs, Split::none, x, z, threads);
 }
 
-// Σ_c F_c(x) F_c(z)ᵀ of the network's first readout, from the gradients themselves.
+// Returns Σ_c F_c(x) F_c(z)ᵀ of the network's first readout, from the gradients themselves.
 PaddedMatrix<double> gram_of_features(const Network<double>& network, Range outputs,
                                       const PaddedMatrix<double>& x,
                                       const PaddedMatrix<double>& z) {
@@ -123,12 +124,12 @@ bool symmetric_to_the_last_bit(const PaddedMatrix<G>& kernel) {
   return equal_to_the_last_bit(kernel, transposed);
 }
 
-// Σ_k a_ik b_jk in float64
+// Returns Σ_k a_ik b_jk, summed in float64.
 template <class G>
 double row_product(Matrix<G> a, Index i, Matrix<G> b, Index j) {
   double sum = 0.0;
   for (Index k = 0; k < a.cols; ++k) {
-    sum += static_cast<double>(a.row(i)[k]) * static_cast<double>(b.row(j)[k]);
+    sum += static_cast<double>(a(i, k)) * static_cast<double>(b(j, k));
   }
   return sum;
 }
@@ -342,6 +343,29 @@ TEST_CASE("ntk: the monitor hears of both stages and may end the work in either"
       if (stage == ending) throw std::runtime_error(ending);
     };
     CHECK_THROWS_WITH_AS(run(monitor), ending.c_str(), std::runtime_error);
+  }
+}
+
+TEST_CASE_TEMPLATE("features: their memory is what was announced", T, float, double) {
+  for (const std::vector<Index>& readouts : {std::vector<Index>{3}, {2, 0, 3}, {0}}) {
+    for (const Index outputs : {1, 3}) {
+      CAPTURE(readouts.size());
+      CAPTURE(outputs);
+      const RandomNetwork<T> random({.outputs = 3, .readouts = readouts});
+      const PaddedMatrix<T> x = random_samples<T>(5, random.get().input_width);
+      const auto features =
+          compute_features<double>(HostDevice(reference_blas(), 1), random.get(), {0, outputs},
+                                   Matrix<const T>(x.view()), nullptr);
+      Index numbers = 0;
+      const auto add = [&](const LayerBuffers<HostDevice, double>& buffers) {
+        for (std::size_t l = 0; l < buffers.size(); ++l) {
+          numbers += buffers[l].rows * buffers[l].cols;
+        }
+      };
+      add(features.activations);
+      for (const auto& of_readout : features.deltas) add(of_readout);
+      CHECK(feature_bytes(random.get(), 5, outputs, 8) == 8 * numbers);
+    }
   }
 }
 

@@ -13,8 +13,8 @@
 
 namespace fastntk::test {
 
-// A matrix of NaN, surrounded by a margin on all four sides that a correct program neither reads
-// (let it be NaN) nor writes (ask margin_intact()).
+// This is a matrix of NaN, surrounded by a margin on all four sides that a correct program neither
+// reads (let it be NaN) nor writes (ask margin_intact()).
 template <class T>
 class PaddedMatrix {
  public:
@@ -33,8 +33,8 @@ class PaddedMatrix {
   Index cols() const { return cols_; }
   Matrix<T> view() { return {memory_.data() + offset(), rows_, cols_, stride()}; }
   Matrix<const T> view() const { return {memory_.data() + offset(), rows_, cols_, stride()}; }
-  T& operator()(Index i, Index j) { return view().row(i)[j]; }
-  const T& operator()(Index i, Index j) const { return view().row(i)[j]; }
+  T& operator()(Index i, Index j) { return view()(i, j); }
+  const T& operator()(Index i, Index j) const { return view()(i, j); }
 
   void fill(T value) {
     for (Index i = 0; i < rows_; ++i) {
@@ -62,8 +62,8 @@ class PaddedMatrix {
   std::vector<T> memory_;
 };
 
-// max |actual − expected| / max |expected|; infinity if any element of `actual` is not finite or
-// the shapes differ, so that a comparison with a bound fails.
+// Returns max |actual − expected| / max |expected|, or infinity if any element of `actual` is not
+// finite or the shapes differ, so that a comparison with a bound fails.
 template <class Actual, class Expected>
 double relative_error(Matrix<Actual> actual, Matrix<Expected> expected) {
   constexpr double kInfinity = std::numeric_limits<double>::infinity();
@@ -72,8 +72,8 @@ double relative_error(Matrix<Actual> actual, Matrix<Expected> expected) {
   double largest = 0.0;
   for (Index i = 0; i < expected.rows; ++i) {
     for (Index j = 0; j < expected.cols; ++j) {
-      const auto a = static_cast<double>(actual.row(i)[j]);
-      const auto e = static_cast<double>(expected.row(i)[j]);
+      const auto a = static_cast<double>(actual(i, j));
+      const auto e = static_cast<double>(expected(i, j));
       if (!std::isfinite(e)) throw std::logic_error("the expected matrix has to be finite");
       if (!std::isfinite(a)) return kInfinity;
       difference = std::max(difference, std::abs(a - e));

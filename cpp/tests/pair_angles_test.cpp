@@ -6,6 +6,7 @@
 
 #include <array>
 #include <cmath>
+#include <initializer_list>
 #include <limits>
 #include <numbers>
 #include <stdexcept>
@@ -33,7 +34,7 @@ std::vector<T> angles_of(const Network<T>& network, Range outputs, const PaddedM
   return angles;
 }
 
-// The gradients of the chosen outputs, one after the other, scaled to length 1.
+// Returns the gradients of the chosen outputs, one after the other, scaled to length 1.
 template <class T>
 std::vector<long double> unit_gradient(const Network<T>& network, Range outputs, const T* sample) {
   std::vector<long double> all;
@@ -47,7 +48,7 @@ std::vector<long double> unit_gradient(const Network<T>& network, Range outputs,
   return all;
 }
 
-// Good to 1e-18 or so: relative to the angle that is 1e-18 over the angle.
+// This is good to 1e-18 or so, which relative to the angle is 1e-18 over the angle.
 template <class T>
 long double reference_angle(const Network<T>& network, Range outputs, const T* x, const T* z) {
   const auto u = unit_gradient(network, outputs, x);
@@ -70,11 +71,10 @@ constexpr Range kTwoOutputs{1, 2};
 
 std::vector<Shape> shapes() {
   std::vector<Shape> result;
-  for (const Activation& activation :
-       {kIdentity, kRelu, kTanh, kGelu, kSoftplus, Activation{ActivationKind::erf, {1.0, 0.5}},
-        Activation{ActivationKind::sin, {0.75, 0.25}}, Activation{ActivationKind::elu, {0.5}},
-        Activation{ActivationKind::rectified_monomial, {2.0}}, Activation{ActivationKind::silu},
-        Activation{ActivationKind::piecewise_linear, {0.125, 1.0}}}) {
+  for (const Activation& activation : std::initializer_list<Activation>{
+           kIdentity, kRelu, kTanh, kGelu, kSoftplus, activation::Erf{1.0, 0.5},
+           activation::Sine{0.75, 0.25}, activation::Elu{0.5}, activation::RectifiedMonomial{2},
+           activation::Silu{}, activation::PiecewiseLinear{0.125, 1.0}}) {
     for (const bool biases : {false, true}) {
       for (const Index depth : {3, 1}) {
         result.push_back({.hidden = {16, 12, 9},
@@ -137,7 +137,7 @@ TEST_CASE("pair angles: those between the gradients") {
     for (const Range outputs : {Range{0, 1}, {2, 1}, {0, 3}, kTwoOutputs}) {
       const auto angles = angles_of(random.get(), outputs, x, pairs);
       for (std::size_t k = 0; k < pairs.size(); ++k) {
-        CAPTURE(static_cast<int>(shape.activation.kind));
+        CAPTURE(shape.activation.index());
         CAPTURE(shape.readouts.front());
         CAPTURE(k);
         const auto expected = reference_angle(random.get(), outputs, x.view().row(pairs[k].first),
@@ -166,7 +166,7 @@ TEST_CASE("pair angles: to nine digits however close the samples are" *
       const auto backwards = angles_of(random.get(), outputs, samples, reversed);
       const auto expected = reference_angles_of_steps(random.get(), outputs, samples);
       for (std::size_t k = 0; k < pairs.size(); ++k) {
-        CAPTURE(static_cast<int>(shape.activation.kind));
+        CAPTURE(shape.activation.index());
         CAPTURE(shape.biases);
         CAPTURE(shape.readouts.front());
         CAPTURE(outputs.count);
@@ -234,7 +234,7 @@ TEST_CASE("pair angles: parallel samples have parallel gradients in a homogeneou
     CHECK(angles[1] == 0.0);
     CHECK(angles[2] < 1e-15);
     CHECK(angles[3] < 1e-15 * 0x1p-30);
-    if (activation.kind == ActivationKind::identity) {
+    if (activation.index() == kIdentity.index()) {
       CHECK(error(angles[4], std::numbers::pi_v<long double>) < 1e-15);
     }
   }
@@ -247,7 +247,7 @@ TEST_CASE("pair angles: samples of very different size") {
     auto samples = random_samples<double>(2, shape.inputs);
     for (const double size : {1e-3, 1e-6, 1e-10, 1e-16, 1e-30}) {
       CAPTURE(size);
-      CAPTURE(static_cast<int>(activation.kind));
+      CAPTURE(activation.index());
       PaddedMatrix<double> scaled = samples;
       for (Index j = 0; j < shape.inputs; ++j) scaled(1, j) *= size;
       const auto expected =
@@ -277,7 +277,7 @@ TEST_CASE_TEMPLATE("pair angles: NaN where a gradient is zero", T, float, double
 TEST_CASE("pair angles: float32") {
   for (const Shape& shape : shapes()) {
     const RandomNetwork<float> random(shape);
-    // x in multiples of 2⁻¹⁰ and steps in multiples of 2⁻²⁰: exact in float32
+    // With x in multiples of 2⁻¹⁰ and steps in multiples of 2⁻²⁰ all samples are exact in float32.
     constexpr Index kFloatSteps = 18;
     PaddedMatrix<float> samples(kFloatSteps + 1, shape.inputs);
     const auto x = steps(shape.inputs, kFloatSteps);
@@ -288,7 +288,7 @@ TEST_CASE("pair angles: float32") {
       }
     }
     for (Index p = 1; p <= kFloatSteps; ++p) {
-      CAPTURE(static_cast<int>(shape.activation.kind));
+      CAPTURE(shape.activation.index());
       CAPTURE(shape.biases);
       CAPTURE(p);
       const auto expected =
@@ -299,10 +299,9 @@ TEST_CASE("pair angles: float32") {
 }
 
 TEST_CASE("pair angles: a function without second derivative") {
-  const Activation custom{ActivationKind::custom,
-                          {},
-                          {[](double z) { return std::tanh(z); },
-                           [](double z) { return 1.0 / (std::cosh(z) * std::cosh(z)); }}};
+  const Activation custom =
+      activation::Custom{[](double z) { return std::tanh(z); },
+                         [](double z) { return 1.0 / (std::cosh(z) * std::cosh(z)); }};
   const RandomNetwork<double> own({.outputs = 2, .activation = custom});
   const RandomNetwork<double> built_in({.outputs = 2, .activation = kTanh});
   const auto samples = steps(4, 30);

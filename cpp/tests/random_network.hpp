@@ -13,8 +13,8 @@
 
 namespace fastntk::test {
 
-// Numbers of variance about 1 that are the same on every platform and exact in every precision, so
-// that a seed names the same network in float32 and in float64.
+// These are numbers of variance about 1 that are the same on every platform and exact in every
+// precision, so that a seed names the same network in float32 and in float64.
 class Random {
  public:
   explicit Random(std::uint64_t seed) : bits_(seed) {}
@@ -32,7 +32,7 @@ class Random {
     return result;
   }
 
-  // For reading only: its margin is NaN.
+  // The matrix is for reading only: its margin is NaN.
   template <class T>
   PaddedMatrix<T> matrix(Index rows, Index cols) {
     PaddedMatrix<T> result(rows, cols, PaddedMatrix<T>::kNan);
@@ -51,27 +51,27 @@ PaddedMatrix<T> random_samples(Index rows, Index cols, std::uint64_t seed = 7) {
   return Random(seed).matrix<T>(rows, cols);
 }
 
-inline constexpr Activation kIdentity{ActivationKind::identity};
-inline constexpr Activation kRelu{ActivationKind::relu};
-inline constexpr Activation kTanh{ActivationKind::tanh};
-inline constexpr Activation kGelu{ActivationKind::gelu};
-inline constexpr Activation kSoftplus{ActivationKind::softplus, {1.5}};
+inline constexpr Activation kIdentity = activation::Identity{};
+inline constexpr Activation kRelu = activation::Relu{};
+inline constexpr Activation kTanh = activation::Tanh{};
+inline constexpr Activation kGelu = activation::Gelu{};
+inline constexpr Activation kSoftplus = activation::Softplus{1.5};
 
-// All but custom ones.
+// These are all activations but the custom ones.
 inline constexpr std::array<Activation, 13> kBuiltInActivations = {{
     kIdentity,
     kRelu,
-    {ActivationKind::piecewise_linear, {0.2, 1.5}},
-    {ActivationKind::rectified_monomial, {2}},
+    activation::PiecewiseLinear{0.2, 1.5},
+    activation::RectifiedMonomial{2},
     kGelu,
-    {ActivationKind::sigmoid},
-    {ActivationKind::silu},
-    {ActivationKind::elu, {0.7}},
+    activation::Sigmoid{},
+    activation::Silu{},
+    activation::Elu{0.7},
     kSoftplus,
     kTanh,
-    {ActivationKind::erf, {0.9, 0.1}},
-    {ActivationKind::sin, {1.1, 0.2}},
-    {ActivationKind::cos, {1.2, 0.3}},
+    activation::Erf{0.9, 0.1},
+    activation::Sine{1.1, 0.2},
+    activation::Cosine{1.2, 0.3},
 }};
 
 struct Shape {
@@ -85,7 +85,7 @@ struct Shape {
   bool kernel_weights = false;  // ω other than 1
 };
 
-// A network that owns its parameters. The scales differ from layer to layer and from what is usual.
+// This network owns its parameters. The scales differ from layer to layer and from what is usual.
 template <class T>
 class RandomNetwork {
  public:
@@ -110,14 +110,14 @@ class RandomNetwork {
 
   const Network<T>& get() const { return network_; }
 
-  // The network that has readout r alone.
+  // Returns the network that has readout r alone.
   Network<T> single(std::size_t r) const {
     Network<T> result = network_;
     result.readouts = {network_.readouts[r]};
     return result;
   }
 
-  // The parameters of the network with its first readout, W¹ row-major, b¹, W², b², …
+  // Returns the parameters of the network with its first readout: W¹ row-major, b¹, W², b², …
   std::vector<T*> parameters() {
     std::vector<T*> result;
     const auto append = [&](std::vector<T>& array) {

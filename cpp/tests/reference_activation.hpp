@@ -4,62 +4,81 @@
 
 #include <cmath>
 #include <numbers>
-#include <stdexcept>
+#include <variant>
 
 #include "fastntk/activation.hpp"
 
-// φ and φ' as one writes them down. In long double, with its large exponents, these formulas
-// neither overflow nor cancel for any float64 of moderate size.
+// These are φ and φ' as one writes them down. In long double, with its large exponents, these
+// formulas neither overflow nor cancel for any float64 of moderate size.
 namespace fastntk::test {
 
 template <class Real>
-ValueAndSlope<Real> reference_activation(const Activation& activation, Real z) {
-  const auto first = static_cast<Real>(activation.parameters[0]);
-  const auto second = static_cast<Real>(activation.parameters[1]);
-  const bool on = z > Real(0);
-  const auto sigmoid = [](Real x) { return Real(1) / (Real(1) + std::exp(-x)); };
-  switch (activation.kind) {
-    case ActivationKind::identity:
-      return {z, Real(1)};
-    case ActivationKind::relu:
-      return {on ? z : Real(0), on ? Real(1) : Real(0)};
-    case ActivationKind::piecewise_linear:
-      return {on ? second * z : first * z, on ? second : first};
-    case ActivationKind::rectified_monomial:
-      if (!on) return {Real(0), Real(0)};
-      return {std::pow(z, first), first * std::pow(z, first - Real(1))};
-    case ActivationKind::gelu: {
-      const Real below = std::erfc(-z / std::numbers::sqrt2_v<Real>) / Real(2);
-      const Real density =
-          std::exp(-z * z / Real(2)) / std::sqrt(Real(2) * std::numbers::pi_v<Real>);
-      return {z * below, below + z * density};
-    }
-    case ActivationKind::sigmoid:
-      return {sigmoid(z), sigmoid(z) * sigmoid(-z)};
-    case ActivationKind::silu:
-      return {z * sigmoid(z), sigmoid(z) + z * sigmoid(z) * sigmoid(-z)};
-    case ActivationKind::elu:
-      return {on ? z : first * std::expm1(z), on ? Real(1) : first * std::exp(z)};
-    case ActivationKind::softplus:
-      return {std::log1p(std::exp(first * z)) / first, sigmoid(first * z)};
-    case ActivationKind::tanh:
-      return {std::tanh(z), Real(1) / (std::cosh(z) * std::cosh(z))};
-    case ActivationKind::erf: {
-      const Real x = first * z;
-      return {std::erf(x) + second,
-              first * Real(2) * std::numbers::inv_sqrtpi_v<Real> * std::exp(-x * x)};
-    }
-    case ActivationKind::sin:
-      return {std::sin(first * z + second), first * std::cos(first * z + second)};
-    case ActivationKind::cos:
-      return {std::cos(first * z + second), -first * std::sin(first * z + second)};
-    case ActivationKind::custom: {
-      const auto x = static_cast<double>(z);
-      return {static_cast<Real>(activation.custom.function(x)),
-              static_cast<Real>(activation.custom.derivative(x))};
-    }
+struct ReferenceActivation {
+  Real z;
+  bool on = z > Real(0);
+
+  static Real sigmoid(Real x) { return Real(1) / (Real(1) + std::exp(-x)); }
+
+  ValueAndSlope<Real> operator()(activation::Identity /*phi*/) const { return {z, Real(1)}; }
+  ValueAndSlope<Real> operator()(activation::Relu /*phi*/) const {
+    return {on ? z : Real(0), on ? Real(1) : Real(0)};
   }
-  throw std::invalid_argument("unknown activation");
+  ValueAndSlope<Real> operator()(activation::PiecewiseLinear phi) const {
+    const auto slope = static_cast<Real>(on ? phi.positive : phi.negative);
+    return {slope * z, slope};
+  }
+  ValueAndSlope<Real> operator()(activation::RectifiedMonomial phi) const {
+    if (!on) return {Real(0), Real(0)};
+    const auto degree = static_cast<Real>(phi.degree);
+    return {std::pow(z, degree), degree * std::pow(z, degree - Real(1))};
+  }
+  ValueAndSlope<Real> operator()(activation::Gelu /*phi*/) const {
+    const Real below = std::erfc(-z / std::numbers::sqrt2_v<Real>) / Real(2);
+    const Real density = std::exp(-z * z / Real(2)) / std::sqrt(Real(2) * std::numbers::pi_v<Real>);
+    return {z * below, below + z * density};
+  }
+  ValueAndSlope<Real> operator()(activation::Sigmoid /*phi*/) const {
+    return {sigmoid(z), sigmoid(z) * sigmoid(-z)};
+  }
+  ValueAndSlope<Real> operator()(activation::Silu /*phi*/) const {
+    return {z * sigmoid(z), sigmoid(z) + z * sigmoid(z) * sigmoid(-z)};
+  }
+  ValueAndSlope<Real> operator()(activation::Elu phi) const {
+    const auto alpha = static_cast<Real>(phi.alpha);
+    return {on ? z : alpha * std::expm1(z), on ? Real(1) : alpha * std::exp(z)};
+  }
+  ValueAndSlope<Real> operator()(activation::Softplus phi) const {
+    const auto beta = static_cast<Real>(phi.beta);
+    return {std::log1p(std::exp(beta * z)) / beta, sigmoid(beta * z)};
+  }
+  ValueAndSlope<Real> operator()(activation::Tanh /*phi*/) const {
+    return {std::tanh(z), Real(1) / (std::cosh(z) * std::cosh(z))};
+  }
+  ValueAndSlope<Real> operator()(activation::Erf phi) const {
+    const auto rate = static_cast<Real>(phi.rate);
+    const Real x = rate * z;
+    return {std::erf(x) + static_cast<Real>(phi.offset),
+            rate * Real(2) * std::numbers::inv_sqrtpi_v<Real> * std::exp(-x * x)};
+  }
+  ValueAndSlope<Real> operator()(activation::Sine phi) const {
+    const auto frequency = static_cast<Real>(phi.frequency);
+    const Real x = frequency * z + static_cast<Real>(phi.phase);
+    return {std::sin(x), frequency * std::cos(x)};
+  }
+  ValueAndSlope<Real> operator()(activation::Cosine phi) const {
+    const auto frequency = static_cast<Real>(phi.frequency);
+    const Real x = frequency * z + static_cast<Real>(phi.phase);
+    return {std::cos(x), -frequency * std::sin(x)};
+  }
+  ValueAndSlope<Real> operator()(activation::Custom phi) const {
+    const auto x = static_cast<double>(z);
+    return {static_cast<Real>(phi.function(x)), static_cast<Real>(phi.derivative(x))};
+  }
+};
+
+template <class Real>
+ValueAndSlope<Real> reference_activation(const Activation& activation, Real z) {
+  return std::visit(ReferenceActivation<Real>{z}, activation);
 }
 
 }  // namespace fastntk::test

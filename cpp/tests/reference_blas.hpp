@@ -52,7 +52,7 @@ void reference_gemm(char* op_a, char* op_b, Int* m, Int* n, Int* k, T* alpha, T*
   }
 }
 
-// One triangle of C = alpha · op(A) · op(A)ᵀ + beta · C; the other is not touched.
+// Computes one triangle of C = alpha · op(A) · op(A)ᵀ + beta · C; the other is not touched.
 template <class Int>
 void reference_syrk(char* uplo, char* trans, Int* n, Int* k, double* alpha, double* a, Int* lda,
                     double* beta, double* c, Int* ldc) {
@@ -107,8 +107,8 @@ void reference_trsm(char* side, char* uplo, char* trans, char* diag, Int* m, Int
   }
 }
 
-// The Cholesky factor of one triangle. As in some LAPACK libraries, a pivot that is NaN is not
-// noticed.
+// Computes the Cholesky factor of one triangle. As in some LAPACK libraries, a pivot that is NaN is
+// not noticed.
 template <class Int>
 void reference_potrf(char* uplo, Int* n, double* a, Int* lda, Int* info) {
   check_argument(*uplo == 'U' || *uplo == 'L', "POTRF", "uplo");

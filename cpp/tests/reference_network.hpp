@@ -10,7 +10,7 @@
 #include "fastntk/network.hpp"
 #include "reference_activation.hpp"
 
-// A network by its definition: one sample, one loop a sum, float64.
+// This is a network by its definition: one sample, one loop for each sum, float64.
 namespace fastntk::test {
 
 // Real is the precision of everything but the parameters and the samples themselves.
@@ -23,7 +23,7 @@ struct ReferencePassOf {
 };
 using ReferencePass = ReferencePassOf<double>;
 
-// A change of one preactivation zˡ, or of one input for l = 0.
+// This is a change of one preactivation zˡ, or of one input for l = 0.
 struct Nudge {
   Index layer = 0;
   Index unit = 0;
@@ -36,7 +36,7 @@ std::vector<Real> reference_layer(const Layer<T>& layer, const std::vector<Real>
   for (Index i = 0; i < layer.outputs(); ++i) {
     Real sum = 0.0;
     for (Index j = 0; j < layer.inputs(); ++j) {
-      sum += static_cast<Real>(layer.weights.row(i)[j]) * below[static_cast<std::size_t>(j)];
+      sum += static_cast<Real>(layer.weights(i, j)) * below[static_cast<std::size_t>(j)];
     }
     const Real bias = layer.bias == nullptr ? Real(0) : static_cast<Real>(layer.bias[i]);
     z.push_back(layer.weight_scale * sum + layer.bias_scale * bias);
@@ -78,8 +78,8 @@ ReferencePassOf<Real> reference_pass(const Network<T>& network, const T* sample,
 
 inline constexpr double kStep = 1.0 / (1U << 20U);
 
-// The central difference of an output of a readout, from the passes half a distance to either side.
-// With the same signs of zˡ on both sides there is no kink in between.
+// Returns the central difference of an output of a readout, from the passes half a distance to
+// either side. With the same signs of zˡ on both sides there is no kink in between.
 inline double central_difference(const ReferencePass& above, const ReferencePass& below,
                                  double distance, std::size_t readout, Index output) {
   if (above.positive != below.positive)
@@ -88,7 +88,7 @@ inline double central_difference(const ReferencePass& above, const ReferencePass
   return (above.f[readout][c] - below.f[readout][c]) / distance;
 }
 
-// ∂f/∂zˡ of one unit, or ∂f/∂x for l = 0.
+// Returns ∂f/∂zˡ of one unit, or ∂f/∂x for l = 0.
 template <class T>
 double numerical_delta(const Network<T>& network, const T* sample, Index l, Index unit,
                        std::size_t readout, Index output) {
@@ -97,7 +97,8 @@ double numerical_delta(const Network<T>& network, const T* sample, Index l, Inde
                             readout, output);
 }
 
-// √ω ∂f/∂parameter of one output of the first readout, in the order W¹ row-major, b¹, W², b², …
+// Returns √ω ∂f/∂parameter of one output of the first readout, in the order W¹ row-major, b¹, W²,
+// b², …
 template <class Real = double, class T>
 std::vector<Real> reference_gradient(const Network<T>& network, Index output, const T* sample) {
   const ReferencePassOf<Real> pass = reference_pass<Real>(network, sample);

@@ -25,10 +25,10 @@ namespace fastntk::test {
 namespace {
 
 constexpr double kRate = 0.125;
-constexpr Activation kLeakyRelu{ActivationKind::piecewise_linear, {0.2, 1.0}};
-constexpr Activation kAbsolute{ActivationKind::piecewise_linear, {-1.0, 1.0}};
+constexpr Activation kLeakyRelu = activation::PiecewiseLinear{0.2, 1.0};
+constexpr Activation kAbsolute = activation::PiecewiseLinear{-1.0, 1.0};
 
-// A network in training. Layers whose bit is not set in `trained` are left alone.
+// This is a network in training. Layers whose bit is not set in `trained` are left alone.
 template <class T>
 struct Training {
   Training(const Shape& shape, Index samples, SgdOptions options_, unsigned trained = ~0U)
@@ -93,12 +93,12 @@ struct Training {
   PaddedMatrix<double> outcomes;
 };
 
-// The same in float64, one sample, one output and one parameter at a time.
+// This does the same in float64, one sample, one output and one parameter at a time.
 struct Reference {
   Reference(const Shape& shape, Index samples, SgdOptions options, unsigned trained = ~0U)
       : training(shape, samples, options, trained) {}
 
-  // The gradient of the loss of a batch.
+  // Returns the gradient of the loss of a batch.
   std::vector<double> gradient(const std::vector<Index>& batch) {
     const Network<double>& network = training.network;
     std::vector<double> sum(training.random.parameters().size(), 0.0);
@@ -156,7 +156,7 @@ std::vector<Shape> shapes() {
   return {{.outputs = 3, .activation = kRelu},
           {.outputs = 3, .activation = kTanh, .biases = false},
           {.hidden = {}, .outputs = 2, .readouts = {0}},
-          // Widths that need several tiles.
+          // These widths need several tiles.
           {.hidden = {300, 4}, .outputs = 2, .readouts = {2}, .activation = kTanh},
           {.hidden = {5, 300, 4}, .outputs = 2, .readouts = {3}, .activation = kLeakyRelu}};
 }
@@ -362,6 +362,27 @@ TEST_CASE("sgd: an exception of the monitor leaves whole steps") {
     whole = whole || equal_to_the_last_bit(again.parameters(), stopped);
   }
   CHECK(whole);
+}
+
+TEST_CASE("sgd: its memory") {
+  const auto bytes = [](const Shape& shape, bool gathered) {
+    return training_bytes(RandomNetwork<double>(shape).get(), 10, gathered) / (10 * 8);
+  };
+  // A slot serves a layer and, later, the layer below it: the wider of the two.
+  Shape shape{.inputs = 4, .hidden = {7, 3, 5}, .outputs = 2, .activation = kRelu};
+  CHECK(bytes(shape, false) == 7 + 7 + 5 + 5 + 2);
+  CHECK(bytes(shape, true) == 7 + 7 + 5 + 5 + 2 + 4);
+  // Slopes that do not follow from the activations take as much as these.
+  shape.activation = kTanh;
+  CHECK(bytes(shape, false) == 2 * (7 + 3 + 5) + 2);
+  CHECK(bytes(shape, true) == 2 * (7 + 3 + 5) + 2 + 4);
+  for (const Activation& activation : {kRelu, kTanh}) {
+    const Shape linear{
+        .inputs = 4, .hidden = {}, .outputs = 2, .readouts = {0}, .activation = activation};
+    CHECK(bytes(linear, false) == 2);
+    CHECK(bytes(linear, true) == 2 + 4);
+  }
+  CHECK(training_bytes(RandomNetwork<float>(shape).get(), 10, false) == 10 * 4 * 32);
 }
 
 }  // namespace fastntk::test

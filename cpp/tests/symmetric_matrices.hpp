@@ -14,22 +14,22 @@
 
 namespace fastntk::test {
 
-// Where the element (i, j), i ≥ j, of a packed matrix lies: the definition in the LAPACK Users'
-// Guide, for TRANSR = 'T' and UPLO = 'L', element by element.
+// Returns where the element (i, j), i ≥ j, of a packed matrix lies: the definition in the LAPACK
+// Users' Guide, for TRANSR = 'T' and UPLO = 'L', element by element.
 inline Index packed_place(Index n, Index i, Index j) {
   const Index half = (n + 1) / 2;
   if (n % 2 == 0) return j < half ? (i + 1) * half + j : (j - half) * half + (i - half);
   return j < half ? i * half + j : (j - half) * half + (i - half) + 1;
 }
 
-// A packed matrix with a margin before and after it.
+// This is a packed matrix with a margin before and after it.
 template <class T>
 class Packed {
  public:
   explicit Packed(Index n)
       : n_(n),
         memory_(static_cast<std::size_t>(n * (n + 1) / 2 + 2 * kMargin), PaddedMatrix<T>::kMark) {}
-  // Of the lower triangle.
+  // Takes the lower triangle of the matrix.
   template <class From>
   explicit Packed(const PaddedMatrix<From>& matrix) : Packed(matrix.rows()) {
     for (Index i = 0; i < n_; ++i) {
@@ -44,7 +44,7 @@ class Packed {
     return memory_[static_cast<std::size_t>(kMargin + packed_place(n_, i, j))];
   }
 
-  // As a square matrix with `above` above the diagonal.
+  // Returns it as a square matrix with `above` above the diagonal.
   PaddedMatrix<T> lower(T above) {
     PaddedMatrix<T> result(n_, n_);
     result.fill(above);
@@ -70,7 +70,7 @@ class Packed {
   std::vector<T> memory_;
 };
 
-// Symmetric, with eigenvalues of about 1 to 5.
+// Returns a symmetric matrix with eigenvalues of about 1 to 5.
 inline PaddedMatrix<double> positive_definite(Index n, std::uint64_t seed = 11) {
   const PaddedMatrix<double> a = random_samples<double>(n, n, seed);
   PaddedMatrix<double> result(n, n);
@@ -84,7 +84,7 @@ inline PaddedMatrix<double> positive_definite(Index n, std::uint64_t seed = 11) 
   return result;
 }
 
-// The lower triangle, with `above` above the diagonal.
+// Returns the lower triangle, with `above` above the diagonal.
 template <class T>
 PaddedMatrix<T> lower_of(const PaddedMatrix<T>& matrix, T above) {
   PaddedMatrix<T> result(matrix.rows(), matrix.cols());

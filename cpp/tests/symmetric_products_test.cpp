@@ -8,7 +8,7 @@
 #include <cstddef>
 #include <vector>
 
-#include "fastntk/host_symmetric.hpp"
+#include "fastntk/host.hpp"
 #include "padded_matrix.hpp"
 #include "random_network.hpp"
 #include "reference_blas.hpp"
@@ -24,7 +24,7 @@ constexpr std::array<Index, 3> kVectors = {1, 3, 8};
 
 HostDevice device(int threads = 2) { return {reference_blas(), threads}; }
 
-// matrix · vectors, or matrixᵀ · vectors
+// Returns matrix · vectors, or matrixᵀ · vectors.
 template <class T>
 PaddedMatrix<T> product(const PaddedMatrix<T>& matrix, bool transpose,
                         const PaddedMatrix<T>& vectors) {
@@ -51,7 +51,7 @@ PaddedMatrix<T> converted(const PaddedMatrix<double>& matrix) {
   return result;
 }
 
-// A well-conditioned lower triangular matrix.
+// Returns a well-conditioned lower triangular matrix.
 PaddedMatrix<double> triangular(Index n) {
   PaddedMatrix<double> result = random_samples<double>(n, n, 5);
   for (Index i = 0; i < n; ++i) {
@@ -66,7 +66,8 @@ PaddedMatrix<double> triangular(Index n) {
 }  // namespace
 
 TEST_CASE("storage: packed as LAPACK documents it") {
-  // The examples of dpftrf, TRANSR = 'T', UPLO = 'L', read along rows of its transpose.
+  // These are the examples of dpftrf for TRANSR = 'T' and UPLO = 'L', read along rows of its
+  // transpose.
   const std::array<int, 21> even = {33, 43, 53, 0,  44, 54, 10, 11, 55, 20, 21,
                                     22, 30, 31, 32, 40, 41, 42, 50, 51, 52};
   const std::array<int, 15> odd = {0, 33, 43, 10, 11, 44, 20, 21, 22, 30, 31, 32, 40, 41, 42};
@@ -103,8 +104,7 @@ TEST_CASE("storage: tiles are what their elements are") {
             const Index row = blocks[i].first + r;
             const Index col = blocks[j].first + c;
             if (col > row) continue;
-            CHECK((tile.transposed ? tile.data.row(c)[r] : tile.data.row(r)[c]) ==
-                  matrix(row, col));
+            CHECK((tile.transposed ? tile.data(c, r) : tile.data(r, c)) == matrix(row, col));
           }
         }
       }

@@ -8,7 +8,7 @@
 #include <cmath>
 #include <limits>
 
-#include "fastntk/host_symmetric.hpp"
+#include "fastntk/host.hpp"
 #include "padded_matrix.hpp"
 #include "random_network.hpp"
 #include "reference_blas.hpp"
@@ -72,6 +72,35 @@ TEST_CASE_TEMPLATE("symmetry: what is not finite, wherever it is", T, float, dou
         PaddedMatrix<T> matrix = symmetric<T>(n);
         matrix(i, j) = bad;
         CHECK_FALSE(std::isfinite(found(matrix).squares));
+      }
+    }
+  }
+}
+
+TEST_CASE_TEMPLATE("symmetry: one triangle mirrored to the other, for any number of threads", T,
+                   float, double) {
+  for (const Index n : kSizes) {
+    for (const Triangle kept : {Triangle::lower, Triangle::upper}) {
+      CAPTURE(n);
+      CAPTURE(static_cast<int>(kept));
+      const PaddedMatrix<T> random = random_samples<T>(n, n, 9);
+      const auto is_kept = [kept](Index i, Index j) {
+        return kept == Triangle::lower ? j <= i : j >= i;
+      };
+      PaddedMatrix<T> expected(n, n);
+      for (Index i = 0; i < n; ++i) {
+        for (Index j = 0; j < n; ++j) expected(i, j) = is_kept(i, j) ? random(i, j) : random(j, i);
+      }
+      for (const int threads : {1, 3}) {
+        PaddedMatrix<T> matrix(n, n);  // the triangle that is overwritten holds NaN
+        for (Index i = 0; i < n; ++i) {
+          for (Index j = 0; j < n; ++j) {
+            if (is_kept(i, j)) matrix(i, j) = random(i, j);
+          }
+        }
+        mirror(HostDevice(reference_blas(), threads), matrix.view(), kept, nullptr);
+        CHECK(equal_to_the_last_bit(matrix, expected));
+        CHECK(matrix.margin_intact());
       }
     }
   }

@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
-// Bounds of relative_error(), for sums of the length that occurs in these tests.
+// These are bounds of relative_error(), for sums of the length that occurs in these tests.
 namespace fastntk::test {
 
 template <class T>

@@ -2,11 +2,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
-#include <array>
 #include <cmath>
-#include <cstdint>
+#include <span>
 #include <stdexcept>
+#include <string_view>
 #include <type_traits>
+#include <variant>
 
 #include "fastntk/portability.hpp"
 
@@ -33,10 +34,12 @@ constexpr T kInvSqrt2Pi = static_cast<T>(0.39894228040143267794);
 template <class T>
 constexpr T kTwoInvSqrtPi = static_cast<T>(1.12837916709551257390);
 
-// What z > 0 can be multiplied by with a result > 0, but for some of the subnormal numbers.
+// A positive z times any factor from this one upwards is positive again, but for some of the
+// subnormal numbers.
 constexpr double kNotTiny = 1.0 / 1024.0;
 
-// 1 / (1 + exp(−z)) and its derivative, without overflow and without cancellation in the tails.
+// This is 1 / (1 + exp(−z)) with its derivative, without overflow and without cancellation in the
+// tails.
 template <class T>
 FASTNTK_HOST_DEVICE ValueAndSlope<T> logistic(T z) {
   const T e = std::exp(-std::abs(z));
@@ -56,7 +59,7 @@ struct Identity {
   }
 };
 
-// A NaN is not hidden behind a 0.
+// A NaN stays one: it is not hidden behind a 0.
 struct Relu {
   template <class T>
   FASTNTK_HOST_DEVICE ValueAndSlope<T> operator()(T z) const {
@@ -69,7 +72,8 @@ struct Relu {
   }
 };
 
-// Leaky ReLU, absolute value: negative · z for z < 0, positive · z for z > 0.
+// Leaky ReLU and the absolute value are of this kind: φ(z) is negative · z for z < 0 and positive ·
+// z for z > 0.
 struct PiecewiseLinear {
   double negative;
   double positive;
@@ -86,7 +90,7 @@ struct PiecewiseLinear {
   }
 };
 
-// max(z, 0)^degree, degree ≥ 1
+// φ(z) = max(z, 0)^degree, for degree ≥ 1.
 struct RectifiedMonomial {
   int degree;
 
@@ -112,7 +116,7 @@ struct RectifiedMonomial {
   }
 };
 
-// z P(u ≤ z) for a standard normal u.
+// φ(z) = z P(u ≤ z) for a standard normal u.
 struct Gelu {
   template <class T>
   FASTNTK_HOST_DEVICE ValueAndSlope<T> operator()(T z) const {
@@ -142,7 +146,7 @@ struct Sigmoid {
   }
 };
 
-// z / (1 + exp(−z))
+// φ(z) = z / (1 + exp(−z)).
 struct Silu {
   template <class T>
   FASTNTK_HOST_DEVICE ValueAndSlope<T> operator()(T z) const {
@@ -155,7 +159,7 @@ struct Silu {
   }
 };
 
-// z for z > 0, alpha (exp(z) − 1) for z < 0
+// φ(z) is z for z > 0 and alpha (exp(z) − 1) for z < 0.
 struct Elu {
   double alpha;
 
@@ -171,7 +175,7 @@ struct Elu {
   }
 };
 
-// log(1 + exp(beta z)) / beta, beta > 0
+// φ(z) = log(1 + exp(beta z)) / beta, for beta > 0.
 struct Softplus {
   double beta;
 
@@ -201,7 +205,7 @@ struct Tanh {
   }
 };
 
-// erf(rate · z) + offset
+// φ(z) = erf(rate · z) + offset.
 struct Erf {
   double rate;
   double offset;
@@ -219,7 +223,7 @@ struct Erf {
   }
 };
 
-// sin(frequency · z + phase)
+// φ(z) = sin(frequency · z + phase).
 struct Sine {
   double frequency;
   double phase;
@@ -237,7 +241,7 @@ struct Sine {
   }
 };
 
-// cos(frequency · z + phase)
+// φ(z) = cos(frequency · z + phase).
 struct Cosine {
   double frequency;
   double phase;
@@ -255,8 +259,8 @@ struct Cosine {
   }
 };
 
-// Any function, compiled elsewhere. The pointers must stay valid and be safe to call from several
-// threads; only the processor can call them.
+// A custom activation is any function that was compiled elsewhere. The pointers must stay valid and
+// be safe to call from several threads; only the processor can call them.
 struct Custom {
   using Function = double (*)(double);
   Function function = nullptr;
@@ -271,66 +275,39 @@ struct Custom {
 
 }  // namespace activation
 
-enum class ActivationKind : std::uint8_t {
-  identity,
-  relu,
-  piecewise_linear,    // parameters: negative, positive slope
-  rectified_monomial,  // degree
-  gelu,
-  sigmoid,
-  silu,
-  elu,       // alpha
-  softplus,  // beta
-  tanh,
-  erf,  // rate, offset
-  sin,  // frequency, phase
-  cos,  // frequency, phase
-  custom,
+// An activation is chosen at run time. The first is that of networks for which none is chosen.
+using Activation =
+    std::variant<activation::Relu, activation::Identity, activation::PiecewiseLinear,
+                 activation::RectifiedMonomial, activation::Gelu, activation::Sigmoid,
+                 activation::Silu, activation::Elu, activation::Softplus, activation::Tanh,
+                 activation::Erf, activation::Sine, activation::Cosine, activation::Custom>;
+
+// This is how callers choose an activation by its name. The functors above say what the parameters
+// are; a parameter that the activation does not have is ignored.
+struct NamedActivation {
+  std::string_view name;
+  int parameters;  // 0, 1 or 2
+  Activation (*make)(double first, double second);
 };
 
-// An activation chosen at run time.
-struct Activation {
-  ActivationKind kind = ActivationKind::relu;
-  std::array<double, 2> parameters{};
-  activation::Custom custom{};
-};
+// Returns all of them, each name once; several names may stand for one functor. A custom activation
+// has no name, as it is two functions.
+std::span<const NamedActivation> named_activations();
 
 // Calls `use` with the functor of an activation that is not custom; for a custom one, the error
 // says why. The loop over elements is compiled once for each functor and holds no branch on it.
 template <class Use>
 auto with_built_in_activation(const Activation& chosen, const char* error, Use use) {
-  const auto [first, second] = chosen.parameters;
-  switch (chosen.kind) {
-    case ActivationKind::identity:
-      return use(activation::Identity{});
-    case ActivationKind::relu:
-      return use(activation::Relu{});
-    case ActivationKind::piecewise_linear:
-      return use(activation::PiecewiseLinear{first, second});
-    case ActivationKind::rectified_monomial:
-      return use(activation::RectifiedMonomial{static_cast<int>(first)});
-    case ActivationKind::gelu:
-      return use(activation::Gelu{});
-    case ActivationKind::sigmoid:
-      return use(activation::Sigmoid{});
-    case ActivationKind::silu:
-      return use(activation::Silu{});
-    case ActivationKind::elu:
-      return use(activation::Elu{first});
-    case ActivationKind::softplus:
-      return use(activation::Softplus{first});
-    case ActivationKind::tanh:
-      return use(activation::Tanh{});
-    case ActivationKind::erf:
-      return use(activation::Erf{first, second});
-    case ActivationKind::sin:
-      return use(activation::Sine{first, second});
-    case ActivationKind::cos:
-      return use(activation::Cosine{first, second});
-    case ActivationKind::custom:
-      break;
-  }
-  throw std::invalid_argument(error);
+  using Result = decltype(use(activation::Relu{}));
+  return std::visit(
+      [&](const auto& phi) -> Result {
+        if constexpr (std::is_same_v<std::remove_cvref_t<decltype(phi)>, activation::Custom>) {
+          throw std::invalid_argument(error);
+        } else {
+          return use(phi);
+        }
+      },
+      chosen);
 }
 
 // Calls `use` with the functor of an activation that has all derivatives.
@@ -340,13 +317,14 @@ auto with_smooth_activation(const Activation& chosen, Use use) {
 }
 
 // Calls `use` with the functor of any activation that a device can call: custom ones are functions
-// of the processor.
+// of the processor, and no other device can call them.
 template <bool on_host = true, class Use>
 auto with_activation(const Activation& chosen, Use use) {
   if constexpr (on_host) {
-    if (chosen.kind == ActivationKind::custom) return use(chosen.custom);
+    return std::visit(use, chosen);
+  } else {
+    return with_built_in_activation(chosen, "a custom activation runs on the processor alone", use);
   }
-  return with_built_in_activation(chosen, "a custom activation runs on the processor alone", use);
 }
 
 template <class Phi>

@@ -10,71 +10,34 @@
 #include "fastntk/ntk.hpp"
 #include "fastntk/sgd.hpp"
 
-// The algorithms that every device runs, as compiled for one of them and one precision: with PREFIX
-// `extern` declared to be compiled elsewhere, with nothing compiled here.
-#define FASTNTK_GRAM_ALGORITHMS(PREFIX, DEVICE, T, G)                                              \
-  PREFIX template void fastntk::ntk(                                                               \
-      const fastntk::DEVICE&, const fastntk::Network<T>&, fastntk::Range, fastntk::Split,          \
-      fastntk::Matrix<const T>, const std::optional<fastntk::Matrix<const T>>&,                    \
-      const std::vector<fastntk::Matrix<G>>&, const fastntk::Monitor&);                            \
-  PREFIX template fastntk::Features<fastntk::DEVICE, G> fastntk::compute_features(                 \
-      const fastntk::DEVICE&, const fastntk::Network<T>&, fastntk::Range,                          \
-      fastntk::Matrix<const T>, const fastntk::Monitor&);                                          \
-  PREFIX template fastntk::KernelTerms<G> fastntk::kernel_terms(                                   \
-      const fastntk::Network<T>&, fastntk::Range, fastntk::Split,                                  \
-      const fastntk::Features<fastntk::DEVICE, G>&, const fastntk::Features<fastntk::DEVICE, G>&); \
-  PREFIX template void fastntk::jacobian_products(                                                 \
-      const fastntk::DEVICE&, const fastntk::Network<T>&,                                          \
-      const fastntk::Features<fastntk::DEVICE, G>&, fastntk::Range, fastntk::Index, bool,          \
-      fastntk::Matrix<const G>, fastntk::Matrix<G>, const fastntk::Monitor&);                      \
-  PREFIX template void fastntk::transposed_jacobian_products(                                      \
-      const fastntk::DEVICE&, const fastntk::Network<T>&,                                          \
-      const fastntk::Features<fastntk::DEVICE, G>&, fastntk::Range, fastntk::Index,                \
-      fastntk::Matrix<const G>, fastntk::Matrix<G>, const fastntk::Monitor&);
-#define FASTNTK_ALGORITHMS(PREFIX, DEVICE, T)                                                    \
-  PREFIX template void fastntk::evaluate(const fastntk::DEVICE&, const fastntk::Network<T>&,     \
-                                         fastntk::Matrix<const T>, fastntk::Matrix<T>,           \
-                                         const fastntk::Monitor&);                               \
-  PREFIX template void fastntk::input_jacobians(                                                 \
-      const fastntk::DEVICE&, const fastntk::Network<T>&, fastntk::Matrix<const T>,              \
-      const std::vector<fastntk::Matrix<T>>&, const fastntk::Monitor&);                          \
-  PREFIX template void fastntk::gradient_features(                                               \
-      const fastntk::DEVICE&, const fastntk::Network<T>&, fastntk::Index,                        \
-      fastntk::Matrix<const T>, fastntk::Matrix<T>, const fastntk::Monitor&);                    \
-  PREFIX template void fastntk::passes_with_curvature(                                           \
-      const fastntk::DEVICE&, const fastntk::Network<T>&, fastntk::Matrix<const T>,              \
-      fastntk::Matrix<const T>, const fastntk::CurvedPasses<T>&, const fastntk::Monitor&);       \
-  PREFIX template void fastntk::hessian_products(                                                \
-      const fastntk::DEVICE&, const fastntk::Network<T>&, fastntk::Matrix<const T>,              \
-      fastntk::Matrix<const T>, fastntk::Matrix<const T>, fastntk::Matrix<T>,                    \
-      const fastntk::Monitor&);                                                                  \
-  PREFIX template void fastntk::cross_kernels(                                                   \
-      const fastntk::DEVICE&, const fastntk::KernelTerms<T>&,                                    \
-      const fastntk::Features<fastntk::DEVICE, T>&, fastntk::Range,                              \
-      const fastntk::Features<fastntk::DEVICE, T>&, fastntk::Range,                              \
-      const std::vector<fastntk::Matrix<T>>&, const fastntk::Monitor&);                          \
-  PREFIX template void fastntk::symmetric_kernels(                                               \
-      const fastntk::DEVICE&, const fastntk::KernelTerms<T>&,                                    \
-      const fastntk::Features<fastntk::DEVICE, T>&, fastntk::Range,                              \
-      const std::vector<fastntk::Matrix<T>>&, const fastntk::Monitor&);                          \
-  PREFIX template void fastntk::lower_kernel(                                                    \
-      const fastntk::DEVICE&, const fastntk::KernelTerms<T>&,                                    \
-      const fastntk::Features<fastntk::DEVICE, T>&, const fastntk::SymmetricStorage<T>&,         \
-      const fastntk::Monitor&);                                                                  \
-  PREFIX template void fastntk::kernel_diagonal(                                                 \
-      const fastntk::DEVICE&, const fastntk::KernelTerms<T>&,                                    \
-      const fastntk::Features<fastntk::DEVICE, T>&, T*, const fastntk::Monitor&);                \
-  PREFIX template std::vector<fastntk::CosinePair<T>> fastntk::closest_pairs(                    \
-      const fastntk::DEVICE&, const fastntk::KernelTerms<T>&,                                    \
-      const fastntk::Features<fastntk::DEVICE, T>&, const std::vector<T>&, std::size_t,          \
-      const fastntk::Monitor&);                                                                  \
-  PREFIX template double fastntk::sgd(const fastntk::DEVICE&, const fastntk::Network<T>&,        \
-                                      const std::vector<fastntk::TrainedLayer<T>>&,              \
-                                      fastntk::SgdOptions, fastntk::Matrix<const T>,             \
-                                      fastntk::Matrix<const T>, const fastntk::Index*,           \
-                                      fastntk::Matrix<double>, const fastntk::Monitor&);         \
-  PREFIX template void fastntk::evaluate_loss(const fastntk::DEVICE&, fastntk::Loss,             \
-                                              fastntk::Matrix<const T>, fastntk::Matrix<T>,      \
-                                              fastntk::Matrix<double>, const fastntk::Monitor&); \
-  FASTNTK_GRAM_ALGORITHMS(PREFIX, DEVICE, T, float)                                              \
+// These are the algorithms that every device runs, as compiled for one device and one precision.
+// PREFIX is `extern` where they are declared, to be compiled elsewhere, and empty where they are
+// compiled.
+
+// An instance of a function template is named by its arguments, which may contain commas.
+#define FASTNTK_INSTANCE(PREFIX, ...) \
+  PREFIX template decltype(fastntk::__VA_ARGS__) fastntk::__VA_ARGS__;
+
+// These algorithms have a precision T of the network and a precision G of the Gram matrices.
+#define FASTNTK_GRAM_ALGORITHMS(PREFIX, DEVICE, T, G)                \
+  FASTNTK_INSTANCE(PREFIX, ntk<fastntk::DEVICE, T, G>)               \
+  FASTNTK_INSTANCE(PREFIX, compute_features<G, fastntk::DEVICE, T>)  \
+  FASTNTK_INSTANCE(PREFIX, kernel_terms<fastntk::DEVICE, T, G>)      \
+  FASTNTK_INSTANCE(PREFIX, jacobian_products<fastntk::DEVICE, T, G>) \
+  FASTNTK_INSTANCE(PREFIX, transposed_jacobian_products<fastntk::DEVICE, T, G>)
+
+#define FASTNTK_ALGORITHMS(PREFIX, DEVICE, T)                         \
+  FASTNTK_INSTANCE(PREFIX, evaluate<fastntk::DEVICE, T>)              \
+  FASTNTK_INSTANCE(PREFIX, input_jacobians<fastntk::DEVICE, T>)       \
+  FASTNTK_INSTANCE(PREFIX, gradient_features<fastntk::DEVICE, T>)     \
+  FASTNTK_INSTANCE(PREFIX, passes_with_curvature<fastntk::DEVICE, T>) \
+  FASTNTK_INSTANCE(PREFIX, hessian_products<fastntk::DEVICE, T>)      \
+  FASTNTK_INSTANCE(PREFIX, cross_kernels<fastntk::DEVICE, T>)         \
+  FASTNTK_INSTANCE(PREFIX, symmetric_kernels<fastntk::DEVICE, T>)     \
+  FASTNTK_INSTANCE(PREFIX, lower_kernel<fastntk::DEVICE, T>)          \
+  FASTNTK_INSTANCE(PREFIX, kernel_diagonal<fastntk::DEVICE, T>)       \
+  FASTNTK_INSTANCE(PREFIX, closest_pairs<fastntk::DEVICE, T>)         \
+  FASTNTK_INSTANCE(PREFIX, sgd<fastntk::DEVICE, T>)                   \
+  FASTNTK_INSTANCE(PREFIX, evaluate_loss<fastntk::DEVICE, T>)         \
+  FASTNTK_GRAM_ALGORITHMS(PREFIX, DEVICE, T, float)                   \
   FASTNTK_GRAM_ALGORITHMS(PREFIX, DEVICE, T, double)

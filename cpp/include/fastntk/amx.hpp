@@ -11,11 +11,12 @@
 // processors from Sapphire Rapids (2023) on.
 namespace fastntk::amx {
 
-// Why it cannot be used, as a sentence without a full stop; null if it can. The first call asks the
-// operating system for the permission that a process needs.
+// Says why the unit cannot be used, as a sentence without a full stop; returns null if it can. The
+// first call asks the operating system for the permission that a process needs.
 const char* why_not();
 
-// See bfloat16_products.hpp. Only where why_not() is null.
+// The functions are those that bfloat16_products.hpp asks for. They may be called only where
+// why_not() is null.
 struct Unit {
   class Session {
    public:
@@ -35,7 +36,7 @@ struct Unit {
 
 using Products = Bfloat16Products<Unit>;
 
-// Whether a product of so many rows, columns and terms is faster than that of a BLAS.
+// Whether the unit multiplies so many rows, columns and terms faster than a BLAS.
 bool worthwhile(Index rows, Index cols, Index terms);
 
 }  // namespace fastntk::amx

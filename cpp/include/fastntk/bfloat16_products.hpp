@@ -12,8 +12,8 @@
 #include "fastntk/matrix_buffer.hpp"
 #include "fastntk/partition.hpp"
 
-// Products of float32 matrices by a unit that multiplies matrices of bfloat16, a float32 cut to its
-// first 8 bits, and adds up in float32.
+// This forms products of float32 matrices with a unit that multiplies matrices of bfloat16, a
+// float32 cut to its first 8 bits, and adds up in float32.
 //
 // A float32 is the sum of three bfloat16, x = x₀ + x₁ + x₂: x rounded to 8 bits, what is left
 // rounded to 8 bits, and what is then left, which has no more than 8. Nothing is lost but bits
@@ -46,16 +46,17 @@ constexpr Index kPanel = 2 * kTile;
 constexpr Index kPartWords = 2 * kTileWords;
 constexpr Index kStepWords = kParts * kPartWords;
 
-// What a tile is made of: blocks of at most 16 × 16 elements with terms p, and with terms p + 16.
-// Elements that a block lacks count as 0. Where a row of a block is not a row of the tile, it is a
-// column.
+// A tile is made of two blocks of at most 16 × 16 elements: one with the terms p, one with the
+// terms p + 16. Elements that a block lacks count as 0. If a row of the blocks is not a row of the
+// tile, it is a column of it.
 struct TileSource {
   Matrix<const float> low;
   Matrix<const float> high;
   bool transposed = false;
 };
 
-// Where the sums (32, 32) of two panels belong: c (+)= alpha · sums, of which c may take a part.
+// The sums (32, 32) of two panels belong to c (+)= alpha · sums, and c may take only a part of
+// them.
 struct Delivery {
   const float* sums = nullptr;
   float alpha = 0.0F;
@@ -65,7 +66,7 @@ struct Delivery {
 
 }  // namespace bfloat16
 
-// The products of a thread, one after the other. A Unit offers, as static functions,
+// This forms the products of a thread, one after the other. A Unit offers, as static functions,
 //
 //   pack(source, words)   writes a tile, its parts kPartWords apart;
 //   multiply(left, right, steps, sums, previous)
@@ -102,7 +103,7 @@ class Bfloat16Products {
   }
 
  private:
-  // Blocks of which both packed operands, of 0.8 MB each, stay in a second-level cache.
+  // Blocks are so large that both packed operands, of 0.8 MB each, stay in a second-level cache.
   static constexpr Index kLargest = 512;
   static constexpr Index kLargestTerms = 256;
   static constexpr Index kPackedWords =
@@ -114,8 +115,8 @@ class Bfloat16Products {
     bool left = false;
   };
 
-  // At most 16 × 16 of the elements from (outer, term) to before (outer_end, term_end), where outer
-  // counts rows of the left operand or columns of the right one.
+  // Returns at most 16 × 16 of the elements from (outer, term) to before (outer_end, term_end),
+  // where outer counts rows of the left operand or columns of the right one.
   static Matrix<const float> tile_block(const Operand& operand, Index outer, Index outer_end,
                                         Index term, Index term_end) {
     const Index outers = std::min(bfloat16::kTile, outer_end - outer);
@@ -130,7 +131,7 @@ class Bfloat16Products {
     const Index term_end = terms.first + terms.count;
     const Index steps = (terms.count + bfloat16::kTerms - 1) / bfloat16::kTerms;
     const Index panels = (outers.count + bfloat16::kPanel - 1) / bfloat16::kPanel;
-    // Along the rows of what is stored.
+    // The order follows the rows of what is stored, so that memory is read in its order.
     for (Index k = 0; k < panels * steps; ++k) {
       const Index panel = operand.terms_in_rows ? k % panels : k / steps;
       const Index step = operand.terms_in_rows ? k / panels : k % steps;

@@ -42,12 +42,12 @@ using Blas = std::variant<BlasTable<std::int32_t>, BlasTable<std::int64_t>>;
 
 enum class Op : char { none = 'N', transpose = 'T' };
 
-// Which triangle of a row-major matrix is meant; what Fortran sees is the other one.
+// This says which triangle of a row-major matrix is meant; what Fortran sees is the other one.
 enum class Triangle : std::uint8_t { lower, upper };
 
 enum class Side : std::uint8_t { left, right };
 
-// Whether a result replaces what its output held (which is then never read) or is added to it.
+// A result either replaces what its output held, which is then never read, or is added to it.
 enum class Write : std::uint8_t { overwrite, accumulate };
 
 template <class Int>
@@ -67,8 +67,8 @@ Int leading_dimension(Index stride) {
 
 inline char fortran_uplo(Triangle triangle) { return triangle == Triangle::lower ? 'U' : 'L'; }
 
-// c (+)= alpha · op(a) · op(b), all row-major. Fortran reads a row-major matrix as its transpose,
-// so cᵀ = op(b)ᵀ op(a)ᵀ is asked for: the operands change places, their ops stay.
+// c (+)= alpha · op(a) · op(b), with all matrices row-major. Fortran reads a row-major matrix as
+// its transpose, so cᵀ = op(b)ᵀ op(a)ᵀ is asked for: the operands change places, their ops stay.
 template <class T>
 void gemm(const Blas& blas, Op op_a, Op op_b, T alpha, ConstMatrix<T> a, ConstMatrix<T> b,
           Write write, Matrix<T> c) {
@@ -99,7 +99,7 @@ void gemm(const Blas& blas, Op op_a, Op op_b, T alpha, ConstMatrix<T> a, ConstMa
       blas);
 }
 
-// One triangle of c += alpha · op(a) · op(a)ᵀ, row-major.
+// c += alpha · op(a) · op(a)ᵀ in one triangle of the row-major matrix c.
 inline void syrk(const Blas& blas, Triangle triangle, Op op_a, double alpha, Matrix<const double> a,
                  Matrix<double> c) {
   if (c.rows == 0) return;
@@ -119,7 +119,7 @@ inline void syrk(const Blas& blas, Triangle triangle, Op op_a, double alpha, Mat
       blas);
 }
 
-// b = op(a)⁻¹ b (left) or b op(a)⁻¹ (right) with a triangular matrix a, row-major.
+// b = op(a)⁻¹ b (left) or b = b op(a)⁻¹ (right), with a triangular matrix a; both are row-major.
 inline void trsm(const Blas& blas, Side side, Triangle triangle, Op op_a, Matrix<const double> a,
                  Matrix<double> b) {
   if (b.rows == 0 || b.cols == 0) return;
@@ -141,8 +141,9 @@ inline void trsm(const Blas& blas, Side side, Triangle triangle, Op op_a, Matrix
       blas);
 }
 
-// The Cholesky factor in place of one triangle of a, row-major: a = L Lᵀ in the lower, Lᵀ in the
-// upper one. Returns how many pivots, from the first, are positive and finite: n if it went well.
+// Puts the Cholesky factor in the place of one triangle of the row-major matrix a: L of a = L Lᵀ in
+// the lower triangle, or Lᵀ in the upper one. Returns how many pivots, counted from the first, are
+// positive and finite: n if the decomposition succeeded.
 inline Index potrf(const Blas& blas, Triangle triangle, Matrix<double> a) {
   if (a.rows == 0) return 0;
   return std::visit(
@@ -157,8 +158,8 @@ inline Index potrf(const Blas& blas, Triangle triangle, Matrix<double> a) {
         // Not every LAPACK stops at a pivot that is NaN.
         const Index last = info > 0 ? static_cast<Index>(info) - 1 : a.rows;
         Index good = 0;
-        while (good < last && a.row(good)[good] > 0.0 &&
-               a.row(good)[good] <= std::numeric_limits<double>::max()) {
+        while (good < last && a(good, good) > 0.0 &&
+               a(good, good) <= std::numeric_limits<double>::max()) {
           ++good;
         }
         return good;

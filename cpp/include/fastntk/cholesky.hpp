@@ -13,10 +13,10 @@
 #include "fastntk/monitor.hpp"
 #include "fastntk/symmetric_storage.hpp"
 
-// The Cholesky decomposition K = L Lᵀ, tile by tile and in place.
+// This computes the Cholesky decomposition K = L Lᵀ, tile by tile and in place.
 namespace fastntk {
 
-// The pivot, counted from 0, is not positive and finite.
+// The matrix has a pivot, counted from 0, that is not positive and finite.
 class NotPositiveDefinite : public std::runtime_error {
  public:
   explicit NotPositiveDefinite(Index pivot)
@@ -27,8 +27,8 @@ class NotPositiveDefinite : public std::runtime_error {
   Index pivot_;
 };
 
-// Large enough for GEMM to be efficient, small enough for the last tiles, which have to wait for
-// each other, not to matter.
+// Blocks are large enough for GEMM to be efficient, and small enough for the last tiles, which have
+// to wait for each other, not to matter.
 inline HalvedPartition cholesky_blocks(Index n) { return {n, {64, 512}}; }
 
 // c −= a bᵀ
@@ -41,8 +41,8 @@ void subtract_product(const Lane& lane, StoredTile<const double> a, StoredTile<c
                              Write::accumulate, c.data);
 }
 
-// tile = tile L⁻ᵀ, with the triangle L of `matrix` at the diagonal places `cols`. In halves,
-// because GEMM is several times as fast as the triangular solves of most BLAS.
+// tile = tile L⁻ᵀ, with the triangle L of `matrix` at the diagonal places `cols`. It is solved for
+// in halves, because GEMM is several times as fast as the triangular solves of most BLAS.
 template <class Lane>
 void solve_tile(const Lane& lane, const SymmetricStorage<double>& matrix, Range rows, Range cols) {
   constexpr Index kWhole = 64;
@@ -61,7 +61,7 @@ void solve_tile(const Lane& lane, const SymmetricStorage<double>& matrix, Range 
             matrix.tile(cols, cols).data, target.data);
 }
 
-// The tiles on and below the diagonal, column by column: each comes after those it needs.
+// These are the tiles on and below the diagonal, column by column: each comes after those it needs.
 class ColumnOrder {
  public:
   explicit ColumnOrder(Index blocks) : blocks_(blocks) {
@@ -78,7 +78,7 @@ class ColumnOrder {
   std::vector<BlockPair> tiles_;
 };
 
-// A piece of the sums of a tile: its columns, and the block that ends it.
+// A piece of the sums of a tile is given by its columns and the block that ends it.
 struct Piece {
   Range places;
   Index last_block;
@@ -98,7 +98,7 @@ inline std::vector<Piece> pieces_before(const HalvedPartition& blocks, Index j) 
   return pieces;
 }
 
-// Computes the tile (i, j); false if the work was stopped meanwhile.
+// Computes the tile (i, j); returns false if the work was stopped meanwhile.
 template <class Lane>
 bool cholesky_tile(const Lane& lane, const SymmetricStorage<double>& matrix,
                    const HalvedPartition& blocks, const ColumnOrder& order,
@@ -131,7 +131,7 @@ bool cholesky_tile(const Lane& lane, const SymmetricStorage<double>& matrix,
   return true;
 }
 
-// Left-looking: the tile (I, J) is
+// The decomposition looks to the left: the tile (I, J) is
 //
 //   L_IJ = (K_IJ − Σ_{P<J} L_IP L_JPᵀ) L_JJ⁻ᵀ,    L_JJ = chol(K_JJ − Σ_{P<J} L_JP L_JPᵀ).
 //

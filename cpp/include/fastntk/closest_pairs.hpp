@@ -10,8 +10,8 @@
 
 #include "fastntk/gram_tiles.hpp"
 
-// The pairs of samples with the smallest gradient angles, from the tiles of the kernel, none of
-// which is kept.
+// This finds the pairs of samples with the smallest gradient angles from the tiles of the kernel,
+// none of which is kept.
 namespace fastntk {
 
 template <class G>
@@ -20,21 +20,21 @@ struct CosinePair {
   Index i;
   Index j;  // i < j
 
-  // By angle, and among equal angles in the order of (i, j): a strict order, so that the k first
-  // pairs do not depend on the order in which pairs are met.
+  // Pairs are ordered by angle, and among equal angles by (i, j): a strict order, so that the k
+  // first pairs do not depend on the order in which pairs are met.
   bool operator<(const CosinePair& other) const {
     if (cosine != other.cosine) return cosine > other.cosine;
     return std::pair(i, j) < std::pair(other.i, other.j);
   }
 };
 
-// The k ≥ 1 first of all pairs that were offered.
+// Keeps the first k ≥ 1 of all pairs that are offered.
 template <class G>
 class FirstPairs {
  public:
   explicit FirstPairs(std::size_t k) : k_(k) {}
 
-  // Pairs with a smaller cosine have no chance.
+  // A pair whose cosine is smaller has no chance any more.
   G threshold() const { return pairs_.size() < k_ ? G(-2) : pairs_.back().cosine; }
 
   void offer(const CosinePair<G>& pair) {
@@ -49,7 +49,8 @@ class FirstPairs {
   std::vector<CosinePair<G>> pairs_;
 };
 
-// diagonal[i], on the device, = K(x_i, x_i) of the one kernel that the terms make up.
+// Fills diagonal[i], which lies on the device, with K(x_i, x_i) of the one kernel that the terms
+// make up.
 template <class Device, class G>
 void kernel_diagonal(const Device& device, const KernelTerms<G>& terms,
                      const Features<Device, G>& x, G* diagonal, const Monitor& monitor) {
@@ -77,8 +78,8 @@ void kernel_diagonal(const Device& device, const KernelTerms<G>& terms,
       });
 }
 
-// The k pairs with the smallest angles among samples with inverse_norms[i] = K(x_i, x_i)^{-1/2};
-// samples with an inverse norm of 0 are left out.
+// Returns the k pairs with the smallest angles among samples with inverse_norms[i] = K(x_i,
+// x_i)^{-1/2}; samples with an inverse norm of 0 are left out.
 template <class Device, class G>
 std::vector<CosinePair<G>> closest_pairs(const Device& device, const KernelTerms<G>& terms,
                                          const Features<Device, G>& x,

@@ -2,56 +2,23 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
+#include <numeric>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
+#include "fastntk/elements.hpp"
 #include "fastntk/forward_backward.hpp"
 #include "fastntk/monitor.hpp"
 #include "fastntk/network.hpp"
 #include "fastntk/partition.hpp"
 
-// What a kernel needs of a set of samples: the factors H and Δ of the gradients ∂f/∂W = s · δ ⊗ h,
-// never the gradients themselves.
+// A kernel needs the features of a set of samples: the factors H and Δ of the gradients ∂f/∂W = s ·
+// δ ⊗ h, never the gradients themselves.
 namespace fastntk {
 
-namespace element {
-
-template <class From, class To>
-struct Convert {
-  Matrix<const From> from;
-  Matrix<To> to;
-
-  FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const {
-    to.data[i * to.stride + j] = static_cast<To>(from.data[i * from.stride + j]);
-  }
-};
-
-template <class T>
-struct Fill {
-  T value;
-  Matrix<T> to;
-
-  FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const {
-    to.data[i * to.stride + j] = value;
-  }
-};
-
-// Δ above the top layer: 1 for the chosen output and 0 for the others.
-template <class T>
-struct Indicator {
-  Index column;
-  Matrix<T> to;
-
-  FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const {
-    to.data[i * to.stride + j] = j == column ? T(1) : T(0);
-  }
-};
-
-}  // namespace element
-
-// One matrix of `rows` rows for each layer l = first … first + cols.size() − 1; the layers below
-// `first` hold none, so that the index is the layer.
+// This holds one matrix of `rows` rows for each layer l = first … first + cols.size() − 1; the
+// layers below `first` hold none, so that the index is the layer.
 template <class Device, class T>
 class LayerBuffers {
  public:
@@ -63,8 +30,8 @@ class LayerBuffers {
   std::size_t size() const { return buffers_.size(); }
   Matrix<T> operator[](std::size_t l) const { return buffers_[l].view(); }
 
-  // The same rows and columns of every layer; a layer's columns are those of output `output` of
-  // `outputs` outputs that lie side by side.
+  // Returns the same rows and columns of every layer. Where the columns of several outputs lie side
+  // by side, they are those of output `output` of `outputs`.
   std::vector<Matrix<T>> views(Range rows, Index output = 0, Index outputs = 1) const {
     std::vector<Matrix<T>> result;
     for (const auto& buffer : buffers_) {
@@ -80,13 +47,41 @@ class LayerBuffers {
   std::vector<typename Device::template Buffer<T>> buffers_;
 };
 
-// n_l for l = first … last, times the number of outputs that lie side by side.
+// Returns n_l for l = first … last, times the number of outputs that lie side by side.
 template <class T>
 std::vector<Index> layer_widths(const Network<T>& network, Index first, Index last,
                                 Index outputs = 1) {
   std::vector<Index> widths;
   for (Index l = first; l <= last; ++l) widths.push_back(outputs * network.width(l));
   return widths;
+}
+
+// The features of any samples are matrices of these columns, for so many outputs.
+struct FeatureWidths {
+  std::vector<Index> activations;          // [l], l = 0 … L: n_l
+  std::vector<std::vector<Index>> deltas;  // [readout][l − 1], l = 1 … depth: outputs · n_l
+
+  template <class T>
+  FeatureWidths(const Network<T>& network, Index outputs)
+      : activations(layer_widths(network, 0, network.depth())) {
+    for (const Readout<T>& readout : network.readouts) {
+      deltas.push_back(layer_widths(network, 1, readout.depth, outputs));
+    }
+  }
+
+  // Returns how many numbers there are for each sample.
+  Index total() const {
+    Index sum = std::reduce(activations.begin(), activations.end());
+    for (const auto& of_readout : deltas) sum += std::reduce(of_readout.begin(), of_readout.end());
+    return sum;
+  }
+};
+
+// Returns the memory, in bytes, of the features of so many samples and outputs, in numbers of
+// `itemsize` bytes.
+template <class T>
+Index feature_bytes(const Network<T>& network, Index samples, Index outputs, Index itemsize) {
+  return samples * FeatureWidths(network, outputs).total() * itemsize;
 }
 
 template <class Device, class G>
@@ -98,26 +93,34 @@ struct Features {
   std::vector<LayerBuffers<Device, G>> deltas;
 };
 
-// The memory of one pass over a block of rows.
+// A pass over a block of rows needs memory of its own. One that writes its results to their final
+// place needs nothing but the slopes; a forward pass needs its activations too, and a pass forward
+// and back also Δ.
 template <class Device, class T>
-struct PassWorkspace {
-  LayerBuffers<Device, T> activations;
+struct SlopeWorkspace {
   LayerBuffers<Device, T> slopes;
-  LayerBuffers<Device, T> deltas;
 
-  // A pass that writes its results to their final place needs nothing but the slopes.
-  PassWorkspace(const Network<T>& network, Index rows, bool only_slopes)
-      : slopes(rows, 1, layer_widths(network, 1, network.depth())) {
-    if (only_slopes) return;
-    activations = {rows, 1, layer_widths(network, 1, network.depth())};
-    deltas = {rows, 1, layer_widths(network, 1, network.depth())};
-  }
+  SlopeWorkspace(const Network<T>& network, Index rows)
+      : slopes(rows, 1, layer_widths(network, 1, network.depth())) {}
 };
 
-template <class Lane, class From, class To>
-void convert(const Lane& lane, const Matrix<From>& from, const Matrix<To>& to) {
-  lane.for_each(from.rows, from.cols, element::Convert<std::remove_const_t<From>, To>{from, to});
-}
+template <class Device, class T>
+struct ForwardWorkspace : SlopeWorkspace<Device, T> {
+  LayerBuffers<Device, T> activations;
+
+  ForwardWorkspace(const Network<T>& network, Index rows)
+      : SlopeWorkspace<Device, T>(network, rows),
+        activations(rows, 1, layer_widths(network, 1, network.depth())) {}
+};
+
+template <class Device, class T>
+struct PassWorkspace : ForwardWorkspace<Device, T> {
+  LayerBuffers<Device, T> deltas;
+
+  PassWorkspace(const Network<T>& network, Index rows)
+      : ForwardWorkspace<Device, T>(network, rows),
+        deltas(rows, 1, layer_widths(network, 1, network.depth())) {}
+};
 
 // Passes the samples (rows, d) through the network in its own precision T and keeps H and Δ in the
 // precision G in which the Gram matrices will be formed.
@@ -125,19 +128,19 @@ template <class G, class Device, class T>
 Features<Device, G> compute_features(const Device& device, const Network<T>& network, Range outputs,
                                      Matrix<const T> samples, const Monitor& monitor) {
   constexpr bool kSame = std::is_same_v<T, G>;
+  using Workspace = std::conditional_t<kSame, SlopeWorkspace<Device, T>, PassWorkspace<Device, T>>;
+  const FeatureWidths widths(network, outputs.count);
   Features<Device, G> features;
   features.rows = samples.rows;
-  features.activations = {samples.rows, 0, layer_widths(network, 0, network.depth())};
-  for (const Readout<T>& readout : network.readouts) {
-    features.deltas.emplace_back(samples.rows, 1,
-                                 layer_widths(network, 1, readout.depth, outputs.count));
+  features.activations = {samples.rows, 0, widths.activations};
+  for (const auto& of_readout : widths.deltas) {
+    features.deltas.emplace_back(samples.rows, 1, of_readout);
   }
 
   const Partition blocks{samples.rows, device.row_blocks()};
   device.run(
-      "features", blocks.blocks(), monitor,
-      [&] { return PassWorkspace<Device, T>(network, blocks.size(), kSame); },
-      [&](const auto& lane, const PassWorkspace<Device, T>& workspace, Index block) {
+      "features", blocks.blocks(), monitor, [&] { return Workspace(network, blocks.size()); },
+      [&](const auto& lane, const Workspace& workspace, Index block) {
         const Range rows = blocks[block];
         const Range scratch{0, rows.count};
         const Matrix<const T> inputs = samples.row_block(rows.first, rows.count);

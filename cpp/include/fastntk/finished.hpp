@@ -10,9 +10,9 @@
 
 namespace fastntk {
 
-// Which tasks of a HostDevice::run are done, for tasks that need the results of earlier ones. Tasks
-// are taken up in order, so the earliest that is not done never waits for long: no deadlock for any
-// number of lanes, and no barrier either.
+// This knows which tasks of a HostDevice::run are done, for tasks that need the results of earlier
+// ones. Tasks are taken up in order, so the earliest that is not done never waits for long: there
+// is no deadlock for any number of lanes, and no barrier either.
 class Finished {
  public:
   explicit Finished(Index tasks) : done_(static_cast<std::size_t>(tasks)) {}
@@ -21,7 +21,7 @@ class Finished {
     done_[static_cast<std::size_t>(task)].store(true, std::memory_order_release);
   }
 
-  // False if the work was stopped meanwhile.
+  // Waits for the task; returns false if the work was stopped meanwhile.
   template <class Lane>
   bool wait(const Lane& lane, Index task) const {
     const std::atomic<bool>& done = done_[static_cast<std::size_t>(task)];

@@ -8,7 +8,7 @@
 #include "fastntk/matrix.hpp"
 #include "fastntk/network.hpp"
 
-// The forward pass and its adjoint, for a block of samples. With h⁰ = x and l = 1 … L,
+// These are the forward pass and its adjoint, for a block of samples. With h⁰ = x and l = 1 … L,
 //
 //   zˡ = (σ_w/√n_{l−1}) Wˡ hˡ⁻¹ + σ_b bˡ,    hˡ = c_φ φ(zˡ),    f = (σ_w/√n_L) Wᴸ⁺¹ hᴸ + σ_b bᴸ⁺¹,
 //
@@ -32,10 +32,10 @@ struct Activate {
   Matrix<T> slope;
 
   FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const {
-    T& h = z_to_h.data[i * z_to_h.stride + j];
+    T& h = z_to_h(i, j);
     const auto [value, derivative] = phi(bias == nullptr ? h : h + bias_scale * bias[j]);
     h = activation_scale * value;
-    if constexpr (keep_slope) slope.data[i * slope.stride + j] = activation_scale * derivative;
+    if constexpr (keep_slope) slope(i, j) = activation_scale * derivative;
   }
 };
 
@@ -45,9 +45,7 @@ struct AddBias {
   const T* bias;
   Matrix<T> f;
 
-  FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const {
-    f.data[i * f.stride + j] += bias_scale * bias[j];
-  }
+  FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const { f(i, j) += bias_scale * bias[j]; }
 };
 
 // Δ = slope ∘ (scale · w): the first step back, from a single output with weights w.
@@ -59,7 +57,7 @@ struct GateReadout {
   Matrix<T> delta;
 
   FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const {
-    delta.data[i * delta.stride + j] = slope.data[i * slope.stride + j] * (scale * weights[j]);
+    delta(i, j) = slope(i, j) * (scale * weights[j]);
   }
 };
 
@@ -69,12 +67,11 @@ struct Gate {
   Matrix<const T> slope;
   Matrix<T> delta;
 
-  FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const {
-    delta.data[i * delta.stride + j] *= slope.data[i * slope.stride + j];
-  }
+  FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const { delta(i, j) *= slope(i, j); }
 };
 
-// The same with the slope at the value that h is.
+// Δ = slope ∘ U, with U in the place of Δ and the slope at h: only for activations whose slope at h
+// is that at z.
 template <class Phi, class T>
 struct GateByValue {
   Phi phi;
@@ -83,8 +80,8 @@ struct GateByValue {
   Matrix<T> delta;
 
   FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const {
-    const T slope = activation_scale * phi(h.data[i * h.stride + j]).slope;
-    delta.data[i * delta.stride + j] *= slope;
+    const T slope = activation_scale * phi(h(i, j)).slope;
+    delta(i, j) *= slope;
   }
 };
 
@@ -97,8 +94,8 @@ bool slopes_follow(const Network<T>& network) {
          slope_is_that_of_value(network.activation);
 }
 
-// h (rows, n_out) and slope (rows, n_out) of one hidden layer, from the activations below it. A
-// null slope is not kept: only where slopes follow from h.
+// Computes h (rows, n_out) and slope (rows, n_out) of one hidden layer from the activations below
+// it. A slope that is null is not kept, which is allowed only where slopes follow from h.
 template <class Lane, class T>
 void hidden_layer(const Lane& lane, const Network<T>& network, const Layer<T>& layer,
                   ConstMatrix<T> below, Matrix<T> h, Matrix<T> slope) {
@@ -120,8 +117,8 @@ void hidden_layer(const Lane& lane, const Network<T>& network, const Layer<T>& l
   });
 }
 
-// Δ = c_φ φ'(z) ∘ U, with U in the place of Δ, by the activations h: only where slopes follow from
-// them.
+// Δ = c_φ φ'(z) ∘ U, with U in the place of Δ, from the activations h: only where slopes follow
+// from them.
 template <class Lane, class T>
 void gate_by_value(const Lane& lane, const Network<T>& network, ConstMatrix<T> h, Matrix<T> delta) {
   with_activation<Lane::kOnHost>(network.activation, [&](auto phi) {
@@ -146,7 +143,7 @@ void forward(const Lane& lane, const Network<T>& network, const std::vector<Matr
   }
 }
 
-// f (rows, C) from the activations of the readout's own layer.
+// Computes f (rows, C) from the activations of the readout's own layer.
 template <class Lane, class T>
 void read_out(const Lane& lane, const Readout<T>& readout, ConstMatrix<T> top, Matrix<T> f) {
   const Layer<T>& layer = readout.layer;

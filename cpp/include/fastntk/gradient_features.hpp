@@ -4,12 +4,12 @@
 
 #include "fastntk/features.hpp"
 
-// The gradients themselves, for small networks and for whoever wants to look at them.
+// This computes the gradients themselves, for small networks and for whoever wants to look at them.
 namespace fastntk {
 
 namespace element {
 
-// ∂f/∂W = s δ ⊗ h, one row of W for each pair (sample, unit): row = sample · units + unit.
+// ∂f/∂W = s δ ⊗ h has one row of W for each pair (sample, unit): row = sample · units + unit.
 template <class T>
 struct OuterProduct {
   T scale;
@@ -21,8 +21,7 @@ struct OuterProduct {
   FASTNTK_HOST_DEVICE void operator()(Index row, Index k) const {
     const Index sample = row / units;
     const Index unit = row % units;
-    gradients.data[sample * gradients.stride + unit * h.cols + k] =
-        scale * delta.data[sample * delta.stride + unit] * h.data[sample * h.stride + k];
+    gradients(sample, unit * h.cols + k) = scale * delta(sample, unit) * h(sample, k);
   }
 };
 
@@ -32,14 +31,12 @@ struct Scale {
   Matrix<const T> from;
   Matrix<T> to;
 
-  FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const {
-    to.data[i * to.stride + j] = scale * from.data[i * from.stride + j];
-  }
+  FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const { to(i, j) = scale * from(i, j); }
 };
 
 }  // namespace element
 
-// The number of parameters of the network with the given readout.
+// Returns the number of parameters of the network with the given readout.
 template <class T>
 Index parameter_count(const Network<T>& network, const Readout<T>& readout) {
   Index count = readout.layer.parameters();
@@ -47,8 +44,8 @@ Index parameter_count(const Network<T>& network, const Readout<T>& readout) {
   return count;
 }
 
-// features (samples, P): the gradient of one output in the order W¹ row-major, b¹, W², b², …, of
-// the network's first readout. Biases take part where there are any.
+// Fills features (samples, P) with the gradient of one output of the network's first readout, in
+// the order W¹ row-major, b¹, W², b², …. Biases take part where there are any.
 template <class Device, class T>
 void gradient_features(const Device& device, const Network<T>& network, Index output,
                        Matrix<const T> samples, Matrix<T> features, const Monitor& monitor) {
@@ -61,7 +58,7 @@ void gradient_features(const Device& device, const Network<T>& network, Index ou
   device.run(
       "gradients", blocks.blocks(), monitor,
       [&] {
-        return Workspace{PassWorkspace<Device, T>(network, blocks.size(), false),
+        return Workspace{PassWorkspace<Device, T>(network, blocks.size()),
                          {blocks.size(), readout.layer.outputs()}};
       },
       [&](const auto& lane, const Workspace& workspace, Index block) {

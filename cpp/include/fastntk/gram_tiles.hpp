@@ -5,10 +5,12 @@
 #include <type_traits>
 #include <vector>
 
+#include "fastntk/elements.hpp"
 #include "fastntk/kernel_terms.hpp"
 #include "fastntk/symmetric_storage.hpp"
 
-// The tangent kernel from the features. Rows of the Jacobian are outer products, so that with
+// This computes the tangent kernel from the features. Rows of the Jacobian are outer products, so
+// that with
 // Δᴸ⁺¹ = 1
 //
 //   K = Σ_{l=1}^{L+1} (Δˡ Δˡᵀ) ∘ ( (σ_w²/n_{l−1}) Hˡ⁻¹ Hˡ⁻¹ᵀ + σ_b² )
@@ -29,7 +31,7 @@ FASTNTK_HOST_DEVICE void put(G& target, G value) {
   }
 }
 
-// The term of a hidden layer: K (+)= (Δ Δᵀ) ∘ layer(H Hᵀ).
+// The term of a hidden layer is K (+)= (Δ Δᵀ) ∘ layer(H Hᵀ).
 template <Write write, class G>
 struct HiddenTerm {
   LayerGram<G> layer;
@@ -38,12 +40,11 @@ struct HiddenTerm {
   Matrix<G> kernel;
 
   FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const {
-    put<write>(kernel.data[i * kernel.stride + j], delta_gram.data[i * delta_gram.stride + j] *
-                                                       layer(h_gram.data[i * h_gram.stride + j]));
+    put<write>(kernel(i, j), delta_gram(i, j) * layer(h_gram(i, j)));
   }
 };
 
-// The term of a readout: K (+)= layer(H Hᵀ).
+// The term of a readout is K (+)= layer(H Hᵀ).
 template <Write write, class G>
 struct ReadoutTerm {
   LayerGram<G> layer;
@@ -51,21 +52,12 @@ struct ReadoutTerm {
   Matrix<G> kernel;
 
   FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const {
-    put<write>(kernel.data[i * kernel.stride + j], layer(h_gram.data[i * h_gram.stride + j]));
+    put<write>(kernel(i, j), layer(h_gram(i, j)));
   }
 };
 
-template <class G>
-struct Zero {
-  Matrix<G> matrix;
-
-  FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const {
-    matrix.data[i * matrix.stride + j] = G(0);
-  }
-};
-
-// From `above` (1: the first place right of the diagonal; 0: the diagonal) on, what `lower` holds
-// at the mirrored place.
+// Fills the triangle above the diagonal of `square` with what `lower` holds at the mirrored places.
+// With `above` = 1 the diagonal is left as it is; with 0 it is copied too.
 template <class G>
 struct MirrorLowerTriangle {
   Index above;
@@ -73,13 +65,14 @@ struct MirrorLowerTriangle {
   Matrix<G> square;
 
   FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const {
-    if (j >= i + above) square.data[i * square.stride + j] = lower.data[j * lower.stride + i];
+    if (j >= i + above) square(i, j) = lower(j, i);
   }
 };
 
 }  // namespace element
 
-// kernel (+)= the term, given H Hᵀ and, for a hidden layer, Δ Δᵀ at the same places.
+// Adds the term to the kernel, or puts it there, given H Hᵀ and, for a hidden layer, Δ Δᵀ at the
+// same places.
 template <class Lane, class G>
 void add_term(const Lane& lane, const Term<G>& term, const Matrix<G>& h_gram,
               const Matrix<G>& delta_gram, const Matrix<G>& kernel) {
@@ -108,7 +101,7 @@ struct TileWorkspace {
   TileWorkspace(Index rows, Index cols) : h_gram(rows, cols), delta_gram(rows, cols) {}
 };
 
-// One tile of all kernels: rows `rows` of x against rows `cols` of z.
+// Computes one tile of all kernels: rows `rows` of x against rows `cols` of z.
 template <class Lane, class Device, class G>
 void ntk_tile(const Lane& lane, const TileWorkspace<Device, G>& workspace,
               const KernelTerms<G>& terms, const Features<Device, G>& x, Range rows,
@@ -132,11 +125,11 @@ void ntk_tile(const Lane& lane, const TileWorkspace<Device, G>& workspace,
     }
   }
   for (const std::size_t k : terms.zero) {
-    lane.for_each(tiles[k].rows, tiles[k].cols, element::Zero<G>{tiles[k]});
+    lane.for_each(tiles[k].rows, tiles[k].cols, element::Fill<G>{G(0), tiles[k]});
   }
 }
 
-// The tile (rows, cols) of each of several matrices.
+// Returns the tile (rows, cols) of each of several matrices.
 template <class G>
 std::vector<Matrix<G>> tiles_of(const std::vector<Matrix<G>>& matrices, Range rows, Range cols) {
   std::vector<Matrix<G>> tiles;
@@ -172,8 +165,8 @@ struct LowerTile {
   bool diagonal;
 };
 
-// The tiles on and below the diagonal. Of a tile on the diagonal half is computed in vain: it is
-// cut into two smaller ones and what lies below them.
+// Returns the tiles on and below the diagonal. Half of a tile on the diagonal would be computed in
+// vain: such a tile is cut into two smaller ones and what lies below them.
 template <class Blocks>
 std::vector<LowerTile> lower_tiles(const Blocks& blocks) {
   constexpr Index kUncut = 256;
@@ -215,7 +208,7 @@ void symmetric_kernels(const Device& device, const KernelTerms<G>& terms,
         for (std::size_t k = 0; k < kernels.size() && !lane.stopped(); ++k) {
           const Matrix<G>& image = mirrored[terms.mirror[k]];
           if (diagonal) {
-            // Of two kernels that mirror each other, the first also gives the diagonal.
+            // If two kernels mirror each other, the first also gives the diagonal of the second.
             const Index above = k < terms.mirror[k] ? 0 : 1;
             lane.for_each(image.rows, image.cols,
                           element::MirrorLowerTriangle<G>{above, tiles[k], image});
@@ -226,7 +219,7 @@ void symmetric_kernels(const Device& device, const KernelTerms<G>& terms,
       });
 }
 
-// The lower triangle of K(x, x) in the layout of `kernel`; nothing else is written.
+// Computes the lower triangle of K(x, x) in the layout of `kernel`; nothing else is written.
 template <class Device, class G>
 void lower_kernel(const Device& device, const KernelTerms<G>& terms, const Features<Device, G>& x,
                   const SymmetricStorage<G>& kernel, const Monitor& monitor) {

@@ -8,11 +8,11 @@
 #include "fastntk/features.hpp"
 #include "fastntk/jacobian_products.hpp"
 
-// Products with the Hessian of Σ_i Σ_c u_ic f_c(x_i) with respect to the parameters, of the outputs
-// f of the first readout, without the Hessian and without a gradient of any sample: the derivative
-// R of the gradient along V, forward over reverse (B. A. Pearlmutter, "Fast exact multiplication by
-// the Hessian", Neural Computation 6, 1994). With Δᴸ⁺¹ = u, h⁰ = x, Rh⁰ = 0, RΔᴸ⁺¹ = 0, and s the
-// weight scale of the layer that is multiplied with,
+// This multiplies with the Hessian of Σ_i Σ_c u_ic f_c(x_i) with respect to the parameters, of the
+// outputs f of the first readout, without the Hessian and without a gradient of any sample: it
+// takes the derivative R of the gradient along V, forward over reverse (B. A. Pearlmutter, "Fast
+// exact multiplication by the Hessian", Neural Computation 6, 1994). With Δᴸ⁺¹ = u, h⁰ = x, Rh⁰ =
+// 0, RΔᴸ⁺¹ = 0, and s the weight scale of the layer that is multiplied with,
 //
 //   Uˡ  = s Δˡ⁺¹ Wˡ⁺¹,                     Δˡ  = c_φ φ'(zˡ) ∘ Uˡ,
 //   Rzˡ = s (Vˡ hˡ⁻¹ + Wˡ Rhˡ⁻¹) + σ_b vˡ,   Rhˡ = c_φ φ'(zˡ) ∘ Rzˡ,
@@ -25,7 +25,7 @@ namespace fastntk {
 
 namespace element {
 
-// The argument of φ, from z without its bias.
+// This is the argument of φ, from z without its bias.
 template <class T>
 struct Argument {
   T bias_scale;
@@ -34,13 +34,13 @@ struct Argument {
   Matrix<T> argument;
 
   FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const {
-    const T value = z.data[i * z.stride + j];
-    argument.data[i * argument.stride + j] = bias == nullptr ? value : value + bias_scale * bias[j];
+    const T value = z(i, j);
+    argument(i, j) = bias == nullptr ? value : value + bias_scale * bias[j];
   }
 };
 
-// c_φ φ''(z) in the place of z. By itself: beside φ, φ' and the biases, sines in float64 would take
-// more registers than a GPU gives them.
+// Puts c_φ φ''(z) in the place of z. It stands by itself: beside φ, φ' and the biases, sines in
+// float64 would take more registers than a GPU gives them.
 template <class Phi, class T>
 struct Curvature {
   Phi phi;
@@ -48,12 +48,12 @@ struct Curvature {
   Matrix<T> z_to_curvature;
 
   FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const {
-    T& place = z_to_curvature.data[i * z_to_curvature.stride + j];
+    T& place = z_to_curvature(i, j);
     place = activation_scale * phi.curvature(place);
   }
 };
 
-// Δ = slope ∘ U in the place of U, and curvature ∘ U in that of the curvature.
+// Puts Δ = slope ∘ U in the place of U, and curvature ∘ U in that of the curvature.
 template <class T>
 struct GateWithCurvature {
   Matrix<const T> slope;
@@ -61,13 +61,13 @@ struct GateWithCurvature {
   Matrix<T> curvature_to_bend;
 
   FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const {
-    T& delta = u_to_delta.data[i * u_to_delta.stride + j];
-    curvature_to_bend.data[i * curvature_to_bend.stride + j] *= delta;
-    delta *= slope.data[i * slope.stride + j];
+    T& delta = u_to_delta(i, j);
+    curvature_to_bend(i, j) *= delta;
+    delta *= slope(i, j);
   }
 };
 
-// Rh = slope ∘ Rz, and bend ∘ Rz in the place of Rz without its bias.
+// Computes Rh = slope ∘ Rz, and puts bend ∘ Rz in the place of Rz without its bias.
 template <class T>
 struct ActivateTangent {
   T bias_scale;
@@ -78,14 +78,14 @@ struct ActivateTangent {
   Matrix<T> rh;
 
   FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const {
-    T& bent = rz_to_bent.data[i * rz_to_bent.stride + j];
+    T& bent = rz_to_bent(i, j);
     const T rz = bias == nullptr ? bent : bent + bias_scale * bias[j];
-    rh.data[i * rh.stride + j] = slope.data[i * slope.stride + j] * rz;
-    bent = bend.data[i * bend.stride + j] * rz;
+    rh(i, j) = slope(i, j) * rz;
+    bent = bend(i, j) * rz;
   }
 };
 
-// RΔ = bend ∘ Rz + slope ∘ RU, with the first term in its place.
+// RΔ = bend ∘ Rz + slope ∘ RU, where the first term is in the place of RΔ already.
 template <class T>
 struct GateTangent {
   Matrix<const T> slope;
@@ -93,15 +93,15 @@ struct GateTangent {
   Matrix<T> rdelta;
 
   FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const {
-    rdelta.data[i * rdelta.stride + j] +=
-        slope.data[i * slope.stride + j] * ru.data[i * ru.stride + j];
+    rdelta(i, j) += slope(i, j) * ru(i, j);
   }
 };
 
 }  // namespace element
 
-// The forward and the backward pass of some samples, with what their derivatives need: for
-// l = 1 … depth of the first readout, [l] is a matrix (samples, n_l); [0] is not used.
+// These are the results of the forward and the backward pass of some samples, with what their
+// derivatives need: for l = 1 … depth of the first readout, [l] is a matrix (samples, n_l); [0] is
+// not used.
 template <class T>
 struct CurvedPasses {
   std::vector<Matrix<T>> activations;  // Hˡ
@@ -156,7 +156,7 @@ void pass_with_curvature(const Lane& lane, const Network<T>& network, Matrix<con
   }
 }
 
-// The same for all samples, in blocks of rows.
+// Fills `passes` for all samples, in blocks of rows.
 template <class Device, class T>
 void passes_with_curvature(const Device& device, const Network<T>& network, Matrix<const T> inputs,
                            Matrix<const T> coefficients, const CurvedPasses<T>& passes,
@@ -172,11 +172,11 @@ void passes_with_curvature(const Device& device, const Network<T>& network, Matr
       });
 }
 
-// See hessian_products.
+// These are the steps of hessian_products, which is below.
 template <class Device, class T>
 class HessianProducts {
  public:
-  // For at most so many samples, and vectors, at a time.
+  // Takes memory for at most so many samples, and vectors, at a time.
   HessianProducts(const Network<T>& network, Index samples, Index vectors)
       : network_(network), blocks_(parameter_blocks(network)), vectors_(vectors) {
     const auto widths = layer_widths(network, 1, depth());
@@ -189,7 +189,7 @@ class HessianProducts {
     for (const Index width : widths) widest_ = std::max(widest_, width);
   }
 
-  // The passes of the samples that the next products are about.
+  // Makes the passes of the samples that the next products are about.
   void pass(const Device& device, Matrix<const T> inputs, Matrix<const T> coefficients,
             const Monitor& monitor) {
     inputs_ = inputs;
@@ -199,7 +199,7 @@ class HessianProducts {
     passes_with_curvature(device, network_, inputs, coefficients, passes_, monitor);
   }
 
-  // Rh and RΔ of these samples along `vectors`.
+  // Computes Rh and RΔ of these samples along `vectors`.
   void differentiate(const Device& device, Matrix<const T> vectors, const Monitor& monitor) {
     using Scratch = typename Device::template Buffer<T>;
     const Partition cut = partition(device);
@@ -216,7 +216,8 @@ class HessianProducts {
         });
   }
 
-  // result (vectors, P), a row for each of the vectors before, (+)= what these samples contribute.
+  // Adds what these samples contribute to result (vectors, P), a row for each of the vectors
+  // before, or puts it there.
   void add_up(const Device& device, Write write, Matrix<T> result, const Monitor& monitor) const {
     using Scratch = typename Device::template Buffer<T>;
     const auto pieces = parameter_pieces(network_, result.rows, device.unit_block());
@@ -232,7 +233,7 @@ class HessianProducts {
   Index depth() const { return static_cast<Index>(blocks_.size()) - 1; }
   Range all() const { return {0, inputs_.rows}; }
   Partition partition(const Device& device) const { return {inputs_.rows, device.row_blocks()}; }
-  // Hˡ and Δˡ of some rows, the inputs for l = 0 and u for l = depth + 1.
+  // These are Hˡ and Δˡ of some rows, with the inputs for l = 0 and u for l = depth + 1.
   Matrix<const T> activations(std::size_t l, Range rows) const {
     const Matrix<const T> h = l == 0 ? inputs_ : Matrix<const T>(passes_.activations[l]);
     return h.row_block(rows.first, rows.count);
@@ -242,12 +243,12 @@ class HessianProducts {
     const Matrix<const T> delta = top ? coefficients_ : Matrix<const T>(passes_.deltas[l]);
     return delta.row_block(rows.first, rows.count);
   }
-  // Vˡ in the vector that starts there.
+  // Returns Vˡ in the vector that starts there.
   static Matrix<const T> direction(const ParameterBlock<T>& block, const T* vector) {
     return {vector + block.first, block.layer->outputs(), block.layer->inputs()};
   }
 
-  // Rhˡ, and c_φ φ''(zˡ) ∘ Uˡ ∘ Rzˡ in the place of RΔˡ.
+  // Computes Rhˡ, and puts c_φ φ''(zˡ) ∘ Uˡ ∘ Rzˡ in the place of RΔˡ.
   template <class Lane>
   void forward_tangent(const Lane& lane, const CurvedPasses<T>& passes, Range rows, Index vector,
                        const T* v) const {
@@ -296,7 +297,8 @@ class HessianProducts {
     const std::size_t l = piece.block.below + 1;
     const Matrix<T> sum = piece.weights(result);
     const auto scale = static_cast<T>(layer.weight_scale);
-    // Not every layer has both terms, and without hidden layers there is none.
+    // The result is first set to 0, because not every layer has both terms, and without hidden
+    // layers there is none.
     if (write == Write::overwrite) {
       lane.for_each(sum.rows, sum.cols, element::Fill<T>{T(0), sum});
       if (layer.bias != nullptr) {
@@ -337,9 +339,9 @@ class HessianProducts {
 };
 
 // result (vectors, P) = Σ_i Σ_c u_ic ∇²f_c(x_i) v for each row v of `vectors` (vectors, P); the
-// rows of `coefficients` (samples, C) are the u_i. Takes up to this many samples and vectors at a
-// time, for which it keeps 4 + 2 kVectors numbers a unit and sample; the sums over samples have one
-// order.
+// rows of `coefficients` (samples, C) are the u_i. At most so many samples and vectors are taken at
+// a time, for which 4 + 2 kVectors numbers a unit and sample are kept. The sums over samples have
+// one order, so that the result has the same bits for any number of threads.
 template <class Device, class T>
 void hessian_products(const Device& device, const Network<T>& network, Matrix<const T> samples,
                       Matrix<const T> coefficients, Matrix<const T> vectors, Matrix<T> result,

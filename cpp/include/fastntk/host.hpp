@@ -3,16 +3,28 @@
 #pragma once
 
 #include "fastntk/algorithms.hpp"
+#include "fastntk/cholesky.hpp"
 #include "fastntk/host_device.hpp"
 #include "fastntk/pair_angles.hpp"
+#include "fastntk/symmetric_products.hpp"
+#include "fastntk/symmetry.hpp"
 
-// The algorithms as compiled for the processor, once for each precision, in src/host_*.cpp.
-#define FASTNTK_HOST(PREFIX, T)                                                                \
-  FASTNTK_ALGORITHMS(PREFIX, HostDevice, T)                                                    \
-  PREFIX template void fastntk::pair_angles(                                                   \
-      const fastntk::HostDevice&, const fastntk::Network<T>&, fastntk::Range,                  \
-      fastntk::Matrix<const T>, const std::vector<std::pair<fastntk::Index, fastntk::Index>>&, \
-      std::vector<T>&, const fastntk::Monitor&);
+// These are the algorithms as compiled for the processor, once for each precision, in
+// src/host_*.cpp: those of every device, and those that run here alone.
+#define FASTNTK_HOST(PREFIX, T)                                       \
+  FASTNTK_ALGORITHMS(PREFIX, HostDevice, T)                           \
+  FASTNTK_INSTANCE(PREFIX, pair_angles<T>)                            \
+  FASTNTK_INSTANCE(PREFIX, symmetry<fastntk::HostDevice, T>)          \
+  FASTNTK_INSTANCE(PREFIX, mirror<fastntk::HostDevice, T>)            \
+  FASTNTK_INSTANCE(PREFIX, symmetric_product<fastntk::HostDevice, T>) \
+  FASTNTK_INSTANCE(PREFIX, scale_and_shift<fastntk::HostDevice, T, T>)
+
+// These algorithms exist in float64 alone.
+#define FASTNTK_HOST_FLOAT64(PREFIX)                                            \
+  FASTNTK_INSTANCE(PREFIX, scale_and_shift<fastntk::HostDevice, float, double>) \
+  FASTNTK_INSTANCE(PREFIX, cholesky<fastntk::HostDevice>)                       \
+  FASTNTK_INSTANCE(PREFIX, triangular_solve<fastntk::HostDevice>)
 
 FASTNTK_HOST(extern, float)
 FASTNTK_HOST(extern, double)
+FASTNTK_HOST_FLOAT64(extern)

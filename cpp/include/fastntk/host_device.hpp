@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
-#include <condition_variable>
+#include <barrier>
 #include <cstdint>
 #include <exception>
 #include <functional>
@@ -28,7 +28,7 @@
 
 namespace fastntk {
 
-// The version of the loops over elements that the loader picked for this processor.
+// Names the version of the loops over elements that the loader picked for this processor.
 const char* instruction_set();
 
 // Calls f(i, j) for every element of a rows × cols matrix, in any order.
@@ -40,8 +40,8 @@ FASTNTK_MULTIVERSION void for_each_element(Index rows, Index cols, F f) {
   }
 }
 
-// Σ a[j] b[j], in as many partial sums as fill the vector registers: the compiler may not reorder a
-// single one.
+// Returns Σ a[j] b[j]. There are as many partial sums as fill the vector registers, because the
+// compiler may not reorder a single one.
 template <class T>
 FASTNTK_MULTIVERSION T dot(Index n, const T* a, const T* b) {
   constexpr Index kSums = 32;
@@ -58,7 +58,7 @@ FASTNTK_MULTIVERSION T dot(Index n, const T* a, const T* b) {
   return sum + partial[0];
 }
 
-// max_j a[j] b[j], for n ≥ 1
+// Returns max_j a[j] b[j], for n ≥ 1.
 template <class T>
 FASTNTK_MULTIVERSION T largest_product(Index n, const T* a, const T* b) {
   constexpr Index kParts = 32;
@@ -75,11 +75,11 @@ FASTNTK_MULTIVERSION T largest_product(Index n, const T* a, const T* b) {
   return *std::ranges::max_element(partial);
 }
 
-// Who multiplies matrices of float32: the BLAS, or the AMX units, see amx.hpp. What is too small
-// for these is left to the BLAS.
+// This says who multiplies matrices of float32: the BLAS, or the AMX units (see amx.hpp). Products
+// that are too small for these are left to the BLAS.
 enum class Float32Products : std::uint8_t { blas, amx };
 
-// The processor, as an execution device. The algorithms (forward_backward.hpp, features.hpp,
+// The processor is an execution device. The algorithms (forward_backward.hpp, features.hpp,
 // gram_tiles.hpp) are templates over a device and ask for nothing but what this class offers:
 //
 //   Buffer<T>      owns an uninitialized matrix on the device;
@@ -101,7 +101,7 @@ class HostDevice {
 
   class Lane {
    public:
-    // Whether it can call functions of the processor.
+    // A lane of the processor can call functions of the processor.
     static constexpr bool kOnHost = true;
 
     Lane(const Blas& blas, const std::atomic<bool>& stop,
@@ -123,7 +123,7 @@ class HostDevice {
       fastntk::gemm(blas_, op_a, op_b, alpha, a, b, write, c);
     }
 
-    // Of triangular matrices, see blas.hpp.
+    // These operations on triangular matrices are described in blas.hpp.
     void syrk(Triangle triangle, Op op_a, double alpha, Matrix<const double> a,
               Matrix<double> c) const {
       fastntk::syrk(blas_, triangle, op_a, alpha, a, c);
@@ -136,14 +136,14 @@ class HostDevice {
       return fastntk::potrf(blas_, triangle, a);
     }
 
-    // f is a functor of (row, column), compiled for the device.
+    // Calls the functor f(row, column), compiled for the device, for all elements.
     template <class F>
     void for_each(Index rows, Index cols, F f) const {
       for_each_element(rows, cols, f);
     }
 
-    // to = fromᵀ. In blocks, because rows of a large kernel lie a power of two apart often enough
-    // for whole columns to compete for the same cache set.
+    // to = fromᵀ. It goes in blocks, because rows of a large kernel lie a power of two apart often
+    // enough for whole columns to compete for the same cache set.
     template <class T>
     void transpose(ConstMatrix<T> from, Matrix<T> to) const {
       constexpr Index kBlock = 16;
@@ -152,7 +152,7 @@ class HostDevice {
           const Index rows = std::min(kBlock, to.rows - i0);
           const Index cols = std::min(kBlock, to.cols - j0);
           for (Index i = i0; i < i0 + rows; ++i) {
-            for (Index j = j0; j < j0 + cols; ++j) to.row(i)[j] = from.row(j)[i];
+            for (Index j = j0; j < j0 + cols; ++j) to(i, j) = from(j, i);
           }
         }
       }
@@ -163,26 +163,27 @@ class HostDevice {
     void row_dots(T factor, ConstMatrix<T> a, ConstMatrix<T> b, Write write, Matrix<T> sums) const {
       for (Index i = 0; i < a.rows; ++i) {
         const T sum = factor * dot(a.cols, a.row(i), b.row(i));
-        T& target = *sums.row(i);
+        T& target = sums(i, 0);
         target = write == Write::accumulate ? target + sum : sum;
       }
     }
 
-    // visit(i, j, value), on the processor, for the elements with value = row_scales[i] · a(i, j) ·
-    // col_scales[j] of at least `least()`, which may grow as elements are visited.
+    // Calls visit(i, j, value), on the processor, for the elements with value = row_scales[i] ·
+    // a(i, j) · col_scales[j] of at least `least()`, which may grow as elements are visited.
     template <class T, class Least, class Visit>
     void visit_large(ConstMatrix<T> a, const T* row_scales, const T* col_scales, Least least,
                      Visit visit) const {
       for (Index i = 0; i < a.rows && a.cols > 0; ++i) {
         if (row_scales[i] * largest_product(a.cols, a.row(i), col_scales) < least()) continue;
         for (Index j = 0; j < a.cols; ++j) {
-          const T value = row_scales[i] * (a.row(i)[j] * col_scales[j]);
+          const T value = row_scales[i] * (a(i, j) * col_scales[j]);
           if (value >= least()) visit(i, j, value);
         }
       }
     }
 
-    // True when the rest of the task is not wanted any more: asked between expensive steps.
+    // Returns true when the rest of the task is not wanted any more. Tasks ask between expensive
+    // steps.
     bool stopped() const { return stop_.load(std::memory_order_relaxed); }
 
    private:
@@ -192,19 +193,19 @@ class HostDevice {
     mutable std::unique_ptr<amx::Products> amx_;  // made when it is first needed
   };
 
-  // What the lanes of one call share.
+  // The lanes of one call share this.
   class Crew {
    public:
-    explicit Crew(int lanes) : lanes_(lanes) {}
+    explicit Crew(int lanes) : lanes_(lanes), all_here_(lanes, PrepareNextPhase{this}) {}
 
     int lanes() const { return lanes_; }
     // Keeps the exception that is being handled, if it is the first, and stops the work.
     void fail();
     void rethrow() const;
-    // Waits until all lanes are here. The last one counts `progress` and prepares the next phase:
-    // so all lanes see the same `stopping`.
+    // Waits until all lanes are here. Then `progress`, the same for all of them, is counted and the
+    // next phase prepared, before any lane goes on, so that all lanes see the same `stopping`.
     void meet(Index progress);
-    // Leaves for good: the others wait no longer.
+    // Leaves for good: the others do not wait for this lane any more.
     void leave();
 
     std::atomic<bool> stop{false};
@@ -213,29 +214,32 @@ class HostDevice {
     bool stopping = false;       // `stop` as it was when the lanes met; changes only there
 
    private:
-    void prepare_next_phase();
+    // The last lane to arrive does this while the others wait.
+    struct PrepareNextPhase {
+      Crew* crew;
+      void operator()() const noexcept;
+    };
 
     int lanes_;
-    std::mutex mutex_;
-    std::condition_variable all_here_;
-    int here_ = 0;
-    Index progress_ = 0;
+    std::atomic<Index> progress_{0};
     std::atomic<std::uint32_t> meetings_{0};
-    std::exception_ptr error_;
+    std::barrier<PrepareNextPhase> all_here_;
+    std::mutex mutex_;
+    std::exception_ptr error_;  // guarded by mutex_ while there are lanes
   };
 
-  // Whether a phase may be left undone when the work is to stop. What a step changes is changed as
-  // a whole or not at all: from the first phase that changes some of it, to the one that ends the
-  // step, none may.
+  // This says whether a phase may be left undone when the work is to stop. What a step changes is
+  // changed as a whole or not at all: from the first phase that changes some of it, to the one that
+  // ends the step, no phase may be left undone.
   enum class Phase : std::uint8_t { within_step, changing, end_of_step };
 
-  // What each of the lanes of run_phases holds: all of them call the same operations in the same
-  // order.
+  // Each of the lanes of run_phases holds one of these, and all of them call the same operations in
+  // the same order.
   template <class Workspace>
   class Team {
    public:
     // Calls task(lane, workspace, tile) for all tiles, whichever lane takes them. Returns on all
-    // lanes when all are done, and everywhere the same: whether to go on.
+    // lanes when all are done, and says whether to go on, the same on all of them.
     template <class Task>
     [[nodiscard]] bool tiles(const Tiling& tiling, Phase phase, Task task) const {
       for (Index index = crew_.next++; index < tiling.count(); index = crew_.next++) {
@@ -260,24 +264,24 @@ class HostDevice {
     const Workspace& workspace_;
   };
 
-  // Blocks of rows that pass through a network: many enough for GEMM to be efficient, few enough
-  // for a block to stay in the cache from one layer to the next.
+  // Blocks of rows pass through a network together: there are enough rows for GEMM to be efficient,
+  // and few enough for a block to stay in the cache from one layer to the next.
   static BlockLimits row_blocks() { return {32, 512}; }
-  // Tiles of a kernel, as large as the second-level cache allows: a GEMM packs its operands anew
+  // Tiles of a kernel are as large as the second-level cache allows: a GEMM packs its operands anew
   // for every tile, and the larger the tile, the more that buys.
   static BlockLimits tile_blocks() { return {64, 512}; }
-  // Samples, and units of a layer, that a product with a Jacobian takes at a time.
+  // A product with a Jacobian takes so many samples, and so many units of a layer, at a time.
   static Index sample_block() { return 512; }
   static Index unit_block() { return 256; }
 
-  // Tiles of whole matrices, large enough for what GEMM packs to be little beside what it computes:
-  // of up to 512 rows, as many of the columns as leave four tiles to share out, but at
-  // least half as many as that.
+  // Tiles of whole matrices are large enough for what GEMM packs to be little beside what it
+  // computes. They have up to 512 rows, and as many of the columns as leave four tiles to share
+  // out, but at least half as many as that.
   static Tiling tiling(const std::vector<Tiling::Shape>& shapes) {
     constexpr Index kLargest = 512;
     return {shapes, kLargest, {kLargest / 2, kLargest}};
   }
-  // Tiles of so many whole rows, for work that is short.
+  // These tiles have so many whole rows, for work that is short.
   static Tiling row_tiling(Index rows) { return {{{rows, 1}}, 64, {1, 1}}; }
 
   // to = the elements at `from`, row by row, and back.
@@ -290,7 +294,7 @@ class HostDevice {
     for (Index i = 0; i < from.rows; ++i) std::copy_n(from.row(i), from.cols, to + i * from.cols);
   }
 
-  // threads ≥ 1
+  // There is at least one thread.
   HostDevice(Blas blas, int threads, Float32Products float32 = Float32Products::blas)
       : blas_(blas), threads_(threads), float32_(float32) {}
 
@@ -307,10 +311,11 @@ class HostDevice {
     });
   }
 
-  // Runs body(team) on as many lanes as there are tiles in the `widest` phase, at most: work in
+  // Runs body(team) on at most as many lanes as there are tiles in the `widest` phase. The work is
   // `steps` steps of phases that need each other's results, and that are too short to start threads
-  // for each. A device whose operations are parallel in themselves runs it once, on whole matrices.
-  // Exceptions as in run(); when the work is to stop, a step is completed or has changed nothing.
+  // for each. A device whose operations are parallel in themselves runs body once, on whole
+  // matrices. Exceptions are handled as in run(); when the work is to stop, a step is completed or
+  // has changed nothing.
   template <class MakeWorkspace, class Body>
   void run_phases(const char* stage, Index steps, Index widest, const Monitor& monitor,
                   MakeWorkspace make_workspace, Body body) const {

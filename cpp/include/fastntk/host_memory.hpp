@@ -8,7 +8,7 @@
 
 namespace fastntk {
 
-// What MatrixBuffer asks for, of the processor's memory.
+// MatrixBuffer takes the processor's memory from here.
 struct HostMemory {
   static void* allocate(Index rows, Index cols, std::size_t element_size);
   static void free(void* p);

@@ -7,7 +7,8 @@
 
 #include "fastntk/features.hpp"
 
-// Products with the Jacobian F (samples × parameters) of one output, from H and Δ, without F:
+// This multiplies with the Jacobian F (samples × parameters) of one output, from H and Δ, without
+// F:
 //
 //   (Fᵀ u)ˡ = s Δˡᵀ diag(u) Hˡ⁻¹,      (F v) = Σ_l s rowsum( (Δˡ Vˡ) ∘ Hˡ⁻¹ ),      s =
 //   σ_w/√n_{l−1},
@@ -17,7 +18,7 @@
 // over the parameters lies in memory as the features do: W¹ row-major, b¹, W², b², ….
 namespace fastntk {
 
-// The place of each layer of the first readout's network in a vector over the parameters.
+// This is the place of one layer of the first readout's network in a vector over the parameters.
 template <class T>
 struct ParameterBlock {
   const Layer<T>* layer;
@@ -40,8 +41,8 @@ std::vector<ParameterBlock<T>> parameter_blocks(const Network<T>& network) {
   return blocks;
 }
 
-// A block of rows of one layer's weights, with the bias of these units, of one vector out of
-// several over the parameters.
+// This is a block of rows of one layer's weights, with the bias of these units, in one of several
+// vectors over the parameters.
 template <class T>
 struct ParameterPiece {
   Index vector;
@@ -53,14 +54,14 @@ struct ParameterPiece {
     return {vectors.row(vector) + block.first + units.first * block.layer->inputs(), units.count,
             block.layer->inputs()};
   }
-  // Only where the layer has a bias.
+  // May be asked for only where the layer has a bias.
   template <class G>
   Matrix<G> bias(Matrix<G> vectors) const {
     return {vectors.row(vector) + block.bias() + units.first, units.count, 1};
   }
 };
 
-// So many vectors over the parameters, cut into pieces of at most so many units.
+// Cuts so many vectors over the parameters into pieces of at most so many units.
 template <class T>
 std::vector<ParameterPiece<T>> parameter_pieces(const Network<T>& network, Index vectors,
                                                 Index unit_block) {
@@ -84,14 +85,15 @@ struct ScaleRows {
   Matrix<G> to;
 
   FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const {
-    to.data[i * to.stride + j] = factors[i] * from.data[i * from.stride + j];
+    to(i, j) = factors[i] * from(i, j);
   }
 };
 
 }  // namespace element
 
-// Δˡ of the samples in `rows` for output `output` of those that the features hold. Above the top,
-// Δ is 1 for the output itself and 0 for the others, whatever the sample: `unit` holds such rows.
+// Returns Δˡ of the samples in `rows` for output `output` of those that the features hold. Above
+// the top, Δ is 1 for the output itself and 0 for the others, whatever the sample: `unit` holds
+// such rows.
 template <class Device, class G>
 Matrix<const G> delta_rows(const Features<Device, G>& features, std::size_t layer, Range outputs,
                            Index output, Range rows, const Matrix<G>& unit) {
@@ -101,7 +103,7 @@ Matrix<const G> delta_rows(const Features<Device, G>& features, std::size_t laye
   return all.block(rows.first, rows.count, output * width, width);
 }
 
-// Samples are taken so many at a time, in their order: no sum depends on who computes it.
+// Samples are taken so many at a time, in their order, so that no sum depends on who computes it.
 template <class Device, class G>
 Index samples_at_once(const Device& device, const Features<Device, G>& features) {
   return std::clamp<Index>(features.rows, 1, device.sample_block());

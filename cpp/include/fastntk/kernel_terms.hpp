@@ -9,16 +9,17 @@
 
 #include "fastntk/features.hpp"
 
-// Which sums of products of Gram matrices make up which kernel. A layer's own part of a tangent
-// kernel is
+// This says which sums of products of Gram matrices make up which kernel. A layer's own part of a
+// tangent kernel is
 //
 //   ω (Δ Δᵀ) ∘ ( (σ_w²/n) H Hᵀ + σ_b² ),
 //
-// for the readout with Δ Δᵀ constant. What is asked for (the whole kernel, one for each layer, one
-// for each output or pair of outputs, one for each depth) only decides to which result a term goes.
+// where Δ Δᵀ is constant for the readout. What is asked for (the whole kernel, one for each layer,
+// one for each output or pair of outputs, one for each depth) only decides to which result a term
+// goes.
 namespace fastntk {
 
-// ω (scale · H Hᵀ + offset): a layer's Gram matrix for unit Δ.
+// For unit Δ, a layer's Gram matrix is ω (scale · H Hᵀ + offset).
 template <class G>
 struct LayerGram {
   G scale;
@@ -45,13 +46,13 @@ struct Term {
   Matrix<const G> z_delta;
 };
 
-// A kernel is its terms: [l] are those with Hˡ. A kernel without any term is zero.
+// A kernel is the sum of its terms: of_layer[l] are those with Hˡ. A kernel without any term is
+// zero.
 template <class G>
 struct KernelTerms {
   std::vector<std::vector<Term<G>>> of_layer;
-  std::vector<std::size_t> zero;  // kernels without terms
-  // mirror[k] is the kernel that holds the transpose of kernel k when x and z are the same samples.
-  std::vector<std::size_t> mirror;
+  std::vector<std::size_t> zero;    // kernels without terms
+  std::vector<std::size_t> mirror;  // see kernel_mirror
 };
 
 enum class Split : std::uint8_t {
@@ -77,7 +78,26 @@ std::size_t kernel_count(const Network<T>& network, Range outputs, Split split) 
   throw std::invalid_argument("unknown split");
 }
 
-// The kernel that a term of Hˡ goes to, for output groups a and b of a readout.
+// Returns how many groups of outputs make up kernels of their own; outputs that are summed are one
+// group.
+inline Index output_groups(Range outputs, Split split) {
+  return split == Split::outputs || split == Split::output_pairs ? outputs.count : 1;
+}
+
+// Returns, for each kernel k, which kernel holds its transpose when both sets of samples are the
+// same. It is the kernel itself, except for pairs of outputs, where it is that of the pair in the
+// other order.
+template <class T>
+std::vector<std::size_t> kernel_mirror(const Network<T>& network, Range outputs, Split split) {
+  std::vector<std::size_t> mirror(kernel_count(network, outputs, split));
+  const auto groups = static_cast<std::size_t>(output_groups(outputs, split));
+  for (std::size_t k = 0; k < mirror.size(); ++k) {
+    mirror[k] = split == Split::output_pairs ? k % groups * groups + k / groups : k;
+  }
+  return mirror;
+}
+
+// Returns the kernel to which a term of Hˡ is added, for output groups a and b of a readout.
 inline std::size_t kernel_index(Split split, std::size_t readout, std::size_t l, Index groups,
                                 Index a, Index b) {
   switch (split) {
@@ -101,7 +121,7 @@ class KernelTermsBuilder {
     terms_.of_layer.resize(layers);
   }
 
-  // The term of a hidden layer, or that of a readout without the two Δ.
+  // Adds the term of a hidden layer or, without the two Δ, that of a readout.
   void add(std::size_t l, std::size_t target, LayerGram<G> layer, Matrix<const G> x_delta = {},
            Matrix<const G> z_delta = {}) {
     const Write write = begun_[target] ? Write::accumulate : Write::overwrite;
@@ -110,12 +130,11 @@ class KernelTermsBuilder {
     terms_.of_layer[l].push_back({target, write, layer, constant_delta, x_delta, z_delta});
   }
 
-  // With `groups` of 1, each kernel is its own mirror.
-  KernelTerms<G> finish(std::size_t groups) {
+  KernelTerms<G> finish(std::vector<std::size_t> mirror) {
     for (std::size_t k = 0; k < begun_.size(); ++k) {
       if (!begun_[k]) terms_.zero.push_back(k);
-      terms_.mirror.push_back(groups == 1 ? k : k % groups * groups + k / groups);
     }
+    terms_.mirror = std::move(mirror);
     return std::move(terms_);
   }
 
@@ -129,7 +148,7 @@ KernelTerms<G> kernel_terms(const Network<T>& network, Range outputs, Split spli
                             const Features<Device, G>& x, const Features<Device, G>& z) {
   const bool pairs = split == Split::output_pairs;
   // Outputs that are summed are taken at once: their Δ lie side by side.
-  const Index groups = split == Split::outputs || pairs ? outputs.count : 1;
+  const Index groups = output_groups(outputs, split);
   const auto delta_of = [groups](const Matrix<G>& all, Index group) {
     const Index width = all.cols / groups;
     return Matrix<const G>(all.col_block(group * width, width));
@@ -156,7 +175,7 @@ KernelTerms<G> kernel_terms(const Network<T>& network, Range outputs, Split spli
       for (Index b = others.first; b < others.first + others.count; ++b) add_readout(r, a, b);
     }
   }
-  return builder.finish(pairs ? static_cast<std::size_t>(groups) : 1);
+  return builder.finish(kernel_mirror(network, outputs, split));
 }
 
 }  // namespace fastntk

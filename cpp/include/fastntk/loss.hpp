@@ -11,15 +11,15 @@
 #include "fastntk/partition.hpp"
 #include "fastntk/portability.hpp"
 
-// What is minimized: the mean over samples of the loss ℓ(f, y) of one sample, each value beside its
-// gradient ∂ℓ/∂f. Both are formed in float64 whatever the precision of the network.
+// Training minimizes the mean over samples of the loss ℓ(f, y) of one sample. Each value stands
+// beside its gradient ∂ℓ/∂f. Both are formed in float64 whatever the precision of the network.
 namespace fastntk {
 
 enum class Loss : std::uint8_t { square, cross_entropy };
 
 namespace loss {
 
-// ℓ = ½ Σ_c (f_c − y_c)²,    ∂ℓ/∂f_c = f_c − y_c
+// ℓ = ½ Σ_c (f_c − y_c)² and ∂ℓ/∂f_c = f_c − y_c.
 struct Square {
   template <class T>
   FASTNTK_HOST_DEVICE double value(Index outputs, const T* f, const T* y) {
@@ -36,7 +36,7 @@ struct Square {
   }
 };
 
-// ℓ = log Σ_c exp(f_c) − Σ_c y_c f_c,    ∂ℓ/∂f_c = softmax(f)_c − y_c,    for Σ_c y_c = 1. All
+// ℓ = log Σ_c exp(f_c) − Σ_c y_c f_c and ∂ℓ/∂f_c = softmax(f)_c − y_c, for Σ_c y_c = 1. All
 // exponents are taken relative to the largest f_c.
 struct CrossEntropy {
   double largest = 0.0;
@@ -68,8 +68,8 @@ struct CrossEntropy {
 
 namespace element {
 
-// For each sample (row): its loss, whether the largest output is that of the largest target (the
-// first, where several are), and scale · ∂ℓ/∂f in the place of f.
+// Computes for each sample (row) its loss, whether the largest output is that of the largest target
+// (the first, where several are), and scale · ∂ℓ/∂f in the place of f.
 template <class Rule, class T>
 struct SampleLoss {
   Rule rule;
@@ -84,14 +84,14 @@ struct SampleLoss {
     T* const f = f_to_gradient.row(i);
     const T* const y = targets.row(order == nullptr ? i : order[i]);
     Rule of_row = rule;
-    outcomes.row(i)[0] = of_row.value(outputs, f, y);
+    outcomes(i, 0) = of_row.value(outputs, f, y);
     Index largest_f = 0;
     Index largest_y = 0;
     for (Index c = 1; c < outputs; ++c) {
       if (f[c] > f[largest_f]) largest_f = c;
       if (y[c] > y[largest_y]) largest_y = c;
     }
-    outcomes.row(i)[1] = largest_f == largest_y ? 1.0 : 0.0;
+    outcomes(i, 1) = largest_f == largest_y ? 1.0 : 0.0;
     for (Index c = 0; c < outputs; ++c) {
       f[c] = static_cast<T>(static_cast<double>(scale) * of_row.gradient(f[c], y[c]));
     }
@@ -100,8 +100,8 @@ struct SampleLoss {
 
 }  // namespace element
 
-// Replaces f (rows, C) by scale · ∂ℓ/∂f and says how well it did. Row i has the targets of sample
-// order[i] (without an order: i).
+// Replaces f (rows, C) by scale · ∂ℓ/∂f and fills `outcomes`. Row i has the targets of sample
+// order[i] or, without an order, of sample i.
 template <class Lane, class T>
 void sample_losses(const Lane& lane, Loss loss, T scale, const Index* order, ConstMatrix<T> targets,
                    Matrix<T> f_to_gradient, Matrix<double> outcomes) {
@@ -114,7 +114,7 @@ void sample_losses(const Lane& lane, Loss loss, T scale, const Index* order, Con
   apply(loss::CrossEntropy{});
 }
 
-// The same for outputs f (n, C) of any number of samples; f is left with ∂ℓ/∂f.
+// Does this for outputs f (n, C) of any number of samples; f is left with ∂ℓ/∂f.
 template <class Device, class T>
 void evaluate_loss(const Device& device, Loss loss, Matrix<const T> targets,
                    Matrix<T> f_to_gradient, Matrix<double> outcomes, const Monitor& monitor) {

@@ -11,8 +11,8 @@ namespace fastntk {
 
 using Index = std::ptrdiff_t;
 
-// A non-owning view of a row-major matrix: one sample a row, `stride` elements from one row to the
-// next. It never touches the memory itself, so it may point into any device.
+// This is a non-owning view of a row-major matrix: one sample a row, with `stride` elements from
+// one row to the next. It never touches the memory itself, so it may point into any device.
 template <class T>
 struct Matrix {
   T* data = nullptr;
@@ -31,7 +31,10 @@ struct Matrix {
   Matrix(const Matrix<Writable>& other)
       : Matrix(other.data, other.rows, other.cols, other.stride) {}
 
-  FASTNTK_HOST_DEVICE T* row(Index i) const { return data + i * stride; }
+  FASTNTK_HOST_DEVICE constexpr T* row(Index i) const { return data + i * stride; }
+  FASTNTK_HOST_DEVICE constexpr T& operator()(Index i, Index j) const {
+    return data[i * stride + j];
+  }
   Matrix block(Index row, Index row_count, Index col, Index col_count) const {
     return {data + row * stride + col, row_count, col_count, stride};
   }
@@ -39,7 +42,7 @@ struct Matrix {
   Matrix col_block(Index col, Index count) const { return block(0, rows, col, count); }
 };
 
-// Keeps a parameter out of template argument deduction, so that Matrix<T> converts to it.
+// This keeps a parameter out of template argument deduction, so that Matrix<T> converts to it.
 template <class T>
 using ConstMatrix = Matrix<const std::type_identity_t<T>>;
 

@@ -10,21 +10,21 @@
 
 namespace fastntk {
 
-// One affine map, z = weight_scale · W h + bias_scale · b. In the NTK parametrization the scales
-// are σ_w/√n_in and σ_b.
+// A layer is an affine map, z = weight_scale · W h + bias_scale · b. In the NTK parametrization the
+// scales are σ_w/√n_in and σ_b.
 template <class T>
 struct Layer {
   Matrix<const T> weights;  // (n_out, n_in), the raw W of the formulas
   const T* bias = nullptr;  // (n_out), or null when bias_scale is 0
   double weight_scale = 1.0;
   double bias_scale = 0.0;
-  // ω: what the layer's own part of a tangent kernel is multiplied by, such as a learning rate.
+  // ω is what the layer's own part of a tangent kernel is multiplied by, such as a learning rate.
   double kernel_weight = 1.0;
   double kernel_bias_weight = 1.0;
 
   Index inputs() const { return weights.cols; }
   Index outputs() const { return weights.rows; }
-  // The same map to some of the outputs.
+  // Returns the same map to some of the outputs.
   Layer units(Range range) const {
     Layer part = *this;
     part.weights = weights.row_block(range.first, range.count);
@@ -35,15 +35,16 @@ struct Layer {
   Index parameters() const { return weights.rows * weights.cols + (bias ? weights.rows : 0); }
 };
 
-// An affine map from the activations of hidden layer `depth` (0: from the inputs) to the outputs.
+// A readout is an affine map from the activations of hidden layer `depth` (0: from the inputs) to
+// the outputs.
 template <class T>
 struct Readout {
   Index depth = 0;
   Layer<T> layer;
 };
 
-// Hidden layers 1 … L with one readout or more. A single network has one, on top; a depth sweep
-// has one for each depth, and all these networks share their hidden layers.
+// A network has hidden layers 1 … L and one readout or more. A single network has one, on top; a
+// depth sweep has one for each depth, and all these networks share their hidden layers.
 template <class T>
 struct Network {
   Index input_width = 0;
@@ -53,7 +54,7 @@ struct Network {
   double activation_scale = 1.0;  // c_φ
 
   Index depth() const { return static_cast<Index>(hidden.size()); }
-  // n_l, for l = 0 … L
+  // Returns n_l, for l = 0 … L.
   Index width(Index l) const { return l == 0 ? input_width : layer(l).outputs(); }
   const Layer<T>& layer(Index l) const { return hidden[static_cast<std::size_t>(l - 1)]; }
 };

@@ -8,10 +8,10 @@
 #include "fastntk/features.hpp"
 #include "fastntk/gram_tiles.hpp"
 
-// The outputs and the tangent kernels of a network, from samples to results.
+// This computes the outputs and the tangent kernels of a network, from samples to results.
 namespace fastntk {
 
-// f (samples, C) of the network's first readout.
+// Computes f (samples, C) of the network's first readout.
 template <class Device, class T>
 void evaluate(const Device& device, const Network<T>& network, Matrix<const T> samples, Matrix<T> f,
               const Monitor& monitor) {
@@ -19,8 +19,8 @@ void evaluate(const Device& device, const Network<T>& network, Matrix<const T> s
   const Partition blocks{samples.rows, device.row_blocks()};
   device.run(
       "outputs", blocks.blocks(), monitor,
-      [&] { return PassWorkspace<Device, T>(network, blocks.size(), false); },
-      [&](const auto& lane, const PassWorkspace<Device, T>& workspace, Index block) {
+      [&] { return ForwardWorkspace<Device, T>(network, blocks.size()); },
+      [&](const auto& lane, const ForwardWorkspace<Device, T>& workspace, Index block) {
         const Range rows = blocks[block];
         const Range scratch{0, rows.count};
         const Matrix<const T> inputs = samples.row_block(rows.first, rows.count);
@@ -46,9 +46,7 @@ void input_jacobians(const Device& device, const Network<T>& network, Matrix<con
   };
   device.run(
       "input Jacobians", blocks.blocks(), monitor,
-      [&] {
-        return Workspace{{network, blocks.size(), false}, {blocks.size(), readout.layer.outputs()}};
-      },
+      [&] { return Workspace{{network, blocks.size()}, {blocks.size(), readout.layer.outputs()}}; },
       [&](const auto& lane, const Workspace& workspace, Index block) {
         const Range rows = blocks[block];
         const Range scratch{0, rows.count};
@@ -72,9 +70,9 @@ void input_jacobians(const Device& device, const Network<T>& network, Matrix<con
       });
 }
 
-// kernels[k] (x.rows, x.rows) without z, (x.rows, z.rows) with it: what `split` says, of the chosen
-// outputs. G is the precision of the Gram matrices and of the result, T that of the passes through
-// the network.
+// Computes the kernels that `split` says, of the chosen outputs: kernels[k] is (x.rows, x.rows)
+// without z, and (x.rows, z.rows) with it. G is the precision of the Gram matrices and of the
+// result, T that of the passes through the network.
 template <class Device, class T, class G>
 void ntk(const Device& device, const Network<T>& network, Range outputs, Split split,
          Matrix<const T> x, const std::optional<Matrix<const T>>& z,

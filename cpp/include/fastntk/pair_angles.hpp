@@ -12,9 +12,9 @@
 #include "fastntk/monitor.hpp"
 #include "fastntk/partition.hpp"
 
-// The angle between the gradients g and g' = g + dg at two samples, to full relative accuracy
-// however close the samples are. Both passes carry the difference of the two samples along, instead
-// of subtracting two results:
+// This computes the angle between the gradients g and g' = g + dg at two samples, to full relative
+// accuracy however close the samples are. Both passes carry the difference of the two samples
+// along, instead of subtracting two results:
 //
 //   dzˡ = s Wˡ dhˡ⁻¹,                   dhˡ = c_φ ( φ(zˡ + dzˡ) − φ(zˡ) ),
 //   dΔˡ = dgate ∘ (U + dU) + gate ∘ dU,  U = s Δˡ⁺¹ Wˡ⁺¹,  dU = s dΔˡ⁺¹ Wˡ⁺¹,
@@ -23,9 +23,9 @@
 // vectors that are small themselves. A pair costs two passes of single samples.
 namespace fastntk {
 
-// φ(z + dz) − φ(z) and φ'(z + dz) − φ'(z). On one side of the kink, small steps take the derivative
-// at the midpoint: its relative error, of the order of dz², is then below the 1e-11 (float32:
-// 3e-5) or so to which a difference of two values, with an error of ε/dz, is good.
+// These are φ(z + dz) − φ(z) and φ'(z + dz) − φ'(z). On one side of the kink, small steps take the
+// derivative at the midpoint: its relative error, of the order of dz², is then below the 1e-11
+// (float32: 3e-5) or so to which a difference of two values, with an error of ε/dz, is good.
 template <class T>
 inline constexpr T kSmallStep = static_cast<T>(std::is_same_v<T, float> ? 4e-3 : 1e-5);
 
@@ -54,7 +54,7 @@ namespace pair {
 template <class T>
 using Vector = std::vector<T>;
 
-// A vector at the first sample, and how much more it is at the second.
+// This is a vector at the first sample, and how much more it is at the second.
 template <class T>
 struct Moved {
   Vector<T> at;
@@ -79,7 +79,7 @@ Matrix<T> row(Vector<T>& v) {
   return {v.data(), 1, static_cast<Index>(v.size())};
 }
 
-// ‖v − factor · base‖², with v small.
+// Returns ‖v − factor · base‖², for a small v.
 template <class T>
 T squared_distance(const Vector<T>& v, T factor, const Vector<T>& base) {
   T sum = T(0);
@@ -90,7 +90,7 @@ T squared_distance(const Vector<T>& v, T factor, const Vector<T>& base) {
   return sum;
 }
 
-// What the angle needs of one layer: the gradient is δ ⊗ h̄ with h̄ = (s h, σ_b).
+// The angle needs this of one layer, whose gradient is δ ⊗ h̄ with h̄ = (s h, σ_b).
 template <class T>
 struct LayerGradient {
   Moved<T> delta;
@@ -98,13 +98,13 @@ struct LayerGradient {
 
   T squared_norm() const { return dot(delta.at, delta.at) * dot(h.at, h.at); }
 
-  // ⟨dg, g⟩, where dg = dδ ⊗ (h̄ + dh̄) + δ ⊗ dh̄
+  // Returns ⟨dg, g⟩, where dg = dδ ⊗ (h̄ + dh̄) + δ ⊗ dh̄.
   T along() const {
     return dot(delta.by, delta.at) * (dot(h.at, h.at) + dot(h.by, h.at)) +
            dot(delta.at, delta.at) * dot(h.by, h.at);
   }
 
-  // ‖dg − t g‖². With a = 1 + ⟨dδ, δ⟩/‖δ‖² and a b = 1 + t this is
+  // Returns ‖dg − t g‖². With a = 1 + ⟨dδ, δ⟩/‖δ‖² and a b = 1 + t this is
   //   (dδ − (a − 1) δ) ⊗ (h̄ + dh̄)  +  a δ ⊗ (dh̄ − (b − 1) h̄),
   // two parts at right angles, neither a difference of large vectors.
   T squared_rest(T t) const {
@@ -116,7 +116,7 @@ struct LayerGradient {
     const T shift = dot(delta.by, delta.at) / size;  // a − 1
     const T a = T(1) + shift;
     const T turned = squared_distance(delta.by, shift, delta.at) * beyond;
-    // a dh̄ − (t − (a − 1)) h̄
+    // The second part is δ times a dh̄ − (t − (a − 1)) h̄.
     T moved = T(0);
     for (std::size_t i = 0; i < h.at.size(); ++i) {
       const T d = a * h.by[i] - (t - shift) * h.at[i];
@@ -143,8 +143,8 @@ Moved<T> layer_input(const Layer<T>& layer, const Moved<T>& h) {
 
 }  // namespace pair
 
-// The angle in radians between the gradients of the chosen outputs (taken as one long vector) at
-// the samples x and z; NaN where one of them is zero.
+// Returns the angle in radians between the gradients of the chosen outputs (taken as one long
+// vector) at the samples x and z; it is NaN where one of them is zero.
 template <class Lane, class T>
 T pair_angle(const Lane& lane, const Network<T>& network, Range outputs, const T* x, const T* z) {
   using pair::Moved;

@@ -28,7 +28,7 @@ class Partition {
         size_(std::clamp(round_up((total + kEnough - 1) / kEnough), limits.smallest,
                          limits.largest)) {}
 
-  // As many blocks as `largest` makes necessary, and these of nearly equal size, in units.
+  // Makes as many blocks as `largest` makes necessary, of nearly equal size, in units.
   static Partition even(Index total, Index largest, Index unit = kUnit) {
     const Index blocks = std::max<Index>(1, (total + largest - 1) / largest);
     const Index size = round_up((total + blocks - 1) / blocks, unit);

@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
-// Functions that a device's own compiler may also have to see.
+// This marks functions that a device's own compiler may also have to see.
 #ifdef __CUDACC__
 #define FASTNTK_HOST_DEVICE __host__ __device__
 #else
@@ -22,7 +22,7 @@
 #define FASTNTK_MULTIVERSION
 #endif
 
-// Tells the compiler that iterations are independent although the arrays might overlap.
+// This tells the compiler that iterations are independent although the arrays might overlap.
 #ifdef __clang__
 #define FASTNTK_INDEPENDENT_ITERATIONS _Pragma("clang loop vectorize(assume_safety)")
 #elif defined(__GNUC__)

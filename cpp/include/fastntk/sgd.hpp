@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <numeric>
 #include <utility>
 #include <vector>
 
@@ -11,7 +12,7 @@
 #include "fastntk/loss.hpp"
 #include "fastntk/tiling.hpp"
 
-// Gradient descent on batches of samples. With Δᴸ⁺¹ = ∂loss/∂f (rows, C) for a batch,
+// This descends the gradient on batches of samples. With Δᴸ⁺¹ = ∂loss/∂f (rows, C) for a batch,
 //
 //   Δˡ = c_φ φ'(zˡ) ∘ [ (σ_w/√n_l) Δˡ⁺¹ Wˡ⁺¹ ],
 //   Wˡ ← Wˡ − η (σ_w/√n_{l−1}) Δˡᵀ Hˡ⁻¹,      bˡ ← bˡ − η σ_b Δˡᵀ 1.
@@ -32,7 +33,8 @@
 // the slopes are kept, Δˡ takes their place, and the last phase changes all weights.
 namespace fastntk {
 
-// What is trained of a layer. The arrays are those that the network reads; null: left alone.
+// This is what is trained of a layer. The arrays are those that the network reads; one that is null
+// is left alone.
 template <class T>
 struct TrainedLayer {
   Matrix<T> weights;
@@ -60,9 +62,7 @@ struct Gather {
   Matrix<const T> from;
   Matrix<T> to;
 
-  FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const {
-    to.data[i * to.stride + j] = from.data[order[i] * from.stride + j];
-  }
+  FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const { to(i, j) = from(order[i], j); }
 };
 
 template <class T>
@@ -74,13 +74,13 @@ struct Descend {
   Matrix<T> parameters;
 
   FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const {
-    T step = gradient.data[i * gradient.stride + j];
+    T step = gradient(i, j);
     if (velocity.data != nullptr) {
-      T& v = velocity.data[i * velocity.stride + j];
+      T& v = velocity(i, j);
       v = momentum * v + step;
       step = v;
     }
-    parameters.data[i * parameters.stride + j] -= rate * step;
+    parameters(i, j) -= rate * step;
   }
 };
 
@@ -91,19 +91,19 @@ struct AddUp {
   double* total;
 
   FASTNTK_HOST_DEVICE void operator()(Index /*i*/, Index /*j*/) const {
-    for (Index i = 0; i < sums.rows; ++i) *total += static_cast<double>(*sums.row(i));
+    for (Index i = 0; i < sums.rows; ++i) *total += static_cast<double>(sums(i, 0));
   }
 };
 
 }  // namespace element
 
-// Layer l = 1 … L + 1, the last of them that of the first readout.
+// Returns layer l = 1 … L + 1, the last of which is that of the first readout.
 template <class T>
 const Layer<T>& layer_or_readout(const Network<T>& network, std::size_t l) {
   return l <= network.hidden.size() ? network.hidden[l - 1] : network.readouts.front().layer;
 }
 
-// l of the lowest layer that is trained; one of them is.
+// Returns l of the lowest layer that is trained; at least one must be.
 template <class T>
 std::size_t lowest_trained(const std::vector<TrainedLayer<T>>& layers) {
   std::size_t l = 1;
@@ -111,7 +111,44 @@ std::size_t lowest_trained(const std::vector<TrainedLayer<T>>& layers) {
   return l;
 }
 
-// A step on a batch of so many rows, as phases of tiles.
+// A step takes matrices of these columns, with a row for each sample of a batch; `lowest` is the
+// lowest layer that is trained. A vector of ones, for the sums over a batch, comes to them.
+struct SgdWidths {
+  std::vector<Index> slots;   // [l − 1]
+  std::vector<Index> slopes;  // [l − 1]; none where they follow from the activations
+  Index outputs;
+  Index gathered = 0;  // of the samples, where they are brought into an order
+
+  template <class T>
+  SgdWidths(const Network<T>& network, std::size_t lowest, bool in_order)
+      : slots(layer_widths(network, 1, network.depth())),
+        outputs(network.readouts.front().layer.outputs()) {
+    if (in_order) gathered = network.input_width;
+    if (!slopes_follow(network)) {
+      slopes = slots;
+      return;
+    }
+    slots.push_back(0);
+    for (std::size_t l = network.hidden.size(); l >= lowest; --l) {
+      slots[l] = std::max(slots[l], slots[l - 1]);  // slot l + 1, which Δˡ comes to
+    }
+  }
+
+  // Returns how many numbers there are for each sample of a batch.
+  Index total() const {
+    return std::reduce(slots.begin(), slots.end()) + std::reduce(slopes.begin(), slopes.end()) +
+           outputs + gathered;
+  }
+};
+
+// Returns the memory, in bytes, of training all layers of a network in batches of so many samples.
+// Samples that are taken in an order are gathered first.
+template <class T>
+Index training_bytes(const Network<T>& network, Index batch, bool gathered) {
+  return batch * SgdWidths(network, 1, gathered).total() * static_cast<Index>(sizeof(T));
+}
+
+// This is a step on a batch of so many rows, as phases of tiles.
 template <class Device, class T>
 class SgdPhases {
  public:
@@ -180,7 +217,7 @@ class SgdPhases {
   Tiling readout;
   std::vector<Backward> backward;
   Index squares = 0;  // tiles of all that is trained
-  // Rows and columns that hold any tile of a Δ, and of a W that is trained.
+  // These are rows and columns that hold any tile of a Δ, and of a W that is trained.
   Tiling::Shape largest_delta{0, 0};
   Tiling::Shape largest_update{0, 0};
 
@@ -204,17 +241,16 @@ class Sgd {
         inputs_(inputs),
         targets_(targets),
         order_(order),
-        slots_(options.batch, 1, slot_widths(network, lowest_trained(layers))),
-        outputs_(options.batch, layer(layers.size()).outputs()),
         ones_(options.batch, 1) {
-    if (!slopes_follow(network)) {
-      slopes_ = {options.batch, 1, layer_widths(network, 1, network.depth())};
-    }
-    if (order != nullptr) gathered_ = {options.batch, network.input_width};
+    const SgdWidths widths(network, lowest_trained(layers), order != nullptr);
+    slots_ = {options.batch, 1, widths.slots};
+    if (!widths.slopes.empty()) slopes_ = {options.batch, 1, widths.slopes};
+    outputs_ = {options.batch, widths.outputs};
+    if (order != nullptr) gathered_ = {options.batch, widths.gathered};
   }
 
-  // Passes over the samples once, a row of `outcomes` (samples, 2) for each: its loss before the
-  // step of its batch, and whether it was recognized. Returns ‖gradient‖² of the last batch.
+  // Passes over the samples once. A row of `outcomes` (samples, 2) gets the loss of a sample before
+  // the step of its batch, and whether it was recognized. Returns ‖gradient‖² of the last batch.
   double run(const Device& device, Matrix<double> outcomes, const Monitor& monitor) {
     const Index samples = outcomes.rows;
     const Index steps = (samples + options_.batch - 1) / options_.batch;
@@ -253,7 +289,7 @@ class Sgd {
  private:
   using Phases = SgdPhases<Device, T>;
   using Phase = typename Device::Phase;
-  // Multiply-adds of a step's forward pass that are worth a lane of their own: below it, lanes
+  // So many multiply-adds of a step's forward pass are worth a lane of their own: with fewer, lanes
   // would wait for each other for longer than they compute.
   static constexpr Index kLaneWork = 2'000'000;
 
@@ -265,7 +301,7 @@ class Sgd {
         : tile(shape.first, shape.second), sums(shape.first, 1) {}
   };
 
-  // Where a batch is on its way through the network.
+  // These are the matrices of a batch on its way through the network.
   struct Batch {
     std::vector<Matrix<T>> h;            // [l]; [0] is not used
     std::vector<Matrix<T>> slopes;       // [l], empty where they follow from h
@@ -273,19 +309,9 @@ class Sgd {
     std::vector<Matrix<const T>> below;  // [l − 1]: what layer l reads
   };
 
-  // Columns of the slots 1 …
-  static std::vector<Index> slot_widths(const Network<T>& network, std::size_t lowest) {
-    std::vector<Index> widths = layer_widths(network, 1, network.depth());
-    if (!slopes_follow(network)) return widths;
-    widths.push_back(0);
-    for (std::size_t l = network.hidden.size(); l >= lowest; --l) {
-      widths[l] = std::max(widths[l], widths[l - 1]);  // slot l + 1, which Δˡ comes to
-    }
-    return widths;
-  }
-
-  // Holds a Δ before it meets the slopes that are in its place, and as many rows of a gradient as
-  // there are at a time: where only its norm is wanted, few enough to be little beside the batch.
+  // The workspace holds a Δ before it meets the slopes that are in its place, and as many rows of a
+  // gradient as there are at a time: where only its norm is wanted, so few that they are little
+  // beside the batch.
   Tiling::Shape workspace_shape(const Device& device, const Phases& full,
                                 const Phases& last) const {
     Tiling::Shape result{0, 0};
@@ -317,8 +343,8 @@ class Sgd {
     return result;
   }
 
-  // One step; `norm`, if not null, gets a sum of squares for each tile of the gradient. Returns
-  // whether to go on.
+  // Takes one step; `norm`, if not null, gets a sum of squares for each tile of the gradient.
+  // Returns whether to go on.
   template <class Team>
   bool do_step(const Team& team, const Phases& phases, Range rows, Matrix<double> outcomes,
                double* norm) const {
@@ -362,7 +388,7 @@ class Sgd {
     return true;
   }
 
-  // f and, in its place, Δᴸ⁺¹.
+  // Computes f and, in its place, Δᴸ⁺¹.
   template <class Team>
   bool read_out_and_compare(const Team& team, const Phases& phases, Range rows, Matrix<const T> top,
                             Matrix<double> outcomes) const {
@@ -382,7 +408,7 @@ class Sgd {
                       });
   }
 
-  // A tile of Δˡ.
+  // Computes a tile of Δˡ.
   template <class Lane>
   void propagate_back(const Lane& lane, const Workspace& workspace, const Batch& at, std::size_t l,
                       const Tile& tile) const {
@@ -401,7 +427,7 @@ class Sgd {
     }
   }
 
-  // A tile of Wˡ and, beside its first column, of bˡ.
+  // Changes a tile of Wˡ and, beside its first column, of bˡ.
   template <class Lane>
   void descend(const Lane& lane, const Workspace& workspace, const Batch& at, std::size_t l,
                const Tile& tile, double* square) const {
@@ -420,7 +446,7 @@ class Sgd {
     }
   }
 
-  // A tile of W ← W − rate · scale · Δᵀ H.
+  // Changes a tile: W ← W − rate · scale · Δᵀ H.
   template <class Lane>
   void descend_tile(const Lane& lane, const Workspace& workspace, double rate, double scale,
                     Matrix<const T> delta, Matrix<const T> h, const Tile& tile, Matrix<T> velocity,
@@ -466,8 +492,8 @@ class Sgd {
   typename Device::template Buffer<T> ones_;
 };
 
-// Gradient descent over the samples order[0], order[1], … (without an order: all, one after the
-// other), in batches; see Sgd.
+// Descends the gradient over the samples order[0], order[1], … in batches; without an order over
+// all samples, one after the other. See Sgd.
 template <class Device, class T>
 double sgd(const Device& device, const Network<T>& network,
            const std::vector<TrainedLayer<T>>& layers, SgdOptions options, Matrix<const T> inputs,

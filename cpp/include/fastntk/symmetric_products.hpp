@@ -6,16 +6,17 @@
 #include <vector>
 
 #include "fastntk/blas.hpp"
+#include "fastntk/elements.hpp"
 #include "fastntk/finished.hpp"
 #include "fastntk/monitor.hpp"
 #include "fastntk/symmetric_storage.hpp"
 
-// Products with, and solves of, symmetric and triangular matrices for a few vectors at once: the
-// columns of V (n, k). They are bound by memory: each tile is read once, and what is done with it a
-// second time finds it in the cache.
+// This multiplies with, and solves for, symmetric and triangular matrices, for a few vectors at
+// once: the columns of V (n, k). The work is bound by memory: each tile is read once, and what is
+// done with it a second time finds it in the cache.
 namespace fastntk {
 
-// Tiles that fit into the second-level cache.
+// A tile fits into the second-level cache.
 inline HalvedPartition product_blocks(Index n) { return {n, {64, 256}}; }
 
 // to (+)= alpha · tile · vectors, or tileᵀ · vectors.
@@ -39,16 +40,7 @@ struct SumOfParts {
     const Index at = i * to.cols + j;
     T sum = parts[at];
     for (Index p = 1; p < count; ++p) sum += parts[p * size + at];
-    to.data[i * to.stride + j] = sum;
-  }
-};
-
-template <class T>
-struct Clear {
-  Matrix<T> matrix;
-
-  FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const {
-    matrix.data[i * matrix.stride + j] = T(0);
+    to(i, j) = sum;
   }
 };
 
@@ -71,7 +63,7 @@ void symmetric_product(const Device& device, const SymmetricStorage<const T>& ma
       "product", parts, monitor, [&] { return Buffer(blocks.size(), blocks.size()); },
       [&](const auto& lane, const Buffer& workspace, Index part) {
         const Matrix<T> sum = sums.view().row_block(part * n, n);
-        lane.for_each(n, k, element::Clear<T>{sum});
+        lane.for_each(n, k, element::Fill<T>{T(0), sum});
         for (Index t = part * tiles / parts; t < (part + 1) * tiles / parts; ++t) {
           if (lane.stopped()) return;
           const auto [i, j] = pairs[static_cast<std::size_t>(t)];

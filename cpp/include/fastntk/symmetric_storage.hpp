@@ -5,16 +5,17 @@
 #include <algorithm>
 #include <vector>
 
+#include "fastntk/blas.hpp"
 #include "fastntk/matrix.hpp"
 #include "fastntk/monitor.hpp"
 #include "fastntk/partition.hpp"
 #include "fastntk/portability.hpp"
 
-// Where the lower triangle of a symmetric (or the elements of a lower triangular) matrix lie:
-// in a square array, or in half of its memory.
+// This says where the lower triangle of a symmetric matrix, or the elements of a lower triangular
+// one, lie: in a square array, or in half of its memory.
 namespace fastntk {
 
-// A tile of a matrix, or its transpose, as it lies in memory.
+// This is a tile of a matrix, or its transpose, as it lies in memory.
 template <class T>
 struct StoredTile {
   Matrix<T> data;
@@ -24,7 +25,7 @@ struct StoredTile {
   operator StoredTile<const T>() const { return {data, transposed}; }
 };
 
-// Two layouts of n × n elements, of which those above the diagonal are never touched:
+// There are two layouts of n × n elements; those above the diagonal are never touched:
 //
 //   full     row-major, n × n;
 //   packed   LAPACK's rectangular full packed format with TRANSR = 'T', UPLO = 'L', n(n+1)/2
@@ -50,7 +51,7 @@ class SymmetricStorage {
     return {Matrix<T>(data, n, n, split(n)), true};
   }
   static Index packed_size(Index n) { return n * (n + 1) / 2; }
-  // n1: no tile may have rows, or columns, on both sides of it.
+  // Returns n1. No tile may have rows, or columns, on both sides of it.
   static Index split(Index n) { return (n + 1) / 2; }
 
   // NOLINTNEXTLINE(google-explicit-constructor): reading through a writable view is always safe.
@@ -61,7 +62,8 @@ class SymmetricStorage {
 
   Index n() const { return matrix_.rows; }
 
-  // On or below the diagonal; of a tile on the diagonal only the lower triangle is to be touched.
+  // Returns a tile on or below the diagonal; only the lower triangle of one on the diagonal may be
+  // touched.
   StoredTile<T> tile(Range rows, Range cols) const {
     if (!packed_) return {matrix_.block(rows.first, rows.count, cols.first, cols.count), false};
     const Index n1 = split(n());
@@ -80,7 +82,7 @@ class SymmetricStorage {
   bool packed_;
 };
 
-// Cuts 0 … n − 1 into blocks that do not straddle n1; the same for both layouts.
+// Cuts 0 … n − 1 into blocks that do not straddle n1, the same for both layouts.
 class HalvedPartition {
  public:
   HalvedPartition(Index n, BlockLimits limits)
@@ -101,7 +103,7 @@ class HalvedPartition {
   Partition lower_;
 };
 
-// The blocks (row, column) on and below the diagonal, row by row.
+// These are the blocks (row, column) on and below the diagonal, row by row.
 struct BlockPair {
   Index row;
   Index col;
@@ -116,8 +118,8 @@ inline std::vector<BlockPair> lower_block_pairs(Index blocks) {
 
 namespace element {
 
-// to = sign · from, + shift on the diagonal; of a tile on the diagonal only the lower triangle.
-// Both tiles may be stored transposed, the strides are those of from in the order of to.
+// to = sign · from, + shift on the diagonal. A tile on the diagonal has its lower triangle alone.
+// Both tiles may be stored transposed; the strides are those of from in the order of to.
 template <class From, class To>
 struct ScaleAndShift {
   const From* from;
@@ -134,12 +136,12 @@ struct ScaleAndShift {
     const Index distance = below + i - j;
     if (diagonal && (transposed ? distance > 0 : distance < 0)) return;
     const To value = sign * static_cast<To>(from[i * row_stride + j * col_stride]);
-    to.data[i * to.stride + j] = diagonal && distance == 0 ? value + shift : value;
+    to(i, j) = diagonal && distance == 0 ? value + shift : value;
   }
 };
 
-// The whole of a tile on the diagonal, from its lower triangle: above it the mirror image of a
-// symmetric matrix, or 0.
+// Fills the whole of a tile on the diagonal from its lower triangle: above it stands the mirror
+// image of a symmetric matrix, or 0.
 template <class T>
 struct CompleteTriangle {
   const T* from;
@@ -155,11 +157,22 @@ struct CompleteTriangle {
     } else if (symmetric) {
       value = from[j * row_stride + i * col_stride];
     }
-    to.data[i * to.stride + j] = value;
+    to(i, j) = value;
   }
 };
 
-// The lower triangle of a tile on the diagonal, from a row-major square.
+// Fills one triangle of a square from the other, which is kept.
+template <class T>
+struct MirrorTriangle {
+  Triangle kept;
+  Matrix<T> square;
+
+  FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const {
+    if (kept == Triangle::lower ? i < j : i > j) square(i, j) = square(j, i);
+  }
+};
+
+// Writes the lower triangle of a tile on the diagonal, from a row-major square.
 template <class T>
 struct StoreTriangle {
   Matrix<const T> from;
@@ -167,8 +180,7 @@ struct StoreTriangle {
 
   FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const {
     if (to.transposed ? j >= i : j <= i) {
-      to.data.data[i * to.data.stride + j] =
-          to.transposed ? from.data[j * from.stride + i] : from.data[i * from.stride + j];
+      to.data(i, j) = to.transposed ? from(j, i) : from(i, j);
     }
   }
 };
@@ -190,6 +202,31 @@ void complete_triangle(const Lane& lane, const StoredTile<const T>& tile, bool s
                                              tile.transposed ? stride : 1, symmetric, to});
 }
 
+// Overwrites one triangle of a square matrix with the mirror image of the other one, `kept`; the
+// diagonal stays as it is.
+template <class Device, class T>
+void mirror(const Device& device, Matrix<T> matrix, Triangle kept, const Monitor& monitor) {
+  const Partition blocks{matrix.rows, {64, 512}};
+  const std::vector<BlockPair> pairs = lower_block_pairs(blocks.blocks());
+  device.run(
+      "mirror", static_cast<Index>(pairs.size()), monitor, [] { return 0; },
+      [&](const auto& lane, int /*workspace*/, Index task) {
+        const auto [i, j] = pairs[static_cast<std::size_t>(task)];
+        const Range rows = blocks[i];
+        const Range cols = blocks[j];
+        const Matrix<T> below = matrix.block(rows.first, rows.count, cols.first, cols.count);
+        // NOLINTNEXTLINE(readability-suspicious-call-argument): the mirrored place
+        const Matrix<T> above = matrix.block(cols.first, cols.count, rows.first, rows.count);
+        if (i == j) {
+          lane.for_each(below.rows, below.cols, element::MirrorTriangle<T>{kept, below});
+        } else if (kept == Triangle::lower) {
+          lane.template transpose<T>(below, above);
+        } else {
+          lane.template transpose<T>(above, below);
+        }
+      });
+}
+
 // to = sign · from + shift · 1, in any layouts and precisions; from may be to.
 template <class Device, class From, class To>
 void scale_and_shift(const Device& device, const SymmetricStorage<const From>& from, To sign,
@@ -202,7 +239,8 @@ void scale_and_shift(const Device& device, const SymmetricStorage<const From>& f
         const auto [i, j] = pairs[static_cast<std::size_t>(task)];
         const StoredTile<const From> source = from.tile(blocks[i], blocks[j]);
         const StoredTile<To> target = to.tile(blocks[i], blocks[j]);
-        // Where the layouts differ, in squares that fit into the first-level cache.
+        // Where the layouts differ, elements are copied in squares that fit into the first-level
+        // cache.
         const bool turned = source.transposed != target.transposed;
         const Index stride = source.data.stride;
         const Index square = turned ? 32 : std::max(target.data.rows, target.data.cols);

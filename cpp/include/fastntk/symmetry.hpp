@@ -14,7 +14,7 @@
 #include "fastntk/portability.hpp"
 #include "fastntk/symmetric_storage.hpp"
 
-// What there is to know of a square matrix before it is taken for a symmetric one, in one reading.
+// This measures in one reading whether a square matrix may be taken for a symmetric one.
 namespace fastntk {
 
 struct Symmetry {
@@ -27,12 +27,12 @@ struct Symmetry {
   }
 };
 
-// Of the elements of a square and those of its mirror image, which count with this weight.
+// Measures the elements of a square and those of its mirror image, which count with this weight.
 template <class T>
 FASTNTK_MULTIVERSION Symmetry symmetry_of_square(Matrix<const T> square, Matrix<const T> image,
                                                  double weight) {
-  // As many partial results as fill the vector registers. They are local: the compiler can see that
-  // nothing else changes them.
+  // There are as many partial results as fill the vector registers. They are local, so that the
+  // compiler can see that nothing else changes them.
   constexpr Index kParts = 16;
   std::array<T, static_cast<std::size_t>(kParts)> differences{};
   std::array<double, static_cast<std::size_t>(kParts)> squares{};

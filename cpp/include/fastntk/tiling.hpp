@@ -29,8 +29,8 @@ class Tiling {
   using Shape = std::pair<Index, Index>;   // rows, columns
   using Limits = std::pair<Index, Index>;  // smallest, largest
 
-  // Tiles of at most so many rows, and of a quarter of the columns within their limits. The last
-  // ones are not much smaller than the others.
+  // Makes tiles of at most so many rows, and of a quarter of the columns within their limits. The
+  // last ones are not much smaller than the others.
   Tiling(const std::vector<Shape>& shapes, Index largest_rows, Limits columns) {
     for (std::size_t m = 0; m < shapes.size(); ++m) {
       const auto [rows, cols] = shapes[m];
@@ -45,7 +45,7 @@ class Tiling {
     }
   }
 
-  // Rows and columns that hold any of the tiles.
+  // Returns rows and columns that hold any of the tiles.
   Shape largest() const {
     Shape result{0, 0};
     for (const Tile& tile : tiles_) {

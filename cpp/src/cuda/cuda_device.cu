@@ -13,14 +13,13 @@
 
 #include "fastntk/cuda/cuda_device.hpp"
 #include "fastntk/cuda/lane.cuh"
-#include "fastntk/features.hpp"
-#include "fastntk/gram_tiles.hpp"
+#include "fastntk/elements.hpp"
 
 namespace fastntk {
 
 namespace {
 
-// See HostDevice.
+// This is the interval of HostDevice, for the same reasons.
 constexpr std::chrono::milliseconds kMonitorInterval{100};
 
 using BlasTypes = cublas::Types;
@@ -40,12 +39,14 @@ cublas::Operation operation(Op op) {
 
 std::int64_t leading_dimension(Index stride) { return std::max<Index>(stride, 1); }
 
-// Of what buffers have given back, so much stays in a pool; other programs, and other libraries in
-// this one, cannot have it. Enough for the workspaces of two lanes, which every call takes anew.
+// So much of what buffers have given back stays in a pool; other programs, and other libraries in
+// this one, cannot have it. It is enough for the workspaces of two lanes, which every call takes
+// anew.
 constexpr std::uint64_t kKept = std::uint64_t{1} << 30U;
 
-// The pool of the GPU that the thread works with, made once and for good; null where the driver
-// has none. Not the pool that CUDA has by default: others set it up as they need it.
+// Returns the pool of the GPU that the thread works with, made once and for good, or null where the
+// driver has no pools. It is not the pool that CUDA has by default, which others set up as they
+// need it.
 cudaMemPool_t memory_pool() {
   static std::mutex mutex;
   static std::map<int, cudaMemPool_t> pools;  // guarded by mutex
@@ -77,7 +78,8 @@ std::uint64_t bytes_of(cudaMemPool_t pool, cudaMemPoolAttr which) {
   return result;
 }
 
-// From the pool: on the default stream, which is waited for, for the memory to be there for all.
+// Takes memory from the pool on the default stream, and waits for it, so that the memory is there
+// for all streams.
 cudaError_t take(void** p, std::size_t bytes) {
   cudaMemPool_t const pool = memory_pool();
   if (pool == nullptr) return cudaMalloc(p, bytes);
@@ -100,7 +102,7 @@ cudaError_t take(void** p, std::size_t bytes) {
 struct CudaDevice::Stream {
   explicit Stream(const cublas::Functions<BlasTypes>& functions) : blas(functions) {
     try {
-      // Not ordered with the default stream, on which others may work.
+      // The stream is not ordered with the default stream, on which others may work.
       check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
       check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "cudaEventCreateWithFlags");
       check(blas.create(&handle), "cublasCreate");
@@ -125,7 +127,7 @@ struct CudaDevice::Stream {
   Buffer<std::byte> scratch;
 
  private:
-  // Errors are of no interest any more.
+  // Errors do not matter any more here.
   void release() const {
     if (handle != nullptr) static_cast<void>(blas.destroy(handle));
     if (event != nullptr) static_cast<void>(cudaEventDestroy(event));
@@ -225,7 +227,7 @@ void* CudaMemoryPool::allocate(Index rows, Index cols, std::size_t element_size)
   return result;
 }
 
-// Of memory from a pool, this waits for nothing.
+// For memory from a pool, cudaFree waits for nothing.
 void CudaMemoryPool::free(void* p) { static_cast<void>(cudaFree(p)); }
 
 void CudaDevice::copy(void* to, Index to_stride, const void* from, Index from_stride, Index rows,
@@ -237,7 +239,7 @@ void CudaDevice::copy(void* to, Index to_stride, const void* from, Index from_st
   const auto kind =
       direction == Direction::to_gpu ? cudaMemcpyHostToDevice : cudaMemcpyDeviceToHost;
   if (rows == 1 || (to_stride == cols && from_stride == cols)) {
-    // Rows that are apart may not be longer than 2 GiB.
+    // In one piece they may be of any length: cudaMemcpy2D takes no rows of more than 2 GiB.
     check(cudaMemcpyAsync(to, from, bytes(rows * cols), kind, nullptr), "cudaMemcpyAsync");
   } else {
     check(cudaMemcpy2D(to, bytes(to_stride), from, bytes(from_stride), bytes(cols),
@@ -309,13 +311,14 @@ void CudaDevice::Lane::gemm(Op op_a, Op op_b, T alpha, ConstMatrix<T> a, ConstMa
   if (c.rows == 0 || c.cols == 0) return;
   const Index k = op_a == Op::none ? a.cols : a.rows;
   if (k == 0) {
-    if (write == Write::overwrite) for_each(c.rows, c.cols, element::Zero<T>{c});
+    if (write == Write::overwrite) for_each(c.rows, c.cols, element::Fill<T>{T(0), c});
     return;
   }
   constexpr bool kSingle = std::is_same_v<T, float>;
   const T beta = write == Write::accumulate ? T(1) : T(0);
   const auto& blas = stream_.blas;
-  // Column-major cuBLAS reads cᵀ = op(b)ᵀ op(a)ᵀ: the operands change places, their ops stay.
+  // cuBLAS is column-major and is asked for cᵀ = op(b)ᵀ op(a)ᵀ: the operands change places, their
+  // ops stay.
   const auto ta = operation(op_a);
   const auto tb = operation(op_b);
   const auto lda = leading_dimension(a.stride);

@@ -30,7 +30,6 @@ SOURCES = (
     "src/cuda/cuda_float64.cu",
     "src/host_float32.cpp",
     "src/host_float64.cpp",
-    "src/host_symmetric.cpp",
     "tests/cuda/cuda_test.cpp",
     *DEVICE,
 )

@@ -147,7 +147,7 @@ TEST_CASE("cuda device: phases stop between steps, and a step is done as a whole
       CHECK(heard == 3);
     }
   }
-  // Not begun at all when the work is to stop before it.
+  // The phase is not begun at all when the work is to stop before it.
   int begun = 0;
   const Monitor ending = [](const char*, Index, Index) { throw std::runtime_error("enough"); };
   const auto run = [&] {
@@ -259,7 +259,8 @@ TEST_CASE("cuda device: workspaces are freed when no lane works on them any more
                       "stage", 5, nullptr, [] { return CudaDevice::Buffer<double>(1, 1); },
                       [&](const auto& lane, const CudaDevice::Buffer<double>& workspace, Index i) {
                         if (i == 4) throw std::runtime_error("task");
-                        if (i < 2) lane.for_each(1, 1, element::Zero<double>{workspace.view()});
+                        if (i < 2)
+                          lane.for_each(1, 1, element::Fill<double>{0.0, workspace.view()});
                         lane.template transpose<double>(workspace.view(),
                                                         results.view().row_block(i, 1));
                       }),

@@ -20,12 +20,12 @@
 #include "random_network.hpp"
 #include "symmetric_matrices.hpp"
 
-// Every algorithm on the device against the same algorithm on the host.
+// Every algorithm on the device is compared with the same algorithm on the host.
 namespace fastntk::test {
 
 namespace {
 
-// Tiles of 48 rows: of everything there are several.
+// With tiles of 48 rows there are several of everything.
 CudaDevice device_with(Index tile) { return {fake_cublas(), {.tile = tile}}; }
 CudaDevice small_tiles() { return device_with(48); }
 HostDevice host() { return {reference_blas(), 2}; }
@@ -40,7 +40,7 @@ Shape small_shape(const Activation& activation = kRelu) {
           .kernel_weights = true};
 }
 
-// Padded on the host and unpadded: what the host device computes.
+// Returns what `compute` makes on the host, in a matrix with a margin.
 template <class T, class Compute>
 PaddedMatrix<T> on_host(Index rows, Index cols, Compute compute) {
   PaddedMatrix<T> result(rows, cols);
@@ -102,7 +102,7 @@ void check_kernels(const Shape& shape, Range outputs, Split split, Index rows, I
   }
 }
 
-// Of the kernel of a small network.
+// Returns the error of the kernel of a small network.
 double kernel_error(const CudaDevice& cuda) {
   constexpr Index kSamples = 600;
   const Shape shape{.inputs = 3, .hidden = {4}, .readouts = {1}};
@@ -175,7 +175,7 @@ TEST_CASE_TEMPLATE("cuda: features of every activation", P, Single, Double, Mixe
   using T = typename P::Pass;
   using G = typename P::Gram;
   for (const Activation& activation : kBuiltInActivations) {
-    CAPTURE(static_cast<int>(activation.kind));
+    CAPTURE(activation.index());
     const Case<P> c(small_shape(activation), 9);
     const auto actual = compute_features<G>(c.device, c.device_network.get(), kBothOutputs,
                                             Matrix<const T>(c.device_x.view()), nullptr);
@@ -198,8 +198,7 @@ TEST_CASE_TEMPLATE("cuda: features of every activation", P, Single, Double, Mixe
 
 TEST_CASE("cuda: a custom activation is an error") {
   const auto one = [](double /*z*/) { return 1.0; };
-  Activation custom{ActivationKind::custom};
-  custom.custom = {one, one};
+  const Activation custom = activation::Custom{one, one};
   const Case<Double> c(small_shape(custom), 9);
   const DeviceMatrix<double> f(c.device, 9, 2);
   CHECK_THROWS_WITH_AS((evaluate<CudaDevice, double>(c.device, c.device_network.get(),
@@ -332,7 +331,7 @@ TEST_CASE_TEMPLATE("cuda: products with the Jacobian", P, Single, Mixed, Double)
 TEST_CASE_TEMPLATE("cuda: products with the Hessian", P, Single, Double) {
   using T = typename P::Pass;
   const auto check = [](const Shape& shape, Index samples) {
-    CAPTURE(static_cast<int>(shape.activation.kind));
+    CAPTURE(shape.activation.index());
     CAPTURE(samples);
     const Case<P> c(shape, samples);
     const Index parameters = parameter_count(c.network.get(), c.network.get().readouts.front());
@@ -410,7 +409,7 @@ TEST_CASE_TEMPLATE("cuda: closest pairs and norms", T, float, double) {
 
 namespace {
 
-// Gradient descent on the host or on the device, and what is left afterwards.
+// This is gradient descent on the host or on the device, and what is left afterwards.
 template <class T>
 struct Trained {
   std::vector<PaddedMatrix<T>> parameters;
@@ -475,7 +474,7 @@ TEST_CASE_TEMPLATE("cuda: gradient descent", T, float, double) {
                                       {Loss::square, 0.0, false, 48, true},
                                       {Loss::cross_entropy, 0.0, true, 60, true, 0b010U}};
   const Index samples = 70;
-  // With slopes that are kept, and without any.
+  // The activations are one whose slopes are kept, and one that needs none.
   for (std::size_t run = 0; run < 2 * cases.size(); ++run) {
     const SgdCase& sgd_case = cases[run / 2];
     CAPTURE(run % 2);

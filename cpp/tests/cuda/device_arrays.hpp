@@ -14,20 +14,20 @@
 
 namespace fastntk::test {
 
-// The functions of runtime/cublas.cpp, found as those of the library are.
+// Returns the functions of runtime/cublas.cpp, found as those of the library are.
 inline const cublas::Functions<cublas::Types>& fake_cublas() {
   static const auto functions = open_cublas({nullptr});
   return functions;
 }
 
-// A matrix on the device with a margin on all sides, as PaddedMatrix is on the host.
+// This is a matrix on the device with a margin on all sides, as PaddedMatrix is on the host.
 template <class T>
 class DeviceMatrix {
  public:
-  // Of NaN.
+  // The elements are NaN.
   DeviceMatrix(const CudaDevice& device, Index rows, Index cols)
       : DeviceMatrix(device, PaddedMatrix<T>(rows, cols), PaddedMatrix<T>::kMark) {}
-  // For reading only: its margin is NaN.
+  // This one is for reading only: its margin is NaN.
   DeviceMatrix(const CudaDevice& device, const PaddedMatrix<T>& values)
       : DeviceMatrix(device, values, PaddedMatrix<T>::kNan) {}
   DeviceMatrix(const CudaDevice& device, const PaddedMatrix<T>& values, T margin)
@@ -75,7 +75,7 @@ class DeviceMatrix {
   CudaDevice::Buffer<T> buffer_;
 };
 
-// A network with its parameters on the device.
+// This is a network with its parameters on the device.
 template <class T>
 class DeviceNetwork {
  public:

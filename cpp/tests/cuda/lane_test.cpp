@@ -19,7 +19,7 @@
 #include "reference_blas.hpp"
 #include "tolerances.hpp"
 
-// Every operation of a lane, against the same operation on the host.
+// Every operation of a lane is compared with the same operation on the host.
 namespace fastntk::test {
 
 namespace {

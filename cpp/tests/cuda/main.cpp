@@ -7,7 +7,7 @@
 
 #include "cuda_runtime.h"
 
-// As doctest's own, but nothing may be left on the device.
+// This does what doctest's own function does, and sees that nothing is left on the device.
 int main(int argc, char** argv) {
   const int failed = doctest::Context(argc, argv).run();
   if (fastntk::fake::live_objects != 0) {

@@ -143,9 +143,7 @@ MUTATIONS = (
         "target = accumulate ? target + sum : sum;",
         "target = sum;",
     ),
-    Mutation(
-        "row_dots: stride of a for b", KERNELS, "b.data[i * b.stride + j]", "b.data[i * a.cols + j]"
-    ),
+    Mutation("row_dots: stride of a for b", KERNELS, "* b(i, j);", "* b.data[i * a.cols + j];"),
     Mutation(
         "row_dots: columns beyond the first ones left out",
         KERNELS,
@@ -445,8 +443,8 @@ MUTATIONS = (
     Mutation(
         "kernel: mirrored without being transposed",
         GRAM,
-        "= lower.data[j * lower.stride + i]",
-        "= lower.data[i * lower.stride + j]",
+        "= lower(j, i)",
+        "= lower(i, j)",
         OF_ALGORITHM,
     ),
     Mutation(
@@ -515,6 +513,14 @@ MUTATIONS = (
 )
 
 
+def require_texts() -> None:
+    """Raise unless the text that each of the bugs changes stands in its file exactly once."""
+    for mutation in MUTATIONS:
+        found = (CPP / mutation.path).read_text(encoding="utf-8").count(mutation.old)
+        if found != 1:
+            raise RuntimeError(f"{mutation.name}: the text to change occurs {found} times")
+
+
 def sanitizer_flags(sanitize: str) -> list[str]:
     return ["-g1", f"-fsanitize={sanitize}", "-fno-sanitize-recover=all"] if sanitize else []
 
@@ -547,10 +553,6 @@ class Checker:
                 shutil.copytree(CPP / part, root / part)
             path = root / mutation.path
             text = path.read_text(encoding="utf-8")
-            if text.count(mutation.old) != 1:
-                raise RuntimeError(
-                    f"{mutation.name}: the text to change occurs {text.count(mutation.old)} times"
-                )
             path.write_text(text.replace(mutation.old, mutation.new), encoding="utf-8")
             replaced = {}
             for number, unit in enumerate(mutation.units):
@@ -572,6 +574,7 @@ def main() -> int:
     parser.add_argument("--only", default="", help="bugs whose name contains this")
     parser.add_argument("--jobs", type=int, default=1)
     chosen = parser.parse_args()
+    require_texts()
     chosen_from = MUTATIONS[::6] if chosen.smoke else MUTATIONS
     mutations = [m for m in chosen_from if chosen.only in m.name]
     if chosen.list:

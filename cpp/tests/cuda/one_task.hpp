@@ -9,7 +9,7 @@
 #include "fastntk/cuda/lane.cuh"
 #include "padded_matrix.hpp"
 
-// What tests of the device and of its lanes share.
+// The tests of the device and of its lanes share this.
 namespace fastntk::test {
 
 struct NoWorkspace {};
@@ -17,7 +17,7 @@ inline constexpr auto kNoWorkspace = [] { return NoWorkspace{}; };
 
 inline CudaDevice cuda_device(CudaOptions options = {}) { return {fake_cublas(), options}; }
 
-// One task on one lane of the device.
+// Runs one task on one lane of the device.
 template <class Task>
 void on_lane(const CudaDevice& cuda, Task task) {
   cuda.run("stage", 1, nullptr, kNoWorkspace,
@@ -26,7 +26,7 @@ void on_lane(const CudaDevice& cuda, Task task) {
 
 struct CountCalls {
   Matrix<double> calls;
-  void operator()(Index i, Index j) const { calls.data[i * calls.stride + j] += 1.0; }
+  void operator()(Index i, Index j) const { calls(i, j) += 1.0; }
 };
 
 template <class T>

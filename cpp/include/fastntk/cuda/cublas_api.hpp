@@ -5,15 +5,15 @@
 #include <cstddef>
 #include <cstdint>
 
-// The few functions of cuBLAS that are used, as the library exports them. It is opened at run time,
-// so that a build needs neither its header nor the library; cpp/tests/cublas_conformance.cu
-// compares what is declared here with both.
+// This declares the few functions of cuBLAS that are used, as the library exports them. It is
+// opened at run time, so that a build needs neither its header nor the library;
+// cpp/tests/cublas_conformance.cu compares what is declared here with both.
 struct CUstream_st;    // what cudaStream_t points to
 struct cublasContext;  // NOLINT(readability-identifier-naming): NVIDIA's name
 
 namespace fastntk::cublas {
 
-// C enumerations: as wide as an int.
+// These enumerations are C's, so they are as wide as an int.
 // NOLINTBEGIN(performance-enum-size)
 enum class Status : int {
   success = 0,
@@ -33,8 +33,8 @@ enum class PointerMode : int { host = 0, device = 1 };
 // prescribed precision and standard arithmetic in every step of a calculation.
 enum class MathMode : int { standard = 0, pedantic = 2 };
 enum class DataType : int { float32 = 0, float64 = 1 };
-// For cublasGemmEx. tf32 keeps 10 bits of the mantissa of its operands; emulated is float64 by
-// fixed-point slices on integer tensor cores.
+// These are the modes of cublasGemmEx: tf32 keeps 10 bits of the mantissa of its operands; emulated
+// is float64 by fixed-point slices on integer tensor cores.
 enum class ComputeType : int {
   float32 = 68,
   float32_pedantic = 69,
@@ -58,7 +58,7 @@ struct Types {
   using GemmAlgorithm = cublas::GemmAlgorithm;
 };
 
-// The functions, with the types above or, to compare, those of the real header. Matrices are
+// The functions have the types above or, to compare, those of the real header. Matrices are
 // column-major; dimensions are of type I: int, or int64_t in the functions that end in _64.
 template <class T>
 struct Functions {

@@ -5,7 +5,7 @@
 #include "fastntk/algorithms.hpp"
 #include "fastntk/cuda/cuda_device.hpp"
 
-// The algorithms as compiled for NVIDIA GPUs, once for each precision, in src/cuda. Networks,
-// samples and results lie in the memory of the GPU. Needs no CUDA header.
+// These are the algorithms as compiled for NVIDIA GPUs, once for each precision, in src/cuda.
+// Networks, samples and results lie in the memory of the GPU. This header needs no CUDA header.
 FASTNTK_ALGORITHMS(extern, CudaDevice, float)
 FASTNTK_ALGORITHMS(extern, CudaDevice, double)

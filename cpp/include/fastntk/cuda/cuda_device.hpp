@@ -21,32 +21,32 @@
 #include "fastntk/monitor.hpp"
 #include "fastntk/tiling.hpp"
 
-// An NVIDIA GPU as an execution device: the operations that host_device.hpp lists, and nothing else
-// of CUDA. This header needs no CUDA header; what launches kernels is in lane.cuh, which only the
-// sources in src/cuda include.
+// This makes an NVIDIA GPU an execution device: it has the operations that host_device.hpp lists,
+// and nothing else of CUDA. This header needs no CUDA header; what launches kernels is in lane.cuh,
+// which only the sources in src/cuda include.
 struct CUevent_st;  // what cudaEvent_t points to
 
 namespace fastntk {
 
-// A call of CUDA or cuBLAS that failed: its name, and what it returned.
+// A call of CUDA or cuBLAS failed: the message has its name and what it returned.
 class CudaError : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 };
 
-// Not enough memory on the GPU, also for the smallest tiles.
+// The GPU has not enough memory, even for the smallest tiles.
 class CudaOutOfMemory : public CudaError {
  public:
   using CudaError::CudaError;
 };
 
-// Opens the first of the libraries that there is. Null names this program itself.
+// Opens the first of the libraries that exists. Null names this program itself.
 cublas::Functions<cublas::Types> open_cublas(const std::vector<const char*>& libraries);
 
-// The version of CUDA that this was built with: 1000 · major + 10 · minor.
+// Returns the version of CUDA that this was built with, as 1000 · major + 10 · minor.
 int cuda_runtime_version();
 
-// How cuBLAS multiplies. Nothing but `standard` rounds otherwise than the type of the matrices
+// This says how cuBLAS multiplies. All but `standard` round otherwise than the type of the matrices
 // says.
 enum class Arithmetic : std::uint8_t {
   standard,
@@ -61,7 +61,8 @@ struct CudaOptions {
   int lanes = 2;      // streams: one computes while the host prepares the work of the other
 };
 
-// Leaves the GPU that is current in the calling thread as it was: other libraries go by it.
+// As long as it lives the thread may choose another GPU: at its end the one that was current before
+// is current again, as other libraries rely on it.
 class KeepCurrentGpu {
  public:
   KeepCurrentGpu();
@@ -75,13 +76,13 @@ class KeepCurrentGpu {
   int gpu_ = -1;  // unknown
 };
 
-// Of a GPU, in bytes.
+// The memory of a GPU is given in bytes.
 struct CudaMemory {
   std::size_t free = 0;
   std::size_t total = 0;
 };
 
-// What MatrixBuffer asks for, of the memory of a GPU.
+// MatrixBuffer takes the memory of a GPU from here.
 struct CudaMemoryPool {
   static void* allocate(Index rows, Index cols, std::size_t element_size);
   static void free(void* p);
@@ -89,29 +90,29 @@ struct CudaMemoryPool {
 
 class CudaDevice {
  public:
-  // What has been freed stays with this program, up to a limit, for the buffers to come: as CUDA
-  // alone takes memory and gives it back, the GPU rests each time. Memory is of the GPU that the
-  // thread has chosen last. It is freed when no lane works on it any more.
+  // Freed memory stays with this program, up to a limit, for the buffers to come: the GPU would
+  // rest whenever CUDA itself takes memory or gives it back. The memory is that of the GPU which
+  // the thread has chosen last, and may be freed only when no lane works on it any more.
   template <class T>
   using Buffer = MatrixBuffer<T, CudaMemoryPool>;
 
  private:
-  // A stream, the cuBLAS handle that works on it, and some memory: cuBLAS repeats its results to
-  // the last bit only if no two streams share a handle.
+  // This is a stream, the cuBLAS handle that works on it, and some memory: cuBLAS repeats its
+  // results to the last bit only if no two streams share a handle.
   struct Stream;
   struct Pool;  // streams that are not in use
   class Queue;
 
-  // What the caller is told, and whether it wants to go on.
+  // This tells the caller how far the work is, and knows whether it is to go on.
   class Progress {
    public:
     Progress(const char* stage, Index total, const Monitor& monitor)
         : stage_(stage), total_(total), monitor_(monitor) {}
 
-    // Tells the monitor, if it is time to; whether the work is to stop.
+    // Tells the monitor, if it is time to; returns whether the work is to stop.
     bool poll();
     void count(Index done) { done_ += done; }
-    // At the end, without waiting for the time.
+    // Tells the monitor at the end, without waiting for the time.
     void finish();
 
    private:
@@ -133,7 +134,8 @@ class CudaDevice {
     Lane(Stream& stream, Arithmetic arithmetic, Progress& progress)
         : stream_(stream), arithmetic_(arithmetic), progress_(progress) {}
 
-    // As those of HostDevice::Lane. All but visit_large return before the work is done.
+    // The operations do what those of HostDevice::Lane do. All but visit_large return before the
+    // work is done.
     template <class T>
     void gemm(Op op_a, Op op_b, T alpha, ConstMatrix<T> a, ConstMatrix<T> b, Write write,
               Matrix<T> c) const;
@@ -143,7 +145,8 @@ class CudaDevice {
     void transpose(ConstMatrix<T> from, Matrix<T> to) const;
     template <class T>
     void row_dots(T factor, ConstMatrix<T> a, ConstMatrix<T> b, Write write, Matrix<T> sums) const;
-    // Rows are searched from the one with the largest element on, for `least` to grow soon.
+    // Rows are searched in the order of their largest elements, from the largest down, so that
+    // `least` grows soon.
     template <class T, class Least, class Visit>
     void visit_large(ConstMatrix<T> a, const T* row_scales, const T* col_scales, Least least,
                      Visit visit) const;
@@ -163,7 +166,7 @@ class CudaDevice {
 
   enum class Phase : std::uint8_t { within_step, changing, end_of_step };
 
-  // One lane takes all tiles: its operations are parallel in themselves.
+  // One lane takes all tiles, as its operations are parallel in themselves.
   template <class Workspace>
   class Team {
    public:
@@ -188,7 +191,7 @@ class CudaDevice {
     const Workspace& workspace_;
   };
 
-  // Uses the functions for as long as it lives.
+  // The device uses the functions for as long as it lives.
   CudaDevice(const cublas::Functions<cublas::Types>& blas, CudaOptions options);
 
   BlockLimits row_blocks() const { return limits(); }
@@ -199,13 +202,13 @@ class CudaDevice {
     return {shapes, options_.tile, {options_.tile, options_.tile}};
   }
   Tiling row_tiling(Index rows) const { return {{{rows, 1}}, options_.tile, {1, 1}}; }
-  // A device with tiles of half the size, for when there is not enough memory.
+  // Where there is not enough memory, a device with tiles of half the size may do.
   bool has_smaller_tiles() const { return options_.tile > kSmallestTile; }
   CudaDevice with_smaller_tiles() const;
 
-  // Has the calling thread allocate on this GPU.
+  // Makes this GPU the one on which the calling thread allocates.
   void make_current() const;
-  // What this GPU has, and what buffers can still take of it.
+  // Returns how much memory this GPU has, and how much of it buffers can still take.
   CudaMemory memory() const;
 
   // to = the elements at `from` on the host, row by row, and back. Both return when it is done.
@@ -219,8 +222,8 @@ class CudaDevice {
          Direction::to_host);
   }
 
-  // Waits for work of others, on the stream that __cuda_array_interface__ names: 1 and 2 are CUDA's
-  // default streams.
+  // Waits for the work of others on the stream that __cuda_array_interface__ names, where 1 and 2
+  // are CUDA's default streams.
   void wait_for(std::uintptr_t stream) const;
 
   // Runs task(lane, workspace, index) for index = 0 … tasks − 1, on the streams in turn, so that
@@ -268,7 +271,7 @@ class CudaDevice {
   static constexpr Index kSmallestTile = 256;
   enum class Direction : std::uint8_t { to_gpu, to_host };
 
-  // The lanes of one call. They are idle when it ends, however it ends.
+  // These are the lanes of one call. They are idle when it ends, however it ends.
   class Queue {
    public:
     Queue(const CudaDevice& device, Progress& progress, Index tasks);
@@ -281,10 +284,11 @@ class CudaDevice {
     std::size_t lanes() const { return lanes_.size(); }
     const Lane& lane(std::size_t k) const { return lanes_[k]; }
     void keep(std::size_t lanes);
-    // Until the lane has done all tasks that were ended.
+    // Waits until the lane has done all tasks that were ended.
     void wait(std::size_t k);
-    // The lane has been given all of a task, which counts as so much progress. Waits for the one
-    // before it: the host does not run further ahead than that, so that progress is what is told.
+    // Is called when the lane has been given all of a task, which counts as so much progress. Waits
+    // for the task before it: the host does not run further ahead than that, so that the progress
+    // it reports is real.
     void end_task(std::size_t k, Index counts);
     void finish();
 
@@ -304,8 +308,8 @@ class CudaDevice {
   std::shared_ptr<Pool> pool_;
 };
 
-// work(device), again with smaller tiles for as long as there is not enough memory. What `work`
-// computes does not depend on what an attempt that failed has left behind.
+// Calls work(device), and again with smaller tiles for as long as there is not enough memory. What
+// `work` computes must not depend on what an attempt that failed has left behind.
 template <class Work>
 auto with_tiles_that_fit(CudaDevice device, Work work) {
   while (true) {

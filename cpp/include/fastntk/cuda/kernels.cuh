@@ -6,9 +6,9 @@
 
 #include "fastntk/matrix.hpp"
 
-// The kernels: what the operations of a lane do on the GPU. They are written so that the tests can
-// run the same text on a processor: shared memory is declared by a macro, launches are function
-// calls (lane.cuh).
+// The kernels are what the operations of a lane do on the GPU. They are written so that the tests
+// can run the same text on a processor: shared memory is declared by a macro, and launches are
+// function calls (lane.cuh).
 #ifndef FASTNTK_SHARED
 #define FASTNTK_SHARED(T, name, size) __shared__ T name[size]
 #endif
@@ -30,8 +30,8 @@ inline __device__ Index thread_col() {
   return static_cast<Index>(blockIdx.x) * blockDim.x + threadIdx.x;
 }
 
-// f(i, j) for all elements; neighbouring threads take neighbouring columns. Most threads take one
-// step along their row: copies of the loop's body would only cost registers.
+// Calls f(i, j) for all elements; neighbouring threads take neighbouring columns. Most threads take
+// one step along their row, so copies of the loop's body would only cost registers.
 template <class F>
 __global__ void __launch_bounds__(kThreads) for_each(Index rows, Index cols, F f) {
   const Index row_step = static_cast<Index>(gridDim.y) * blockDim.y;
@@ -46,9 +46,9 @@ __global__ void __launch_bounds__(kThreads) for_each(Index rows, Index cols, F f
 constexpr int kTile = 32;     // of a transposition, in rows and columns
 constexpr int kTileRows = 8;  // that are read at once
 
-// to = fromᵀ, a block a tile, through shared memory: so that reading and writing both go along
-// rows. A column of the tile's memory is left free, or its columns would all lie in one memory
-// bank.
+// to = fromᵀ, with one block for each tile, through shared memory, so that reading and writing both
+// go along rows. A column of the tile's memory is left free, or its columns would all lie in one
+// memory bank.
 template <class T>
 __global__ void __launch_bounds__(kThreads) transpose(Matrix<const T> from, Matrix<T> to) {
   FASTNTK_SHARED(T, tile, kTile * (kTile + 1));
@@ -58,18 +58,19 @@ __global__ void __launch_bounds__(kThreads) transpose(Matrix<const T> from, Matr
   const auto x = static_cast<int>(threadIdx.x);
   for (int y = static_cast<int>(threadIdx.y); y < kTile; y += kTileRows) {
     if (row0 + y < from.rows && col0 + x < from.cols) {
-      tile[y * (kTile + 1) + x] = from.data[(row0 + y) * from.stride + col0 + x];
+      tile[y * (kTile + 1) + x] = from(row0 + y, col0 + x);
     }
   }
   __syncthreads();
   for (int y = static_cast<int>(threadIdx.y); y < kTile; y += kTileRows) {
     if (col0 + y < to.rows && row0 + x < to.cols) {
-      to.data[(col0 + y) * to.stride + row0 + x] = tile[x * (kTile + 1) + y];
+      to(col0 + y, row0 + x) = tile[x * (kTile + 1) + y];
     }
   }
 }
 
-// Combines the values of the threads of a block, always in the same order. For thread 0.
+// Combines the values of the threads of a block, always in the same order. Only thread 0 gets the
+// result.
 template <class T, class Combine>
 inline __device__ T combine_block(T* shared, T value, Combine combine) {
   const unsigned x = threadIdx.x;
@@ -89,7 +90,7 @@ struct Sum {
   }
 };
 
-// Of two numbers; a NaN counts as none.
+// The larger of two numbers wins, and any number wins over a NaN.
 struct Larger {
   template <class T>
   __device__ T operator()(T a, T b) const {
@@ -97,7 +98,7 @@ struct Larger {
   }
 };
 
-// sums[i] (+)= factor · Σ_j a(i, j) b(i, j), a block a row
+// sums[i] (+)= factor · Σ_j a(i, j) b(i, j), with one block for each row.
 template <class T>
 __global__ void __launch_bounds__(kThreads)
     row_dots(T factor, Matrix<const T> a, Matrix<const T> b, bool accumulate, Matrix<T> sums) {
@@ -105,16 +106,17 @@ __global__ void __launch_bounds__(kThreads)
   const Index i = blockIdx.x;
   T part = T(0);
   for (Index j = threadIdx.x; j < a.cols; j += kThreads) {
-    part += a.data[i * a.stride + j] * b.data[i * b.stride + j];
+    part += a(i, j) * b(i, j);
   }
   const T sum = factor * combine_block(shared, part, Sum{});
   if (threadIdx.x == 0) {
-    T& target = sums.data[i * sums.stride];
+    T& target = sums(i, 0);
     target = accumulate ? target + sum : sum;
   }
 }
 
-// largest[i] = row_scales[i] · max_j a(i, j) col_scales[j], for at least one column; a block a row
+// largest[i] = row_scales[i] · max_j a(i, j) col_scales[j], for at least one column and with one
+// block for each row.
 template <class T>
 __global__ void __launch_bounds__(kThreads)
     largest_products(Matrix<const T> a, const T* row_scales, const T* col_scales, T* largest) {

@@ -13,7 +13,8 @@
 #include "fastntk/cuda/cuda_device.hpp"
 #include "fastntk/cuda/kernels.cuh"
 
-// The operations of a lane, as launches of kernels. For the sources in src/cuda alone.
+// These are the operations of a lane, as launches of kernels. Only the sources in src/cuda include
+// them.
 namespace fastntk {
 
 inline void check(cudaError_t error, const char* call) {
@@ -25,7 +26,8 @@ inline void check(cudaError_t error, const char* call) {
   throw CudaError(message);
 }
 
-// Of one dimension of a grid: enough to keep a GPU busy. The threads take what remains in steps.
+// One dimension of a grid has at most so many blocks, which is enough to keep a GPU busy. The
+// threads take what remains in steps.
 constexpr Index kMostBlocks = 1024;
 
 inline Index blocks_for(Index count, Index size) { return (count + size - 1) / size; }
@@ -43,7 +45,7 @@ void launch(void (*kernel)(Parameters...), const char* name, dim3 grid, dim3 blo
 template <class F>
 void CudaDevice::Lane::for_each(Index rows, Index cols, F f) const {
   if (rows == 0 || cols == 0) return;
-  // As many threads along a row as it has use for; 32 read whole memory lines.
+  // A row gets as many threads as it has use for; 32 of them read whole memory lines.
   unsigned across = 1;
   while (across < kernels::kThreads && static_cast<Index>(across) < cols) across *= 2;
   const unsigned down = kernels::kThreads / across;

@@ -153,11 +153,11 @@ void run_until(CUstream_st& stream, std::uint64_t number) {
 void run_all(CUstream_st& stream) { run_until(stream, std::numeric_limits<std::uint64_t>::max()); }
 
 CUstream_st& stream_of(cudaStream_t stream) {
-  // Null, and CUDA's names for the default stream and for that of the thread.
+  // These are null, and CUDA's names for the default stream and for that of the thread.
   return reinterpret_cast<std::uintptr_t>(stream) <= 2 ? default_stream : *stream;
 }
 
-// The threads of a block.
+// These are the threads of a block.
 struct Block {
   dim3 index;
   std::vector<std::vector<unsigned char>> shared;  // in the order in which it is declared
@@ -165,12 +165,12 @@ struct Block {
 
 constexpr std::size_t kStack = std::size_t{128} * 1024;
 
-// Where to go on. GCC's own, because swapcontext asks the kernel twice each time.
+// This says where to go on. It is GCC's own, because swapcontext asks the kernel twice each time.
 struct Place {
   void* words[5] = {};
 };
 
-// What threads run on; kept from kernel to kernel.
+// Threads run on these fibers, which are kept from kernel to kernel.
 struct Fiber {
   Place place;
   bool begun = false;
@@ -214,7 +214,7 @@ constexpr int kLaunchesCompared = 4;
 
 __attribute__((noinline)) UNWATCHED void go_to(Place& place) { __builtin_longjmp(place.words, 1); }
 
-// Back to the scheduler, until it comes back to this fiber.
+// Goes back to the scheduler, until it comes back to this fiber.
 UNWATCHED void leave_fiber() {
 #ifdef __SANITIZE_ADDRESS__
   void* fake_stack = nullptr;
@@ -277,7 +277,7 @@ __attribute__((noinline)) Fiber* make_fiber() {
   return &fiber;
 }
 
-// Until the fiber comes to a barrier or has nothing to do any more.
+// Runs until the fiber comes to a barrier or has nothing to do any more.
 UNWATCHED void enter_fiber(Fiber& fiber) {
 #ifdef __SANITIZE_ADDRESS__
   __sanitizer_start_switch_fiber(&scheduler_fake_stack, fiber.stack.get(), kStack);
@@ -410,7 +410,7 @@ void keep(CUmemPoolHandle_st& pool, void* p, std::size_t bytes) {
   kept_memory += bytes;
 }
 
-// Memory of NaN, closed to the host.
+// The memory is filled with NaN and closed to the host.
 void open_to_device(void* p, Allocation allocation) {
   set_open(p, allocation.bytes, true);
   std::memset(p, 0xFF, allocation.bytes);

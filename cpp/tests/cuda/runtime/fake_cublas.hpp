@@ -6,7 +6,7 @@
 
 namespace fastntk::fake {
 
-// How many products of each arithmetic were asked for.
+// This counts how many products of each arithmetic were asked for.
 struct BlasCalls {
   int standard = 0;
   int tf32 = 0;

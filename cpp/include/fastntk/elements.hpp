@@ -1,0 +1,52 @@
+// SPDX-FileCopyrightText: The fastntk authors
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+
+#include <type_traits>
+
+#include "fastntk/matrix.hpp"
+#include "fastntk/portability.hpp"
+
+// These are functors for the for_each(rows, columns, functor) of a device, those that more than one
+// algorithm uses.
+namespace fastntk {
+
+namespace element {
+
+template <class From, class To>
+struct Convert {
+  Matrix<const From> from;
+  Matrix<To> to;
+
+  FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const {
+    to(i, j) = static_cast<To>(from(i, j));
+  }
+};
+
+template <class T>
+struct Fill {
+  T value;
+  Matrix<T> to;
+
+  FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const { to(i, j) = value; }
+};
+
+// Above the top layer, Δ is 1 for the chosen output and 0 for the others.
+template <class T>
+struct Indicator {
+  Index column;
+  Matrix<T> to;
+
+  FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const {
+    to(i, j) = j == column ? T(1) : T(0);
+  }
+};
+
+}  // namespace element
+
+template <class Lane, class From, class To>
+void convert(const Lane& lane, const Matrix<From>& from, const Matrix<To>& to) {
+  lane.for_each(from.rows, from.cols, element::Convert<std::remove_const_t<From>, To>{from, to});
+}
+
+}  // namespace fastntk
