@@ -15,7 +15,7 @@ from infinite_reference import exact_angles
 
 import fastntk
 from fastntk import infinite
-from fastntk.infinite import _half_angle
+from fastntk.infinite import half_angle
 
 THETAS = [
     *(1e-12, 1e-10, 1e-8, 1e-6, 1e-4, 0.01, 0.0624, 0.0626, 0.5, 1.0, 1.5707, 1.5708, 2.0, 3.0),
@@ -52,9 +52,9 @@ def test_values_of_the_paper() -> None:
 @pytest.mark.parametrize(
     ("coefficients", "function"),
     [
-        (_half_angle.ANGLE_COEFFICIENTS, lambda e, s: e / (mpmath.pi * s)),
+        (half_angle.ANGLE_COEFFICIENTS, lambda e, s: e / (mpmath.pi * s)),
         (
-            _half_angle.DEFICIT_COEFFICIENTS,
+            half_angle.DEFICIT_COEFFICIENTS,
             lambda e, s: (mpmath.sin(e) - e * mpmath.cos(e)) / (mpmath.pi * s**3),
         ),
     ],
@@ -142,6 +142,15 @@ def test_linear_network_keeps_angles(theta: float, depth: int) -> None:
     assert float(infinite.gradient_angle(theta, depth, "identity")) == pytest.approx(
         theta, rel=1e-14, abs=1e-7 * (theta > 3)
     )
+
+
+@pytest.mark.parametrize("depth", range(8))
+def test_linear_network_keeps_opposite_samples_opposite(depth: int) -> None:
+    # Rounding may carry 1 − cos π past 2.
+    angle = float(infinite.gradient_angle(math.pi, depth, "identity"))
+    assert angle == pytest.approx(math.pi, abs=1e-7)
+    pair = infinite.smallest_angle([[1.0, 3.0], [-1.0, -3.0]], depth, "identity")
+    assert pair.angle == pytest.approx(math.pi, abs=1e-7)
 
 
 @pytest.mark.parametrize("name", ["relu2", "gelu", "tanh"])

@@ -1,14 +1,16 @@
 # SPDX-FileCopyrightText: The fastntk authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""Who may start threads: the core's lanes, or the BLAS, never both at once."""
+"""Who may start threads: the core's lanes, this pool, or the BLAS, never two of them at once."""
 
 from __future__ import annotations
 
 import os
 import threading
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from functools import cache
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import scipy.linalg.cython_blas  # noqa: F401  (the controller below finds only what is loaded)
@@ -37,7 +39,10 @@ def _configured_threads() -> int:
 
 
 class _SingleThreadedBlas:
-    """Limits BLAS to one thread while at least one caller is inside; restores it after the last."""
+    """Limits BLAS to one thread while at least one caller is inside; restores it after the last.
+
+    There is one of these in the process: two owners would restore each other's limits.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -64,16 +69,21 @@ class _SingleThreadedBlas:
 _single_threaded_blas = _SingleThreadedBlas()
 
 
+# A thread of the pool below has its mark set: its share of the processors is one.
+_pool_thread = threading.local()
+
+
 @contextmanager
 def core_threads() -> Iterator[int]:
     """Keep BLAS single-threaded and give the core the threads that BLAS would have used.
 
     So OPENBLAS_NUM_THREADS and its kin, and ``threadpoolctl.threadpool_limits``, also say how many
-    threads fastntk uses. Calls may nest and may come from several threads.
+    threads fastntk uses. Calls may nest and may come from several threads; those that come from a
+    thread of `map_in_threads` get one thread.
     """
     threads = _single_threaded_blas.enter()
     try:
-        yield threads
+        yield 1 if hasattr(_pool_thread, "mark") else threads
     finally:
         _single_threaded_blas.leave()
 
@@ -92,23 +102,49 @@ def map_in_threads(
 ) -> Generator[_Result]:
     """Yield the function of each item, in their order; `jobs` run at a time, each with one thread.
 
-    With a single job it has all threads to itself. The items are independent computations in the
-    core, which lets go of the interpreter lock. When one fails, or on Ctrl-C, `stop` is set: the
-    others are to look at it.
+    With a single job it has all threads to itself. The items are independent computations that let
+    go of the interpreter lock. When one fails, no other is begun, and its exception is raised when
+    its turn comes. `stop` is then set, as it is on Ctrl-C and when the generator is closed early:
+    computations that take more than some tenths of a second are to look at it.
     """
     if jobs == 1 or len(items) <= 1:
         yield from map(function, items)
         return
-    with (
-        _controller().limit(limits=1),
-        ThreadPoolExecutor(jobs, thread_name_prefix="fastntk") as pool,
-    ):
-        futures = [pool.submit(function, item) for item in items]
+    # Each thread takes up one item after the other. To hand all of them to the pool would take a
+    # while, and an interrupt that comes when Python holds one of its locks may leave it locked.
+    # The queue is safe from that: it is one object in C, not a lock and a list in Python.
+    left = deque(range(len(items)))
+    finished: SimpleQueue[tuple[int, Future[_Result]]] = SimpleQueue()
+
+    def take_up() -> None:
+        _pool_thread.mark = True
+        while left:
+            try:
+                index = left.popleft()
+            except IndexError:  # another thread has taken the last one
+                return
+            result: Future[_Result] = Future()
+            try:
+                result.set_result(function(items[index]))
+            except BaseException as error:
+                left.clear()
+                result.set_exception(error)
+            finished.put((index, result))
+            del result  # or an exception, its traceback, this frame and it would form a circle
+
+    with core_threads(), ThreadPoolExecutor(jobs, thread_name_prefix="fastntk") as pool:
         try:
-            for future in futures:
-                yield future.result()
+            for _ in range(min(jobs, len(items))):
+                pool.submit(take_up)
+            early: dict[int, Future[_Result]] = {}
+            for turn in range(len(items)):
+                while turn not in early:
+                    # Without a timeout, some systems do not let Ctrl-C interrupt the waiting.
+                    with suppress(Empty):
+                        index, result = finished.get(timeout=0.2)
+                        early[index] = result
+                yield early.pop(turn).result()
         except BaseException:
             stop.set()
-            for future in futures:
-                future.cancel()
+            left.clear()
             raise

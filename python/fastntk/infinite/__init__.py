@@ -4,24 +4,28 @@
 
 from typing import TYPE_CHECKING, Any
 
-from fastntk.infinite.angles import (
+from fastntk.infinite.functions import (
     angle_map,
     conditioning,
     embedding_angle,
     gradient_angle,
-    limit_angle,
-    limit_condition_number,
-    limit_kernel,
+    kernels,
+    nngp,
+    ntk,
+    predict,
     smallest_angle,
 )
-from fastntk.infinite.kernels import Kernels, kernels, nngp, ntk
-from fastntk.infinite.prediction import Prediction, Regression, predict
+from fastntk.infinite.kernel_matrices import Kernels
+from fastntk.infinite.limits import limit_angle, limit_condition_number, limit_kernel
+from fastntk.infinite.network import Network
+from fastntk.infinite.regression import Prediction, Regression
 
 if TYPE_CHECKING:
     from fastntk.infinite.scikit_learn import NeuralKernel
 
 __all__ = [
     "Kernels",
+    "Network",
     "NeuralKernel",
     "Prediction",
     "Regression",

@@ -4,20 +4,27 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.gaussian_process.kernels import Kernel
 
 from fastntk._support import arguments
-from fastntk.infinite.kernels import diagonal, nngp, ntk
+from fastntk.infinite.kernel_matrices import kernel_diagonal, kernel_matrix
+from fastntk.infinite.network import Network
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import ArrayLike, NDArray
 
     from fastntk.activations import Activation
 
     Array = NDArray[np.float64]
+
+# Parameters that are given by name only are not shown where they are at their default.
+_NOT_SHOWN = {each.name: repr(each.default) for each in fields(Network) if each.kw_only}
 
 
 class NeuralKernel(Kernel):  # type: ignore[misc]
@@ -31,8 +38,12 @@ class NeuralKernel(Kernel):  # type: ignore[misc]
     ----------
     kind : {"nngp", "ntk"}
         The covariance of the outputs, the prior of a Bayesian network; or the tangent kernel.
-    depth, activation, weight_std, bias_std
-        Of the network, see `fastntk.infinite.ntk`.
+    depth : int, optional
+        Number of hidden layers, as for `fastntk.infinite.Network`.
+    activation, weight_std, bias_std, activation_scale
+        As for `fastntk.infinite.Network`.
+    parametrization, width, layer_weights, tolerance
+        As for `fastntk.infinite.Network`.
 
     Examples
     --------
@@ -48,25 +59,44 @@ class NeuralKernel(Kernel):  # type: ignore[misc]
     def __init__(
         self,
         kind: str = "nngp",
-        depth: int = 3,
-        activation: str | Activation = "relu",
-        weight_std: float = 1.0,
-        bias_std: float = 0.0,
+        depth: int | None = None,
+        activation: str | Activation | Sequence[str | Activation] = "relu",
+        weight_std: float | Sequence[float] = 1.0,
+        bias_std: float | Sequence[float] = 0.0,
+        *,
+        activation_scale: float | Sequence[float | None] | None = None,
+        parametrization: str = "ntk",
+        width: int | None = None,
+        layer_weights: ArrayLike | None = None,
+        tolerance: float = 1e-10,
     ) -> None:
+        # scikit-learn wants parameters to be stored as they were given, and checked when used.
         self.kind = kind
         self.depth = depth
         self.activation = activation
         self.weight_std = weight_std
         self.bias_std = bias_std
+        self.activation_scale = activation_scale
+        self.parametrization = parametrization
+        self.width = width
+        self.layer_weights = layer_weights
+        self.tolerance = tolerance
 
     def __repr__(self) -> str:
-        """Return the call that makes this kernel."""
-        arguments = ", ".join(f"{name}={value!r}" for name, value in self.get_params().items())
-        return f"{type(self).__name__}({arguments})"
+        """Return the call that makes this kernel, without what is as it is by default."""
+        shown = [
+            f"{name}={value!r}"
+            for name, value in self.get_params().items()
+            if repr(value) != _NOT_SHOWN.get(name)
+        ]
+        return f"{type(self).__name__}({', '.join(shown)})"
 
-    @property
-    def _network(self) -> tuple[int, str | Activation, float, float]:
-        return self.depth, self.activation, self.weight_std, self.bias_std
+    def _network(self) -> Network:
+        parameters = self.get_params()
+        del parameters["kind"]
+        network = Network(**parameters)
+        network.require_one_depth()
+        return network
 
     def _checked_kind(self) -> str:
         return arguments.choice(self.kind, "kind", ("nngp", "ntk"))
@@ -90,8 +120,8 @@ class NeuralKernel(Kernel):  # type: ignore[misc]
         -------
         ndarray (n, m), and ndarray (n, n, 0)
         """
-        function = ntk if self._checked_kind() == "ntk" else nngp
-        kernel = np.asarray(function(X, Y, *self._network), dtype=np.float64)
+        kind = self._checked_kind()
+        kernel = np.asarray(kernel_matrix(self._network(), kind, X, Y), dtype=np.float64)
         if not eval_gradient:
             return kernel
         if Y is not None:
@@ -110,7 +140,7 @@ class NeuralKernel(Kernel):  # type: ignore[misc]
         -------
         ndarray (n,)
         """
-        return diagonal(X, self._checked_kind(), *self._network)
+        return kernel_diagonal(self._network(), self._checked_kind(), X)
 
     def is_stationary(self) -> bool:
         """Return False: the kernel depends on more than the difference of two samples."""

@@ -22,11 +22,13 @@ from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from fastntk._support import arguments
 from fastntk._support.memory import require_memory
 from fastntk.devices import matrices
-from fastntk.infinite.kernels import kernels, nngp, ntk
+from fastntk.infinite.architecture import Architecture
+from fastntk.infinite.kernel_matrices import kernel_matrices, kernel_matrix
+from fastntk.infinite.layer_factors import KINDS
 from fastntk.linearity.kernel_descent import Spectrum, schedule
 
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -42,9 +44,9 @@ class Prediction(NamedTuple):
     Attributes
     ----------
     mean : ndarray (m,) or (m, C)
-        Of the same number of axes as the targets.
+        The mean, with as many axes as the targets have.
     covariance : ndarray (m, m), or None
-        Of each output; different outputs are independent.
+        The covariance of each output; different outputs are independent.
     """
 
     mean: Array
@@ -64,8 +66,12 @@ class Regression:
     ridge : float
         λ ≥ 0: weight decay towards the initial weights, as ½ λ ‖w − w_0‖² beside ½ ‖f − y‖². With
         "nngp" it is the variance of the noise of the targets.
-    depth, activation, weight_std, bias_std
-        Of the network, see `ntk`.
+    depth : int, optional
+        Number of hidden layers, as for `Network`.
+    activation, weight_std, bias_std, activation_scale
+        As for `Network`.
+    parametrization, width, layer_weights, tolerance
+        As for `Network`.
 
     Notes
     -----
@@ -93,32 +99,42 @@ class Regression:
         *,
         kernel: str = "ntk",
         ridge: float = 0.0,
-        depth: int = 3,
-        activation: str | Activation = "relu",
-        weight_std: float = 1.0,
-        bias_std: float = 0.0,
+        depth: int | None = None,
+        activation: str | Activation | Sequence[str | Activation] = "relu",
+        weight_std: float | Sequence[float] = 1.0,
+        bias_std: float | Sequence[float] = 0.0,
+        activation_scale: float | Sequence[float | None] | None = None,
+        parametrization: str = "ntk",
+        width: int | None = None,
+        layer_weights: ArrayLike | None = None,
+        tolerance: float = 1e-10,
     ) -> None:
         self._samples = matrices.samples(X, "X", np.dtype(np.float64))
         self._kind = arguments.choice(kernel, "kernel", ("ntk", "nngp"))
         self._ridge = arguments.real(ridge, "ridge", minimum=0.0)
-        self._network: dict[str, Any] = {
-            "depth": arguments.integer(depth, "depth", minimum=0),
-            "activation": activation,
-            "weight_std": weight_std,
-            "bias_std": bias_std,
-        }
+        self._network = Architecture(
+            depth,
+            activation,
+            weight_std,
+            bias_std,
+            activation_scale=activation_scale,
+            parametrization=parametrization,
+            width=width,
+            layer_weights=layer_weights,
+            tolerance=tolerance,
+        )
+        self._network.require_one_depth()
         n = len(self._samples)
         require_memory(
             16 * n * n, f"regression on {n} samples, with a factorization,", "take fewer samples"
         )
-        function = ntk if self._kind == "ntk" else nngp
-        self._kernel: Array = np.asarray(function(self._samples, **self._network), np.float64)
+        self._kernel: Array = np.asarray(kernel_matrix(self._network, self._kind, self._samples))
 
     @cached_property
     def _prior(self) -> Array:
         if self._kind == "nngp":
             return self._kernel
-        return np.asarray(nngp(self._samples, **self._network), np.float64)
+        return np.asarray(kernel_matrix(self._network, "nngp", self._samples))
 
     @cached_property
     def _cholesky(self) -> tuple[Array, bool]:
@@ -166,7 +182,8 @@ class Regression:
             How long gradient flow on the loss 1/(2n) ‖f − y‖² has run; gradient descent with a
             small step η is at ηk after k steps.
         steps, learning_rate : int and float, optional
-            Of gradient descent, in place of `time`. It diverges above 2n/(λ_max + λ).
+            Steps of gradient descent and their size, in place of `time`. It diverges for learning
+            rates above 2n/(λ_max + λ).
         covariance : bool
             Whether to return the covariance over initializations, too: with "nngp" and at the end
             of training, the posterior covariance.
@@ -182,11 +199,9 @@ class Regression:
             given = schedule(until, count, learning_rate)
         targets = _targets(y, len(self._samples))
         points = matrices.samples(Z, "Z", np.dtype(np.float64), columns=self._samples.shape[1])
-        if not covariance and self._kind == "ntk":
-            cross = prior_cross = np.asarray(ntk(points, self._samples, **self._network))
-        else:
-            both = kernels(points, self._samples, **self._network)
-            cross, prior_cross = np.asarray(getattr(both, self._kind)), np.asarray(both.nngp)
+        kinds = KINDS if covariance and self._kind == "ntk" else (self._kind,)
+        both = kernel_matrices(self._network, points, self._samples, kinds=kinds)
+        cross, prior_cross = np.asarray(getattr(both, self._kind)), np.asarray(both.nngp)
         columns = targets.reshape(len(targets), -1)
         mean = (cross @ self._filtered(columns, given)).reshape(len(points), *targets.shape[1:])
         if not covariance:
@@ -196,69 +211,8 @@ class Regression:
         spread = weights @ self._prior @ weights.T - mixed - mixed.T
         if self._kind == "nngp":  # the noise of the targets
             spread += self._ridge * (weights @ weights.T)
-        spread += nngp(points, **self._network)
+        spread += kernel_matrix(self._network, "nngp", points)
         return Prediction(mean, (spread + spread.T) / 2)
-
-
-def predict(
-    X: ArrayLike,
-    y: ArrayLike,
-    Z: ArrayLike,
-    *,
-    kernel: str = "ntk",
-    ridge: float = 0.0,
-    time: float = math.inf,
-    steps: int | None = None,
-    learning_rate: float | None = None,
-    covariance: bool = False,
-    depth: int = 3,
-    activation: str | Activation = "relu",
-    weight_std: float = 1.0,
-    bias_std: float = 0.0,
-) -> Prediction:
-    """Return what a network of infinite width predicts at Z after training on X and y.
-
-    For several targets, samples or times, make a `Regression` and keep it.
-
-    Parameters
-    ----------
-    X, y : array_like (n, d), (n,) or (n, C)
-        Training samples and their targets.
-    Z : array_like (m, d)
-        Samples, one a row.
-    kernel, ridge, depth, activation, weight_std, bias_std
-        As for `Regression`.
-    time, steps, learning_rate, covariance
-        As for `Regression.predict`.
-
-    Returns
-    -------
-    Prediction
-        With the arrays `mean` and `covariance`.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from fastntk import infinite
-    >>> X = np.array([[1.0, 0.0], [0.0, 1.0]])
-    >>> mean, covariance = infinite.predict(X, [1.0, -1.0], [[1.0, 1.0]], covariance=True)
-    >>> bool(np.allclose(mean, 0))
-    True
-    >>> covariance.shape
-    (1, 1)
-    """
-    regression = Regression(
-        X,
-        kernel=kernel,
-        ridge=ridge,
-        depth=depth,
-        activation=activation,
-        weight_std=weight_std,
-        bias_std=bias_std,
-    )
-    return regression.predict(
-        Z, y, time=time, steps=steps, learning_rate=learning_rate, covariance=covariance
-    )
 
 
 def _targets(y: ArrayLike, samples: int) -> Array:

@@ -2,21 +2,20 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The recursion over the layers for piecewise linear activations, compiled.
 
-State of a pair of samples: the cosines of the hidden layer and of the gradients, as *gaps*. Cosines
-themselves would lose the digits of small angles; gaps keep them, all terms below being
-non-negative, and they are free of scale: no norm and no weight variance enters.
+The state of a pair of samples are the cosines of the hidden layer and of the gradients, as gaps
+(see `gaps`). All terms below are non-negative, so that small gaps keep their digits, and they are
+free of scale: no norm and no weight variance enters.
 
-- e = 1 − cos φ of the gradients.
-- δ of the hidden layer has a sign, to keep the digits of angles near π as well: 1 − cos θ for
-  acute angles, −(1 + cos θ) for obtuse ones, and never 0 for the latter. |δ| is the gap of θ or
-  π − θ.
+- e = 1 − cos φ belongs to the gradients.
+- δ belongs to the hidden layer and has a sign; |δ| is the gap of θ or of π − θ.
 
-One activation with the kink k (0: identity, 1: ReLU, 2: absolute value): with ε the acute one of θ
-and π − θ, and J = (sin ε − ε cos ε)/π; γ is the gap of the activations, η that of derivatives:
+An activation with the kink k (0: identity, 1: ReLU, 2: absolute value) has the following gaps: with
+ε the acute one of θ and π − θ, and J = (sin ε − ε cos ε)/π, γ is the gap of the activations and η
+that of the derivatives:
 
     γ = δ − k J,    1 + (1 − γ) = k + (1 − k)|δ| + k J for an obtuse θ,    η = k θ/π
 
-One layer of weights and biases, with the factors of the two samples (see `_layers`):
+One layer of weights and biases, with the factors of the two samples (see `layer_factors`):
 
     1 − cos θ⁺ = r r' γ + ½[(r − r')² + (p − p')²]
     e⁺ = A A' γ + B B' (e + η − e η) + ½[(A − A')² + (B − B')² + (C − C')²]
@@ -27,12 +26,13 @@ A row of a tile goes through all layers while it is in the first-level cache.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numba import njit
 
-from fastntk.infinite._half_angle import angle_factor, deficit_factor
+from fastntk.infinite.half_angle import angle_factor, deficit_factor
+from fastntk.infinite.layer_factors import A, B, C, P, R
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,10 +42,55 @@ if TYPE_CHECKING:
     Vector = NDArray[np.float64]
     Matrix = NDArray[np.float64]
 
-# The order of the factors of a layer in the arrays that are passed in.
-R, P, A, B, C = range(5)
 
-TINY = 5e-324  # the least positive number: the gap of opposite samples
+class TileLayers(NamedTuple):
+    """The layers, and what the samples of a tile bring into them.
+
+    Attributes
+    ----------
+    rows, columns : ndarray (layers, 5, rows), (layers, 5, columns)
+        The factors r, p, A, B, C of each layer and sample; the last size is 1 where all samples
+        share them, which they do when there are no biases.
+    kinks : ndarray (layers − 1,)
+        The kink of the activation of each hidden layer.
+    depths : ndarray (depths,)
+        The depths at which kernels are wanted, ascending.
+    """
+
+    rows: NDArray[np.float64]
+    columns: NDArray[np.float64]
+    kinks: Vector
+    depths: NDArray[np.int64]
+
+
+class Target(NamedTuple):
+    """Where a kernel is written at each depth, as rows · columns · (one − gap).
+
+    With one = 1, and the roots of its diagonal for rows and columns, this is the kernel; with
+    one = 0, rows = −1 and columns = 1, it is the gaps themselves.
+
+    Attributes
+    ----------
+    out : ndarray (depths, n, m)
+        The result; the first size is 0 where the kernel is not wanted.
+    rows, columns : ndarray (depths, rows), (depths, columns)
+        Scales of the samples.
+    """
+
+    out: FloatArray
+    rows: Matrix
+    columns: Matrix
+
+
+class Position(NamedTuple):
+    """Where in the results a tile begins, and whether that is on the diagonal of the kernel.
+
+    On the diagonal rows and columns begin at the same sample; what lies left of it is left out.
+    """
+
+    row: int
+    column: int
+    diagonal: bool
 
 
 @njit(nogil=True, cache=True, fastmath={"contract"})
@@ -134,90 +179,66 @@ def _write(out: FloatArray, gaps: Vector, one: float, row: float, columns: Vecto
 
 @njit(nogil=True, cache=True, fastmath={"contract"})
 def propagate(
-    gaps: Matrix,
-    row_factors: NDArray[np.float64],
-    column_factors: NDArray[np.float64],
-    kink: float,
-    depths: NDArray[np.int64],
-    one: float,
-    nngp: FloatArray,
-    nngp_rows: Matrix,
-    nngp_columns: Matrix,
-    ntk: FloatArray,
-    ntk_rows: Matrix,
-    ntk_columns: Matrix,
-    origin: tuple[int, int],
-    diagonal: bool,
+    gaps: Matrix, layers: TileLayers, nngp: Target, ntk: Target, one: float, position: Position
 ) -> None:
     """Take a tile of pairs through all layers and write what is asked for at each depth.
 
     Parameters
     ----------
     gaps : ndarray (rows, columns)
-        Of the inputs, with a sign; overwritten.
-    row_factors, column_factors : ndarray (layers, 5, rows), (layers, 5, columns)
-        r, p, A, B, C of each layer and sample; the last size is 1 where all samples share them,
-        which they do when there are no biases.
-    kink : float
-        Of the activation.
-    depths : ndarray
-        Ascending.
+        Gaps of the inputs, with a sign; overwritten.
+    layers : TileLayers
+        The layers, for the samples of the tile.
+    nngp, ntk : Target
+        Where the kernels go, with the scales of the samples of the tile.
     one : float
-        Written is rows · columns · (one − gap): 1 gives kernels, 0 with a scale of −1 the gaps.
-    nngp, ntk : ndarray (depths, n, m), or with the first size 0
-        Results.
-    nngp_rows, nngp_columns, ntk_rows, ntk_columns : ndarray (depths, rows), (depths, columns)
-        Square roots of the diagonals of the kernels, for the samples of the tile.
-    origin : tuple of int
-        Where in the results the tile begins.
-    diagonal : bool
-        Whether rows and columns begin at the same sample; what lies left of the diagonal is then
-        left out.
+        See `Target`.
+    position : Position
+        Where the tile lies.
     """
     rows, columns = gaps.shape
-    left, right = origin[1], origin[1] + columns
-    shared = row_factors.shape[2] == 1 and column_factors.shape[2] == 1
+    left, right = position.column, position.column + columns
+    shared = layers.rows.shape[2] == 1 and layers.columns.shape[2] == 1
     scratch = np.empty((2, columns))
     for i in range(rows):
-        first = i if diagonal else 0
+        first = i if position.diagonal else 0
         gap = gaps[i, first:]
         gradient_gap = scratch[0, first:]
         eta = scratch[1, first:]
         eta[:] = 0.0
         gradient_gap[:] = 0.0
         k = 0
-        for layer in range(depths[-1] + 1):
+        for layer in range(layers.depths[-1] + 1):
+            kink = layers.kinks[layer - 1] if layer > 0 else 0.0
             if shared:
-                a = row_factors[layer, A, 0] * column_factors[layer, A, 0]
-                b = row_factors[layer, B, 0] * column_factors[layer, B, 0]
+                a = layers.rows[layer, A, 0] * layers.columns[layer, A, 0]
+                b = layers.rows[layer, B, 0] * layers.columns[layer, B, 0]
                 if layer == 0:
                     for j in range(gap.shape[0]):
                         gradient_gap[j] = a * _unsigned(gap[j])
-                elif ntk.shape[0] > 0:
+                elif ntk.out.shape[0] > 0:
                     _layer_without_bias(gap, gradient_gap, a, b, kink)
                 else:
                     _activation_gaps(gap, kink)
             else:
                 if layer > 0:
                     _activation(gap, eta, kink)
-                row = row_factors[layer, :, i]
                 factors = (
-                    column_factors[layer, R, first:],
-                    column_factors[layer, P, first:],
-                    column_factors[layer, A, first:],
-                    column_factors[layer, B, first:],
-                    column_factors[layer, C, first:],
+                    layers.columns[layer, R, first:],
+                    layers.columns[layer, P, first:],
+                    layers.columns[layer, A, first:],
+                    layers.columns[layer, B, first:],
+                    layers.columns[layer, C, first:],
                 )
-                _affine(gap, eta, gradient_gap, row, factors)
-            if depths[k] == layer:
-                if nngp.shape[0] > 0:
-                    scale = nngp_rows[k, i]
-                    target = nngp[k, origin[0] + i, left + first : right]
-                    _write(target, gap, one, scale, nngp_columns[k, first:])
-                if ntk.shape[0] > 0:
-                    scale = ntk_rows[k, i]
-                    target = ntk[k, origin[0] + i, left + first : right]
-                    _write(target, gradient_gap, one, scale, ntk_columns[k, first:])
+                _affine(gap, eta, gradient_gap, layers.rows[layer, :, i], factors)
+            if layers.depths[k] == layer:
+                row = position.row + i
+                if nngp.out.shape[0] > 0:
+                    target = nngp.out[k, row, left + first : right]
+                    _write(target, gap, one, nngp.rows[k, i], nngp.columns[k, first:])
+                if ntk.out.shape[0] > 0:
+                    target = ntk.out[k, row, left + first : right]
+                    _write(target, gradient_gap, one, ntk.rows[k, i], ntk.columns[k, first:])
                 k += 1
 
 

@@ -13,13 +13,13 @@ another: results are the same, bit for bit, for any number of threads.
 
 from __future__ import annotations
 
-from collections import deque
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import closing
 from dataclasses import dataclass
+from threading import Event
 from typing import TYPE_CHECKING, TypeVar
 
 from fastntk._support.progress import monitored
-from fastntk._support.threads import core_threads
+from fastntk._support.threads import core_threads, map_in_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -57,45 +57,14 @@ def for_each_tile(
     work: Callable[[Tile], T], every: list[Tile], progress: Progress, description: str
 ) -> list[T]:
     """Return work(tile) for every tile, in their order."""
-    with core_threads() as threads, monitored(progress, description) as report:
-        if threads == 1 or len(every) == 1:
-            results = []
-            for done, tile in enumerate(every, 1):
-                results.append(work(tile))
-                if report is not None:
-                    report("tiles", done, len(every))
-            return results
-        return _in_threads(work, every, threads, report)
-
-
-def _in_threads(
-    work: Callable[[Tile], T],
-    every: list[Tile],
-    threads: int,
-    report: Callable[[str, int, int], None] | None,
-) -> list[T]:
-    # Each thread takes up one tile after the other. To hand all to the pool takes a while, and an
-    # interrupt that comes when Python holds one of its locks may leave it locked.
-    left = deque(range(len(every)))
-    results: dict[int, T] = {}
-
-    def take_up() -> None:
-        while True:
-            try:
-                index = left.popleft()
-            except IndexError:
-                return
-            results[index] = work(every[index])
-
-    with ThreadPoolExecutor(threads, thread_name_prefix="fastntk") as pool:
-        try:
-            waiting = {pool.submit(take_up) for _ in range(threads)}
-            while waiting:
-                finished, waiting = wait(waiting, timeout=0.2, return_when=FIRST_EXCEPTION)
-                for future in finished:
-                    future.result()
-                if report is not None:
-                    report("tiles", len(results), len(every))
-        finally:
-            left.clear()
-    return [results[index] for index in range(len(every))]
+    results = []
+    with (
+        core_threads() as threads,
+        monitored(progress, description) as report,
+        closing(map_in_threads(work, every, threads, Event())) as found,
+    ):
+        for result in found:
+            results.append(result)
+            if report is not None:
+                report("tiles", len(results), len(every))
+    return results

@@ -1,105 +1,50 @@
 # SPDX-FileCopyrightText: The fastntk authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""Norms and angles of the input samples, to all digits at any scale.
+"""Gaps: 1 − cos θ in place of the cosine, which would lose the digits of small angles.
 
-Rows are scaled by powers of two, which changes no digit, so that no sum of squares over- or
-underflows. Angles of pairs come from inner products of the scaled rows, except for close pairs:
-their 1 − cos θ would lose its digits, and their angle is taken from differences instead.
+A gap with a sign keeps the digits of angles near π as well: it is 1 − cos θ for acute angles,
+−(1 + cos θ) for obtuse ones, and never 0 for the latter.
+
+Gaps of pairs of samples come from inner products of rows that are scaled by powers of two, except
+for close pairs: their 1 − cos θ would lose its digits, and is taken from differences instead.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numba import njit
 
-from fastntk.infinite._recursion import TINY
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from fastntk._support.dtypes import FloatArray
+    from fastntk.infinite.sample_norms import Samples
 
-# 1 − cos θ below which a pair is close: θ < 0.0625. Above, the rounding of an inner product moves
-# θ by less than 16 ε.
-CLOSE = 2.0**-9
+TINY = 5e-324  # the least positive number: the gap of opposite samples
+
+# A pair with 1 − cos θ below this is close: θ < 0.0625. Above, the rounding of an inner product
+# moves θ by less than 16 ε.
+_CLOSE = 2.0**-9
 
 _COLUMNS_AT_ONCE = 2048
 
 
-@dataclass(frozen=True)
-class Norms:
-    """Norms of samples, ‖x‖ = significand · 2^exponent.
-
-    Attributes
-    ----------
-    dimension : int
-        Number of inputs d.
-    significands : ndarray (n,)
-        At least 1/2, or 0 for a zero row.
-    exponents : ndarray (n,)
-        Such that the largest entry of a row is between 1/2 and 1 times 2^exponent.
-    """
-
-    dimension: int
-    significands: NDArray[np.float64]
-    exponents: NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.significands)
-
-    def followed_by(self, others: Norms) -> Norms:
-        """Return the norms of both sets of samples, one after the other."""
-        return Norms(
-            self.dimension,
-            np.concatenate([self.significands, others.significands]),
-            np.concatenate([self.exponents, others.exponents]),
-        )
+def gaps_of_angles(theta: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the gaps, with a sign, of angles in [0, π]."""
+    obtuse = -np.maximum(2 * np.cos(theta / 2) ** 2, TINY)
+    return np.where(theta <= math.pi / 2, 2 * np.sin(theta / 2) ** 2, obtuse)
 
 
-@dataclass(frozen=True)
-class Samples:
-    """Samples as given, one a row, float32 or float64, and their norms."""
-
-    rows: FloatArray
-    norms: Norms
-
-    @classmethod
-    def of(cls, X: FloatArray) -> Samples:
-        """Measure the rows of X."""
-        n = len(X)
-        significands, exponents = np.empty(n), np.empty(n, dtype=np.int64)
-        step = max(1, 2**18 // X.shape[1])
-        for first in range(0, n, step):
-            rows = slice(first, first + step)
-            largest = np.maximum(X[rows].max(axis=1), -X[rows].min(axis=1)).astype(np.float64)
-            # 2^1024 and the reciprocals of subnormal numbers are not representable.
-            exponents[rows] = np.clip(np.frexp(largest)[1], -1022, 1023)
-            scaled = _scaled(X[rows], exponents[rows])
-            significands[rows] = np.sqrt(np.einsum("ij,ij->i", scaled, scaled))
-        return cls(X, Norms(X.shape[1], significands, exponents))
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def scaled(self, rows: slice, columns: slice) -> NDArray[np.float64]:
-        """Return a panel of the rows, scaled by powers of two."""
-        return _scaled(self.rows[rows, columns], self.norms.exponents[rows])
-
-    def inverse_significands(self, rows: slice) -> NDArray[np.float64]:
-        """Return 1 / significand, and 0 for zero rows."""
-        values = self.norms.significands[rows]
-        return np.divide(1.0, values, out=np.zeros_like(values), where=values > 0)
+def angles_of_gaps(gaps: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return θ from 1 − cos θ in [0, 2]."""
+    gaps = np.abs(gaps)  # no negative zero
+    complement = np.maximum(2 - gaps, 0.0)  # rounding may carry the gap of opposite samples past 2
+    return 2 * np.arctan2(np.sqrt(gaps), np.sqrt(complement))
 
 
-def _scaled(X: FloatArray, exponents: NDArray[np.int64]) -> NDArray[np.float64]:
-    return np.multiply(X, np.ldexp(1.0, -exponents)[:, np.newaxis], dtype=np.float64)
-
-
-def gaps(
+def fill_gaps(
     X: Samples,
     Z: Samples,
     rows: slice,
@@ -142,7 +87,7 @@ def _gaps_from_products(
             cosine = line[j] * (rows[i] * columns[j])
             gap = max(1.0 - abs(cosine), 0.0)
             line[j] = gap if cosine >= 0.0 else -gap
-            close += gap < CLOSE
+            close += gap < _CLOSE
     return close
 
 
@@ -157,7 +102,7 @@ def _refine(
         for j in range(gaps.shape[1]):
             if i + offset == j:
                 gaps[i, j] = 0.0
-            elif abs(gaps[i, j]) < CLOSE:
+            elif abs(gaps[i, j]) < _CLOSE:
                 gaps[i, j] = _close_gap(left[i], right[j])
 
 

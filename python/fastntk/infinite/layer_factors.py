@@ -3,7 +3,8 @@
 """What the recursion needs of single samples: the diagonals of the kernels, layer by layer.
 
 Of a sample at layer l: q = Σ(x, x) of the hidden layer, and N = Θ(x, x)/q. With the standard
-deviations s = √q, a = σ_w c √E[φ(su)²] (for the first layer σ_w ‖x‖/√d) and b = σ_b,
+deviation s = √q, and σ_w, σ_b, c, φ those of this layer, a = σ_w c √E[φ(su)²] (for the first layer
+σ_w ‖x‖/√d) and b = σ_b,
 
     q⁺ = a² + b²,    r = a/√q⁺,    p = b/√q⁺,    t = σ_w c s √E[φ'(su)²] / √q⁺
     N⁺ = ω^W r² + ω^b p² + N t²
@@ -22,6 +23,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,14 +31,21 @@ import numpy as np
 from fastntk.infinite.duals import PiecewiseLinear
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from fastntk._support.dtypes import FloatDType
-    from fastntk.infinite._architecture import Architecture
-    from fastntk.infinite._inputs import Norms
+    from fastntk.infinite.architecture import Architecture
     from fastntk.infinite.duals import State
+    from fastntk.infinite.sample_norms import Norms
 
-NNGP, NTK = 0, 1
+# The order of the kernels in arrays that hold something for both.
+KINDS = ("nngp", "ntk")
+NNGP, NTK = range(2)
+
+# The order of the factors of a layer in the arrays that hold them.
+R, P, A, B, C = range(5)
 
 # Steps for which a factor between 1/2 and 2 can be multiplied up without overflow.
 _SAFE_POWER = 512
@@ -51,8 +60,8 @@ class LayerFactors:
     factors : ndarray (layers, 5, n)
         r, p, A, B, C; the last size is 1 where all samples have the same.
     states : tuple of State
-        For each layer but the last, what the dual activation needs of the samples; empty for
-        piecewise linear activations, which need nothing.
+        For each layer but the last, what the dual activation needs of the samples; empty where all
+        activations are piecewise linear, as these need nothing.
     scales : ndarray (2, depths, n)
         Square roots of the diagonals of the two kernels, `NNGP` and `NTK`.
     zero : ndarray of bool (2, depths, n)
@@ -65,11 +74,32 @@ class LayerFactors:
     zero: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, samples: Norms, network: Architecture) -> LayerFactors:
-        """Take samples through the layers."""
-        if isinstance(network.dual, PiecewiseLinear) and network.bias_std == 0:
-            return _without_bias(samples, network, network.dual)
-        return _general(samples, network)
+    def of(cls, samples: Norms, network: Architecture, *, unit_norms: bool = False) -> LayerFactors:
+        """Take samples through the layers.
+
+        Parameters
+        ----------
+        samples : Norms
+            Norms of the samples.
+        network : Architecture
+            The layers.
+        unit_norms : bool
+            Whether the samples have the norm √d and the network lets them keep it: rounding must
+            not set off the growth of what is only an unstable fixed point.
+        """
+        if network.piecewise_linear and not any(network.layers.bias_std):
+            return _without_bias(samples, network)
+        return _general(samples, network, unit_norms)
+
+    def take(self, samples: slice) -> LayerFactors:
+        """Return the factors of some of the samples."""
+        factors = self.factors
+        return LayerFactors(
+            factors if factors.shape[-1] == 1 else factors[..., samples],
+            tuple(state.take(samples) for state in self.states),
+            self.scales[..., samples],
+            self.zero[..., samples],
+        )
 
 
 def _unit_factors(
@@ -82,20 +112,19 @@ def _unit_factors(
         return (total, *units)
 
 
-def _general(samples: Norms, network: Architecture) -> LayerFactors:
-    n, last = len(samples), network.depths[-1]
+def _general(samples: Norms, network: Architecture, unit_norms: bool) -> LayerFactors:
+    n, last, layers = len(samples), network.depths[-1], network.layers
     factors = np.zeros((last + 1, 5, n))
     states = []
     scales = np.empty((2, len(network.depths), n))
-    bias = network.bias_std
     with np.errstate(over="ignore"):  # looked at below
-        a = network.weight_std * np.ldexp(samples.significands, samples.exponents)
+        a = layers.weight_std[0] * np.ldexp(samples.significands, samples.exponents)
         a /= math.sqrt(samples.dimension)
         size = np.zeros(n)  # N
         turn = np.zeros(n)  # t √q⁺
-        for layer in range(last + 1):
-            weight_rate, bias_rate = network.rates[layer]
-            deviation = np.ones(n) if network.unit_norms else np.hypot(a, bias)
+        for layer, (weight_rate, bias_rate) in enumerate(network.rates(samples.dimension)):
+            bias = layers.bias_std[layer]
+            deviation = np.ones(n) if unit_norms else np.hypot(a, bias)
             if not np.isfinite(deviation).all():
                 raise OverflowError(
                     f"depth={network.depths[-1]}: samples grow beyond {np.finfo(float).max:.1g} "
@@ -109,37 +138,62 @@ def _general(samples: Norms, network: Architecture) -> LayerFactors:
             for k in np.flatnonzero(np.equal(network.depths, layer)):
                 scales[:, k] = deviation, np.sqrt(size) * deviation
             if layer < last:
-                state = network.dual.state(deviation)
-                gain = network.weight_std * network.activation_scale
+                state = layers.duals[layer].state(deviation)
+                gain = layers.gain(layer)
                 a = gain * state.activation
                 turn = gain * deviation * state.derivative
-                if not isinstance(network.dual, PiecewiseLinear):
+                if not network.piecewise_linear:
                     states.append(state)
     return LayerFactors(factors, tuple(states), scales, scales == 0)
 
 
-def _without_bias(samples: Norms, network: Architecture, dual: PiecewiseLinear) -> LayerFactors:
-    """All samples alike: a layer multiplies their norms by the same number."""
-    rates = network.rates[:, 0]
+def _without_bias(samples: Norms, network: Architecture) -> LayerFactors:
+    """Take samples through layers that multiply the norms of all of them by the same number."""
+    rates = network.rates(samples.dimension)[:, 0]
     sizes = np.cumsum(rates)  # N
     before = np.concatenate([[0.0], sizes[:-1]])
     factors = np.zeros((len(rates), 5, 1))
-    factors[:, 0] = 1.0
-    for position, part in ((2, rates), (3, before)):
+    factors[:, R] = 1.0
+    for position, part in ((A, rates), (B, before)):
         np.divide(part, sizes, out=factors[:, position, 0], where=sizes > 0)
     np.sqrt(factors, out=factors)
     scales = np.empty((2, len(network.depths), len(samples)))
     zero = np.empty(scales.shape, dtype=bool)
-    gain = network.weight_std * network.activation_scale * dual.root_mean_square
-    first, shift = math.frexp(network.weight_std / math.sqrt(samples.dimension))
-    for k, depth in enumerate(network.depths):
-        significand, exponent = _power(gain, depth)
+    first, shift = math.frexp(network.layers.weight_std[0] / math.sqrt(samples.dimension))
+    for k, (significand, exponent) in enumerate(_growth(network)):
         scale = samples.significands * (significand * first)
         powers = samples.exponents + (exponent + shift)
-        for kind, size in ((NNGP, 1.0), (NTK, float(sizes[depth]))):
+        for kind, size in ((NNGP, 1.0), (NTK, float(sizes[network.depths[k]]))):
             scales[kind, k] = _ldexp(scale * math.sqrt(size), powers)
             zero[kind, k] = (scale == 0) | (size == 0)
     return LayerFactors(factors, (), scales, zero)
+
+
+def _growth(network: Architecture) -> Iterator[tuple[float, int]]:
+    """Yield by what the hidden layers multiply norms, for each depth, as 2^exponent times less."""
+    layers = network.layers
+    gains = []
+    for hidden, dual in enumerate(layers.duals):
+        assert isinstance(dual, PiecewiseLinear)
+        gains.append(layers.gain(hidden) * dual.root_mean_square)
+    # Equal factors that follow one another are raised to a power, not multiplied one by one.
+    runs = [(gain, sum(1 for _ in run)) for gain, run in groupby(gains)]
+    passed, start = (1.0, 0), 0  # what comes from the runs that end before this depth
+    run = 0
+    for depth in network.depths:
+        while depth > 0 and start + runs[run][1] < depth:
+            gain, length = runs[run]
+            passed = _times_power(passed, gain, length)
+            start += length
+            run += 1
+        yield passed if depth == start else _times_power(passed, runs[run][0], depth - start)
+
+
+def _times_power(number: tuple[float, int], base: float, n: int) -> tuple[float, int]:
+    """Return number · baseⁿ; both numbers are significand and exponent."""
+    power, exponent = _power(base, n)
+    significand, shift = math.frexp(number[0] * power)
+    return significand, number[1] + exponent + shift
 
 
 def _ldexp(x: NDArray[np.float64], exponents: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -1,0 +1,51 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""The two samples whose gradients are at the smallest angle."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fastntk.devices import matrices
+from fastntk.infinite.gaps import angles_of_gaps
+from fastntk.infinite.kernel_matrices import require_nonzero
+from fastntk.infinite.layer_factors import NTK
+from fastntk.infinite.pairs import Pairs, Results
+from fastntk.infinite.sample_norms import Samples
+from fastntk.infinite.tiles import for_each_tile
+from fastntk.kernels.angles import AnglePair
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from fastntk._support.progress import Progress
+    from fastntk.infinite.architecture import Architecture
+    from fastntk.infinite.tiles import Tile
+
+
+def closest_gradients(network: Architecture, X: ArrayLike, progress: Progress) -> AnglePair:
+    """Return the first pair of those at the smallest angle, from gaps, tile by tile."""
+    depth = network.require_one_depth()
+    samples = Samples.of(matrices.samples(X, "X"))
+    n = len(samples)
+    if n < 2:
+        raise ValueError(f"X has shape {samples.rows.shape}: expected at least two samples")
+    network.require_tangent_kernel()
+    pairs = Pairs.of(samples, None, network)
+    require_nonzero(pairs.factors.zero[NTK], "X", network.depths)
+
+    def work(tile: Tile) -> tuple[float, int, int]:
+        rows, columns = tile.rows.stop - tile.rows.start, tile.columns.stop - tile.columns.start
+        gaps = np.full((1, rows, columns), np.inf)  # stays so left of the diagonal
+        pairs.propagate(tile, Results.of_gaps(gaps, n, n, gradient=True), (0, 0))
+        if tile.diagonal:
+            gaps[0][np.tril_indices(rows, 0, columns)] = np.inf
+        i, j = np.unravel_index(int(gaps.argmin()), (rows, columns))
+        return float(gaps[0, i, j]), tile.rows.start + int(i), tile.columns.start + int(j)
+
+    gap, i, j = min(for_each_tile(work, pairs.tiles(), progress, "smallest angle"))
+    # Each of the L + 1 terms has the errors of up to L gaps, and of their product.
+    error = 2 * network.gap_error * (depth + 1) ** 2
+    return AnglePair(float(angles_of_gaps(np.array(gap))), i, j, error == 0 or gap > error)

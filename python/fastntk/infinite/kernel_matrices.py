@@ -1,0 +1,154 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""The NNGP and the tangent kernel of all pairs of samples, as matrices."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from fastntk._support.memory import require_memory
+from fastntk.devices import matrices
+from fastntk.infinite.layer_factors import KINDS, LayerFactors, check_range
+from fastntk.infinite.pairs import Pairs, Results
+from fastntk.infinite.recursion import Target, mirror
+from fastntk.infinite.sample_norms import Samples
+from fastntk.infinite.tiles import for_each_tile
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    from fastntk._support.dtypes import FloatArray
+    from fastntk._support.progress import Progress
+    from fastntk.infinite.architecture import Architecture
+    from fastntk.infinite.tiles import Tile
+
+
+class Kernels(NamedTuple):
+    """Both kernels of a network of infinite width.
+
+    Attributes
+    ----------
+    nngp, ntk : ndarray (n, m), or (depths, n, m)
+        Covariance of the outputs at initialization, and the neural tangent kernel.
+    """
+
+    nngp: FloatArray
+    ntk: FloatArray
+
+
+def kernel_matrix(
+    network: Architecture,
+    kind: str,
+    X: ArrayLike,
+    Z: ArrayLike | None = None,
+    *,
+    normalize: bool = False,
+    progress: Progress = False,
+) -> FloatArray:
+    """Return the kernel "nngp" or "ntk" of X with Z, or with itself."""
+    both = kernel_matrices(network, X, Z, kinds=(kind,), normalize=normalize, progress=progress)
+    return both.ntk if kind == "ntk" else both.nngp
+
+
+def kernel_matrices(
+    network: Architecture,
+    X: ArrayLike,
+    Z: ArrayLike | None = None,
+    *,
+    kinds: tuple[str, ...] = KINDS,
+    normalize: bool = False,
+    progress: Progress = False,
+) -> Kernels:
+    """Return kernels of X with Z, or with itself, from one pass.
+
+    Parameters
+    ----------
+    network : Architecture
+        The network; for several depths, kernels have a first axis for these.
+    X, Z : array_like (n, d), (m, d)
+        Samples, one a row.
+    kinds : tuple of str
+        Which of the two kernels are wanted; the other one is then empty.
+    normalize : bool
+        Whether to divide them by the roots of their diagonals.
+    progress : bool or callable
+        Whether to show a progress bar; or a function of (stage, done, total).
+
+    Returns
+    -------
+    Kernels
+    """
+    rows = matrices.samples(X, "X")
+    columns = None if Z is None else matrices.samples(Z, "Z", columns=rows.shape[1])
+    if "ntk" in kinds:
+        network.require_tangent_kernel()
+    dtype = rows.dtype if columns is None else np.result_type(rows, columns)
+    n, m = len(rows), len(rows if columns is None else columns)
+    depths = network.depths
+    require_memory(
+        len(kinds) * len(depths) * n * m * dtype.itemsize,
+        f"the result, {len(kinds) * len(depths)} kernel(s) of {n} × {m} in {dtype},",
+        "ask for fewer depths or samples at a time",
+    )
+    pairs = Pairs.of(Samples.of(rows), None if columns is None else Samples.of(columns), network)
+    targets = []
+    for kind, name in enumerate(KINDS):
+        scales, zero = pairs.factors.scales[kind], pairs.factors.zero[kind]
+        wanted = name in kinds
+        if wanted and normalize:
+            require_nonzero(zero[:, :n], "X", depths)
+            require_nonzero(zero[:, n:], "Z", depths)
+        elif wanted:
+            check_range(scales, dtype, depths, zero=zero)
+        each = np.ones_like(scales) if normalize else scales
+        out = np.empty((len(depths) * wanted, n, m), dtype)
+        targets.append(Target(out, each[:, :n], each[:, pairs.offset :]))
+    results = Results.of_kernels(*targets)
+
+    def work(tile: Tile) -> None:
+        pairs.propagate(tile, results, (tile.rows.start, tile.columns.start))
+        if columns is None:
+            for target in targets:
+                for out in target.out:
+                    mirror(
+                        out, tile.rows.start, tile.rows.stop, tile.columns.start, tile.columns.stop
+                    )
+
+    for_each_tile(work, pairs.tiles(), progress, "kernel")
+    return Kernels(*(_as_asked(target.out, network) for target in targets))
+
+
+def _as_asked(out: FloatArray, network: Architecture) -> FloatArray:
+    """Return kernels of all depths in the order in which these were asked for."""
+    if len(out) == 0:
+        return out
+    if isinstance(network.depth, int):
+        result: FloatArray = out[0]
+    elif network.asked == network.depths:
+        result = out
+    else:
+        result = out[[network.depths.index(depth) for depth in network.asked]]
+    return result
+
+
+def kernel_diagonal(network: Architecture, kind: str, X: ArrayLike) -> NDArray[np.float64]:
+    """Return the diagonal of the kernel "nngp" or "ntk", in float64, without the rest of it."""
+    network.require_one_depth()
+    samples = matrices.samples(X, "X", np.dtype(np.float64))
+    if kind == "ntk":
+        network.require_tangent_kernel()
+    factors = LayerFactors.of(Samples.of(samples).norms, network)
+    result: NDArray[np.float64] = factors.scales[KINDS.index(kind), 0] ** 2
+    return result
+
+
+def require_nonzero(zero: NDArray[np.bool_], name: str, depths: tuple[int, ...]) -> None:
+    """Raise ValueError where the diagonal of a kernel is 0, given (depths, samples)."""
+    if zero.any():
+        k, i = (int(index) for index in np.argwhere(zero)[0])
+        raise ValueError(
+            f"{name}[{i}] has a kernel of 0 at depth {depths[k]}, as a row of zeros has: expected "
+            "samples with K(x, x) > 0, because the angle to a zero gradient is not defined"
+        )

@@ -1,0 +1,377 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Networks of infinite width, and what can be asked of them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastntk.devices import matrices
+from fastntk.eigenvalues import conditioning
+from fastntk.infinite.angles import angles_after_layers
+from fastntk.infinite.architecture import Architecture
+from fastntk.infinite.closest_gradients import closest_gradients
+from fastntk.infinite.kernel_matrices import kernel_matrices, kernel_matrix
+from fastntk.infinite.regression import Regression
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    from fastntk._support.dtypes import FloatArray
+    from fastntk._support.progress import Progress
+    from fastntk.eigenvalues import Conditioning
+    from fastntk.infinite.kernel_matrices import Kernels
+    from fastntk.infinite.regression import Prediction
+    from fastntk.kernels.angles import AnglePair
+
+
+@dataclass(frozen=True, repr=False)
+class Network(Architecture):
+    r"""A fully connected network of infinite width.
+
+    With :math:`Σ^1 = σ_{w,1}^2 XZ^\top/d + σ_{b,1}^2` and :math:`Θ^1 = Σ^1`,
+
+    .. math::
+
+        Σ^{l+1} = σ_{w,l+1}^2 c_l^2 \, E[φ_l(u) φ_l(v)] + σ_{b,l+1}^2, \quad
+        Θ^{l+1} = Σ^{l+1} + Θ^l ∘ σ_{w,l+1}^2 c_l^2 \, E[φ_l'(u) φ_l'(v)], \quad
+        (u, v) \sim N(0, Σ^l),
+
+    :math:`Σ^{L+1}` is the covariance of the outputs at initialization (`nngp`) and
+    :math:`Θ^{L+1}` the neural tangent kernel (`ntk`) [1]_.
+
+    Networks do not change; those with the same parameters compare equal.
+
+    Parameters
+    ----------
+    depth : int or sequence of int, optional
+        L ≥ 0, the number of hidden layers; kernels of several depths take one pass. By default what
+        the other parameters say that have one value for each layer, or else 3.
+    activation : str, Activation, or sequence of these (L,)
+        φ: a name, or an activation of `fastntk.activations`; or the φ_l of each hidden layer.
+    weight_std : float or sequence of float (L + 1,)
+        σ_w > 0; or that of each layer, the inputs' first.
+    bias_std : float or sequence of float (L + 1,)
+        σ_b ≥ 0; or that of each layer.
+    activation_scale : float or sequence of float (L,), optional
+        c_φ, or the c_l of each hidden layer. By default, and where it is None,
+        E[φ(u)²]^{-1/2} for a standard normal u: √2 for ReLU, 1 for the identity.
+    parametrization : {"ntk", "standard"}
+        "standard" has weights of variance σ_w²/n and no factors in the forward pass; the tangent
+        kernel then grows with the `width` of the hidden layers, which must be given.
+    width : int, optional
+        Width of the hidden layers, for the standard parametrization only.
+    layer_weights : array_like (L + 1,) or (L + 1, 2), optional
+        Learning rates ω ≥ 0 of the layers, or of their (weights, biases), in the tangent kernel.
+        (1, 0, …, 0) trains the first layer only.
+    tolerance : float
+        Relative error allowed to the dual of an activation without a closed form.
+
+    See Also
+    --------
+    fastntk.MLP : Networks of finite width.
+
+    Notes
+    -----
+    With several depths, L is the largest of them in all shapes above, and layer l of every network
+    has the l-th value: shallower networks are made of the first layers of the deepest one, and
+    their last layer, number l, has the l-th of σ_w, σ_b and ω. `at_depth` returns one of them.
+
+    References
+    ----------
+    .. [1] A. Jacot, F. Gabriel, C. Hongler, "Neural tangent kernel: convergence and generalization
+       in neural networks", NeurIPS 2018.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastntk import infinite
+    >>> X = np.array([[1.0, 0.0], [0.6, 0.8]])
+    >>> net = infinite.Network(depth=2, activation="gelu", bias_std=0.1)
+    >>> net
+    Network(depth=2, activation='gelu', weight_std=1.0, bias_std=0.1)
+    >>> net.ntk(X).round(6)
+    array([[2.054719, 1.159764],
+           [1.159764, 2.054719]])
+
+    Each layer with its own activation and variances:
+
+    >>> net = infinite.Network(activation=["relu", "erf"], weight_std=[1.0, 1.5, 1.0])
+    >>> net.depth
+    2
+    >>> net.nngp(X).round(6)
+    array([[0.771834, 0.554396],
+           [0.554396, 0.771834]])
+    >>> net == infinite.Network(2, ["relu", "erf"], [1.0, 1.5, 1.0], bias_std=[0, 0, 0])
+    True
+    """
+
+    def ntk(
+        self,
+        X: ArrayLike,
+        Z: ArrayLike | None = None,
+        *,
+        normalize: bool = False,
+        progress: Progress = False,
+    ) -> FloatArray:
+        """Return the neural tangent kernel.
+
+        Parameters
+        ----------
+        X, Z : array_like (n, d), (m, d)
+            Samples, one a row. Without Z the symmetric kernel of X with itself. float32 samples
+            give a float32 kernel, computed in float64 and rounded once.
+        normalize : bool
+            Whether to return K_ij/√(K_ii K_jj), the cosines of the angles between gradients.
+        progress : bool or callable
+            Whether to show a progress bar; or a function of (stage, done, total).
+
+        Returns
+        -------
+        ndarray (n, m), or (depths, n, m) for a sequence of depths
+            The same, bit for bit, for any number of threads. Rows of zeros are allowed: without
+            biases, and if φ(0) = 0, their kernel is 0.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For arguments that make no sense, or if the activation has no tangent kernel.
+        OverflowError
+            If the kernel would leave the range of floating-point numbers.
+        MemoryError
+            If the result does not fit.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastntk import infinite
+        >>> infinite.Network(depth=range(4)).ntk(np.eye(2)).shape
+        (4, 2, 2)
+        """
+        return kernel_matrix(self, "ntk", X, Z, normalize=normalize, progress=progress)
+
+    def nngp(
+        self,
+        X: ArrayLike,
+        Z: ArrayLike | None = None,
+        *,
+        normalize: bool = False,
+        progress: Progress = False,
+    ) -> FloatArray:
+        """Return the covariance of the outputs at initialization.
+
+        Outputs are then a Gaussian process with this kernel [1]_.
+
+        Parameters
+        ----------
+        X, Z, normalize, progress
+            As for `ntk`.
+
+        Returns
+        -------
+        ndarray (n, m), or (depths, n, m) for a sequence of depths
+
+        References
+        ----------
+        .. [1] J. Lee et al., "Deep neural networks as Gaussian processes", ICLR 2018.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastntk import infinite
+        >>> infinite.Network(depth=1).nngp(np.eye(2)).round(6)
+        array([[0.5     , 0.159155],
+               [0.159155, 0.5     ]])
+        """
+        return kernel_matrix(self, "nngp", X, Z, normalize=normalize, progress=progress)
+
+    def kernels(
+        self,
+        X: ArrayLike,
+        Z: ArrayLike | None = None,
+        *,
+        normalize: bool = False,
+        progress: Progress = False,
+    ) -> Kernels:
+        """Return `nngp` and `ntk` from one pass.
+
+        Parameters
+        ----------
+        X, Z, normalize, progress
+            As for `ntk`.
+
+        Returns
+        -------
+        Kernels
+            With the arrays `nngp` and `ntk`.
+        """
+        return kernel_matrices(self, X, Z, normalize=normalize, progress=progress)
+
+    def smallest_angle(self, X: ArrayLike, *, progress: Progress = False) -> AnglePair:
+        """Return the smallest angle between the gradients of two samples, and which they are.
+
+        No kernel is formed; small angles keep their digits.
+
+        Parameters
+        ----------
+        X : array_like (n, d)
+            At least two samples, one a row.
+        progress : bool or callable
+            As for `ntk`.
+
+        Returns
+        -------
+        AnglePair
+            The first pair of those at the smallest angle. For piecewise linear activations it is
+            always resolved; for those with a closed form from about 1e-6 on; for all others, whose
+            Hermite series have a relative error of 1e-10, from about 1e-4 on.
+
+        Examples
+        --------
+        >>> from fastntk import infinite
+        >>> X = [[1.0, 0.0], [0.0, 1.0], [1.0, 1e-9]]
+        >>> pair = infinite.Network(depth=2).smallest_angle(X)
+        >>> pair.i, pair.j, round(pair.angle, 9)
+        (0, 2, 2.5231e-05)
+        """
+        return closest_gradients(self, X, progress)
+
+    def conditioning(
+        self, X: ArrayLike, *, normalize: bool = False, progress: Progress = False
+    ) -> Conditioning:
+        """Return λ_min, λ_max and κ of the tangent kernel, which is formed in float64.
+
+        Parameters
+        ----------
+        X : array_like (n, d)
+            Samples, one a row.
+        normalize, progress
+            As for `ntk`.
+
+        Returns
+        -------
+        Conditioning
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastntk import infinite
+        >>> X = np.random.default_rng(0).standard_normal((100, 20))
+        >>> round(infinite.Network(depth=3).conditioning(X).condition_number, 1)
+        139.3
+        """
+        self.require_one_depth()
+        samples = matrices.samples(X, "X", np.dtype(np.float64))
+        return conditioning(self.ntk(samples, normalize=normalize, progress=progress))
+
+    def embedding_angle(self, theta: ArrayLike) -> NDArray[np.float64]:
+        """Return the angle of two samples after all layers: arccos of the normalized `nngp`.
+
+        Parameters
+        ----------
+        theta : array_like
+            Angles of samples of norm √d, in [0, π].
+
+        Returns
+        -------
+        ndarray, of the shape of theta; for a sequence of depths, with a first axis for these
+
+        Examples
+        --------
+        >>> from fastntk import infinite
+        >>> infinite.Network(depth=[0, 1, 10]).embedding_angle(1.0).round(4)
+        array([1.    , 0.8813, 0.4487])
+        """
+        return angles_after_layers(self, theta, gradient=False)
+
+    def gradient_angle(self, theta: ArrayLike) -> NDArray[np.float64]:
+        """Return the angle between the gradients of the output at two samples.
+
+        Parameters
+        ----------
+        theta : array_like
+            Angles of samples of norm √d, in [0, π].
+
+        Returns
+        -------
+        ndarray, of the shape of theta; for a sequence of depths, with a first axis for these
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastntk import infinite
+        >>> net = infinite.Network(depth=[1, 3, 6])
+        >>> np.degrees(net.gradient_angle(0.05)).round(5)
+        array([ 7.7741 , 12.74962, 17.60961])
+        """
+        return angles_after_layers(self, theta, gradient=True)
+
+    def regression(self, X: ArrayLike, *, kernel: str = "ntk", ridge: float = 0.0) -> Regression:
+        """Return the regression on training samples, for any targets, samples and times.
+
+        Parameters
+        ----------
+        X : array_like (n, d)
+            Training samples, one a row.
+        kernel : {"ntk", "nngp"}
+            "ntk": all layers are trained. "nngp": only the last one is, which is Bayesian inference
+            with the network as the prior.
+        ridge : float
+            Weight decay, or the variance of the noise of the targets; see `Regression`.
+
+        Returns
+        -------
+        Regression
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastntk import infinite
+        >>> X = np.random.default_rng(0).standard_normal((50, 3))
+        >>> regression = infinite.Network(depth=2).regression(X)
+        >>> bool(np.allclose(regression.predict(X, X[:, 0]).mean, X[:, 0]))
+        True
+        """
+        parameters: dict[str, Any] = {each.name: getattr(self, each.name) for each in fields(self)}
+        return Regression(X, kernel=kernel, ridge=ridge, **parameters)
+
+    def predict(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        Z: ArrayLike,
+        *,
+        kernel: str = "ntk",
+        ridge: float = 0.0,
+        time: float = math.inf,
+        steps: int | None = None,
+        learning_rate: float | None = None,
+        covariance: bool = False,
+    ) -> Prediction:
+        """Return what the network predicts at Z after training on X and y.
+
+        For several targets, samples or times, keep a `regression`.
+
+        Parameters
+        ----------
+        X, y : array_like (n, d), (n,) or (n, C)
+            Training samples and their targets.
+        Z : array_like (m, d)
+            Samples, one a row.
+        kernel, ridge
+            As for `regression`.
+        time, steps, learning_rate, covariance
+            As for `Regression.predict`.
+
+        Returns
+        -------
+        Prediction
+            With the arrays `mean` and `covariance`.
+        """
+        return self.regression(X, kernel=kernel, ridge=ridge).predict(
+            Z, y, time=time, steps=steps, learning_rate=learning_rate, covariance=covariance
+        )

@@ -1,0 +1,140 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""All pairs of samples: a tile of them from the samples, through the layers, to the results."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from fastntk.infinite import general_recursion, recursion
+from fastntk.infinite.gaps import fill_gaps
+from fastntk.infinite.layer_factors import LayerFactors
+from fastntk.infinite.recursion import Position, Target, TileLayers
+from fastntk.infinite.tiles import Tile, tiles
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fastntk._support.dtypes import FloatArray
+    from fastntk.infinite.architecture import Architecture
+    from fastntk.infinite.sample_norms import Samples
+
+# Rows of a tile: enough for matrix products at full speed, and few enough for the dozen arrays of a
+# tile that the general recursion holds to stay in the cache, and small beside the result.
+_COMPILED_ROWS, _GENERAL_ROWS = 128, 8
+
+
+class Results(NamedTuple):
+    """Where both kernels go; the scales of a `Target` are here those of all samples."""
+
+    nngp: Target
+    ntk: Target
+    one: float
+
+    @classmethod
+    def of_kernels(cls, nngp: Target, ntk: Target) -> Results:
+        """Return results that are kernels; the scales are the roots of their diagonals."""
+        return cls(nngp, ntk, 1.0)
+
+    @classmethod
+    def of_gaps(cls, out: FloatArray, n: int, m: int, *, gradient: bool) -> Results:
+        """Return results that are gaps of the gradients, or of the last hidden layer.
+
+        Parameters
+        ----------
+        out : ndarray (depths, …, …)
+            Where they go.
+        n, m : int
+            The numbers of samples.
+        gradient : bool
+            Whether those of the gradients are wanted.
+        """
+        depths = len(out)
+        target = Target(out, np.full((depths, n), -1.0), np.ones((depths, m)))
+        unwanted = Target(*(array[:0] for array in target))
+        return cls(unwanted, target, 0.0) if gradient else cls(target, unwanted, 0.0)
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """All pairs of two sets of samples, in one network.
+
+    Attributes
+    ----------
+    network : Architecture
+        The network.
+    X, Z : Samples
+        The samples; the same object where pairs of one set are wanted.
+    factors : LayerFactors
+        What X brings into the recursion, and after it Z where that is another set.
+    offset : int
+        The position of the first sample of Z in the factors.
+    """
+
+    network: Architecture
+    X: Samples
+    Z: Samples
+    factors: LayerFactors
+    offset: int
+
+    @classmethod
+    def of(
+        cls, X: Samples, Z: Samples | None, network: Architecture, *, unit_norms: bool = False
+    ) -> Pairs:
+        """Return the pairs of X with Z, or with itself; for `unit_norms` see `LayerFactors.of`."""
+        if Z is None:
+            factors = LayerFactors.of(X.norms, network, unit_norms=unit_norms)
+            return cls(network, X, X, factors, 0)
+        both = X.norms.followed_by(Z.norms)
+        factors = LayerFactors.of(both, network, unit_norms=unit_norms)
+        return cls(network, X, Z, factors, len(X))
+
+    def tiles(self) -> list[Tile]:
+        """Return tiles that cover all pairs, each once where X and Z are the same."""
+        return list(
+            tiles(
+                len(self.X),
+                len(self.Z),
+                self.network.depths[-1] + 1,
+                symmetric=self.X is self.Z,
+                height=_COMPILED_ROWS if self.network.piecewise_linear else _GENERAL_ROWS,
+            )
+        )
+
+    def propagate(self, tile: Tile, results: Results, origin: tuple[int, int]) -> None:
+        """Write a tile of the results; `origin` is where the tile begins in them."""
+        gaps = np.empty((tile.rows.stop - tile.rows.start, tile.columns.stop - tile.columns.start))
+        fill_gaps(self.X, self.Z, tile.rows, tile.columns, gaps, same=self.Z is self.X)
+        self.propagate_gaps(gaps, tile, results, origin)
+
+    def propagate_gaps(
+        self, gaps: NDArray[np.float64], tile: Tile, results: Results, origin: tuple[int, int]
+    ) -> None:
+        """Do the same for pairs at given gaps, with a sign; overwrite these."""
+        columns = slice(tile.columns.start + self.offset, tile.columns.stop + self.offset)
+        nngp, ntk = (
+            Target(target.out, _part(target.rows, tile.rows), _part(target.columns, tile.columns))
+            for target in (results.nngp, results.ntk)
+        )
+        position = Position(*origin, tile.diagonal)
+        if self.network.piecewise_linear:
+            layers = TileLayers(
+                _part(self.factors.factors, tile.rows),
+                _part(self.factors.factors, columns),
+                self.network.kinks,
+                np.array(self.network.depths),
+            )
+            recursion.propagate(gaps, layers, nngp, ntk, results.one, position)
+        else:
+            sides = self.factors.take(tile.rows), self.factors.take(columns)
+            general_recursion.propagate(
+                gaps, self.network, sides, (nngp, ntk), results.one, position
+            )
+
+
+def _part(array: NDArray[np.float64], samples: slice) -> NDArray[np.float64]:
+    """Return the part of an array over samples that belongs to a tile; all of it if shared."""
+    return array if array.shape[-1] == 1 else np.ascontiguousarray(array[..., samples])
