@@ -123,7 +123,11 @@ def defines(tree: ast.Module, name: str) -> bool:
     return any(
         (isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name == name)
         or (isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Store))
-        or (isinstance(node, ast.Attribute) and node.attr == name and isinstance(node.ctx, ast.Store))
+        or (
+            isinstance(node, ast.Attribute)
+            and node.attr == name
+            and isinstance(node.ctx, ast.Store)
+        )
         or (isinstance(node, ast.Constant) and node.value == name)  # __slots__
         for node in ast.walk(tree)
     )

@@ -87,8 +87,8 @@ __all__ = [
     "train",
 ]
 
-# What takes a while to import is imported when it is asked for: networks of infinite width need Numba,
-# figures Matplotlib.
+# What takes a while to import is imported when it is asked for: networks of infinite width need
+# Numba, figures Matplotlib.
 _LAZY_MODULES = {
     "depth_sweep": "fastntk.kernels.depth_sweep",
     "figures": "fastntk.figures",

@@ -34,10 +34,10 @@ def angle_from_gap(gaps: Array) -> Array:
     """Return the angles whose cosine is 1 − gap, the gap in [0, 2].
 
     Where a recursion carries 1 − cos itself, angles near 0 keep all of its digits. A negative zero
-    counts as zero.
+    counts as zero, and what rounding has carried past 2 as the gap of opposite vectors.
     """
     gaps = np.abs(gaps)
-    angles: Array = 2 * np.arctan2(np.sqrt(gaps), np.sqrt(2 - gaps))
+    angles: Array = 2 * np.arctan2(np.sqrt(gaps), np.sqrt(np.maximum(2 - gaps, 0.0)))
     return angles
 
 

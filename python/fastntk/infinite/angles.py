@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastntk.infinite.gaps import angles_of_gaps, gaps_of_angles
+from fastntk._support.angles import angle_from_gap
+from fastntk.infinite.gaps import gaps_of_angles
 from fastntk.infinite.kernel_matrices import require_nonzero
 from fastntk.infinite.layer_factors import NTK
 from fastntk.infinite.pairs import Pairs, Results
@@ -73,7 +74,7 @@ def angles_after_layers(
         tile = Tile(slice(0, 1), slice(0, part.size), diagonal=False)
         results = Results.of_gaps(found, 1, part.size, gradient=gradient)
         pairs.propagate_gaps(part, tile, results, (0, first))
-    result = angles_of_gaps(found[:, 0])
+    result = angle_from_gap(found[:, 0])
     if network.depths[0] == 0 and network.layers.bias_std[0] == 0:
         result[0] = flat  # no rounding at all, not even close to π
     result = result[[network.depths.index(depth) for depth in network.asked]]

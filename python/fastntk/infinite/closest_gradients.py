@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fastntk._support.angles import angle_from_gap
 from fastntk.devices import matrices
-from fastntk.infinite.gaps import angles_of_gaps
 from fastntk.infinite.kernel_matrices import require_nonzero
 from fastntk.infinite.layer_factors import NTK
 from fastntk.infinite.pairs import Pairs, Results
@@ -48,4 +48,4 @@ def closest_gradients(network: Architecture, X: ArrayLike, progress: Progress) -
     gap, i, j = min(for_each_tile(work, pairs.tiles(), progress, "smallest angle"))
     # Each of the L + 1 terms has the errors of up to L gaps, and of their product.
     error = 2 * network.gap_error * (depth + 1) ** 2
-    return AnglePair(float(angles_of_gaps(np.array(gap))), i, j, error == 0 or gap > error)
+    return AnglePair(float(angle_from_gap(np.array(gap))), i, j, error == 0 or gap > error)

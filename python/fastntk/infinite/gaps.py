@@ -37,13 +37,6 @@ def gaps_of_angles(theta: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(theta <= math.pi / 2, 2 * np.sin(theta / 2) ** 2, obtuse)
 
 
-def angles_of_gaps(gaps: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return θ from 1 − cos θ in [0, 2]."""
-    gaps = np.abs(gaps)  # no negative zero
-    complement = np.maximum(2 - gaps, 0.0)  # rounding may carry the gap of opposite samples past 2
-    return 2 * np.arctan2(np.sqrt(gaps), np.sqrt(complement))
-
-
 def fill_gaps(
     X: Samples,
     Z: Samples,

@@ -17,6 +17,7 @@ from fastntk.infinite.architecture import Architecture
 from fastntk.infinite.closest_gradients import closest_gradients
 from fastntk.infinite.kernel_matrices import kernel_matrices, kernel_matrix
 from fastntk.infinite.regression import Regression
+from fastntk.symmetric.matrix import SymmetricMatrix
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -266,7 +267,8 @@ class Network(Architecture):
         """
         self.require_one_depth()
         samples = matrices.samples(X, "X", np.dtype(np.float64))
-        return conditioning(self.ntk(samples, normalize=normalize, progress=progress))
+        kernel = self.ntk(samples, normalize=normalize, progress=progress)
+        return conditioning(SymmetricMatrix.made(kernel))
 
     def embedding_angle(self, theta: ArrayLike) -> NDArray[np.float64]:
         """Return the angle of two samples after all layers: arccos of the normalized `nngp`.
