@@ -297,7 +297,7 @@ class MLP(KernelMethods, JacobianMethods):
         precision: FloatDType = arguments.float_dtype(dtype)
         return MLP.of_network(self.network.with_dtype(precision))
 
-    def linearize(self) -> LinearizedMLP:
+    def linearize(self) -> LinearizedMLP[MLP]:
         """Return the linear model f₀(x) + F(x) Δw around these weights."""
         return LinearizedMLP(self)
 

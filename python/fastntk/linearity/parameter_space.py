@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The fastntk authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""Vectors with an entry for each parameter, in the order W^1 (by rows), b^1, W^2, b^2, and so on."""
+"""Vectors with an entry for each parameter: W^1 by rows, b^1, W^2 by rows, b^2, and so on."""
 
 from __future__ import annotations
 
