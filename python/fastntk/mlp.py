@@ -12,7 +12,6 @@ from fastntk import activations
 from fastntk._support import arguments
 from fastntk.devices import matrices
 from fastntk.devices.places import place_of
-from fastntk.kernels.calls import evaluate
 from fastntk.kernels.methods import KernelMethods
 from fastntk.kernels.planning import Plan, plan
 from fastntk.kernels.rounding import feature_error
@@ -22,6 +21,7 @@ from fastntk.networks import initialization
 from fastntk.networks.base import NetworkBase
 from fastntk.networks.files import load_network, network_digest, save_network
 from fastntk.networks.network import Layer, Network
+from fastntk.networks.placed import PlacedNetwork
 from fastntk.networks.torch_modules import layers_of_module
 
 if TYPE_CHECKING:
@@ -315,9 +315,7 @@ class MLP(KernelMethods, JacobianMethods):
             Operations, bytes, expected seconds, and which way to go.
         """
         rows = self.network.samples(X, "X")
-        return plan(
-            self.network, len(rows), None if Z is None else len(self.network.samples(Z, "Z"))
-        )
+        return plan(self.network, rows, None if Z is None else self.network.samples(Z, "Z"))
 
     def __call__(self, X: npt.ArrayLike, *, device: str | None = None) -> FloatArray:
         """Return the outputs f(X).
@@ -334,8 +332,9 @@ class MLP(KernelMethods, JacobianMethods):
         ndarray (n, C)
         """
         place = place_of(device, {"X": X})
-        result: FloatArray = evaluate(self.network, self.network.samples(X, "X", place), place)
-        return result
+        samples = self.network.samples(X, "X", place)
+        outputs: FloatArray = PlacedNetwork(self.network, place).evaluate(samples)
+        return outputs
 
 
 def _activation(

@@ -29,13 +29,14 @@ from fastntk.devices import matrices
 from fastntk.devices.places import place_of
 from fastntk.linearity.hessians import SpectralNorm, hessian_products, spectral_norm
 from fastntk.linearity.parameter_space import directions
+from fastntk.networks.placed import PlacedNetwork
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from fastntk._support.dtypes import FloatArray
     from fastntk._support.progress import Progress
-    from fastntk.devices.places import Place
+    from fastntk.devices.place import Place
     from fastntk.networks.base import NetworkBase
     from fastntk.networks.network import Network
 
@@ -111,7 +112,9 @@ def hessian_vector_product(
     samples = network.samples(X, "X", place)
     along, single = directions(network, v, "v", place)
     weights = _checked_coefficients(network, place, len(samples), output, coefficients)
-    out = hessian_products(network, samples, place.uploaded(weights), along, place, progress)
+    out = hessian_products(
+        PlacedNetwork(network, place), samples, place.from_host(weights), along, progress
+    )
     return out[0] if single else out.T
 
 
@@ -241,7 +244,7 @@ def _checked_coefficients(
     if coefficients is None:
         result[:, index] = 1.0
         return result
-    given = place.targets(coefficients, "coefficients")
+    given = place.host_array(coefficients, "coefficients")
     if given.shape not in {(n,), (n, network.n_outputs)}:
         raise ValueError(
             f"coefficients has shape {given.shape}: expected ({n},) or ({n}, {network.n_outputs}), "

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastntk.devices.places import PROCESSOR
-from fastntk.kernels.calls import evaluate
 from fastntk.linearity.jacobians import transposed_jacobian_products
 from fastntk.linearity.kernel_descent import schedule
 from fastntk.linearity.parameter_space import kernel_weights
@@ -70,11 +68,10 @@ class LinearizedTraining:
     ) -> None:
         self.n = len(X)
         self._kernels = kernels
-        self._network = kernels.network
         self._samples = X  # (n, d)
         self._targets = y  # (n, C)
         self._spectra = spectra  # of the kernels of these samples
-        self._error = kernels.split(y - evaluate(self._network, X))  # y − f(0)
+        self._error = kernels.split(y - kernels.network.evaluate(X))  # y − f(0)
         self.eigenvalues = kernels.eigenvalues([spectrum.eigenvalues for spectrum in spectra])
 
     @property
@@ -115,7 +112,7 @@ class LinearizedTraining:
         given = schedule(time, steps, learning_rate)
         if Z is None:
             return self._targets - self._kernels.join(self._apply(given.remaining), self.n)
-        points = self._network.samples(Z, "Z")
+        points = self._kernels.network.network.samples(Z, "Z")
         coefficients = self._apply(given.gain)
         per_sample = self.n * self._kernels.count * self._kernels.rows_a_sample**2
         size = max(1, _CROSS_KERNEL_ENTRIES // per_sample)
@@ -128,7 +125,7 @@ class LinearizedTraining:
                     self._kernels.of(block, self._samples), coefficients, strict=True
                 )
             ]
-            f = evaluate(self._network, block)
+            f = self._kernels.network.evaluate(block)
             parts.append(f + self._kernels.join(moved, len(block)))
         return np.concatenate(parts, axis=-2)
 
@@ -189,24 +186,23 @@ class LinearizedTraining:
         given = schedule(time, steps, learning_rate)
         coefficients = self._kernels.join(self._apply(given.gain), self.n)  # (…, n, C)
         with np.errstate(over="ignore"):
-            cotangents = coefficients.astype(self._network.dtype, copy=False)
+            cotangents = coefficients.astype(self._kernels.network.network.dtype, copy=False)
         if not np.isfinite(cotangents).all():
             raise OverflowError(
                 f"steps={steps!r}, learning_rate={learning_rate!r}: descent diverges, as it does "
                 f"above {self.largest_learning_rate:.6g}: expected fewer steps, or a smaller rate"
             )
         change = transposed_jacobian_products(
-            self._network,
+            self._kernels.network,
             self._samples,
             np.moveaxis(cotangents.reshape(-1, *cotangents.shape[-2:]), 0, -1),
-            PROCESSOR,
         )
         return (change * self._kernel_weights).reshape(*coefficients.shape[:-2], -1)
 
     @cached_property
     def _kernel_weights(self) -> Array:
         """ω (P,), by which the parameters' rates of change differ from their gradients."""
-        return kernel_weights(self._network)
+        return kernel_weights(self._kernels.network.network)
 
     def _apply(self, factors: Callable[[Array, int], Array]) -> list[Array]:
         """Return a function of each kernel times y − f(0)."""

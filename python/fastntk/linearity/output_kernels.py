@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from fastntk._support.memory import require_memory
-from fastntk.kernels.calls import kernels_of
+from fastntk.kernels.destinations import new_kernels
+from fastntk.kernels.request import KernelRequest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fastntk._support.dtypes import FloatArray
-    from fastntk.networks.network import Network
+    from fastntk.kernels.request import Split
+    from fastntk.networks.placed import PlacedNetwork
 
     Array = NDArray[np.float64]
 
@@ -34,7 +36,12 @@ if TYPE_CHECKING:
 class OutputKernels(ABC):
     """What the equations of training are made of, for a network with the ω of its layers."""
 
-    network: Network
+    network: PlacedNetwork
+
+    @property
+    def n_outputs(self) -> int:
+        """C, the number of outputs of the network."""
+        return self.network.network.n_outputs
 
     @property
     @abstractmethod
@@ -73,17 +80,10 @@ class OutputKernels(ABC):
 
     _less_memory: ClassVar[str] = ""
 
-    def _formed(self, X: FloatArray, Z: FloatArray | None, split: str, count: int) -> Array:
-        kernels: Array = kernels_of(
-            self.network,
-            X,
-            Z,
-            outputs=range(self.network.n_outputs),
-            dtype=np.dtype(np.float64),
-            progress=False,
-            split=split,
-            count=count,
-        )
+    def _formed(self, X: FloatArray, Z: FloatArray | None, split: Split) -> Array:
+        outputs, dtype = range(self.n_outputs), np.dtype(np.float64)
+        request = KernelRequest(self.network, X, Z, outputs, split, dtype)
+        kernels: Array = new_kernels(request, progress=False)
         return kernels
 
 
@@ -96,12 +96,12 @@ class AllPairs(OutputKernels):
     @property
     def rows_a_sample(self) -> int:
         """How many rows of a kernel stand for a sample."""
-        return self.network.n_outputs
+        return self.n_outputs
 
     def of(self, X: FloatArray, Z: FloatArray | None = None) -> list[Array]:
         """Return the kernel K(X, Z), or K(X, X), in float64."""
-        outputs = self.network.n_outputs
-        pairs = self._formed(X, Z, "output_pairs", outputs**2)
+        outputs = self.n_outputs
+        pairs = self._formed(X, Z, "output_pairs")
         n, m = pairs.shape[1:]
         by_sample = pairs.reshape(outputs, outputs, n, m).transpose(2, 0, 3, 1)
         return [by_sample.reshape(n * outputs, m * outputs)]
@@ -113,7 +113,7 @@ class AllPairs(OutputKernels):
     def join(self, columns: Sequence[Array], samples: int) -> Array:
         """Return the column (…, n C, 1) as an array (…, n, C)."""
         (column,) = columns
-        return column.reshape(*column.shape[:-2], samples, self.network.n_outputs)
+        return column.reshape(*column.shape[:-2], samples, self.n_outputs)
 
     def eigenvalues(self, of_kernels: Sequence[Array]) -> Array:
         """Return those of the only kernel, (n C,)."""
@@ -128,11 +128,11 @@ class EachOutput(OutputKernels):
     @property
     def count(self) -> int:
         """How many outputs there are."""
-        return self.network.n_outputs
+        return self.n_outputs
 
     def of(self, X: FloatArray, Z: FloatArray | None = None) -> list[Array]:
         """Return the kernels K^cc(X, Z), or K^cc(X, X), in float64."""
-        return list(self._formed(X, Z, "outputs", self.count))
+        return list(self._formed(X, Z, "outputs"))
 
     def split(self, values: Array) -> list[Array]:
         """Return numbers (n, C) for samples and outputs as a column for each output."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastntk.devices.places import PROCESSOR, Place
+from fastntk.devices.processor import PROCESSOR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from fastntk._support.dtypes import FloatArray
     from fastntk._support.progress import Monitor
+    from fastntk.devices.place import Place
     from fastntk.networks.network import Network
 
 # Rows of a weight matrix are looked at so many numbers at a time: what fits in a cache.
@@ -114,7 +115,7 @@ class Sgd:
             core.evaluate(self._handle, X, f, where, None)
             core.evaluate_loss(self.loss, y, f, result, where, None)
 
-        self.place.fill_on_host(f, compute)
+        self.place.fill([f], lambda outs, where: compute(outs[0], where))
         return result
 
     def change(self, initial: Network) -> tuple[float, float]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from fastntk._support import arguments
 from fastntk._support.progress import monitored
-from fastntk.devices.places import Place, place_of
+from fastntk.devices.places import place_of
 from fastntk.mlp import MLP
 from fastntk.networks.targets import LOSSES, targets
 from fastntk.training import checkpoints, descent
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from fastntk._support.progress import Monitor, Progress
+    from fastntk.devices.place import Place
     from fastntk.networks.network import Network
 
     _Values = npt.NDArray[Any]  # float64
@@ -331,9 +332,9 @@ def _data(
 ) -> tuple[Any, Any]:
     """Return samples and targets as the core takes them."""
     samples = net.network.samples(X, names[0], place)
-    given = place.targets(y, names[1])
+    given = place.host_array(y, names[1])
     labels = targets(given, names[1], loss, len(samples), net.n_outputs, net.dtype)
-    return samples, place.uploaded(labels)
+    return samples, place.from_host(labels)
 
 
 def _batch_size(value: int, n: int) -> int:
