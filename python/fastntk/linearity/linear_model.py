@@ -10,7 +10,6 @@ import numpy as np
 
 from fastntk._support import arguments
 from fastntk.devices.places import place_of
-from fastntk.devices.processor import PROCESSOR
 from fastntk.linearity.jacobians import jacobian_products
 from fastntk.linearity.kernel_descent import Spectrum
 from fastntk.linearity.linear_training import LinearizedTraining
@@ -130,7 +129,7 @@ class LinearizedMLP(Generic[Net]):
         samples = network.samples(X, "X")
         double = np.dtype(np.float64)
         wanted = targets(y, "y", "mse", len(samples), network.n_outputs, double)
-        kernels = _KERNELS[outputs](PlacedNetwork(network.weighted(layer_weights), PROCESSOR))
+        kernels = _KERNELS[outputs](network.weighted(layer_weights))
         kernels.require_memory(len(samples))
         spectra = [Spectrum.of(kernel, overwrite=True) for kernel in kernels.of(samples)]
         return LinearizedTraining(kernels, samples, wanted, spectra)

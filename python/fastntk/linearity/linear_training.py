@@ -71,7 +71,7 @@ class LinearizedTraining:
         self._samples = X  # (n, d)
         self._targets = y  # (n, C)
         self._spectra = spectra  # of the kernels of these samples
-        self._error = kernels.split(y - kernels.network.evaluate(X))  # y − f(0)
+        self._error = kernels.split(y - kernels.placed.evaluate(X))  # y − f(0)
         self.eigenvalues = kernels.eigenvalues([spectrum.eigenvalues for spectrum in spectra])
 
     @property
@@ -112,7 +112,7 @@ class LinearizedTraining:
         given = schedule(time, steps, learning_rate)
         if Z is None:
             return self._targets - self._kernels.join(self._apply(given.remaining), self.n)
-        points = self._kernels.network.network.samples(Z, "Z")
+        points = self._kernels.network.samples(Z, "Z")
         coefficients = self._apply(given.gain)
         per_sample = self.n * self._kernels.count * self._kernels.rows_a_sample**2
         size = max(1, _CROSS_KERNEL_ENTRIES // per_sample)
@@ -125,7 +125,7 @@ class LinearizedTraining:
                     self._kernels.of(block, self._samples), coefficients, strict=True
                 )
             ]
-            f = self._kernels.network.evaluate(block)
+            f = self._kernels.placed.evaluate(block)
             parts.append(f + self._kernels.join(moved, len(block)))
         return np.concatenate(parts, axis=-2)
 
@@ -186,14 +186,14 @@ class LinearizedTraining:
         given = schedule(time, steps, learning_rate)
         coefficients = self._kernels.join(self._apply(given.gain), self.n)  # (…, n, C)
         with np.errstate(over="ignore"):
-            cotangents = coefficients.astype(self._kernels.network.network.dtype, copy=False)
+            cotangents = coefficients.astype(self._kernels.network.dtype, copy=False)
         if not np.isfinite(cotangents).all():
             raise OverflowError(
                 f"steps={steps!r}, learning_rate={learning_rate!r}: descent diverges, as it does "
                 f"above {self.largest_learning_rate:.6g}: expected fewer steps, or a smaller rate"
             )
         change = transposed_jacobian_products(
-            self._kernels.network,
+            self._kernels.placed,
             self._samples,
             np.moveaxis(cotangents.reshape(-1, *cotangents.shape[-2:]), 0, -1),
         )
@@ -202,7 +202,7 @@ class LinearizedTraining:
     @cached_property
     def _kernel_weights(self) -> Array:
         """ω (P,), by which the parameters' rates of change differ from their gradients."""
-        return kernel_weights(self._kernels.network.network)
+        return kernel_weights(self._kernels.network)
 
     def _apply(self, factors: Callable[[Array, int], Array]) -> list[Array]:
         """Return a function of each kernel times y − f(0)."""

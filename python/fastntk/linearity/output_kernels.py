@@ -11,14 +11,15 @@ sample.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from fastntk._support.memory import require_memory
+from fastntk.devices.processor import PROCESSOR
 from fastntk.kernels.destinations import new_kernels
 from fastntk.kernels.request import KernelRequest
+from fastntk.networks.placed import PlacedNetwork
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,21 +28,24 @@ if TYPE_CHECKING:
 
     from fastntk._support.dtypes import FloatArray
     from fastntk.kernels.request import Split
-    from fastntk.networks.placed import PlacedNetwork
+    from fastntk.networks.network import Network
 
     Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
 class OutputKernels(ABC):
-    """What the equations of training are made of, for a network with the ω of its layers."""
+    """What the equations of training are made of, for a network with the ω of its layers.
 
-    network: PlacedNetwork
+    Attributes
+    ----------
+    network : Network
+    placed : PlacedNetwork
+        The network on the processor, where all of this is computed.
+    """
 
-    @property
-    def n_outputs(self) -> int:
-        """C, the number of outputs of the network."""
-        return self.network.network.n_outputs
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.placed = PlacedNetwork(network, PROCESSOR)
 
     @property
     @abstractmethod
@@ -81,8 +85,8 @@ class OutputKernels(ABC):
     _less_memory: ClassVar[str] = ""
 
     def _formed(self, X: FloatArray, Z: FloatArray | None, split: Split) -> Array:
-        outputs, dtype = range(self.n_outputs), np.dtype(np.float64)
-        request = KernelRequest(self.network, X, Z, outputs, split, dtype)
+        outputs, dtype = range(self.network.n_outputs), np.dtype(np.float64)
+        request = KernelRequest(self.placed, X, Z, outputs, split, dtype)
         kernels: Array = new_kernels(request, progress=False)
         return kernels
 
@@ -96,11 +100,11 @@ class AllPairs(OutputKernels):
     @property
     def rows_a_sample(self) -> int:
         """How many rows of a kernel stand for a sample."""
-        return self.n_outputs
+        return self.network.n_outputs
 
     def of(self, X: FloatArray, Z: FloatArray | None = None) -> list[Array]:
         """Return the kernel K(X, Z), or K(X, X), in float64."""
-        outputs = self.n_outputs
+        outputs = self.network.n_outputs
         pairs = self._formed(X, Z, "output_pairs")
         n, m = pairs.shape[1:]
         by_sample = pairs.reshape(outputs, outputs, n, m).transpose(2, 0, 3, 1)
@@ -113,7 +117,7 @@ class AllPairs(OutputKernels):
     def join(self, columns: Sequence[Array], samples: int) -> Array:
         """Return the column (…, n C, 1) as an array (…, n, C)."""
         (column,) = columns
-        return column.reshape(*column.shape[:-2], samples, self.n_outputs)
+        return column.reshape(*column.shape[:-2], samples, self.network.n_outputs)
 
     def eigenvalues(self, of_kernels: Sequence[Array]) -> Array:
         """Return those of the only kernel, (n C,)."""
@@ -128,7 +132,7 @@ class EachOutput(OutputKernels):
     @property
     def count(self) -> int:
         """How many outputs there are."""
-        return self.n_outputs
+        return self.network.n_outputs
 
     def of(self, X: FloatArray, Z: FloatArray | None = None) -> list[Array]:
         """Return the kernels K^cc(X, Z), or K^cc(X, X), in float64."""
