@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-_ROUNDING = 2.0**-50  # of the few operations that widen an interval
+# The relative error of the few operations that widen an interval.
+_ROUNDING = 2.0**-50
 
 
 class Interval(NamedTuple):
@@ -59,8 +60,9 @@ class Bounds(NamedTuple):
     def widened(self, feature_error: float, trace: float, kernel_error: float) -> Bounds:
         """Return bounds for all kernels that are so near to this one.
 
-        Those of all features F + E with ‖E‖_F ≤ feature_error · ‖F‖_F, whose singular values, the
-        roots of the eigenvalues, differ by at most ‖E‖; less than kernel_error away from that.
+        These are the kernels of all features F + E with ‖E‖_F ≤ feature_error · ‖F‖_F, whose
+        singular values, the roots of the eigenvalues, differ by at most ‖E‖; and what is less than
+        kernel_error away from these kernels.
         """
         away = feature_error * math.sqrt(max(trace, 0.0))
         return Bounds(
@@ -82,7 +84,56 @@ def _widened(interval: Interval, root: float, absolute: float) -> Interval:
 
 
 @dataclass(frozen=True)
-class Conditioning:
+class ExtremeEigenvalues:
+    """Both ends of the spectrum of a kernel, and their ratio, for results to inherit.
+
+    Attributes
+    ----------
+    eigenvalue_min, eigenvalue_max : float
+        λ_min and λ_max; λ_min is NaN when it is not resolved.
+    condition_number : float
+        κ = λ_max/λ_min; NaN when λ_min is not resolved.
+    """
+
+    eigenvalue_min: float
+    eigenvalue_max: float
+    condition_number: float
+
+
+@dataclass(frozen=True)
+class ResolvedEigenvalues(ExtremeEigenvalues):
+    """The same, and what noise hides of them; see `Conditioning`.
+
+    Attributes
+    ----------
+    resolved : bool
+    noise_floor : float
+    rank : int or None
+    """
+
+    resolved: bool
+    noise_floor: float
+    rank: int | None
+
+
+@dataclass(frozen=True)
+class ConditionNumbers(ResolvedEigenvalues):
+    """All that is kept of a `Conditioning` in tables and stores, see `Conditioning.numbers`.
+
+    Attributes
+    ----------
+    effective_rank : float
+    condition_number_lower, condition_number_upper : float
+        Between which κ is certain to lie; NaN where no bounds were asked for.
+    """
+
+    effective_rank: float
+    condition_number_lower: float
+    condition_number_upper: float
+
+
+@dataclass(frozen=True)
+class Conditioning(ResolvedEigenvalues):
     """Extreme eigenvalues and condition number of a kernel.
 
     Attributes
@@ -116,12 +167,6 @@ class Conditioning:
         Their eigenvectors, if asked for; arrays of CuPy for a kernel in the memory of a GPU.
     """
 
-    eigenvalue_min: float
-    eigenvalue_max: float
-    condition_number: float
-    resolved: bool
-    noise_floor: float
-    rank: int | None
     n: int
     effective_rank: float
     method: str
@@ -137,7 +182,7 @@ class Conditioning:
 
     @property
     def numbers(self) -> dict[str, Any]:
-        """The numbers, for a table; the bounds of κ are NaN where there are none."""
+        """The numbers by name, for a table; the bounds of κ are NaN where there are none."""
         lower, upper = (math.nan, math.nan) if self.bounds is None else self.bounds.condition_number
         return {
             "eigenvalue_min": self.eigenvalue_min,

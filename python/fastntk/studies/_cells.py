@@ -14,12 +14,13 @@ from fastntk.eigenvalues import conditioning
 from fastntk.eigenvalues.minibatches import batch_conditioning
 from fastntk.kernels.angles import (
     AnglePair,
+    angle_bound,
     closest_pairs,
     kernel_angle_resolution,
     smallest_angle,
-    smallest_eigenvalue_of_pair,
 )
 from fastntk.studies.results import DepthResult
+from fastntk.symmetric.matrix import SymmetricMatrix
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -66,7 +67,9 @@ def measure(
     memory = family.pass_bytes(X, depths) + 4 * len(X) * (len(X) + 1)
     for depth in depths:
         started = time.perf_counter()
-        kernel = kernels.pop(depth)
+        kernel = SymmetricMatrix.made(kernels.pop(depth))
+        # First of all, as this finds a kernel that overflowed.
+        extremes = conditioning(kernel, feature_error=family.feature_error(depth), bounds=bounds)
         pair = _closest_pair(X, kernel, family, depth)
         yield DepthResult(
             activation=family.label,
@@ -76,9 +79,7 @@ def measure(
             smallest_angle=float(np.degrees(pair.angle)),
             i=pair.i,
             j=pair.j,
-            **conditioning(
-                kernel, feature_error=family.feature_error(depth), bounds=bounds
-            ).numbers,
+            **extremes.numbers,
             eigenvalue_min_bound=_bound(kernel, pair),
             **_batches(kernel, family, depth, batches),
             kernel_seconds=pass_seconds * family.work(X, depth) / pass_work,
@@ -88,19 +89,18 @@ def measure(
         )
 
 
-def _bound(kernel: FloatArray, pair: AnglePair) -> float:
-    if pair.i < 0:
-        return float("nan")
-    a, b = float(kernel[pair.i, pair.i]), float(kernel[pair.j, pair.j])
-    return smallest_eigenvalue_of_pair(pair.angle, a, b)
+def _bound(kernel: SymmetricMatrix, pair: AnglePair) -> float:
+    return angle_bound(kernel, pair) if pair.i >= 0 else float("nan")
 
 
-def _batches(kernel: FloatArray, family: Family, depth: int, size: int | None) -> dict[str, Any]:
-    if size is None:
+def _batches(
+    kernel: SymmetricMatrix, family: Family, depth: int, batch_size: int | None
+) -> dict[str, Any]:
+    if batch_size is None:
         return {}
     # Each network has a shuffle of its own, the same at all depths; as in the authors' code.
     found = batch_conditioning(
-        kernel, size, seed=max(family.seed, 0), feature_error=family.feature_error(depth)
+        kernel, batch_size, seed=max(family.seed, 0), feature_error=family.feature_error(depth)
     )
     return {
         "batch_condition_number": found.mean,
@@ -110,13 +110,13 @@ def _batches(kernel: FloatArray, family: Family, depth: int, size: int | None) -
     }
 
 
-def _closest_pair(X: FloatArray, kernel: FloatArray, family: Family, depth: int) -> AnglePair:
+def _closest_pair(X: FloatArray, kernel: SymmetricMatrix, family: Family, depth: int) -> AnglePair:
     # Zero samples have no gradient, nor have those for which all units of a layer are dead.
-    present = np.flatnonzero(np.diagonal(kernel) > 0)
+    present = np.flatnonzero(np.diagonal(kernel.array) > 0)
     if len(present) < 2:
         return AnglePair(np.nan, -1, -1, resolved=False)
     if len(present) < len(X):
-        kernel = kernel[np.ix_(present, present)]
+        kernel = SymmetricMatrix.made(kernel.submatrix(present))
     closest = smallest_angle(kernel)
     if closest.angle < _REFINE_BELOW:
         resolution = kernel_angle_resolution(kernel.dtype)

@@ -18,6 +18,7 @@ import numpy as np
 
 from fastntk._support import arguments
 from fastntk.eigenvalues import conditioning
+from fastntk.symmetric.matrix import SymmetricMatrix
 from fastntk.training.run import train
 
 if TYPE_CHECKING:
@@ -153,7 +154,7 @@ def convergence_rate(
         raise ValueError(f"net has {net.n_outputs} outputs: expected one")
     training = net.linearize().fit(X, y)
     n = training.n
-    spectrum = conditioning(net.ntk(X, dtype=np.float64), bounds=False)
+    spectrum = conditioning(SymmetricMatrix.made(net.ntk(X, dtype=np.float64)), bounds=False)
     smallest = spectrum.eigenvalue_min if spectrum.resolved else 0.0
     rate = _SHARE * 2 * n / (spectrum.eigenvalue_max + smallest)
     start = float(training.loss(time=0.0))
