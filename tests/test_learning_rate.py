@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import fastntk
 from fastntk._support.threads import map_in_threads
-from fastntk.training import learning_rates as module
+from fastntk.training import learning_rate_search as module
 
 Array = npt.NDArray[np.float64]
 
