@@ -53,14 +53,15 @@ def hessian_vector_product(
 ) -> FloatArray:
     """Return Σ_i u_i ∇²f_c(x_i) v, the second derivatives with respect to the parameters.
 
-    The derivative, along v, of the forward and the backward pass [1]_: for each direction about six
-    times the work of the outputs, after twice that for all directions together. Memory, beside that
-    of v and of the result, is 12 numbers for each unit and each of 1024 samples.
+    They are the derivative, along v, of the forward and the backward pass [1]_: each direction
+    takes about six times the work of the outputs, after twice that for all directions together.
+    Memory, beside that of v and of the result, is 12 numbers for each unit and each of 1024
+    samples.
 
     Parameters
     ----------
     net : MLP
-        With an activation that the core has; a custom one has no second derivative.
+        The network. Its activation is one that the core has; a custom one has no second derivative.
     X : array_like (n, d)
         Samples, one a row.
     v : array_like (P,) or (P, k)
@@ -152,7 +153,8 @@ def hessian_norm(
     Parameters
     ----------
     net : MLP
-        With an activation that the core has. All is computed in float64, also of a float32 network.
+        The network, with an activation that the core has. All is computed in float64, for a network
+        in float32, too.
     X : array_like (n, d)
         Samples, one a row.
     output : int

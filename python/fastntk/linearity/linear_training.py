@@ -70,7 +70,7 @@ class LinearizedTraining:
         self._kernels = kernels
         self._samples = X  # (n, d)
         self._targets = y  # (n, C)
-        self._spectra = spectra  # of the kernels of these samples
+        self._spectra = spectra  # those of the kernels of these samples
         self._error = kernels.split(y - kernels.placed.evaluate(X))  # y − f(0)
         self.eigenvalues = kernels.eigenvalues([spectrum.eigenvalues for spectrum in spectra])
 
@@ -99,9 +99,9 @@ class LinearizedTraining:
         Z : array_like (m, d), optional
             Samples, one a row; by default those of training.
         time : float or array_like
-            Of gradient flow: t ≥ 0, of any shape.
+            The time t ≥ 0 of gradient flow, of any shape.
         steps, learning_rate : int or array_like, and float
-            Of gradient descent, in place of `time`: so many steps w ← w − η ∂L/∂w. With a learning
+            For gradient descent, in place of `time`: so many steps w ← w − η ∂L/∂w. With a learning
             rate above `largest_learning_rate` the outputs grow until they are not finite.
 
         Returns
@@ -146,7 +146,7 @@ class LinearizedTraining:
         Returns
         -------
         ndarray
-            Of the shape of `time` or `steps`; with the digits that differences of outputs and
+            Has the shape of `time` or `steps`, and the digits that differences of outputs and
             targets would lose.
         """
         given = schedule(time, steps, learning_rate)
@@ -175,8 +175,8 @@ class LinearizedTraining:
         Returns
         -------
         ndarray (…, P)
-            With the axes of `time` or `steps` first. With ``outputs="diagonal"`` what would move
-            the outputs so if they had no parameters in common: an approximation.
+            With the axes of `time` or `steps` first. With ``outputs="diagonal"`` it is the change
+            that would move the outputs so if they had no parameters in common: an approximation.
 
         Raises
         ------

@@ -56,9 +56,9 @@ def learning_rate_bound(
 ) -> float:
     """Return the learning rate below which full-batch gradient descent decreases the loss.
 
-    That of the linear model around the network's weights: 2n/λ_max(K) for the square loss, above
-    which descent diverges, and 4n/λ_max(K) for softmax cross-entropy, above which it need not. K is
-    the kernel of all outputs, a matrix of n C rows, which is never formed.
+    It is that of the linear model around the network's weights: 2n/λ_max(K) for the square loss,
+    above which descent diverges, and 4n/λ_max(K) for softmax cross-entropy, above which it need
+    not. K is the kernel of all outputs, a matrix of n C rows, which is never formed.
 
     Parameters
     ----------

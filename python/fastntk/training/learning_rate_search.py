@@ -29,8 +29,9 @@ if TYPE_CHECKING:
     from fastntk.mlp import MLP
     from fastntk.training.history import History
 
-# The grid: multiples of the bound to begin with, and how far it is followed to either side, two
-# rates at a time. All of it is fixed, so that nothing depends on how many run at a time.
+# The grid consists of the bound times powers of this factor: those to begin with, the largest power
+# to either side, and how many rates are added at a time. All of it is fixed, so that nothing
+# depends on how many trainings run at a time.
 _FACTOR = 2.0
 _FIRST = (0, 1, 2, 3)
 _LIMIT = 12
@@ -51,17 +52,18 @@ class Candidate:
     Attributes
     ----------
     learning_rate : float
+        η.
     status : str
         "completed" or "target reached"; "unstable" if the loss of some epoch was above that of the
         initial weights; "diverged" if the training was given up.
     epochs : int
-        That were run; few if it diverged.
+        The number of epochs that were run; few if it diverged.
     epochs_to_target : float
         The first epoch whose loss was at the target, from 1; NaN if none was.
     final_loss : float
-        Of the last epoch.
+        The loss of the last epoch.
     seconds : float
-        That the training took, beside others.
+        The time of the training, while others ran beside it.
     """
 
     learning_rate: float
@@ -78,7 +80,7 @@ class Candidate:
 
     @property
     def order(self) -> tuple[float, float, float]:
-        """What is smallest for the fastest one."""
+        """A key for sorting, smallest for the fastest candidate."""
         to_target = math.inf if math.isnan(self.epochs_to_target) else self.epochs_to_target
         loss = math.inf if self.status == "diverged" else self.final_loss
         return to_target, loss, self.learning_rate
@@ -97,7 +99,9 @@ class LearningRateSearch:
     bound : float
         Below it the loss of the linear model falls at every step, see `learning_rate_bound`.
     criterion : str
+        By what `best` was chosen: "fastest" or "largest_stable".
     loss_target : float or None
+        The loss at which trainings stopped, if one was asked for.
     """
 
     candidates: tuple[Candidate, ...]
@@ -147,7 +151,7 @@ def find_learning_rate(
     X, y, loss, batch_size, momentum, layer_rates, seed
         As in `train`.
     epochs : int
-        Of each training, at most.
+        The largest number of epochs of each training.
     criterion : {"fastest", "largest_stable"}
         "fastest": the loss target in the fewest epochs, with the lower loss where they are equally
         many; without a target, or if none reaches it, the lowest loss after the last epoch.
@@ -253,7 +257,7 @@ def _candidate(rate: float, history: History, start: float, target: float | None
 
 
 def _best(candidates: Sequence[Candidate], criterion: str) -> float:
-    """Return the best of the rates, which are in rising order; NaN if there is none."""
+    """Return the best rate of candidates in the order of their rates; NaN if there is none."""
     if criterion == "fastest":
         fastest = min(candidates, key=lambda candidate: candidate.order)
         return math.nan if fastest.status == "diverged" else fastest.learning_rate

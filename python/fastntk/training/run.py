@@ -89,8 +89,8 @@ def train(
     momentum : float
         0 ≤ μ < 1: v ← μ v + ∂loss/∂w, w ← w − η v.
     seed : int
-        Of the order of the samples, drawn anew for each epoch. With all samples in one batch their
-        order is left as it is.
+        The seed of the order of the samples, which is drawn anew for each epoch. With all samples
+        in one batch their order is left as it is.
     validation : (array_like (m, d), array_like), optional
         Other samples and targets, evaluated after each epoch.
     trainable : sequence of bool, optional
