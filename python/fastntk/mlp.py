@@ -261,7 +261,10 @@ class MLP(KernelMethods, JacobianMethods):
 
     @property
     def biases(self) -> tuple[Any, ...] | None:
-        """The vectors b^1, …, b^{L+1}, without the factor σ_b of "ntk"; None without them."""
+        """The vectors b^1, …, b^{L+1}, without the factor σ_b of "ntk".
+
+        A layer without a bias has None; None instead of all of them where no layer has one.
+        """
         biases = tuple(layer.bias for layer in self.network.layers)
         return None if all(b is None for b in biases) else biases
 
