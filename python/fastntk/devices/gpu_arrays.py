@@ -49,8 +49,8 @@ class DeviceArray:
     shape : (int, int)
         The numbers of rows and columns.
     strides : (int, int)
-        In elements. The elements of a row lie next to each other, ``strides[1] == 1``; rows do not
-        overlap, but may be apart.
+        Counted in elements. The elements of a row lie next to each other, ``strides[1] == 1``; rows
+        do not overlap, but may be apart.
     dtype : dtype
         float32 or float64.
     stream : int or None

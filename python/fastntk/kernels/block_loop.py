@@ -23,7 +23,7 @@ from fastntk.kernels.block_sizes import (
     row_slices,
     samples_that_fit,
 )
-from fastntk.kernels.features import Features, require_feature_memory
+from fastntk.kernels.features import Features
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -102,7 +102,7 @@ class BlockLoop:
         size = block_rows(request, room)
         rows, cols = (cut(count, size) for count in request.shape)
         if len(rows) == len(cols) == 1:
-            _require_features(request, request.samples)
+            request.require_feature_memory()
         held = features_fit_beside_blocks(request, room)
         return cls(request, rows, cols, hold_features=held)
 
@@ -112,7 +112,7 @@ class BlockLoop:
         rows, cols = (row_slices(count, size) for count in request.shape)
         held = samples_that_fit(request) == request.samples
         if len(rows) == len(cols) == 1:
-            _require_features(request, request.samples)
+            request.require_feature_memory()
         return cls(request, rows, cols, hold_features=held)
 
     def __len__(self) -> int:
@@ -133,13 +133,10 @@ class BlockLoop:
     def run(self, destination: Destination, progress: Progress, what: str = "kernel") -> None:
         """Hand every block to a destination; a single block shows the progress of the core."""
         with monitored(progress, what) as monitor:
-            if len(self) == 1:
-                for block in self:
-                    destination.put(block, monitor)
-                return
+            single = len(self) == 1
             for done, block in enumerate(self, start=1):
-                destination.put(block, None)
-                if monitor is not None:
+                destination.put(block, monitor if single else None)
+                if monitor is not None and not single:
                     monitor("blocks", done, len(self))
 
 
@@ -204,7 +201,3 @@ class _FromFeaturesOfBlocks(_Source):
 
 def _features(request: KernelRequest, samples: Any) -> Features:
     return Features(request.network, samples, request.outputs, request.dtype)
-
-
-def _require_features(request: KernelRequest, samples: int) -> None:
-    require_feature_memory(request.network, samples, request.outputs, request.dtype)

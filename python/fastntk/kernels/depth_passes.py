@@ -13,7 +13,11 @@ if TYPE_CHECKING:
 
 
 def pass_bytes(depths: Sequence[int], *, samples: int, input_width: int, width: int) -> int:
-    """Return the bytes of the float64 features and kernels of a pass over `depths`."""
+    """Return the bytes of the float64 features and kernels of a pass over `depths`.
+
+    The features are those of `PlacedNetwork.feature_bytes`, stated here for networks that do not
+    exist yet: H of the deepest network, and Δ of each.
+    """
     activations_and_deltas = max(depths) + sum(depths)
     columns = input_width + width * activations_and_deltas + samples * len(depths)
     return samples * columns * np.float64().itemsize

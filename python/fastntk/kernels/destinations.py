@@ -12,7 +12,7 @@ from fastntk._support.files import replacing
 from fastntk.devices import gpu_arrays
 from fastntk.devices.processor import PROCESSOR
 from fastntk.kernels.block_loop import BlockLoop, Destination
-from fastntk.kernels.features import Features, require_feature_memory
+from fastntk.kernels.features import Features
 from fastntk.symmetric.packed import PackedKernel
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def _kernel_to_gpu(request: KernelRequest, out: Any, progress: Progress) -> Floa
     matrix = gpu_arrays.device_matrix(out, "out", request.dtype, writable=True)
     if matrix.shape != request.shape:
         raise ValueError(f"out has shape {matrix.shape}: expected {request.shape}")
-    require_feature_memory(request.network, request.samples, request.outputs, request.dtype)
+    request.require_feature_memory()
     BlockLoop.whole(request).run(GpuMatrix(matrix), progress)
     filled: FloatArray = out
     return filled

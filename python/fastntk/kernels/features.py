@@ -6,8 +6,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from fastntk._support.progress import monitored
 
 if TYPE_CHECKING:
@@ -31,7 +29,7 @@ class Features:
         self.dtype = dtype
         self.place = network.place
         self.n_parameters = network.network.n_parameters
-        require_feature_memory(network, len(X), outputs, dtype)
+        network.require_feature_memory(len(X), len(outputs), dtype)
         own = network.network.dtype
         core = getattr(self.place.core, f"Features{8 * dtype.itemsize}Of{8 * own.itemsize}")
         with self.place.working() as where, monitored(progress, "features") as monitor:
@@ -85,14 +83,3 @@ class Features:
             lambda outs, where: self._core.products(output, weighted, given, outs[0], where, None),
         )
         return out
-
-
-def require_feature_memory(
-    network: PlacedNetwork, samples: int, outputs: range, dtype: FloatDType
-) -> None:
-    """Raise MemoryError, before any work, if the features of so many samples do not fit."""
-    network.place.require_memory(
-        network.feature_bytes(samples, len(outputs), dtype),
-        f"the features of {samples} samples in {dtype}",
-        "take fewer samples" + (" or dtype='float32'" if dtype == np.float64 else ""),
-    )

@@ -42,7 +42,7 @@ class Plan:
     kernel_bytes, feature_bytes : int
         The memory of the result and of the features.
     seconds : float
-        Expected, from the rate of a matrix multiplication measured just now.
+        The time to expect, from the rate of a matrix multiplication measured just now.
     strategy : str
         "in memory"; "out to a file" (``ntk(X, out="….npy")``) for a kernel that does not fit;
         "recompute features" where not even the features do, which `out` then computes in blocks.

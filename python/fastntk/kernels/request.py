@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Split = Literal["none", "layers", "outputs", "output_pairs"]
 
 # The kernels that the names for `outputs` mean.
-_SPLIT_OF_OUTPUTS: dict[Any, Split] = {"diagonal": "outputs", "full": "output_pairs"}
+_SPLIT_OF_OUTPUTS: dict[str, Split] = {"diagonal": "outputs", "full": "output_pairs"}
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class KernelRequest:
         rows = network.samples(X, "X", place)
         cols = None if Z is None else network.samples(Z, "Z", place)
         precision = network.precision(dtype)
-        by = _SPLIT_OF_OUTPUTS.get(outputs, "none") if split is None else split
+        by = _SPLIT_OF_OUTPUTS.get(str(outputs), "none") if split is None else split
         return cls(PlacedNetwork(network, place), rows, cols, chosen, by, precision)
 
     @property
@@ -123,6 +123,10 @@ class KernelRequest:
     def feature_bytes(self, samples: int) -> int:
         """Return the memory that the features of so many samples take."""
         return self.network.feature_bytes(samples, len(self.outputs), self.dtype)
+
+    def require_feature_memory(self) -> None:
+        """Raise MemoryError, before any work, if the features of all samples do not fit."""
+        self.network.require_feature_memory(self.samples, len(self.outputs), self.dtype)
 
     @property
     def description(self) -> str:

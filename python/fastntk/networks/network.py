@@ -180,7 +180,7 @@ class Network:
         return range(index, index + 1)
 
     def handle(self, place: Place = PROCESSOR) -> Any:
-        """Return the core's view of the network; it keeps the weights alive.
+        """Return the core's view of the network at a place; it keeps the weights alive.
 
         A GPU has its own copies of them, made when they are first needed.
         """

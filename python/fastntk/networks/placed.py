@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
     from fastntk._support.dtypes import FloatDType
     from fastntk.devices.place import Place
@@ -43,6 +45,14 @@ class PlacedNetwork:
         """Return the memory that the features H and Δ of so many samples and outputs take."""
         needed: int = self.handle.feature_bytes(samples, outputs, dtype.itemsize)
         return needed
+
+    def require_feature_memory(self, samples: int, outputs: int, dtype: FloatDType) -> None:
+        """Raise MemoryError, before any work, if so many features do not fit in memory."""
+        self.place.require_memory(
+            self.feature_bytes(samples, outputs, dtype),
+            f"the features of {samples} samples in {dtype}",
+            "take fewer samples" + (" or dtype='float32'" if dtype == np.float64 else ""),
+        )
 
     def kernel_count(self, outputs: range, split: str) -> int:
         """Return how many kernels `split` makes of these outputs."""
