@@ -43,6 +43,9 @@ class OutputKernels(ABC):
         The network on the processor, where all of this is computed.
     """
 
+    # What else than fewer samples would take less memory, for errors.
+    _less_memory: ClassVar[str] = ""
+
     def __init__(self, network: Network) -> None:
         self.network = network
         self.placed = PlacedNetwork(network, PROCESSOR)
@@ -81,8 +84,6 @@ class OutputKernels(ABC):
             f"{self.count} kernels of {rows} rows and their eigenvectors",
             "take fewer samples" + self._less_memory,
         )
-
-    _less_memory: ClassVar[str] = ""
 
     def _formed(self, X: FloatArray, Z: FloatArray | None, split: Split) -> Array:
         outputs, dtype = range(self.network.n_outputs), np.dtype(np.float64)
