@@ -26,12 +26,10 @@ from fastntk.studies.linearization import LinearizationStudy, linearization_erro
 from fastntk.studies.rates import ConvergenceRate, convergence_rate
 from fastntk.studies.results import DepthResult, DepthStudy
 from fastntk.symmetric.packed import PackedKernel
-from fastntk.training.learning_rates import (
-    LearningRateSearch,
-    find_learning_rate,
-    learning_rate_bound,
-)
-from fastntk.training.run import History, train
+from fastntk.training.history import History
+from fastntk.training.learning_rate_bound import learning_rate_bound
+from fastntk.training.learning_rate_search import LearningRateSearch, find_learning_rate
+from fastntk.training.run import train
 
 if TYPE_CHECKING:
     from fastntk import figures, infinite

@@ -15,8 +15,8 @@ from fastntk.devices.places import place_of
 from fastntk.kernels.methods import KernelMethods
 from fastntk.kernels.planning import Plan, plan
 from fastntk.kernels.rounding import feature_error
-from fastntk.linearity.jacobians import JacobianMethods
 from fastntk.linearity.linear_model import LinearizedMLP
+from fastntk.linearity.methods import JacobianMethods
 from fastntk.networks import initialization
 from fastntk.networks.base import NetworkBase
 from fastntk.networks.files import load_network, network_digest, save_network
@@ -261,7 +261,10 @@ class MLP(KernelMethods, JacobianMethods):
 
     @property
     def biases(self) -> tuple[Any, ...] | None:
-        """The vectors b^1, …, b^{L+1}, without the factor σ_b of "ntk"; None without them."""
+        """The vectors b^1, …, b^{L+1}, without the factor σ_b of "ntk".
+
+        A layer without a bias has None; None instead of all of them where no layer has one.
+        """
         biases = tuple(layer.bias for layer in self.network.layers)
         return None if all(b is None for b in biases) else biases
 
@@ -301,7 +304,7 @@ class MLP(KernelMethods, JacobianMethods):
         precision: FloatDType = arguments.float_dtype(dtype)
         return MLP.of_network(self.network.with_dtype(precision))
 
-    def linearize(self) -> LinearizedMLP:
+    def linearize(self) -> LinearizedMLP[MLP]:
         """Return the linear model f₀(x) + F(x) Δw around these weights."""
         return LinearizedMLP(self)
 

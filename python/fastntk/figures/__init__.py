@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from fastntk.studies.convergence_results import ConvergenceStudy
     from fastntk.studies.linearization import LinearizationStudy
     from fastntk.studies.results import DepthStudy
-    from fastntk.training.learning_rates import LearningRateSearch
-    from fastntk.training.run import History
+    from fastntk.training.history import History
+    from fastntk.training.learning_rate_search import LearningRateSearch
 
     _Array = npt.NDArray[np.float64]
 

@@ -32,7 +32,7 @@ from fastntk.studies._samples import digest
 from fastntk.studies._store import StudyStore, key_of
 from fastntk.studies.convergence_results import ConvergenceResult, ConvergenceStudy
 from fastntk.studies.rates import ConvergenceRate, convergence_rate
-from fastntk.training.learning_rates import Candidate, LearningRateSearch, find_learning_rate
+from fastntk.training.learning_rate_search import Candidate, LearningRateSearch, find_learning_rate
 from fastntk.training.run import train
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from fastntk._support.progress import monitored
 from fastntk.devices import matrices
 from fastntk.mlp import MLP
 from fastntk.networks.targets import targets
-from fastntk.training.learning_rates import learning_rate_bound
+from fastntk.training.learning_rate_bound import learning_rate_bound
 from fastntk.training.run import train
 
 if TYPE_CHECKING:

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -153,18 +152,11 @@ def copy_of(network: Network) -> Network:
     )
 
 
-def require_training_memory(network: Network, batch: int, place: Place, *, gathered: bool) -> None:
-    """Refuse a batch whose activations, and slopes if they are kept, do not fit in memory."""
-    hidden = [len(layer.weights) for layer in network.hidden]
-    if network.handle(place).slopes_follow:
-        # A slot that is left later serves the layer below (sgd.hpp).
-        columns = sum(max(pair) for pair in itertools.pairwise([0, *hidden, 0]))
-    else:
-        columns = 2 * sum(hidden)
-    columns += network.n_outputs + (network.input_width if gathered else 0)
-    numbers = batch * columns
+def require_training_memory(network: Network, batch: int, n: int, place: Place) -> None:
+    """Refuse batches of so many of n samples whose passes do not fit in memory."""
+    # Some of the samples are gathered first; all of them are taken as they lie.
     place.require_memory(
-        numbers * network.dtype.itemsize,
+        network.handle(place).training_bytes(batch, batch < n),
         f"the activations of a batch of {batch} samples in {network.dtype}",
         "take a smaller batch_size",
     )
