@@ -8,7 +8,7 @@ for each depth where networks of different depth share their hidden layers.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -193,8 +193,11 @@ class Network:
         core = place.core.Network32 if self.dtype == np.float32 else place.core.Network64
         result = core(
             input_width=self.input_width,
+            activation=activation.activation,
+            parameters=activation.parameters,
+            function=activation.function,
+            derivative=activation.derivative,
             activation_scale=self.activation_scale,
-            **asdict(activation),
         )
         for layer in self.hidden:
             result.add_hidden(*layer.core_arguments)
