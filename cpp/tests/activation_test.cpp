@@ -119,10 +119,10 @@ TEST_CASE_TEMPLATE("activation: values and slopes are those of the plain formula
 
 TEST_CASE_TEMPLATE("activation: slopes that follow from the values", T, float, double) {
   std::vector<Activation> activations = all_activations();
-  activations.push_back(activation::PiecewiseLinear{0.0, 0.5});
-  activations.push_back(activation::PiecewiseLinear{1.0, 0.0});
-  activations.push_back(activation::PiecewiseLinear{1.0, 1e-60});
-  activations.push_back(activation::Custom{cube, cube_slope});
+  activations.emplace_back(activation::PiecewiseLinear{0.0, 0.5});
+  activations.emplace_back(activation::PiecewiseLinear{1.0, 0.0});
+  activations.emplace_back(activation::PiecewiseLinear{1.0, 1e-60});
+  activations.emplace_back(activation::Custom{cube, cube_slope});
   std::vector<double> points = grid();
   constexpr auto kInf = std::numeric_limits<double>::infinity();
   constexpr auto kTiny = static_cast<double>(std::numeric_limits<T>::min());
