@@ -7,7 +7,6 @@ parameters: ``leaky_relu(0.2)``. Any other function becomes one by `custom`.
 """
 
 from fastntk.activations.activation import Activation
-from fastntk.activations.custom import custom
 from fastntk.activations.exponentials import elu, exp_normalized, exponential, gaussian
 from fastntk.activations.periodic import cosine, gabor, rbf, sine
 from fastntk.activations.piecewise import (
@@ -23,6 +22,7 @@ from fastntk.activations.polynomials import hermite, monomial, polynomial
 from fastntk.activations.quadrature import Function, gaussian_nodes
 from fastntk.activations.smooth import erf, gelu, sigmoid, silu, softplus, tanh
 from fastntk.activations.table import FINITE_WIDTH, get, label_of, names, restore
+from fastntk.activations.user_functions import custom
 
 __all__ = [
     "FINITE_WIDTH",

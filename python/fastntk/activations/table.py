@@ -7,47 +7,35 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 
+from fastntk.activations import exponentials, periodic, piecewise, polynomials, smooth
 from fastntk.activations.activation import Activation
-from fastntk.activations.exponentials import elu, exp_normalized, exponential, gaussian
-from fastntk.activations.periodic import cosine, gabor, rbf, sine
-from fastntk.activations.piecewise import (
-    abrelu,
-    absolute,
-    identity,
-    leaky_relu,
-    rectified_monomial,
-    relu,
-    sign,
-)
-from fastntk.activations.polynomials import hermite, monomial, polynomial
-from fastntk.activations.smooth import erf, gelu, sigmoid, silu, softplus, tanh
 
 CONSTRUCTORS: dict[str, Callable[..., Activation]] = {
-    "identity": identity,
-    "relu": relu,
-    "leaky_relu": leaky_relu,
-    "abrelu": abrelu,
-    "abs": absolute,
-    "sign": sign,
-    "relu2": rectified_monomial,
-    "rectified_monomial": rectified_monomial,
-    "monomial": monomial,
-    "polynomial": polynomial,
-    "hermite": hermite,
-    "erf": erf,
-    "gelu": gelu,
-    "sin": sine,
-    "cos": cosine,
-    "exp": exponential,
-    "gaussian": gaussian,
-    "rbf": rbf,
-    "gabor": gabor,
-    "exp_normalized": exp_normalized,
-    "tanh": tanh,
-    "sigmoid": sigmoid,
-    "silu": silu,
-    "softplus": softplus,
-    "elu": elu,
+    "identity": piecewise.identity,
+    "relu": piecewise.relu,
+    "leaky_relu": piecewise.leaky_relu,
+    "abrelu": piecewise.abrelu,
+    "abs": piecewise.absolute,
+    "sign": piecewise.sign,
+    "relu2": piecewise.rectified_monomial,
+    "rectified_monomial": piecewise.rectified_monomial,
+    "monomial": polynomials.monomial,
+    "polynomial": polynomials.polynomial,
+    "hermite": polynomials.hermite,
+    "erf": smooth.erf,
+    "gelu": smooth.gelu,
+    "sin": periodic.sine,
+    "cos": periodic.cosine,
+    "exp": exponentials.exponential,
+    "gaussian": exponentials.gaussian,
+    "rbf": periodic.rbf,
+    "gabor": periodic.gabor,
+    "exp_normalized": exponentials.exp_normalized,
+    "tanh": smooth.tanh,
+    "sigmoid": smooth.sigmoid,
+    "silu": smooth.silu,
+    "softplus": smooth.softplus,
+    "elu": exponentials.elu,
 }
 
 
@@ -88,7 +76,9 @@ def names() -> tuple[str, ...]:
     >>> "gelu" in activations.names()
     True
     """
-    return tuple(name for name, constructor in CONSTRUCTORS.items() if constructor != polynomial)
+    return tuple(
+        name for name, constructor in CONSTRUCTORS.items() if constructor != polynomials.polynomial
+    )
 
 
 def get(activation: str | Activation) -> Activation:
