@@ -20,7 +20,7 @@ from click.testing import CliRunner, Result
 import fastntk
 from fastntk import datasets
 from fastntk._cli import cli
-from fastntk.studies.results import COSTS
+from fastntk.studies.depth_results import COSTS
 
 if TYPE_CHECKING:
     from pathlib import Path

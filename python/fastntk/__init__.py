@@ -24,7 +24,7 @@ from fastntk.studies.depth import depth_study
 from fastntk.studies.large_kernel import KernelReport, kernel_report
 from fastntk.studies.linearization import LinearizationStudy, linearization_error
 from fastntk.studies.rates import ConvergenceRate, convergence_rate
-from fastntk.studies.results import DepthResult, DepthStudy
+from fastntk.studies.depth_results import DepthResult, DepthStudy
 from fastntk.symmetric.packed import PackedKernel
 from fastntk.training.learning_rates import (
     LearningRateSearch,
@@ -36,7 +36,7 @@ from fastntk.training.run import History, train
 if TYPE_CHECKING:
     from fastntk import infinite
     from fastntk.studies.angle_curves import AngleCurves, angle_curves
-    from fastntk.studies.monte_carlo import MonteCarlo, monte_carlo_ntk
+    from fastntk.studies.width import MonteCarlo, monte_carlo_ntk
 
 __version__ = version("fastntk")
 
@@ -89,9 +89,9 @@ __all__ = [
 # What stands on networks of infinite width needs Numba, which takes a while to import.
 _LAZY = {
     "AngleCurves": "fastntk.studies.angle_curves",
-    "MonteCarlo": "fastntk.studies.monte_carlo",
+    "MonteCarlo": "fastntk.studies.width",
     "angle_curves": "fastntk.studies.angle_curves",
-    "monte_carlo_ntk": "fastntk.studies.monte_carlo",
+    "monte_carlo_ntk": "fastntk.studies.width",
 }
 
 

@@ -53,9 +53,9 @@ class TailFit:
     factor : float
         What the loss is multiplied with at each step; NaN if there is nothing to fit.
     first, last : int
-        The steps of the window.
+        The first and the last step of the window.
     r_squared : float
-        Of the fit.
+        The coefficient of determination of the fit; NaN for a constant loss.
     drift : float
         Relative difference of the slopes of the two halves of the window.
     """
@@ -76,7 +76,7 @@ class ConvergenceRate:
     n : int
         The number of samples.
     eigenvalue_min, eigenvalue_max, condition_number : float
-        Of the kernel at the initial weights, as in `fastntk.Conditioning`.
+        λ_min, λ_max and κ of the kernel at the initial weights, as in `fastntk.Conditioning`.
     worst_case : float
         1 − 1/κ.
     learning_rate : float
@@ -153,7 +153,7 @@ def convergence_rate(
         raise ValueError(f"net has {net.n_outputs} outputs: expected one")
     training = net.linearize().fit(X, y)
     n = training.n
-    spectrum = conditioning(net.ntk(X, dtype=np.float64), bounds=False)
+    spectrum = conditioning(training.kernels[0], bounds=False)
     smallest = spectrum.eigenvalue_min if spectrum.resolved else 0.0
     rate = _SHARE * 2 * n / (spectrum.eigenvalue_max + smallest)
     start = float(training.loss(time=0.0))
@@ -170,7 +170,8 @@ def convergence_rate(
     losses = np.asarray(history.loss, dtype=np.float64)
     fit = fit_tail(losses)
     window = np.arange(fit.first, fit.last + 1)
-    linear = math.exp(_slope(np.log(training.loss(steps=window, learning_rate=rate))))
+    of_linear = training.loss(steps=window, learning_rate=rate)
+    linear = math.exp(_line(of_linear)[0]) if _has_logarithms(of_linear, 2) else math.nan
     predicted = (1 - rate * smallest / n) ** 2 if spectrum.resolved else math.nan
     resolved = (
         history.status != "diverged"
@@ -223,25 +224,29 @@ def fit_tail(losses: npt.ArrayLike) -> TailFit:
         raise ValueError(f"losses has shape {values.shape}: expected a vector")
     first, last = len(values) // 2, len(values) - 1
     window = values[first:]
-    if len(window) < _FEWEST_STEPS or not np.isfinite(window).all() or window.min() <= 0:
+    if not _has_logarithms(window, _FEWEST_STEPS):
         return TailFit(math.nan, first, max(first, last), math.nan, math.nan)
-    logs = np.log(window)
-    steps = np.arange(len(logs), dtype=np.float64)
-    half = len(logs) // 2
-    slope = _slope(logs)
-    height = logs.mean() - slope * steps.mean()
-    spread = float(np.square(logs - logs.mean()).sum())
-    missed = float(np.square(logs - (slope * steps + height)).sum())
+    slope, r_squared = _line(window)
+    half = len(window) // 2
+    change = abs(_line(window[half:])[0] - _line(window[:half])[0])
     return TailFit(
         factor=math.exp(slope),
         first=first,
         last=last,
-        r_squared=1 - missed / spread if spread > 0 else math.nan,
-        drift=abs(_slope(logs[half:]) - _slope(logs[:half])) / abs(slope) if slope else math.inf,
+        r_squared=r_squared,
+        drift=change / abs(slope) if slope else math.inf,
     )
 
 
-def _slope(values: Array) -> float:
-    """Return the slope of the line of least squares through values at 0, 1, 2, …."""
-    steps = np.arange(len(values)) - (len(values) - 1) / 2
-    return float(steps @ values / (steps @ steps)) if len(values) > 1 else math.nan
+def _has_logarithms(losses: Array, fewest: int) -> bool:
+    return len(losses) >= fewest and bool(np.isfinite(losses).all()) and losses.min() > 0
+
+
+def _line(losses: Array) -> tuple[float, float]:
+    """Return the slope of log loss against steps, and the coefficient of determination."""
+    # SciPy's statistics take longer to import than fastntk.
+    from scipy.stats import linregress
+
+    logs = np.log(losses)
+    line = linregress(np.arange(len(logs)), logs)
+    return float(line.slope), float(line.rvalue**2) if np.ptp(logs) > 0 else math.nan

@@ -99,8 +99,7 @@ class DepthResult:
         return 1.0 - 1.0 / self.condition_number
 
 
-# What identifies a cell, and what may differ when the same cell is computed again.
-IDENTITY = ("activation", "width", "depth", "seed")
+# What may differ when the same cell is computed again.
 COSTS = ("kernel_seconds", "analysis_seconds", "pass_depths", "memory_bytes")
 
 

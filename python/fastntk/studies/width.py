@@ -14,6 +14,7 @@ from fastntk._support import arguments
 from fastntk._support.progress import monitored
 from fastntk.devices import matrices
 from fastntk.mlp import MLP
+from fastntk.studies.power_law import fit_power_law
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,9 +59,11 @@ class MonteCarlo:
 
     @property
     def rate(self) -> float:
-        """The exponent r in fluctuation ∝ width^(−r), fitted; 1/2 is expected."""
-        slope = np.polyfit(np.log(self.widths), np.log(self.fluctuation), 1)[0]
-        return -float(slope)
+        """The exponent r in fluctuation ∝ width^(−r), fitted; 1/2 is expected.
+
+        NaN with fewer than two different widths.
+        """
+        return -fit_power_law(self.widths, self.fluctuation).slope
 
 
 def monte_carlo_ntk(
