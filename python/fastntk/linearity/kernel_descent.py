@@ -123,10 +123,10 @@ class Spectrum:
     vectors: Array  # (n, n), one a column
 
     @classmethod
-    def of(cls, kernel: Array) -> Spectrum:
+    def of(cls, kernel: Array, *, overwrite: bool = False) -> Spectrum:
         """Return the spectrum of a symmetric positive semidefinite matrix."""
         # "evd" needs n² more memory than others, and half of the time.
-        values, vectors = eigh(kernel, check_finite=False, driver="evd")
+        values, vectors = eigh(kernel, overwrite_a=overwrite, check_finite=False, driver="evd")
         return cls(np.maximum(values, 0.0), vectors)
 
     def apply(self, factors: Array, right: Array) -> Array:

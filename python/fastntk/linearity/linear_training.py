@@ -40,9 +40,6 @@ class LinearizedTraining:
     ----------
     n : int
         The number of training samples.
-    kernels : list of ndarray
-        The kernel of all outputs together, (n C, n C), with ``outputs="full"``; C of (n, n) with
-        "diagonal".
     eigenvalues : ndarray
         Of the kernel, in rising order: (n C,) with ``outputs="full"``, (C, n) with "diagonal".
 
@@ -90,8 +87,9 @@ class LinearizedTraining:
             f"{count} kernels of {rows} rows and their eigenvectors",
             "take fewer samples" + (" or outputs='diagonal'" if self._full else ""),
         )
-        self.kernels = self._kernels(self._samples)
-        self._spectra = [Spectrum.of(kernel) for kernel in self.kernels]
+        self._spectra = [
+            Spectrum.of(kernel, overwrite=True) for kernel in self._kernels(self._samples)
+        ]
         # y − f(0): a column for each spectrum
         error = self._targets - net(self._samples)
         self._error = [error.reshape(-1, 1)] if self._full else [c[:, np.newaxis] for c in error.T]
