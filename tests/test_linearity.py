@@ -19,7 +19,7 @@ from tolerances import assert_close
 
 import fastntk
 from fastntk.activations import FINITE_WIDTH
-from fastntk.linearity.hessians import hessian_norm, hessian_vector_product
+from fastntk.linearity import hessian_norm, hessian_vector_product
 
 Array = npt.NDArray[np.float64]
 

@@ -146,8 +146,9 @@ def test_many_samples_come_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_learning_rates() -> None:
-    training = fastntk.MLP([4, 64, 1]).linearize().fit(X, Y[:, 0])
-    values = np.linalg.eigvalsh(training._net.ntk(X))
+    net = fastntk.MLP([4, 64, 1])
+    training = net.linearize().fit(X, Y[:, 0])
+    values = np.linalg.eigvalsh(net.ntk(X))
     assert training.largest_learning_rate == pytest.approx(24 / values[-1], rel=1e-12)
     assert training.best_learning_rate == pytest.approx(24 / (values[-1] + values[0]), rel=1e-12)
     converging, diverging = (

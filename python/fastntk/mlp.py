@@ -16,8 +16,8 @@ from fastntk.kernels.calls import evaluate
 from fastntk.kernels.methods import KernelMethods
 from fastntk.kernels.planning import Plan, plan
 from fastntk.kernels.rounding import feature_error
-from fastntk.linearity.jacobians import JacobianMethods
 from fastntk.linearity.linear_model import LinearizedMLP
+from fastntk.linearity.methods import JacobianMethods
 from fastntk.networks import initialization
 from fastntk.networks.base import NetworkBase
 from fastntk.networks.files import load_network, network_digest, save_network
@@ -297,7 +297,7 @@ class MLP(KernelMethods, JacobianMethods):
         precision: FloatDType = arguments.float_dtype(dtype)
         return MLP.of_network(self.network.with_dtype(precision))
 
-    def linearize(self) -> LinearizedMLP:
+    def linearize(self) -> LinearizedMLP[MLP]:
         """Return the linear model f₀(x) + F(x) Δw around these weights."""
         return LinearizedMLP(self)
 

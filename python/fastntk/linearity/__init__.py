@@ -2,6 +2,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A network to first and second order in its parameters."""
 
-from fastntk.linearity.hessians import HessianNorms, hessian_norm, hessian_vector_product
+from fastntk.linearity.curvature import HessianNorms, hessian_norm, hessian_vector_product
 
 __all__ = ["HessianNorms", "hessian_norm", "hessian_vector_product"]

@@ -1,21 +1,36 @@
 # SPDX-FileCopyrightText: The fastntk authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""The linear model around a network's weights."""
+"""The linear model around a network's weights, and what it is to be trained on."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
+import numpy as np
+
+from fastntk._support import arguments
+from fastntk.devices.places import place_of
+from fastntk.kernels.calls import evaluate
+from fastntk.linearity.jacobians import jacobian_products
+from fastntk.linearity.kernel_descent import Spectrum
 from fastntk.linearity.linear_training import LinearizedTraining
+from fastntk.linearity.output_kernels import AllPairs, EachOutput
+from fastntk.linearity.parameter_space import directions
+from fastntk.networks.base import NetworkBase
+from fastntk.networks.targets import targets
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from fastntk._support.dtypes import FloatArray
-    from fastntk.mlp import MLP
+    from fastntk.linearity.output_kernels import OutputKernels
+
+Net = TypeVar("Net", bound=NetworkBase)
+
+_KERNELS: dict[str, type[OutputKernels]] = {"full": AllPairs, "diagonal": EachOutput}
 
 
-class LinearizedMLP:
+class LinearizedMLP(Generic[Net]):
     """f₀(x) + F(x) Δw: the network to first order in the change of its parameters.
 
     A wide network follows it during training: its kernel is that of the network at its present
@@ -37,7 +52,7 @@ class LinearizedMLP:
     True
     """
 
-    def __init__(self, net: MLP) -> None:
+    def __init__(self, net: Net) -> None:
         self.net = net
 
     @property
@@ -63,7 +78,17 @@ class LinearizedMLP:
         -------
         ndarray (n, C)
         """
-        return self.net(X, device=device) + self.net.jvp(X, change, device=device)
+        network = self.net.network
+        place = place_of(device, {"X": X, "change": change})
+        samples = network.samples(X, "X", place)
+        along, single = directions(network, change, "change", place)
+        if not single:
+            raise ValueError(
+                f"change is a matrix of {len(along)} columns: expected a vector ({along.shape[1]},)"
+            )
+        moved: FloatArray = jacobian_products(network, samples, along, place)[:, :, 0]
+        initial: FloatArray = evaluate(network, samples, place)
+        return initial + moved
 
     def fit(
         self,
@@ -98,4 +123,12 @@ class LinearizedMLP:
         MemoryError
             If the kernel and its eigenvectors do not fit in the memory that is available.
         """
-        return LinearizedTraining(self.net, X, y, outputs=outputs, layer_weights=layer_weights)
+        arguments.choice(outputs, "outputs", tuple(_KERNELS))
+        network = self.net.network
+        samples = network.samples(X, "X")
+        double = np.dtype(np.float64)
+        wanted = targets(y, "y", "mse", len(samples), network.n_outputs, double)
+        kernels = _KERNELS[outputs](network.weighted(layer_weights))
+        kernels.require_memory(len(samples))
+        spectra = [Spectrum.of(kernel, overwrite=True) for kernel in kernels.of(samples)]
+        return LinearizedTraining(kernels, samples, wanted, spectra)

@@ -9,19 +9,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastntk._support import arguments
-from fastntk._support.memory import require_memory
-from fastntk.devices import matrices
-from fastntk.linearity.kernel_descent import Spectrum, schedule
-from fastntk.networks.targets import targets
+from fastntk.devices.places import PROCESSOR
+from fastntk.kernels.calls import evaluate
+from fastntk.linearity.jacobians import transposed_jacobian_products
+from fastntk.linearity.kernel_descent import schedule
+from fastntk.linearity.parameter_space import kernel_weights
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
     from fastntk._support.dtypes import FloatArray
-    from fastntk.mlp import MLP
+    from fastntk.linearity.kernel_descent import Spectrum
+    from fastntk.linearity.output_kernels import OutputKernels
 
     Array = NDArray[np.float64]
 
@@ -41,7 +42,8 @@ class LinearizedTraining:
     n : int
         The number of training samples.
     eigenvalues : ndarray
-        Of the kernel, in rising order: (n C,) with ``outputs="full"``, (C, n) with "diagonal".
+        Those of the kernel, in rising order: (n C,) with ``outputs="full"``, and a row for each
+        output, (C, n), with "diagonal".
 
     Notes
     -----
@@ -64,37 +66,16 @@ class LinearizedTraining:
     """
 
     def __init__(
-        self,
-        net: MLP,
-        X: ArrayLike,
-        y: ArrayLike,
-        *,
-        outputs: str = "full",
-        layer_weights: ArrayLike | None = None,
+        self, kernels: OutputKernels, X: FloatArray, y: Array, spectra: Sequence[Spectrum]
     ) -> None:
-        arguments.choice(outputs, "outputs", ("full", "diagonal"))
-        self._full = outputs == "full"
-        self._net = net
-        self._weights = layer_weights
-        self._samples = matrices.samples(X, "X", net.dtype, columns=net.widths[0])
-        self.n = len(self._samples)
-        double = np.dtype(np.float64)
-        self._targets = targets(y, "y", "mse", self.n, net.n_outputs, double)
-        rows = self.n * (net.n_outputs if self._full else 1)
-        count = 1 if self._full else net.n_outputs
-        require_memory(
-            8 * rows * rows * (2 * count + 2),
-            f"{count} kernels of {rows} rows and their eigenvectors",
-            "take fewer samples" + (" or outputs='diagonal'" if self._full else ""),
-        )
-        self._spectra = [
-            Spectrum.of(kernel, overwrite=True) for kernel in self._kernels(self._samples)
-        ]
-        # y − f(0): a column for each spectrum
-        error = self._targets - net(self._samples)
-        self._error = [error.reshape(-1, 1)] if self._full else [c[:, np.newaxis] for c in error.T]
-        values = [spectrum.eigenvalues for spectrum in self._spectra]
-        self.eigenvalues = values[0] if self._full else np.stack(values)
+        self.n = len(X)
+        self._kernels = kernels
+        self._network = kernels.network
+        self._samples = X  # (n, d)
+        self._targets = y  # (n, C)
+        self._spectra = spectra  # of the kernels of these samples
+        self._error = kernels.split(y - evaluate(self._network, X))  # y − f(0)
+        self.eigenvalues = kernels.eigenvalues([spectrum.eigenvalues for spectrum in spectra])
 
     @property
     def largest_learning_rate(self) -> float:
@@ -133,19 +114,22 @@ class LinearizedTraining:
         """
         given = schedule(time, steps, learning_rate)
         if Z is None:
-            return self._targets - self._join(self._apply(given.remaining), self.n)
-        points = matrices.samples(Z, "Z", self._net.dtype, columns=self._net.widths[0])
+            return self._targets - self._kernels.join(self._apply(given.remaining), self.n)
+        points = self._network.samples(Z, "Z")
         coefficients = self._apply(given.gain)
-        per_row = self.n * self._net.n_outputs * (self._net.n_outputs if self._full else 1)
-        size = max(1, _CROSS_KERNEL_ENTRIES // per_row)
+        per_sample = self.n * self._kernels.count * self._kernels.rows_a_sample**2
+        size = max(1, _CROSS_KERNEL_ENTRIES // per_sample)
         parts = []
         for first in range(0, len(points), size):
             block = points[first : first + size]
             moved = [
                 kernel @ a
-                for kernel, a in zip(self._kernels(block, self._samples), coefficients, strict=True)
+                for kernel, a in zip(
+                    self._kernels.of(block, self._samples), coefficients, strict=True
+                )
             ]
-            parts.append(self._net(block) + self._join(moved, len(block)))
+            f = evaluate(self._network, block)
+            parts.append(f + self._kernels.join(moved, len(block)))
         return np.concatenate(parts, axis=-2)
 
     def loss(
@@ -203,27 +187,26 @@ class LinearizedTraining:
             If descent has diverged so far that Δw is not finite.
         """
         given = schedule(time, steps, learning_rate)
-        coefficients = self._join(self._apply(given.gain), self.n)  # (…, n, C)
-        if not np.isfinite(coefficients).all():
+        coefficients = self._kernels.join(self._apply(given.gain), self.n)  # (…, n, C)
+        with np.errstate(over="ignore"):
+            cotangents = coefficients.astype(self._network.dtype, copy=False)
+        if not np.isfinite(cotangents).all():
             raise OverflowError(
                 f"steps={steps!r}, learning_rate={learning_rate!r}: descent diverges, as it does "
                 f"above {self.largest_learning_rate:.6g}: expected fewer steps, or a smaller rate"
             )
-        shape = coefficients.shape[:-2]
-        cotangents = np.moveaxis(coefficients.reshape(-1, *coefficients.shape[-2:]), 0, -1)
-        change = np.asarray(self._net.vjp(self._samples, cotangents).T, dtype=np.float64)
-        return (change * self._parameter_weights).reshape(*shape, -1)
+        change = transposed_jacobian_products(
+            self._network,
+            self._samples,
+            np.moveaxis(cotangents.reshape(-1, *cotangents.shape[-2:]), 0, -1),
+            PROCESSOR,
+        )
+        return (change * self._kernel_weights).reshape(*coefficients.shape[:-2], -1)
 
     @cached_property
-    def _parameter_weights(self) -> Array:
-        """ω of each parameter."""
-        parts: list[Array] = []
-        for layer in self._net.network.weighted(self._weights).layers:
-            of_weights, of_bias = layer.kernel_weights
-            parts.append(np.full(layer.weights.size, of_weights))
-            if layer.bias is not None:
-                parts.append(np.full(layer.bias.size, of_bias))
-        return np.concatenate(parts)
+    def _kernel_weights(self) -> Array:
+        """ω (P,), by which the parameters' rates of change differ from their gradients."""
+        return kernel_weights(self._network)
 
     def _apply(self, factors: Callable[[Array, int], Array]) -> list[Array]:
         """Return a function of each kernel times y − f(0)."""
@@ -231,24 +214,3 @@ class LinearizedTraining:
             spectrum.apply(factors(spectrum.eigenvalues, self.n), error)
             for spectrum, error in zip(self._spectra, self._error, strict=True)
         ]
-
-    def _kernels(self, X: FloatArray, Z: FloatArray | None = None) -> list[Array]:
-        """Return the kernel of all outputs together, or that of each one."""
-        kernel = self._net.ntk(
-            X,
-            Z,
-            outputs="full" if self._full else "diagonal",
-            layer_weights=self._weights,
-            dtype=np.float64,
-        )
-        if not self._full:
-            return [np.ascontiguousarray(kernel[:, :, c]) for c in range(self._net.n_outputs)]
-        n, m, outputs, _ = kernel.shape
-        return [kernel.transpose(0, 2, 1, 3).reshape(n * outputs, m * outputs)]
-
-    def _join(self, columns: list[Array], rows: int) -> Array:
-        """Return (…, rows, C), of (…, rows C, 1) or C of (…, rows, 1)."""
-        if not self._full:
-            return np.concatenate(columns, axis=-1)
-        (column,) = columns
-        return column.reshape(*column.shape[:-2], rows, self._net.n_outputs)

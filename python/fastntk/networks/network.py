@@ -162,18 +162,6 @@ class Network:
             raise ValueError(f"outputs={outputs!r}: {expected}")
         return range(index, index + 1)
 
-    def directions(self, v: Any, place: Place) -> tuple[Any, bool]:
-        """Return directions in parameter space as rows, and whether it is one by itself."""
-        given = place.array(v, "v")
-        if given.ndim not in {1, 2} or len(given) != self.n_parameters:
-            raise ValueError(
-                f"v has shape {given.shape}: expected ({self.n_parameters},) or "
-                f"({self.n_parameters}, k), one entry for each parameter"
-            )
-        single = given.ndim == 1
-        columns = given[:, np.newaxis] if single else given
-        return place.matrix(columns.T, "v", self.dtype), single
-
     def handle(self, place: Place = PROCESSOR) -> Any:
         """Return the core's view of the network; it keeps the weights alive.
 

@@ -1,0 +1,132 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""The tangent kernel as a linear operator, K = F diag(ω) Fᵀ, which multiplies unformed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.sparse.linalg import LinearOperator
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from fastntk._support.dtypes import FloatArray
+    from fastntk.kernels.features import Features
+
+
+def kernel_operator(features: Features, *, all_pairs: bool) -> LinearOperator:
+    """Return the kernel of the samples whose features these are.
+
+    Parameters
+    ----------
+    features : Features
+        Of a network with the ω of its layers.
+    all_pairs : bool
+        Whether a row stands for a sample and an output, in the order of the samples; otherwise it
+        stands for a sample, and the kernels of the outputs are added up.
+
+    Returns
+    -------
+    LinearOperator or DeviceOperator
+        The latter for features on a GPU that come from arrays of CuPy, which SciPy's operator would
+        convert to NumPy.
+    """
+    products = _KernelProducts(features, all_pairs=all_pairs)
+    if features.place.xp is np:
+        return _HostOperator(products)
+    operator: Any = DeviceOperator(products)
+    return operator  # type: ignore[no-any-return]
+
+
+class _KernelProducts:
+    """The products K v = F diag(ω) Fᵀ v."""
+
+    def __init__(self, features: Features, *, all_pairs: bool) -> None:
+        self._features = features
+        self._all_pairs = all_pairs
+        self.place = features.place
+        self.dtype = features.dtype
+        self.rows = len(features) * (len(features.outputs) if all_pairs else 1)
+
+    def __call__(self, V: Any) -> Any:
+        """Return K V for a matrix of columns."""
+        return (self._pairs_of_outputs(V) if self._all_pairs else self._sum_of_outputs(V)).T
+
+    def _sum_of_outputs(self, V: Any) -> Any:
+        vectors = self._contiguous(V.T)
+        result: Any = 0.0
+        for c in range(len(self._features.outputs)):
+            parameters = self._features.transposed_products(c, vectors)
+            result = result + self._features.products(c, parameters, weighted=True)
+        return result
+
+    def _pairs_of_outputs(self, V: Any) -> Any:
+        outputs = range(len(self._features.outputs))
+        count = V.shape[1]
+        vectors = V.T.reshape(count, len(self._features), len(outputs))
+        parameters: Any = 0.0
+        for c in outputs:
+            cotangents = self._contiguous(vectors[:, :, c])
+            parameters = parameters + self._features.transposed_products(c, cotangents)
+        products = [self._features.products(c, parameters, weighted=True) for c in outputs]
+        return self.place.xp.stack(products, axis=-1).reshape(count, -1)
+
+    def _contiguous(self, vectors: Any) -> Any:
+        return self.place.xp.ascontiguousarray(vectors, dtype=self.dtype)
+
+
+class _HostOperator(LinearOperator):
+    """The products for arrays of NumPy, wherever they are computed."""
+
+    def __init__(self, products: _KernelProducts) -> None:
+        self._products = products
+        # SciPy's stubs do not show the constructor to subclasses.
+        super().__init__(products.dtype, (products.rows, products.rows))  # type: ignore[call-arg]
+
+    def _matmat(self, X: npt.NDArray[Any]) -> FloatArray:
+        return np.asarray(self._products(X))
+
+    def _matvec(self, x: npt.NDArray[Any]) -> FloatArray:
+        return self._matmat(x.reshape(-1, 1))[:, 0]
+
+    def _adjoint(self) -> LinearOperator:
+        return self
+
+
+class DeviceOperator:
+    """A symmetric kernel that multiplies arrays of CuPy without being formed.
+
+    ``cupyx.scipy.sparse.linalg.aslinearoperator`` takes it, and what takes linear operators there.
+
+    Attributes
+    ----------
+    shape : (int, int)
+    dtype : dtype
+    """
+
+    def __init__(self, products: _KernelProducts) -> None:
+        self._products = products
+        self.shape = (products.rows, products.rows)
+        self.dtype = products.dtype
+
+    def matmat(self, V: Any) -> Any:
+        """Return K V for an array of CuPy (n, k)."""
+        place = self._products.place
+        array = place.array(V, "V")
+        if array.ndim != 2 or len(array) != self.shape[0]:
+            raise ValueError(f"V has shape {array.shape}: expected ({self.shape[0]}, k)")
+        return self._products(array)
+
+    def matvec(self, v: Any) -> Any:
+        """Return K v for an array of CuPy (n,) or (n, 1)."""
+        array = self._products.place.array(v, "v")
+        return self.matmat(array.reshape(-1, 1)).reshape(array.shape)
+
+    rmatvec = matvec
+    rmatmat = matmat
+
+    def __matmul__(self, V: Any) -> Any:
+        array = self._products.place.array(V, "V")
+        return self.matvec(array) if array.ndim == 1 else self.matmat(array)
