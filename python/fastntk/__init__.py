@@ -21,10 +21,10 @@ from fastntk.mlp import MLP
 from fastntk.studies.convergence import convergence_study
 from fastntk.studies.convergence_results import ConvergenceResult, ConvergenceStudy
 from fastntk.studies.depth import depth_study
+from fastntk.studies.depth_results import DepthResult, DepthStudy
 from fastntk.studies.large_kernel import KernelReport, kernel_report
 from fastntk.studies.linearization import LinearizationStudy, linearization_error
 from fastntk.studies.rates import ConvergenceRate, convergence_rate
-from fastntk.studies.depth_results import DepthResult, DepthStudy
 from fastntk.symmetric.packed import PackedKernel
 from fastntk.training.learning_rates import (
     LearningRateSearch,

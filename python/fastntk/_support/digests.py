@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The fastntk authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""Digests of texts and arrays: what files are checked by, and what cells of studies are known by."""
+"""Digests of texts and arrays: files are checked by them, cells of studies are known by them."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def label_of(activation: str) -> str:
 
 
 def whole_numbers(axes: Axes, label: str) -> None:
-    """Label an x axis that counts depths or epochs, with ticks at whole numbers, and draw a grid."""
+    """Give axes a grid and an x axis of whole numbers, such as depths or epochs."""
     axes.set_xlabel(label)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)

@@ -116,10 +116,12 @@ class FiniteFamily(Family):
 
     @property
     def name(self) -> str:
+        """Activation and seed."""
         return f"{self.label}, seed {self.seed}"
 
     @property
     def settings(self) -> Values:
+        """All that decides the kernels, besides depth and samples, for JSON."""
         return self._common_settings() | {
             "width": self.width,
             "seed": self.seed,
@@ -128,6 +130,7 @@ class FiniteFamily(Family):
         }
 
     def kernels(self, X: FloatArray, depths: Sequence[int]) -> dict[int, FloatArray]:
+        """Return the kernels of some depths, on shared layers."""
         return ntk_depths(
             X,
             depths,
@@ -140,14 +143,16 @@ class FiniteFamily(Family):
         )
 
     def closest(self, X: FloatArray, depth: int, candidates: Sequence[AnglePair]) -> AnglePair:
+        """Return the closest of the candidates, from the differences of the samples."""
         net = MLP([X.shape[1], *[self.width] * depth, 1], **self._network())
         return min(net.pair_angles(X, [(pair.i, pair.j) for pair in candidates]))
 
     def feature_error(self, depth: int) -> float:
+        """Return what the precision of the networks makes of the features."""
         return feature_error(depth, np.dtype(self.dtype))
 
     def work(self, X: FloatArray, depth: int) -> float:
-        # Columns of H and Δ: multiply-adds for each pair of samples.
+        """Return the columns of H and Δ, which are multiply-adds for each pair of samples."""
         return float(X.shape[1] + 2 * depth * self.width + 1)
 
     def _shape(self, X: FloatArray) -> dict[str, int]:
@@ -179,13 +184,16 @@ class InfiniteFamily(Family):
 
     @property
     def name(self) -> str:
+        """Activation and width."""
         return f"{self.label}, infinite width"
 
     @property
     def settings(self) -> Values:
+        """All that decides the kernels, besides depth and samples, for JSON."""
         return self._common_settings() | {"width": "infinite"}
 
     def kernels(self, X: FloatArray, depths: Sequence[int]) -> dict[int, FloatArray]:
+        """Return the kernels of some depths, by one recursion."""
         from fastntk.infinite import ntk
 
         found = ntk(X.astype(np.float64, copy=False), depth=depths, **self._network())
@@ -197,14 +205,17 @@ class InfiniteFamily(Family):
         depth: int,
         candidates: Sequence[AnglePair],  # noqa: ARG002
     ) -> AnglePair:
+        """Return the closest of all pairs, which have all digits at infinite width."""
         from fastntk.infinite import smallest_angle
 
         return smallest_angle(X, depth=depth, **self._network())
 
     def feature_error(self, depth: int) -> float:  # noqa: ARG002
+        """Return 0: there are no features."""
         return 0.0
 
     def work(self, X: FloatArray, depth: int) -> float:  # noqa: ARG002
+        """Return the steps of the recursion."""
         return depth + 1.0
 
     def _shape(self, X: FloatArray) -> dict[str, int]:

@@ -18,6 +18,10 @@ import numpy as np
 
 from fastntk._support import arguments
 from fastntk.eigenvalues import conditioning
+from fastntk.linearity.kernel_descent import Spectrum
+from fastntk.linearity.linear_training import LinearizedTraining
+from fastntk.linearity.output_kernels import AllPairs
+from fastntk.networks.targets import targets
 from fastntk.training.run import train
 
 if TYPE_CHECKING:
@@ -151,9 +155,15 @@ def convergence_rate(
     most = arguments.integer(steps, "steps", minimum=1)
     if net.n_outputs != 1:
         raise ValueError(f"net has {net.n_outputs} outputs: expected one")
-    training = net.linearize().fit(X, y)
-    n = training.n
-    spectrum = conditioning(training.kernels[0], bounds=False)
+    samples = net.network.samples(X, "X")
+    n = len(samples)
+    wanted = targets(y, "y", "mse", n, 1, np.dtype(np.float64))
+    kernels = AllPairs(net.network)
+    kernels.require_memory(n)
+    # The fit of the linear model would form the kernel once more.
+    (kernel,) = kernels.of(samples)
+    spectrum = conditioning(kernel, bounds=False)
+    training = LinearizedTraining(kernels, samples, wanted, [Spectrum.of(kernel, overwrite=True)])
     smallest = spectrum.eigenvalue_min if spectrum.resolved else 0.0
     rate = _SHARE * 2 * n / (spectrum.eigenvalue_max + smallest)
     start = float(training.loss(time=0.0))
