@@ -82,7 +82,56 @@ def _widened(interval: Interval, root: float, absolute: float) -> Interval:
 
 
 @dataclass(frozen=True)
-class Conditioning:
+class ExtremeEigenvalues:
+    """Both ends of the spectrum of a kernel, and their ratio, for results to inherit.
+
+    Attributes
+    ----------
+    eigenvalue_min, eigenvalue_max : float
+        λ_min and λ_max; λ_min is NaN when it is not resolved.
+    condition_number : float
+        κ = λ_max/λ_min; NaN when λ_min is not resolved.
+    """
+
+    eigenvalue_min: float
+    eigenvalue_max: float
+    condition_number: float
+
+
+@dataclass(frozen=True)
+class ResolvedEigenvalues(ExtremeEigenvalues):
+    """The same, and what noise hides of them; see `Conditioning`.
+
+    Attributes
+    ----------
+    resolved : bool
+    noise_floor : float
+    rank : int or None
+    """
+
+    resolved: bool
+    noise_floor: float
+    rank: int | None
+
+
+@dataclass(frozen=True)
+class ConditionNumbers(ResolvedEigenvalues):
+    """All that is kept of a `Conditioning` in tables and stores, see `Conditioning.numbers`.
+
+    Attributes
+    ----------
+    effective_rank : float
+    condition_number_lower, condition_number_upper : float
+        Between which κ is certain to lie; NaN where no bounds were asked for.
+    """
+
+    effective_rank: float
+    condition_number_lower: float
+    condition_number_upper: float
+
+
+@dataclass(frozen=True)
+class Conditioning(ResolvedEigenvalues):
     """Extreme eigenvalues and condition number of a kernel.
 
     Attributes
@@ -116,12 +165,6 @@ class Conditioning:
         Their eigenvectors, if asked for; arrays of CuPy for a kernel in the memory of a GPU.
     """
 
-    eigenvalue_min: float
-    eigenvalue_max: float
-    condition_number: float
-    resolved: bool
-    noise_floor: float
-    rank: int | None
     n: int
     effective_rank: float
     method: str

@@ -77,16 +77,17 @@ def convergence_study(
     depths : sequence of int
         Numbers of hidden layers.
     width : int
-        Of every hidden layer.
+        The width of every hidden layer.
     seeds : int or sequence of int
-        So many seeds 0, 1, …, or the seeds themselves: of the weights and of the batches.
+        So many seeds 0, 1, …, or the seeds themselves, of the weights and of the batches.
     test : (array_like (m, d), array_like (m,)), optional
         Other samples and their labels, for the test accuracy.
     activation : str or Activation
     batch_size : int
-        Of the training on cross-entropy; at most n.
+        Samples in a step of the training on cross-entropy; at most n.
     epochs : int
-        Of this training. It does not stop at the target: curves and accuracies are of all epochs.
+        Epochs of this training. It does not stop at the target: curves and accuracies are of all
+        epochs.
     loss_target : float
         The cross-entropy that counts as reached, in the mean over an epoch.
     search_epochs : int, optional
@@ -102,7 +103,7 @@ def convergence_study(
         At most so many steps on the square loss; where they do not reach the tail, the measured
         rate is marked as not resolved.
     dtype : {"float32", "float64"}
-        Of the networks that are trained on cross-entropy.
+        The precision of the networks that are trained on cross-entropy.
     store : path-like, optional
         A file (SQLite) that keeps what is finished: learning rates, trainings and rates. A study
         that was interrupted goes on from it, and one with more depths, seeds or other settings

@@ -69,7 +69,7 @@ def depth_study(
     depths : sequence of int
         Numbers of hidden layers. Depth 0 is the linear model: its kernel is the Gram matrix.
     width : int or sequence of int
-        Of every hidden layer; several widths are studied side by side.
+        The width of every hidden layer; several widths are studied side by side.
     seeds : int or sequence of int
         So many seeds 0, 1, …, or the seeds themselves.
     activations : sequence of str or Activation

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from fastntk.devices import matrices
 from fastntk.eigenvalues import conditioning, rounded_down
+from fastntk.eigenvalues.result import ConditionNumbers
 from fastntk.kernels.angles import AnglePair
 from fastntk.studies.identities import array_digest
 from fastntk.studies.runner import Runner, Task, in_threads
@@ -38,7 +39,7 @@ _ALGORITHM = 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class KernelReport:
+class KernelReport(ConditionNumbers):
     """What `kernel_report` found.
 
     Attributes
@@ -57,15 +58,6 @@ class KernelReport:
 
     n: int
     closest_pair: AnglePair
-    eigenvalue_min: float
-    eigenvalue_max: float
-    condition_number: float
-    resolved: bool
-    noise_floor: float
-    rank: int | None
-    effective_rank: float
-    condition_number_lower: float
-    condition_number_upper: float
     seconds: dict[str, float]
 
     def __str__(self) -> str:
@@ -185,8 +177,8 @@ def kernel_report(
 
 def _closest_pair(net: MLP, X: FloatArray, progress: Progress) -> Values:
     started = time.perf_counter()
-    pair = net.smallest_angle(X, progress=progress)
-    return {"pair": pair._asdict(), "seconds": time.perf_counter() - started}
+    pair = net.smallest_angle(X, progress=progress)._asdict()
+    return {"pair": pair, "seconds": time.perf_counter() - started}
 
 
 def _eigenvalues(file: Path, net: MLP, X: FloatArray, bounds: bool, progress: Progress) -> Values:

@@ -147,15 +147,15 @@ def linearization_error(
     y : array_like (n,) or (n, C)
         Their targets.
     widths : sequence of int
-        Of all hidden layers.
+        Widths of all hidden layers.
     Z : array_like (m, d), optional
         Other samples, at which the outputs are to be compared, too.
     depth, activation, bias_std
-        Of the networks, as for `MLP`.
+        Settings of the networks, as for `MLP`.
     seeds : int or sequence of int
         So many seeds 0, 1, …, or the seeds themselves.
     steps : int
-        Of gradient descent; trajectories are compared at about a dozen counts up to this one.
+        Steps of gradient descent; trajectories are compared at about a dozen counts up to this one.
     learning_rate : float, optional
         By default half of 2n/λ_max of the kernel of the widest network.
     progress : bool or callable

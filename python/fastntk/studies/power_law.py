@@ -21,7 +21,7 @@ class PowerLaw(NamedTuple):
     slope : float
         NaN with fewer than two different widths.
     standard_error : float
-        Of the slope, from the scatter of all values about the line.
+        The standard error of the slope, from the scatter of all values about the line.
     """
 
     slope: float

@@ -18,6 +18,7 @@ import numpy as np
 
 from fastntk._support import arguments
 from fastntk.eigenvalues import conditioning
+from fastntk.eigenvalues.result import ExtremeEigenvalues
 from fastntk.linearity.kernel_descent import Spectrum
 from fastntk.linearity.linear_training import LinearizedTraining
 from fastntk.linearity.output_kernels import AllPairs
@@ -71,8 +72,8 @@ class TailFit:
     drift: float
 
 
-@dataclass(frozen=True)
-class ConvergenceRate:
+@dataclass(frozen=True, kw_only=True)
+class ConvergenceRate(ExtremeEigenvalues):
     """The result of `convergence_rate`.
 
     Attributes
@@ -100,9 +101,6 @@ class ConvergenceRate:
     """
 
     n: int
-    eigenvalue_min: float
-    eigenvalue_max: float
-    condition_number: float
     worst_case: float
     learning_rate: float
     predicted: float
