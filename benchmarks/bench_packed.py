@@ -13,7 +13,7 @@ from scipy.linalg import lapack
 
 from benchmarks.bench_memory import peak_growth
 from fastntk import PackedKernel
-from fastntk.symmetric.cholesky import Cholesky, symmetric_product
+from fastntk.symmetric.cholesky import Cholesky
 
 N = 4000
 
@@ -54,7 +54,7 @@ def test_products(benchmark: Any, kernel: npt.NDArray[np.float64], way: str, k: 
     factor = Cholesky.of(packed)
     vectors = np.ones((N, k))
     calls = {
-        "product": lambda: symmetric_product(packed, vectors),
+        "product": lambda: packed @ vectors,
         "solve": lambda: factor.solve(vectors),
     }
     benchmark.pedantic(calls[way], rounds=7, warmup_rounds=1)
@@ -68,7 +68,7 @@ def test_products(benchmark: Any, kernel: npt.NDArray[np.float64], way: str, k: 
 def test_memory(benchmark: Any) -> None:
     n, widths = 20_000, [20, 64, 1]
     call = """
-from fastntk._cholesky import Cholesky
+from fastntk.symmetric.cholesky import Cholesky
 factor = Cholesky.of(net.ntk(X, out="packed"), shift=1.0, overwrite=True)
 """
     grown = benchmark.pedantic(lambda: peak_growth(n, widths, "float64", call), rounds=1)

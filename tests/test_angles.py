@@ -13,7 +13,28 @@ from hypothesis import strategies as st
 from reference import angle
 
 import fastntk
+from fastntk._support.angles import angle_from_chord, angle_from_cosine, angle_from_gap
 from fastntk.kernels.angles import kernel_angle_resolution, smallest_eigenvalue_of_pair
+
+
+@given(st.floats(1e-12, np.pi - 1e-3))
+def test_each_number_that_tells_an_angle(theta: float) -> None:
+    with mpmath.workdps(60):
+        gap = float(1 - mpmath.cos(theta))
+        chord = float(2 * mpmath.sin(mpmath.mpf(theta) / 2))
+    assert angle_from_gap(np.array(gap)) == pytest.approx(theta, rel=1e-11)
+    assert angle_from_chord(chord) == pytest.approx(theta, rel=1e-11)
+    # A cosine is off by half a rounding, and that is all that is lost.
+    cosine = np.array(np.cos(theta))
+    assert abs(np.cos(angle_from_cosine(cosine)) - cosine) <= 4e-16
+
+
+def test_ends_of_the_angles() -> None:
+    assert angle_from_cosine(np.array([1.0, 0.0, -1.0])).tolist() == [0.0, np.pi / 2, np.pi]
+    zero = angle_from_gap(np.array([-0.0, 1.0, 2.0]))
+    assert zero.tolist() == [0.0, np.pi / 2, np.pi]
+    assert not np.signbit(zero[0])
+    assert angle_from_chord(2.0 + 1e-15) == np.pi
 
 
 def gram(vectors: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from scipy.sparse.linalg import aslinearoperator
 
 import fastntk
+from fastntk import PackedKernel
 from fastntk.eigenvalues import rounded_down
 
 SIZES = [2, 30, 256, 257, 400]  # on both sides of where the method changes
@@ -297,6 +298,14 @@ def test_submatrices_are_better_conditioned(n: int, seed: int) -> None:
     whole, part = fastntk.conditioning(K), fastntk.conditioning(K[:-1, :-1])
     assert part.eigenvalue_min >= whole.eigenvalue_min * (1 - 1e-10)
     assert part.eigenvalue_max <= whole.eigenvalue_max * (1 + 1e-12)
+
+
+def test_a_singular_packed_kernel_is_not_factored_where_it_was() -> None:
+    F = np.random.default_rng(0).standard_normal((301, 20))
+    packed = PackedKernel.from_dense(F @ F.T)
+    assert not fastntk.conditioning(packed, bounds=False).resolved
+    with pytest.raises(ValueError, match="the first attempt has overwritten it; give a memory map"):
+        fastntk.conditioning(packed, bounds=False, overwrite=True)
 
 
 def test_progress_is_told_of_every_pass() -> None:

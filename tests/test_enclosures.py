@@ -17,13 +17,9 @@ from hypothesis.extra.numpy import arrays
 
 import fastntk
 from fastntk import Interval
-from fastntk.eigenvalues.enclosures import (
-    cholesky_bound,
-    cholesky_error,
-    largest_interval,
-    smallest_lower,
-)
-from fastntk.eigenvalues.sources import open_source
+from fastntk.eigenvalues.enclosures import cholesky_bound, largest_interval, smallest_lower
+from fastntk.eigenvalues.open_source import open_source
+from fastntk.eigenvalues.rounding import cholesky_error
 from fastntk.symmetric.block_lanczos import RitzPairs
 
 Matrix = npt.NDArray[np.float64]

@@ -24,12 +24,12 @@ from test_enclosures import integer_spectra
 from threadpoolctl import threadpool_limits
 
 import fastntk
-from fastntk.eigenvalues import gpu, gpu_cholesky
 from fastntk.eigenvalues.enclosures import largest_interval, smallest_lower
-from fastntk.eigenvalues.gpu_cholesky import GpuCholesky, UpperTriangle
-from fastntk.eigenvalues.sources import open_source
+from fastntk.eigenvalues.open_source import open_source
+from fastntk.symmetric import gpu_cholesky, gpu_matrix
 from fastntk.symmetric.block_lanczos import RitzPairs
 from fastntk.symmetric.cholesky import NotPositiveDefinite
+from fastntk.symmetric.gpu_cholesky import GpuCholesky, UpperTriangle
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,8 +47,7 @@ def small_blocks(cupy: Any) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch, threadpool_limits(1, user_api="blas"):
         patch.setattr(gpu_cholesky, "BLOCK", BLOCK)
         patch.setattr(gpu_cholesky, "_PIVOTS", 16)
-        patch.setattr(gpu, "BLOCK", BLOCK)
-        patch.setattr(gpu, "_ELEMENTS", 1000)
+        patch.setattr(gpu_matrix, "_ELEMENTS", 1000)
         yield
 
 
@@ -341,9 +340,8 @@ def test_memory_and_copies(cupy: Any, overwrite: bool, log_kappa: float, dtype: 
 
 
 def test_default_blocks(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (gpu, gpu_cholesky):
-        monkeypatch.setattr(module, "BLOCK", 2048)
-    monkeypatch.setattr(gpu, "_ELEMENTS", 2**26)
+    monkeypatch.setattr(gpu_cholesky, "BLOCK", 2048)
+    monkeypatch.setattr(gpu_matrix, "_ELEMENTS", 2**26)
     for log_kappa in (3.0, 30.0):
         K = with_spectrum(np.logspace(-log_kappa, 0, 300))
         for overwrite in (False, True):

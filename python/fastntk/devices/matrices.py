@@ -1,30 +1,23 @@
 # SPDX-FileCopyrightText: The fastntk authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""Checks of arguments: each error names the argument, its value and what was expected."""
+"""Matrices that come from outside, checked and converted to floats, in one place.
+
+Each error names the argument, what it is and what was expected. What passed is not checked again.
+"""
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-import fastntk._core as _core
 from fastntk._support.dtypes import FLOAT_DTYPES
-from fastntk._support.threads import core_threads
 from fastntk.devices import gpu_arrays
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from fastntk._support.dtypes import FloatArray, FloatDType
-
-
-# By so many roundings of its largest element a kernel may differ from its mirror image.
-SYMMETRY_ROUNDINGS = 16
-
-# Rows that are compared at a time to find the place of an error.
-_ROWS = 256
 
 
 def host_array(values: Any, name: str) -> np.ndarray[tuple[int, ...], np.dtype[Any]]:
@@ -41,8 +34,9 @@ def matrix(values: ArrayLike, name: str, dtype: FloatDType | None = None) -> Flo
 
     Without `dtype`, float32 stays float32 and everything else becomes float64.
     """
-    array, result = _floats(values, name, dtype)
-    require_finite(result, name, array)
+    given = real_matrix(values, name)
+    result = as_floats(given, dtype)
+    require_finite(result, name, given)
     return result
 
 
@@ -62,26 +56,32 @@ def require_square(array: Any, name: str) -> None:
         raise ValueError(f"{name} has shape {array.shape}: expected a square matrix")
 
 
-def _floats(
-    values: ArrayLike, name: str, dtype: FloatDType | None
-) -> tuple[np.ndarray[tuple[int, ...], np.dtype[Any]], FloatArray]:
-    """Return the values as they were given, and as a matrix of floats, finite or not."""
+def real_matrix(values: ArrayLike, name: str) -> np.ndarray[tuple[int, ...], np.dtype[Any]]:
+    """Return a non-empty matrix of real numbers as an array of NumPy, in the type that it has."""
     array = host_array(values, name)
     require_real_matrix(array, name)
+    return array
+
+
+def as_floats(array: np.ndarray[Any, np.dtype[Any]], dtype: FloatDType | None = None) -> FloatArray:
+    """Return a C-contiguous array of floats, finite or not; see `matrix` for the type."""
     if dtype is None:
         dtype = array.dtype if array.dtype in FLOAT_DTYPES else np.dtype(np.float64)
-    with np.errstate(over="ignore"):  # what overflows is reported
-        return array, np.ascontiguousarray(array, dtype=dtype)
+    with np.errstate(over="ignore"):  # what overflows is found by `require_finite`
+        return np.ascontiguousarray(array, dtype=dtype)
 
 
-def require_finite(matrix: FloatArray, name: str, given: Any = None) -> None:
-    """Raise ValueError with the first element that is not, as it was before it was converted."""
-    finite = np.isfinite(matrix)
+def require_finite(floats: FloatArray, name: str, given: Any = None) -> None:
+    """Raise ValueError with the first element that is not finite, as it was given if that is known.
+
+    `given` is the matrix from which `floats` was converted.
+    """
+    finite = np.isfinite(floats)
     if not finite.all():
         i, j = (int(k) for k in np.argwhere(~finite)[0])
-        value = (matrix if given is None else given)[i, j]
+        value = (floats if given is None else given)[i, j]
         raise ValueError(
-            f"{name}[{i}, {j}]={value!r}: expected numbers that are finite in {matrix.dtype} "
+            f"{name}[{i}, {j}]={value!r}: expected numbers that are finite in {floats.dtype} "
             f"({finite.size - np.count_nonzero(finite)} of {finite.size} are not)"
         )
 
@@ -101,46 +101,3 @@ def require_columns(shape: tuple[int, ...], name: str, columns: int | None) -> N
         raise ValueError(
             f"{name} has shape {shape}: expected {columns} columns, one for each input"
         )
-
-
-def symmetric_matrix(values: ArrayLike, name: str) -> FloatArray:
-    """Return a square matrix that is symmetric up to rounding."""
-    return symmetric_matrix_and_norm(values, name)[0]
-
-
-def symmetric_matrix_and_norm(values: ArrayLike, name: str) -> tuple[FloatArray, float]:
-    """Return a square matrix that is symmetric up to rounding, and its Frobenius norm.
-
-    The norm is inf where the squares overflow.
-    """
-    array, result = _floats(values, name, None)
-    require_square(result, name)
-    with core_threads() as threads:
-        difference, squares = _core.symmetry(result, threads, None)
-    if not math.isfinite(squares):
-        require_finite(result, name, array)
-    if difference > 0 and difference > SYMMETRY_ROUNDINGS * np.finfo(result.dtype).eps * _largest(
-        result
-    ):
-        raise _not_symmetric(result, name, difference)
-    # Of inf the weight 0 makes NaN.
-    return result, math.sqrt(squares) if math.isfinite(squares) else math.inf
-
-
-def _largest(array: FloatArray) -> float:
-    return max(abs(float(array.max())), abs(float(array.min())))
-
-
-def _not_symmetric(square: FloatArray, name: str, difference: float) -> ValueError:
-    """Return the error that names the elements that differ by so much."""
-    rows = range(0, len(square), _ROWS)
-    strips = (np.abs(square[i : i + _ROWS] - square[:, i : i + _ROWS].T) for i in rows)
-    i, j = next(
-        (start + int(at[0]), int(at[1]))
-        for start, strip in zip(rows, strips, strict=True)
-        for at in np.argwhere(strip == difference)
-    )
-    return ValueError(
-        f"{name} is not symmetric: {name}[{i}, {j}]={square[i, j]!r} but "
-        f"{name}[{j}, {i}]={square[j, i]!r}"
-    )

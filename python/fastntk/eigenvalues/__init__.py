@@ -1,8 +1,27 @@
 # SPDX-FileCopyrightText: The fastntk authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""Eigenvalues of kernels: the extreme ones with certain bounds, or all of them."""
+"""Eigenvalues of kernels: the extreme ones with certain bounds, or all of them.
 
-from fastntk.eigenvalues.extremes import conditioning, spectrum
+What `conditioning` does with a kernel K goes through these files, from top to bottom:
+
+============== ====================================================================
+extremes       `conditioning`: chooses a method, tells the result from the noise
+open_source    finds out what K is
+host_sources   K in memory or in a file: products, and where its factors go
+gpu_source     K in the memory of a GPU
+source         what is asked of all of these
+ends           both ends of the spectrum, in three ways
+enclosures     intervals that contain λ_min and λ_max whatever rounding did
+rounding       the errors of floating-point products and decompositions
+noise          what rounding, and errors of the kernel, hide of λ_min
+result         what is known in the end
+============== ====================================================================
+
+Besides, `full_spectrum` has all eigenvalues, `minibatches` κ of parts of the samples.
+"""
+
+from fastntk.eigenvalues.extremes import conditioning
+from fastntk.eigenvalues.full_spectrum import spectrum
 from fastntk.eigenvalues.result import Bounds, Conditioning, Interval, rounded_down
 
 __all__ = ["Bounds", "Conditioning", "Interval", "conditioning", "rounded_down", "spectrum"]

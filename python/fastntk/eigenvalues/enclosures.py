@@ -30,33 +30,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastntk.eigenvalues.result import Interval
+from fastntk.eigenvalues.rounding import cholesky_error, gamma
 from fastntk.symmetric.arrays import on_host
 from fastntk.symmetric.cholesky import NotPositiveDefinite
 
 if TYPE_CHECKING:
     from fastntk._support.progress import Progress
-    from fastntk.eigenvalues.sources import Source
+    from fastntk.eigenvalues.source import Source
     from fastntk.symmetric.block_lanczos import RitzPairs, Vectors
 
-_UNIT = 2.0**-53
-
 # A first shift that fails was too near to λ_min: the gap grows by this factor.
-_WIDEN = 16.0
+_GROWTH = 16.0
 _MOST_SHIFTS = 3
 
 # Above this relative width of the interval of λ_max, a factorization more is worth it.
 _WIDE = 1e-6
-
-
-def gamma(terms: int) -> float:
-    """Return γ_{terms+8}: the relative rounding error of a sum of so many products."""
-    units = (terms + 8) * _UNIT
-    return units / (1 - units)
-
-
-def cholesky_error(n: int, trace: float) -> float:
-    """Return the norm of the error of a completed Cholesky decomposition of this trace."""
-    return gamma(n) / (1 - gamma(n)) * abs(trace)
 
 
 def smallest_upper(source: Source, vectors: Vectors) -> float:
@@ -65,7 +53,7 @@ def smallest_upper(source: Source, vectors: Vectors) -> float:
     squares = np.einsum("ij,ij->j", vectors, vectors)
     quotients = np.einsum("ij,ij->j", vectors, images) / squares
     lengths = np.sqrt(np.einsum("ij,ij->j", images, images) / squares)
-    # Of the product, and of the two sums.
+    # Rounding is in the product, and in the two sums.
     errors = source.product_error + gamma(source.n) * (lengths + np.abs(quotients))
     return float((quotients + errors).min())
 
@@ -102,7 +90,7 @@ def smallest_lower(
         try:
             factor = source.factor(shift, progress=progress)
         except NotPositiveDefinite:
-            gap *= _WIDEN
+            gap *= _GROWTH
         else:
             return max(known, cholesky_bound(source, shift, factor))
     return known
@@ -143,7 +131,7 @@ def _largest_upper(source: Source, estimate: float, residual: float) -> float:
         try:
             factor = source.factor(shift, sign=-1)
         except NotPositiveDefinite:
-            gap *= _WIDEN
+            gap *= _GROWTH
         else:
             return shift + source.decomposition_error(shift, sign=-1, factor=factor)
     return math.inf

@@ -17,8 +17,8 @@ import numpy as np
 
 from fastntk._support import arguments
 from fastntk._support.progress import monitored
-from fastntk.devices import matrices
 from fastntk.eigenvalues import Conditioning, conditioning
+from fastntk.symmetric.matrix import SymmetricMatrix
 from fastntk.symmetric.packed import PackedKernel
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class BatchConditioning:
     Attributes
     ----------
     batches : tuple of Conditioning
-        Of each batch.
+        The result for each batch.
     samples : tuple of ndarray
         Which samples each batch has, ascending.
     """
@@ -97,7 +97,7 @@ def batch_conditioning(
     batch_size : int
         Samples in a batch, at least 2. With fewer than 2 · batch_size samples there is one batch.
     seed : int
-        Of the shuffle.
+        The seed of the shuffle.
     drop_last : bool
         Whether to leave out the last batch if it is smaller than the others.
     feature_error : float
@@ -131,31 +131,28 @@ def batch_conditioning(
     >>> batches.mean < fastntk.conditioning(K).condition_number
     True
     """
-    kernel = K if isinstance(K, PackedKernel) else matrices.symmetric_matrix(K, "K")
-    size = arguments.integer(batch_size, "batch_size", minimum=2)
+    kernel = K if isinstance(K, PackedKernel) else SymmetricMatrix.of(K, "K")
+    batch_size = arguments.integer(batch_size, "batch_size", minimum=2)
     seed = arguments.integer(seed, "seed", minimum=0)
     if not isinstance(drop_last, bool):
         raise TypeError(f"drop_last={drop_last!r}: expected True or False")
-    samples = _cut(kernel.shape[0], size, seed, drop_last)
+    samples = _cut(kernel.n, batch_size, seed, drop_last)
     batches: list[Conditioning] = []
     with monitored(progress, "batches") as monitor:
         for rows in samples:
-            part = (
-                kernel.submatrix(rows)
-                if isinstance(kernel, PackedKernel)
-                else kernel[np.ix_(rows, rows)]
-            )
+            part = SymmetricMatrix.made(kernel.submatrix(rows))
             batches.append(conditioning(part, bounds=False, feature_error=feature_error))
             if monitor is not None:
                 monitor("κ", len(batches), len(samples))
     return BatchConditioning(tuple(batches), samples)
 
 
-def _cut(n: int, size: int, seed: int, drop_last: bool) -> tuple[npt.NDArray[np.intp], ...]:
+def _cut(n: int, batch_size: int, seed: int, drop_last: bool) -> tuple[npt.NDArray[np.intp], ...]:
+    """Shuffle n samples and return those of each batch, ascending."""
     # Philox, as for the weights: the same shuffle on every platform.
     shuffled = np.random.Generator(np.random.Philox(seed)).permutation(n)
     # Ascending within a batch: the eigenvalues do not depend on the order, reading memory does.
-    batches = [np.sort(shuffled[first : first + size]) for first in range(0, n, size)]
-    if drop_last and len(batches) > 1 and len(batches[-1]) < size:
+    batches = [np.sort(shuffled[first : first + batch_size]) for first in range(0, n, batch_size)]
+    if drop_last and len(batches) > 1 and len(batches[-1]) < batch_size:
         del batches[-1]
     return tuple(batches)

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-_ROUNDING = 2.0**-50  # of the few operations that widen an interval
+# The relative error of the few operations that widen an interval.
+_ROUNDING = 2.0**-50
 
 
 class Interval(NamedTuple):
@@ -59,8 +60,9 @@ class Bounds(NamedTuple):
     def widened(self, feature_error: float, trace: float, kernel_error: float) -> Bounds:
         """Return bounds for all kernels that are so near to this one.
 
-        Those of all features F + E with ‖E‖_F ≤ feature_error · ‖F‖_F, whose singular values, the
-        roots of the eigenvalues, differ by at most ‖E‖; less than kernel_error away from that.
+        These are the kernels of all features F + E with ‖E‖_F ≤ feature_error · ‖F‖_F, whose
+        singular values, the roots of the eigenvalues, differ by at most ‖E‖; and what is less than
+        kernel_error away from these kernels.
         """
         away = feature_error * math.sqrt(max(trace, 0.0))
         return Bounds(
@@ -180,7 +182,7 @@ class Conditioning(ResolvedEigenvalues):
 
     @property
     def numbers(self) -> dict[str, Any]:
-        """The numbers, for a table; the bounds of κ are NaN where there are none."""
+        """The numbers by name, for a table; the bounds of κ are NaN where there are none."""
         lower, upper = (math.nan, math.nan) if self.bounds is None else self.bounds.condition_number
         return {
             "eigenvalue_min": self.eigenvalue_min,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastntk._support import arguments
+from fastntk._support.angles import angle_from_gap
 from fastntk.devices import matrices
 from fastntk.eigenvalues import conditioning as _conditioning
 from fastntk.infinite._architecture import Architecture, checked_depths
@@ -24,6 +25,7 @@ from fastntk.infinite._recursion import TINY
 from fastntk.infinite._tiles import Tile, for_each_tile
 from fastntk.infinite.kernels import ntk, require_nonzero
 from fastntk.kernels.angles import AnglePair
+from fastntk.symmetric.matrix import SymmetricMatrix
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -165,7 +167,7 @@ def _angles(
         both = (unwanted, target) if gradient else (target, unwanted)
         tile = Tile(slice(0, 1), slice(0, part.size), diagonal=False)
         Pairs.of(one, many, network).propagate_gaps(part, tile, 0.0, *both, (0, first))
-    result = _angle(found[:, 0])
+    result = angle_from_gap(found[:, 0])
     for k, each in enumerate(network.depths):
         if each == 0:  # no rounding at all, not even close to π
             result[k] = flat
@@ -176,11 +178,6 @@ def _angles(
 def _gap_target(out: NDArray[np.float64], rows: int, columns: int) -> Target:
     depths = len(out)
     return Target(out, np.full((depths, rows), -1.0), np.ones((depths, columns)))
-
-
-def _angle(gap: NDArray[np.float64]) -> NDArray[np.float64]:
-    gap = np.abs(gap)  # no negative zero
-    return 2 * np.arctan2(np.sqrt(gap), np.sqrt(2 - gap))
 
 
 def smallest_angle(
@@ -250,7 +247,7 @@ def smallest_angle(
     gap, i, j = min(for_each_tile(work, pairs.tiles(), progress, "smallest angle"))
     # Each of the L + 1 terms has the errors of up to L gaps, and of their product.
     error = 2 * network.dual.gap_error * (network.depths[0] + 1) ** 2
-    return AnglePair(float(_angle(np.array(gap))), i, j, error == 0 or gap > error)
+    return AnglePair(float(angle_from_gap(np.array(gap))), i, j, error == 0 or gap > error)
 
 
 def limit_angle() -> float:
@@ -371,15 +368,17 @@ def conditioning(
         weights = np.asarray(layer_weights)
     return tuple(
         _conditioning(
-            ntk(
-                samples,
-                depth=depth,
-                activation=activation,
-                weight_std=weight_std,
-                bias_std=bias_std,
-                layer_weights=None if weights is None else weights[: depth + 1],
-                normalize=normalize,
-                progress=progress,
+            SymmetricMatrix.made(
+                ntk(
+                    samples,
+                    depth=depth,
+                    activation=activation,
+                    weight_std=weight_std,
+                    bias_std=bias_std,
+                    layer_weights=None if weights is None else weights[: depth + 1],
+                    normalize=normalize,
+                    progress=progress,
+                )
             )
         )
         for depth in asked

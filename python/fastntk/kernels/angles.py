@@ -2,10 +2,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Angles between gradients, from their kernel.
 
-The angle of two vectors with s = cos ∠(u, v) is taken as 2 atan2(√(1 − s), √(1 + s)): arccos(s)
-loses half of the digits near s = ±1. What is left is limited by the rounding of the kernel that s
-comes from, see `kernel_angle_resolution`; `MLP.smallest_angle`, which has the samples themselves,
-is not.
+Their digits are limited by the rounding of the kernel that they come from, see
+`kernel_angle_resolution`; those of `MLP.smallest_angle`, which has the samples themselves, are not.
 """
 
 from __future__ import annotations
@@ -16,7 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from fastntk._support import arguments
-from fastntk.devices import matrices
+from fastntk._support.angles import angle_from_cosine
+from fastntk.symmetric.matrix import SymmetricMatrix
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,11 +64,6 @@ def _cosines(
     cosines = kernel[rows].astype(np.float64)
     cosines /= norms[rows, np.newaxis] * norms  # symmetric to the last bit
     return np.clip(cosines, -1.0, 1.0, out=cosines)
-
-
-def _angles(cosines: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    result: npt.NDArray[np.float64] = 2 * np.arctan2(np.sqrt(1 - cosines), np.sqrt(1 + cosines))
-    return result
 
 
 def _norms(kernel: FloatArray) -> npt.NDArray[np.float64]:
@@ -123,11 +117,11 @@ def gradient_angles(K: npt.ArrayLike) -> npt.NDArray[np.float64]:
     array([[ 0., 45.],
            [45.,  0.]])
     """
-    kernel = matrices.symmetric_matrix(K, "K")
+    kernel = SymmetricMatrix.of(K, "K").array
     norms = _norms(kernel)
     angles = np.empty(kernel.shape)
     for rows in _row_slices(len(kernel)):
-        angles[rows] = _angles(_cosines(kernel, norms, rows))
+        angles[rows] = angle_from_cosine(_cosines(kernel, norms, rows))
     np.fill_diagonal(angles, 0.0)
     return angles
 
@@ -205,20 +199,19 @@ def angle_bound(K: npt.ArrayLike, pair: AnglePair | None = None) -> float:
     >>> fastntk.conditioning(K).eigenvalue_min <= 0.556602
     True
     """
-    kernel = matrices.symmetric_matrix(K, "K")
+    kernel = SymmetricMatrix.of(K, "K")
     if pair is None:
         pair = smallest_angle(kernel)
-    if not 0 <= pair.i < pair.j < len(kernel):
-        raise ValueError(f"pair={pair!r}: expected samples i < j of the {len(kernel)} of K")
-    return smallest_eigenvalue_of_pair(
-        pair.angle, float(kernel[pair.i, pair.i]), float(kernel[pair.j, pair.j])
-    )
+    if not 0 <= pair.i < pair.j < kernel.n:
+        raise ValueError(f"pair={pair!r}: expected samples i < j of the {kernel.n} of K")
+    squares = np.diagonal(kernel.array)  # of the norms
+    return smallest_eigenvalue_of_pair(pair.angle, float(squares[pair.i]), float(squares[pair.j]))
 
 
 def smallest_eigenvalue_of_pair(angle: float, a: float, b: float) -> float:
-    """Return λ_min of the Gram matrix of two vectors of squared norms a and b, without cancelling.
+    """Return λ_min of the Gram matrix of two vectors of squared norms a and b.
 
-    That is the determinant over λ_max.
+    It is taken as the determinant over λ_max, in which nothing cancels.
     """
     largest = (a + b) / 2 + math.hypot((a - b) / 2, math.sqrt(a) * math.sqrt(b) * math.cos(angle))
     if largest == 0:
@@ -247,7 +240,7 @@ def closest_pairs(K: npt.ArrayLike, k: int) -> list[AnglePair]:
     ValueError
         As `smallest_angle`.
     """
-    kernel = matrices.symmetric_matrix(K, "K")
+    kernel = SymmetricMatrix.of(K, "K").array
     k = arguments.integer(k, "k", minimum=1)
     n = len(kernel)
     if n < 2:
@@ -275,5 +268,5 @@ def closest_pairs(K: npt.ArrayLike, k: int) -> list[AnglePair]:
     resolution = kernel_angle_resolution(kernel.dtype)
     return [
         AnglePair(float(angle), int(at // n), int(at % n), resolved=bool(angle > resolution))
-        for angle, at in zip(_angles(best), where, strict=True)
+        for angle, at in zip(angle_from_cosine(best), where, strict=True)
     ]

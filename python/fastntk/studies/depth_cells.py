@@ -16,13 +16,14 @@ from fastntk.eigenvalues import conditioning
 from fastntk.eigenvalues.minibatches import batch_conditioning
 from fastntk.kernels.angles import (
     AnglePair,
+    angle_bound,
     closest_pairs,
     kernel_angle_resolution,
     smallest_angle,
-    smallest_eigenvalue_of_pair,
 )
 from fastntk.studies.identities import array_digest
 from fastntk.studies.runner import Cell
+from fastntk.symmetric.matrix import SymmetricMatrix
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -95,15 +96,17 @@ class Measurement:
         memory = family.pass_bytes(X, depths) + 4 * len(X) * (len(X) + 1)
         for depth in depths:
             started = time.perf_counter()
-            kernel = kernels.pop(depth)
+            kernel = SymmetricMatrix.made(kernels.pop(depth))
             error = family.feature_error(depth)
+            # First of all, as this finds a kernel that overflowed.
+            spectrum = conditioning(kernel, feature_error=error, bounds=self.bounds)
             pair = _closest_pair(X, kernel, family, depth)
             yield {
                 "smallest_angle": float(np.degrees(pair.angle)),
                 "i": pair.i,
                 "j": pair.j,
-                **conditioning(kernel, feature_error=error, bounds=self.bounds).numbers,
-                "eigenvalue_min_bound": _bound(kernel, pair),
+                **spectrum.numbers,
+                "eigenvalue_min_bound": angle_bound(kernel, pair) if pair.i >= 0 else np.nan,
                 **_of_batches(kernel, self.batch_size, max(family.seed, 0), error),
                 "kernel_seconds": pass_seconds * family.work(X, depth) / pass_work,
                 "analysis_seconds": time.perf_counter() - started,
@@ -112,15 +115,8 @@ class Measurement:
             }
 
 
-def _bound(kernel: FloatArray, pair: AnglePair) -> float:
-    if pair.i < 0:
-        return float("nan")
-    a, b = float(kernel[pair.i, pair.i]), float(kernel[pair.j, pair.j])
-    return smallest_eigenvalue_of_pair(pair.angle, a, b)
-
-
 def _of_batches(
-    kernel: FloatArray, batch_size: int | None, seed: int, feature_error: float
+    kernel: SymmetricMatrix, batch_size: int | None, seed: int, feature_error: float
 ) -> Values:
     """Return κ of minibatches; each network has a shuffle of its own, the same at all depths."""
     if batch_size is None:
@@ -139,13 +135,13 @@ def _of_batches(
     }
 
 
-def _closest_pair(X: FloatArray, kernel: FloatArray, family: Family, depth: int) -> AnglePair:
+def _closest_pair(X: FloatArray, kernel: SymmetricMatrix, family: Family, depth: int) -> AnglePair:
     # Zero samples have no gradient, and neither have those for which a layer is dead.
-    present = np.flatnonzero(np.diagonal(kernel) > 0)
+    present = np.flatnonzero(np.diagonal(kernel.array) > 0)
     if len(present) < 2:
         return AnglePair(np.nan, -1, -1, resolved=False)
     if len(present) < len(X):
-        kernel = kernel[np.ix_(present, present)]
+        kernel = SymmetricMatrix.made(kernel.submatrix(present))
     closest = smallest_angle(kernel)
     if closest.angle < _REFINE_BELOW:
         resolution = kernel_angle_resolution(kernel.dtype)

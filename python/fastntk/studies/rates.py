@@ -23,6 +23,7 @@ from fastntk.linearity.kernel_descent import Spectrum
 from fastntk.linearity.linear_training import LinearizedTraining
 from fastntk.linearity.output_kernels import AllPairs
 from fastntk.networks.targets import targets
+from fastntk.symmetric.matrix import SymmetricMatrix
 from fastntk.training.run import train
 
 if TYPE_CHECKING:
@@ -160,7 +161,7 @@ def convergence_rate(
     kernels.require_memory(n)
     # The fit of the linear model would form the kernel once more.
     (kernel,) = kernels.of(samples)
-    spectrum = conditioning(kernel, bounds=False)
+    spectrum = conditioning(SymmetricMatrix.made(kernel), bounds=False)
     training = LinearizedTraining(kernels, samples, wanted, [Spectrum.of(kernel, overwrite=True)])
     smallest = spectrum.eigenvalue_min if spectrum.resolved else 0.0
     rate = _SHARE * 2 * n / (spectrum.eigenvalue_max + smallest)

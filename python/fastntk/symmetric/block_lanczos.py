@@ -43,8 +43,13 @@ _SETTLED = 1e-3
 
 # A block is made orthogonal to the basis until it stays as it is: two or three times as a rule.
 _MOST_ORTHOGONALIZATIONS = 10
-_ORTHOGONAL = 1e-8  # its square is below the rounding of a length
-_NOISE = 1e-13  # of a column's length, after subtracting what the basis holds of it
+
+# A column whose length changes by less than this is orthogonal: the square is below rounding.
+_ORTHOGONAL = 1e-8
+
+# A column that keeps less than this of its length, when what the basis holds of it is subtracted,
+# is nothing but rounding.
+_NOISE = 1e-13
 
 
 @dataclass(frozen=True)
@@ -54,9 +59,9 @@ class RitzPairs:
     Attributes
     ----------
     values : ndarray (k,)
-        From the end of the spectrum inwards.
+        Eigenvalues from one end of the spectrum inwards.
     vectors : ndarray (n, k)
-        Orthonormal; of CuPy for a matrix on a GPU.
+        Their eigenvectors, orthonormal; an array of CuPy for a matrix on a GPU.
     residuals : ndarray (k,)
         ‖A v − θ v‖: an eigenvalue of A is that close to θ.
     converged : bool
@@ -93,9 +98,19 @@ def largest_eigenpairs(
         A residual is small enough when it is below this times the largest |θ|, and a value when it
         changed by a thousandth of that.
     most_passes : int
-        After so many calls of `multiply` what there is is returned, `converged` or not.
+        After so many calls of `multiply` the pairs are returned as they are, `converged` or not.
     xp : module
         NumPy or CuPy, whose arrays `multiply` takes and returns. All that is n long stays there.
+
+    Notes
+    -----
+    For an operator of few rows the basis soon spans the whole space, and the values are exact.
+
+    Examples
+    --------
+    >>> pairs = largest_eigenpairs(lambda V: [[1.0], [3.0]] * V, 2, 1, tolerance=1e-3)
+    >>> pairs.values.round(6)
+    array([3.])
     """
     block = min(n, k + _GUARD_VECTORS)
     largest_basis = min(n, max(_LARGEST_BASIS, 4 * block))

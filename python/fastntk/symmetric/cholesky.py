@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The fastntk authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""Cholesky factors of large kernels, and products with kernels, in either layout."""
+"""Cholesky factors of large kernels, full or packed."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from fastntk._support.memory import require_memory
 from fastntk._support.progress import monitored
 from fastntk._support.threads import core_threads
 from fastntk.symmetric.packed import PackedKernel
+from fastntk.symmetric.products import as_columns
 
 if TYPE_CHECKING:
     from fastntk._support.dtypes import FloatArray
@@ -93,7 +94,7 @@ class Cholesky:
         >>> factor.solve(np.array([4.0, 4.0]))
         array([1., 1.])
         """
-        source = _data(matrix)
+        source = _stored(matrix)
         n = int(matrix.shape[0])
         if sign not in {1, -1}:
             raise ValueError(f"sign={sign!r}: expected 1 or -1")
@@ -126,32 +127,11 @@ class Cholesky:
         """Return (L Lᵀ)⁻¹ V of the vectors V (n,) or (n, k)."""
         result: FloatArray = np.array(vectors, dtype=np.float64, order="C")
         with core_threads() as threads:
-            _core.cholesky_solve(self._factor, _as_columns(result, self.n), threads, None)
+            _core.cholesky_solve(self._factor, as_columns(result, self.n), threads, None)
         return result
 
 
-def symmetric_product(matrix: FloatArray | PackedKernel, vectors: FloatArray) -> FloatArray:
-    """Return K V of the vectors V (n,) or (n, k), in the precision of K.
-
-    Only the lower triangle of K is read, each element once. The same to the last bit for any number
-    of threads.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> symmetric_product(np.array([[2.0, np.nan], [1.0, 2.0]]), np.array([1.0, 0.0]))
-    array([2., 1.])
-    """
-    source = _data(matrix)
-    given: FloatArray = np.ascontiguousarray(vectors, dtype=source.dtype)
-    columns = _as_columns(given, matrix.shape[0])
-    out: FloatArray = np.empty(columns.shape, dtype=source.dtype)
-    with core_threads() as threads:
-        _core.symmetric_product(source, columns, out, threads, None)
-    return out.reshape(given.shape)
-
-
-def _data(matrix: FloatArray | PackedKernel) -> FloatArray:
+def _stored(matrix: FloatArray | PackedKernel) -> FloatArray:
     """Return the array in which the core finds the matrix."""
     if isinstance(matrix, PackedKernel):
         return matrix.data
@@ -162,9 +142,3 @@ def _data(matrix: FloatArray | PackedKernel) -> FloatArray:
             "C-contiguous array in float32 or float64, or a PackedKernel"
         )
     return matrix
-
-
-def _as_columns(vectors: FloatArray, n: int) -> FloatArray:
-    if vectors.ndim not in {1, 2} or len(vectors) != n:
-        raise ValueError(f"vectors have shape {vectors.shape}: expected ({n},) or ({n}, k)")
-    return vectors if vectors.ndim == 2 else vectors.reshape(n, 1)

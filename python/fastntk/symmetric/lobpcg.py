@@ -26,8 +26,13 @@ if TYPE_CHECKING:
 
     from fastntk.symmetric.block_lanczos import Vectors
 
+# The rank of the Nyström approximation, if the operator has four times as many rows.
 _NYSTROM_RANK = 200
+
+# Vectors beyond those wanted: they separate the last wanted one from its neighbours.
 _GUARD_VECTORS = 3
+
+# Products before the residuals are computed anew.
 _PASSES_A_ROUND = 40
 
 # LOBPCG has no operator to divide by: a residual of this times λ_min is what it can be asked for.
@@ -46,10 +51,14 @@ def smallest_eigenpairs(
 
     Parameters
     ----------
+    multiply : callable
+        The operator, positive semidefinite.
+    n, k : int
+        The size of the operator; the number of eigenpairs.
     floor : float
         An eigenvalue below it need not be told from 0.
     most_passes : int
-        After so many products what there is is returned, `converged` or not.
+        After so many products the pairs are returned as they are, `converged` or not.
 
     Raises
     ------

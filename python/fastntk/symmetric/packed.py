@@ -16,16 +16,18 @@ from fastntk._support.dtypes import FLOAT_DTYPES
 from fastntk._support.files import replacing
 from fastntk._support.memory import require_memory
 from fastntk._support.threads import core_threads
+from fastntk.symmetric.products import symmetric_product
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     import numpy.typing as npt
 
     from fastntk._support.dtypes import FloatArray, FloatDType
 
-_BLOCK = 1024
+# Rows of the blocks in which a diagonal is read.
+_ROWS = 1024
 
 
 class PackedKernel:
@@ -84,12 +86,12 @@ class PackedKernel:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(n, n)."""
+        """The numbers of rows and columns, (n, n)."""
         return (self.n, self.n)
 
     @property
     def dtype(self) -> FloatDType:
-        """float32 or float64."""
+        """The precision of the elements, float32 or float64."""
         dtype: FloatDType = self.data.dtype
         return dtype
 
@@ -146,19 +148,16 @@ class PackedKernel:
             "take some of the rows, with rows() or submatrix()",
         )
         result: FloatArray = np.empty(self.shape, dtype=self.dtype)
-        for rows, cols, tile in self._tiles():
-            result[rows, cols] = tile
-            result[cols, rows] = tile.T
-            if rows == cols:
-                result[rows, cols] = np.tril(tile) + np.tril(tile, -1).T
+        with core_threads() as threads:
+            _core.scale_and_shift(self.data, 1.0, 0.0, result, threads, None)
+            _core.mirror(result, "lower", threads, None)
         return result
 
     def diagonal(self) -> FloatArray:
         """Return the diagonal (n,)."""
         result: FloatArray = np.empty(self.n, dtype=self.dtype)
-        for rows, cols, tile in self._tiles():
-            if rows == cols:
-                result[rows] = tile.diagonal()
+        for rows in self.blocks(_ROWS):
+            result[rows] = self.tile(rows, rows).diagonal()
         return result
 
     def trace(self) -> float:
@@ -208,9 +207,7 @@ class PackedKernel:
         return PackedKernel(np.array(self.data))
 
     def __matmul__(self, vectors: npt.ArrayLike) -> FloatArray:
-        from fastntk.symmetric.cholesky import symmetric_product  # which needs this module
-
-        return symmetric_product(self, np.asarray(vectors))
+        return symmetric_product(self.data, self.n, np.asarray(vectors))
 
     def __rmatmul__(self, vectors: npt.ArrayLike) -> FloatArray:
         return (self @ np.asarray(vectors).T).T  # K is its own transpose
@@ -270,10 +267,3 @@ class PackedKernel:
         half, n = self._split, self.n
         upper = [slice(s, min(s + size, half)) for s in range(0, half, size)]
         return upper + [slice(s, min(s + size, n)) for s in range(half, n, size)]
-
-    def _tiles(self) -> Iterator[tuple[slice, slice, FloatArray]]:
-        """Iterate over tiles on and below the diagonal."""
-        blocks = self.blocks(_BLOCK)
-        for i, rows in enumerate(blocks):
-            for cols in blocks[: i + 1]:
-                yield rows, cols, self.tile(rows, cols)

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fastntk._support.angles import angle_from_chord
 from fastntk.eigenvalues import conditioning
+from fastntk.symmetric.matrix import SymmetricMatrix
 
 if TYPE_CHECKING:
     from fastntk._support.dtypes import FloatArray
@@ -55,10 +57,10 @@ class KernelProbe:
     def measure(self, step: int, net: MLP) -> ProbeResult:
         """Return the state of the kernel of `net` after `step` steps."""
         kernel = self._kernel(net)
-        spectrum = conditioning(kernel, bounds=False, feature_error=net.feature_error)
+        spectrum = conditioning(
+            SymmetricMatrix.made(kernel), bounds=False, feature_error=net.feature_error
+        )
         norm, initial_norm = (float(np.linalg.norm(k)) for k in (kernel, self._initial))
-        # From the difference of the directions: the arccosine of their product would lose half of
-        # the digits of a small angle.
         apart = float(np.linalg.norm(kernel / norm - self._initial / initial_norm))
         return ProbeResult(
             step,
@@ -67,5 +69,5 @@ class KernelProbe:
             spectrum.condition_number,
             spectrum.resolved,
             float(np.linalg.norm(kernel - self._initial) / initial_norm),
-            float(2 * np.arcsin(min(1.0, apart / 2))),
+            angle_from_chord(apart),
         )

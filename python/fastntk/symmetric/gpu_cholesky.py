@@ -22,6 +22,7 @@ import numpy as np
 
 from fastntk._support.progress import monitored
 from fastntk.symmetric.cholesky import NotPositiveDefinite
+from fastntk.symmetric.gpu_matrix import row_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,7 +61,7 @@ class UpperTriangle:
 
     def mirror(self) -> None:
         """Write the diagonal and the lower triangle, too."""
-        for rows in blocks(len(self.array)):
+        for rows in _blocks(len(self.array)):
             before = slice(0, rows.start)
             self.array[rows, before] = self.array[before, rows].T
             self.array[rows, rows] = self.block(rows, rows)
@@ -84,7 +85,7 @@ class GpuCholesky:
         sign: int = 1,
         progress: Progress = False,
     ) -> None:
-        """Compute it in the lower triangle and the diagonal of `target`.
+        """Compute the factor in the lower triangle and the diagonal of `target`.
 
         Parameters
         ----------
@@ -100,7 +101,7 @@ class GpuCholesky:
         self._matrix, self._target = matrix, target
         self.shift, self.sign = shift, sign
         with monitored(progress, "Cholesky") as monitor:
-            for cols in blocks(len(target)):
+            for cols in _blocks(len(target)):
                 if monitor is not None:
                     monitor("cholesky", cols.start, len(target))
                 self._decompose(cols)
@@ -120,7 +121,7 @@ class GpuCholesky:
         except np.linalg.LinAlgError:
             raise NotPositiveDefinite(cols.start) from None
         target[cols, cols] = factor + cupy.triu(target[cols, cols], 1)
-        for rows in blocks(len(target), cols.stop):
+        for rows in _blocks(len(target), cols.stop):
             block = _less(self._wanted(rows, cols), target[rows, : cols.start], left)
             # X Lᵀ = B as L Xᵀ = Bᵀ; transposed arrays are in the order that cuBLAS reads.
             solution = solve_triangular(factor.T, block.T, trans="T", lower=False, overwrite_b=True)
@@ -140,17 +141,17 @@ class GpuCholesky:
     def residual_norm(self) -> float:
         """Return ‖sign · A + shift · I − L Lᵀ‖_F as computed.
 
-        Of each element the sum of products is at most n long, and one difference is taken.
+        Each element takes a sum of at most n products, and one difference.
         """
         import cupy
 
         target, squares = self._target, 0.0
-        for cols in blocks(len(target)):
+        for cols in _blocks(len(target)):
             right = target[cols, : cols.stop].copy()
             right[:, cols] = cupy.tril(right[:, cols])
             corner = self._wanted(cols, cols) - right @ right.T
             squares += float((corner * corner).sum())
-            for rows in blocks(len(target), cols.stop):
+            for rows in _blocks(len(target), cols.stop):
                 block = self._wanted(rows, cols) - target[rows, : cols.stop] @ right.T
                 squares += 2 * float((block * block).sum())
         return math.sqrt(squares)
@@ -159,7 +160,8 @@ class GpuCholesky:
 def rank(work: Any, floor: float) -> int:
     """Return how many steps a decomposition with diagonal pivoting takes down to `floor`.
 
-    As `dpstrf` of LAPACK, without moving rows: those that have been pivots are never read again.
+    It takes the steps of `dpstrf` of LAPACK without moving rows: those that have been pivots are
+    never read again.
 
     Parameters
     ----------
@@ -175,7 +177,7 @@ def rank(work: Any, floor: float) -> int:
     for count in range(n):
         column = count % _PIVOTS
         if column == 0 and count > 0:
-            for rows in blocks(n):
+            for rows in _blocks(n):
                 work[rows] -= panel[rows] @ panel.T
         pivot = int(remaining.argmax())
         largest = float(remaining[pivot])
@@ -191,10 +193,9 @@ def rank(work: Any, floor: float) -> int:
     return n
 
 
-def blocks(n: int, first: int = 0, size: int = 0) -> Iterator[slice]:
-    """Yield the blocks of so many rows from `first` on."""
-    step = size or BLOCK
-    return (slice(start, min(start + step, n)) for start in range(first, n, step))
+def _blocks(n: int, first: int = 0) -> Iterator[slice]:
+    """Yield the blocks of rows, or of columns, from `first` on."""
+    return row_blocks(n, BLOCK, first)
 
 
 def _less(block: Any, left: Any, right: Any) -> Any:

@@ -1,0 +1,200 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Both ends of a spectrum, in three ways: all eigenvalues, Cholesky and Lanczos, products only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fastntk.eigenvalues.enclosures import (
+    cholesky_bound,
+    largest_interval,
+    smallest_lower,
+    smallest_upper,
+)
+from fastntk.eigenvalues.result import Bounds, Interval
+from fastntk.symmetric import lobpcg
+from fastntk.symmetric.block_lanczos import RitzPairs, largest_eigenpairs
+from fastntk.symmetric.cholesky import NotPositiveDefinite
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fastntk._support.progress import Monitor
+    from fastntk.eigenvalues.noise import Noise
+    from fastntk.eigenvalues.source import Factor, Source
+    from fastntk.symmetric.block_lanczos import Vectors
+
+# The error of a Ritz value is at most its residual, and of the order of its square where it is not
+# in a cluster; within a cluster it is that of a value that has settled, a thousandth of the
+# tolerance. Products are cheap; solutions are not, and 1e-10 is enough for λ_min.
+_PRODUCT_TOLERANCE = 1e-7
+_SOLUTION_TOLERANCE = 1e-5
+_MOST_PASSES = 1000
+
+# A shift by so little of the noise floor changes nothing that is resolved, and keeps the inverse of
+# a singular matrix finite.
+_LEAST_SHIFT = 1e-6
+
+# Passes for the bottom of a singular matrix, which only serves as an upper bound of λ_min.
+_PASSES_IN_NOISE = 6
+
+
+@dataclass(frozen=True)
+class Ends:
+    """Both ends of a spectrum, from the outside in."""
+
+    smallest: RitzPairs
+    largest: RitzPairs
+    bounds: Bounds | None
+
+
+def ends_of_zero(source: Source, k: int) -> Ends:
+    """Return the ends of a matrix of zeros."""
+    zeros, vectors = np.zeros(k), source.xp.eye(source.n, k)
+    nothing = RitzPairs(zeros, vectors, zeros)
+    return Ends(nothing, nothing, Bounds(Interval(0.0, 0.0), Interval(0.0, 0.0)))
+
+
+def ends_of_all_eigenvalues(source: Source, k: int, *, bounds: bool) -> Ends:
+    """Compute all eigenvalues, and keep k at each end."""
+    values, vectors = source.eigenpairs()
+    exact = np.zeros(k)
+    smallest = RitzPairs(values[:k], vectors[:, :k], exact)
+    largest = RitzPairs(values[: -k - 1 : -1], vectors[:, : -k - 1 : -1], exact)
+    if not bounds:
+        return Ends(smallest, largest, None)
+    top = largest_interval(source, largest)
+    upper = smallest_upper(source, smallest.vectors)
+    lower = smallest_lower(source, float(values[0]), source.product_error, -np.inf)
+    return Ends(smallest, largest, Bounds(Interval(lower, upper), top))
+
+
+def ends_by_cholesky(
+    source: Source, k: int, noise: Noise, monitor: Monitor | None, *, bounds: bool
+) -> Ends:
+    """Find λ_max by the block Lanczos method, and λ_min likewise for the inverse.
+
+    Raises
+    ------
+    ValueError
+        If the matrix is plainly indefinite.
+    """
+    n = source.n
+    largest = largest_eigenpairs(
+        _counted(monitor, "λ_max", source.product),
+        n,
+        k,
+        tolerance=_PRODUCT_TOLERANCE,
+        xp=source.xp,
+    )
+    # Now, before the factor that λ_min needs takes the place of the matrix.
+    top = largest_interval(source, largest) if bounds else None
+    floor = noise.floor(float(largest.values[0]))
+    factor, shift, regular = _factor(source, floor, noise, monitor)
+    inverse = largest_eigenpairs(
+        _counted(monitor, "λ_min", factor.solve),
+        n,
+        k,
+        tolerance=_SOLUTION_TOLERANCE,
+        most_passes=_MOST_PASSES if regular else _PASSES_IN_NOISE,
+        xp=source.xp,
+    )
+    known = cholesky_bound(source, shift, factor) if bounds else -np.inf
+    del factor  # its memory is needed again
+    values = 1 / inverse.values - shift
+    smallest = RitzPairs(
+        values, inverse.vectors, inverse.residuals / inverse.values**2, inverse.converged
+    )
+    if top is None:
+        return Ends(smallest, largest, None)
+    upper = smallest_upper(source, smallest.vectors)
+    lower = smallest_lower(
+        source,
+        min(float(values[0]), upper),
+        _likely_error(inverse) / float(inverse.values[0]) ** 2,
+        known,
+        monitor or False,
+    )
+    return Ends(smallest, largest, Bounds(Interval(lower, upper), top))
+
+
+def _likely_error(pairs: RitzPairs) -> float:
+    """Return how far beyond its first Ritz value a spectrum may well reach.
+
+    The residual, or its square over the distance to the next value, with a margin: a guess, which
+    saves most of the width of the bounds, and which a Cholesky decomposition has to confirm.
+    """
+    residual = float(pairs.residuals[0])
+    following = float(pairs.values[1]) if len(pairs.values) > 1 else pairs.following
+    distance = 0.0 if following is None else float(pairs.values[0]) - following
+    return 100 * residual**2 / distance if distance > 100 * residual else residual
+
+
+def _factor(
+    source: Source, floor: float, noise: Noise, monitor: Monitor | None
+) -> tuple[Factor, float, bool]:
+    """Return the Cholesky factor of the matrix plus a shift, the shift, and if it was the least.
+
+    The least one changes nothing, unless rounding makes zero eigenvalues negative.
+    """
+    least = shift = _LEAST_SHIFT * floor
+    while True:
+        try:
+            return source.factor(shift, progress=monitor or False), shift, shift == least
+        except NotPositiveDefinite:
+            if not source.survives_factoring:
+                raise ValueError(
+                    "overwrite=True: a packed kernel that is singular up to rounding is factored "
+                    "several times, and the first attempt has overwritten it; give a memory map "
+                    "of its file (PackedKernel.load), or overwrite=False"
+                ) from None
+            if shift > noise.below_zero(floor):
+                raise noise.indefinite() from None
+            shift = max(8 * shift, floor, -4 * cholesky_bound(source, 0.0))
+
+
+def ends_by_products(
+    multiply: Callable[[Vectors], Vectors], k: int, noise: Noise, monitor: Monitor | None
+) -> Ends:
+    """Find λ_max by the block Lanczos method, and λ_min by LOBPCG, from products alone.
+
+    Raises
+    ------
+    ValueError
+        If the matrix is plainly indefinite.
+    """
+    largest = largest_eigenpairs(
+        _counted(monitor, "λ_max", multiply), noise.n, k, tolerance=_PRODUCT_TOLERANCE
+    )
+    try:
+        smallest = lobpcg.smallest_eigenpairs(
+            _counted(monitor, "λ_min", multiply),
+            noise.n,
+            k,
+            floor=noise.floor(float(largest.values[0])),
+        )
+    except np.linalg.LinAlgError:
+        raise noise.indefinite() from None
+    return Ends(smallest, largest, None)
+
+
+def _counted(
+    monitor: Monitor | None, stage: str, multiply: Callable[[Vectors], Vectors]
+) -> Callable[[Vectors], Vectors]:
+    """Return `multiply` with a report to the monitor, which may also interrupt it, before each."""
+    if monitor is None:
+        return multiply
+    passes = 0
+
+    def watched(vectors: Vectors) -> Vectors:
+        nonlocal passes
+        # How many there will be is not known.
+        monitor(stage, passes, passes + 1)
+        passes += 1
+        return multiply(vectors)
+
+    return watched

@@ -1,0 +1,215 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Symmetric matrices in the memory of the host, or packed in a file, and where their factors go.
+
+============== ====================================== =====================================
+Source         holds                                  a factor goes
+============== ====================================== =====================================
+Full           an array                               into a packed copy
+FullInPlace    an array that may be overwritten       into its lower triangle
+Packed         a packed kernel                        into a packed copy
+PackedInPlace  a packed kernel that may be            where it was, once
+               overwritten
+PackedFile     a packed kernel in a file, and a copy  into the copy, which is read again when
+               in memory                              the matrix is needed
+============== ====================================== =====================================
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.linalg import eigh, lapack
+
+import fastntk._core as _core
+from fastntk._support.memory import require_memory
+from fastntk._support.threads import core_threads
+from fastntk.eigenvalues.source import Source
+from fastntk.symmetric.cholesky import Cholesky
+from fastntk.symmetric.packed import PackedKernel
+from fastntk.symmetric.products import symmetric_product
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from fastntk._support.progress import Progress
+    from fastntk.symmetric.block_lanczos import Vectors
+    from fastntk.symmetric.matrix import SymmetricMatrix
+
+    Matrix = npt.NDArray[np.float64]
+
+# Elements of a packed kernel that are looked at together.
+_ELEMENTS = 2**22
+
+
+class Full(Source):
+    """A full array, which stays as it is."""
+
+    def __init__(self, matrix: Matrix, norm: float, epsilon: float) -> None:
+        super().__init__(matrix.diagonal(), norm, epsilon)
+        self._matrix = matrix
+
+    def product(self, vectors: Vectors) -> Vectors:
+        """Return A V."""
+        return symmetric_product(self._readable(), self.n, vectors)
+
+    def factor(self, shift: float, *, sign: int = 1, progress: Progress = False) -> Cholesky:
+        """Return the Cholesky factor of sign · A + shift · I."""
+        return Cholesky.of(self._matrix, shift=shift, sign=sign, progress=progress)
+
+    def eigenpairs(self) -> tuple[Vectors, Vectors]:
+        """Return all eigenvalues, ascending, and their eigenvectors."""
+        values, vectors = eigh(self._readable())
+        return values, vectors
+
+    def rank(self, floor: float) -> int:
+        """Return how many steps a pivoted decomposition takes down to `floor`."""
+        return self._rank(floor, overwrite=False)
+
+    def _rank(self, floor: float, *, overwrite: bool) -> int:
+        # The transpose is the same matrix, in the order that Fortran wants.
+        _, _, rank, _ = lapack.dpstrf(self._readable().T, lower=1, tol=floor, overwrite_a=overwrite)
+        return int(rank)
+
+    def _readable(self) -> Matrix:
+        return self._matrix
+
+
+class FullInPlace(Full):
+    """A full array whose lower triangle is overwritten; the upper one keeps the matrix."""
+
+    def __init__(self, matrix: Matrix, norm: float, epsilon: float) -> None:
+        super().__init__(matrix, norm, epsilon)
+        self._diagonal = matrix.diagonal().copy()
+        self._mirror("lower")  # what is lost below is found above
+        self._intact = True
+
+    def factor(self, shift: float, *, sign: int = 1, progress: Progress = False) -> Cholesky:
+        """Return the Cholesky factor of sign · A + shift · I; it replaces the one before."""
+        matrix = self._readable()
+        self._intact = False
+        return Cholesky.of(matrix, shift=shift, sign=sign, overwrite=True, progress=progress)
+
+    def rank(self, floor: float) -> int:
+        """Return how many steps a pivoted decomposition takes; it overwrites the matrix."""
+        return self._rank(floor, overwrite=True)
+
+    def _readable(self) -> Matrix:
+        if not self._intact:
+            self._mirror("upper")
+            np.fill_diagonal(self._matrix, self._diagonal)
+            self._intact = True
+        return self._matrix
+
+    def _mirror(self, kept: str) -> None:
+        with core_threads() as threads:
+            _core.mirror(self._matrix, kept, threads, None)
+
+
+class Packed(Source):
+    """A packed kernel, which stays as it is."""
+
+    def __init__(self, kernel: PackedKernel, epsilon: float) -> None:
+        with np.errstate(over="ignore"):  # reported as a matter of scale
+            super().__init__(kernel.diagonal(), kernel.frobenius_norm(), epsilon)
+        self._kernel = kernel
+
+    def product(self, vectors: Vectors) -> Vectors:
+        """Return A V."""
+        return self._readable() @ vectors
+
+    def factor(self, shift: float, *, sign: int = 1, progress: Progress = False) -> Cholesky:
+        """Return the Cholesky factor of sign · A + shift · I."""
+        return Cholesky.of(self._kernel, shift=shift, sign=sign, progress=progress)
+
+    def eigenpairs(self) -> tuple[Vectors, Vectors]:
+        """Return all eigenvalues, ascending, and their eigenvectors."""
+        values, vectors = eigh(self._readable().to_dense())
+        return values, vectors
+
+    def rank(self, floor: float) -> None:
+        """Return None: LAPACK has no pivoted decomposition of a packed matrix."""
+
+    def _readable(self) -> PackedKernel:
+        return self._kernel
+
+
+class PackedInPlace(Packed):
+    """A packed kernel that its first factor overwrites."""
+
+    survives_factoring = False
+
+    def factor(self, shift: float, *, sign: int = 1, progress: Progress = False) -> Cholesky:
+        """Return the Cholesky factor of sign · A + shift · I, which takes the place of A."""
+        return Cholesky.of(self._kernel, shift=shift, sign=sign, overwrite=True, progress=progress)
+
+
+class PackedFile(Packed):
+    """A packed kernel in a file: a copy in memory is overwritten, and read again when needed."""
+
+    def __init__(self, file: PackedKernel, epsilon: float) -> None:
+        super().__init__(file.copy(), epsilon)
+        self._file = file
+        self._intact = True
+
+    def factor(self, shift: float, *, sign: int = 1, progress: Progress = False) -> Cholesky:
+        """Return the Cholesky factor of sign · A + shift · I; it replaces the one before."""
+        if not self._intact:
+            self._kernel.data[:] = self._file.data
+        self._intact = False
+        return Cholesky.of(self._kernel, shift=shift, sign=sign, overwrite=True, progress=progress)
+
+    def _readable(self) -> PackedKernel:
+        return self._kernel if self._intact else self._file
+
+
+def source_of_full(given: SymmetricMatrix, *, overwrite: bool) -> Source:
+    """Return a full matrix, in a copy if it has to be converted to float64.
+
+    Raises
+    ------
+    MemoryError
+    """
+    n, epsilon = given.n, float(np.finfo(given.dtype).eps)
+    converted = given.dtype != np.float64
+    in_place = converted or overwrite
+    _require_memory(n, converted=8 * n * n * converted, factor=not in_place)
+    matrix = given.array.astype(np.float64, copy=False)
+    return (FullInPlace if in_place else Full)(matrix, given.frobenius_norm, epsilon)
+
+
+def source_of_packed(given: PackedKernel, *, overwrite: bool) -> Source:
+    """Return a packed kernel, in a copy if it has to be converted to float64.
+
+    Raises
+    ------
+    ValueError
+        If an element is not finite.
+    MemoryError
+    """
+    _require_finite(given)
+    n, epsilon = given.n, float(np.finfo(given.dtype).eps)
+    converted = given.dtype != np.float64
+    mapped = isinstance(given.data, np.memmap)
+    in_place = overwrite and not mapped and not converted
+    _require_memory(n, converted=4 * n * (n + 1) * converted, factor=not in_place)
+    if converted:
+        return Packed(PackedKernel(given.data.astype(np.float64)), epsilon)
+    return (PackedFile if mapped else PackedInPlace if in_place else Packed)(given, epsilon)
+
+
+def _require_finite(kernel: PackedKernel) -> None:
+    for first in range(0, kernel.data.size, _ELEMENTS):
+        bad = ~np.isfinite(kernel.data[first : first + _ELEMENTS])
+        if bad.any():
+            at = first + int(bad.argmax())
+            raise ValueError(f"K.data[{at}]={kernel.data[at]!r}: expected finite numbers")
+
+
+def _require_memory(n: int, *, converted: int, factor: bool) -> None:
+    require_memory(
+        converted + (4 * n * (n + 1) if factor else 0),
+        f"factorizing a kernel of {n} × {n}",
+        "give a packed kernel (net.ntk(X, out='packed')), overwrite=True, or fewer samples",
+    )

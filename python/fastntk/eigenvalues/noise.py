@@ -1,0 +1,59 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""What rounding can add to, or take from, an eigenvalue of a kernel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+# Even in the smallest matrices so many roundings of λ_max add up.
+_FEWEST_ROUNDINGS = 16
+
+# Rounding makes a positive semidefinite kernel indefinite by about the noise floor. What is below
+# zero by this many floors was never a kernel.
+_INDEFINITE_FLOORS = 1e3
+
+
+@dataclass(frozen=True)
+class Noise:
+    """The errors with which a kernel was formed.
+
+    Attributes
+    ----------
+    n : int
+        The number of its rows.
+    epsilon : float
+        The distance from 1 to the next number, in the precision that the kernel came in.
+    trace : float
+        Its trace; NaN for an operator, whose features are taken as exact.
+    feature_error, kernel_error : float
+        See `fastntk.conditioning`.
+    """
+
+    n: int
+    epsilon: float
+    trace: float
+    feature_error: float
+    kernel_error: float
+
+    def floor(self, largest: float) -> float:
+        """Return the noise floor for this λ_max: eigenvalues below it mean nothing."""
+        of_features = 0.0
+        if self.feature_error > 0:
+            of_features = self.feature_error**2 * max(self.trace, 0.0)
+        return (
+            max(self.n, _FEWEST_ROUNDINGS) * self.epsilon * max(largest, 0.0)
+            + of_features
+            + self.kernel_error
+        )
+
+    def below_zero(self, floor: float) -> float:
+        """Return how far below zero rounding may take an eigenvalue, with a margin."""
+        return _INDEFINITE_FLOORS * floor
+
+    def indefinite(self) -> ValueError:
+        """Return the error that says that the matrix is no kernel."""
+        return ValueError(
+            f"K of shape ({self.n}, {self.n}) has a negative eigenvalue far beyond rounding: "
+            "expected a positive semidefinite matrix"
+        )

@@ -1,0 +1,39 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""The one place that chooses how a given matrix is read and factored."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fastntk.devices import gpu_arrays
+from fastntk.eigenvalues.host_sources import source_of_full, source_of_packed
+from fastntk.symmetric.matrix import SymmetricMatrix
+from fastntk.symmetric.packed import PackedKernel
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from fastntk.eigenvalues.source import Source
+
+
+def open_source(K: npt.ArrayLike | PackedKernel, *, overwrite: bool) -> Source:
+    """Return the given matrix, checked, and in place if it may be overwritten.
+
+    Raises
+    ------
+    ValueError, TypeError, MemoryError
+        What `fastntk.conditioning` says.
+    """
+    source: Source
+    if gpu_arrays.on_gpu(K):
+        from fastntk.eigenvalues.gpu_source import source_on_gpu  # rarely needed
+
+        source = source_on_gpu(K, overwrite=overwrite)
+    elif isinstance(K, PackedKernel):
+        source = source_of_packed(K, overwrite=overwrite)
+    else:
+        matrix = SymmetricMatrix.of(K, "K")
+        source = source_of_full(matrix, overwrite=overwrite and matrix.array is K)
+    source.require_moderate_scale()
+    return source
