@@ -18,7 +18,6 @@ from fastntk._cli.options import (
 from fastntk._cli.samples import load_for_training
 from fastntk._cli.tables import mean_and_deviation, print_table
 from fastntk.datasets import NAMES
-from fastntk.figures import save
 from fastntk.studies.convergence import convergence_study
 
 if TYPE_CHECKING:
@@ -63,6 +62,9 @@ def convergence(
     DATA is a data set with labels. The test accuracy is that of its test samples or, where it has
     none, of the samples that are not trained on.
     """
+    # Matplotlib takes longer to import than all else. Whoever lacks it hears so before the work.
+    from fastntk.figures import save
+
     with explained_errors(RuntimeError):
         X, y, test = load_for_training(data, subset)
         result = convergence_study(

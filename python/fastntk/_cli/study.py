@@ -23,7 +23,6 @@ from fastntk._cli.options import (
 from fastntk._cli.samples import load_samples
 from fastntk._cli.tables import mean_and_deviation, print_table
 from fastntk.eigenvalues import rounded_down
-from fastntk.figures import save
 from fastntk.networks.initialization import PARAMETRIZATIONS
 from fastntk.studies.depth import depth_study
 
@@ -85,6 +84,9 @@ def study(
     file with one sample a row, taken as it is. Started again after it was stopped, or with more
     depths, seeds or activations, it computes only what is not in its store yet.
     """
+    # Matplotlib takes longer to import than all else. Whoever lacks it hears so before the work.
+    from fastntk.figures import save
+
     with explained_errors():
         dataset = load_samples(data, subset)
         with warnings.catch_warnings(record=True) as caught:
