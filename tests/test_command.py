@@ -20,7 +20,7 @@ from click.testing import CliRunner, Result
 import fastntk
 from fastntk import datasets
 from fastntk._cli import cli
-from fastntk.studies.results import COSTS
+from fastntk.studies.depth_results import COSTS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -297,22 +297,31 @@ def test_files_of_a_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         datasets.load("fashion-mnist")
 
 
-def test_a_missing_extra_is_explained() -> None:
+@pytest.mark.parametrize("missing", ["click", "matplotlib"])
+def test_a_missing_extra_is_explained(missing: str, tmp_path: Path) -> None:
     program = (
-        "import sys; sys.modules['click'] = None\n"
+        f"import sys; sys.modules[{missing!r}] = None\n"
         "import fastntk.__main__ as command; command.main()"
     )
     completed = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+        [sys.executable, "-c", program, "study", "digits", "--out", tmp_path / "out"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert completed.returncode == 1
-    assert completed.stderr == ("fastntk: click is not installed; pip install 'fastntk[study]'\n")
+    assert re.fullmatch(
+        rf"fastntk: {missing}[a-z.]* is not installed; pip install 'fastntk\[study\]'\n",
+        completed.stderr,
+    )
+    assert not (tmp_path / "out").exists()  # before any work
 
 
 def test_importing_the_package_is_light() -> None:
     program = (
         "import sys, fastntk\n"
         "heavy = {'matplotlib', 'pandas', 'sklearn', 'cupy', 'torch', 'numba', 'tqdm', 'click'}\n"
+        "heavy |= {'scipy.stats'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
     completed = subprocess.run(

@@ -21,9 +21,9 @@ from click.testing import CliRunner
 import fastntk
 from fastntk import figures
 from fastntk._cli import cli
-from fastntk.studies import convergence as module
-from fastntk.studies._store import StudyStore
+from fastntk.studies import convergence_cells
 from fastntk.studies.rates import fit_tail
+from fastntk.studies.store import StudyStore
 
 Array = npt.NDArray[np.float64]
 
@@ -250,7 +250,7 @@ def test_a_store_is_gone_on_from(
         computed.append(net.depth)
         return fastntk.train(net, *arguments, **options)
 
-    monkeypatch.setattr(module, "train", train)
+    monkeypatch.setattr(convergence_cells, "train", train)
     resumed = fastntk.convergence_study(X, LABELS, [0, 1, 3], store=store, jobs=1, **SMALL)
     assert computed == [3, 3]  # depth 1 had both of its trainings
     assert_same(resumed, study)
@@ -310,10 +310,10 @@ def test_a_store_that_cannot_be_written_stops_all_jobs(
 ) -> None:
     real = StudyStore.add
 
-    def add(self: StudyStore, settings: dict[str, Any], result: dict[str, Any]) -> None:
+    def add(self: StudyStore, settings: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:
         if settings["study"] == "convergence: training":
             raise OSError("the disk is full")
-        real(self, settings, result)
+        return real(self, settings, result)
 
     monkeypatch.setattr(StudyStore, "add", add)
     before = threading.active_count()

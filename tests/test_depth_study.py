@@ -17,8 +17,8 @@ from tolerances import assert_close
 
 import fastntk
 from fastntk.kernels.depth_passes import depth_groups
-from fastntk.studies import _families as families
-from fastntk.studies.results import COSTS
+from fastntk.studies import depth_families as families
+from fastntk.studies.depth_results import COSTS
 
 if TYPE_CHECKING:
     from pathlib import Path

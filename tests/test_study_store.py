@@ -23,9 +23,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import fastntk
-from fastntk.studies import _families, _store
-from fastntk.studies._store import StudyStore, key_of
-from fastntk.studies.results import COSTS
+from fastntk.studies import depth_families
+from fastntk.studies import store as store_module
+from fastntk.studies.depth_results import COSTS
+from fastntk.studies.store import StudyStore, key_of
 
 SETTINGS: dict[str, Any] = {"depths": [0, 1, 3], "width": [8, 16], "seeds": 2, "batches": 10}
 CELLS = 3 * 2 * 2 * 2  # depths, widths, seeds, activations
@@ -36,22 +37,22 @@ CHILD = f"""
 import os, signal, sys
 import numpy as np
 import fastntk
-from fastntk.studies import _plan
+from fastntk.studies.depth_cells import Measurement
 
 store, log, deadly = sys.argv[1], sys.argv[2], int(sys.argv[3])
-plain = _plan.measure
+plain = Measurement.numbers
 
-def logged(*arguments):
-    for result in plain(*arguments):
+def logged(self, family, depths):
+    for depth, numbers in zip(depths, plain(self, family, depths), strict=True):
         with open(log, "a") as file:
-            print(result.activation, result.width, result.depth, result.seed, file=file)
-        yield result
+            print(family.label, family.width, depth, family.seed, file=file)
+        yield numbers
 
 def die(stage, done, total):
     if done >= deadly:
         os.kill(os.getpid(), signal.SIGKILL)
 
-_plan.measure = logged
+Measurement.numbers = logged
 X = np.random.default_rng(0).standard_normal((30, 6))
 fastntk.depth_study(X, store=store, progress=die, **{SETTINGS!r})
 """
@@ -112,20 +113,20 @@ def test_a_killed_study_goes_on_and_computes_nothing_twice(
 def test_killed_in_the_middle_of_a_transaction(X: npt.NDArray[np.float64], tmp_path: Path) -> None:
     store = tmp_path / "cells.sqlite"
     program = CHILD.replace(
-        "_plan.measure = logged",
+        "Measurement.numbers = logged",
         """
-from fastntk.studies import _store
+from fastntk.studies.store import StudyStore
 commits = []
 def watch(statement):
     commits.append(statement)
     if commits.count("COMMIT") == deadly:
         os.kill(os.getpid(), signal.SIGKILL)
-opening = _store.StudyStore.__init__
+opening = StudyStore.__init__
 def watched(self, path):
     opening(self, path)
     self._connection.execute("PRAGMA cache_size = 1")  # pages go to the file before the commit
     self._connection.set_trace_callback(watch)
-_store.StudyStore.__init__ = watched
+StudyStore.__init__ = watched
 """,
     )
     # The first commit is the trial of whether the store can be written.
@@ -177,8 +178,8 @@ def test_everything_stored_means_no_work(
 ) -> None:
     first = study(X, tmp_path / "new" / "cells.sqlite", infinite=True)
     assert first.stored == 0
-    monkeypatch.setattr(_families.FiniteFamily, "kernels", None)
-    monkeypatch.setattr(_families.InfiniteFamily, "kernels", None)
+    monkeypatch.setattr(depth_families.FiniteFamily, "kernels", None)
+    monkeypatch.setattr(depth_families.InfiniteFamily, "kernels", None)
     again = study(X, tmp_path / "new" / "cells.sqlite", infinite=True)
     assert again.stored == len(again.results)
     pd.testing.assert_frame_equal(again.to_frame(), first.to_frame(), check_exact=True)
@@ -270,7 +271,7 @@ def test_a_full_disk_loses_nothing(
 
     with monkeypatch.context() as patch:
         patch.setattr(StudyStore, "_prepare", small)
-        patch.setattr(_store, "_RETRY_SECONDS", None)  # there is nothing to wait for
+        patch.setattr(store_module, "_RETRY_SECONDS", None)  # there is nothing to wait for
         with pytest.raises(OSError, match=r"cannot be written: .*full; cells .* are safe") as error:
             study(X, tmp_path / "s")
     assert error.value.errno == errno.ENOSPC
@@ -312,7 +313,7 @@ def test_a_read_only_store_can_be_read(
 
     monkeypatch.setattr(sqlite3, "connect", read_only)
     assert_same(study(X, tmp_path / "s"), expected)
-    monkeypatch.setattr(_families.FiniteFamily, "kernels", None)  # an error before any work
+    monkeypatch.setattr(depth_families.FiniteFamily, "kernels", None)  # an error before any work
     with pytest.raises(PermissionError, match=r"cannot be written: .*readonly"):
         study(X, tmp_path / "s", seeds=3)
     with pytest.raises(OSError, match="nothing' cannot be opened: unable to open"):
@@ -323,7 +324,7 @@ def test_a_locked_store(
     X: npt.NDArray[np.float64], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study(X, tmp_path / "s", seeds=1)
-    monkeypatch.setattr(_store, "_LOCK_SECONDS", 0.2)
+    monkeypatch.setattr(store_module, "_LOCK_SECONDS", 0.2)
     other = sqlite3.connect(tmp_path / "s", isolation_level=None)
     try:
         other.execute("BEGIN IMMEDIATE")  # others may still read

@@ -21,10 +21,10 @@ from fastntk.mlp import MLP
 from fastntk.studies.convergence import convergence_study
 from fastntk.studies.convergence_results import ConvergenceResult, ConvergenceStudy
 from fastntk.studies.depth import depth_study
+from fastntk.studies.depth_results import DepthResult, DepthStudy
 from fastntk.studies.large_kernel import KernelReport, kernel_report
 from fastntk.studies.linearization import LinearizationStudy, linearization_error
 from fastntk.studies.rates import ConvergenceRate, convergence_rate
-from fastntk.studies.results import DepthResult, DepthStudy
 from fastntk.symmetric.packed import PackedKernel
 from fastntk.training.history import History
 from fastntk.training.learning_rate_bound import learning_rate_bound
@@ -34,7 +34,7 @@ from fastntk.training.run import train
 if TYPE_CHECKING:
     from fastntk import figures, infinite
     from fastntk.studies.angle_curves import AngleCurves, angle_curves
-    from fastntk.studies.monte_carlo import MonteCarlo, monte_carlo_ntk
+    from fastntk.studies.width import MonteCarlo, monte_carlo_ntk
 
 __version__ = version("fastntk")
 
@@ -95,9 +95,9 @@ _LAZY_MODULES = {
 }
 _LAZY_NAMES = {
     "AngleCurves": "fastntk.studies.angle_curves",
-    "MonteCarlo": "fastntk.studies.monte_carlo",
+    "MonteCarlo": "fastntk.studies.width",
     "angle_curves": "fastntk.studies.angle_curves",
-    "monte_carlo_ntk": "fastntk.studies.monte_carlo",
+    "monte_carlo_ntk": "fastntk.studies.width",
 }
 
 

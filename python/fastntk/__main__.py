@@ -11,9 +11,10 @@ def main() -> None:
     """Run the command line interface, or say what it lacks."""
     try:
         from fastntk._cli import cli
+
+        cli(prog_name="fastntk")
     except ModuleNotFoundError as error:
         sys.exit(f"fastntk: {error.name} is not installed; pip install 'fastntk[study]'")
-    cli(prog_name="fastntk")
 
 
 if __name__ == "__main__":

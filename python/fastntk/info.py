@@ -11,7 +11,7 @@ from importlib.metadata import version
 from typing import Any
 
 import fastntk._core as _core
-from fastntk import amx
+import fastntk.amx as amx
 from fastntk._support.memory import available_memory, human_bytes
 from fastntk._support.threads import blas_libraries, thread_count
 from fastntk.devices import driver

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import zipfile
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastntk._support.digests import sha256
 from fastntk._support.files import replacing
 
 if TYPE_CHECKING:
@@ -62,9 +62,9 @@ def read_archive(
 
 
 def checksum(header: dict[str, Any], arrays: Mapping[str, FloatArray]) -> str:
-    digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
+    """Return the SHA-256 of a header and of the arrays beside it, with names and shapes."""
+    parts: list[str | FloatArray] = [json.dumps(header, sort_keys=True)]
     for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
-        digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
-        digest.update(array.data)
-    return digest.hexdigest()
+        array = arrays[name]
+        parts += [f"{name} {array.dtype.str} {array.shape}", array]
+    return sha256(*parts)

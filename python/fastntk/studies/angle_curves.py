@@ -46,9 +46,9 @@ class AngleCurves:
     infinite : ndarray (activations, depths, angles)
         Gradient angles at infinite width.
     width : int, or None
-        Of the hidden layers of random networks, if there are any.
+        The width of the hidden layers of random networks, if there are any.
     mean, deviation : ndarray (activations, depths, angles), or None
-        Of the gradient angles of the random networks.
+        Mean and standard deviation of the gradient angles of the random networks.
     """
 
     theta: Array

@@ -34,17 +34,17 @@ class ConvergenceResult:
     ----------
     depth, seed : int
     rate : ConvergenceRate
-        On the square loss.
+        Predicted and measured on the square loss.
     learning_rate : float
-        Of the training on cross-entropy, searched for this depth.
+        The step of the training on cross-entropy, searched for this depth.
     loss, accuracy : ndarray (epochs,)
-        Of this training, in the mean over each epoch.
+        Training loss and accuracy, each a mean over the epoch.
     test_loss, test_accuracy : ndarray (epochs,), or None
-        After each epoch.
+        Loss and accuracy of the test samples after each epoch.
     status : str
-        As in `History`.
+        How the training ended, as in `fastntk.History`.
     seconds : float
-        That this training took, beside others.
+        The time that this training took, while others ran beside it.
     """
 
     depth: int
@@ -71,7 +71,7 @@ class ConvergenceStudy:
     Attributes
     ----------
     results : tuple of ConvergenceResult
-        By depth, then seed.
+        Ordered by depth, then by seed.
     searches : dict of int to LearningRateSearch
         The search for the learning rate of each depth.
     n_samples, width, batch_size : int
@@ -208,8 +208,8 @@ class ConvergenceStudy:
     def save(self, path: str | os.PathLike[str]) -> tuple[Path, ...]:
         """Write the tables to CSV files, each completely or not at all.
 
-        That of `to_frame` to `path`, those of `curves` and `learning_rates` beside it, with
-        "-curves" and "-learning-rates" after the name.
+        The table of `to_frame` goes to `path`, those of `curves` and `learning_rates` to files
+        beside it, with "-curves" and "-learning-rates" after the name.
 
         Returns
         -------

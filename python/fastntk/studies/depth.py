@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Smallest gradient angle and condition number against depth, with and without nonlinearity.
 
-For each seed, activation and width the kernels of all depths come from one pass (`_families`), in
-float64, of all pairs of samples; then each kernel's smallest angle and extreme eigenvalues are
-taken (`_cells`) and, if there is a file for them (`_store`), kept there one by one (`_plan`).
+For each seed, activation and width the kernels of all depths come from one pass
+(`depth_families`), in float64, of all pairs of samples; then the smallest angle and the extreme
+eigenvalues of each kernel are taken (`depth_cells`) and, if there is a file for them (`store`),
+kept there one by one (`runner`).
 """
 
 from __future__ import annotations
@@ -18,23 +19,26 @@ import numpy as np
 
 from fastntk import activations
 from fastntk._support import arguments
+from fastntk._support.progress import monitored
 from fastntk.activations.compiled import core_activation
 from fastntk.devices import matrices
 from fastntk.networks.initialization import PARAMETRIZATIONS
-from fastntk.studies._families import Family, FiniteFamily, InfiniteFamily
-from fastntk.studies._plan import Plan
-from fastntk.studies._samples import examine
-from fastntk.studies._store import StudyStore
-from fastntk.studies.results import DepthStudy
+from fastntk.studies.depth_cells import DepthCell, Measurement
+from fastntk.studies.depth_families import Family, FiniteFamily, InfiniteFamily
+from fastntk.studies.depth_results import DepthResult, DepthStudy
+from fastntk.studies.runner import Runner
+from fastntk.studies.samples import examine
+from fastntk.studies.store import StudyStore
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Sequence
+    from collections.abc import Generator, Sequence
 
     import numpy.typing as npt
 
     from fastntk._support.progress import Progress
     from fastntk.activations import Activation
+    from fastntk.studies.store import Values
 
 
 def depth_study(
@@ -65,7 +69,7 @@ def depth_study(
     depths : sequence of int
         Numbers of hidden layers. Depth 0 is the linear model: its kernel is the Gram matrix.
     width : int or sequence of int
-        Of every hidden layer; several widths are studied side by side.
+        The width of every hidden layer; several widths are studied side by side.
     seeds : int or sequence of int
         So many seeds 0, 1, …, or the seeds themselves.
     activations : sequence of str or Activation
@@ -138,21 +142,27 @@ def depth_study(
     widths = _several(width, "width")
     numbers = tuple(sorted(set(arguments.seeds(seeds))))
     functions = _named_activations(activations)
-    if batches is not None:
-        batches = arguments.integer(batches, "batches", minimum=2)
-    common = {
+    measurement = Measurement(
+        samples,
+        batch_size=None if batches is None else arguments.integer(batches, "batches", minimum=2),
+        bounds=_flag(bounds, "bounds"),
+    )
+    common: dict[str, Any] = {
         "weight_std": arguments.real(weight_std, "weight_std", minimum=0.0, exclusive=True),
         "bias_std": arguments.real(bias_std, "bias_std", minimum=0.0),
     }
-    finite: dict[str, Any] = common | {
+    finite = common | {
         "parametrization": arguments.choice(parametrization, "parametrization", PARAMETRIZATIONS),
         "dtype": arguments.float_dtype(dtype).name,
     }
     families: list[Family] = []
     if _validated_infinite(infinite, parametrization):
-        families += [InfiniteFamily(label, phi, **common) for label, phi in functions.items()]
+        families += [
+            InfiniteFamily(label=label, activation=phi, **common)
+            for label, phi in functions.items()
+        ]
     families += [
-        FiniteFamily(label, phi, hidden_width=size, weights_seed=seed, **finite)
+        FiniteFamily(label=label, activation=phi, width=size, seed=seed, **finite)
         for seed in numbers
         for label, phi in functions.items()
         for size in widths
@@ -162,9 +172,16 @@ def depth_study(
         warnings.warn(message, stacklevel=2)
 
     started = time.perf_counter()
-    with nullcontext() if store is None else StudyStore(store) as opened:
-        plan = Plan(samples, tuple(families), levels, batches, _flag(bounds, "bounds"), opened)
-        results, stored = plan.run(progress)
+    with (
+        nullcontext() if store is None else StudyStore(store) as opened,
+        monitored(progress, "depth study") as report,
+    ):
+        runner = Runner(opened, len(families) * len(levels), report)
+        results = [
+            result
+            for family in families
+            for result in _results(runner, measurement, family, levels)
+        ]
     order = {label: position for position, label in enumerate(functions)}
     results.sort(key=lambda r: (order[r.activation], r.width, r.depth, r.seed))
     generic = not findings.zero and not findings.parallel and common["bias_std"] == 0
@@ -172,15 +189,37 @@ def depth_study(
         results=tuple(results),
         n_samples=len(samples),
         widths=widths,
-        batch_size=batches,
-        bounds=bounds,
+        batch_size=measurement.batch_size,
+        bounds=measurement.bounds,
         limit_activations=tuple(
             label for label, phi in functions.items() if generic and _has_limit_angle(phi)
         ),
         equal_norms=findings.equal_norms,
         seconds=time.perf_counter() - started,
-        stored=stored,
+        stored=runner.stored,
     )
+
+
+def _results(
+    runner: Runner, measurement: Measurement, family: Family, depths: Sequence[int]
+) -> list[DepthResult]:
+    """Return the results of a family at some depths."""
+
+    def in_passes(cells: Sequence[DepthCell]) -> Generator[Values]:
+        for group in family.passes(measurement.X, [cell.depth for cell in cells]):
+            yield from measurement.numbers(family, group)
+
+    cells = [measurement.cell(family, depth) for depth in depths]
+    return [
+        DepthResult(
+            activation=family.label,
+            width=family.width,
+            depth=cell.depth,
+            seed=family.seed,
+            **numbers,
+        )
+        for cell, numbers in zip(cells, runner.run(cells, in_passes), strict=True)
+    ]
 
 
 def _several(values: int | Sequence[int], name: str) -> tuple[int, ...]:

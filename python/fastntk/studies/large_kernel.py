@@ -13,32 +13,33 @@ import time
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fastntk.devices import matrices
 from fastntk.eigenvalues import conditioning, rounded_down
+from fastntk.eigenvalues.result import ConditionNumbers
 from fastntk.kernels.angles import AnglePair
-from fastntk.studies._samples import digest
-from fastntk.studies._store import StudyStore, key_of
+from fastntk.studies.identities import array_digest
+from fastntk.studies.runner import Runner, Task, in_threads
+from fastntk.studies.store import StudyStore, key_of
 from fastntk.symmetric.packed import PackedKernel
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable
 
     import numpy.typing as npt
 
     from fastntk._support.dtypes import FloatArray
     from fastntk._support.progress import Progress
     from fastntk.mlp import MLP
-    from fastntk.studies._store import Values
+    from fastntk.studies.store import Values
 
 # Part of every key in a store: to be raised with each change of the numbers below.
 _ALGORITHM = 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class KernelReport:
+class KernelReport(ConditionNumbers):
     """What `kernel_report` found.
 
     Attributes
@@ -57,15 +58,6 @@ class KernelReport:
 
     n: int
     closest_pair: AnglePair
-    eigenvalue_min: float
-    eigenvalue_max: float
-    condition_number: float
-    resolved: bool
-    noise_floor: float
-    rank: int | None
-    effective_rank: float
-    condition_number_lower: float
-    condition_number_upper: float
     seconds: dict[str, float]
 
     def __str__(self) -> str:
@@ -152,32 +144,27 @@ def kernel_report(
         raise ValueError(f"X has shape {samples.shape}: expected at least two samples")
     folder = Path(directory)
     settings: Values = {
-        "samples": digest(samples),
+        "samples": array_digest(samples),
         "network": net.digest(),
         "algorithm": _ALGORITHM,
         "fastntk": version("fastntk"),
     }
     file = folder / f"kernel-{key_of(settings)[:16]}.npy"
-    with StudyStore(folder / "kernels.sqlite") as store:
-
-        def step(name: str, compute: Callable[[], Values], **more: Any) -> Values:
-            described = settings | {"step": name} | more
-            key = key_of(described)
-            known = store.find([key])
-            if key not in known:
-                store.require_writable()
-                started = time.perf_counter()
-                result = compute()
-                store.add(described, result | {"seconds": time.perf_counter() - started})
-                known = store.find([key])
-            return known[key]
-
-        pair = step("closest pair", lambda: _closest_pair(net, samples, progress))
-        spectrum = step(
+    steps = [
+        Task(
+            "closest pair",
+            settings | {"step": "closest pair"},
+            lambda _: _closest_pair(net, samples, progress),
+        ),
+        Task(
             "eigenvalues",
-            lambda: _eigenvalues(file, net, samples, bounds, progress),
-            bounds=bounds,
-        )
+            settings | {"step": "eigenvalues", "bounds": bounds},
+            lambda _: _eigenvalues(file, net, samples, bounds, progress),
+        ),
+    ]
+    with StudyStore(folder / "kernels.sqlite") as store:
+        # One at a time: each has all threads, and a bar of its own.
+        pair, spectrum = Runner(store, len(steps)).run(steps, in_threads(1))
     if not keep_kernel:
         file.unlink(missing_ok=True)
     return KernelReport(
@@ -189,7 +176,9 @@ def kernel_report(
 
 
 def _closest_pair(net: MLP, X: FloatArray, progress: Progress) -> Values:
-    return {"pair": net.smallest_angle(X, progress=progress)._asdict()}
+    started = time.perf_counter()
+    pair = net.smallest_angle(X, progress=progress)._asdict()
+    return {"pair": pair, "seconds": time.perf_counter() - started}
 
 
 def _eigenvalues(file: Path, net: MLP, X: FloatArray, bounds: bool, progress: Progress) -> Values:
@@ -203,5 +192,6 @@ def _eigenvalues(file: Path, net: MLP, X: FloatArray, bounds: bool, progress: Pr
         feature_error=net.feature_error,
         progress=progress,
     )
-    spent = {"kernel": written - started, "eigenvalues": time.perf_counter() - written}
+    finished = time.perf_counter()
+    spent = {"kernel": written - started, "eigenvalues": finished - written}
     return {"numbers": result.numbers, "spent": spent}

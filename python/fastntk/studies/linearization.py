@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from fastntk._support.progress import monitored
 from fastntk.devices import matrices
 from fastntk.mlp import MLP
 from fastntk.networks.targets import targets
+from fastntk.studies.power_law import PowerLaw, fit_power_law
 from fastntk.training.learning_rate_bound import learning_rate_bound
 from fastntk.training.run import train
 
@@ -40,21 +41,6 @@ _SHARE = 0.5
 
 # Trajectories are compared at so many step counts, spread evenly on a logarithmic scale.
 _STOPS = 12
-
-
-class PowerLaw(NamedTuple):
-    """error ∝ width^slope, by least squares on logarithms.
-
-    Attributes
-    ----------
-    slope : float
-        NaN with fewer than two widths.
-    standard_error : float
-        Of the slope, from the scatter of all networks about the line.
-    """
-
-    slope: float
-    standard_error: float
 
 
 @dataclass(frozen=True)
@@ -110,14 +96,11 @@ class LinearizationStudy:
         return self._fit("test_error")
 
     def _fit(self, name: str) -> PowerLaw:
-        points = [(r.width, getattr(r, name)) for r in self.results]
-        known = np.log([point for point in points if 0 < point[1] < math.inf]).reshape(-1, 2)
-        if len(known) < 3 or np.ptp(known[:, 0]) == 0:
+        errors = [(r.width, getattr(r, name)) for r in self.results]
+        known = np.array([pair for pair in errors if 0 < pair[1] < math.inf]).reshape(-1, 2)
+        if len(known) < 3:  # through two points there is always a line
             return PowerLaw(math.nan, math.nan)
-        x, y = (known - known.mean(axis=0)).T
-        slope = float(x @ y / (x @ x))
-        scatter = float(np.square(y - slope * x).sum()) / (len(x) - 2)
-        return PowerLaw(slope, math.sqrt(scatter / float(x @ x)))
+        return fit_power_law(*known.T)
 
     def to_frame(self) -> pd.DataFrame:
         """Return a table with a row for each network."""
@@ -164,15 +147,15 @@ def linearization_error(
     y : array_like (n,) or (n, C)
         Their targets.
     widths : sequence of int
-        Of all hidden layers.
+        Widths of all hidden layers.
     Z : array_like (m, d), optional
         Other samples, at which the outputs are to be compared, too.
     depth, activation, bias_std
-        Of the networks, as for `MLP`.
+        Settings of the networks, as for `MLP`.
     seeds : int or sequence of int
         So many seeds 0, 1, …, or the seeds themselves.
     steps : int
-        Of gradient descent; trajectories are compared at about a dozen counts up to this one.
+        Steps of gradient descent; trajectories are compared at about a dozen counts up to this one.
     learning_rate : float, optional
         By default half of 2n/λ_max of the kernel of the widest network.
     progress : bool or callable

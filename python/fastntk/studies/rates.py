@@ -18,6 +18,11 @@ import numpy as np
 
 from fastntk._support import arguments
 from fastntk.eigenvalues import conditioning
+from fastntk.eigenvalues.result import ExtremeEigenvalues
+from fastntk.linearity.kernel_descent import Spectrum
+from fastntk.linearity.linear_training import LinearizedTraining
+from fastntk.linearity.output_kernels import AllPairs
+from fastntk.networks.targets import targets
 from fastntk.symmetric.matrix import SymmetricMatrix
 from fastntk.training.run import train
 
@@ -54,9 +59,9 @@ class TailFit:
     factor : float
         What the loss is multiplied with at each step; NaN if there is nothing to fit.
     first, last : int
-        The steps of the window.
+        The first and the last step of the window.
     r_squared : float
-        Of the fit.
+        The coefficient of determination of the fit; NaN for a constant loss.
     drift : float
         Relative difference of the slopes of the two halves of the window.
     """
@@ -68,8 +73,8 @@ class TailFit:
     drift: float
 
 
-@dataclass(frozen=True)
-class ConvergenceRate:
+@dataclass(frozen=True, kw_only=True)
+class ConvergenceRate(ExtremeEigenvalues):
     """The result of `convergence_rate`.
 
     Attributes
@@ -77,7 +82,7 @@ class ConvergenceRate:
     n : int
         The number of samples.
     eigenvalue_min, eigenvalue_max, condition_number : float
-        Of the kernel at the initial weights, as in `fastntk.Conditioning`.
+        λ_min, λ_max and κ of the kernel at the initial weights, as in `fastntk.Conditioning`.
     worst_case : float
         1 − 1/κ.
     learning_rate : float
@@ -97,9 +102,6 @@ class ConvergenceRate:
     """
 
     n: int
-    eigenvalue_min: float
-    eigenvalue_max: float
-    condition_number: float
     worst_case: float
     learning_rate: float
     predicted: float
@@ -152,9 +154,15 @@ def convergence_rate(
     most = arguments.integer(steps, "steps", minimum=1)
     if net.n_outputs != 1:
         raise ValueError(f"net has {net.n_outputs} outputs: expected one")
-    training = net.linearize().fit(X, y)
-    n = training.n
-    spectrum = conditioning(SymmetricMatrix.made(net.ntk(X, dtype=np.float64)), bounds=False)
+    samples = net.network.samples(X, "X")
+    n = len(samples)
+    wanted = targets(y, "y", "mse", n, 1, np.dtype(np.float64))
+    kernels = AllPairs(net.network)
+    kernels.require_memory(n)
+    # The fit of the linear model would form the kernel once more.
+    (kernel,) = kernels.of(samples)
+    spectrum = conditioning(SymmetricMatrix.made(kernel), bounds=False)
+    training = LinearizedTraining(kernels, samples, wanted, [Spectrum.of(kernel, overwrite=True)])
     smallest = spectrum.eigenvalue_min if spectrum.resolved else 0.0
     rate = _SHARE * 2 * n / (spectrum.eigenvalue_max + smallest)
     start = float(training.loss(time=0.0))
@@ -171,7 +179,8 @@ def convergence_rate(
     losses = np.asarray(history.loss, dtype=np.float64)
     fit = fit_tail(losses)
     window = np.arange(fit.first, fit.last + 1)
-    linear = math.exp(_slope(np.log(training.loss(steps=window, learning_rate=rate))))
+    of_linear = training.loss(steps=window, learning_rate=rate)
+    linear = math.exp(_line(of_linear)[0]) if _has_logarithms(of_linear, 2) else math.nan
     predicted = (1 - rate * smallest / n) ** 2 if spectrum.resolved else math.nan
     resolved = (
         history.status != "diverged"
@@ -224,25 +233,29 @@ def fit_tail(losses: npt.ArrayLike) -> TailFit:
         raise ValueError(f"losses has shape {values.shape}: expected a vector")
     first, last = len(values) // 2, len(values) - 1
     window = values[first:]
-    if len(window) < _FEWEST_STEPS or not np.isfinite(window).all() or window.min() <= 0:
+    if not _has_logarithms(window, _FEWEST_STEPS):
         return TailFit(math.nan, first, max(first, last), math.nan, math.nan)
-    logs = np.log(window)
-    steps = np.arange(len(logs), dtype=np.float64)
-    half = len(logs) // 2
-    slope = _slope(logs)
-    height = logs.mean() - slope * steps.mean()
-    spread = float(np.square(logs - logs.mean()).sum())
-    missed = float(np.square(logs - (slope * steps + height)).sum())
+    slope, r_squared = _line(window)
+    half = len(window) // 2
+    change = abs(_line(window[half:])[0] - _line(window[:half])[0])
     return TailFit(
         factor=math.exp(slope),
         first=first,
         last=last,
-        r_squared=1 - missed / spread if spread > 0 else math.nan,
-        drift=abs(_slope(logs[half:]) - _slope(logs[:half])) / abs(slope) if slope else math.inf,
+        r_squared=r_squared,
+        drift=change / abs(slope) if slope else math.inf,
     )
 
 
-def _slope(values: Array) -> float:
-    """Return the slope of the line of least squares through values at 0, 1, 2, …."""
-    steps = np.arange(len(values)) - (len(values) - 1) / 2
-    return float(steps @ values / (steps @ steps)) if len(values) > 1 else math.nan
+def _has_logarithms(losses: Array, fewest: int) -> bool:
+    return len(losses) >= fewest and bool(np.isfinite(losses).all()) and losses.min() > 0
+
+
+def _line(losses: Array) -> tuple[float, float]:
+    """Return the slope of log loss against steps, and the coefficient of determination."""
+    # SciPy's statistics take longer to import than fastntk.
+    from scipy.stats import linregress
+
+    logs = np.log(losses)
+    line = linregress(np.arange(len(logs)), logs)
+    return float(line.slope), float(line.rvalue**2) if np.ptp(logs) > 0 else math.nan

@@ -4,13 +4,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastntk._support.archives import check_name, read_archive, write_archive
+from fastntk._support.digests import sha256
 
 if TYPE_CHECKING:
     import os
@@ -87,8 +87,7 @@ def _description(value: Any) -> Any:
     arrays = value if isinstance(value, list) else [value]
     if not all(isinstance(array, np.ndarray) for array in arrays):
         return value
-    digest = hashlib.sha256()
+    parts: list[str | FloatArray] = []
     for array in arrays:
-        digest.update(f"{array.dtype.str} {array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()
+        parts += [f"{array.dtype.str} {array.shape}", array]
+    return sha256(*parts)

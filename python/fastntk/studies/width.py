@@ -14,6 +14,7 @@ from fastntk._support import arguments
 from fastntk._support.progress import monitored
 from fastntk.devices import matrices
 from fastntk.mlp import MLP
+from fastntk.studies.power_law import fit_power_law
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,11 +33,11 @@ class MonteCarlo:
     Attributes
     ----------
     widths : tuple of int
-        Of the hidden layers.
+        Widths of the hidden layers.
     n_seeds : int
-        Networks of each width.
+        How many networks there are of each width.
     mean, standard_error : ndarray (widths, n, n)
-        Of the kernel, entry by entry; the error is that of the mean.
+        Mean of the kernel, entry by entry, and the standard error of this mean.
     limit : ndarray (n, n)
         The kernel at infinite width.
     """
@@ -51,16 +52,18 @@ class MonteCarlo:
     def fluctuation(self) -> Array:
         """Standard deviation of one network's kernel at each width, relative to the limit.
 
-        In the Frobenius norm: √(Σ var K_ij) / ‖K_∞‖.
+        Both are taken in the Frobenius norm: √(Σ var K_ij) / ‖K_∞‖.
         """
         deviation = np.sqrt(self.n_seeds) * np.linalg.norm(self.standard_error, axis=(1, 2))
         return np.asarray(deviation / np.linalg.norm(self.limit))
 
     @property
     def rate(self) -> float:
-        """The exponent r in fluctuation ∝ width^(−r), fitted; 1/2 is expected."""
-        slope = np.polyfit(np.log(self.widths), np.log(self.fluctuation), 1)[0]
-        return -float(slope)
+        """The exponent r in fluctuation ∝ width^(−r), fitted; 1/2 is expected.
+
+        NaN with fewer than two different widths.
+        """
+        return -fit_power_law(self.widths, self.fluctuation).slope
 
 
 def monte_carlo_ntk(
@@ -81,11 +84,11 @@ def monte_carlo_ntk(
     X : array_like (n, d)
         Samples, one a row.
     widths : sequence of int
-        Of the hidden layers, at least two different ones for a `MonteCarlo.rate`.
+        Widths of the hidden layers, at least two different ones for a `MonteCarlo.rate`.
     seeds : int or sequence of int
         How many networks of each width, at least two; or the seeds of their weights.
     depth, activation, weight_std, bias_std
-        Of the networks, see `MLP` and `infinite.ntk`.
+        Settings of the networks, see `MLP` and `infinite.ntk`.
     progress : bool or callable
         Whether to show a progress bar; or a function of (stage, done, total).
 

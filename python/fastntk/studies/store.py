@@ -12,13 +12,14 @@ of its own, because SQLite has none and damage within a number would go unnotice
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import sqlite3
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
+
+from fastntk._support.digests import sha256
 
 if TYPE_CHECKING:
     import os
@@ -59,7 +60,7 @@ def _text(values: Values) -> str:
 
 
 def _digest(*texts: str) -> str:
-    return hashlib.sha256("\0".join(texts).encode()).hexdigest()
+    return sha256("\0".join(texts))
 
 
 class StudyStore:
@@ -81,12 +82,12 @@ class StudyStore:
     Examples
     --------
     >>> import tempfile, pathlib
-    >>> from fastntk.studies._store import StudyStore, key_of
+    >>> from fastntk.studies.store import StudyStore, key_of
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     with StudyStore(pathlib.Path(folder) / "cells.sqlite") as store:
-    ...         store.add({"depth": 3}, {"angle": 0.1})
+    ...         added = store.add({"depth": 3}, {"angle": 0.1})
     ...         found = store.find([key_of({"depth": 3}), key_of({"depth": 4})])
-    >>> found == {key_of({"depth": 3}): {"angle": 0.1}}
+    >>> found == {key_of({"depth": 3}): added}
     True
     """
 
@@ -121,8 +122,14 @@ class StudyStore:
         self._check(rows)
         return {key: json.loads(result) for key, _, result, _ in rows}
 
-    def add(self, settings: Values, result: Values) -> None:
-        """Store a cell, durably; what is there already stays."""
+    def add(self, settings: Values, result: Values) -> Values:
+        """Store a cell, durably; what is there already stays.
+
+        Returns
+        -------
+        dict
+            The result as it is read from a store: tuples are lists, numbers those of Python.
+        """
         described, numbers = _text(settings), _text(result)
         row = (_digest(described), described, numbers, _digest(described, numbers))
         with self._explained("written"), self._transaction():
@@ -130,11 +137,13 @@ class StudyStore:
                 "INSERT OR IGNORE INTO cell (key, settings, result, checksum) VALUES (?, ?, ?, ?)",
                 row,
             )
+        read: Values = json.loads(numbers)
+        return read
 
     def require_writable(self) -> None:
-        """Raise now what `add` would raise after the first cell: OSError and its kin."""
+        """Raise now what `add` would raise after the first cell: an OSError of some kind."""
         with self._explained("written"), self._transaction():
-            # Writes the header, and so the file, without a change.
+            # The header, and so the file, is written, without a change.
             self._execute(f"PRAGMA user_version = {_FORMAT}")
 
     def _prepare(self) -> None:

@@ -1,10 +1,9 @@
 # SPDX-FileCopyrightText: The fastntk authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""The samples of a study: what they are known by, and what of them makes every kernel singular."""
+"""The samples of a study: which of them make the kernel singular at every depth."""
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -76,14 +75,6 @@ def examine(X: FloatArray) -> Findings:
         parallel=tuple((i, j) for i, j in pairs.tolist()),
         equal_norms=not zero.size and spread <= _EQUAL_NORMS * float(norms.max()),
     )
-
-
-def digest(X: FloatArray) -> str:
-    """Return a digest of all samples, to the last bit, with their shape and precision."""
-    little_endian = np.ascontiguousarray(X, dtype=X.dtype.newbyteorder("<"))
-    result = hashlib.sha256(f"{X.dtype.name} {X.shape} ".encode())
-    result.update(little_endian.data)
-    return result.hexdigest()
 
 
 def _listed(items: Iterable[object], most: int = 5) -> str:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from fastntk._support.files import replacing
+from fastntk.eigenvalues.result import ConditionNumbers
 
 if TYPE_CHECKING:
     import os
@@ -26,25 +27,39 @@ _BOUND_COLUMNS = ("condition_number_lower", "condition_number_upper")
 
 
 @dataclass(frozen=True, kw_only=True)
-class DepthResult:
+class _NetworkAndPair:
+    """What the rows of a depth study begin with: a network, and its closest pair of samples."""
+
+    activation: str
+    width: float
+    depth: int
+    seed: int
+    smallest_angle: float
+    i: int
+    j: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class DepthResult(ConditionNumbers, _NetworkAndPair):
     """One cell of a study: one network, all pairs of samples.
 
     Attributes
     ----------
     activation : str
+        Its name, or its representation if it has parameters.
     width : int or inf
-        Of every hidden layer; inf at infinite width.
+        Width of every hidden layer; inf at infinite width.
     depth : int
         The number of hidden layers.
     seed : int
-        −1 at infinite width.
+        Seed of the weights; −1 at infinite width.
     smallest_angle : float
         The smallest angle between the gradients of two samples, in degrees; NaN if fewer than two
         samples have a gradient.
     i, j : int
         These two samples; −1 if there are none.
     eigenvalue_min, eigenvalue_max, condition_number, resolved, noise_floor, rank, effective_rank
-        Of the kernel, as in `fastntk.Conditioning`.
+        The conditioning of the kernel, as in `fastntk.Conditioning`.
     condition_number_lower, condition_number_upper : float
         Between which κ is certain to lie; NaN where no bounds were asked for.
     eigenvalue_min_bound : float
@@ -67,22 +82,7 @@ class DepthResult:
         its depths, and a copy of one to be factorized. By their shapes; not measured.
     """
 
-    activation: str
-    width: float
-    depth: int
-    seed: int
-    smallest_angle: float
-    i: int
-    j: int
-    eigenvalue_min: float
-    eigenvalue_max: float
-    condition_number: float
-    resolved: bool
-    noise_floor: float
-    rank: int
-    effective_rank: float
-    condition_number_lower: float
-    condition_number_upper: float
+    rank: int  # kernels of a study are never packed
     eigenvalue_min_bound: float
     batch_condition_number: float = _NAN
     batch_spread: float = _NAN
@@ -99,8 +99,7 @@ class DepthResult:
         return 1.0 - 1.0 / self.condition_number
 
 
-# What identifies a cell, and what may differ when the same cell is computed again.
-IDENTITY = ("activation", "width", "depth", "seed")
+# What may differ when the same cell is computed again.
 COSTS = ("kernel_seconds", "analysis_seconds", "pass_depths", "memory_bytes")
 
 
@@ -111,18 +110,18 @@ class DepthStudy:
     Attributes
     ----------
     results : tuple of DepthResult
-        By activation, width, depth and seed.
+        Ordered by activation, width, depth and seed.
     n_samples : int
     widths : tuple of int
-        Of the networks of finite width.
+        Widths of the networks, infinite width left out.
     batch_size : int or None
         Samples in a minibatch, if there are any.
     bounds : bool
         Whether κ was enclosed.
     limit_activations : tuple of str
-        Those whose gradients are all at the same angle in the limit of infinite depth and width,
-        `fastntk.infinite.limit_angle`: piecewise linear with a kink, where there are no biases and
-        no two samples are parallel.
+        The activations whose gradients are all at the same angle in the limit of infinite depth
+        and width, `fastntk.infinite.limit_angle`: piecewise linear with a kink, where there are no
+        biases and no two samples are parallel.
     equal_norms : bool
         Whether all samples have the same norm; κ of the kernels of `limit_activations` then has a
         limit as well, `fastntk.infinite.limit_condition_number`.

@@ -8,7 +8,6 @@ by the memory that there is, or go on where another run was stopped.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from fastntk.kernels.depth_passes import depth_groups, pass_bytes
 from fastntk.kernels.depth_sweep import ntk_depths
 from fastntk.kernels.rounding import feature_error
 from fastntk.mlp import MLP
+from fastntk.studies.identities import activation_identity
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,13 +28,14 @@ if TYPE_CHECKING:
     from fastntk._support.dtypes import FloatArray
     from fastntk.activations import Activation
     from fastntk.kernels.angles import AnglePair
+    from fastntk.studies.store import Values
 
 # Share of the available memory that the kernels of one pass may take; the rest is for factorizing
 # them, and for others.
 _MEMORY_SHARE = 0.4
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Family(ABC):
     """Networks of all depths with one activation.
 
@@ -45,26 +46,28 @@ class Family(ABC):
     activation : Activation
     weight_std, bias_std : float
         σ_w and σ_b.
+    width : int or inf
+        Width of the hidden layers; inf at infinite width.
+    seed : int
+        Seed of the weights; −1 at infinite width.
     """
 
     label: str
     activation: Activation
     weight_std: float
     bias_std: float
+    width: float
+    seed: int
 
     @property
     @abstractmethod
-    def width(self) -> float:
-        """Of the hidden layers; inf at infinite width."""
+    def name(self) -> str:
+        """What a progress bar calls it."""
 
     @property
     @abstractmethod
-    def seed(self) -> int:
-        """Of the weights; −1 at infinite width."""
-
-    @abstractmethod
-    def settings(self) -> dict[str, Any]:
-        """Return all that decides the kernels, besides depth and samples, for JSON."""
+    def settings(self) -> Values:
+        """All that decides the kernels, besides depth and samples, for JSON."""
 
     @abstractmethod
     def kernels(self, X: FloatArray, depths: Sequence[int]) -> dict[int, FloatArray]:
@@ -96,7 +99,7 @@ class Family(ABC):
         share = None if memory is None else int(_MEMORY_SHARE * memory)
         return depth_groups(depths, memory=share, **self._shape(X))
 
-    def _common_settings(self) -> dict[str, Any]:
+    def _common_settings(self) -> Values:
         return {
             "activation": activation_identity(self.activation),
             "weight_std": self.weight_std,
@@ -104,24 +107,22 @@ class Family(ABC):
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FiniteFamily(Family):
     """Random networks of one width and seed, which share the weights of their common layers."""
 
-    hidden_width: int
-    weights_seed: int
+    width: int
     parametrization: str
     dtype: str
 
     @property
-    def width(self) -> float:
-        return self.hidden_width
+    def name(self) -> str:
+        """Activation and seed."""
+        return f"{self.label}, seed {self.seed}"
 
     @property
-    def seed(self) -> int:
-        return self.weights_seed
-
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> Values:
+        """All that decides the kernels, besides depth and samples, for JSON."""
         return self._common_settings() | {
             "width": self.width,
             "seed": self.seed,
@@ -130,10 +131,11 @@ class FiniteFamily(Family):
         }
 
     def kernels(self, X: FloatArray, depths: Sequence[int]) -> dict[int, FloatArray]:
+        """Return the kernels of some depths, on shared layers."""
         return ntk_depths(
             X,
             depths,
-            width=self.hidden_width,
+            width=self.width,
             network_dtype=self.dtype,
             dtype="float64",
             # Lets Ctrl-C through; the study has a bar of its own.
@@ -142,18 +144,20 @@ class FiniteFamily(Family):
         )
 
     def closest(self, X: FloatArray, depth: int, candidates: Sequence[AnglePair]) -> AnglePair:
-        net = MLP([X.shape[1], *[self.hidden_width] * depth, 1], **self._network())
+        """Return the closest of the candidates, from the differences of the samples."""
+        net = MLP([X.shape[1], *[self.width] * depth, 1], **self._network())
         return min(net.pair_angles(X, [(pair.i, pair.j) for pair in candidates]))
 
     def feature_error(self, depth: int) -> float:
+        """Return what the precision of the networks makes of the features."""
         return feature_error(depth, np.dtype(self.dtype))
 
     def work(self, X: FloatArray, depth: int) -> float:
-        # Columns of H and Δ: multiply-adds for each pair of samples.
-        return float(X.shape[1] + 2 * depth * self.hidden_width + 1)
+        """Return the columns of H and Δ, which are multiply-adds for each pair of samples."""
+        return float(X.shape[1] + 2 * depth * self.width + 1)
 
     def _shape(self, X: FloatArray) -> dict[str, int]:
-        return {"samples": len(X), "input_width": X.shape[1], "width": self.hidden_width}
+        return {"samples": len(X), "input_width": X.shape[1], "width": self.width}
 
     def _network(self) -> dict[str, Any]:
         return {
@@ -161,13 +165,16 @@ class FiniteFamily(Family):
             "weight_std": self.weight_std,
             "bias_std": self.bias_std,
             "parametrization": self.parametrization,
-            "seed": self.weights_seed,
+            "seed": self.seed,
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class InfiniteFamily(Family):
     """The limit of infinite width. Only what is asked of it imports Numba."""
+
+    width: float = math.inf
+    seed: int = -1
 
     def __post_init__(self) -> None:
         """Raise ValueError, before any work, if the activation has no tangent kernel."""
@@ -177,17 +184,17 @@ class InfiniteFamily(Family):
         ntk(np.ones((1, 1)), depth=1, **self._network())
 
     @property
-    def width(self) -> float:
-        return math.inf
+    def name(self) -> str:
+        """Activation and width."""
+        return f"{self.label}, infinite width"
 
     @property
-    def seed(self) -> int:
-        return -1
-
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> Values:
+        """All that decides the kernels, besides depth and samples, for JSON."""
         return self._common_settings() | {"width": "infinite"}
 
     def kernels(self, X: FloatArray, depths: Sequence[int]) -> dict[int, FloatArray]:
+        """Return the kernels of some depths, by one recursion."""
         from fastntk.infinite import ntk
 
         found = ntk(X.astype(np.float64, copy=False), depth=depths, **self._network())
@@ -199,14 +206,17 @@ class InfiniteFamily(Family):
         depth: int,
         candidates: Sequence[AnglePair],  # noqa: ARG002
     ) -> AnglePair:
+        """Return the closest of all pairs, which have all digits at infinite width."""
         from fastntk.infinite import smallest_angle
 
         return smallest_angle(X, depth=depth, **self._network())
 
     def feature_error(self, depth: int) -> float:  # noqa: ARG002
+        """Return 0: there are no features."""
         return 0.0
 
     def work(self, X: FloatArray, depth: int) -> float:  # noqa: ARG002
+        """Return the steps of the recursion."""
         return depth + 1.0
 
     def _shape(self, X: FloatArray) -> dict[str, int]:
@@ -218,16 +228,3 @@ class InfiniteFamily(Family):
             "weight_std": self.weight_std,
             "bias_std": self.bias_std,
         }
-
-
-def activation_identity(activation: Activation) -> list[Any]:
-    """Return what tells an activation from all others, in every process."""
-    if activation.identity is None:
-        return [activation.name, *activation.parameters]
-    # A function of the user's: its values, to the last bit.
-    points = np.linspace(-8.0, 8.0, 4097)
-    result = hashlib.sha256()
-    for function in (activation.function, activation.derivative):
-        if function is not None:
-            result.update(np.asarray(function(points), dtype="<f8").tobytes())
-    return ["custom", result.hexdigest(), activation.second_moment]

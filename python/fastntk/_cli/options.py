@@ -1,0 +1,85 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""What several commands have in common: options, and how errors are shown."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from fastntk.activations import FINITE_WIDTH
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any, TypeAlias
+
+    Option: TypeAlias = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def numbers(value: str) -> tuple[int, ...]:
+    """Return the integers in a list of numbers and ranges: "0-3,5,8"."""
+    result: list[int] = []
+    for part in value.split(","):
+        first, dash, last = part.strip().partition("-")
+        try:
+            begin, end = int(first), int(last) if dash else int(first)
+        except ValueError:
+            raise click.BadParameter(
+                f"{value!r}: expected numbers and ranges such as 0-3,5,8"
+            ) from None
+        if end < begin:
+            raise click.BadParameter(f"{value!r}: the range {part!r} is empty")
+        result.extend(range(begin, end + 1))
+    return tuple(result)
+
+
+ACTIVATION = click.Choice(FINITE_WIDTH)
+
+SUBSET = click.option("--subset", type=int, help="Take only so many samples, at random (seed 0).")
+DTYPE = click.option(
+    "--dtype",
+    type=click.Choice(["float32", "float64"]),
+    default="float32",
+    help="Of the networks; Gram matrices are always in float64.",
+)
+
+
+def depths_option(default: str) -> Option:
+    """Return the option for several numbers of hidden layers."""
+    return click.option(
+        "--depths", type=numbers, default=default, metavar="LIST", help="Numbers of hidden layers."
+    )
+
+
+def directory_option(default: str, content: str) -> Option:
+    """Return the option for the directory that a command writes to."""
+    return click.option(
+        "--out",
+        type=click.Path(path_type=Path, file_okay=False),
+        default=Path(default),
+        help=f"Directory for {content}.",
+    )
+
+
+def store_option(cell: str) -> Option:
+    """Return the option for the file in which a study keeps its cells."""
+    return click.option(
+        "--store",
+        type=click.Path(path_type=Path, dir_okay=False),
+        show_default="DATA.sqlite beside the table",
+        help=f"File that keeps each {cell} as soon as it is finished: the same command goes on "
+        "there.",
+    )
+
+
+@contextmanager
+def explained_errors(*others: type[Exception]) -> Iterator[None]:
+    """Show what is raised for bad input, files or memory, or is of `others`, as one line; stop."""
+    kinds: tuple[type[Exception], ...] = (ValueError, TypeError, MemoryError, OSError, *others)
+    try:
+        yield
+    except kinds as error:
+        raise click.ClickException(str(error)) from error

@@ -1,0 +1,171 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""The command ``fastntk study``."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import click
+import numpy as np
+
+from fastntk._cli.options import (
+    ACTIVATION,
+    DTYPE,
+    SUBSET,
+    depths_option,
+    directory_option,
+    explained_errors,
+    numbers,
+    store_option,
+)
+from fastntk._cli.samples import load_samples
+from fastntk._cli.tables import mean_and_deviation, print_table
+from fastntk.eigenvalues import rounded_down
+from fastntk.networks.initialization import PARAMETRIZATIONS
+from fastntk.studies.depth import depth_study
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pandas as pd
+
+    from fastntk.datasets import Dataset
+    from fastntk.studies.depth_results import DepthStudy
+
+
+@click.command()
+@click.argument("data")
+@depths_option("0-10")
+@click.option("--width", type=numbers, default="512", metavar="LIST", help="Of every hidden layer.")
+@click.option("--seeds", type=int, default=5, help="How many networks for each depth.")
+@click.option(
+    "--activation",
+    "names",
+    type=ACTIVATION,
+    multiple=True,
+    default=("relu", "identity"),
+    help="May be repeated; identity is the linear network.",
+)
+@click.option("--weight-std", type=float, default=1.0, help="σ_w of the weights.")
+@click.option("--bias-std", type=float, default=0.0, help="σ_b of the biases; 0: none.")
+@click.option(
+    "--parametrization",
+    type=click.Choice(PARAMETRIZATIONS),
+    default="ntk",
+    help="How the kernel weighs the layers.",
+)
+@click.option(
+    "--infinite", is_flag=True, help="Set the networks of infinite width beside the others."
+)
+@click.option(
+    "--batches",
+    type=int,
+    help="Take κ of minibatches of so many samples as well (the paper's authors: 512).",
+)
+@click.option("--bounds", is_flag=True, help="Also enclose each κ in an interval (in the table).")
+@SUBSET
+@DTYPE
+@directory_option("fastntk-study", "the table (CSV) and the figure (PNG)")
+@store_option("network")
+def study(
+    data: str,
+    subset: int | None,
+    width: tuple[int, ...],
+    names: tuple[str, ...],
+    out: Path,
+    store: Path | None,
+    **settings: Any,
+) -> None:
+    """Measure smallest gradient angle and condition number against depth.
+
+    DATA is a data set ("digits": 1797 images, pixels scaled to [-1, 1]) or a .npy, .npz or .csv
+    file with one sample a row, taken as it is. Started again after it was stopped, or with more
+    depths, seeds or activations, it computes only what is not in its store yet.
+    """
+    # Matplotlib takes longer to import than all else. Whoever lacks it hears so before the work.
+    from fastntk.figures import save
+
+    with explained_errors():
+        dataset = load_samples(data, subset)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", UserWarning)
+            result = depth_study(
+                dataset.X,
+                width=width if len(width) > 1 else width[0],
+                activations=names,
+                store=out / f"{dataset.name}.sqlite" if store is None else store,
+                **settings,
+            )
+        for warning in caught:
+            click.echo(f"Warning: {warning.message}", err=True)
+        table, figure = out / f"{dataset.name}.csv", out / f"{dataset.name}.png"
+        result.save(table)
+        save(result.plot(), figure)
+    _print_study(dataset, result)
+    click.echo(f"\nTable of all seeds: {table}\nFigure: {figure}")
+
+
+def _print_study(dataset: Dataset, result: DepthStudy) -> None:
+    n, d = dataset.X.shape
+    summary = result.summary()
+    widths = ", ".join(map(str, result.widths))
+    stored = f" ({result.stored} of {len(result.results)} networks from the store)"
+    click.echo(
+        f"{dataset.name}: {n} samples of dimension {d}, width {widths}, "
+        f"{int(summary.seeds.max())} seeds, {result.seconds:.1f} s{stored if result.stored else ''}"
+    )
+    of_batches = "" if result.batch_size is None else ", of κ of batches over batches"
+    click.echo(
+        f"Mean ± standard deviation over seeds{of_batches}; the pair is that of most seeds.\n"
+    )
+    columns = ["network", "depth", "smallest angle", "pair", "λ_min", "λ_max", "κ"]
+    several_widths = len(summary["width"].unique()) > 1
+    if several_widths:
+        columns.insert(1, "width")
+    if result.batch_size is not None:
+        columns.append(f"κ of batches of {result.batch_size}")
+    rows = [
+        _table_row(row, several_widths, result.batch_size is not None)
+        for _, row in summary.iterrows()
+    ]
+    print_table(columns, rows)
+
+
+def _table_row(row: pd.Series[Any], with_width: bool, with_batches: bool) -> list[str]:
+    i, j = row["pair"]
+    if i < 0:
+        angle, pair = "undefined", "none"
+    else:
+        angle, pair = mean_and_deviation(row, "smallest_angle", ".3f") + "°", f"{i}, {j}"
+        if 0 < row["smallest_angle"] < 1e-3:
+            angle = mean_and_deviation(row, "smallest_angle", ".4g") + "°"
+    if row["resolved"]:
+        smallest, kappa = (
+            mean_and_deviation(row, "eigenvalue_min", ".3g"),
+            mean_and_deviation(row, "condition_number", ".3g"),
+        )
+    else:
+        smallest = f"unresolved (rank {row['rank']})"
+        kappa = f"> {rounded_down(row['eigenvalue_max'] / row['noise_floor'], 2)}"
+    result = [row["activation"]]
+    if with_width:
+        result.append("infinite" if np.isinf(row["width"]) else f"{row['width']:g}")
+    result += [
+        str(row["depth"]),
+        angle,
+        pair,
+        smallest,
+        mean_and_deviation(row, "eigenvalue_max", ".4g"),
+        kappa,
+    ]
+    if with_batches:
+        known = np.isfinite(row["batch_condition_number"])
+        # The spread over batches, which is what the authors' protocol has.
+        result.append(
+            mean_and_deviation(row, "batch_condition_number", ".3g", "batch_spread")
+            if known
+            else "unresolved"
+        )
+    return result

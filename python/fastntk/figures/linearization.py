@@ -1,0 +1,80 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""The distance of networks from their linear models, against width."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from fastntk.figures.style import STYLES
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class PowerLawLike(Protocol):
+    """A fitted power law."""
+
+    @property
+    def slope(self) -> float:
+        """The exponent."""
+
+    @property
+    def standard_error(self) -> float:
+        """The standard error of the exponent."""
+
+
+class LinearizationStudyLike(Protocol):
+    """What is drawn of a `fastntk.LinearizationStudy`."""
+
+    @property
+    def depth(self) -> int:
+        """The number of hidden layers."""
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """The step counts at which the trajectories were compared."""
+
+    @property
+    def fit(self) -> PowerLawLike:
+        """The power law of the errors at the training samples."""
+
+    @property
+    def test_fit(self) -> PowerLawLike:
+        """The power law of the errors at the other samples."""
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a row for each network."""
+
+
+def plot_linearization(study: LinearizationStudyLike) -> Figure:
+    """Return a figure: the distance of networks from their linear models against width.
+
+    Marks are networks, lines the fitted power laws.
+    """
+    frame = study.to_frame()
+    figure = Figure(figsize=(5.2, 3.6), layout="constrained")
+    axes = figure.subplots()
+    kinds = (
+        ("error", study.fit, "training samples"),
+        ("test_error", study.test_fit, "other samples"),
+    )
+    for (column, fit, label), (colour, mark) in zip(kinds, STYLES, strict=False):
+        rows = frame[np.isfinite(frame[column]) & (frame[column] > 0)]
+        if not len(rows):
+            continue
+        widths, errors = rows["width"].to_numpy(float), rows[column].to_numpy(float)
+        axes.plot(widths, errors, color=colour, marker=mark, linestyle="none", markersize=4)
+        # Through the middle of the points on logarithmic axes.
+        centre = np.exp(np.log(errors).mean() - fit.slope * np.log(widths).mean())
+        ends = np.array([widths.min(), widths.max()])
+        slope = f"slope {fit.slope:.2f} ± {fit.standard_error:.2f}".replace("-", "−")
+        axes.plot(ends, centre * ends**fit.slope, color=colour, label=f"{label}: {slope}")
+    axes.set(xlabel="width", ylabel="distance from the linear model", xscale="log", yscale="log")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False, loc="lower left")
+    figure.suptitle(f"depth {study.depth}, {study.steps[-1]} steps", fontsize="medium")
+    return figure

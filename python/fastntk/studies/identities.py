@@ -1,0 +1,38 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""What samples and activations are known by in a store: the same in every process and on all days.
+
+The values are part of the keys of cells. Whoever changes them makes every store look empty.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastntk._support.digests import sha256
+
+if TYPE_CHECKING:
+    from fastntk._support.dtypes import FloatArray
+    from fastntk.activations import Activation
+
+
+def array_digest(X: FloatArray) -> str:
+    """Return a digest of samples or labels, to the last bit, with their shape and precision."""
+    little_endian = X.astype(X.dtype.newbyteorder("<"), copy=False)
+    return sha256(f"{X.dtype.name} {X.shape} ", little_endian)
+
+
+def activation_identity(activation: Activation) -> list[Any]:
+    """Return what tells an activation from all others."""
+    if activation.identity is None:
+        return [activation.name, *activation.parameters]
+    # A function of the user's is known by its values, to the last bit: names may repeat.
+    points = np.linspace(-8.0, 8.0, 4097)
+    values = [
+        np.asarray(function(points), dtype="<f8")
+        for function in (activation.function, activation.derivative)
+        if function is not None
+    ]
+    return ["custom", sha256(*values), activation.second_moment]
