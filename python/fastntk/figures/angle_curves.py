@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from matplotlib.figure import Figure
 
-from fastntk.figures.style import STYLES, label_of
+from fastntk.activations import label_of
+from fastntk.figures.style import STYLES
 
 if TYPE_CHECKING:
     import numpy.typing as npt

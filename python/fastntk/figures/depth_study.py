@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from matplotlib.figure import Figure
 
-from fastntk.figures.style import STYLES, label_of, legend, whole_numbers
+from fastntk.activations import label_of
+from fastntk.figures.style import STYLES, legend, whole_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -25,18 +25,6 @@ STYLES = (
 # A legend with more entries would hide what is drawn: it goes below the axes.
 _MOST_INSIDE = 4
 
-_LABELS = {
-    "relu": "ReLU",
-    "identity": "linear network",
-    "relu2": "ReLU²",
-    "gelu": "GELU",
-}
-
-
-def label_of(activation: str) -> str:
-    """Return how a figure writes the name of an activation."""
-    return _LABELS.get(activation, activation)
-
 
 def whole_numbers(axes: Axes, label: str) -> None:
     """Give axes a grid and an x axis of whole numbers, such as depths or epochs."""

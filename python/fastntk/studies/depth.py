@@ -258,9 +258,8 @@ def _named_activations(chosen: Sequence[str | Activation]) -> dict[str, Activati
 
 
 def _has_limit_angle(activation: Activation) -> bool:
-    """Whether φ is linear on both sides of a kink, and not even: |x| cannot tell x from −x."""
-    slopes = {"relu": (0.0, 1.0), "leaky_relu": (*activation.parameters, 1.0)}
-    negative, positive = slopes.get(
-        activation.name, activation.parameters if activation.name == "abrelu" else (1.0, 1.0)
-    )
+    """Return whether φ is linear on both sides of a kink, and not even: |x| has x and −x alike."""
+    if activation.slopes is None:
+        return False
+    negative, positive = activation.slopes
     return abs(negative) != abs(positive)
