@@ -32,6 +32,8 @@ import fastntk._core as _core
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+__all__ = ["disabled", "is_available", "why_not"]
+
 
 def is_available() -> bool:
     """Return whether the processor has AMX units that this process may use.

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from fastntk._support.dtypes import FloatArray
 
+__all__ = ["NAMES", "WITH_TEST_PART", "Dataset", "load", "load_file"]
+
 NAMES = ("digits", "fashion-mnist")
 # Those that have a part "test".
 WITH_TEST_PART = ("fashion-mnist",)

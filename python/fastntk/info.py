@@ -16,6 +16,8 @@ from fastntk._support.memory import available_memory, human_bytes
 from fastntk._support.threads import blas_libraries, thread_count
 from fastntk.devices import driver
 
+__all__ = ["describe"]
+
 # The modules that each extra brings.
 _EXTRAS = {
     "study": ("click", "matplotlib", "pandas", "sklearn", "tqdm"),

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
     Array = npt.NDArray[np.float64]
 
+__all__ = ["ConvergenceRate", "TailFit", "convergence_rate", "fit_tail"]
+
 # The learning rate, as a share of the best constant step: at that step itself the error along the
 # top eigenvector falls as slowly as the slowest one, with changing sign, and blurs the tail.
 _SHARE = 0.9
