@@ -51,3 +51,8 @@ def __getattr__(name: str) -> Any:
 
         return NeuralKernel
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Return all public names, the one that is not imported yet included."""
+    return sorted({*globals(), *__all__})
