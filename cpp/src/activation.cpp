@@ -23,10 +23,6 @@ constexpr auto kNamed = std::to_array<NamedActivation>({
      [](double negative, double positive) -> Activation {
        return PiecewiseLinear{negative, positive};
      }},
-    {"piecewise_linear", 2,
-     [](double negative, double positive) -> Activation {
-       return PiecewiseLinear{negative, positive};
-     }},
     {"rectified_monomial", 1,
      [](double degree, double) -> Activation {
        return RectifiedMonomial{static_cast<int>(degree)};

@@ -303,7 +303,6 @@ TEST_CASE("activation: names") {
   CHECK(evaluate_at(named("abs")(7.0, 7.0), -2.0).value == 2.0);
   CHECK(evaluate_at(named("abrelu")(-0.5, 3.0), -2.0).value == 1.0);
   CHECK(evaluate_at(named("abrelu")(-0.5, 3.0), 2.0).value == 6.0);
-  CHECK(evaluate_at(named("piecewise_linear")(-0.5, 3.0), 2.0).value == 6.0);
 }
 
 }  // namespace fastntk::test
