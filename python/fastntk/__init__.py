@@ -6,7 +6,7 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from fastntk import activations, amx, cuda, datasets
+from fastntk import activations, amx, cuda, linearity
 from fastntk.eigenvalues import Bounds, Conditioning, Interval, conditioning, spectrum
 from fastntk.eigenvalues.minibatches import BatchConditioning, batch_conditioning
 from fastntk.kernels.angles import (
@@ -18,23 +18,23 @@ from fastntk.kernels.angles import (
 )
 from fastntk.kernels.depth_sweep import ntk_depths
 from fastntk.mlp import MLP
-from fastntk.studies.convergence import convergence_study
-from fastntk.studies.convergence_results import ConvergenceResult, ConvergenceStudy
-from fastntk.studies.depth import depth_study
-from fastntk.studies.depth_results import DepthResult, DepthStudy
-from fastntk.studies.large_kernel import KernelReport, kernel_report
-from fastntk.studies.linearization import LinearizationStudy, linearization_error
-from fastntk.studies.rates import ConvergenceRate, convergence_rate
 from fastntk.symmetric.packed import PackedKernel
-from fastntk.training.history import History
-from fastntk.training.learning_rate_bound import learning_rate_bound
-from fastntk.training.learning_rate_search import LearningRateSearch, find_learning_rate
-from fastntk.training.run import train
 
 if TYPE_CHECKING:
-    from fastntk import figures, infinite
+    from fastntk import datasets, figures, infinite
     from fastntk.studies.angle_curves import AngleCurves, angle_curves
+    from fastntk.studies.convergence import convergence_study
+    from fastntk.studies.convergence_results import ConvergenceResult, ConvergenceStudy
+    from fastntk.studies.depth import depth_study
+    from fastntk.studies.depth_results import DepthResult, DepthStudy
+    from fastntk.studies.large_kernel import KernelReport, kernel_report
+    from fastntk.studies.linearization import LinearizationStudy, linearization_error
+    from fastntk.studies.rates import ConvergenceRate, convergence_rate
     from fastntk.studies.width import MonteCarlo, monte_carlo_ntk
+    from fastntk.training.history import History
+    from fastntk.training.learning_rate_bound import learning_rate_bound
+    from fastntk.training.learning_rate_search import LearningRateSearch, find_learning_rate
+    from fastntk.training.run import train
 
 __version__ = version("fastntk")
 
@@ -85,19 +85,39 @@ __all__ = [
     "train",
 ]
 
-# What takes a while to import is imported when it is asked for: networks of infinite width need
-# Numba, figures Matplotlib.
+# What is not needed for a kernel and its condition is imported when it is asked for: studies and
+# training, networks of infinite width with Numba, figures with Matplotlib.
 _LAZY_MODULES = {
+    "datasets": "fastntk.datasets",
     "depth_sweep": "fastntk.kernels.depth_sweep",
     "figures": "fastntk.figures",
     "infinite": "fastntk.infinite",
     "info": "fastntk.info",
+    "studies": "fastntk.studies",
+    "training": "fastntk.training",
 }
 _LAZY_NAMES = {
-    "AngleCurves": "fastntk.studies.angle_curves",
-    "MonteCarlo": "fastntk.studies.width",
-    "angle_curves": "fastntk.studies.angle_curves",
-    "monte_carlo_ntk": "fastntk.studies.width",
+    "AngleCurves": "studies.angle_curves",
+    "ConvergenceRate": "studies.rates",
+    "ConvergenceResult": "studies.convergence_results",
+    "ConvergenceStudy": "studies.convergence_results",
+    "DepthResult": "studies.depth_results",
+    "DepthStudy": "studies.depth_results",
+    "History": "training.history",
+    "KernelReport": "studies.large_kernel",
+    "LearningRateSearch": "training.learning_rate_search",
+    "LinearizationStudy": "studies.linearization",
+    "MonteCarlo": "studies.width",
+    "angle_curves": "studies.angle_curves",
+    "convergence_rate": "studies.rates",
+    "convergence_study": "studies.convergence",
+    "depth_study": "studies.depth",
+    "find_learning_rate": "training.learning_rate_search",
+    "kernel_report": "studies.large_kernel",
+    "learning_rate_bound": "training.learning_rate_bound",
+    "linearization_error": "studies.linearization",
+    "monte_carlo_ntk": "studies.width",
+    "train": "training.run",
 }
 
 
@@ -106,7 +126,7 @@ def __getattr__(name: str) -> Any:
     if name in _LAZY_MODULES:
         return import_module(_LAZY_MODULES[name])
     if name in _LAZY_NAMES:
-        return getattr(import_module(_LAZY_NAMES[name]), name)
+        return getattr(import_module(f"fastntk.{_LAZY_NAMES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
