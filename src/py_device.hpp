@@ -48,6 +48,7 @@ inline Monitor python_monitor(const ProgressCallback& callback) {
 
 template <>
 struct pybind11::detail::handle_type_name<fastntk::python::ProgressCallback> {
+  // NOLINTNEXTLINE(readability-identifier-naming): the name that pybind11 looks for
   static constexpr auto name =
       const_name("collections.abc.Callable[[str, int, int], object] | None");
 };

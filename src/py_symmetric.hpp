@@ -68,7 +68,7 @@ inline void py_cholesky_solve(const Array<double>& factor, Array<double>& vector
 inline Triangle triangle_named(const std::string& name) {
   if (name == "lower") return Triangle::lower;
   if (name == "upper") return Triangle::upper;
-  throw bad_argument("kept", "\"lower\" or \"upper\"");
+  throw bad_argument("kept", R"("lower" or "upper")");
 }
 
 // Overwrites one triangle with the mirror image of the other, which is kept.
