@@ -344,7 +344,7 @@ def test_deeper_networks_are_better_conditioned_and_converge_faster() -> None:
 
 def test_nothing_converges(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "fastntk.training.learning_rates.learning_rate_bound", lambda *_, **__: 1e20
+        "fastntk.training.learning_rate_search.learning_rate_bound", lambda *_, **__: 1e20
     )
     with pytest.raises(RuntimeError, match="depth 0: training diverged with every learning rate"):
         fastntk.convergence_study(1e6 * X, LABELS, [0], **SMALL)

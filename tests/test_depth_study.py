@@ -16,7 +16,7 @@ import pytest
 from tolerances import assert_close
 
 import fastntk
-from fastntk.kernels.depth_sweep import depth_groups
+from fastntk.kernels.depth_passes import depth_groups
 from fastntk.studies import depth_families as families
 from fastntk.studies.depth_results import COSTS
 

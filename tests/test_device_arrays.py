@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fastntk
-from fastntk.devices import gpu_arrays, places
+from fastntk.devices import gpu, gpu_arrays
 from fastntk.devices.gpu_arrays import DeviceArray, device_matrix, on_gpu
 
 
@@ -254,7 +254,7 @@ def test_networks_say_what_to_do_with_such_arrays(
 ) -> None:
     reason = fastntk.cuda.why_not() or "none of its GPUs is for tests"
     monkeypatch.setattr("fastntk.devices.driver.why_not", lambda: reason)
-    places._opened.cache_clear()
+    gpu.opened_gpu.cache_clear()
     net = fastntk.MLP([4, 5, 2])
     y = np.eye(3, 2)
     calls: list[tuple[str, Any]] = [

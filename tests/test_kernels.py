@@ -16,8 +16,10 @@ from tolerances import assert_close
 
 import fastntk
 from fastntk._support import memory
-from fastntk.devices.places import PROCESSOR
-from fastntk.kernels import blocks, destinations, methods
+from fastntk.devices.processor import PROCESSOR
+from fastntk.kernels import block_loop, block_sizes, closest_pairs
+from fastntk.kernels.request import KernelRequest
+from fastntk.networks.placed import PlacedNetwork
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -158,7 +160,8 @@ def test_features_that_do_not_fit_are_computed_again(
 ) -> None:
     X, Z = normal(100, 6), normal(33, 6, seed=1)
     expected, K, cross = net.smallest_angle(X, k=20), net.ntk(X), net.ntk(X, Z)
-    monkeypatch.setattr(methods, "rows_that_fit", lambda _, n, *__: min(n, samples))
+    for module in (block_loop, closest_pairs):
+        monkeypatch.setattr(module, "samples_that_fit", lambda r: min(r.samples, samples))
     assert net.smallest_angle(X, k=20) == expected
     for rows, cols, block in net.ntk_tiles(X, tile=40):
         assert_close(block, K[rows, cols], "float64")
@@ -167,10 +170,14 @@ def test_features_that_do_not_fit_are_computed_again(
 
 
 def test_how_many_features_fit(net: fastntk.MLP, monkeypatch: pytest.MonkeyPatch) -> None:
-    each = net.network.feature_bytes(1, 3, net.dtype)
+    placed = PlacedNetwork(net.network, PROCESSOR)
+    each = placed.feature_bytes(1, 3, net.dtype)
 
     def fit(samples: int) -> int:
-        return blocks.rows_that_fit(net.network, samples, range(3), net.dtype, PROCESSOR)
+        X = np.empty((samples, 6))
+        return block_sizes.samples_that_fit(
+            KernelRequest(placed, X, None, range(3), "none", net.dtype)
+        )
 
     monkeypatch.setattr(memory, "available_memory", lambda: 100 * each)
     assert fit(80) == 80
@@ -184,7 +191,7 @@ def test_out_to_arrays_and_files(
     net: fastntk.MLP, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
     if count > 1:
-        monkeypatch.setattr(destinations, "block_rows", lambda *_: 40)
+        monkeypatch.setattr(block_loop, "block_rows", lambda *_: 40)
     X, Z = normal(100, 6), normal(50, 6, seed=1)
     K = net.ntk(X)
     array = np.full((100, 100), np.nan)
@@ -228,13 +235,16 @@ def test_bad_out(net: fastntk.MLP, out: Any, message: str) -> None:
         net.ntk(normal(5, 6), out=out, outputs="full")
 
 
-def test_rows_go_in_blocks_when_memory_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
-    network = fastntk.MLP([10, 100, 1]).network
-    double = np.dtype(np.float64)
-    monkeypatch.setattr(memory, "available_memory", lambda: None)
-    assert destinations.block_rows(network, 10**6, 1, double) == 10**6
-    monkeypatch.setattr(memory, "available_memory", lambda: 10**8)
-    rows = destinations.block_rows(network, 10**5, 1, double)
+def test_rows_go_in_blocks_when_memory_is_short() -> None:
+    network = PlacedNetwork(fastntk.MLP([10, 100, 1]).network, PROCESSOR)
+
+    def rows_at_once(samples: int, memory: int | None) -> int:
+        X = np.broadcast_to(np.zeros(10), (samples, 10))
+        request = KernelRequest(network, X, None, range(1), "none", np.dtype(np.float64))
+        return block_sizes.block_rows(request, memory)
+
+    assert rows_at_once(10**6, None) == 10**6
+    rows = rows_at_once(10**5, 10**8)
     assert 256 <= rows < 10**4
     assert rows * (2 * 210 * 8 + 8 * rows) <= 5 * 10**7
 
@@ -390,10 +400,7 @@ def test_plan(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cross.kernel_bytes == 50 * 20 * 8
     assert cross.flops == 70 * 2 * (1000 + 2 * 10000) + 2 * 50 * 20 * (10 + 400)
     for available, strategy in ((170_000, "out to a file"), (1000, "recompute features")):
-        monkeypatch.setattr(
-            "fastntk.kernels.planning.available_memory", lambda available=available: available
-        )
         monkeypatch.setattr(memory, "available_memory", lambda available=available: available)
-        monkeypatch.setattr(blocks, "_SMALLEST_BLOCK", 1)
+        monkeypatch.setattr(block_sizes, "_SMALLEST_BLOCK", 1)
         assert net.plan(X).strategy == strategy
     assert "GFLOP" in str(plan)

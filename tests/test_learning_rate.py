@@ -13,10 +13,12 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from threadpoolctl import threadpool_limits
 
 import fastntk
 from fastntk._support.threads import map_in_threads
-from fastntk.training import learning_rates as module
+from fastntk.linearity import kernel_operator
+from fastntk.training import learning_rate_search as module
 
 Array = npt.NDArray[np.float64]
 
@@ -47,6 +49,32 @@ def test_bound_for_a_handful_of_samples(count: int) -> None:
     net = fastntk.MLP([6, 32, 1])
     bound = fastntk.learning_rate_bound(net, X[:count], loss="mse")
     assert bound == pytest.approx(2 * count / largest_eigenvalue(net, X[:count]), rel=2e-3)
+
+
+def test_bound_takes_few_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    passes: list[int] = []
+    products = kernel_operator._KernelProducts.__call__
+
+    def counted(self: Any, V: Array) -> Any:
+        passes.append(V.shape[1])
+        return products(self, V)
+
+    monkeypatch.setattr(kernel_operator._KernelProducts, "__call__", counted)
+    net = fastntk.MLP([6, 64, 64, 4], bias_std=0.2, seed=3)
+    bound = fastntk.learning_rate_bound(net, X, loss="mse")
+    assert passes == [2] * len(passes)
+    assert len(passes) < 12
+    # The error of the eigenvalue, which is far below the residual at which the method stops.
+    assert bound == pytest.approx(2 * 90 / largest_eigenvalue(net, X), rel=1e-4)
+
+
+def test_bound_does_not_depend_on_threads() -> None:
+    net = fastntk.MLP([6, 64, 64, 4], dtype="float32")
+    bounds = set()
+    for threads in (1, 2, 3):
+        with threadpool_limits(threads, user_api="blas"):
+            bounds.add(fastntk.learning_rate_bound(net, X))
+    assert len(bounds) == 1
 
 
 def test_bound_of_subsets_errs_towards_small_rates() -> None:

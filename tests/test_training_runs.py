@@ -94,6 +94,15 @@ def test_callback_and_probe_come_every_so_many_steps() -> None:
         assert result.condition_number == pytest.approx(spectrum.condition_number, rel=1e-6)
     assert (history.probe[0].relative_change, history.probe[0].angle) == (0.0, 0.0)
     assert list(history.probe_frame()["step"]) == [0, 5, 10]
+    assert list(history.probe_frame().columns) == [
+        "step",
+        "eigenvalue_min",
+        "eigenvalue_max",
+        "condition_number",
+        "resolved",
+        "relative_change",
+        "angle",
+    ]
     ends = []
     fastntk.train(
         net, X, y, learning_rate=0.3, epochs=2, batch_size=6, callback=lambda s, _: ends.append(s)

@@ -26,12 +26,10 @@ from fastntk.studies.large_kernel import KernelReport, kernel_report
 from fastntk.studies.linearization import LinearizationStudy, linearization_error
 from fastntk.studies.rates import ConvergenceRate, convergence_rate
 from fastntk.symmetric.packed import PackedKernel
-from fastntk.training.learning_rates import (
-    LearningRateSearch,
-    find_learning_rate,
-    learning_rate_bound,
-)
-from fastntk.training.run import History, train
+from fastntk.training.history import History
+from fastntk.training.learning_rate_bound import learning_rate_bound
+from fastntk.training.learning_rate_search import LearningRateSearch, find_learning_rate
+from fastntk.training.run import train
 
 if TYPE_CHECKING:
     from fastntk import infinite

@@ -12,7 +12,6 @@ from fastntk import activations
 from fastntk._support import arguments
 from fastntk.devices import matrices
 from fastntk.devices.places import place_of
-from fastntk.kernels.calls import evaluate
 from fastntk.kernels.methods import KernelMethods
 from fastntk.kernels.planning import Plan, plan
 from fastntk.kernels.rounding import feature_error
@@ -22,6 +21,7 @@ from fastntk.networks import initialization
 from fastntk.networks.base import NetworkBase
 from fastntk.networks.files import load_network, network_digest, save_network
 from fastntk.networks.network import Layer, Network
+from fastntk.networks.placed import PlacedNetwork
 from fastntk.networks.torch_modules import layers_of_module
 
 if TYPE_CHECKING:
@@ -66,7 +66,8 @@ class MLP(KernelMethods, JacobianMethods):
     init_scale : float or sequence of float
         By how much more than usual the initial weights vary, for all layers or each of the L + 1.
     seed : int
-        Of the weights. Those of a layer depend on the seed, the layer and its two widths alone.
+        The seed of the weights. Those of a layer depend on the seed, the layer and its two widths
+        alone.
     dtype : {"float64", "float32"}
         Precision of the weights and of the passes through the network.
 
@@ -118,7 +119,10 @@ class MLP(KernelMethods, JacobianMethods):
 
     @classmethod
     def of_network(cls, network: Network) -> MLP:
-        """Return the network with these layers, which are not copied: for fastntk itself."""
+        """Return the MLP of a `Network` of a single readout, whose arrays are not copied.
+
+        This is how functions of fastntk make an MLP; `from_weights` is for everyone else.
+        """
         result = cls.__new__(cls)
         NetworkBase.__init__(result, network)
         return result
@@ -252,38 +256,41 @@ class MLP(KernelMethods, JacobianMethods):
 
     @property
     def weights(self) -> tuple[FloatArray, ...]:
-        """W^1, …, W^{L+1}, each (n_out, n_in), without the factor σ_w/√n_in of "ntk"."""
+        """The matrices W^1, …, W^{L+1} (n_out, n_in), without the factor σ_w/√n_in of "ntk"."""
         return tuple(layer.weights for layer in self.network.layers)
 
     @property
     def biases(self) -> tuple[Any, ...] | None:
-        """b^1, …, b^{L+1}, without the factor σ_b of "ntk"; None for layers without, or for all."""
+        """The vectors b^1, …, b^{L+1}, without the factor σ_b of "ntk".
+
+        A layer without a bias has None; None instead of all of them where no layer has one.
+        """
         biases = tuple(layer.bias for layer in self.network.layers)
         return None if all(b is None for b in biases) else biases
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """(d, n_1, …, n_L, C)."""
+        """The widths (d, n_1, …, n_L, C)."""
         return (self.network.input_width, *(len(w) for w in self.weights))
 
     @property
     def depth(self) -> int:
-        """L, the number of hidden layers."""
+        """The number of hidden layers, L."""
         return len(self.network.hidden)
 
     @property
     def activation(self) -> Activation:
-        """φ."""
+        """The activation φ."""
         return self.network.activation
 
     @property
     def activation_scale(self) -> float:
-        """c_φ."""
+        """The factor c_φ of every activation."""
         return self.network.activation_scale
 
     @property
     def feature_error(self) -> float:
-        """Relative rounding error of the gradient features, for `fastntk.conditioning`."""
+        """The relative rounding error of the gradient features, for `fastntk.conditioning`."""
         return feature_error(self.depth, self.dtype)
 
     def linear(self) -> MLP:
@@ -315,9 +322,7 @@ class MLP(KernelMethods, JacobianMethods):
             Operations, bytes, expected seconds, and which way to go.
         """
         rows = self.network.samples(X, "X")
-        return plan(
-            self.network, len(rows), None if Z is None else len(self.network.samples(Z, "Z"))
-        )
+        return plan(self.network, rows, None if Z is None else self.network.samples(Z, "Z"))
 
     def __call__(self, X: npt.ArrayLike, *, device: str | None = None) -> FloatArray:
         """Return the outputs f(X).
@@ -334,8 +339,9 @@ class MLP(KernelMethods, JacobianMethods):
         ndarray (n, C)
         """
         place = place_of(device, {"X": X})
-        result: FloatArray = evaluate(self.network, self.network.samples(X, "X", place), place)
-        return result
+        samples = self.network.samples(X, "X", place)
+        outputs: FloatArray = PlacedNetwork(self.network, place).evaluate(samples)
+        return outputs
 
 
 def _activation(

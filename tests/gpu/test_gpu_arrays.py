@@ -14,7 +14,7 @@ from tolerances import assert_close
 
 import fastntk
 from fastntk import activations, cuda
-from fastntk.devices import gpu_arrays, places
+from fastntk.devices import gpu, gpu_arrays
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -276,7 +276,7 @@ def test_without_cupy(xp: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_where_no_gpu_can_be_used(xp: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fastntk.devices.driver.why_not", lambda: "there is a reason")
-    places._opened.cache_clear()
+    gpu.opened_gpu.cache_clear()
     with pytest.raises(RuntimeError, match="device='cuda': there is a reason"):
         NET.ntk(X, device="cuda")
     with pytest.raises(

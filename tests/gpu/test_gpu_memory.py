@@ -13,7 +13,9 @@ from tolerances import assert_close
 
 import fastntk
 from fastntk import cuda
-from fastntk.kernels import blocks
+from fastntk.devices.processor import PROCESSOR
+from fastntk.kernels import block_sizes
+from fastntk.networks.placed import PlacedNetwork
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,7 +48,7 @@ def leave_memory(runtime: Runtime, left: int) -> None:
 @pytest.fixture
 def little_memory(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> int:
     """Too little for a kernel of X, 180 000 bytes; not for its features."""
-    monkeypatch.setattr(blocks, "_SMALLEST_BLOCK", 16)
+    monkeypatch.setattr(block_sizes, "_SMALLEST_BLOCK", 16)
     leave_memory(runtime, 150_000)
     return 150_000
 
@@ -87,7 +89,8 @@ def test_other_kernels_larger_than_the_memory(little_memory: int, tmp_path: Path
 def test_features_larger_than_the_memory(runtime: Runtime, little_memory: int) -> None:
     wide = fastntk.MLP([5, 30, 30, 1], activation="tanh")
     X = np.random.default_rng(0).standard_normal((200, 5))
-    assert wide.network.feature_bytes(len(X), 1, np.dtype("float64")) > little_memory
+    placed = PlacedNetwork(wide.network, PROCESSOR)
+    assert placed.feature_bytes(len(X), 1, np.dtype("float64")) > little_memory
     with cuda.options(tile=16):
         assert_close(wide.ntk(X, device="cuda"), wide.ntk(X), "float64")
         packed = wide.ntk(X, out="packed", device="cuda")

@@ -8,34 +8,20 @@ import ctypes
 import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import fastntk._core as _core
 
-if TYPE_CHECKING:
-    pass
-
-
 _DRIVER = "libcuda.so.1"
-
-
 _CUBLAS = "libcublas.so.13"
-
-
 _CUBLAS_WHEEL_FOLDER = "cu13/lib"
-
 
 # The oldest GPUs that the extension has code for: Ampere.
 _OLDEST_CAPABILITY = (8, 0)
 
 
-# Of cuda.h.
+# These numbers are CUDA_ERROR_NO_DEVICE and CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_… in cuda.h.
 _ERROR_NO_DEVICE = 100
-
-
 _ATTRIBUTE_CAPABILITY_MAJOR = 75
-
-
 _ATTRIBUTE_CAPABILITY_MINOR = 76
 
 
@@ -48,6 +34,7 @@ class Device:
     index : int
         Its number, from 0.
     name : str
+        As the driver gives it, such as "NVIDIA H100".
     compute_capability : (int, int)
         Such as (9, 0) for an H100.
     memory : int
@@ -67,7 +54,7 @@ class Device:
 
 
 class _UnusableError(Exception):
-    """Why there is nothing to ask, as a sentence."""
+    """There is no driver that can be asked; the message says why, as a sentence."""
 
 
 def is_available() -> bool:
@@ -159,7 +146,8 @@ def runtime_version() -> tuple[int, int] | None:
 def cublas_library() -> str | None:
     """Return the name or the path by which cuBLAS can be opened, or None if it cannot.
 
-    That of the wheel ``nvidia-cublas`` in this environment, or what the system finds.
+    The library of the wheel ``nvidia-cublas`` in this environment comes first, then the one that
+    the system finds.
     """
     for candidate in _cublas_candidates():
         try:
@@ -265,7 +253,7 @@ class _Driver:
         text = ctypes.c_char_p()
         if not hasattr(self._library, "cuGetErrorString"):
             return ""
-        # Of a status that it does not know, it says nothing.
+        # For a status that the driver does not know, the text stays empty.
         self._status("cuGetErrorString", ctypes.c_int(status), ctypes.byref(text))
         return f" ({text.value.decode(errors='replace')})" if text.value else ""
 

@@ -45,11 +45,12 @@ class DeviceArray:
     Attributes
     ----------
     pointer : int
-        Of the first element.
+        The address of the first element.
     shape : (int, int)
+        The numbers of rows and columns.
     strides : (int, int)
-        In elements. The elements of a row lie next to each other, ``strides[1] == 1``; rows do not
-        overlap, but may be apart.
+        Counted in elements. The elements of a row lie next to each other, ``strides[1] == 1``; rows
+        do not overlap, but may be apart.
     dtype : dtype
         float32 or float64.
     stream : int or None
@@ -57,6 +58,7 @@ class DeviceArray:
         read or written: 1 for the legacy default stream, 2 for that of the thread, or a handle.
         None: there is nothing to wait for.
     read_only : bool
+        Whether the array must not be written.
     owner : object
         Keeps the memory alive.
     """
@@ -80,6 +82,7 @@ class DeviceArray:
 
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:
+        """The description that CuPy and other libraries read."""
         return {
             "version": 3,
             "shape": self.shape,
@@ -150,9 +153,9 @@ def device_matrix(
     Parameters
     ----------
     values : object
-        With ``__cuda_array_interface__`` or ``__dlpack__``.
+        An array with ``__cuda_array_interface__`` or ``__dlpack__``.
     name : str
-        Of the argument, for errors.
+        The name of the argument, for errors.
     dtype : dtype, optional
         The precision that is expected; nothing is converted.
     writable : bool
@@ -195,6 +198,7 @@ def device_matrix(
 
 
 def wrong_dtype(name: str, dtype: object, wanted: FloatDType | None = None) -> NoReturn:
+    """Raise the TypeError for an array on a GPU of another precision than is wanted."""
     raise TypeError(
         f"{name} has dtype {dtype}: expected {wanted or 'float32 or float64'}; arrays on a GPU are "
         f"not converted: hand over {name}.astype({str(wanted or 'float64')!r}), or "
@@ -206,7 +210,7 @@ def _row_strides(given: _Description, name: str) -> tuple[int, int]:
     rows, cols = given.shape
     if given.strides is None:
         return cols, 1
-    # Of a single row or column the stride is never used, and may be anything.
+    # The stride of a single row or column is never used, and may be anything.
     between_rows = given.strides[0] if rows > 1 else cols
     within_row = given.strides[1] if cols > 1 else 1
     if within_row != 1 or between_rows < cols:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The fastntk authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""How GPUs compute."""
+"""How GPUs multiply matrices and cut kernels into tiles: options for a `with` statement."""
 
 from __future__ import annotations
 
@@ -12,21 +12,18 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-
 _ARITHMETICS = ("standard", "tf32", "emulated_float64")
 
 
 @dataclass(frozen=True)
 class Options:
-    """How a GPU computes, see `options`."""
+    """How a GPU computes; `options` explains what the fields mean."""
 
     arithmetic: str = "standard"
     tile: int = 4096
 
 
 _DEFAULTS = Options()
-
-
 _options = ContextVar("fastntk.cuda.options", default=_DEFAULTS)
 
 
@@ -76,5 +73,5 @@ def options(*, arithmetic: str | None = None, tile: int | None = None) -> Iterat
 
 
 def current_options() -> Options:
-    """Return how GPUs compute here."""
+    """Return the options of the innermost `with` statement, or the defaults."""
     return _options.get()

@@ -10,17 +10,19 @@ has less variance than one on independent weights.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fastntk import activations
 from fastntk._support import arguments
-from fastntk.devices import places
-from fastntk.kernels.calls import kernels_of
-from fastntk.networks import initialization
+from fastntk.devices.places import place_of
+from fastntk.kernels.destinations import new_kernels
+from fastntk.kernels.request import KernelRequest
+from fastntk.networks.initialization import Initialization
 from fastntk.networks.network import Network, Readout
+from fastntk.networks.placed import PlacedNetwork
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,24 +34,33 @@ if TYPE_CHECKING:
     from fastntk.activations import Activation
 
 
-def sweep_network(
-    input_width: int,
-    depths: Sequence[int],
-    *,
-    width: int,
-    activation: Activation,
-    initial: initialization.Initialization,
-) -> Network:
-    """Return the hidden layers of the deepest network, with a readout for each depth.
+@dataclass(frozen=True)
+class _Family:
+    """Networks that differ in depth only, one output each."""
 
-    The layers are those of ``MLP([d] + [width] * depth + [1], seed=seed)``.
-    """
-    readouts = tuple(
-        Readout(depth, initial.layer(depth + 1, width if depth else input_width, 1))
-        for depth in depths
-    )
-    hidden = initial.layers([input_width, *[width] * max(depths)])
-    return Network(hidden, readouts, activation, activation.scale)
+    input_width: int
+    width: int
+    activation: Activation
+    initial: Initialization
+
+    def network(self, depths: Sequence[int]) -> Network:
+        """Return the hidden layers of the deepest network, with a readout for each depth.
+
+        The layers are those of ``MLP([d] + [width] * depth + [1], seed=seed)``.
+        """
+        readouts = tuple(
+            Readout(
+                depth,
+                self.initial.layer(depth + 1, self.width if depth else self.input_width, 1),
+            )
+            for depth in depths
+        )
+        hidden = self.initial.layers([self.input_width, *[self.width] * max(depths)])
+        return Network(hidden, readouts, self.activation, self.activation.scale)
+
+    def with_seed(self, seed: int) -> _Family:
+        """Return the networks with other weights."""
+        return replace(self, initial=replace(self.initial, seed=seed))
 
 
 def ntk_depths(
@@ -77,7 +88,7 @@ def ntk_depths(
     depths : sequence of int
         Numbers of hidden layers; 0 is the linear model, whose kernel is the Gram matrix X Xᵀ/d.
     width : int
-        Of every hidden layer.
+        The width of every hidden layer.
     activation, weight_std, bias_std, parametrization
         As for `fastntk.MLP`.
     seed : int
@@ -116,36 +127,25 @@ def ntk_depths(
     True
     """
     precision = arguments.float_dtype(network_dtype, "network_dtype")
-    place = places.place_of(device, {"X": X})
+    place = place_of(device, {"X": X})
     samples = place.samples(X, "X", precision)
     levels = arguments.integers(depths, "depths", minimum=0)
     size = arguments.integer(width, "width", minimum=1)
     phi = activations.get(activation)
-    initial = initialization.Initialization.checked(
-        seed, weight_std, bias_std, parametrization, precision
-    )
+    initial = Initialization.checked(seed, weight_std, bias_std, parametrization, precision)
     kernel_dtype = precision if dtype is None else arguments.float_dtype(dtype)
+    family = _Family(samples.shape[1], size, phi, initial)
 
-    def of(depths: Sequence[int], initial: initialization.Initialization) -> Sequence[FloatArray]:
-        network = sweep_network(
-            samples.shape[1], depths, width=size, activation=phi, initial=initial
-        )
-        kernels: list[FloatArray] = kernels_of(
-            network,
-            samples,
-            None,
-            outputs=range(1),
-            dtype=kernel_dtype,
-            progress=progress,
-            count=len(depths),
-            place=place,
-        )
-        return kernels
+    def kernels(family: _Family, depths: Sequence[int]) -> list[FloatArray]:
+        network = PlacedNetwork(family.network(depths), place)
+        request = KernelRequest(network, samples, None, range(1), "none", kernel_dtype)
+        computed: list[FloatArray] = new_kernels(request, progress)
+        return computed
 
     if shared:
-        return dict(zip(levels, of(levels, initial), strict=True))
+        return dict(zip(levels, kernels(family, levels), strict=True))
     return {
-        level: of([level], replace(initial, seed=independent_seed(initial.seed, level)))[0]
+        level: kernels(family.with_seed(independent_seed(initial.seed, level)), [level])[0]
         for level in levels
     }
 
@@ -154,28 +154,3 @@ def independent_seed(seed: int, depth: int) -> int:
     """Return the seed of the network of a depth whose weights no other depth shares."""
     words = np.random.SeedSequence(seed, spawn_key=(depth,)).generate_state(2, np.uint64)
     return int(words[0]) << 64 | int(words[1])
-
-
-def pass_bytes(depths: Sequence[int], *, samples: int, input_width: int, width: int) -> int:
-    """Return the bytes of the float64 features and kernels of a pass over `depths`."""
-    activations_and_deltas = max(depths) + sum(depths)
-    columns = input_width + width * activations_and_deltas + samples * len(depths)
-    return samples * columns * np.float64().itemsize
-
-
-def depth_groups(
-    depths: Sequence[int], *, samples: int, input_width: int, width: int, memory: int | None
-) -> list[tuple[int, ...]]:
-    """Cut `depths` into runs whose passes take at most `memory` bytes.
-
-    A run has at least one depth; that this one fits is checked when its kernel is asked for.
-    """
-    groups: list[tuple[int, ...]] = []
-    for depth in depths:
-        extended = (*groups[-1], depth) if groups else (depth,)
-        needed = pass_bytes(extended, samples=samples, input_width=input_width, width=width)
-        if groups and (memory is None or needed <= memory):
-            groups[-1] = extended
-        else:
-            groups.append((depth,))
-    return groups

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The fastntk authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""Kernels that go to a given array or file, larger than memory if need be, or in half of it."""
+"""Where kernels go: new arrays, given ones, files, packed storage; also larger than memory."""
 
 from __future__ import annotations
 
@@ -9,213 +9,156 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastntk._support.files import replacing
-from fastntk._support.progress import monitored
 from fastntk.devices import gpu_arrays
-from fastntk.devices.places import PROCESSOR, GpuArrays
-from fastntk.kernels.blocks import FeatureBlocks, features_fit_beside, row_slices, rows_at_once
-from fastntk.kernels.calls import kernel_advice
+from fastntk.devices.processor import PROCESSOR
+from fastntk.kernels.block_loop import BlockLoop, Destination
 from fastntk.kernels.features import Features
-from fastntk.networks.network import Network
 from fastntk.symmetric.packed import PackedKernel
 
 if TYPE_CHECKING:
     import os
-    from pathlib import Path
+    from collections.abc import Sequence
 
-    from fastntk._support.dtypes import FloatArray, FloatDType
-    from fastntk._support.progress import Progress
-    from fastntk.devices.places import Place
+    from fastntk._support.dtypes import FloatArray
+    from fastntk._support.progress import Monitor, Progress
+    from fastntk.kernels.block_loop import KernelBlock
+    from fastntk.kernels.request import KernelRequest
 
 
-def write_kernel(
-    network: Network,
-    X: Any,
-    Z: Any,
-    outputs: range,
-    dtype: FloatDType,
-    out: FloatArray | str | os.PathLike[str],
-    progress: Progress,
-    place: Place,
-) -> FloatArray:
-    """Fill `out`, or the file of that name, with K(X, Z) and return it (a file as a memory map).
+class Arrays(Destination):
+    """One array for each kernel: of NumPy, in memory or mapped from a file, or of CuPy."""
 
-    Features that do not fit in memory are computed anew for each block of rows. A file appears
-    under its name when it is complete.
+    def __init__(self, request: KernelRequest, arrays: Sequence[Any]) -> None:
+        self._arrays = arrays
+        self._mirror = request.network.kernel_mirror(request.outputs, request.split)
+
+    def put(self, block: KernelBlock, monitor: Monitor | None) -> None:
+        """Fill the block, and copy its mirror image where it has one."""
+        parts = [array[block.rows, block.cols] for array in self._arrays]
+        block.fill(parts, monitor)
+        if block.mirrored:
+            for part, mirror in zip(parts, self._mirror, strict=True):
+                self._arrays[mirror][block.cols, block.rows] = part.T
+
+
+class GpuMatrix(Destination):
+    """A matrix on the GPU that the samples lie on, whoever made it."""
+
+    def __init__(self, matrix: Any) -> None:
+        self._matrix = matrix
+
+    def put(self, block: KernelBlock, monitor: Monitor | None) -> None:
+        """Fill the matrix with the only block that there is."""
+        block.fill([self._matrix], monitor)
+
+
+class Packed(Destination):
+    """The storage of one half of a kernel K(X, X)."""
+
+    def __init__(self, kernel: PackedKernel) -> None:
+        self._kernel = kernel
+
+    def put(self, block: KernelBlock, monitor: Monitor | None) -> None:
+        """Fill the block, and copy it to where its elements are stored."""
+        values: FloatArray = np.empty(block.shape, dtype=self._kernel.dtype)
+        block.fill([values], monitor)
+        self._kernel.put(block.rows, block.cols, values)
+
+
+def new_kernels(request: KernelRequest, progress: Progress) -> Any:
+    """Return the kernels in new arrays of the place.
+
+    Without a split a list of arrays, which can be let go one by one; with it, one array (k, n, m).
+    Kernels for the host that do not fit into the memory of a GPU are computed there in blocks.
+
+    Raises
+    ------
+    MemoryError
+        If kernels and features do not fit in the memory that is available.
     """
-    shape = (len(X), len(X) if Z is None else len(Z))
-    if isinstance(place, GpuArrays) and gpu_arrays.on_gpu(out):
-        _fill_there(network, X, Z, outputs, dtype, out, progress, place)
-        there: Any = out
-        return there  # type: ignore[no-any-return]
+    place = request.place
+    if place.copies_results:
+        PROCESSOR.require_memory(request.kernel_bytes, request.description, request.advice)
+    else:
+        place.require_memory(
+            request.kernel_bytes + request.feature_bytes(request.samples),
+            f"{request.description} and the features",
+            request.advice,
+        )
+    count = request.count
+    out: Any = (
+        [place.empty(request.shape, request.dtype) for _ in range(count)]
+        if request.split == "none"
+        else place.empty((count, *request.shape), request.dtype)
+    )
+    loop = BlockLoop.within_memory(request) if place.copies_results else BlockLoop.whole(request)
+    loop.run(Arrays(request, out), progress)
+    return out
+
+
+def kernel_to(
+    request: KernelRequest, out: FloatArray | str | os.PathLike[str], progress: Progress
+) -> FloatArray | PackedKernel:
+    """Fill `out`, an array or the name of a file, and return it; or return a packed kernel.
+
+    A file is returned as a memory map. Features that do not fit in memory are computed anew for
+    each block of rows.
+    """
+    if not request.place.copies_results and request.place.on_gpu and gpu_arrays.on_gpu(out):
+        return _kernel_to_gpu(request, out, progress)
     if isinstance(out, np.ndarray):
-        if out.shape != shape or out.dtype != dtype or not out.flags.writeable:
+        if out.shape != request.shape or out.dtype != request.dtype or not out.flags.writeable:
             raise ValueError(
                 f"out has shape {out.shape} and dtype {out.dtype}"
                 f"{'' if out.flags.writeable else ', and is read-only'}: expected a writable array "
-                f"of shape {shape} and dtype {dtype}"
+                f"of shape {request.shape} and dtype {request.dtype}"
             )
-        fill_kernel(network, X, Z, outputs, dtype, out, progress, place)
+        BlockLoop.within_memory(request).run(Arrays(request, [out]), progress)
         return out
-    name = str(out)
+    if isinstance(out, str) and out == "packed":
+        return _packed_kernel(request, progress)
+    return _kernel_to_file(request, str(out), progress)
+
+
+def _kernel_to_gpu(request: KernelRequest, out: Any, progress: Progress) -> FloatArray:
+    matrix = gpu_arrays.device_matrix(out, "out", request.dtype, writable=True)
+    if matrix.shape != request.shape:
+        raise ValueError(f"out has shape {matrix.shape}: expected {request.shape}")
+    request.require_feature_memory()
+    BlockLoop.whole(request).run(GpuMatrix(matrix), progress)
+    filled: FloatArray = out
+    return filled
+
+
+def _kernel_to_file(request: KernelRequest, name: str, progress: Progress) -> FloatArray:
+    """Write a file, which appears under its name when it is complete."""
     if not name.endswith(".npy"):
         raise ValueError(f"out={name!r}: expected an array, or the name of a file ending in .npy")
     with replacing(name) as temporary:
-        _write(network, X, Z, outputs, dtype, temporary, shape, progress, place)
+        written: Any = np.lib.format.open_memmap(
+            temporary, mode="w+", dtype=request.dtype, shape=request.shape
+        )
+        BlockLoop.within_memory(request).run(Arrays(request, [written]), progress)
+        written.flush()
     result: FloatArray = np.load(name, mmap_mode="r+", allow_pickle=False)
     return result
 
 
-def _fill_there(
-    network: Network,
-    X: Any,
-    Z: Any,
-    outputs: range,
-    dtype: FloatDType,
-    out: Any,
-    progress: Progress,
-    place: Place,
-) -> None:
-    """Fill an array on the GPU that the samples lie on."""
-    target = gpu_arrays.device_matrix(out, "out", dtype, writable=True)
-    shape = (len(X), len(X) if Z is None else len(Z))
-    if target.shape != shape:
-        raise ValueError(f"out has shape {target.shape}: expected {shape}")
-    handle = network.handle(place)
-    x = Features(network, X, outputs, dtype, progress, place, handle)
-    z = x if Z is None else Features(network, Z, outputs, dtype, progress, place, handle)
-    x.fill_kernel(z, slice(0, shape[0]), slice(0, shape[1]), target, progress)
-
-
-def _write(
-    network: Network,
-    X: Any,
-    Z: Any,
-    outputs: range,
-    dtype: FloatDType,
-    path: Path,
-    shape: tuple[int, int],
-    progress: Progress,
-    place: Place,
-) -> None:
-    target: Any = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
-    fill_kernel(network, X, Z, outputs, dtype, target, progress, place)
-    target.flush()
-
-
-def block_rows(
-    network: Network,
-    samples: int,
-    outputs: int,
-    dtype: FloatDType,
-    kept: int = 0,
-    place: Place = PROCESSOR,
-) -> int:
-    """Return how many rows go at once: all, or as many as leave room for two sets of features.
-
-    `kept` bytes of the available memory are to be used for something else.
-    """
-    memory = place.available_memory()
-    each = 2 * network.feature_bytes(1, outputs, dtype)
-    room = None if memory is None else memory - kept
-    return rows_at_once(samples, each, dtype.itemsize, room)
-
-
-def new_kernel(
-    network: Network,
-    X: Any,
-    Z: Any,
-    outputs: range,
-    dtype: FloatDType,
-    progress: Progress,
-    place: Place,
-) -> FloatArray:
-    """Return K(X, Z) of samples on a GPU as an array of NumPy, however large it is for the GPU."""
-    shape = (len(X), len(X) if Z is None else len(Z))
-    PROCESSOR.require_memory(
-        shape[0] * shape[1] * dtype.itemsize, *kernel_advice(shape, dtype, 1, Z is None)
-    )
-    result: FloatArray = np.empty(shape, dtype=dtype)
-    fill_kernel(network, X, Z, outputs, dtype, result, progress, place)
-    return result
-
-
-def fill_kernel(
-    network: Network,
-    X: Any,
-    Z: Any,
-    outputs: range,
-    dtype: FloatDType,
-    target: FloatArray,
-    progress: Progress,
-    place: Place,
-) -> None:
-    """Fill an array of NumPy with K(X, Z), of outputs that are summed over, block by block."""
-    others = X if Z is None else Z
-    size = block_rows(network, max(len(X), len(others)), len(outputs), dtype, 0, place)
-    blocks = [
-        (rows, cols)
-        for rows in row_slices(len(X), size)
-        for cols in row_slices(len(others), size)
-        if Z is not None or cols.start <= rows.start
-    ]
-
-    handle = network.handle(place)
-
-    def compute(samples: Any) -> Features:
-        return Features(network, samples, outputs, dtype, place=place, handle=handle)
-
-    count = len(X) + (0 if Z is None else len(Z))
-    at_once = features_fit_beside(network, count, outputs, dtype, place)
-    x_blocks = FeatureBlocks(compute, X, at_once=at_once)
-    z_blocks = x_blocks if Z is None else FeatureBlocks(compute, Z, at_once=at_once)
-    with monitored(progress, "kernel") as monitor:
-        for done, (rows, cols) in enumerate(blocks, start=1):
-            if cols.start == 0:
-                x, x_rows = x_blocks[rows]
-            diagonal = Z is None and cols == rows
-            z, z_rows = (x, x_rows) if diagonal else z_blocks[cols]
-            block = target[rows, cols]
-            x.kernel_on_host(z, x_rows, z_rows, block, monitor if len(blocks) == 1 else None)
-            if Z is None and not diagonal:
-                target[cols, rows] = block.T
-            if monitor is not None and len(blocks) > 1:
-                monitor("blocks", done, len(blocks))
-
-
-def packed_kernel(
-    network: Network,
-    X: Any,
-    outputs: range,
-    dtype: FloatDType,
-    progress: Progress,
-    place: Place,
-) -> PackedKernel:
-    """Return K(X, X) packed; features that do not fit beside it are computed block by block."""
-    kernel = PackedKernel.empty(len(X), dtype)  # its pages are not in use yet
-    memory = place.available_memory()
-    needed = kernel.nbytes + network.feature_bytes(len(X), len(outputs), dtype)
+def _packed_kernel(request: KernelRequest, progress: Progress) -> PackedKernel:
+    """Return K(X, X) packed: in a call of the core, or in blocks where the features do not fit."""
+    if not request.symmetric:
+        raise ValueError(f"Z of shape {request.Z.shape}: expected None with out='packed'")
+    kernel = PackedKernel.empty(len(request.X), request.dtype)  # its pages are not in use yet
+    memory = request.place.available_memory()
+    needed = kernel.nbytes + request.feature_bytes(request.samples)
     if memory is None or needed <= memory:
-        features = Features(network, X, outputs, dtype, progress, place)
-        features.packed_kernel(kernel.data, progress)
+        features = Features(request.network, request.X, request.outputs, request.dtype, progress)
+        features.fill_packed_kernel(kernel.data, progress)
         return kernel
-    kept = 0 if place.on_gpu else kernel.nbytes
-    size = block_rows(network, len(X), len(outputs), dtype, kept, place)
-    handle = network.handle(place)
-
-    def compute(samples: Any) -> Features:
-        return Features(network, samples, outputs, dtype, place=place, handle=handle)
-
-    blocks = kernel.blocks(size)
-    done, total = 0, len(blocks) * (len(blocks) + 1) // 2
-    with monitored(progress, "kernel") as monitor:
-        for i, rows in enumerate(blocks):
-            x = compute(X[rows])
-            for cols in blocks[: i + 1]:
-                z = x if cols == rows else compute(X[cols])
-                block: FloatArray = np.empty((len(x), len(z)), dtype=dtype)
-                x.kernel_on_host(z, slice(0, len(x)), slice(0, len(z)), block, None)
-                kernel.put(rows, cols, block)
-                done += 1
-                if monitor is not None:
-                    monitor("blocks", done, total)
+    loop = BlockLoop.within_memory(
+        request,
+        kept=0 if request.place.on_gpu else kernel.nbytes,
+        cut=lambda _, size: kernel.blocks(size),
+    )
+    loop.run(Packed(kernel), progress)
     return kernel

@@ -6,86 +6,53 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from fastntk._support.progress import monitored
-from fastntk.devices.places import PROCESSOR, Place
 
 if TYPE_CHECKING:
     from fastntk._support.dtypes import FloatArray, FloatDType
     from fastntk._support.progress import Monitor, Progress
-    from fastntk.networks.network import Network
+    from fastntk.networks.placed import PlacedNetwork
 
 
 class Features:
-    """H and Δ of some samples, in the precision `dtype`, for several questions.
-
-    On a GPU, features with the same `handle` of the network share its copy of the weights.
-    """
+    """H and Δ of some samples at some outputs, in the precision `dtype`, for several questions."""
 
     def __init__(
         self,
-        network: Network,
+        network: PlacedNetwork,
         X: Any,
         outputs: range,
         dtype: FloatDType,
         progress: Progress = False,
-        place: Place = PROCESSOR,
-        handle: Any = None,
     ) -> None:
-        place.require_memory(
-            network.feature_bytes(len(X), len(outputs), dtype),
-            f"the features of {len(X)} samples in {dtype}",
-            "take fewer samples" + (" or dtype='float32'" if dtype == np.float64 else ""),
-        )
         self.outputs = outputs
         self.dtype = dtype
-        self.n_parameters = network.n_parameters
-        self.place = place
-        core = getattr(place.core, f"Features{8 * dtype.itemsize}Of{8 * network.dtype.itemsize}")
-        with place.working() as where, monitored(progress, "features") as monitor:
-            self._core: Any = core(
-                network.handle(place) if handle is None else handle,
-                (outputs.start, len(outputs)),
-                X,
-                where,
-                monitor,
-            )
+        self.place = network.place
+        self.n_parameters = network.network.n_parameters
+        network.require_feature_memory(len(X), len(outputs), dtype)
+        own = network.network.dtype
+        core = getattr(self.place.core, f"Features{8 * dtype.itemsize}Of{8 * own.itemsize}")
+        with self.place.working() as where, monitored(progress, "features") as monitor:
+            self._core: Any = core(network.handle, (outputs.start, len(outputs)), X, where, monitor)
 
     def __len__(self) -> int:
         return int(self._core.rows)
 
-    def kernel(self, other: Features, rows: slice, cols: slice, progress: Progress = False) -> Any:
-        """Return K (rows, cols), summed over the outputs."""
-        out = self.place.empty((rows.stop - rows.start, cols.stop - cols.start), self.dtype)
-        self.fill_kernel(other, rows, cols, out, progress)
-        return out
-
     def fill_kernel(
-        self, other: Features, rows: slice, cols: slice, out: Any, progress: Progress = False
+        self, other: Features, rows: slice, cols: slice, out: Any, monitor: Monitor | None
     ) -> None:
-        """Fill a matrix with K (rows, cols), summed over the outputs."""
+        """Fill a matrix with K of these rows and those of `other`, summed over the outputs."""
         spans = [(s.start, s.stop - s.start) for s in (rows, cols)]
-        with monitored(progress, "kernel") as monitor:
-            self.place.fill(
-                [out],
-                lambda outs, where: self._core.kernel(other._core, *spans, outs[0], where, monitor),
-            )
-
-    def kernel_on_host(
-        self, other: Features, rows: slice, cols: slice, out: FloatArray, monitor: Monitor | None
-    ) -> None:
-        """Fill a matrix of NumPy with K (rows, cols), summed over the outputs."""
-        spans = [(s.start, s.stop - s.start) for s in (rows, cols)]
-        self.place.fill_on_host(
-            out, lambda block, where: self._core.kernel(other._core, *spans, block, where, monitor)
+        self.place.fill(
+            [out],
+            lambda outs, where: self._core.kernel(other._core, *spans, outs[0], where, monitor),
         )
 
-    def packed_kernel(self, out: FloatArray, progress: Progress) -> None:
+    def fill_packed_kernel(self, out: FloatArray, progress: Progress) -> None:
         """Fill the data of a packed kernel with K of all samples, summed over the outputs."""
         with monitored(progress, "kernel") as monitor:
-            self.place.fill_on_host(
-                out, lambda data, where: self._core.packed_kernel(data, where, monitor)
+            self.place.fill(
+                [out], lambda outs, where: self._core.packed_kernel(outs[0], where, monitor)
             )
 
     def closest_pairs(self, k: int, progress: Progress) -> list[tuple[float, int, int]]:
@@ -99,7 +66,7 @@ class Features:
 
     def transposed_products(self, output: int, vectors: Any) -> Any:
         """Return Fᵀ u (k, P) for the rows u of `vectors` (k, n); `output` counts from the first."""
-        given = self.place.given(vectors)
+        given = self.place.for_core(vectors)
         out = self.place.empty((len(vectors), self.n_parameters), self.dtype)
         self.place.fill(
             [out],
@@ -109,7 +76,7 @@ class Features:
 
     def products(self, output: int, vectors: Any, *, weighted: bool = False) -> Any:
         """Return F v (k, n), or F diag(ω) v, for the rows v of `vectors` (k, P)."""
-        given = self.place.given(vectors)
+        given = self.place.for_core(vectors)
         out = self.place.empty((len(vectors), len(self)), self.dtype)
         self.place.fill(
             [out],

@@ -4,34 +4,31 @@
 
 from __future__ import annotations
 
-import itertools
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
+from typing import TYPE_CHECKING, Literal, NamedTuple, overload
 
 import numpy as np
 
 from fastntk._support import arguments
-from fastntk._support.progress import monitored
 from fastntk.devices.places import place_of
-from fastntk.kernels.angles import AnglePair
-from fastntk.kernels.blocks import FeatureBlocks, row_slices, rows_that_fit
-from fastntk.kernels.calls import kernels_of, pair_angles
-from fastntk.kernels.destinations import new_kernel, packed_kernel, write_kernel
-from fastntk.kernels.features import Features
+from fastntk.kernels.block_loop import BlockLoop
+from fastntk.kernels.closest_pairs import closest_pairs, pair_angles
+from fastntk.kernels.destinations import kernel_to, new_kernels
+from fastntk.kernels.request import KernelRequest
 from fastntk.networks.base import NetworkBase
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     import numpy.typing as npt
 
     from fastntk._support.dtypes import FloatArray
     from fastntk._support.progress import Progress
-    from fastntk.devices.places import Place
+    from fastntk.kernels.angles import AnglePair
     from fastntk.symmetric.packed import PackedKernel
 
-# Pairs whose angle the rounding of the kernel cannot order are all looked at again, as far as they
-# are among this many more than were asked for.
+# So many pairs more than were asked for are looked at again with exact angles: the rounding of the
+# kernel cannot order pairs whose angles are nearly the same.
 _CANDIDATES = 32
 
 
@@ -41,8 +38,9 @@ class KernelTile(NamedTuple):
     Attributes
     ----------
     rows, cols : slice
-        Of the samples.
+        The samples of its rows and of its columns.
     kernel : ndarray (rows, cols)
+        The values.
     """
 
     rows: slice
@@ -163,40 +161,26 @@ class KernelMethods(NetworkBase):
         >>> bool(np.allclose(K.sum(axis=2), net.ntk(X)))
         True
         """
-        chosen = self.network.chosen_outputs(outputs, ("trace", "diagonal", "full"))
-        place = place_of(device, {"X": X, "Z": Z})
-        rows = self.network.samples(X, "X", place)
-        cols = None if Z is None else self.network.samples(Z, "Z", place)
-        network = self.network.weighted(layer_weights)
-        precision = self.network.precision(dtype)
-        if out is not None:
-            if outputs in {"diagonal", "full"}:
-                raise ValueError(f"outputs={outputs!r}: expected 'trace' or one output with out=…")
-            if isinstance(out, str) and out == "packed":
-                if cols is not None:
-                    raise ValueError(f"Z of shape {cols.shape}: expected None with out='packed'")
-                return packed_kernel(network, rows, chosen, precision, progress, place)
-            return write_kernel(network, rows, cols, chosen, precision, out, progress, place)
-        if place.results_elsewhere and outputs not in {"diagonal", "full"}:
-            return new_kernel(network, rows, cols, chosen, precision, progress, place)
-        count = {"diagonal": len(chosen), "full": len(chosen) ** 2}.get(str(outputs), 1)
-        split = {"diagonal": "outputs", "full": "output_pairs"}.get(str(outputs), "none")
-        kernels = kernels_of(
-            network,
-            rows,
-            cols,
-            outputs=chosen,
-            dtype=precision,
-            progress=progress,
-            split=split,
-            count=count,
-            place=place,
+        request = KernelRequest.checked(
+            self.network.weighted(layer_weights),
+            X,
+            Z,
+            outputs=outputs,
+            names=("trace", "diagonal", "full"),
+            dtype=dtype,
+            device=device,
         )
-        if outputs == "diagonal":
+        if out is not None:
+            if request.split != "none":
+                raise ValueError(f"outputs={outputs!r}: expected 'trace' or one output with out=…")
+            return kernel_to(request, out, progress)
+        kernels = new_kernels(request, progress)
+        if request.split == "outputs":
             by_output: FloatArray = kernels.transpose(1, 2, 0)
             return by_output
-        if outputs == "full":
-            pairs: FloatArray = kernels.reshape(len(chosen), len(chosen), *kernels.shape[1:])
+        if request.split == "output_pairs":
+            count = len(request.outputs)
+            pairs: FloatArray = kernels.reshape(count, count, *request.shape)
             return pairs.transpose(2, 3, 0, 1)
         kernel: FloatArray = kernels[0]
         return kernel
@@ -232,18 +216,10 @@ class KernelMethods(NetworkBase):
         >>> bool(np.allclose(layers[0], net.ntk(np.eye(2), layer_weights=[1, 0, 0])))
         True
         """
-        place = place_of(device, {"X": X, "Z": Z})
-        layers: FloatArray = kernels_of(
-            self.network,
-            self.network.samples(X, "X", place),
-            None if Z is None else self.network.samples(Z, "Z", place),
-            outputs=self.network.chosen_outputs(outputs),
-            dtype=self.network.precision(dtype),
-            progress=progress,
-            split="layers",
-            count=len(self.network.layers),
-            place=place,
+        request = KernelRequest.checked(
+            self.network, X, Z, outputs=outputs, split="layers", dtype=dtype, device=device
         )
+        layers: FloatArray = new_kernels(request, progress)
         return layers
 
     def conjugate_kernel(
@@ -344,49 +320,16 @@ class KernelMethods(NetworkBase):
         (0, 2, True)
         """
         count = 1 if k is None else arguments.integer(k, "k", minimum=1)
-        place = place_of(device, {"X": X})
-        samples = self.network.samples(X, "X", place)
-        candidates = self._candidates(samples, count + _CANDIDATES, progress, place)
+        request = KernelRequest.checked(self.network, X, None, dtype=np.float64, device=device)
+        candidates = closest_pairs(request, count + _CANDIDATES, progress)
         if not candidates:
             raise ValueError(
-                f"X of {len(samples)} samples has fewer than two with a gradient that is not zero: "
-                "expected at least two"
+                f"X of {request.samples} samples has fewer than two with a gradient that is not "
+                "zero: expected at least two"
             )
-        found = sorted(self._pair_angles(place.on_host(samples), candidates))
+        samples = request.place.on_host(request.X)
+        found = sorted(pair_angles(self.network, samples, candidates))
         return found[0] if k is None else found[:count]
-
-    def _candidates(
-        self, X: Any, count: int, progress: Progress, place: Place
-    ) -> list[tuple[int, int]]:
-        """Return the pairs with the largest cosines.
-
-        Where the features of all samples do not fit, blocks of samples are taken two at a time: a
-        block then meets itself more than once, which costs twice the time.
-        """
-        double, outputs = np.dtype(np.float64), range(self.n_outputs)
-        size = rows_that_fit(self.network, len(X), outputs, double, place)
-        if size == len(X):
-            features = Features(self.network, X, outputs, double, progress, place)
-            pairs = features.closest_pairs(count, progress)
-            return [(i, j) for _, i, j in pairs]
-        half = max(1, size // 2)
-        blocks = [np.arange(s, min(s + half, len(X))) for s in range(0, len(X), half)]
-        unions = [np.concatenate(two) for two in itertools.combinations(blocks, 2)]
-        best: dict[tuple[int, int], float] = {}
-        handle = self.network.handle(place)
-        with monitored(progress, "closest pairs") as monitor:
-            for done, rows in enumerate(unions, start=1):
-                features = Features(
-                    self.network, place.take(X, rows), outputs, double, place=place, handle=handle
-                )
-                pairs = features.closest_pairs(count, progress=False)
-                best |= {(int(rows[i]), int(rows[j])): cosine for cosine, i, j in pairs}
-                kept = sorted(best, key=lambda pair: (-best[pair], pair))[:count]
-                best = {pair: best[pair] for pair in kept}
-                del features  # or there would be two at a time
-                if monitor is not None:
-                    monitor("blocks", done, len(unions))
-        return list(best)
 
     def pair_angles(self, X: npt.ArrayLike, pairs: Sequence[tuple[int, int]]) -> list[AnglePair]:
         """Return the angles between the gradients at given pairs of samples.
@@ -413,14 +356,7 @@ class KernelMethods(NetworkBase):
                 raise ValueError(
                     f"pairs[{k}]={pair!r}: expected two rows of X, from 0 to {len(samples) - 1}"
                 )
-        return self._pair_angles(samples, pairs)
-
-    def _pair_angles(self, X: FloatArray, pairs: Sequence[tuple[int, int]]) -> list[AnglePair]:
-        angles = pair_angles(self.network, X, pairs, range(self.n_outputs))
-        return [
-            AnglePair(angle, i, j, resolved=True)
-            for angle, (i, j) in zip(angles, pairs, strict=True)
-        ]
+        return pair_angles(self.network, samples, pairs)
 
     def ntk_tiles(
         self,
@@ -456,33 +392,14 @@ class KernelMethods(NetworkBase):
         7
         """
         size = arguments.integer(tile, "tile", minimum=1)
-        chosen, precision = self.network.chosen_outputs(outputs), self.network.precision(dtype)
-        network = self.network.weighted(layer_weights)
-        place = place_of(device, {"X": X, "Z": Z})
-        rows = self.network.samples(X, "X", place)
-        cols = None if Z is None else self.network.samples(Z, "Z", place)
-
-        handle = network.handle(place)
-
-        def compute(samples: Any) -> Features:
-            return Features(network, samples, chosen, precision, place=place, handle=handle)
-
-        count = len(rows) + (0 if cols is None else len(cols))
-        fits = rows_that_fit(network, count, chosen, precision, place) == count
-        return _tiles(compute, rows, cols, size, fits)
+        request = KernelRequest.checked(
+            self.network.weighted(layer_weights), X, Z, outputs=outputs, dtype=dtype, device=device
+        )
+        return _tiles(request, BlockLoop.of_size(request, size))
 
 
-def _tiles(
-    compute: Callable[[Any], Features], rows: Any, cols: Any, size: int, fits: bool
-) -> Iterator[KernelTile]:
-    others = rows if cols is None else cols
-    x_blocks = FeatureBlocks(compute, rows, at_once=fits)
-    z_blocks = x_blocks if cols is None else FeatureBlocks(compute, cols, at_once=fits)
-    for block in row_slices(len(rows), size):
-        x, x_rows = x_blocks[block]
-        for across in row_slices(len(others), size):
-            if cols is None and across.start > block.start:
-                break
-            same = cols is None and across == block
-            z, z_rows = (x, x_rows) if same else z_blocks[across]
-            yield KernelTile(block, across, x.kernel(z, x_rows, z_rows))
+def _tiles(request: KernelRequest, loop: BlockLoop) -> Iterator[KernelTile]:
+    for block in loop:
+        values: FloatArray = request.place.empty(block.shape, request.dtype)
+        block.fill([values])
+        yield KernelTile(block.rows, block.cols, values)

@@ -8,17 +8,25 @@ import itertools
 import time
 from dataclasses import dataclass
 from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fastntk import activations
-from fastntk._support.memory import available_memory, human_bytes
-from fastntk.kernels.calls import evaluate
-from fastntk.kernels.destinations import block_rows
+from fastntk._support.memory import human_bytes
+from fastntk.devices.processor import PROCESSOR
+from fastntk.kernels.block_sizes import block_rows
+from fastntk.kernels.request import KernelRequest
 from fastntk.networks.network import Layer, Network
+from fastntk.networks.placed import PlacedNetwork
 
-# Of the rate of matrix multiplication, for kernels of some thousand samples (bench_ntk.py).
+if TYPE_CHECKING:
+    from fastntk._support.dtypes import FloatArray
+
+# The share of the rate of matrix multiplication that kernels of some thousand samples reach
+# (benchmarks/bench_ntk.py).
 _EFFICIENCY = 0.7
+# The width of the layer that the rate is measured with, and the number of samples.
 _CALIBRATION_SIZE = 1024
 
 
@@ -29,12 +37,12 @@ class Plan:
     Attributes
     ----------
     flops : float
-        Useful floating-point operations: both passes, and the Gram matrices, by half for a
-        symmetric kernel.
+        The useful floating-point operations: both passes, and the Gram matrices, which take half
+        as many for a symmetric kernel.
     kernel_bytes, feature_bytes : int
         The memory of the result and of the features.
     seconds : float
-        Expected, from the rate of a matrix multiplication measured just now.
+        The time to expect, from the rate of a matrix multiplication measured just now.
     strategy : str
         "in memory"; "out to a file" (``ntk(X, out="….npy")``) for a kernel that does not fit;
         "recompute features" where not even the features do, which `out` then computes in blocks.
@@ -54,45 +62,47 @@ class Plan:
         )
 
 
-def plan(network: Network, n: int, m: int | None) -> Plan:
-    """Return the plan for K(X, X) of n samples, or K(X, Z) of n and m."""
-    widths = [network.input_width, *(len(layer.weights) for layer in network.hidden)]
+def plan(network: Network, X: FloatArray, Z: FloatArray | None) -> Plan:
+    """Return the plan for K(X, Z), or for K(X, X) without Z."""
     outputs = network.n_outputs
-    samples = n + (m or 0)
+    request = KernelRequest(
+        PlacedNetwork(network, PROCESSOR), X, Z, range(outputs), "none", network.dtype
+    )
+    widths = [network.input_width, *(len(layer.weights) for layer in network.hidden)]
     # Forward through every layer, back through all but the first, for each output.
     pairs = list(itertools.pairwise(widths))
     forward = sum(2.0 * a * b for a, b in pairs)
     backward = outputs * sum(2.0 * a * b for a, b in pairs[1:])
     inner = sum(widths) + outputs * sum(widths[1:])
-    entries = float(n) * (n if m is None else 2 * m)  # half of the pairs, twice the operations
-    flops = samples * (forward + backward) + entries * inner
-    itemsize = network.dtype.itemsize
-    kernel_bytes = n * (n if m is None else m) * itemsize
-    feature_bytes = network.feature_bytes(samples, outputs, network.dtype)
-    memory = available_memory()
-    if block_rows(network, max(n, m or 0), outputs, network.dtype) < max(n, m or 0) and (
-        memory is not None and feature_bytes > memory
-    ):
-        strategy = "recompute features"
-    elif memory is not None and kernel_bytes + feature_bytes > memory:
-        strategy = "out to a file"
-    else:
-        strategy = "in memory"
-    rate = _EFFICIENCY * _gemm_rate(network.dtype.name)
-    return Plan(flops, kernel_bytes, feature_bytes, flops / rate, strategy)
+    rows, cols = request.shape
+    # A symmetric kernel has half of the pairs, and an inner product two operations for each term.
+    entries = float(rows) * cols * (1 if request.symmetric else 2)
+    flops = request.samples * (forward + backward) + entries * inner
+    feature_bytes = request.feature_bytes(request.samples)
+    rate = _EFFICIENCY * _multiplication_rate(network.dtype.name)
+    return Plan(flops, request.kernel_bytes, feature_bytes, flops / rate, _strategy(request))
+
+
+def _strategy(request: KernelRequest) -> str:
+    memory = request.place.available_memory()
+    features = request.feature_bytes(request.samples)
+    if memory is None or request.kernel_bytes + features <= memory:
+        return "in memory"
+    if features > memory and block_rows(request, memory) < max(request.shape):
+        return "recompute features"
+    return "out to a file"
 
 
 @cache
-def _gemm_rate(dtype: str) -> float:
+def _multiplication_rate(dtype: str) -> float:
     """Return the rate at which samples pass through a wide layer."""
     size = _CALIBRATION_SIZE
     ones = np.ones((size, size), dtype=dtype)
-    wide = Network.of_layers(
-        [Layer(ones, None, 1.0, 1.0), Layer(ones[:1], None, 1.0, 1.0)], activations.identity(), 1.0
-    )
+    layers = [Layer(ones, None, 1.0, 1.0), Layer(ones[:1], None, 1.0, 1.0)]
+    wide = PlacedNetwork(Network.of_layers(layers, activations.identity(), 1.0), PROCESSOR)
     best = np.inf
     for _ in range(3):
         started = time.perf_counter()
-        evaluate(wide, ones)
+        wide.evaluate(ones)
         best = min(best, time.perf_counter() - started)
     return float(2.0 * size**3 / best)

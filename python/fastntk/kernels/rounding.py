@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def feature_error(depth: int, dtype: FloatDType) -> float:
     """Return the relative error of the gradient features of a network in this precision.
 
-    Roundings of the layers add up like independent ones, √(depth + 1) ε. Measured on linear
-    networks, where the rank of the features is known: √(0.3 depth) ε at most.
+    Roundings of the layers add up like independent ones, to √(depth + 1) ε. On linear networks,
+    where the rank of the features is known, at most √(0.3 depth) ε was measured.
     """
     return math.sqrt(depth + 1) * float(np.finfo(dtype).eps)

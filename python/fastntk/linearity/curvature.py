@@ -29,13 +29,14 @@ from fastntk.devices import matrices
 from fastntk.devices.places import place_of
 from fastntk.linearity.hessians import SpectralNorm, hessian_products, spectral_norm
 from fastntk.linearity.parameter_space import directions
+from fastntk.networks.placed import PlacedNetwork
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from fastntk._support.dtypes import FloatArray
     from fastntk._support.progress import Progress
-    from fastntk.devices.places import Place
+    from fastntk.devices.place import Place
     from fastntk.networks.base import NetworkBase
     from fastntk.networks.network import Network
 
@@ -52,14 +53,15 @@ def hessian_vector_product(
 ) -> FloatArray:
     """Return Σ_i u_i ∇²f_c(x_i) v, the second derivatives with respect to the parameters.
 
-    The derivative, along v, of the forward and the backward pass [1]_: for each direction about six
-    times the work of the outputs, after twice that for all directions together. Memory, beside that
-    of v and of the result, is 12 numbers for each unit and each of 1024 samples.
+    They are the derivative, along v, of the forward and the backward pass [1]_: each direction
+    takes about six times the work of the outputs, after twice that for all directions together.
+    Memory, beside that of v and of the result, is 12 numbers for each unit and each of 1024
+    samples.
 
     Parameters
     ----------
     net : MLP
-        With an activation that the core has; a custom one has no second derivative.
+        The network. Its activation is one that the core has; a custom one has no second derivative.
     X : array_like (n, d)
         Samples, one a row.
     v : array_like (P,) or (P, k)
@@ -111,7 +113,9 @@ def hessian_vector_product(
     samples = network.samples(X, "X", place)
     along, single = directions(network, v, "v", place)
     weights = _checked_coefficients(network, place, len(samples), output, coefficients)
-    out = hessian_products(network, samples, place.uploaded(weights), along, place, progress)
+    out = hessian_products(
+        PlacedNetwork(network, place), samples, place.from_host(weights), along, progress
+    )
     return out[0] if single else out.T
 
 
@@ -149,7 +153,8 @@ def hessian_norm(
     Parameters
     ----------
     net : MLP
-        With an activation that the core has. All is computed in float64, also of a float32 network.
+        The network, with an activation that the core has. All is computed in float64, for a network
+        in float32, too.
     X : array_like (n, d)
         Samples, one a row.
     output : int
@@ -241,7 +246,7 @@ def _checked_coefficients(
     if coefficients is None:
         result[:, index] = 1.0
         return result
-    given = place.targets(coefficients, "coefficients")
+    given = place.host_array(coefficients, "coefficients")
     if given.shape not in {(n,), (n, network.n_outputs)}:
         raise ValueError(
             f"coefficients has shape {given.shape}: expected ({n},) or ({n}, {network.n_outputs}), "

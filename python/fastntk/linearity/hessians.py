@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Second derivatives of a network's outputs: products with the Hessian, and its norm.
 
-Samples, coefficients and directions are arrays that have been checked, for the place where the work
-is done.
+Samples, coefficients and directions have been checked, and are as the place of the network has
+them.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ if TYPE_CHECKING:
 
     from fastntk._support.dtypes import FloatArray
     from fastntk._support.progress import Progress
-    from fastntk.devices.places import Place
     from fastntk.linearity.sample_hessian import Vectors
     from fastntk.networks.network import Network
+    from fastntk.networks.placed import PlacedNetwork
 
 
 def hessian_products(
-    network: Network, X: Any, coefficients: Any, directions: Any, place: Place, progress: Progress
+    network: PlacedNetwork, X: Any, coefficients: Any, directions: Any, progress: Progress
 ) -> FloatArray:
     """Return Σ_i Σ_c u_ic ∇²f_c(x_i) v (k, P), for the k rows v of `directions` (k, P).
 
-    The numbers u are the `coefficients` (n, C), as the core reads them; directions are arrays of
-    the caller's module.
+    The numbers u are the `coefficients` (n, C).
     """
-    along, handle = place.given(directions), network.handle(place)
-    out: FloatArray = place.empty(directions.shape, network.dtype)
+    place = network.place
+    along = place.for_core(directions)
+    out: FloatArray = place.empty(directions.shape, network.network.dtype)
     with monitored(progress, "Hessian products") as monitor:
         place.fill(
             [out],
             lambda outs, where: place.core.hessian_products(
-                handle, X, coefficients, along, outs[0], where, monitor
+                network.handle, X, coefficients, along, outs[0], where, monitor
             ),
         )
     return out

@@ -3,7 +3,7 @@
 """First derivatives of a network's outputs: as matrices, and as products that form none.
 
 F is the matrix of all gradients, with a row of P entries for each sample and output. Samples,
-directions and cotangents are arrays that have been checked, for the place where the work is done.
+directions and cotangents have been checked, and are as the place of the network has them.
 """
 
 from __future__ import annotations
@@ -17,69 +17,63 @@ from fastntk.kernels.features import Features
 if TYPE_CHECKING:
     from fastntk._support.dtypes import FloatArray
     from fastntk._support.progress import Progress
-    from fastntk.devices.places import Place
-    from fastntk.networks.network import Network
+    from fastntk.networks.placed import PlacedNetwork
 
 
-def gradients(
-    network: Network, X: Any, outputs: range, place: Place, progress: Progress
-) -> FloatArray:
+def gradients(network: PlacedNetwork, X: Any, outputs: range, progress: Progress) -> FloatArray:
     """Return the gradients (n, len(outputs), P) of some outputs by all parameters."""
-    shape = (len(outputs), len(X), network.n_parameters)
+    place, dtype = network.place, network.network.dtype
+    shape = (len(outputs), len(X), network.network.n_parameters)
     place.require_memory(
-        math.prod(shape) * network.dtype.itemsize,
+        math.prod(shape) * dtype.itemsize,
         f"the {shape[0] * shape[1]} × {shape[2]} matrix of gradient features",
         "take fewer samples, or ask for the kernel (ntk) or for products (jvp, vjp, "
         "ntk_operator), which do not form it",
     )
-    out: FloatArray = place.empty(shape, network.dtype)
-    handle = network.handle(place)
+    out: FloatArray = place.empty(shape, dtype)
     with monitored(progress, "gradient features") as monitor:
 
         def fill(matrices: list[Any], where: Any) -> None:
             for features, output in zip(matrices, outputs, strict=True):
-                place.core.gradient_features(handle, output, X, features, where, monitor)
+                place.core.gradient_features(network.handle, output, X, features, where, monitor)
 
         place.fill(list(out), fill)
     return out.transpose(1, 0, 2)
 
 
-def input_jacobians(network: Network, X: Any, place: Place) -> FloatArray:
+def input_jacobians(network: PlacedNetwork, X: Any) -> FloatArray:
     """Return the derivatives (n, C, d) of all outputs by the inputs."""
-    shape = (network.n_outputs, *X.shape)
+    place, dtype = network.place, network.network.dtype
+    shape = (network.network.n_outputs, *X.shape)
     place.require_memory(
-        math.prod(shape) * network.dtype.itemsize, "the input Jacobian", "take fewer samples"
+        math.prod(shape) * dtype.itemsize, "the input Jacobian", "take fewer samples"
     )
-    out: FloatArray = place.empty(shape, network.dtype)
-    handle = network.handle(place)
+    out: FloatArray = place.empty(shape, dtype)
     place.fill(
         list(out),
-        lambda outs, where: place.core.input_jacobians(handle, X, outs, where, None),
+        lambda outs, where: place.core.input_jacobians(network.handle, X, outs, where, None),
     )
     return out.transpose(1, 0, 2)
 
 
-def jacobian_products(network: Network, X: Any, directions: Any, place: Place) -> FloatArray:
+def jacobian_products(network: PlacedNetwork, X: Any, directions: Any) -> FloatArray:
     """Return F v (n, C, k) for the k rows v of `directions` (k, P)."""
-    features = _features(network, X, place)
-    products = [features.products(c, directions) for c in range(network.n_outputs)]
-    result: FloatArray = place.xp.stack(products).transpose(2, 0, 1)  # from (C, k, n)
+    features = _features(network, X)
+    products = [features.products(c, directions) for c in features.outputs]
+    result: FloatArray = network.place.xp.stack(products).transpose(2, 0, 1)  # from (C, k, n)
     return result
 
 
-def transposed_jacobian_products(
-    network: Network, X: Any, cotangents: Any, place: Place
-) -> FloatArray:
+def transposed_jacobian_products(network: PlacedNetwork, X: Any, cotangents: Any) -> FloatArray:
     """Return Fᵀ u (k, P) for the k matrices u of `cotangents` (n, C, k)."""
-    features = _features(network, X, place)
+    features = _features(network, X)
+    contiguous = network.place.xp.ascontiguousarray
     result: Any = 0.0
-    for c in range(network.n_outputs):
-        result = result + features.transposed_products(
-            c, place.xp.ascontiguousarray(cotangents[:, c].T)
-        )
+    for c in features.outputs:
+        result = result + features.transposed_products(c, contiguous(cotangents[:, c].T))
     product: FloatArray = result
     return product
 
 
-def _features(network: Network, X: Any, place: Place) -> Features:
-    return Features(network, X, range(network.n_outputs), network.dtype, place=place)
+def _features(network: PlacedNetwork, X: Any) -> Features:
+    return Features(network, X, range(network.network.n_outputs), network.network.dtype)

@@ -33,7 +33,7 @@ _DIRECT_FROM = 0.5
 
 @dataclass(frozen=True)
 class Flow:
-    """Gradient flow for some time, or at several times."""
+    """Gradient flow for some time, or for each of several times."""
 
     time: Array  # any shape, not negative
 

@@ -22,7 +22,7 @@ def kernel_operator(features: Features, *, all_pairs: bool) -> LinearOperator:
     Parameters
     ----------
     features : Features
-        Of a network with the ω of its layers.
+        The features of samples, for a network with the ω of its layers.
     all_pairs : bool
         Whether a row stands for a sample and an output, in the order of the samples; otherwise it
         stands for a sample, and the kernels of the outputs are added up.

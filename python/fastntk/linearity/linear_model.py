@@ -10,13 +10,13 @@ import numpy as np
 
 from fastntk._support import arguments
 from fastntk.devices.places import place_of
-from fastntk.kernels.calls import evaluate
 from fastntk.linearity.jacobians import jacobian_products
 from fastntk.linearity.kernel_descent import Spectrum
 from fastntk.linearity.linear_training import LinearizedTraining
 from fastntk.linearity.output_kernels import AllPairs, EachOutput
 from fastntk.linearity.parameter_space import directions
 from fastntk.networks.base import NetworkBase
+from fastntk.networks.placed import PlacedNetwork
 from fastntk.networks.targets import targets
 
 if TYPE_CHECKING:
@@ -86,8 +86,9 @@ class LinearizedMLP(Generic[Net]):
             raise ValueError(
                 f"change is a matrix of {len(along)} columns: expected a vector ({along.shape[1]},)"
             )
-        moved: FloatArray = jacobian_products(network, samples, along, place)[:, :, 0]
-        initial: FloatArray = evaluate(network, samples, place)
+        placed = PlacedNetwork(network, place)
+        moved: FloatArray = jacobian_products(placed, samples, along)[:, :, 0]
+        initial: FloatArray = placed.evaluate(samples)
         return initial + moved
 
     def fit(

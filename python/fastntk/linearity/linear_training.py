@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastntk.devices.places import PROCESSOR
-from fastntk.kernels.calls import evaluate
 from fastntk.linearity.jacobians import transposed_jacobian_products
 from fastntk.linearity.kernel_descent import schedule
 from fastntk.linearity.parameter_space import kernel_weights
@@ -70,11 +68,10 @@ class LinearizedTraining:
     ) -> None:
         self.n = len(X)
         self._kernels = kernels
-        self._network = kernels.network
         self._samples = X  # (n, d)
         self._targets = y  # (n, C)
-        self._spectra = spectra  # of the kernels of these samples
-        self._error = kernels.split(y - evaluate(self._network, X))  # y − f(0)
+        self._spectra = spectra  # those of the kernels of these samples
+        self._error = kernels.split(y - kernels.placed.evaluate(X))  # y − f(0)
         self.eigenvalues = kernels.eigenvalues([spectrum.eigenvalues for spectrum in spectra])
 
     @property
@@ -102,9 +99,9 @@ class LinearizedTraining:
         Z : array_like (m, d), optional
             Samples, one a row; by default those of training.
         time : float or array_like
-            Of gradient flow: t ≥ 0, of any shape.
+            The time t ≥ 0 of gradient flow, of any shape.
         steps, learning_rate : int or array_like, and float
-            Of gradient descent, in place of `time`: so many steps w ← w − η ∂L/∂w. With a learning
+            For gradient descent, in place of `time`: so many steps w ← w − η ∂L/∂w. With a learning
             rate above `largest_learning_rate` the outputs grow until they are not finite.
 
         Returns
@@ -115,7 +112,7 @@ class LinearizedTraining:
         given = schedule(time, steps, learning_rate)
         if Z is None:
             return self._targets - self._kernels.join(self._apply(given.remaining), self.n)
-        points = self._network.samples(Z, "Z")
+        points = self._kernels.network.samples(Z, "Z")
         coefficients = self._apply(given.gain)
         per_sample = self.n * self._kernels.count * self._kernels.rows_a_sample**2
         size = max(1, _CROSS_KERNEL_ENTRIES // per_sample)
@@ -128,7 +125,7 @@ class LinearizedTraining:
                     self._kernels.of(block, self._samples), coefficients, strict=True
                 )
             ]
-            f = evaluate(self._network, block)
+            f = self._kernels.placed.evaluate(block)
             parts.append(f + self._kernels.join(moved, len(block)))
         return np.concatenate(parts, axis=-2)
 
@@ -149,7 +146,7 @@ class LinearizedTraining:
         Returns
         -------
         ndarray
-            Of the shape of `time` or `steps`; with the digits that differences of outputs and
+            Has the shape of `time` or `steps`, and the digits that differences of outputs and
             targets would lose.
         """
         given = schedule(time, steps, learning_rate)
@@ -178,8 +175,8 @@ class LinearizedTraining:
         Returns
         -------
         ndarray (…, P)
-            With the axes of `time` or `steps` first. With ``outputs="diagonal"`` what would move
-            the outputs so if they had no parameters in common: an approximation.
+            With the axes of `time` or `steps` first. With ``outputs="diagonal"`` it is the change
+            that would move the outputs so if they had no parameters in common: an approximation.
 
         Raises
         ------
@@ -189,24 +186,23 @@ class LinearizedTraining:
         given = schedule(time, steps, learning_rate)
         coefficients = self._kernels.join(self._apply(given.gain), self.n)  # (…, n, C)
         with np.errstate(over="ignore"):
-            cotangents = coefficients.astype(self._network.dtype, copy=False)
+            cotangents = coefficients.astype(self._kernels.network.dtype, copy=False)
         if not np.isfinite(cotangents).all():
             raise OverflowError(
                 f"steps={steps!r}, learning_rate={learning_rate!r}: descent diverges, as it does "
                 f"above {self.largest_learning_rate:.6g}: expected fewer steps, or a smaller rate"
             )
         change = transposed_jacobian_products(
-            self._network,
+            self._kernels.placed,
             self._samples,
             np.moveaxis(cotangents.reshape(-1, *cotangents.shape[-2:]), 0, -1),
-            PROCESSOR,
         )
         return (change * self._kernel_weights).reshape(*coefficients.shape[:-2], -1)
 
     @cached_property
     def _kernel_weights(self) -> Array:
         """ω (P,), by which the parameters' rates of change differ from their gradients."""
-        return kernel_weights(self._network)
+        return kernel_weights(self._kernels.network)
 
     def _apply(self, factors: Callable[[Array, int], Array]) -> list[Array]:
         """Return a function of each kernel times y − f(0)."""

@@ -19,6 +19,7 @@ from fastntk.linearity.jacobians import (
 from fastntk.linearity.kernel_operator import kernel_operator
 from fastntk.linearity.parameter_space import directions
 from fastntk.networks.base import NetworkBase
+from fastntk.networks.placed import PlacedNetwork
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -67,7 +68,7 @@ class JacobianMethods(NetworkBase):
         place = place_of(device, {"X": X})
         chosen = self.network.chosen_outputs(output, ())
         samples = self.network.samples(X, "X", place)
-        return gradients(self.network, samples, chosen, place, progress)[:, 0]
+        return gradients(PlacedNetwork(self.network, place), samples, chosen, progress)[:, 0]
 
     def jacobian(
         self, X: npt.ArrayLike, *, device: str | None = None, progress: Progress = False
@@ -90,7 +91,9 @@ class JacobianMethods(NetworkBase):
         """
         place = place_of(device, {"X": X})
         samples = self.network.samples(X, "X", place)
-        return gradients(self.network, samples, range(self.n_outputs), place, progress)
+        return gradients(
+            PlacedNetwork(self.network, place), samples, range(self.n_outputs), progress
+        )
 
     def input_jacobian(self, X: npt.ArrayLike, *, device: str | None = None) -> FloatArray:
         """Return the derivatives of the outputs with respect to the inputs.
@@ -107,7 +110,8 @@ class JacobianMethods(NetworkBase):
         ndarray (n, C, d)
         """
         place = place_of(device, {"X": X})
-        return input_jacobians(self.network, self.network.samples(X, "X", place), place)
+        samples = self.network.samples(X, "X", place)
+        return input_jacobians(PlacedNetwork(self.network, place), samples)
 
     def jvp(self, X: npt.ArrayLike, v: npt.ArrayLike, *, device: str | None = None) -> FloatArray:
         """Return F v: the change of the outputs along a direction in parameter space.
@@ -137,7 +141,7 @@ class JacobianMethods(NetworkBase):
         place = place_of(device, {"X": X, "v": v})
         samples = self.network.samples(X, "X", place)
         along, single = directions(self.network, v, "v", place)
-        products = jacobian_products(self.network, samples, along, place)
+        products = jacobian_products(PlacedNetwork(self.network, place), samples, along)
         return products[:, :, 0] if single else products
 
     def vjp(self, X: npt.ArrayLike, u: npt.ArrayLike, *, device: str | None = None) -> FloatArray:
@@ -176,7 +180,9 @@ class JacobianMethods(NetworkBase):
             raise ValueError(f"u has shape {weights.shape}: expected ({n}, {outputs}[, k])")
         flat = place.matrix(weights.reshape(n * outputs, -1), "u", self.dtype)
         cotangents = flat.reshape(n, outputs, -1)
-        products = transposed_jacobian_products(self.network, samples, cotangents, place)
+        products = transposed_jacobian_products(
+            PlacedNetwork(self.network, place), samples, cotangents
+        )
         return products[0] if weights.ndim == 2 else products.T
 
     def ntk_operator(
@@ -215,7 +221,7 @@ class JacobianMethods(NetworkBase):
         """
         place = place_of(device, {"X": X})
         samples = self.network.samples(X, "X", place)
-        network = self.network.weighted(layer_weights)
-        chosen = network.chosen_outputs(outputs, ("trace", "full"))
-        features = Features(network, samples, chosen, network.precision(dtype), place=place)
+        network = PlacedNetwork(self.network.weighted(layer_weights), place)
+        chosen = self.network.chosen_outputs(outputs, ("trace", "full"))
+        features = Features(network, samples, chosen, self.network.precision(dtype))
         return kernel_operator(features, all_pairs=outputs == "full")

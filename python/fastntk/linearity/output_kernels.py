@@ -11,13 +11,15 @@ sample.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from fastntk._support.memory import require_memory
-from fastntk.kernels.calls import kernels_of
+from fastntk.devices.processor import PROCESSOR
+from fastntk.kernels.destinations import new_kernels
+from fastntk.kernels.request import KernelRequest
+from fastntk.networks.placed import PlacedNetwork
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,16 +27,28 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fastntk._support.dtypes import FloatArray
+    from fastntk.kernels.request import Split
     from fastntk.networks.network import Network
 
     Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
 class OutputKernels(ABC):
-    """What the equations of training are made of, for a network with the ω of its layers."""
+    """What the equations of training are made of, for a network with the ω of its layers.
 
-    network: Network
+    Attributes
+    ----------
+    network : Network
+    placed : PlacedNetwork
+        The network on the processor, where all of this is computed.
+    """
+
+    # What else than fewer samples would take less memory, for errors.
+    _less_memory: ClassVar[str] = ""
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.placed = PlacedNetwork(network, PROCESSOR)
 
     @property
     @abstractmethod
@@ -71,19 +85,10 @@ class OutputKernels(ABC):
             "take fewer samples" + self._less_memory,
         )
 
-    _less_memory: ClassVar[str] = ""
-
-    def _formed(self, X: FloatArray, Z: FloatArray | None, split: str, count: int) -> Array:
-        kernels: Array = kernels_of(
-            self.network,
-            X,
-            Z,
-            outputs=range(self.network.n_outputs),
-            dtype=np.dtype(np.float64),
-            progress=False,
-            split=split,
-            count=count,
-        )
+    def _formed(self, X: FloatArray, Z: FloatArray | None, split: Split) -> Array:
+        outputs, dtype = range(self.network.n_outputs), np.dtype(np.float64)
+        request = KernelRequest(self.placed, X, Z, outputs, split, dtype)
+        kernels: Array = new_kernels(request, progress=False)
         return kernels
 
 
@@ -101,7 +106,7 @@ class AllPairs(OutputKernels):
     def of(self, X: FloatArray, Z: FloatArray | None = None) -> list[Array]:
         """Return the kernel K(X, Z), or K(X, X), in float64."""
         outputs = self.network.n_outputs
-        pairs = self._formed(X, Z, "output_pairs", outputs**2)
+        pairs = self._formed(X, Z, "output_pairs")
         n, m = pairs.shape[1:]
         by_sample = pairs.reshape(outputs, outputs, n, m).transpose(2, 0, 3, 1)
         return [by_sample.reshape(n * outputs, m * outputs)]
@@ -132,7 +137,7 @@ class EachOutput(OutputKernels):
 
     def of(self, X: FloatArray, Z: FloatArray | None = None) -> list[Array]:
         """Return the kernels K^cc(X, Z), or K^cc(X, X), in float64."""
-        return list(self._formed(X, Z, "outputs", self.count))
+        return list(self._formed(X, Z, "outputs"))
 
     def split(self, values: Array) -> list[Array]:
         """Return numbers (n, C) for samples and outputs as a column for each output."""

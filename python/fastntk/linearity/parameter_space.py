@@ -11,7 +11,7 @@ import numpy as np
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from fastntk.devices.places import Place
+    from fastntk.devices.place import Place
     from fastntk.networks.network import Network
 
 

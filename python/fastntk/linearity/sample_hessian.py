@@ -42,10 +42,11 @@ class SampleHessian:
     Parameters
     ----------
     network : Network
-        In float64, with an activation that has a second derivative.
+        A network in float64, with an activation that has a second derivative.
     x : ndarray (1, d)
+        The sample.
     output : int
-        c.
+        The index c of the output.
     """
 
     def __init__(self, network: Network, x: Vectors, output: int) -> None:
@@ -106,13 +107,14 @@ class _LayerSpace:
         return result[: self.weights.shape[1]]
 
     def coordinates(self, delta_tangent: Vectors, tangent: Vectors) -> Vectors:
-        """Return those of Rδ ⊗ h̄ + δ ⊗ (s Rh, 0)."""
+        """Return the coordinates of Rδ ⊗ h̄ + δ ⊗ (s Rh, 0)."""
         extended = np.zeros((len(self.unit_h), tangent.shape[1]))
         extended[: len(tangent)] = self.scale * tangent
         a = self.norm_h * delta_tangent + self.delta * (self.unit_h.T @ extended)
         return np.concatenate([a, self.norm_delta * self._across(extended)])
 
     def _across(self, b: Vectors) -> Vectors:
+        """Return the part of b that is orthogonal to h̄."""
         result: Vectors = b - self.unit_h * (self.unit_h.T @ b)
         return result
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The fastntk authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""What everything that is asked of a finite network shares: its layers, checks of arguments."""
+"""The base of `fastntk.MLP` and of the classes that add methods to it, one topic each."""
 
 from __future__ import annotations
 
@@ -12,19 +12,23 @@ if TYPE_CHECKING:
 
 
 class NetworkBase:
-    """A finite network; what can be asked of it are methods of derived classes, one topic each."""
+    """A finite network, which holds the layers and says what they are.
+
+    Derived classes add what can be asked of it: kernels, Jacobians. They take the layers from
+    `network`, and `fastntk.MLP` unites them.
+    """
 
     def __init__(self, network: Network) -> None:
         self._network = network
 
     @property
     def network(self) -> Network:
-        """The layers and how they are computed, as the parts of fastntk hand them on."""
+        """The layers and how they are computed, as the functions of fastntk hand them on."""
         return self._network
 
     @property
     def dtype(self) -> FloatDType:
-        """Precision of the weights and of the passes through the network."""
+        """The precision of the weights and of the passes through the network."""
         return self._network.dtype
 
     @property

@@ -29,6 +29,8 @@ PARAMETRIZATIONS = ("ntk", "standard")
 
 
 class _Kind(enum.IntEnum):
+    """Which arrays of a layer a stream of random numbers is for."""
+
     WEIGHTS = 0
     BIAS = 1
 
@@ -37,7 +39,7 @@ def _normal(
     seed: int, key: tuple[int, ...], shape: tuple[int, ...], dtype: FloatDType, scale: float
 ) -> FloatArray:
     stream = np.random.Philox(np.random.SeedSequence(seed, spawn_key=key))
-    # Always drawn in float64: a float32 network is the rounded float64 network.
+    # They are always drawn in float64: a float32 network is the rounded float64 network.
     numbers = np.random.Generator(stream).standard_normal(shape)
     if scale != 1.0:
         numbers *= scale
@@ -72,7 +74,7 @@ class Initialization:
         parametrization: str,
         dtype: FloatDType,
     ) -> Initialization:
-        """Check what a user gave; the precision has been."""
+        """Check what a user gave, but for the precision, which has been checked."""
         return cls(
             seed=arguments.integer(seed, "seed", minimum=0),
             weight_std=arguments.real(weight_std, "weight_std", minimum=0.0, exclusive=True),

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The fastntk authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""Layers as the core takes them, and the calls into it.
+"""Layers, and networks of them, as the core takes them.
 
 A network here has hidden layers and one readout or more: a single one for a network by itself, one
 for each depth where networks of different depth share their hidden layers.
@@ -15,7 +15,7 @@ import numpy as np
 
 from fastntk._support import arguments
 from fastntk.activations.compiled import core_activation
-from fastntk.devices.places import PROCESSOR, Place
+from fastntk.devices.processor import PROCESSOR
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from fastntk._support.dtypes import FloatArray, FloatDType
     from fastntk.activations import Activation
+    from fastntk.devices.place import Place
 
 
 @dataclass(frozen=True)
@@ -38,14 +39,17 @@ class Layer:
 
     @property
     def n_parameters(self) -> int:
+        """The number of weights and biases."""
         return self.weights.size + (0 if self.bias is None else self.bias.size)
 
     def with_dtype(self, dtype: FloatDType) -> Layer:
+        """Return the layer with its arrays in another precision."""
         bias = None if self.bias is None else self.bias.astype(dtype, copy=False)
         return replace(self, weights=self.weights.astype(dtype, copy=False), bias=bias)
 
     @property
     def core_arguments(self) -> tuple[Any, ...]:
+        """What the core's `add_hidden` and `add_readout` take for the layer."""
         return (self.weights, self.bias, self.weight_scale, self.bias_scale, self.kernel_weights)
 
 
@@ -59,7 +63,11 @@ class Readout:
 
 @dataclass(frozen=True)
 class Network:
-    """Hidden layers, readouts, and how the activations are computed."""
+    """Hidden layers, readouts, and how the activations are computed.
+
+    The outputs, layers and parameters are those of the network with the first readout, which is the
+    only one of a network by itself.
+    """
 
     hidden: tuple[Layer, ...]
     readouts: tuple[Readout, ...]
@@ -68,26 +76,30 @@ class Network:
 
     @property
     def dtype(self) -> FloatDType:
+        """The precision of the weights and of the passes through the network."""
         dtype: FloatDType = self.readouts[0].layer.weights.dtype
         return dtype
 
     @property
     def input_width(self) -> int:
+        """The number of inputs, d."""
         first = self.hidden[0] if self.hidden else self.readouts[0].layer
         return int(first.weights.shape[1])
 
     @property
     def n_outputs(self) -> int:
+        """The number of outputs, C."""
         return len(self.readouts[0].layer.weights)
 
     @property
     def layers(self) -> tuple[Layer, ...]:
-        """The layers of the network with the first readout, from the inputs to the outputs."""
+        """The layers from the inputs to the outputs."""
         readout = self.readouts[0]
         return (*self.hidden[: readout.depth], readout.layer)
 
     @property
     def n_parameters(self) -> int:
+        """The number of weights and biases, P."""
         return sum(layer.n_parameters for layer in self.layers)
 
     @classmethod
@@ -106,10 +118,7 @@ class Network:
         ValueError
             If there are several readouts, all but one of which would be lost.
         """
-        if len(self.readouts) != 1:
-            raise ValueError(
-                f"the network has {len(self.readouts)} readouts: expected a single one"
-            )
+        self._require_single_readout()
         return self.of_layers(layers, self.activation, self.activation_scale)
 
     def with_dtype(self, dtype: FloatDType) -> Network:
@@ -123,9 +132,17 @@ class Network:
         )
 
     def weighted(self, layer_weights: npt.ArrayLike | None) -> Network:
-        """Return the network with the given ω of its layers, times those it has."""
+        """Return the network with the given ω of its layers, times those it has.
+
+        Raises
+        ------
+        ValueError
+            If there are several readouts: which layers a list of ω means would depend on the
+            readout.
+        """
         if layer_weights is None:
             return self
+        self._require_single_readout()
         rates = arguments.layer_weights(layer_weights, len(self.layers))
         return self.with_layers(
             [
@@ -163,7 +180,7 @@ class Network:
         return range(index, index + 1)
 
     def handle(self, place: Place = PROCESSOR) -> Any:
-        """Return the core's view of the network; it keeps the weights alive.
+        """Return the core's view of the network at a place; it keeps the weights alive.
 
         A GPU has its own copies of them, made when they are first needed.
         """
@@ -185,10 +202,8 @@ class Network:
             result.add_readout(readout.depth, *readout.layer.core_arguments)
         return result
 
-    def feature_bytes(self, samples: int, outputs: int, dtype: FloatDType) -> int:
-        """Return the memory that the features H and Δ of so many samples take."""
-        widths = [layer.weights.shape[0] for layer in self.hidden]
-        columns = self.input_width + sum(widths)
-        for readout in self.readouts:
-            columns += outputs * sum(widths[: readout.depth])
-        return int(samples * columns * dtype.itemsize)
+    def _require_single_readout(self) -> None:
+        if len(self.readouts) != 1:
+            raise ValueError(
+                f"the network has {len(self.readouts)} readouts: expected a single one"
+            )

@@ -27,7 +27,7 @@ from fastntk.studies.convergence_results import ConvergenceResult, ConvergenceSt
 from fastntk.studies.rates import ConvergenceRate
 from fastntk.studies.runner import Runner, in_threads
 from fastntk.studies.store import StudyStore
-from fastntk.training.learning_rates import Candidate, LearningRateSearch
+from fastntk.training.learning_rate_search import Candidate, LearningRateSearch
 
 if TYPE_CHECKING:
     import os

@@ -18,7 +18,7 @@ from fastntk.mlp import MLP
 from fastntk.studies.identities import activation_identity, array_digest
 from fastntk.studies.rates import convergence_rate
 from fastntk.studies.runner import Task
-from fastntk.training.learning_rates import find_learning_rate
+from fastntk.training.learning_rate_search import find_learning_rate
 from fastntk.training.run import train
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from fastntk.studies.rates import ConvergenceRate
-    from fastntk.training.learning_rates import LearningRateSearch
+    from fastntk.training.learning_rate_search import LearningRateSearch
 
     _Array = npt.NDArray[np.float64]
 

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastntk._support.memory import available_memory
-from fastntk.kernels.depth_sweep import depth_groups, ntk_depths, pass_bytes
+from fastntk.kernels.depth_passes import depth_groups, pass_bytes
+from fastntk.kernels.depth_sweep import ntk_depths
 from fastntk.kernels.rounding import feature_error
 from fastntk.mlp import MLP
 from fastntk.studies.identities import activation_identity

@@ -21,7 +21,7 @@ from fastntk.devices import matrices
 from fastntk.mlp import MLP
 from fastntk.networks.targets import targets
 from fastntk.studies.power_law import PowerLaw, fit_power_law
-from fastntk.training.learning_rates import learning_rate_bound
+from fastntk.training.learning_rate_bound import learning_rate_bound
 from fastntk.training.run import train
 
 if TYPE_CHECKING:

@@ -73,9 +73,14 @@ def _arrays(sgd: Sgd) -> dict[str, FloatArray]:
     }
 
 
-def network_arrays(network: Network) -> list[FloatArray]:
-    """Return weights and biases, for the description of a call."""
-    return [a for layer in network.layers for a in (layer.weights, layer.bias) if a is not None]
+def network_description(network: Network) -> dict[str, Any]:
+    """Return what a checkpoint must agree with of the network at the start."""
+    arrays = [array for layer in network.layers for array in (layer.weights, layer.bias)]
+    return {
+        "net": [array for array in arrays if array is not None],
+        "activation": [repr(network.activation), network.activation_scale],
+        "scales": [[layer.weight_scale, layer.bias_scale] for layer in network.layers],
+    }
 
 
 def _description(value: Any) -> Any:

@@ -4,13 +4,12 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastntk.devices.places import PROCESSOR, Place
+from fastntk.devices.processor import PROCESSOR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 
     from fastntk._support.dtypes import FloatArray
     from fastntk._support.progress import Monitor
+    from fastntk.devices.place import Place
     from fastntk.networks.network import Network
 
 # Rows of a weight matrix are looked at so many numbers at a time: what fits in a cache.
@@ -114,7 +114,7 @@ class Sgd:
             core.evaluate(self._handle, X, f, where, None)
             core.evaluate_loss(self.loss, y, f, result, where, None)
 
-        self.place.fill_on_host(f, compute)
+        self.place.fill([f], lambda outs, where: compute(outs[0], where))
         return result
 
     def change(self, initial: Network) -> tuple[float, float]:
@@ -152,18 +152,11 @@ def copy_of(network: Network) -> Network:
     )
 
 
-def require_training_memory(network: Network, batch: int, place: Place, *, gathered: bool) -> None:
-    """Refuse a batch whose activations, and slopes if they are kept, do not fit in memory."""
-    hidden = [len(layer.weights) for layer in network.hidden]
-    if network.handle(place).slopes_follow:
-        # A slot that is left later serves the layer below (sgd.hpp).
-        columns = sum(max(pair) for pair in itertools.pairwise([0, *hidden, 0]))
-    else:
-        columns = 2 * sum(hidden)
-    columns += network.n_outputs + (network.input_width if gathered else 0)
-    numbers = batch * columns
+def require_training_memory(network: Network, batch: int, n: int, place: Place) -> None:
+    """Refuse batches of so many of n samples whose passes do not fit in memory."""
+    # Some of the samples are gathered first; all of them are taken as they lie.
     place.require_memory(
-        numbers * network.dtype.itemsize,
+        network.handle(place).training_bytes(batch, batch < n),
         f"the activations of a batch of {batch} samples in {network.dtype}",
         "take a smaller batch_size",
     )

@@ -11,6 +11,7 @@ import numpy as np
 
 from fastntk._support.angles import angle_from_chord
 from fastntk.eigenvalues import conditioning
+from fastntk.eigenvalues.result import ExtremeEigenvalues
 from fastntk.symmetric.matrix import SymmetricMatrix
 
 if TYPE_CHECKING:
@@ -18,16 +19,16 @@ if TYPE_CHECKING:
     from fastntk.mlp import MLP
 
 
-@dataclass(frozen=True)
-class ProbeResult:
+@dataclass(frozen=True, kw_only=True)
+class ProbeResult(ExtremeEigenvalues):
     """The kernel K_t on the probe samples after so many steps.
 
     Attributes
     ----------
     step : int
-        0 is the initial network.
+        The number of steps; 0 is the initial network.
     eigenvalue_min, eigenvalue_max, condition_number, resolved
-        Of K_t, as in `fastntk.Conditioning`.
+        λ_min, λ_max and κ of K_t, and whether λ_min is resolved, as in `fastntk.Conditioning`.
     relative_change : float
         ‖K_t − K_0‖_F/‖K_0‖_F.
     angle : float
@@ -35,9 +36,6 @@ class ProbeResult:
     """
 
     step: int
-    eigenvalue_min: float
-    eigenvalue_max: float
-    condition_number: float
     resolved: bool
     relative_change: float
     angle: float
@@ -63,11 +61,11 @@ class KernelProbe:
         norm, initial_norm = (float(np.linalg.norm(k)) for k in (kernel, self._initial))
         apart = float(np.linalg.norm(kernel / norm - self._initial / initial_norm))
         return ProbeResult(
-            step,
-            spectrum.eigenvalue_min,
-            spectrum.eigenvalue_max,
-            spectrum.condition_number,
-            spectrum.resolved,
-            float(np.linalg.norm(kernel - self._initial) / initial_norm),
-            angle_from_chord(apart),
+            step=step,
+            eigenvalue_min=spectrum.eigenvalue_min,
+            eigenvalue_max=spectrum.eigenvalue_max,
+            condition_number=spectrum.condition_number,
+            resolved=spectrum.resolved,
+            relative_change=float(np.linalg.norm(kernel - self._initial) / initial_norm),
+            angle=angle_from_chord(apart),
         )

@@ -1,17 +1,6 @@
 # SPDX-FileCopyrightText: The fastntk authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""Learning rates: a bound from the kernel, and a search that starts there.
-
-To first order in the parameters the outputs at the n samples of a batch are f₀ + F Δw, and the
-Hessian of the loss is (1/n) Fᵀ D F, where D has a block for each sample: the second derivative of
-its loss by its outputs. For the square loss D = I. For softmax cross-entropy with probabilities p
-the block is diag(p) − p pᵀ, the covariance of an indicator vector: along a unit vector v it is the
-variance of v_c under p, at most (max v − min v)²/4 ≤ 1/2, with equality for two outputs at p = 1/2.
-Gradient descent decreases the loss of this model at every step if η is below 2 over the largest
-eigenvalue of the Hessian, and F Fᵀ = K has those of Fᵀ F: η < 2n/λ_max(K) for the square loss,
-η < 4n/λ_max(K) for cross-entropy. The first is sharp. The second is not: with C equally likely
-outputs D has the norm 1/C, and steps up to C/2 times as large are stable at first.
-"""
+"""A search for a learning rate on a geometric grid, which starts from the bound."""
 
 from __future__ import annotations
 
@@ -22,12 +11,11 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.sparse.linalg import eigsh
 
 from fastntk._support import arguments
 from fastntk._support.progress import monitored
 from fastntk._support.threads import map_in_threads, thread_count
-from fastntk.devices import matrices
+from fastntk.training.learning_rate_bound import learning_rate_bound
 from fastntk.training.run import train
 
 if TYPE_CHECKING:
@@ -39,19 +27,11 @@ if TYPE_CHECKING:
 
     from fastntk._support.progress import Progress
     from fastntk.mlp import MLP
-    from fastntk.training.run import History
+    from fastntk.training.history import History
 
-# The largest norm of D, by loss.
-_CURVATURE = {"mse": 1.0, "cross_entropy": 0.5}
-
-# Samples that λ_max is taken of, the relative error of which hardly matters: rates are searched on
-# a grid that is much coarser.
-_SUBSET = 256
-_EIGENVALUE_TOLERANCE = 1e-3
-_LANCZOS_VECTORS = 8
-
-# The grid: multiples of the bound to begin with, and how far it is followed to either side, two
-# rates at a time. All of it is fixed, so that nothing depends on how many run at a time.
+# The grid consists of the bound times powers of this factor: those to begin with, the largest power
+# to either side, and how many rates are added at a time. All of it is fixed, so that nothing
+# depends on how many trainings run at a time.
 _FACTOR = 2.0
 _FIRST = (0, 1, 2, 3)
 _LIMIT = 12
@@ -72,17 +52,18 @@ class Candidate:
     Attributes
     ----------
     learning_rate : float
+        η.
     status : str
         "completed" or "target reached"; "unstable" if the loss of some epoch was above that of the
         initial weights; "diverged" if the training was given up.
     epochs : int
-        That were run; few if it diverged.
+        The number of epochs that were run; few if it diverged.
     epochs_to_target : float
         The first epoch whose loss was at the target, from 1; NaN if none was.
     final_loss : float
-        Of the last epoch.
+        The loss of the last epoch.
     seconds : float
-        That the training took, beside others.
+        The time of the training, while others ran beside it.
     """
 
     learning_rate: float
@@ -99,7 +80,7 @@ class Candidate:
 
     @property
     def order(self) -> tuple[float, float, float]:
-        """What is smallest for the fastest one."""
+        """A key for sorting, smallest for the fastest candidate."""
         to_target = math.inf if math.isnan(self.epochs_to_target) else self.epochs_to_target
         loss = math.inf if self.status == "diverged" else self.final_loss
         return to_target, loss, self.learning_rate
@@ -118,7 +99,9 @@ class LearningRateSearch:
     bound : float
         Below it the loss of the linear model falls at every step, see `learning_rate_bound`.
     criterion : str
+        By what `best` was chosen: "fastest" or "largest_stable".
     loss_target : float or None
+        The loss at which trainings stopped, if one was asked for.
     """
 
     candidates: tuple[Candidate, ...]
@@ -140,85 +123,6 @@ class LearningRateSearch:
         from fastntk.figures import plot_learning_rates
 
         return plot_learning_rates(self)
-
-
-def learning_rate_bound(
-    net: MLP,
-    X: npt.ArrayLike,
-    *,
-    loss: str = "cross_entropy",
-    layer_rates: npt.ArrayLike | None = None,
-    subset: int = _SUBSET,
-    seed: int = 0,
-) -> float:
-    """Return the learning rate below which full-batch gradient descent decreases the loss.
-
-    That of the linear model around the network's weights: 2n/λ_max(K) for the square loss, above
-    which descent diverges, and 4n/λ_max(K) for softmax cross-entropy, above which it need not. K is
-    the kernel of all outputs, a matrix of n C rows, which is never formed.
-
-    Parameters
-    ----------
-    net : MLP
-    X : array_like (n, d)
-        Samples, one a row.
-    loss : {"cross_entropy", "mse"}
-        As in `train`.
-    layer_rates : array_like (L + 1,) or (L + 1, 2), optional
-        As in `train`; 0 for what is not trained.
-    subset : int
-        Where there are more samples, λ_max/n is that of so many, drawn at random. It is the largest
-        eigenvalue of a mean over samples, which is a convex function: the expected value over
-        subsets is at least that of all samples, so that the bound errs towards small rates; and
-        what holds of a subset holds of a batch of that size.
-    seed : int
-        Of the subset.
-
-    Returns
-    -------
-    float
-
-    Raises
-    ------
-    ValueError
-        If no gradient is different from 0.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import fastntk
-    >>> X = np.random.default_rng(0).standard_normal((50, 5))
-    >>> net = fastntk.MLP([5, 64, 1])
-    >>> bound = fastntk.learning_rate_bound(net, X, loss="mse")
-    >>> bool(np.isclose(bound, 2 * 50 / fastntk.conditioning(net.ntk(X)).eigenvalue_max, rtol=1e-3))
-    True
-    """
-    arguments.choice(loss, "loss", tuple(_CURVATURE))
-    samples = matrices.samples(X, "X", net.dtype, columns=net.widths[0])
-    size = arguments.integer(subset, "subset", minimum=1)
-    generator = np.random.default_rng(arguments.integer(seed, "seed", minimum=0))
-    if len(samples) > size:
-        samples = samples[np.sort(generator.permutation(len(samples))[:size])]
-    operator = net.ntk_operator(samples, outputs="full", layer_weights=layer_rates)
-    rows = operator.shape[0]
-    start = generator.standard_normal(rows).astype(net.dtype)
-    if not (operator @ start).any():
-        raise ValueError(
-            "the gradients of all outputs are 0 at all samples: expected one that is not"
-        )
-    if rows <= _LANCZOS_VECTORS:
-        values = np.linalg.eigvalsh(operator @ np.eye(rows, dtype=net.dtype))
-    else:
-        values = eigsh(
-            operator,
-            k=1,
-            which="LA",
-            v0=start,
-            ncv=_LANCZOS_VECTORS,
-            tol=_EIGENVALUE_TOLERANCE,
-            return_eigenvectors=False,
-        )
-    return 2.0 * len(samples) / (_CURVATURE[loss] * float(values[-1]))
 
 
 def find_learning_rate(
@@ -247,7 +151,7 @@ def find_learning_rate(
     X, y, loss, batch_size, momentum, layer_rates, seed
         As in `train`.
     epochs : int
-        Of each training, at most.
+        The largest number of epochs of each training.
     criterion : {"fastest", "largest_stable"}
         "fastest": the loss target in the fewest epochs, with the lower loss where they are equally
         many; without a target, or if none reaches it, the lowest loss after the last epoch.
@@ -353,7 +257,7 @@ def _candidate(rate: float, history: History, start: float, target: float | None
 
 
 def _best(candidates: Sequence[Candidate], criterion: str) -> float:
-    """Return the best of the rates, which are in rising order; NaN if there is none."""
+    """Return the best rate of candidates in the order of their rates; NaN if there is none."""
     if criterion == "fastest":
         fastest = min(candidates, key=lambda candidate: candidate.order)
         return math.nan if fastest.status == "diverged" else fastest.learning_rate

@@ -1,0 +1,65 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""A network where it is computed with: what every question to the core begins with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from fastntk._support.dtypes import FloatDType
+    from fastntk.devices.place import Place
+    from fastntk.networks.network import Network
+
+
+class PlacedNetwork:
+    """A network at a place, with the core's view of it there.
+
+    On a GPU, whatever is asked of the same placed network shares its copy of the weights.
+
+    Attributes
+    ----------
+    network : Network
+    place : Place
+    handle : object
+        What the functions of `place.core` take for the network.
+    """
+
+    def __init__(self, network: Network, place: Place) -> None:
+        self.network = network
+        self.place = place
+        self.handle = network.handle(place)
+
+    def evaluate(self, X: Any) -> Any:
+        """Return f (n, C) of the network's first readout, for samples as the place has them."""
+        place = self.place
+        out = place.empty((len(X), self.network.n_outputs), self.network.dtype)
+        place.fill(
+            [out], lambda outs, where: place.core.evaluate(self.handle, X, outs[0], where, None)
+        )
+        return out
+
+    def feature_bytes(self, samples: int, outputs: int, dtype: FloatDType) -> int:
+        """Return the memory that the features H and Δ of so many samples and outputs take."""
+        needed: int = self.handle.feature_bytes(samples, outputs, dtype.itemsize)
+        return needed
+
+    def require_feature_memory(self, samples: int, outputs: int, dtype: FloatDType) -> None:
+        """Raise MemoryError, before any work, if so many features do not fit in memory."""
+        self.place.require_memory(
+            self.feature_bytes(samples, outputs, dtype),
+            f"the features of {samples} samples in {dtype}",
+            "take fewer samples" + (" or dtype='float32'" if dtype == np.float64 else ""),
+        )
+
+    def kernel_count(self, outputs: range, split: str) -> int:
+        """Return how many kernels `split` makes of these outputs."""
+        count: int = self.handle.kernel_count((outputs.start, len(outputs)), split)
+        return count
+
+    def kernel_mirror(self, outputs: range, split: str) -> list[int]:
+        """Return, for each of the kernels K(X, X), which of them is its transpose."""
+        mirror: list[int] = self.handle.kernel_mirror((outputs.start, len(outputs)), split)
+        return mirror

@@ -1,0 +1,109 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""The record of a training: what was measured after each epoch, and how it ended."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import matplotlib.figure
+    import numpy.typing as npt
+    import pandas as pd
+
+    from fastntk.mlp import MLP
+    from fastntk.training.probe import ProbeResult
+
+    _Values = npt.NDArray[Any]  # float64
+
+# The arrays of a history, in the order of its table. They are measured where they can be: there is
+# no accuracy for a single output, and nothing of validation without other samples.
+COLUMNS = (
+    "loss",
+    "accuracy",
+    "validation_loss",
+    "validation_accuracy",
+    "seconds",
+    "weight_change",
+    "weight_change_max",
+    "gradient_norm",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class History:
+    """How training went; the result of `train`.
+
+    Arrays have one entry for each epoch.
+
+    Attributes
+    ----------
+    loss : ndarray (epochs,)
+        The mean over the batches of the epoch, weighted by their sizes; the loss of each batch is
+        that before its own step.
+    accuracy : ndarray (epochs,) or None
+        Share of the samples whose largest output is that of the largest target, measured with
+        `loss`; None for a single output.
+    validation_loss, validation_accuracy : ndarray (epochs,) or None
+        The same for the validation samples, with the weights after the epoch.
+    seconds : ndarray (epochs,)
+        Time of the steps themselves.
+    weight_change, weight_change_max : ndarray (epochs,)
+        ‖w − w₀‖₂ and ‖w − w₀‖_∞ of the raw parameters after the epoch.
+    gradient_norm : ndarray (epochs,)
+        ‖∂loss/∂w‖₂ of the last batch of the epoch before its step, over all that is trained; NaN
+        for an epoch that was not completed.
+    probe : tuple of ProbeResult
+        The kernel on the probe samples: at the start, then after every so many steps.
+    net : MLP
+        The trained network.
+    status : {"completed", "target reached", "diverged"}
+        Why the training ended.
+    """
+
+    loss: _Values
+    accuracy: _Values | None
+    validation_loss: _Values | None
+    validation_accuracy: _Values | None
+    seconds: _Values
+    weight_change: _Values
+    weight_change_max: _Values
+    gradient_norm: _Values
+    probe: tuple[ProbeResult, ...]
+    net: MLP
+    status: str
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs there were, the last of which may not have been completed."""
+        return len(self.loss)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a table with a row for each epoch, numbered from 1."""
+        import pandas as pd
+
+        columns = {name: getattr(self, name) for name in COLUMNS}
+        return pd.DataFrame(
+            {
+                "epoch": np.arange(1, self.epochs + 1),
+                **{name: values for name, values in columns.items() if values is not None},
+            }
+        )
+
+    def probe_frame(self) -> pd.DataFrame:
+        """Return a table with a row for each measurement of the kernel."""
+        import pandas as pd
+
+        frame = pd.DataFrame([asdict(result) for result in self.probe])
+        if self.probe:
+            frame.insert(0, "step", frame.pop("step"))
+        return frame
+
+    def plot(self) -> matplotlib.figure.Figure:
+        """Return a figure: loss (left) and accuracy or weight change (right) against epochs."""
+        from fastntk.figures import plot_history
+
+        return plot_history(self)

@@ -1,0 +1,130 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""How a network is to be trained: the arguments of `fastntk.train`, checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastntk._support import arguments
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+    from fastntk.networks.network import Network
+
+    _Rates = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """Numbers that a training follows, beside its data.
+
+    Attributes
+    ----------
+    loss : str
+        "mse" or "cross_entropy".
+    rates : ndarray (L + 1, 2)
+        The learning rates of weights and biases, 0 for what stays as it is.
+    momentum : float
+    epochs, batch : int
+        Passes over the samples, and samples of a step.
+    seed : int
+        The seed of the order of the samples.
+    loss_target : float or None
+        The loss of an epoch at which training stops.
+    callback_every, probe_every : int or None
+        After how many steps each there is a callback, or the kernel is looked at; None for the end
+        of an epoch.
+    """
+
+    loss: str
+    rates: _Rates
+    momentum: float
+    epochs: int
+    batch: int
+    seed: int
+    loss_target: float | None
+    callback_every: int | None
+    probe_every: int | None
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """What a checkpoint must agree with, by the names of the arguments; not the epochs."""
+        return {
+            "loss": self.loss,
+            "learning_rate, trainable or layer_rates": self.rates.tolist(),
+            "batch_size": self.batch,
+            "momentum": self.momentum,
+            "seed": self.seed,
+            "loss_target": self.loss_target,
+            "probe_every": self.probe_every,
+        }
+
+
+def checked_rates(
+    network: Network,
+    learning_rate: float,
+    trainable: Sequence[bool] | None,
+    layer_rates: npt.ArrayLike | None,
+) -> _Rates:
+    """Return the learning rates (L + 1, 2) of weights and biases."""
+    rate = arguments.real(learning_rate, "learning_rate", minimum=0.0, exclusive=True)
+    count = len(network.layers)
+    shares: _Rates = np.ones((count, 2))
+    if layer_rates is not None:
+        shares = arguments.layer_weights(layer_rates, count, "layer_rates").copy()
+    if trainable is not None:
+        chosen = list(trainable)
+        if len(chosen) != count or not all(isinstance(t, (bool, np.bool_)) for t in chosen):
+            raise ValueError(
+                f"trainable={trainable!r}: expected True or False for each of {count} layers"
+            )
+        shares[~np.array(chosen)] = 0.0
+    has_bias = np.array([layer.bias is not None for layer in network.layers])
+    if not shares[:, 0].any() and not shares[has_bias, 1].any():
+        raise ValueError(
+            f"trainable={trainable!r}, layer_rates={layer_rates!r}: expected at least one layer "
+            "that is trained"
+        )
+    return rate * shares
+
+
+def checked_momentum(momentum: float) -> float:
+    """Return 0 ≤ μ < 1."""
+    value = arguments.real(momentum, "momentum", minimum=0.0)
+    if value >= 1:
+        raise ValueError(f"momentum={momentum!r}: expected a number from 0 to below 1")
+    return value
+
+
+def checked_batch_size(batch_size: int | None, n: int) -> int:
+    """Return how many of n samples a step is taken with, by default all."""
+    if batch_size is None:
+        return n
+    size = arguments.integer(batch_size, "batch_size", minimum=1)
+    if size > n:
+        raise ValueError(f"batch_size={batch_size!r}: expected at most the {n} samples of X")
+    return size
+
+
+def checked_target(loss_target: float | None) -> float | None:
+    """Return the loss at which training stops, if there is one."""
+    return None if loss_target is None else arguments.real(loss_target, "loss_target", minimum=0.0)
+
+
+def checked_interval(steps: int | None, name: str, what: object) -> int | None:
+    """Return after how many steps each there is `what`, whose argument has the name of its own.
+
+    `name` is the argument of the steps, such as "probe_every" for "probe".
+    """
+    if steps is None:
+        return None
+    if what is None:
+        raise ValueError(f"{name}={steps!r}: expected None without {name.removesuffix('_every')}")
+    return arguments.integer(steps, name, minimum=1)

@@ -1,0 +1,88 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Networks as the parts of fastntk hand them on: with a single readout, and with several."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tolerances import assert_close
+
+import fastntk
+from fastntk.devices.processor import PROCESSOR
+from fastntk.kernels.depth_passes import pass_bytes
+from fastntk.kernels.destinations import new_kernels
+from fastntk.kernels.request import KernelRequest
+from fastntk.networks.network import Network, Readout
+from fastntk.networks.placed import PlacedNetwork
+
+X = np.random.default_rng(0).standard_normal((20, 4))
+DEEP, SHALLOW = fastntk.MLP([4, 9, 8, 1], seed=3), fastntk.MLP([4, 9, 1], seed=3)
+
+
+@pytest.fixture
+def two_readouts() -> Network:
+    deep = DEEP.network
+    readouts = (deep.readouts[0], Readout(1, SHALLOW.network.readouts[0].layer))
+    return Network(deep.hidden, readouts, deep.activation, deep.activation_scale)
+
+
+def kernels(network: Network) -> list[np.ndarray[tuple[int, int], np.dtype[np.float64]]]:
+    placed = PlacedNetwork(network, PROCESSOR)
+    samples = network.samples(X, "X")
+    found: list[np.ndarray[tuple[int, int], np.dtype[np.float64]]] = new_kernels(
+        KernelRequest(placed, samples, None, range(1), "none", network.dtype), False
+    )
+    return found
+
+
+def test_a_change_of_precision_keeps_all_readouts(two_readouts: Network) -> None:
+    single = two_readouts.with_dtype(np.dtype(np.float32))
+    assert single.dtype == np.float32
+    assert [readout.depth for readout in single.readouts] == [2, 1]
+    assert {r.layer.weights.dtype for r in single.readouts} == {np.dtype(np.float32)}
+    assert {layer.weights.dtype for layer in single.hidden} == {np.dtype(np.float32)}
+    for found, net in zip(kernels(single), (DEEP, SHALLOW), strict=True):
+        assert found.dtype == np.float32
+        assert_close(found, net.ntk(X), "float32")
+
+
+def test_what_holds_for_a_single_readout_is_refused_for_several(two_readouts: Network) -> None:
+    message = "the network has 2 readouts: expected a single one"
+    with pytest.raises(ValueError, match=message):
+        two_readouts.with_layers(two_readouts.layers)
+    with pytest.raises(ValueError, match=message):
+        two_readouts.weighted([1.0, 1.0, 0.0])
+    assert two_readouts.weighted(None) is two_readouts
+
+
+def test_weights_of_layers_multiply() -> None:
+    twice = DEEP.network.weighted([1.0, 2.0, 0.0]).weighted([[3.0, 1.0], [1.0, 1.0], [1.0, 1.0]])
+    assert [layer.kernel_weights for layer in twice.layers] == [(3.0, 1.0), (2.0, 2.0), (0.0, 0.0)]
+    assert_close(kernels(twice)[0], DEEP.ntk(X, layer_weights=[3.0, 2.0, 0.0]), "float64")
+
+
+def test_a_placed_network_says_what_its_kernels_take(two_readouts: Network) -> None:
+    placed = PlacedNetwork(two_readouts, PROCESSOR)
+    assert placed.kernel_count(range(1), "none") == 2
+    assert placed.kernel_mirror(range(1), "none") == [0, 1]
+    # H of both layers, Δ of both for the first readout and of the first layer for the second.
+    assert placed.feature_bytes(5, 1, np.dtype(np.float64)) == 5 * 8 * (4 + (9 + 8) * 2 + 9)
+    wide = PlacedNetwork(fastntk.MLP([4, 9, 3]).network, PROCESSOR)
+    assert wide.kernel_count(range(3), "layers") == 2
+    assert wide.kernel_count(range(1, 3), "outputs") == 2
+    assert wide.kernel_mirror(range(1, 3), "output_pairs") == [0, 2, 1, 3]
+    assert np.array_equal(placed.evaluate(X), DEEP(X))
+
+
+@pytest.mark.parametrize("depths", [(0,), (2,), (0, 1, 3), (3, 1)])
+def test_the_memory_of_a_pass_is_known_before_there_are_networks(depths: tuple[int, ...]) -> None:
+    deepest = fastntk.MLP([4, *[9] * max(depths), 1]).network
+    readouts = tuple(
+        Readout(depth, fastntk.MLP([9 if depth else 4, 1]).network.readouts[0].layer)
+        for depth in depths
+    )
+    network = Network(deepest.hidden, readouts, deepest.activation, deepest.activation_scale)
+    features = PlacedNetwork(network, PROCESSOR).feature_bytes(20, 1, np.dtype(np.float64))
+    needed = features + len(depths) * 20 * 20 * 8
+    assert pass_bytes(depths, samples=20, input_width=4, width=9) == needed
