@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The fastntk authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""The object for a network of infinite width, and layers that differ, against an explicit formula."""
+"""Networks of infinite width as objects; layers that differ, against an explicit formula."""
 
 from __future__ import annotations
 
@@ -281,8 +281,8 @@ def test_scikit_learn_kernel(kind: str) -> None:
         (
             infinite.Network(activation=["relu", activations.leaky_relu(0.2)]),
             (
-                "Network(depth=2, activation=('relu', Activation(leaky_relu(0.2))), weight_std=1.0, "
-                "bias_std=0.0)"
+                "Network(depth=2, activation=('relu', Activation(leaky_relu(0.2))), "
+                "weight_std=1.0, bias_std=0.0)"
             ),
         ),
         (
