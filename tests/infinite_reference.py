@@ -76,14 +76,29 @@ def general_kernels(
     X: Array, depth: int, phi: Activation, weight_std: float, bias_std: float
 ) -> tuple[Array, Array]:
     """Return Σ^{L+1} and Θ^{L+1} by two-dimensional quadrature of φ and φ'."""
+    return layered_kernels(X, [phi] * depth, [weight_std] * (depth + 1), [bias_std] * (depth + 1))
+
+
+def layered_kernels(
+    X: Array,
+    phis: Sequence[Activation],
+    weight_std: Sequence[float],
+    bias_std: Sequence[float],
+    scales: Sequence[float] | None = None,
+    layer_weights: Sequence[tuple[float, float]] | None = None,
+) -> tuple[Array, Array]:
+    """Return Σ^{L+1} and Θ^{L+1} of a network whose layers differ, by quadrature of φ and φ'."""
     n = len(X)
-    sigma = weight_std**2 * X @ X.T / X.shape[1] + bias_std**2
-    theta = sigma.copy()
-    gain = (weight_std * phi.scale) ** 2
-    assert phi.function is not None
-    assert phi.derivative is not None
-    kink = phi.breakpoints[0] if phi.breakpoints else 0.0
-    for _ in range(depth):
+    scales = scales or [phi.scale for phi in phis]
+    rates = layer_weights or [(1.0, 1.0)] * len(weight_std)
+    product = weight_std[0] ** 2 * X @ X.T / X.shape[1]
+    sigma = product + bias_std[0] ** 2
+    theta = rates[0][0] * product + rates[0][1] * bias_std[0] ** 2
+    for layer, phi in enumerate(phis, 1):
+        assert phi.function is not None
+        assert phi.derivative is not None
+        kink = phi.breakpoints[0] if phi.breakpoints else 0.0
+        gain = (weight_std[layer] * scales[layer - 1]) ** 2
         deviation = np.sqrt(np.diag(sigma))
         new, slope = np.empty((2, n, n))
         for i in range(n):
@@ -92,8 +107,12 @@ def general_kernels(
                 rho = 1.0 if i == j else sigma[i, j] / (s * t)
                 new[i, j] = new[j, i] = expectation(phi.function, s, t, rho, kink)
                 slope[i, j] = slope[j, i] = expectation(phi.derivative, s, t, rho, kink)
-        sigma = gain * new + bias_std**2
-        theta = sigma + theta * gain * slope
+        sigma = gain * new + bias_std[layer] ** 2
+        theta = (
+            rates[layer][0] * gain * new
+            + rates[layer][1] * bias_std[layer] ** 2
+            + theta * gain * slope
+        )
     return sigma, theta
 
 

@@ -14,7 +14,7 @@ from interrupts import assert_ctrl_c_stops
 from threadpoolctl import threadpool_info, threadpool_limits
 
 import fastntk
-from fastntk._support.threads import core_threads, thread_count
+from fastntk._support.threads import core_threads, map_in_threads, thread_count
 
 
 def blas_threads() -> list[int]:
@@ -138,5 +138,100 @@ def test_ctrl_c_stops_the_core_within_a_second_and_leaves_everything_usable() ->
             sys.exit("the work was done before the signal came")
         small = np.eye(64)[:3]
         print(np.array_equal(net.ntk(small), net.ntk(small)), flush=True)
+        """
+    assert_ctrl_c_stops(program, then="True")
+
+
+def test_results_of_a_pool_come_in_order_and_blas_is_left_as_it_was() -> None:
+    three = threading.Barrier(3)
+
+    def square(i: int) -> tuple[int, int]:
+        if i < 3:
+            three.wait(60)  # as many at a time, each in a thread of its own
+        time.sleep(0.02 * (i % 3 == 0))  # some overtake others
+        return i * i, thread_count()
+
+    with threadpool_limits(2, user_api="blas"):
+        before = blas_threads()
+        stop = threading.Event()
+        results = map_in_threads(square, range(10), 3, stop)
+        assert next(results) == (0, 1)  # each computation has one thread
+        assert set(blas_threads()) == {1}
+        assert thread_count() == 2  # others have theirs
+        assert list(results) == [(i * i, 1) for i in range(1, 10)]
+        assert blas_threads() == before
+        assert not stop.is_set()
+
+
+def test_pools_and_the_core_limit_blas_together() -> None:
+    with threadpool_limits(2, user_api="blas"):
+        before = blas_threads()
+        results = map_in_threads(abs, range(4), 2, threading.Event())
+        assert next(results) == 0
+        with core_threads():
+            # The pool ends first, and does not undo what others rely on.
+            assert list(results) == [1, 2, 3]
+            assert set(blas_threads()) == {1}
+        assert blas_threads() == before
+
+
+def test_a_pool_begins_nothing_after_a_failure() -> None:
+    begun: list[int] = []
+    stop = threading.Event()
+
+    def work(i: int) -> int:
+        begun.append(i)
+        if i == 1:
+            raise ZeroDivisionError
+        time.sleep(0.05)
+        return i
+
+    results = map_in_threads(work, range(1000), 2, stop)
+    assert next(results) == 0
+    with pytest.raises(ZeroDivisionError):
+        next(results)
+    assert stop.is_set()
+    assert len(begun) <= 4
+
+
+def test_a_pool_that_is_closed_early_stops() -> None:
+    begun: list[int] = []
+    stop = threading.Event()
+
+    def work(i: int) -> int:
+        begun.append(i)
+        if i > 1:
+            stop.wait(10)
+        return i
+
+    results = map_in_threads(work, range(1000), 2, stop)
+    assert next(results) == 0
+    started = time.perf_counter()
+    results.close()
+    assert stop.is_set()
+    assert time.perf_counter() - started < 5
+    assert len(begun) <= 4
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a POSIX signal")
+def test_ctrl_c_stops_a_pool_within_a_second() -> None:
+    program = """
+        import threading
+        from fastntk._support.threads import map_in_threads
+
+        stop = threading.Event()
+        begun = []
+
+        def work(i):
+            if not begun:
+                begun.append(i)
+                print("started", flush=True)
+            stop.wait(30)
+
+        try:
+            list(map_in_threads(work, range(1000), 2, stop))
+        except KeyboardInterrupt:
+            print("interrupted", flush=True)
+        print(stop.is_set(), flush=True)
         """
     assert_ctrl_c_stops(program, then="True")

@@ -71,6 +71,18 @@ def test_tiles_and_symmetry(n: int) -> None:
         assert_close(infinite.ntk(X, X, depth=2, activation=activation, bias_std=0.1), K, "float64")
 
 
+@pytest.mark.parametrize(("n", "m"), [(1, 1), (1, 3), (3, 1), (129, 1025)])
+def test_tiles_of_a_single_pair(n: int, m: int) -> None:
+    both = samples(n + m, 3)
+    for activation in ("relu", "gelu"):
+        arguments: dict[str, Any] = {"depth": [0, 2], "activation": activation, "bias_std": 0.5}
+        few = [0, n - 1, n, n + m - 1]
+        whole = infinite.kernels(both[few], **arguments)
+        cross = infinite.kernels(both[:n], both[n:], **arguments)
+        for a, b in zip(whole, cross, strict=True):
+            assert_close(b[:, [0, -1]][:, :, [0, -1]], a[:, :2, 2:], "float64")
+
+
 def test_more_inputs_than_are_multiplied_at_once() -> None:
     X = samples(5, 5000)
     X[1] = X[0] * (1 + 1e-6 * samples(1, 5000, 1)[0])

@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import cache
 from queue import Empty, SimpleQueue
@@ -114,7 +114,9 @@ def map_in_threads(
     # while, and an interrupt that comes when Python holds one of its locks may leave it locked.
     # The queue is safe from that: it is one object in C, not a lock and a list in Python.
     left = deque(range(len(items)))
-    finished: SimpleQueue[tuple[int, Future[_Result]]] = SimpleQueue()
+    finished: SimpleQueue[int] = SimpleQueue()
+    results: dict[int, _Result] = {}
+    errors: dict[int, BaseException] = {}
 
     def take_up() -> None:
         _pool_thread.mark = True
@@ -123,27 +125,25 @@ def map_in_threads(
                 index = left.popleft()
             except IndexError:  # another thread has taken the last one
                 return
-            result: Future[_Result] = Future()
             try:
-                result.set_result(function(items[index]))
+                results[index] = function(items[index])
             except BaseException as error:
                 left.clear()
-                result.set_exception(error)
-            finished.put((index, result))
-            del result  # or an exception, its traceback, this frame and it would form a circle
+                errors[index] = error
+            finished.put(index)
 
     with core_threads(), ThreadPoolExecutor(jobs, thread_name_prefix="fastntk") as pool:
         try:
             for _ in range(min(jobs, len(items))):
                 pool.submit(take_up)
-            early: dict[int, Future[_Result]] = {}
             for turn in range(len(items)):
-                while turn not in early:
+                while turn not in results and turn not in errors:
                     # Without a timeout, some systems do not let Ctrl-C interrupt the waiting.
                     with suppress(Empty):
-                        index, result = finished.get(timeout=0.2)
-                        early[index] = result
-                yield early.pop(turn).result()
+                        finished.get(timeout=0.2)
+                if turn in errors:
+                    raise errors.pop(turn)
+                yield results.pop(turn)
         except BaseException:
             stop.set()
             left.clear()

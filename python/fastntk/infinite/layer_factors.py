@@ -58,7 +58,9 @@ class LayerFactors:
     Attributes
     ----------
     factors : ndarray (layers, 5, n)
-        r, p, A, B, C; the last size is 1 where all samples have the same.
+        r, p, A, B, C; the last size is 1 where all samples share them.
+    shared : bool
+        Whether they do: a single sample has factors of the same shape.
     states : tuple of State
         For each layer but the last, what the dual activation needs of the samples; empty where all
         activations are piecewise linear, as these need nothing.
@@ -69,6 +71,7 @@ class LayerFactors:
     """
 
     factors: NDArray[np.float64]
+    shared: bool
     states: tuple[State, ...]
     scales: NDArray[np.float64]
     zero: NDArray[np.bool_]
@@ -95,7 +98,8 @@ class LayerFactors:
         """Return the factors of some of the samples."""
         factors = self.factors
         return LayerFactors(
-            factors if factors.shape[-1] == 1 else factors[..., samples],
+            factors if self.shared else factors[..., samples],
+            self.shared,
             tuple(state.take(samples) for state in self.states),
             self.scales[..., samples],
             self.zero[..., samples],
@@ -144,7 +148,7 @@ def _general(samples: Norms, network: Architecture, unit_norms: bool) -> LayerFa
                 turn = gain * deviation * state.derivative
                 if not network.piecewise_linear:
                     states.append(state)
-    return LayerFactors(factors, tuple(states), scales, scales == 0)
+    return LayerFactors(factors, False, tuple(states), scales, scales == 0)
 
 
 def _without_bias(samples: Norms, network: Architecture) -> LayerFactors:
@@ -166,7 +170,7 @@ def _without_bias(samples: Norms, network: Architecture) -> LayerFactors:
         for kind, size in ((NNGP, 1.0), (NTK, float(sizes[network.depths[k]]))):
             scales[kind, k] = _ldexp(scale * math.sqrt(size), powers)
             zero[kind, k] = (scale == 0) | (size == 0)
-    return LayerFactors(factors, (), scales, zero)
+    return LayerFactors(factors, True, (), scales, zero)
 
 
 def _growth(network: Architecture) -> Iterator[tuple[float, int]]:

@@ -96,8 +96,8 @@ class Network(Architecture):
     >>> net
     Network(depth=2, activation='gelu', weight_std=1.0, bias_std=0.1)
     >>> net.ntk(X).round(6)
-    array([[2.054719, 1.159764],
-           [1.159764, 2.054719]])
+    array([[1.324744, 0.699531],
+           [0.699531, 1.324744]])
 
     Each layer with its own activation and variances:
 
@@ -105,8 +105,8 @@ class Network(Architecture):
     >>> net.depth
     2
     >>> net.nngp(X).round(6)
-    array([[0.771834, 0.554396],
-           [0.554396, 0.771834]])
+    array([[1.047901, 0.66907 ],
+           [0.66907 , 1.047901]])
     >>> net == infinite.Network(2, ["relu", "erf"], [1.0, 1.5, 1.0], bias_std=[0, 0, 0])
     True
     """

@@ -124,6 +124,7 @@ class Pairs:
             layers = TileLayers(
                 _part(self.factors.factors, tile.rows),
                 _part(self.factors.factors, columns),
+                self.factors.shared,
                 self.network.kinks,
                 np.array(self.network.depths),
             )

@@ -50,7 +50,9 @@ class TileLayers(NamedTuple):
     ----------
     rows, columns : ndarray (layers, 5, rows), (layers, 5, columns)
         The factors r, p, A, B, C of each layer and sample; the last size is 1 where all samples
-        share them, which they do when there are no biases.
+        share them.
+    shared : bool
+        Whether all samples share their factors, which they do when there are no biases.
     kinks : ndarray (layers − 1,)
         The kink of the activation of each hidden layer.
     depths : ndarray (depths,)
@@ -59,6 +61,7 @@ class TileLayers(NamedTuple):
 
     rows: NDArray[np.float64]
     columns: NDArray[np.float64]
+    shared: bool
     kinks: Vector
     depths: NDArray[np.int64]
 
@@ -198,7 +201,9 @@ def propagate(
     """
     rows, columns = gaps.shape
     left, right = position.column, position.column + columns
-    shared = layers.rows.shape[2] == 1 and layers.columns.shape[2] == 1
+    kinks, depths = layers.kinks, layers.depths
+    wanted = len(nngp.out) > 0, len(ntk.out) > 0
+    products = layers.rows[:, :, 0] * layers.columns[:, :, 0]  # those of all samples, if shared
     scratch = np.empty((2, columns))
     for i in range(rows):
         first = i if position.diagonal else 0
@@ -208,15 +213,14 @@ def propagate(
         eta[:] = 0.0
         gradient_gap[:] = 0.0
         k = 0
-        for layer in range(layers.depths[-1] + 1):
-            kink = layers.kinks[layer - 1] if layer > 0 else 0.0
-            if shared:
-                a = layers.rows[layer, A, 0] * layers.columns[layer, A, 0]
-                b = layers.rows[layer, B, 0] * layers.columns[layer, B, 0]
+        for layer in range(depths[-1] + 1):
+            kink = kinks[layer - 1] if layer > 0 else 0.0
+            if layers.shared:
+                a, b = products[layer, A], products[layer, B]
                 if layer == 0:
                     for j in range(gap.shape[0]):
                         gradient_gap[j] = a * _unsigned(gap[j])
-                elif ntk.out.shape[0] > 0:
+                elif wanted[1]:
                     _layer_without_bias(gap, gradient_gap, a, b, kink)
                 else:
                     _activation_gaps(gap, kink)
@@ -231,12 +235,12 @@ def propagate(
                     layers.columns[layer, C, first:],
                 )
                 _affine(gap, eta, gradient_gap, layers.rows[layer, :, i], factors)
-            if layers.depths[k] == layer:
+            if depths[k] == layer:
                 row = position.row + i
-                if nngp.out.shape[0] > 0:
+                if wanted[0]:
                     target = nngp.out[k, row, left + first : right]
                     _write(target, gap, one, nngp.rows[k, i], nngp.columns[k, first:])
-                if ntk.out.shape[0] > 0:
+                if wanted[1]:
                     target = ntk.out[k, row, left + first : right]
                     _write(target, gradient_gap, one, ntk.rows[k, i], ntk.columns[k, first:])
                 k += 1
