@@ -46,7 +46,7 @@ for name in names:
 print(json.dumps(result))
 """
 
-# Of the double alone.
+# These tests are of the double alone.
 OWN = {"cupy.host_copies"}
 OWN |= {f"cupy.cuda.memory.{name}" for name in ("total", "default_pool", "free_bytes_of_device")}
 OWN |= {f"cupy.cuda.memory.MemoryPool.{name}" for name in ("take", "give_back", "peak")}

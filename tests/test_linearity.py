@@ -23,7 +23,7 @@ from fastntk.linearity import hessian_norm, hessian_vector_product
 
 Array = npt.NDArray[np.float64]
 
-# Of central differences with steps of 1e-5: the square of the step, and rounding over the step.
+# Central differences with steps of 1e-5 err by the square of the step, and rounding over the step.
 DIFFERENCES = 1e-7
 
 
@@ -169,7 +169,7 @@ def test_linear_network_with_one_hidden_layer(parametrization: str) -> None:
 @pytest.mark.parametrize("depth", [1, 2, 4])
 @pytest.mark.parametrize("activation", ["relu", "leaky_relu", "abs", "identity"])
 def test_homogeneous_networks(activation: str, depth: int) -> None:
-    """Of degree L + 1 in the weights, so H w = L ∇f (Euler); of degree 1 in the input."""
+    """f has degree L + 1 in the weights, so H w = L ∇f (Euler), and degree 1 in the input."""
     net = fastntk.MLP([5, *[11] * depth, 2], activation=activation)
     X, u, v = normal(6, 5), normal(6, seed=1), normal(net.n_parameters, seed=2)
     w = np.concatenate([a.ravel() for a in net.weights])

@@ -154,7 +154,7 @@ def test_killed_at_any_time(X: npt.NDArray[np.float64], tmp_path: Path) -> None:
             time.sleep(delay)
             process.kill()
     kept = rows_in(store)
-    # Of each run at most the one cell in hand is lost.
+    # Each run loses at most the one cell in hand.
     assert len(log.read_text().splitlines()) - kept <= len(delays)
     resumed = study(X, store)
     assert resumed.stored == kept > 0

@@ -283,7 +283,7 @@ def test_what_is_recorded() -> None:
     )
     assert history.weight_change[-1] == pytest.approx(np.linalg.norm(change), rel=1e-13)
     assert history.weight_change_max[-1] == np.abs(change).max()
-    # Of one step: η ‖gradient‖.
+    # One step moves the weights by η ‖gradient‖.
     assert history.weight_change[0] == pytest.approx(0.3 * history.gradient_norm[0], rel=1e-12)
     assert (history.seconds > 0).all()
     frame = history.to_frame()

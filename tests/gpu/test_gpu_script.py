@@ -12,7 +12,7 @@ from benchmarks import gpu, roofline
 
 pytestmark = pytest.mark.usefixtures("runtime")
 
-# Of different activations and precisions; their sizes are those of CI, not of a GPU.
+# Networks of different activations and precisions; their sizes are those of CI, not of a GPU.
 CASES = [
     dataclasses.replace(case, n=min(case.n, 33), m=min(case.m, 9))
     for case in list(gpu.cases(quick=True))[::9]
