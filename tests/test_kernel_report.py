@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -91,12 +92,63 @@ def test_bad_arguments(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_damaged_kernel_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        fastntk.PackedKernel, "save", lambda _, path: Path(path).write_bytes(b"nothing")
-    )
-    with pytest.raises(ValueError, match=r"kernel-.*npy.*: not a packed kernel"):
-        fastntk.kernel_report(NET, X, tmp_path, progress=False)
+def flip_a_bit(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[128 + 8 * 1000 + 6] ^= 0x10
+    file.write_bytes(content)
+
+
+def foreign(file: Path) -> None:
+    NET.ntk(X[:20], out="packed", dtype="float64").save(file)
+
+
+def of_other_samples(file: Path) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        fastntk.kernel_report(NET, X + 1.0, folder, keep_kernel=True, progress=False)
+        other = next(Path(folder).glob("kernel-*.npy"))
+        file.write_bytes(other.read_bytes())
+
+
+def of_an_earlier_version(file: Path) -> None:
+    np.save(file, np.load(file))
+
+
+def cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:5000])
+
+
+@pytest.mark.parametrize(
+    "damage", [flip_a_bit, foreign, of_other_samples, of_an_earlier_version, cut]
+)
+def test_a_kernel_that_is_damaged_or_foreign_is_computed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: Any
+) -> None:
+    def stopped(*args: Any, **options: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(large_kernel, "conditioning", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            fastntk.kernel_report(NET, X, tmp_path, progress=False)
+    file = next(tmp_path.glob("kernel-*.npy"))
+    whole = file.read_bytes()
+    damage(file)
+    with pytest.warns(RuntimeWarning, match=rf"{file.name}': not a .*; it is computed again"):
+        report = fastntk.kernel_report(NET, X, tmp_path, keep_kernel=True, progress=False)
+    assert file.read_bytes() == whole
+    expected = fastntk.kernel_report(NET, X, tmp_path / "fresh", progress=False)
+    assert report.condition_number == expected.condition_number
+    # A kernel that was kept is checked in the same way.
+    damage(file)
+    with pytest.warns(RuntimeWarning, match="it is computed again"):
+        fastntk.kernel_report(NET, X, tmp_path, bounds=True, keep_kernel=True, progress=False)
+    assert file.read_bytes() == whole
+
+
+def test_the_kernel_in_the_file(tmp_path: Path) -> None:
+    fastntk.kernel_report(NET, X, tmp_path, keep_kernel=True, progress=False)
+    kernel = fastntk.PackedKernel.load(next(tmp_path.glob("kernel-*.npy")))
+    assert np.array_equal(kernel.data, NET.ntk(X, out="packed", dtype="float64").data)
 
 
 def test_the_command(tmp_path: Path) -> None:

@@ -4,6 +4,11 @@
 
 from __future__ import annotations
 
+import copy
+import hashlib
+import json
+import os
+import pickle
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +23,7 @@ from tolerances import assert_close
 import fastntk
 from fastntk import PackedKernel
 from fastntk._support import memory
+from fastntk.symmetric import packed_files
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,12 +89,196 @@ def test_files(tmp_path: Path, dtype: str, mmap: bool) -> None:
     path = tmp_path / "kernel.npy"
     K = symmetric(21, dtype)
     PackedKernel.from_dense(K).save(path)
-    assert path.stat().st_size == 128 + 231 * np.dtype(dtype).itemsize
+    assert np.array_equal(np.load(path), PackedKernel.from_dense(K).data)
     loaded = PackedKernel.load(path, mmap=mmap)
     assert isinstance(loaded.data, np.memmap) == mmap
     assert np.array_equal(loaded.to_dense(), K)
     assert_close(loaded @ np.ones(21), K.sum(axis=1, dtype=np.float64), dtype)
     assert [p.name for p in tmp_path.iterdir()] == ["kernel.npy"]
+
+
+def flipped(content: bytes, position: int, bit: int) -> bytes:
+    damaged = bytearray(content)
+    damaged[position] ^= 1 << bit
+    return bytes(damaged)
+
+
+@pytest.mark.parametrize("mmap", [False, True])
+def test_every_flipped_bit_and_every_missing_end_is_found(tmp_path: Path, mmap: bool) -> None:
+    path, other = tmp_path / "kernel.npy", tmp_path / "damaged.npy"
+    packed = PackedKernel.from_dense(symmetric(4))
+    packed.save(path, description={"of": "four rows"})
+    content = path.read_bytes()
+    rng = np.random.default_rng(0)
+    for position in range(len(content)):
+        # All bits of the header and of what says how long the rest is; one of each other byte.
+        ends = position < 128 or position >= len(content) - 64
+        for bit in range(8) if ends else [int(rng.integers(8))]:
+            other.write_bytes(flipped(content, position, bit))
+            with pytest.raises(ValueError, match=r"path='.*damaged.npy': not a packed kernel"):
+                PackedKernel.load(other, mmap=mmap)
+    end_of_data = 128 + packed.nbytes
+    for length in {*range(0, len(content), 7)} - {end_of_data}:
+        other.write_bytes(content[:length])
+        with pytest.raises(ValueError, match=r"path='.*damaged.npy': not a packed kernel"):
+            PackedKernel.load(other, mmap=mmap)
+    other.write_bytes(content + b"more")
+    with pytest.raises(ValueError, match="what follows the array is damaged"):
+        PackedKernel.load(other, mmap=mmap)
+
+
+def test_checksums_are_those_of_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packed_files, "_BLOCK", 1000)
+    path = tmp_path / "kernel.npy"
+    packed = PackedKernel.from_dense(symmetric(30))
+    packed.save(path)
+    content = path.read_bytes()
+    end = 128 + packed.nbytes
+    trailer = json.loads(content[end:-64])
+    assert trailer["sha256"] == [
+        hashlib.sha256(content[first : min(first + 1000, end)]).hexdigest()
+        for first in range(0, end, 1000)
+    ]
+    assert PackedKernel.load(path).data.tobytes() == content[128:end]
+    for position in (999, 1000, end - 1):
+        path.write_bytes(flipped(content, position, 0))
+        first = position // 1000 * 1000
+        with pytest.raises(ValueError, match=rf"checksum of its bytes from {first} on does not"):
+            PackedKernel.load(path, mmap=True)
+        # Whoever does not ask for that gets what is there.
+        assert PackedKernel.load(path, verify=False).n == 30
+
+
+def test_files_without_checksums_are_read(tmp_path: Path) -> None:
+    packed = PackedKernel.from_dense(symmetric(6))
+    np.save(tmp_path / "old.npy", packed.data)
+    for mmap in (False, True):
+        assert np.array_equal(PackedKernel.load(tmp_path / "old.npy", mmap=mmap).data, packed.data)
+    with pytest.raises(ValueError, match="it is the kernel of None: expected that of"):
+        PackedKernel.load(tmp_path / "old.npy", description={"of": "six rows"})
+
+
+def test_descriptions(tmp_path: Path) -> None:
+    path = tmp_path / "kernel.npy"
+    packed = PackedKernel.from_dense(symmetric(6))
+    packed.save(path, description={"network": "κ", "rows": (1, 2)})
+    for description in (None, {"rows": [1, 2], "network": "κ"}):
+        assert PackedKernel.load(path, description=description).n == 6
+    with pytest.raises(ValueError, match=r"it is the kernel of .*expected that of {'rows': 3}"):
+        PackedKernel.load(path, description={"rows": 3})
+    with pytest.raises(TypeError, match=r"description=.*expected a dict of what JSON knows"):
+        packed.save(path, description={"rows": np.ones(2)})
+    with pytest.raises(ValueError, match=r"description=.*expected a dict of what JSON knows"):
+        packed.save(path, description={"rows": float("nan")})
+    assert PackedKernel.load(path, description={"network": "κ", "rows": [1, 2]}).n == 6
+    content = path.read_bytes()
+    newer = content[128 + packed.nbytes : -64].replace(b'"version": 1', b'"version": 2')
+    end = hashlib.sha256(newer).digest() + content[-32:]
+    path.write_bytes(content[: 128 + packed.nbytes] + newer + end)
+    with pytest.raises(ValueError, match=r"has version 2 of the format; expected 1"):
+        PackedKernel.load(path)
+
+
+def test_a_kernel_may_replace_the_file_it_lies_in(tmp_path: Path) -> None:
+    path = tmp_path / "kernel.npy"
+    packed = PackedKernel.from_dense(symmetric(6))
+    packed.save(path)
+    mapped = PackedKernel.load(path, mmap=True)
+    mapped.save(path)
+    assert np.array_equal(mapped.data, packed.data)
+    assert np.array_equal(PackedKernel.load(path).data, packed.data)
+
+
+def test_kernels_that_do_not_fit_are_refused_before_they_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    PackedKernel.from_dense(np.eye(9)).save(tmp_path / "kernel.npy")
+    monkeypatch.setattr(memory, "available_memory", lambda: 300)
+    with pytest.raises(MemoryError, match=r"kernel.npy' needs 360 bytes.*give mmap=True"):
+        PackedKernel.load(tmp_path / "kernel.npy")
+    assert PackedKernel.load(tmp_path / "kernel.npy", mmap=True).n == 9
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes of POSIX")
+def test_pipes_and_directories_are_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.npy")
+    (tmp_path / "folder.npy").mkdir()
+    for name in ("pipe.npy", "folder.npy"):
+        with pytest.raises(ValueError, match=rf"{name}': not a packed kernel: expected a regular"):
+            PackedKernel.load(tmp_path / name)
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_copies(tmp_path: Path, dtype: str, mapped: bool) -> None:
+    packed = PackedKernel.from_dense(symmetric(7, dtype))
+    if mapped:
+        packed.save(tmp_path / "kernel.npy")
+        packed = PackedKernel.load(tmp_path / "kernel.npy", mmap=True)
+    kept = packed.data.copy()
+    copies = [packed.copy(), copy.copy(packed), copy.deepcopy(packed), copy.deepcopy([packed])[0]]
+    protocols = range(2, pickle.HIGHEST_PROTOCOL + 1)
+    copies += [pickle.loads(pickle.dumps(packed, protocol)) for protocol in protocols]
+    for other in copies:
+        assert type(other.data) is np.ndarray
+        assert (other.n, other.dtype) == (7, np.dtype(dtype))
+        assert np.array_equal(other.data, kept)
+        assert not np.shares_memory(other.data, packed.data)
+
+
+def places(n: int) -> st.SearchStrategy[slice]:
+    ends = st.one_of(st.none(), st.integers(-n - 2, n + 2))
+    return st.builds(slice, ends, ends, st.sampled_from([None, 1, 1, 1, 2, -1]))
+
+
+@given(data=st.data(), n=st.integers(1, 9))
+def test_tiles_are_right_or_refused(data: st.DataObject, n: int) -> None:
+    K = np.arange(n * n, dtype=np.float64).reshape(n, n)
+    K = np.tril(K) + np.tril(K, -1).T
+    packed = PackedKernel.from_dense(K)
+    rows = data.draw(places(n))
+    cols = data.draw(st.one_of(st.just(rows), places(n)))
+    block = -1.0 - K[rows, cols]
+    chosen_rows, chosen_cols = range(n)[rows], range(n)[cols]
+    allowed = (
+        chosen_rows.step == chosen_cols.step == 1
+        and len(chosen_rows) > 0
+        and len(chosen_cols) > 0
+        and not chosen_cols[0] < (n + 1) // 2 <= chosen_cols[-1]
+        and (chosen_rows == chosen_cols or chosen_cols[-1] <= chosen_rows[0])
+    )
+    if not allowed:
+        for call in (
+            lambda: packed.tile(rows, cols),
+            lambda: packed.put(rows, cols, block),
+        ):
+            with pytest.raises(ValueError, match=r"(rows|cols)=slice\("):
+                call()
+        assert np.array_equal(packed.to_dense(), K)
+        return
+    tile = packed.tile(rows, cols)
+    below = np.array([[i >= j for j in chosen_cols] for i in chosen_rows])
+    assert np.array_equal(tile[below], K[rows, cols][below])
+    assert np.shares_memory(tile, packed.data)
+    packed.put(rows, cols, block)
+    expected = K.copy()
+    expected[rows, cols] = block
+    expected[cols, rows] = block.T
+    assert np.array_equal(packed.to_dense(), expected)
+
+
+def test_blocks_that_do_not_fit_are_refused() -> None:
+    packed = PackedKernel.from_dense(np.eye(6))
+    with pytest.raises(TypeError, match=r"rows=3: expected a slice of step 1"):
+        packed.tile(3, slice(0, 1))  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"cols=slice\(0, 1.5, None\): expected a slice"):
+        packed.tile(slice(3, 4), slice(0, 1.5))
+    with pytest.raises(ValueError, match=r"cols=.*one side of 3, the middle of the kernel"):
+        packed.tile(slice(5, 6), slice(2, 4))
+    for block in (np.ones((1, 2)), 1.0, np.ones((2, 1)), np.ones((2, 2)) * 1j):
+        with pytest.raises(ValueError, match=r"block has shape .*: expected real .* \(2, 2\)"):
+            packed.put(slice(4, 6), slice(1, 3), block)
+    assert np.array_equal(packed.to_dense(), np.eye(6))
 
 
 def test_files_that_are_none(tmp_path: Path) -> None:

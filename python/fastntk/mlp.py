@@ -230,6 +230,8 @@ class MLP(KernelMethods, JacobianMethods):
         ------
         ValueError
             If the file is not one, was written by a newer version, or is damaged.
+        MemoryError
+            If the network does not fit in the memory that is available.
         """
         return cls.of_network(load_network(path))
 

@@ -5,20 +5,37 @@
 from __future__ import annotations
 
 import json
+import os
+import struct
 import zipfile
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastntk._support.digests import sha256
-from fastntk._support.files import replacing
+from fastntk._support.files import regular_file, replacing
+from fastntk._support.memory import require_memory
+from fastntk._support.npy import read_npy_header
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Mapping
 
     from fastntk._support.dtypes import FloatArray
+
+# What reading a damaged archive can end in. RuntimeError: a member that is encrypted, text nested
+# too deeply, or (NotImplementedError) a method of compression that Python does not know.
+_DAMAGE = (
+    OSError,
+    ValueError,
+    EOFError,
+    RuntimeError,
+    LookupError,
+    struct.error,
+    zlib.error,
+    zipfile.BadZipFile,
+)
 
 
 def check_name(path: str | os.PathLike[str], name: str) -> None:
@@ -39,26 +56,70 @@ def write_archive(
 def read_archive(
     path: str | os.PathLike[str], name: str, file_format: str, version: int, expected: str
 ) -> tuple[dict[str, Any], dict[str, FloatArray]]:
-    """Return header and arrays of a file; refuse what is damaged, foreign or newer."""
+    """Return header and arrays of a file; refuse what is damaged, foreign or newer.
+
+    Nothing is unpacked before the sizes that the archive states were compared with the memory that
+    is available and with the shapes of its arrays, nor arrays before the header is the right one.
+    """
+    what = f"{name}={str(path)!r}"
     try:
-        with Path(path).open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-            header = json.loads(str(archive["header"]))
-            arrays = {key: archive[key] for key in archive.files if key != "header"}
+        with regular_file(path) as stream, zipfile.ZipFile(stream) as archive:
+            members = _members(archive, os.fstat(stream.fileno()).st_size, what)
+            if "header" not in members:
+                raise ValueError("it has no header")
+            header = json.loads(str(_array(archive, members.pop("header"))))
+            foreign = _foreign(header, file_format, version, expected)
+            arrays = (
+                {} if foreign else {key: _array(archive, member) for key, member in members.items()}
+            )
     except FileNotFoundError:
         raise
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zipfile.error) as error:
-        what = file_format.removeprefix("fastntk ")
-        raise ValueError(f"{name}={str(path)!r}: not a {what}, or damaged: {error}") from error
-    if not isinstance(header, dict) or header.get("format") != file_format:
-        raise ValueError(f"{name}={str(path)!r}: expected {expected}")
-    if header.get("version") != version:
-        raise ValueError(
-            f"{name}={str(path)!r}: has version {header.get('version')!r} of the format; expected "
-            f"{version}"
-        )
+    except _DAMAGE as error:
+        kind = file_format.removeprefix("fastntk ")
+        raise ValueError(f"{what}: not a {kind}, or damaged: {error}") from error
+    if foreign:
+        raise ValueError(f"{what}: {foreign}")
     if header.pop("sha256", None) != checksum(header, arrays):
-        raise ValueError(f"{name}={str(path)!r}: the checksum does not match: the file is damaged")
+        raise ValueError(f"{what}: the checksum does not match: the file is damaged")
     return header, arrays
+
+
+def _foreign(header: Any, file_format: str, version: int, expected: str) -> str:
+    """Return why a header is not one of this format and version; nothing if it is."""
+    if not isinstance(header, dict) or header.get("format") != file_format:
+        return f"expected {expected}"
+    if header.get("version") != version:
+        return f"has version {header.get('version')!r} of the format; expected {version}"
+    return ""
+
+
+def _members(archive: zipfile.ZipFile, size: int, what: str) -> dict[str, zipfile.ZipInfo]:
+    """Return the arrays of an archive of `size` bytes by their names, if they fit in memory."""
+    members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+    if len(members) != len(archive.infolist()):
+        raise ValueError("names in it repeat")
+    needed = sum(info.file_size for info in members.values())
+    try:
+        require_memory(needed, f"{what}: what is in it", "use a machine with more")
+    except MemoryError as error:
+        if needed <= size:
+            raise
+        # Whatever `write_archive` wrote is as large in the file as in memory.
+        raise ValueError(str(error)) from error
+    return members
+
+
+def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> FloatArray:
+    with archive.open(member) as stream:
+        header = read_npy_header(stream)
+    if header.bytes_before + header.bytes_of_data != member.file_size:
+        raise ValueError(
+            f"{member.filename!r} has {member.file_size} bytes: not what an array of shape "
+            f"{header.shape} and dtype {header.dtype} takes"
+        )
+    with archive.open(member) as stream:
+        array: FloatArray = np.lib.format.read_array(stream, allow_pickle=False)
+    return array
 
 
 def checksum(header: dict[str, Any], arrays: Mapping[str, FloatArray]) -> str:

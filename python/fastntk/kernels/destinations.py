@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastntk._support.files import replacing
+from fastntk._support.files import replacing, reserve
 from fastntk.devices import gpu_arrays
 from fastntk.devices.processor import PROCESSOR
 from fastntk.kernels.block_loop import BlockLoop, Destination
@@ -135,12 +137,17 @@ def _kernel_to_file(request: KernelRequest, name: str, progress: Progress) -> Fl
     if not name.endswith(".npy"):
         raise ValueError(f"out={name!r}: expected an array, or the name of a file ending in .npy")
     with replacing(name) as temporary:
-        written: Any = np.lib.format.open_memmap(
-            temporary, mode="w+", dtype=request.dtype, shape=request.shape
-        )
+        with temporary.open("w+b") as file:
+            header = np.lib.format.header_data_from_array_1_0(np.empty(0, request.dtype))
+            np.lib.format.write_array_header_1_0(file, header | {"shape": request.shape})
+            reserve(file, file.tell() + math.prod(request.shape) * request.dtype.itemsize)
+        written: Any = np.lib.format.open_memmap(temporary, mode="r+")
         BlockLoop.within_memory(request).run(Arrays(request, [written]), progress)
         written.flush()
-    result: FloatArray = np.load(name, mmap_mode="r+", allow_pickle=False)
+    # The file was mapped before it got its name. To open that anew could give another kernel: that
+    # of a thread or process which has written to the same name since.
+    written.filename = str(Path(name).absolute())
+    result: FloatArray = written
     return result
 
 

@@ -63,6 +63,16 @@ def _described(network: Network) -> tuple[dict[str, Any], dict[str, FloatArray]]
 def load_network(path: str | os.PathLike[str]) -> Network:
     """Read a network; refuse what is damaged, foreign or newer."""
     header, arrays = read_archive(path, "path", _FORMAT, _VERSION, "a file written by MLP.save")
+    try:
+        return _restored(header, arrays)
+    # The checksum is right: something else wrote this, or an activation of a newer version.
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(
+            f"path={str(path)!r}: not a network that this version knows: {error!r}"
+        ) from error
+
+
+def _restored(header: dict[str, Any], arrays: dict[str, FloatArray]) -> Network:
     phi = activations.restore(header["activation"], tuple(header["activation_parameters"]))
     layers = [
         Layer(
@@ -73,4 +83,14 @@ def load_network(path: str | os.PathLike[str]) -> Network:
         )
         for i, entry in enumerate(header["layers"], start=1)
     ]
+    # The core takes sizes as given.
+    columns = layers[0].weights.shape[-1]
+    for layer in layers:
+        rows = len(layer.weights)
+        parts = [layer.weights] if layer.bias is None else [layer.weights, layer.bias]
+        if {part.dtype for part in parts} != {layers[0].weights.dtype} or [
+            part.shape for part in parts
+        ] != [(rows, columns), (rows,)][: len(parts)]:
+            raise ValueError("shapes or precisions of its layers do not fit together")
+        columns = rows
     return Network.of_layers(layers, phi, header["activation_scale"])

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -96,7 +97,9 @@ def kernel_report(
 
     Three steps, each of which is kept in `directory` when it is done, so that a run that was
     stopped goes on there: the closest pair, the kernel (in a file, packed, in float64), and its
-    eigenvalues. The largest thing in memory is the packed kernel, 4 n² bytes.
+    eigenvalues. The largest thing in memory is the packed kernel, 4 n² bytes. Its file has
+    checksums and says of which network and samples it is: a damaged or foreign one is not used, but
+    computed again, with a warning.
 
     Parameters
     ----------
@@ -122,7 +125,7 @@ def kernel_report(
     Raises
     ------
     ValueError, TypeError
-        For arguments that make no sense, or files that are damaged.
+        For arguments that make no sense, or a damaged store of results.
     MemoryError
         If the packed kernel does not fit in the memory that is available.
     OSError
@@ -159,7 +162,7 @@ def kernel_report(
         Task(
             "eigenvalues",
             settings | {"step": "eigenvalues", "bounds": bounds},
-            lambda _: _eigenvalues(file, net, samples, bounds, progress),
+            lambda _: _eigenvalues(file, net, samples, settings, bounds, progress),
         ),
     ]
     with StudyStore(folder / "kernels.sqlite") as store:
@@ -181,17 +184,27 @@ def _closest_pair(net: MLP, X: FloatArray, progress: Progress) -> Values:
     return {"pair": pair, "seconds": time.perf_counter() - started}
 
 
-def _eigenvalues(file: Path, net: MLP, X: FloatArray, bounds: bool, progress: Progress) -> Values:
+def _eigenvalues(
+    file: Path, net: MLP, X: FloatArray, settings: Values, bounds: bool, progress: Progress
+) -> Values:
     started = time.perf_counter()
-    if not file.exists():
-        net.ntk(X, dtype="float64", out="packed", progress=progress).save(file)
+    kernel = _kernel(file, net, X, settings, progress)
     written = time.perf_counter()
-    result = conditioning(
-        PackedKernel.load(file, mmap=True),
-        bounds=bounds,
-        feature_error=net.feature_error,
-        progress=progress,
-    )
+    result = conditioning(kernel, bounds=bounds, feature_error=net.feature_error, progress=progress)
     finished = time.perf_counter()
     spent = {"kernel": written - started, "eigenvalues": finished - written}
     return {"numbers": result.numbers, "spent": spent}
+
+
+def _kernel(
+    file: Path, net: MLP, X: FloatArray, settings: Values, progress: Progress
+) -> PackedKernel:
+    """Return the kernel that an earlier run left, or a new one if that is damaged."""
+    try:
+        return PackedKernel.load(file, mmap=True, description=settings)
+    except FileNotFoundError:
+        pass
+    except ValueError as error:
+        warnings.warn(f"{error}; it is computed again", RuntimeWarning, stacklevel=1)
+    net.ntk(X, dtype="float64", out="packed", progress=progress).save(file, description=settings)
+    return PackedKernel.load(file, mmap=True, verify=False)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,14 +14,14 @@ import numpy as np
 import fastntk._core as _core
 from fastntk._support import arguments
 from fastntk._support.dtypes import FLOAT_DTYPES
-from fastntk._support.files import replacing
 from fastntk._support.memory import require_memory
 from fastntk._support.threads import core_threads
+from fastntk.symmetric.packed_files import read_packed, write_packed
 from fastntk.symmetric.products import symmetric_product
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import numpy.typing as npt
 
@@ -182,14 +183,12 @@ class PackedKernel:
         result: FloatArray = np.empty(self.n, dtype=self.dtype)
         half, here = self._split, slice(index, index + 1)
         # Left of the diagonal the row lies in memory; right of it, the column below it.
+        result[index:] = self.tile(slice(index, self.n), here)[:, 0]
         if index < half:
             result[: index + 1] = self.tile(here, slice(0, index + 1))[0]
-            result[index:half] = self.tile(slice(index, half), here)[:, 0]
-            result[half:] = self.tile(slice(half, self.n), here)[:, 0]
         else:
             result[:half] = self.tile(here, slice(0, half))[0]
             result[half : index + 1] = self.tile(here, slice(half, index + 1))[0]
-            result[index:] = self.tile(slice(index, self.n), here)[:, 0]
         return result
 
     def rows(self, indices: Sequence[int] | npt.NDArray[np.integer[Any]]) -> FloatArray:
@@ -204,7 +203,17 @@ class PackedKernel:
 
     def copy(self) -> PackedKernel:
         """Return a kernel with numbers of its own."""
-        return PackedKernel(np.array(self.data))
+        return type(self)(np.array(self.data))
+
+    def __copy__(self) -> PackedKernel:
+        return self.copy()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> PackedKernel:
+        return self.copy()
+
+    def __reduce__(self) -> tuple[type[PackedKernel], tuple[FloatArray]]:
+        # The numbers themselves also where they lie in a file, which may be gone elsewhere.
+        return type(self), (np.asarray(self.data),)
 
     def __matmul__(self, vectors: npt.ArrayLike) -> FloatArray:
         return symmetric_product(self.data, self.n, np.asarray(vectors))
@@ -212,25 +221,55 @@ class PackedKernel:
     def __rmatmul__(self, vectors: npt.ArrayLike) -> FloatArray:
         return (self @ np.asarray(vectors).T).T  # K is its own transpose
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(
+        self, path: str | os.PathLike[str], *, description: Mapping[str, Any] | None = None
+    ) -> None:
         """Write the kernel to a ``.npy`` file, completely or not at all.
 
-        The file holds `data`, of one dimension: n follows from its length, and `load` can map it.
+        The file holds `data`, of one dimension: n follows from its length, and `numpy.load` reads
+        it. Behind the array are checksums, which `load` verifies, and `description`: what the
+        kernel is of, in words and numbers that JSON knows.
         """
         if Path(path).suffix != ".npy":
             raise ValueError(f"path={str(path)!r}: expected a file that ends in .npy")
-        with replacing(path) as temporary:
-            np.save(temporary, self.data, allow_pickle=False)
+        write_packed(path, self.data, _as_json(description))
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], *, mmap: bool = False) -> PackedKernel:
-        """Read what `save` wrote; with `mmap`, elements are read from the file as they are used."""
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        mmap: bool = False,
+        verify: bool = True,
+        description: Mapping[str, Any] | None = None,
+    ) -> PackedKernel:
+        """Read what `save` wrote.
+
+        Parameters
+        ----------
+        path : path-like
+        mmap : bool
+            Leave the numbers in the file, from which they are read as they are used.
+        verify : bool
+            Compare all numbers with the checksums in the file. With `mmap`, they are read once for
+            that. Files of earlier versions, and those that NumPy wrote, have no checksums, and are
+            taken as they are.
+        description : mapping, optional
+            What the file must say that the kernel is of.
+
+        Raises
+        ------
+        ValueError
+            If the file is damaged, not a packed kernel, or has another description.
+        MemoryError
+            If the kernel does not fit in the memory that is available.
+        """
+        expected = _as_json(description)
         try:
-            data = np.load(path, mmap_mode="r" if mmap else None, allow_pickle=False)
-            return cls(data)
+            return cls(read_packed(path, mmap=mmap, verify=verify, description=expected))
         except FileNotFoundError:
             raise
-        except (OSError, ValueError, EOFError, AttributeError) as error:
+        except (OSError, ValueError) as error:
             raise ValueError(f"path={str(path)!r}: not a packed kernel: {error}") from error
 
     @property
@@ -238,32 +277,71 @@ class PackedKernel:
         """Rows, and columns, before and from this one on lie in different parts of the memory."""
         return (self.n + 1) // 2
 
+    def _range(self, indices: slice, name: str) -> tuple[int, int]:
+        """Return the first of the indices and that behind the last, counted from 0."""
+        expected = f"expected a slice of step 1 with at least one of the {self.n} rows and columns"
+        if not isinstance(indices, slice):
+            raise TypeError(f"{name}={indices!r}: {expected}")
+        try:
+            start, stop, step = indices.indices(self.n)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{name}={indices!r}: {expected}") from error
+        if step != 1 or stop <= start:
+            raise ValueError(f"{name}={indices!r}: {expected}")
+        return start, stop
+
     def tile(self, rows: slice, cols: slice) -> FloatArray:
         """Return a view of some elements on and below the diagonal.
 
-        The rows, and the columns, must lie on one side of ⌈n/2⌉ each. What such a view holds above
-        the diagonal of K has no meaning, and must not be written.
+        The columns must lie on one side of ⌈n/2⌉. Rows and columns are the same, and what such a
+        view holds above the diagonal of K has no meaning and must not be written; or no column
+        lies right of the first of the rows.
         """
+        (top, bottom), (left, right) = self._range(rows, "rows"), self._range(cols, "cols")
         half, odd = self._split, self.n % 2
+        if left < half < right:
+            raise ValueError(
+                f"cols={cols!r}: expected columns on one side of {half}, the middle of the kernel"
+            )
+        if right > top + 1 and (top, bottom) != (left, right):
+            raise ValueError(
+                f"rows={rows!r} and cols={cols!r}: expected the same rows and columns, or none "
+                "above the diagonal"
+            )
         plane = self.data.reshape(-1, half)
-        if cols.start < half:
-            return plane[rows.start + 1 - odd : rows.stop + 1 - odd, cols]
-        turned = plane[
-            cols.start - half : cols.stop - half, rows.start - half + odd : rows.stop - half + odd
-        ]
-        return turned.T
+        if left < half:
+            return plane[top + 1 - odd : bottom + 1 - odd, left:right]
+        return plane[left - half : right - half, top - half + odd : bottom - half + odd].T
 
-    def put(self, rows: slice, cols: slice, block: FloatArray) -> None:
-        """Write the elements of a block as `tile` takes them; rows and columns equal, or apart."""
-        target = self.tile(rows, cols)
-        if rows != cols:
-            target[...] = block
+    def put(self, rows: slice, cols: slice, block: npt.ArrayLike) -> None:
+        """Write a block of K where `tile` shows it; nothing of it above the diagonal of K."""
+        target, values = self.tile(rows, cols), np.asarray(block)
+        if values.shape != target.shape or values.dtype.kind not in "biuf":
+            raise ValueError(
+                f"block has shape {values.shape} and dtype {values.dtype}: expected real numbers "
+                f"of shape {target.shape}"
+            )
+        if self._range(rows, "rows") != self._range(cols, "cols"):
+            target[...] = values
             return
-        for i in range(len(block)):
-            target[i, : i + 1] = block[i, : i + 1]
+        for i in range(len(values)):
+            target[i, : i + 1] = values[i, : i + 1]
 
     def blocks(self, size: int) -> list[slice]:
         """Cut the rows into slices of at most `size` that `tile` takes."""
         half, n = self._split, self.n
         upper = [slice(s, min(s + size, half)) for s in range(0, half, size)]
         return upper + [slice(s, min(s + size, n)) for s in range(half, n, size)]
+
+
+def _as_json(description: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Return a description as it is read from a file."""
+    if description is None:
+        return None
+    try:
+        plain: dict[str, Any] = json.loads(json.dumps(dict(description), allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise type(error)(
+            f"description={description!r}: expected a dict of what JSON knows: {error}"
+        ) from error
+    return plain

@@ -52,16 +52,23 @@ class Checkpoint:
             )
         except FileNotFoundError:
             return None
-        written: dict[str, Any] = header["call"]
+        written, state = header.get("call"), header.get("state")
+        if not isinstance(written, dict) or not isinstance(state, dict):
+            raise ValueError(f"checkpoint={str(self._path)!r}: not a checkpoint, or damaged")
         different = [name for name, value in self._call.items() if written.get(name) != value]
         if different:
             raise ValueError(
                 f"checkpoint={str(self._path)!r}: expected one of the same call, but "
                 f"{', '.join(different)} differ; remove the file to start anew"
             )
-        for name, array in _arrays(sgd).items():
+        targets = _arrays(sgd)
+        if any(name not in arrays or arrays[name].shape != targets[name].shape for name in targets):
+            raise ValueError(
+                f"checkpoint={str(self._path)!r}: not a checkpoint, or damaged: arrays are missing "
+                "or have other shapes"
+            )
+        for name, array in targets.items():
             array[...] = arrays[name]
-        state: dict[str, Any] = header["state"]
         return state
 
 

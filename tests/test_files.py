@@ -1,0 +1,320 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Files that are replaced: completely or not at all, by several threads, on a full disk."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fastntk
+from fastntk._support import files
+from fastntk._support.files import regular_file, replacing, reserve
+
+posix = pytest.mark.skipif(os.name != "posix", reason="permissions and links of POSIX")
+X = np.random.default_rng(0).standard_normal((400, 4))
+NET = fastntk.MLP([4, 8, 1])
+
+
+def write(path: Path, text: str) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(text)
+
+
+def test_a_file_is_the_old_one_until_it_is_the_new_one(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "a.txt"
+    write(path, "old")
+    with replacing(path) as temporary:
+        assert temporary.suffix == ".txt"
+        temporary.write_text("new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def fail(path: Path) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text("half")
+        temporary.with_name("beside").write_text("what a writer leaves")
+        raise KeyboardInterrupt
+
+
+def test_nothing_is_left_of_what_failed(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    with pytest.raises(KeyboardInterrupt):
+        fail(path)
+    assert list(tmp_path.iterdir()) == []
+    write(path, "old")
+    with pytest.raises(KeyboardInterrupt):
+        fail(path)
+    assert path.read_text() == "old"
+    with pytest.raises(FileNotFoundError) as error, replacing(path):
+        pass
+    assert error.value.filename == str(path)
+    assert list(tmp_path.iterdir()) == [path]
+    write(path, "the next writer does not wait")
+
+
+def test_long_names(tmp_path: Path) -> None:
+    path = tmp_path / ("κ" * 120 + ".txt")
+    write(path, "long")
+    assert path.read_text() == "long"
+
+
+@posix
+def test_permissions_stay(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    old = os.umask(0o027)
+    try:
+        write(path, "new")
+        assert stat.S_IMODE(path.stat().st_mode) == 0o640
+        for mode in (0o600, 0o664, 0o444):
+            path.chmod(mode)
+            write(path, f"{mode}")
+            assert stat.S_IMODE(path.stat().st_mode) == mode
+            assert path.read_text() == f"{mode}"
+    finally:
+        os.umask(old)
+
+
+@posix
+def test_links_stay_and_what_they_point_to_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    target, link = tmp_path / "disk" / "a.txt", tmp_path / "link.txt"
+    link.symlink_to(Path("disk", "a.txt"))
+    for text in ("first", "second"):  # the link dangles at first
+        write(link, text)
+        assert link.is_symlink()
+        assert target.read_text() == text
+    assert sorted(tmp_path.rglob("*")) == [tmp_path / "disk", target, link]
+    loop = tmp_path / "loop.txt"
+    loop.symlink_to(loop)
+    with pytest.raises(OSError, match=r"loop\.txt"):
+        write(loop, "nowhere")
+    assert loop.is_symlink()
+
+
+@posix
+def test_planted_links_are_not_followed(tmp_path: Path) -> None:
+    victim = tmp_path / "victim.txt"
+    victim.write_text("mine")
+    path = tmp_path / "a.txt"
+    for name in (f".a-{os.getpid()}.txt", ".a.txt"):
+        (tmp_path / name).symlink_to(victim)
+    with replacing(path) as temporary:
+        assert stat.S_IMODE(temporary.parent.stat().st_mode) == 0o700
+        temporary.write_text("new")
+    assert victim.read_text() == "mine"
+
+
+@posix
+def test_what_is_not_a_file_is_not_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.npy")
+    (tmp_path / "folder.npy").mkdir()
+    for name in ("pipe.npy", "folder.npy"):
+        with pytest.raises(OSError, match=rf"expected a regular file, or none: '.*{name}'"):
+            NET.ntk(X, out=str(tmp_path / name))
+        with pytest.raises(ValueError, match="expected a regular file"):
+            regular_file(tmp_path / name)
+    assert {p.name for p in tmp_path.iterdir()} == {"pipe.npy", "folder.npy"}
+
+
+def test_threads_that_write_the_same_file_take_turns(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    (tmp_path / "link.txt").symlink_to(path)
+    inside: list[int] = []
+    errors: list[BaseException] = []
+
+    def work(me: int) -> None:
+        try:
+            for _ in range(20):
+                with replacing(path if me % 2 else tmp_path / "link.txt") as temporary:
+                    inside.append(me)
+                    temporary.write_text(str(me) * 1000)
+                    assert inside == [me]
+                    inside.pop()
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(me,)) for me in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert path.read_text() in {str(me) * 1000 for me in range(4)}
+    assert {p.name for p in tmp_path.iterdir()} == {"a.txt", "link.txt"}
+
+
+def test_a_thread_does_not_wait_for_itself(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    message = r"a\.txt' is being written by this thread already"
+    with pytest.raises(RuntimeError, match=message), replacing(path):
+        write(path, "inner")
+    write(path, "later")
+    assert path.read_text() == "later"
+
+
+def test_other_files_do_not_wait(tmp_path: Path) -> None:
+    with replacing(tmp_path / "a.txt") as temporary:
+        temporary.write_text("a")
+        other = threading.Thread(target=write, args=(tmp_path / "b.txt", "b"))
+        other.start()
+        other.join(60)
+        assert not other.is_alive()
+    assert (tmp_path / "b.txt").read_text() == "b"
+
+
+def test_kernels_and_networks_from_several_threads(tmp_path: Path) -> None:
+    nets = [fastntk.MLP([4, 8, 1], seed=seed) for seed in range(4)]
+    kernels = [net.ntk(X) for net in nets]
+    errors: list[BaseException] = []
+
+    def work(me: int) -> None:
+        try:
+            for _ in range(10):
+                # What is returned is the kernel of this call, whoever writes after it.
+                K = nets[me].ntk(X, out=str(tmp_path / "k.npy"))
+                assert np.array_equal(K, kernels[me])
+                assert isinstance(K, np.memmap)
+                assert K.filename == str(tmp_path / "k.npy")
+                nets[me].save(tmp_path / "n.npz")
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(me,)) for me in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    K = np.load(tmp_path / "k.npy")
+    assert any(np.array_equal(K, kernel) for kernel in kernels)
+    loaded = fastntk.MLP.load(tmp_path / "n.npz")
+    assert any(np.array_equal(loaded(X), net(X)) for net in nets)
+    assert {p.name for p in tmp_path.iterdir()} == {"k.npy", "n.npz"}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_child_does_not_wait_for_threads_that_it_does_not_have(tmp_path: Path) -> None:
+    # A program of its own: to fork this one, with the threads it has, would be a risk.
+    program = """
+import os, sys, threading, warnings
+from pathlib import Path
+from fastntk._support.files import replacing
+warnings.simplefilter("ignore")
+path, begun, end = Path(sys.argv[1]), threading.Event(), threading.Event()
+def hold():
+    with replacing(path) as temporary:
+        begun.set()
+        end.wait()
+        temporary.write_text("parent")
+thread = threading.Thread(target=hold)
+thread.start()
+begun.wait()
+child = os.fork()
+if child == 0:
+    with replacing(path) as temporary:
+        temporary.write_text("child")
+    os._exit(0)
+print(os.waitpid(child, 0)[1], path.read_text())
+end.set()
+thread.join()
+print(path.read_text())
+"""
+    path = str(tmp_path / "a.txt")
+    result = subprocess.run(
+        [sys.executable, "-c", program, path],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert result.stdout.split() == ["0", "child", "parent"], result.stderr
+
+
+@pytest.mark.parametrize("why", ["no such call", "not on this file system"])
+def test_room_is_made_by_writing_where_it_cannot_be_reserved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    def unsupported(*_: int) -> None:
+        raise OSError(errno.EOPNOTSUPP, "not supported")
+
+    if why == "no such call":
+        monkeypatch.delattr(os, "posix_fallocate", raising=False)
+    else:
+        monkeypatch.setattr(os, "posix_fallocate", unsupported, raising=False)
+    monkeypatch.setattr(files, "_STEP", 1000)
+    with (tmp_path / "a").open("w+b") as file:
+        file.write(b"head")
+        reserve(file, 5500)
+    assert (tmp_path / "a").read_bytes() == b"head" + bytes(5496)
+    assert np.array_equal(NET.ntk(X, out=str(tmp_path / "k.npy")), NET.ntk(X))
+
+
+# Runs in a process of its own, whose files may not grow beyond a size, or in a full file system.
+FULL = """
+import os, sys
+import numpy as np
+import fastntk
+from fastntk.kernels.block_loop import BlockLoop
+folder, limit = sys.argv[1], int(sys.argv[2])
+X = np.random.default_rng(0).standard_normal((1200, 20))
+net, big = fastntk.MLP([20, 64, 1]), fastntk.MLP([20, 900, 900, 1])
+packed = net.ntk(X, out="packed")
+if limit:
+    import resource
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+done = []
+run = BlockLoop.run
+BlockLoop.run = lambda *arguments: done.append("worked") or run(*arguments)
+def attempt(name, call):
+    try:
+        call(os.path.join(folder, name))
+    except OSError as error:
+        done.append(f"{error.errno} {os.path.basename(str(error.filename))}")
+    done.extend(os.listdir(folder))
+attempt("k.npy", lambda name: net.ntk(X, out=name))
+attempt("n.npz", big.save)
+attempt("p.npy", packed.save)
+attempt("c.npz", lambda name: fastntk.train(
+    big, X, X[:, :1], loss="mse", learning_rate=1e-3, epochs=1, checkpoint=name, progress=False))
+print(*done, sep="; ")
+"""
+
+
+def full(folder: Path, limit: int) -> str:
+    command = [sys.executable, "-W", "ignore", "-c", FULL, str(folder), str(limit)]
+    result = subprocess.run(command, check=False, capture_output=True, text=True, timeout=600)
+    assert result.returncode == 0, result.stderr
+    return result.stdout.strip()
+
+
+@posix
+def test_files_that_may_not_grow(tmp_path: Path) -> None:
+    expected = "; ".join(f"{errno.EFBIG} {name}" for name in ("k.npy", "n.npz", "p.npy", "c.npz"))
+    assert full(tmp_path, 4 * 2**20) == expected
+
+
+@posix
+def test_a_full_disk(tmp_path: Path) -> None:
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(tmp_path)],
+        check=False,
+        capture_output=True,
+    )
+    if mounted.returncode:
+        pytest.skip(f"a file system cannot be mounted here: {mounted.stderr.decode().strip()}")
+    try:
+        names = ("k.npy", "n.npz", "p.npy", "c.npz")
+        assert full(tmp_path, 0) == "; ".join(f"{errno.ENOSPC} {name}" for name in names)
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)
