@@ -16,7 +16,7 @@ from fastntk._support.files import replacing
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from fastntk._support.dtypes import FloatArray
 
@@ -37,7 +37,11 @@ def write_archive(
 
 
 def read_archive(
-    path: str | os.PathLike[str], name: str, file_format: str, version: int, expected: str
+    path: str | os.PathLike[str],
+    name: str,
+    file_format: str,
+    versions: Sequence[int],
+    expected: str,
 ) -> tuple[dict[str, Any], dict[str, FloatArray]]:
     """Return header and arrays of a file; refuse what is damaged, foreign or newer."""
     try:
@@ -51,10 +55,10 @@ def read_archive(
         raise ValueError(f"{name}={str(path)!r}: not a {what}, or damaged: {error}") from error
     if not isinstance(header, dict) or header.get("format") != file_format:
         raise ValueError(f"{name}={str(path)!r}: expected {expected}")
-    if header.get("version") != version:
+    if header.get("version") not in versions:
         raise ValueError(
             f"{name}={str(path)!r}: has version {header.get('version')!r} of the format; expected "
-            f"{version}"
+            f"{' or '.join(map(str, versions))}"
         )
     if header.pop("sha256", None) != checksum(header, arrays):
         raise ValueError(f"{name}={str(path)!r}: the checksum does not match: the file is damaged")
