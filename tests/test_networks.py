@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+import json
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 import pytest
 from tolerances import assert_close
@@ -15,6 +18,9 @@ from fastntk.kernels.destinations import new_kernels
 from fastntk.kernels.request import KernelRequest
 from fastntk.networks.network import Network, Readout
 from fastntk.networks.placed import PlacedNetwork
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 X = np.random.default_rng(0).standard_normal((20, 4))
 DEEP, SHALLOW = fastntk.MLP([4, 9, 8, 1], seed=3), fastntk.MLP([4, 9, 1], seed=3)
@@ -86,3 +92,54 @@ def test_the_memory_of_a_pass_is_known_before_there_are_networks(depths: tuple[i
     features = PlacedNetwork(network, PROCESSOR).feature_bytes(20, 1, np.dtype(np.float64))
     needed = features + len(depths) * 20 * 20 * 8
     assert pass_bytes(depths, samples=20, input_width=4, width=9) == needed
+
+
+def test_kernel_weights_of_a_network_by_itself(tmp_path: Path) -> None:
+    """They are kept in files, multiply those of a call, and are rates of training."""
+    plain = fastntk.MLP([4, 8, 6, 2], bias_std=0.5, activation="tanh", seed=2)
+    omega = [(0.0, 1.0), (1.0, 1.0), (1.0, 0.0)]
+    net = fastntk.MLP.of_network(plain.network.with_kernel_weights(omega))
+    assert plain.network.kernel_weights is None
+    assert np.array_equal(net.ntk(X), plain.ntk(X, layer_weights=omega))
+    assert np.array_equal(
+        net.ntk(X, layer_weights=[2.0, 1.0, 0.0]),
+        plain.ntk(X, layer_weights=[(0.0, 2.0), (1.0, 1.0), (0.0, 0.0)]),
+    )
+    assert np.array_equal(net.conjugate_kernel(X), plain.conjugate_kernel(X))
+    for other in (net.astype("float32"), net.linear()):
+        assert other.network.kernel_weights == omega
+
+    net.save(tmp_path / "net.npz")
+    plain.save(tmp_path / "plain.npz")
+    again = fastntk.MLP.load(tmp_path / "net.npz")
+    assert again.network.kernel_weights == omega
+    assert again.digest() == net.digest() != plain.digest()
+    assert fastntk.MLP.load(tmp_path / "plain.npz").network.kernel_weights is None
+    versions = [
+        json.loads(str(np.load(tmp_path / name)["header"]))["version"]
+        for name in ("plain.npz", "net.npz")
+    ]
+    assert versions == [1, 2]  # what knows version 1 only does not overlook the weights
+
+    y = np.arange(20) % 2
+    history = fastntk.train(net, X, y, learning_rate=0.1, epochs=3)
+    wanted = fastntk.train(plain, X, y, learning_rate=0.1, epochs=3, layer_rates=omega)
+    assert np.array_equal(history.loss, wanted.loss)
+    assert history.net.network.kernel_weights == omega
+    frozen = fastntk.MLP.of_network(plain.network.with_kernel_weights([(0, 0), (0, 0), (1, 1)]))
+    with pytest.raises(ValueError, match=r"layer_weights=\[1, 1, 0\]: expected one above 0 for a"):
+        frozen.ntk(X, layer_weights=[1, 1, 0])
+    with pytest.raises(ValueError, match="trained and that is not frozen in the network"):
+        fastntk.train(frozen, X, y, learning_rate=0.1, epochs=3, trainable=[True, True, False])
+
+
+def test_a_checkpoint_knows_what_is_frozen(tmp_path: Path) -> None:
+    plain = fastntk.MLP([4, 8, 2], seed=2)
+    frozen = fastntk.MLP.of_network(plain.network.with_kernel_weights([(0.0, 0.0), (1.0, 1.0)]))
+    call: dict[str, Any] = {"y": np.arange(20) % 2, "learning_rate": 0.1, "probe": X[:3]}
+    path = tmp_path / "checkpoint.npz"
+    fastntk.train(frozen, X, epochs=2, checkpoint=path, **call)
+    fastntk.train(frozen, X, epochs=3, checkpoint=path, **call)
+    # The same training, but with another kernel to look at.
+    with pytest.raises(ValueError, match="expected one of the same call, but scales differ"):
+        fastntk.train(plain, X, epochs=3, checkpoint=path, trainable=[False, True], **call)

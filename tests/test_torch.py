@@ -4,18 +4,27 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
-from typing import Any
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import fastntk
 from fastntk import activations
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
-nn = torch.nn
+nn: Any = torch.nn
+prune = pytest.importorskip("torch.nn.utils.prune")
 
 ACTIVATIONS = {
     "identity": nn.Identity,
@@ -43,7 +52,8 @@ def module_of(activation: str, outputs: int = 2, bias: bool = True) -> Any:
 
 
 def torch_jacobian(module: Any, X: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """(n, C, P), a sample and an output at a time, by autograd."""
+    """(n, C, P) by what is trained, a sample and an output at a time, by autograd."""
+    trained = [p for p in module.parameters() if p.requires_grad]
     rows = []
     for x in torch.from_numpy(X):
         f = module(x[None])[0]
@@ -52,9 +62,7 @@ def torch_jacobian(module: Any, X: npt.NDArray[np.float64]) -> npt.NDArray[np.fl
                 np.concatenate(
                     [
                         g.numpy().ravel()
-                        for g in torch.autograd.grad(
-                            f[c], list(module.parameters()), retain_graph=True
-                        )
+                        for g in torch.autograd.grad(f[c], trained, retain_graph=True)
                     ]
                 )
                 for c in range(len(f))
@@ -239,6 +247,16 @@ def test_frozen_layers_follow_autograd(frozen: tuple[int, ...]) -> None:
     trainable = [layer not in frozen for layer in range(3)]
     history = fastntk.train(net, X, y, learning_rate=0.5, epochs=25, trainable=trainable)
     np.testing.assert_allclose(history.loss, expected, rtol=1e-9)
+    # The network of the module with its frozen layers needs no telling.
+    assert net.biases is not None
+    for part, weights, bias in zip(linear, net.weights, net.biases, strict=True):
+        with torch.no_grad():
+            part.weight.copy_(torch.from_numpy(weights))
+            part.bias.copy_(torch.from_numpy(bias))
+    same = fastntk.train(fastntk.MLP.from_torch(module), X, y, learning_rate=0.5, epochs=25)
+    assert np.array_equal(same.loss, history.loss)
+    for layer in frozen:
+        assert np.array_equal(same.net.weights[layer], net.weights[layer])
 
 
 def test_tensors_are_samples() -> None:
@@ -250,8 +268,11 @@ def test_tensors_are_samples() -> None:
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
-        ([nn.Conv1d(1, 1, 1)], "module contains Conv1d.*expected a Sequential of Linear"),
-        ([nn.ReLU()], "module contains ReLU.*: expected one activation after a Linear"),
+        (
+            [nn.Conv1d(1, 1, 1)],
+            r"module\[0\] is of class torch.*Conv1d: expected a torch.nn.Sequential of Linear",
+        ),
+        ([nn.ReLU()], r"module\[0\] is ReLU\(\): expected one activation after a Linear"),
         ([nn.Linear(2, 2), nn.ReLU(), nn.ReLU(), nn.Linear(2, 1)], "one activation after a Linea"),
         ([nn.Linear(2, 2), nn.ReLU()], "expected a Linear at the end"),
         (
@@ -278,7 +299,7 @@ def test_bad_state_dicts() -> None:
     state = module_of("relu").state_dict()
     with pytest.raises(ValueError, match="activation=None: expected the activation"):
         fastntk.MLP.from_torch(state)
-    with pytest.raises(ValueError, match="expected a weight and a bias for each Linear"):
+    with pytest.raises(ValueError, match="entries 'running_mean': expected a weight and"):
         fastntk.MLP.from_torch({**state, "running_mean": torch.ones(3)}, activation="relu")
     with pytest.raises(ValueError, match="activation='relu': expected None"):
         fastntk.MLP.from_torch(module_of("relu"), activation="relu")
@@ -318,3 +339,481 @@ def test_modules_are_what_their_entries_say(make: Any) -> None:
 def test_parameters_of_activations_are_found() -> None:
     assert fastntk.MLP.from_torch(module_of("leaky_relu")).activation == activations.leaky_relu(0.2)
     assert fastntk.MLP.from_torch(module_of("elu")).activation == activations.elu(0.7)
+
+
+@st.composite
+def modules(draw: st.DrawFn) -> Any:
+    """Draw a Sequential, nested somehow, of which some parameters are frozen, but not all."""
+    torch.manual_seed(draw(st.integers(0, 2**31)))
+    make = ACTIVATIONS[draw(st.sampled_from(sorted(ACTIVATIONS)))]
+    widths = draw(st.lists(st.integers(1, 5), min_size=2, max_size=5))
+    parts: list[Any] = []
+    for n_in, n_out in itertools.pairwise(widths):
+        if parts:
+            parts.append(make())
+        nothing = draw(st.sampled_from([nn.Identity, nn.Flatten, lambda: nn.Dropout(0.5), None]))
+        parts += [] if nothing is None else [nothing()]
+        parts.append(nn.Linear(n_in, n_out, bias=draw(st.booleans())))
+    first, last = sorted((draw(st.integers(0, len(parts))), draw(st.integers(0, len(parts)))))
+    named = OrderedDict({"first": nn.Sequential(*parts[first:last]), "rest": nn.Sequential()})
+    nested = nn.Sequential(*parts[:first], nn.Sequential(named), *parts[last:])
+    module = nested.to(draw(st.sampled_from([torch.float64, torch.float32]))).eval()
+    parameters = list(module.parameters())
+    for parameter in parameters:
+        parameter.requires_grad_(draw(st.booleans()))
+    parameters[draw(st.integers(0, len(parameters) - 1))].requires_grad_(True)
+    return module
+
+
+@settings(max_examples=60, deadline=None)
+@given(module=modules(), seed=st.integers(0, 2**31))
+def test_kernels_of_any_module_are_those_of_what_is_trained(module: Any, seed: int) -> None:
+    net = fastntk.MLP.from_torch(module)
+    rng = np.random.default_rng(seed)
+    X, Z = (rng.standard_normal((rows, net.widths[0])) for rows in (4, 3))
+    single = net.dtype == np.float32
+    double = copy.deepcopy(module).double()
+    J, G = torch_jacobian(double, X), torch_jacobian(double, Z)
+    expected = {
+        "trace": np.einsum("icp,jcp->ij", J, G),
+        "diagonal": np.einsum("icp,jcp->ijc", J, G),
+        "full": np.einsum("icp,jdp->ijcd", J, G),
+    }
+    exact = net.astype("float64")
+    for outputs, kernel in expected.items():
+        tolerance = {"rtol": 1e-9, "atol": 1e-9 * max(1.0, float(np.abs(kernel).max()))}
+        np.testing.assert_allclose(exact.ntk(X, Z, outputs=outputs), kernel, **tolerance)  # type: ignore[call-overload]
+    operator = exact.ntk_operator(X) @ np.eye(4)
+    np.testing.assert_allclose(operator, exact.ntk(X), rtol=1e-9, atol=1e-9)
+    # A network of float32 is the same network, rounded.
+    scale = float(np.abs(J).max()) ** 2 * J[0].size + 1.0
+    np.testing.assert_allclose(net.ntk(X, Z), expected["trace"], atol=1e-4 * scale * single + 1e-9)
+    state = fastntk.MLP.from_torch(
+        module.state_dict(), activation=net.activation, check=(X, double(torch.from_numpy(X)).data)
+    )
+    assert all(map(np.array_equal, state.weights, net.weights))
+    assert state.network.kernel_weights is None
+
+
+def test_nothing_of_a_module_is_changed() -> None:
+    module = module_of("relu").train()
+    module[1].requires_grad_(False)
+    module(torch.ones(3, 5, dtype=torch.float64)).sum().backward()
+    before = [(p, id(p), p.detach().clone(), p.requires_grad, p.grad) for p in module.parameters()]
+    generator, numpy_state = torch.get_rng_state(), np.random.get_state()  # noqa: NPY002
+    for enabled in (True, False):
+        with torch.set_grad_enabled(enabled):
+            fastntk.MLP.from_torch(module)
+            assert torch.is_grad_enabled() == enabled
+    assert torch.equal(torch.get_rng_state(), generator)
+    assert all(map(np.array_equal, np.random.get_state(), numpy_state))  # noqa: NPY002
+    assert all(part.training for part in module.modules())
+    for parameter, (same, identity, values, trained, gradient) in zip(
+        module.parameters(), before, strict=True
+    ):
+        assert parameter is same
+        assert id(parameter) == identity
+        assert torch.equal(parameter, values)
+        assert parameter.requires_grad == trained
+        assert parameter.grad is gradient
+
+
+def frozen_module() -> Any:
+    module = module_of("gelu")
+    module[1].weight.requires_grad_(False)
+    module[4].bias.requires_grad_(False)
+    return module
+
+
+def test_frozen_parameters_are_kept_in_files_and_digests(tmp_path: Path) -> None:
+    module, X = frozen_module(), np.random.default_rng(0).standard_normal((6, 5))
+    net, everything = fastntk.MLP.from_torch(module), fastntk.MLP.from_torch(module_of("gelu"))
+    assert net.network.kernel_weights == [(0.0, 1.0), (1.0, 1.0), (1.0, 0.0)]
+    assert "layer_weights=[(0.0, 1.0), (1.0, 1.0), (1.0, 0.0)]" in repr(net)
+    assert "layer_weights" not in repr(everything)
+    net.save(tmp_path / "net.npz")
+    again = fastntk.MLP.load(tmp_path / "net.npz")
+    assert np.array_equal(again.ntk(X), net.ntk(X))
+    assert again.digest() == net.digest() != everything.digest()
+    assert np.array_equal(again.conjugate_kernel(X), everything.conjugate_kernel(X))
+    assert np.array_equal(net.jacobian(X), everything.jacobian(X))
+
+
+def test_a_module_of_which_nothing_is_trained() -> None:
+    module = module_of("relu").requires_grad_(False)
+    with pytest.raises(ValueError, match="all of its 6 weights and biases are frozen"):
+        fastntk.MLP.from_torch(module)
+    net = fastntk.MLP.from_torch(module.state_dict(), activation="relu")
+    assert net.network.kernel_weights is None
+    kept = frozen_module().state_dict(keep_vars=True)
+    net = fastntk.MLP.from_torch(kept, activation="gelu")
+    assert net.network.kernel_weights == [(0.0, 1.0), (1.0, 1.0), (1.0, 0.0)]
+
+
+def plain(*middle: Any) -> Any:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(5, 8), nn.Tanh(), *middle, nn.Linear(8, 1))
+
+
+def with_shared_linear() -> Any:
+    linear = nn.Linear(8, 8)
+    return plain(linear, nn.Tanh(), linear, nn.Tanh())
+
+
+def with_shared_weight() -> Any:
+    first, second = nn.Linear(8, 8), nn.Linear(8, 8)
+    second.weight = first.weight
+    return plain(first, nn.Tanh(), nn.Sequential(second, nn.Tanh()))
+
+
+def with_transposed_weight() -> Any:
+    first, second = nn.Linear(8, 3), nn.Linear(3, 8)
+    second.weight = nn.Parameter(first.weight.detach().t())
+    return plain(first, nn.Tanh(), second, nn.Tanh())
+
+
+def with_shared_block() -> Any:
+    block = nn.Sequential(nn.Linear(8, 8), nn.Tanh())
+    return plain(block, block)
+
+
+@pytest.mark.parametrize(
+    ("make", "names"),
+    [
+        (with_shared_linear, r"module\[2\].weight and module\[4\].weight"),
+        (with_shared_weight, r"module\[2\].weight and module\[4\]\[0\].weight"),
+        (with_transposed_weight, r"module\[2\].weight and module\[4\].weight"),
+        (with_shared_block, r"module\[2\]\[0\].weight and module\[3\]\[0\].weight"),
+    ],
+)
+def test_tied_parameters_are_refused(make: Callable[[], Any], names: str) -> None:
+    module = make()
+    with pytest.raises(ValueError, match=f"{names} are tied"):
+        fastntk.MLP.from_torch(module)
+    with pytest.raises(ValueError, match="are tied"):
+        fastntk.MLP.from_torch(module.state_dict(), activation="tanh")
+    arrays = {name: tensor.numpy() for name, tensor in module.state_dict().items()}
+    with pytest.raises(ValueError, match="are tied"):
+        fastntk.MLP.from_torch(arrays, activation="tanh")
+    apart = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    X = torch.randn(3, 5)
+    fastntk.MLP.from_torch(apart, activation="tanh", check=(X, module(X)))
+
+
+def test_parameters_that_are_views_of_one_vector_are_not_tied() -> None:
+    module = plain()
+    flat = torch.cat([p.detach().ravel() for p in module.parameters()])
+    parts = flat.split([p.numel() for p in module.parameters()])
+    for parameter, part in zip(module.parameters(), parts, strict=True):
+        parameter.data = part.view(parameter.shape)
+    assert fastntk.MLP.from_torch(module).widths == (5, 8, 1)
+
+
+def hooked(method: str) -> Callable[[Any], object]:
+    def change(module: Any) -> object:
+        return getattr(module[0], method)(lambda *arguments: None)  # noqa: ARG005
+
+    return change
+
+
+def on_container(module: Any) -> None:
+    module.register_forward_hook(lambda *arguments: 2 * arguments[2])
+
+
+def on_gradient(module: Any) -> None:
+    module[0].weight.register_hook(lambda gradient: 0 * gradient)
+
+
+def after_accumulation(module: Any) -> None:
+    module[0].weight.register_post_accumulate_grad_hook(lambda parameter: None)  # noqa: ARG005
+
+
+def own_forward(module: Any) -> None:
+    module[1].forward = torch.relu
+
+
+def tensor_for_parameter(module: Any) -> None:
+    weight = module[0].weight.detach()
+    del module[0].weight
+    module[0].weight = weight
+
+
+def extra_parameter(module: Any) -> None:
+    module.register_parameter("scale", nn.Parameter(torch.ones(1)))
+
+
+def extra_buffer(module: Any) -> None:
+    module[0].register_buffer("mask", torch.ones(1))
+
+
+def other_count(module: Any) -> None:
+    module.parameters = lambda: iter(list(type(module).parameters(module))[1:])
+
+
+def first(change: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda module: change(module[0])
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (hooked("register_forward_hook"), r"module\[0\] has forward hooks: expected a module with"),
+        (hooked("register_forward_pre_hook"), r"module\[0\] has forward pre hooks: expected"),
+        (hooked("register_full_backward_hook"), r"module\[0\] has backward hooks: expected"),
+        (hooked("register_full_backward_pre_hook"), r"module\[0\] has backward pre hooks: expect"),
+        (on_container, "module has forward hooks: expected a module without hooks"),
+        (first(nn.utils.weight_norm), r"module\[0\] has forward pre hooks.*remove_weight_norm"),
+        (first(nn.utils.spectral_norm), r"module\[0\] has forward pre hooks"),
+        (
+            first(lambda linear: prune.random_unstructured(linear, "weight", 0.5)),
+            r"module\[0\] has forward pre hooks.*prune.remove",
+        ),
+        (
+            first(nn.utils.parametrizations.weight_norm),
+            r"module\[0\] has a parametrization of weight.*remove_parametrizations",
+        ),
+        (on_gradient, r"module\[0\].weight has backward hooks: expected a parameter without"),
+        (after_accumulation, r"module\[0\].weight has post accumulate grad hooks: expected"),
+        (own_forward, r"module\[1\] has a forward of its own: expected that of torch.*Tanh"),
+        (tensor_for_parameter, r"module\[0\].weight is of class torch.Tensor: expected a torch.nn"),
+        (extra_parameter, r"module has scale of its own: expected .*Sequential with no parameters"),
+        (extra_buffer, r"module\[0\] has mask of its own: expected .*Linear with a weight and"),
+        (other_count, r"module has 17 parameters, -40 than its layers have: expected 57"),
+        (lambda module: module.compile(), "module has been compiled: expected.*deepcopy"),
+    ],
+)
+def test_what_is_not_plain_is_refused(change: Callable[[Any], Any], message: str) -> None:
+    module = plain()
+    fastntk.MLP.from_torch(module)
+    change(module)
+    with pytest.raises(ValueError, match=message):
+        fastntk.MLP.from_torch(module)
+    if "compiled" in message:
+        fastntk.MLP.from_torch(copy.deepcopy(module))
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+def test_what_was_made_plain_again_is_read() -> None:
+    module = plain()
+    nn.utils.remove_weight_norm(nn.utils.weight_norm(module[0]))
+    prune.random_unstructured(module[2], "weight", 0.5)
+    prune.remove(module[2], "weight")
+    nn.utils.parametrizations.orthogonal(module[2])
+    nn.utils.parametrize.remove_parametrizations(module[2], "weight")
+    X = np.random.default_rng(0).standard_normal((6, 5))
+    J = torch_jacobian(module.double(), X)
+    K = fastntk.MLP.from_torch(module).ntk(X)
+    np.testing.assert_allclose(K, np.einsum("icp,jcp->ij", J, J), rtol=1e-10)
+
+
+class ReLU(nn.Module):  # type: ignore[misc]
+    """A user's own, which is not max(x, 0)."""
+
+    def forward(self, x: Any) -> Any:
+        return x**2
+
+
+class Scaled(nn.Linear):  # type: ignore[misc]
+    def forward(self, x: Any) -> Any:
+        return 2 * super().forward(x)
+
+
+class Residual(nn.Sequential):  # type: ignore[misc]
+    def forward(self, x: Any) -> Any:
+        return x + super().forward(x)
+
+
+@pytest.mark.parametrize(
+    ("module", "message"),
+    [
+        (
+            nn.Sequential(nn.Linear(5, 8), ReLU(), nn.Linear(8, 1)),
+            r"module\[1\] is of .*_torch.ReLU",
+        ),
+        (
+            nn.Sequential(nn.Linear(5, 8), nn.ReLU(), Scaled(8, 1)),
+            r"module\[2\] is of .*Scaled.*deri",
+        ),
+        (
+            plain(Residual(nn.Linear(8, 8), nn.Tanh())),
+            r"module\[2\] is of class .*Residual: .*derived",
+        ),
+        (
+            nn.Sequential(OrderedDict(body=nn.Sequential(nn.Linear(5, 8), ReLU()))),
+            r"module.body\[1\] is of class .*ReLU",
+        ),
+        (nn.Sequential(nn.Flatten(0), nn.Linear(5, 1)), r"module\[0\] is Flatten.*start_dim=1 and"),
+        (nn.Sequential(nn.LazyLinear(3)), r"module\[0\] is of class .*LazyLinear"),
+        (
+            plain(nn.Linear(7, 8), nn.Tanh()),
+            r"module\[2\].weight has shape \(8, 7\): expected 8 colu",
+        ),
+        (
+            plain(nn.Linear(8, 8), nn.ReLU()),
+            r"module\[3\] ends a layer with .*relu.*module\[1\] one",
+        ),
+        (
+            plain(nn.Linear(8, 8)),
+            r"module\[2\] ends a layer with no activation, module\[1\] one with",
+        ),
+        (plain().half(), r"module\[0\].weight has dtype torch.float16: expected torch.float32 or"),
+        (plain().bfloat16(), r"weight has dtype torch.bfloat16: expected .*module.float\(\)"),
+        (
+            plain(nn.Linear(8, 8).double(), nn.Tanh()),
+            r"\[2\].weight has dtype torch.float64: expecte",
+        ),
+        (plain().to("meta"), r"module\[0\].weight is a tensor .* on device 'meta': expected"),
+    ],
+)
+def test_modules_that_only_look_like_networks(module: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        fastntk.MLP.from_torch(module)
+
+
+def test_what_is_no_module() -> None:
+    with pytest.raises(
+        TypeError, match=r"module is of class builtins.list: expected a torch.nn.Seq"
+    ):
+        fastntk.MLP.from_torch([nn.Linear(2, 2)])
+    module = plain()
+    with torch.no_grad():
+        module[0].weight[1, 2] = np.nan
+    with pytest.raises(ValueError, match=r"module\[0\].weight has 1 numbers that are not finite"):
+        fastntk.MLP.from_torch(module)
+
+
+def test_lazy_modules_that_have_run() -> None:
+    module = nn.Sequential(nn.LazyLinear(4), nn.ReLU(), nn.LazyLinear(1))
+    module(torch.ones(2, 3))
+    assert fastntk.MLP.from_torch(module).widths == (3, 4, 1)
+    assert fastntk.MLP.from_torch(nn.Linear(3, 2)).widths == (3, 2)
+
+
+def test_outputs_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = plain()
+    handle = nn.modules.module.register_module_forward_hook(
+        lambda part, _, output: 1.001 * output if isinstance(part, nn.Tanh) else None
+    )
+    try:
+        with pytest.raises(ValueError, match="module computes for 8 random samples outputs that d"):
+            fastntk.MLP.from_torch(module)
+    finally:
+        handle.remove()
+    fastntk.MLP.from_torch(module)
+    monkeypatch.setattr(nn.Tanh, "forward", lambda self, x: torch.sin(x))  # noqa: ARG005
+    with pytest.raises(ValueError, match=r"outputs that differ by up to .* expected at most 1e-06"):
+        fastntk.MLP.from_torch(module)
+
+
+class Chain(nn.Module):  # type: ignore[misc]
+    """Layers with names, applied in the order in which they are given."""
+
+    def __init__(self, widths: dict[str, tuple[int, int]], *, residual: bool = False) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.names, self.residual = list(widths), residual
+        for name, (n_in, n_out) in widths.items():
+            setattr(self, name, nn.Linear(n_in, n_out))
+
+    def forward(self, x: Any) -> Any:
+        for name in self.names[:-1]:
+            x = torch.tanh(getattr(self, name)(x)) + (x if self.residual else 0)
+        return getattr(self, self.names[-1])(x)
+
+
+@pytest.mark.parametrize(
+    "names", ["fc1 fc2 fc3", "input hidden output", "stem body head", "fc_in fc_mid fc_out", "b a"]
+)
+def test_a_state_dict_has_its_own_order(names: str) -> None:
+    module = Chain(dict.fromkeys(names.split(), (5, 5))).double()
+    X = torch.from_numpy(np.random.default_rng(0).standard_normal((6, 5)))
+    net = fastntk.MLP.from_torch(module.state_dict(), activation="tanh", check=(X, module(X)))
+    J = torch_jacobian(module, X.numpy())
+    np.testing.assert_allclose(net.ntk(X), np.einsum("icp,jcp->ij", J, J), rtol=1e-10)
+    sorted_by_name = dict(sorted(module.state_dict().items()))
+    if names == "fc1 fc2 fc3":
+        again = fastntk.MLP.from_torch(sorted_by_name, activation="tanh")
+        assert all(map(np.array_equal, again.weights, net.weights))
+    else:
+        with pytest.raises(ValueError, match="before its weight: expected the order of a state_di"):
+            fastntk.MLP.from_torch(sorted_by_name, activation="tanh")
+    if names in {"input hidden output", "stem body head", "b a"}:
+        with pytest.raises(ValueError, match=r"check\[1\] has outputs that differ by up to"):
+            fastntk.MLP.from_torch(sorted_by_name, activation="tanh", check=(X, module(X)))
+
+
+def test_layers_sorted_as_text() -> None:
+    parts = [part for _ in range(6) for part in (nn.Linear(4, 4), nn.Tanh())]
+    state = nn.Sequential(*parts).state_dict()
+    assert fastntk.MLP.from_torch(state, activation="tanh").depth == 5
+    with pytest.raises(ValueError, match=r"the layers '0.', '10.', '2.', .*not that of their num"):
+        fastntk.MLP.from_torch(dict(sorted(state.items())), activation="tanh")
+
+
+def test_a_check_tells_other_networks_with_the_same_state() -> None:
+    module = Chain({"a": (5, 5), "b": (5, 5), "c": (5, 1)}, residual=True)
+    X = torch.randn(6, 5)
+    state, outputs = module.state_dict(), module(X)
+    fastntk.MLP.from_torch(state, activation="tanh")  # nothing can be seen
+    with pytest.raises(ValueError, match=r"check\[1\] has outputs that differ .*at most 0.0001 of"):
+        fastntk.MLP.from_torch(state, activation="tanh", check=(X, outputs))
+    module.residual = False
+    outputs = module(X).detach().numpy()[:, 0]
+    fastntk.MLP.from_torch(state, activation="tanh", check=(X, outputs))
+    with pytest.raises(ValueError, match=r"check\[1\] has outputs that differ"):
+        fastntk.MLP.from_torch(state, activation="relu", check=(X, outputs))
+    double = module.double()
+    wanted = double(X.double()).detach().numpy()
+    for factor, right in [(1 + 1e-9, True), (1 + 1e-7, False)]:
+        check = (X.double().numpy(), factor * wanted)
+        if right:
+            fastntk.MLP.from_torch(double.state_dict(), activation="tanh", check=check)
+        else:
+            with pytest.raises(ValueError, match="at most 1e-08 of"):
+                fastntk.MLP.from_torch(double.state_dict(), activation="tanh", check=check)
+    assert fastntk.MLP.from_torch(plain(), check=(X, plain()(X))).widths == (5, 8, 1)
+
+
+@pytest.mark.parametrize(
+    ("check", "error", "message"),
+    [
+        (np.ones((2, 5)), TypeError, "expected None or a pair of arrays"),
+        (
+            (np.ones((2, 4)), np.ones((2, 1))),
+            ValueError,
+            r"check\[0\] has shape \(2, 4\): expected 5",
+        ),
+        (
+            (np.ones((2, 5)), np.ones((2, 3))),
+            ValueError,
+            r"check\[1\] has outputs of shape \(2, 3\)",
+        ),
+        ((np.ones((2, 5)), np.full((2, 1), np.nan)), ValueError, r"check\[1\]\[0, 0\]=.*nan"),
+    ],
+)
+def test_bad_checks(check: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        fastntk.MLP.from_torch(plain().state_dict(), activation="tanh", check=check)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"0.weight": torch.ones(8)},
+            r"module\['0.weight'\].* has shape \(8,\): expected a matrix",
+        ),
+        ({"0.bias": torch.ones(7)}, r"bias'?\]? ?.*has shape \(7,\): expected \(8,\)"),
+        ({"2.weight": torch.ones(1, 7)}, r"has shape \(1, 7\): expected 8 columns"),
+        ({"2.weight_g": torch.ones(1)}, "entries '2.weight_g': expected a weight and perhaps"),
+        ({"0.mask": torch.ones(1), "epoch": 3}, "entries '0.mask', 'epoch': expected a weight"),
+        ({"0.weight": torch.ones(8, 5).half()}, "has dtype torch.float16: expected torch.float32"),
+        ({"0.weight": np.ones((8, 5), complex)}, "has dtype complex128: expected real numbers"),
+    ],
+)
+def test_states_that_are_no_such_network(change: dict[str, Any], message: str) -> None:
+    with pytest.raises((ValueError, TypeError), match=message):
+        fastntk.MLP.from_torch({**plain().state_dict(), **change}, activation="tanh")
+    with pytest.raises(ValueError, match="entries of an empty mapping: expected a weight"):
+        fastntk.MLP.from_torch({}, activation="tanh")

@@ -22,7 +22,7 @@ from fastntk.networks.base import NetworkBase
 from fastntk.networks.files import load_network, network_digest, save_network
 from fastntk.networks.network import Layer, Network
 from fastntk.networks.placed import PlacedNetwork
-from fastntk.networks.torch_modules import layers_of_module
+from fastntk.networks.torch_modules import network_of_torch
 
 if TYPE_CHECKING:
     import os
@@ -199,28 +199,56 @@ class MLP(KernelMethods, JacobianMethods):
         return cls.of_network(Network.of_layers(layers, phi, scale))
 
     @classmethod
-    def from_torch(cls, module: Any, *, activation: str | Activation | None = None) -> MLP:
+    def from_torch(
+        cls,
+        module: Any,
+        *,
+        activation: str | Activation | None = None,
+        check: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+    ) -> MLP:
         """Return the network that a PyTorch module is, trained or not.
 
         Parameters
         ----------
-        module : torch.nn.Module, or mapping of str to tensor
-            A ``torch.nn.Sequential`` of ``Linear`` layers and activations, nested or not
-            (``Flatten``, ``Identity`` and ``Dropout`` in evaluation mode are passed over); or the
-            `state_dict` of one, with `activation`.
+        module : torch.nn.Sequential or torch.nn.Linear, or mapping of str to tensor
+            A ``Sequential`` of ``Linear`` layers and activations, nested or not (``Flatten``,
+            ``Identity`` and ``Dropout`` in evaluation mode are passed over); or the `state_dict` of
+            one, with `activation`. All of them of exactly these classes, in float32 or float64,
+            without hooks or parametrizations, and no parameter used twice.
         activation : str or Activation, optional
             What is between the layers of a `state_dict`; of a module, it is found out.
+        check : (array_like (n, d), array_like (n, C)), optional
+            Samples, and the outputs that the module has for them, with which those of the network
+            are compared: they may differ by 1e-4 of the largest output, and by 1e-8 of it if all
+            arrays are float64.
 
         Returns
         -------
         MLP
             The same function in the standard parametrization (with activation scale 1), so that
             its gradients are those with respect to the module's parameters. The arrays are copies.
+
+            Frozen parameters (``requires_grad=False``) have the layer weight ω = 0, so that `ntk`
+            and everything that follows from it are those of the trained parameters, and `train`
+            leaves them as they are; a `state_dict` does not say what is frozen. `jacobian`, `jvp`
+            and other derivatives are still those by all parameters.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If the module is another network than can be made here, with the place and the reason.
+
+        Notes
+        -----
+        The outputs of a module are compared with those of the network for random samples before it
+        is returned; the module's parameters, its mode and PyTorch's generators stay as they are.
+
+        A `state_dict` names arrays and does not say what is computed with them. They are taken in
+        their own order, for a chain of layers. That there are no residual connections or
+        normalizations without parameters, that the layers are applied in this order, and that the
+        activation is right, only `check` can show.
         """
-        weights, biases, phi = layers_of_module(module, activation)
-        return cls.from_weights(
-            weights, biases, activation=phi, parametrization="standard", activation_scale=1.0
-        )
+        return cls.of_network(network_of_torch(module, activation, check))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> MLP:
@@ -238,22 +266,24 @@ class MLP(KernelMethods, JacobianMethods):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the network to an ``.npz`` file, completely or not at all.
 
-        Weights, scales, activation, a format version and a checksum; no pickle. Custom activations
-        cannot be saved.
+        Weights, scales, activation, what is frozen, a format version and a checksum; no pickle.
+        Custom activations cannot be saved.
         """
         save_network(self.network, path)
 
     def digest(self) -> str:
         """Return a SHA-256 digest of the function: weights to the last bit, scales, activation.
 
-        Custom activations have none.
+        With frozen parameters (see `from_torch`), of these too. Custom activations have none.
         """
         return network_digest(self.network)
 
     def __repr__(self) -> str:
+        omega = self.network.kernel_weights
         return (
             f"MLP(widths={self.widths}, activation={_named(self.activation)}, "
-            f"dtype={self.dtype.name!r}, n_parameters={self.n_parameters})"
+            f"dtype={self.dtype.name!r}, n_parameters={self.n_parameters}"
+            f"{'' if omega is None else f', layer_weights={omega}'})"
         )
 
     @property

@@ -20,7 +20,7 @@ from fastntk._support.memory import require_memory
 from fastntk._support.npy import read_npy_header
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from fastntk._support.dtypes import FloatArray
 
@@ -54,7 +54,11 @@ def write_archive(
 
 
 def read_archive(
-    path: str | os.PathLike[str], name: str, file_format: str, version: int, expected: str
+    path: str | os.PathLike[str],
+    name: str,
+    file_format: str,
+    versions: Sequence[int],
+    expected: str,
 ) -> tuple[dict[str, Any], dict[str, FloatArray]]:
     """Return header and arrays of a file; refuse what is damaged, foreign or newer.
 
@@ -68,7 +72,7 @@ def read_archive(
             if "header" not in members:
                 raise ValueError("it has no header")
             header = json.loads(str(_array(archive, members.pop("header"))))
-            foreign = _foreign(header, file_format, version, expected)
+            foreign = _foreign(header, file_format, versions, expected)
             arrays = (
                 {} if foreign else {key: _array(archive, member) for key, member in members.items()}
             )
@@ -84,12 +88,13 @@ def read_archive(
     return header, arrays
 
 
-def _foreign(header: Any, file_format: str, version: int, expected: str) -> str:
-    """Return why a header is not one of this format and version; nothing if it is."""
+def _foreign(header: Any, file_format: str, versions: Sequence[int], expected: str) -> str:
+    """Return why a header is not one of this format and these versions; nothing if it is."""
     if not isinstance(header, dict) or header.get("format") != file_format:
         return f"expected {expected}"
-    if header.get("version") != version:
-        return f"has version {header.get('version')!r} of the format; expected {version}"
+    if header.get("version") not in versions:
+        known = " or ".join(map(str, versions))
+        return f"has version {header.get('version')!r} of the format; expected {known}"
     return ""
 
 

@@ -244,17 +244,11 @@ class KernelMethods(NetworkBase):
         -------
         ndarray (n, m)
         """
-        layers = self.network.layers
-        only_readout = [[0.0, 0.0]] * (len(layers) - 1) + [[1.0, 1.0]]
-        return self.ntk(
-            X,
-            Z,
-            outputs=0,
-            layer_weights=only_readout,
-            dtype=dtype,
-            device=device,
-            progress=progress,
-        )
+        hidden = len(self.network.layers) - 1
+        readout_only = self.network.with_kernel_weights([(0.0, 0.0)] * hidden + [(1.0, 1.0)])
+        request = KernelRequest.checked(readout_only, X, Z, outputs=0, dtype=dtype, device=device)
+        kernel: FloatArray = new_kernels(request, progress)[0]
+        return kernel
 
     @overload
     def smallest_angle(

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from fastntk._support.dtypes import FloatArray
 
 _FORMAT = "fastntk network"
-_VERSION = 1
+# Version 2 has layers with "kernel_weights", which a reader of version 1 would overlook. Networks
+# without them are written as version 1.
+_VERSIONS = (1, 2)
 
 
 def save_network(network: Network, path: str | os.PathLike[str]) -> None:
@@ -39,7 +41,7 @@ def _described(network: Network) -> tuple[dict[str, Any], dict[str, FloatArray]]
         )
     header: dict[str, Any] = {
         "format": _FORMAT,
-        "version": _VERSION,
+        "version": _VERSIONS[0],
         "activation": phi.name,
         "activation_parameters": list(phi.parameters),
         "activation_scale": network.activation_scale,
@@ -52,6 +54,10 @@ def _described(network: Network) -> tuple[dict[str, Any], dict[str, FloatArray]]
             for layer in network.layers
         ],
     }
+    if network.kernel_weights is not None:
+        header["version"] = _VERSIONS[1]
+        for entry, omega in zip(header["layers"], network.kernel_weights, strict=True):
+            entry["kernel_weights"] = list(omega)
     arrays: dict[str, FloatArray] = {}
     for i, layer in enumerate(network.layers, start=1):
         arrays[f"W{i}"] = layer.weights
@@ -62,7 +68,7 @@ def _described(network: Network) -> tuple[dict[str, Any], dict[str, FloatArray]]
 
 def load_network(path: str | os.PathLike[str]) -> Network:
     """Read a network; refuse what is damaged, foreign or newer."""
-    header, arrays = read_archive(path, "path", _FORMAT, _VERSION, "a file written by MLP.save")
+    header, arrays = read_archive(path, "path", _FORMAT, _VERSIONS, "a file written by MLP.save")
     try:
         return _restored(header, arrays)
     # The checksum is right: something else wrote this, or an activation of a newer version.
@@ -80,6 +86,7 @@ def _restored(header: dict[str, Any], arrays: dict[str, FloatArray]) -> Network:
             arrays[f"b{i}"] if entry["bias"] else None,
             entry["weight_scale"],
             entry["bias_scale"],
+            tuple(entry.get("kernel_weights", (1.0, 1.0))),
         )
         for i, entry in enumerate(header["layers"], start=1)
     ]

@@ -102,6 +102,12 @@ class Network:
         """The number of weights and biases, P."""
         return sum(layer.n_parameters for layer in self.layers)
 
+    @property
+    def kernel_weights(self) -> list[tuple[float, float]] | None:
+        """ω of the weights and the bias of each layer; None where all of them are 1."""
+        omega = [layer.kernel_weights for layer in self.layers]
+        return None if all(pair == (1.0, 1.0) for pair in omega) else omega
+
     @classmethod
     def of_layers(
         cls, layers: Sequence[Layer], activation: Activation, activation_scale: float
@@ -144,16 +150,25 @@ class Network:
             return self
         self._require_single_readout()
         rates = arguments.layer_weights(layer_weights, len(self.layers))
+        result = self.with_kernel_weights(
+            [
+                (weights * layer.kernel_weights[0], bias * layer.kernel_weights[1])
+                for layer, (weights, bias) in zip(self.layers, rates.tolist(), strict=True)
+            ]
+        )
+        if not any(any(layer.kernel_weights) for layer in result.layers):
+            raise ValueError(
+                f"layer_weights={layer_weights!r}: expected one above 0 for a layer that is not "
+                f"frozen; those of the network itself are {self.kernel_weights}"
+            )
+        return result
+
+    def with_kernel_weights(self, omega: Sequence[tuple[float, float]]) -> Network:
+        """Return the network with these ω of its layers, whatever it had before."""
         return self.with_layers(
             [
-                replace(
-                    layer,
-                    kernel_weights=(
-                        weights * layer.kernel_weights[0],
-                        bias * layer.kernel_weights[1],
-                    ),
-                )
-                for layer, (weights, bias) in zip(self.layers, rates.tolist(), strict=True)
+                replace(layer, kernel_weights=pair)
+                for layer, pair in zip(self.layers, omega, strict=True)
             ]
         )
 

@@ -47,7 +47,7 @@ class Checkpoint:
                 self._path,
                 "checkpoint",
                 _FORMAT,
-                _VERSION,
+                (_VERSION,),
                 "a checkpoint written by fastntk.train",
             )
         except FileNotFoundError:
@@ -83,10 +83,13 @@ def _arrays(sgd: Sgd) -> dict[str, FloatArray]:
 def network_description(network: Network) -> dict[str, Any]:
     """Return what a checkpoint must agree with of the network at the start."""
     arrays = [array for layer in network.layers for array in (layer.weights, layer.bias)]
+    scales = [[layer.weight_scale, layer.bias_scale] for layer in network.layers]
+    # Checkpoints of networks of which nothing is frozen say nothing of it.
+    frozen = [] if network.kernel_weights is None else list(map(list, network.kernel_weights))
     return {
         "net": [array for array in arrays if array is not None],
         "activation": [repr(network.activation), network.activation_scale],
-        "scales": [[layer.weight_scale, layer.bias_scale] for layer in network.layers],
+        "scales": scales + frozen,
     }
 
 

@@ -73,7 +73,7 @@ def checked_rates(
     trainable: Sequence[bool] | None,
     layer_rates: npt.ArrayLike | None,
 ) -> _Rates:
-    """Return the learning rates (L + 1, 2) of weights and biases."""
+    """Return the learning rates (L + 1, 2) of weights and biases, 0 for those that are frozen."""
     rate = arguments.real(learning_rate, "learning_rate", minimum=0.0, exclusive=True)
     count = len(network.layers)
     shares: _Rates = np.ones((count, 2))
@@ -86,11 +86,13 @@ def checked_rates(
                 f"trainable={trainable!r}: expected True or False for each of {count} layers"
             )
         shares[~np.array(chosen)] = 0.0
+    shares = shares * [layer.kernel_weights for layer in network.layers]
     has_bias = np.array([layer.bias is not None for layer in network.layers])
     if not shares[:, 0].any() and not shares[has_bias, 1].any():
         raise ValueError(
             f"trainable={trainable!r}, layer_rates={layer_rates!r}: expected at least one layer "
             "that is trained"
+            + ("" if network.kernel_weights is None else " and that is not frozen in the network")
         )
     return rate * shares
 
