@@ -105,7 +105,7 @@ class Descent:
 
 def _null(eigenvalues: Array, share: Array, floor: float) -> NDArray[np.bool_]:
     """Return which eigenvalues count as 0 after η times steps, or a time, of `share` times n."""
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):  # ∞ · 0 where there is no kernel but 0
         late = np.isinf(share) | (share * floor > _NEGLIGIBLE)
     return (eigenvalues <= floor) & late
 
