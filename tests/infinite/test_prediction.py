@@ -8,16 +8,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.linalg import expm
+from scipy.linalg import cho_factor, cho_solve, expm
 from sklearn.base import clone
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, WhiteKernel
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.svm import SVC
+from threadpoolctl import threadpool_limits
 from tolerances import assert_close
 
 import fastntk
 from fastntk import infinite
+from fastntk.infinite.kernel_system import KernelSystem
 
 generator = np.random.default_rng(0)
 X = generator.standard_normal((15, 4))
@@ -91,17 +93,171 @@ def test_steps_of_gradient_descent(ridge: float) -> None:
         regression.predict(Z, Y, steps=3)
     with pytest.raises(TypeError, match=r"time=1\.0, steps=3, learning_rate=0\.1: expected a time"):
         regression.predict(Z, Y, time=1.0, steps=3, learning_rate=0.1)
-    with pytest.raises(TypeError, match=r"steps=1\.5: expected an integer"):
-        regression.predict(Z, Y, steps=1.5, learning_rate=0.1)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"steps=1\.5: expected whole numbers"):
+        regression.predict(Z, Y, steps=1.5, learning_rate=0.1)
 
 
-def test_singular_kernels() -> None:
-    twice = np.concatenate([X, X[:1]])
-    targets = np.concatenate([Y, Y[:1]])
-    with pytest.raises(np.linalg.LinAlgError, match=r"ridge=0\.0: the kernel of X is singular"):
-        infinite.predict(twice, targets, Z)
-    late = infinite.predict(twice, targets, Z, time=1e9).mean
-    np.testing.assert_allclose(late, infinite.predict(X, Y, Z).mean, atol=1e-5)
+@pytest.mark.parametrize("covariance", [False, True])
+def test_arrays_of_times_and_steps(covariance: bool) -> None:
+    regression = infinite.Regression(X, depth=1)
+    times = np.array([[0.0, 2.0], [50.0, np.inf]])
+    steps = np.array([0, 3, 10, 200])
+    for y in (Y, Y[:, 0]):
+        for shape, at in (
+            (times.shape, {"time": times}),
+            (steps.shape, {"steps": steps, "learning_rate": 0.2}),
+        ):
+            every: dict[str, Any] = {**at, "covariance": covariance}
+            found = regression.predict(Z, y, **every)
+            assert found.mean.shape == (*shape, 6, *y.shape[1:])
+            if found.covariance is not None:
+                assert found.covariance.shape == (*shape, 6, 6)
+            for index in np.ndindex(shape):
+                one = {k: v[index] if np.ndim(v) else v for k, v in every.items()}
+                alone = regression.predict(Z, y, **one)
+                np.testing.assert_allclose(found.mean[index], alone.mean, atol=1e-12)
+                assert (alone.covariance is None) == (not covariance)
+                if found.covariance is not None and alone.covariance is not None:
+                    np.testing.assert_allclose(
+                        found.covariance[index], alone.covariance, atol=1e-12
+                    )
+
+
+# Samples of which one is given twice with different targets. In the limits ridge → 0 and t → ∞ both
+# count as one sample with the mean of their targets.
+TWICE = np.concatenate([X, X[2:3]])
+DISAGREEING = np.concatenate([Y, Y[2:3] + 0.5])
+MEANS = Y.copy()
+MEANS[2] += 0.25
+RIDGES = {"relu": 1e-9, "gelu": 1e-7, "tanh": 1e-3}
+
+
+@pytest.mark.parametrize("kernel", ["ntk", "nngp"])
+@pytest.mark.parametrize("activation", ["relu", "gelu", "tanh"])
+def test_targets_that_disagree(activation: str, kernel: str) -> None:
+    arguments: dict[str, Any] = {"activation": activation, "depth": 2, "kernel": kernel}
+    message = r"ridge=0\.0: the kernel of X is singular .*: X\[2\] and X\[15\] are equal; expected"
+    with pytest.raises(np.linalg.LinAlgError, match=message) as caught:
+        infinite.predict(TWICE, DISAGREEING, Z, **arguments)
+    limit = infinite.predict(X, MEANS, Z, **arguments, covariance=True)
+    found = infinite.predict(
+        TWICE, DISAGREEING, Z, **arguments, solution="least_squares", covariance=True
+    )
+    np.testing.assert_allclose(found.mean, limit.mean, atol=1e-7)
+    assert limit.covariance is not None
+    assert found.covariance is not None
+    np.testing.assert_allclose(found.covariance, limit.covariance, atol=1e-7)
+    least = infinite.Regression(TWICE, **arguments, solution="least_squares")
+    late = least.predict(Z, DISAGREEING, time=[1e15, 1e60, 1e300, np.inf])
+    for mean in late.mean:
+        np.testing.assert_allclose(mean, limit.mean, atol=1e-7)
+    regression = infinite.Regression(TWICE, **arguments, ridge="auto")
+    assert 0 < regression.ridge < RIDGES[activation]
+    assert f"expected ridge={regression.ridge:.2g} or more, ridge='auto'" in str(caught.value)
+    np.testing.assert_allclose(
+        regression.predict(Z, DISAGREEING).mean, limit.mean, atol=3e4 * regression.ridge + 1e-2
+    )
+
+
+def test_networks_pass_on_how_a_system_is_solved() -> None:
+    network = infinite.Network(depth=1)
+    for options in ({"ridge": "auto"}, {"solution": "least_squares"}):
+        how: Any = options
+        expected = infinite.Regression(TWICE, depth=1, **how).predict(Z, DISAGREEING).mean
+        for found in (
+            network.regression(TWICE, **how).predict(Z, DISAGREEING),
+            network.predict(TWICE, DISAGREEING, Z, **how),
+            infinite.predict(TWICE, DISAGREEING, Z, depth=1, **how),
+        ):
+            np.testing.assert_array_equal(found.mean, expected)
+
+
+def test_ridges_of_their_own() -> None:
+    assert infinite.Regression(X, ridge="auto").ridge == 0.0
+    assert infinite.Regression(X, ridge=0.25).ridge == 0.25
+    auto = infinite.predict(X, Y, Z, ridge="auto").mean
+    np.testing.assert_array_equal(auto, infinite.predict(X, Y, Z).mean)
+    enough = infinite.Regression(TWICE, ridge="auto").ridge
+    mean = infinite.predict(TWICE, DISAGREEING, Z, ridge=enough).mean
+    np.testing.assert_array_equal(infinite.predict(TWICE, DISAGREEING, Z, ridge="auto").mean, mean)
+    with pytest.raises(np.linalg.LinAlgError, match=r"ridge=1e-18: the kernel of X is singular"):
+        infinite.predict(TWICE, DISAGREEING, Z, ridge=1e-18)
+
+
+@pytest.mark.parametrize(
+    ("samples", "arguments", "message"),
+    [
+        (np.r_[X, 3 * X[:1]], {}, r"X\[0\] and X\[15\] are parallel or nearly so; exp"),
+        (np.r_[X, -X[:1]], {"activation": "erf"}, r"X\[0\] and X\[15\] are opposite or nearly so;"),
+        (np.r_[X, X], {}, r"X\[0\] and X\[15\] are equal, X.* are equal, and 12 more such pairs"),
+        (np.r_[X, 0 * X[:1]], {}, r"X\[15\] has a kernel of 0, .*; expected ridge="),
+        (
+            0 * X,
+            {},
+            r"X\[0\] has a kernel of 0, .*\(15 such rows\); expected solution='least_squar",
+        ),
+        (X, {"depth": 0}, r"no two rows are the same to it, .* \(the closest rows, X\[\d+\] and"),
+        (
+            np.linspace(-30, 30, 50)[:, np.newaxis],
+            {"depth": 2, "weight_std": 1.5, "bias_std": 0.05, "kernel": "nngp"},
+            r"singular to working precision, .*; expected ridge=",
+        ),
+    ],
+)
+def test_reasons_of_singular_kernels(samples: Any, arguments: dict[str, Any], message: str) -> None:
+    y = np.arange(len(samples)) % 3
+    with pytest.raises(np.linalg.LinAlgError, match=message):
+        infinite.predict(samples, y, samples[:2], **arguments)
+    regression = infinite.Regression(samples, **arguments, solution="least_squares")
+    assert np.isfinite(regression.predict(samples[:2], y).mean).all()
+    assert np.isfinite(regression.predict(samples[:2], y, time=3.0).mean).all()
+
+
+def test_samples_of_very_different_norms_are_not_singular() -> None:
+    """Without biases the kernel scales with the norms: so do predictions."""
+    norms = 10.0 ** -np.arange(15.0)
+    mean = infinite.predict(X * norms[:, np.newaxis], Y * norms[:, np.newaxis], Z).mean
+    np.testing.assert_allclose(mean, infinite.predict(X, Y, Z).mean, rtol=1e-9)
+
+
+def test_scaling_changes_no_digit() -> None:
+    """The solution is that of the Cholesky decomposition of the kernel as it stands."""
+    theta = infinite.ntk(X * np.arange(1, 16)[:, np.newaxis])
+    expected = cho_solve(cho_factor(theta + 0.5 * np.eye(15), lower=True), Y)
+    system = KernelSystem(theta, 0.5, 0.0)
+    assert system.resolved
+    np.testing.assert_array_equal(system.solve(Y), expected)
+
+
+@pytest.mark.parametrize(("share", "resolved"), [(0.5, False), (2.0, True), (1e3, True)])
+@pytest.mark.parametrize("error", [0.0, 1e-9])
+def test_least_eigenvalue_that_is_resolved(share: float, resolved: bool, error: float) -> None:
+    """A circulant matrix, whose eigenvalues are known."""
+    n = 40
+    values = 1 + 0.4 * np.cos(2 * np.pi * np.arange(n) / n)
+    values[0] = share * (n * np.finfo(float).eps * values[1] + 2 * error)
+    column = np.fft.fft(values).real / n
+    matrix = column[np.abs(np.arange(n) - np.arange(n)[:, np.newaxis])]
+    assert KernelSystem(matrix, 0.0, error).resolved == resolved
+
+
+def test_same_bits_for_any_number_of_threads() -> None:
+    samples = np.random.default_rng(1).standard_normal((301, 9))
+    points = np.random.default_rng(2).standard_normal((150, 9))
+    y = samples[:, :3] ** 2
+
+    def bits(threads: int) -> list[bytes]:
+        found: list[Any] = []
+        with threadpool_limits(threads, user_api="blas"):
+            for solution in ("unique", "least_squares"):
+                regression = infinite.Regression(samples, depth=2, solution=solution, ridge="auto")
+                for time in (np.inf, [0.5, 100.0]):
+                    found += regression.predict(points, y, time=time, covariance=True)
+        return [np.asarray(array).tobytes() for array in found]
+
+    alone = bits(1)
+    assert bits(2) == alone
+    assert bits(3) == alone
 
 
 @pytest.mark.parametrize(
@@ -109,8 +265,10 @@ def test_singular_kernels() -> None:
     [
         ({"kernel": "rbf"}, ValueError, "kernel='rbf': expected one of 'ntk', 'nngp'"),
         ({"ridge": -1.0}, ValueError, "ridge=-1.0: expected a finite number of at least 0"),
-        ({"time": -1.0}, ValueError, "time=-1.0: expected a finite number of at least 0"),
-        ({"time": np.nan}, ValueError, "time=nan: expected a finite number"),
+        ({"time": -1.0}, ValueError, "time=-1.0: expected numbers of at least 0"),
+        ({"time": np.nan}, ValueError, "time=nan: expected numbers of at least 0"),
+        ({"ridge": "some"}, ValueError, "ridge='some': expected a finite number of at least 0, or"),
+        ({"solution": "any"}, ValueError, "solution='any': expected one of 'unique', 'least_sq"),
         ({"y": np.ones(3)}, ValueError, r"y has shape \(3,\): expected \(15,\) or \(15, C\)"),
         ({"y": np.full(15, np.nan)}, ValueError, r"y\[0, 0\]=.*: expected numbers that are finit"),
         ({"Z": np.ones((2, 3))}, ValueError, r"Z has shape \(2, 3\): expected 4 columns"),

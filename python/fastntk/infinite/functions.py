@@ -362,9 +362,10 @@ def predict(
     Z: ArrayLike,
     *,
     kernel: str = "ntk",
-    ridge: float = 0.0,
-    time: float = math.inf,
-    steps: int | None = None,
+    ridge: float | str = 0.0,
+    solution: str = "unique",
+    time: ArrayLike = math.inf,
+    steps: ArrayLike | None = None,
     learning_rate: float | None = None,
     covariance: bool = False,
     depth: int | None = None,
@@ -383,7 +384,7 @@ def predict(
         Training samples and their targets.
     Z : array_like (m, d)
         Samples, one a row.
-    kernel, ridge
+    kernel, ridge, solution
         As for `Regression`.
     time, steps, learning_rate, covariance
         As for `Regression.predict`.
@@ -412,6 +413,7 @@ def predict(
         Z,
         kernel=kernel,
         ridge=ridge,
+        solution=solution,
         time=time,
         steps=steps,
         learning_rate=learning_rate,

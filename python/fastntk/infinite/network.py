@@ -312,7 +312,14 @@ class Network(Architecture):
         """
         return angles_after_layers(self, theta, gradient=True)
 
-    def regression(self, X: ArrayLike, *, kernel: str = "ntk", ridge: float = 0.0) -> Regression:
+    def regression(
+        self,
+        X: ArrayLike,
+        *,
+        kernel: str = "ntk",
+        ridge: float | str = 0.0,
+        solution: str = "unique",
+    ) -> Regression:
         """Return the regression on training samples, for any targets, samples and times.
 
         Parameters
@@ -322,8 +329,10 @@ class Network(Architecture):
         kernel : {"ntk", "nngp"}
             "ntk": all layers are trained. "nngp": only the last one is, which is Bayesian inference
             with the network as the prior.
-        ridge : float
+        ridge : float or "auto"
             Weight decay, or the variance of the noise of the targets; see `Regression`.
+        solution : {"unique", "least_squares"}
+            What the end of training is for a singular kernel; see `Regression`.
 
         Returns
         -------
@@ -339,7 +348,7 @@ class Network(Architecture):
         True
         """
         parameters: dict[str, Any] = {each.name: getattr(self, each.name) for each in fields(self)}
-        return Regression(X, kernel=kernel, ridge=ridge, **parameters)
+        return Regression(X, kernel=kernel, ridge=ridge, solution=solution, **parameters)
 
     def predict(
         self,
@@ -348,9 +357,10 @@ class Network(Architecture):
         Z: ArrayLike,
         *,
         kernel: str = "ntk",
-        ridge: float = 0.0,
-        time: float = math.inf,
-        steps: int | None = None,
+        ridge: float | str = 0.0,
+        solution: str = "unique",
+        time: ArrayLike = math.inf,
+        steps: ArrayLike | None = None,
         learning_rate: float | None = None,
         covariance: bool = False,
     ) -> Prediction:
@@ -364,7 +374,7 @@ class Network(Architecture):
             Training samples and their targets.
         Z : array_like (m, d)
             Samples, one a row.
-        kernel, ridge
+        kernel, ridge, solution
             As for `regression`.
         time, steps, learning_rate, covariance
             As for `Regression.predict`.
@@ -374,6 +384,6 @@ class Network(Architecture):
         Prediction
             With the arrays `mean` and `covariance`.
         """
-        return self.regression(X, kernel=kernel, ridge=ridge).predict(
+        return self.regression(X, kernel=kernel, ridge=ridge, solution=solution).predict(
             Z, y, time=time, steps=steps, learning_rate=learning_rate, covariance=covariance
         )

@@ -17,15 +17,16 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from fastntk._support import arguments
 from fastntk._support.memory import require_memory
+from fastntk._support.threads import core_threads
 from fastntk.devices import matrices
 from fastntk.infinite.architecture import Architecture
 from fastntk.infinite.kernel_matrices import kernel_matrices, kernel_matrix
+from fastntk.infinite.kernel_system import KernelSystem
 from fastntk.infinite.layer_factors import KINDS
-from fastntk.linearity.kernel_descent import Spectrum, schedule
+from fastntk.linearity.kernel_descent import Flow, Spectrum, schedule
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,9 +44,9 @@ class Prediction(NamedTuple):
 
     Attributes
     ----------
-    mean : ndarray (m,) or (m, C)
-        The mean, with as many axes as the targets have.
-    covariance : ndarray (m, m), or None
+    mean : ndarray (..., m) or (..., m, C)
+        The mean, with as many axes as the targets have, after those of `time` or `steps`.
+    covariance : ndarray (..., m, m), or None
         The covariance of each output; different outputs are independent.
     """
 
@@ -63,9 +64,16 @@ class Regression:
     kernel : {"ntk", "nngp"}
         "ntk": all layers are trained. "nngp": only the last one is, which is Bayesian inference
         with the network as the prior.
-    ridge : float
+    ridge : float or "auto"
         λ ≥ 0: weight decay towards the initial weights, as ½ λ ‖w − w_0‖² beside ½ ‖f − y‖². With
-        "nngp" it is the variance of the noise of the targets.
+        "nngp" it is the variance of the noise of the targets. "auto" is 0 where rounding allows
+        that, and otherwise so little that rounding moves no eigenvalue of Θ + λ by more than its
+        thousandth, about 1000 noise floors.
+    solution : {"unique", "least_squares"}
+        What the end of training is where Θ + λ is singular to working precision, as it is when
+        samples repeat or are parallel. "unique": an error that says which samples do.
+        "least_squares": the limit λ → 0, which is that of t → ∞ as well: least squares with the
+        smallest change of weights, by the eigenvalues above the noise floor.
     depth : int, optional
         Number of hidden layers, as for `Network`.
     activation, weight_std, bias_std, activation_scale
@@ -73,10 +81,21 @@ class Regression:
     parametrization, width, layer_weights, tolerance
         As for `Network`.
 
+    Attributes
+    ----------
+    ridge : float
+        The λ in use.
+
     Notes
     -----
     Predictions at the end of training take a Cholesky decomposition, n³/3 multiply-adds, those at
-    other times all eigenvectors; each is computed when first needed, and kept.
+    other times, and ``solution="least_squares"``, all eigenvectors; each is computed when first
+    needed, and kept. Results are the same, bit for bit, for any number of threads.
+
+    The noise floor is n ε λ_max and, for activations whose dual is not in closed form, the error
+    that `tolerance` allows to the kernel. At finite times, directions with eigenvalues below it
+    stay where they were at the start from the time t on at which floor · t/n is above 2⁻²⁶: later,
+    rounding would move them.
 
     Examples
     --------
@@ -98,7 +117,8 @@ class Regression:
         X: ArrayLike,
         *,
         kernel: str = "ntk",
-        ridge: float = 0.0,
+        ridge: float | str = 0.0,
+        solution: str = "unique",
         depth: int | None = None,
         activation: str | Activation | Sequence[str | Activation] = "relu",
         weight_std: float | Sequence[float] = 1.0,
@@ -111,7 +131,8 @@ class Regression:
     ) -> None:
         self._samples = matrices.samples(X, "X", np.dtype(np.float64))
         self._kind = arguments.choice(kernel, "kernel", ("ntk", "nngp"))
-        self._ridge = arguments.real(ridge, "ridge", minimum=0.0)
+        self._given_ridge = _ridge(ridge)
+        self._solution = arguments.choice(solution, "solution", ("unique", "least_squares"))
         self._network = Architecture(
             depth,
             activation,
@@ -123,7 +144,9 @@ class Regression:
             layer_weights=layer_weights,
             tolerance=tolerance,
         )
-        self._network.require_one_depth()
+        depth = self._network.require_one_depth()
+        # Each of the L + 1 terms has the errors of up to L gaps, and of their product.
+        self._error = 2 * self._network.gap_error * (depth + 1) ** 2
         n = len(self._samples)
         require_memory(
             16 * n * n, f"regression on {n} samples, with a factorization,", "take fewer samples"
@@ -137,36 +160,54 @@ class Regression:
         return np.asarray(kernel_matrix(self._network, "nngp", self._samples))
 
     @cached_property
-    def _cholesky(self) -> tuple[Array, bool]:
-        matrix = self._kernel.copy()
-        matrix.flat[:: len(matrix) + 1] += self._ridge
-        try:
-            return cho_factor(matrix, lower=True, overwrite_a=True, check_finite=False)
-        except LinAlgError:
-            raise LinAlgError(
-                f"ridge={self._ridge!r}: the kernel of X is singular to working precision, as it "
-                "is when samples repeat or are parallel; expected a larger ridge, or a finite time"
-            ) from None
+    def ridge(self) -> float:
+        """The λ in use: the one that was given, or what "auto" stands for."""
+        if self._given_ridge is not None:
+            return self._given_ridge
+        plain = KernelSystem(self._kernel, 0.0, self._error)
+        if not plain.resolved:
+            return plain.sufficient_ridge
+        self._system = plain
+        return 0.0
+
+    @cached_property
+    def _system(self) -> KernelSystem:
+        return KernelSystem(self._kernel, self.ridge, self._error)
 
     @cached_property
     def _spectrum(self) -> Spectrum:
         return Spectrum.of(self._kernel)
 
-    def _filtered(self, right: Array, given: Schedule | None) -> Array:
-        """Return (Θ + λ)⁻¹ (1 − q(Θ + λ)) times the columns of `right`; None: q = 0."""
-        if given is None:
-            return np.asarray(cho_solve(self._cholesky, right, check_finite=False))
+    def _filtered(self, right: Array, given: Schedule) -> Array:
+        """Return (Θ + λ)⁻¹ (1 − q(Θ + λ)) times the columns of `right` (n, k): (…, n, k)."""
+        ends = (
+            np.isinf(given.time) if isinstance(given, Flow) else np.zeros(given.steps.shape, bool)
+        )
+        by_cholesky = ends & (self._solution == "unique")
+        if by_cholesky.all():
+            solution = self._solve(right)
+            return np.broadcast_to(solution, (*ends.shape, *solution.shape))
         spectrum = self._spectrum
-        gain = given.gain(spectrum.eigenvalues + self._ridge, len(self._samples))
-        return spectrum.apply(gain, right)
+        eigenvalues = spectrum.eigenvalues + self.ridge
+        floor = spectrum.floor + self._error * float(np.diagonal(self._kernel).max())
+        gain = given.gain(eigenvalues, len(self._samples), floor)
+        filtered = spectrum.apply(gain, right)
+        if by_cholesky.any():
+            filtered[by_cholesky] = self._solve(right)
+        return filtered
+
+    def _solve(self, right: Array) -> Array:
+        if not self._system.resolved:
+            raise self._system.singular(self._samples)
+        return self._system.solve(right)
 
     def predict(
         self,
         Z: ArrayLike,
         y: ArrayLike,
         *,
-        time: float = math.inf,
-        steps: int | None = None,
+        time: ArrayLike = math.inf,
+        steps: ArrayLike | None = None,
         learning_rate: float | None = None,
         covariance: bool = False,
     ) -> Prediction:
@@ -178,12 +219,12 @@ class Regression:
             Samples, one a row.
         y : array_like (n,) or (n, C)
             Targets of the training samples.
-        time : float
-            How long gradient flow on the loss 1/(2n) ‖f − y‖² has run; gradient descent with a
-            small step η is at ηk after k steps.
-        steps, learning_rate : int and float, optional
-            Steps of gradient descent and their size, in place of `time`. It diverges for learning
-            rates above 2n/(λ_max + λ).
+        time : float or array_like
+            How long gradient flow on the loss 1/(2n) ‖f − y‖² has run, by default to its end;
+            gradient descent with a small step η is at ηk after k steps. Any shape.
+        steps, learning_rate : int or array_like, and float, optional
+            Steps of gradient descent, of any shape, and their size, in place of `time`. It diverges
+            for learning rates above 2n/(λ_max + λ).
         covariance : bool
             Whether to return the covariance over initializations, too: with "nngp" and at the end
             of training, the posterior covariance.
@@ -191,28 +232,48 @@ class Regression:
         Returns
         -------
         Prediction
+            With the axes of `time` or `steps` first.
+
+        Raises
+        ------
+        numpy.linalg.LinAlgError
+            At the end of training, with ``solution="unique"``, if Θ + λ is singular to working
+            precision.
         """
-        given = None
-        if steps is not None or learning_rate is not None or time != math.inf:
-            until = None if time == math.inf else arguments.real(time, "time", minimum=0.0)
-            count = None if steps is None else arguments.integer(steps, "steps", minimum=0)
-            given = schedule(until, count, learning_rate)
+        descends = steps is not None or learning_rate is not None
+        at_the_end = np.ndim(time) == 0 and time == math.inf
+        given = schedule(None if descends and at_the_end else time, steps, learning_rate)
         targets = _targets(y, len(self._samples))
         points = matrices.samples(Z, "Z", np.dtype(np.float64), columns=self._samples.shape[1])
         kinds = KINDS if covariance and self._kind == "ntk" else (self._kind,)
         both = kernel_matrices(self._network, points, self._samples, kinds=kinds)
         cross, prior_cross = np.asarray(getattr(both, self._kind)), np.asarray(both.nngp)
         columns = targets.reshape(len(targets), -1)
-        mean = (cross @ self._filtered(columns, given)).reshape(len(points), *targets.shape[1:])
+        coefficients = self._filtered(columns, given)
+        with core_threads():
+            mean = cross @ coefficients
+        mean = mean.reshape(*coefficients.shape[:-2], len(points), *targets.shape[1:])
         if not covariance:
             return Prediction(mean, None)
-        weights = self._filtered(cross.T, given).T  # A_t
-        mixed = weights @ prior_cross.T
-        spread = weights @ self._prior @ weights.T - mixed - mixed.T
-        if self._kind == "nngp":  # the noise of the targets
-            spread += self._ridge * (weights @ weights.T)
-        spread += kernel_matrix(self._network, "nngp", points)
-        return Prediction(mean, (spread + spread.T) / 2)
+        filtered = self._filtered(cross.T, given)  # A_tᵀ
+        weights = np.swapaxes(filtered, -1, -2)
+        prior = kernel_matrix(self._network, "nngp", points)
+        with core_threads():
+            mixed = weights @ prior_cross.T
+            spread = weights @ self._prior @ filtered - mixed - np.swapaxes(mixed, -1, -2)
+            if self._kind == "nngp":  # the noise of the targets
+                spread += self.ridge * (weights @ filtered)
+        spread += prior
+        return Prediction(mean, (spread + np.swapaxes(spread, -1, -2)) / 2)
+
+
+def _ridge(value: float | str) -> float | None:
+    """Return a ridge as it was given, or None for "auto"."""
+    if isinstance(value, str):
+        if value != "auto":
+            raise ValueError(f"ridge={value!r}: expected a finite number of at least 0, or 'auto'")
+        return None
+    return arguments.real(value, "ridge", minimum=0.0)
 
 
 def _targets(y: ArrayLike, samples: int) -> Array:

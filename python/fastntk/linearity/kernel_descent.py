@@ -7,10 +7,18 @@ training samples by −(1/n) K (f − y): gradient flow leaves exp(−K t/n) (f(
 time t, gradient descent (1 − η K/n)^k (f(0) − y) after k steps. Let q(λ) be that share. With the
 coefficients a = K⁻¹ (1 − q(K)) (y − f(0)) the outputs at any sample are f(0) + K(·, X) a, and the
 parameters have moved by Fᵀ a.
+
+Rounding moves every eigenvalue by up to the noise floor, so that one below it may be 0, and the
+products K(·, X) v with its eigenvector v may be nothing but rounding. Such a direction does not end
+up elsewhere than an eigenvalue of 0 would let it: what is left of the residual along it stays, and
+in the limit t → ∞ it adds nothing to a, which is then K⁺ (y − f(0)), the change of least norm.
+The same holds from the time on at which its growing share t/n of a would bring rounding in; before,
+that share does not depend on the eigenvalue, and it moves as it stands.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,6 +26,8 @@ import numpy as np
 from scipy.linalg import eigh
 
 from fastntk._support import arguments
+from fastntk._support.threads import core_threads
+from fastntk.eigenvalues.noise import Noise
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -30,25 +40,34 @@ if TYPE_CHECKING:
 # its digits where k x is small. Only x < 1 has a logarithm.
 _DIRECT_FROM = 0.5
 
+# An eigenvalue below the noise floor counts as 0 once floor · t/n is above this. The rounding in
+# K(·, X) v, at most floor · |v| up to small factors, has by then been multiplied by t/n.
+_NEGLIGIBLE = 2.0**-26
+
 
 @dataclass(frozen=True)
 class Flow:
     """Gradient flow for some time, or for each of several times."""
 
-    time: Array  # any shape, not negative
+    time: Array  # any shape, not negative; may be infinite
 
-    def remaining(self, eigenvalues: Array, n: int) -> Array:
-        """Return q(λ) = exp(−λ t/n): an axis for the eigenvalues after those of `time`."""
-        return np.exp(-self._exponents(eigenvalues, n))
+    def remaining(self, eigenvalues: Array, n: int, floor: float = 0.0) -> Array:
+        """Return q(λ) = exp(−λ t/n): an axis for the eigenvalues after those of `time`.
 
-    def gain(self, eigenvalues: Array, n: int) -> Array:
-        """Return (1 − q(λ))/λ, which tends to t/n as λ → 0."""
-        exponents = self._exponents(eigenvalues, n)
-        limit = self.time[..., np.newaxis] / n
-        return _gain(-np.expm1(-exponents), eigenvalues, exponents, limit)
+        It is 1 for eigenvalues that count as 0, which are at most `floor`.
+        """
+        share, null = self._share(eigenvalues, n, floor)
+        return np.where(null, 1.0, np.exp(-_exponents(eigenvalues, share, null)))
 
-    def _exponents(self, eigenvalues: Array, n: int) -> Array:
-        return eigenvalues * (self.time[..., np.newaxis] / n)
+    def gain(self, eigenvalues: Array, n: int, floor: float = 0.0) -> Array:
+        """Return (1 − q(λ))/λ, which tends to t/n as λ → 0; 0 where λ counts as 0."""
+        share, null = self._share(eigenvalues, n, floor)
+        exponents = _exponents(eigenvalues, share, null)
+        return _gain(-np.expm1(-exponents), eigenvalues, exponents, np.where(null, 0.0, share))
+
+    def _share(self, eigenvalues: Array, n: int, floor: float) -> tuple[Array, NDArray[np.bool_]]:
+        share = self.time[..., np.newaxis] / n
+        return share, _null(eigenvalues, share, floor)
 
 
 @dataclass(frozen=True)
@@ -61,20 +80,40 @@ class Descent:
     learning_rate: float
     steps: Array  # any shape, whole numbers, not negative
 
-    def remaining(self, eigenvalues: Array, n: int) -> Array:
-        """Return q(λ) = (1 − ηλ/n)^k: an axis for the eigenvalues after those of `steps`."""
-        x = self.learning_rate * eigenvalues / n
-        with np.errstate(over="ignore"):
-            return np.asarray(np.power(1.0 - x, self.steps[..., np.newaxis]))
+    def remaining(self, eigenvalues: Array, n: int, floor: float = 0.0) -> Array:
+        """Return q(λ) = (1 − ηλ/n)^k: an axis for the eigenvalues after those of `steps`.
 
-    def gain(self, eigenvalues: Array, n: int) -> Array:
-        """Return (1 − q(λ))/λ, which tends to kη/n as λ → 0."""
+        It is 1 for eigenvalues that count as 0, which are at most `floor`.
+        """
         x = self.learning_rate * eigenvalues / n
         k = self.steps[..., np.newaxis]
+        null = _null(eigenvalues, k * self.learning_rate / n, floor)
+        with np.errstate(over="ignore"):
+            return np.where(null, 1.0, np.power(1.0 - x, k))
+
+    def gain(self, eigenvalues: Array, n: int, floor: float = 0.0) -> Array:
+        """Return (1 − q(λ))/λ, which tends to kη/n as λ → 0; 0 where λ counts as 0."""
+        x = self.learning_rate * eigenvalues / n
+        k = self.steps[..., np.newaxis]
+        share = k * self.learning_rate / n
+        null = _null(eigenvalues, share, floor)
         below = np.minimum(x, _DIRECT_FROM)
         with np.errstate(over="ignore"):
             lost = np.where(x < _DIRECT_FROM, -np.expm1(k * np.log1p(-below)), 1 - (1 - x) ** k)
-        return _gain(lost, eigenvalues, k * x, k * self.learning_rate / n)
+        return _gain(lost, eigenvalues, np.where(null, 0.0, k * x), np.where(null, 0.0, share))
+
+
+def _null(eigenvalues: Array, share: Array, floor: float) -> NDArray[np.bool_]:
+    """Return which eigenvalues count as 0 after η times steps, or a time, of `share` times n."""
+    with np.errstate(over="ignore", invalid="ignore"):  # ∞ · 0 where there is no kernel but 0
+        late = np.isinf(share) | (share * floor > _NEGLIGIBLE)
+    return (eigenvalues <= floor) & late
+
+
+def _exponents(eigenvalues: Array, share: Array, null: NDArray[np.bool_]) -> Array:
+    """Return λ t/n, and 0 where λ counts as 0: t may be infinite."""
+    with np.errstate(over="ignore"):
+        return eigenvalues * np.where(null, 0.0, share)
 
 
 def _gain(lost: Array, eigenvalues: Array, exponents: Array, limit: Array) -> Array:
@@ -97,27 +136,30 @@ def schedule(
             "steps and their learning rate"
         )
     if time is not None:
-        return Flow(_not_negative(time, "time"))
-    counts = _not_negative(steps, "steps")
-    if (counts != np.rint(counts)).any():
-        raise ValueError(f"steps={steps!r}: expected whole numbers")
+        return Flow(_not_negative(time, "time", "expected numbers of at least 0"))
+    expected = "expected whole numbers of at least 0"
+    counts = _not_negative(steps, "steps", expected)
+    if (counts != np.rint(counts)).any() or np.isinf(counts).any():
+        raise ValueError(f"steps={steps!r}: {expected}")
     rate = arguments.real(learning_rate, "learning_rate", minimum=0.0, exclusive=True)
     return Descent(rate, counts)
 
 
-def _not_negative(values: ArrayLike | None, name: str) -> Array:
+def _not_negative(values: ArrayLike | None, name: str, expected: str) -> Array:
     array = np.asarray(values)
-    expected = "expected finite numbers of at least 0"
     if array.dtype.kind not in "iuf":
         raise TypeError(f"{name}={values!r}: {expected}")
-    if not np.isfinite(array).all() or (array < 0).any():
+    if not (array >= 0).all():
         raise ValueError(f"{name}={values!r}: {expected}")
     return array.astype(np.float64)
 
 
 @dataclass(frozen=True)
 class Spectrum:
-    """All eigenvalues of a kernel, in rising order and none below 0, and its eigenvectors."""
+    """All eigenvalues of a kernel, in rising order and none below 0, and its eigenvectors.
+
+    BLAS and LAPACK run in a single thread: more of them would round otherwise.
+    """
 
     eigenvalues: Array  # (n,)
     vectors: Array  # (n, n), one a column
@@ -126,8 +168,23 @@ class Spectrum:
     def of(cls, kernel: Array, *, overwrite: bool = False) -> Spectrum:
         """Return the spectrum of a symmetric positive semidefinite matrix."""
         # "evd" needs n² more memory than others, and half of the time.
-        values, vectors = eigh(kernel, overwrite_a=overwrite, check_finite=False, driver="evd")
+        with core_threads():
+            values, vectors = eigh(kernel, overwrite_a=overwrite, check_finite=False, driver="evd")
         return cls(np.maximum(values, 0.0), vectors)
+
+    @property
+    def floor(self) -> float:
+        """The noise floor, n ε λ_max: what rounding adds to eigenvalues, or takes from them.
+
+        It covers that of a kernel formed in float64 and that of its decomposition.
+        """
+        noise = Noise(len(self.eigenvalues), np.finfo(np.float64).eps, math.nan, 0.0, 0.0)
+        return noise.floor(float(self.eigenvalues[-1]))
+
+    def coefficients(self, right: Array) -> Array:
+        """Return Vᵀ times the columns of `right` (n, k): (n, k)."""
+        with core_threads():
+            return np.asarray(self.vectors.T @ right)
 
     def apply(self, factors: Array, right: Array) -> Array:
         """Return V diag(factors) Vᵀ for the factors (…, n), times the columns of `right` (n, k).
@@ -137,6 +194,6 @@ class Spectrum:
         ndarray (…, n, k)
             Not finite where the factors have overflowed.
         """
-        with np.errstate(over="ignore", invalid="ignore"):
-            scaled = factors[..., np.newaxis] * (self.vectors.T @ right)
-            return np.asarray(self.vectors @ scaled)
+        along = self.coefficients(right)
+        with core_threads(), np.errstate(over="ignore", invalid="ignore"):
+            return np.asarray(self.vectors @ (factors[..., np.newaxis] * along))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fastntk._support.threads import core_threads
 from fastntk.linearity.jacobians import transposed_jacobian_products
 from fastntk.linearity.kernel_descent import schedule
 from fastntk.linearity.parameter_space import kernel_weights
@@ -46,7 +47,14 @@ class LinearizedTraining:
     Notes
     -----
     All eigenvectors are computed at once, about 9 N³ operations for a matrix of N = n C ("full") or
-    C of N = n rows ("diagonal"); times and step counts are then cheap.
+    C of N = n rows ("diagonal"); times and step counts are then cheap. Results are the same, bit
+    for bit, for any number of threads.
+
+    ``time=np.inf`` is the limit t → ∞: least squares with the Δw of least norm. A direction whose
+    eigenvalue is below the noise floor N ε λ_max stays where it was, because rounding may be all
+    that is in it: repeated samples with different targets end at their mean. So it does from the
+    finite time t, or t = η k, on at which floor · t/n is above 2⁻²⁶; before, moving it at the rate
+    of an eigenvalue of 0 is right to that accuracy.
 
     Examples
     --------
@@ -99,7 +107,7 @@ class LinearizedTraining:
         Z : array_like (m, d), optional
             Samples, one a row; by default those of training.
         time : float or array_like
-            The time t ≥ 0 of gradient flow, of any shape.
+            The time t ≥ 0 of gradient flow, of any shape; `numpy.inf` is the end of training.
         steps, learning_rate : int or array_like, and float
             For gradient descent, in place of `time`: so many steps w ← w − η ∂L/∂w. With a learning
             rate above `largest_learning_rate` the outputs grow until they are not finite.
@@ -119,12 +127,9 @@ class LinearizedTraining:
         parts = []
         for first in range(0, len(points), size):
             block = points[first : first + size]
-            moved = [
-                kernel @ a
-                for kernel, a in zip(
-                    self._kernels.of(block, self._samples), coefficients, strict=True
-                )
-            ]
+            kernels = self._kernels.of(block, self._samples)
+            with core_threads():
+                moved = [kernel @ a for kernel, a in zip(kernels, coefficients, strict=True)]
             f = self._kernels.placed.evaluate(block)
             parts.append(f + self._kernels.join(moved, len(block)))
         return np.concatenate(parts, axis=-2)
@@ -152,9 +157,9 @@ class LinearizedTraining:
         given = schedule(time, steps, learning_rate)
         squares: Array = np.zeros(())
         for spectrum, error in zip(self._spectra, self._error, strict=True):
-            along = spectrum.vectors.T @ error[:, 0]
+            along = spectrum.coefficients(error)[:, 0]
             with np.errstate(over="ignore"):
-                left = given.remaining(spectrum.eigenvalues, self.n) * along
+                left = given.remaining(spectrum.eigenvalues, self.n, spectrum.floor) * along
                 squares = squares + np.square(left).sum(axis=-1)
         return squares / (2 * self.n)
 
@@ -204,9 +209,9 @@ class LinearizedTraining:
         """ω (P,), by which the parameters' rates of change differ from their gradients."""
         return kernel_weights(self._kernels.network)
 
-    def _apply(self, factors: Callable[[Array, int], Array]) -> list[Array]:
+    def _apply(self, factors: Callable[[Array, int, float], Array]) -> list[Array]:
         """Return a function of each kernel times y − f(0)."""
         return [
-            spectrum.apply(factors(spectrum.eigenvalues, self.n), error)
+            spectrum.apply(factors(spectrum.eigenvalues, self.n, spectrum.floor), error)
             for spectrum, error in zip(self._spectra, self._error, strict=True)
         ]
