@@ -175,7 +175,7 @@ def source_of_full(given: SymmetricMatrix, *, overwrite: bool) -> Source:
     ------
     MemoryError
     """
-    n, epsilon = given.n, float(np.finfo(given.dtype).eps)
+    n, epsilon = given.n, given.epsilon
     converted = given.dtype != np.float64
     in_place = converted or overwrite
     _require_memory(n, converted=8 * n * n * converted, factor=not in_place)
@@ -193,7 +193,7 @@ def source_of_packed(given: PackedKernel, *, overwrite: bool) -> Source:
     MemoryError
     """
     _require_finite(given)
-    n, epsilon = given.n, float(np.finfo(given.dtype).eps)
+    n, epsilon = given.n, given.epsilon
     converted = given.dtype != np.float64
     mapped = isinstance(given.data, np.memmap)
     in_place = overwrite and not mapped and not converted

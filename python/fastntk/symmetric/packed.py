@@ -12,7 +12,7 @@ import numpy as np
 
 import fastntk._core as _core
 from fastntk._support import arguments
-from fastntk._support.dtypes import FLOAT_DTYPES
+from fastntk._support.dtypes import FLOAT_DTYPES, epsilon_of
 from fastntk._support.files import replacing
 from fastntk._support.memory import require_memory
 from fastntk._support.threads import core_threads
@@ -47,6 +47,9 @@ class PackedKernel:
     data : ndarray (n(n + 1)/2,)
     n : int
         The number of rows.
+    epsilon : float
+        The distance from 1 to the next number, in the precision that the elements came in: that of
+        `data`, unless `from_dense` took them in less. A file does not keep it.
 
     Examples
     --------
@@ -56,10 +59,11 @@ class PackedKernel:
     ((2, 2), 24, array([1., 3.]), array([3., 4.]))
     """
 
-    __slots__ = ("data", "n")
+    __slots__ = ("data", "epsilon", "n")
 
     data: FloatArray
     n: int
+    epsilon: float
 
     # NumPy hands `array @ packed` to __rmatmul__ instead of looking at elements.
     __array_ufunc__ = None
@@ -77,6 +81,7 @@ class PackedKernel:
             raise ValueError(f"data has {data.size} elements: expected n(n + 1)/2 of them")
         object.__setattr__(self, "data", data)
         object.__setattr__(self, "n", n)
+        object.__setattr__(self, "epsilon", epsilon_of(data.dtype))
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"a PackedKernel has no attribute {name!r} that can be set")
@@ -127,8 +132,10 @@ class PackedKernel:
             raise ValueError(f"K has shape {matrix.shape}: expected a square matrix")
         if matrix.dtype.kind not in "biuf":
             raise TypeError(f"K has dtype {matrix.dtype}: expected real numbers")
-        dtype = matrix.dtype if matrix.dtype in FLOAT_DTYPES else np.dtype(np.float64)
+        native = matrix.dtype.newbyteorder("=")
+        dtype = native if native in FLOAT_DTYPES else np.dtype(np.float64)
         result = cls.empty(len(matrix), dtype)
+        object.__setattr__(result, "epsilon", epsilon_of(matrix.dtype))
         with core_threads() as threads:
             source = np.ascontiguousarray(matrix, dtype=dtype)
             _core.scale_and_shift(source, 1.0, 0.0, result.data, threads, None)
@@ -204,7 +211,9 @@ class PackedKernel:
 
     def copy(self) -> PackedKernel:
         """Return a kernel with numbers of its own."""
-        return PackedKernel(np.array(self.data))
+        result = PackedKernel(np.array(self.data))
+        object.__setattr__(result, "epsilon", self.epsilon)
+        return result
 
     def __matmul__(self, vectors: npt.ArrayLike) -> FloatArray:
         return symmetric_product(self.data, self.n, np.asarray(vectors))
