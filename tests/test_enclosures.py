@@ -87,6 +87,11 @@ def test_spectra_of_integers(eigenvalues: list[int], method: str, exponent: int)
     # λ_min is resolved if, and only if, it is above the noise floor.
     if not 0.5 < smallest / result.noise_floor < 2:
         assert result.resolved == (smallest > result.noise_floor)
+    if not result.resolved and smallest >= 0:
+        assert smallest <= result.noise_floor
+        assert result.eigenvalue_max / result.noise_floor <= kappa
+        assert result.rank is not None
+        assert result.rank < len(K)
     if result.resolved:
         assert result.eigenvalue_min in result.bounds.eigenvalue_min
         assert result.condition_number == pytest.approx(
@@ -118,6 +123,51 @@ def test_matrices_of_floats(features: Matrix, method: str, ridge: float) -> None
     assert inertia(K, bounds.eigenvalue_min.upper).above < len(K)
     assert inertia(K, bounds.eigenvalue_max.lower).below < len(K)
     assert inertia(K, bounds.eigenvalue_max.upper).above == 0
+
+
+@settings(max_examples=300)
+@given(
+    st.integers(2, 12),
+    st.floats(-16.5, -12.0),
+    st.floats(0.1, 0.9),
+    st.sampled_from(["dense", "cholesky", "operator"]),
+    st.booleans(),
+    st.integers(0, 2**32),
+)
+def test_what_is_resolved_has_a_digit_and_what_is_not_is_below_the_floor(
+    n: int, exponent: float, part: float, method: str, bounds: bool, seed: int
+) -> None:
+    """Clusters at both ends, in which LAPACK's error is many times n ε λ_max."""
+    rng = np.random.default_rng(seed)
+    basis, _ = np.linalg.qr(rng.standard_normal((n, n)))
+    few = max(1, round(part * n))
+    values = np.where(np.arange(n) < few, 10.0**exponent, 1.0) * rng.uniform(0.5, 1.0, n)
+    K = (basis * values) @ basis.T
+    K = np.tril(K) + np.tril(K, -1).T
+    result = fastntk.conditioning(K, method=method, bounds=bounds)
+    if result.resolved:
+        assert inertia(K, result.eigenvalue_min / 2).below == 0
+        assert inertia(K, result.eigenvalue_min * 2).above < n
+        return
+    # κ ≥ λ_max/noise_floor: one eigenvalue is at most the floor, one at least what is printed.
+    assert inertia(K, result.noise_floor).above < n
+    assert result.rank is not None
+    assert result.rank < n
+    if inertia(K, 0.0).below == 0:
+        ratio = result.eigenvalue_max / result.noise_floor
+        top = np.linalg.eigvalsh(K)[-1] * (1 - 2e-15 * n)
+        low = Fraction(float(top)) / Fraction(ratio)
+        assert inertia(K, float(low) * (1 + 1e-15)).above < n
+
+
+@pytest.mark.parametrize("method", ["dense", "cholesky"])
+def test_bounds_or_not_the_same_is_resolved(method: str) -> None:
+    for exponent in range(-16, -8):
+        K = with_integer_spectrum([1] * 4 + [2**40] * 12) * 2.0**exponent
+        K += np.eye(16) * 2.0 ** (exponent + 40) * 10.0**exponent
+        with_bounds = fastntk.conditioning(K, method=method)
+        without = fastntk.conditioning(K, method=method, bounds=False)
+        assert with_bounds.resolved == without.resolved
 
 
 @pytest.mark.parametrize("method", ["dense", "cholesky"])

@@ -59,7 +59,9 @@ def assert_same(result: fastntk.Conditioning, expected: fastntk.Conditioning) ->
     assert result.resolved == expected.resolved
     assert result.rank == expected.rank
     assert result.method == expected.method
-    assert result.noise_floor == pytest.approx(expected.noise_floor, rel=1e-12)
+    # Of what is not resolved it is a bound, in which the rounding errors are.
+    close = 1e-12 if expected.resolved else 0.5
+    assert result.noise_floor == pytest.approx(expected.noise_floor, rel=close)
     assert result.eigenvalue_max == pytest.approx(expected.eigenvalue_max, rel=1e-12)
     assert result.effective_rank == pytest.approx(expected.effective_rank, rel=1e-12, nan_ok=True)
     assert result.condition_number == pytest.approx(

@@ -30,6 +30,7 @@ def kernel(n: int, d: int, seed: int = 0) -> Matrix:
 )
 def test_interlacing(n: int, extra: int, batch_size: int, seed: int) -> None:
     """κ of a principal submatrix is at most κ of all, and its eigenvalues lie between the ends."""
+    batch_size = min(batch_size, n)
     K = kernel(n, n + extra, seed)
     whole = fastntk.conditioning(K)
     assume(whole.resolved)
@@ -45,19 +46,17 @@ def test_interlacing(n: int, extra: int, batch_size: int, seed: int) -> None:
 
 
 @given(
-    n=st.integers(1, 60),
+    n=st.integers(2, 60),
     batch_size=st.integers(2, 70),
     seed=st.integers(0, 5),
     drop_last=st.booleans(),
 )
 def test_batches_are_a_partition(n: int, batch_size: int, seed: int, drop_last: bool) -> None:
+    batch_size = min(batch_size, n)
     result = fastntk.batch_conditioning(np.eye(n), batch_size, seed, drop_last=drop_last)
     sizes = [len(rows) for rows in result.samples]
-    if n <= batch_size:
-        assert sizes == [n]
-    else:
-        full, rest = divmod(n, batch_size)
-        assert sizes == [batch_size] * full + [rest] * (rest > 0 and not drop_last)
+    full, rest = divmod(n, batch_size)
+    assert sizes == [batch_size] * full + [rest] * (rest > 0 and not drop_last)
     rows = np.concatenate(result.samples)
     assert len(np.unique(rows)) == len(rows)
     assert set(rows.tolist()) <= set(range(n))
@@ -131,6 +130,11 @@ def test_progress() -> None:
     ("arguments", "error", "message"),
     [
         ({"batch_size": 1}, ValueError, "batch_size=1: expected an integer of at least 2"),
+        (
+            {"batch_size": 5},
+            ValueError,
+            "batch_size=5: expected at most 4, the number of samples of K",
+        ),
         ({"batch_size": 2.0}, TypeError, r"batch_size=2\.0: expected an integer"),
         ({"seed": -1}, ValueError, "seed=-1: expected an integer of at least 0"),
         ({"drop_last": 1}, TypeError, "drop_last=1: expected True or False"),
@@ -140,5 +144,6 @@ def test_progress() -> None:
     ],
 )
 def test_bad_arguments(arguments: dict[str, Any], error: type[Exception], message: str) -> None:
+    given: dict[str, Any] = {"K": np.eye(4), "batch_size": 2}
     with pytest.raises(error, match=message):
-        fastntk.batch_conditioning(**{"K": np.eye(4)} | arguments)
+        fastntk.batch_conditioning(**given | arguments)

@@ -12,6 +12,7 @@ import pytest
 
 import fastntk
 import fastntk._core as _core
+from fastntk import PackedKernel
 from fastntk.studies.rates import convergence_rate
 from fastntk.symmetric.matrix import SymmetricMatrix
 
@@ -152,3 +153,45 @@ def test_kernels_that_are_followed_in_training_are_read_once(readings: list[int]
     readings.clear()
     convergence_rate(net, X, X[:, 0], steps=20)
     assert readings == [30]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "epsilon"),
+    [
+        ("<f2", 2.0**-10),
+        (">f2", 2.0**-10),
+        ("<f4", 2.0**-23),
+        (">f4", 2.0**-23),
+        ("<f8", 2.0**-52),
+        (">f8", 2.0**-52),
+        ("i8", 2.0**-52),
+        ("bool", 2.0**-52),
+    ],
+)
+def test_a_kernel_keeps_the_precision_that_it_came_in(dtype: str, epsilon: float) -> None:
+    K = np.ones((20, 20)).astype(dtype)
+    packed = PackedKernel.from_dense(K)
+    assert SymmetricMatrix.of(K, "K").epsilon == packed.epsilon == packed.copy().epsilon == epsilon
+    for matrix in (K, SymmetricMatrix.of(K, "K"), packed):
+        for method in ("dense", "cholesky"):
+            result = fastntk.conditioning(matrix, method=method)
+            assert not result.resolved
+            assert result.noise_floor == pytest.approx(20 * epsilon * 20, rel=1e-6)
+        batch = fastntk.batch_conditioning(matrix, 20).batches[0]
+        assert batch.noise_floor == pytest.approx(20 * epsilon * 20, rel=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["<f2", "<f4", ">f4"])
+def test_rounded_parallel_samples_are_never_resolved(dtype: str) -> None:
+    for seed in range(100):
+        v = np.random.default_rng(seed).standard_normal((1, 3))
+        samples = np.vstack([v, 1.7 * v])
+        gram = (samples @ samples.T).astype(dtype)
+        assert not fastntk.conditioning(gram, bounds=seed % 2 == 0).resolved
+
+
+def test_a_packed_kernel_of_another_byte_order_has_the_precision_of_this_one() -> None:
+    K = kernel(12, "float32")
+    swapped = PackedKernel.from_dense(K.astype(">f4"))
+    assert swapped.dtype == np.float32
+    assert np.array_equal(swapped.to_dense(), PackedKernel.from_dense(K).to_dense())

@@ -7,14 +7,22 @@ from __future__ import annotations
 import os
 import threading
 import time
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from interrupts import assert_ctrl_c_stops
 from threadpoolctl import threadpool_info, threadpool_limits
 
 import fastntk
-from fastntk._support.threads import core_threads, map_in_threads, thread_count
+from fastntk import infinite
+from fastntk._support.threads import (
+    core_threads,
+    in_own_thread,
+    map_in_threads,
+    thread_count,
+)
 
 
 def blas_threads() -> list[int]:
@@ -44,6 +52,130 @@ def test_study_does_not_depend_on_the_number_of_threads() -> None:
         with threadpool_limits(threads, user_api="blas"):
             kernels.append(fastntk.ntk_depths(X, [0, 2, 3], width=40))
     assert all(np.array_equal(kernels[0][d], kernels[1][d]) for d in (0, 2, 3))
+
+
+def eigenvalues_of(K: npt.NDArray[np.float64]) -> list[object]:
+    """Return eigenvalues and eigenvectors in all of their digits."""
+    small = np.ascontiguousarray(K[:150, :150])
+    results: list[object] = [fastntk.spectrum(K).tolist()]
+    for bounds in (True, False):
+        found = fastntk.conditioning(small, bounds=bounds, k=3, eigenvectors=True)
+        assert found.smallest_vectors is not None
+        results += [found.eigenvalue_min, found.eigenvalue_max, found.noise_floor]
+        results += [found.smallest.tolist(), found.smallest_vectors.tolist()]
+    results.append(repr(fastntk.batch_conditioning(K, 100).batches))
+    return results
+
+
+def test_eigenvalues_do_not_depend_on_the_number_of_threads() -> None:
+    X = np.random.default_rng(0).standard_normal((310, 20))
+    K = fastntk.MLP([20, 64, 64, 1]).ntk(X)
+    results = []
+    for threads in (1, 2, 3):
+        with threadpool_limits(threads, user_api="blas"):
+            study = fastntk.depth_study(X[:90], depths=[1, 2], width=32, seeds=1, progress=False)
+            frame = study.to_frame()
+            timings = [name for name in frame.columns if "seconds" in name]
+            results.append(
+                (
+                    eigenvalues_of(K),
+                    repr(fastntk.conditioning(K)),
+                    repr(fastntk.conditioning(K[:150, :150])),
+                    repr(infinite.Network(depth=2).conditioning(X[:150])),
+                    frame.drop(columns=timings).to_csv(),
+                )
+            )
+    assert results[0] == results[1] == results[2]
+
+
+def test_eigenvalues_beside_other_python_threads() -> None:
+    net = fastntk.MLP([20, 64, 64, 1])
+    X = np.random.default_rng(0).standard_normal((200, 20))
+    K = net.ntk(X)
+    with threadpool_limits(2, user_api="blas"):
+        before = blas_threads()
+        expected = eigenvalues_of(K)
+        results: list[bool] = []
+
+        def work() -> None:
+            for _ in range(2):
+                net.ntk(X)
+                results.append(eigenvalues_of(K) == expected)
+                fastntk.linearity.hessian_norm(net, X[:2])
+
+        workers = [threading.Thread(target=work) for _ in range(3)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        assert results == [True] * 6
+        assert blas_threads() == before
+
+
+def test_what_runs_in_its_own_thread_returns_raises_and_restores() -> None:
+    with threadpool_limits(2, user_api="blas"):
+        before = blas_threads()
+        assert in_own_thread(lambda: (threading.current_thread().daemon, blas_threads())) == (
+            True,
+            [1] * len(before),
+        )
+        with pytest.raises(ZeroDivisionError):
+            in_own_thread(lambda: 1 // 0)
+        assert blas_threads() == before
+
+
+def test_other_python_threads_run_while_lapack_does() -> None:
+    """Another thread gets its turn while eigenvalues are computed: counted, not timed."""
+    K = np.eye(700) + np.random.default_rng(0).standard_normal((700, 700)) * 1e-3
+    K = K + K.T
+    turns = 0
+    stop = threading.Event()
+
+    def count() -> None:
+        nonlocal turns
+        while not stop.wait(0.001):
+            turns += 1
+
+    ticker = threading.Thread(target=count)
+    ticker.start()
+    try:
+        for function in (np.linalg.eigvalsh, np.linalg.eigh):
+
+            def counted(function: Any = function) -> int:
+                begun = turns
+                function(K)
+                return turns - begun
+
+            assert in_own_thread(counted) > 5
+    finally:
+        stop.set()
+        ticker.join()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a POSIX signal")
+def test_ctrl_c_stops_the_spectrum_within_a_second() -> None:
+    program = """
+        import numpy as np
+        import fastntk
+        from fastntk.eigenvalues import full_spectrum
+
+        small = np.eye(3)
+        K = np.ones((4000, 4000)) + np.diag(np.arange(4000.0))
+        own_thread = full_spectrum.in_own_thread
+
+        def begun(function):
+            print("started", flush=True)
+            return own_thread(function)
+
+        full_spectrum.in_own_thread = begun
+        try:
+            fastntk.spectrum(K)
+        except KeyboardInterrupt:
+            print("interrupted", flush=True)
+        full_spectrum.in_own_thread = own_thread
+        print(fastntk.spectrum(small).tolist(), flush=True)
+        """
+    assert_ctrl_c_stops(program, then="[1.0, 1.0, 1.0]")
 
 
 def test_blas_is_single_threaded_inside_and_restored_after() -> None:

@@ -366,7 +366,7 @@ TEST_CASE("sgd: an exception of the monitor leaves whole steps") {
 
 TEST_CASE("sgd: its memory") {
   const auto bytes = [](const Shape& shape, bool gathered) {
-    return training_bytes(RandomNetwork<double>(shape).get(), 10, gathered) / (10 * 8);
+    return training_bytes(RandomNetwork<double>(shape).get(), 10, gathered) / 80;
   };
   // A slot serves a layer and, later, the layer below it: the wider of the two.
   Shape shape{.inputs = 4, .hidden = {7, 3, 5}, .outputs = 2, .activation = kRelu};

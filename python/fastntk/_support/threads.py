@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import cache
 from queue import Empty, SimpleQueue
@@ -92,6 +92,32 @@ def thread_count() -> int:
     """Return the number of threads that a computation started now would use."""
     with core_threads() as threads:
         return threads
+
+
+def in_own_thread(function: Callable[[], _Result]) -> _Result:
+    """Return function(), computed by a thread of its own, with one thread of BLAS.
+
+    For what lets go of the interpreter lock, and cannot be stopped: this thread waits in steps, so
+    that Ctrl-C raises KeyboardInterrupt at once. What was begun then ends in the background, and
+    its result is dropped; BLAS gets its threads back when that is done.
+    """
+    finished: SimpleQueue[Future[_Result]] = SimpleQueue()
+
+    def work() -> None:
+        outcome: Future[_Result] = Future()
+        with core_threads():
+            try:
+                outcome.set_result(function())
+            except BaseException as error:
+                outcome.set_exception(error)
+        finished.put(outcome)
+
+    with core_threads():
+        threading.Thread(target=work, name="fastntk-lapack", daemon=True).start()
+        while True:
+            # Without a timeout, some systems do not let Ctrl-C interrupt the waiting.
+            with suppress(Empty):
+                return finished.get(timeout=0.2).result()
 
 
 def map_in_threads(

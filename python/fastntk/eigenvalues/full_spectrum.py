@@ -7,9 +7,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.linalg import eigvalsh
 
 from fastntk._support.memory import require_memory
+from fastntk._support.threads import in_own_thread
 from fastntk.devices import gpu_arrays
 from fastntk.symmetric.matrix import SymmetricMatrix
 from fastntk.symmetric.packed import PackedKernel
@@ -35,7 +35,7 @@ def spectrum(K: npt.ArrayLike | PackedKernel) -> Vectors:
     -------
     ndarray (n,)
         In the memory of the host. Each is off by a small multiple of n ε λ_max: those below it are
-        noise.
+        noise. The same, bit for bit, for any number of threads, since LAPACK is given one.
 
     Raises
     ------
@@ -63,7 +63,9 @@ def spectrum(K: npt.ArrayLike | PackedKernel) -> Vectors:
     )
     full = K.to_dense() if isinstance(K, PackedKernel) else K
     kernel = SymmetricMatrix.of(full, "K")
-    return np.asarray(eigvalsh(kernel.array.astype(np.float64, copy=False)), np.float64)
+    floats = kernel.array.astype(np.float64, copy=False)
+    # NumPy's lets go of the interpreter lock, SciPy's does not.
+    return np.asarray(in_own_thread(lambda: np.linalg.eigvalsh(floats)), np.float64)
 
 
 def _on_gpu(K: Any) -> Vectors:

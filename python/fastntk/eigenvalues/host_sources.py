@@ -20,11 +20,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.linalg import eigh, lapack
+from scipy.linalg import lapack
 
 import fastntk._core as _core
 from fastntk._support.memory import require_memory
-from fastntk._support.threads import core_threads
+from fastntk._support.threads import core_threads, in_own_thread
 from fastntk.eigenvalues.source import Source
 from fastntk.symmetric.cholesky import Cholesky
 from fastntk.symmetric.packed import PackedKernel
@@ -60,8 +60,7 @@ class Full(Source):
 
     def eigenpairs(self) -> tuple[Vectors, Vectors]:
         """Return all eigenvalues, ascending, and their eigenvectors."""
-        values, vectors = eigh(self._readable())
-        return values, vectors
+        return _eigenpairs(self._readable())
 
     def rank(self, floor: float) -> int:
         """Return how many steps a pivoted decomposition takes down to `floor`."""
@@ -125,8 +124,7 @@ class Packed(Source):
 
     def eigenpairs(self) -> tuple[Vectors, Vectors]:
         """Return all eigenvalues, ascending, and their eigenvectors."""
-        values, vectors = eigh(self._readable().to_dense())
-        return values, vectors
+        return _eigenpairs(self._readable().to_dense())
 
     def rank(self, floor: float) -> None:
         """Return None: LAPACK has no pivoted decomposition of a packed matrix."""
@@ -164,6 +162,12 @@ class PackedFile(Packed):
         return self._kernel if self._intact else self._file
 
 
+def _eigenpairs(matrix: Matrix) -> tuple[Vectors, Vectors]:
+    # NumPy's lets go of the interpreter lock, SciPy's does not.
+    values, vectors = in_own_thread(lambda: np.linalg.eigh(matrix))
+    return values, vectors
+
+
 def source_of_full(given: SymmetricMatrix, *, overwrite: bool) -> Source:
     """Return a full matrix, in a copy if it has to be converted to float64.
 
@@ -171,7 +175,7 @@ def source_of_full(given: SymmetricMatrix, *, overwrite: bool) -> Source:
     ------
     MemoryError
     """
-    n, epsilon = given.n, float(np.finfo(given.dtype).eps)
+    n, epsilon = given.n, given.epsilon
     converted = given.dtype != np.float64
     in_place = converted or overwrite
     _require_memory(n, converted=8 * n * n * converted, factor=not in_place)
@@ -189,7 +193,7 @@ def source_of_packed(given: PackedKernel, *, overwrite: bool) -> Source:
     MemoryError
     """
     _require_finite(given)
-    n, epsilon = given.n, float(np.finfo(given.dtype).eps)
+    n, epsilon = given.n, given.epsilon
     converted = given.dtype != np.float64
     mapped = isinstance(given.data, np.memmap)
     in_place = overwrite and not mapped and not converted

@@ -88,14 +88,14 @@ def batch_conditioning(
     """Return λ_min, λ_max and κ of the kernels of minibatches, and the mean and spread of κ.
 
     The samples are shuffled and cut into consecutive batches [1]_. What remains at the end is a
-    smaller batch, whose κ would pull the mean down: it is left out, unless it is the only one.
+    smaller batch, whose κ would pull the mean down: it is left out.
 
     Parameters
     ----------
     K : array_like (n, n) or PackedKernel
         A kernel of all samples.
     batch_size : int
-        Samples in a batch, at least 2. With fewer than 2 · batch_size samples there is one batch.
+        Samples in a batch, from 2 to n. With fewer than 2 · batch_size samples there is one batch.
     seed : int
         The seed of the shuffle.
     drop_last : bool
@@ -136,11 +136,15 @@ def batch_conditioning(
     seed = arguments.integer(seed, "seed", minimum=0)
     if not isinstance(drop_last, bool):
         raise TypeError(f"drop_last={drop_last!r}: expected True or False")
+    if batch_size > kernel.n:
+        raise ValueError(
+            f"batch_size={batch_size}: expected at most {kernel.n}, the number of samples of K"
+        )
     samples = _cut(kernel.n, batch_size, seed, drop_last)
     batches: list[Conditioning] = []
     with monitored(progress, "batches") as monitor:
         for rows in samples:
-            part = SymmetricMatrix.made(kernel.submatrix(rows))
+            part = SymmetricMatrix.made(kernel.submatrix(rows), epsilon=kernel.epsilon)
             batches.append(conditioning(part, bounds=False, feature_error=feature_error))
             if monitor is not None:
                 monitor("κ", len(batches), len(samples))

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 _DEFAULT_DEPTH = 3
 
+# The forward pass, the dual and its derivative, and what is made of them, to the nearest number.
+_ROUNDINGS_A_LAYER = 8
+
 
 class Layers(NamedTuple):
     """The layers of the deepest network, with one value for each.
@@ -190,6 +193,16 @@ class Architecture:
     def gap_error(self) -> float:
         """By how much an activation may be off in the gaps that it returns, in absolute terms."""
         return max((dual.gap_error for dual in self._duals), default=0.0)
+
+    def relative_error(self, depth: int) -> float:
+        """Return by how much elements of the tangent kernel may be off, relative to the diagonal.
+
+        By this times √(K_ii K_jj): each of the L + 1 terms has the errors of up to L gaps, and of
+        their product, to which some roundings for each layer are added. The maps of the layers are
+        taken to pass errors on, but not to make them larger.
+        """
+        rounding = _ROUNDINGS_A_LAYER * (depth + 1) * float(np.finfo(np.float64).eps)
+        return 2 * self.gap_error * (depth + 1) ** 2 + rounding
 
     @property
     def keeps_unit_norms(self) -> bool:

@@ -246,6 +246,10 @@ class Network(Architecture):
     ) -> Conditioning:
         """Return λ_min, λ_max and κ of the tangent kernel, which is formed in float64.
 
+        The errors of its elements, from the `tolerance` of duals without a closed form and from
+        rounding, count as noise and widen the bounds: see ``kernel_error`` of
+        `fastntk.conditioning`.
+
         Parameters
         ----------
         X : array_like (n, d)
@@ -265,10 +269,11 @@ class Network(Architecture):
         >>> round(infinite.Network(depth=3).conditioning(X).condition_number, 1)
         139.3
         """
-        self.require_one_depth()
         samples = matrices.samples(X, "X", np.dtype(np.float64))
         kernel = self.ntk(samples, normalize=normalize, progress=progress)
-        return conditioning(SymmetricMatrix.made(kernel))
+        # Elements that are off by e √(K_ii K_jj) at most make a matrix of norm e tr K at most.
+        error = self.relative_error(self.require_one_depth()) * float(np.trace(kernel))
+        return conditioning(SymmetricMatrix.made(kernel), kernel_error=error)
 
     def embedding_angle(self, theta: ArrayLike) -> NDArray[np.float64]:
         """Return the angle of two samples after all layers: arccos of the normalized `nngp`.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import fastntk._core as _core
+from fastntk._support.dtypes import epsilon_of
 from fastntk._support.threads import core_threads
 from fastntk.devices import matrices
 
@@ -37,12 +38,16 @@ class SymmetricMatrix:
     ----------
     array : ndarray (n, n)
         float32 or float64, C-contiguous; not to be written.
+    epsilon : float
+        The distance from 1 to the next number, in the precision that the elements came in: that of
+        float16 for a matrix of float16, which is worked on in float64.
     """
 
-    __slots__ = ("_name", "_norm", "array")
+    __slots__ = ("_name", "_norm", "array", "epsilon")
 
-    def __init__(self, array: FloatArray, name: str, norm: float | None) -> None:
+    def __init__(self, array: FloatArray, name: str, norm: float | None, epsilon: float) -> None:
         self.array = array
+        self.epsilon = epsilon
         self._name = name
         self._norm = norm
 
@@ -65,16 +70,21 @@ class SymmetricMatrix:
         difference, norm = _asymmetry_and_norm(array)
         if not math.isfinite(norm):
             matrices.require_finite(array, name, given)
-        eps = np.finfo(array.dtype).eps
-        if difference > 0 and difference > SYMMETRY_ROUNDINGS * eps * _largest(array):
+        epsilon = epsilon_of(given.dtype)
+        if difference > 0 and difference > SYMMETRY_ROUNDINGS * epsilon * _largest(array):
             raise _not_symmetric(array, name, difference)
         # Finite elements whose squares overflow have the norm inf, and not NaN.
-        return cls(array, name, norm if math.isfinite(norm) else math.inf)
+        return cls(array, name, norm if math.isfinite(norm) else math.inf, epsilon)
 
     @classmethod
-    def made(cls, array: FloatArray, name: str = "K") -> SymmetricMatrix:
-        """Return a matrix that this library formed, and that is symmetric for that reason."""
-        return cls(array, name, None)
+    def made(
+        cls, array: FloatArray, name: str = "K", *, epsilon: float | None = None
+    ) -> SymmetricMatrix:
+        """Return a matrix that this library formed, and that is symmetric for that reason.
+
+        Its `epsilon` is that of the array, unless it is made of one that came in less precision.
+        """
+        return cls(array, name, None, epsilon_of(array.dtype) if epsilon is None else epsilon)
 
     @property
     def n(self) -> int:

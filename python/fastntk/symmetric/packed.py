@@ -13,7 +13,7 @@ import numpy as np
 
 import fastntk._core as _core
 from fastntk._support import arguments
-from fastntk._support.dtypes import FLOAT_DTYPES
+from fastntk._support.dtypes import FLOAT_DTYPES, epsilon_of
 from fastntk._support.memory import require_memory
 from fastntk._support.threads import core_threads
 from fastntk.symmetric.packed_files import read_packed, write_packed
@@ -48,6 +48,9 @@ class PackedKernel:
     data : ndarray (n(n + 1)/2,)
     n : int
         The number of rows.
+    epsilon : float
+        The distance from 1 to the next number, in the precision that the elements came in: that of
+        `data`, unless `from_dense` took them in less. A file does not keep it.
 
     Examples
     --------
@@ -57,10 +60,11 @@ class PackedKernel:
     ((2, 2), 24, array([1., 3.]), array([3., 4.]))
     """
 
-    __slots__ = ("data", "n")
+    __slots__ = ("data", "epsilon", "n")
 
     data: FloatArray
     n: int
+    epsilon: float
 
     # NumPy hands `array @ packed` to __rmatmul__ instead of looking at elements.
     __array_ufunc__ = None
@@ -78,6 +82,7 @@ class PackedKernel:
             raise ValueError(f"data has {data.size} elements: expected n(n + 1)/2 of them")
         object.__setattr__(self, "data", data)
         object.__setattr__(self, "n", n)
+        object.__setattr__(self, "epsilon", epsilon_of(data.dtype))
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"a PackedKernel has no attribute {name!r} that can be set")
@@ -128,8 +133,9 @@ class PackedKernel:
             raise ValueError(f"K has shape {matrix.shape}: expected a square matrix")
         if matrix.dtype.kind not in "biuf":
             raise TypeError(f"K has dtype {matrix.dtype}: expected real numbers")
-        dtype = matrix.dtype if matrix.dtype in FLOAT_DTYPES else np.dtype(np.float64)
-        result = cls.empty(len(matrix), dtype)
+        native = matrix.dtype.newbyteorder("=")
+        dtype = native if native in FLOAT_DTYPES else np.dtype(np.float64)
+        result = _restored(cls, cls.empty(len(matrix), dtype).data, epsilon_of(matrix.dtype))
         with core_threads() as threads:
             source = np.ascontiguousarray(matrix, dtype=dtype)
             _core.scale_and_shift(source, 1.0, 0.0, result.data, threads, None)
@@ -203,7 +209,7 @@ class PackedKernel:
 
     def copy(self) -> PackedKernel:
         """Return a kernel with numbers of its own."""
-        return type(self)(np.array(self.data))
+        return _restored(type(self), np.array(self.data), self.epsilon)
 
     def __copy__(self) -> PackedKernel:
         return self.copy()
@@ -211,9 +217,9 @@ class PackedKernel:
     def __deepcopy__(self, memo: dict[int, Any]) -> PackedKernel:
         return self.copy()
 
-    def __reduce__(self) -> tuple[type[PackedKernel], tuple[FloatArray]]:
+    def __reduce__(self) -> tuple[Any, ...]:
         # The numbers themselves also where they lie in a file, which may be gone elsewhere.
-        return type(self), (np.asarray(self.data),)
+        return _restored, (type(self), np.asarray(self.data), self.epsilon)
 
     def __matmul__(self, vectors: npt.ArrayLike) -> FloatArray:
         return symmetric_product(self.data, self.n, np.asarray(vectors))
@@ -345,3 +351,10 @@ def _as_json(description: Mapping[str, Any] | None) -> dict[str, Any] | None:
             f"description={description!r}: expected a dict of what JSON knows: {error}"
         ) from error
     return plain
+
+
+def _restored(kind: type[PackedKernel], data: FloatArray, epsilon: float) -> PackedKernel:
+    """Return a kernel of these numbers that came in a precision of this epsilon."""
+    result = kind(data)
+    object.__setattr__(result, "epsilon", epsilon)
+    return result

@@ -1,0 +1,94 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Conditioning at infinite width knows by how much the kernel may be off."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import mpmath
+import numpy as np
+import pytest
+
+import fastntk
+from fastntk import activations, infinite
+
+NAMES = ["relu", "erf", "gelu", "elu", "tanh", "sigmoid", "silu", "softplus"]
+
+
+@pytest.mark.parametrize("activation", [*NAMES, activations.elu(0.5), activations.leaky_relu(0.2)])
+@pytest.mark.parametrize("bias_std", [0.0, 0.1])
+@pytest.mark.parametrize("normalize", [False, True])
+def test_a_sample_that_comes_twice_is_never_resolved(
+    activation: Any, bias_std: float, normalize: bool
+) -> None:
+    for n, d in ((5, 3), (20, 6)):
+        X = np.random.default_rng(0).standard_normal((n, d))
+        X = np.vstack([X, X[:1]])
+        net = infinite.Network(3, activation, bias_std=bias_std)
+        result = net.conditioning(X, normalize=normalize)
+        assert not result.resolved
+        assert result.rank is not None
+        assert result.rank <= n
+        assert result.bounds is not None
+        assert result.bounds.eigenvalue_min.lower <= 0
+        assert result.bounds.condition_number.upper == np.inf
+
+
+@pytest.mark.parametrize("activation", ["tanh", "sigmoid", "erf"])
+def test_the_error_is_what_the_tolerance_and_the_depth_say(activation: str) -> None:
+    X = np.random.default_rng(1).standard_normal((12, 4))
+    for depth in (1, 4):
+        loose = infinite.Network(depth, activation, tolerance=1e-6)
+        exact = infinite.Network(depth, activation, tolerance=1e-13)
+        K = loose.ntk(X)
+        error = loose.relative_error(depth) * np.trace(K)
+        assert np.linalg.norm(K - exact.ntk(X), 2) <= error
+        result = loose.conditioning(X)
+        assert result.noise_floor >= error
+        if result.resolved:
+            assert result.noise_floor <= error + 1e-13 * result.eigenvalue_max
+        if activation != "erf":
+            assert error >= 1e-6 * np.trace(K)
+
+
+def relu_kernel(X: np.ndarray[Any, np.dtype[np.float64]], depth: int) -> mpmath.matrix:
+    """Return the tangent kernel of a ReLU network of infinite width, without biases."""
+    n, d = X.shape
+    rows = [[mpmath.mpf(float(value)) for value in row] for row in X]
+    sigma = [[mpmath.fdot(a, b) / d for b in rows] for a in rows]
+    theta = [list(row) for row in sigma]
+    for _ in range(depth):
+        new = [[mpmath.mpf(0)] * n for _ in range(n)]
+        for i in range(n):
+            for j in range(n):
+                size = mpmath.sqrt(sigma[i][i] * sigma[j][j])
+                rho = min(mpmath.mpf(1), sigma[i][j] / size)
+                gate = 1 - mpmath.acos(rho) / mpmath.pi
+                new[i][j] = size * (rho * gate + mpmath.sqrt(1 - rho**2) / mpmath.pi)
+                theta[i][j] = new[i][j] + theta[i][j] * gate
+        sigma = new
+    return mpmath.matrix(theta)
+
+
+@pytest.mark.parametrize("distance", [1.0, 1e-4, 1e-8])
+@pytest.mark.parametrize("depth", [1, 3, 6])
+def test_relu_against_fifty_digits(distance: float, depth: int) -> None:
+    X = np.random.default_rng(2).standard_normal((6, 3))
+    X[5] = X[0] + distance * X[5]
+    net = infinite.Network(depth)
+    K = net.ntk(X)
+    with mpmath.workdps(50):
+        exact = relu_kernel(X, depth)
+        difference = mpmath.matrix(K.tolist()) - exact
+        off = float(mpmath.mnorm(difference, "f"))
+        values = sorted(mpmath.eigsy(exact, eigvals_only=True))
+        kappa = float(values[-1] / values[0])
+    assert off <= net.relative_error(depth) * np.trace(K)
+    result = net.conditioning(X)
+    assert result.bounds is not None
+    assert float(values[0]) in result.bounds.eigenvalue_min
+    assert float(values[-1]) in result.bounds.eigenvalue_max
+    assert kappa in result.bounds.condition_number
+    assert result.resolved
+    assert fastntk.conditioning(K).condition_number == result.condition_number
