@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -93,10 +94,42 @@ def test_series_keep_their_tolerance(tolerance: float) -> None:
     assert 1 - (state.series**2).sum() / state.activation[0] ** 2 <= tolerance
 
 
-def test_elu_refuses_what_its_formula_cannot_resolve() -> None:
-    for size in (1e-5, 100.0):
-        with pytest.raises(ValueError, match=r"tolerance=1e-10: not reached for .*'elu'"):
-            infinite.ntk(np.array([[size, size]]), activation="elu", depth=1)
+@pytest.mark.parametrize("scale", [0.1, 1.0, 30.0])
+def test_elu_kernels_have_no_negative_eigenvalues(scale: float) -> None:
+    X = scale * np.random.default_rng(0).standard_normal((20, 10))
+    K = infinite.ntk(X, depth=4, activation="elu", weight_std=2.0)
+    eigenvalues = np.linalg.eigvalsh(K)
+    assert eigenvalues[0] > 1e-3 * eigenvalues[-1]
+
+
+def test_elu_takes_zero_and_tiny_samples() -> None:
+    X = np.array([[1.0, 2.0], [0.0, 0.0], [1e-4, 2e-4], [1e-150, -1e-150]])
+    K = infinite.nngp(X, depth=2, activation="elu")
+    assert (K[1] == 0).all()
+    # Small samples see the slope of the function at 0, for them a multiple of the identity.
+    linear = infinite.nngp(X[2:3], depth=2, activation="identity")
+    second_moment = activations.get("elu").second_moment
+    assert K[2, 2] == pytest.approx(linear[0, 0] / second_moment**2, rel=1e-3)
+
+
+@pytest.mark.parametrize("name", ["sin", "cos"])
+def test_waves_of_opposite_samples(name: str) -> None:
+    # E[sin u sin(−u)] = −(1 − exp(−2 s²))/2 and likewise for the cosine.
+    s = np.array([15.0, 19.2, 25.0, 100.0])
+    X = np.concatenate([s, -s])[:, np.newaxis]
+    K = infinite.nngp(X, depth=1, activation=name)[range(4), range(4, 8)]
+    half = math.exp(-2.0)
+    expected = -1 / (1 - half) if name == "sin" else 1 / (1 + half)
+    np.testing.assert_allclose(K, np.full(4, expected), rtol=1e-14)
+
+
+def test_waves_of_close_samples_keep_their_digits() -> None:
+    dual = dual_of(activations.sine(30.0))
+    states = dual.state(np.array([1.0]))
+    for gap in (1e-300, 1e-25, 1e-12):
+        # 1 − exp(−s² gap) (1 − exp(−2 s²(1 − gap)))/(1 − exp(−2 s²)), with s = 30
+        found = dual.gap(states, states, np.full((1, 1), gap))[0, 0]
+        assert found == pytest.approx(-math.expm1(-900 * gap), rel=1e-14)
 
 
 def test_functions_that_are_not_finite() -> None:

@@ -131,6 +131,6 @@ def elu(alpha: float = 1.0) -> Activation:
         known_second_moment=0.5 + alpha**2 * half,
         breakpoints=(0.0,),
         in_core=True,
-        dual=lambda duals, tolerance: duals.Elu(alpha, function, tolerance),
+        dual=lambda duals, _: duals.Elu(alpha),
         module=TorchModule("ELU", lambda module: (module.alpha,)),
     )

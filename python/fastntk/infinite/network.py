@@ -82,6 +82,11 @@ class Network(Architecture):
     has the l-th value: shallower networks are made of the first layers of the deepest one, and
     their last layer, number l, has the l-th of σ_w, σ_b and ω. `at_depth` returns one of them.
 
+    Closed forms of E[φ(u)φ(v)] and E[φ'(u)φ'(v)], over the root mean squares of both factors, are
+    off by at most 2^-46 for pairs at all angles and of all standard deviations, equal or not, from
+    1e-150 to 1e150; those of powers, polynomials and exp where their squares stay in the range of
+    float64. Series keep the `tolerance`, or refuse standard deviations for which they do not.
+
     References
     ----------
     .. [1] A. Jacot, F. Gabriel, C. Hongler, "Neural tangent kernel: convergence and generalization

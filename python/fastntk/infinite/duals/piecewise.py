@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastntk.infinite.duals.base import ClosedForm, Dual, State
+from fastntk.infinite.duals.base import CANCELLATION, Dual, State
 
 if TYPE_CHECKING:
     from fastntk.infinite.duals.base import Array
@@ -76,20 +76,40 @@ class Sign(Dual):
         raise ValueError(self.no_derivative)
 
 
-class RectifiedMonomial(ClosedForm):
-    """The dual of φ(x) = max(x, 0)^degree."""
+class RectifiedMonomial(Dual):
+    """The dual of φ(x) = max(x, 0)^degree, whose gaps are free of scale."""
+
+    gap_error = CANCELLATION
 
     def __init__(self, degree: int) -> None:
         self.degree = degree
+        self.parallel, self.parallel_slope = (
+            float(_rectified_moment(p, np.zeros(()))) for p in (degree, degree - 1)
+        )
 
-    def covariance(self, s: Array, t: Array, gap: Array) -> Array:
-        """Return E[φ(u)φ(v)] by homogeneity."""
-        return (s * t) ** self.degree * _rectified_moment(self.degree, gap)
+    def state(self, deviation: Array) -> State:
+        """Return the state of samples, by homogeneity."""
+        slope = self.degree * deviation ** (self.degree - 1)
+        return State(
+            deviation,
+            deviation**self.degree * math.sqrt(self.parallel),
+            slope * math.sqrt(self.parallel_slope),
+        )
 
-    def derivative_covariance(self, s: Array, t: Array, gap: Array) -> Array:
-        """Return E[φ'(u)φ'(v)], where φ' is degree times the rectified monomial one below."""
-        p = self.degree
-        return float(p**2) * (s * t) ** (p - 1) * _rectified_moment(p - 1, gap)
+    def gap(self, x: State, z: State, gap: Array) -> Array:
+        """Return 1 − the normalized E[φ(u)φ(v)], and 1 for zero samples."""
+        cosine = _rectified_moment(self.degree, gap) / self.parallel
+        return _gap_unless_zero(cosine, x.activation, z.activation)
+
+    def derivative_gap(self, x: State, z: State, gap: Array) -> Array:
+        """Return the same for φ', degree times the rectified monomial one below."""
+        cosine = _rectified_moment(self.degree - 1, gap) / self.parallel_slope
+        return _gap_unless_zero(cosine, x.derivative, z.derivative)
+
+
+def _gap_unless_zero(cosine: Array, rows: Array, columns: Array) -> Array:
+    zero = (rows == 0)[:, np.newaxis] | (columns == 0)
+    return np.where(zero, 1.0, np.clip(1 - cosine, 0.0, 2.0))
 
 
 def _rectified_moment(p: int, gap: Array) -> Array:

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastntk.infinite.duals.base import ClosedForm
+from fastntk.infinite.duals.base import CANCELLATION, ClosedForm, Dual, State
 
 if TYPE_CHECKING:
     from fastntk.infinite.duals.base import Array
 
 
-def _determinant(s: Array, t: Array, gap: Array) -> Array:
-    """Return (1 + s²)(1 + t²) − cov(u, v)²."""
-    return 1 + s**2 + t**2 + (s * t) ** 2 * gap * (2 - gap)
+def _root(s: Array, t: Array, gap: Array) -> Array:
+    """Return √((1 + s²)(1 + t²) − cov(u, v)²), without squares that would overflow."""
+    return np.asarray(np.hypot(np.hypot(np.hypot(1, s), t), s * t * np.sqrt(gap * (2 - gap))))
 
 
 class ErrorFunction(ClosedForm):
@@ -38,13 +38,13 @@ class ErrorFunction(ClosedForm):
         """Return 2/π arcsin(2k/√((1 + 2s²)(1 + 2t²))) + offset², with the slope in s and t."""
         # arctan2 keeps the digits where arcsin(cov/√…) would lose them.
         s, t = math.sqrt(2) * self.slope * s, math.sqrt(2) * self.slope * t
-        root = np.sqrt(_determinant(s, t, gap))
+        root = _root(s, t, gap)
         return 2 / math.pi * np.arctan2(s * t * (1 - gap), root) + self.offset**2
 
     def derivative_covariance(self, s: Array, t: Array, gap: Array) -> Array:
         """Return 4/π / √((1 + 2s²)(1 + 2t²) − 4k²), with the slope in s and t."""
         s, t = math.sqrt(2) * self.slope * s, math.sqrt(2) * self.slope * t
-        return 4 * self.slope**2 / math.pi / np.sqrt(_determinant(s, t, gap))
+        return 4 * self.slope**2 / math.pi / _root(s, t, gap)
 
 
 class Gelu(ClosedForm):
@@ -58,63 +58,111 @@ class Gelu(ClosedForm):
     def covariance(self, s: Array, t: Array, gap: Array) -> Array:
         """Return E[uP(u) vP(v)], in terms of E[P(u)P(v)] and E[p(u)p(v)]."""
         k = s * t * (1 - gap)
-        gates, peaks, _ = self._terms(s, t, gap)
-        inverse = 1 / (1 + s**2) + 1 / (1 + t**2)
-        return k * gates + peaks * ((s * t) ** 2 * gap * (2 - gap) + k**2 * inverse)
+        gates, root = self._terms(s, t, gap)
+        # k² and (s t sin θ)², each in two factors: the squares would overflow.
+        sine = s * t * np.sqrt(gap * (2 - gap))
+        peaks = sine * (sine / root) + (k * self._inverse(s, t)) * (k / root)
+        return k * gates + peaks / (2 * math.pi)
 
     def derivative_covariance(self, s: Array, t: Array, gap: Array) -> Array:
         """Return E[(P(u) + up(u)) (P(v) + vp(v))], in the same terms."""
+        gates, root = self._terms(s, t, gap)
         k = s * t * (1 - gap)
-        gates, peaks, determinant = self._terms(s, t, gap)
-        inverse = 1 / (1 + s**2) + 1 / (1 + t**2)
-        return gates + peaks * k * (inverse + 1 / determinant)
+        return gates + (k / root) * (self._inverse(s, t) + 1 / root / root) / (2 * math.pi)
 
     @staticmethod
-    def _terms(s: Array, t: Array, gap: Array) -> tuple[Array, Array, Array]:
-        determinant = _determinant(s, t, gap)
-        root = np.sqrt(determinant)
-        gates = 0.25 + np.arctan2(s * t * (1 - gap), root) / (2 * math.pi)
-        return gates, 1 / (2 * math.pi * root), determinant
+    def _inverse(s: Array, t: Array) -> Array:
+        """Return 1/(1 + s²) + 1/(1 + t²)."""
+        return np.asarray(1 / (1 + s**2) + 1 / (1 + t**2))
+
+    @staticmethod
+    def _terms(s: Array, t: Array, gap: Array) -> tuple[Array, Array]:
+        """Return E[P(u)P(v)] and √D."""
+        root = _root(s, t, gap)
+        return 0.25 + np.arctan2(s * t * (1 - gap), root) / (2 * math.pi), root
 
 
-class Sinusoid(ClosedForm):
-    """The dual of φ(x) = amplitude · sin(frequency x + phase)."""
+class Sinusoid(Dual):
+    """The dual of φ(x) = amplitude · sin(frequency x + phase).
+
+    E[φ(u)φ(v)] is half of exp(−var(u − v)/2) − c exp(−var(u + v)/2) with c = cos(2 phase), for a
+    frequency and an amplitude of 1. The larger exponential is taken out of the difference. At equal
+    norms gaps of all sizes keep their digits: the sum of which they consist has no signs.
+    """
+
+    gap_error = CANCELLATION
 
     def __init__(self, frequency: float, phase: float, amplitude: float = 1.0) -> None:
-        self.frequency, self.phase, self.amplitude = frequency, phase, amplitude
+        self.frequency, self.amplitude = abs(frequency), abs(amplitude)
+        # A phase that is a multiple of π/2 but for its rounding is one: its sine or cosine is 0.
+        rounding = 2.0**-52 * max(1.0, abs(phase))
+        self.sine2, self.cosine2 = (
+            value**2 if abs(value) > rounding else 0.0
+            for value in (math.sin(phase), math.cos(phase))
+        )
 
-    def covariance(self, s: Array, t: Array, gap: Array) -> Array:
-        """Return half the expectation of cos(f(u − v)) − cos(f(u + v) + 2 phase), scaled."""
-        return self.amplitude**2 * self._sines(s, t, gap, self.phase)
+    def state(self, deviation: Array) -> State:
+        """Return the state of samples."""
+        square = (self.frequency * deviation) ** 2
+        value = self.amplitude * np.sqrt(_wave(square, self.sine2, self.cosine2) / 2)
+        slope = np.sqrt(_wave(square, self.cosine2, self.sine2) / 2)
+        return State(deviation, value, self.amplitude * self.frequency * slope)
 
-    def derivative_covariance(self, s: Array, t: Array, gap: Array) -> Array:
+    def gap(self, x: State, z: State, gap: Array) -> Array:
+        """Return 1 − the normalized E[φ(u)φ(v)], all samples of x against all of z."""
+        return self._gap(x, z, gap, self.sine2, self.cosine2)
+
+    def derivative_gap(self, x: State, z: State, gap: Array) -> Array:
         """Return the same for the cosine, a sine of another phase."""
-        cosines = self._sines(s, t, gap, self.phase + math.pi / 2)
-        return (self.amplitude * self.frequency) ** 2 * cosines
+        return self._gap(x, z, gap, self.cosine2, self.sine2)
 
-    def _sines(self, s: Array, t: Array, gap: Array, phase: float) -> Array:
-        """Return E[sin(fu + phase) sin(fv + phase)] from var(u − v) and var(u + v)."""
-        half = -(self.frequency**2) / 2
-        difference = half * ((s - t) ** 2 + 2 * s * t * gap)
-        total = half * ((s - t) ** 2 + 2 * s * t * (2 - gap))
-        if math.cos(2 * phase) == 1:  # no phase: both terms may be close to 1
-            return -np.exp(difference) * np.expm1(total - difference) / 2
-        return (np.exp(difference) - math.cos(2 * phase) * np.exp(total)) / 2
+    def _gap(self, x: State, z: State, gap: Array, sine2: float, cosine2: float) -> Array:
+        s, t = self.frequency * x.deviation[:, np.newaxis], self.frequency * z.deviation
+        product = s * t
+        square = np.sqrt(_wave(s**2, sine2, cosine2)) * np.sqrt(_wave(t**2, sine2, cosine2))
+        parallel = _wave(product, sine2, cosine2)
+        # How much is left for parallel samples of these norms, and what the angle takes of that.
+        ratio = np.exp(-((s - t) ** 2) / 2) * _ratio(parallel, square)
+        ratio = np.where(s == t, square > 0, ratio)
+        # 1 + c exp(−(2 − gap) s t) is a wave of the other phase.
+        rest = _wave((2 - gap) * product / 2, cosine2, sine2)
+        lost = _ratio(-np.expm1(-product * gap) * rest, parallel)
+        return np.clip((1 - ratio) + ratio * lost, 0.0, 2.0)
 
 
-class Exponential(ClosedForm):
-    """The dual of φ(x) = exp(rate x)."""
+def _wave(x: Array, sine2: float, cosine2: float) -> Array:
+    """Return 1 − c exp(−2x), with c = cos² − sin² and without cancellation."""
+    c = cosine2 - sine2
+    if c <= 0:
+        return np.asarray(1 - c * np.exp(-2 * x))
+    return np.asarray(2 * sine2 - c * np.expm1(-2 * x))
+
+
+def _ratio(part: Array, whole: Array) -> Array:
+    return np.divide(part, whole, out=np.zeros(np.shape(part)), where=whole > 0)
+
+
+class Exponential(Dual):
+    """The dual of φ(x) = exp(rate x), whose derivative is a multiple of it."""
+
+    gap_error = CANCELLATION  # of s − t, which is rounded where s and t are large
 
     def __init__(self, rate: float) -> None:
         self.rate = rate
 
-    def covariance(self, s: Array, t: Array, gap: Array) -> Array:
-        """Return exp(rate² var(u + v)/2)."""
-        return np.exp(self.rate**2 * ((s + t) ** 2 / 2 - s * t * gap))
+    def state(self, deviation: Array) -> State:
+        """Return the state of samples; E[φ(u)²] = exp(2 rate² s²)."""
+        value = np.exp((self.rate * deviation) ** 2)
+        return State(deviation, value, abs(self.rate) * value)
 
-    def derivative_covariance(self, s: Array, t: Array, gap: Array) -> Array:
-        """Return E[φ'(u)φ'(v)], which is rate² E[φ(u)φ(v)]."""
-        return self.rate**2 * self.covariance(s, t, gap)
+    def gap(self, x: State, z: State, gap: Array) -> Array:
+        """Return 1 − exp(−rate² var(u − v)/2), to the digits of small ones."""
+        s, t = abs(self.rate) * x.deviation[:, np.newaxis], abs(self.rate) * z.deviation
+        return np.asarray(-np.expm1(-((s - t) ** 2) / 2 - s * t * gap))
+
+    def derivative_gap(self, x: State, z: State, gap: Array) -> Array:
+        """Return the same, as the rate drops out."""
+        return self.gap(x, z, gap)
 
 
 class Gaussian(ClosedForm):
@@ -126,12 +174,13 @@ class Gaussian(ClosedForm):
     def covariance(self, s: Array, t: Array, gap: Array) -> Array:
         """Return 1/√D with D = (1 + 2 rate s²)(1 + 2 rate t²) − (2 rate k)²."""
         width = math.sqrt(2 * self.rate)
-        return 1 / np.sqrt(_determinant(width * s, width * t, gap))
+        return 1 / _root(width * s, width * t, gap)
 
     def derivative_covariance(self, s: Array, t: Array, gap: Array) -> Array:
         """Return E[φ'(u)φ'(v)] = 4 rate² k/D^{3/2}."""
-        k = s * t * (1 - gap)
-        return 4 * self.rate**2 * k * self.covariance(s, t, gap) ** 3
+        width = math.sqrt(2 * self.rate)
+        root = _root(width * s, width * t, gap)
+        return 2 * self.rate * (width * s / root) * (width * t / root) * (1 - gap) / root
 
 
 class Gabor(ClosedForm):
@@ -140,48 +189,55 @@ class Gabor(ClosedForm):
     The factor exp(−u² − v²) leaves a normal density, of covariance S(1 + 2S)⁻¹ for the covariance
     S of u and v, and the weight 1/√D with D = det(1 + 2S); the rest is as for the sine. The second
     expectation is the derivative of the first by cov(u, v) (Price's theorem).
+
+    With m < 1/2 the smaller of var(u ∓ v)/2 under the new density, and m + q the larger one, where
+    q = 2|k|/D, both are sums of terms without a sign.
     """
 
     def covariance(self, s: Array, t: Array, gap: Array) -> Array:
-        """Return E[φ(u)φ(v)] = (exp(−var(u − v)/2) − exp(−var(u + v)/2))/(2√D)."""
-        _, determinant, minus, plus = self._terms(s, t, gap)
-        value = -np.exp(-minus) * np.expm1(minus - plus) / (2 * np.sqrt(determinant))
-        return np.asarray(value)
+        """Return E[φ(u)φ(v)] = ±exp(−m) (1 − exp(−q))/(2√D), with the sign of k."""
+        _, root, least, apart = self._terms(s, t, gap)
+        value = -np.exp(-least) * np.expm1(-apart) / (2 * root)
+        return np.asarray(np.where(gap <= 1, value, -value))
 
     def derivative_covariance(self, s: Array, t: Array, gap: Array) -> Array:
         """Return E[φ'(u)φ'(v)] = ∂E[φ(u)φ(v)]/∂k."""
-        k, determinant, minus, plus = self._terms(s, t, gap)
-        minus_slope = (-(4 * k + 1) + 8 * k * minus) / determinant
-        plus_slope = (1 - 4 * k + 8 * k * plus) / determinant
-        both = np.exp(-minus) * (4 * k / determinant - minus_slope) - np.exp(-plus) * (
-            4 * k / determinant - plus_slope
-        )
-        return np.asarray(both / (2 * np.sqrt(determinant)))
+        inverse, root, least, apart = self._terms(s, t, gap)
+        both = inverse * (1 + np.exp(-apart))
+        both += 4 * apart * (-(1 - least) * np.expm1(-apart) + apart * np.exp(-apart))
+        return np.asarray(np.exp(-least) * both / (2 * root))
 
     @staticmethod
     def _terms(s: Array, t: Array, gap: Array) -> tuple[Array, Array, Array, Array]:
-        """Return k, D, and var(u ∓ v)/2 under the new density."""
-        k = s * t * (1 - gap)
-        cross = 4 * (s * t) ** 2 * gap * (2 - gap)
-        determinant = 1 + 2 * (s**2 + t**2) + cross
-        minus = (s - t) ** 2 + 2 * s * t * gap + cross
-        plus = (s - t) ** 2 + 2 * s * t * (2 - gap) + cross
-        return k, determinant, minus / (2 * determinant), plus / (2 * determinant)
+        """Return 1/D, √D, m and q."""
+        root = _root(math.sqrt(2) * s, math.sqrt(2) * t, gap)
+        left, right = s / root, t / root
+        # The sign of the larger variance is left to the callers.
+        nearest = ((s - t) / root) ** 2 + 2 * left * right * np.minimum(gap, 2 - gap)
+        cross = (2 * s * right * np.sqrt(gap * (2 - gap))) ** 2
+        return 1 / root / root, root, (nearest + cross) / 2, 2 * left * right * np.abs(1 - gap)
 
 
-class ExpNormalized(ClosedForm):
+class ExpNormalized(Dual):
     """The normalized Gaussian kernel E[φ(u)φ(v)] = s t exp(γ(ρ − 1)), which no function φ has.
 
     Shankar et al., "Neural kernels without tangents", ICML 2020.
     """
 
+    gap_error = CANCELLATION
+
     def __init__(self, gamma: float) -> None:
         self.gamma = gamma
 
-    def covariance(self, s: Array, t: Array, gap: Array) -> Array:
-        """Return s t exp(−γ gap)."""
-        return s * t * np.exp(-self.gamma * gap)
+    def state(self, deviation: Array) -> State:
+        """Return the state of samples; the derivative by the covariance is γ exp(−γ gap)."""
+        return State(deviation, deviation, np.full_like(deviation, math.sqrt(self.gamma)))
 
-    def derivative_covariance(self, s: Array, t: Array, gap: Array) -> Array:
-        """Return γ exp(−γ gap), the derivative by the covariance."""
-        return self.gamma * np.exp(-self.gamma * gap) * np.ones_like(s * t)
+    def gap(self, x: State, z: State, gap: Array) -> Array:
+        """Return 1 − exp(−γ gap), to the digits of small gaps, and 1 for zero samples."""
+        zero = (x.deviation == 0)[:, np.newaxis] | (z.deviation == 0)
+        return np.where(zero, 1.0, self.derivative_gap(x, z, gap))
+
+    def derivative_gap(self, x: State, z: State, gap: Array) -> Array:  # noqa: ARG002
+        """Return 1 − exp(−γ gap)."""
+        return np.asarray(-np.expm1(-self.gamma * gap))
