@@ -49,13 +49,24 @@ _WIDE = 1e-6
 
 def smallest_upper(source: Source, vectors: Vectors) -> float:
     """Return an upper bound of λ_min: the least Rayleigh quotient, with its rounding error."""
+    quotients, errors = _rayleigh_quotients(source, vectors)
+    return float((quotients + errors).min())
+
+
+def largest_lower(source: Source, vectors: Vectors) -> float:
+    """Return a lower bound of λ_max: the largest Rayleigh quotient, less its rounding error."""
+    quotients, errors = _rayleigh_quotients(source, vectors)
+    return float((quotients - errors).max())
+
+
+def _rayleigh_quotients(source: Source, vectors: Vectors) -> tuple[Vectors, Vectors]:
+    """Return the Rayleigh quotients of some vectors, and by how much rounding may move each."""
     images, vectors = on_host(source.product(vectors)), on_host(vectors)
     squares = np.einsum("ij,ij->j", vectors, vectors)
     quotients = np.einsum("ij,ij->j", vectors, images) / squares
     lengths = np.sqrt(np.einsum("ij,ij->j", images, images) / squares)
     # Rounding is in the product, and in the two sums.
-    errors = source.product_error + gamma(source.n) * (lengths + np.abs(quotients))
-    return float((quotients + errors).min())
+    return quotients, source.product_error + gamma(source.n) * (lengths + np.abs(quotients))
 
 
 def cholesky_bound(source: Source, shift: float, factor: Any = None) -> float:
@@ -90,6 +101,8 @@ def smallest_lower(
         try:
             factor = source.factor(shift, progress=progress)
         except NotPositiveDefinite:
+            if not source.survives_factoring:
+                break
             gap *= _GROWTH
         else:
             return max(known, cholesky_bound(source, shift, factor))

@@ -12,6 +12,7 @@ import numpy as np
 from fastntk.eigenvalues.enclosures import (
     cholesky_bound,
     largest_interval,
+    largest_lower,
     smallest_lower,
     smallest_upper,
 )
@@ -43,34 +44,66 @@ _LEAST_SHIFT = 1e-6
 _PASSES_IN_NOISE = 6
 
 
+# A decomposition, and the solution with each of its two factors, are off by as much each.
+_ERRORS_OF_A_SOLUTION = 3
+
+
 @dataclass(frozen=True)
 class Ends:
-    """Both ends of a spectrum, from the outside in."""
+    """Both ends of a spectrum, from the outside in.
+
+    Attributes
+    ----------
+    smallest, largest : RitzPairs
+        What was computed.
+    around_smallest : Interval
+        What λ_min may be: the computed one with the error of the method.
+    below_largest : float
+        What λ_max is at least.
+    bounds : Bounds or None
+        What is proved, if it was asked for.
+    """
 
     smallest: RitzPairs
     largest: RitzPairs
-    bounds: Bounds | None
+    around_smallest: Interval
+    below_largest: float
+    bounds: Bounds | None = None
+
+    @classmethod
+    def proved(cls, smallest: RitzPairs, largest: RitzPairs, bounds: Bounds) -> Ends:
+        """Return the ends that lie within these bounds."""
+        around, below = bounds.eigenvalue_min, bounds.eigenvalue_max.lower
+        return cls(smallest, largest, around, below, bounds)
 
 
 def ends_of_zero(source: Source, k: int) -> Ends:
     """Return the ends of a matrix of zeros."""
     zeros, vectors = np.zeros(k), source.xp.eye(source.n, k)
     nothing = RitzPairs(zeros, vectors, zeros)
-    return Ends(nothing, nothing, Bounds(Interval(0.0, 0.0), Interval(0.0, 0.0)))
+    return Ends.proved(nothing, nothing, Bounds(Interval(0.0, 0.0), Interval(0.0, 0.0)))
 
 
-def ends_of_all_eigenvalues(source: Source, k: int, *, bounds: bool) -> Ends:
-    """Compute all eigenvalues, and keep k at each end."""
+def ends_of_all_eigenvalues(source: Source, k: int, noise: Noise, *, bounds: bool) -> Ends:
+    """Compute all eigenvalues, and keep k at each end.
+
+    What LAPACK promises, an error of p(n) ε ‖A‖ with a "modestly growing" p, is no number. So even
+    without bounds a Cholesky decomposition has to confirm a λ_min that is above the noise.
+    """
     values, vectors = source.eigenpairs()
     exact = np.zeros(k)
     smallest = RitzPairs(values[:k], vectors[:, :k], exact)
     largest = RitzPairs(values[: -k - 1 : -1], vectors[:, : -k - 1 : -1], exact)
-    if not bounds:
-        return Ends(smallest, largest, None)
-    top = largest_interval(source, largest)
     upper = smallest_upper(source, smallest.vectors)
-    lower = smallest_lower(source, float(values[0]), source.product_error, -np.inf)
-    return Ends(smallest, largest, Bounds(Interval(lower, upper), top))
+    if bounds:
+        top = largest_interval(source, largest)
+        lower = smallest_lower(source, float(values[0]), source.product_error, -np.inf)
+        return Ends.proved(smallest, largest, Bounds(Interval(lower, upper), top))
+    below = largest_lower(source, largest.vectors)
+    lower = -np.inf
+    if float(values[0]) > noise.floor(float(largest.values[0])):
+        lower = smallest_lower(source, float(values[0]), source.product_error, lower)
+    return Ends(smallest, largest, Interval(lower, upper), below)
 
 
 def ends_by_cholesky(
@@ -93,6 +126,7 @@ def ends_by_cholesky(
     )
     # Now, before the factor that λ_min needs takes the place of the matrix.
     top = largest_interval(source, largest) if bounds else None
+    below = largest_lower(source, largest.vectors)
     floor = noise.floor(float(largest.values[0]))
     factor, shift, regular = _factor(source, floor, noise, monitor)
     inverse = largest_eigenpairs(
@@ -110,7 +144,13 @@ def ends_by_cholesky(
         values, inverse.vectors, inverse.residuals / inverse.values**2, inverse.converged
     )
     if top is None:
-        return Ends(smallest, largest, None)
+        error = _ERRORS_OF_A_SOLUTION * source.decomposition_error(shift)
+        lower, upper = float(values[0]) - float(smallest.residuals[0]) - error, error
+        if source.survives_factoring:
+            upper = smallest_upper(source, smallest.vectors)
+        else:
+            upper += float(values[0])
+        return Ends(smallest, largest, Interval(lower, upper), below)
     upper = smallest_upper(source, smallest.vectors)
     lower = smallest_lower(
         source,
@@ -119,7 +159,7 @@ def ends_by_cholesky(
         known,
         monitor or False,
     )
-    return Ends(smallest, largest, Bounds(Interval(lower, upper), top))
+    return Ends.proved(smallest, largest, Bounds(Interval(lower, upper), top))
 
 
 def _likely_error(pairs: RitzPairs) -> float:
@@ -158,9 +198,16 @@ def _factor(
 
 
 def ends_by_products(
-    multiply: Callable[[Vectors], Vectors], k: int, noise: Noise, monitor: Monitor | None
+    multiply: Callable[[Vectors], Vectors],
+    k: int,
+    noise: Noise,
+    monitor: Monitor | None,
+    *,
+    product_error: float = 0.0,
 ) -> Ends:
     """Find λ_max by the block Lanczos method, and λ_min by LOBPCG, from products alone.
+
+    The Ritz values are Rayleigh quotients, which `product_error` is the error of.
 
     Raises
     ------
@@ -179,7 +226,9 @@ def ends_by_products(
         )
     except np.linalg.LinAlgError:
         raise noise.indefinite() from None
-    return Ends(smallest, largest, None)
+    value, error = float(smallest.values[0]), product_error
+    around = Interval(value - float(smallest.residuals[0]) - error, value + error)
+    return Ends(smallest, largest, around, float(largest.values[0]) - error)
 
 
 def _counted(

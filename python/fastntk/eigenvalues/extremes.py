@@ -22,7 +22,8 @@ from fastntk.eigenvalues.ends import (
 )
 from fastntk.eigenvalues.noise import Noise
 from fastntk.eigenvalues.open_source import open_source
-from fastntk.eigenvalues.result import Conditioning
+from fastntk.eigenvalues.result import Bounds, Conditioning, Interval
+from fastntk.eigenvalues.rounding import UNIT
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -139,7 +140,7 @@ def conditioning(
     )
     if isinstance(K, LinearOperator):
         _check_operator(K, method, request)
-        with monitored(progress, "conditioning") as monitor:
+        with core_threads(), monitored(progress, "conditioning") as monitor:
             return _of_operator(K, request, monitor)
     source = open_source(K, overwrite=overwrite)
     if request.k > source.n:
@@ -148,7 +149,9 @@ def conditioning(
         source.require_proofs()
     if method == "auto":
         method = "dense" if source.n <= _DENSE_LIMIT else "cholesky"
-    with source.device, monitored(progress, "conditioning") as monitor:
+    # Under single-threaded BLAS everywhere, which has the same bits for any number of threads, and
+    # whose own threads would spin for a while after each small product.
+    with core_threads(), source.device, monitored(progress, "conditioning") as monitor:
         return _of_matrix(source, method, request, monitor)
 
 
@@ -173,12 +176,17 @@ def _of_matrix(
     if source.frobenius_norm == 0:
         ends = ends_of_zero(source, request.k)
     elif method == "dense":
-        ends = ends_of_all_eigenvalues(source, request.k, bounds=request.bounds)
+        ends = ends_of_all_eigenvalues(source, request.k, noise, bounds=request.bounds)
     elif method == "cholesky":
-        with core_threads():  # or BLAS's own would spin for a while after each small product
-            ends = ends_by_cholesky(source, request.k, noise, monitor, bounds=request.bounds)
+        ends = ends_by_cholesky(source, request.k, noise, monitor, bounds=request.bounds)
     else:
-        ends = ends_by_products(source.product_on_host, request.k, noise, monitor)
+        ends = ends_by_products(
+            source.product_on_host,
+            request.k,
+            noise,
+            monitor,
+            product_error=2 * source.product_error,  # and that of the sums of a Rayleigh quotient
+        )
         ends = replace(
             ends,
             smallest=_with_vectors_at(source, ends.smallest),
@@ -187,7 +195,9 @@ def _of_matrix(
     result = _result(ends, request, noise, method)
     if result.resolved:
         return result
-    return replace(result, rank=source.rank(result.noise_floor))
+    rank = source.rank(result.noise_floor)
+    # All pivots may be above the noise floor where λ_min is not.
+    return result if rank is None else replace(result, rank=min(rank, source.n - 1))
 
 
 def _with_vectors_at(source: Source, pairs: RitzPairs) -> RitzPairs:
@@ -216,7 +226,14 @@ def _result(ends: Ends, request: _Request, noise: Noise, method: str) -> Conditi
         # What rounding left outside of what is proved is put back.
         bottom, top = bounds.eigenvalue_min.clip(bottom), bounds.eigenvalue_max.clip(top)
         bounds = bounds.widened(request.feature_error, noise.trace, request.kernel_error)
-    resolved = bottom > floor and ends.smallest.converged
+    known = Bounds(ends.around_smallest, Interval(ends.below_largest, top)).widened(
+        request.feature_error, noise.trace, request.kernel_error
+    )
+    resolved = bottom > floor and ends.smallest.converged and noise.allows(known.eigenvalue_min)
+    if not resolved and known.eigenvalue_max.lower > 0:
+        # λ_min is certainly below the floor then, and κ above λ_max/floor.
+        excess = top / known.eigenvalue_max.lower * (1 + 8 * UNIT)
+        floor = max(floor, excess * known.eigenvalue_min.upper)
     return Conditioning(
         eigenvalue_min=bottom if resolved else np.nan,
         eigenvalue_max=top,

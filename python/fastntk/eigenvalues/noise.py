@@ -5,9 +5,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fastntk.eigenvalues.result import Interval
 
 # Even in the smallest matrices so many roundings of λ_max add up.
 _FEWEST_ROUNDINGS = 16
+
+# λ_min is told from 0 when it is known up to this factor: with a correct order of magnitude at
+# least, and as a rule with many digits, because few eigenvalues are so near to the noise.
+_KNOWN_UP_TO = 2.0
 
 # Rounding makes a positive semidefinite kernel indefinite by about the noise floor. What is below
 # zero by this many floors was never a kernel.
@@ -46,6 +54,11 @@ class Noise:
             + of_features
             + self.kernel_error
         )
+
+    @staticmethod
+    def allows(around: Interval) -> bool:
+        """Return whether a λ_min in this interval is told from 0, and has a digit."""
+        return around.lower > 0 and around.upper <= _KNOWN_UP_TO * around.lower
 
     def below_zero(self, floor: float) -> float:
         """Return how far below zero rounding may take an eigenvalue, with a margin."""

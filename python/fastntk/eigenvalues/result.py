@@ -143,15 +143,19 @@ class Conditioning(ResolvedEigenvalues):
     condition_number : float
         κ = λ_max/λ_min; NaN when λ_min is not resolved. Then κ is at least λ_max/noise_floor.
     resolved : bool
-        Whether λ_min is above the noise floor.
+        Whether λ_min is above the noise floor, and known up to a factor of 2: whether the interval
+        of all that it may be, after the errors of the method and the given ones, has ends whose
+        ratio is at most 2. They are those of the bounds; also without bounds a Cholesky
+        decomposition has to confirm them. An operator's are its residual and what rounding adds.
     noise_floor : float
         max(n, 16) ε λ_max + δ² tr K + η, with the ε of the precision that the kernel came in and
         the given errors, δ of the features and η of the kernel: what rounding can add to, or take
-        from, an eigenvalue.
+        from, an eigenvalue. Where λ_min is not resolved, it is raised to what λ_min is certainly
+        below, should that be more: λ_max/noise_floor is then a lower bound of κ.
     rank : int or None
-        The numerical rank: n when resolved, otherwise the number of steps that a Cholesky
-        decomposition with diagonal pivoting takes before all that is left is below the noise floor;
-        None for a packed kernel or an operator that is not resolved.
+        The numerical rank: n when resolved, otherwise the number of steps, at most n − 1, that a
+        Cholesky decomposition with diagonal pivoting takes before all that is left is below the
+        noise floor; None for a packed kernel or an operator that is not resolved.
     n : int
         The number of samples.
     effective_rank : float

@@ -34,6 +34,11 @@ if TYPE_CHECKING:
 class Network(Architecture):
     r"""A fully connected network of infinite width.
 
+    Every activation is multiplied by c_φ (`activation_scale`), by default such that σ_w = 1 keeps
+    its size from layer to layer. The σ_w of the literature on the edge of chaos, and that of
+    neural-tangents, belongs to networks with ``activation_scale=1``: after the first layer it is
+    σ_w c_φ here, where c_φ is √2 for ReLU and 1.5925 for tanh.
+
     With :math:`Σ^1 = σ_{w,1}^2 XZ^\top/d + σ_{b,1}^2` and :math:`Θ^1 = Σ^1`,
 
     .. math::
