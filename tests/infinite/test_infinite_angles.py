@@ -266,12 +266,26 @@ def test_near_duplicates_with_biases_are_resolved_down_to_rounding() -> None:
     assert duplicates == (0.0, 0, 1, True)
 
 
-def test_chaotic_networks_lose_small_angles() -> None:
-    # Each layer multiplies 1 − cos, and what it is off by, by about χ.
+def test_errors_of_duals_decide_what_is_resolved() -> None:
     X = np.array([[1.0, 0.0], [math.cos(1e-4), math.sin(1e-4)]])
-    assert infinite.smallest_angle(X, 2, "tanh", tolerance=1e-12).resolved
-    deep = infinite.smallest_angle(X * 1e-5, 2, "tanh", tolerance=1e-4)
-    assert not deep.resolved
+    for tolerance, resolved in ((1e-12, True), (1e-6, False)):
+        assert infinite.smallest_angle(X, 2, "tanh", tolerance=tolerance).resolved is resolved
+
+
+def test_chaotic_networks_lose_small_angles() -> None:
+    # Each layer multiplies 1 − cos, and what it is off by, by up to χ = 4 here.
+    angle = 1e-5
+    X = np.array([[1.0, 0.0], [math.cos(angle), math.sin(angle)]])
+    settled = infinite.smallest_angle(X, 3, "erf", 1.0, activation_scale=1.0)
+    exact = gradient_angle_of_pair(X, 3, "erf", 1.0, 0.0)
+    assert abs(settled.angle / exact - 1) < 1e-3
+    bounds = []
+    for depth in (1, 8):
+        network = infinite.Network(depth, "erf", 4.0, activation_scale=1.0)
+        pairs = Pairs.of(Samples.of(X), None, network)
+        low, high = gradient_gap_bounds(pairs, 0, 1, 2 * math.sin(angle / 2) ** 2)
+        bounds.append(high - low)
+    assert bounds[1] > 100 * bounds[0]
 
 
 @pytest.mark.parametrize("depth", [1, 2, 5])
