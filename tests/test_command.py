@@ -231,6 +231,8 @@ def test_bad_files(tmp_path: Path) -> None:
         (["digits", "--bias-std", "-1"], "bias_std=-1.0: expected a finite number of at least 0"),
         (["digits", "--infinite", "--parametrization", "standard"], "expected 'ntk'"),
         (["digits", "--seeds", "0"], "seeds=0: expected"),
+        (["digits", "--activation-scale", "0"], "activation_scale=0.0: expected a finite number"),
+        (["digits", "--tolerance", "0"], "tolerance=0.0: expected a finite number above 0"),
         (["digits", "--subset", "5000"], "subset=5000: expected from 2 to the 1797 samples"),
         (["digits", "--activation", "step"], "'step' is not one of"),
     ],
@@ -239,6 +241,48 @@ def test_bad_options(arguments: list[str], message: str) -> None:
     result = run("study", *arguments)
     assert result.exit_code != 0
     assert message in result.stderr
+
+
+def test_scale_and_tolerance_of_a_study(tmp_path: Path) -> None:
+    X = np.random.default_rng(0).standard_normal((12, 3))
+    np.save(tmp_path / "x.npy", X)
+    options = ("--activation-scale", 1, "--tolerance", 1e-4, "--activation", "sigmoid")
+    result = run(
+        *("study", tmp_path / "x.npy", "--infinite", "--out", tmp_path, *SMALL, *options),
+        *("--weight-std", 1.5, "--dtype", "float64"),
+    )
+    assert result.exit_code == 0, result.output
+    frame = pd.read_csv(tmp_path / "x.csv")
+    expected = fastntk.depth_study(
+        X,
+        depths=range(3),
+        width=32,
+        seeds=2,
+        activations=["sigmoid"],
+        activation_scale=1.0,
+        weight_std=1.5,
+        dtype="float64",
+        infinite=True,
+        tolerance=1e-4,
+        progress=False,
+    )
+    pd.testing.assert_frame_equal(
+        frame.drop(columns=list(COSTS)), expected.to_frame().drop(columns=list(COSTS))
+    )
+    assert frame.activation_scale.eq(1.0).all()
+
+
+def test_scale_of_a_kernel_and_of_convergence(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).standard_normal((12, 3)))
+    fixed = ("--activation", "tanh", "--activation-scale", 1, "--width", 8)
+    result = run("kernel", tmp_path / "x.npy", "--out", tmp_path / "kernel", *fixed)
+    assert result.exit_code == 0, result.output
+    assert "activation_scale=1, weight_std=1, bias_std=0, parametrization='ntk'" in result.output
+    small = ("--subset", 60, "--depths", 1, "--seeds", 1, "--batch-size", 20, "--epochs", 1)
+    rates = ("--rate-samples", 5, "--rate-steps", 10, "--out", tmp_path)
+    result = run("convergence", "digits", *small, *rates, *fixed)
+    assert result.exit_code == 0, result.output
+    assert pd.read_csv(tmp_path / "digits.csv").activation_scale.tolist() == [1.0]
 
 
 def test_help_and_version() -> None:

@@ -560,3 +560,96 @@ def test_bounds_of_the_condition_number() -> None:
     assert "condition_number_lower" not in plain.to_frame()
     with pytest.raises(TypeError, match="bounds=1: expected True or False"):
         fastntk.depth_study(X, bounds=1, progress=False)  # type: ignore[arg-type]
+
+
+# The scale of the literature on the edge of chaos, and of neural-tangents.
+UNSCALED: Any = {"activation_scale": 1.0, "weight_std": 1.5, "bias_std": 0.3}
+
+
+def test_kernels_of_depths_take_a_scale(X: npt.NDArray[np.float64]) -> None:
+    kernels = fastntk.ntk_depths(X, [0, 2], width=24, activation="tanh", seed=3, **UNSCALED)
+    for depth, K in kernels.items():
+        net = fastntk.MLP([6, *[24] * depth, 1], activation="tanh", seed=3, **UNSCALED)
+        np.testing.assert_allclose(K, net.ntk(X), rtol=1e-12)
+    default = fastntk.ntk_depths(X, [2], width=24, activation="tanh", seed=3)[2]
+    scale = fastntk.activations.get("tanh").scale
+    given = fastntk.ntk_depths(X, [2], width=24, activation="tanh", activation_scale=scale, seed=3)
+    np.testing.assert_array_equal(default, given[2])
+
+
+def test_study_takes_a_scale_and_says_how_it_was_made(X: npt.NDArray[np.float64]) -> None:
+    study = fastntk.depth_study(
+        X,
+        depths=[2],
+        width=32,
+        seeds=1,
+        activations=["tanh", "gelu"],
+        dtype="float32",
+        infinite=True,
+        progress=False,
+        **UNSCALED,
+    )
+    frame = study.to_frame()
+    assert frame.columns[-5:].tolist() == [
+        *("activation_scale", "weight_std", "bias_std", "parametrization", "dtype")
+    ]
+    for row in frame.to_dict("records"):
+        assert (row["activation_scale"], row["weight_std"], row["bias_std"]) == (1.0, 1.5, 0.3)
+        assert row["parametrization"] == "ntk"
+        infinite = np.isinf(row["width"])
+        assert row["dtype"] == ("float64" if infinite else "float32")
+        if infinite:
+            K = fastntk.infinite.ntk(X, depth=2, activation=row["activation"], **UNSCALED)
+        else:
+            net = fastntk.MLP(
+                [6, 32, 32, 1], activation=row["activation"], dtype="float32", **UNSCALED
+            )
+            K = net.ntk(X, dtype="float64")
+        assert row["eigenvalue_max"] == pytest.approx(np.linalg.eigvalsh(K)[-1], rel=1e-9)
+    default = fastntk.depth_study(
+        X, depths=[0], width=8, seeds=1, activations=["tanh"], progress=False
+    )
+    assert default.to_frame().activation_scale.tolist() == [fastntk.activations.get("tanh").scale]
+
+
+def test_stores_tell_scales_and_tolerances_apart(
+    X: npt.NDArray[np.float64], tmp_path: Path
+) -> None:
+    fixed: dict[str, Any] = {
+        "depths": [1],
+        "width": 8,
+        "seeds": 1,
+        "activations": ["softplus"],
+        "infinite": True,
+        "store": tmp_path / "store.sqlite",
+        "progress": False,
+    }
+    assert fastntk.depth_study(X, **fixed).stored == 0
+    # The default by its value is the same network, but another key.
+    others: list[dict[str, Any]] = [{"activation_scale": 1.0}, {"activation_scale": 2.0}]
+    for other in others:
+        assert fastntk.depth_study(X, **fixed, **other).stored == 0
+        assert fastntk.depth_study(X, **fixed, **other).stored == 2
+    # Only the network of infinite width has a tolerance.
+    assert fastntk.depth_study(X, **fixed, tolerance=1e-6).stored == 1
+    assert fastntk.depth_study(X, **fixed, tolerance=1e-10).stored == 2
+
+
+@pytest.mark.parametrize("study", [True, False])
+def test_bad_scales(X: npt.NDArray[np.float64], study: bool) -> None:
+    function: Any = fastntk.depth_study if study else fastntk.ntk_depths
+    for value in (0.0, -1.0, np.nan):
+        with pytest.raises(ValueError, match="activation_scale="):
+            function(X, depths=[1], activation_scale=value)
+
+
+def test_tolerance_reaches_infinite_width(X: npt.NDArray[np.float64]) -> None:
+    fixed: dict[str, Any] = {"depths": [1], "seeds": 1, "width": 8, "progress": False}
+    with pytest.raises(ValueError, match=r"tolerance=0\.0: expected"):
+        fastntk.depth_study(X, **fixed, tolerance=0.0)
+    fixed |= {"activations": ["sigmoid"], "infinite": True}
+    study = fastntk.depth_study(X, **fixed, tolerance=1e-3)
+    strict = fastntk.depth_study(X, **fixed)
+    lax_value, value = (s.to_frame().eigenvalue_max.iloc[-1] for s in (study, strict))
+    assert lax_value == pytest.approx(value, rel=1e-2)
+    assert lax_value != value

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,6 +37,11 @@ if TYPE_CHECKING:
 
 class MLP(KernelMethods, JacobianMethods):
     r"""A fully connected network, by default at its random initialization.
+
+    Every activation is multiplied by c_φ (`activation_scale`), by default such that σ_w = 1 keeps
+    its size from layer to layer. The σ_w of the literature on the edge of chaos, and that of
+    neural-tangents, belongs to networks with ``activation_scale=1``: after the first layer it is
+    σ_w c_φ here, where c_φ is √2 for ReLU and 1.5925 for tanh.
 
     With :math:`h^0 = x`, for :math:`l = 1 … L`,
 
@@ -82,8 +88,9 @@ class MLP(KernelMethods, JacobianMethods):
     >>> import fastntk
     >>> X = np.random.default_rng(0).standard_normal((100, 20))
     >>> net = fastntk.MLP([20, 256, 256, 1], seed=1)
-    >>> net
-    MLP(widths=(20, 256, 256, 1), activation='relu', dtype='float64', n_parameters=70912)
+    >>> net  # doctest: +NORMALIZE_WHITESPACE
+    MLP(widths=(20, 256, 256, 1), activation='relu', activation_scale=1.41421, weight_std=1,
+        bias_std=0, parametrization='ntk', dtype='float64', n_parameters=70912)
     >>> net(X).shape
     (100, 1)
     >>> K = net.ntk(X)
@@ -110,7 +117,7 @@ class MLP(KernelMethods, JacobianMethods):
             raise ValueError(
                 f"widths={widths!r}: expected at least the input dimension and the outputs"
             )
-        phi, scale = _activation(activation, activation_scale)
+        phi, scale = initialization.activation_and_scale(activation, activation_scale)
         initial = initialization.Initialization.checked(
             seed, weight_std, bias_std, parametrization, arguments.float_dtype(dtype)
         )
@@ -169,7 +176,7 @@ class MLP(KernelMethods, JacobianMethods):
         >>> net([[1.0, -5.0]])
         array([[1.]])
         """
-        phi, scale = _activation(activation, activation_scale)
+        phi, scale = initialization.activation_and_scale(activation, activation_scale)
         precision = None if dtype is None else arguments.float_dtype(dtype)
         arrays = [matrices.matrix(w, f"weights[{i}]", precision) for i, w in enumerate(weights)]
         if not arrays:
@@ -282,6 +289,7 @@ class MLP(KernelMethods, JacobianMethods):
         omega = self.network.kernel_weights
         return (
             f"MLP(widths={self.widths}, activation={_named(self.activation)}, "
+            f"activation_scale={self.activation_scale:g}, {_shown_scales(self.network.layers)}"
             f"dtype={self.dtype.name!r}, n_parameters={self.n_parameters}"
             f"{'' if omega is None else f', layer_weights={omega}'})"
         )
@@ -376,15 +384,6 @@ class MLP(KernelMethods, JacobianMethods):
         return outputs
 
 
-def _activation(
-    activation: str | Activation, activation_scale: float | None
-) -> tuple[Activation, float]:
-    phi = activations.get(activation)
-    if activation_scale is None:
-        return phi, phi.scale
-    return phi, arguments.real(activation_scale, "activation_scale", minimum=0.0, exclusive=True)
-
-
 def _init_scales(init_scale: float | Sequence[float], count: int) -> list[float]:
     if np.ndim(init_scale) == 0:
         scale = arguments.real(init_scale, "init_scale", minimum=0.0, exclusive=True)
@@ -404,6 +403,26 @@ def _bias(values: npt.ArrayLike, index: int, count: int, dtype: FloatDType) -> F
         raise ValueError(f"biases[{index}] has shape {array.shape}: expected ({count},)")
     bias: FloatArray = matrices.matrix(array[np.newaxis], f"biases[{index}]", dtype)[0].copy()
     return bias
+
+
+def _shown_scales(layers: Sequence[Layer]) -> str:
+    """Return σ_w, σ_b and the parametrization, as far as the layers know them.
+
+    In the NTK parametrization σ_w/√n and σ_b are numbers of the layers. In the standard one they
+    have gone into the weights, which training moves: only that they have is known.
+    """
+    scales = [layer.weight_scale for layer in layers]
+    bias_scales = [layer.bias_scale for layer in layers]
+    weight_stds = [
+        scale * math.sqrt(layer.weights.shape[1])
+        for scale, layer in zip(scales, layers, strict=True)
+    ]
+    if scales == bias_scales == [1.0] * len(layers):
+        return "parametrization='standard', "
+    # Layers that were set up one by one may have different ones.
+    if len(set(bias_scales)) > 1 or not np.allclose(weight_stds, weight_stds[0], 1e-12, 0.0):
+        return ""
+    return f"weight_std={weight_stds[0]:g}, bias_std={bias_scales[0]:g}, parametrization='ntk', "
 
 
 def _named(activation: Activation) -> str:

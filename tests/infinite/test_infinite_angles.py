@@ -16,6 +16,10 @@ from infinite_reference import exact_angles
 import fastntk
 from fastntk import infinite
 from fastntk.infinite import half_angle
+from fastntk.infinite.gap_bounds import gradient_gap_bounds
+from fastntk.infinite.gaps import fill_gaps
+from fastntk.infinite.pairs import Pairs
+from fastntk.infinite.sample_norms import Samples
 
 THETAS = [
     *(1e-12, 1e-10, 1e-8, 1e-6, 1e-4, 0.01, 0.0624, 0.0626, 0.5, 1.0, 1.5707, 1.5708, 2.0, 3.0),
@@ -138,19 +142,178 @@ def test_limit_angle_of_other_kinks(name: str) -> None:
 
 @given(angles, depths)
 def test_linear_network_keeps_angles(theta: float, depth: int) -> None:
-    # Close to π, 1 − cos θ has half the digits.
     assert float(infinite.gradient_angle(theta, depth, "identity")) == pytest.approx(
-        theta, rel=1e-14, abs=1e-7 * (theta > 3)
+        theta, rel=1e-14
+    )
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3, 6, 50])
+@pytest.mark.parametrize("rest", [0.0, 1e-12, 1e-9, 1e-6, 1e-3])
+def test_linear_network_keeps_angles_close_to_pi(rest: float, depth: int) -> None:
+    theta = math.pi - rest
+    assert float(infinite.gradient_angle(theta, depth, "identity")) == pytest.approx(
+        theta, abs=9e-16
     )
 
 
 @pytest.mark.parametrize("depth", range(8))
 def test_linear_network_keeps_opposite_samples_opposite(depth: int) -> None:
-    # Rounding may carry 1 − cos π past 2.
-    angle = float(infinite.gradient_angle(math.pi, depth, "identity"))
-    assert angle == pytest.approx(math.pi, abs=1e-7)
+    assert float(infinite.gradient_angle(math.pi, depth, "identity")) == math.pi
     pair = infinite.smallest_angle([[1.0, 3.0], [-1.0, -3.0]], depth, "identity")
     assert pair.angle == pytest.approx(math.pi, abs=1e-7)
+
+
+def gradient_angle_of_pair(
+    pair: np.ndarray, depth: int, name: str, weight_std: float, bias_std: float
+) -> mpmath.mpf:
+    """Return the angle of the gradients of two samples, in 80 digits; activations unscaled."""
+    with mpmath.workdps(80):
+        weight, bias = mpmath.mpf(weight_std) ** 2, mpmath.mpf(bias_std) ** 2
+        pi = mpmath.pi
+        rows = [[mpmath.mpf(float(x)) for x in row] for row in pair]
+        inner = [mpmath.fdot(rows[i], rows[j]) / len(rows[0]) for i, j in ((0, 0), (1, 1), (0, 1))]
+        sigma = [weight * each + bias for each in inner]
+        theta = list(sigma)
+        for _ in range(depth):
+            p, q, c = sigma
+            root = mpmath.sqrt(p * q)
+            angle = mpmath.acos(min(max(c / root, -1), 1))
+            if name == "erf":
+
+                def image(p: mpmath.mpf, q: mpmath.mpf, c: mpmath.mpf) -> mpmath.mpf:
+                    return 2 / pi * mpmath.asin(2 * c / mpmath.sqrt((1 + 2 * p) * (1 + 2 * q)))
+
+                def slope(p: mpmath.mpf, q: mpmath.mpf, c: mpmath.mpf) -> mpmath.mpf:
+                    return 4 / pi / mpmath.sqrt((1 + 2 * p) * (1 + 2 * q) - 4 * c**2)
+
+                images = [image(p, p, p), image(q, q, q), image(p, q, c)]
+                slopes = [slope(p, p, p), slope(q, q, q), slope(p, q, c)]
+            else:
+                # φ(x) = αx for x < 0, x for x > 0.
+                alpha = {"identity": 1, "relu": 0, "abs": -1}[name]
+                even = (mpmath.mpf(1) - alpha) ** 2 / 2
+                squares = (mpmath.mpf(1) + alpha**2) / 2
+                bend = even * (mpmath.sin(angle) - angle * mpmath.cos(angle)) / pi
+                images = [squares * p, squares * q, root * bend + squares * c]
+                slopes = [squares, squares, squares - even * angle / pi]
+            sigma = [weight * each + bias for each in images]
+            theta = [
+                s + weight * slope * t for s, slope, t in zip(sigma, slopes, theta, strict=True)
+            ]
+        half = (1 - theta[2] / mpmath.sqrt(theta[0] * theta[1])) / 2
+        return 2 * mpmath.asin(mpmath.sqrt(min(max(half, 0), 1)))
+
+
+def close_pairs(seed: int) -> list[np.ndarray]:
+    """Return near-duplicates, parallel, nearly opposite and small obtuse pairs."""
+    rng = np.random.default_rng(seed)
+    pairs = []
+    for distance in 10.0 ** rng.uniform(-16, 0, 6):
+        x, direction = rng.standard_normal((2, 3))
+        x *= 10.0 ** rng.uniform(-3, 3)
+        near = x + distance * np.linalg.norm(x) * direction
+        small = 10.0 ** rng.uniform(-12, -3)
+        pairs += [[x, near], [x, -near], [x, (1 + distance) * x], [small * x, -0.1 * small * near]]
+    return [np.array(pair) for pair in pairs if (pair[0] != pair[1]).any()]
+
+
+@pytest.mark.parametrize("bias_std", [0.0, 0.1, 1.0])
+@pytest.mark.parametrize("name", ["identity", "relu", "abs", "erf"])
+def test_what_is_resolved_has_three_digits(name: str, bias_std: float) -> None:
+    resolved = 0
+    for seed, depth in enumerate((0, 1, 2, 3, 6, 12)):
+        for pair in close_pairs(seed):
+            weight_std = (0.7, 1.0, 1.5, 3.0)[seed % 4]
+            exact = gradient_angle_of_pair(pair, depth, name, weight_std, bias_std)
+            found = infinite.smallest_angle(
+                pair, depth, name, weight_std, bias_std, activation_scale=1.0
+            )
+            assert math.isfinite(found.angle)
+            if found.resolved:
+                resolved += 1
+                assert abs(found.angle / exact - 1) < 1e-3, (pair, depth, found, exact)
+    assert resolved > 30
+
+
+def test_bounds_of_gaps_hold() -> None:
+    for name, bias_std in (("relu", 0.3), ("abs", 0.0), ("abs", 1.0), ("erf", 0.2)):
+        for seed, depth in enumerate((1, 3, 8), 10):
+            for pair in close_pairs(seed):
+                network = infinite.Network(depth, name, 1.5, bias_std, activation_scale=1.0)
+                samples = Samples.of(pair)
+                pairs = Pairs.of(samples, None, network)
+                gap = np.empty((1, 1))
+                fill_gaps(samples, samples, slice(0, 1), slice(1, 2), gap, same=True)
+                bounds = gradient_gap_bounds(pairs, 0, 1, float(gap[0, 0]))
+                with mpmath.workdps(80):
+                    low, high = (mpmath.mpf(g) + (2 if g < 0 else 0) for g in bounds)
+                angle = gradient_angle_of_pair(pair, depth, name, 1.5, bias_std)
+                with mpmath.workdps(80):
+                    exact = 2 * mpmath.sin(angle / 2) ** 2
+                assert low <= exact <= high, (name, depth, pair)
+                assert high < 1.001 * low + 1e-9
+
+
+def test_near_duplicates_with_biases_are_resolved_down_to_rounding() -> None:
+    x = np.array([0.3, -1.2, 0.8])
+    direction = np.array([0.5, 0.1, -0.4])
+    found = {
+        distance: infinite.smallest_angle([x, x + distance * direction], 3, "relu", bias_std=1.0)
+        for distance in (1e-3, 1e-6, 1e-9, 1e-15)
+    }
+    assert [pair.resolved for pair in found.values()] == [True, True, True, False]
+    duplicates = infinite.smallest_angle([x, x], 3, "relu", bias_std=1.0)
+    assert duplicates == (0.0, 0, 1, True)
+
+
+def test_errors_of_duals_decide_what_is_resolved() -> None:
+    X = np.array([[1.0, 0.0], [math.cos(1e-4), math.sin(1e-4)]])
+    for tolerance, resolved in ((1e-12, True), (1e-6, False)):
+        assert infinite.smallest_angle(X, 2, "tanh", tolerance=tolerance).resolved is resolved
+
+
+def test_chaotic_networks_lose_small_angles() -> None:
+    # Each layer multiplies 1 − cos, and what it is off by, by up to χ = 4 here.
+    angle = 1e-5
+    X = np.array([[1.0, 0.0], [math.cos(angle), math.sin(angle)]])
+    settled = infinite.smallest_angle(X, 3, "erf", 1.0, activation_scale=1.0)
+    exact = gradient_angle_of_pair(X, 3, "erf", 1.0, 0.0)
+    assert abs(settled.angle / exact - 1) < 1e-3
+    bounds = []
+    for depth in (1, 8):
+        network = infinite.Network(depth, "erf", 4.0, activation_scale=1.0)
+        pairs = Pairs.of(Samples.of(X), None, network)
+        low, high = gradient_gap_bounds(pairs, 0, 1, 2 * math.sin(angle / 2) ** 2)
+        bounds.append(high - low)
+    assert bounds[1] > 100 * bounds[0]
+
+
+@pytest.mark.parametrize("depth", [1, 2, 5])
+@pytest.mark.parametrize("distance", [1e-14, 1e-9, 1e-3])
+def test_opposite_samples_are_near_duplicates_to_even_functions(
+    distance: float, depth: int
+) -> None:
+    pair = np.array([[1.0, 0.5], [-1.0, -0.5 + distance]])
+    exact = gradient_angle_of_pair(pair, depth, "abs", 1.0, 0.0)
+    found = infinite.smallest_angle(pair, depth, "abs")
+    assert found.resolved
+    assert abs(found.angle / exact - 1) < 1e-13
+    cosine = infinite.ntk(pair, depth=depth, activation="abs", normalize=True)[0, 1]
+    assert abs(cosine - float(mpmath.cos(exact))) < 4e-16
+
+
+@pytest.mark.parametrize("flip", [1, -1])
+@pytest.mark.parametrize("depth", [0, 1, 3, 6])
+def test_small_obtuse_pairs_beside_biases(depth: int, flip: int) -> None:
+    pair = np.array([[1e-9, 0.0], [-1e-8 * flip, 0.0]])
+    exact = gradient_angle_of_pair(pair, depth, "relu", 1.0, 1.0)
+    found = infinite.smallest_angle(pair, depth, "relu", bias_std=1.0, activation_scale=1.0)
+    if found.resolved:
+        assert abs(found.angle / exact - 1) < 1e-3
+    if flip == 1:
+        assert abs(found.angle / exact - 1) < 1e-6
+    K = infinite.ntk(pair, depth=depth, bias_std=1.0, activation_scale=1.0, normalize=True)
+    assert abs(K[0, 1] - float(mpmath.cos(exact))) < 1e-15
 
 
 @pytest.mark.parametrize("name", ["relu2", "gelu", "tanh"])

@@ -354,10 +354,24 @@ def test_angle_curves() -> None:
     np.testing.assert_allclose(curves.mean, curves.infinite, atol=0.1)
     assert (curves.deviation < 0.1).all()
     frame = curves.to_frame()
-    assert list(frame.columns) == ["activation", "depth", "theta", "infinite", "mean", "deviation"]
+    assert list(frame.columns) == [
+        "activation",
+        "depth",
+        "theta",
+        "infinite",
+        "mean",
+        "deviation",
+        "activation_scale",
+    ]
     assert len(frame) == 16
     limits = fastntk.angle_curves(theta, [1])
     assert limits.mean is None
-    assert list(limits.to_frame().columns) == ["activation", "depth", "theta", "infinite"]
+    assert list(limits.to_frame().columns) == [
+        "activation",
+        "depth",
+        "theta",
+        "infinite",
+        "activation_scale",
+    ]
     with pytest.raises(ValueError, match=r"theta has shape \(1, 2\): expected a vector"):
         fastntk.angle_curves([[0.1, 0.2]])

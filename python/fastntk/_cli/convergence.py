@@ -10,6 +10,7 @@ import click
 
 from fastntk._cli.options import (
     ACTIVATION,
+    ACTIVATION_SCALE,
     depths_option,
     directory_option,
     explained_errors,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 @click.option("--width", type=int, default=512, help="Of every hidden layer.")
 @click.option("--seeds", type=int, default=3, help="How many networks for each depth.")
 @click.option("--activation", type=ACTIVATION, default="relu")
+@ACTIVATION_SCALE
 @click.option("--batch-size", type=int, default=500, help="Samples of a step.")
 @click.option("--epochs", type=int, default=40, help="Of the training on cross-entropy.")
 @click.option(

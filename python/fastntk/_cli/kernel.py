@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fastntk._cli.options import ACTIVATION, DTYPE, SUBSET, directory_option, explained_errors
+from fastntk._cli.options import (
+    ACTIVATION,
+    ACTIVATION_SCALE,
+    DTYPE,
+    SUBSET,
+    directory_option,
+    explained_errors,
+)
 from fastntk._cli.samples import load_samples
 from fastntk.mlp import MLP
 from fastntk.studies.large_kernel import kernel_report
@@ -22,6 +29,7 @@ if TYPE_CHECKING:
 @click.option("--depth", type=int, default=3, help="Number of hidden layers.")
 @click.option("--width", type=int, default=512, help="Of every hidden layer.")
 @click.option("--activation", type=ACTIVATION, default="relu", help="φ.")
+@ACTIVATION_SCALE
 @click.option("--seed", type=int, default=0, help="Of the weights.")
 @click.option("--bounds", is_flag=True, help="Also enclose κ: a second Cholesky decomposition.")
 @SUBSET

@@ -38,6 +38,18 @@ def numbers(value: str) -> tuple[int, ...]:
 
 ACTIVATION = click.Choice(FINITE_WIDTH)
 
+ACTIVATION_SCALE = click.option(
+    "--activation-scale",
+    type=float,
+    show_default="what keeps the size of the activations",
+    help="c_φ; 1: σ_w is that of the literature on the edge of chaos and of neural-tangents.",
+)
+TOLERANCE = click.option(
+    "--tolerance",
+    type=float,
+    default=1e-10,
+    help="Of activations without a closed form at infinite width, relative.",
+)
 SUBSET = click.option("--subset", type=int, help="Take only so many samples, at random (seed 0).")
 DTYPE = click.option(
     "--dtype",

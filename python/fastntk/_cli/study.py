@@ -12,8 +12,10 @@ import numpy as np
 
 from fastntk._cli.options import (
     ACTIVATION,
+    ACTIVATION_SCALE,
     DTYPE,
     SUBSET,
+    TOLERANCE,
     depths_option,
     directory_option,
     explained_errors,
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
     default=("relu", "identity"),
     help="May be repeated; identity is the linear network.",
 )
+@ACTIVATION_SCALE
 @click.option("--weight-std", type=float, default=1.0, help="σ_w of the weights.")
 @click.option("--bias-std", type=float, default=0.0, help="σ_b of the biases; 0: none.")
 @click.option(
@@ -59,6 +62,7 @@ if TYPE_CHECKING:
 @click.option(
     "--infinite", is_flag=True, help="Set the networks of infinite width beside the others."
 )
+@TOLERANCE
 @click.option(
     "--batches",
     type=int,

@@ -31,13 +31,16 @@ def angle_from_cosine(cosines: Array) -> Array:
 
 
 def angle_from_gap(gaps: Array) -> Array:
-    """Return the angles whose cosine is 1 − gap, the gap in [0, 2].
+    """Return the angles whose cosine is 1 − gap, or −(1 + gap) for a gap with a negative sign.
 
-    Where a recursion carries 1 − cos itself, angles near 0 keep all of its digits. A negative zero
-    counts as zero, and what rounding has carried past 2 as the gap of opposite vectors.
+    Where a recursion carries 1 − cos itself, or 1 + cos as a negative gap, angles near 0 and π keep
+    all of its digits. A negative zero counts as zero, and what rounding has carried past 2 as the
+    gap of opposite vectors.
     """
-    gaps = np.abs(gaps)
-    angles: Array = 2 * np.arctan2(np.sqrt(gaps), np.sqrt(np.maximum(2 - gaps, 0.0)))
+    sizes = np.abs(gaps)
+    near, far = np.sqrt(sizes), np.sqrt(np.maximum(2 - sizes, 0.0))
+    obtuse = gaps < 0
+    angles: Array = 2 * np.arctan2(np.where(obtuse, far, near), np.where(obtuse, near, far))
     return angles
 
 

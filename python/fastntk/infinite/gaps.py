@@ -26,7 +26,7 @@ TINY = 5e-324  # the least positive number: the gap of opposite samples
 
 # A pair with 1 − cos θ below this is close: θ < 0.0625. Above, the rounding of an inner product
 # moves θ by less than 16 ε.
-_CLOSE = 2.0**-9
+CLOSE = 2.0**-9
 
 _COLUMNS_AT_ONCE = 2048
 
@@ -80,7 +80,7 @@ def _gaps_from_products(
             cosine = line[j] * (rows[i] * columns[j])
             gap = max(1.0 - abs(cosine), 0.0)
             line[j] = gap if cosine >= 0.0 else -gap
-            close += gap < _CLOSE
+            close += gap < CLOSE
     return close
 
 
@@ -95,7 +95,7 @@ def _refine(
         for j in range(gaps.shape[1]):
             if i + offset == j:
                 gaps[i, j] = 0.0
-            elif abs(gaps[i, j]) < _CLOSE:
+            elif abs(gaps[i, j]) < CLOSE:
                 gaps[i, j] = _close_gap(left[i], right[j])
 
 

@@ -34,6 +34,11 @@ if TYPE_CHECKING:
 class Network(Architecture):
     r"""A fully connected network of infinite width.
 
+    Every activation is multiplied by c_φ (`activation_scale`), by default such that σ_w = 1 keeps
+    its size from layer to layer. The σ_w of the literature on the edge of chaos, and that of
+    neural-tangents, belongs to networks with ``activation_scale=1``: after the first layer it is
+    σ_w c_φ here, where c_φ is √2 for ReLU and 1.5925 for tanh.
+
     With :math:`Σ^1 = σ_{w,1}^2 XZ^\top/d + σ_{b,1}^2` and :math:`Θ^1 = Σ^1`,
 
     .. math::
@@ -232,9 +237,12 @@ class Network(Architecture):
         Returns
         -------
         AnglePair
-            The first pair of those at the smallest angle. For piecewise linear activations it is
-            always resolved; for those with a closed form from about 1e-6 on; for all others, whose
-            Hermite series have a relative error of 1e-10, from about 1e-4 on.
+            The first pair of those at the smallest angle, as far as rounding tells. It is resolved
+            where the angle is certain to be right to a relative 1e-3: without biases always for
+            piecewise linear activations, where it has nearly all digits; with biases down to
+            distances of about 1e-11 of the norms; in networks of a few layers that are not chaotic
+            from about 1e-5 on for activations with a closed form, and from about 1e-3 on for all
+            others, whose Hermite series have a relative error of 1e-10.
 
         Examples
         --------

@@ -6,19 +6,26 @@ The state of a pair of samples are the cosines of the hidden layer and of the gr
 (see `gaps`). All terms below are non-negative, so that small gaps keep their digits, and they are
 free of scale: no norm and no weight variance enters.
 
-- e = 1 − cos φ belongs to the gradients.
-- δ belongs to the hidden layer and has a sign; |δ| is the gap of θ or of π − θ.
+- δ belongs to the hidden layer, e to the gradients. Both have a sign: they are 1 − cos of an acute
+  angle and −(1 + cos) of an obtuse one, so that angles near π keep their digits as well.
 
 An activation with the kink k (0: identity, 1: ReLU, 2: absolute value) has the following gaps: with
 ε the acute one of θ and π − θ, and J = (sin ε − ε cos ε)/π, γ is the gap of the activations and η
-that of the derivatives:
+that of the derivatives, here without their signs:
 
-    γ = δ − k J,    1 + (1 − γ) = k + (1 − k)|δ| + k J for an obtuse θ,    η = k θ/π
+    γ = δ − k J for an acute θ,    η = k θ/π
+    1 + cos = k + (1 − k)|δ| + k J,    1 − cos = (2 − k) − (1 − k)|δ| − k J for an obtuse θ
 
-One layer of weights and biases, with the factors of the two samples (see `layer_factors`):
+The product of two cosines 1 − e and 1 − η with signs has the absolute value
+1 − (|e| + |η| − |e||η|) and the product of the signs.
 
-    1 − cos θ⁺ = r r' γ + ½[(r − r')² + (p − p')²]
-    e⁺ = A A' γ + B B' (e + η − e η) + ½[(A − A')² + (B − B')² + (C − C')²]
+One layer of weights and biases, with the factors of the two samples (see `layer_factors`), μ and ν
+standing for 1 − cos and 1 + cos of these, and e η for the gap of the product:
+
+    1 − cos θ⁺ = r r' μ(γ) + ½[(r − r')² + (p − p')²]
+    1 + cos θ⁺ = r r' ν(γ) + ½[(r − r')² + (p − p')²] + 2 p p'
+    1 − cos φ⁺ = A A' μ(γ) + B B' μ(e η) + ½[(A − A')² + (B − B')² + (C − C')²]
+    1 + cos φ⁺ = A A' ν(γ) + B B' ν(e η) + ½[(A − A')² + (B − B')² + (C − C')²] + 2 C C'
 
 A row of a tile goes through all layers while it is in the first-level cache.
 """
@@ -31,6 +38,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numba import njit
 
+from fastntk.infinite.gaps import TINY
 from fastntk.infinite.half_angle import angle_factor, deficit_factor
 from fastntk.infinite.layer_factors import A, B, C, P, R
 
@@ -70,7 +78,7 @@ class Target(NamedTuple):
     """Where a kernel is written at each depth, as rows · columns · (one − gap).
 
     With one = 1, and the roots of its diagonal for rows and columns, this is the kernel; with
-    one = 0, rows = −1 and columns = 1, it is the gaps themselves.
+    one = 0, rows = −1 and columns = 1, it is the gaps themselves, with their signs.
 
     Attributes
     ----------
@@ -103,21 +111,46 @@ def _unsigned(gap: float) -> float:
 
 
 @njit(nogil=True, cache=True, fastmath={"contract"})
-def _activation_gap(gap: float, kink: float) -> float:
-    """Return γ, with a sign."""
-    v = 0.5 * abs(gap)
-    deficit = kink * (v * math.sqrt(v) * deficit_factor(v))
-    complement = kink + ((kink - 1.0) * gap + deficit)  # of an obtuse angle
-    obtuse = -complement if complement < 1.0 else 2.0 - complement
-    return gap - deficit if gap >= 0.0 else obtuse
+def _other_side(gap: float) -> float:
+    """Return 1 + cos θ."""
+    return 2.0 - gap if gap >= 0.0 else -gap
 
 
 @njit(nogil=True, cache=True, fastmath={"contract"})
-def _derivative_gap(gap: float, kink: float) -> float:
-    """Return η."""
+def _signed(gap: float, complement: float) -> float:
+    """Return the gap with its sign from 1 − cos θ and 1 + cos θ."""
+    return gap if gap <= 1.0 else -max(complement, TINY)
+
+
+@njit(nogil=True, cache=True, fastmath={"contract"})
+def _product_gap(gap: float, other: float) -> float:
+    """Return the gap, with a sign, of the product of two cosines."""
+    a, b = abs(gap), abs(other)
+    product = a + b - a * b
+    return product if (gap >= 0.0) == (other >= 0.0) else -max(product, TINY)
+
+
+@njit(nogil=True, cache=True, fastmath={"contract"})
+def activation_gap(gap: float, kink: float) -> float:
+    """Return γ, with a sign."""
+    v = 0.5 * abs(gap)
+    deficit = kink * (v * math.sqrt(v) * deficit_factor(v))
+    if gap >= 0.0:
+        return gap - deficit
+    complement = kink + ((kink - 1.0) * gap + deficit)
+    return -complement if complement < 1.0 else (2.0 - kink) + ((1.0 - kink) * gap - deficit)
+
+
+@njit(nogil=True, cache=True, fastmath={"contract"})
+def derivative_gap(gap: float, kink: float) -> float:
+    """Return η, with a sign."""
     v = 0.5 * abs(gap)
     turn = math.sqrt(v) * angle_factor(v)
-    return kink * (turn if gap >= 0.0 else 1.0 - turn)
+    if gap >= 0.0:
+        turned, rest = kink * turn, (2.0 - kink) + kink * (1.0 - turn)
+    else:
+        turned, rest = kink * (1.0 - turn), (2.0 - kink) + kink * turn
+    return _signed(turned, rest)
 
 
 @njit(nogil=True, cache=True, fastmath={"contract"})
@@ -128,10 +161,14 @@ def _layer_without_bias(
     for j in range(gaps.shape[0]):
         gap = gaps[j]
         gradient_gap = gradient_gaps[j]
-        gamma = _activation_gap(gap, kink)
-        eta = _derivative_gap(gap, kink)
+        gamma = activation_gap(gap, kink)
+        eta = derivative_gap(gap, kink)
+        product = _product_gap(gradient_gap, eta)
         gaps[j] = gamma
-        gradient_gaps[j] = a * _unsigned(gamma) + b * (gradient_gap + eta - gradient_gap * eta)
+        gradient_gaps[j] = _signed(
+            a * _unsigned(gamma) + b * _unsigned(product),
+            a * _other_side(gamma) + b * _other_side(product),
+        )
 
 
 @njit(nogil=True, cache=True, fastmath={"contract"})
@@ -148,15 +185,19 @@ def _affine(
         gamma = gaps[j]
         gradient_gap = gradient_gaps[j]
         chord = 0.5 * ((row[R] - r[j]) ** 2 + (row[P] - p[j]) ** 2)
-        # 1 − cos of an acute angle, 1 + cos of an obtuse one; r r' + p p' = 1 − chord
-        gap = row[R] * r[j] * abs(gamma) + chord
-        complement = gap + 2.0 * row[P] * p[j]
-        obtuse = -complement if complement < 1.0 else 2.0 - complement
-        gaps[j] = gap if gamma >= 0.0 else obtuse
-        gradient_gaps[j] = (
-            row[A] * a[j] * _unsigned(gamma)
-            + row[B] * b[j] * (gradient_gap + etas[j] - gradient_gap * etas[j])
-            + 0.5 * ((row[A] - a[j]) ** 2 + (row[B] - b[j]) ** 2 + (row[C] - c[j]) ** 2)
+        # r r' + p p' = 1 − chord
+        gaps[j] = _signed(
+            row[R] * r[j] * _unsigned(gamma) + chord,
+            row[R] * r[j] * _other_side(gamma) + chord + 2.0 * row[P] * p[j],
+        )
+        product = _product_gap(gradient_gap, etas[j])
+        chord = 0.5 * ((row[A] - a[j]) ** 2 + (row[B] - b[j]) ** 2 + (row[C] - c[j]) ** 2)
+        gradient_gaps[j] = _signed(
+            row[A] * a[j] * _unsigned(gamma) + row[B] * b[j] * _unsigned(product) + chord,
+            row[A] * a[j] * _other_side(gamma)
+            + row[B] * b[j] * _other_side(product)
+            + chord
+            + 2.0 * row[C] * c[j],
         )
 
 
@@ -164,18 +205,21 @@ def _affine(
 def _activation(gaps: Vector, etas: Vector, kink: float) -> None:
     for j in range(gaps.shape[0]):
         gap = gaps[j]
-        gaps[j] = _activation_gap(gap, kink)
-        etas[j] = _derivative_gap(gap, kink)
+        gaps[j] = activation_gap(gap, kink)
+        etas[j] = derivative_gap(gap, kink)
 
 
 @njit(nogil=True, cache=True, fastmath={"contract"})
 def _activation_gaps(gaps: Vector, kink: float) -> None:
     for j in range(gaps.shape[0]):
-        gaps[j] = _activation_gap(gaps[j], kink)
+        gaps[j] = activation_gap(gaps[j], kink)
 
 
 @njit(nogil=True, cache=True, fastmath={"contract"})
 def _write(out: FloatArray, gaps: Vector, one: float, row: float, columns: Vector) -> None:
+    if one == 0.0:
+        out[:] = gaps
+        return
     for j in range(gaps.shape[0]):
         out[j] = row * columns[j] * (one - _unsigned(gaps[j]))
 
@@ -219,7 +263,7 @@ def propagate(
                 a, b = products[layer, A], products[layer, B]
                 if layer == 0:
                     for j in range(gap.shape[0]):
-                        gradient_gap[j] = a * _unsigned(gap[j])
+                        gradient_gap[j] = gap[j] if a > 0.0 else 0.0
                 elif wanted[1]:
                     _layer_without_bias(gap, gradient_gap, a, b, kink)
                 else:

@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastntk import activations
 from fastntk._support import arguments
 from fastntk.devices.places import place_of
 from fastntk.kernels.destinations import new_kernels
 from fastntk.kernels.request import KernelRequest
-from fastntk.networks.initialization import Initialization
+from fastntk.networks.initialization import Initialization, activation_and_scale
 from fastntk.networks.network import Network, Readout
 from fastntk.networks.placed import PlacedNetwork
 
@@ -41,6 +40,7 @@ class _Family:
     input_width: int
     width: int
     activation: Activation
+    activation_scale: float
     initial: Initialization
 
     def network(self, depths: Sequence[int]) -> Network:
@@ -56,7 +56,7 @@ class _Family:
             for depth in depths
         )
         hidden = self.initial.layers([self.input_width, *[self.width] * max(depths)])
-        return Network(hidden, readouts, self.activation, self.activation.scale)
+        return Network(hidden, readouts, self.activation, self.activation_scale)
 
     def with_seed(self, seed: int) -> _Family:
         """Return the networks with other weights."""
@@ -69,6 +69,7 @@ def ntk_depths(
     *,
     width: int = 512,
     activation: str | Activation = "relu",
+    activation_scale: float | None = None,
     weight_std: float = 1.0,
     bias_std: float = 0.0,
     parametrization: str = "ntk",
@@ -89,7 +90,7 @@ def ntk_depths(
         Numbers of hidden layers; 0 is the linear model, whose kernel is the Gram matrix X Xᵀ/d.
     width : int
         The width of every hidden layer.
-    activation, weight_std, bias_std, parametrization
+    activation, activation_scale, weight_std, bias_std, parametrization
         As for `fastntk.MLP`.
     seed : int
         The kernel of depth L is that of ``MLP([d] + [width] * L + [1], seed=seed)``.
@@ -131,10 +132,10 @@ def ntk_depths(
     samples = place.samples(X, "X", precision)
     levels = arguments.integers(depths, "depths", minimum=0)
     size = arguments.integer(width, "width", minimum=1)
-    phi = activations.get(activation)
+    phi, scale = activation_and_scale(activation, activation_scale)
     initial = Initialization.checked(seed, weight_std, bias_std, parametrization, precision)
     kernel_dtype = precision if dtype is None else arguments.float_dtype(dtype)
-    family = _Family(samples.shape[1], size, phi, initial)
+    family = _Family(samples.shape[1], size, phi, scale, initial)
 
     def kernels(family: _Family, depths: Sequence[int]) -> list[FloatArray]:
         network = PlacedNetwork(family.network(depths), place)

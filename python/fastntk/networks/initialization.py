@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fastntk import activations
 from fastntk._support import arguments
 from fastntk.networks.network import Layer
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fastntk._support.dtypes import FloatArray, FloatDType
+    from fastntk.activations import Activation
 
 PARAMETRIZATIONS = ("ntk", "standard")
 
@@ -44,6 +46,22 @@ def _normal(
     if scale != 1.0:
         numbers *= scale
     return numbers.astype(dtype, copy=False)
+
+
+def activation_and_scale(
+    activation: str | Activation, activation_scale: float | None
+) -> tuple[Activation, float]:
+    """Return φ and c_φ, which is by default what keeps the size of the activations."""
+    phi = activations.get(activation)
+    scale = checked_scale(activation_scale)
+    return phi, phi.scale if scale is None else scale
+
+
+def checked_scale(activation_scale: float | None) -> float | None:
+    """Return c_φ, checked; None stands for that of each activation."""
+    if activation_scale is None:
+        return None
+    return arguments.real(activation_scale, "activation_scale", minimum=0.0, exclusive=True)
 
 
 def scales(

@@ -18,6 +18,7 @@ from fastntk._support import arguments
 from fastntk._support.progress import monitored
 from fastntk.kernels.angles import gradient_angles
 from fastntk.mlp import MLP
+from fastntk.networks.initialization import activation_and_scale
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from fastntk._support.progress import Progress
+    from fastntk.activations import Activation
 
     Array = NDArray[np.float64]
 
@@ -49,6 +51,8 @@ class AngleCurves:
         The width of the hidden layers of random networks, if there are any.
     mean, deviation : ndarray (activations, depths, angles), or None
         Mean and standard deviation of the gradient angles of the random networks.
+    activation_scales : tuple of float
+        c_φ of each activation.
     """
 
     theta: Array
@@ -58,9 +62,10 @@ class AngleCurves:
     width: int | None
     mean: Array | None
     deviation: Array | None
+    activation_scales: tuple[float, ...]
 
     def to_frame(self) -> pd.DataFrame:
-        """Return one row for each activation, depth and angle."""
+        """Return one row for each activation, depth and angle; c_φ is in the last column."""
         import pandas as pd
 
         index = pd.MultiIndex.from_product(
@@ -69,7 +74,9 @@ class AngleCurves:
         columns = {"infinite": self.infinite.ravel()}
         if self.mean is not None and self.deviation is not None:
             columns |= {"mean": self.mean.ravel(), "deviation": self.deviation.ravel()}
-        return pd.DataFrame(columns, index=index).reset_index()
+        frame = pd.DataFrame(columns, index=index).reset_index()
+        rows = len(self.depths) * len(self.theta)
+        return frame.assign(activation_scale=np.repeat(self.activation_scales, rows))
 
     def plot(self) -> matplotlib.figure.Figure:
         """Return a figure with a panel for each activation: gradient against input angle."""
@@ -83,6 +90,8 @@ def angle_curves(
     depths: Sequence[int] = (1, 3, 6),
     activations: Sequence[str] = ("relu2", "gelu", "tanh"),
     *,
+    activation_scale: float | None = None,
+    tolerance: float = 1e-10,
     width: int | None = None,
     seeds: int = 5,
     progress: Progress = False,
@@ -97,6 +106,10 @@ def angle_curves(
         Numbers of hidden layers.
     activations : sequence of str
         Names of activations.
+    activation_scale : float, optional
+        c_φ of all activations, see `MLP`; by default that of each activation.
+    tolerance : float
+        Of the angles at infinite width, see `infinite.Network`.
     width : int, optional
         Width of the hidden layers of random networks, whose angles are to be set beside those at
         infinite width. Their activations must be ones that `MLP` has.
@@ -123,22 +136,37 @@ def angle_curves(
     angles = np.atleast_1d(np.asarray(theta))
     if angles.ndim != 1:
         raise ValueError(f"theta has shape {angles.shape}: expected a vector of angles")
-    limits = np.stack([infinite.gradient_angle(angles, depths, name) for name in activations])
+    chosen = [activation_and_scale(name, activation_scale) for name in activations]
+    limits = np.stack(
+        [
+            infinite.gradient_angle(
+                angles, depths, phi, activation_scale=activation_scale, tolerance=tolerance
+            )
+            for phi, _ in chosen
+        ]
+    )
     mean = deviation = None
     if width is not None:
         width = arguments.integer(width, "width", minimum=1)
         seeds = arguments.integer(seeds, "seeds", minimum=2)
-        found = _random_networks(angles, depths, tuple(activations), width, seeds, progress)
+        found = _random_networks(angles, depths, chosen, width, seeds, progress)
         mean, deviation = found.mean(axis=0), found.std(axis=0, ddof=1)
     return AngleCurves(
-        angles.astype(np.float64), depths, tuple(activations), limits, width, mean, deviation
+        theta=angles.astype(np.float64),
+        depths=depths,
+        activations=tuple(activations),
+        infinite=limits,
+        width=width,
+        mean=mean,
+        deviation=deviation,
+        activation_scales=tuple(scale for _, scale in chosen),
     )
 
 
 def _random_networks(
     theta: Array,
     depths: tuple[int, ...],
-    activations: tuple[str, ...],
+    activations: Sequence[tuple[Activation, float]],
     width: int,
     seeds: int,
     progress: Progress,
@@ -149,8 +177,11 @@ def _random_networks(
     found = np.empty((seeds, len(activations), len(depths), len(theta)))
     with monitored(progress, "random networks") as report:
         for done, (seed, i, k) in enumerate(np.ndindex(found.shape[:3]), 1):
-            net = MLP([2, *[width] * depths[k], 1], activation=activations[i], seed=seed)
+            phi, scale = activations[i]
+            net = MLP(
+                [2, *[width] * depths[k], 1], activation=phi, activation_scale=scale, seed=seed
+            )
             found[seed, i, k] = gradient_angles(net.ntk(circle))[0, 1:]
             if report is not None:
-                report(f"{activations[i]}, depth {depths[k]}", done, found[..., 0].size)
+                report(f"{phi.name}, depth {depths[k]}", done, found[..., 0].size)
     return found

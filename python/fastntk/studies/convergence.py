@@ -22,6 +22,7 @@ from fastntk._support import arguments
 from fastntk._support.progress import monitored
 from fastntk._support.threads import thread_count
 from fastntk.devices import matrices
+from fastntk.networks.initialization import activation_and_scale, checked_scale
 from fastntk.studies.convergence_cells import ConvergenceSettings
 from fastntk.studies.convergence_results import ConvergenceResult, ConvergenceStudy
 from fastntk.studies.rates import ConvergenceRate
@@ -53,6 +54,7 @@ def convergence_study(
     seeds: int | Sequence[int] = 3,
     test: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
     activation: str | Activation = "relu",
+    activation_scale: float | None = None,
     batch_size: int = 500,
     epochs: int = 40,
     loss_target: float = 0.1,
@@ -83,6 +85,8 @@ def convergence_study(
     test : (array_like (m, d), array_like (m,)), optional
         Other samples and their labels, for the test accuracy.
     activation : str or Activation
+    activation_scale : float, optional
+        c_φ, as for `fastntk.MLP`; by default that of the activation.
     batch_size : int
         Samples in a step of the training on cross-entropy; at most n.
     epochs : int
@@ -160,6 +164,7 @@ def convergence_study(
         seeds=arguments.seeds(seeds),
         width=arguments.integer(width, "width", minimum=1),
         activation=activations.get(activation),
+        activation_scale=checked_scale(activation_scale),
         batch_size=size,
         epochs=most,
         loss_target=arguments.real(loss_target, "loss_target", minimum=0.0),
@@ -188,6 +193,9 @@ def convergence_study(
         width=settings.width,
         batch_size=settings.batch_size,
         loss_target=settings.loss_target,
+        activation=settings.activation,
+        activation_scale=activation_and_scale(activation, activation_scale)[1],
+        dtype=precision.name,
         seconds=time.perf_counter() - started,
     )
 

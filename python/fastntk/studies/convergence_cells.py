@@ -51,6 +51,7 @@ class ConvergenceSettings:
     seeds: tuple[int, ...]
     width: int
     activation: Activation
+    activation_scale: float | None
     batch_size: int
     epochs: int
     loss_target: float
@@ -154,7 +155,13 @@ class ConvergenceSettings:
 
     def _network(self, depth: int, outputs: int, dtype: FloatDType, seed: int) -> MLP:
         widths = [self.X.shape[1], *[self.width] * depth, outputs]
-        return MLP(widths, activation=self.activation, seed=seed, dtype=dtype)
+        return MLP(
+            widths,
+            activation=self.activation,
+            activation_scale=self.activation_scale,
+            seed=seed,
+            dtype=dtype,
+        )
 
     def _settings(self, kind: str, depth: int, seed: int, **others: Any) -> Values:
         return {
@@ -166,6 +173,10 @@ class ConvergenceSettings:
             "activation": activation_identity(self.activation),
             "depth": depth,
             "seed": seed,
+            # Left out by default, so that the cells of stores of older versions are found.
+            **(
+                {} if self.activation_scale is None else {"activation_scale": self.activation_scale}
+            ),
             **others,
             "algorithm": _ALGORITHM,
             "fastntk": version("fastntk"),

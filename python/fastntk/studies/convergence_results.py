@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastntk._support.files import replacing
+from fastntk.studies.identities import activation_label
 
 if TYPE_CHECKING:
     import os
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
+    from fastntk.activations import Activation
     from fastntk.studies.rates import ConvergenceRate
     from fastntk.training.learning_rate_search import LearningRateSearch
 
@@ -76,6 +78,11 @@ class ConvergenceStudy:
         The search for the learning rate of each depth.
     n_samples, width, batch_size : int
     loss_target : float
+    activation : Activation
+    activation_scale : float
+        c_φ.
+    dtype : str
+        The precision of the networks that were trained on cross-entropy.
     seconds : float
         The time that the study took; what came from a store is not in it.
     """
@@ -86,6 +93,9 @@ class ConvergenceStudy:
     width: int
     batch_size: int
     loss_target: float
+    activation: Activation
+    activation_scale: float
+    dtype: str
     seconds: float
 
     def to_frame(self) -> pd.DataFrame:
@@ -98,8 +108,9 @@ class ConvergenceStudy:
             ``eigenvalue_min`` and ``eigenvalue_max`` of their kernel; ``worst_case_rate``,
             ``predicted_rate``, ``linear_rate`` and ``measured_rate``: factors of the loss a step,
             see `ConvergenceRate`; ``tail_…``: the window of the fit and its quality;
-            ``rate_resolved``: whether it is the tail. ``learning_rate`` to the end: the training on
-            cross-entropy; accuracies are those after the last epoch.
+            ``rate_resolved``: whether it is the tail. ``learning_rate`` to ``seconds``: training
+            on cross-entropy; accuracies are those after the last epoch. The last columns are the
+            settings of the networks.
         """
         import pandas as pd
 
@@ -132,6 +143,12 @@ class ConvergenceStudy:
             "test_accuracy": _last(result.test_accuracy),
             "status": result.status,
             "seconds": result.seconds,
+            "width": self.width,
+            "batch_size": self.batch_size,
+            "loss_target": self.loss_target,
+            "activation": activation_label(self.activation),
+            "activation_scale": self.activation_scale,
+            "dtype": self.dtype,
         }
 
     def curves(self) -> pd.DataFrame:

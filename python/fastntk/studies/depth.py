@@ -22,9 +22,14 @@ from fastntk._support import arguments
 from fastntk._support.progress import monitored
 from fastntk.activations.compiled import core_activation
 from fastntk.devices import matrices
-from fastntk.networks.initialization import PARAMETRIZATIONS
+from fastntk.networks.initialization import PARAMETRIZATIONS, checked_scale
 from fastntk.studies.depth_cells import DepthCell, Measurement
-from fastntk.studies.depth_families import Family, FiniteFamily, InfiniteFamily
+from fastntk.studies.depth_families import (
+    DEFAULT_TOLERANCE,
+    Family,
+    FiniteFamily,
+    InfiniteFamily,
+)
 from fastntk.studies.depth_results import DepthResult, DepthStudy
 from fastntk.studies.runner import Runner
 from fastntk.studies.samples import examine
@@ -48,11 +53,13 @@ def depth_study(
     width: int | Sequence[int] = 512,
     seeds: int | Sequence[int] = 5,
     activations: Sequence[str | Activation] = ("relu", "identity"),
+    activation_scale: float | None = None,
     weight_std: float = 1.0,
     bias_std: float = 0.0,
     parametrization: str = "ntk",
     dtype: npt.DTypeLike = "float32",
     infinite: bool = False,
+    tolerance: float = DEFAULT_TOLERANCE,
     batches: int | None = None,
     bounds: bool = False,
     store: str | os.PathLike[str] | None = None,
@@ -74,6 +81,8 @@ def depth_study(
         So many seeds 0, 1, …, or the seeds themselves.
     activations : sequence of str or Activation
         See `fastntk.activations`; "identity" is the linear network, the baseline.
+    activation_scale : float, optional
+        c_φ of all activations, as for `fastntk.MLP`; by default that of each activation.
     weight_std, bias_std, parametrization
         As for `fastntk.MLP`.
     dtype : {"float32", "float64"}
@@ -84,6 +93,9 @@ def depth_study(
     infinite : bool
         Whether to set the networks of infinite width beside the others, in rows of their own. They
         exist in the NTK parametrization only.
+    tolerance : float
+        Relative error allowed at infinite width to the dual of an activation without a closed form,
+        see `fastntk.infinite.Network`.
     batches : int, optional
         Take κ of minibatches of so many samples as well, as the authors of [1]_ do, see
         `fastntk.batch_conditioning`; each seed has a shuffle of its own.
@@ -148,6 +160,7 @@ def depth_study(
         bounds=_flag(bounds, "bounds"),
     )
     common: dict[str, Any] = {
+        "activation_scale": checked_scale(activation_scale),
         "weight_std": arguments.real(weight_std, "weight_std", minimum=0.0, exclusive=True),
         "bias_std": arguments.real(bias_std, "bias_std", minimum=0.0),
     }
@@ -155,10 +168,11 @@ def depth_study(
         "parametrization": arguments.choice(parametrization, "parametrization", PARAMETRIZATIONS),
         "dtype": arguments.float_dtype(dtype).name,
     }
+    infinite_tolerance = arguments.real(tolerance, "tolerance", minimum=0.0, exclusive=True)
     families: list[Family] = []
     if _validated_infinite(infinite, parametrization):
         families += [
-            InfiniteFamily(label=label, activation=phi, **common)
+            InfiniteFamily(label=label, activation=phi, tolerance=infinite_tolerance, **common)
             for label, phi in functions.items()
         ]
     families += [
@@ -197,6 +211,14 @@ def depth_study(
         equal_norms=findings.equal_norms,
         seconds=time.perf_counter() - started,
         stored=runner.stored,
+        activation_scales={
+            label: phi.scale if common["activation_scale"] is None else common["activation_scale"]
+            for label, phi in functions.items()
+        },
+        weight_std=finite["weight_std"],
+        bias_std=finite["bias_std"],
+        parametrization=finite["parametrization"],
+        dtype=finite["dtype"],
     )
 
 

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 # them, and for others.
 _MEMORY_SHARE = 0.4
 
+# That of `fastntk.infinite.Network`, whose import takes long.
+DEFAULT_TOLERANCE = 1e-10
+
 
 @dataclass(frozen=True, kw_only=True)
 class Family(ABC):
@@ -44,6 +47,8 @@ class Family(ABC):
     label : str
         The activation, as the user called it.
     activation : Activation
+    activation_scale : float or None
+        c_φ; None stands for that of the activation.
     weight_std, bias_std : float
         σ_w and σ_b.
     width : int or inf
@@ -54,6 +59,7 @@ class Family(ABC):
 
     label: str
     activation: Activation
+    activation_scale: float | None
     weight_std: float
     bias_std: float
     width: float
@@ -100,11 +106,15 @@ class Family(ABC):
         return depth_groups(depths, memory=share, **self._shape(X))
 
     def _common_settings(self) -> Values:
-        return {
+        common = {
             "activation": activation_identity(self.activation),
             "weight_std": self.weight_std,
             "bias_std": self.bias_std,
         }
+        # Left out by default, so that the cells of stores of older versions are found.
+        if self.activation_scale is not None:
+            common["activation_scale"] = self.activation_scale
+        return common
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,6 +172,7 @@ class FiniteFamily(Family):
     def _network(self) -> dict[str, Any]:
         return {
             "activation": self.activation,
+            "activation_scale": self.activation_scale,
             "weight_std": self.weight_std,
             "bias_std": self.bias_std,
             "parametrization": self.parametrization,
@@ -171,8 +182,15 @@ class FiniteFamily(Family):
 
 @dataclass(frozen=True, kw_only=True)
 class InfiniteFamily(Family):
-    """The limit of infinite width. Only what is asked of it imports Numba."""
+    """The limit of infinite width. Only what is asked of it imports Numba.
 
+    Attributes
+    ----------
+    tolerance : float
+        Relative error allowed to a dual without a closed form.
+    """
+
+    tolerance: float
     width: float = math.inf
     seed: int = -1
 
@@ -191,7 +209,10 @@ class InfiniteFamily(Family):
     @property
     def settings(self) -> Values:
         """All that decides the kernels, besides depth and samples, for JSON."""
-        return self._common_settings() | {"width": "infinite"}
+        settings = self._common_settings() | {"width": "infinite"}
+        if self.tolerance != DEFAULT_TOLERANCE:  # left out by default, as above
+            settings["tolerance"] = self.tolerance
+        return settings
 
     def kernels(self, X: FloatArray, depths: Sequence[int]) -> dict[int, FloatArray]:
         """Return the kernels of some depths, by one recursion."""
@@ -225,6 +246,8 @@ class InfiniteFamily(Family):
     def _network(self) -> dict[str, Any]:
         return {
             "activation": self.activation,
+            "activation_scale": self.activation_scale,
             "weight_std": self.weight_std,
             "bias_std": self.bias_std,
+            "tolerance": self.tolerance,
         }

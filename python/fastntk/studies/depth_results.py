@@ -13,6 +13,7 @@ from fastntk.eigenvalues.result import ConditionNumbers
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Mapping
 
     import matplotlib.figure
     import pandas as pd
@@ -129,6 +130,11 @@ class DepthStudy:
         The time that this call took.
     stored : int
         How many of the results were in the store already.
+    activation_scales : dict of str to float
+        c_φ of each activation.
+    weight_std, bias_std : float
+    parametrization, dtype : str
+        The settings of the networks.
     """
 
     results: tuple[DepthResult, ...]
@@ -140,6 +146,11 @@ class DepthStudy:
     equal_norms: bool
     seconds: float
     stored: int
+    activation_scales: Mapping[str, float]
+    weight_std: float
+    bias_std: float
+    parametrization: str
+    dtype: str
 
     def to_frame(self) -> pd.DataFrame:
         """Return a table with a row for each network: activation, width, depth and seed.
@@ -148,6 +159,9 @@ class DepthStudy:
         -------
         DataFrame
             With the attributes of `DepthResult`; those of batches and bounds only if there are any.
+            The last columns are the settings of the network: ``activation_scale`` (c_φ),
+            ``weight_std``, ``bias_std``, ``parametrization`` and ``dtype``, which is always float64
+            at infinite width.
             Besides, ``worst_case_rate`` is 1 − 1/κ: gradient descent on the square loss at its best
             constant step multiplies the loss by no more than about this factor in each step [1]_.
 
@@ -163,7 +177,14 @@ class DepthStudy:
         frame.insert(int(after) + 1, "worst_case_rate", rates)  # type: ignore[arg-type]
         unasked = [] if self.batch_size is not None else list(_BATCH_COLUMNS)
         unasked += [] if self.bounds else list(_BOUND_COLUMNS)
-        return frame.drop(columns=unasked)
+        frame = frame.drop(columns=unasked)
+        return frame.assign(
+            activation_scale=[self.activation_scales[r.activation] for r in self.results],
+            weight_std=self.weight_std,
+            bias_std=self.bias_std,
+            parametrization=self.parametrization,
+            dtype=[self.dtype if math.isfinite(r.width) else "float64" for r in self.results],
+        )
 
     def summary(self) -> pd.DataFrame:
         """Return a table with a row for each activation, width and depth, over all seeds.

@@ -19,7 +19,9 @@ from fastntk._support.files import replacing
 from fastntk._support.progress import monitored
 from fastntk.devices import matrices
 from fastntk.mlp import MLP
+from fastntk.networks.initialization import activation_and_scale
 from fastntk.networks.targets import targets
+from fastntk.studies.identities import activation_label
 from fastntk.studies.power_law import PowerLaw, fit_power_law
 from fastntk.training.learning_rate_bound import learning_rate_bound
 from fastntk.training.run import train
@@ -78,12 +80,18 @@ class LinearizationStudy:
     learning_rate : float
     steps : tuple of int
         The step counts at which the trajectories were compared.
+    activation : Activation
+    activation_scale, bias_std : float
+        The settings of the networks.
     """
 
     results: tuple[LinearizationResult, ...]
     depth: int
     learning_rate: float
     steps: tuple[int, ...]
+    activation: Activation
+    activation_scale: float
+    bias_std: float
 
     @property
     def fit(self) -> PowerLaw:
@@ -103,10 +111,17 @@ class LinearizationStudy:
         return fit_power_law(*known.T)
 
     def to_frame(self) -> pd.DataFrame:
-        """Return a table with a row for each network."""
+        """Return a table with a row for each network; the last columns are its settings."""
         import pandas as pd
 
-        return pd.DataFrame([asdict(result) for result in self.results])
+        frame = pd.DataFrame([asdict(result) for result in self.results])
+        return frame.assign(
+            depth=self.depth,
+            learning_rate=self.learning_rate,
+            activation=activation_label(self.activation),
+            activation_scale=self.activation_scale,
+            bias_std=self.bias_std,
+        )
 
     def plot(self) -> matplotlib.figure.Figure:
         """Return a figure: errors against width, with the fitted power laws."""
@@ -128,6 +143,7 @@ def linearization_error(
     Z: npt.ArrayLike | None = None,
     depth: int = 2,
     activation: str | Activation = "relu",
+    activation_scale: float | None = None,
     bias_std: float = 0.0,
     seeds: int | Sequence[int] = 3,
     steps: int = 100,
@@ -150,7 +166,7 @@ def linearization_error(
         Widths of all hidden layers.
     Z : array_like (m, d), optional
         Other samples, at which the outputs are to be compared, too.
-    depth, activation, bias_std
+    depth, activation, activation_scale, bias_std
         Settings of the networks, as for `MLP`.
     seeds : int or sequence of int
         So many seeds 0, 1, …, or the seeds themselves.
@@ -183,10 +199,11 @@ def linearization_error(
     level = arguments.integer(depth, "depth", minimum=0)
     most = arguments.integer(steps, "steps", minimum=1)
     chosen = arguments.seeds(seeds)
+    phi, scale = activation_and_scale(activation, activation_scale)
 
     def network(width: int, seed: int) -> MLP:
         layers = [d, *[width] * level, outputs]
-        return MLP(layers, activation=activation, bias_std=bias_std, seed=seed)
+        return MLP(layers, activation=phi, activation_scale=scale, bias_std=bias_std, seed=seed)
 
     if learning_rate is None:
         bound = learning_rate_bound(network(max(sizes), chosen[0]), samples, loss="mse", subset=n)
@@ -202,7 +219,7 @@ def linearization_error(
                 results.append(LinearizationResult(width, seed, *found))
                 if report is not None:
                     report(f"width {width}", len(results), len(sizes) * len(chosen))
-    return LinearizationStudy(tuple(results), level, rate, stops)
+    return LinearizationStudy(tuple(results), level, rate, stops, phi, scale, float(bias_std))
 
 
 def _compare(

@@ -14,6 +14,7 @@ from fastntk._support import arguments
 from fastntk._support.progress import monitored
 from fastntk.devices import matrices
 from fastntk.mlp import MLP
+from fastntk.networks.initialization import activation_and_scale
 from fastntk.studies.power_law import fit_power_law
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from fastntk._support.progress import Progress
+    from fastntk.activations import Activation
 
     Array = NDArray[np.float64]
 
@@ -40,6 +42,8 @@ class MonteCarlo:
         Mean of the kernel, entry by entry, and the standard error of this mean.
     limit : ndarray (n, n)
         The kernel at infinite width.
+    depth, activation, activation_scale, weight_std, bias_std
+        The settings of the networks.
     """
 
     widths: tuple[int, ...]
@@ -47,6 +51,11 @@ class MonteCarlo:
     mean: Array
     standard_error: Array
     limit: Array
+    depth: int
+    activation: Activation
+    activation_scale: float
+    weight_std: float
+    bias_std: float
 
     @property
     def fluctuation(self) -> Array:
@@ -72,9 +81,11 @@ def monte_carlo_ntk(
     seeds: int | Sequence[int] = 10,
     *,
     depth: int = 3,
-    activation: str = "relu",
+    activation: str | Activation = "relu",
+    activation_scale: float | None = None,
     weight_std: float = 1.0,
     bias_std: float = 0.0,
+    tolerance: float = 1e-10,
     progress: Progress = False,
 ) -> MonteCarlo:
     """Return mean and standard error of the tangent kernels of random networks.
@@ -87,8 +98,10 @@ def monte_carlo_ntk(
         Widths of the hidden layers, at least two different ones for a `MonteCarlo.rate`.
     seeds : int or sequence of int
         How many networks of each width, at least two; or the seeds of their weights.
-    depth, activation, weight_std, bias_std
+    depth, activation, activation_scale, weight_std, bias_std
         Settings of the networks, see `MLP` and `infinite.ntk`.
+    tolerance : float
+        Of the limit, see `infinite.Network`.
     progress : bool or callable
         Whether to show a progress bar; or a function of (stage, done, total).
 
@@ -115,7 +128,17 @@ def monte_carlo_ntk(
     if len(each) < 2:
         raise ValueError(f"seeds={seeds!r}: expected at least two, for a standard error")
     depth = arguments.integer(depth, "depth", minimum=0)
-    limit = infinite.ntk(samples, None, depth, activation, weight_std, bias_std)
+    phi, scale = activation_and_scale(activation, activation_scale)
+    limit = infinite.ntk(
+        samples,
+        None,
+        depth,
+        phi,
+        weight_std,
+        bias_std,
+        activation_scale=activation_scale,
+        tolerance=tolerance,
+    )
     n = len(samples)
     mean, squares = np.zeros((2, len(widths), n, n))
     with monitored(progress, "random networks") as report:
@@ -123,7 +146,8 @@ def monte_carlo_ntk(
             for count, seed in enumerate(each, 1):
                 net = MLP(
                     [samples.shape[1], *[width] * depth, 1],
-                    activation=activation,
+                    activation=phi,
+                    activation_scale=scale,
                     weight_std=weight_std,
                     bias_std=bias_std,
                     seed=seed,
@@ -136,4 +160,15 @@ def monte_carlo_ntk(
                 if report is not None:
                     report(f"width {width}", k * len(each) + count, len(widths) * len(each))
     error = np.sqrt(squares / (len(each) * (len(each) - 1)))
-    return MonteCarlo(widths, len(each), mean, error, np.asarray(limit, dtype=np.float64))
+    return MonteCarlo(
+        widths=widths,
+        n_seeds=len(each),
+        mean=mean,
+        standard_error=error,
+        limit=np.asarray(limit, dtype=np.float64),
+        depth=depth,
+        activation=phi,
+        activation_scale=scale,
+        weight_std=float(weight_std),
+        bias_std=float(bias_std),
+    )
