@@ -134,9 +134,7 @@ def batch_conditioning(
     kernel = K if isinstance(K, PackedKernel) else SymmetricMatrix.of(K, "K")
     batch_size = arguments.integer(batch_size, "batch_size", minimum=2)
     seed = arguments.integer(seed, "seed", minimum=0)
-    if not isinstance(drop_last, bool):
-        raise TypeError(f"drop_last={drop_last!r}: expected True or False")
-    samples = _cut(kernel.n, batch_size, seed, drop_last)
+    samples = _cut(kernel.n, batch_size, seed, arguments.flag(drop_last, "drop_last"))
     batches: list[Conditioning] = []
     with monitored(progress, "batches") as monitor:
         for rows in samples:

@@ -192,6 +192,7 @@ class Regression:
         -------
         Prediction
         """
+        covariance = arguments.flag(covariance, "covariance")
         given = None
         if steps is not None or learning_rate is not None or time != math.inf:
             until = None if time == math.inf else arguments.real(time, "time", minimum=0.0)
@@ -216,7 +217,7 @@ class Regression:
 
 
 def _targets(y: ArrayLike, samples: int) -> Array:
-    targets = np.asarray(y)
+    targets = matrices.host_array(y, "y")
     if targets.ndim not in (1, 2) or len(targets) != samples:
         raise ValueError(
             f"y has shape {targets.shape}: expected ({samples},) or ({samples}, C), targets for "

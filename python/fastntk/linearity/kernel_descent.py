@@ -18,6 +18,7 @@ import numpy as np
 from scipy.linalg import eigh
 
 from fastntk._support import arguments
+from fastntk.devices import matrices
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -106,7 +107,7 @@ def schedule(
 
 
 def _not_negative(values: ArrayLike | None, name: str) -> Array:
-    array = np.asarray(values)
+    array = matrices.host_array(values, name)
     expected = "expected finite numbers of at least 0"
     if array.dtype.kind not in "iuf":
         raise TypeError(f"{name}={values!r}: {expected}")

@@ -145,7 +145,7 @@ def depth_study(
     measurement = Measurement(
         samples,
         batch_size=None if batches is None else arguments.integer(batches, "batches", minimum=2),
-        bounds=_flag(bounds, "bounds"),
+        bounds=arguments.flag(bounds, "bounds"),
     )
     common: dict[str, Any] = {
         "weight_std": arguments.real(weight_std, "weight_std", minimum=0.0, exclusive=True),
@@ -229,14 +229,8 @@ def _several(values: int | Sequence[int], name: str) -> tuple[int, ...]:
     return tuple(sorted(set(found)))
 
 
-def _flag(value: object, name: str) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError(f"{name}={value!r}: expected True or False")
-    return value
-
-
 def _validated_infinite(infinite: bool, parametrization: str) -> bool:
-    if _flag(infinite, "infinite") and parametrization != "ntk":
+    if arguments.flag(infinite, "infinite") and parametrization != "ntk":
         raise ValueError(
             f"infinite=True with parametrization={parametrization!r}: expected 'ntk', because the "
             "kernel of the standard parametrization grows with the width"

@@ -16,6 +16,7 @@ from fastntk._support.dtypes import FLOAT_DTYPES
 from fastntk._support.files import replacing
 from fastntk._support.memory import require_memory
 from fastntk._support.threads import core_threads
+from fastntk.devices import matrices
 from fastntk.symmetric.products import symmetric_product
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ class PackedKernel:
     @classmethod
     def from_dense(cls, K: FloatArray) -> PackedKernel:
         """Return the packed kernel with the lower triangle of K (n, n)."""
-        matrix = np.asarray(K)
+        matrix = matrices.host_array(K, "K")
         if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or matrix.size == 0:
             raise ValueError(f"K has shape {matrix.shape}: expected a square matrix")
         if matrix.dtype.kind not in "biuf":
@@ -207,10 +208,10 @@ class PackedKernel:
         return PackedKernel(np.array(self.data))
 
     def __matmul__(self, vectors: npt.ArrayLike) -> FloatArray:
-        return symmetric_product(self.data, self.n, np.asarray(vectors))
+        return symmetric_product(self.data, self.n, vectors)
 
     def __rmatmul__(self, vectors: npt.ArrayLike) -> FloatArray:
-        return (self @ np.asarray(vectors).T).T  # K is its own transpose
+        return (self @ matrices.operand(vectors, "vectors").T).T  # K is its own transpose
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the kernel to a ``.npy`` file, completely or not at all.
@@ -225,6 +226,7 @@ class PackedKernel:
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, mmap: bool = False) -> PackedKernel:
         """Read what `save` wrote; with `mmap`, elements are read from the file as they are used."""
+        mmap = arguments.flag(mmap, "mmap")
         try:
             data = np.load(path, mmap_mode="r" if mmap else None, allow_pickle=False)
             return cls(data)
