@@ -150,9 +150,7 @@ def test_degrees_are_bounded_by_the_range_of_their_second_moment() -> None:
     ):
         assert 0 < make(largest).second_moment < float("inf")
         for degree in (largest + 1, 2**31, 10**400):
-            with pytest.raises(
-                ValueError, match=rf"degree=\d+: .*at least 1 and at most {largest}"
-            ):
+            with pytest.raises(ValueError, match=rf"degree.*: .*at least 1 and at most {largest}"):
                 make(degree)
     with pytest.raises(OverflowError):
         float(math.prod(range(1, 302, 2)))  # the second moment of the degree 151

@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 import numbers
 import operator
+import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from fastntk._support.dtypes import FloatDType
 
 
+# No number of things, and no seed, is larger.
+LARGEST_INTEGER = 2**64 - 1
+
+
 def integer(value: object, name: str, *, minimum: int, maximum: int | None = None) -> int:
     """Return `value` as an int of at least `minimum` and at most `maximum`, if there is one."""
     expected = f"expected an integer of at least {minimum}"
@@ -32,6 +37,8 @@ def integer(value: object, name: str, *, minimum: int, maximum: int | None = Non
         result = operator.index(value)  # type: ignore[arg-type]
     except TypeError:
         raise TypeError(f"{name}={value!r}: {expected}") from None
+    if result > LARGEST_INTEGER:
+        raise ValueError(f"{name} is above 2**64 - 1, the largest integer: {expected}")
     if result < minimum or (maximum is not None and result > maximum):
         raise ValueError(f"{name}={value!r}: {expected}")
     return result
@@ -42,7 +49,8 @@ def real(value: object, name: str, *, minimum: float, exclusive: bool = False) -
     expected = f"expected a finite number {'above' if exclusive else 'of at least'} {minimum:g}"
     if isinstance(value, np.ndarray) and value.ndim == 0:
         value = value[()]
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+    # NumPy's durations count as integers.
+    if isinstance(value, (bool, np.timedelta64)) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name}={value!r}: {expected}")
     try:
         result = float(value)
@@ -64,6 +72,23 @@ def integers(values: Sequence[int], name: str, *, minimum: int) -> tuple[int, ..
     if not items:
         raise ValueError(f"{name}={values!r}: expected at least one integer")
     return tuple(integer(v, f"{name}[{i}]", minimum=minimum) for i, v in enumerate(items))
+
+
+def items(values: Any, name: str, what: str) -> list[Any]:
+    """Return the items of a sequence or any other iterable but text."""
+    if isinstance(values, (str, bytes)) or not np.iterable(values):
+        raise TypeError(f"{name}={values!r}: expected a sequence of {what}")
+    return list(values)
+
+
+def path(value: Any, name: str) -> str | None:
+    """Return the name of a file, or None."""
+    if value is None:
+        return None
+    try:
+        return os.fsdecode(value)
+    except TypeError:
+        raise TypeError(f"{name}={value!r}: expected None or the path of a file") from None
 
 
 def seeds(values: int | Sequence[int], name: str = "seeds") -> tuple[int, ...]:

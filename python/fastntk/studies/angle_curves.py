@@ -122,6 +122,7 @@ def angle_curves(
     """
     depths = arguments.integers(depths, "depths", minimum=0)
     names = _names(activations)
+    seeds = arguments.integer(seeds, "seeds", minimum=2)
     angles = np.atleast_1d(matrices.host_array(theta, "theta"))
     if angles.ndim != 1:
         raise ValueError(f"theta has shape {angles.shape}: expected a vector of angles")
@@ -129,7 +130,6 @@ def angle_curves(
     mean = deviation = None
     if width is not None:
         width = arguments.integer(width, "width", minimum=1)
-        seeds = arguments.integer(seeds, "seeds", minimum=2)
         found = _random_networks(angles, depths, names, width, seeds, progress)
         mean, deviation = found.mean(axis=0), found.std(axis=0, ddof=1)
     return AngleCurves(angles.astype(np.float64), depths, names, limits, width, mean, deviation)

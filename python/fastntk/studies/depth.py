@@ -142,6 +142,7 @@ def depth_study(
     widths = _several(width, "width")
     numbers = tuple(sorted(set(arguments.seeds(seeds))))
     functions = _named_activations(activations)
+    store = arguments.path(store, "store")
     measurement = Measurement(
         samples,
         batch_size=None if batches is None else arguments.integer(batches, "batches", minimum=2),
@@ -239,8 +240,7 @@ def _validated_infinite(infinite: bool, parametrization: str) -> bool:
 
 
 def _named_activations(chosen: Sequence[str | Activation]) -> dict[str, Activation]:
-    if isinstance(chosen, str):
-        raise TypeError(f"activations={chosen!r}: expected a sequence of activations")
+    chosen = arguments.items(chosen, "activations", "activations")
     result = {
         given if isinstance(given, str) else repr(given): activations.get(given) for given in chosen
     }

@@ -100,6 +100,8 @@ def learning_rate_bound(
     """
     require_network(net)
     arguments.choice(loss, "loss", tuple(_CURVATURE))
+    if layer_rates is not None:
+        arguments.layer_weights(layer_rates, len(net.network.layers), "layer_rates")
     samples = net.network.samples(X, "X")
     size = arguments.integer(subset, "subset", minimum=1)
     generator = np.random.default_rng(arguments.integer(seed, "seed", minimum=0))
