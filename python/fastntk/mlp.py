@@ -15,6 +15,7 @@ from fastntk.devices import matrices
 from fastntk.devices.places import place_of
 from fastntk.kernels.methods import KernelMethods
 from fastntk.kernels.planning import Plan, plan
+from fastntk.kernels.ranges import require_finite_outputs
 from fastntk.kernels.rounding import feature_error
 from fastntk.linearity.linear_model import LinearizedMLP
 from fastntk.linearity.methods import JacobianMethods
@@ -178,13 +179,16 @@ class MLP(KernelMethods, JacobianMethods):
         """
         phi, scale = initialization.activation_and_scale(activation, activation_scale)
         precision = None if dtype is None else arguments.float_dtype(dtype)
-        arrays = [matrices.matrix(w, f"weights[{i}]", precision) for i, w in enumerate(weights)]
+        items = arguments.items(weights, "weights", "matrices")
+        arrays = [matrices.matrix(w, f"weights[{i}]", precision) for i, w in enumerate(items)]
         if not arrays:
             raise ValueError(f"weights={weights!r}: expected at least one matrix")
         if precision is None:
             single = all(w.dtype == np.float32 for w in arrays)
             precision = np.dtype(np.float32 if single else np.float64)
-        given = [None] * len(arrays) if biases is None else list(biases)
+        given = [None] * len(arrays)
+        if biases is not None:
+            given = arguments.items(biases, "biases", "vectors or None")
         if len(given) != len(arrays):
             raise ValueError(f"biases has {len(given)} entries: expected {len(arrays)} or None")
         std = arguments.real(weight_std, "weight_std", minimum=0.0, exclusive=True)
@@ -381,6 +385,7 @@ class MLP(KernelMethods, JacobianMethods):
         place = place_of(device, {"X": X})
         samples = self.network.samples(X, "X", place)
         outputs: FloatArray = PlacedNetwork(self.network, place).evaluate(samples)
+        require_finite_outputs(self.network, samples, outputs)
         return outputs
 
 

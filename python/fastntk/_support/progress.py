@@ -8,6 +8,8 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeAlias
 
+import numpy as np
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -19,10 +21,19 @@ if TYPE_CHECKING:
 def monitored(progress: Progress, description: str) -> Iterator[Monitor | None]:
     """Yield what the core is to call with (stage, done, total), or None.
 
-    `progress` may be such a callable itself. True shows a bar on standard error if that is a
-    terminal and tqdm is installed.
+    `progress` may be such a callable itself, or None for nothing. True shows a bar on standard
+    error if that is a terminal and tqdm is installed.
+
+    Raises
+    ------
+    TypeError
+        If it is neither a truth value nor callable.
     """
-    if not isinstance(progress, bool):
+    if not isinstance(progress, (bool, np.bool_)):
+        if progress is not None and not callable(progress):
+            raise TypeError(
+                f"progress={progress!r}: expected True, False or a function of (stage, done, total)"
+            )
         yield progress
         return
     if not progress or not sys.stderr.isatty():

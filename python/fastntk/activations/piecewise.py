@@ -173,13 +173,17 @@ def sign() -> Activation:
     )
 
 
+# The largest degree d for which (2d − 1)!! = 2 E[φ(u)²] is a number of float64.
+_LARGEST_DEGREE = 150
+
+
 def rectified_monomial(degree: int = 2) -> Activation:
     """Return φ(x) = max(x, 0)^degree; the one of degree 2 has the name "relu2", too.
 
     Parameters
     ----------
     degree : int
-        At least 1.
+        At least 1, and at most 150: E[φ(u)²] has to be within the range of float64.
 
     Returns
     -------
@@ -191,7 +195,7 @@ def rectified_monomial(degree: int = 2) -> Activation:
     >>> activations.get("relu2") == activations.rectified_monomial(2)
     True
     """
-    degree = arguments.integer(degree, "degree", minimum=1)
+    degree = arguments.integer(degree, "degree", minimum=1, maximum=_LARGEST_DEGREE)
 
     def curvature(x: NDArray[np.float64]) -> NDArray[np.float64]:
         power = np.where(x > 0, x, 0.0) ** max(degree - 2, 0)

@@ -18,19 +18,23 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+# The largest degrees d for which E[φ(u)²] = (2d − 1)!!, and d! for Hermite polynomials, are floats.
+_LARGEST_DEGREE, _LARGEST_HERMITE = 150, 170
+
+
 def monomial(degree: int = 2) -> Activation:
     """Return φ(x) = x^degree.
 
     Parameters
     ----------
     degree : int
-        At least 1.
+        At least 1, and at most 150: E[φ(u)²] has to be within the range of float64.
 
     Returns
     -------
     Activation
     """
-    degree = arguments.integer(degree, "degree", minimum=1)
+    degree = arguments.integer(degree, "degree", minimum=1, maximum=_LARGEST_DEGREE)
     return Activation(
         name="monomial",
         label=with_exponent("x", degree),
@@ -92,7 +96,7 @@ def hermite(degree: int = 2) -> Activation:
     Parameters
     ----------
     degree : int
-        At least 1.
+        At least 1, and at most 170.
 
     Returns
     -------
@@ -106,7 +110,7 @@ def hermite(degree: int = 2) -> Activation:
     >>> np.round(values * np.sqrt(2), 12)
     array([0., 8.])
     """
-    degree = arguments.integer(degree, "degree", minimum=1)
+    degree = arguments.integer(degree, "degree", minimum=1, maximum=_LARGEST_HERMITE)
     series = np.zeros(degree + 1)
     series[degree] = math.factorial(degree) ** -0.5
     slope, curvature = hermite_e.hermeder(series), hermite_e.hermeder(series, 2)

@@ -54,13 +54,17 @@ def custom(
         raise TypeError(f"function={function!r}: expected a function of an array")
     if derivative is not None and not callable(derivative):
         raise TypeError(f"derivative={derivative!r}: expected None or a function of an array")
+    if not isinstance(name, str):
+        raise TypeError(f"name={name!r}: expected a string")
     if name in CONSTRUCTORS:
         raise ValueError(f"name={name!r}: expected one that is not taken")
     points = tuple(
         arguments.real(point, f"breakpoints[{i}]", minimum=-math.inf)
-        for i, point in enumerate(breakpoints)
+        for i, point in enumerate(arguments.items(breakpoints, "breakpoints", "numbers"))
     )
     with np.errstate(all="ignore"):  # reported below
+        if np.asarray(function(np.zeros(1))).dtype.kind not in "biuf":
+            raise TypeError(f"function={function!r}: expected one whose values are real numbers")
         moment = quadrature.second_moment(function, points)
     if not 0 < moment < math.inf:
         raise ValueError(

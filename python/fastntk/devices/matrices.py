@@ -7,6 +7,7 @@ Each error names the argument, what it is and what was expected. What passed is 
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,18 +16,119 @@ from fastntk._support.dtypes import FLOAT_DTYPES
 from fastntk.devices import gpu_arrays
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import ArrayLike
 
     from fastntk._support.dtypes import FloatArray, FloatDType
 
 
 def host_array(values: Any, name: str) -> np.ndarray[tuple[int, ...], np.dtype[Any]]:
-    """Return `values` as an array of NumPy; refuse what lies in the memory of a GPU."""
+    """Return `values` as an array of NumPy in the byte order of this machine, of any type.
+
+    What NumPy would convert by dropping something, or not at all, is refused: the mask of a masked
+    array, missing values, sparse matrices, rows of different lengths, tensors that cannot be
+    exported, and what lies in the memory of a GPU. Tables of pandas become numbers if all of their
+    columns are numbers or truth values, nullable types included.
+    """
     if gpu_arrays.on_gpu(values):
         gpu_arrays.refuse(values, name)
-    if hasattr(values, "__dlpack__") and not hasattr(values, "__array__"):
-        return np.from_dlpack(values)
-    return np.asarray(values)
+    if hasattr(values, "toarray") and hasattr(values, "nnz"):
+        raise TypeError(
+            f"{name} is a sparse {type(values).__qualname__}: expected a dense array; hand over "
+            f"{name}.toarray()"
+        )
+    array = _table_of_numbers(values, name) if _is_table(values) else _converted(values, name)
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
+def _converted(values: Any, name: str) -> np.ndarray[tuple[int, ...], np.dtype[Any]]:
+    try:
+        if isinstance(values, (list, tuple)) and _holds_masked(values):
+            array: Any = np.ma.array(values)
+        elif hasattr(values, "__dlpack__") and not hasattr(values, "__array__"):
+            array = np.from_dlpack(values)
+        else:
+            array = np.asanyarray(values)
+    except (ValueError, TypeError, RuntimeError, BufferError, OverflowError) as error:
+        given = type(values).__qualname__
+        if hasattr(values, "detach"):
+            raise TypeError(
+                f"{name} is a {given} that cannot become an array ({error}): hand over "
+                f"{name}.detach().cpu(), of a type of NumPy (not bfloat16: {name}.float())"
+            ) from error
+        if isinstance(values, (list, tuple)):
+            raise ValueError(
+                f"{name} is a {given} whose items do not make up an array: expected numbers, in "
+                f"rows of the same length ({error})"
+            ) from error
+        raise TypeError(
+            f"{name} is a {given} that cannot become an array: expected numbers ({error})"
+        ) from error
+    if isinstance(array, np.ma.MaskedArray):
+        _require_unmasked(array, name)
+    return np.asarray(array)
+
+
+def _holds_masked(items: Any) -> bool:
+    return any(isinstance(item, np.ma.MaskedArray) for item in items)
+
+
+def _require_unmasked(values: Any, name: str) -> None:
+    """Raise ValueError with the first masked element: its number must not be computed with."""
+    mask = np.ma.getmaskarray(values)
+    if mask.dtype.names is None and mask.any():
+        raise ValueError(
+            f"{_element(name, np.argwhere(mask)[0])} is masked: expected numbers only "
+            f"({np.count_nonzero(mask)} of {mask.size} are masked; leave their samples out, or "
+            f"fill them in with {name}.filled(…))"
+        )
+
+
+def _element(name: str, index: Any) -> str:
+    return f"{name}[{', '.join(str(int(k)) for k in index)}]" if len(index) else name
+
+
+# Tables of pandas. They are told by what they offer, so that pandas need not be imported.
+
+
+def _is_table(values: Any) -> bool:
+    return hasattr(values, "isna") and hasattr(values, "to_numpy") and hasattr(values, "ndim")
+
+
+def _column_types(values: Any) -> list[Any]:
+    return list(values.dtypes) if values.ndim == 2 else [values.dtype]
+
+
+def _table_of_numbers(values: Any, name: str) -> np.ndarray[tuple[int, ...], np.dtype[Any]]:
+    """Return a table, or column, as an array of the smallest type that holds its columns' numbers.
+
+    Raises
+    ------
+    TypeError
+        If a column is of something else than numbers or truth values.
+    ValueError
+        If a value is missing.
+    """
+    labels = list(values.columns) if values.ndim == 2 else [getattr(values, "name", None)]
+    types = []
+    for label, dtype in zip(labels, _column_types(values), strict=True):
+        numbers = getattr(dtype, "numpy_dtype", getattr(dtype, "subtype", dtype))
+        if not isinstance(numbers, np.dtype) or numbers.kind not in "biufc":
+            raise TypeError(
+                f"{name} has the column {label!r} of dtype {dtype}: expected columns of numbers"
+            )
+        types.append(numbers)
+    missing = np.asarray(values.isna())
+    if missing.any():
+        index = np.argwhere(missing)[0]
+        label = labels[int(index[1]) if len(index) == 2 else 0]
+        raise ValueError(
+            f"{_element(name, index)} is missing (column {label!r}): expected numbers only "
+            f"({np.count_nonzero(missing)} of {missing.size} are missing)"
+        )
+    dtype = np.result_type(*types) if types else np.dtype(np.float64)
+    return np.asarray(values.to_numpy(dtype=dtype))
 
 
 def matrix(values: ArrayLike, name: str, dtype: FloatDType | None = None) -> FloatArray:
@@ -42,12 +144,65 @@ def matrix(values: ArrayLike, name: str, dtype: FloatDType | None = None) -> Flo
 
 def require_real_matrix(array: Any, name: str) -> None:
     """Raise TypeError or ValueError if an array, of NumPy or CuPy, is no matrix of real numbers."""
-    if array.dtype.kind not in "biuf":
-        raise TypeError(f"{name} has dtype {array.dtype}: expected real numbers")
+    require_real(array, name)
     if array.ndim != 2:
-        raise ValueError(f"{name} has shape {array.shape}: expected a matrix, one sample a row")
+        raise ValueError(
+            f"{name} has shape {array.shape}: expected a matrix, one sample a row"
+            f"{_as_a_matrix(array.shape, name)}"
+        )
     if 0 in array.shape:
         raise ValueError(f"{name} has shape {array.shape}: expected at least one row and column")
+
+
+def _as_a_matrix(shape: tuple[int, ...], name: str) -> str:
+    """Return how an array of some shape other than a matrix's is made one, if there is a way."""
+    if len(shape) == 1:
+        return f"; {name}.reshape(1, -1) is a single row, {name}.reshape(-1, 1) a single column"
+    if len(shape) == 4 and shape[0] == shape[1] and shape[2] == shape[3]:
+        rows = shape[0] * shape[2]
+        return (
+            f"; a kernel of all pairs of outputs becomes one by "
+            f"{name}.transpose(0, 2, 1, 3).reshape({rows}, {rows})"
+        )
+    if len(shape) > 2:
+        columns = math.prod(shape[1:])
+        return f"; {name}.reshape({shape[0]}, {columns}) is one row for each of {shape[0]} samples"
+    return ""
+
+
+def require_real(array: Any, name: str) -> None:
+    """Raise TypeError if an array, of NumPy or CuPy, is not of integers, truth values or floats."""
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{name} has dtype {array.dtype}: expected real numbers")
+
+
+def operand(values: Any, name: str) -> np.ndarray[tuple[int, ...], np.dtype[Any]]:
+    """Return what a linear operator multiplies: an array of real or complex numbers.
+
+    NaN and infinities are allowed: a product with them has them too, as with `numpy.matmul`.
+    """
+    array = host_array(values, name)
+    require_numbers(array, name)
+    return array
+
+
+def require_numbers(array: Any, name: str) -> None:
+    """Raise TypeError if an array, of NumPy or CuPy, is not of real or complex numbers."""
+    if array.dtype.kind not in "biufc":
+        raise TypeError(f"{name} has dtype {array.dtype}: expected real or complex numbers")
+
+
+def of_parts(product: Callable[[Any], Any], vectors: Any, xp: Any = np) -> Any:
+    """Return a real linear map of vectors (n,) or (n, k) of the module `xp`, complex ones too.
+
+    The real and the imaginary parts of complex vectors are the columns of one real product.
+    """
+    if vectors.dtype.kind != "c":
+        return product(vectors)
+    columns = vectors.reshape(len(vectors), -1)
+    both = product(xp.concatenate([columns.real, columns.imag], axis=1))
+    half = columns.shape[1]
+    return (both[:, :half] + 1j * both[:, half:]).reshape(vectors.shape)
 
 
 def require_square(array: Any, name: str) -> None:

@@ -72,7 +72,7 @@ def place_of(device: str | None, arrays: Mapping[str, Any]) -> Place:
 
 
 def _gpu_number(device: object) -> int | None:
-    if device is None or device == "cpu":
+    if device is None or (isinstance(device, str) and device == "cpu"):
         return None
     match = re.fullmatch(r"cuda(?::(\d{1,4}))?", device) if isinstance(device, str) else None
     if match is None:

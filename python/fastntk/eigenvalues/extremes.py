@@ -132,9 +132,9 @@ def conditioning(
     """
     arguments.choice(method, "method", _METHODS)
     request = _Request(
-        bounds=bounds,
+        bounds=arguments.flag(bounds, "bounds"),
         k=arguments.integer(k, "k", minimum=1),
-        eigenvectors=eigenvectors,
+        eigenvectors=arguments.flag(eigenvectors, "eigenvectors"),
         feature_error=arguments.real(feature_error, "feature_error", minimum=0.0),
         kernel_error=arguments.real(kernel_error, "kernel_error", minimum=0.0),
     )
@@ -142,7 +142,7 @@ def conditioning(
         _check_operator(K, method, request)
         with core_threads(), monitored(progress, "conditioning") as monitor:
             return _of_operator(K, request, monitor)
-    source = open_source(K, overwrite=overwrite)
+    source = open_source(K, overwrite=arguments.flag(overwrite, "overwrite"))
     if request.k > source.n:
         raise ValueError(f"k={request.k}: expected at most {source.n}, the size of K")
     if bounds:

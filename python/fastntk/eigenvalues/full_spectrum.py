@@ -10,7 +10,7 @@ import numpy as np
 
 from fastntk._support.memory import require_memory
 from fastntk._support.threads import in_own_thread
-from fastntk.devices import gpu_arrays
+from fastntk.devices import gpu_arrays, matrices
 from fastntk.symmetric.matrix import SymmetricMatrix
 from fastntk.symmetric.packed import PackedKernel
 
@@ -55,7 +55,7 @@ def spectrum(K: npt.ArrayLike | PackedKernel) -> Vectors:
     """
     if gpu_arrays.on_gpu(K):
         return _on_gpu(K)
-    n = K.n if isinstance(K, PackedKernel) else len(np.asarray(K))
+    n = K.n if isinstance(K, PackedKernel) else len(matrices.real_matrix(K, "K"))
     require_memory(
         2 * 8 * n * n,
         f"all eigenvalues of a kernel of {n} × {n}",

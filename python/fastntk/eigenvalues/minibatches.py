@@ -134,8 +134,7 @@ def batch_conditioning(
     kernel = K if isinstance(K, PackedKernel) else SymmetricMatrix.of(K, "K")
     batch_size = arguments.integer(batch_size, "batch_size", minimum=2)
     seed = arguments.integer(seed, "seed", minimum=0)
-    if not isinstance(drop_last, bool):
-        raise TypeError(f"drop_last={drop_last!r}: expected True or False")
+    drop_last = arguments.flag(drop_last, "drop_last")
     if batch_size > kernel.n:
         raise ValueError(
             f"batch_size={batch_size}: expected at most {kernel.n}, the number of samples of K"

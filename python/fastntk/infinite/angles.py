@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastntk._support.angles import angle_from_gap
+from fastntk.devices import matrices
 from fastntk.infinite.gaps import gaps_of_angles
 from fastntk.infinite.kernel_matrices import require_nonzero
 from fastntk.infinite.layer_factors import NTK
@@ -47,9 +48,8 @@ def angles_after_layers(
     -------
     ndarray, of the shape of theta
     """
-    angles = np.asarray(theta)
-    if angles.dtype.kind not in "biuf":
-        raise TypeError(f"theta has dtype {angles.dtype}: expected real numbers")
+    angles = matrices.host_array(theta, "theta")
+    matrices.require_real(angles, "theta")
     angles = angles.astype(np.float64)
     bad = angles[~((angles >= 0) & (angles <= math.pi))]
     if bad.size:

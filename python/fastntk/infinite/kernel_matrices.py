@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from fastntk._support import arguments
 from fastntk._support.memory import require_memory
 from fastntk.devices import matrices
 from fastntk.infinite.layer_factors import KINDS, LayerFactors, check_range
@@ -80,6 +81,7 @@ def kernel_matrices(
     -------
     Kernels
     """
+    normalize = arguments.flag(normalize, "normalize")
     rows = matrices.samples(X, "X")
     columns = None if Z is None else matrices.samples(Z, "Z", columns=rows.shape[1])
     if "ntk" in kinds:

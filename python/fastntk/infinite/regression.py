@@ -240,6 +240,7 @@ class Regression:
             At the end of training, with ``solution="unique"``, if Θ + λ is singular to working
             precision.
         """
+        covariance = arguments.flag(covariance, "covariance")
         descends = steps is not None or learning_rate is not None
         at_the_end = np.ndim(time) == 0 and time == math.inf
         given = schedule(None if descends and at_the_end else time, steps, learning_rate)
@@ -277,7 +278,7 @@ def _ridge(value: float | str) -> float | None:
 
 
 def _targets(y: ArrayLike, samples: int) -> Array:
-    targets = np.asarray(y)
+    targets = matrices.host_array(y, "y")
     if targets.ndim not in (1, 2) or len(targets) != samples:
         raise ValueError(
             f"y has shape {targets.shape}: expected ({samples},) or ({samples}, C), targets for "

@@ -202,6 +202,8 @@ def angle_bound(K: npt.ArrayLike, pair: AnglePair | None = None) -> float:
     kernel = SymmetricMatrix.of(K, "K")
     if pair is None:
         pair = smallest_angle(kernel)
+    elif not isinstance(pair, AnglePair):
+        raise TypeError(f"pair={pair!r}: expected an AnglePair, as smallest_angle returns")
     if not 0 <= pair.i < pair.j < kernel.n:
         raise ValueError(f"pair={pair!r}: expected samples i < j of the {kernel.n} of K")
     squares = np.diagonal(kernel.array)  # of the norms

@@ -24,6 +24,7 @@ from fastntk.kernels.block_sizes import (
     samples_that_fit,
 )
 from fastntk.kernels.features import Features
+from fastntk.kernels.ranges import require_kernels_in_range
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -48,6 +49,7 @@ class KernelBlock:
     cols: slice
     mirrored: bool
     _source: _Source
+    _request: KernelRequest
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -55,8 +57,15 @@ class KernelBlock:
         return self.rows.stop - self.rows.start, self.cols.stop - self.cols.start
 
     def fill(self, outs: Sequence[Any], monitor: Monitor | None = None) -> None:
-        """Fill matrices, one for each kernel, of the request's place or of NumPy."""
+        """Fill matrices, one for each kernel, of the request's place or of NumPy.
+
+        Raises
+        ------
+        OverflowError
+            If the kernels leave the range of their numbers.
+        """
         self._source.fill(self.rows, self.cols, outs, monitor)
+        require_kernels_in_range(self._request, self.rows, self.cols, outs)
 
 
 class BlockLoop:
@@ -128,7 +137,8 @@ class BlockLoop:
         else:
             source = _FromFeaturesOfBlocks(request)
         for rows, cols in self._blocks:
-            yield KernelBlock(rows, cols, request.symmetric and rows != cols, source)
+            mirrored = request.symmetric and rows != cols
+            yield KernelBlock(rows, cols, mirrored, source, request)
 
     def run(self, destination: Destination, progress: Progress, what: str = "kernel") -> None:
         """Hand every block to a destination; a single block shows the progress of the core."""

@@ -132,6 +132,7 @@ def ntk_depths(
     samples = place.samples(X, "X", precision)
     levels = arguments.integers(depths, "depths", minimum=0)
     size = arguments.integer(width, "width", minimum=1)
+    shared = arguments.flag(shared, "shared")
     phi, scale = activation_and_scale(activation, activation_scale)
     initial = Initialization.checked(seed, weight_std, bias_std, parametrization, precision)
     kernel_dtype = precision if dtype is None else arguments.float_dtype(dtype)

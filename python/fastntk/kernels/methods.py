@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from fastntk.devices.places import place_of
 from fastntk.kernels.block_loop import BlockLoop
 from fastntk.kernels.closest_pairs import closest_pairs, pair_angles
 from fastntk.kernels.destinations import kernel_to, new_kernels
+from fastntk.kernels.ranges import require_gradients_in_range
 from fastntk.kernels.request import KernelRequest
 from fastntk.networks.base import NetworkBase
 
@@ -316,6 +317,7 @@ class KernelMethods(NetworkBase):
         count = 1 if k is None else arguments.integer(k, "k", minimum=1)
         request = KernelRequest.checked(self.network, X, None, dtype=np.float64, device=device)
         candidates = closest_pairs(request, count + _CANDIDATES, progress)
+        require_gradients_in_range(request, candidates)
         if not candidates:
             raise ValueError(
                 f"X of {request.samples} samples has fewer than two with a gradient that is not "
@@ -345,8 +347,9 @@ class KernelMethods(NetworkBase):
         """
         place = place_of(None, {"X": X})
         samples = place.on_host(self.network.samples(X, "X", place))
+        pairs = arguments.items(pairs, "pairs", "pairs of rows of X")
         for k, pair in enumerate(pairs):
-            if len(pair) != 2 or not all(0 <= i < len(samples) for i in pair):
+            if not _is_pair(pair, len(samples)):
                 raise ValueError(
                     f"pairs[{k}]={pair!r}: expected two rows of X, from 0 to {len(samples) - 1}"
                 )
@@ -390,6 +393,12 @@ class KernelMethods(NetworkBase):
             self.network.weighted(layer_weights), X, Z, outputs=outputs, dtype=dtype, device=device
         )
         return _tiles(request, BlockLoop.of_size(request, size))
+
+
+def _is_pair(pair: Any, n: int) -> bool:
+    if not isinstance(pair, (tuple, list, np.ndarray)) or len(pair) != 2:
+        return False
+    return all(isinstance(i, (int, np.integer)) and 0 <= i < n for i in pair)
 
 
 def _tiles(request: KernelRequest, loop: BlockLoop) -> Iterator[KernelTile]:

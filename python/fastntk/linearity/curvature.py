@@ -29,6 +29,7 @@ from fastntk.devices import matrices
 from fastntk.devices.places import place_of
 from fastntk.linearity.hessians import SpectralNorm, hessian_products, spectral_norm
 from fastntk.linearity.parameter_space import directions
+from fastntk.networks.base import require_network
 from fastntk.networks.placed import PlacedNetwork
 
 if TYPE_CHECKING:
@@ -107,6 +108,7 @@ def hessian_vector_product(
     >>> bool(np.isclose(w @ Hv, v @ Hw))
     True
     """
+    require_network(net)
     network = net.network
     _require_second_derivative(network)
     place = place_of(device, {"X": X, "v": v, "coefficients": coefficients})
@@ -197,6 +199,7 @@ def hessian_norm(
     >>> bool(6 < norms[0] / norms[1] < 14)  # about √(10 000/100)
     True
     """
+    require_network(net)
     _require_second_derivative(net.network)
     samples = net.network.samples(X, "X").astype(np.float64, copy=False)
     stop = threading.Event()

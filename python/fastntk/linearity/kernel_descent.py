@@ -27,6 +27,7 @@ from scipy.linalg import eigh
 
 from fastntk._support import arguments
 from fastntk._support.threads import core_threads
+from fastntk.devices import matrices
 from fastntk.eigenvalues.noise import Noise
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ def schedule(
 
 
 def _not_negative(values: ArrayLike | None, name: str, expected: str) -> Array:
-    array = np.asarray(values)
+    array = matrices.host_array(values, name)
     if array.dtype.kind not in "iuf":
         raise TypeError(f"{name}={values!r}: {expected}")
     if not (array >= 0).all():

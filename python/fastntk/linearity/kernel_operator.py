@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
+from fastntk.devices import matrices
+
 if TYPE_CHECKING:
     import numpy.typing as npt
 
@@ -78,21 +80,54 @@ class _KernelProducts:
 
 
 class _HostOperator(LinearOperator):
-    """The products for arrays of NumPy, wherever they are computed."""
+    """The products for arrays of NumPy, wherever they are computed.
+
+    Vectors may be complex; what else NumPy would convert to numbers by dropping something, as masks
+    and units of time, is refused before SciPy's operator converts it.
+    """
 
     def __init__(self, products: _KernelProducts) -> None:
         self._products = products
         # SciPy's stubs do not show the constructor to subclasses.
         super().__init__(products.dtype, (products.rows, products.rows))  # type: ignore[call-arg]
 
+    def dot(self, x: Any) -> Any:
+        """Return K x for an array, or the product with a number or an operator."""
+        return super().dot(_operand(x, "x"))
+
+    def matvec(self, x: Any) -> Any:
+        """Return K x for a vector (n,) or (n, 1)."""
+        return super().matvec(_operand(x, "x"))
+
+    def matmat(self, X: Any) -> Any:
+        """Return K X for a matrix (n, k)."""
+        return super().matmat(_operand(X, "X"))
+
+    rmatvec = matvec
+    rmatmat = matmat
+
+    def __rmul__(self, x: Any) -> Any:
+        return super().__rmul__(_operand(x, "x"))
+
     def _matmat(self, X: npt.NDArray[Any]) -> FloatArray:
-        return np.asarray(self._products(X))
+        return np.asarray(matrices.of_parts(self._products, X))
 
     def _matvec(self, x: npt.NDArray[Any]) -> FloatArray:
         return self._matmat(x.reshape(-1, 1))[:, 0]
 
     def _adjoint(self) -> LinearOperator:
         return self
+
+    def _transpose(self) -> LinearOperator:
+        return self
+
+
+def _operand(x: Any, name: str) -> Any:
+    """Return an array of numbers; numbers and operators, which SciPy composes, as they are."""
+    if isinstance(x, LinearOperator) or np.isscalar(x):
+        return x
+    array = matrices.operand(x, name)
+    return array.view(np.matrix) if isinstance(x, np.matrix) else array
 
 
 class DeviceOperator:
@@ -117,7 +152,8 @@ class DeviceOperator:
         array = place.array(V, "V")
         if array.ndim != 2 or len(array) != self.shape[0]:
             raise ValueError(f"V has shape {array.shape}: expected ({self.shape[0]}, k)")
-        return self._products(array)
+        matrices.require_numbers(array, "V")
+        return matrices.of_parts(self._products, array, place.xp)
 
     def matvec(self, v: Any) -> Any:
         """Return K v for an array of CuPy (n,) or (n, 1)."""

@@ -11,6 +11,12 @@ if TYPE_CHECKING:
     from fastntk.networks.network import Network
 
 
+def require_network(net: object) -> None:
+    """Raise TypeError if the argument `net` is not a network of finite width."""
+    if not isinstance(net, NetworkBase):
+        raise TypeError(f"net={net!r}: expected a fastntk.MLP")
+
+
 class NetworkBase:
     """A finite network, which holds the layers and says what they are.
 

@@ -16,6 +16,7 @@ import numpy as np
 from fastntk import infinite
 from fastntk._support import arguments
 from fastntk._support.progress import monitored
+from fastntk.devices import matrices
 from fastntk.kernels.angles import gradient_angles
 from fastntk.mlp import MLP
 from fastntk.networks.initialization import activation_and_scale
@@ -133,10 +134,12 @@ def angle_curves(
            [0.161, 1.192]])
     """
     depths = arguments.integers(depths, "depths", minimum=0)
-    angles = np.atleast_1d(np.asarray(theta))
+    names = _names(activations)
+    seeds = arguments.integer(seeds, "seeds", minimum=2)
+    angles = np.atleast_1d(matrices.host_array(theta, "theta"))
     if angles.ndim != 1:
         raise ValueError(f"theta has shape {angles.shape}: expected a vector of angles")
-    chosen = [activation_and_scale(name, activation_scale) for name in activations]
+    chosen = [activation_and_scale(name, activation_scale) for name in names]
     limits = np.stack(
         [
             infinite.gradient_angle(
@@ -148,19 +151,28 @@ def angle_curves(
     mean = deviation = None
     if width is not None:
         width = arguments.integer(width, "width", minimum=1)
-        seeds = arguments.integer(seeds, "seeds", minimum=2)
         found = _random_networks(angles, depths, chosen, width, seeds, progress)
         mean, deviation = found.mean(axis=0), found.std(axis=0, ddof=1)
     return AngleCurves(
         theta=angles.astype(np.float64),
         depths=depths,
-        activations=tuple(activations),
+        activations=names,
         infinite=limits,
         width=width,
         mean=mean,
         deviation=deviation,
         activation_scales=tuple(scale for _, scale in chosen),
     )
+
+
+def _names(activations: Sequence[str]) -> tuple[str, ...]:
+    expected = "expected a sequence of at least one name"
+    if isinstance(activations, str) or not np.iterable(activations):
+        raise TypeError(f"activations={activations!r}: {expected}")
+    names = tuple(activations)
+    if not names:
+        raise ValueError(f"activations={activations!r}: {expected}")
+    return names
 
 
 def _random_networks(

@@ -154,10 +154,11 @@ def depth_study(
     widths = _several(width, "width")
     numbers = tuple(sorted(set(arguments.seeds(seeds))))
     functions = _named_activations(activations)
+    store = arguments.path(store, "store")
     measurement = Measurement(
         samples,
         batch_size=None if batches is None else arguments.integer(batches, "batches", minimum=2),
-        bounds=_flag(bounds, "bounds"),
+        bounds=arguments.flag(bounds, "bounds"),
     )
     common: dict[str, Any] = {
         "activation_scale": checked_scale(activation_scale),
@@ -251,14 +252,8 @@ def _several(values: int | Sequence[int], name: str) -> tuple[int, ...]:
     return tuple(sorted(set(found)))
 
 
-def _flag(value: object, name: str) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError(f"{name}={value!r}: expected True or False")
-    return value
-
-
 def _validated_infinite(infinite: bool, parametrization: str) -> bool:
-    if _flag(infinite, "infinite") and parametrization != "ntk":
+    if arguments.flag(infinite, "infinite") and parametrization != "ntk":
         raise ValueError(
             f"infinite=True with parametrization={parametrization!r}: expected 'ntk', because the "
             "kernel of the standard parametrization grows with the width"
@@ -267,8 +262,7 @@ def _validated_infinite(infinite: bool, parametrization: str) -> bool:
 
 
 def _named_activations(chosen: Sequence[str | Activation]) -> dict[str, Activation]:
-    if isinstance(chosen, str):
-        raise TypeError(f"activations={chosen!r}: expected a sequence of activations")
+    chosen = arguments.items(chosen, "activations", "activations")
     result = {
         given if isinstance(given, str) else repr(given): activations.get(given) for given in chosen
     }

@@ -16,10 +16,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fastntk._support import arguments
 from fastntk.devices import matrices
 from fastntk.eigenvalues import conditioning, rounded_down
 from fastntk.eigenvalues.result import ConditionNumbers
 from fastntk.kernels.angles import AnglePair
+from fastntk.networks.base import require_network
 from fastntk.studies.identities import array_digest
 from fastntk.studies.runner import Runner, Task, in_threads
 from fastntk.studies.store import StudyStore, key_of
@@ -142,6 +144,9 @@ def kernel_report(
     >>> report.condition_number_lower < report.condition_number < report.condition_number_upper
     True
     """
+    require_network(net)
+    bounds = arguments.flag(bounds, "bounds")
+    keep_kernel = arguments.flag(keep_kernel, "keep_kernel")
     samples = matrices.samples(X, "X", net.dtype, columns=net.widths[0])
     if len(samples) < 2:
         raise ValueError(f"X has shape {samples.shape}: expected at least two samples")

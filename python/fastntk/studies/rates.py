@@ -22,6 +22,7 @@ from fastntk.eigenvalues.result import ExtremeEigenvalues
 from fastntk.linearity.kernel_descent import Spectrum
 from fastntk.linearity.linear_training import LinearizedTraining
 from fastntk.linearity.output_kernels import AllPairs
+from fastntk.networks.base import require_network
 from fastntk.networks.targets import targets
 from fastntk.symmetric.matrix import SymmetricMatrix
 from fastntk.training.run import train
@@ -153,6 +154,7 @@ def convergence_rate(
     >>> rate.resolved, round(rate.measured / rate.predicted, 6)
     (True, 1.0)
     """
+    require_network(net)
     most = arguments.integer(steps, "steps", minimum=1)
     if net.n_outputs != 1:
         raise ValueError(f"net has {net.n_outputs} outputs: expected one")

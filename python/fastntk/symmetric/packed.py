@@ -16,6 +16,7 @@ from fastntk._support import arguments
 from fastntk._support.dtypes import FLOAT_DTYPES, epsilon_of
 from fastntk._support.memory import require_memory
 from fastntk._support.threads import core_threads
+from fastntk.devices import matrices
 from fastntk.symmetric.packed_files import read_packed, write_packed
 from fastntk.symmetric.products import symmetric_product
 
@@ -128,7 +129,7 @@ class PackedKernel:
     @classmethod
     def from_dense(cls, K: FloatArray) -> PackedKernel:
         """Return the packed kernel with the lower triangle of K (n, n)."""
-        matrix = np.asarray(K)
+        matrix = matrices.host_array(K, "K")
         if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or matrix.size == 0:
             raise ValueError(f"K has shape {matrix.shape}: expected a square matrix")
         if matrix.dtype.kind not in "biuf":
@@ -222,10 +223,10 @@ class PackedKernel:
         return _restored, (type(self), np.asarray(self.data), self.epsilon)
 
     def __matmul__(self, vectors: npt.ArrayLike) -> FloatArray:
-        return symmetric_product(self.data, self.n, np.asarray(vectors))
+        return symmetric_product(self.data, self.n, vectors)
 
     def __rmatmul__(self, vectors: npt.ArrayLike) -> FloatArray:
-        return (self @ np.asarray(vectors).T).T  # K is its own transpose
+        return (self @ matrices.operand(vectors, "vectors").T).T  # K is its own transpose
 
     def save(
         self, path: str | os.PathLike[str], *, description: Mapping[str, Any] | None = None
@@ -270,6 +271,7 @@ class PackedKernel:
         MemoryError
             If the kernel does not fit in the memory that is available.
         """
+        mmap, verify = arguments.flag(mmap, "mmap"), arguments.flag(verify, "verify")
         expected = _as_json(description)
         try:
             return cls(read_packed(path, mmap=mmap, verify=verify, description=expected))

@@ -22,6 +22,7 @@ import numpy as np
 
 from fastntk._support import arguments
 from fastntk._support.threads import core_threads
+from fastntk.networks.base import require_network
 from fastntk.symmetric.block_lanczos import largest_eigenpairs
 
 if TYPE_CHECKING:
@@ -97,7 +98,10 @@ def learning_rate_bound(
     >>> bool(np.isclose(bound, 2 * 50 / fastntk.conditioning(net.ntk(X)).eigenvalue_max, rtol=1e-3))
     True
     """
+    require_network(net)
     arguments.choice(loss, "loss", tuple(_CURVATURE))
+    if layer_rates is not None:
+        arguments.layer_weights(layer_rates, len(net.network.layers), "layer_rates")
     samples = net.network.samples(X, "X")
     size = arguments.integer(subset, "subset", minimum=1)
     generator = np.random.default_rng(arguments.integer(seed, "seed", minimum=0))

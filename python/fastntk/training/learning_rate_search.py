@@ -15,6 +15,7 @@ import numpy as np
 from fastntk._support import arguments
 from fastntk._support.progress import monitored
 from fastntk._support.threads import map_in_threads, thread_count
+from fastntk.networks.base import require_network
 from fastntk.training.learning_rate_bound import learning_rate_bound
 from fastntk.training.run import train
 
@@ -189,6 +190,7 @@ def find_learning_rate(
     >>> search.best in search.to_frame().learning_rate.values
     True
     """
+    require_network(net)
     arguments.choice(criterion, "criterion", ("fastest", "largest_stable"))
     workers = thread_count() if jobs is None else arguments.integer(jobs, "jobs", minimum=1)
     length = arguments.integer(epochs, "epochs", minimum=1)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from fastntk._support import arguments
 from fastntk._support.progress import monitored
 from fastntk.mlp import MLP
+from fastntk.networks.base import require_network
 from fastntk.networks.targets import LOSSES
 from fastntk.training.checkpoints import Checkpoint, network_description
 from fastntk.training.data import TrainingData
@@ -155,8 +156,9 @@ def train(
     >>> bool(history.loss[-1] < 0.2 * history.loss[0])
     True
     """
-    if not isinstance(net, MLP):
-        raise TypeError(f"net={net!r}: expected a fastntk.MLP")
+    require_network(net)
+    arguments.function(callback, "callback", "(step, net)")
+    inplace = arguments.flag(inplace, "inplace")
     network = net.network
     data = TrainingData.checked(
         network,
@@ -180,6 +182,7 @@ def train(
     )
     require_training_memory(network, settings.batch, len(data.X), data.place)
     file = None
+    checkpoint = arguments.path(checkpoint, "checkpoint")
     if checkpoint is not None:
         call = network_description(network) | data.description | settings.description
         file = Checkpoint(checkpoint, call)

@@ -80,7 +80,7 @@ def checked_rates(
     if layer_rates is not None:
         shares = arguments.layer_weights(layer_rates, count, "layer_rates").copy()
     if trainable is not None:
-        chosen = list(trainable)
+        chosen = arguments.items(trainable, "trainable", "True or False for each layer")
         if len(chosen) != count or not all(isinstance(t, (bool, np.bool_)) for t in chosen):
             raise ValueError(
                 f"trainable={trainable!r}: expected True or False for each of {count} layers"
