@@ -4,6 +4,7 @@
 
 from importlib import import_module
 from importlib.metadata import version
+from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from fastntk import activations, amx, cuda, linearity
@@ -120,13 +121,18 @@ _LAZY_NAMES = {
     "train": "training.run",
 }
 
+# One thread at a time imports: two that came into a package from different sides would each wait
+# for what the other has locked.
+_importing = RLock()
+
 
 def __getattr__(name: str) -> Any:
     """Import what is not imported with the package."""
-    if name in _LAZY_MODULES:
-        return import_module(_LAZY_MODULES[name])
-    if name in _LAZY_NAMES:
-        return getattr(import_module(f"fastntk.{_LAZY_NAMES[name]}"), name)
+    with _importing:
+        if name in _LAZY_MODULES:
+            return import_module(_LAZY_MODULES[name])
+        if name in _LAZY_NAMES:
+            return getattr(import_module(f"fastntk.{_LAZY_NAMES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

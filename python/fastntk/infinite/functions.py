@@ -58,8 +58,8 @@ def ntk(
         Samples, one a row. Without Z the symmetric kernel of X with itself. float32 samples give a
         float32 kernel, computed in float64 and rounded once.
     depth : int or sequence of int, optional
-        L ≥ 0, the number of hidden layers; several of them take one pass. By default what other
-        parameters say that have one value for each layer, or else 3.
+        L ≥ 0, the number of hidden layers; several of them take one pass. By default what a
+        sequence of σ_w, σ_b, φ or c_φ says, which has a value for each layer, or else 3.
     activation : str, Activation, or sequence of these (L,)
         φ: a name, or an activation of `fastntk.activations`; or that of each hidden layer.
     weight_std, bias_std : float, or sequence of float (L + 1,)

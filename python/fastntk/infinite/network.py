@@ -56,7 +56,7 @@ class Network(Architecture):
     ----------
     depth : int or sequence of int, optional
         L ≥ 0, the number of hidden layers; kernels of several depths take one pass. By default what
-        the other parameters say that have one value for each layer, or else 3.
+        a sequence of σ_w, σ_b, φ or c_φ says, which has a value for each layer, or else 3.
     activation : str, Activation, or sequence of these (L,)
         φ: a name, or an activation of `fastntk.activations`; or the φ_l of each hidden layer.
     weight_std : float or sequence of float (L + 1,)
