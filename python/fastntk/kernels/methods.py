@@ -232,9 +232,10 @@ class KernelMethods(NetworkBase):
         device: str | None = None,
         progress: Progress = False,
     ) -> FloatArray:
-        """Return the kernel of the last hidden layer, σ_w² h^L h^L'/n_L + σ_b².
+        """Return the part of the tangent kernel of one output that comes from the readout.
 
-        It is the part of the tangent kernel of one output that comes from the readout.
+        In the NTK parametrization that is σ_w² h^L h^L'/n_L + σ_b², the covariance of the outputs
+        given the last hidden layer; in the standard one h^L h^L' + 1 (without biases h^L h^L').
 
         Parameters
         ----------
