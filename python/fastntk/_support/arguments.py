@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from fastntk._support.dtypes import FloatDType
 
 
-# No number of things, and no seed, is larger.
-LARGEST_INTEGER = 2**64 - 1
+# Seeds have up to 128 bits; no number of things has more than 64.
+LARGEST_SEED = 2**128 - 1
 
 
 def integer(value: object, name: str, *, minimum: int, maximum: int | None = None) -> int:
@@ -37,8 +37,10 @@ def integer(value: object, name: str, *, minimum: int, maximum: int | None = Non
         result = operator.index(value)  # type: ignore[arg-type]
     except TypeError:
         raise TypeError(f"{name}={value!r}: {expected}") from None
-    if result > LARGEST_INTEGER:
-        raise ValueError(f"{name} is above 2**64 - 1, the largest integer: {expected}")
+    # Python does not write out integers of thousands of digits.
+    bits = 64 if maximum is None else 128
+    if result >= 2**bits:
+        raise ValueError(f"{name} is above 2**{bits} - 1, the largest integer: {expected}")
     if result < minimum or (maximum is not None and result > maximum):
         raise ValueError(f"{name}={value!r}: {expected}")
     return result
@@ -91,11 +93,19 @@ def path(value: Any, name: str) -> str | None:
         raise TypeError(f"{name}={value!r}: expected None or the path of a file") from None
 
 
+def seed(value: object, name: str = "seed") -> int:
+    """Return `value` as the seed of a stream of random numbers."""
+    return integer(value, name, minimum=0, maximum=LARGEST_SEED)
+
+
 def seeds(values: int | Sequence[int], name: str = "seeds") -> tuple[int, ...]:
     """Return seeds: 0, 1, … if their number is given, or those given."""
     if isinstance(values, (int, np.integer)):
         values = range(integer(values, name, minimum=1))
-    return integers(values, name, minimum=0)
+    given = items(values, name, "integers")
+    if not given:
+        raise ValueError(f"{name}={values!r}: expected at least one integer")
+    return tuple(seed(value, f"{name}[{i}]") for i, value in enumerate(given))
 
 
 def float_dtype(value: Any, name: str = "dtype") -> FloatDType:

@@ -133,7 +133,7 @@ def batch_conditioning(
     """
     kernel = K if isinstance(K, PackedKernel) else SymmetricMatrix.of(K, "K")
     batch_size = arguments.integer(batch_size, "batch_size", minimum=2)
-    seed = arguments.integer(seed, "seed", minimum=0)
+    seed = arguments.seed(seed)
     drop_last = arguments.flag(drop_last, "drop_last")
     if batch_size > kernel.n:
         raise ValueError(

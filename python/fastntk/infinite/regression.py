@@ -13,6 +13,7 @@ NeurIPS 2019.
 from __future__ import annotations
 
 import math
+import numbers
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -242,7 +243,7 @@ class Regression:
         """
         covariance = arguments.flag(covariance, "covariance")
         descends = steps is not None or learning_rate is not None
-        at_the_end = np.ndim(time) == 0 and time == math.inf
+        at_the_end = isinstance(time, numbers.Real) and time == math.inf
         given = schedule(None if descends and at_the_end else time, steps, learning_rate)
         targets = _targets(y, len(self._samples))
         points = matrices.samples(Z, "Z", np.dtype(np.float64), columns=self._samples.shape[1])

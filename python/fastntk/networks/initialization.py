@@ -94,7 +94,7 @@ class Initialization:
     ) -> Initialization:
         """Check what a user gave, but for the precision, which has been checked."""
         return cls(
-            seed=arguments.integer(seed, "seed", minimum=0),
+            seed=arguments.seed(seed),
             weight_std=arguments.real(weight_std, "weight_std", minimum=0.0, exclusive=True),
             bias_std=arguments.real(bias_std, "bias_std", minimum=0.0),
             parametrization=arguments.choice(parametrization, "parametrization", PARAMETRIZATIONS),

@@ -123,7 +123,7 @@ def monte_carlo_ntk(
     each = (
         range(arguments.integer(seeds, "seeds", minimum=2))
         if np.ndim(seeds) == 0
-        else arguments.integers(seeds, "seeds", minimum=0)  # type: ignore[arg-type]
+        else arguments.seeds(seeds)
     )
     if len(each) < 2:
         raise ValueError(f"seeds={seeds!r}: expected at least two, for a standard error")

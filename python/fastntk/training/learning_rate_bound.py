@@ -104,7 +104,7 @@ def learning_rate_bound(
         arguments.layer_weights(layer_rates, len(net.network.layers), "layer_rates")
     samples = net.network.samples(X, "X")
     size = arguments.integer(subset, "subset", minimum=1)
-    generator = np.random.default_rng(arguments.integer(seed, "seed", minimum=0))
+    generator = np.random.default_rng(arguments.seed(seed))
     if len(samples) > size:
         samples = samples[np.sort(generator.permutation(len(samples))[:size])]
     operator: Any = net.ntk_operator(samples, outputs="full", layer_weights=layer_rates)

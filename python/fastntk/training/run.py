@@ -175,7 +175,7 @@ def train(
         momentum=checked_momentum(momentum),
         epochs=arguments.integer(epochs, "epochs", minimum=1),
         batch=checked_batch_size(batch_size, len(data.X)),
-        seed=arguments.integer(seed, "seed", minimum=0),
+        seed=arguments.seed(seed),
         loss_target=checked_target(loss_target),
         callback_every=checked_interval(callback_every, "callback_every", callback),
         probe_every=checked_interval(probe_every, "probe_every", probe),
