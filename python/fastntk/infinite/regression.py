@@ -146,8 +146,7 @@ class Regression:
             tolerance=tolerance,
         )
         depth = self._network.require_one_depth()
-        # Each of the L + 1 terms has the errors of up to L gaps, and of their product.
-        self._error = 2 * self._network.gap_error * (depth + 1) ** 2
+        self._error = self._network.dual_error(depth, tangent=self._kind == "ntk")
         n = len(self._samples)
         require_memory(
             16 * n * n, f"regression on {n} samples, with a factorization,", "take fewer samples"
@@ -243,7 +242,8 @@ class Regression:
         """
         covariance = arguments.flag(covariance, "covariance")
         descends = steps is not None or learning_rate is not None
-        at_the_end = isinstance(time, numbers.Real) and time == math.inf
+        moment: Any = time  # of which mypy does not know that it may be a number of NumPy
+        at_the_end = isinstance(moment, numbers.Real) and moment == math.inf
         given = schedule(None if descends and at_the_end else time, steps, learning_rate)
         targets = _targets(y, len(self._samples))
         points = matrices.samples(Z, "Z", np.dtype(np.float64), columns=self._samples.shape[1])

@@ -64,6 +64,10 @@ class Dual(ABC):
     # keep their digits.
     gap_error: float = 0.0
 
+    # Whether φ' jumps: the gap of derivatives then grows like the root of that of the samples, and
+    # so does its error where two samples are one up to rounding.
+    slope_jumps: bool = False
+
     @abstractmethod
     def state(self, deviation: Array) -> State:
         """Return what pairs will need of samples with these standard deviations."""

@@ -45,6 +45,7 @@ class Elu(ClosedForm):
 
     def __init__(self, alpha: float) -> None:
         self.alpha = alpha
+        self.slope_jumps = alpha != 1
 
     def covariance(self, s: Array, t: Array, gap: Array) -> Array:
         """Return E[φ(u)φ(v)], summed over the quadrants of linear and exponential sides."""

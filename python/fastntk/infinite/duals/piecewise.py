@@ -40,6 +40,7 @@ class PiecewiseLinear(Dual):
     def __init__(self, negative: float, positive: float) -> None:
         squares = negative**2 + positive**2
         self.kink = (positive - negative) ** 2 / squares
+        self.slope_jumps = self.kink > 0
         self.root_mean_square = math.sqrt(squares / 2)
 
     def state(self, deviation: Array) -> State:
@@ -83,6 +84,7 @@ class RectifiedMonomial(Dual):
 
     def __init__(self, degree: int) -> None:
         self.degree = degree
+        self.slope_jumps = degree == 1
         self.parallel, self.parallel_slope = (
             float(_rectified_moment(p, np.zeros(()))) for p in (degree, degree - 1)
         )
