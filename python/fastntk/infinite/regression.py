@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 import numbers
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
