@@ -63,17 +63,16 @@ def real(value: object, name: str, *, minimum: float, exclusive: bool = False) -
     return result
 
 
-def integers(values: Sequence[int], name: str, *, minimum: int) -> tuple[int, ...]:
-    """Return a non-empty sequence of ints of at least `minimum`."""
-    if isinstance(values, (str, bytes)):
-        raise TypeError(f"{name}={values!r}: expected a sequence of integers")
-    try:
-        items = list(values)
-    except TypeError:
-        raise TypeError(f"{name}={values!r}: expected a sequence of integers") from None
-    if not items:
+def integers(
+    values: Sequence[int], name: str, *, minimum: int, maximum: int | None = None
+) -> tuple[int, ...]:
+    """Return a non-empty sequence of ints of at least `minimum` and at most `maximum`."""
+    given = items(values, name, "integers")
+    if not given:
         raise ValueError(f"{name}={values!r}: expected at least one integer")
-    return tuple(integer(v, f"{name}[{i}]", minimum=minimum) for i, v in enumerate(items))
+    return tuple(
+        integer(v, f"{name}[{i}]", minimum=minimum, maximum=maximum) for i, v in enumerate(given)
+    )
 
 
 def items(values: Any, name: str, what: str) -> list[Any]:
@@ -102,10 +101,7 @@ def seeds(values: int | Sequence[int], name: str = "seeds") -> tuple[int, ...]:
     """Return seeds: 0, 1, … if their number is given, or those given."""
     if isinstance(values, (int, np.integer)):
         values = range(integer(values, name, minimum=1))
-    given = items(values, name, "integers")
-    if not given:
-        raise ValueError(f"{name}={values!r}: expected at least one integer")
-    return tuple(seed(value, f"{name}[{i}]") for i, value in enumerate(given))
+    return integers(values, name, minimum=0, maximum=LARGEST_SEED)
 
 
 def float_dtype(value: Any, name: str = "dtype") -> FloatDType:

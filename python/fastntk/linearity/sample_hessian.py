@@ -99,7 +99,7 @@ class _LayerSpace:
         bias = np.full((0 if layer.bias is None else 1, 1), layer.bias_scale)
         extended = np.concatenate([self.scale * below, bias])
         self.norm_h, self.unit_h = _length_and_direction(extended)
-        self.norm_delta, self.unit_delta = _length_and_direction(delta)
+        self.norm_delta = float(np.linalg.norm(delta))
 
     def turned(self, a: Vectors, b: Vectors) -> Vectors:
         """Return Vᵀ δ of the direction V in the weights with these coordinates."""
