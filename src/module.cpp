@@ -185,9 +185,6 @@ void register_network(py::module_& module, const char* name) {
           py::arg("depth"), py::arg("weights").noconvert(), py::arg("bias").noconvert(),
           py::arg("weight_scale"), py::arg("bias_scale"), py::arg("kernel_weights"),
           "The same for the map from hidden layer `depth` (0: from the inputs) to the outputs.")
-      .def_property_readonly(
-          "slopes_follow", [](const Class& self) { return slopes_follow(self.get()); },
-          "Whether training keeps no slopes of the activations, as these follow from them.")
       .def(
           "feature_bytes",
           [](const Class& self, Index samples, Index outputs, Index itemsize) {

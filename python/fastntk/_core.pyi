@@ -55,9 +55,6 @@ class _Network:
         bias_scale: float,
         kernel_weights: tuple[float, float],
     ) -> None: ...
-    # Whether training keeps no slopes of the activations, as these follow from them.
-    @property
-    def slopes_follow(self) -> bool: ...
     # The memory, in bytes, of the features of so many samples and outputs, for all readouts, in
     # numbers of `itemsize` bytes.
     def feature_bytes(self, samples: int, outputs: int, itemsize: int) -> int: ...
