@@ -24,6 +24,22 @@ settings.register_profile("fastntk", deadline=None, max_examples=40)
 settings.load_profile("fastntk")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--long`` runs the long suites, and nothing else."""
+    parser.addoption(
+        "--long", action="store_true", help="run the long suites instead of the quick tests"
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep the tests marked ``long`` with ``--long``, and all others without."""
+    wanted = bool(config.getoption("--long"))
+    kept = [item for item in items if (item.get_closest_marker("long") is not None) == wanted]
+    if len(kept) != len(items):
+        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+        items[:] = kept
+
+
 @pytest.fixture(scope="module")
 def cupy() -> Iterator[Any]:
     """The test double of CuPy, which `import cupy` finds until the module's tests are done."""
