@@ -34,9 +34,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Keep the tests marked ``long`` with ``--long``, and all others without."""
     wanted = bool(config.getoption("--long"))
-    kept = [item for item in items if (item.get_closest_marker("long") is not None) == wanted]
-    if len(kept) != len(items):
-        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    kept, dropped = [], []
+    for item in items:
+        (kept if (item.get_closest_marker("long") is not None) == wanted else dropped).append(item)
+    if dropped:
+        config.hook.pytest_deselected(items=dropped)
         items[:] = kept
 
 
