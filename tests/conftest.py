@@ -34,7 +34,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Keep the tests marked ``long`` with ``--long``, and all others without."""
     wanted = bool(config.getoption("--long"))
-    kept, dropped = [], []
+    kept: list[pytest.Item] = []
+    dropped: list[pytest.Item] = []
     for item in items:
         (kept if (item.get_closest_marker("long") is not None) == wanted else dropped).append(item)
     if dropped:
