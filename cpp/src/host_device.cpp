@@ -23,6 +23,11 @@ constexpr std::chrono::milliseconds kMonitorInterval{100};
 // A lane looks out for the others for so long before it sleeps.
 constexpr std::chrono::microseconds kSpin{100};
 
+// With fewer operations a caller is done before a thread would have started, and with fewer for
+// each of several lanes, before it would have been joined. A slow operation takes a nanosecond.
+constexpr double kOperationsForCaller = 5e4;
+constexpr double kOperationsOfLane = 2e5;
+
 // Every matrix begins at a multiple of this, a cache line.
 constexpr std::align_val_t kAlignment{64};
 
@@ -84,14 +89,29 @@ void HostDevice::Crew::meet(Index progress) {
 
 void HostDevice::Crew::leave() { all_here_.arrive_and_drop(); }
 
-void HostDevice::run_lanes(const char* stage, Index tasks, const Monitor& monitor,
+int HostDevice::lanes_for(Work work) const {
+  const Index most = std::min<Index>(threads_, work.tasks);
+  if (work.operations >= kOperationsOfLane * static_cast<double>(most)) {
+    return static_cast<int>(most);
+  }
+  return std::max(1, static_cast<int>(work.operations / kOperationsOfLane));
+}
+
+void HostDevice::run_lanes(const char* stage, Work work, const Monitor& monitor,
                            const std::function<void(const Lane&, const NextTask&)>& body) const {
-  Crew crew(static_cast<int>(std::min<Index>(threads_, tasks)));
-  run_crew(crew, stage, tasks, monitor, [&](const Lane& lane) {
+  if (work.tasks > 0 && work.operations < kOperationsForCaller) {
+    const std::atomic<bool> stop{false};
+    Index next = 0;
+    body(Lane(blas_, stop, float32_), [&] { return std::min(work.tasks, next++); });
+    if (monitor) monitor(stage, work.tasks, work.tasks);
+    return;
+  }
+  Crew crew(lanes_for(work));
+  run_crew(crew, stage, work.tasks, monitor, [&](const Lane& lane) {
     bool first = true;
     body(lane, [&] {
       if (!std::exchange(first, false)) ++crew.done;
-      return crew.stop ? tasks : std::min(tasks, crew.next++);
+      return crew.stop ? work.tasks : std::min(work.tasks, crew.next++);
     });
   });
 }

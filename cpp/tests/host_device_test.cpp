@@ -11,7 +11,9 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <mutex>
 #include <new>
+#include <set>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -102,6 +104,48 @@ TEST_CASE("host device: as many threads as asked for work at once") {
                               if (eventually([&] { return present == kThreads; })) ++met;
                             });
   CHECK(met == kThreads);
+}
+
+TEST_CASE("host device: little work is done by the caller, and some more by few threads") {
+  const auto threads_of = [](Work work) {
+    std::mutex mutex;
+    std::set<std::thread::id> ids;
+    std::vector<int> runs(static_cast<std::size_t>(work.tasks));
+    device_with(4).run("stage", work, nullptr, kNoWorkspace,
+                       [&](const auto& /*lane*/, NoWorkspace& /*workspace*/, Index index) {
+                         const std::scoped_lock lock(mutex);
+                         ids.insert(std::this_thread::get_id());
+                         ++runs[static_cast<std::size_t>(index)];
+                       });
+    CHECK(runs == std::vector<int>(static_cast<std::size_t>(work.tasks), 1));
+    return ids;
+  };
+  CHECK(threads_of({6, 100.0}) == std::set{std::this_thread::get_id()});
+  CHECK(threads_of({0, 100.0}).empty());
+  const auto some = threads_of({6, 1e5});
+  CHECK(some.size() == 1);
+  CHECK(some.count(std::this_thread::get_id()) == 0);
+  CHECK(threads_of({6, 1e9}).count(std::this_thread::get_id()) == 0);
+  CHECK(threads_of(6).count(std::this_thread::get_id()) == 0);
+}
+
+TEST_CASE(
+    "host device: what little work throws reaches the caller, and the monitor hears its end") {
+  const HostDevice device = device_with(2);
+  CHECK_THROWS_AS(device.run("stage", {3, 1.0}, nullptr, kNoWorkspace,
+                             [](const auto& /*lane*/, NoWorkspace& /*workspace*/, Index index) {
+                               if (index == 1) throw std::runtime_error("task");
+                             }),
+                  std::runtime_error);
+  std::vector<Index> heard;
+  device.run(
+      "stage", {3, 1.0},
+      [&](const char* /*stage*/, Index done, Index total) {
+        heard.push_back(done);
+        CHECK(total == 3);
+      },
+      kNoWorkspace, [](const auto& /*lane*/, NoWorkspace& /*workspace*/, Index /*index*/) {});
+  CHECK(heard == std::vector<Index>{3});
 }
 
 TEST_CASE("host device: one workspace for each lane and none beyond the number of tasks") {

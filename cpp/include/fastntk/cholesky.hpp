@@ -144,7 +144,8 @@ void cholesky(const Device& device, const SymmetricStorage<double>& matrix,
   const ColumnOrder order(blocks.blocks());
   Finished finished(order.tasks());
   device.run(
-      "cholesky", order.tasks(), monitor, [] { return 0; },
+      "cholesky", {order.tasks(), elements_of(matrix.n()) * static_cast<double>(matrix.n()) / 3},
+      monitor, [] { return 0; },
       [&](const auto& lane, int /*workspace*/, Index task) {
         if (cholesky_tile(lane, matrix, blocks, order, finished, order[task])) finished.mark(task);
       });

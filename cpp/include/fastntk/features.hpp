@@ -138,8 +138,11 @@ Features<Device, G> compute_features(const Device& device, const Network<T>& net
   }
 
   const Partition blocks{samples.rows, device.row_blocks()};
+  // There is a backward pass for each output.
+  const double passes = static_cast<double>(samples.rows) * static_cast<double>(1 + outputs.count);
   device.run(
-      "features", blocks.blocks(), monitor, [&] { return Workspace(network, blocks.size()); },
+      "features", {blocks.blocks(), passes * network.multiply_adds()}, monitor,
+      [&] { return Workspace(network, blocks.size()); },
       [&](const auto& lane, const Workspace& workspace, Index block) {
         const Range rows = blocks[block];
         const Range scratch{0, rows.count};

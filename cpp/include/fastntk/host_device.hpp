@@ -25,6 +25,7 @@
 #include "fastntk/monitor.hpp"
 #include "fastntk/portability.hpp"
 #include "fastntk/tiling.hpp"
+#include "fastntk/work.hpp"
 
 namespace fastntk {
 
@@ -301,13 +302,13 @@ class HostDevice {
   // Runs task(lane, workspace, index) for index = 0 … tasks − 1; each lane has one workspace, made
   // by make_workspace(). Tasks are taken up in the order of their index, so that one may wait for
   // those before it (Finished). Returns when all are done; an exception of a task or of the monitor
-  // stops the others and is thrown here.
+  // stops the others and is thrown here. What is little work is done by the caller, at once.
   template <class MakeWorkspace, class Task>
-  void run(const char* stage, Index tasks, const Monitor& monitor, MakeWorkspace make_workspace,
+  void run(const char* stage, Work work, const Monitor& monitor, MakeWorkspace make_workspace,
            Task task) const {
-    run_lanes(stage, tasks, monitor, [&](const Lane& lane, const NextTask& next) {
+    run_lanes(stage, work, monitor, [&](const Lane& lane, const NextTask& next) {
       auto workspace = make_workspace();
-      for (Index index = next(); index < tasks; index = next()) task(lane, workspace, index);
+      for (Index index = next(); index < work.tasks; index = next()) task(lane, workspace, index);
     });
   }
 
@@ -337,8 +338,9 @@ class HostDevice {
   // Returns the index of the lane's next task, or `tasks` when there is none.
   using NextTask = std::function<Index()>;
 
-  void run_lanes(const char* stage, Index tasks, const Monitor& monitor,
+  void run_lanes(const char* stage, Work work, const Monitor& monitor,
                  const std::function<void(const Lane&, const NextTask&)>& body) const;
+  int lanes_for(Work work) const;
   void run_crew(Crew& crew, const char* stage, Index total, const Monitor& monitor,
                 const std::function<void(const Lane&)>& body) const;
 

@@ -121,7 +121,9 @@ void evaluate_loss(const Device& device, Loss loss, Matrix<const T> targets,
   struct NoWorkspace {};
   const Partition blocks{f_to_gradient.rows, device.row_blocks()};
   device.run(
-      "loss", blocks.blocks(), monitor, [] { return NoWorkspace{}; },
+      "loss",
+      {blocks.blocks(), 10.0 * static_cast<double>(f_to_gradient.rows * f_to_gradient.cols)},
+      monitor, [] { return NoWorkspace{}; },
       [&](const auto& lane, const NoWorkspace& /*workspace*/, Index block) {
         const Range rows = blocks[block];
         sample_losses(lane, loss, T(1), nullptr, targets.row_block(rows.first, rows.count),

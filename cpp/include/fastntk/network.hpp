@@ -57,6 +57,13 @@ struct Network {
   // Returns n_l, for l = 0 … L.
   Index width(Index l) const { return l == 0 ? input_width : layer(l).outputs(); }
   const Layer<T>& layer(Index l) const { return hidden[static_cast<std::size_t>(l - 1)]; }
+  // Returns the multiply-adds of the forward pass of one sample, to all readouts.
+  double multiply_adds() const {
+    Index sum = 0;
+    for (const Layer<T>& layer : hidden) sum += layer.parameters();
+    for (const Readout<T>& readout : readouts) sum += readout.layer.parameters();
+    return static_cast<double>(sum);
+  }
 };
 
 }  // namespace fastntk

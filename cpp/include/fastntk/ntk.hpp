@@ -18,8 +18,8 @@ void evaluate(const Device& device, const Network<T>& network, Matrix<const T> s
   const Readout<T>& readout = network.readouts.front();
   const Partition blocks{samples.rows, device.row_blocks()};
   device.run(
-      "outputs", blocks.blocks(), monitor,
-      [&] { return ForwardWorkspace<Device, T>(network, blocks.size()); },
+      "outputs", {blocks.blocks(), static_cast<double>(samples.rows) * network.multiply_adds()},
+      monitor, [&] { return ForwardWorkspace<Device, T>(network, blocks.size()); },
       [&](const auto& lane, const ForwardWorkspace<Device, T>& workspace, Index block) {
         const Range rows = blocks[block];
         const Range scratch{0, rows.count};

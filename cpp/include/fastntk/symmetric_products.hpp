@@ -60,7 +60,8 @@ void symmetric_product(const Device& device, const SymmetricStorage<const T>& ma
   using Buffer = typename Device::template Buffer<T>;
   const Buffer sums(parts * n, k);
   device.run(
-      "product", parts, monitor, [&] { return Buffer(blocks.size(), blocks.size()); },
+      "product", {parts, elements_of(n) * static_cast<double>(k)}, monitor,
+      [&] { return Buffer(blocks.size(), blocks.size()); },
       [&](const auto& lane, const Buffer& workspace, Index part) {
         const Matrix<T> sum = sums.view().row_block(part * n, n);
         lane.for_each(n, k, element::Fill<T>{T(0), sum});
@@ -84,7 +85,7 @@ void symmetric_product(const Device& device, const SymmetricStorage<const T>& ma
         }
       });
   device.run(
-      "sum", blocks.blocks(), monitor, [] { return 0; },
+      "sum", {blocks.blocks(), static_cast<double>(parts * n * k)}, monitor, [] { return 0; },
       [&](const auto& lane, int /*workspace*/, Index block) {
         const auto [first, count] = blocks[block];
         lane.for_each(count, k,
@@ -103,7 +104,9 @@ void triangular_solve(const Device& device, const SymmetricStorage<const double>
   Finished finished(count);
   const auto block_of = [&](Index task) { return transpose ? count - 1 - task : task; };
   device.run(
-      transpose ? "backward solve" : "forward solve", count, monitor, [] { return 0; },
+      transpose ? "backward solve" : "forward solve",
+      {count, elements_of(vectors.rows) * static_cast<double>(vectors.cols)}, monitor,
+      [] { return 0; },
       [&](const auto& lane, int /*workspace*/, Index task) {
         const Range own = blocks[block_of(task)];
         const Matrix<double> target = vectors.row_block(own.first, own.count);

@@ -202,6 +202,9 @@ void complete_triangle(const Lane& lane, const StoredTile<const T>& tile, bool s
                                              tile.transposed ? stride : 1, symmetric, to});
 }
 
+// Returns n², which may be beyond an Index.
+inline double elements_of(Index n) { return static_cast<double>(n) * static_cast<double>(n); }
+
 // Overwrites one triangle of a square matrix with the mirror image of the other one, `kept`; the
 // diagonal stays as it is.
 template <class Device, class T>
@@ -209,7 +212,8 @@ void mirror(const Device& device, Matrix<T> matrix, Triangle kept, const Monitor
   const Partition blocks{matrix.rows, {64, 512}};
   const std::vector<BlockPair> pairs = lower_block_pairs(blocks.blocks());
   device.run(
-      "mirror", static_cast<Index>(pairs.size()), monitor, [] { return 0; },
+      "mirror", {static_cast<Index>(pairs.size()), elements_of(matrix.rows)}, monitor,
+      [] { return 0; },
       [&](const auto& lane, int /*workspace*/, Index task) {
         const auto [i, j] = pairs[static_cast<std::size_t>(task)];
         const Range rows = blocks[i];
@@ -234,7 +238,7 @@ void scale_and_shift(const Device& device, const SymmetricStorage<const From>& f
   const HalvedPartition blocks{to.n(), {64, 512}};
   const std::vector<BlockPair> pairs = lower_block_pairs(blocks.blocks());
   device.run(
-      "copy", static_cast<Index>(pairs.size()), monitor, [] { return 0; },
+      "copy", {static_cast<Index>(pairs.size()), elements_of(to.n())}, monitor, [] { return 0; },
       [&](const auto& lane, int /*workspace*/, Index task) {
         const auto [i, j] = pairs[static_cast<std::size_t>(task)];
         const StoredTile<const From> source = from.tile(blocks[i], blocks[j]);

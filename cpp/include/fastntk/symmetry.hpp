@@ -67,7 +67,7 @@ Symmetry symmetry(const Device& device, Matrix<const T> matrix, const Monitor& m
   std::vector<Symmetry> found(pairs.size());
   using Buffer = typename Device::template Buffer<T>;
   device.run(
-      "symmetry", static_cast<Index>(pairs.size()), monitor,
+      "symmetry", {static_cast<Index>(pairs.size()), elements_of(matrix.rows)}, monitor,
       [] { return Buffer(kSquare, kSquare); },
       [&](const auto& lane, const Buffer& workspace, Index task) {
         const auto [block_row, block_col] = pairs[static_cast<std::size_t>(task)];

@@ -20,6 +20,7 @@
 #include "fastntk/matrix_buffer.hpp"
 #include "fastntk/monitor.hpp"
 #include "fastntk/tiling.hpp"
+#include "fastntk/work.hpp"
 
 // This makes an NVIDIA GPU an execution device: it has the operations that host_device.hpp lists,
 // and nothing else of CUDA. This header needs no CUDA header; what launches kernels is in lane.cuh,
@@ -230,8 +231,9 @@ class CudaDevice {
   // one always has work. Returns when all are done. An exception of a task or of the monitor is
   // thrown here, when the streams are idle again.
   template <class MakeWorkspace, class Task>
-  void run(const char* stage, Index tasks, const Monitor& monitor, MakeWorkspace make_workspace,
+  void run(const char* stage, Work work, const Monitor& monitor, MakeWorkspace make_workspace,
            Task task) const {
+    const Index tasks = work.tasks;
     Progress progress(stage, tasks, monitor);
     if (tasks > 0) {
       std::vector<decltype(make_workspace())> workspaces;
