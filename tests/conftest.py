@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import sys
 import weakref
+from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import on_host
@@ -15,7 +16,7 @@ import pytest
 from hypothesis import settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 _RUNTIME = on_host.use()
 
@@ -41,6 +42,28 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if dropped:
         config.hook.pytest_deselected(items=dropped)
         items[:] = kept
+
+
+_CASES: pytest.StashKey[Counter[str]] = pytest.StashKey()
+
+
+@pytest.fixture(scope="session")
+def count_cases(
+    pytestconfig: pytest.Config,
+) -> Callable[[Literal["properties", "faults"], int], None]:
+    """What a long test calls with how many cases it has seen to hold; the summary adds them up."""
+    counted = pytestconfig.stash.setdefault(_CASES, Counter())
+
+    def count(kind: Literal["properties", "faults"], cases: int = 1) -> None:
+        counted[kind] += cases
+
+    return count
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """State how many cases the long suites have counted."""
+    for kind, cases in sorted(config.stash.get(_CASES, Counter[str]()).items()):
+        terminalreporter.write_line(f"{kind}: {cases} cases held")
 
 
 @pytest.fixture(scope="module")
