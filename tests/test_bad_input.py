@@ -166,9 +166,9 @@ def test_functions_of_the_user_are_real_and_have_a_name() -> None:
 def test_pairs_and_activations_of_the_wrong_type() -> None:
     with pytest.raises(TypeError, match=r"pair=\(0, 1\): expected an AnglePair"):
         fastntk.angle_bound(_K, (0, 1))  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"activations=\[\]: expected a sequence of at least one"):
+    with pytest.raises(ValueError, match=r"activations=\[\]: expected at least one name"):
         fastntk.angle_curves([0.1], [1], [])
-    with pytest.raises(TypeError, match="activations='relu': expected a sequence of at least one"):
+    with pytest.raises(TypeError, match="activations='relu': expected a sequence of names"):
         fastntk.angle_curves([0.1], [1], "relu")
     with pytest.raises(TypeError, match="K has dtype object: expected real numbers"):
         fastntk.spectrum(None)  # type: ignore[arg-type]

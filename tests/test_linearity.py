@@ -339,7 +339,7 @@ def test_custom_activations_are_refused(function: Any) -> None:
         (
             lambda n, X, v: hessian_vector_product(n, X, v, output=2),
             ValueError,
-            "output=2: expected at most 1",
+            "output=2: expected an integer of at least 0 and at most 1",
         ),
         (
             lambda n, X, v: hessian_vector_product(n, X, v, output=True),

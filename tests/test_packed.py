@@ -309,7 +309,7 @@ def test_bad_input(monkeypatch: pytest.MonkeyPatch) -> None:
         PackedKernel.from_dense(np.ones((2, 3)))
     with pytest.raises(TypeError, match=r"K has dtype complex128"):
         PackedKernel.from_dense(np.eye(2) * 1j)
-    with pytest.raises(ValueError, match=r"i=4: expected a row from 0 to 3"):
+    with pytest.raises(ValueError, match=r"i=4: expected an integer of at least 0 and at most 3"):
         packed.row(4)
     with pytest.raises(ValueError, match=r"indices\[1\]=-1"):
         packed.rows([0, -1])

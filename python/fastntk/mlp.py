@@ -113,7 +113,7 @@ class MLP(KernelMethods, JacobianMethods):
         seed: int = 0,
         dtype: npt.DTypeLike = "float64",
     ) -> None:
-        sizes = arguments.integers(widths, "widths", minimum=1)
+        sizes = arguments.integers(widths, "widths", minimum=1, in_order=True)
         if len(sizes) < 2:
             raise ValueError(
                 f"widths={widths!r}: expected at least the input dimension and the outputs"
@@ -390,10 +390,10 @@ class MLP(KernelMethods, JacobianMethods):
 
 
 def _init_scales(init_scale: float | Sequence[float], count: int) -> list[float]:
-    if np.ndim(init_scale) == 0:
+    if not arguments.has_items(init_scale):
         scale = arguments.real(init_scale, "init_scale", minimum=0.0, exclusive=True)
         return [scale] * count
-    values: list[Any] = list(init_scale)  # type: ignore[arg-type]  # not a scalar
+    values = arguments.items(init_scale, "init_scale", "numbers")
     if len(values) != count:
         raise ValueError(f"init_scale={init_scale!r}: expected a number, or {count} of them")
     return [

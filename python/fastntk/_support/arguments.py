@@ -8,6 +8,9 @@ import math
 import numbers
 import operator
 import os
+import reprlib
+from collections.abc import Mapping, Set
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +18,7 @@ import numpy as np
 from fastntk._support.dtypes import FLOAT_DTYPES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import ArrayLike
 
@@ -25,6 +28,33 @@ if TYPE_CHECKING:
 # Seeds have up to 128 bits; no number of things has more than 64.
 LARGEST_SEED = 2**128 - 1
 
+# More items than anybody means: those of an endless iterator, or of a view of a single number.
+_MOST_ITEMS = 2**20
+
+_SHORT = reprlib.Repr()
+_SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxset = _SHORT.maxfrozenset = _SHORT.maxdict = 20
+_SHORT.maxstring = _SHORT.maxlong = 120
+_SHORT.maxother = 400
+
+
+def shown(value: object) -> str:
+    """Return how a value is written, for errors: not at any length, and whatever it does itself."""
+    try:
+        return _SHORT.repr(value)
+    except Exception:  # integers of more digits than Python writes out
+        return f"<{type(value).__qualname__}>"
+
+
+def has_items(value: object) -> bool:
+    """Return whether a value has items, as sequences and other iterables have; text has none."""
+    if isinstance(value, (str, bytes, bytearray)):
+        return False
+    try:
+        iter(value)  # type: ignore[call-overload]
+    except Exception:  # TypeError where there are none; anything if it is somebody's own
+        return False
+    return True
+
 
 def integer(value: object, name: str, *, minimum: int, maximum: int | None = None) -> int:
     """Return `value` as an int of at least `minimum` and at most `maximum`, if there is one."""
@@ -32,17 +62,18 @@ def integer(value: object, name: str, *, minimum: int, maximum: int | None = Non
     if maximum is not None:
         expected += f" and at most {maximum}"
     if isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name}={value!r}: {expected}")
+        raise TypeError(f"{name}={shown(value)}: {expected}")
     try:
         result = operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
-        raise TypeError(f"{name}={value!r}: {expected}") from None
+    except Exception as error:  # a TypeError, or that of a value of somebody's own
+        cause = None if isinstance(error, TypeError) else error
+        raise TypeError(f"{name}={shown(value)}: {expected}") from cause
     # Python does not write out integers of thousands of digits.
     bits = 64 if maximum is None else 128
     if result >= 2**bits:
         raise ValueError(f"{name} is above 2**{bits} - 1, the largest integer: {expected}")
     if result < minimum or (maximum is not None and result > maximum):
-        raise ValueError(f"{name}={value!r}: {expected}")
+        raise ValueError(f"{name}={shown(value)}: {expected}")
     return result
 
 
@@ -53,43 +84,74 @@ def real(value: object, name: str, *, minimum: float, exclusive: bool = False) -
         value = value[()]
     # NumPy's durations count as integers.
     if isinstance(value, (bool, np.timedelta64)) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{name}={value!r}: {expected}")
+        raise TypeError(f"{name}={shown(value)}: {expected}")
     try:
         result = float(value)
     except OverflowError:  # an integer or fraction beyond the range of float64
         raise ValueError(f"{name} is beyond the range of float64: {expected}") from None
+    except Exception as error:  # of a number of somebody's own
+        raise TypeError(f"{name}={shown(value)}: {expected}") from error
     if not math.isfinite(result) or result < minimum or (exclusive and result == minimum):
-        raise ValueError(f"{name}={value!r}: {expected}")
+        raise ValueError(f"{name}={shown(value)}: {expected}")
     return result
 
 
 def integers(
-    values: Sequence[int], name: str, *, minimum: int, maximum: int | None = None
+    values: Iterable[int],
+    name: str,
+    *,
+    minimum: int,
+    maximum: int | None = None,
+    in_order: bool = False,
 ) -> tuple[int, ...]:
-    """Return a non-empty sequence of ints of at least `minimum` and at most `maximum`."""
-    given = items(values, name, "integers")
+    """Return a non-empty sequence of ints of at least `minimum` and at most `maximum`.
+
+    Those of a set are taken in ascending order; refused where their order matters, `in_order`.
+    """
+    given = items(values, name, "integers", in_order=in_order)
     if not given:
-        raise ValueError(f"{name}={values!r}: expected at least one integer")
-    return tuple(
+        raise ValueError(f"{name}={shown(values)}: expected at least one integer")
+    result = tuple(
         integer(v, f"{name}[{i}]", minimum=minimum, maximum=maximum) for i, v in enumerate(given)
     )
+    return tuple(sorted(result)) if isinstance(values, Set) else result
 
 
-def items(values: Any, name: str, what: str) -> list[Any]:
-    """Return the items of a sequence or any other iterable but text."""
-    if isinstance(values, (str, bytes)) or not np.iterable(values):
-        raise TypeError(f"{name}={values!r}: expected a sequence of {what}")
-    return list(values)
+def items(values: Any, name: str, what: str, *, in_order: bool = True) -> list[Any]:
+    """Return the items of a sequence or any other iterable but text and mappings.
 
-
-def path(value: Any, name: str) -> str | None:
-    """Return the name of a file, or None."""
-    if value is None:
-        return None
+    Sets have no order: they are refused where that matters.
+    """
+    unordered = in_order and isinstance(values, Set)
+    if unordered or isinstance(values, Mapping) or not has_items(values):
+        raise TypeError(f"{name}={shown(values)}: expected a sequence of {what}")
     try:
-        return os.fsdecode(value)
-    except TypeError:
-        raise TypeError(f"{name}={value!r}: expected None or the path of a file") from None
+        result = list(islice(values, _MOST_ITEMS + 1))
+    except Exception as error:  # of an iterator of somebody's own
+        raise TypeError(f"{name}={shown(values)}: expected a sequence of {what}") from error
+    if len(result) > _MOST_ITEMS:
+        raise ValueError(
+            f"{name} has more than {_MOST_ITEMS} items, or no end: expected a sequence of {what}"
+        )
+    return result
+
+
+def path(value: Any, name: str) -> str:
+    """Return the path of a file."""
+    expected = "expected the path of a file"
+    try:
+        result = os.fsdecode(value)
+    except Exception as error:  # a TypeError, or that of a value of somebody's own
+        cause = None if isinstance(error, TypeError) else error
+        raise TypeError(f"{name}={shown(value)}: {expected}") from cause
+    if not result or "\0" in result:
+        raise ValueError(f"{name}={shown(value)}: {expected}")
+    return result
+
+
+def optional_path(value: Any, name: str) -> str | None:
+    """Return the path of a file, or None."""
+    return None if value is None else path(value, name)
 
 
 def seed(value: object, name: str = "seed") -> int:
@@ -97,11 +159,11 @@ def seed(value: object, name: str = "seed") -> int:
     return integer(value, name, minimum=0, maximum=LARGEST_SEED)
 
 
-def seeds(values: int | Sequence[int], name: str = "seeds") -> tuple[int, ...]:
-    """Return seeds: 0, 1, … if their number is given, or those given."""
-    if isinstance(values, (int, np.integer)):
-        values = range(integer(values, name, minimum=1))
-    return integers(values, name, minimum=0, maximum=LARGEST_SEED)
+def seeds(values: int | Iterable[int], name: str = "seeds", *, least: int = 1) -> tuple[int, ...]:
+    """Return seeds: 0, 1, … if their number is given, at least `least`, or those given."""
+    if not has_items(values):
+        return tuple(range(integer(values, name, minimum=least, maximum=_MOST_ITEMS)))
+    return integers(values, name, minimum=0, maximum=LARGEST_SEED)  # type: ignore[arg-type]
 
 
 def float_dtype(value: Any, name: str = "dtype") -> FloatDType:
@@ -109,31 +171,31 @@ def float_dtype(value: Any, name: str = "dtype") -> FloatDType:
     dtype: FloatDType | None
     try:
         dtype = np.dtype(value)
-    except TypeError:
+    except Exception:  # a TypeError, or that of a value of somebody's own
         dtype = None
     if dtype is None or dtype not in FLOAT_DTYPES:
-        raise ValueError(f"{name}={value!r}: expected 'float32' or 'float64'")
+        raise ValueError(f"{name}={shown(value)}: expected 'float32' or 'float64'")
     return dtype
 
 
 def flag(value: object, name: str) -> bool:
     """Return a truth value, of Python or NumPy; nothing else is taken for one."""
     if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name}={value!r}: expected True or False")
+        raise TypeError(f"{name}={shown(value)}: expected True or False")
     return bool(value)
 
 
 def function(value: Any, name: str, called_with: str) -> Any:
     """Return a function of the user's, or None."""
     if value is not None and not callable(value):
-        raise TypeError(f"{name}={value!r}: expected None or a function of {called_with}")
+        raise TypeError(f"{name}={shown(value)}: expected None or a function of {called_with}")
     return value
 
 
 def choice(value: object, name: str, allowed: Sequence[str]) -> str:
     """Return `value` if it is one of the allowed names."""
     if not isinstance(value, str) or value not in allowed:
-        raise ValueError(f"{name}={value!r}: expected one of {', '.join(map(repr, allowed))}")
+        raise ValueError(f"{name}={shown(value)}: expected one of {', '.join(map(repr, allowed))}")
     return value
 
 
@@ -147,14 +209,14 @@ def layer_weights(
     )
     try:
         array = np.asanyarray(values)
-    except ValueError:  # rows of different lengths
-        raise ValueError(f"{name}={values!r}: {expected}") from None
+    except Exception:  # rows of different lengths; or that of a value of somebody's own
+        raise ValueError(f"{name}={shown(values)}: {expected}") from None
     if np.ma.is_masked(array):
-        raise ValueError(f"{name}={values!r}: {expected}, and none masked")
+        raise ValueError(f"{name}={shown(values)}: {expected}, and none masked")
     array = np.asarray(array)
     if array.dtype.kind not in "biuf" or array.shape not in {(layers,), (layers, 2)}:
-        raise ValueError(f"{name}={values!r}: {expected}")
+        raise ValueError(f"{name}={shown(values)}: {expected}")
     rates = np.broadcast_to(array.reshape(layers, -1).astype(np.float64), (layers, 2))
     if not np.isfinite(rates).all() or (rates < 0).any() or not rates.any():
-        raise ValueError(f"{name}={values!r}: {expected}")
+        raise ValueError(f"{name}={shown(values)}: {expected}")
     return rates

@@ -10,11 +10,22 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from fastntk._support.arguments import shown
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     Monitor: TypeAlias = Callable[[str, int, int], None]
     Progress: TypeAlias = bool | Monitor
+
+
+def require_progress(progress: Progress) -> None:
+    """Raise TypeError for what `monitored` does not take, where it is called after other work."""
+    if not (progress is None or callable(progress) or isinstance(progress, (bool, np.bool_))):
+        raise TypeError(
+            f"progress={shown(progress)}: expected True, False or a function of (stage, done, "
+            "total)"
+        )
 
 
 @contextmanager
@@ -27,13 +38,10 @@ def monitored(progress: Progress, description: str) -> Iterator[Monitor | None]:
     Raises
     ------
     TypeError
-        If it is neither a truth value nor callable.
+        As `require_progress`.
     """
+    require_progress(progress)
     if not isinstance(progress, (bool, np.bool_)):
-        if progress is not None and not callable(progress):
-            raise TypeError(
-                f"progress={progress!r}: expected True, False or a function of (stage, done, total)"
-            )
         yield progress
         return
     if not progress or not sys.stderr.isatty():

@@ -60,7 +60,9 @@ def custom(
         raise ValueError(f"name={name!r}: expected one that is not taken")
     points = tuple(
         arguments.real(point, f"breakpoints[{i}]", minimum=-math.inf)
-        for i, point in enumerate(arguments.items(breakpoints, "breakpoints", "numbers"))
+        for i, point in enumerate(
+            arguments.items(breakpoints, "breakpoints", "numbers", in_order=False)
+        )
     )
     with np.errstate(all="ignore"):  # reported below
         if np.asarray(function(np.zeros(1))).dtype.kind not in "biuf":

@@ -242,17 +242,22 @@ def require_finite(floats: FloatArray, name: str, given: Any = None) -> None:
 
 
 def samples(
-    values: ArrayLike, name: str, dtype: FloatDType | None = None, *, columns: int | None = None
+    values: ArrayLike,
+    name: str,
+    dtype: FloatDType | None = None,
+    *,
+    columns: int | None = None,
+    why: str = "one for each input",
 ) -> FloatArray:
     """Return a matrix of samples, one a row, with the given number of columns."""
     result = matrix(values, name, dtype)
-    require_columns(result.shape, name, columns)
+    require_columns(result.shape, name, columns, why)
     return result
 
 
-def require_columns(shape: tuple[int, ...], name: str, columns: int | None) -> None:
-    """Raise ValueError if samples do not have one column for each input."""
+def require_columns(
+    shape: tuple[int, ...], name: str, columns: int | None, why: str = "one for each input"
+) -> None:
+    """Raise ValueError if samples do not have so many columns."""
     if columns is not None and shape[1] != columns:
-        raise ValueError(
-            f"{name} has shape {shape}: expected {columns} columns, one for each input"
-        )
+        raise ValueError(f"{name} has shape {shape}: expected {columns} columns, {why}")

@@ -137,7 +137,9 @@ class Architecture:
             ("activation_scale", 0),
         ):
             value = getattr(self, name)
-            if _is_sequence(value):
+            if arguments.has_items(value):
+                value = arguments.items(value, name, "values, one for each layer")
+                self._set(name, value)
                 if len(value) < outer:
                     raise ValueError(f"{name}={value!r}: expected at least one number")
                 return len(value) - outer
@@ -309,10 +311,6 @@ class Architecture:
         )
 
 
-def _is_sequence(value: object) -> bool:
-    return not isinstance(value, (str, Activation)) and bool(np.iterable(value))
-
-
 def _each(value: Any, layers: int) -> tuple[Any, ...]:
     """Return a parameter layer by layer."""
     return value if isinstance(value, tuple) else (value,) * layers
@@ -327,9 +325,10 @@ def _for_layers(
     value: Any, name: str, layers: int, checked: Callable[[Any, str], object]
 ) -> object:
     """Return a parameter, checked; a tuple where the layers have different values."""
-    if not _is_sequence(value):
+    if not arguments.has_items(value):
         return checked(value, name)
-    items = tuple(checked(item, f"{name}[{i}]") for i, item in enumerate(value))
+    given = arguments.items(value, name, "values, one for each layer")
+    items = tuple(checked(item, f"{name}[{i}]") for i, item in enumerate(given))
     if len(items) != layers:
         raise ValueError(
             f"{name}={value!r}: expected {layers} values, one for each of the "
@@ -339,9 +338,9 @@ def _for_layers(
 
 
 def _checked_depth(depth: int | Sequence[int]) -> int | tuple[int, ...]:
-    if np.ndim(depth) == 0:
-        return arguments.integer(depth, "depth", minimum=0)
-    return arguments.integers(depth, "depth", minimum=0)  # type: ignore[arg-type]
+    if arguments.has_items(depth):
+        return arguments.integers(depth, "depth", minimum=0)  # type: ignore[arg-type]
+    return arguments.integer(depth, "depth", minimum=0)
 
 
 def _activation(value: Any, name: str) -> Activation:  # noqa: ARG001

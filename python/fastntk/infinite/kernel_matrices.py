@@ -83,7 +83,9 @@ def kernel_matrices(
     """
     normalize = arguments.flag(normalize, "normalize")
     rows = matrices.samples(X, "X")
-    columns = None if Z is None else matrices.samples(Z, "Z", columns=rows.shape[1])
+    columns = None
+    if Z is not None:
+        columns = matrices.samples(Z, "Z", columns=rows.shape[1], why="as many as X has")
     if "ntk" in kinds:
         network.require_tangent_kernel()
     dtype = rows.dtype if columns is None else np.result_type(rows, columns)

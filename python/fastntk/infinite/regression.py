@@ -246,7 +246,13 @@ class Regression:
         at_the_end = isinstance(moment, numbers.Real) and moment == math.inf
         given = schedule(None if descends and at_the_end else time, steps, learning_rate)
         targets = _targets(y, len(self._samples))
-        points = matrices.samples(Z, "Z", np.dtype(np.float64), columns=self._samples.shape[1])
+        points = matrices.samples(
+            Z,
+            "Z",
+            np.dtype(np.float64),
+            columns=self._samples.shape[1],
+            why="as many as X has",
+        )
         kinds = KINDS if covariance and self._kind == "ntk" else (self._kind,)
         both = kernel_matrices(self._network, points, self._samples, kinds=kinds)
         cross, prior_cross = np.asarray(getattr(both, self._kind)), np.asarray(both.nngp)

@@ -352,7 +352,8 @@ class KernelMethods(NetworkBase):
         for k, pair in enumerate(pairs):
             if not _is_pair(pair, len(samples)):
                 raise ValueError(
-                    f"pairs[{k}]={pair!r}: expected two rows of X, from 0 to {len(samples) - 1}"
+                    f"pairs[{k}]={arguments.shown(pair)}: expected two rows of X, from 0 to "
+                    f"{len(samples) - 1}"
                 )
         return pair_angles(self.network, samples, pairs)
 
@@ -397,9 +398,10 @@ class KernelMethods(NetworkBase):
 
 
 def _is_pair(pair: Any, n: int) -> bool:
-    if not isinstance(pair, (tuple, list, np.ndarray)) or len(pair) != 2:
+    if not isinstance(pair, (tuple, list, np.ndarray)) or not arguments.has_items(pair):
         return False
-    return all(isinstance(i, (int, np.integer)) and 0 <= i < n for i in pair)
+    integers = [isinstance(i, (int, np.integer)) and not isinstance(i, bool) for i in pair]
+    return len(integers) == 2 and all(integers) and all(0 <= i < n for i in pair)
 
 
 def _tiles(request: KernelRequest, loop: BlockLoop) -> Iterator[KernelTile]:

@@ -234,10 +234,7 @@ def _require_second_derivative(network: Network) -> None:
 
 
 def _checked_output(network: Network, output: int) -> int:
-    index = arguments.integer(output, "output", minimum=0)
-    if index >= network.n_outputs:
-        raise ValueError(f"output={output!r}: expected at most {network.n_outputs - 1}")
-    return index
+    return arguments.integer(output, "output", minimum=0, maximum=network.n_outputs - 1)
 
 
 def _checked_coefficients(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from fastntk._support import arguments
 from fastntk.devices.places import place_of
 from fastntk.kernels.features import Features
 from fastntk.linearity.jacobians import (
@@ -66,9 +67,10 @@ class JacobianMethods(NetworkBase):
             If the result does not fit in the memory that is available.
         """
         place = place_of(device, {"X": X})
-        chosen = self.network.chosen_outputs(output, ())
+        chosen = arguments.integer(output, "output", minimum=0, maximum=self.n_outputs - 1)
         samples = self.network.samples(X, "X", place)
-        return gradients(PlacedNetwork(self.network, place), samples, chosen, progress)[:, 0]
+        outputs = range(chosen, chosen + 1)
+        return gradients(PlacedNetwork(self.network, place), samples, outputs, progress)[:, 0]
 
     def jacobian(
         self, X: npt.ArrayLike, *, device: str | None = None, progress: Progress = False

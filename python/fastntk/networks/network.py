@@ -185,13 +185,13 @@ class Network:
         count = self.n_outputs
         if isinstance(outputs, str) and outputs in names:
             return range(count)
-        expected = f"expected {', '.join(map(repr, names))} or an output from 0 to {count - 1}"
         try:
-            index = arguments.integer(outputs, "outputs", minimum=0)
-        except TypeError:
-            raise TypeError(f"outputs={outputs!r}: {expected}") from None
-        if index >= count:
-            raise ValueError(f"outputs={outputs!r}: {expected}")
+            index = arguments.integer(outputs, "outputs", minimum=0, maximum=count - 1)
+        except (TypeError, ValueError) as error:
+            raise type(error)(
+                f"outputs={arguments.shown(outputs)}: expected {', '.join(map(repr, names))} or an "
+                f"output from 0 to {count - 1}"
+            ) from None
         return range(index, index + 1)
 
     def handle(self, place: Place = PROCESSOR) -> Any:

@@ -15,7 +15,7 @@ import numpy as np
 
 from fastntk import infinite
 from fastntk._support import arguments
-from fastntk._support.progress import monitored
+from fastntk._support.progress import monitored, require_progress
 from fastntk.devices import matrices
 from fastntk.kernels.angles import gradient_angles
 from fastntk.mlp import MLP
@@ -136,6 +136,7 @@ def angle_curves(
     depths = arguments.integers(depths, "depths", minimum=0)
     names = _names(activations)
     seeds = arguments.integer(seeds, "seeds", minimum=2)
+    require_progress(progress)
     angles = np.atleast_1d(matrices.host_array(theta, "theta"))
     if angles.ndim != 1:
         raise ValueError(f"theta has shape {angles.shape}: expected a vector of angles")
@@ -166,12 +167,9 @@ def angle_curves(
 
 
 def _names(activations: Sequence[str]) -> tuple[str, ...]:
-    expected = "expected a sequence of at least one name"
-    if isinstance(activations, str) or not np.iterable(activations):
-        raise TypeError(f"activations={activations!r}: {expected}")
-    names = tuple(activations)
+    names = tuple(arguments.items(activations, "activations", "names"))
     if not names:
-        raise ValueError(f"activations={activations!r}: {expected}")
+        raise ValueError(f"activations={activations!r}: expected at least one name")
     return names
 
 

@@ -148,7 +148,7 @@ def convergence_study(
     """
     precision = arguments.float_dtype(dtype)
     samples = matrices.samples(X, "X", precision)
-    store = arguments.path(store, "store")
+    store = arguments.optional_path(store, "store")
     n, d = samples.shape
     labels = _labels(y, "y", n)
     classes = max(2, int(labels.max()) + 1)

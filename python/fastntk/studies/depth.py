@@ -15,11 +15,9 @@ import warnings
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from fastntk import activations
 from fastntk._support import arguments
-from fastntk._support.progress import monitored
+from fastntk._support.progress import monitored, require_progress
 from fastntk.activations.compiled import core_activation
 from fastntk.devices import matrices
 from fastntk.networks.initialization import PARAMETRIZATIONS, checked_scale
@@ -154,7 +152,8 @@ def depth_study(
     widths = _several(width, "width")
     numbers = tuple(sorted(set(arguments.seeds(seeds))))
     functions = _named_activations(activations)
-    store = arguments.path(store, "store")
+    store = arguments.optional_path(store, "store")
+    require_progress(progress)
     measurement = Measurement(
         samples,
         batch_size=None if batches is None else arguments.integer(batches, "batches", minimum=2),
@@ -246,10 +245,9 @@ def _results(
 
 
 def _several(values: int | Sequence[int], name: str) -> tuple[int, ...]:
-    if np.ndim(values) == 0:
-        return (arguments.integer(values, name, minimum=1),)
-    found = arguments.integers(values, name, minimum=1)  # type: ignore[arg-type]
-    return tuple(sorted(set(found)))
+    if arguments.has_items(values):
+        return tuple(sorted(set(arguments.integers(values, name, minimum=1))))  # type: ignore[arg-type]
+    return (arguments.integer(values, name, minimum=1),)
 
 
 def _validated_infinite(infinite: bool, parametrization: str) -> bool:

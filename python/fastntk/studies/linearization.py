@@ -192,9 +192,12 @@ def linearization_error(
     """
     samples = matrices.samples(X, "X", np.dtype(np.float64))
     n, d = samples.shape
-    outputs = 1 if np.ndim(y) < 2 else np.shape(y)[1]
-    wanted = targets(y, "y", "mse", n, outputs, samples.dtype)
-    points = None if Z is None else matrices.samples(Z, "Z", samples.dtype, columns=d)
+    given = matrices.host_array(y, "y")
+    outputs = 1 if given.ndim < 2 else given.shape[1]
+    wanted = targets(given, "y", "mse", n, outputs, samples.dtype)
+    points = None
+    if Z is not None:
+        points = matrices.samples(Z, "Z", samples.dtype, columns=d, why="as many as X has")
     sizes = arguments.integers(widths, "widths", minimum=1)
     level = arguments.integer(depth, "depth", minimum=0)
     most = arguments.integer(steps, "steps", minimum=1)

@@ -120,13 +120,11 @@ def monte_carlo_ntk(
     """
     samples = matrices.samples(X, "X", np.dtype(np.float64))
     widths = arguments.integers(widths, "widths", minimum=1)
-    each = (
-        range(arguments.integer(seeds, "seeds", minimum=2))
-        if np.ndim(seeds) == 0
-        else arguments.seeds(seeds)
-    )
+    each = arguments.seeds(seeds, least=2)
     if len(each) < 2:
-        raise ValueError(f"seeds={seeds!r}: expected at least two, for a standard error")
+        raise ValueError(
+            f"seeds={arguments.shown(seeds)}: expected at least two, for a standard error"
+        )
     depth = arguments.integer(depth, "depth", minimum=0)
     phi, scale = activation_and_scale(activation, activation_scale)
     limit = infinite.ntk(

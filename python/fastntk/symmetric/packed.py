@@ -184,9 +184,7 @@ class PackedKernel:
 
     def row(self, i: int) -> FloatArray:
         """Return row i, 0 ≤ i < n, as an array (n,)."""
-        index = arguments.integer(i, "i", minimum=0)
-        if index >= self.n:
-            raise ValueError(f"i={i!r}: expected a row from 0 to {self.n - 1}")
+        index = arguments.integer(i, "i", minimum=0, maximum=self.n - 1)
         result: FloatArray = np.empty(self.n, dtype=self.dtype)
         half, here = self._split, slice(index, index + 1)
         # Left of the diagonal the row lies in memory; right of it, the column below it.
@@ -200,13 +198,15 @@ class PackedKernel:
 
     def rows(self, indices: Sequence[int] | npt.NDArray[np.integer[Any]]) -> FloatArray:
         """Return the rows of these indices, as an array (len(indices), n)."""
-        chosen = arguments.integers(list(indices), "indices", minimum=0)
-        return np.stack([self.row(i) for i in chosen])
+        return np.stack([self.row(i) for i in self._chosen(indices)])
 
     def submatrix(self, indices: Sequence[int] | npt.NDArray[np.integer[Any]]) -> FloatArray:
         """Return the rows and columns of these indices, as an array."""
-        chosen = arguments.integers(list(indices), "indices", minimum=0)
+        chosen = self._chosen(indices)
         return np.stack([self.row(i)[list(chosen)] for i in chosen])
+
+    def _chosen(self, indices: Sequence[int] | npt.NDArray[np.integer[Any]]) -> tuple[int, ...]:
+        return arguments.integers(indices, "indices", minimum=0, maximum=self.n - 1, in_order=True)
 
     def copy(self) -> PackedKernel:
         """Return a kernel with numbers of its own."""
@@ -337,6 +337,7 @@ class PackedKernel:
 
     def blocks(self, size: int) -> list[slice]:
         """Cut the rows into slices of at most `size` that `tile` takes."""
+        size = arguments.integer(size, "size", minimum=1)
         half, n = self._split, self.n
         upper = [slice(s, min(s + size, half)) for s in range(0, half, size)]
         return upper + [slice(s, min(s + size, n)) for s in range(half, n, size)]

@@ -182,7 +182,7 @@ def train(
     )
     require_training_memory(network, settings.batch, len(data.X), data.place)
     file = None
-    checkpoint = arguments.path(checkpoint, "checkpoint")
+    checkpoint = arguments.optional_path(checkpoint, "checkpoint")
     if checkpoint is not None:
         call = network_description(network) | data.description | settings.description
         file = Checkpoint(checkpoint, call)
