@@ -18,8 +18,8 @@ from hypothesis.extra.numpy import arrays
 import fastntk
 from fastntk import Interval
 from fastntk.eigenvalues.enclosures import cholesky_bound, largest_interval, smallest_lower
-from fastntk.eigenvalues.open_source import open_source
 from fastntk.eigenvalues.rounding import cholesky_error
+from fastntk.eigenvalues.sources import source_of
 from fastntk.symmetric.block_lanczos import RitzPairs
 
 Matrix = npt.NDArray[np.float64]
@@ -238,14 +238,14 @@ def test_intervals() -> None:
 
 def test_a_decomposition_that_fails_proves_nothing() -> None:
     # The estimate is too high: the shift has to come down before the decomposition succeeds.
-    source = open_source(np.diag([1.0, 2.0, 3.0]), overwrite=False)
+    source = source_of(np.diag([1.0, 2.0, 3.0]), overwrite=False)
     lower = smallest_lower(source, 1.5, 0.1, -np.inf)
     assert lower == pytest.approx(1.5 - 16 * 0.1)
     assert smallest_lower(source, 1.5, 1e-12, -1.0) == -1.0  # never within reach: what was known
 
 
 def test_pairs_that_are_not_the_largest_give_bounds_all_the_same() -> None:
-    source = open_source(np.diag([1.0, 2.0, 3.0]), overwrite=False)
+    source = source_of(np.diag([1.0, 2.0, 3.0]), overwrite=False)
     for k, vector in enumerate(np.eye(3)):
         pairs = RitzPairs(np.array([k + 1.0]), vector[:, np.newaxis], np.zeros(1))
         assert 3.0 in largest_interval(source, pairs)
@@ -258,5 +258,5 @@ def test_the_error_of_a_decomposition_is_that_of_the_theorem(n: int) -> None:
     gamma = (n + 1) * unit / (1 - (n + 1) * unit)
     least = gamma / (1 - gamma) * 7
     assert least <= Fraction(cholesky_error(n, 7.0)) <= 10 * least
-    source = open_source(np.eye(n), overwrite=False)
+    source = source_of(np.eye(n), overwrite=False)
     assert Fraction(cholesky_bound(source, 0.0)) <= -gamma / (1 - gamma) * n

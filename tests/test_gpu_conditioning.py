@@ -25,7 +25,7 @@ from threadpoolctl import threadpool_limits
 
 import fastntk
 from fastntk.eigenvalues.enclosures import largest_interval, smallest_lower
-from fastntk.eigenvalues.open_source import open_source
+from fastntk.eigenvalues.sources import source_of
 from fastntk.symmetric import gpu_cholesky, gpu_matrix
 from fastntk.symmetric.block_lanczos import RitzPairs
 from fastntk.symmetric.cholesky import NotPositiveDefinite
@@ -144,7 +144,7 @@ def test_the_error_of_a_factor_is_measured_whatever_made_it(
     random = np.random.default_rng(seed)
     K = with_spectrum(np.geomspace(1e-3, 1.0, n), seed)
     shift = 0.0 if sign > 0 else 1.5
-    source: Any = open_source(cupy.asarray(K), overwrite=bool(seed % 2))
+    source: Any = source_of(cupy.asarray(K), overwrite=bool(seed % 2))
     factor = source.factor(shift, sign=sign)
     mistakes = 10**log_mistake * np.tril(random.standard_normal((n, n)))
     if not everywhere:
@@ -163,7 +163,7 @@ def test_the_error_of_a_factor_is_measured_whatever_made_it(
 @hypothesis.given(st.floats(1e-100, 1e100))
 def test_what_rounding_hides_from_the_measurement_is_in_the_bound(cupy: Any, entry: float) -> None:
     # The square of the rounded root often rounds to the number itself.
-    source: Any = open_source(cupy.asarray([[entry]]), overwrite=False)
+    source: Any = source_of(cupy.asarray([[entry]]), overwrite=False)
     factor = source.factor(0.0)
     root = Fraction(float(factor._target[0, 0]))
     error = source.decomposition_error(0.0, factor=factor)
@@ -187,7 +187,7 @@ def test_bounds_hold_whatever_cusolver_does(cupy: Any, careless: None, smallest:
 
 
 def test_wrong_estimates_are_not_proved(cupy: Any, careless: None) -> None:
-    source: Any = open_source(
+    source: Any = source_of(
         cupy.asarray(with_integer_spectrum([7, -1] + [1] * 61 + [8])), overwrite=False
     )
     assert smallest_lower(source, 0.5, 1e-3, -np.inf) <= -1
@@ -199,7 +199,7 @@ def test_wrong_estimates_are_not_proved(cupy: Any, careless: None) -> None:
 @pytest.mark.parametrize("n", [1, 36, 37, 38, 120])
 def test_factors(cupy: Any, n: int, overwrite: bool) -> None:
     K = with_spectrum(np.linspace(1.0, 5.0, n), n)
-    source: Any = open_source(cupy.asarray(K), overwrite=overwrite)
+    source: Any = source_of(cupy.asarray(K), overwrite=overwrite)
     v = np.random.default_rng(0).standard_normal((n, 3))
     on_gpu = cupy.asarray(v)
     for sign, shift in ((1, 0.0), (1, 0.75), (-1, 40.0), (1, 0.0)):

@@ -6,7 +6,7 @@ What `conditioning` does with a kernel K goes through these files, from top to b
 
 ============== ====================================================================
 extremes       `conditioning`: chooses a method, tells the result from the noise
-open_source    finds out what K is
+sources        finds out what K is
 host_sources   K in memory or in a file: products, and where its factors go
 gpu_source     K in the memory of a GPU
 source         what is asked of all of these

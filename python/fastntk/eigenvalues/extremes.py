@@ -21,9 +21,9 @@ from fastntk.eigenvalues.ends import (
     ends_of_zero,
 )
 from fastntk.eigenvalues.noise import Noise
-from fastntk.eigenvalues.open_source import open_source
 from fastntk.eigenvalues.result import Bounds, Conditioning, Interval
 from fastntk.eigenvalues.rounding import UNIT
+from fastntk.eigenvalues.sources import source_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -142,7 +142,7 @@ def conditioning(
         _check_operator(K, method, request)
         with core_threads(), monitored(progress, "conditioning") as monitor:
             return _of_operator(K, request, monitor)
-    source = open_source(K, overwrite=arguments.flag(overwrite, "overwrite"))
+    source = source_of(K, overwrite=arguments.flag(overwrite, "overwrite"))
     if request.k > source.n:
         raise ValueError(f"k={request.k}: expected at most {source.n}, the size of K")
     if bounds:

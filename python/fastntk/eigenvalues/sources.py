@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from fastntk.eigenvalues.source import Source
 
 
-def open_source(K: npt.ArrayLike | PackedKernel, *, overwrite: bool) -> Source:
+def source_of(K: npt.ArrayLike | PackedKernel, *, overwrite: bool) -> Source:
     """Return the given matrix, checked, and in place if it may be overwritten.
 
     Raises
