@@ -132,6 +132,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "load",
         "load_file",
     ),
+    "fastntk.depth_sweep": ("independent_seed", "ntk_depths"),
     "fastntk.figures": (
         "figure4",
         "plot_angle_curves",
@@ -346,7 +347,10 @@ def test_public_names(module: str) -> None:
 
 
 def test_places_of_old() -> None:
-    """What was documented under another module is still found there."""
+    """What was documented under another module is still found there, by import as well."""
+    for name, value in vars(importlib.import_module("fastntk.depth_sweep")).items():
+        assert getattr(fastntk.depth_sweep, name) is value
+    assert fastntk.depth_sweep.ntk_depths is fastntk.ntk_depths
     assert fastntk.depth_sweep.independent_seed(0, 1) != fastntk.depth_sweep.independent_seed(0, 2)
     assert fastntk.linearity.hessian_norm.__module__.startswith("fastntk.linearity")
 

@@ -90,7 +90,7 @@ __all__ = [
 # training, networks of infinite width with Numba, figures with Matplotlib.
 _LAZY_MODULES = {
     "datasets": "fastntk.datasets",
-    "depth_sweep": "fastntk.kernels.depth_sweep",
+    "depth_sweep": "fastntk.depth_sweep",
     "figures": "fastntk.figures",
     "infinite": "fastntk.infinite",
     "info": "fastntk.info",

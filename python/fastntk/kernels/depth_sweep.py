@@ -96,7 +96,7 @@ def ntk_depths(
         The kernel of depth L is that of ``MLP([d] + [width] * L + [1], seed=seed)``.
     shared : bool
         If False, the networks have independent weights: that of depth L has the seed
-        ``depth_sweep.independent_seed(seed, L)``, and each kernel costs as much as it does alone.
+        ``fastntk.depth_sweep.independent_seed(seed, L)``, and each kernel costs as much as alone.
     network_dtype : {"float64", "float32"}
         Precision of the weights and of the passes through the networks.
     dtype : {"float64", "float32"}, optional
