@@ -175,6 +175,10 @@ def test_names_in_the_keys_of_a_convergence_study() -> None:
     assert scaled.rate(1, 5).settings["activation_scale"] == 1.5
 
 
+def ignored(*_: object) -> None:
+    """A callback that does nothing."""
+
+
 # For each argument of `train` another value, and as what a checkpoint knows it. What it does not
 # depend on has None.
 ARGUMENTS: dict[str, tuple[Any, str | None]] = {
@@ -191,7 +195,7 @@ ARGUMENTS: dict[str, tuple[Any, str | None]] = {
     "trainable": ([True, False], "learning_rate, trainable or layer_rates"),
     "layer_rates": ([1.0, 0.5], "learning_rate, trainable or layer_rates"),
     "loss_target": (1e-3, "loss_target"),
-    "callback": (lambda step, net: None, None),
+    "callback": (ignored, None),
     "callback_every": (2, None),
     "probe": (problem("cross_entropy", seed=3)[0][:4], "probe"),
     "probe_every": (2, "probe_every"),
@@ -222,7 +226,7 @@ def test_a_checkpoint_continues_one_call_and_no_other(tmp_path: Path) -> None:
         "batch_size": 5,
         "momentum": 0.5,
         "probe": inputs[:3],
-        "callback": lambda step, net: None,
+        "callback": ignored,
         "checkpoint": tmp_path / "c.npz",
     }
     trained = fastntk.train(**first)
