@@ -12,8 +12,9 @@ from typing import Any
 
 import fastntk._core as _core
 import fastntk.amx as amx
+from fastntk._support.blas_threads import blas_libraries
 from fastntk._support.memory import available_memory, human_bytes
-from fastntk._support.threads import blas_libraries, thread_count
+from fastntk._support.threads import thread_count
 from fastntk.devices import driver
 
 __all__ = ["describe"]

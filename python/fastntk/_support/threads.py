@@ -4,17 +4,14 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from functools import cache
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-import scipy.linalg.cython_blas  # noqa: F401  (the controller below finds only what is loaded)
-from threadpoolctl import ThreadpoolController
+from fastntk._support.blas_threads import SingleThreadedBlas
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
@@ -23,50 +20,7 @@ _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
-@cache
-def _controller() -> ThreadpoolController:
-    return ThreadpoolController().select(user_api="blas")
-
-
-def blas_libraries() -> list[dict[str, Any]]:
-    """Return what threadpoolctl knows of each BLAS in this process."""
-    return list(_controller().info())
-
-
-def _configured_threads() -> int:
-    counts = [int(library["num_threads"]) for library in blas_libraries()]
-    return max(1, min(counts)) if counts else os.cpu_count() or 1
-
-
-class _SingleThreadedBlas:
-    """Limits BLAS to one thread while at least one caller is inside; restores it after the last.
-
-    There is one of these in the process: two owners would restore each other's limits.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._inside = 0
-        self._threads = 1
-        self._limit: Any = None
-
-    def enter(self) -> int:
-        with self._lock:
-            if self._inside == 0:
-                self._threads = _configured_threads()
-                self._limit = _controller().limit(limits=1)
-            self._inside += 1
-            return self._threads
-
-    def leave(self) -> None:
-        with self._lock:
-            self._inside -= 1
-            if self._inside == 0:
-                self._limit.restore_original_limits()
-                self._limit = None
-
-
-_single_threaded_blas = _SingleThreadedBlas()
+_single_threaded_blas = SingleThreadedBlas()
 
 
 # A thread of the pool below has its mark set: its share of the processors is one.

@@ -1,0 +1,283 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Every public computation: the same bits in any thread of Python, and for any number of threads.
+
+Matrices are large enough for a BLAS that is not kept from it to use several threads.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import re
+import threading
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from bad_values import CALLS
+from threadpoolctl import threadpool_info, threadpool_limits
+
+import fastntk
+from fastntk import infinite, linearity
+from fastntk._support.threads import core_threads
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+QUICK_DUALS = ("relu", "gelu", "sin", "erf")
+SLOW_DUALS = ("tanh", "sigmoid", "silu", "elu", "softplus")
+SAMPLES = 150  # squared, and times the width of 64, beyond where OpenBLAS begins to share out work
+
+
+def computations(n: int, duals: tuple[str, ...] = QUICK_DUALS) -> dict[str, Callable[[], Any]]:
+    """Return what computes for n samples, by the names of bad_values.CALLS."""
+    random = np.random.default_rng(0)
+    X, Z = random.standard_normal((n, 20)), random.standard_normal((70, 20))
+    y, labels = X[:, 0] * X[:, 1], (X[:, 0] > 0).astype(int)
+    net = fastntk.MLP([20, 64, 64, 1], bias_std=0.1)
+    two = fastntk.MLP([20, 64, 64, 2], activation="tanh")
+    K = net.ntk(X)
+    packed = fastntk.PackedKernel.from_dense(K)
+    v = random.standard_normal((net.n_parameters, 3))
+    limit = infinite.Network(depth=2, bias_std=0.1)
+    some = slice(0, n, 3)
+
+    def fit() -> list[Any]:
+        training = two.linearize().fit(X[some], np.stack([y, -y], axis=1)[some])
+        return [
+            training.eigenvalues,
+            training.loss(time=[1.0, np.inf]),
+            training.parameter_change(steps=5, learning_rate=training.best_learning_rate),
+        ]
+
+    def of_operator() -> Any:
+        return fastntk.conditioning(fastntk.MLP([20, 64, 1]).ntk_operator(X[some]))
+
+    def learning_rates() -> Any:
+        return fastntk.find_learning_rate(
+            two, X, labels, epochs=1, batch_size=50, grid=[0.1, 1.0], jobs=2
+        ).to_frame()
+
+    return {
+        "MLP()": lambda: [net(X), net.astype("float32")(X)],
+        "MLP.conjugate_kernel": lambda: net.conjugate_kernel(X, Z),
+        "MLP.gradient_features": lambda: net.gradient_features(X[some]),
+        "MLP.input_jacobian": lambda: two.input_jacobian(X),
+        "MLP.jacobian": lambda: two.jacobian(X[:20]),
+        "MLP.jvp": lambda: net.jvp(X, v),
+        "MLP.vjp": lambda: net.vjp(X, y),
+        "MLP.ntk": lambda: [
+            net.ntk(X),
+            net.ntk(X, Z),
+            two.ntk(X, outputs="full"),
+            net.ntk(X, out="packed"),
+        ],
+        "MLP.ntk_by_layer": lambda: net.ntk_by_layer(X),
+        "MLP.ntk_operator": lambda: [net.ntk_operator(X) @ X, of_operator()],
+        "MLP.ntk_tiles": lambda: [tile.kernel for tile in net.ntk_tiles(X, tile=64)],
+        "MLP.pair_angles": lambda: net.pair_angles(X, [(0, 1), (5, 70)]),
+        "MLP.smallest_angle": lambda: net.smallest_angle(X, k=3),
+        "LinearizedMLP.fit": fit,
+        "LinearizedMLP.outputs": lambda: (
+            net.linearize().fit(X, y).outputs(Z, time=[0.5, np.inf]),
+            net.linearize()(X, v[:, 0]),
+        ),
+        "angle_bound": lambda: fastntk.angle_bound(K),
+        "angle_curves": lambda: fastntk.angle_curves(
+            [0.1, 1.0], [1], ["tanh"], width=64, seeds=2
+        ).to_frame(),
+        "batch_conditioning": lambda: fastntk.batch_conditioning(K, 70).batches,
+        "closest_pairs": lambda: fastntk.closest_pairs(K, 3),
+        "conditioning": lambda: [
+            fastntk.conditioning(matrix, method=method, k=3, eigenvectors=True)
+            for matrix in (K, packed, np.ones((n, n)))
+            for method in ("dense", "cholesky")
+        ],
+        "convergence_rate": lambda: fastntk.convergence_rate(net, X, y, steps=5),
+        "depth_study": lambda: fastntk.depth_study(
+            X, depths=[0, 2], width=64, seeds=1, bounds=True, batches=70, progress=False
+        ).to_frame(),
+        "find_learning_rate": learning_rates,
+        "gradient_angles": lambda: fastntk.gradient_angles(K),
+        "learning_rate_bound": lambda: fastntk.learning_rate_bound(net, X),
+        "linearization_error": lambda: fastntk.linearization_error(
+            X, y, [64], depth=2, seeds=1, steps=5
+        ).to_frame(),
+        "monte_carlo_ntk": lambda: fastntk.monte_carlo_ntk(X[some], [64], depth=2, seeds=2),
+        "ntk_depths": lambda: fastntk.ntk_depths(X, [0, 2], width=64),
+        "smallest_angle": lambda: fastntk.smallest_angle(K),
+        "spectrum": lambda: [fastntk.spectrum(K), fastntk.spectrum(packed)],
+        "train": lambda: [
+            fastntk.train(
+                two, X, labels, learning_rate=0.1, epochs=2, batch_size=64, probe=X[:20]
+            ).net.weights,
+            fastntk.train(net, X, y, learning_rate=0.1, loss="mse", epochs=2).net.weights,
+        ],
+        "hessian_norm": lambda: linearity.hessian_norm(net, X[:2]),
+        "hessian_vector_product": lambda: linearity.hessian_vector_product(two, X, v_of(two)),
+        "infinite.Network.ntk": lambda: limit.ntk(X),
+        "infinite.Network.conditioning": lambda: limit.conditioning(X),
+        "infinite.Network.smallest_angle": lambda: limit.smallest_angle(X),
+        "infinite.Network.regression": lambda: limit.regression(X, ridge=0.1).predict(
+            Z, y, time=2.0
+        ),
+        "infinite.Regression.predict": lambda: [
+            infinite.Regression(X, depth=2, ridge=ridge).predict(Z, y, covariance=True)
+            for ridge in (1e-3, "auto")
+        ],
+        "infinite.conditioning": lambda: infinite.conditioning(X, [1, 3]),
+        "infinite.kernels": lambda: infinite.kernels(X, Z, depth=2),
+        "infinite.nngp": lambda: infinite.nngp(X, Z, depth=2, activation="gelu"),
+        "infinite.ntk": lambda: [
+            infinite.ntk(X, depth=2, activation=activation) for activation in duals
+        ],
+        "infinite.predict": lambda: infinite.predict(X, y, Z, depth=2).mean,
+        "infinite.smallest_angle": lambda: infinite.smallest_angle(X, depth=2),
+        "PackedKernel.from_dense": lambda: [packed @ X, packed.frobenius_norm()],
+    }
+
+
+def v_of(net: fastntk.MLP) -> Any:
+    """Return a direction in the space of the parameters."""
+    return np.random.default_rng(1).standard_normal(net.n_parameters)
+
+
+# What computes with no matrix, or with its samples alone.
+WITHOUT_MATRICES = {
+    "MLP",
+    "MLP.astype",
+    "MLP.from_weights",
+    "MLP.plan",
+    "infinite.Network",
+    "infinite.Network.at_depth",
+    "infinite.Network.gradient_angle",
+    "infinite.Regression",
+    "infinite.angle_map",
+    "infinite.embedding_angle",
+    "infinite.gradient_angle",
+    "infinite.limit_condition_number",
+    "infinite.limit_kernel",
+    "PackedKernel.blocks",
+    "PackedKernel.empty",
+    "PackedKernel.row",
+    "PackedKernel.rows",
+    "PackedKernel.submatrix",
+}
+
+
+def digest(value: Any) -> str:
+    """Return what stands for all bits of a result."""
+    if isinstance(value, pd.DataFrame):
+        timings = [name for name in value.columns if "seconds" in name]
+        value = value.drop(columns=timings).to_csv(float_format=float.hex)
+    if isinstance(value, fastntk.PackedKernel):
+        value = value.data
+    if isinstance(value, fastntk.activations.Activation):
+        value = repr(value)
+    if dataclasses.is_dataclass(value):
+        value = [getattr(value, field.name) for field in dataclasses.fields(value)]
+    if isinstance(value, dict):
+        value = list(value.items())
+    if isinstance(value, (list, tuple)):
+        return "(" + ",".join(map(digest, value)) + ")"
+    if isinstance(value, (float, np.floating)):
+        return float(value).hex()
+    if isinstance(value, np.ndarray):
+        return hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()[:16]
+    if value is None or isinstance(value, (str, int, np.integer)):
+        return repr(value)
+    raise TypeError(f"{type(value)}: not known here")
+
+
+def digests(calls: dict[str, Callable[[], Any]]) -> dict[str, str]:
+    """Return the digest of every result."""
+    return {name: digest(call()) for name, call in calls.items()}
+
+
+def in_threads(count: int, calls: dict[str, Callable[[], Any]]) -> list[dict[str, str]]:
+    """Return the digests of so many threads of Python that compute at the same time."""
+    found: list[dict[str, str]] = []
+    workers = [threading.Thread(target=lambda: found.append(digests(calls))) for _ in range(count)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert len(found) == count
+    return found
+
+
+def differing(results: list[dict[str, str]]) -> set[str]:
+    return {name for name in results[0] if len({result[name] for result in results}) > 1}
+
+
+def blas_threads() -> set[int]:
+    return {info["num_threads"] for info in threadpool_info() if info["user_api"] == "blas"}
+
+
+def test_blas_has_one_thread_whichever_thread_of_python_asks() -> None:
+    """Also while another one, the main thread, holds a limit of threadpoolctl."""
+    with threadpool_limits(2, user_api="blas"):
+        seen: list[Any] = []
+
+        def work() -> None:
+            seen.append(blas_threads())
+            with core_threads() as threads:
+                seen.append((threads, blas_threads()))
+            seen.append(blas_threads())
+
+        worker = threading.Thread(target=work)
+        worker.start()
+        worker.join()
+        assert seen == [{2}, (2, {1}), {2}]
+        work()
+        assert seen[3:] == seen[:3]
+
+
+def test_who_computed_first_does_not_keep_others_from_setting_the_threads_of_blas() -> None:
+    ready, done = threading.Event(), threading.Event()
+
+    def work() -> None:
+        with core_threads():
+            pass
+        ready.set()
+        done.wait(60)
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    ready.wait(60)
+    try:
+        for count in (2, 1):
+            with threadpool_limits(count, user_api="blas"):
+                assert blas_threads() == {count}
+    finally:
+        done.set()
+        worker.join()
+
+
+def test_same_bits_in_any_thread_and_for_any_number_of_threads() -> None:
+    calls = computations(SAMPLES)
+    with threadpool_limits(2, user_api="blas"):
+        results = [digests(calls), *in_threads(2, calls)]
+    for threads in (1, 3):
+        with threadpool_limits(threads, user_api="blas"):
+            results.append(digests(calls))
+    assert differing(results) == set()
+
+
+@pytest.mark.long
+def test_same_bits_of_larger_matrices() -> None:
+    calls = computations(701, QUICK_DUALS + SLOW_DUALS)
+    with threadpool_limits(2, user_api="blas"):
+        results = [digests(calls), *in_threads(1, calls), *in_threads(3, calls)]
+    for threads in (1, 3):
+        with threadpool_limits(threads, user_api="blas"):
+            results.append(digests(calls))
+    assert differing(results) == set()
+
+
+def test_everything_public_is_here() -> None:
+    public = {name for name, *_ in CALLS if not re.match(r"activations\.", name)}
+    assert set(computations(6)) == public - WITHOUT_MATRICES
+    assert public >= WITHOUT_MATRICES
