@@ -25,7 +25,7 @@ What rounding does to products is bounded by |fl(A v) − A v| ≤ γ_n |A| |v|,
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -36,7 +36,7 @@ from fastntk.symmetric.cholesky import NotPositiveDefinite
 
 if TYPE_CHECKING:
     from fastntk._support.progress import Progress
-    from fastntk.eigenvalues.source import Source
+    from fastntk.eigenvalues.source import Factor, Source
     from fastntk.symmetric.block_lanczos import RitzPairs, Vectors
 
 # A first shift that fails was too near to λ_min: the gap grows by this factor.
@@ -77,13 +77,20 @@ def cholesky_bound(source: Source, shift: float, factor: Any = None) -> float:
     return -shift - source.decomposition_error(shift, factor=factor)
 
 
+class Proved(NamedTuple):
+    """A bound of an eigenvalue, and the factor that proves it; None if another one does."""
+
+    bound: float
+    factor: Factor | None
+
+
 def smallest_lower(
     source: Source,
     estimate: float,
     uncertainty: float,
     known: float,
     progress: Progress = False,
-) -> float:
+) -> Proved:
     """Return a lower bound of λ_min, close below its estimate if a decomposition proves it.
 
     Parameters
@@ -105,8 +112,8 @@ def smallest_lower(
                 break
             gap *= _GROWTH
         else:
-            return max(known, cholesky_bound(source, shift, factor))
-    return known
+            return Proved(max(known, cholesky_bound(source, shift, factor)), factor)
+    return Proved(known, None)
 
 
 def largest_interval(source: Source, pairs: RitzPairs) -> Interval:
@@ -131,12 +138,15 @@ def largest_interval(source: Source, pairs: RitzPairs) -> Interval:
         middle, half = (top + error + rest) / 2, (top + error - rest) / 2
         upper = min(upper, (middle + math.hypot(half, residual + error)) * (1 + gamma(8)))
     if upper - lower > _WIDE * abs(upper):
-        upper = min(upper, _largest_upper(source, lower, float(pairs.residuals[0])))
+        upper = min(upper, largest_upper(source, lower, float(pairs.residuals[0])).bound)
     return Interval(lower, upper)
 
 
-def _largest_upper(source: Source, estimate: float, residual: float) -> float:
-    """Return an upper bound of λ_max that a Cholesky decomposition of σI − A proves."""
+def largest_upper(source: Source, estimate: float, residual: float) -> Proved:
+    """Return an upper bound of λ_max that a Cholesky decomposition of σI − A proves.
+
+    It is ∞ where none does.
+    """
     n, trace = source.n, source.trace
     gap = residual + 2 * cholesky_error(n, n * estimate - trace) + 16 * source.product_error
     for _ in range(_MOST_SHIFTS):
@@ -146,5 +156,6 @@ def _largest_upper(source: Source, estimate: float, residual: float) -> float:
         except NotPositiveDefinite:
             gap *= _GROWTH
         else:
-            return shift + source.decomposition_error(shift, sign=-1, factor=factor)
-    return math.inf
+            error = source.decomposition_error(shift, sign=-1, factor=factor)
+            return Proved(shift + error, factor)
+    return Proved(math.inf, None)

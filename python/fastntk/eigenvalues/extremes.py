@@ -17,7 +17,8 @@ from fastntk.eigenvalues.ends import (
     Ends,
     ends_by_cholesky,
     ends_by_products,
-    ends_of_all_eigenvalues,
+    ends_of_all_eigenpairs,
+    ends_of_eigenvalues,
     ends_of_zero,
 )
 from fastntk.eigenvalues.noise import Noise
@@ -176,7 +177,7 @@ def _of_matrix(
     if source.frobenius_norm == 0:
         ends = ends_of_zero(source, request.k)
     elif method == "dense":
-        ends = ends_of_all_eigenvalues(source, request.k, noise, bounds=request.bounds)
+        ends = _of_all(source, request, noise)
     elif method == "cholesky":
         ends = ends_by_cholesky(source, request.k, noise, monitor, bounds=request.bounds)
     else:
@@ -198,6 +199,15 @@ def _of_matrix(
     rank = source.rank(result.noise_floor)
     # All pivots may be above the noise floor where λ_min is not.
     return result if rank is None else replace(result, rank=min(rank, source.n - 1))
+
+
+def _of_all(source: Source, request: _Request, noise: Noise) -> Ends:
+    """Return the ends of the whole spectrum, with eigenvectors only where they are needed."""
+    if source.survives_factoring and not request.eigenvectors:
+        ends = ends_of_eigenvalues(source, request.k, bounds=request.bounds)
+        if ends is not None:
+            return ends
+    return ends_of_all_eigenpairs(source, request.k, noise, bounds=request.bounds)
 
 
 def _with_vectors_at(source: Source, pairs: RitzPairs) -> RitzPairs:

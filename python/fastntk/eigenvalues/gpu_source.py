@@ -83,19 +83,32 @@ class GpuSource(Source):
         error = residual + gamma(n) * squares + rounding
         return error if math.isfinite(error) else math.inf
 
+    def eigenvalues(self) -> Vectors:
+        """Return all eigenvalues, ascending, on the host."""
+        import cupy
+        import cupyx
+
+        self._require_memory_of_all()
+        with cupyx.errstate(linalg="raise"):
+            values: Vectors = cupy.linalg.eigvalsh(self._whole()).get()
+        return values
+
     def eigenpairs(self) -> tuple[Vectors, Any]:
         """Return all eigenvalues, ascending, on the host, and their eigenvectors on the GPU."""
         import cupy
         import cupyx
 
+        self._require_memory_of_all()
+        with cupyx.errstate(linalg="raise"):
+            values, vectors = cupy.linalg.eigh(self._whole())
+        return values.get(), vectors
+
+    def _require_memory_of_all(self) -> None:
         gpu_matrix.require_gpu_memory(
             3 * 8 * self.n**2,
             f"all eigenvalues of a kernel of {self.n} × {self.n}",
             "method='cholesky' takes less",
         )
-        with cupyx.errstate(linalg="raise"):
-            values, vectors = cupy.linalg.eigh(self._whole())
-        return values.get(), vectors
 
     def rank(self, floor: float) -> int:
         """Return how many steps a pivoted decomposition takes down to `floor`."""

@@ -17,7 +17,7 @@ PackedFile     a packed kernel in a file, and a copy  into the copy, which is re
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from scipy.linalg import lapack
@@ -31,6 +31,8 @@ from fastntk.symmetric.packed import PackedKernel
 from fastntk.symmetric.products import symmetric_product
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy.typing as npt
 
     from fastntk._support.progress import Progress
@@ -38,6 +40,11 @@ if TYPE_CHECKING:
     from fastntk.symmetric.matrix import SymmetricMatrix
 
     Matrix = npt.NDArray[np.float64]
+
+_Result = TypeVar("_Result")
+
+# LAPACK is done with so many rows before anybody would notice, and before a thread is worth it.
+_SHORT = 300
 
 # Elements of a packed kernel that are looked at together.
 _ELEMENTS = 2**22
@@ -57,6 +64,10 @@ class Full(Source):
     def factor(self, shift: float, *, sign: int = 1, progress: Progress = False) -> Cholesky:
         """Return the Cholesky factor of sign · A + shift · I."""
         return Cholesky.of(self._matrix, shift=shift, sign=sign, progress=progress)
+
+    def eigenvalues(self) -> Vectors:
+        """Return all eigenvalues, ascending."""
+        return _eigenvalues(self._readable())
 
     def eigenpairs(self) -> tuple[Vectors, Vectors]:
         """Return all eigenvalues, ascending, and their eigenvectors."""
@@ -122,6 +133,10 @@ class Packed(Source):
         """Return the Cholesky factor of sign · A + shift · I."""
         return Cholesky.of(self._kernel, shift=shift, sign=sign, progress=progress)
 
+    def eigenvalues(self) -> Vectors:
+        """Return all eigenvalues, ascending."""
+        return _eigenvalues(self._readable().to_dense())
+
     def eigenpairs(self) -> tuple[Vectors, Vectors]:
         """Return all eigenvalues, ascending, and their eigenvectors."""
         return _eigenpairs(self._readable().to_dense())
@@ -162,10 +177,21 @@ class PackedFile(Packed):
         return self._kernel if self._intact else self._file
 
 
+# NumPy's functions let go of the interpreter lock, SciPy's do not.
+def _eigenvalues(matrix: Matrix) -> Vectors:
+    return _interruptible(matrix, np.linalg.eigvalsh)
+
+
 def _eigenpairs(matrix: Matrix) -> tuple[Vectors, Vectors]:
-    # NumPy's lets go of the interpreter lock, SciPy's does not.
-    values, vectors = in_own_thread(lambda: np.linalg.eigh(matrix))
+    values, vectors = _interruptible(matrix, np.linalg.eigh)
     return values, vectors
+
+
+def _interruptible(matrix: Matrix, function: Callable[[Matrix], _Result]) -> _Result:
+    """Return function(matrix), which Ctrl-C need not wait for if it takes long."""
+    if len(matrix) <= _SHORT:
+        return function(matrix)
+    return in_own_thread(lambda: function(matrix))
 
 
 def source_of_full(given: SymmetricMatrix, *, overwrite: bool) -> Source:

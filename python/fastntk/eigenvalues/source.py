@@ -101,6 +101,10 @@ class Source(ABC):
         return cholesky_error(self.n, sign * self.trace + self.n * shift) + rounding
 
     @abstractmethod
+    def eigenvalues(self) -> Vectors:
+        """Return all eigenvalues, ascending, on the host."""
+
+    @abstractmethod
     def eigenpairs(self) -> tuple[Vectors, Any]:
         """Return all eigenvalues, ascending, on the host, and their eigenvectors."""
 
