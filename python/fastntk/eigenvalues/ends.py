@@ -129,7 +129,7 @@ def _inverse_iteration(source: Source, factor: Factor) -> Vectors:
 
     The shift is off by little more than rounding, so that a solution or two are enough.
     """
-    vector = source.xp.asarray(np.random.default_rng(0).standard_normal((source.n, 1)))
+    vector: Vectors = source.xp.asarray(np.random.default_rng(0).standard_normal((source.n, 1)))
     for _ in range(_INVERSE_ITERATIONS):
         vector = factor.solve(vector)
         vector = vector / abs(vector).max()

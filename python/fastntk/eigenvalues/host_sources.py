@@ -17,7 +17,7 @@ PackedFile     a packed kernel in a file, and a copy  into the copy, which is re
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.linalg import lapack
@@ -40,8 +40,6 @@ if TYPE_CHECKING:
     from fastntk.symmetric.matrix import SymmetricMatrix
 
     Matrix = npt.NDArray[np.float64]
-
-_Result = TypeVar("_Result")
 
 # LAPACK is done with so many rows before anybody would notice, and before a thread is worth it.
 _SHORT = 300
@@ -179,7 +177,8 @@ class PackedFile(Packed):
 
 # NumPy's functions let go of the interpreter lock, SciPy's do not.
 def _eigenvalues(matrix: Matrix) -> Vectors:
-    return _interruptible(matrix, np.linalg.eigvalsh)
+    values: Vectors = _interruptible(matrix, np.linalg.eigvalsh)
+    return values
 
 
 def _eigenpairs(matrix: Matrix) -> tuple[Vectors, Vectors]:
@@ -187,7 +186,7 @@ def _eigenpairs(matrix: Matrix) -> tuple[Vectors, Vectors]:
     return values, vectors
 
 
-def _interruptible(matrix: Matrix, function: Callable[[Matrix], _Result]) -> _Result:
+def _interruptible(matrix: Matrix, function: Callable[[Matrix], Any]) -> Any:
     """Return function(matrix), which Ctrl-C need not wait for if it takes long."""
     if len(matrix) <= _SHORT:
         return function(matrix)
