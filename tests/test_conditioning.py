@@ -120,8 +120,64 @@ def test_rounded_features_do_not_pass_for_a_smallest_eigenvalue(depth: int) -> N
 
 
 def test_bad_feature_error() -> None:
-    with pytest.raises(ValueError, match="feature_error=-1: expected a finite number of at least"):
-        fastntk.conditioning(np.eye(2), feature_error=-1)
+    for wrong in (-1, np.nan):
+        with pytest.raises(
+            ValueError, match=f"feature_error={wrong}: expected a number, or inf, of"
+        ):
+            fastntk.conditioning(np.eye(2), feature_error=wrong)
+
+
+@pytest.mark.parametrize("errors", [(1e300, 0.0), (np.inf, 0.0), (0.0, 1e300), (0.0, np.inf)])
+@pytest.mark.parametrize("method", ["dense", "cholesky", "operator"])
+def test_errors_larger_than_the_kernel(errors: tuple[float, float], method: str) -> None:
+    of_features, of_kernel = errors
+    K = with_spectrum([1.0, 2.0, 4.0])
+    result = fastntk.conditioning(
+        K,
+        method=method,
+        feature_error=of_features,
+        kernel_error=of_kernel,
+        bounds=method != "operator",
+    )
+    assert not result.resolved
+    assert np.isnan(result.eigenvalue_min)
+    assert result.noise_floor == result.eigenvalue_max == pytest.approx(4.0)
+    assert str(result).endswith("κ ≥ 1")
+    assert result.rank is not None
+    assert result.rank < 3
+    if result.bounds is not None:
+        assert result.bounds.eigenvalue_min.lower <= 0
+        assert result.bounds.eigenvalue_min.upper > 1e299
+        assert result.bounds.condition_number.lower == 1
+        assert result.bounds.condition_number.upper == np.inf
+
+
+def test_an_error_that_is_not_known_at_all_is_the_only_thing_known_of_nothing() -> None:
+    zero = fastntk.conditioning(np.zeros((2, 2)), feature_error=np.inf)
+    assert zero.noise_floor == 0
+    assert not zero.resolved
+
+
+def test_widened_bounds_leave_what_is_resolved() -> None:
+    K = with_spectrum([1.0, 2.0, 4.0])
+    result = fastntk.conditioning(K)
+    given = fastntk.conditioning(K, feature_error=1e-3, kernel_error=1e-2)
+    widened = result.widened(feature_error=1e-3, kernel_error=1e-2)
+    assert widened.bounds is not None
+    assert given.bounds is not None
+    for found, expected in zip(widened.bounds, given.bounds, strict=True):
+        assert found == pytest.approx(expected, rel=1e-12)
+    # (√λ ± δ √tr K)² ± η
+    away = 1e-3 * np.sqrt(7.0)
+    assert widened.bounds.eigenvalue_min.lower == pytest.approx((1 - away) ** 2 - 1e-2)
+    assert widened.bounds.eigenvalue_max.upper == pytest.approx((2 + away) ** 2 + 1e-2)
+    nothing = result.widened(feature_error=np.inf)
+    assert nothing.resolved
+    assert nothing.condition_number == result.condition_number
+    assert nothing.bounds is not None
+    assert nothing.bounds.condition_number == (1.0, np.inf)
+    with pytest.raises(ValueError, match="bounds=False: expected a result with bounds"):
+        fastntk.conditioning(K, bounds=False).widened()
 
 
 def test_a_kernel_with_the_vector_of_ones_in_its_null_space() -> None:
@@ -249,7 +305,7 @@ def test_bad_operators(operator: Any, options: dict[str, Any], text: str) -> Non
         ({"k": 0}, "k=0: expected an integer of at least 1"),
         ({"k": 4}, "k=4: expected at most 3"),
         ({"method": "magic"}, "method='magic': expected one of 'auto', 'dense'"),
-        ({"kernel_error": np.nan}, "kernel_error=nan: expected a finite number"),
+        ({"kernel_error": np.nan}, "kernel_error=nan: expected a number, or inf, of at least 0"),
     ],
 )
 def test_bad_options(options: dict[str, Any], text: str) -> None:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pytest
+from long_networks import eigenvalues_of, exact_features
 from tolerances import assert_close
 
 import fastntk
@@ -516,6 +518,7 @@ def test_numba_is_imported_for_infinite_width_only() -> None:
         ({"bias_std": -1.0}, ValueError, r"bias_std=-1\.0: expected"),
         ({"parametrization": "mup"}, ValueError, "parametrization='mup': expected one of"),
         ({"batches": 1}, ValueError, "batches=1: expected an integer of at least 2"),
+        ({"batches": 31}, ValueError, "batches=31: expected at most 30, the number of samples"),
         ({"batches": "all"}, TypeError, "batches='all': expected an integer"),
         ({"infinite": "yes"}, TypeError, "infinite='yes': expected True or False"),
         (
@@ -560,6 +563,36 @@ def test_bounds_of_the_condition_number() -> None:
     assert "condition_number_lower" not in plain.to_frame()
     with pytest.raises(TypeError, match="bounds=1: expected True or False"):
         fastntk.depth_study(X, bounds=1, progress=False)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_bounds_hold_for_the_exact_kernel(dtype: str) -> None:
+    X = np.random.default_rng(3).standard_normal((5, 4))
+    X[1] = X[0] + 1e-6 * X[2]
+    study = fastntk.depth_study(
+        X,
+        depths=[2, 4],
+        width=32,
+        seeds=2,
+        dtype=dtype,
+        activations=["tanh", "relu"],
+        bounds=True,
+        progress=False,
+    )
+    assert len(study.results) == 8
+    for result in study.results:
+        net = fastntk.MLP(
+            [4, *[32] * result.depth, 1],
+            seed=result.seed,
+            activation=result.activation,
+            dtype=dtype,
+        )
+        values = eigenvalues_of(exact_features(net, X.astype(dtype)))
+        lower, upper = result.condition_number_lower, result.condition_number_upper
+        assert lower <= values[-1] / values[0] <= upper
+        if result.resolved:
+            assert result.eigenvalue_min == pytest.approx(float(values[0]), rel=1.0)
+            assert upper < math.inf
 
 
 # The scale of the literature on the edge of chaos, and of neural-tangents.

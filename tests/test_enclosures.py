@@ -17,8 +17,8 @@ from hypothesis.extra.numpy import arrays
 
 import fastntk
 from fastntk import Interval
+from fastntk._support.rounding import cholesky_error
 from fastntk.eigenvalues.enclosures import cholesky_bound, largest_interval, smallest_lower
-from fastntk.eigenvalues.rounding import cholesky_error
 from fastntk.eigenvalues.sources import source_of
 from fastntk.symmetric.block_lanczos import RitzPairs
 

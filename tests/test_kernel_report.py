@@ -24,16 +24,19 @@ NET = fastntk.MLP([7, 64, 64, 1], dtype="float32")
 def test_the_numbers(tmp_path: Path) -> None:
     report = fastntk.kernel_report(NET, X, tmp_path, bounds=True, progress=False)
     K = NET.ntk(X, dtype="float64")
-    error = float(np.sqrt(3) * np.finfo(np.float32).eps)
+    error = float(np.sqrt(3) * np.finfo(np.float64).eps)
     expected = fastntk.conditioning(K, feature_error=error)
+    proved = expected.widened(**NET.ntk_errors(X, dtype="float64"))
+    assert proved.bounds is not None
     assert expected.bounds is not None
+    assert proved.bounds.condition_number.lower < expected.bounds.condition_number.lower
     assert report.n == 300
     assert report.closest_pair == NET.smallest_angle(X)
     assert report.condition_number == pytest.approx(expected.condition_number, rel=1e-8)
     assert report.noise_floor == pytest.approx(expected.noise_floor)
     assert report.condition_number_lower < report.condition_number < report.condition_number_upper
     assert report.condition_number_upper == pytest.approx(
-        expected.bounds.condition_number.upper, rel=1e-6
+        proved.bounds.condition_number.upper, rel=1e-9
     )
     assert list(tmp_path.glob("*.npy")) == []
     assert set(report.seconds) == {"closest pair", "kernel", "eigenvalues"}

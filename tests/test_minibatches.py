@@ -118,6 +118,17 @@ def test_the_error_of_the_features_is_that_of_each_batch() -> None:
     K = np.diag([1.0] * 9 + [1e-9])
     assert fastntk.batch_conditioning(K, 5).resolved == 2
     assert fastntk.batch_conditioning(K, 5, feature_error=1e-4).resolved == 1
+    assert fastntk.batch_conditioning(K, 5, kernel_error=1e-8).resolved == 1
+
+
+def test_the_errors_of_a_network_are_those_of_its_batches() -> None:
+    X = np.random.default_rng(0).standard_normal((40, 5))
+    X[1] = X[0] * (1 + 1e-9)
+    net = fastntk.MLP([5, 32, 32, 1])
+    found = fastntk.batch_conditioning(net.ntk(X), 10, **net.ntk_errors(X))
+    with_both = [{0, 1} <= set(rows.tolist()) for rows in found.samples]
+    assert [not batch.resolved for batch in found.batches] == with_both
+    assert found.resolved >= 3
 
 
 def test_progress() -> None:
@@ -139,6 +150,7 @@ def test_progress() -> None:
         ({"seed": -1}, ValueError, "seed=-1: expected an integer of at least 0"),
         ({"drop_last": 1}, TypeError, "drop_last=1: expected True or False"),
         ({"feature_error": -1.0}, ValueError, r"feature_error=-1\.0: expected"),
+        ({"kernel_error": -1.0}, ValueError, r"kernel_error=-1\.0: expected"),
         ({"K": np.ones((2, 3))}, ValueError, r"K has shape \(2, 3\): expected a square matrix"),
         ({"K": [[1.0, 2.0], [0.0, 1.0]]}, ValueError, "K is not symmetric"),
     ],

@@ -334,7 +334,12 @@ class MLP(KernelMethods, JacobianMethods):
 
     @property
     def feature_error(self) -> float:
-        """The relative rounding error of the gradient features, for `fastntk.conditioning`."""
+        """About the relative rounding error of passes in the network's own precision.
+
+        √(L + 1) ε, which experience gives and nothing proves: up to 30 times as much was seen. What
+        is proved is `ntk_errors`. A kernel in float64 has passes in float64, and so the error of
+        ``net.astype("float64")``.
+        """
         return feature_error(self.depth, self.dtype)
 
     def linear(self) -> MLP:

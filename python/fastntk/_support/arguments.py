@@ -77,9 +77,15 @@ def integer(value: object, name: str, *, minimum: int, maximum: int | None = Non
     return result
 
 
-def real(value: object, name: str, *, minimum: float, exclusive: bool = False) -> float:
-    """Return `value` as a finite float of at least (or, `exclusive`, above) `minimum`."""
-    expected = f"expected a finite number {'above' if exclusive else 'of at least'} {minimum:g}"
+def real(
+    value: object, name: str, *, minimum: float, exclusive: bool = False, infinite: bool = False
+) -> float:
+    """Return `value` as a float of at least (or, `exclusive`, above) `minimum`.
+
+    It has to be finite, unless `infinite`.
+    """
+    kind = "number, or inf," if infinite else "finite number"
+    expected = f"expected a {kind} {'above' if exclusive else 'of at least'} {minimum:g}"
     if isinstance(value, np.ndarray) and value.ndim == 0:
         value = value[()]
     # NumPy's durations count as integers.
@@ -91,7 +97,8 @@ def real(value: object, name: str, *, minimum: float, exclusive: bool = False) -
         raise ValueError(f"{name} is beyond the range of float64: {expected}") from None
     except Exception as error:  # of a number of somebody's own
         raise TypeError(f"{name}={shown(value)}: {expected}") from error
-    if not math.isfinite(result) or result < minimum or (exclusive and result == minimum):
+    allowed = not math.isnan(result) if infinite else math.isfinite(result)
+    if not allowed or result < minimum or (exclusive and result == minimum):
         raise ValueError(f"{name}={shown(value)}: {expected}")
     return result
 

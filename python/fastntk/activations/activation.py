@@ -18,6 +18,7 @@ from fastntk.activations import quadrature
 
 if TYPE_CHECKING:
     from fastntk.activations.quadrature import Function
+    from fastntk.activations.sensitivity import Sensitivity
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,8 @@ class Activation:
     in_core : bool
         Whether the core computes it, under the same name and with the same parameters, at most two.
         Otherwise a network of finite width needs φ and φ' compiled.
+    sensitivity : Sensitivity or None
+        By how much φ and φ' move, and are rounded, for those that the core computes.
     dual : callable or None
         What makes its dual of infinite width in closed form: takes the module
         `fastntk.infinite.duals.closed_forms` and the tolerance that the dual has to keep, and
@@ -82,6 +85,7 @@ class Activation:
     breakpoints: tuple[float, ...] = field(default=(), compare=False)
     slopes: tuple[float, float] | None = field(default=None, compare=False)
     in_core: bool = field(default=False, compare=False)
+    sensitivity: Sensitivity | None = field(default=None, compare=False)
     dual: Callable[[Any, float], Any] | None = field(default=None, compare=False)
     module: TorchModule | None = field(default=None, compare=False)
     identity: object = None

@@ -11,6 +11,7 @@ import numpy as np
 from scipy.special import erfc
 
 from fastntk._support import arguments
+from fastntk.activations import sensitivity
 from fastntk.activations.activation import Activation, TorchModule
 
 if TYPE_CHECKING:
@@ -131,6 +132,7 @@ def elu(alpha: float = 1.0) -> Activation:
         known_second_moment=0.5 + alpha**2 * half,
         breakpoints=(0.0,),
         in_core=True,
+        sensitivity=sensitivity.of_elu(alpha),
         dual=lambda duals, _: duals.Elu(alpha),
         module=TorchModule("ELU", lambda module: (module.alpha,)),
     )

@@ -5,12 +5,18 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastntk._support import arguments
+from fastntk.activations import sensitivity
 from fastntk.activations.activation import Activation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fastntk.activations.sensitivity import Sensitivity
 
 
 def sine(frequency: float = 1.0, phase: float = 0.0) -> Activation:
@@ -27,7 +33,7 @@ def sine(frequency: float = 1.0, phase: float = 0.0) -> Activation:
     -------
     Activation
     """
-    return _sinusoid("sin", frequency, phase, 0.0)
+    return _sinusoid("sin", frequency, phase, 0.0, sensitivity.of_sine)
 
 
 def cosine(frequency: float = 1.0, phase: float = 0.0) -> Activation:
@@ -44,10 +50,16 @@ def cosine(frequency: float = 1.0, phase: float = 0.0) -> Activation:
     -------
     Activation
     """
-    return _sinusoid("cos", frequency, phase, math.pi / 2)
+    return _sinusoid("cos", frequency, phase, math.pi / 2, sensitivity.of_cosine)
 
 
-def _sinusoid(name: str, frequency: float, phase: float, shift: float) -> Activation:
+def _sinusoid(
+    name: str,
+    frequency: float,
+    phase: float,
+    shift: float,
+    bounds: Callable[[float, float], Sensitivity],
+) -> Activation:
     """Return φ(x) = sin(frequency · x + phase + shift)."""
     frequency = arguments.real(frequency, "frequency", minimum=0.0, exclusive=True)
     phase = arguments.real(phase, "phase", minimum=-math.inf)
@@ -60,6 +72,7 @@ def _sinusoid(name: str, frequency: float, phase: float, shift: float) -> Activa
         curvature=lambda x: -(frequency**2) * np.sin(frequency * x + phase + shift),
         known_second_moment=(1 - math.cos(2 * (phase + shift)) * math.exp(-2 * frequency**2)) / 2,
         in_core=True,
+        sensitivity=bounds(frequency, phase),
         dual=lambda duals, _: duals.Sinusoid(frequency, phase + shift),
     )
 

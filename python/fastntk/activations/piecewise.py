@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastntk._support import arguments
+from fastntk.activations import sensitivity
 from fastntk.activations.activation import (
     Activation,
     TorchModule,
@@ -36,6 +37,7 @@ def identity() -> Activation:
         known_second_moment=1.0,
         slopes=(1.0, 1.0),
         in_core=True,
+        sensitivity=sensitivity.of_linear_pieces(1.0, 1.0),
         dual=lambda duals, _: duals.PiecewiseLinear(1.0, 1.0),
     )
 
@@ -63,6 +65,7 @@ def relu() -> Activation:
         breakpoints=(0.0,),
         slopes=(0.0, 1.0),
         in_core=True,
+        sensitivity=sensitivity.of_linear_pieces(0.0, 1.0),
         dual=lambda duals, _: duals.PiecewiseLinear(0.0, 1.0),
         module=TorchModule("ReLU"),
     )
@@ -147,6 +150,7 @@ def _linear_pieces(negative: float, positive: float) -> dict[str, Any]:
         "breakpoints": (0.0,),
         "slopes": (negative, positive),
         "in_core": True,
+        "sensitivity": sensitivity.of_linear_pieces(negative, positive),
         "dual": lambda duals, _: duals.PiecewiseLinear(negative, positive),
     }
 
@@ -211,5 +215,6 @@ def rectified_monomial(degree: int = 2) -> Activation:
         known_second_moment=math.prod(range(1, 2 * degree, 2)) / 2,
         breakpoints=(0.0,),
         in_core=True,
+        sensitivity=sensitivity.of_rectified_monomial(degree),
         dual=lambda duals, _: duals.RectifiedMonomial(degree),
     )

@@ -12,6 +12,7 @@ from scipy import special
 from scipy.special import expit, ndtr
 
 from fastntk._support import arguments
+from fastntk.activations import sensitivity
 from fastntk.activations.activation import Activation, TorchModule
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def erf(slope: float = 1.0, offset: float = 0.0) -> Activation:
         curvature=lambda x: -2 * slope**2 * x * derivative(x),
         known_second_moment=2 / math.pi * math.asin(2 * slope**2 / (1 + 2 * slope**2)) + offset**2,
         in_core=True,
+        sensitivity=sensitivity.of_erf(slope, offset),
         dual=lambda duals, _: duals.ErrorFunction(slope, offset),
     )
 
@@ -78,6 +80,7 @@ def gelu() -> Activation:
         curvature=lambda x: np.exp(-(x**2) / 2) / math.sqrt(2 * math.pi) * (2 - x**2),
         known_second_moment=1 / 3 + math.sqrt(3) / (6 * math.pi),
         in_core=True,
+        sensitivity=sensitivity.of_gelu(),
         dual=lambda duals, _: duals.Gelu(),
         module=TorchModule("GELU", exact),
     )
@@ -102,6 +105,7 @@ def tanh() -> Activation:
         curvature=lambda x: -2 * np.tanh(x) * derivative(x),
         breakpoints=(0.0,),
         in_core=True,
+        sensitivity=sensitivity.of_tanh(),
         module=TorchModule("Tanh"),
     )
 
@@ -121,6 +125,7 @@ def sigmoid() -> Activation:
         curvature=lambda x: -_logistic_density(x) * np.tanh(x / 2),
         breakpoints=(0.0,),
         in_core=True,
+        sensitivity=sensitivity.of_sigmoid(),
         module=TorchModule("Sigmoid"),
     )
 
@@ -140,6 +145,7 @@ def silu() -> Activation:
         curvature=lambda x: _logistic_density(x) * (2 - x * np.tanh(x / 2)),
         breakpoints=(0.0,),
         in_core=True,
+        sensitivity=sensitivity.of_silu(),
         module=TorchModule("SiLU"),
     )
 
@@ -174,6 +180,7 @@ def softplus(beta: float = 1.0) -> Activation:
         curvature=lambda x: beta * _logistic_density(beta * x),
         breakpoints=(0.0,),
         in_core=True,
+        sensitivity=sensitivity.of_softplus(beta),
         module=TorchModule("Softplus", beta_of),
     )
 

@@ -29,8 +29,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from fastntk._support.rounding import cholesky_error, gamma
 from fastntk.eigenvalues.result import Interval
-from fastntk.eigenvalues.rounding import cholesky_error, gamma
 from fastntk.symmetric.arrays import on_host
 from fastntk.symmetric.cholesky import NotPositiveDefinite
 

@@ -12,6 +12,7 @@ from scipy.sparse.linalg import LinearOperator
 
 from fastntk._support import arguments
 from fastntk._support.progress import monitored
+from fastntk._support.rounding import UNIT
 from fastntk._support.threads import core_threads
 from fastntk.eigenvalues.ends import (
     Ends,
@@ -23,7 +24,6 @@ from fastntk.eigenvalues.ends import (
 )
 from fastntk.eigenvalues.noise import Noise
 from fastntk.eigenvalues.result import Bounds, Conditioning, Interval
-from fastntk.eigenvalues.rounding import UNIT
 from fastntk.eigenvalues.sources import source_of
 
 if TYPE_CHECKING:
@@ -61,19 +61,22 @@ def conditioning(
         own precision: float32 rounding has already decided what of it is lost. An array in the
         memory of a GPU is worked on there, see the notes.
     bounds : bool
-        Also enclose λ_min, λ_max and κ in intervals that hold despite all rounding; it takes a
-        second Cholesky decomposition. There are none for an operator.
+        Also enclose λ_min, λ_max and κ in intervals that hold despite all rounding in this
+        function, and despite the errors that are given below; it takes a second Cholesky
+        decomposition. There are none for an operator.
     k : int
         How many of the smallest and of the largest eigenvalues to compute.
     eigenvectors : bool
         Keep the eigenvectors of these.
     feature_error : float
-        Relative error δ of the features F of which K = F Fᵀ. Rounded features have full rank: where
-        the true λ_min is 0 they make it about δ² tr K, which counts as noise. For a float64 kernel
-        of a float32 network of depth L about √(L + 1) ε = √(L + 1) · 1.2e-7. The bounds are those
-        of the kernel of all features within ‖F‖_F δ of the given ones.
+        Relative error δ of the features F of which K = F Fᵀ, or inf. Rounded features have full
+        rank: where the true λ_min is 0 they make it about δ² tr K, which counts as noise. The
+        bounds are those of the kernels of all features within ‖F‖_F δ of the given ones: certain if
+        δ is a bound, as that of `MLP.ntk_errors` is, and a matter of experience if it is what
+        rounding does as a rule, as `MLP.feature_error` says.
     kernel_error : float
-        Spectral norm of what K itself may be off by. It counts as noise, and widens the bounds.
+        Spectral norm of what K itself may be off by, or inf. It counts as noise, and widens the
+        bounds.
     method : {"auto", "dense", "cholesky", "operator"}
         - "dense": all eigenvalues, by LAPACK; the choice up to n = 256.
         - "cholesky": λ_max by the block Lanczos method; λ_min likewise for the inverse, after a
@@ -136,8 +139,8 @@ def conditioning(
         bounds=arguments.flag(bounds, "bounds"),
         k=arguments.integer(k, "k", minimum=1),
         eigenvectors=arguments.flag(eigenvectors, "eigenvectors"),
-        feature_error=arguments.real(feature_error, "feature_error", minimum=0.0),
-        kernel_error=arguments.real(kernel_error, "kernel_error", minimum=0.0),
+        feature_error=arguments.real(feature_error, "feature_error", minimum=0.0, infinite=True),
+        kernel_error=arguments.real(kernel_error, "kernel_error", minimum=0.0, infinite=True),
     )
     if isinstance(K, LinearOperator):
         _check_operator(K, method, request)
@@ -241,9 +244,9 @@ def _result(ends: Ends, request: _Request, noise: Noise, method: str) -> Conditi
     )
     resolved = bottom > floor and ends.smallest.converged and noise.allows(known.eigenvalue_min)
     if not resolved and known.eigenvalue_max.lower > 0:
-        # λ_min is certainly below the floor then, and κ above λ_max/floor.
+        # λ_min is below the floor then, and κ above λ_max/floor, which need be no more than 1.
         excess = top / known.eigenvalue_max.lower * (1 + 8 * UNIT)
-        floor = max(floor, excess * known.eigenvalue_min.upper)
+        floor = min(max(floor, excess * known.eigenvalue_min.upper), max(floor, top))
     return Conditioning(
         eigenvalue_min=bottom if resolved else np.nan,
         eigenvalue_max=top,

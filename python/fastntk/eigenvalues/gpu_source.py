@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastntk.eigenvalues.rounding import UNIT, gamma
+from fastntk._support.rounding import UNIT, gamma
 from fastntk.eigenvalues.source import Source
 from fastntk.symmetric import gpu_cholesky, gpu_matrix
 

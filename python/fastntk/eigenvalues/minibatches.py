@@ -83,6 +83,7 @@ def batch_conditioning(
     *,
     drop_last: bool = True,
     feature_error: float = 0.0,
+    kernel_error: float = 0.0,
     progress: Progress = False,
 ) -> BatchConditioning:
     """Return λ_min, λ_max and κ of the kernels of minibatches, and the mean and spread of κ.
@@ -100,8 +101,9 @@ def batch_conditioning(
         The seed of the shuffle.
     drop_last : bool
         Whether to leave out the last batch if it is smaller than the others.
-    feature_error : float
-        As for `fastntk.conditioning`.
+    feature_error, kernel_error : float
+        As for `fastntk.conditioning`, of the features of every sample by itself, and of all of K:
+        those of `MLP.ntk_errors` are.
     progress : bool or callable
         Show a bar, or call ``progress(stage, done, total)`` after each batch.
 
@@ -144,7 +146,11 @@ def batch_conditioning(
     with monitored(progress, "batches") as monitor:
         for rows in samples:
             part = SymmetricMatrix.made(kernel.submatrix(rows), epsilon=kernel.epsilon)
-            batches.append(conditioning(part, bounds=False, feature_error=feature_error))
+            batches.append(
+                conditioning(
+                    part, bounds=False, feature_error=feature_error, kernel_error=kernel_error
+                )
+            )
             if monitor is not None:
                 monitor("κ", len(batches), len(samples))
     return BatchConditioning(tuple(batches), samples)

@@ -35,7 +35,7 @@ class Noise:
     trace : float
         Its trace; NaN for an operator, whose features are taken as exact.
     feature_error, kernel_error : float
-        See `fastntk.conditioning`.
+        See `fastntk.conditioning`; they may be infinite.
     """
 
     n: int
@@ -45,15 +45,19 @@ class Noise:
     kernel_error: float
 
     def floor(self, largest: float) -> float:
-        """Return the noise floor for this λ_max: eigenvalues below it mean nothing."""
+        """Return the noise floor for this λ_max: eigenvalues below it mean nothing.
+
+        It is at most λ_max: where the errors are larger than the kernel, nothing means anything.
+        """
         of_features = 0.0
-        if self.feature_error > 0:
-            of_features = self.feature_error**2 * max(self.trace, 0.0)
-        return (
+        if self.feature_error > 0 and self.trace > 0:
+            of_features = self.feature_error * self.feature_error * self.trace
+        floor = (
             max(self.n, _FEWEST_ROUNDINGS) * self.epsilon * max(largest, 0.0)
             + of_features
             + self.kernel_error
         )
+        return min(floor, largest) if largest > 0 else floor
 
     @staticmethod
     def allows(around: Interval) -> bool:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import decimal
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -37,6 +37,9 @@ class Interval(NamedTuple):
 class Bounds(NamedTuple):
     """Intervals in which the extreme eigenvalues and their ratio are certain to lie.
 
+    That is, those of the matrix as it is and, where errors of it were given, of all matrices that
+    they allow for: of the kernel in exact arithmetic, if they are bounds of what rounding did.
+
     Attributes
     ----------
     eigenvalue_min, eigenvalue_max : Interval
@@ -64,7 +67,7 @@ class Bounds(NamedTuple):
         singular values, the roots of the eigenvalues, differ by at most ‖E‖; and what is less than
         kernel_error away from these kernels.
         """
-        away = feature_error * math.sqrt(max(trace, 0.0))
+        away = feature_error * math.sqrt(trace) if trace > 0 else 0.0
         return Bounds(
             _widened(self.eigenvalue_min, away, kernel_error),
             _widened(self.eigenvalue_max, away, kernel_error),
@@ -75,7 +78,8 @@ def _widened(interval: Interval, root: float, absolute: float) -> Interval:
     lower, upper = interval
     if root > 0:
         lower = max(0.0, math.sqrt(max(lower, 0.0)) * (1 - _ROUNDING) - root) ** 2
-        upper = (math.sqrt(max(upper, 0.0)) + root) ** 2
+        upper = math.sqrt(max(upper, 0.0)) + root
+        upper *= upper  # inf where it is too large; a power would raise OverflowError
     if absolute > 0:
         lower, upper = lower - absolute, upper + absolute
     if (root, absolute) == (0, 0):
@@ -124,7 +128,7 @@ class ConditionNumbers(ResolvedEigenvalues):
     ----------
     effective_rank : float
     condition_number_lower, condition_number_upper : float
-        Between which κ is certain to lie; NaN where no bounds were asked for.
+        The bounds of κ; NaN where none were asked for.
     """
 
     effective_rank: float
@@ -147,11 +151,12 @@ class Conditioning(ResolvedEigenvalues):
         of all that it may be, after the errors of the method and the given ones, has ends whose
         ratio is at most 2. They are those of the bounds; also without bounds a Cholesky
         decomposition has to confirm them. An operator's are its residual and what rounding adds.
+        It is as certain as the given errors are.
     noise_floor : float
         max(n, 16) ε λ_max + δ² tr K + η, with the ε of the precision that the kernel came in and
         the given errors, δ of the features and η of the kernel: what rounding can add to, or take
-        from, an eigenvalue. Where λ_min is not resolved, it is raised to what λ_min is certainly
-        below, should that be more: λ_max/noise_floor is then a lower bound of κ.
+        from, an eigenvalue. Where λ_min is not resolved, it is raised to the largest that λ_min may
+        be, should that be more: λ_max/noise_floor is then a lower bound of κ. At most λ_max.
     rank : int or None
         The numerical rank: n when resolved, otherwise the number of steps, at most n − 1, that a
         Cholesky decomposition with diagonal pivoting takes before all that is left is below the
@@ -183,6 +188,31 @@ class Conditioning(ResolvedEigenvalues):
     largest_vectors: npt.NDArray[np.float64] | None = field(
         default=None, kw_only=True, compare=False, repr=False
     )
+
+    def widened(self, feature_error: float = 0.0, kernel_error: float = 0.0) -> Conditioning:
+        """Return the same result with bounds that allow for more errors of the kernel.
+
+        What is resolved stays so: this sets what is proved, with the errors of `MLP.ntk_errors`,
+        beside what can be told from the noise as a rule.
+
+        Parameters
+        ----------
+        feature_error, kernel_error : float
+            As for `fastntk.conditioning`.
+
+        Returns
+        -------
+        Conditioning
+
+        Raises
+        ------
+        ValueError
+            If there are no bounds.
+        """
+        if self.bounds is None:
+            raise ValueError("bounds=False: expected a result with bounds, which can be widened")
+        trace = self.effective_rank * self.eigenvalue_max * (1 + _ROUNDING)
+        return replace(self, bounds=self.bounds.widened(feature_error, trace, kernel_error))
 
     @property
     def numbers(self) -> dict[str, Any]:

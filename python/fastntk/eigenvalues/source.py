@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from fastntk.eigenvalues.rounding import UNIT, cholesky_error
+from fastntk._support.rounding import UNIT, cholesky_error
 
 if TYPE_CHECKING:
     from fastntk._support.progress import Progress

@@ -21,7 +21,6 @@ from fastntk.kernels.destinations import new_kernels
 from fastntk.kernels.request import KernelRequest
 from fastntk.networks.initialization import Initialization, activation_and_scale
 from fastntk.networks.network import Network, Readout
-from fastntk.networks.placed import PlacedNetwork
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -98,7 +97,7 @@ def ntk_depths(
         If False, the networks have independent weights: that of depth L has the seed
         ``fastntk.depth_sweep.independent_seed(seed, L)``, and each kernel costs as much as alone.
     network_dtype : {"float64", "float32"}
-        Precision of the weights and of the passes through the networks.
+        Precision of the weights and, unless `dtype` is more, of the passes through the networks.
     dtype : {"float64", "float32"}, optional
         Precision of the Gram matrices and of the kernels; by default `network_dtype`.
     device : str, optional
@@ -139,8 +138,14 @@ def ntk_depths(
     family = _Family(samples.shape[1], size, phi, scale, initial)
 
     def kernels(family: _Family, depths: Sequence[int]) -> list[FloatArray]:
-        network = PlacedNetwork(family.network(depths), place)
-        request = KernelRequest(network, samples, None, range(1), "none", kernel_dtype)
+        request = KernelRequest.precise(
+            family.network(depths),
+            place,
+            samples,
+            outputs=range(1),
+            split="none",
+            dtype=kernel_dtype,
+        )
         computed: list[FloatArray] = new_kernels(request, progress)
         return computed
 

@@ -13,6 +13,7 @@ from fastntk.devices.places import place_of
 from fastntk.kernels.block_loop import BlockLoop
 from fastntk.kernels.closest_pairs import closest_pairs, pair_angles
 from fastntk.kernels.destinations import kernel_to, new_kernels
+from fastntk.kernels.error_bounds import kernel_errors
 from fastntk.kernels.ranges import require_gradients_in_range
 from fastntk.kernels.request import KernelRequest
 from fastntk.networks.base import NetworkBase
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from fastntk._support.dtypes import FloatArray
     from fastntk._support.progress import Progress
     from fastntk.kernels.angles import AnglePair
+    from fastntk.kernels.rounding import KernelErrors
     from fastntk.symmetric.packed import PackedKernel
 
 # So many pairs more than were asked for are looked at again with exact angles: the rounding of the
@@ -115,7 +117,8 @@ class KernelMethods(NetworkBase):
             as it is in this network's parametrization.
         dtype : {"float32", "float64"}, optional
             Precision of the Gram matrices and of the result; by default that of the network. For a
-            condition number take float64, even of a float32 network.
+            condition number take float64, even of a float32 network: its weights then pass the
+            samples on in float64, too.
         out : ndarray (n, m), path or "packed", optional
             Where the kernel is to go, such as a ``numpy.memmap``, or the name of a ``.npy`` file
             that is written and returned as a memory map: kernels may be larger than memory. Only
@@ -185,6 +188,71 @@ class KernelMethods(NetworkBase):
             return pairs.transpose(2, 3, 0, 1)
         kernel: FloatArray = kernels[0]
         return kernel
+
+    def ntk_errors(
+        self,
+        X: npt.ArrayLike,
+        *,
+        outputs: Literal["trace"] | int = "trace",
+        layer_weights: npt.ArrayLike | None = None,
+        dtype: npt.DTypeLike | None = None,
+        device: str | None = None,
+    ) -> KernelErrors:
+        """Return proved bounds of what rounding did to `ntk` of the same arguments.
+
+        They are what makes the bounds of `fastntk.conditioning` certain: those of the kernel, in
+        exact arithmetic, of these weights and samples. They hold for every sample and pair, so that
+        they serve for the kernel of any subset of the samples, too. The proof is a running error
+        analysis, which costs about as much as the passes of `ntk` do.
+
+        Parameters
+        ----------
+        X, outputs, layer_weights, dtype, device
+            As in `ntk`. The bounds hold for any device that computes in standard arithmetic; they
+            are found on the processor.
+
+        Returns
+        -------
+        dict
+            ``feature_error`` and ``kernel_error``, the arguments of `fastntk.conditioning`.
+
+        Notes
+        -----
+        Proved bounds are far above what rounding does as a rule: they take no account of roundings
+        that cancel, and grow by a factor of two or three with each layer. In float64 they are still
+        far below what matters for a condition number up to a depth of about 10; in float32 they are
+        of use in narrow networks only, and ``net.astype("float64")`` has the same weights and a
+        kernel with useful bounds. What rounding does as a rule is `MLP.feature_error`. Nothing is
+        proved, and the bounds are infinite, where something overflows, where no unit of a layer is
+        active, and for activations that the core does not compute itself.
+
+        Products of the Gram matrices that vanish below the smallest normal number are taken for
+        exact; `ntk` refuses kernels of which nothing else is left.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastntk
+        >>> X = np.random.default_rng(0).standard_normal((50, 5))
+        >>> net = fastntk.MLP([5, 128, 128, 1])
+        >>> result = fastntk.conditioning(net.ntk(X), **net.ntk_errors(X))
+        >>> result.condition_number in result.bounds.condition_number
+        True
+        """
+        request = KernelRequest.checked(
+            self.network.weighted(layer_weights),
+            X,
+            None,
+            outputs=outputs,
+            dtype=dtype,
+            device=device,
+        )
+        return kernel_errors(
+            request.network.network,
+            request.place.on_host(request.X),
+            request.outputs,
+            request.dtype,
+        )
 
     def ntk_by_layer(
         self,

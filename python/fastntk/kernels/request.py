@@ -34,9 +34,10 @@ class KernelRequest:
     Attributes
     ----------
     network : PlacedNetwork
-        The network, with the ω of its layers, at the place where the kernels are computed.
+        The network, with the ω of its layers, at the place where the kernels are computed. Its
+        precision is that of the passes: that of `dtype`, should it be more than the weights have.
     X, Z : object
-        Samples as that place has them; Z is None for K(X, X).
+        Samples as that place has them, in the precision of the passes; Z is None for K(X, X).
     outputs : range
         The outputs over which a kernel is summed, or which `split` tells apart.
     split : str
@@ -77,7 +78,29 @@ class KernelRequest:
         cols = None if Z is None else network.samples(Z, "Z", place)
         precision = network.precision(dtype)
         by = _SPLIT_OF_OUTPUTS.get(str(outputs), "none") if split is None else split
-        return cls(PlacedNetwork(network, place), rows, cols, chosen, by, precision)
+        return cls.precise(network, place, rows, cols, outputs=chosen, split=by, dtype=precision)
+
+    @classmethod
+    def precise(
+        cls,
+        network: Network,
+        place: Place,
+        X: Any,
+        Z: Any = None,
+        *,
+        outputs: range,
+        split: Split,
+        dtype: FloatDType,
+    ) -> KernelRequest:
+        """Return a request whose passes are at least as precise as its Gram matrices.
+
+        The features of a kernel in float64 have all digits, also those of a network of float32:
+        the passes cost little beside the Gram matrices, and λ_min would show the difference.
+        """
+        if dtype.itemsize > network.dtype.itemsize:
+            network = network.with_dtype(dtype)
+            X, Z = (_continued(samples, dtype, place) for samples in (X, Z))
+        return cls(PlacedNetwork(network, place), X, Z, outputs, split, dtype)
 
     @property
     def place(self) -> Place:
@@ -143,3 +166,8 @@ class KernelRequest:
             + (", keep half of it (out='packed')" if self.symmetric and self.count == 1 else "")
             + ", write to a file (out=…) or use ntk_operator, ntk_tiles or smallest_angle"
         )
+
+
+def _continued(samples: Any, dtype: FloatDType, place: Place) -> Any:
+    """Return samples in more precision, with the same values."""
+    return None if samples is None else place.from_host(place.on_host(samples).astype(dtype))

@@ -84,10 +84,8 @@ def depth_study(
     weight_std, bias_std, parametrization
         As for `fastntk.MLP`.
     dtype : {"float32", "float64"}
-        Precision of the networks. The Gram matrices are always in float64: a float32 network has
-        the exact kernel of slightly rounded features, which moves a small λ_min by a relative 1e-5
-        or so, whereas float32 Gram matrices would drown it. What such rounding can make of a λ_min
-        that is 0 counts as noise.
+        Precision of the weights. Samples pass through the networks in float64, and the Gram
+        matrices are in float64: float32 would drown a small λ_min.
     infinite : bool
         Whether to set the networks of infinite width beside the others, in rows of their own. They
         exist in the NTK parametrization only.
@@ -98,8 +96,9 @@ def depth_study(
         Take κ of minibatches of so many samples as well, as the authors of [1]_ do, see
         `fastntk.batch_conditioning`; each seed has a shuffle of its own.
     bounds : bool
-        Also enclose each κ in an interval that holds despite all rounding, see
-        `fastntk.conditioning`.
+        Also enclose each κ in an interval that holds despite all rounding, that of the kernel
+        included, see `fastntk.conditioning` and `MLP.ntk_errors`: from a depth of about 10 on,
+        where nothing useful is proved, it is wide or has no end.
     store : path-like, optional
         An SQLite file in which each network is kept as soon as it is finished, and looked up
         before it is computed: a study that was killed goes on from there when it is started again.
@@ -156,7 +155,7 @@ def depth_study(
     require_progress(progress)
     measurement = Measurement(
         samples,
-        batch_size=None if batches is None else arguments.integer(batches, "batches", minimum=2),
+        batch_size=_batch_size(batches, len(samples)),
         bounds=arguments.flag(bounds, "bounds"),
     )
     common: dict[str, Any] = {
@@ -242,6 +241,15 @@ def _results(
         )
         for cell, numbers in zip(cells, runner.run(cells, in_passes), strict=True)
     ]
+
+
+def _batch_size(batches: int | None, samples: int) -> int | None:
+    if batches is None:
+        return None
+    size = arguments.integer(batches, "batches", minimum=2)
+    if size > samples:
+        raise ValueError(f"batches={batches}: expected at most {samples}, the number of samples")
+    return size
 
 
 def _several(values: int | Sequence[int], name: str) -> tuple[int, ...]:

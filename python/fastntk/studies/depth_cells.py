@@ -29,11 +29,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from fastntk._support.dtypes import FloatArray
+    from fastntk.kernels.rounding import KernelErrors
     from fastntk.studies.depth_families import Family
     from fastntk.studies.store import Values
 
 # Part of every key in a store: to be raised with each change of the numbers below.
-_ALGORITHM = 1
+_ALGORITHM = 2
 
 # Below this angle (in radians) the one read off the kernel has lost half of its digits, and is
 # computed again from the differences of the closest pairs, of which there may be so many.
@@ -97,9 +98,12 @@ class Measurement:
         for depth in depths:
             started = time.perf_counter()
             kernel = SymmetricMatrix.made(kernels.pop(depth))
-            error = family.feature_error(depth)
+            trace = float(np.trace(kernel.array))
+            errors = family.errors(depth, trace)
             # First of all, as this finds a kernel that overflowed.
-            spectrum = conditioning(kernel, feature_error=error, bounds=self.bounds)
+            spectrum = conditioning(kernel, **errors, bounds=self.bounds)
+            if self.bounds:
+                spectrum = spectrum.widened(**family.proved_errors(X, depth, trace))
             pair = _closest_pair(X, kernel, family, depth)
             yield {
                 "smallest_angle": float(np.degrees(pair.angle)),
@@ -107,7 +111,7 @@ class Measurement:
                 "j": pair.j,
                 **spectrum.numbers,
                 "eigenvalue_min_bound": angle_bound(kernel, pair) if pair.i >= 0 else np.nan,
-                **_of_batches(kernel, self.batch_size, max(family.seed, 0), error),
+                **_of_batches(kernel, self.batch_size, max(family.seed, 0), errors),
                 "kernel_seconds": pass_seconds * family.work(X, depth) / pass_work,
                 "analysis_seconds": time.perf_counter() - started,
                 "pass_depths": len(depths),
@@ -116,7 +120,7 @@ class Measurement:
 
 
 def _of_batches(
-    kernel: SymmetricMatrix, batch_size: int | None, seed: int, feature_error: float
+    kernel: SymmetricMatrix, batch_size: int | None, seed: int, errors: KernelErrors
 ) -> Values:
     """Return κ of minibatches; each network has a shuffle of its own, the same at all depths."""
     if batch_size is None:
@@ -126,7 +130,7 @@ def _of_batches(
             "batches": 0,
             "batches_resolved": 0,
         }
-    found = batch_conditioning(kernel, batch_size, seed=seed, feature_error=feature_error)
+    found = batch_conditioning(kernel, batch_size, seed=seed, **errors)
     return {
         "batch_condition_number": found.mean,
         "batch_spread": found.std,

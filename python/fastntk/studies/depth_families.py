@@ -18,7 +18,7 @@ import numpy as np
 from fastntk._support.memory import available_memory
 from fastntk.kernels.depth_passes import depth_groups, pass_bytes
 from fastntk.kernels.depth_sweep import ntk_depths
-from fastntk.kernels.rounding import feature_error
+from fastntk.kernels.rounding import KernelErrors, feature_error
 from fastntk.mlp import MLP
 from fastntk.studies.identities import activation_identity
 
@@ -84,8 +84,12 @@ class Family(ABC):
         """Return the closest of some pairs of samples, with all digits of their angle."""
 
     @abstractmethod
-    def feature_error(self, depth: int) -> float:
-        """Return the relative error of the features behind a kernel."""
+    def errors(self, depth: int, trace: float) -> KernelErrors:
+        """Return the errors of a kernel of this trace as a rule, as `conditioning` takes them."""
+
+    @abstractmethod
+    def proved_errors(self, X: FloatArray, depth: int, trace: float) -> KernelErrors:
+        """Return bounds of the errors of a kernel, as `conditioning` takes them."""
 
     @abstractmethod
     def work(self, X: FloatArray, depth: int) -> float:
@@ -155,12 +159,16 @@ class FiniteFamily(Family):
 
     def closest(self, X: FloatArray, depth: int, candidates: Sequence[AnglePair]) -> AnglePair:
         """Return the closest of the candidates, from the differences of the samples."""
-        net = MLP([X.shape[1], *[self.width] * depth, 1], **self._network())
+        net = self._single(X, depth)
         return min(net.pair_angles(X, [(pair.i, pair.j) for pair in candidates]))
 
-    def feature_error(self, depth: int) -> float:
-        """Return what the precision of the networks makes of the features."""
-        return feature_error(depth, np.dtype(self.dtype))
+    def errors(self, depth: int, trace: float) -> KernelErrors:  # noqa: ARG002
+        """Return what rounding does to the features as a rule."""
+        return {"feature_error": feature_error(depth, np.dtype(np.float64)), "kernel_error": 0.0}
+
+    def proved_errors(self, X: FloatArray, depth: int, trace: float) -> KernelErrors:  # noqa: ARG002
+        """Return what rounding can have done."""
+        return self._single(X, depth).ntk_errors(X, dtype="float64")
 
     def work(self, X: FloatArray, depth: int) -> float:
         """Return the columns of H and Δ, which are multiply-adds for each pair of samples."""
@@ -168,6 +176,11 @@ class FiniteFamily(Family):
 
     def _shape(self, X: FloatArray) -> dict[str, int]:
         return {"samples": len(X), "input_width": X.shape[1], "width": self.width}
+
+    def _single(self, X: FloatArray, depth: int) -> MLP:
+        """Return the network of one depth by itself."""
+        widths = [X.shape[1], *[self.width] * depth, 1]
+        return MLP(widths, dtype=self.dtype, **self._network())
 
     def _network(self) -> dict[str, Any]:
         return {
@@ -232,9 +245,16 @@ class InfiniteFamily(Family):
 
         return smallest_angle(X, depth=depth, **self._network())
 
-    def feature_error(self, depth: int) -> float:  # noqa: ARG002
-        """Return 0: there are no features."""
-        return 0.0
+    def errors(self, depth: int, trace: float) -> KernelErrors:
+        """Return what the duals and rounding can have done, as `fastntk.infinite.conditioning`."""
+        from fastntk.infinite import Network
+
+        network = Network(depth, **self._network())
+        return {"feature_error": 0.0, "kernel_error": network.relative_error(depth) * trace}
+
+    def proved_errors(self, X: FloatArray, depth: int, trace: float) -> KernelErrors:  # noqa: ARG002
+        """Return the same: there are no other bounds."""
+        return self.errors(depth, trace)
 
     def work(self, X: FloatArray, depth: int) -> float:  # noqa: ARG002
         """Return the steps of the recursion."""

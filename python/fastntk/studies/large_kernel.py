@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from fastntk.studies.store import Values
 
 # Part of every key in a store: to be raised with each change of the numbers below.
-_ALGORITHM = 1
+_ALGORITHM = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,8 +113,8 @@ def kernel_report(
         For the results and, meanwhile, the kernel: 4 n² bytes on disk. Reports of several networks
         and samples may share it.
     bounds : bool
-        Also enclose κ in an interval that holds despite all rounding, that of the features of a
-        float32 network included; a second Cholesky decomposition.
+        Also enclose κ in an interval that holds despite all rounding, that of the kernel included
+        (see `MLP.ntk_errors`); a second Cholesky decomposition.
     keep_kernel : bool
         Leave the file ``kernel-….npy`` there, for `PackedKernel.load`.
     progress : bool or callable
@@ -195,7 +195,10 @@ def _eigenvalues(
     started = time.perf_counter()
     kernel = _kernel(file, net, X, settings, progress)
     written = time.perf_counter()
-    result = conditioning(kernel, bounds=bounds, feature_error=net.feature_error, progress=progress)
+    error = net.astype("float64").feature_error  # that of a kernel in float64
+    result = conditioning(kernel, bounds=bounds, feature_error=error, progress=progress)
+    if bounds:
+        result = result.widened(**net.ntk_errors(X, dtype="float64"))
     finished = time.perf_counter()
     spent = {"kernel": written - started, "eigenvalues": finished - written}
     return {"numbers": result.numbers, "spent": spent}

@@ -55,9 +55,8 @@ class KernelProbe:
     def measure(self, step: int, net: MLP) -> ProbeResult:
         """Return the state of the kernel of `net` after `step` steps."""
         kernel = self._kernel(net)
-        spectrum = conditioning(
-            SymmetricMatrix.made(kernel), bounds=False, feature_error=net.feature_error
-        )
+        error = net.astype("float64").feature_error  # that of a kernel in float64
+        spectrum = conditioning(SymmetricMatrix.made(kernel), bounds=False, feature_error=error)
         norm, initial_norm = (float(np.linalg.norm(k)) for k in (kernel, self._initial))
         apart = float(np.linalg.norm(kernel / norm - self._initial / initial_norm))
         return ProbeResult(
