@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -311,7 +312,9 @@ def test_a_read_only_store_can_be_read(
         opened: sqlite3.Connection = connect(f"file:{path}?mode=ro", uri=True, **options)
         return opened
 
-    monkeypatch.setattr(sqlite3, "connect", read_only)
+    # For the store alone: others, such as coverage, have files of their own.
+    for_the_store = SimpleNamespace(**vars(sqlite3) | {"connect": read_only})
+    monkeypatch.setattr(store_module, "sqlite3", for_the_store)
     assert_same(study(X, tmp_path / "s"), expected)
     monkeypatch.setattr(depth_families.FiniteFamily, "kernels", None)  # an error before any work
     with pytest.raises(PermissionError, match=r"cannot be written: .*readonly"):
