@@ -1,0 +1,392 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""All that figures show, written out: labels, units, scales, numbers, marks and legends."""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.collections import LineCollection, PolyCollection
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+
+from fastntk import figures
+from fastntk.figures.style import legend
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+BLUE, ORANGE, GREEN = "#0072b2", "#d55e00", "#009e73"
+
+
+def shown(values: Any) -> str:
+    return " ".join(f"{value:.6g}" for value in np.asarray(values, dtype=float).ravel())
+
+
+def described(figure: Figure) -> list[str]:
+    """Return a line for the figure, each panel, and each thing in it."""
+    title = figure.get_suptitle()
+    result = [f"figure: {title}"] if title else []
+    for axes in figure.axes:
+        scales = f"{axes.get_xscale()}, {axes.get_yscale()}"
+        result.append(f"{axes.get_xlabel()} | {axes.get_ylabel()} | {axes.get_title()} | {scales}")
+        result += contents(axes)
+    return result
+
+
+def contents(axes: Axes) -> list[str]:
+    result = []
+    for line in axes.lines:
+        if line.get_marker() in {"_", "|"}:  # the caps of error bars
+            continue
+        mark = str(line.get_marker())
+        if to_hex(line.get_markerfacecolor()) != to_hex(line.get_color()):
+            mark += " open"
+        style = f"{to_hex(line.get_color())} {line.get_linestyle()} {mark}"
+        numbers = f"{shown(line.get_xdata())} → {shown(line.get_ydata())}"
+        label = str(line.get_label())
+        result.append(f"{'' if label.startswith('_') else label}: {style}: {numbers}")
+    for collection in axes.collections:
+        colour = to_hex(np.asarray(collection.get_edgecolor())[0])
+        if isinstance(collection, LineCollection):
+            ends = [shown(np.asarray(segment)[:, 1]) for segment in collection.get_segments()]
+            result.append(f"bars: {colour}: {'; '.join(ends)}")
+        if isinstance(collection, PolyCollection):
+            colour = to_hex(np.asarray(collection.get_facecolor())[0])
+            (path,) = collection.get_paths()
+            result.append(f"band: {colour}: {shown(np.unique(path.vertices[:, 1]))}")
+    shown_legend = axes.get_legend()
+    if shown_legend is not None:
+        result.append("legend: " + ", ".join(text.get_text() for text in shown_legend.get_texts()))
+    return result
+
+
+def test_angle_curves() -> None:
+    curves = SimpleNamespace(
+        theta=np.radians([10.0, 90.0]),
+        depths=(1, 4),
+        activations=("relu", "tanh"),
+        infinite=np.radians([[[8.0, 60.0], [7.0, 50.0]], [[9.0, 70.0], [6.0, 40.0]]]),
+        width=32,
+        mean=np.radians([[[8.5, 61.0], [7.5, 51.0]], [[9.5, 71.0], [6.5, 41.0]]]),
+        deviation=np.radians([[[0.5, 1.0], [0.25, 2.0]], [[1.0, 4.0], [2.0, 8.0]]]),
+    )
+    diagonal = "gradient = input: #808080 : None: 10 90 → 10 90"
+    assert described(figures.plot_angle_curves(curves)) == [
+        "figure: lines: infinite width; marks: width 32",
+        "input angle (degrees) | gradient angle (degrees) | ReLU | linear, linear",
+        diagonal,
+        f"depth 1: {BLUE} - None: 10 90 → 8 60",
+        f": {BLUE} None o: 10 90 → 8.5 61",
+        f"depth 4: {ORANGE} - None: 10 90 → 7 50",
+        f": {ORANGE} None s: 10 90 → 7.5 51",
+        f"bars: {BLUE}: 8 9; 60 62",
+        f"bars: {ORANGE}: 7.25 7.75; 49 53",
+        "legend: gradient = input, depth 1, depth 4",
+        "input angle (degrees) |  | tanh | linear, linear",
+        diagonal,
+        f"depth 1: {BLUE} - None: 10 90 → 9 70",
+        f": {BLUE} None o: 10 90 → 9.5 71",
+        f"depth 4: {ORANGE} - None: 10 90 → 6 40",
+        f": {ORANGE} None s: 10 90 → 6.5 41",
+        f"bars: {BLUE}: 8.5 10.5; 67 75",
+        f"bars: {ORANGE}: 4.5 8.5; 33 49",
+    ]
+    curves.width = curves.mean = None
+    alone = described(figures.plot_angle_curves(curves))
+    assert alone[0].startswith("input angle")
+    assert not any("bars" in line for line in alone)
+
+
+def history(**others: Any) -> Any:
+    given: dict[str, Any] = {
+        "epochs": 2,
+        "loss": np.array([0.5, 0.25]),
+        "accuracy": np.array([0.75, 1.0]),
+        "validation_loss": np.array([0.625, 0.5]),
+        "validation_accuracy": np.array([0.5, 0.25]),
+        "weight_change": np.array([1.0, 2.0]),
+        "weight_change_max": np.array([0.125, 0.25]),
+        "net": "network",
+        "status": "completed",
+    }
+    return SimpleNamespace(**given | others)
+
+
+def test_history() -> None:
+    loss = [
+        "figure: 'network': completed",
+        "epoch | loss |  | linear, log",
+        f"training: {BLUE} - o: 1 2 → 0.5 0.25",
+        f"validation: {ORANGE} - s: 1 2 → 0.625 0.5",
+        "legend: training, validation",
+    ]
+    assert described(figures.plot_history(history())) == [
+        *loss,
+        "epoch | accuracy |  | linear, linear",
+        f"training: {BLUE} - o: 1 2 → 0.75 1",
+        f"validation: {ORANGE} - s: 1 2 → 0.5 0.25",
+        "legend: training, validation",
+    ]
+    regression = history(accuracy=None, validation_accuracy=None)
+    assert described(figures.plot_history(regression)) == [
+        *loss,
+        "epoch | change of the weights |  | linear, log",
+        f"‖w − w₀‖₂: {BLUE} - o: 1 2 → 1 2",
+        f"‖w − w₀‖∞: {ORANGE} - s: 1 2 → 0.125 0.25",
+        "legend: ‖w − w₀‖₂, ‖w − w₀‖∞",
+    ]
+    nothing_left = history(loss=np.zeros(2))
+    assert described(figures.plot_history(nothing_left))[1] == "epoch | loss |  | linear, linear"
+
+
+def test_learning_rates() -> None:
+    frame = pd.DataFrame(
+        {
+            "learning_rate": [0.25, 0.5, 1.0, 2.0],
+            "status": ["completed", "target reached", "unstable", "diverged"],
+            "final_loss": [0.5, 0.125, 3.0, math.nan],
+            "epochs_to_target": [math.nan, 7.0, math.nan, math.nan],
+        }
+    )
+    search = SimpleNamespace(loss_target=0.2, bound=1.5, best=0.5, to_frame=lambda: frame)
+    others = [
+        f": {ORANGE} None x: 2 → 1",
+        ": #808080 : None: 1.5 1.5 → 0 1",
+        ": #808080 -- None: 0.5 0.5 → 0 1",
+    ]
+    losses = [
+        "learning rate | final loss |  | log, log",
+        f": {BLUE} - None: 0.25 0.5 1 → 0.5 0.125 3",
+        f": {BLUE} None o: 0.25 0.5 → 0.5 0.125",
+        f": {BLUE} None o open: 1 → 3",
+        *others,
+    ]
+    figure = figures.plot_learning_rates(search)
+    assert described(figure) == [
+        *losses,
+        "learning rate | epochs to the target |  | log, linear",
+        f": {BLUE} - None: 0.25 0.5 1 → nan 7 nan",
+        f": {BLUE} None o: 0.25 0.5 → nan 7",
+        f": {BLUE} None o open: 1 → nan",
+        *others,
+    ]
+    ticks = [text.get_text() for text in figure.axes[0].get_xticklabels()]
+    assert ticks == ["0.25", "0.5", "1", "2"]
+    search.loss_target, search.best = None, math.nan
+    assert described(figures.plot_learning_rates(search)) == losses[:-1]
+
+
+def test_linearization() -> None:
+    frame = pd.DataFrame(
+        {
+            "width": [16, 64, 16, 64],
+            "error": [0.5, 0.25, 0.5, 0.0],
+            "test_error": [1.0, 0.5, 1.0, 0.5],
+        }
+    )
+    study = SimpleNamespace(
+        depth=3,
+        steps=(10, 100),
+        fit=SimpleNamespace(slope=-0.5, standard_error=0.125),
+        test_fit=SimpleNamespace(slope=-0.5, standard_error=0.0625),
+        to_frame=lambda: frame,
+    )
+    expected = [
+        "figure: depth 3, 100 steps",
+        "width | distance from the linear model |  | log, log",
+        f": {BLUE} None o: 16 64 16 → 0.5 0.25 0.5",
+        f"training samples: slope −0.50 ± 0.12: {BLUE} - None: 16 64 → 0.5 0.25",
+        f": {ORANGE} None s: 16 64 16 64 → 1 0.5 1 0.5",
+        f"other samples: slope −0.50 ± 0.06: {ORANGE} - None: 16 64 → 1 0.5",
+        "legend: training samples: slope −0.50 ± 0.12, other samples: slope −0.50 ± 0.06",
+    ]
+    assert described(figures.plot_linearization(study)) == expected
+    frame["test_error"] = math.nan
+    assert described(figures.plot_linearization(study)) == [
+        *expected[:4],
+        "legend: training samples: slope −0.50 ± 0.12",
+    ]
+
+
+def convergence() -> Any:
+    summary = pd.DataFrame(
+        {
+            "depth": [1, 3],
+            "seeds": [2, 2],
+            "learning_rate": [0.5, 0.25],
+            "epochs_to_target": [8.0, 4.0],
+            "epochs_to_target_std": [2.0, 1.0],
+            "predicted_rate": [0.75, 0.5],
+            "predicted_rate_std": [0.125, math.nan],
+            "linear_rate": [0.875, 0.625],
+            "linear_rate_std": [0.0, 0.5],
+            "measured_rate": [0.8, 0.6],
+            "measured_rate_std": [0.1, 0.2],
+            "rates_resolved": [1, 2],
+            "test_accuracy": [0.75, 0.875],
+            "test_accuracy_std": [0.02, 0.04],
+        }
+    )
+    curves = pd.DataFrame(
+        {
+            "depth": [1, 1, 1, 1, 3, 3],
+            "seed": [0, 0, 1, 1, 0, 0],
+            "epoch": [1, 2, 1, 2, 1, 2],
+            "loss": [1.0, 0.5, 3.0, 0.5, 0.75, 0.25],
+        }
+    )
+    return SimpleNamespace(
+        n_samples=100,
+        width=32,
+        batch_size=10,
+        loss_target=0.3,
+        summary=lambda: summary,
+        curves=lambda: curves,
+    )
+
+
+def test_convergence() -> None:
+    title = "figure: 100 samples, width 32, batches of 10"
+    losses = [
+        "epoch | training loss (cross-entropy) |  | linear, log",
+        "depth 1: #440154 - None: 1 2 → 2 0.5",
+        "depth 3: #bddf26 - None: 1 2 → 0.75 0.25",
+        ": #808080 : None: 0 1 → 0.3 0.3",
+        "band: #440154: 0.5 0.585786 3.41421",
+        "band: #bddf26: 0.25 0.75",
+        "legend: depth 1, depth 3",
+    ]
+    assert described(figures.figure4(convergence())) == [title, *losses]
+    assert described(figures.plot_convergence_study(convergence())) == [
+        title,
+        *losses,
+        "depth | epochs to a loss of 0.3 |  | linear, linear",
+        f": {BLUE} - o: 1 3 → 8 4",
+        f"bars: {BLUE}: 6 10; 3 5",
+        "depth | 1 − factor of the square loss a step |  | linear, log",
+        f": {BLUE} - o: 1 3 → 0.25 0.5",
+        f": {ORANGE} - s: 1 3 → 0.125 0.375",
+        f": {GREEN} - ^: 1 3 → 0.2 0.4",
+        f": {GREEN} None ^ open: 1 → 0.2",
+        f"bars: {BLUE}: 0.125 0.375; 0.5 0.5",
+        f"bars: {ORANGE}: 0.125 0.125; 0.0375 0.875",
+        f"bars: {GREEN}: 0.1 0.3; 0.2 0.6",
+        "legend: predicted, linear model, measured",
+    ]
+
+
+def test_table_of_accuracies() -> None:
+    table = figures.table1(convergence())
+    assert table.columns.tolist() == [
+        "depth",
+        "seeds",
+        "learning_rate",
+        "test_accuracy",
+        "standard_deviation",
+        "standard_error",
+    ]
+    np.testing.assert_allclose(
+        table.to_numpy(float),
+        [[1, 2, 0.5, 75, 2, 2 / math.sqrt(2)], [3, 2, 0.25, 87.5, 4, 4 / math.sqrt(2)]],
+    )
+
+
+def depth_study(**others: Any) -> Any:
+    rows = [
+        # In the order of the names below.
+        ("relu", 8.0, 1, 2.0, 0.5, 100.0, 40.0, True, 20.0, 2.0),
+        ("relu", 8.0, 3, 4.0, 1.0, 50.0, 80.0, True, 10.0, 20.0),
+        ("relu", 16.0, 1, 2.5, 0.5, 90.0, 10.0, True, 19.0, 1.0),
+        ("relu", math.inf, 1, 3.0, 0.0, 80.0, 0.0, True, math.nan, math.nan),
+        ("identity", 8.0, 1, 1.0, 0.0, math.nan, math.nan, False, math.nan, math.nan),
+    ]
+    names = ["activation", "width", "depth", "smallest_angle", "smallest_angle_std"]
+    names += ["condition_number", "condition_number_std", "resolved"]
+    frame = pd.DataFrame(rows, columns=[*names, "batch_condition_number", "batch_spread"])
+    frame["eigenvalue_max"], frame["noise_floor"] = 6.0, 0.002
+    given: dict[str, Any] = {
+        "n_samples": 20,
+        "widths": (8, 16),
+        "batch_size": None,
+        "limit_activations": ("relu",),
+        "limit_angle": 75.0,
+        "limit_condition_number": math.nan,
+        "summary": lambda: frame,
+    }
+    return SimpleNamespace(**given | others)
+
+
+def test_depth_study() -> None:
+    inside = ["ReLU, infinite width", "ReLU: limit of infinite depth"]
+    networks = ["ReLU, width 8", "ReLU, width 16", "linear network, width 8"]
+    with_batches = [text + more for text in networks[:2] for more in ("", ": batches of 5")]
+    unresolved = "linear network, width 8: λ_min unresolved, κ above"
+    angles = [
+        "depth | smallest gradient angle (degrees) |  | linear, linear",
+        f": {BLUE} - o: 1 3 → 2 4",
+        f": {BLUE} -- o: 1 → 2.5",
+        f"ReLU, infinite width: {BLUE} - None: 1 → 3",
+        f": {ORANGE} - s: 1 → 1",
+        "ReLU: limit of infinite depth: #666666 : None: 0 1 → 75 75",
+        f"bars: {BLUE}: 1.5 2.5; 3 5",
+        f"bars: {BLUE}: 2 3",
+        f"bars: {ORANGE}: 1 1",
+        "legend: " + ", ".join(inside + networks),
+    ]
+    figure = figures.plot_depth_study(depth_study(batch_size=5))
+    assert described(figure) == [
+        "figure: 20 samples, width 8, 16",
+        *angles,
+        "depth | condition number κ |  | linear, log",
+        f": {BLUE} - o: 1 3 → 100 50",
+        f": {BLUE} - x: 1 3 → 20 10",
+        f": {BLUE} -- o: 1 → 90",
+        f": {BLUE} -- x: 1 → 19",
+        f"ReLU, infinite width: {BLUE} - None: 1 → 80",
+        f"{unresolved}: {ORANGE} None s open: 1 → 3000",
+        # Lower ends that a logarithmic axis can show.
+        f"bars: {BLUE}: 60 140; 5 130",
+        f"bars: {BLUE}: 18 22; 1 30",
+        f"bars: {BLUE}: 80 100",
+        f"bars: {BLUE}: 18 20",
+        ", ".join([f"legend: {inside[0]}", unresolved, *with_batches]),
+    ]
+    assert figure.axes[0].get_ylim()[0] == 0
+    study = depth_study(limit_angle=math.nan, limit_condition_number=30.0)
+    found = described(figures.plot_depth_study(study))
+    assert found[1:11] == [
+        *angles[:5],
+        *angles[6:9],
+        "legend: " + ", ".join([inside[0], *networks]),
+        "depth | condition number κ |  | linear, log",
+    ]
+    assert "ReLU: limit of infinite depth: #666666 : None: 0 1 → 30 30" in found
+    assert not any(" x: " in line for line in found)
+
+
+def test_a_single_width_is_not_repeated() -> None:
+    study = depth_study(widths=(8,))
+    rows = study.summary()
+    study.summary = lambda: rows[rows["width"] != 16]
+    figure = figures.plot_depth_study(study)
+    labels = "ReLU, infinite width, ReLU: limit of infinite depth, ReLU, linear network"
+    assert f"legend: {labels}" in described(figure)
+    assert figure.get_suptitle() == "20 samples, width 8"
+
+
+def test_a_long_legend_hides_nothing() -> None:
+    """Up to four entries stand among the curves, more below the axes."""
+    for count, below in ((4, False), (5, True)):
+        axes = Figure().subplots()
+        for number in range(count):
+            axes.plot([1, 2], label=str(number))
+        legend(axes)
+        placed = axes.get_legend()
+        assert placed is not None
+        anchor = placed.get_bbox_to_anchor()
+        assert (anchor.transformed(axes.transAxes.inverted()).y0 < -0.1) == below
