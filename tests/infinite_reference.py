@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Any
 import mpmath
 import numpy as np
 
+from fastntk.infinite.duals import Correlation, Gaps
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy.typing as npt
 
     from fastntk.activations import Activation, Function
+    from fastntk.infinite.duals import State
 
     Array = npt.NDArray[np.float64]
 
@@ -114,6 +117,12 @@ def layered_kernels(
             + theta * gain * slope
         )
     return sigma, theta
+
+
+def pairs_at(x: State, z: State, gap: float) -> Correlation:
+    """Return all pairs of some states, at 1 − ρ = gap."""
+    near = np.full((len(x.deviation), len(z.deviation)), gap)
+    return Correlation(Gaps(near, 2 - near), x.deviation[:, np.newaxis] - z.deviation)
 
 
 def exact_angles(theta: float, depth: int) -> tuple[Any, Any]:

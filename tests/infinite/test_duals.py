@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from activation_cases import FUNCTIONS, identify
-from infinite_reference import expectation, general_kernels
+from infinite_reference import expectation, general_kernels, pairs_at
 
 from fastntk import activations, infinite
 from fastntk.activations import Activation
@@ -23,16 +23,16 @@ def test_expectations(phi: Activation) -> None:
     states = dual.state(np.array([0.4, 1.7, 1.0]))
     first, second = states.take(slice(0, 2)), states.take(slice(2, 3))
     for s, i, gap in ((0.4, 0, 0.01), (1.7, 1, 0.6), (1.7, 1, 1.9)):
-        gaps = np.full((2, 1), gap)
+        pairs = pairs_at(first, second, gap)
         assert phi.function is not None
-        cosine = 1 - dual.gap(first, second, gaps)[i, 0]
+        cosine = 1 - dual.gap(first, second, pairs).near[i, 0]
         found = cosine * first.activation[i] * second.activation[0]
         expected = expectation(phi.function, s, 1.0, 1 - gap)
         scale = first.activation[i] * second.activation[0]
         assert found == pytest.approx(expected, rel=1e-11, abs=1e-11 * scale)
         if dual.no_derivative is None:
             assert phi.derivative is not None
-            cosine = 1 - dual.derivative_gap(first, second, gaps)[i, 0]
+            cosine = 1 - dual.derivative_gap(first, second, pairs).near[i, 0]
             scale = first.derivative[i] * second.derivative[0]
             expected = expectation(phi.derivative, s, 1.0, 1 - gap)
             assert cosine * scale == pytest.approx(expected, rel=1e-11, abs=1e-11 * scale)
@@ -128,7 +128,7 @@ def test_waves_of_close_samples_keep_their_digits() -> None:
     states = dual.state(np.array([1.0]))
     for gap in (1e-300, 1e-25, 1e-12):
         # 1 − exp(−s² gap) (1 − exp(−2 s²(1 − gap)))/(1 − exp(−2 s²)), with s = 30
-        found = dual.gap(states, states, np.full((1, 1), gap))[0, 0]
+        found = dual.gap(states, states, pairs_at(states, states, gap)).near[0, 0]
         assert found == pytest.approx(-math.expm1(-900 * gap), rel=1e-14)
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastntk.infinite.duals import PiecewiseLinear
+from fastntk.infinite.duals import Correlation, Gaps, PiecewiseLinear
 from fastntk.infinite.gaps import CLOSE, TINY
 from fastntk.infinite.layer_factors import A, B, C, P, R
 from fastntk.infinite.recursion import activation_gap, derivative_gap
@@ -126,10 +126,15 @@ def _maps(
     if isinstance(dual, PiecewiseLinear):
         kink = dual.kink
         return lambda gap: activation_gap(gap, kink), lambda gap: derivative_gap(gap, kink)
-    states = left.states[hidden], right.states[hidden]
+    x, z = left.states[hidden], right.states[hidden]
+
+    def pairs(gap: float) -> Correlation:
+        gaps = Gaps(np.array([[_near(gap)]]), np.array([[_far(gap)]]))
+        return Correlation(gaps, x.deviation[:, np.newaxis] - z.deviation)
+
     return (
-        lambda gap: _with_sign(float(dual.gap(*states, np.array([[_near(gap)]]))[0, 0])),
-        lambda gap: _with_sign(float(dual.derivative_gap(*states, np.array([[_near(gap)]]))[0, 0])),
+        lambda gap: _with_sign(float(dual.gap(x, z, pairs(gap)).near[0, 0])),
+        lambda gap: _with_sign(float(dual.derivative_gap(x, z, pairs(gap)).near[0, 0])),
     )
 
 

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numba import njit
 
+from fastntk.infinite.sample_norms import split
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -115,7 +117,7 @@ def _close_gap(x: NDArray[np.float64], z: NDArray[np.float64]) -> float:
         xz += x[k] * z[k]
         zz += z[k] * z[k]
     alpha = xz / xx
-    alpha_high, alpha_low = _split(alpha)
+    alpha_high, alpha_low = split(alpha)
     along = 0.0
     for k in range(x.shape[0]):
         along += x[k] * _difference(z[k], x[k], alpha, alpha_high, alpha_low)
@@ -130,17 +132,9 @@ def _close_gap(x: NDArray[np.float64], z: NDArray[np.float64]) -> float:
 
 
 @njit(nogil=True, cache=True)
-def _split(a: float) -> tuple[float, float]:
-    """Return two numbers of 26 bits whose sum is a."""
-    shifted = 134217729.0 * a  # 2^27 + 1
-    high = shifted - (shifted - a)
-    return high, a - high
-
-
-@njit(nogil=True, cache=True)
 def _difference(z: float, x: float, alpha: float, alpha_high: float, alpha_low: float) -> float:
     """Return z − αx, rounded about once."""
     product = alpha * x
-    high, low = _split(x)
+    high, low = split(x)
     error = ((alpha_high * high - product) + alpha_high * low + alpha_low * high) + alpha_low * low
     return (z - product) - error

@@ -52,6 +52,39 @@ _SAFE_POWER = 512
 
 
 @dataclass(frozen=True)
+class Sizes:
+    """Sizes of samples at all layers, for the differences between those of two of them.
+
+    Attributes
+    ----------
+    norms : ndarray (2, n)
+        Norms of the samples, each the sum of two numbers.
+    hidden, gradients : ndarray (layers, n)
+        s and √Θ(x, x).
+    gain : float
+        σ_w/√d, by which the first layer multiplies norms.
+    rates : ndarray (layers,)
+        √ω^W.
+    """
+
+    norms: NDArray[np.float64]
+    hidden: NDArray[np.float64]
+    gradients: NDArray[np.float64]
+    gain: float
+    rates: NDArray[np.float64]
+
+    def take(self, samples: slice) -> Sizes:
+        """Return the sizes of some of the samples."""
+        return Sizes(
+            self.norms[:, samples],
+            self.hidden[:, samples],
+            self.gradients[:, samples],
+            self.gain,
+            self.rates,
+        )
+
+
+@dataclass(frozen=True)
 class LayerFactors:
     """What one set of samples brings into the recursion.
 
@@ -68,6 +101,8 @@ class LayerFactors:
         Square roots of the diagonals of the two kernels, `NNGP` and `NTK`.
     zero : ndarray of bool (2, depths, n)
         Where they are 0; an underflow is not.
+    sizes : Sizes or None
+        What differences of samples are made of; None where all samples share the factors.
     """
 
     factors: NDArray[np.float64]
@@ -75,6 +110,7 @@ class LayerFactors:
     states: tuple[State, ...]
     scales: NDArray[np.float64]
     zero: NDArray[np.bool_]
+    sizes: Sizes | None
 
     @classmethod
     def of(cls, samples: Norms, network: Architecture, *, unit_norms: bool = False) -> LayerFactors:
@@ -103,6 +139,7 @@ class LayerFactors:
             tuple(state.take(samples) for state in self.states),
             self.scales[..., samples],
             self.zero[..., samples],
+            None if self.sizes is None else self.sizes.take(samples),
         )
 
 
@@ -121,12 +158,15 @@ def _general(samples: Norms, network: Architecture, unit_norms: bool) -> LayerFa
     factors = np.zeros((last + 1, 5, n))
     states = []
     scales = np.empty((2, len(network.depths), n))
+    hidden, gradients = np.empty((2, last + 1, n))
+    rates = network.rates(samples.dimension)
     with np.errstate(over="ignore"):  # looked at below
-        a = layers.weight_std[0] * np.ldexp(samples.significands, samples.exponents)
+        norms = np.ldexp(np.stack([samples.significands, samples.rests]), samples.exponents)
+        a = layers.weight_std[0] * norms[0]
         a /= math.sqrt(samples.dimension)
         size = np.zeros(n)  # N
         turn = np.zeros(n)  # t √q⁺
-        for layer, (weight_rate, bias_rate) in enumerate(network.rates(samples.dimension)):
+        for layer, (weight_rate, bias_rate) in enumerate(rates):
             bias = layers.bias_std[layer]
             deviation = np.ones(n) if unit_norms else np.hypot(a, bias)
             if not np.isfinite(deviation).all():
@@ -139,8 +179,9 @@ def _general(samples: Norms, network: Architecture, unit_norms: bool) -> LayerFa
             r, p, t = a * inverse, bias * inverse, turn * inverse
             size, *unit = _unit_factors((weight_rate * r**2, size * t**2, bias_rate * p**2))
             factors[layer] = r, p, *unit
+            hidden[layer], gradients[layer] = deviation, np.sqrt(size) * deviation
             for k in np.flatnonzero(np.equal(network.depths, layer)):
-                scales[:, k] = deviation, np.sqrt(size) * deviation
+                scales[:, k] = hidden[layer], gradients[layer]
             if layer < last:
                 state = layers.duals[layer].state(deviation)
                 gain = layers.gain(layer)
@@ -148,7 +189,14 @@ def _general(samples: Norms, network: Architecture, unit_norms: bool) -> LayerFa
                 turn = gain * deviation * state.derivative
                 if not network.piecewise_linear:
                     states.append(state)
-    return LayerFactors(factors, False, tuple(states), scales, scales == 0)
+    sizes = Sizes(
+        np.stack([np.ones(n), np.zeros(n)]) if unit_norms else norms,
+        hidden,
+        gradients,
+        layers.weight_std[0] / math.sqrt(samples.dimension),
+        np.sqrt(rates[:, 0]),
+    )
+    return LayerFactors(factors, False, tuple(states), scales, scales == 0, sizes)
 
 
 def _without_bias(samples: Norms, network: Architecture) -> LayerFactors:
@@ -170,7 +218,7 @@ def _without_bias(samples: Norms, network: Architecture) -> LayerFactors:
         for kind, size in ((NNGP, 1.0), (NTK, float(sizes[network.depths[k]]))):
             scales[kind, k] = _ldexp(scale * math.sqrt(size), powers)
             zero[kind, k] = (scale == 0) | (size == 0)
-    return LayerFactors(factors, True, (), scales, zero)
+    return LayerFactors(factors, True, (), scales, zero, None)
 
 
 def _growth(network: Architecture) -> Iterator[tuple[float, int]]:

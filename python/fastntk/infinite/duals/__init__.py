@@ -7,14 +7,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fastntk.infinite.duals import closed_forms
-from fastntk.infinite.duals.base import ClosedForm, Dual, State
+from fastntk.infinite.duals.base import ClosedForm, Correlation, Dual, Gaps, State
 from fastntk.infinite.duals.hermite import Quadrature
 from fastntk.infinite.duals.piecewise import PiecewiseLinear
 
 if TYPE_CHECKING:
     from fastntk.activations import Activation
 
-__all__ = ["ClosedForm", "Dual", "PiecewiseLinear", "Quadrature", "State", "dual_of"]
+__all__ = [
+    "ClosedForm",
+    "Correlation",
+    "Dual",
+    "Gaps",
+    "PiecewiseLinear",
+    "Quadrature",
+    "State",
+    "dual_of",
+]
 
 
 def dual_of(activation: Activation, tolerance: float = 1e-10) -> Dual:

@@ -3,15 +3,16 @@
 """What a dual activation is: the Gaussian expectations that take a kernel through a layer.
 
 These are E[φ(u)φ(v)] and E[φ'(u)φ'(v)] for u, v jointly normal with standard deviations s, t and
-the correlation 1 − gap. The recursion over layers takes them normalized, as gaps:
-1 − E[φ(u)φ(v)]/√(E[φ(u)²] E[φ(v)²]).
+the correlation ρ. The recursion over layers takes them normalized, c = E[φ(u)φ(v)]/√(E[φ(u)²]
+E[φ(v)²]), as the two gaps 1 − c and 1 + c. What makes gaps small comes in without cancellation as
+well: 1 − ρ, 1 + ρ and s − t.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -54,14 +55,63 @@ class State:
         )
 
 
+class Gaps(NamedTuple):
+    """Cosines c of pairs, by their distances from both ends.
+
+    Attributes
+    ----------
+    near, far : ndarray
+        1 − c and 1 + c; the smaller one has the digits that c has lost.
+    """
+
+    near: Array
+    far: Array
+
+    @property
+    def cosine(self) -> Array:
+        """c, rounded once."""
+        return np.where(self.near <= self.far, 1 - self.near, self.far - 1)
+
+    @property
+    def sine(self) -> Array:
+        """√(1 − c²)."""
+        return np.sqrt(self.near * self.far)
+
+    @property
+    def angle(self) -> Array:
+        """The angle arccos c."""
+        return 2 * np.arctan2(np.sqrt(self.near), np.sqrt(self.far))
+
+    @property
+    def swapped(self) -> Gaps:
+        """The gaps of −c."""
+        return Gaps(self.far, self.near)
+
+
+class Correlation(NamedTuple):
+    """Pairs of samples before an activation, all of x (rows) against all of z (columns).
+
+    Attributes
+    ----------
+    gaps : Gaps
+        Their correlation ρ, as 1 − ρ and 1 + ρ.
+    difference : ndarray (rows, columns)
+        s − t to nearly all digits, however close s and t are: not the difference of these numbers,
+        which have been rounded.
+    """
+
+    gaps: Gaps
+    difference: Array
+
+
 class Dual(ABC):
     """The dual of one activation."""
 
     # Why E[φ'(u)²] does not exist, if it does not.
     no_derivative: ClassVar[str | None] = None
 
-    # By how much the gaps that it returns may be off, in absolute terms; 0 where the smallest ones
-    # keep their digits.
+    # By how much the gaps that it returns may be off, in absolute terms, beside the relative error
+    # ROUNDING; 0 where the smallest ones keep their digits.
     gap_error: float = 0.0
 
     # Whether φ' jumps: the gap of derivatives then grows like the root of that of the samples, and
@@ -73,13 +123,35 @@ class Dual(ABC):
         """Return what pairs will need of samples with these standard deviations."""
 
     @abstractmethod
-    def gap(self, x: State, z: State, gap: Array) -> Array:
-        """Return 1 − the normalized E[φ(u)φ(v)], all samples of x against all of z."""
+    def gap(self, x: State, z: State, pairs: Correlation) -> Gaps:
+        """Return the gaps of E[φ(u)φ(v)], all samples of x against all of z."""
 
     @abstractmethod
-    def derivative_gap(self, x: State, z: State, gap: Array) -> Array:
-        """Return 1 − the normalized E[φ'(u)φ'(v)], all samples of x against all of z."""
+    def derivative_gap(self, x: State, z: State, pairs: Correlation) -> Gaps:
+        """Return the gaps of E[φ'(u)φ'(v)], all samples of x against all of z."""
 
+    def differences(self, x: State, z: State, difference: Array) -> tuple[Array, Array]:  # noqa: ARG002
+        """Return by how much √E[φ(u)²] and √E[φ'(u)²] of x are above those of z.
+
+        Parameters
+        ----------
+        x, z : State
+            The samples.
+        difference : ndarray (rows, columns)
+            s − t, see `Correlation`.
+        """
+        return (
+            x.activation[:, np.newaxis] - z.activation,
+            x.derivative[:, np.newaxis] - z.derivative,
+        )
+
+    def absolute_error(self, x: State, z: State) -> Array:  # noqa: ARG002
+        """Return by how much gaps of pairs of some states may be off, beside `ROUNDING`."""
+        return np.asarray(self.gap_error)
+
+
+# The relative error of gaps that keep their digits, after the few operations of one map.
+ROUNDING = 2.0**-48
 
 # The absolute error of 1 − covariance where the covariance, close to 1, is a sum or a formula of
 # some dozen operations.
@@ -92,34 +164,43 @@ class ClosedForm(Dual):
     gap_error = CANCELLATION
 
     @abstractmethod
-    def covariance(self, s: Array, t: Array, gap: Array) -> Array:
+    def covariance(self, s: Array, t: Array, rho: Gaps) -> Array:
         """Return E[φ(u)φ(v)]."""
 
     @abstractmethod
-    def derivative_covariance(self, s: Array, t: Array, gap: Array) -> Array:
+    def derivative_covariance(self, s: Array, t: Array, rho: Gaps) -> Array:
         """Return E[φ'(u)φ'(v)]."""
 
     def state(self, deviation: Array) -> State:
-        """Return the state of samples, from the formulas at a gap of 0."""
-        s, zero = deviation, np.zeros_like(deviation)
-        slope = self.derivative_covariance(s, s, zero) if self.no_derivative is None else zero
-        return State(s, np.sqrt(self.covariance(s, s, zero)), np.sqrt(slope))
+        """Return the state of samples, from the formulas at a correlation of 1."""
+        s, equal = deviation, Gaps(np.zeros_like(deviation), np.full_like(deviation, 2.0))
+        no_slope = np.zeros_like(deviation)
+        slope = self.derivative_covariance(s, s, equal) if self.no_derivative is None else no_slope
+        return State(s, np.sqrt(self.covariance(s, s, equal)), np.sqrt(slope))
 
-    def gap(self, x: State, z: State, gap: Array) -> Array:
-        """Return 1 − the normalized covariance, all samples of x against all of z."""
+    def gap(self, x: State, z: State, pairs: Correlation) -> Gaps:
+        """Return the gaps of the normalized covariance, all samples of x against all of z."""
         s, t = x.deviation[:, np.newaxis], z.deviation
-        return normalized_gap(self.covariance(s, t, gap), x.activation, z.activation)
+        return normalized_gaps(self.covariance(s, t, pairs.gaps), x.activation, z.activation)
 
-    def derivative_gap(self, x: State, z: State, gap: Array) -> Array:
-        """Return 1 − the normalized covariance of slopes, all samples of x against all of z."""
+    def derivative_gap(self, x: State, z: State, pairs: Correlation) -> Gaps:
+        """Return those of the covariance of slopes, all samples of x against all of z."""
         s, t = x.deviation[:, np.newaxis], z.deviation
-        return normalized_gap(self.derivative_covariance(s, t, gap), x.derivative, z.derivative)
+        return normalized_gaps(
+            self.derivative_covariance(s, t, pairs.gaps), x.derivative, z.derivative
+        )
 
 
-def normalized_gap(covariance: Array, rows: Array, columns: Array) -> Array:
-    """Return 1 − covariance / (rows · columns), within its bounds; 1 where it is 0/0."""
+def normalized_gaps(covariance: Array, rows: Array, columns: Array) -> Gaps:
+    """Return the gaps of covariance / (rows · columns), within their bounds; 1 where it is 0/0."""
     with np.errstate(divide="ignore"):
         inverse_rows = np.where(rows > 0, 1 / rows, 0.0)
         inverse_columns = np.where(columns > 0, 1 / columns, 0.0)
     cosine = covariance * inverse_rows[:, np.newaxis] * inverse_columns
-    return np.clip(1 - cosine, 0.0, 2.0)
+    return gaps_from_near(1 - cosine)
+
+
+def gaps_from_near(near: Array) -> Gaps:
+    """Return the gaps of which the first one is given, brought within its bounds."""
+    near = np.clip(near, 0.0, 2.0)
+    return Gaps(near, 2 - near)

@@ -25,8 +25,7 @@ import numpy as np
 from numba import njit
 from scipy.special import erf, erfc, erfcx, owens_t
 
-from fastntk.infinite.duals.base import ClosedForm
-from fastntk.infinite.duals.piecewise import angle
+from fastntk.infinite.duals.base import ClosedForm, Gaps
 
 if TYPE_CHECKING:
     from fastntk.infinite.duals.base import Array
@@ -47,29 +46,27 @@ class Elu(ClosedForm):
         self.alpha = alpha
         self.slope_jumps = alpha != 1
 
-    def covariance(self, s: Array, t: Array, gap: Array) -> Array:
+    def covariance(self, s: Array, t: Array, rho: Gaps) -> Array:
         """Return E[φ(u)φ(v)], summed over the quadrants of linear and exponential sides."""
-        s, t, gap = np.broadcast_arrays(s, t, gap)
-        other = 2 - gap
-        linear = s * t * (_sine(gap, other) / (2 * math.pi) + (1 - gap) * _quadrant(gap))
+        s, t, gap, other = np.broadcast_arrays(s, t, *rho)
+        linear = s * t * (_sine(gap, other) / (2 * math.pi) + (1 - gap) * _quadrant(gap, other))
         mixed = _mixed(s, t, other, gap) + _mixed(t, s, other, gap)
         return linear - self.alpha * mixed + self.alpha**2 * _saturated(s, t, gap, other)
 
-    def derivative_covariance(self, s: Array, t: Array, gap: Array) -> Array:
+    def derivative_covariance(self, s: Array, t: Array, rho: Gaps) -> Array:
         """Return E[φ'(u)φ'(v)], summed over the quadrants of linear and exponential sides."""
-        s, t, gap = np.broadcast_arrays(s, t, gap)
-        other = 2 - gap
+        s, t, gap, other = np.broadcast_arrays(s, t, *rho)
         mixed = _one(t, other, gap) + _one(s, other, gap)
-        return _quadrant(gap) + self.alpha * mixed + self.alpha**2 * _both(s, t, gap, other)
+        return _quadrant(gap, other) + self.alpha * mixed + self.alpha**2 * _both(s, t, gap, other)
 
 
 def _sine(gap: Array, other: Array) -> Array:
     return np.asarray(np.sqrt(gap * other))
 
 
-def _quadrant(gap: Array) -> Array:
+def _quadrant(gap: Array, other: Array) -> Array:
     """Return P(u > 0, v > 0)."""
-    return np.asarray(0.5 - angle(gap) / (2 * math.pi))
+    return np.asarray(Gaps(other, gap).angle / (2 * math.pi))
 
 
 def _mixed(s: Array, t: Array, gap: Array, other: Array) -> Array:
@@ -102,7 +99,7 @@ def _saturated(s: Array, t: Array, gap: Array, other: Array) -> Array:
     direct = small >= 1
     if direct.any():
         a, b, g, o = (array[direct] for array in (large, small, gap, other))
-        result[direct] = _quadrant(g) - _one(a, g, o) - _one(b, g, o) + _both(a, b, g, o)
+        result[direct] = _quadrant(g, o) - _one(a, g, o) - _one(b, g, o) + _both(a, b, g, o)
     if not direct.all():
         # These terms would cancel. With v = tV, h(v) is the integral of V exp(−τV) over τ < t, and
         # partial integration over V takes V out of it; all terms are at most of the size of s.

@@ -21,11 +21,11 @@ from numba import njit
 from numpy.polynomial import hermite_e
 
 from fastntk.activations import gaussian_nodes
-from fastntk.infinite.duals.base import CANCELLATION, Dual, State, normalized_gap
+from fastntk.infinite.duals.base import CANCELLATION, Dual, State, normalized_gaps
 
 if TYPE_CHECKING:
     from fastntk.activations import Activation, Function
-    from fastntk.infinite.duals.base import Array
+    from fastntk.infinite.duals.base import Array, Correlation, Gaps
 
 _FEWEST_TERMS, _MOST_TERMS = 32, 2048
 _SAMPLES_AT_ONCE = 256
@@ -36,19 +36,19 @@ class HermiteSeries(Dual):
 
     gap_error = CANCELLATION
 
-    def gap(self, x: State, z: State, gap: Array) -> Array:
-        """Return 1 − the normalized sum of Mehler's formula for φ."""
+    def gap(self, x: State, z: State, pairs: Correlation) -> Gaps:
+        """Return the gaps of the normalized sum of Mehler's formula for φ."""
         assert x.series is not None
         assert z.series is not None
-        covariance = _sum_series(1 - gap, x.series, z.series)
-        return normalized_gap(covariance, x.activation, z.activation)
+        covariance = _sum_series(pairs.gaps.cosine, x.series, z.series)
+        return normalized_gaps(covariance, x.activation, z.activation)
 
-    def derivative_gap(self, x: State, z: State, gap: Array) -> Array:
-        """Return 1 − the normalized sum of Mehler's formula for φ'."""
+    def derivative_gap(self, x: State, z: State, pairs: Correlation) -> Gaps:
+        """Return the gaps of the normalized sum of Mehler's formula for φ'."""
         assert x.derivative_series is not None
         assert z.derivative_series is not None
-        covariance = _sum_series(1 - gap, x.derivative_series, z.derivative_series)
-        return normalized_gap(covariance, x.derivative, z.derivative)
+        covariance = _sum_series(pairs.gaps.cosine, x.derivative_series, z.derivative_series)
+        return normalized_gaps(covariance, x.derivative, z.derivative)
 
 
 class Polynomial(HermiteSeries):

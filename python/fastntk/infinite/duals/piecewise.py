@@ -11,22 +11,13 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numba import njit
 
-from fastntk.infinite.duals.base import CANCELLATION, Dual, State
+from fastntk.infinite.duals.base import CANCELLATION, Dual, Gaps, State, gaps_from_near
+from fastntk.infinite.half_angle import deficit_factor
 
 if TYPE_CHECKING:
-    from fastntk.infinite.duals.base import Array
-
-
-def angle(gap: Array) -> Array:
-    """Return θ from 1 − cos θ."""
-    # Close to π, θ has the same rounding errors as the sine below.
-    return 2 * np.arctan2(np.sqrt(gap), np.sqrt(2 - gap))
-
-
-def sine(gap: Array) -> Array:
-    """Return sin θ from 1 − cos θ."""
-    return np.sqrt(gap * (2 - gap))
+    from fastntk.infinite.duals.base import Array, Correlation
 
 
 class PiecewiseLinear(Dual):
@@ -48,14 +39,37 @@ class PiecewiseLinear(Dual):
         slope = np.full_like(deviation, self.root_mean_square)
         return State(deviation, deviation * slope, slope)
 
-    def gap(self, x: State, z: State, gap: Array) -> Array:  # noqa: ARG002
-        """Return gap − (k/π) (sin θ − θ cos θ), which keeps the digits of small gaps."""
-        theta = angle(gap)
-        return gap - self.kink / math.pi * (sine(gap) - theta * (1 - gap))
+    def gap(self, x: State, z: State, pairs: Correlation) -> Gaps:  # noqa: ARG002
+        """Return 1 − ρ − (k/π) (sin θ − θ cos θ) and its complement, to nearly all digits."""
+        return Gaps(*_activation_gaps(*pairs.gaps, self.kink))
 
-    def derivative_gap(self, x: State, z: State, gap: Array) -> Array:  # noqa: ARG002
-        """Return k θ/π."""
-        return self.kink / math.pi * angle(gap)
+    def derivative_gap(self, x: State, z: State, pairs: Correlation) -> Gaps:  # noqa: ARG002
+        """Return k θ/π and its complement."""
+        share = self.kink / math.pi
+        rest = pairs.gaps.swapped.angle  # π − θ
+        return Gaps(share * pairs.gaps.angle, (2 - self.kink) + share * rest)
+
+    def differences(self, x: State, z: State, difference: Array) -> tuple[Array, Array]:  # noqa: ARG002
+        """Return multiples of s − t, and 0."""
+        return self.root_mean_square * difference, np.zeros_like(difference)
+
+
+@njit(nogil=True, cache=True, fastmath={"contract"})
+def _activation_gaps(near: Array, far: Array, kink: float) -> tuple[Array, Array]:
+    """Return both gaps of an activation with this kink, see `recursion`."""
+    new, rest = np.empty_like(near), np.empty_like(far)
+    for i in range(near.shape[0]):
+        for j in range(near.shape[1]):
+            v = 0.5 * min(near[i, j], far[i, j])
+            deficit = kink * (v * math.sqrt(v) * deficit_factor(v))
+            if near[i, j] <= far[i, j]:
+                new[i, j] = near[i, j] - deficit
+                rest[i, j] = far[i, j] + deficit
+            else:
+                turned = (1.0 - kink) * far[i, j] + deficit
+                new[i, j] = (2.0 - kink) - turned
+                rest[i, j] = kink + turned
+    return new, rest
 
 
 class Sign(Dual):
@@ -67,12 +81,16 @@ class Sign(Dual):
         """Return the state of samples; because of sign(0) = 0, a zero sample stays one."""
         return State(deviation, np.sign(deviation), np.zeros_like(deviation))
 
-    def gap(self, x: State, z: State, gap: Array) -> Array:
-        """Return 2θ/π, and 1 for zero samples."""
+    def gap(self, x: State, z: State, pairs: Correlation) -> Gaps:
+        """Return 2θ/π and 2 − 2θ/π, and 1 for zero samples."""
         zero = (x.deviation == 0)[:, np.newaxis] | (z.deviation == 0)
-        return np.where(zero, 1.0, 2 / math.pi * angle(gap))
+        both = (
+            np.where(zero, 1.0, 2 / math.pi * gaps.angle)
+            for gaps in (pairs.gaps, pairs.gaps.swapped)
+        )
+        return Gaps(*both)
 
-    def derivative_gap(self, x: State, z: State, gap: Array) -> Array:  # noqa: ARG002
+    def derivative_gap(self, x: State, z: State, pairs: Correlation) -> Gaps:  # noqa: ARG002
         """Raise ValueError: E[φ'(u)²] does not exist."""
         raise ValueError(self.no_derivative)
 
@@ -85,8 +103,9 @@ class RectifiedMonomial(Dual):
     def __init__(self, degree: int) -> None:
         self.degree = degree
         self.slope_jumps = degree == 1
+        equal = Gaps(np.zeros(()), np.full((), 2.0))
         self.parallel, self.parallel_slope = (
-            float(_rectified_moment(p, np.zeros(()))) for p in (degree, degree - 1)
+            float(_rectified_moment(p, equal)) for p in (degree, degree - 1)
         )
 
     def state(self, deviation: Array) -> State:
@@ -98,41 +117,41 @@ class RectifiedMonomial(Dual):
             slope * math.sqrt(self.parallel_slope),
         )
 
-    def gap(self, x: State, z: State, gap: Array) -> Array:
-        """Return 1 − the normalized E[φ(u)φ(v)], and 1 for zero samples."""
-        cosine = _rectified_moment(self.degree, gap) / self.parallel
-        return _gap_unless_zero(cosine, x.activation, z.activation)
+    def gap(self, x: State, z: State, pairs: Correlation) -> Gaps:
+        """Return the gaps of E[φ(u)φ(v)], and 1 for zero samples."""
+        cosine = _rectified_moment(self.degree, pairs.gaps) / self.parallel
+        return _gaps_unless_zero(cosine, x.activation, z.activation)
 
-    def derivative_gap(self, x: State, z: State, gap: Array) -> Array:
+    def derivative_gap(self, x: State, z: State, pairs: Correlation) -> Gaps:
         """Return the same for φ', degree times the rectified monomial one below."""
-        cosine = _rectified_moment(self.degree - 1, gap) / self.parallel_slope
-        return _gap_unless_zero(cosine, x.derivative, z.derivative)
+        cosine = _rectified_moment(self.degree - 1, pairs.gaps) / self.parallel_slope
+        return _gaps_unless_zero(cosine, x.derivative, z.derivative)
 
 
-def _gap_unless_zero(cosine: Array, rows: Array, columns: Array) -> Array:
+def _gaps_unless_zero(cosine: Array, rows: Array, columns: Array) -> Gaps:
     zero = (rows == 0)[:, np.newaxis] | (columns == 0)
-    return np.where(zero, 1.0, np.clip(1 - cosine, 0.0, 2.0))
+    return gaps_from_near(np.where(zero, 1.0, 1 - cosine))
 
 
-def _rectified_moment(p: int, gap: Array) -> Array:
+def _rectified_moment(p: int, gaps: Gaps) -> Array:
     """Return E[u₊^p v₊^p] for standard deviations of 1.
 
     M(a, b) = E[u₊^a v₊^b] obeys, by partial integration over u (Stein's lemma),
     M(a, b) = (a − 1) M(a − 2, b) + b ρ M(a − 1, b − 1) for a ≥ 2; with a = 1 the boundary term
     E[δ(u) v₊^b] = (1 − ρ²)^(b/2) E[w₊^b]/√(2π) takes the place of the first one.
     """
-    rho = 1 - gap
+    rho, sine, gate = gaps.cosine, gaps.sine, gaps.swapped.angle / (2 * math.pi)
     table: dict[tuple[int, int], Array] = {}
 
     def boundary(b: int) -> Array:
         half_moment = 2 ** (b / 2 - 1) * math.gamma((b + 1) / 2) / math.sqrt(math.pi)
-        return sine(gap) ** b * (half_moment / math.sqrt(2 * math.pi))
+        return sine**b * (half_moment / math.sqrt(2 * math.pi))
 
     def moment(a: int, b: int) -> Array:
         a, b = max(a, b), min(a, b)
         if (a, b) not in table:
             if a == 0:
-                table[a, b] = 0.5 - angle(gap) / (2 * math.pi)
+                table[a, b] = gate
             elif a == 1 and b == 0:
                 table[a, b] = (1 + rho) / (2 * math.sqrt(2 * math.pi))
             elif a == 1:
