@@ -302,6 +302,8 @@ def embedding_angle(
     Returns
     -------
     ndarray, of the shape of theta; for a sequence of depths, with a first axis for these
+        RuntimeWarning tells of angles that are not resolved; `Network.embedding_angle` can return
+        the numbers between which they are.
 
     Examples
     --------
@@ -339,6 +341,8 @@ def gradient_angle(
     Returns
     -------
     ndarray, of the shape of theta; for a sequence of depths, with a first axis for these
+        RuntimeWarning tells of angles that are not resolved; `Network.gradient_angle` can return
+        the numbers between which they are.
 
     References
     ----------

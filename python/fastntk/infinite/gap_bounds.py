@@ -1,228 +1,394 @@
 # SPDX-FileCopyrightText: The fastntk authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""Between which gaps a pair of gradients is, whatever rounding and the errors of duals did.
+"""How far the cosines of pairs may be off: a running error through the layers.
 
-The recursion is repeated for one pair with an interval in place of each gap, with the signs of
-`recursion`. The maps of the layers grow with the gaps, so that their values at both ends are the
-ends of the next interval, widened by what the map itself may be off: a chaotic network widens
-intervals as it widens gaps. What the factors of the two samples may be off (see `layer_factors`) is
-followed beside it; their chords are differences of rounded numbers, which near-duplicates with
-biases lose to rounding first.
+Beside the gaps that `general_recursion` carries from layer to layer goes E, by which the cosine of
+a pair may be off, and with it both gaps. It begins with that of the samples, and what a layer makes
+of it follows from the map of the layer. With χ = s √E[φ'(su)²] / √E[φ(su)²] of a sample, c' the
+cosine of φ' and H by how much c' may be off,
+
+    |∂c/∂ρ| = χ_x χ_z |c'|,      E_φ = χ_x χ_z min(1, |c'| + H) E + own error of the dual
+
+(Price's theorem), so that chaotic networks, χ > 1, widen errors as they widen gaps. For the
+derivative, which may have jumps, let F(ρ) = Σ a_k² ρ^k be the map of a sample with itself; by the
+inequality of Cauchy and Schwarz, for the coefficients a_k, b_k of both samples,
+
+    |Σ a_k b_k (ρ^k − σ^k)|² ≤ |F_x(ρ) − F_x(σ)| |F_z(ρ) − F_z(σ)|    for ρ, σ of one sign,
+
+and F(2E) − F(0) does where the signs differ, as F is convex. No derivative of higher order enters.
+
+Sizes of single samples are off as well, by relative errors that are followed beside E. What they
+make of the cosines is taken from difference quotients, at samples that are smaller by a millionth,
+and doubled, as these are estimates.
 """
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import itertools
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from fastntk.infinite.duals import Correlation, Gaps, PiecewiseLinear
-from fastntk.infinite.gaps import CLOSE, TINY
+from fastntk.infinite.duals import Correlation, Gaps, State
+from fastntk.infinite.duals.base import ROUNDING
+from fastntk.infinite.gaps import CLOSE
+from fastntk.infinite.general_recursion import LayerPairs, inverse_or_zero
 from fastntk.infinite.layer_factors import A, B, C, P, R
-from fastntk.infinite.recursion import activation_gap, derivative_gap
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
+    from fastntk.infinite.architecture import Architecture
     from fastntk.infinite.duals import Dual
     from fastntk.infinite.layer_factors import LayerFactors
-    from fastntk.infinite.pairs import Pairs
 
-    Interval = tuple[float, float]
+    Array = NDArray[np.float64]
 
 _EPS = float(np.finfo(np.float64).eps)
 
-# Relative error of a gap after the few operations of one map.
-_ROUNDING = 16 * _EPS
+# An angle is called resolved where it is certain up to this relative error.
+RELATIVE_ERROR = 1e-3
+
+# The step of difference quotients: errors of the duals and of second order then matter alike.
+_STEP = 2.0**-20
+
+# By how much difference quotients are taken to be too small at most.
+_DOUBT, _GROWTH_DOUBT = 2.0, 1 + 2.0**-10
+
+
+class Bounded(NamedTuple):
+    """Gaps of cosines, and by how much both may be off."""
+
+    gaps: Gaps
+    error: Array
+
+    @property
+    def angle_bounds(self) -> tuple[Array, Array]:
+        """Between which numbers the angles are."""
+        near, far = self.gaps
+        error = self.error
+        low = Gaps(np.maximum(near - error, 0.0), np.minimum(far + error, 2.0)).angle
+        high = Gaps(np.minimum(near + error, 2.0), np.maximum(far - error, 0.0)).angle
+        return low * (1 - 4 * _EPS), high * (1 + 4 * _EPS)
+
+    @property
+    def resolved(self) -> NDArray[np.bool_]:
+        """Which angles are certain up to `RELATIVE_ERROR`."""
+        low, high = self.angle_bounds
+        return np.asarray(high - low <= RELATIVE_ERROR * self.gaps.angle)
+
+
+def bounded_gaps(
+    network: Architecture,
+    sides: tuple[LayerFactors, LayerFactors],
+    gaps: Array,
+    error: Array,
+    *,
+    tangent: bool,
+) -> Iterator[tuple[Bounded, Bounded]]:
+    """Yield, at each depth of a network, the gaps of the hidden layer and of the gradients.
+
+    Parameters
+    ----------
+    network : Architecture
+        The layers.
+    sides : tuple of LayerFactors
+        The factors of one sample, and of another one, or of many that have the norm of the first.
+    gaps : ndarray (1, n)
+        Gaps of the samples, with a sign.
+    error : ndarray (1, n)
+        By how much these may be off.
+    tangent : bool
+        Whether the gaps of the gradients are wanted; those that are yielded mean nothing without.
+    """
+    pairs = LayerPairs.of_inputs(gaps, sides)
+    errors = _Errors(network, sides, pairs, error, tangent=tangent)
+    for layer in range(network.depths[-1] + 1):
+        if layer > 0:
+            errors.activate(layer)
+        errors.weigh(layer)
+        if layer in network.depths:
+            yield Bounded(pairs.hidden, errors.hidden), Bounded(pairs.gradients, errors.gradients)
+
+
+def input_error(gaps: Array, dimension: int) -> Array:
+    """Return by how much gaps of samples may be off, see `gaps`."""
+    # Sums over the inputs have so many roundings; those of close pairs are of small numbers.
+    of_sums = (dimension + 16) * _EPS
+    size = np.abs(gaps)
+    return np.where(size < CLOSE / 2, 4 * of_sums * size, of_sums * (4 * size + 1))
 
 
 @dataclass
-class _FactorError:
+class _Sizes:
     """Relative errors of what is followed of single samples, see `layer_factors`."""
 
-    size: float = 4 * _EPS  # of a, hence of √q⁺
-    turn: float = 0.0  # of t
-    diagonal: float = 0.0  # of N
+    hidden: Array  # of a and s
+    slope: Array  # of √E[φ'(su)²]
+    gradient: Array  # of √Θ
 
-    def after_weights(self) -> float:
-        """Follow N through a layer; return the error of its factors."""
-        # Of a sum of positive terms: the largest one of its terms.
-        self.diagonal = max(4 * self.size, self.diagonal + 2 * self.turn) + 4 * _EPS
-        return self.diagonal
+    @classmethod
+    def of(cls, side: LayerFactors) -> _Sizes:
+        """Return the errors of the norms of samples, of which the rest is known."""
+        if side.sizes is None or side.sizes.exact:  # the errors of the same numbers cancel
+            return cls(*(np.zeros(1) for _ in range(3)))
+        norm, rest = side.sizes.norms
+        error = np.abs(rest) * inverse_or_zero(norm) + 8 * _EPS
+        return cls(error, np.zeros_like(error), np.zeros_like(error))
 
-    def after_activation(self, dual: Dual, deviation: float) -> None:
-        """Follow a and t through an activation of samples of about a standard deviation."""
-        if isinstance(dual, PiecewiseLinear):
-            activation = derivative = self.size
+    @property
+    def weights(self) -> Array:
+        """The relative errors of A, B and C, and of √Θ."""
+        return np.maximum(self.hidden, self.gradient + self.slope) + 4 * _EPS
+
+
+@dataclass
+class _Errors:
+    """The errors of `LayerPairs`, which are followed together with them."""
+
+    network: Architecture
+    sides: tuple[LayerFactors, LayerFactors]
+    pairs: LayerPairs
+    hidden: Array
+    tangent: bool = field(kw_only=True)
+
+    def __post_init__(self) -> None:
+        zero = np.zeros_like(self.hidden)
+        self.gradients, self.slopes = zero, zero
+        # The same sample twice stays that, whatever rounding and the errors of duals make of it.
+        near = self.pairs.hidden.near
+        self.equal = (near == 0) & (self.hidden == 0) & (self.pairs.size_difference == 0)
+        self.x, self.z = (_Sizes.of(side) for side in self.sides)
+        self.exact = all(side.sizes is None or side.sizes.exact for side in self.sides)
+        # Of the differences of s or a, and of √Θ.
+        self.size_difference, self.gradient_difference = zero, zero
+        rows, columns = (side.sizes for side in self.sides)
+        if rows is not None and columns is not None:
+            # Norms have nearly twice as many digits as a number, see `sample_norms`.
+            rests = np.abs(rows.norms[1, :, np.newaxis]) + np.abs(columns.norms[1])
+            beyond = rows.gain * (rests + _EPS * rows.norms[0, :, np.newaxis])
+            rounding = np.abs(self.pairs.size_difference) + 2**10 * beyond
+            different = self.pairs.size_difference != 0
+            self.size_difference = np.where(different, 4 * _EPS * rounding, 0.0)
+
+    def activate(self, layer: int) -> None:
+        """Take pairs and errors through the activation before a layer."""
+        dual = self.network.layers.duals[layer - 1]
+        x, z = (side.states[layer - 1] for side in self.sides)
+        before = Correlation(self.pairs.hidden, self.pairs.size_difference)
+        self.pairs.activate(self.network, layer, tangent=True)
+        error = self.hidden
+        own = dual.absolute_error(x, z)
+        moved = None if self.sides[0].sizes is None else _Moved.of(dual, x, z)
+        if dual.no_derivative is None:
+            steps = _modulus(dual, dual.derivative_gap, (x, z), before.gaps, error)
+            slopes = self.pairs.slopes
+            steepness = _steepness(x)[:, np.newaxis] * _steepness(z)
+            self.hidden = steepness * np.minimum(np.abs(slopes.cosine) + steps, 1.0) * error
+            of_sizes = self._of_sizes(dual, dual.derivative_gap, moved, before)
+            rounding = ROUNDING * np.minimum(*slopes)
+            self.slopes = np.minimum(steps + own + rounding + of_sizes, 2.0)
         else:
-            # From below only: the series of a dual may end where the samples do.
-            state = dual.state(deviation * np.array([1 - 2 * self.size, 1.0]))
-            activation, derivative = (
-                float(abs(np.log(moments[1] / moments[0]))) if moments[0] > 0 else 0.0
-                for moments in (state.activation, state.derivative)
+            self.hidden = _modulus(dual, dual.gap, (x, z), before.gaps, error)
+        of_sizes = self._of_sizes(dual, dual.gap, moved, before)
+        self.hidden = self.hidden + own + ROUNDING * np.minimum(*self.pairs.hidden) + of_sizes
+        if moved is not None:
+            self._activate_sizes(dual, layer, moved, before)
+
+    def _same(self, before: Correlation) -> Array:
+        """Return which pairs are certain to be of samples of one size."""
+        return np.asarray((before.difference == 0) & (self.size_difference == 0))
+
+    def _of_sizes(
+        self,
+        dual: Dual,
+        function: Callable[[State, State, Correlation], Gaps],
+        moved: _Moved | None,
+        before: Correlation,
+    ) -> Array | float:
+        """Return what the errors of the sizes make of the cosines of an activation."""
+        if moved is None or dual.scale_free:
+            return 0.0
+        s = moved.x.deviation[:, np.newaxis]
+        shifts = (
+            (moved.z_moved, before._replace(difference=(1 - _STEP) * before.difference)),
+            (moved.z, before._replace(difference=before.difference - _STEP * s)),
+        )
+        base = function(moved.x, moved.z, before)
+        quotients = []
+        for z, pairs in shifts:
+            other = function(moved.x_moved, z, pairs)
+            change = np.minimum(np.abs(other.near - base.near), np.abs(other.far - base.far))
+            quotients.append(change / _STEP)
+        together, alone = quotients
+        rows, columns = self.x.hidden[:, np.newaxis], self.z.hidden
+        apart = rows + columns + self.size_difference * inverse_or_zero(s)
+        alone = np.where(self._same(before), 0.0, alone * apart)
+        return np.asarray(_DOUBT * (together * np.maximum(rows, columns) + alone))
+
+    def _activate_sizes(self, dual: Dual, layer: int, moved: _Moved, before: Correlation) -> None:
+        """Take the errors of the sizes, and of their differences, through an activation."""
+        x, z = (side.states[layer - 1] for side in self.sides)
+        same = self._same(before)
+        growth = moved.growth()
+        for errors, (activation, slope) in zip((self.x, self.z), growth, strict=True):
+            own = 0.0 if self.exact else dual.size_error
+            errors.slope = slope * errors.hidden + own
+            errors.hidden = activation * errors.hidden + own
+        gain = self.network.layers.gain(layer - 1)
+        off = self.size_difference * inverse_or_zero(x.deviation[:, np.newaxis])
+        lost = np.where(same, 0.0, 0.0 if dual.keeps_differences else 2 * dual.size_error)
+        values, slopes = (
+            lost * (left[:, np.newaxis] + right) + rate * left[:, np.newaxis] * off
+            for left, right, rate in (
+                (x.activation, z.activation, growth[0][0]),
+                (x.derivative, z.derivative, growth[0][1]),
             )
-        own = dual.gap_error + 4 * _EPS
-        self.turn = derivative + 2 * self.size + own
-        self.size = activation + own
+        )
+        self.size_difference = gain * values + 4 * _EPS * np.abs(self.pairs.size_difference)
+        columns = self.sides[1].sizes
+        assert columns is not None
+        relative = self.x.slope[:, np.newaxis] + self.z.gradient + 4 * _EPS
+        self.gradient_difference = (
+            gain * self.gradient_difference * x.derivative[:, np.newaxis]
+            + gain * columns.gradients[layer - 1] * slopes
+            + relative * np.abs(self.pairs.gradient_difference)
+        )
+
+    def weigh(self, layer: int) -> None:
+        """Take pairs and errors through a layer of weights and biases."""
+        left, right = self.sides[0].factors[layer][..., np.newaxis], self.sides[1].factors[layer]
+        error, turned = self.hidden, self._product()
+        chord, gradient_chord = self._of_differences(layer)
+        self.pairs.weigh(self.network, layer, tangent=self.tangent)
+        if self.network.layers.bias_std[layer] > 0:
+            relative = 2 * (self.x.hidden[:, np.newaxis] + self.z.hidden) + ROUNDING
+            rounding = relative * np.minimum(*self.pairs.hidden)
+            self.hidden = left[R] * right[R] * error + chord + rounding
+        if self.tangent:
+            relative = 2 * (self.x.weights[:, np.newaxis] + self.z.weights) + ROUNDING
+            rounding = relative * np.minimum(*self.pairs.gradients)
+            products = left[A] * right[A] * error + left[B] * right[B] * turned
+            self.gradients = products + gradient_chord + rounding
+        if not self.exact:
+            for side in (self.x, self.z):
+                side.gradient, side.hidden = side.weights, side.hidden + 2 * _EPS
+        for both in (self.pairs.hidden, self.pairs.gradients):
+            both.near[self.equal], both.far[self.equal] = 0.0, 2.0
+        # No two cosines are further apart than 2.
+        self.hidden, self.gradients = (
+            np.where(self.equal, 0.0, np.minimum(each, 2.0))
+            for each in (self.hidden, self.gradients)
+        )
+
+    def _product(self) -> Array:
+        """Return by how much the product of the cosines of gradients and slopes may be off."""
+        c, other = np.abs(self.pairs.gradients.cosine), np.abs(self.pairs.slopes.cosine)
+        first_order = other * self.gradients + c * self.slopes
+        return np.asarray(first_order + self.gradients * self.slopes)
+
+    def _of_differences(self, layer: int) -> tuple[Array | float, Array | float]:
+        """Take the errors of differences through a layer; return those of both chords."""
+        rows, columns = (side.sizes for side in self.sides)
+        if rows is None or columns is None:
+            return 0.0, 0.0
+        left, right = self.sides[0].factors[layer][..., np.newaxis], self.sides[1].factors[layer]
+        difference, turns = self.pairs.size_difference, self.pairs.gradient_difference
+        sizes = self.x.hidden[:, np.newaxis] + self.z.hidden + 8 * _EPS
+        chord: Array | float = 0.0
+        gradient_chord: Array | float = 0.0
+        off = self.size_difference
+        if self.network.layers.bias_std[layer] > 0:
+            t = columns.hidden[layer]
+            sine = np.abs(left[P] * difference / t)
+            chord = _square_error(sine, left[P] * off / t + sizes * sine)
+            self.size_difference = off + 2 * sizes * np.abs(difference)
+        if self.tangent:
+            s, t = rows.gradients[layer, :, np.newaxis], columns.gradients[layer]
+            inverse, rate = inverse_or_zero(np.maximum(s, t)), rows.rates[layer]
+            a, b, c = (np.where(s <= t, left[each], right[each]) for each in (A, B, C))
+            unit = self.x.weights[:, np.newaxis] + self.z.weights + sizes
+            u, v = (np.abs(each) * inverse for each in (rate * difference, turns))
+            u_off = rate * off * inverse + sizes * u
+            v_off = self.gradient_difference * inverse + unit * v
+            # The last entry of the cross product is a difference.
+            entries = c * (u_off + v_off) + a * v_off + b * u_off + unit * (a * v + b * u)
+            length = np.sqrt(
+                (c * u) ** 2 + (c * v) ** 2 + inverse**2 * (a * turns - b * rate * difference) ** 2
+            )
+            gradient_chord = _square_error(length, entries)
+            total = inverse_or_zero(s + t)
+            self.gradient_difference = (
+                rate * off * (left[A] * s + right[A] * t)
+                + self.gradient_difference * (left[B] * s + right[B] * t)
+            ) * total + 2 * (unit + sizes) * (rate * np.abs(difference) + np.abs(turns))
+        return chord, gradient_chord
 
 
-def gradient_gap_bounds(pairs: Pairs, i: int, j: int, gap: float) -> Interval:
-    """Return between which gaps, with signs, the gradients of a pair are.
+class _Moved(NamedTuple):
+    """States of both samples, and those of samples that are a little smaller."""
 
-    Parameters
-    ----------
-    pairs : Pairs
-        Pairs of one set of samples.
-    i, j : int
-        The pair.
-    gap : float
-        The gap of the samples, with a sign.
-    """
-    network = pairs.network
-    left, right = (pairs.factors.take(slice(k, k + 1)) for k in (i, j))
-    error = _FactorError()
-    hidden = _widened((gap, gap), _input_error(gap, pairs.X.norms.dimension))
-    eta = gradient = 0.0, 0.0
-    for layer in range(network.depths[-1] + 1):
-        if layer > 0:
-            dual = network.layers.duals[layer - 1]
-            activation, derivative = _maps(dual, left, right, layer - 1)
-            lost = 0.0
-            if not network.piecewise_linear:
-                lost, hidden = dual.gap_error, _without_signs(hidden)
-            if isinstance(dual, PiecewiseLinear) and not network.piecewise_linear:
-                # In a mixture, sin θ − θ cos θ is formed as it stands, of gaps without signs.
-                lost = 4 * _EPS * (_EPS + math.sqrt(_near(hidden[1])))
-            if dual.no_derivative is None:
-                eta = _image(derivative, hidden, lost)
-            hidden = _image(activation, hidden, lost)
-            deviation = 0.0 if network.piecewise_linear else _deviation(left, right, layer - 1)
-            error.after_activation(dual, deviation)
-        factor_error = error.after_weights()
-        if pairs.factors.shared:
-            factor_error = 0.0  # both samples have the same numbers: no chord comes of their errors
-        x, z = left.factors[layer, :, 0], right.factors[layer, :, 0]
-        terms = [(hidden, x[A] * z[A]), (_product(gradient, eta), x[B] * z[B])]
-        gradient = _affine(terms, x[[A, B, C]], z[[A, B, C]], factor_error)
-        hidden = _affine([(hidden, x[R] * z[R])], x[[R, P]], z[[R, P]], factor_error)
-    return gradient
+    x: State
+    z: State
+    x_moved: State
+    z_moved: State
+
+    @classmethod
+    def of(cls, dual: Dual, x: State, z: State) -> _Moved:
+        """Return states that all have the same number of terms, where they are series."""
+        # From below only: the series of a dual may end where the samples do.
+        deviations = [x.deviation, z.deviation]
+        deviations += [(1 - _STEP) * each for each in deviations]
+        state = dual.state(np.concatenate(deviations))
+        ends = itertools.accumulate((len(each) for each in deviations), initial=0)
+        return cls(*(state.take(slice(*part)) for part in itertools.pairwise(ends)))
+
+    def growth(self) -> tuple[tuple[float, float], tuple[float, float]]:
+        """Return d ln √E[φ(su)²]/d ln s of both samples, and the same for φ'."""
+        x, z = (
+            (_growth(state.activation, less.activation), _growth(state.derivative, less.derivative))
+            for state, less in ((self.x, self.x_moved), (self.z, self.z_moved))
+        )
+        return x, z
 
 
-def _input_error(gap: float, dimension: int) -> float:
-    """Return the relative error of a gap of samples, see `gaps`."""
-    # Sums over the inputs have so many roundings; those of close pairs are of small numbers.
-    of_sums = (dimension + 16) * _EPS
-    return 4 * of_sums if abs(gap) < CLOSE / 2 else of_sums * (4 + 1 / abs(gap))
+def _growth(values: Array, less: Array) -> float:
+    change = np.where(values > 0, 1 - less * inverse_or_zero(values), 0.0)
+    return _GROWTH_DOUBT * float(np.abs(change).max()) / _STEP
 
 
-def _maps(
-    dual: Dual, left: LayerFactors, right: LayerFactors, hidden: int
-) -> tuple[Callable[[float], float], Callable[[float], float]]:
-    """Return what an activation and its derivative make of a gap."""
-    if isinstance(dual, PiecewiseLinear):
-        kink = dual.kink
-        return lambda gap: activation_gap(gap, kink), lambda gap: derivative_gap(gap, kink)
-    x, z = left.states[hidden], right.states[hidden]
-
-    def pairs(gap: float) -> Correlation:
-        gaps = Gaps(np.array([[_near(gap)]]), np.array([[_far(gap)]]))
-        return Correlation(gaps, x.deviation[:, np.newaxis] - z.deviation)
-
-    return (
-        lambda gap: _with_sign(float(dual.gap(x, z, pairs(gap)).near[0, 0])),
-        lambda gap: _with_sign(float(dual.derivative_gap(x, z, pairs(gap)).near[0, 0])),
-    )
+def _square_error(size: Array, error: Array) -> Array:
+    """Return by how much the square of a size that may be off by an error may be off."""
+    return np.asarray(error * (2 * size + error))
 
 
-def _deviation(left: LayerFactors, right: LayerFactors, hidden: int) -> float:
-    return float(max(side.states[hidden].deviation[0] for side in (left, right)))
+def _steepness(state: State) -> Array:
+    """Return χ."""
+    return np.asarray(state.deviation * state.derivative * inverse_or_zero(state.activation))
 
 
-def _near(gap: float) -> float:
-    """Return 1 − cos."""
-    return gap if gap >= 0 else 2 + gap
-
-
-def _far(gap: float) -> float:
-    """Return 1 + cos."""
-    return 2 - gap if gap >= 0 else -gap
-
-
-def _with_sign(near: float, far: float | None = None) -> float:
-    """Return the gap, with a sign, from 1 − cos, and from 1 + cos where that is known."""
-    if near <= 1:
-        return max(near, 0.0)
-    return -max(2 - near if far is None else far, TINY)
-
-
-def _without_signs(gaps: Interval) -> Interval:
-    """Return gaps as the general recursion has them: 1 − cos of obtuse angles, rounded."""
-    low, high = gaps
-    return (
-        low if low >= 0 else _with_sign(_near(low) - 4 * _EPS),
-        high if high >= 0 else _with_sign(min(_near(high) + 4 * _EPS, 2.0)),
-    )
-
-
-def _ends(gaps: Iterable[float]) -> Interval:
-    """Return the ends of the smallest interval: acute angles come before obtuse ones."""
-    ordered = sorted(gaps, key=lambda gap: (gap < 0, gap))
-    return ordered[0], ordered[-1]
-
-
-def _image(function: Callable[[float], float], gaps: Interval, lost: float) -> Interval:
-    low, high = _widened(_ends(map(function, gaps)), _ROUNDING)
-    if lost == 0:
-        return low, high
-    return _with_sign(_near(low) - lost), _with_sign(min(_near(high) + lost, 2.0))
-
-
-def _product(gaps: Interval, others: Interval) -> Interval:
-    """Return the gaps of a product of cosines, which is largest and smallest at two corners."""
-    corners = []
-    for a in gaps:
-        for b in others:
-            size = abs(a) + abs(b) - abs(a) * abs(b)
-            corners.append(size if (a >= 0) == (b >= 0) else -max(size, TINY))
-    return _ends(corners)
-
-
-def _widened(gaps: Interval, error: float) -> Interval:
-    low, high = gaps
-    less, more = max(1 - error, 0.0), 1 + error
-    return (
-        low * less if low >= 0 else _with_sign(2 - _far(low) * more, _far(low) * more),
-        _with_sign(high * more) if high >= 0 else -max(_far(high) * less, TINY),
-    )
-
-
-def _affine(
-    terms: list[tuple[Interval, float]],
-    x: NDArray[np.float64],
-    z: NDArray[np.float64],
-    error: float,
-) -> Interval:
-    """Take gaps through a layer of weights and biases.
-
-    Parameters
-    ----------
-    terms : list of (Interval, float)
-        Gaps, and the products of the factors that belong to them.
-    x, z : ndarray
-        All factors of each sample, unit vectors; the last one is that of the bias.
-    error : float
-        Relative error of each factor.
-    """
-    length = float(np.linalg.norm(x - z))
-    # Of each unit vector, the error of its norm is at most that of its entries.
-    chords = max(length - 2 * error, 0.0) ** 2 / 2, (length + 2 * error) ** 2 / 2
-    ends = []
-    for end in (0, 1):
-        near = sum(_near(gaps[end]) * factor for gaps, factor in terms) + chords[end]
-        far = sum(_far(gaps[end]) * factor for gaps, factor in terms) + chords[1 - end]
-        ends.append(_with_sign(near, far + 2 * float(x[-1] * z[-1])))
-    return _widened((ends[0], ends[1]), _ROUNDING + 2 * error)
+def _modulus(
+    dual: Dual,
+    function: Callable[[State, State, Correlation], Gaps],
+    states: tuple[State, State],
+    gaps: Gaps,
+    error: Array,
+) -> Array:
+    """Return by how much the cosine that a map makes of gaps may be off where these are."""
+    least = np.minimum(*gaps)
+    small = np.where(least + error > 1, 1 - 2 * error, least - error)
+    ends = np.maximum(small, 0.0), np.minimum(least + error, 1.0)
+    columns = np.zeros(error.shape[1], dtype=np.intp)
+    squares = np.ones_like(error)
+    for state in states:
+        row, column = state.take(columns[:1]), state.take(columns)
+        low, high = (
+            function(row, column, Correlation(Gaps(end, 2 - end), np.zeros_like(end))).near
+            for end in ends
+        )
+        own = dual.absolute_error(row, column) + ROUNDING * high
+        squares = squares * (np.maximum(high - low, 0.0) + 2 * own)
+    return np.where(error == 0, 0.0, np.sqrt(squares))

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fastntk.infinite.architecture import Architecture
-    from fastntk.infinite.layer_factors import LayerFactors, Sizes
+    from fastntk.infinite.layer_factors import LayerFactors
     from fastntk.infinite.recursion import Position, Target
 
     Array = NDArray[np.float64]
@@ -115,12 +115,13 @@ class LayerPairs:
     @classmethod
     def of_inputs(cls, gaps: Array, sides: tuple[LayerFactors, LayerFactors]) -> LayerPairs:
         """Return pairs of samples with these gaps, with a sign, before the first layer."""
-        rows, columns = (_sizes(side) for side in sides)
-        high, low = (rows.norms[k, :, np.newaxis] - columns.norms[k] for k in (0, 1))
         none = Gaps(np.zeros_like(gaps), np.full_like(gaps, 2.0))
-        return cls(
-            sides, both_gaps(gaps), none, none, rows.gain * (high + low), np.zeros_like(gaps)
-        )
+        difference = np.zeros_like(gaps)
+        rows, columns = (side.sizes for side in sides)
+        if rows is not None and columns is not None:
+            high, low = (rows.norms[k, :, np.newaxis] - columns.norms[k] for k in (0, 1))
+            difference = rows.gain * (high + low)
+        return cls(sides, both_gaps(gaps), none, none, difference, np.zeros_like(gaps))
 
     def activate(self, network: Architecture, layer: int, *, tangent: bool) -> None:
         """Take the pairs through the activation before a layer."""
@@ -128,55 +129,68 @@ class LayerPairs:
         x, z = (side.states[layer - 1] for side in self.sides)
         pairs = Correlation(self.hidden, self.size_difference)
         self.hidden = dual.gap(x, z, pairs)
-        gain = network.layers.gain(layer - 1)
-        activations, slopes = dual.differences(x, z, self.size_difference)
-        self.size_difference = gain * activations
         if tangent and dual.no_derivative is None:
             self.slopes = dual.derivative_gap(x, z, pairs)
-            columns = _sizes(self.sides[1]).gradients[layer - 1]
+        columns = self.sides[1].sizes
+        if columns is not None:
+            gain = network.layers.gain(layer - 1)
+            activations, slopes = dual.differences(x, z, self.size_difference)
+            self.size_difference = gain * activations
             self.gradient_difference = gain * (
-                self.gradient_difference * x.derivative[:, np.newaxis] + columns * slopes
+                self.gradient_difference * x.derivative[:, np.newaxis]
+                + columns.gradients[layer - 1] * slopes
             )
 
     def weigh(self, network: Architecture, layer: int, *, tangent: bool) -> None:
         """Take the pairs through a layer of weights and biases."""
         left, right = self.sides[0].factors[layer][..., np.newaxis], self.sides[1].factors[layer]
-        rows, columns = (_sizes(side) for side in self.sides)
-        before, difference = self.hidden, self.size_difference
+        before = self.hidden
+        chord, gradient_chord = self._take_differences(network, layer, tangent=tangent)
+        if network.layers.bias_std[layer] > 0:
+            near, far = (left[R] * right[R] * gap + chord for gap in before)
+            self.hidden = Gaps(near, far + 2 * left[P] * right[P])
+        if tangent:
+            turned = product(self.gradients, self.slopes)
+            near, far = (
+                left[A] * right[A] * gap + left[B] * right[B] * other + gradient_chord
+                for gap, other in zip(before, turned, strict=True)
+            )
+            self.gradients = Gaps(near, far + 2 * left[C] * right[C])
+
+    def _take_differences(
+        self, network: Architecture, layer: int, *, tangent: bool
+    ) -> tuple[Array | float, Array | float]:
+        """Take differences through a layer; return 1 − cos of both pairs of vectors."""
+        rows, columns = (side.sizes for side in self.sides)
+        if rows is None or columns is None:
+            return 0.0, 0.0
+        left, right = self.sides[0].factors[layer][..., np.newaxis], self.sides[1].factors[layer]
+        chord: Array | float = 0.0
+        gradient_chord: Array | float = 0.0
+        difference = self.size_difference
         if network.layers.bias_std[layer] > 0:
             s, t = rows.hidden[layer, :, np.newaxis], columns.hidden[layer]
             chord = _chord((left[P] * difference / t,), left[R] * right[R] + left[P] * right[P])
-            near, far = (left[R] * right[R] * gap + chord for gap in before)
-            self.hidden = Gaps(near, far + 2 * left[P] * right[P])
             self.size_difference = difference * ((left[R] * s + right[R] * t) / (s + t))
-        if not tangent:
-            return
-        s, t = rows.gradients[layer, :, np.newaxis], columns.gradients[layer]
-        weights, turns = rows.rates[layer] * difference, self.gradient_difference
-        larger = np.maximum(s, t)
-        inverse = np.divide(1.0, larger, out=np.zeros_like(larger), where=larger > 0)
-        cosine = left[A] * right[A] + left[B] * right[B] + left[C] * right[C]
-        u, v = weights * inverse, turns * inverse
-        # The cross product of the difference with either vector is the same; nothing of the
-        # difference cancels in that with the smaller one.
-        a, b, c = (np.where(s <= t, left[each], right[each]) for each in (A, B, C))
-        chord = _chord((c * u, c * v, a * v - b * u), cosine)
-        turned = product(self.gradients, self.slopes)
-        near, far = (
-            left[A] * right[A] * gap + left[B] * right[B] * other + chord
-            for gap, other in zip(before, turned, strict=True)
-        )
-        self.gradients = Gaps(near, far + 2 * left[C] * right[C])
-        total = s + t
-        share = np.divide(1.0, total, out=np.zeros_like(total), where=total > 0)
-        self.gradient_difference = (
-            weights * (left[A] * s + right[A] * t) + turns * (left[B] * s + right[B] * t)
-        ) * share
+        if tangent:
+            s, t = rows.gradients[layer, :, np.newaxis], columns.gradients[layer]
+            weights, turns = rows.rates[layer] * difference, self.gradient_difference
+            inverse = inverse_or_zero(np.maximum(s, t))
+            cosine = left[A] * right[A] + left[B] * right[B] + left[C] * right[C]
+            u, v = weights * inverse, turns * inverse
+            # The cross product of the difference with either vector is the same; nothing of the
+            # difference cancels in that with the smaller one.
+            a, b, c = (np.where(s <= t, left[each], right[each]) for each in (A, B, C))
+            gradient_chord = _chord((c * u, c * v, a * v - b * u), cosine)
+            self.gradient_difference = (
+                weights * (left[A] * s + right[A] * t) + turns * (left[B] * s + right[B] * t)
+            ) * inverse_or_zero(s + t)
+        return chord, gradient_chord
 
 
-def _sizes(side: LayerFactors) -> Sizes:
-    assert side.sizes is not None  # only the compiled recursion has samples that share factors
-    return side.sizes
+def inverse_or_zero(x: Array) -> Array:
+    """Return 1/x, and 0 for 0."""
+    return np.divide(1.0, x, out=np.zeros_like(x), where=x > 0)
 
 
 def _chord(cross: tuple[Array, ...], cosine: Array) -> Array:
@@ -198,7 +212,8 @@ def product(c: Gaps, other: Gaps) -> Gaps:
 def both_gaps(gaps: Array) -> Gaps:
     """Return both gaps of cosines that are given by gaps with a sign, see `gaps`."""
     obtuse = gaps < 0
-    return Gaps(np.where(obtuse, 2 + gaps, gaps), np.where(obtuse, -gaps, 2 - gaps))
+    far = np.where(obtuse, -gaps, 2 - gaps)
+    return Gaps(np.where(obtuse, 2 + gaps, gaps), np.where(far > TINY, far, 0.0))
 
 
 def signed(gaps: Gaps) -> Array:

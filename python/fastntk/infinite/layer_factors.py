@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastntk.infinite.duals import PiecewiseLinear
+from fastntk.infinite.duals import PiecewiseLinear, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
     from fastntk._support.dtypes import FloatDType
     from fastntk.infinite.architecture import Architecture
-    from fastntk.infinite.duals import State
     from fastntk.infinite.sample_norms import Norms
 
 # The order of the kernels in arrays that hold something for both.
@@ -65,6 +64,9 @@ class Sizes:
         σ_w/√d, by which the first layer multiplies norms.
     rates : ndarray (layers,)
         √ω^W.
+    exact : bool
+        Whether all samples keep the norm √d, see `LayerFactors.of`: sizes are then no rounded
+        numbers.
     """
 
     norms: NDArray[np.float64]
@@ -72,6 +74,7 @@ class Sizes:
     gradients: NDArray[np.float64]
     gain: float
     rates: NDArray[np.float64]
+    exact: bool
 
     def take(self, samples: slice) -> Sizes:
         """Return the sizes of some of the samples."""
@@ -81,6 +84,7 @@ class Sizes:
             self.gradients[:, samples],
             self.gain,
             self.rates,
+            self.exact,
         )
 
 
@@ -95,8 +99,8 @@ class LayerFactors:
     shared : bool
         Whether they do: a single sample has factors of the same shape.
     states : tuple of State
-        For each layer but the last, what the dual activation needs of the samples; empty where all
-        activations are piecewise linear, as these need nothing.
+        For each layer but the last, what the dual activation needs of the samples; of a sample of
+        its own where all samples share the factors, as what is needed is then the same for all.
     scales : ndarray (2, depths, n)
         Square roots of the diagonals of the two kernels, `NNGP` and `NTK`.
     zero : ndarray of bool (2, depths, n)
@@ -136,7 +140,7 @@ class LayerFactors:
         return LayerFactors(
             factors if self.shared else factors[..., samples],
             self.shared,
-            tuple(state.take(samples) for state in self.states),
+            self.states if self.shared else tuple(state.take(samples) for state in self.states),
             self.scales[..., samples],
             self.zero[..., samples],
             None if self.sizes is None else self.sizes.take(samples),
@@ -187,14 +191,14 @@ def _general(samples: Norms, network: Architecture, unit_norms: bool) -> LayerFa
                 gain = layers.gain(layer)
                 a = gain * state.activation
                 turn = gain * deviation * state.derivative
-                if not network.piecewise_linear:
-                    states.append(state)
+                states.append(state)
     sizes = Sizes(
         np.stack([np.ones(n), np.zeros(n)]) if unit_norms else norms,
         hidden,
         gradients,
         layers.weight_std[0] / math.sqrt(samples.dimension),
         np.sqrt(rates[:, 0]),
+        unit_norms,
     )
     return LayerFactors(factors, False, tuple(states), scales, scales == 0, sizes)
 
@@ -218,7 +222,9 @@ def _without_bias(samples: Norms, network: Architecture) -> LayerFactors:
         for kind, size in ((NNGP, 1.0), (NTK, float(sizes[network.depths[k]]))):
             scales[kind, k] = _ldexp(scale * math.sqrt(size), powers)
             zero[kind, k] = (scale == 0) | (size == 0)
-    return LayerFactors(factors, True, (), scales, zero, None)
+    state = State(np.ones(1), np.ones(1), np.ones(1))
+    states = (state,) * len(network.layers.duals)
+    return LayerFactors(factors, True, states, scales, zero, None)
 
 
 def _growth(network: Architecture) -> Iterator[tuple[float, int]]:

@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
+from fastntk._support import arguments
 from fastntk.devices import matrices
 from fastntk.eigenvalues import conditioning
 from fastntk.infinite.angles import angles_after_layers
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from fastntk._support.dtypes import FloatArray
     from fastntk._support.progress import Progress
     from fastntk.eigenvalues import Conditioning
+    from fastntk.infinite.angles import Angles
     from fastntk.infinite.kernel_matrices import Kernels
     from fastntk.infinite.regression import Prediction
     from fastntk.kernels.angles import AnglePair
@@ -288,17 +290,39 @@ class Network(Architecture):
         error = self.relative_error(self.require_one_depth()) * float(np.trace(kernel))
         return conditioning(SymmetricMatrix.made(kernel), kernel_error=error)
 
-    def embedding_angle(self, theta: ArrayLike) -> NDArray[np.float64]:
+    @overload
+    def embedding_angle(
+        self, theta: ArrayLike, *, bounds: Literal[False] = False
+    ) -> NDArray[np.float64]: ...
+
+    @overload
+    def embedding_angle(
+        self, theta: ArrayLike, *, bounds: bool
+    ) -> NDArray[np.float64] | Angles: ...
+
+    def embedding_angle(
+        self, theta: ArrayLike, *, bounds: bool = False
+    ) -> NDArray[np.float64] | Angles:
         """Return the angle of two samples after all layers: arccos of the normalized `nngp`.
 
         Parameters
         ----------
         theta : array_like
             Angles of samples of norm √d, in [0, π].
+        bounds : bool
+            Whether to return two more arrays.
 
         Returns
         -------
         ndarray, of the shape of theta; for a sequence of depths, with a first axis for these
+            Or, with `bounds`, a named tuple of three of them: ``angle``, and ``lower`` and
+            ``upper``, between which the angles are certain to be, whatever rounding and the errors
+            of duals did. Its ``resolved`` says where that is a relative 1e-3 at most.
+
+        Warns
+        -----
+        RuntimeWarning
+            If an angle is not resolved, and no bounds are asked for.
 
         Examples
         --------
@@ -306,19 +330,34 @@ class Network(Architecture):
         >>> infinite.Network(depth=[0, 1, 10]).embedding_angle(1.0).round(4)
         array([1.    , 0.8813, 0.4487])
         """
-        return angles_after_layers(self, theta, gradient=False)
+        bounds = arguments.flag(bounds, "bounds")
+        found = angles_after_layers(self, theta, gradient=False, bounds=bounds)
+        return found if bounds else found.angle
 
-    def gradient_angle(self, theta: ArrayLike) -> NDArray[np.float64]:
+    @overload
+    def gradient_angle(
+        self, theta: ArrayLike, *, bounds: Literal[False] = False
+    ) -> NDArray[np.float64]: ...
+
+    @overload
+    def gradient_angle(self, theta: ArrayLike, *, bounds: Literal[True]) -> Angles: ...
+
+    def gradient_angle(
+        self, theta: ArrayLike, *, bounds: bool = False
+    ) -> NDArray[np.float64] | Angles:
         """Return the angle between the gradients of the output at two samples.
 
         Parameters
         ----------
         theta : array_like
             Angles of samples of norm √d, in [0, π].
+        bounds : bool
+            As for `embedding_angle`.
 
         Returns
         -------
         ndarray, of the shape of theta; for a sequence of depths, with a first axis for these
+            See `embedding_angle`, also for the warning.
 
         Examples
         --------
@@ -328,7 +367,9 @@ class Network(Architecture):
         >>> np.degrees(net.gradient_angle(0.05)).round(5)
         array([ 7.7741 , 12.74962, 17.60961])
         """
-        return angles_after_layers(self, theta, gradient=True)
+        bounds = arguments.flag(bounds, "bounds")
+        found = angles_after_layers(self, theta, gradient=True, bounds=bounds)
+        return found if bounds else found.angle
 
     def regression(
         self,

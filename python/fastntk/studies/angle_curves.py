@@ -54,6 +54,9 @@ class AngleCurves:
         Mean and standard deviation of the gradient angles of the random networks.
     activation_scales : tuple of float
         c_φ of each activation.
+    resolved : ndarray of bool (activations, depths, angles)
+        Which angles at infinite width are certain up to a relative 1e-3, see
+        `infinite.Network.gradient_angle`.
     """
 
     theta: Array
@@ -64,6 +67,7 @@ class AngleCurves:
     mean: Array | None
     deviation: Array | None
     activation_scales: tuple[float, ...]
+    resolved: NDArray[np.bool_]
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row for each activation, depth and angle; c_φ is in the last column."""
@@ -72,7 +76,7 @@ class AngleCurves:
         index = pd.MultiIndex.from_product(
             [self.activations, self.depths, self.theta], names=["activation", "depth", "theta"]
         )
-        columns = {"infinite": self.infinite.ravel()}
+        columns = {"infinite": self.infinite.ravel(), "resolved": self.resolved.ravel()}
         if self.mean is not None and self.deviation is not None:
             columns |= {"mean": self.mean.ravel(), "deviation": self.deviation.ravel()}
         frame = pd.DataFrame(columns, index=index).reset_index()
@@ -141,14 +145,12 @@ def angle_curves(
     if angles.ndim != 1:
         raise ValueError(f"theta has shape {angles.shape}: expected a vector of angles")
     chosen = [activation_and_scale(name, activation_scale) for name in names]
-    limits = np.stack(
-        [
-            infinite.gradient_angle(
-                angles, depths, phi, activation_scale=activation_scale, tolerance=tolerance
-            )
-            for phi, _ in chosen
-        ]
-    )
+    limits = [
+        infinite.Network(
+            depths, phi, activation_scale=activation_scale, tolerance=tolerance
+        ).gradient_angle(angles, bounds=True)
+        for phi, _ in chosen
+    ]
     mean = deviation = None
     if width is not None:
         width = arguments.integer(width, "width", minimum=1)
@@ -158,11 +160,12 @@ def angle_curves(
         theta=angles.astype(np.float64),
         depths=depths,
         activations=names,
-        infinite=limits,
+        infinite=np.stack([found.angle for found in limits]),
         width=width,
         mean=mean,
         deviation=deviation,
         activation_scales=tuple(scale for _, scale in chosen),
+        resolved=np.stack([found.resolved for found in limits]),
     )
 
 

@@ -114,6 +114,15 @@ class Dual(ABC):
     # ROUNDING; 0 where the smallest ones keep their digits.
     gap_error: float = 0.0
 
+    # The relative error of √E[φ(u)²] and √E[φ'(u)²].
+    size_error: float = 2.0**-46
+
+    # Whether `differences` of these keep their digits.
+    keeps_differences: bool = False
+
+    # Whether the gaps do not depend on the standard deviations, except for that of zero samples.
+    scale_free: bool = False
+
     # Whether φ' jumps: the gap of derivatives then grows like the root of that of the samples, and
     # so does its error where two samples are one up to rounding.
     slope_jumps: bool = False

@@ -102,7 +102,7 @@ class Quadrature(HermiteSeries):
     def __init__(self, activation: Activation, tolerance: float) -> None:
         assert activation.function is not None
         self.phi, self.function, self.tolerance = activation, activation.function, tolerance
-        self.gap_error = max(tolerance, CANCELLATION)
+        self.gap_error = self.size_error = max(tolerance, CANCELLATION)
 
     def state(self, deviation: Array) -> State:
         """Return the state of samples, with the fewest terms that keep the tolerance."""

@@ -28,6 +28,10 @@ class PiecewiseLinear(Dual):
     takes the norms out, and the compiled recursion does the rest.
     """
 
+    size_error = 2.0**-50
+    keeps_differences = True
+    scale_free = True
+
     def __init__(self, negative: float, positive: float) -> None:
         squares = negative**2 + positive**2
         self.kink = (positive - negative) ** 2 / squares
@@ -75,6 +79,7 @@ def _activation_gaps(near: Array, far: Array, kink: float) -> tuple[Array, Array
 class Sign(Dual):
     """The dual of φ(x) = sign(x)."""
 
+    scale_free = True
     no_derivative = "the derivative of a jump is a point mass, which has no second moment"
 
     def state(self, deviation: Array) -> State:
@@ -99,6 +104,7 @@ class RectifiedMonomial(Dual):
     """The dual of φ(x) = max(x, 0)^degree, whose gaps are free of scale."""
 
     gap_error = CANCELLATION
+    scale_free = True
 
     def __init__(self, degree: int) -> None:
         self.degree = degree

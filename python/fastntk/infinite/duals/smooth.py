@@ -228,6 +228,7 @@ class ExpNormalized(Dual):
     """
 
     gap_error = CANCELLATION
+    scale_free = True
 
     def __init__(self, gamma: float) -> None:
         self.gamma = gamma
