@@ -15,8 +15,8 @@ from infinite_reference import exact_angles
 
 import fastntk
 from fastntk import infinite
-from fastntk.infinite import half_angle
 from fastntk.infinite.angles import Angles
+from fastntk.infinite.duals import half_angle
 
 THETAS = [
     *(1e-12, 1e-10, 1e-8, 1e-6, 1e-4, 0.01, 0.0624, 0.0626, 0.5, 1.0, 1.5707, 1.5708, 2.0, 3.0),

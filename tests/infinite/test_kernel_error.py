@@ -9,9 +9,12 @@ from typing import Any
 import mpmath
 import numpy as np
 import pytest
+from exact_networks import CASES, DIGITS, covariance_of, exact_kernels
 
 import fastntk
 from fastntk import activations, infinite
+from fastntk.infinite.kernel_errors import kernel_error
+from fastntk.infinite.sample_norms import Samples
 
 NAMES = ["relu", "erf", "gelu", "elu", "tanh", "sigmoid", "silu", "softplus"]
 
@@ -42,7 +45,7 @@ def test_the_error_is_what_the_tolerance_and_the_depth_say(activation: str) -> N
         loose = infinite.Network(depth, activation, tolerance=1e-6)
         exact = infinite.Network(depth, activation, tolerance=1e-13)
         K = loose.ntk(X)
-        error = loose.relative_error(depth) * np.trace(K)
+        error = kernel_error(loose, Samples.of(X).norms) * np.trace(K)
         assert np.linalg.norm(K - exact.ntk(X), 2) <= error
         result = loose.conditioning(X)
         assert result.noise_floor >= error
@@ -84,7 +87,7 @@ def test_relu_against_fifty_digits(distance: float, depth: int) -> None:
         off = float(mpmath.mnorm(difference, "f"))
         values = sorted(mpmath.eigsy(exact, eigvals_only=True))
         kappa = float(values[-1] / values[0])
-    assert off <= net.relative_error(depth) * np.trace(K)
+    assert off <= kernel_error(net, Samples.of(X).norms) * np.trace(K)
     result = net.conditioning(X)
     assert result.bounds is not None
     assert float(values[0]) in result.bounds.eigenvalue_min
@@ -92,3 +95,75 @@ def test_relu_against_fifty_digits(distance: float, depth: int) -> None:
     assert kappa in result.bounds.condition_number
     assert result.resolved
     assert fastntk.conditioning(K).condition_number == result.condition_number
+
+
+def check_elements(name: str, seed: int, depth: int, weight_std: float, bias_std: float) -> float:
+    """Check all elements of a kernel against many digits; return the error that it claims."""
+    case = CASES[name]
+    rng = np.random.default_rng([seed, depth])
+    X = rng.standard_normal((6, 3))
+    X[1] = X[0] + 10.0 ** rng.uniform(-9, -2) * X[1]
+    X[2] = -X[0] + 10.0 ** rng.uniform(-9, -2) * X[2]
+    X[3] *= 0.1
+    X[4] = 2 * X[3]
+    net = infinite.Network(depth, case.phi, weight_std, bias_std, activation_scale=1.0)
+    K = net.ntk(X)
+    error = kernel_error(net, Samples.of(X).norms)
+    with mpmath.workdps(DIGITS):
+        for i in range(len(X)):
+            for j in range(i):
+                covariance = covariance_of(X[[i, j]])
+                x, z, exact = exact_kernels(case, covariance, depth, weight_std, bias_std)[1]
+                off = abs(K[i, j] - exact) / mpmath.sqrt(x * z)
+                assert off <= error, (i, j, float(off))
+                assert abs(K[i, i] - x) <= error * x
+    return error
+
+
+CHAOTIC = [
+    ("erf", 1, 1.0, 0.0),
+    ("erf", 6, 4.0, 0.0),
+    ("erf", 12, 3.0, 0.3),
+    ("gelu", 6, 2.5, 0.1),
+    ("sin", 6, 3.0, 0.0),
+    ("cos", 4, 3.0, 0.2),
+    ("gaussian", 6, 3.0, 0.1),
+    ("relu2", 2, 1.0, 0.5),
+    ("monomial", 2, 0.7, 0.0),
+    ("exp_normalized", 8, 1.0, 0.0),
+]
+
+
+@pytest.mark.parametrize(("name", "depth", "weight_std", "bias_std"), CHAOTIC)
+def test_errors_hold_in_chaotic_networks(
+    name: str, depth: int, weight_std: float, bias_std: float
+) -> None:
+    error = check_elements(name, 0, depth, weight_std, bias_std)
+    # Not far too large either: what the duals may be off, for each layer and by its growth.
+    assert error < 1e-3
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("weight_std", [0.7, 1.0, 2.0, 4.0])
+@pytest.mark.parametrize("name", [name for name in CASES if name not in ("sign", "series")])
+def test_errors_hold_for_all_activations(name: str, weight_std: float) -> None:
+    towers = name in ("exponential", "monomial", "relu2")
+    for seed in range(3):
+        for depth in (1, 2) if towers else (1, 3, 8, 20):
+            for bias_std in (0.0, 0.5):
+                weight = min(weight_std, 1.0) if towers else weight_std
+                check_elements(name, seed, depth, weight, bias_std)
+
+
+def test_growth_of_errors_follows_the_steepness_of_the_map() -> None:
+    X = np.random.default_rng(0).standard_normal((3, 4))
+    norms = Samples.of(X).norms
+    for weight_std in (1.0, 4.0):
+        shallow, deep = (
+            kernel_error(infinite.Network(depth, "erf", weight_std, activation_scale=1.0), norms)
+            for depth in (4, 10)
+        )
+        if weight_std == 1.0:
+            assert deep < 10 * shallow
+        else:
+            assert deep > 100 * shallow

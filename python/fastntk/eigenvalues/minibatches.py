@@ -103,7 +103,7 @@ def batch_conditioning(
         Whether to leave out the last batch if it is smaller than the others.
     feature_error, kernel_error : float
         As for `fastntk.conditioning`, of the features of every sample by itself, and of all of K:
-        those of `MLP.ntk_errors` are.
+        those of `MLP.ntk_errors` are. What holds for K holds for the kernels of batches.
     progress : bool or callable
         Show a bar, or call ``progress(stage, done, total)`` after each batch.
 

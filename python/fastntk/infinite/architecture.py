@@ -9,7 +9,6 @@ first layers of the deepest one, and their last layer takes the value that stand
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, fields, replace
 from functools import cached_property
@@ -30,11 +29,6 @@ if TYPE_CHECKING:
     from fastntk.infinite.duals import Dual
 
 _DEFAULT_DEPTH = 3
-
-_EPS = float(np.finfo(np.float64).eps)
-
-# The forward pass, the dual and its derivative, and what is made of them, to the nearest number.
-_ROUNDINGS_A_LAYER = 8
 
 
 class Layers(NamedTuple):
@@ -193,35 +187,6 @@ class Architecture:
         """The kinks (L,) of the hidden layers' activations, where these are piecewise linear."""
         duals = self.layers.duals
         return np.array([dual.kink for dual in duals if isinstance(dual, PiecewiseLinear)])
-
-    @property
-    def gap_error(self) -> float:
-        """By how much an activation may be off in the gaps that it returns, in absolute terms."""
-        return max((dual.gap_error for dual in self._duals), default=0.0)
-
-    def relative_error(self, depth: int) -> float:
-        """Return by how much elements of the tangent kernel may be off, relative to the diagonal.
-
-        By this times √(K_ii K_jj): `dual_error`, to which some roundings for each layer are added.
-        The maps of the layers are taken to pass errors on, but not to make them larger.
-        """
-        rounding = _ROUNDINGS_A_LAYER * (depth + 1) * _EPS
-        return self.dual_error(depth) + rounding
-
-    def dual_error(self, depth: int, *, tangent: bool = True) -> float:
-        """Return by how much the duals may put elements of a kernel off, relative to the diagonal.
-
-        Each of the L + 1 terms has the errors of up to L gaps, and of their product. Where φ'
-        jumps, an error δ of a gap may become √(2δ) in that of the derivatives, which only the
-        tangent kernel has. The compiled recursion makes no such errors: gaps of equal samples stay
-        0 there.
-        """
-        error = 2 * self.gap_error * (depth + 1) ** 2
-        jumps = not self.piecewise_linear and any(dual.slope_jumps for dual in self._duals)
-        if tangent and jumps:
-            gap = self.gap_error + _ROUNDINGS_A_LAYER * (depth + 1) * _EPS
-            error += (depth + 1) * math.sqrt(2 * gap)
-        return error
 
     @property
     def keeps_unit_norms(self) -> bool:

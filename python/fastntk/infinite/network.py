@@ -16,8 +16,10 @@ from fastntk.eigenvalues import conditioning
 from fastntk.infinite.angles import angles_after_layers
 from fastntk.infinite.architecture import Architecture
 from fastntk.infinite.closest_gradients import closest_gradients
+from fastntk.infinite.kernel_errors import kernel_error
 from fastntk.infinite.kernel_matrices import kernel_matrices, kernel_matrix
 from fastntk.infinite.regression import Regression
+from fastntk.infinite.sample_norms import Samples
 from fastntk.symmetric.matrix import SymmetricMatrix
 
 if TYPE_CHECKING:
@@ -284,11 +286,48 @@ class Network(Architecture):
         >>> round(infinite.Network(depth=3).conditioning(X).condition_number, 1)
         139.3
         """
+        self.require_one_depth()
         samples = matrices.samples(X, "X", np.dtype(np.float64))
         kernel = self.ntk(samples, normalize=normalize, progress=progress)
-        # Elements that are off by e √(K_ii K_jj) at most make a matrix of norm e tr K at most.
-        error = self.relative_error(self.require_one_depth()) * float(np.trace(kernel))
+        error = self.kernel_error(samples, kernel)
         return conditioning(SymmetricMatrix.made(kernel), kernel_error=error)
+
+    def kernel_error(self, X: ArrayLike, kernel: ArrayLike) -> float:
+        """Return by how much a tangent kernel may be off, in the norm of the difference.
+
+        It holds for every activation, in chaotic networks as well, whose layers widen errors.
+
+        Parameters
+        ----------
+        X : array_like (n, d)
+            Samples, one a row.
+        kernel : array_like (n, n)
+            `ntk` of them, in float64.
+
+        Returns
+        -------
+        float
+            The ``kernel_error`` of `fastntk.conditioning`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastntk import infinite
+        >>> X = np.random.default_rng(0).standard_normal((100, 20))
+        >>> net = infinite.Network(depth=3, activation="erf")
+        >>> net.kernel_error(X, net.ntk(X)) < 1e-10
+        True
+        """
+        self.require_one_depth()
+        samples = matrices.samples(X, "X", np.dtype(np.float64))
+        diagonal = np.diagonal(matrices.matrix(kernel, "kernel", np.dtype(np.float64)))
+        if len(diagonal) != len(samples):
+            raise ValueError(
+                f"kernel has shape {np.shape(kernel)}: expected that of X with itself, for "
+                f"{len(samples)} samples"
+            )
+        # Elements that are off by e √(K_ii K_jj) at most make a matrix of norm e tr K at most.
+        return kernel_error(self, Samples.of(samples).norms) * float(diagonal.sum())
 
     @overload
     def embedding_angle(

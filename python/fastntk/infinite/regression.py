@@ -24,9 +24,11 @@ from fastntk._support.memory import require_memory
 from fastntk._support.threads import core_threads
 from fastntk.devices import matrices
 from fastntk.infinite.architecture import Architecture
+from fastntk.infinite.kernel_errors import dual_error
 from fastntk.infinite.kernel_matrices import kernel_matrices, kernel_matrix
 from fastntk.infinite.kernel_system import KernelSystem
 from fastntk.infinite.layer_factors import KINDS
+from fastntk.infinite.sample_norms import Samples
 from fastntk.linearity.kernel_descent import Flow, Spectrum, schedule
 
 if TYPE_CHECKING:
@@ -145,8 +147,8 @@ class Regression:
             layer_weights=layer_weights,
             tolerance=tolerance,
         )
-        depth = self._network.require_one_depth()
-        self._error = self._network.dual_error(depth, tangent=self._kind == "ntk")
+        norms = Samples.of(self._samples).norms
+        self._error = dual_error(self._network, norms, tangent=self._kind == "ntk")
         n = len(self._samples)
         require_memory(
             16 * n * n, f"regression on {n} samples, with a factorization,", "take fewer samples"

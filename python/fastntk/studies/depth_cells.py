@@ -98,12 +98,11 @@ class Measurement:
         for depth in depths:
             started = time.perf_counter()
             kernel = SymmetricMatrix.made(kernels.pop(depth))
-            trace = float(np.trace(kernel.array))
-            errors = family.errors(depth, trace)
+            errors = family.errors(X, depth, kernel.array)
             # First of all, as this finds a kernel that overflowed.
             spectrum = conditioning(kernel, **errors, bounds=self.bounds)
             if self.bounds:
-                spectrum = spectrum.widened(**family.proved_errors(X, depth, trace))
+                spectrum = spectrum.widened(**family.further_errors(X, depth))
             pair = _closest_pair(X, kernel, family, depth)
             yield {
                 "smallest_angle": float(np.degrees(pair.angle)),

@@ -84,12 +84,12 @@ class Family(ABC):
         """Return the closest of some pairs of samples, with all digits of their angle."""
 
     @abstractmethod
-    def errors(self, depth: int, trace: float) -> KernelErrors:
-        """Return the errors of a kernel of this trace as a rule, as `conditioning` takes them."""
+    def errors(self, X: FloatArray, depth: int, kernel: FloatArray) -> KernelErrors:
+        """Return the errors of a kernel as a rule, as `conditioning` takes them."""
 
     @abstractmethod
-    def proved_errors(self, X: FloatArray, depth: int, trace: float) -> KernelErrors:
-        """Return bounds of the errors of a kernel, as `conditioning` takes them."""
+    def further_errors(self, X: FloatArray, depth: int) -> KernelErrors:
+        """Return what has to be added to these for bounds that are proved."""
 
     @abstractmethod
     def work(self, X: FloatArray, depth: int) -> float:
@@ -162,11 +162,16 @@ class FiniteFamily(Family):
         net = self._single(X, depth)
         return min(net.pair_angles(X, [(pair.i, pair.j) for pair in candidates]))
 
-    def errors(self, depth: int, trace: float) -> KernelErrors:  # noqa: ARG002
+    def errors(
+        self,
+        X: FloatArray,  # noqa: ARG002
+        depth: int,
+        kernel: FloatArray,  # noqa: ARG002
+    ) -> KernelErrors:
         """Return what rounding does to the features as a rule."""
         return {"feature_error": feature_error(depth, np.dtype(np.float64)), "kernel_error": 0.0}
 
-    def proved_errors(self, X: FloatArray, depth: int, trace: float) -> KernelErrors:  # noqa: ARG002
+    def further_errors(self, X: FloatArray, depth: int) -> KernelErrors:
         """Return what rounding can have done."""
         return self._single(X, depth).ntk_errors(X, dtype="float64")
 
@@ -245,16 +250,16 @@ class InfiniteFamily(Family):
 
         return smallest_angle(X, depth=depth, **self._network())
 
-    def errors(self, depth: int, trace: float) -> KernelErrors:
-        """Return what the duals and rounding can have done, as `fastntk.infinite.conditioning`."""
+    def errors(self, X: FloatArray, depth: int, kernel: FloatArray) -> KernelErrors:
+        """Return what rounding and the errors of duals can have made of the kernel."""
         from fastntk.infinite import Network
 
-        network = Network(depth, **self._network())
-        return {"feature_error": 0.0, "kernel_error": network.relative_error(depth) * trace}
+        error = Network(depth, **self._network()).kernel_error(X, kernel)
+        return {"feature_error": 0.0, "kernel_error": error}
 
-    def proved_errors(self, X: FloatArray, depth: int, trace: float) -> KernelErrors:  # noqa: ARG002
-        """Return the same: there are no other bounds."""
-        return self.errors(depth, trace)
+    def further_errors(self, X: FloatArray, depth: int) -> KernelErrors:  # noqa: ARG002
+        """Return none: the errors are proved."""
+        return {"feature_error": 0.0, "kernel_error": 0.0}
 
     def work(self, X: FloatArray, depth: int) -> float:  # noqa: ARG002
         """Return the steps of the recursion."""

@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit
 
 from fastntk.infinite.duals.base import CANCELLATION, Dual, Gaps, State, gaps_from_near
-from fastntk.infinite.half_angle import deficit_factor
+from fastntk.infinite.duals.half_angle import deficit_factor
 
 if TYPE_CHECKING:
     from fastntk.infinite.duals.base import Array, Correlation

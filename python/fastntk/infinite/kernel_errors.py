@@ -1,0 +1,172 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""By how much the elements of a kernel may be off, for all pairs of some samples at once.
+
+An element K_ij = √(K_ii K_jj) cos is off by the error of the cosine and by those of the sizes.
+The former is followed as in `gap_bounds`, with the largest factors of all samples in place of those
+of a pair: chaotic networks, χ > 1, widen the errors of duals by up to χ² a layer.
+
+Rounding is another matter. It makes relative errors of gaps, min(1 − cos, 1 + cos) times a few ε,
+and no map of a layer makes these larger: with F as in `gap_bounds`, m = 1 − |ρ| and a change δ m of
+it, each F is convex, so that F(1) − F(1 − m) changes by δ times itself at most, and for the
+coefficients a_k, b_k of two samples
+
+    |Σ a_k b_k Δ(ρ^k)| ≤ δ Σ ½(a_k² + b_k²) (1 − |ρ|^k) ≤ δ min(1 − c, 1 + c) .
+
+The compiled recursion makes no other errors: gaps of equal samples stay 0 there.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fastntk.infinite.duals import Correlation, Gaps
+from fastntk.infinite.duals.base import ROUNDING
+from fastntk.infinite.layer_factors import A, B, LayerFactors, R
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from fastntk.infinite.architecture import Architecture
+    from fastntk.infinite.duals import Dual, State
+    from fastntk.infinite.sample_norms import Norms
+
+    Array = NDArray[np.float64]
+
+_EPS = float(np.finfo(np.float64).eps)
+
+# The forward pass, the dual and its derivative, and what is made of them, to the nearest number.
+_ROUNDINGS_A_LAYER = 8
+
+# The step of difference quotients by the size of a sample, and what they may be short of.
+_STEP, _DOUBT = 2.0**-7, 1.25
+
+_SAMPLES_AT_ONCE = 64
+
+
+def kernel_error(network: Architecture, norms: Norms) -> float:
+    """Return by how much elements of the tangent kernel of some samples may be off.
+
+    By this times √(K_ii K_jj): `dual_error`, to which some roundings for each layer are added.
+    """
+    depth = network.require_one_depth()
+    return dual_error(network, norms) + _ROUNDINGS_A_LAYER * (depth + 1) * _EPS
+
+
+def dual_error(network: Architecture, norms: Norms, *, tangent: bool = True) -> float:
+    """Return by how much elements of a kernel may be off because of duals and sizes, likewise.
+
+    Parameters
+    ----------
+    network : Architecture
+        The network, of one depth.
+    norms : Norms
+        Norms of the samples.
+    tangent : bool
+        Whether the kernel is the tangent kernel, not the NNGP.
+    """
+    depth = network.require_one_depth()
+    if network.piecewise_linear:
+        return 0.0
+    factors = LayerFactors.of(norms, network)
+    followed = _Errors((norms.dimension + 16) * _EPS)
+    for layer in range(depth + 1):
+        if layer > 0:
+            dual = network.layers.duals[layer - 1]
+            followed.activate(dual, _distinct(factors.states[layer - 1]), tangent=tangent)
+        followed.weigh(factors.factors[layer], biased=network.layers.bias_std[layer] > 0)
+    cosine, size = followed.gradients if tangent else followed.hidden
+    return min(cosine + 2 * size, 2.0)
+
+
+class _Errors:
+    """Errors of cosines, and relative errors of sizes, the largest of all samples.
+
+    Attributes
+    ----------
+    hidden, gradients : tuple of float
+        Of the cosine, and of the size.
+    slopes : tuple of float
+        Likewise, of φ'.
+    """
+
+    def __init__(self, of_sums: float) -> None:
+        self.hidden = of_sums, of_sums
+        self.gradients = 0.0, 0.0
+        self.slopes = 0.0, 0.0
+
+    def activate(self, dual: Dual, state: State, *, tangent: bool) -> None:
+        """Take the errors through an activation."""
+        error, size = self.hidden
+        less = dual.state((1 - _STEP) * state.deviation)
+        own = dual.gap_error + ROUNDING
+        present = state.activation > 0
+        inverse = np.divide(
+            1.0, state.activation, out=np.zeros_like(state.activation), where=present
+        )
+        steepness = float((state.deviation * state.derivative * inverse).max(initial=0.0)) ** 2
+        if dual.no_derivative is None:
+            changed = steepness * error
+        else:
+            changed = _largest(dual.gap, state, state, min(2 * error, 1.0)) if error > 0 else 0.0
+        turned = 0.0
+        if tangent and dual.no_derivative is None and error > 0:
+            turned = _largest(dual.derivative_gap, state, state, min(2 * error, 1.0)) + own
+        of_sizes = slope_of_sizes = 0.0
+        if not dual.scale_free:
+            moved = _largest(dual.gap, state, less, 0.0)
+            of_sizes = 2 * _DOUBT * math.sqrt(2 * moved) * size / _STEP
+            if tangent and dual.no_derivative is None:
+                moved = _largest(dual.derivative_gap, state, less, 0.0)
+                # Where φ' jumps elsewhere than at 0, distances of it grow like roots.
+                share = math.sqrt(size / _STEP) if dual.slope_jumps else size / _STEP
+                slope_of_sizes = 2 * _DOUBT * math.sqrt(2 * moved) * share
+        growth, slope_growth = (
+            _DOUBT * float(np.abs(1 - ratio).max(initial=0.0)) / _STEP
+            for ratio in (
+                np.divide(b, a, out=np.ones_like(a), where=a > 0)
+                for a, b in (
+                    (state.activation, less.activation),
+                    (state.derivative, less.derivative),
+                )
+            )
+        )
+        self.hidden = min(changed + own + of_sizes, 2.0), growth * size + dual.size_error
+        self.slopes = min(turned + own + slope_of_sizes, 2.0), slope_growth * size + dual.size_error
+
+    def weigh(self, factors: Array, *, biased: bool) -> None:
+        """Take the errors through a layer of weights and biases, with the factors (5, n) of it."""
+        error, size = self.hidden
+        squares = (factors**2).max(axis=1)
+        turned = self.gradients[0] + self.slopes[0]
+        unit = max(size, self.gradients[1] + self.slopes[1]) + 4 * _EPS
+        cosine = float(squares[A]) * error + float(squares[B]) * turned + 4 * unit
+        self.gradients = min(cosine, 2.0), unit
+        if biased:
+            error = float(squares[R]) * error + 4 * size
+        self.hidden = min(error, 2.0), size + 2 * _EPS
+
+
+def _distinct(state: State) -> State:
+    """Return the state of samples of different sizes: those of equal size have equal errors."""
+    return state.take(np.unique(state.deviation, return_index=True)[1])
+
+
+def _largest(
+    function: Callable[[State, State, Correlation], Gaps], x: State, z: State, near: float
+) -> float:
+    """Return the largest gap of samples of x with the same ones of z, at this gap."""
+    largest = 0.0
+    for first in range(0, len(x.deviation), _SAMPLES_AT_ONCE):
+        part = slice(first, first + _SAMPLES_AT_ONCE)
+        rows, columns = x.take(part), z.take(part)
+        difference = rows.deviation[:, np.newaxis] - columns.deviation
+        gaps = Gaps(np.full_like(difference, near), np.full_like(difference, 2 - near))
+        found = function(rows, columns, Correlation(gaps, difference)).near.diagonal()
+        largest = max(largest, float(found[rows.deviation > 0].max(initial=0.0)))
+    return largest
