@@ -60,25 +60,20 @@ bool matches(const std::vector<std::string>& types, const std::string& pattern, 
   return true;
 }
 
-struct Routine {
-  void* pointer;
-  std::size_t integer_size;
-};
-
 // These are the routines that a module of SciPy exports; all of them have to use the same integers.
 class Library {
  public:
   explicit Library(const char* module)
       : module_(module), functions_(py::module_::import(module).attr("__pyx_capi__")) {}
 
-  Routine routine(const char* name, const std::string& pattern) const {
-    const auto capsule = functions_[name].cast<py::capsule>();
+  Routine routine(const std::string& name, const std::string& pattern) const {
+    const auto capsule = functions_[name.c_str()].cast<py::capsule>();
     const char* signature = capsule.name();
     const auto types = parameter_types(signature == nullptr ? "" : signature);
     const bool single = name[0] == 's';
     if (!matches(types, pattern, single ? "float" : "double", single ? "_s" : "_d")) {
-      throw py::import_error(std::string("fastntk cannot use this SciPy: the routine ") + name +
-                             " of " + module_ + " has the unexpected signature '" +
+      throw py::import_error("fastntk cannot use this SciPy: the routine " + name + " of " +
+                             module_ + " has the unexpected signature '" +
                              (signature == nullptr ? "" : signature) +
                              "'. Please report it, with your SciPy version.");
     }
@@ -107,11 +102,17 @@ BlasTable<Int> table(const Routines& from) {
           reinterpret_cast<FortranPotrf<Int>>(from.dpotrf.pointer)};
 }
 
+constexpr const char* kLapack = "scipy.linalg.cython_lapack";
+
 }  // namespace
+
+Routine borrow_lapack(const std::string& name, const std::string& parameters) {
+  return Library(kLapack).routine(name, parameters);
+}
 
 Blas borrow_blas() {
   const Library blas("scipy.linalg.cython_blas");
-  const Library lapack("scipy.linalg.cython_lapack");
+  const Library lapack(kLapack);
   const Routines routines{.sgemm = blas.routine("sgemm", "cciiirririrri"),
                           .dgemm = blas.routine("dgemm", "cciiirririrri"),
                           .dsyrk = blas.routine("dsyrk", "cciirrirri"),

@@ -5,10 +5,13 @@
 
 #include <array>
 #include <cstdint>
+#include <exception>
 #include <map>
 #include <memory>
+#include <new>
 #include <optional>
 #include <string>
+#include <typeinfo>
 #include <utility>
 #include <vector>
 
@@ -306,6 +309,20 @@ void register_device(py::module_& module) {
   register_training<P, double>(module, "TrainedLayer64");
 }
 
+// The core's own errors say how much memory could not be had. Others are those of small pieces,
+// which have only the name of their class to say.
+void translate_memory_errors(std::exception_ptr thrown) {
+  try {
+    if (thrown) std::rethrow_exception(std::move(thrown));
+  } catch (const std::bad_alloc& error) {
+    const bool small = typeid(error) == typeid(std::bad_alloc);
+    PyErr_SetString(PyExc_MemoryError,
+                    small ? "the core needs a little memory, less than 1 MiB, which is not to be "
+                            "had: take fewer samples, or fewer threads (OPENBLAS_NUM_THREADS)"
+                          : error.what());
+  }
+}
+
 }  // namespace
 
 }  // namespace fastntk::python
@@ -313,11 +330,21 @@ void register_device(py::module_& module) {
 PYBIND11_MODULE(_core, module) {
   namespace fp = fastntk::python;
   module.doc() = "The numerical core of fastntk.";
+  pybind11::register_local_exception_translator(&fp::translate_memory_errors);
   fp::borrow_blas();  // an unusable BLAS is an ImportError here, not a surprise later
   fp::register_device<fp::OnHost>(module);
   fp::register_pair_angles<float>(module);
   fp::register_pair_angles<double>(module);
   fp::register_symmetric(module);
+  module.def(
+      "lapack_routine",
+      [](const std::string& name, const std::string& parameters) {
+        const fp::Routine routine = fp::borrow_lapack(name, parameters);
+        return std::pair(reinterpret_cast<std::uintptr_t>(routine.pointer), routine.integer_size);
+      },
+      pybind11::arg("name"), pybind11::arg("parameters"),
+      "The address of a routine of SciPy's LAPACK, and the size of its integers. parameters: a "
+      "letter for each, \"c\" for a character, \"i\" for an integer, \"r\" for a real number.");
   module.def(
       "activations",
       [] {

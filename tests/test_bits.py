@@ -171,7 +171,7 @@ def digest(value: Any) -> str:
     """Return what stands for all bits of a result."""
     if isinstance(value, pd.DataFrame):
         timings = [name for name in value.columns if "seconds" in name]
-        value = value.drop(columns=timings).to_csv(float_format="%.17g")
+        value = {name: column.tolist() for name, column in value.drop(columns=timings).items()}
     if isinstance(value, fastntk.PackedKernel):
         value = value.data
     if isinstance(value, fastntk.activations.Activation):

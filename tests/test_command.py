@@ -6,10 +6,15 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import importlib
+import os
 import re
+import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,6 +51,68 @@ def test_study_of_the_digits(tmp_path: Path) -> None:
     assert (tmp_path / "digits.png").read_bytes().startswith(b"\x89PNG")
     expected = ["digits.csv", "digits.png", "digits.sqlite"]
     assert sorted(p.name for p in tmp_path.iterdir()) == expected
+
+
+@pytest.mark.parametrize("command", ["study", "convergence", "kernel"])
+def test_an_interrupted_command_says_how_it_is_continued(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    computed = {"study": "depth_study", "convergence": "convergence_study"}
+    module = importlib.import_module(f"fastntk._cli.{command}")
+
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, computed.get(command, "kernel_report"), interrupted)
+    out = ["--out", tmp_path / "results"]
+    cases = [(out, tmp_path / "results")]
+    if command != "kernel":
+        cases.append(([*out, "--store", tmp_path / "cells"], tmp_path / "cells"))
+    for options, place in cases:
+        result = run(command, "digits", "--subset", 90, *options)
+        assert result.exit_code == 130
+        assert result.stderr.split("\n")[1:] == [
+            f"Interrupted: what was finished is in {place}; the same command goes on there.",
+            "",
+        ]
+        assert "Interrupted" not in result.stdout
+
+
+# Where tests run in the background, SIGINT may be ignored, by what they start as well.
+LISTENING = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from fastntk.__main__ import main
+main()
+"""
+
+
+@pytest.mark.long
+@pytest.mark.skipif(os.name != "posix", reason="sends a POSIX signal")
+def test_ctrl_c_leaves_a_study_that_can_go_on(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", LISTENING, "study", "digits", "--subset", "300"]
+    command += ["--depths", "0-1", "--width", "32", "--seeds", "5000", "--out", str(tmp_path)]
+    store = tmp_path / "digits.sqlite"
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        while process.poll() is None and cells_in(store) == 0:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert f"what was finished is in {tmp_path}; the same command goes on there" in errors
+    assert cells_in(store) > 0
+
+
+def cells_in(store: Path) -> int:
+    """Return how many cells a store has, 0 while there is none."""
+    if not store.exists():
+        return 0
+    with closing(sqlite3.connect(f"file:{store}?mode=ro", uri=True)) as connection:
+        try:
+            (count,) = connection.execute("SELECT COUNT(*) FROM cell").fetchone()
+        except sqlite3.OperationalError:  # no table yet
+            return 0
+    return int(count)
 
 
 def test_the_installed_command_runs() -> None:

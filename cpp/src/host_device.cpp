@@ -3,11 +3,16 @@
 #include "fastntk/host_device.hpp"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <condition_variable>
+#include <cstddef>
+#include <cstdio>
 #include <exception>
 #include <limits>
 #include <mutex>
+#include <new>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -31,6 +36,26 @@ constexpr double kOperationsOfLane = 2e5;
 // Every matrix begins at a multiple of this, a cache line.
 constexpr std::align_val_t kAlignment{64};
 
+// This says how much memory could not be had. It takes none itself.
+class OutOfMemory : public std::bad_alloc {
+ public:
+  OutOfMemory(const char* what, std::size_t bytes) noexcept {
+    constexpr double kMebibyte = 1024.0 * 1024.0;
+    // What does not fit is cut off.
+    static_cast<void>(std::snprintf(message_.data(), message_.size(),
+                                    "%s needs %.1f MiB of memory, which are not to be had: take "
+                                    "fewer samples, or fewer threads (OPENBLAS_NUM_THREADS)",
+                                    what, static_cast<double>(bytes) / kMebibyte));
+  }
+  const char* what() const noexcept override { return message_.data(); }
+
+ private:
+  std::array<char, 200> message_{};
+};
+
+// What a thread's stack takes where nobody asked for another size.
+constexpr std::size_t kStack = std::size_t{8} << 20;
+
 }  // namespace
 
 #ifdef FASTNTK_HAS_MULTIVERSION
@@ -52,7 +77,9 @@ void* HostMemory::allocate(Index rows, Index cols, std::size_t element_size) {
   if (c != 0 && r > kLargest / element_size / c) {
     throw std::bad_array_new_length();
   }
-  return ::operator new(r * c * element_size, kAlignment);
+  void* const memory = ::operator new(r * c * element_size, kAlignment, std::nothrow);
+  if (memory == nullptr) throw OutOfMemory("a matrix of the core", r * c * element_size);
+  return memory;
 }
 
 void HostMemory::free(void* p) { ::operator delete(p, kAlignment); }
@@ -142,8 +169,9 @@ void HostDevice::run_crew(Crew& crew, const char* stage, Index total, const Moni
   lanes.reserve(static_cast<std::size_t>(lane_count));
   try {
     for (int i = 0; i < lane_count; ++i) lanes.emplace_back(lane_main);
-  } catch (...) {  // out of threads: those that are missing are not to be waited for
-    crew.fail();
+  } catch (const std::system_error&) {
+    // Those that are missing are not to be waited for: the work is done by fewer.
+    if (lanes.empty()) throw OutOfMemory("a thread", kStack);
     const int missing = lane_count - static_cast<int>(lanes.size());
     for (int i = 0; i < missing; ++i) crew.leave();
     end_lanes(missing);

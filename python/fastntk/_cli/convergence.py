@@ -13,7 +13,7 @@ from fastntk._cli.options import (
     ACTIVATION_SCALE,
     depths_option,
     directory_option,
-    explained_errors,
+    explained_ends,
     store_option,
 )
 from fastntk._cli.samples import load_for_training
@@ -67,7 +67,7 @@ def convergence(
     # Matplotlib takes longer to import than all else. Whoever lacks it hears so before the work.
     from fastntk.figures import save
 
-    with explained_errors(RuntimeError):
+    with explained_ends(out if store is None else store, RuntimeError):
         X, y, test = load_for_training(data, subset)
         result = convergence_study(
             X, y, test=test, store=out / f"{data}.sqlite" if store is None else store, **settings

@@ -14,7 +14,7 @@ from fastntk._cli.options import (
     DTYPE,
     SUBSET,
     directory_option,
-    explained_errors,
+    explained_ends,
 )
 from fastntk._cli.samples import load_samples
 from fastntk.mlp import MLP
@@ -50,7 +50,7 @@ def kernel(
 
     DATA as for study. Each finished step is kept: started again, the command goes on there.
     """
-    with explained_errors():
+    with explained_ends(out):
         dataset = load_samples(data, subset)
         if depth < 0:
             raise ValueError(f"depth={depth}: expected at least 0")

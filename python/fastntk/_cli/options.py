@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from typing import Any, TypeAlias
 
     Option: TypeAlias = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+# What a shell reports of a command that SIGINT ended.
+_INTERRUPTED = 130
 
 
 def numbers(value: str) -> tuple[int, ...]:
@@ -88,10 +93,20 @@ def store_option(cell: str) -> Option:
 
 
 @contextmanager
-def explained_errors(*others: type[Exception]) -> Iterator[None]:
-    """Show what is raised for bad input, files or memory, or is of `others`, as one line; stop."""
+def explained_ends(kept: Path, *others: type[Exception]) -> Iterator[None]:
+    """Say in one line on standard error why a command ends before it is done.
+
+    Because of what is raised for bad input, files or memory, or is of `others`; or because of
+    Ctrl-C, and then also how the command is continued: what was finished is in `kept`.
+    """
     kinds: tuple[type[Exception], ...] = (ValueError, TypeError, MemoryError, OSError, *others)
     try:
         yield
     except kinds as error:
         raise click.ClickException(str(error)) from error
+    except KeyboardInterrupt:
+        click.echo(
+            f"\nInterrupted: what was finished is in {kept}; the same command goes on there.",
+            err=True,
+        )
+        sys.exit(_INTERRUPTED)

@@ -18,7 +18,7 @@ from fastntk._cli.options import (
     TOLERANCE,
     depths_option,
     directory_option,
-    explained_errors,
+    explained_ends,
     numbers,
     store_option,
 )
@@ -91,7 +91,7 @@ def study(
     # Matplotlib takes longer to import than all else. Whoever lacks it hears so before the work.
     from fastntk.figures import save
 
-    with explained_errors():
+    with explained_ends(out if store is None else store):
         dataset = load_samples(data, subset)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", UserWarning)

@@ -7,17 +7,24 @@ from __future__ import annotations
 import itertools
 import os
 import threading
+from ctypes import c_void_p
 from functools import cache
+from mmap import mmap
 from typing import TYPE_CHECKING, Any
 
 import scipy.linalg.cython_blas  # noqa: F401  (the controller below finds only what is loaded)
 from threadpoolctl import ThreadpoolController
+
+from fastntk._support.memory import human_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 # How the names of OpenBLAS's functions may be adorned.
 _PREFIXES, _SUFFIXES = ("", "scipy_"), ("", "64_", "_64")
+
+# What OpenBLAS takes for each thread that calls it, on most processors.
+_BUFFER = 32 * 2**20
 
 
 @cache
@@ -55,6 +62,50 @@ def _setter(library: Any) -> Callable[[int], object]:
     return next((found for found in own if found is not None), setter)
 
 
+class _Buffers:
+    """Memory for everybody who calls BLAS at the same time.
+
+    OpenBLAS takes it when a thread first needs it, keeps it for the next one, and ends the process,
+    or never returns, where there is none: it is taken here, where an error can be raised.
+    """
+
+    def __init__(self) -> None:
+        self._callers = 0
+
+    def provide(self, callers: int, threads: int) -> None:
+        """Have buffers for so many callers of each OpenBLAS, which has had so many threads.
+
+        Raises
+        ------
+        MemoryError
+        """
+        # Those of its own threads are free now, but for that of the first.
+        there = max(self._callers, threads - 1)
+        if callers <= there:
+            return
+        for library in _controller().lib_controllers:
+            take = getattr(library.dynlib, "blas_memory_alloc", None)
+            let_go = getattr(library.dynlib, "blas_memory_free", None)
+            if take is None or let_go is None:
+                continue
+            _require_address_space((callers - there) * _BUFFER, callers)
+            take.restype, let_go.argtypes, let_go.restype = c_void_p, [c_void_p], None
+            for buffer in [take(0) for _ in range(callers)]:
+                let_go(buffer)
+        self._callers = callers
+
+
+def _require_address_space(size: int, callers: int) -> None:
+    try:
+        mmap(-1, size).close()
+    except (OSError, ValueError) as error:
+        raise MemoryError(
+            f"BLAS needs another {human_bytes(size)} of memory for {callers} threads, which are "
+            "not to be had: raise the limit (ulimit -v), or use fewer threads "
+            "(OPENBLAS_NUM_THREADS)"
+        ) from error
+
+
 class SingleThreadedBlas:
     """Limits BLAS to one thread while at least one caller is inside; restores it after the last.
 
@@ -64,22 +115,47 @@ class SingleThreadedBlas:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._inside = 0
+        self._callers = 0
         self._before: list[int] = []
+        self._threads = 1
+        self._buffers = _Buffers()
 
-    def enter(self) -> int:
-        """Return how many threads BLAS would have used."""
+    def enter(self, *, shared: bool) -> int:
+        """Return how many threads BLAS would have used.
+
+        Parameters
+        ----------
+        shared : bool
+            Whether the caller has its threads from another one, which waits for it.
+
+        Raises
+        ------
+        MemoryError
+            If there is no memory for so many threads that call BLAS.
+        """
         with self._lock:
             if self._inside == 0:
                 self._before = [count() for count, _ in _counts()]
+                self._threads = max(1, min(self._before, default=os.cpu_count() or 1))
                 for _, set_count in _counts():
                     set_count(1)
-            self._inside += 1
-            return max(1, min(self._before, default=os.cpu_count() or 1))
+            callers = self._callers + (0 if shared else self._threads)
+            try:
+                self._buffers.provide(callers, self._threads)
+            except MemoryError:
+                self._restore_after_last()
+                raise
+            self._inside, self._callers = self._inside + 1, callers
+            return self._threads
 
-    def leave(self) -> None:
+    def leave(self, *, shared: bool) -> None:
         """Give BLAS its threads back, if nobody else is inside."""
         with self._lock:
             self._inside -= 1
-            if self._inside == 0:
-                for (_, set_count), before in zip(_counts(), self._before, strict=True):
-                    set_count(before)
+            self._callers -= 0 if shared else self._threads
+            self._restore_after_last()
+
+    def _restore_after_last(self) -> None:
+        if self._inside == 0:
+            for (_, set_count), before in zip(_counts(), self._before, strict=True):
+                set_count(before)

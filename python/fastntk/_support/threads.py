@@ -23,8 +23,25 @@ _Result = TypeVar("_Result")
 _single_threaded_blas = SingleThreadedBlas()
 
 
-# A thread of the pool below has its mark set: its share of the processors is one.
-_pool_thread = threading.local()
+class _Here(threading.local):
+    """What a thread of Python knows of itself.
+
+    Attributes
+    ----------
+    inside : int
+        How many calls of `core_threads` it is inside of.
+    works_for_other : bool
+        Whether another thread, which is inside, waits for it: it takes no threads of its own.
+    pool : Event or None
+        What stops the pool that it belongs to. Its share of the processors is then one.
+    """
+
+    inside = 0
+    works_for_other = False
+    pool: threading.Event | None = None
+
+
+_here = _Here()
 
 
 @contextmanager
@@ -34,12 +51,20 @@ def core_threads() -> Iterator[int]:
     So OPENBLAS_NUM_THREADS and its kin, and ``threadpoolctl.threadpool_limits``, also say how many
     threads fastntk uses. Calls may nest and may come from several threads; those that come from a
     thread of `map_in_threads` get one thread.
+
+    Raises
+    ------
+    MemoryError
+        If BLAS finds no memory for so many threads.
     """
-    threads = _single_threaded_blas.enter()
+    shared = _here.works_for_other or _here.inside > 0
+    threads = _single_threaded_blas.enter(shared=shared)
+    _here.inside += 1
     try:
-        yield 1 if hasattr(_pool_thread, "mark") else threads
+        yield threads if _here.pool is None else 1
     finally:
-        _single_threaded_blas.leave()
+        _here.inside -= 1
+        _single_threaded_blas.leave(shared=shared)
 
 
 def thread_count() -> int:
@@ -52,13 +77,15 @@ def in_own_thread(function: Callable[[], _Result]) -> _Result:
     """Return function(), computed by a thread of its own, with one thread of BLAS.
 
     For what lets go of the interpreter lock, and cannot be stopped: this thread waits in steps, so
-    that Ctrl-C raises KeyboardInterrupt at once. What was begun then ends in the background, and
-    its result is dropped; BLAS gets its threads back when that is done.
+    that Ctrl-C raises KeyboardInterrupt at once, also when a thread of `map_in_threads` waits here.
+    What was begun then ends in the background, and its result is dropped; BLAS gets its threads
+    back when that is done.
     """
     finished: SimpleQueue[Future[_Result]] = SimpleQueue()
 
     def work() -> None:
         outcome: Future[_Result] = Future()
+        _here.works_for_other = True
         with core_threads():
             try:
                 outcome.set_result(function())
@@ -67,11 +94,24 @@ def in_own_thread(function: Callable[[], _Result]) -> _Result:
         finished.put(outcome)
 
     with core_threads():
-        threading.Thread(target=work, name="fastntk-lapack", daemon=True).start()
+        thread = threading.Thread(target=work, name="fastntk-lapack", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            raise _no_thread() from error
         while True:
             # Without a timeout, some systems do not let Ctrl-C interrupt the waiting.
             with suppress(Empty):
                 return finished.get(timeout=0.2).result()
+            if _here.pool is not None and _here.pool.is_set():
+                raise KeyboardInterrupt
+
+
+def _no_thread() -> MemoryError:
+    return MemoryError(
+        "a thread, which needs 8 MiB of memory as a rule, cannot be started: raise the limits of "
+        "memory and of threads (ulimit -v, ulimit -u)"
+    )
 
 
 def map_in_threads(
@@ -99,7 +139,7 @@ def map_in_threads(
     errors: dict[int, BaseException] = {}
 
     def take_up() -> None:
-        _pool_thread.mark = True
+        _here.pool, _here.works_for_other = stop, True
         while left:
             try:
                 index = left.popleft()
@@ -114,8 +154,13 @@ def map_in_threads(
 
     with core_threads(), ThreadPoolExecutor(jobs, thread_name_prefix="fastntk") as pool:
         try:
-            for _ in range(min(jobs, len(items))):
-                pool.submit(take_up)
+            for started in range(min(jobs, len(items))):
+                try:
+                    pool.submit(take_up)
+                except RuntimeError as error:
+                    if started == 0:
+                        raise _no_thread() from error
+                    break  # fewer do
             for turn in range(len(items)):
                 while turn not in results and turn not in errors:
                     # Without a timeout, some systems do not let Ctrl-C interrupt the waiting.

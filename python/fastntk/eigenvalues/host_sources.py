@@ -20,12 +20,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.linalg import lapack
 
 import fastntk._core as _core
 from fastntk._support.memory import require_memory
 from fastntk._support.threads import core_threads, in_own_thread
 from fastntk.eigenvalues.source import Source
+from fastntk.symmetric import lapack
 from fastntk.symmetric.cholesky import Cholesky
 from fastntk.symmetric.packed import PackedKernel
 from fastntk.symmetric.products import symmetric_product
@@ -76,9 +76,7 @@ class Full(Source):
         return self._rank(floor, overwrite=False)
 
     def _rank(self, floor: float, *, overwrite: bool) -> int:
-        # The transpose is the same matrix, in the order that Fortran wants.
-        _, _, rank, _ = lapack.dpstrf(self._readable().T, lower=1, tol=floor, overwrite_a=overwrite)
-        return int(rank)
+        return lapack.pivoted_rank(self._readable(), floor, overwrite=overwrite)
 
     def _readable(self) -> Matrix:
         return self._matrix

@@ -20,11 +20,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.linalg import LinAlgError, cho_factor, cho_solve, eigvalsh
-from scipy.linalg.lapack import dlange, dpocon
+from numpy.linalg import LinAlgError
+from scipy.linalg.lapack import dlange
 
-from fastntk._support.threads import core_threads
 from fastntk.eigenvalues.noise import Noise
+from fastntk.symmetric import lapack
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -69,23 +69,21 @@ class KernelSystem:
         self._diagonal = np.diagonal(kernel) + ridge
         exponents = np.where(self._diagonal > 0, np.frexp(self._diagonal)[1] // 2, 0)
         self._scales = np.ldexp(1.0, -exponents)
-        self._factor: tuple[Array, bool] | None = None
-        with core_threads():
-            scaled = self._scaled().T  # the same matrix, in LAPACK's order
-            # The largest sum of a column, which λ_max is not above.
-            self._norm = float(dlange("1", scaled))  # type: ignore[call-arg]
-            self._floor = self._noise_floor(self._norm)
-            try:
-                self._factor = cho_factor(scaled, lower=True, overwrite_a=True, check_finite=False)
-            except LinAlgError:
-                self.resolved = False
-            else:
-                inverse, _ = dpocon(self._factor[0], self._norm, uplo="L")
-                self.resolved = inverse * self._norm > _CERTAIN_FLOORS * self._floor
-                if not self.resolved:
-                    values = eigvalsh(self._scaled().T, overwrite_a=True, check_finite=False)
-                    self._floor = self._noise_floor(float(values[-1]))
-                    self.resolved = bool(values[0] > self._floor)
+        scaled = self._scaled()
+        # The largest sum of a column, which λ_max is not above.
+        self._norm = float(dlange("1", scaled.T))  # type: ignore[call-arg]
+        self._floor = self._noise_floor(self._norm)
+        try:
+            self._factor = lapack.CholeskyFactor(scaled)
+        except LinAlgError:
+            self.resolved = False
+        else:
+            inverse = self._factor.reciprocal_condition(self._norm)
+            self.resolved = inverse * self._norm > _CERTAIN_FLOORS * self._floor
+            if not self.resolved:
+                values, _ = lapack.eigenpairs(self._scaled(), vectors=False, overwrite=True)
+                self._floor = self._noise_floor(float(values[-1]))
+                self.resolved = bool(values[0] > self._floor)
 
     def _scaled(self) -> Array:
         matrix = self._kernel * self._scales
@@ -105,11 +103,8 @@ class KernelSystem:
 
     def solve(self, right: Array) -> Array:
         """Return the solution for each column of `right` (n, k) of a resolved system."""
-        assert self._factor is not None
         scales = self._scales[:, np.newaxis]
-        with core_threads():
-            solution = cho_solve(self._factor, scales * right, check_finite=False)
-        return np.asarray(scales * solution)
+        return np.asarray(scales * self._factor.solve(scales * right))
 
     def singular(self, samples: Array) -> LinAlgError:
         """Return the error that says why the system is not resolved, and what would do."""

@@ -21,7 +21,7 @@ import numpy as np
 
 from fastntk._support import arguments
 from fastntk._support.memory import require_memory
-from fastntk._support.threads import core_threads
+from fastntk._support.threads import in_own_thread
 from fastntk.devices import matrices
 from fastntk.infinite.architecture import Architecture
 from fastntk.infinite.kernel_errors import dual_error
@@ -260,20 +260,23 @@ class Regression:
         cross, prior_cross = np.asarray(getattr(both, self._kind)), np.asarray(both.nngp)
         columns = targets.reshape(len(targets), -1)
         coefficients = self._filtered(columns, given)
-        with core_threads():
-            mean = cross @ coefficients
+        mean = in_own_thread(lambda: cross @ coefficients)
         mean = mean.reshape(*coefficients.shape[:-2], len(points), *targets.shape[1:])
         if not covariance:
             return Prediction(mean, None)
         filtered = self._filtered(cross.T, given)  # A_tᵀ
         weights = np.swapaxes(filtered, -1, -2)
         prior = kernel_matrix(self._network, "nngp", points)
-        with core_threads():
+        prior_here = self._prior
+
+        def spread_of_filtered() -> Array:
             mixed = weights @ prior_cross.T
-            spread = weights @ self._prior @ filtered - mixed - np.swapaxes(mixed, -1, -2)
+            spread = weights @ prior_here @ filtered - mixed - np.swapaxes(mixed, -1, -2)
             if self._kind == "nngp":  # the noise of the targets
                 spread += self.ridge * (weights @ filtered)
-        spread += prior
+            return np.asarray(spread)
+
+        spread = in_own_thread(spread_of_filtered) + prior
         return Prediction(mean, (spread + np.swapaxes(spread, -1, -2)) / 2)
 
 

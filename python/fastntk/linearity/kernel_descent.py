@@ -23,12 +23,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.linalg import eigh
 
 from fastntk._support import arguments
-from fastntk._support.threads import core_threads
+from fastntk._support.threads import in_own_thread
 from fastntk.devices import matrices
 from fastntk.eigenvalues.noise import Noise
+from fastntk.symmetric import lapack
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -168,9 +168,7 @@ class Spectrum:
     @classmethod
     def of(cls, kernel: Array, *, overwrite: bool = False) -> Spectrum:
         """Return the spectrum of a symmetric positive semidefinite matrix."""
-        # "evd" needs n² more memory than others, and half of the time.
-        with core_threads():
-            values, vectors = eigh(kernel, overwrite_a=overwrite, check_finite=False, driver="evd")
+        values, vectors = lapack.eigenpairs(kernel, overwrite=overwrite)
         return cls(np.maximum(values, 0.0), vectors)
 
     @property
@@ -184,8 +182,7 @@ class Spectrum:
 
     def coefficients(self, right: Array) -> Array:
         """Return Vᵀ times the columns of `right` (n, k): (n, k)."""
-        with core_threads():
-            return np.asarray(self.vectors.T @ right)
+        return in_own_thread(lambda: np.asarray(self.vectors.T @ right))
 
     def apply(self, factors: Array, right: Array) -> Array:
         """Return V diag(factors) Vᵀ for the factors (…, n), times the columns of `right` (n, k).
@@ -196,5 +193,9 @@ class Spectrum:
             Not finite where the factors have overflowed.
         """
         along = self.coefficients(right)
-        with core_threads(), np.errstate(over="ignore", invalid="ignore"):
-            return np.asarray(self.vectors @ (factors[..., np.newaxis] * along))
+
+        def combined() -> Array:
+            with np.errstate(over="ignore", invalid="ignore"):
+                return np.asarray(self.vectors @ (factors[..., np.newaxis] * along))
+
+        return in_own_thread(combined)

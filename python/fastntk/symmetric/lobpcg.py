@@ -12,6 +12,7 @@ Z. Frangella, J. Tropp, M. Udell, "Randomized Nyström preconditioning", SIAM J.
 
 from __future__ import annotations
 
+import re
 import warnings
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,10 @@ _PASSES_A_ROUND = 40
 
 # LOBPCG has no operator to divide by: a residual of this times λ_min is what it can be asked for.
 _TOLERANCE = 1e-5
+
+# How SciPy's warning that it has not converged begins, and the entry of a filter for it.
+_WARNING = "Exited (at iteration|postprocessing)"
+_IS_OF_A_ROUND = re.compile(_WARNING, re.IGNORECASE)
 
 
 def smallest_eigenpairs(
@@ -71,17 +76,15 @@ def smallest_eigenpairs(
     vectors: Vectors = random.standard_normal((n, min(n, k + _GUARD_VECTORS)))
     tolerance = 0.0
     for _ in range(0, most_passes, _PASSES_A_ROUND):
-        with warnings.catch_warnings():
-            # That a round ends before it has converged is no news.
-            warnings.simplefilter("ignore", UserWarning)
-            found = lobpcg(
-                operator,
-                vectors,
-                M=preconditioner,
-                tol=tolerance or None,
-                maxiter=_PASSES_A_ROUND,
-                largest=False,
-            )
+        _ignore_ends_of_rounds()
+        found = lobpcg(
+            operator,
+            vectors,
+            M=preconditioner,
+            tol=tolerance or None,
+            maxiter=_PASSES_A_ROUND,
+            largest=False,
+        )
         values, vectors = np.asarray(found[0], np.float64), np.asarray(found[1], np.float64)
         residuals = np.linalg.norm(multiply(vectors) - vectors * values, axis=0)
         tolerance = _TOLERANCE * max(float(values[0]), floor)
@@ -89,6 +92,16 @@ def smallest_eigenpairs(
         if converged or float(values[k - 1]) <= floor:
             break
     return RitzPairs(values[:k], vectors[:, :k], residuals[:k], converged)
+
+
+def _ignore_ends_of_rounds() -> None:
+    """Have Python ignore that a round ends before it has converged, which is no news.
+
+    A block of `warnings.catch_warnings` would not do: where several threads are in such blocks,
+    one takes the filters of others away.
+    """
+    if not any(_IS_OF_A_ROUND in entry for entry in warnings.filters):
+        warnings.filterwarnings("ignore", _WARNING, UserWarning, re.escape(__name__))
 
 
 def _nystrom(
