@@ -52,9 +52,13 @@ class _Gpu(Place):
     """A GPU, with the options that hold now."""
 
     def __init__(self, number: int) -> None:
+        self._number = number
         self._gpu = opened_gpu(number, options.current_options())
         self.core = _core.cuda
         self.device = f"cuda:{number}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._number,)
 
     def working(self) -> AbstractContextManager[Any]:
         return nullcontext(self._gpu)
@@ -121,10 +125,6 @@ class GpuForHostArrays(HostArrays, _Gpu):
 
 class GpuForDeviceArrays(_Gpu):
     """A GPU that computes with arrays that lie there."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self._number = number
 
     @property
     def xp(self) -> Any:

@@ -46,6 +46,9 @@ class _Processor(HostArrays):
     core = _core
     device = "cpu"
 
+    def __reduce__(self) -> str:
+        return "PROCESSOR"  # of which there is one
+
     def working(self) -> AbstractContextManager[int]:
         return core_threads()
 

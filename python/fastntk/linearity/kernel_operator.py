@@ -4,27 +4,35 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
 from fastntk.devices import matrices
+from fastntk.kernels.features import Features
+from fastntk.networks.placed import PlacedNetwork
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from fastntk._support.dtypes import FloatArray
-    from fastntk.kernels.features import Features
+    from fastntk._support.dtypes import FloatArray, FloatDType
+    from fastntk.devices.place import Place
+    from fastntk.networks.network import Network
 
 
-def kernel_operator(features: Features, *, all_pairs: bool) -> LinearOperator:
-    """Return the kernel of the samples whose features these are.
+def kernel_operator(
+    network: PlacedNetwork, X: Any, outputs: range, dtype: FloatDType, *, all_pairs: bool
+) -> LinearOperator:
+    """Return the kernel of some samples.
 
     Parameters
     ----------
-    features : Features
-        The features of samples, for a network with the ω of its layers.
+    network : PlacedNetwork
+        With the ω of its layers.
+    X, outputs, dtype
+        Of the features, see `Features`.
     all_pairs : bool
         Whether a row stands for a sample and an output, in the order of the samples; otherwise it
         stands for a sample, and the kernels of the outputs are added up.
@@ -35,8 +43,8 @@ def kernel_operator(features: Features, *, all_pairs: bool) -> LinearOperator:
         The latter for features on a GPU that come from arrays of CuPy, which SciPy's operator would
         convert to NumPy.
     """
-    products = _KernelProducts(features, all_pairs=all_pairs)
-    if features.place.xp is np:
+    products = _KernelProducts(network, X, outputs, dtype, all_pairs=all_pairs)
+    if network.place.xp is np:
         return _HostOperator(products)
     operator: Any = DeviceOperator(products)
     return operator  # type: ignore[no-any-return]
@@ -45,12 +53,41 @@ def kernel_operator(features: Features, *, all_pairs: bool) -> LinearOperator:
 class _KernelProducts:
     """The products K v = F diag(ω) Fᵀ v."""
 
-    def __init__(self, features: Features, *, all_pairs: bool) -> None:
-        self._features = features
+    def __init__(
+        self, network: PlacedNetwork, X: Any, outputs: range, dtype: FloatDType, *, all_pairs: bool
+    ) -> None:
+        self._network, self._samples = network, X
+        self._features = features = Features(network, X, outputs, dtype)
         self._all_pairs = all_pairs
-        self.place = features.place
-        self.dtype = features.dtype
-        self.rows = len(features) * (len(features.outputs) if all_pairs else 1)
+        self.place = network.place
+        self.dtype = dtype
+        self.rows = len(features) * (len(outputs) if all_pairs else 1)
+
+    def __copy__(self) -> _KernelProducts:
+        return self  # which nothing changes
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _KernelProducts:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return what the features are computed from, which is much less than they are.
+
+        Raises
+        ------
+        pickle.PicklingError
+            If that has been changed since, so that the kernel would be another one.
+        """
+        place, network = self.place, self._network.network
+        outputs = self._features.outputs
+        made = (network, place.on_host(self._samples), place, outputs, self.dtype, self._all_pairs)
+        probe = np.random.Generator(np.random.Philox(0)).standard_normal((self.rows, 1))
+        V = place.xp.asarray(probe, dtype=self.dtype)
+        if not place.xp.array_equal(self(V), _restored_products(*made)(V)):
+            raise pickle.PicklingError(
+                "the weights of the network, or the samples, have been changed since this operator "
+                "was made: make it anew"
+            )
+        return _restored_products, made
 
     def __call__(self, V: Any) -> Any:
         """Return K V for a matrix of columns."""
@@ -79,6 +116,22 @@ class _KernelProducts:
         return self.place.xp.ascontiguousarray(vectors, dtype=self.dtype)
 
 
+def _restored_products(
+    network: Network,
+    X: FloatArray,
+    place: Place,
+    outputs: range,
+    dtype: FloatDType,
+    all_pairs: bool,
+) -> _KernelProducts:
+    there = place.empty(X.shape, X.dtype)
+    there[...] = place.xp.asarray(X)
+    samples = network.samples(there, "X", place)
+    return _KernelProducts(
+        PlacedNetwork(network, place), samples, outputs, dtype, all_pairs=all_pairs
+    )
+
+
 class _HostOperator(LinearOperator):
     """The products for arrays of NumPy, wherever they are computed.
 
@@ -90,6 +143,9 @@ class _HostOperator(LinearOperator):
         self._products = products
         # SciPy's stubs do not show the constructor to subclasses.
         super().__init__(products.dtype, (products.rows, products.rows))  # type: ignore[call-arg]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _HostOperator, (self._products,)
 
     def dot(self, x: Any) -> Any:
         """Return K x for an array, or the product with a number or an operator."""
@@ -145,6 +201,9 @@ class DeviceOperator:
         self._products = products
         self.shape = (products.rows, products.rows)
         self.dtype = products.dtype
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return DeviceOperator, (self._products,)
 
     def matmat(self, V: Any) -> Any:
         """Return K V for an array of CuPy (n, k)."""

@@ -10,7 +10,6 @@ import numpy as np
 
 from fastntk._support import arguments
 from fastntk.devices.places import place_of
-from fastntk.kernels.features import Features
 from fastntk.linearity.jacobians import (
     gradients,
     input_jacobians,
@@ -225,5 +224,5 @@ class JacobianMethods(NetworkBase):
         samples = self.network.samples(X, "X", place)
         network = PlacedNetwork(self.network.weighted(layer_weights), place)
         chosen = self.network.chosen_outputs(outputs, ("trace", "full"))
-        features = Features(network, samples, chosen, self.network.precision(dtype))
-        return kernel_operator(features, all_pairs=outputs == "full")
+        precision = self.network.precision(dtype)
+        return kernel_operator(network, samples, chosen, precision, all_pairs=outputs == "full")

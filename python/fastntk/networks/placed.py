@@ -32,6 +32,9 @@ class PlacedNetwork:
         self.place = place
         self.handle = network.handle(place)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return PlacedNetwork, (self.network, self.place)
+
     def evaluate(self, X: Any) -> Any:
         """Return f (n, C) of the network's first readout, for samples as the place has them."""
         place = self.place
