@@ -26,6 +26,9 @@ _PREFIXES, _SUFFIXES = ("", "scipy_"), ("", "64_", "_64")
 # What OpenBLAS takes for each thread that calls it, on most processors.
 _BUFFER = 32 * 2**20
 
+# The C library ends the process where a thread finds no memory for variables of its own.
+_SPARE = 2**20
+
 
 @cache
 def _controller() -> ThreadpoolController:
@@ -81,6 +84,7 @@ class _Buffers:
         """
         # Those of its own threads are free now, but for that of the first.
         there = max(self._callers, threads - 1)
+        _require_address_space(_SPARE, "a thread")
         if callers <= there:
             return
         for library in _controller().lib_controllers:
@@ -88,21 +92,20 @@ class _Buffers:
             let_go = getattr(library.dynlib, "blas_memory_free", None)
             if take is None or let_go is None:
                 continue
-            _require_address_space((callers - there) * _BUFFER, callers)
+            _require_address_space((callers - there) * _BUFFER, f"BLAS, for {callers} threads,")
             take.restype, let_go.argtypes, let_go.restype = c_void_p, [c_void_p], None
             for buffer in [take(0) for _ in range(callers)]:
                 let_go(buffer)
         self._callers = callers
 
 
-def _require_address_space(size: int, callers: int) -> None:
+def _require_address_space(size: int, who: str) -> None:
     try:
         mmap(-1, size).close()
     except (OSError, ValueError) as error:
         raise MemoryError(
-            f"BLAS needs another {human_bytes(size)} of memory for {callers} threads, which are "
-            "not to be had: raise the limit (ulimit -v), or use fewer threads "
-            "(OPENBLAS_NUM_THREADS)"
+            f"{who} needs another {human_bytes(size)} of memory, which are not to be had: raise "
+            "the limit (ulimit -v), or use fewer threads (OPENBLAS_NUM_THREADS)"
         ) from error
 
 
