@@ -63,6 +63,118 @@ def test_nothing_is_left_of_what_failed(tmp_path: Path) -> None:
     write(path, "the next writer does not wait")
 
 
+KILLED = """
+import os, signal, sys
+from fastntk._support.files import replacing
+
+with replacing(sys.argv[1]) as temporary:
+    temporary.write_text("half")
+    print(temporary.parent.name, flush=True)
+    if "wait" in sys.argv:
+        sys.stdin.readline()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def killed_writer(path: Path) -> Path:
+    """Return the directory that a writer leaves who is killed."""
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(path)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == -9
+    left = path.parent / done.stdout.strip()
+    assert (left / path.name).read_text() == "half"
+    return left
+
+
+@posix
+def test_what_a_killed_writer_leaves_is_removed_by_the_next_one(tmp_path: Path) -> None:
+    path = tmp_path / "a.b.txt"
+    write(path, "old")
+    left = killed_writer(path)
+    assert path.read_text() == "old"
+    write(tmp_path / "a.txt", "another file")
+    assert left.exists()
+    write(path, "new")
+    assert sorted(tmp_path.iterdir()) == [path, tmp_path / "a.txt"]
+    assert path.read_text() == "new"
+
+
+@posix
+def test_what_a_living_writer_has_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    with subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(path), "wait"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        left = tmp_path / process.stdout.readline().strip()
+        write(path, "new")
+        assert (left / "a.txt").read_text() == "half"
+        process.communicate("\n", timeout=60)
+    assert left.exists()
+    write(path, "newer")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@posix
+def test_what_only_looks_like_a_left_directory_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    kept = [tmp_path / name for name in (".a-abcdefgh", ".a.fastntk-abc", "a.fastntk-abcdefgh")]
+    for folder in kept:
+        folder.mkdir()
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "text").write_text("x")
+    link = tmp_path / ".a.fastntk-abcdefgh"
+    link.symlink_to(precious)
+    (tmp_path / ".a.fastntk-12345678").write_text("a file")
+    write(path, "new")
+    assert len(list(tmp_path.iterdir())) == len(kept) + 4
+    assert (precious / "text").read_text() == "x"
+
+
+@posix
+def test_a_directory_that_is_taken_away_before_it_is_locked_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.txt"
+    lock, ways = files._lock, ["removed", "locked", "removed after"]
+
+    def meddled(folder: Path) -> int | None:
+        way = ways.pop() if ways else ""
+        if way == "removed":
+            folder.rmdir()
+        if way == "locked":
+            folder.rmdir()
+            raise BlockingIOError
+        result = lock(folder)
+        if way == "removed after":
+            folder.rmdir()
+        return result
+
+    monkeypatch.setattr(files, "_lock", meddled)
+    write(path, "new")
+    assert ways == []
+    assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_systems_and_disks_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.txt"
+    left = tmp_path / ".a.fastntk-abcdefgh"
+    left.mkdir()
+    monkeypatch.setattr(files, "_lock", lambda _: None)
+    write(path, "new")
+    assert sorted(tmp_path.iterdir()) == [left, path]
+    monkeypatch.undo()
+    monkeypatch.setattr(files, "fcntl", None)
+    write(path, "newer")
+    assert sorted(tmp_path.iterdir()) == [left, path]
+
+
 def test_long_names(tmp_path: Path) -> None:
     path = tmp_path / ("κ" * 120 + ".txt")
     write(path, "long")

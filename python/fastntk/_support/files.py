@@ -5,17 +5,21 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import os
+import re
 import shutil
 import stat
 import tempfile
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+fcntl: Any = importlib.import_module("fcntl") if os.name == "posix" else None
 
 # Bytes that are written at a time where a file system cannot reserve room.
 _STEP = 2**24
@@ -64,15 +68,16 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     writers go by the ending. The last step is a rename: whoever looks at `path` sees the old file
     or the whole new one. The new file has the permissions of the old one; if `path` is a symbolic
     link, what it points to is replaced. Threads that write the same file wait for each other.
+    A writer that is killed leaves its directory, which the next writer of the file removes.
     """
     target = Path(os.path.realpath(path))
     with _WRITERS.alone(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         mode = _mode(target, path)
-        folder = target.parent
+        folder, lock = target.parent, None
         try:
-            # Not the whole name: with what is added, it could become too long.
-            folder = Path(tempfile.mkdtemp(prefix=f".{target.stem[:40]}-", dir=target.parent))
+            _remove_stale(target)
+            folder, lock = _new_folder(target)
             temporary = folder / target.name
             yield temporary
             with temporary.open("rb+") as file:
@@ -90,6 +95,72 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         finally:
             if folder != target.parent:
                 shutil.rmtree(folder, ignore_errors=True)
+            if lock is not None:
+                os.close(lock)
+
+
+def _prefix(target: Path) -> str:
+    # Not the whole name: with what is added, it could become too long.
+    return f".{target.stem[:40]}.fastntk-"
+
+
+def _new_folder(target: Path) -> tuple[Path, int | None]:
+    """Return a new directory beside a file, and what locks it while this process lives."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=_prefix(target), dir=target.parent))
+        try:
+            lock = _lock(folder)
+        except (BlockingIOError, FileNotFoundError):
+            continue  # somebody took it for one that is left over, before it was locked
+        if lock is None or folder.exists():
+            return folder, lock
+        os.close(lock)
+
+
+def _lock(folder: Path) -> int | None:
+    """Return a descriptor that has a directory locked, or None where there is no such thing.
+
+    Raises
+    ------
+    BlockingIOError
+        If another one has.
+    """
+    if fcntl is None:
+        return None
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        if isinstance(error, BlockingIOError):
+            raise
+        return None  # not on this file system
+    return descriptor
+
+
+def _remove_stale(target: Path) -> None:
+    """Remove the directories of writers of this file that have been killed.
+
+    Those of living writers are locked. A directory that cannot be looked at, or not be locked, is
+    left where it is.
+    """
+    ours = re.compile(re.escape(_prefix(target)) + "[a-z0-9_]{8}")
+    with suppress(OSError):
+        for folder in [path for path in target.parent.iterdir() if ours.fullmatch(path.name)]:
+            with suppress(OSError):
+                _remove_unlocked(folder)
+
+
+def _remove_unlocked(folder: Path) -> None:
+    """Remove a directory of this user that nobody has locked, if locks can be had there."""
+    lock = _lock(folder)
+    if lock is None:
+        return
+    try:
+        if os.fstat(lock).st_uid == os.geteuid():
+            shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        os.close(lock)
 
 
 def _mode(target: Path, path: str | os.PathLike[str]) -> int | None:
