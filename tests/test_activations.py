@@ -298,7 +298,11 @@ def test_activations_can_be_pickled_and_copied(phi: Activation) -> None:
         (lambda: activations.abrelu(0, 0), ValueError, "positive=0.0: expected two slopes"),
         (lambda: activations.polynomial(0.0), ValueError, "coefficients=.*: expected one that"),
         (lambda: activations.leaky_relu(math.inf), ValueError, "alpha=inf: expected a finite"),
-        (lambda: activations.softplus(0.0), ValueError, "beta=0.0: expected a finite number abo"),
+        (
+            lambda: activations.softplus(0.0),
+            ValueError,
+            "beta=0.0: expected a finite number of at least 1e-100",
+        ),
         (lambda: activations.rectified_monomial(0), ValueError, "degree=0: expected an integer"),
         (lambda: activations.get("polynomial"), ValueError, "activation='polynomial': expected"),
     ],

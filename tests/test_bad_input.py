@@ -32,7 +32,7 @@ from fastntk._support import memory
         ({"weight_std": float("nan")}, ValueError, "weight_std=nan: expected a finite number"),
         ({"weight_std": "1"}, TypeError, "weight_std='1': expected a finite number"),
         ({"bias_std": -1}, ValueError, "bias_std=-1: expected a finite number of at least 0"),
-        ({"activation_scale": 0}, ValueError, "activation_scale=0: expected a finite number abov"),
+        ({"activation_scale": 0}, ValueError, "activation_scale=0: expected a finite number of at"),
         ({"seed": -1}, ValueError, "seed=-1: expected an integer of at least 0"),
         ({"seed": 1.0}, TypeError, "seed=1.0: expected an integer of at least 0"),
         ({"dtype": "int32"}, ValueError, "dtype='int32': expected 'float32' or 'float64'"),

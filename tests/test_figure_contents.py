@@ -58,7 +58,7 @@ def contents(axes: Axes) -> list[str]:
         if isinstance(collection, PolyCollection):
             colour = to_hex(np.asarray(collection.get_facecolor())[0])
             (path,) = collection.get_paths()
-            result.append(f"band: {colour}: {shown(np.unique(path.vertices[:, 1]))}")
+            result.append(f"band: {colour}: {shown(np.unique(np.asarray(path.vertices)[:, 1]))}")
     shown_legend = axes.get_legend()
     if shown_legend is not None:
         result.append("legend: " + ", ".join(text.get_text() for text in shown_legend.get_texts()))

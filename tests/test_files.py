@@ -235,7 +235,7 @@ def test_what_is_not_a_file_is_not_replaced(tmp_path: Path) -> None:
         with pytest.raises(OSError, match=rf"expected a regular file, or none: '.*{name}'"):
             NET.ntk(X, out=str(tmp_path / name))
         with pytest.raises(ValueError, match="expected a regular file"):
-            regular_file(tmp_path / name)
+            regular_file(tmp_path / name, "path")
     assert {p.name for p in tmp_path.iterdir()} == {"pipe.npy", "folder.npy"}
 
 

@@ -154,7 +154,7 @@ def test_files_without_checksums_are_read(tmp_path: Path) -> None:
     np.save(tmp_path / "old.npy", packed.data)
     for mmap in (False, True):
         assert np.array_equal(PackedKernel.load(tmp_path / "old.npy", mmap=mmap).data, packed.data)
-    with pytest.raises(ValueError, match="it is the kernel of None: expected that of"):
+    with pytest.raises(ValueError, match="it is the kernel of None: expected that of description="):
         PackedKernel.load(tmp_path / "old.npy", description={"of": "six rows"})
 
 
@@ -164,9 +164,11 @@ def test_descriptions(tmp_path: Path) -> None:
     packed.save(path, description={"network": "κ", "rows": (1, 2)})
     for description in (None, {"rows": [1, 2], "network": "κ"}):
         assert PackedKernel.load(path, description=description).n == 6
-    with pytest.raises(ValueError, match=r"it is the kernel of .*expected that of {'rows': 3}"):
+    with pytest.raises(
+        ValueError, match=r"it is the kernel of .*expected that of description={'rows': 3}"
+    ):
         PackedKernel.load(path, description={"rows": 3})
-    with pytest.raises(TypeError, match=r"description=.*expected a dict of what JSON knows"):
+    with pytest.raises(ValueError, match=r"description=.*expected a dict of what JSON knows"):
         packed.save(path, description={"rows": np.ones(2)})
     with pytest.raises(ValueError, match=r"description=.*expected a dict of what JSON knows"):
         packed.save(path, description={"rows": float("nan")})
@@ -275,9 +277,11 @@ def test_blocks_that_do_not_fit_are_refused() -> None:
         packed.tile(slice(3, 4), slice(0, 1.5))
     with pytest.raises(ValueError, match=r"cols=.*one side of 3, the middle of the kernel"):
         packed.tile(slice(5, 6), slice(2, 4))
-    for block in (np.ones((1, 2)), 1.0, np.ones((2, 1)), np.ones((2, 2)) * 1j):
-        with pytest.raises(ValueError, match=r"block has shape .*: expected real .* \(2, 2\)"):
+    for block in (np.ones((1, 2)), 1.0, np.ones((2, 1))):
+        with pytest.raises(ValueError, match=r"block has shape .*: expected \(2, 2\)"):
             packed.put(slice(4, 6), slice(1, 3), block)
+    with pytest.raises(TypeError, match="block has dtype complex128: expected real numbers"):
+        packed.put(slice(4, 6), slice(1, 3), np.ones((2, 2)) * 1j)
     assert np.array_equal(packed.to_dense(), np.eye(6))
 
 

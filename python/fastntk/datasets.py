@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastntk._support import arguments
+from fastntk._support.files import regular_file
 from fastntk.devices import matrices
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def load(name: str, part: str = "train") -> Dataset:
     >>> fastntk.datasets.load("digits").X.shape
     (1797, 64)
     """
-    arguments.choice(name, "name", NAMES)
+    name = arguments.choice(name, "name", NAMES)
     prefix = _PARTS[arguments.choice(part, "part", tuple(_PARTS))]
     if part == "test" and name not in WITH_TEST_PART:
         raise ValueError(f"part={part!r}: expected 'train'; the {name} have no other part")
@@ -153,27 +154,27 @@ def load_file(path: str | os.PathLike[str]) -> Dataset:
     ValueError
         If the file is damaged, of another type, or does not hold a finite matrix.
     """
-    file = Path(path)
+    file = Path(arguments.path(path, "path"))
     readers = {".npy": _read_npy, ".npz": _read_npz, ".csv": _read_csv}
     reader = readers.get(file.suffix.lower())
     if reader is None:
-        raise ValueError(f"path={str(path)!r}: expected a file that ends in .npy, .npz or .csv")
+        raise ValueError(f"path={str(file)!r}: expected a file that ends in .npy, .npz or .csv")
     try:
         values = reader(file)
     except FileNotFoundError:
         raise
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"path={str(path)!r}: cannot be read as samples: {error}") from error
+        raise ValueError(f"path={str(file)!r}: cannot be read as samples: {error}") from error
     return Dataset(file.stem, matrices.samples(values, str(file)))
 
 
 def _read_npy(file: Path) -> Any:
-    with file.open("rb") as stream:
+    with regular_file(file, "path") as stream:
         return np.load(stream, allow_pickle=False)
 
 
 def _read_npz(file: Path) -> Any:
-    with file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
+    with regular_file(file, "path") as stream, np.load(stream, allow_pickle=False) as archive:
         if "X" in archive.files:
             return archive["X"]
         if len(archive.files) == 1:

@@ -11,6 +11,7 @@ import numpy as np
 
 from fastntk import activations
 from fastntk._support import arguments
+from fastntk._support.arguments import shown
 from fastntk.devices import matrices
 from fastntk.devices.places import place_of
 from fastntk.kernels.methods import KernelMethods
@@ -116,7 +117,7 @@ class MLP(KernelMethods, JacobianMethods):
         sizes = arguments.integers(widths, "widths", minimum=1, in_order=True)
         if len(sizes) < 2:
             raise ValueError(
-                f"widths={widths!r}: expected at least the input dimension and the outputs"
+                f"widths={shown(widths)}: expected at least the input dimension and the outputs"
             )
         phi, scale = initialization.activation_and_scale(activation, activation_scale)
         initial = initialization.Initialization.checked(
@@ -182,7 +183,7 @@ class MLP(KernelMethods, JacobianMethods):
         items = arguments.items(weights, "weights", "matrices")
         arrays = [matrices.matrix(w, f"weights[{i}]", precision) for i, w in enumerate(items)]
         if not arrays:
-            raise ValueError(f"weights={weights!r}: expected at least one matrix")
+            raise ValueError(f"weights={shown(weights)}: expected at least one matrix")
         if precision is None:
             single = all(w.dtype == np.float32 for w in arrays)
             precision = np.dtype(np.float32 if single else np.float64)
@@ -400,7 +401,7 @@ def _init_scales(init_scale: float | Sequence[float], count: int) -> list[float]
         return [scale] * count
     values = arguments.items(init_scale, "init_scale", "numbers")
     if len(values) != count:
-        raise ValueError(f"init_scale={init_scale!r}: expected a number, or {count} of them")
+        raise ValueError(f"init_scale={shown(init_scale)}: expected a number, or {count} of them")
     return [
         arguments.real(value, f"init_scale[{i}]", minimum=0.0, exclusive=True)
         for i, value in enumerate(values)

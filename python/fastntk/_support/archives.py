@@ -9,11 +9,11 @@ import os
 import struct
 import zipfile
 import zlib
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastntk._support import arguments
 from fastntk._support.digests import sha256
 from fastntk._support.files import regular_file, replacing
 from fastntk._support.memory import require_memory
@@ -38,18 +38,20 @@ _DAMAGE = (
 )
 
 
-def check_name(path: str | os.PathLike[str], name: str) -> None:
-    """Refuse the name of an archive without its ending, which NumPy would add."""
-    if Path(path).suffix != ".npz":
-        raise ValueError(f"{name}={str(path)!r}: expected a file that ends in .npz")
+def checked_path(path: str | os.PathLike[str], name: str) -> str:
+    """Return the name of an archive, but not without its ending, which NumPy would add."""
+    return arguments.path(path, name, ".npz")
 
 
 def write_archive(
-    path: str | os.PathLike[str], header: dict[str, Any], arrays: Mapping[str, FloatArray]
+    path: str | os.PathLike[str],
+    header: dict[str, Any],
+    arrays: Mapping[str, FloatArray],
+    name: str = "path",
 ) -> None:
     """Write arrays and what JSON can say about them, completely or not at all."""
     signed = {**header, "sha256": checksum(header, arrays)}
-    with replacing(path) as temporary:
+    with replacing(path, name) as temporary:
         np.savez(temporary, header=np.array(json.dumps(signed)), **arrays)  # type: ignore[arg-type]
 
 
@@ -65,9 +67,10 @@ def read_archive(
     Nothing is unpacked before the sizes that the archive states were compared with the memory that
     is available and with the shapes of its arrays, nor arrays before the header is the right one.
     """
-    what = f"{name}={str(path)!r}"
+    path = arguments.path(path, name)
+    what = f"{name}={path!r}"
     try:
-        with regular_file(path) as stream, zipfile.ZipFile(stream) as archive:
+        with regular_file(path, name) as stream, zipfile.ZipFile(stream) as archive:
             members = _members(archive, os.fstat(stream.fileno()).st_size, what)
             if "header" not in members:
                 raise ValueError("it has no header")

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import numbers
 import operator
@@ -31,6 +32,12 @@ LARGEST_SEED = 2**128 - 1
 # More items than anybody means: those of an endless iterator, or of a view of a single number.
 _MOST_ITEMS = 2**20
 
+# Of factors between these, or between −LARGEST_SCALE and LARGEST_SCALE, the squares are in range.
+SMALLEST_SCALE, LARGEST_SCALE = 1e-100, 1e100
+
+# No network is so deep; and layers are listed one by one.
+_LARGEST_DEPTH = 2**20
+
 _SHORT = reprlib.Repr()
 _SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxset = _SHORT.maxfrozenset = _SHORT.maxdict = 20
 _SHORT.maxstring = _SHORT.maxlong = 120
@@ -47,7 +54,7 @@ def shown(value: object) -> str:
 
 def has_items(value: object) -> bool:
     """Return whether a value has items, as sequences and other iterables have; text has none."""
-    if isinstance(value, (str, bytes, bytearray)):
+    if isinstance(value, (str, bytes, bytearray, np.generic)):
         return False
     try:
         iter(value)  # type: ignore[call-overload]
@@ -78,7 +85,13 @@ def integer(value: object, name: str, *, minimum: int, maximum: int | None = Non
 
 
 def real(
-    value: object, name: str, *, minimum: float, exclusive: bool = False, infinite: bool = False
+    value: object,
+    name: str,
+    *,
+    minimum: float,
+    exclusive: bool = False,
+    maximum: float = math.inf,
+    infinite: bool = False,
 ) -> float:
     """Return `value` as a float of at least (or, `exclusive`, above) `minimum`.
 
@@ -86,6 +99,8 @@ def real(
     """
     kind = "number, or inf," if infinite else "finite number"
     expected = f"expected a {kind} {'above' if exclusive else 'of at least'} {minimum:g}"
+    if maximum < math.inf:
+        expected += f" and at most {maximum:g}"
     if isinstance(value, np.ndarray) and value.ndim == 0:
         value = value[()]
     # NumPy's durations count as integers.
@@ -97,10 +112,15 @@ def real(
         raise ValueError(f"{name} is beyond the range of float64: {expected}") from None
     except Exception as error:  # of a number of somebody's own
         raise TypeError(f"{name}={shown(value)}: {expected}") from error
-    allowed = not math.isnan(result) if infinite else math.isfinite(result)
-    if not allowed or result < minimum or (exclusive and result == minimum):
+    finite = infinite or math.isfinite(result)
+    if not (finite and minimum <= result <= maximum) or (exclusive and result == minimum):
         raise ValueError(f"{name}={shown(value)}: {expected}")
     return result
+
+
+def scale(value: object, name: str) -> float:
+    """Return a factor of activations, whose square is in the range of float64."""
+    return real(value, name, minimum=SMALLEST_SCALE, maximum=LARGEST_SCALE)
 
 
 def integers(
@@ -130,35 +150,52 @@ def items(values: Any, name: str, what: str, *, in_order: bool = True) -> list[A
     Sets have no order: they are refused where that matters.
     """
     unordered = in_order and isinstance(values, Set)
-    if unordered or isinstance(values, Mapping) or not has_items(values):
+    # The items of a table of pandas are the names of its columns.
+    table = hasattr(type(values), "iterrows")
+    if unordered or table or isinstance(values, Mapping) or not has_items(values):
         raise TypeError(f"{name}={shown(values)}: expected a sequence of {what}")
     try:
-        result = list(islice(values, _MOST_ITEMS + 1))
+        # Not the items themselves, of which a view may have any number.
+        given = range(len(values)) if isinstance(values, np.ndarray) else values
+        result = list(islice(given, _MOST_ITEMS + 1))
     except Exception as error:  # of an iterator of somebody's own
         raise TypeError(f"{name}={shown(values)}: expected a sequence of {what}") from error
     if len(result) > _MOST_ITEMS:
         raise ValueError(
             f"{name} has more than {_MOST_ITEMS} items, or no end: expected a sequence of {what}"
         )
-    return result
+    return list(values) if isinstance(values, np.ndarray) else result
 
 
-def path(value: Any, name: str) -> str:
-    """Return the path of a file."""
-    expected = "expected the path of a file"
+def path(value: Any, name: str, ending: str = "") -> str:
+    """Return the path of a file, whose name must have the ending if there is one."""
+    expected = f"expected a file that ends in {ending}" if ending else "expected the path of a file"
     try:
         result = os.fsdecode(value)
+        os.fsencode(result)
+    except UnicodeError as error:
+        raise ValueError(f"{name}={value!r}: {expected}") from error
     except Exception as error:  # a TypeError, or that of a value of somebody's own
         cause = None if isinstance(error, TypeError) else error
         raise TypeError(f"{name}={shown(value)}: {expected}") from cause
-    if not result or "\0" in result:
-        raise ValueError(f"{name}={shown(value)}: {expected}")
+    if not result or "\0" in result or not result.endswith(ending):
+        raise ValueError(f"{name}={result!r}: {expected}")
     return result
 
 
 def optional_path(value: Any, name: str) -> str | None:
     """Return the path of a file, or None."""
     return None if value is None else path(value, name)
+
+
+def depth(value: object, name: str = "depth") -> int:
+    """Return a number of hidden layers."""
+    return integer(value, name, minimum=0, maximum=_LARGEST_DEPTH)
+
+
+def depths(values: Iterable[int], name: str = "depths") -> tuple[int, ...]:
+    """Return several numbers of hidden layers."""
+    return integers(values, name, minimum=0, maximum=_LARGEST_DEPTH)
 
 
 def seed(value: object, name: str = "seed") -> int:
@@ -175,11 +212,13 @@ def seeds(values: int | Iterable[int], name: str = "seeds", *, least: int = 1) -
 
 def float_dtype(value: Any, name: str = "dtype") -> FloatDType:
     """Return float32 or float64 as a dtype."""
-    dtype: FloatDType | None
-    try:
-        dtype = np.dtype(value)
-    except Exception:  # a TypeError, or that of a value of somebody's own
-        dtype = None
+    dtype: FloatDType | None = None
+    # NumPy takes anything that has an attribute dtype, such as an array, for its type.
+    if value is None or isinstance(value, (str, type, np.dtype)):
+        try:
+            dtype = np.dtype(value)
+        except (TypeError, ValueError, SyntaxError):  # of texts that are no names of types
+            dtype = None
     if dtype is None or dtype not in FLOAT_DTYPES:
         raise ValueError(f"{name}={shown(value)}: expected 'float32' or 'float64'")
     return dtype
@@ -200,10 +239,25 @@ def function(value: Any, name: str, called_with: str) -> Any:
 
 
 def choice(value: object, name: str, allowed: Sequence[str]) -> str:
-    """Return `value` if it is one of the allowed names."""
+    """Return that of the allowed names which `value` is."""
     if not isinstance(value, str) or value not in allowed:
         raise ValueError(f"{name}={shown(value)}: expected one of {', '.join(map(repr, allowed))}")
-    return value
+    return allowed[allowed.index(value)]
+
+
+def text(value: object, name: str) -> str:
+    """Return a text."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name}={shown(value)}: expected a string")
+    return str(value)
+
+
+def like(value: object, name: str, protocol: type, expected: str) -> None:
+    """Raise TypeError for an object without the attributes of a protocol."""
+    wanted = [each for each in vars(protocol) if not each.startswith("_")]
+    missing = object()
+    if any(inspect.getattr_static(value, each, missing) is missing for each in wanted):
+        raise TypeError(f"{name}={shown(value)}: expected {expected}")
 
 
 def layer_weights(

@@ -16,6 +16,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from fastntk._support import arguments
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -61,21 +63,24 @@ if hasattr(os, "register_at_fork"):
 
 
 @contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+def replacing(path: str | os.PathLike[str], name: str = "path") -> Iterator[Path]:
     """Yield the name of a temporary file that becomes `path` when the block ends without error.
 
     It lies in a new directory beside `path` that nobody else may enter, and has the same name, for
     writers go by the ending. The last step is a rename: whoever looks at `path` sees the old file
     or the whole new one. The new file has the permissions of the old one; if `path` is a symbolic
     link, what it points to is replaced. Threads that write the same file wait for each other.
-    A writer that is killed leaves its directory, which the next writer of the file removes.
+
+    A writer that is killed leaves its directory, which the next writer of the file removes. Errors
+    of the system begin with `name`, the argument that the path was given by.
     """
+    path = arguments.path(path, name)
     target = Path(os.path.realpath(path))
     with _WRITERS.alone(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        mode = _mode(target, path)
         folder, lock = target.parent, None
+        make_folder(folder, name)
         try:
+            mode = _mode(target, path)
             _remove_stale(target)
             folder, lock = _new_folder(target)
             temporary = folder / target.name
@@ -90,7 +95,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
             # The name that the caller knows says more than one which is gone by now.
             named = error.filename
             if error.errno in _NO_ROOM if named is None else str(named).startswith(str(folder)):
-                error.filename = os.fspath(path)
+                error.filename = path
+                error.strerror = f"{name}: {error.strerror}"
             raise
         finally:
             if folder != target.parent:
@@ -163,6 +169,15 @@ def _remove_unlocked(folder: Path) -> None:
         os.close(lock)
 
 
+def make_folder(folder: Path, name: str) -> None:
+    """Make a directory where there is none; errors begin with the argument that gave its path."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        error.strerror = f"{name}: {error.strerror}"
+        raise
+
+
 def _mode(target: Path, path: str | os.PathLike[str]) -> int | None:
     """Return the permissions of a file, None if there is none; refuse what is not a file."""
     try:
@@ -211,9 +226,16 @@ def _fill(file: BinaryIO, size: int) -> None:
     file.flush()
 
 
-def regular_file(path: str | os.PathLike[str]) -> BinaryIO:
-    """Open a regular file to read; refuse what would hang (a pipe) or is no file (a directory)."""
-    return open(path, "rb", opener=_open_regular)
+def regular_file(path: str | os.PathLike[str], name: str) -> BinaryIO:
+    """Open a regular file to read; refuse what would hang (a pipe) or is no file (a directory).
+
+    Errors of the system begin with `name`, the argument that the path was given by.
+    """
+    try:
+        return open(arguments.path(path, name), "rb", opener=_open_regular)
+    except OSError as error:
+        error.strerror = f"{name}: {error.strerror}"
+        raise
 
 
 def _open_regular(path: str, flags: int) -> int:

@@ -11,11 +11,16 @@ import numpy as np
 from scipy.special import erfc
 
 from fastntk._support import arguments
+from fastntk._support.arguments import LARGEST_SCALE
 from fastntk.activations import sensitivity
 from fastntk.activations.activation import Activation, TorchModule
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+
+# The largest rate for which E[φ(u)²] = exp(2 rate²) is in the range of float64, rounded down.
+_LARGEST_RATE = 18.8
 
 
 def exponential(rate: float = 1.0) -> Activation:
@@ -30,7 +35,7 @@ def exponential(rate: float = 1.0) -> Activation:
     -------
     Activation
     """
-    rate = arguments.real(rate, "rate", minimum=-math.inf)
+    rate = arguments.real(rate, "rate", minimum=-_LARGEST_RATE, maximum=_LARGEST_RATE)
     return Activation(
         name="exp",
         label="exp",
@@ -55,7 +60,7 @@ def gaussian(rate: float = 1.0) -> Activation:
     -------
     Activation
     """
-    rate = arguments.real(rate, "rate", minimum=0.0, exclusive=True)
+    rate = arguments.scale(rate, "rate")
     return Activation(
         name="gaussian",
         label="Gaussian",
@@ -92,7 +97,7 @@ def exp_normalized(gamma: float = 1.0) -> Activation:
     >>> round(float(K[0, 1] / K[0, 0]), 6)  # exp(−½)
     0.606531
     """
-    gamma = arguments.real(gamma, "gamma", minimum=0.0, exclusive=True)
+    gamma = arguments.scale(gamma, "gamma")
     return Activation(
         name="exp_normalized",
         label="normalized Gaussian",
@@ -116,7 +121,7 @@ def elu(alpha: float = 1.0) -> Activation:
     -------
     Activation
     """
-    alpha = arguments.real(alpha, "alpha", minimum=0.0)
+    alpha = arguments.real(alpha, "alpha", minimum=0.0, maximum=LARGEST_SCALE)
     half = math.exp(2) * erfc(math.sqrt(2)) / 2 - math.exp(0.5) * erfc(math.sqrt(0.5)) + 0.5
 
     def function(x: NDArray[np.float64]) -> NDArray[np.float64]:

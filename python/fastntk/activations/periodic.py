@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastntk._support import arguments
+from fastntk._support.arguments import LARGEST_SCALE
 from fastntk.activations import sensitivity
 from fastntk.activations.activation import Activation
 
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fastntk.activations.sensitivity import Sensitivity
+
+# Below this, 1 − cos(2b) exp(−2a²) = 2 sin²(b) − cos(2b) expm1(−2a²) is taken in the second form,
+# in which nothing cancels.
+_CANCELS_BELOW = 0.25
 
 
 def sine(frequency: float = 1.0, phase: float = 0.0) -> Activation:
@@ -61,8 +66,12 @@ def _sinusoid(
     bounds: Callable[[float, float], Sensitivity],
 ) -> Activation:
     """Return φ(x) = sin(frequency · x + phase + shift)."""
-    frequency = arguments.real(frequency, "frequency", minimum=0.0, exclusive=True)
-    phase = arguments.real(phase, "phase", minimum=-math.inf)
+    frequency = arguments.scale(frequency, "frequency")
+    phase = arguments.real(phase, "phase", minimum=-LARGEST_SCALE, maximum=LARGEST_SCALE)
+    moment = (1 - math.cos(2 * (phase + shift)) * math.exp(-2 * frequency**2)) / 2
+    if moment < _CANCELS_BELOW:
+        quarter = math.cos(2 * (phase + shift)) * math.expm1(-2 * frequency**2) / 2
+        moment = math.sin(phase + shift) ** 2 - quarter
     return Activation(
         name=name,
         label=name,
@@ -70,7 +79,7 @@ def _sinusoid(
         function=lambda x: np.sin(frequency * x + phase + shift),
         derivative=lambda x: frequency * np.cos(frequency * x + phase + shift),
         curvature=lambda x: -(frequency**2) * np.sin(frequency * x + phase + shift),
-        known_second_moment=(1 - math.cos(2 * (phase + shift)) * math.exp(-2 * frequency**2)) / 2,
+        known_second_moment=moment,
         in_core=True,
         sensitivity=bounds(frequency, phase),
         dual=lambda duals, _: duals.Sinusoid(frequency, phase + shift),
@@ -99,7 +108,7 @@ def rbf(gamma: float = 1.0) -> Activation:
     >>> round(float(K[0, 1]), 6)  # exp(−½ · ‖x − z‖²/2)
     0.606531
     """
-    gamma = arguments.real(gamma, "gamma", minimum=0.0, exclusive=True)
+    gamma = arguments.scale(gamma, "gamma")
     frequency = math.sqrt(2 * gamma)
     return Activation(
         name="rbf",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastntk._support import arguments
+from fastntk._support.arguments import LARGEST_SCALE
 from fastntk.activations import sensitivity
 from fastntk.activations.activation import (
     Activation,
@@ -89,8 +90,8 @@ def abrelu(negative: float = -0.5, positive: float = 1.0) -> Activation:
     >>> activations.abrelu(-0.25, 2.0).slopes
     (-0.25, 2.0)
     """
-    negative = arguments.real(negative, "negative", minimum=-math.inf)
-    positive = arguments.real(positive, "positive", minimum=-math.inf)
+    negative = arguments.real(negative, "negative", minimum=-LARGEST_SCALE, maximum=LARGEST_SCALE)
+    positive = arguments.real(positive, "positive", minimum=-LARGEST_SCALE, maximum=LARGEST_SCALE)
     if negative == positive == 0:
         raise ValueError(f"positive={positive!r}: expected two slopes that are not both 0")
     return Activation(
@@ -120,7 +121,7 @@ def leaky_relu(alpha: float = 0.01) -> Activation:
     >>> net.activation
     Activation(leaky_relu(0.2))
     """
-    alpha = arguments.real(alpha, "alpha", minimum=-math.inf)
+    alpha = arguments.real(alpha, "alpha", minimum=-LARGEST_SCALE, maximum=LARGEST_SCALE)
     return Activation(
         name="leaky_relu",
         label="leaky ReLU",

@@ -12,6 +12,7 @@ from numpy.polynomial import hermite_e
 from numpy.polynomial.polynomial import polyder, polyval
 
 from fastntk._support import arguments
+from fastntk._support.arguments import LARGEST_SCALE
 from fastntk.activations.activation import Activation, with_exponent
 
 if TYPE_CHECKING:
@@ -66,11 +67,13 @@ def polynomial(*coefficients: float) -> Activation:
     17.0
     """
     numbers = tuple(
-        arguments.real(c, f"coefficients[{i}]", minimum=-math.inf)
+        arguments.real(c, f"coefficients[{i}]", minimum=-LARGEST_SCALE, maximum=LARGEST_SCALE)
         for i, c in enumerate(coefficients)
     )
     if not any(numbers):
-        raise ValueError(f"coefficients={coefficients!r}: expected one that is not 0")
+        raise ValueError(
+            f"coefficients={arguments.shown(coefficients)}: expected one that is not 0"
+        )
     powers = np.array(numbers)
     slope: NDArray[np.float64] = polyder(powers)
     curvature: NDArray[np.float64] = polyder(powers, 2)

@@ -10,8 +10,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from fastntk._support import arguments
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+# Nodes of panels cut into so many are enough for anything, and fit in memory.
+_MOST_REFINED = 2**12
 
 # A function of one variable, which takes an array of float64 elementwise.
 Function: TypeAlias = Callable[["NDArray[np.float64]"], "NDArray[np.floating[Any]]"]
@@ -44,6 +49,12 @@ def gaussian_nodes(
     >>> round(float(w @ u**4), 12)
     3.0
     """
+    given = arguments.items(breakpoints, "breakpoints", "numbers", in_order=False)
+    breakpoints = tuple(
+        arguments.real(point, f"breakpoints[{i}]", minimum=-math.inf)
+        for i, point in enumerate(given)
+    )
+    refinement = arguments.integer(refinement, "refinement", minimum=1, maximum=_MOST_REFINED)
     reach = 14.0
     edges = set(np.linspace(-reach, reach, 28 * refinement + 1).tolist())
     for point in breakpoints:

@@ -12,6 +12,7 @@ from scipy import special
 from scipy.special import expit, ndtr
 
 from fastntk._support import arguments
+from fastntk._support.arguments import LARGEST_SCALE
 from fastntk.activations import sensitivity
 from fastntk.activations.activation import Activation, TorchModule
 
@@ -39,8 +40,8 @@ def erf(slope: float = 1.0, offset: float = 0.0) -> Activation:
     >>> round(activations.erf().second_moment, 6)  # (2/π) arcsin(2/3)
     0.464559
     """
-    slope = arguments.real(slope, "slope", minimum=0.0, exclusive=True)
-    offset = arguments.real(offset, "offset", minimum=-math.inf)
+    slope = arguments.scale(slope, "slope")
+    offset = arguments.real(offset, "offset", minimum=-LARGEST_SCALE, maximum=LARGEST_SCALE)
 
     def derivative(x: NDArray[np.float64]) -> NDArray[np.float64]:
         return 2 * slope / math.sqrt(math.pi) * np.exp(-((slope * x) ** 2))
@@ -162,7 +163,7 @@ def softplus(beta: float = 1.0) -> Activation:
     -------
     Activation
     """
-    beta = arguments.real(beta, "beta", minimum=0.0, exclusive=True)
+    beta = arguments.scale(beta, "beta")
 
     def beta_of(module: Any) -> tuple[float]:
         # PyTorch replaces the function by a line where beta · z exceeds the threshold; above 20

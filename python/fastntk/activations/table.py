@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Callable
 from functools import cache
 
+from fastntk._support import arguments
 from fastntk.activations import exponentials, periodic, piecewise, polynomials, smooth
 from fastntk.activations.activation import Activation
 
@@ -39,7 +41,6 @@ CONSTRUCTORS: dict[str, Callable[..., Activation]] = {
 }
 
 
-@cache
 def restore(name: str, parameters: tuple[float, ...]) -> Activation:
     """Return the activation of a name, with the parameters that it was made with.
 
@@ -60,7 +61,21 @@ def restore(name: str, parameters: tuple[float, ...]) -> Activation:
     >>> activations.restore("leaky_relu", (0.2,)) == activations.leaky_relu(0.2)
     True
     """
-    return CONSTRUCTORS[name](*parameters)
+    given = tuple(arguments.items(parameters, "parameters", "numbers"))
+    for i, parameter in enumerate(given):
+        if not isinstance(parameter, numbers.Real):
+            raise TypeError(f"parameters[{i}]={arguments.shown(parameter)}: expected a number")
+    return _restored(arguments.choice(name, "name", tuple(CONSTRUCTORS)), given)
+
+
+@cache
+def _restored(name: str, parameters: tuple[float, ...]) -> Activation:
+    try:
+        return CONSTRUCTORS[name](*parameters)
+    except (TypeError, ValueError) as error:
+        raise type(error)(
+            f"parameters={arguments.shown(parameters)}: expected those of {name!r}: {error}"
+        ) from None
 
 
 def names() -> tuple[str, ...]:
@@ -103,7 +118,7 @@ def get(activation: str | Activation) -> Activation:
         return activation
     if not isinstance(activation, str) or activation not in names():
         expected = ", ".join(map(repr, names()))
-        raise ValueError(f"activation={activation!r}: expected one of {expected}")
+        raise ValueError(f"activation={arguments.shown(activation)}: expected one of {expected}")
     return restore(activation, ())
 
 
@@ -125,7 +140,8 @@ def label_of(name: str) -> str:
     >>> activations.label_of("relu2"), activations.label_of("cube")
     ('ReLU²', 'cube')
     """
-    return get(name).label if name in names() else name
+    given = arguments.text(name, "name")
+    return get(given).label if given in names() else given
 
 
 # Those that the core computes, in networks of finite width. Others are compiled from their

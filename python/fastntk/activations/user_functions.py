@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastntk._support import arguments
+from fastntk._support.arguments import shown
 from fastntk.activations import quadrature
 from fastntk.activations.activation import Activation
 from fastntk.activations.table import CONSTRUCTORS, restore
@@ -51,13 +52,12 @@ def custom(
     15.0
     """
     if not callable(function):
-        raise TypeError(f"function={function!r}: expected a function of an array")
+        raise TypeError(f"function={shown(function)}: expected a function of an array")
     if derivative is not None and not callable(derivative):
-        raise TypeError(f"derivative={derivative!r}: expected None or a function of an array")
-    if not isinstance(name, str):
-        raise TypeError(f"name={name!r}: expected a string")
+        raise TypeError(f"derivative={shown(derivative)}: expected None or a function of an array")
+    name = arguments.text(name, "name")
     if name in CONSTRUCTORS:
-        raise ValueError(f"name={name!r}: expected one that is not taken")
+        raise ValueError(f"name={shown(name)}: expected one that is not taken")
     points = tuple(
         arguments.real(point, f"breakpoints[{i}]", minimum=-math.inf)
         for i, point in enumerate(
@@ -65,13 +65,15 @@ def custom(
         )
     )
     with np.errstate(all="ignore"):  # reported below
-        if np.asarray(function(np.zeros(1))).dtype.kind not in "biuf":
-            raise TypeError(f"function={function!r}: expected one whose values are real numbers")
+        if _at_zero(function).dtype.kind not in "biuf":
+            raise TypeError(
+                f"function={shown(function)}: expected one whose values are real numbers"
+            )
         moment = quadrature.second_moment(function, points)
     if not 0 < moment < math.inf:
         raise ValueError(
-            f"function={function!r}: its second moment E[φ(u)²] is {moment!r}; expected a positive "
-            "finite one"
+            f"function={shown(function)}: its second moment E[φ(u)²] is {moment!r}; expected a "
+            "positive finite one"
         )
     return Activation(
         name=name,
@@ -82,6 +84,16 @@ def custom(
         breakpoints=points,
         identity=(function, derivative),
     )
+
+
+def _at_zero(function: Function) -> np.ndarray[Any, np.dtype[Any]]:
+    try:
+        return np.asarray(function(np.zeros(1)))
+    except Exception as error:  # of the user's function, any error
+        raise TypeError(
+            f"function={shown(function)}: expected a function of an array, but for an "
+            f"array of a single 0 it raises {type(error).__qualname__}: {error}"
+        ) from error
 
 
 def _call_that_makes(activation: Activation) -> tuple[Any, ...]:

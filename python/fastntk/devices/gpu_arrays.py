@@ -239,7 +239,7 @@ def _described(values: object, name: str, stream: int) -> _Description:
 def _has_interface(values: object) -> bool:
     try:
         return hasattr(values, "__cuda_array_interface__")
-    except RuntimeError:  # a CUDA tensor of PyTorch that requires a gradient
+    except Exception:  # as of a CUDA tensor of PyTorch that requires a gradient
         return False
 
 
@@ -315,7 +315,7 @@ def _dlpack_device(values: object) -> int | None:
     try:
         kind, _ = values.__dlpack_device__()  # type: ignore[attr-defined]
         return operator.index(kind)
-    except (AttributeError, TypeError, ValueError, RuntimeError, BufferError):
+    except Exception:  # those of libraries, or any other of an object of somebody's own
         return None
 
 

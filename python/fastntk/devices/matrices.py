@@ -12,8 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastntk._support import arguments
 from fastntk._support.dtypes import FLOAT_DTYPES
+from fastntk._support.memory import require_memory
 from fastntk.devices import gpu_arrays
+
+# Copies of fewer bytes are made without asking how many there are.
+_SMALL = 2**24
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +36,8 @@ def host_array(values: Any, name: str) -> np.ndarray[tuple[int, ...], np.dtype[A
     exported, and what lies in the memory of a GPU. Tables of pandas become numbers if all of their
     columns are numbers or truth values, nullable types included.
     """
+    if isinstance(values, (str, bytes, bytearray)):
+        raise TypeError(f"{name}={arguments.shown(values)}: expected an array of numbers")
     if gpu_arrays.on_gpu(values):
         gpu_arrays.refuse(values, name)
     if hasattr(values, "toarray") and hasattr(values, "nnz"):
@@ -44,14 +51,21 @@ def host_array(values: Any, name: str) -> np.ndarray[tuple[int, ...], np.dtype[A
 
 def _converted(values: Any, name: str) -> np.ndarray[tuple[int, ...], np.dtype[Any]]:
     try:
+        if isinstance(values, range):
+            require_memory(8 * len(values), name, "take fewer")
         if isinstance(values, (list, tuple)) and _holds_masked(values):
             array: Any = np.ma.array(values)
         elif hasattr(values, "__dlpack__") and not hasattr(values, "__array__"):
             array = np.from_dlpack(values)
         else:
             array = np.asanyarray(values)
-    except (ValueError, TypeError, RuntimeError, BufferError, OverflowError) as error:
+    except Exception as error:  # of an object of somebody's own, any error
         given = type(values).__qualname__
+        if isinstance(error, MemoryError):
+            raise MemoryError(
+                f"{name} is a {given} that does not fit in the memory that is available: take "
+                "fewer of its items"
+            ) from error
         if hasattr(values, "detach"):
             raise TypeError(
                 f"{name} is a {given} that cannot become an array ({error}): hand over "
@@ -137,7 +151,7 @@ def matrix(values: ArrayLike, name: str, dtype: FloatDType | None = None) -> Flo
     Without `dtype`, float32 stays float32 and everything else becomes float64.
     """
     given = real_matrix(values, name)
-    result = as_floats(given, dtype)
+    result = as_floats(given, name, dtype)
     require_finite(result, name, given)
     return result
 
@@ -183,6 +197,12 @@ def operand(values: Any, name: str) -> np.ndarray[tuple[int, ...], np.dtype[Any]
     """
     array = host_array(values, name)
     require_numbers(array, name)
+    if array.dtype.char in "gG":  # long doubles, which no product is taken of
+        with np.errstate(over="ignore"):
+            rounded = array.astype(np.complex128 if array.dtype.kind == "c" else np.float64)
+        if (np.isinf(rounded) & np.isfinite(array)).any():
+            raise ValueError(f"{name} has numbers beyond the range of float64: expected none")
+        return rounded
     return array
 
 
@@ -218,12 +238,27 @@ def real_matrix(values: ArrayLike, name: str) -> np.ndarray[tuple[int, ...], np.
     return array
 
 
-def as_floats(array: np.ndarray[Any, np.dtype[Any]], dtype: FloatDType | None = None) -> FloatArray:
-    """Return a C-contiguous array of floats, finite or not; see `matrix` for the type."""
+def as_floats(
+    array: np.ndarray[Any, np.dtype[Any]], name: str, dtype: FloatDType | None = None
+) -> FloatArray:
+    """Return a C-contiguous array of floats, finite or not; see `matrix` for the type.
+
+    Raises
+    ------
+    MemoryError
+        If a copy is needed and does not fit: views of few numbers may have any shape.
+    """
     if dtype is None:
         dtype = array.dtype if array.dtype in FLOAT_DTYPES else np.dtype(np.float64)
+    needed = array.size * dtype.itemsize
+    if needed > _SMALL and not (dtype == array.dtype and array.flags.c_contiguous):
+        require_memory(
+            needed,
+            f"{name} of shape {array.shape}, as an array of {dtype},",
+            "take fewer of them",
+        )
     with np.errstate(over="ignore"):  # what overflows is found by `require_finite`
-        return np.ascontiguousarray(array, dtype=dtype)
+        return np.asarray(array, dtype=dtype, order="C")
 
 
 def require_finite(floats: FloatArray, name: str, given: Any = None) -> None:

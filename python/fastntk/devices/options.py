@@ -9,6 +9,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from fastntk._support import arguments
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -56,15 +58,10 @@ def options(*, arithmetic: str | None = None, tile: int | None = None) -> Iterat
     """
     now = _options.get()
     if arithmetic is not None:
-        if arithmetic not in _ARITHMETICS:
-            raise ValueError(
-                f"arithmetic={arithmetic!r}: expected one of {', '.join(map(repr, _ARITHMETICS))}"
-            )
+        arguments.choice(arithmetic, "arithmetic", _ARITHMETICS)
         now = replace(now, arithmetic=arithmetic)
     if tile is not None:
-        if isinstance(tile, bool) or not isinstance(tile, int) or tile < 1:
-            raise ValueError(f"tile={tile!r}: expected an integer of at least 1")
-        now = replace(now, tile=tile)
+        now = replace(now, tile=arguments.integer(tile, "tile", minimum=1))
     token = _options.set(now)
     try:
         yield now

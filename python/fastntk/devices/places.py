@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from fastntk._support import arguments
 from fastntk.devices import gpu_arrays
 from fastntk.devices.gpu import GpuForDeviceArrays, GpuForHostArrays, UnusableGpuError
 from fastntk.devices.processor import PROCESSOR
@@ -45,7 +46,7 @@ def place_of(device: str | None, arrays: Mapping[str, Any]) -> Place:
         try:
             return GpuForHostArrays(number)
         except UnusableGpuError as reason:
-            raise RuntimeError(f"device={device!r}: {reason}") from None
+            raise RuntimeError(f"device={arguments.shown(device)}: {reason}") from None
     first = there[0]
     if device == "cpu":
         raise TypeError(
@@ -66,7 +67,7 @@ def place_of(device: str | None, arrays: Mapping[str, Any]) -> Place:
     for name in there:
         found = gpu_arrays.gpu_number(given[name])
         if found != (lies_on if number is None else number):
-            expected = f"that of {first}" if number is None else f"device={device!r}"
+            expected = f"that of {first}" if number is None else f"device={arguments.shown(device)}"
             raise ValueError(f"{name} lies on GPU {found}: expected {expected}")
     return place
 
@@ -76,5 +77,7 @@ def _gpu_number(device: object) -> int | None:
         return None
     match = re.fullmatch(r"cuda(?::(\d{1,4}))?", device) if isinstance(device, str) else None
     if match is None:
-        raise ValueError(f"device={device!r}: expected 'cpu', 'cuda', or 'cuda:1' and so on")
+        raise ValueError(
+            f"device={arguments.shown(device)}: expected 'cpu', 'cuda', or 'cuda:1' and so on"
+        )
     return int(match[1] or 0)

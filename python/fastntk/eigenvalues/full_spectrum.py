@@ -58,7 +58,7 @@ def spectrum(K: npt.ArrayLike | PackedKernel) -> Vectors:
     n = K.n if isinstance(K, PackedKernel) else len(matrices.real_matrix(K, "K"))
     require_memory(
         2 * 8 * n * n,
-        f"all eigenvalues of a kernel of {n} × {n}",
+        f"K: all eigenvalues of a kernel of {n} × {n}",
         _IN_LESS_MEMORY,
     )
     full = K.to_dense() if isinstance(K, PackedKernel) else K
@@ -80,7 +80,7 @@ def _on_gpu(K: Any) -> Vectors:
         n = len(given)
         gpu_matrix.require_gpu_memory(
             (2 if given.dtype == np.float64 else 3) * 8 * n * n,
-            f"all eigenvalues of a kernel of {n} × {n}",
+            f"K: all eigenvalues of a kernel of {n} × {n}",
             _IN_LESS_MEMORY,
         )
         floats, _ = gpu_matrix.symmetric_floats(given)

@@ -106,7 +106,7 @@ class GpuSource(Source):
     def _require_memory_of_all(self) -> None:
         gpu_matrix.require_gpu_memory(
             3 * 8 * self.n**2,
-            f"all eigenvalues of a kernel of {self.n} × {self.n}",
+            f"K: all eigenvalues of a kernel of {self.n} × {self.n}",
             "method='cholesky' takes less",
         )
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from fastntk._support import arguments
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -28,6 +30,7 @@ def table1(study: SummarizedAccuracies) -> pd.DataFrame:
         Accuracies after the last epoch in per cent: mean over seeds, standard deviation, and the
         standard error of the mean.
     """
+    arguments.like(study, "study", SummarizedAccuracies, "a fastntk.ConvergenceStudy")
     summary = study.summary()
     table = summary[["depth", "seeds", "learning_rate"]].copy()
     table["test_accuracy"] = 100 * summary["test_accuracy"]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from matplotlib.figure import Figure
 
+from fastntk._support import arguments
 from fastntk.activations import label_of
 from fastntk.figures.style import STYLES
 
@@ -56,6 +57,7 @@ def plot_angle_curves(curves: AngleCurvesLike) -> Figure:
     Lines are networks of infinite width, marks the means over random networks and error bars their
     standard deviations. Below the dotted diagonal the gradients are closer than the inputs.
     """
+    arguments.like(curves, "curves", AngleCurvesLike, "fastntk.AngleCurves")
     count = len(curves.activations)
     figure = Figure(figsize=(3.2 * count + 0.8, 3.4), layout="constrained")
     panels = np.atleast_1d(figure.subplots(1, count, sharex=True, sharey=True))

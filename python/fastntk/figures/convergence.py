@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
+from fastntk._support import arguments
 from fastntk.figures.style import STYLES, whole_numbers
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def plot_convergence_study(study: ConvergenceStudyLike) -> Figure:
     step: predicted from κ, that of the linear model in the window of the fit, and measured, with an
     open mark where the training did not get to the tail for all seeds.
     """
+    arguments.like(study, "study", ConvergenceStudyLike, "a fastntk.ConvergenceStudy")
     figure = Figure(figsize=(12.5, 3.8), layout="constrained")
     curves, epochs, rates = figure.subplots(1, 3)
     _plot_losses(curves, study)
@@ -106,6 +108,7 @@ def figure4(study: ConvergenceStudyLike) -> Figure:
 
     A line for each depth, the mean over seeds, in a band of a standard deviation to either side.
     """
+    arguments.like(study, "study", ConvergenceStudyLike, "a fastntk.ConvergenceStudy")
     figure = Figure(figsize=(5.6, 4.0), layout="constrained")
     _plot_losses(figure.subplots(), study)
     figure.suptitle(_settings_of(study), fontsize="medium")

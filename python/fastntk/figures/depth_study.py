@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from matplotlib.figure import Figure
 
+from fastntk._support import arguments
 from fastntk.activations import label_of
 from fastntk.figures.style import STYLES, legend, whole_numbers
 
@@ -68,6 +69,7 @@ def plot_depth_study(study: DepthStudyLike) -> Figure:
     moreover all samples have the same norm; both for activations that are piecewise linear with a
     kink, such as ReLU.
     """
+    arguments.like(study, "study", DepthStudyLike, "a fastntk.DepthStudy")
     summary = study.summary()
     figure = Figure(figsize=(9.0, 4.2), layout="constrained")
     panels = angle, kappa = figure.subplots(1, 2)

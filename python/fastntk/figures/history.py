@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from matplotlib.figure import Figure
 
+from fastntk._support import arguments
 from fastntk.figures.style import STYLES, whole_numbers
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ def plot_history(history: HistoryLike) -> Figure:
 
     Without accuracies the right half shows how far the weights have moved.
     """
+    arguments.like(history, "history", HistoryLike, "a fastntk.History")
     figure = Figure(figsize=(9.0, 3.4), layout="constrained")
     left, right = figure.subplots(1, 2)
     epochs = np.arange(1, history.epochs + 1)

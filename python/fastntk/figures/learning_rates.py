@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from fastntk._support import arguments
 from fastntk.figures.style import STYLES
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def plot_learning_rates(search: LearningRateSearchLike) -> Figure:
     Open marks are trainings whose loss rose above its start, crosses on the upper edge those that
     diverged; the dotted line is the bound from the kernel, the dashed one the rate that was chosen.
     """
+    arguments.like(search, "search", LearningRateSearchLike, "a fastntk.LearningRateSearch")
     frame = search.to_frame()
     with_target = search.loss_target is not None
     figure = Figure(figsize=(9.0 if with_target else 4.6, 3.4), layout="constrained")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from matplotlib.figure import Figure
 
+from fastntk._support import arguments
 from fastntk.figures.style import STYLES
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def plot_linearization(study: LinearizationStudyLike) -> Figure:
 
     Marks are networks, lines the fitted power laws.
     """
+    arguments.like(study, "study", LinearizationStudyLike, "a fastntk.LinearizationStudy")
     frame = study.to_frame()
     figure = Figure(figsize=(5.2, 3.6), layout="constrained")
     axes = figure.subplots()

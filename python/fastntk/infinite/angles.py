@@ -81,7 +81,7 @@ def angles_after_layers(
     """
     angles = matrices.host_array(theta, "theta")
     matrices.require_real(angles, "theta")
-    angles = angles.astype(np.float64)
+    angles = matrices.as_floats(angles, "theta", np.dtype(np.float64))
     bad = angles[~((angles >= 0) & (angles <= math.pi))]
     if bad.size:
         raise ValueError(f"theta={float(bad.flat[0])!r}: expected angles between 0 and π")

@@ -18,6 +18,7 @@ import numpy as np
 
 from fastntk import activations
 from fastntk._support import arguments
+from fastntk._support.arguments import shown
 from fastntk.activations import Activation
 from fastntk.infinite.duals import PiecewiseLinear, dual_of
 
@@ -86,12 +87,14 @@ class Architecture:
             "activation_scale",
             _for_layers(self.activation_scale, "activation_scale", layers - 1, _scale),
         )
-        arguments.choice(self.parametrization, "parametrization", ("ntk", "standard"))
+        named = arguments.choice(self.parametrization, "parametrization", ("ntk", "standard"))
+        self._set("parametrization", named)
         if self.layer_weights is not None:
             if self.parametrization != "ntk" or self.width is not None:
                 raise ValueError(
-                    f"layer_weights={self.layer_weights!r}: expected None with parametrization="
-                    f"{self.parametrization!r} and width={self.width!r}, which set them"
+                    f"layer_weights={shown(self.layer_weights)}: expected None with "
+                    f"parametrization={self.parametrization!r} and width={shown(self.width)}, "
+                    "which set them"
                 )
             self._set("layer_weights", _checked_layer_weights(self.layer_weights, layers))
         elif self.parametrization == "standard":
@@ -104,8 +107,8 @@ class Architecture:
                 )
         elif self.width is not None:
             raise ValueError(
-                f"width={self.width!r}: expected None in the NTK parametrization, whose kernel has "
-                "a limit that is free of the width"
+                f"width={shown(self.width)}: expected None in the NTK parametrization, whose "
+                "kernel has a limit that is free of the width"
             )
 
     def __repr__(self) -> str:
@@ -135,7 +138,7 @@ class Architecture:
                 value = arguments.items(value, name, "values, one for each layer")
                 self._set(name, value)
                 if len(value) < outer:
-                    raise ValueError(f"{name}={value!r}: expected at least one number")
+                    raise ValueError(f"{name}={shown(value)}: expected at least one number")
                 return len(value) - outer
         return _DEFAULT_DEPTH
 
@@ -239,7 +242,7 @@ class Architecture:
         if isinstance(self.depth, int):
             return self.depth
         raise TypeError(
-            f"depth={list(self.asked)!r}: expected an integer, because this is asked of one "
+            f"depth={shown(list(self.asked))}: expected an integer, because this is asked of one "
             "network; at_depth(L) returns one of several"
         )
 
@@ -262,7 +265,7 @@ class Architecture:
         >>> net.at_depth(1)
         Network(depth=1, activation='relu', weight_std=(1.0, 1.2), bias_std=0.0)
         """
-        depth = arguments.integer(depth, "depth", minimum=0)
+        depth = arguments.depth(depth)
         if depth > self.depths[-1]:
             raise ValueError(f"depth={depth}: expected at most {self.depths[-1]}")
         return replace(
@@ -296,7 +299,7 @@ def _for_layers(
     items = tuple(checked(item, f"{name}[{i}]") for i, item in enumerate(given))
     if len(items) != layers:
         raise ValueError(
-            f"{name}={value!r}: expected {layers} values, one for each of the "
+            f"{name}={shown(value)}: expected {layers} values, one for each of the "
             f"{'' if name.endswith('_std') else 'hidden '}layers, or a single one for all of them"
         )
     return items[0] if items and items.count(items[0]) == len(items) else items
@@ -304,8 +307,8 @@ def _for_layers(
 
 def _checked_depth(depth: int | Sequence[int]) -> int | tuple[int, ...]:
     if arguments.has_items(depth):
-        return arguments.integers(depth, "depth", minimum=0)  # type: ignore[arg-type]
-    return arguments.integer(depth, "depth", minimum=0)
+        return arguments.depths(depth, "depth")  # type: ignore[arg-type]
+    return arguments.depth(depth)
 
 
 def _activation(value: Any, name: str) -> Activation:  # noqa: ARG001
@@ -321,7 +324,7 @@ def _not_negative(value: Any, name: str) -> float:
 
 
 def _scale(value: Any, name: str) -> float | None:
-    return None if value is None else _positive(value, name)
+    return None if value is None else arguments.scale(value, name)
 
 
 def _checked_layer_weights(values: ArrayLike, layers: int) -> tuple[object, ...]:

@@ -144,7 +144,9 @@ def kernel_diagonal(network: Architecture, kind: str, X: ArrayLike) -> NDArray[n
     if kind == "ntk":
         network.require_tangent_kernel()
     factors = LayerFactors.of(Samples.of(samples).norms, network)
-    result: NDArray[np.float64] = factors.scales[KINDS.index(kind), 0] ** 2
+    which = KINDS.index(kind)
+    check_range(factors.scales[which], samples.dtype, network.depths, zero=factors.zero[which])
+    result: NDArray[np.float64] = factors.scales[which, 0] ** 2
     return result
 
 

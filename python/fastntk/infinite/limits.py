@@ -60,7 +60,7 @@ def limit_kernel(n: int) -> NDArray[np.float64]:
            [0.25, 1.  ]])
     """
     n = arguments.integer(n, "n", minimum=1)
-    require_memory(8 * n * n, f"the kernel of {n} × {n}", "ask for fewer samples")
+    require_memory(8 * n * n, f"n={n}: the kernel of {n} × {n}", "ask for fewer samples")
     result = np.full((n, n), 0.25)
     np.fill_diagonal(result, 1.0)
     return result

@@ -290,7 +290,12 @@ class Network(Architecture):
         samples = matrices.samples(X, "X", np.dtype(np.float64))
         kernel = self.ntk(samples, normalize=normalize, progress=progress)
         error = self.kernel_error(samples, kernel)
-        return conditioning(SymmetricMatrix.made(kernel), kernel_error=error)
+        try:
+            return conditioning(SymmetricMatrix.made(kernel), kernel_error=error)
+        except ValueError as problem:  # the kernel is formed, but far from the size of 1
+            raise ValueError(
+                f"X, with this weight_std, bias_std and activation_scale: {problem}"
+            ) from None
 
     def kernel_error(self, X: ArrayLike, kernel: ArrayLike) -> float:
         """Return by how much a tangent kernel may be off, in the norm of the difference.

@@ -284,7 +284,9 @@ def _ridge(value: float | str) -> float | None:
     """Return a ridge as it was given, or None for "auto"."""
     if isinstance(value, str):
         if value != "auto":
-            raise ValueError(f"ridge={value!r}: expected a finite number of at least 0, or 'auto'")
+            raise ValueError(
+                f"ridge={arguments.shown(value)}: expected a finite number of at least 0, or 'auto'"
+            )
         return None
     return arguments.real(value, "ridge", minimum=0.0)
 

@@ -11,6 +11,7 @@ import numpy as np
 from sklearn.gaussian_process.kernels import Kernel
 
 from fastntk._support import arguments
+from fastntk.devices import matrices
 from fastntk.infinite.kernel_matrices import kernel_diagonal, kernel_matrix
 from fastntk.infinite.network import Network
 
@@ -121,8 +122,16 @@ class NeuralKernel(Kernel):  # type: ignore[misc]
         ndarray (n, m), and ndarray (n, n, 0)
         """
         kind = self._checked_kind()
-        kernel = np.asarray(kernel_matrix(self._network(), kind, X, Y), dtype=np.float64)
-        if not eval_gradient:
+        if Y is not None:
+            rows = matrices.samples(X, "X")
+            Y = matrices.samples(  # noqa: N806
+                Y, "Y", columns=rows.shape[1], why="as many as X has"
+            )
+        try:
+            kernel = np.asarray(kernel_matrix(self._network(), kind, X, Y), dtype=np.float64)
+        except OverflowError as error:
+            raise OverflowError(f"X or Y: {error}") from None
+        if not arguments.flag(eval_gradient, "eval_gradient"):
             return kernel
         if Y is not None:
             raise ValueError("eval_gradient=True: expected Y=None")

@@ -203,9 +203,13 @@ def angle_bound(K: npt.ArrayLike, pair: AnglePair | None = None) -> float:
     if pair is None:
         pair = smallest_angle(kernel)
     elif not isinstance(pair, AnglePair):
-        raise TypeError(f"pair={pair!r}: expected an AnglePair, as smallest_angle returns")
+        raise TypeError(
+            f"pair={arguments.shown(pair)}: expected an AnglePair, as smallest_angle returns"
+        )
     if not 0 <= pair.i < pair.j < kernel.n:
-        raise ValueError(f"pair={pair!r}: expected samples i < j of the {kernel.n} of K")
+        raise ValueError(
+            f"pair={arguments.shown(pair)}: expected samples i < j of the {kernel.n} of K"
+        )
     squares = np.diagonal(kernel.array)  # of the norms
     return smallest_eigenvalue_of_pair(pair.angle, float(squares[pair.i]), float(squares[pair.j]))
 

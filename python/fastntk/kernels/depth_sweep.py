@@ -129,7 +129,7 @@ def ntk_depths(
     precision = arguments.float_dtype(network_dtype, "network_dtype")
     place = place_of(device, {"X": X})
     samples = place.samples(X, "X", precision)
-    levels = arguments.integers(depths, "depths", minimum=0)
+    levels = arguments.depths(depths)
     size = arguments.integer(width, "width", minimum=1)
     shared = arguments.flag(shared, "shared")
     phi, scale = activation_and_scale(activation, activation_scale)
@@ -159,5 +159,7 @@ def ntk_depths(
 
 def independent_seed(seed: int, depth: int) -> int:
     """Return the seed of the network of a depth whose weights no other depth shares."""
-    words = np.random.SeedSequence(seed, spawn_key=(depth,)).generate_state(2, np.uint64)
+    entropy = arguments.seed(seed)
+    level = arguments.depth(depth)
+    words = np.random.SeedSequence(entropy, spawn_key=(level,)).generate_state(2, np.uint64)
     return int(words[0]) << 64 | int(words[1])

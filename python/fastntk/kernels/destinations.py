@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastntk._support import arguments
 from fastntk._support.files import replacing, reserve
 from fastntk.devices import gpu_arrays
 from fastntk.devices.processor import PROCESSOR
@@ -120,7 +121,7 @@ def kernel_to(
         return out
     if isinstance(out, str) and out == "packed":
         return _packed_kernel(request, progress)
-    return _kernel_to_file(request, str(out), progress)
+    return _kernel_to_file(request, out, progress)
 
 
 def _kernel_to_gpu(request: KernelRequest, out: Any, progress: Progress) -> FloatArray:
@@ -133,11 +134,15 @@ def _kernel_to_gpu(request: KernelRequest, out: Any, progress: Progress) -> Floa
     return filled
 
 
-def _kernel_to_file(request: KernelRequest, name: str, progress: Progress) -> FloatArray:
+def _kernel_to_file(
+    request: KernelRequest, out: str | os.PathLike[str], progress: Progress
+) -> FloatArray:
     """Write a file, which appears under its name when it is complete."""
-    if not name.endswith(".npy"):
-        raise ValueError(f"out={name!r}: expected an array, or the name of a file ending in .npy")
-    with replacing(name) as temporary:
+    try:
+        name = arguments.path(out, "out", ".npy")
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{error}, or an array, or 'packed'") from None
+    with replacing(name, "out") as temporary:
         with temporary.open("w+b") as file:
             header = np.lib.format.header_data_from_array_1_0(np.empty(0, request.dtype))
             np.lib.format.write_array_header_1_0(file, header | {"shape": request.shape})

@@ -176,7 +176,9 @@ class KernelMethods(NetworkBase):
         )
         if out is not None:
             if request.split != "none":
-                raise ValueError(f"outputs={outputs!r}: expected 'trace' or one output with out=…")
+                raise ValueError(
+                    f"outputs={arguments.shown(outputs)}: expected 'trace' or one output with out=…"
+                )
             return kernel_to(request, out, progress)
         kernels = new_kernels(request, progress)
         if request.split == "outputs":

@@ -140,7 +140,7 @@ def _advice(network: Network, dtype: FloatDType) -> str:
     if not all(np.isfinite(layer.weights).all() for layer in layers):
         return "the weights of the network are not finite"
     single = np.dtype(np.float32) in {network.dtype, dtype}
-    return "expected samples, weight_std and activation_scale that keep it in range" + (
+    return "expected samples, weight_std, bias_std and activation_scale that keep it in range" + (
         ", or a network of float64 (net.astype('float64')) and dtype='float64'" if single else ""
     )
 

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastntk._support import arguments
+from fastntk._support.arguments import shown
 from fastntk._support.threads import in_own_thread
 from fastntk.devices import matrices
 from fastntk.eigenvalues.noise import Noise
@@ -86,20 +87,20 @@ class Descent:
 
         It is 1 for eigenvalues that count as 0, which are at most `floor`.
         """
-        x = self.learning_rate * eigenvalues / n
         k = self.steps[..., np.newaxis]
-        null = _null(eigenvalues, k * self.learning_rate / n, floor)
         with np.errstate(over="ignore"):
+            x = self.learning_rate * eigenvalues / n
+            null = _null(eigenvalues, k * self.learning_rate / n, floor)
             return np.where(null, 1.0, np.power(1.0 - x, k))
 
     def gain(self, eigenvalues: Array, n: int, floor: float = 0.0) -> Array:
         """Return (1 − q(λ))/λ, which tends to kη/n as λ → 0; 0 where λ counts as 0."""
-        x = self.learning_rate * eigenvalues / n
         k = self.steps[..., np.newaxis]
-        share = k * self.learning_rate / n
-        null = _null(eigenvalues, share, floor)
-        below = np.minimum(x, _DIRECT_FROM)
         with np.errstate(over="ignore"):
+            x = self.learning_rate * eigenvalues / n
+            share = k * self.learning_rate / n
+            null = _null(eigenvalues, share, floor)
+            below = np.minimum(x, _DIRECT_FROM)
             lost = np.where(x < _DIRECT_FROM, -np.expm1(k * np.log1p(-below)), 1 - (1 - x) ** k)
         return _gain(lost, eigenvalues, np.where(null, 0.0, k * x), np.where(null, 0.0, share))
 
@@ -133,15 +134,15 @@ def schedule(
     """Return what a time, or a number of steps and their learning rate, stand for; arrays, too."""
     if (time is None) == (steps is None) or (steps is None) != (learning_rate is None):
         raise TypeError(
-            f"time={time!r}, steps={steps!r}, learning_rate={learning_rate!r}: expected a time, or "
-            "steps and their learning rate"
+            f"time={shown(time)}, steps={shown(steps)}, learning_rate={shown(learning_rate)}: "
+            "expected a time, or steps and their learning rate"
         )
     if time is not None:
         return Flow(_not_negative(time, "time", "expected numbers of at least 0"))
     expected = "expected whole numbers of at least 0"
     counts = _not_negative(steps, "steps", expected)
     if (counts != np.rint(counts)).any() or np.isinf(counts).any():
-        raise ValueError(f"steps={steps!r}: {expected}")
+        raise ValueError(f"steps={shown(steps)}: {expected}")
     rate = arguments.real(learning_rate, "learning_rate", minimum=0.0, exclusive=True)
     return Descent(rate, counts)
 
@@ -149,10 +150,12 @@ def schedule(
 def _not_negative(values: ArrayLike | None, name: str, expected: str) -> Array:
     array = matrices.host_array(values, name)
     if array.dtype.kind not in "iuf":
-        raise TypeError(f"{name}={values!r}: {expected}")
-    if not (array >= 0).all():
-        raise ValueError(f"{name}={values!r}: {expected}")
-    return array.astype(np.float64)
+        raise TypeError(f"{name}={shown(values)}: {expected}")
+    floats = matrices.as_floats(array, name, np.dtype(np.float64))
+    beyond = np.isinf(floats) & np.isfinite(array)  # of a long double
+    if not (floats >= 0).all() or beyond.any():
+        raise ValueError(f"{name}={shown(values)}: {expected}")
+    return floats
 
 
 @dataclass(frozen=True)

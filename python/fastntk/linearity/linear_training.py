@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fastntk._support.arguments import shown
 from fastntk._support.threads import core_threads
 from fastntk.linearity.jacobians import transposed_jacobian_products
 from fastntk.linearity.kernel_descent import schedule
@@ -194,8 +195,9 @@ class LinearizedTraining:
             cotangents = coefficients.astype(self._kernels.network.dtype, copy=False)
         if not np.isfinite(cotangents).all():
             raise OverflowError(
-                f"steps={steps!r}, learning_rate={learning_rate!r}: descent diverges, as it does "
-                f"above {self.largest_learning_rate:.6g}: expected fewer steps, or a smaller rate"
+                f"steps={shown(steps)}, learning_rate={shown(learning_rate)}: descent diverges, "
+                f"as it does above {self.largest_learning_rate:.6g}: expected fewer "
+                "steps, or a smaller rate"
             )
         change = transposed_jacobian_products(
             self._kernels.placed,

@@ -36,6 +36,10 @@ if TYPE_CHECKING:
     Vectors = npt.NDArray[np.float64]
 
 
+# Products of two lengths, squared by the Lanczos method, stay in the range of float64.
+_LARGEST = 1e75
+
+
 class SampleHessian:
     """∇²f_c(x) as an operator on coordinates, with the nonzero eigenvalues of the whole.
 
@@ -62,6 +66,11 @@ class SampleHessian:
                 network.layers, [x.T, *h], [*deltas, cotangent.T], strict=True
             )
         ]
+        if any(max(layer.norm_h, layer.norm_delta) > _LARGEST for layer in self._layers):
+            raise OverflowError(
+                f"X with elements of at most {np.abs(x).max():.3g}: its Hessian is not finite in "
+                "float64: expected smaller samples, weight_std or activation_scale"
+            )
         sizes = [s for layer in self._layers for s in (len(layer.delta), len(layer.unit_h))]
         self._ends = np.cumsum(sizes)
 
@@ -99,7 +108,7 @@ class _LayerSpace:
         bias = np.full((0 if layer.bias is None else 1, 1), layer.bias_scale)
         extended = np.concatenate([self.scale * below, bias])
         self.norm_h, self.unit_h = _length_and_direction(extended)
-        self.norm_delta = float(np.linalg.norm(delta))
+        self.norm_delta, _ = _length_and_direction(delta)
 
     def turned(self, a: Vectors, b: Vectors) -> Vectors:
         """Return Vᵀ δ of the direction V in the weights with these coordinates."""
@@ -120,5 +129,6 @@ class _LayerSpace:
 
 
 def _length_and_direction(vector: Vectors) -> tuple[float, Vectors]:
-    length = float(np.linalg.norm(vector))
+    with np.errstate(over="ignore"):
+        length = float(np.linalg.norm(vector))
     return length, vector / length if length > 0 else np.zeros_like(vector)

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fastntk._support import arguments
+
 if TYPE_CHECKING:
     from fastntk._support.dtypes import FloatDType
     from fastntk.networks.network import Network
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 def require_network(net: object) -> None:
     """Raise TypeError if the argument `net` is not a network of finite width."""
     if not isinstance(net, NetworkBase):
-        raise TypeError(f"net={net!r}: expected a fastntk.MLP")
+        raise TypeError(f"net={arguments.shown(net)}: expected a fastntk.MLP")
 
 
 class NetworkBase:

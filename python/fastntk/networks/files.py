@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fastntk import activations
-from fastntk._support.archives import check_name, checksum, read_archive, write_archive
+from fastntk._support.archives import checked_path, checksum, read_archive, write_archive
 from fastntk.networks.network import Layer, Network
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ _VERSIONS = (1, 2)
 
 def save_network(network: Network, path: str | os.PathLike[str]) -> None:
     """Write a network with one readout to an ``.npz`` file, completely or not at all."""
-    check_name(path, "path")
-    write_archive(path, *_described(network))
+    name = checked_path(path, "path")
+    write_archive(name, *_described(network))
 
 
 def network_digest(network: Network) -> str:

@@ -19,6 +19,7 @@ import numpy as np
 
 from fastntk import activations
 from fastntk._support import arguments
+from fastntk._support.memory import require_memory
 from fastntk.networks.network import Layer
 
 if TYPE_CHECKING:
@@ -57,11 +58,15 @@ def activation_and_scale(
     return phi, phi.scale if scale is None else scale
 
 
+# No standard normal number that is ever drawn is as large.
+_LARGEST_NORMAL = 100.0
+
+
 def checked_scale(activation_scale: float | None) -> float | None:
     """Return c_φ, checked; None stands for that of each activation."""
     if activation_scale is None:
         return None
-    return arguments.real(activation_scale, "activation_scale", minimum=0.0, exclusive=True)
+    return arguments.scale(activation_scale, "activation_scale")
 
 
 def scales(
@@ -109,6 +114,16 @@ class Initialization:
         standard = self.parametrization == "standard"
         weight_size = init_scale * (self.weight_std / np.sqrt(n_in) if standard else 1.0)
         bias_size = self.bias_std if standard else 1.0
+        if not max(weight_size, bias_size) <= np.finfo(self.dtype).max / _LARGEST_NORMAL:
+            raise OverflowError(
+                f"weight_std={self.weight_std}, bias_std={self.bias_std}, init_scale={init_scale}: "
+                f"expected smaller ones, with weights that are finite in {self.dtype}"
+            )
+        require_memory(
+            n_in * n_out * self.dtype.itemsize,
+            f"a layer between widths of {n_in} and {n_out}",
+            "take a smaller width",
+        )
         weights = _normal(self.seed, (*key, _Kind.WEIGHTS), (n_out, n_in), self.dtype, weight_size)
         bias = None
         if self.bias_std > 0:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastntk._support import arguments
+from fastntk._support.arguments import shown
 from fastntk.activations.compiled import core_activation
 from fastntk.devices.processor import PROCESSOR
 
@@ -158,8 +159,8 @@ class Network:
         )
         if not any(any(layer.kernel_weights) for layer in result.layers):
             raise ValueError(
-                f"layer_weights={layer_weights!r}: expected one above 0 for a layer that is not "
-                f"frozen; those of the network itself are {self.kernel_weights}"
+                f"layer_weights={shown(layer_weights)}: expected one above 0 for a layer that is "
+                f"not frozen; those of the network itself are {self.kernel_weights}"
             )
         return result
 
@@ -189,7 +190,7 @@ class Network:
             index = arguments.integer(outputs, "outputs", minimum=0, maximum=count - 1)
         except (TypeError, ValueError) as error:
             raise type(error)(
-                f"outputs={arguments.shown(outputs)}: expected {', '.join(map(repr, names))} or an "
+                f"outputs={shown(outputs)}: expected {', '.join(map(repr, names))} or an "
                 f"output from 0 to {count - 1}"
             ) from None
         return range(index, index + 1)

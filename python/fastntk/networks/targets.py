@@ -29,7 +29,7 @@ def targets(
     if loss == "cross_entropy":
         if outputs == 1:
             raise ValueError(
-                "loss='cross_entropy': expected a network with at least 2 outputs, one for each "
+                "loss='cross_entropy': expected a net with at least 2 outputs, one for each "
                 "class; take loss='mse' for a single output"
             )
         if array.ndim == 1:

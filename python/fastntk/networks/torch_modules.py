@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastntk import activations
+from fastntk._support.arguments import shown
 from fastntk.devices import matrices
 from fastntk.devices.processor import PROCESSOR
 from fastntk.networks.network import Network
@@ -66,7 +67,8 @@ def network_of_torch(
     else:
         if activation is not None:
             raise ValueError(
-                f"activation={activation!r}: expected None, the module has activations of its own"
+                f"activation={shown(activation)}: expected None, the module has activations "
+                "of its own"
             )
         maps, phi = _parts_of(module)
         network = Network.of_layers(layers_of(maps), phi, 1.0)
@@ -234,7 +236,7 @@ def _require_same(module: Any, network: Network) -> None:
 def _require_outputs(network: Network, check: tuple[Any, Any]) -> None:
     """Refuse a network whose outputs are not those that somebody has."""
     if not isinstance(check, (tuple, list)) or len(check) != 2:
-        raise TypeError(f"check={check!r}: expected None or a pair of arrays (X, outputs)")
+        raise TypeError(f"check={shown(check)}: expected None or a pair of arrays (X, outputs)")
     X, given = (array_of(values, f"check[{i}]") for i, values in enumerate(check))
     dtypes = (network.dtype, X.dtype, given.dtype)
     dtype = np.dtype(np.float32 if np.dtype(np.float32) in dtypes else np.float64)

@@ -137,7 +137,7 @@ def angle_curves(
            [0.146, 1.148],
            [0.161, 1.192]])
     """
-    depths = arguments.integers(depths, "depths", minimum=0)
+    depths = arguments.depths(depths)
     names = _names(activations)
     seeds = arguments.integer(seeds, "seeds", minimum=2)
     require_progress(progress)
@@ -172,7 +172,7 @@ def angle_curves(
 def _names(activations: Sequence[str]) -> tuple[str, ...]:
     names = tuple(arguments.items(activations, "activations", "names"))
     if not names:
-        raise ValueError(f"activations={activations!r}: expected at least one name")
+        raise ValueError(f"activations={arguments.shown(activations)}: expected at least one name")
     return names
 
 

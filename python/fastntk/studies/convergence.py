@@ -41,6 +41,9 @@ if TYPE_CHECKING:
     from fastntk.activations import Activation
     from fastntk.studies.convergence_cells import Labels
 
+# A network has an output for each label from 0 on.
+_MOST_CLASSES = 2**20
+
 # By default learning rates are searched by trainings of at most so many epochs.
 _SEARCH_EPOCHS = 10
 
@@ -152,16 +155,20 @@ def convergence_study(
     n, d = samples.shape
     labels = _labels(y, "y", n)
     classes = max(2, int(labels.max()) + 1)
+    if classes > _MOST_CLASSES:
+        raise ValueError(f"y has a label {classes - 1}: expected labels below {_MOST_CLASSES}")
     most = arguments.integer(epochs, "epochs", minimum=1)
     size = arguments.integer(batch_size, "batch_size", minimum=1)
     if size > n:
-        raise ValueError(f"batch_size={batch_size!r}: expected at most the {n} samples of X")
+        raise ValueError(
+            f"batch_size={arguments.shown(batch_size)}: expected at most the {n} samples of X"
+        )
     settings = ConvergenceSettings(
         X=samples,
         y=labels,
         classes=classes,
         test=None if test is None else _held_out(test, classes, d, precision),
-        depths=tuple(sorted(set(arguments.integers(depths, "depths", minimum=0)))),
+        depths=tuple(sorted(set(arguments.depths(depths)))),
         seeds=arguments.seeds(seeds),
         width=arguments.integer(width, "width", minimum=1),
         activation=activations.get(activation),
@@ -179,7 +186,7 @@ def convergence_study(
         jobs=thread_count() if jobs is None else arguments.integer(jobs, "jobs", minimum=1),
     )
     if len(set(settings.seeds)) < len(settings.seeds):
-        raise ValueError(f"seeds={seeds!r}: expected each seed only once")
+        raise ValueError(f"seeds={arguments.shown(seeds)}: expected each seed only once")
     started = time.perf_counter()
     with (
         nullcontext() if store is None else StudyStore(store) as opened,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastntk._support import arguments
 from fastntk._support.files import replacing
 from fastntk.studies.identities import activation_label
 
@@ -62,7 +63,8 @@ class ConvergenceResult:
 
     def epochs_to(self, target: float) -> float:
         """Return the first epoch whose loss was at most `target`, from 1; NaN if none was."""
-        reached = np.flatnonzero(self.loss <= target)
+        most = arguments.real(target, "target", minimum=-math.inf)
+        reached = np.flatnonzero(self.loss <= most)
         return float(reached[0] + 1) if len(reached) else math.nan
 
 
@@ -235,7 +237,7 @@ class ConvergenceStudy:
         """
         from pathlib import Path
 
-        target = Path(path)
+        target = Path(arguments.path(path, "path"))
         tables = {"": self.to_frame, "-curves": self.curves, "-learning-rates": self.learning_rates}
         written = []
         for ending, table in tables.items():

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastntk import activations
 from fastntk._support import arguments
+from fastntk._support.arguments import shown
 from fastntk._support.progress import monitored, require_progress
 from fastntk.activations.compiled import core_activation
 from fastntk.devices import matrices
@@ -147,7 +148,7 @@ def depth_study(
     samples = matrices.samples(X, "X")
     if len(samples) < 2:
         raise ValueError(f"X has shape {samples.shape}: expected at least two samples")
-    levels = tuple(sorted(set(arguments.integers(depths, "depths", minimum=0))))
+    levels = tuple(sorted(set(arguments.depths(depths))))
     widths = _several(width, "width")
     numbers = tuple(sorted(set(arguments.seeds(seeds))))
     functions = _named_activations(activations)
@@ -246,10 +247,7 @@ def _results(
 def _batch_size(batches: int | None, samples: int) -> int | None:
     if batches is None:
         return None
-    size = arguments.integer(batches, "batches", minimum=2)
-    if size > samples:
-        raise ValueError(f"batches={batches}: expected at most {samples}, the number of samples")
-    return size
+    return arguments.integer(batches, "batches", minimum=2, maximum=samples)
 
 
 def _several(values: int | Sequence[int], name: str) -> tuple[int, ...]:
@@ -261,8 +259,8 @@ def _several(values: int | Sequence[int], name: str) -> tuple[int, ...]:
 def _validated_infinite(infinite: bool, parametrization: str) -> bool:
     if arguments.flag(infinite, "infinite") and parametrization != "ntk":
         raise ValueError(
-            f"infinite=True with parametrization={parametrization!r}: expected 'ntk', because the "
-            "kernel of the standard parametrization grows with the width"
+            f"infinite=True with parametrization={shown(parametrization)}: expected 'ntk', because "
+            "the kernel of the standard parametrization grows with the width"
         )
     return infinite
 
@@ -273,7 +271,7 @@ def _named_activations(chosen: Sequence[str | Activation]) -> dict[str, Activati
         given if isinstance(given, str) else repr(given): activations.get(given) for given in chosen
     }
     if not result or len(result) < len(chosen):
-        raise ValueError(f"activations={chosen!r}: expected at least one, each only once")
+        raise ValueError(f"activations={shown(chosen)}: expected at least one, each only once")
     for activation in result.values():
         core_activation(activation)  # raises where there is none at finite width
     return result

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastntk._support import arguments
+from fastntk._support.files import make_folder
+from fastntk._support.progress import require_progress
 from fastntk.devices import matrices
 from fastntk.eigenvalues import conditioning, rounded_down
 from fastntk.eigenvalues.result import ConditionNumbers
@@ -150,7 +152,8 @@ def kernel_report(
     samples = matrices.samples(X, "X", net.dtype, columns=net.widths[0])
     if len(samples) < 2:
         raise ValueError(f"X has shape {samples.shape}: expected at least two samples")
-    folder = Path(directory)
+    folder = Path(arguments.path(directory, "directory"))
+    require_progress(progress)
     settings: Values = {
         "samples": array_digest(samples),
         "network": net.digest(),
@@ -170,6 +173,7 @@ def kernel_report(
             lambda _: _eigenvalues(file, net, samples, settings, bounds, progress),
         ),
     ]
+    make_folder(folder, "directory")
     with StudyStore(folder / "kernels.sqlite") as store:
         # One at a time: each has all threads, and a bar of its own.
         pair, spectrum = Runner(store, len(steps)).run(steps, in_threads(1))

@@ -199,7 +199,7 @@ def linearization_error(
     if Z is not None:
         points = matrices.samples(Z, "Z", samples.dtype, columns=d, why="as many as X has")
     sizes = arguments.integers(widths, "widths", minimum=1)
-    level = arguments.integer(depth, "depth", minimum=0)
+    level = arguments.depth(depth)
     most = arguments.integer(steps, "steps", minimum=1)
     chosen = arguments.seeds(seeds)
     phi, scale = activation_and_scale(activation, activation_scale)
@@ -254,4 +254,9 @@ def _compare(
 
 
 def _rms(values: npt.NDArray[np.float64]) -> float:
-    return float(np.sqrt(np.square(values).mean()))
+    with np.errstate(over="ignore"):
+        result = float(np.sqrt(np.square(values).mean()))
+    if math.isinf(result) and np.isfinite(values).all():
+        largest = np.abs(values).max()
+        return float(largest * np.sqrt(np.square(values / largest).mean()))
+    return result

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastntk._support import arguments
+from fastntk.devices import matrices
 from fastntk.eigenvalues import conditioning
 from fastntk.eigenvalues.result import ExtremeEigenvalues
 from fastntk.linearity.kernel_descent import Spectrum
@@ -232,7 +233,9 @@ def fit_tail(losses: npt.ArrayLike) -> TailFit:
     >>> round(fit_tail(0.1**steps + 0.9**steps).factor, 6)
     0.9
     """
-    values = np.asarray(losses, dtype=np.float64)
+    given = matrices.host_array(losses, "losses")
+    matrices.require_real(given, "losses")
+    values = matrices.as_floats(given, "losses", np.dtype(np.float64))
     if values.ndim != 1:
         raise ValueError(f"losses has shape {values.shape}: expected a vector")
     first, last = len(values) // 2, len(values) - 1

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from fastntk._support.digests import sha256
+from fastntk._support.files import make_folder
 
 if TYPE_CHECKING:
     import os
@@ -93,7 +94,7 @@ class StudyStore:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path.parent, "store")
         with self._explained("opened"):
             self._connection = sqlite3.connect(self.path, timeout=0, isolation_level=None)
             # What is not UTF-8 any more has a wrong checksum.

@@ -125,7 +125,7 @@ def monte_carlo_ntk(
         raise ValueError(
             f"seeds={arguments.shown(seeds)}: expected at least two, for a standard error"
         )
-    depth = arguments.integer(depth, "depth", minimum=0)
+    depth = arguments.depth(depth)
     phi, scale = activation_and_scale(activation, activation_scale)
     limit = infinite.ntk(
         samples,

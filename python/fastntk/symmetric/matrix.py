@@ -65,7 +65,7 @@ class SymmetricMatrix:
         if isinstance(values, cls):
             return values
         given = matrices.real_matrix(values, name)
-        array = matrices.as_floats(given)
+        array = matrices.as_floats(given, name)
         matrices.require_square(array, name)
         difference, norm = _asymmetry_and_norm(array)
         if not math.isfinite(norm):

@@ -6,13 +6,14 @@ from __future__ import annotations
 
 import json
 import math
-from pathlib import Path
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 import fastntk._core as _core
 from fastntk._support import arguments
+from fastntk._support.arguments import shown
 from fastntk._support.dtypes import FLOAT_DTYPES, epsilon_of
 from fastntk._support.memory import require_memory
 from fastntk._support.threads import core_threads
@@ -22,7 +23,7 @@ from fastntk.symmetric.products import symmetric_product
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     import numpy.typing as npt
 
@@ -121,7 +122,7 @@ class PackedKernel:
         size = rows * (rows + 1) // 2
         require_memory(
             size * precision.itemsize,
-            f"a packed kernel of {rows} × {rows} in {precision}",
+            f"n={rows}: a packed kernel of {rows} × {rows} in {precision}",
             "take fewer rows" + (" or dtype='float32'" if precision == np.float64 else ""),
         )
         return cls(np.empty(size, dtype=precision))
@@ -237,9 +238,8 @@ class PackedKernel:
         it. Behind the array are checksums, which `load` verifies, and `description`: what the
         kernel is of, in words and numbers that JSON knows.
         """
-        if Path(path).suffix != ".npy":
-            raise ValueError(f"path={str(path)!r}: expected a file that ends in .npy")
-        write_packed(path, self.data, _as_json(description))
+        name = arguments.path(path, "path", ".npy")
+        write_packed(name, self.data, _as_json(description))
 
     @classmethod
     def load(
@@ -272,13 +272,13 @@ class PackedKernel:
             If the kernel does not fit in the memory that is available.
         """
         mmap, verify = arguments.flag(mmap, "mmap"), arguments.flag(verify, "verify")
-        expected = _as_json(description)
+        expected, name = _as_json(description), arguments.path(path, "path")
         try:
-            return cls(read_packed(path, mmap=mmap, verify=verify, description=expected))
+            return cls(read_packed(name, mmap=mmap, verify=verify, description=expected))
         except FileNotFoundError:
             raise
         except (OSError, ValueError) as error:
-            raise ValueError(f"path={str(path)!r}: not a packed kernel: {error}") from error
+            raise ValueError(f"path={name!r}: not a packed kernel: {error}") from error
 
     @property
     def _split(self) -> int:
@@ -289,13 +289,13 @@ class PackedKernel:
         """Return the first of the indices and that behind the last, counted from 0."""
         expected = f"expected a slice of step 1 with at least one of the {self.n} rows and columns"
         if not isinstance(indices, slice):
-            raise TypeError(f"{name}={indices!r}: {expected}")
+            raise TypeError(f"{name}={shown(indices)}: {expected}")
         try:
             start, stop, step = indices.indices(self.n)
         except (TypeError, ValueError) as error:
-            raise type(error)(f"{name}={indices!r}: {expected}") from error
+            raise type(error)(f"{name}={shown(indices)}: {expected}") from error
         if step != 1 or stop <= start:
-            raise ValueError(f"{name}={indices!r}: {expected}")
+            raise ValueError(f"{name}={shown(indices)}: {expected}")
         return start, stop
 
     def tile(self, rows: slice, cols: slice) -> FloatArray:
@@ -323,12 +323,10 @@ class PackedKernel:
 
     def put(self, rows: slice, cols: slice, block: npt.ArrayLike) -> None:
         """Write a block of K where `tile` shows it; nothing of it above the diagonal of K."""
-        target, values = self.tile(rows, cols), np.asarray(block)
-        if values.shape != target.shape or values.dtype.kind not in "biuf":
-            raise ValueError(
-                f"block has shape {values.shape} and dtype {values.dtype}: expected real numbers "
-                f"of shape {target.shape}"
-            )
+        target, values = self.tile(rows, cols), matrices.host_array(block, "block")
+        matrices.require_real(values, "block")
+        if values.shape != target.shape:
+            raise ValueError(f"block has shape {values.shape}: expected {target.shape}")
         if self._range(rows, "rows") != self._range(cols, "cols"):
             target[...] = values
             return
@@ -347,11 +345,13 @@ def _as_json(description: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """Return a description as it is read from a file."""
     if description is None:
         return None
+    if not isinstance(description, Mapping):
+        raise TypeError(f"description={shown(description)}: expected a dict, or None")
     try:
         plain: dict[str, Any] = json.loads(json.dumps(dict(description), allow_nan=False))
-    except (TypeError, ValueError) as error:
-        raise type(error)(
-            f"description={description!r}: expected a dict of what JSON knows: {error}"
+    except Exception as error:  # TypeError, ValueError; RecursionError; that of somebody's own
+        raise ValueError(
+            f"description={shown(description)}: expected a dict of what JSON knows: {error}"
         ) from error
     return plain
 

@@ -34,9 +34,7 @@ _END = struct.Struct("<32sQ24s")
 _BLOCK = 2**22
 
 
-def write_packed(
-    path: str | os.PathLike[str], data: FloatArray, description: dict[str, Any] | None
-) -> None:
+def write_packed(path: str, data: FloatArray, description: dict[str, Any] | None) -> None:
     """Write an array of one dimension with its checksums, completely or not at all."""
     with replacing(path) as temporary, temporary.open("w+b") as file:
         np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(data))
@@ -59,20 +57,21 @@ def write_packed(
 
 
 def read_packed(
-    path: str | os.PathLike[str],
+    path: str,
     *,
     mmap: bool,
     verify: bool,
     description: dict[str, Any] | None,
 ) -> FloatArray:
     """Return the array of a file, or a map of it; ValueError if it is damaged or another one."""
-    with regular_file(path) as file:
+    with regular_file(path, "path") as file:
         header = read_npy_header(file)
         end = header.bytes_before + header.bytes_of_data
         trailer = _trailer(file, end)
         if description is not None and trailer.get("description") != description:
             raise ValueError(
-                f"it is the kernel of {trailer.get('description')}: expected that of {description}"
+                f"it is the kernel of {trailer.get('description')}: expected that of "
+                f"description={description}"
             )
         file.seek(0)
         before = file.read(header.bytes_before)
@@ -82,9 +81,7 @@ def read_packed(
                 file, header.dtype, mode="r", offset=header.bytes_before, shape=header.shape
             )
         else:
-            require_memory(
-                header.bytes_of_data, f"the kernel in {os.fspath(path)!r}", "give mmap=True"
-            )
+            require_memory(header.bytes_of_data, f"the kernel in {path!r}", "give mmap=True")
             count = header.bytes_of_data // header.dtype.itemsize
             data = np.fromfile(file, header.dtype, count).reshape(header.shape)
     if verify and trailer:

@@ -4,12 +4,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastntk._support.archives import check_name, read_archive, write_archive
+from fastntk._support.archives import checked_path, read_archive, write_archive
 from fastntk._support.digests import sha256
 
 if TYPE_CHECKING:
@@ -31,14 +30,13 @@ class Checkpoint:
     """
 
     def __init__(self, path: str | os.PathLike[str], call: Mapping[str, Any]) -> None:
-        check_name(path, "checkpoint")
-        self._path = Path(path)
+        self._path = checked_path(path, "checkpoint")
         self._call = {name: _description(value) for name, value in call.items()}
 
     def write(self, state: Mapping[str, Any], sgd: Sgd) -> None:
         """Write the state (of what JSON knows) and the arrays that change."""
         header = {"format": _FORMAT, "version": _VERSION, "call": self._call, "state": dict(state)}
-        write_archive(self._path, header, _arrays(sgd))
+        write_archive(self._path, header, _arrays(sgd), "checkpoint")
 
     def read(self, sgd: Sgd) -> dict[str, Any] | None:
         """Return the state and put the arrays back; None if there is no file yet."""
@@ -54,17 +52,17 @@ class Checkpoint:
             return None
         written, state = header.get("call"), header.get("state")
         if not isinstance(written, dict) or not isinstance(state, dict):
-            raise ValueError(f"checkpoint={str(self._path)!r}: not a checkpoint, or damaged")
+            raise ValueError(f"checkpoint={self._path!r}: not a checkpoint, or damaged")
         different = [name for name, value in self._call.items() if written.get(name) != value]
         if different:
             raise ValueError(
-                f"checkpoint={str(self._path)!r}: expected one of the same call, but "
+                f"checkpoint={self._path!r}: expected one of the same call, but "
                 f"{', '.join(different)} differ; remove the file to start anew"
             )
         targets = _arrays(sgd)
         if any(name not in arrays or arrays[name].shape != targets[name].shape for name in targets):
             raise ValueError(
-                f"checkpoint={str(self._path)!r}: not a checkpoint, or damaged: arrays are missing "
+                f"checkpoint={self._path!r}: not a checkpoint, or damaged: arrays are missing "
                 "or have other shapes"
             )
         for name, array in targets.items():

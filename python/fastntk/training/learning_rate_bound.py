@@ -108,11 +108,20 @@ def learning_rate_bound(
     if len(samples) > size:
         samples = samples[np.sort(generator.permutation(len(samples))[:size])]
     operator: Any = net.ntk_operator(samples, outputs="full", layer_weights=layer_rates)
-    with core_threads():  # BLAS of one thread, for the same bits whatever their number
-        pairs = largest_eigenpairs(
-            operator.matmat, operator.shape[0], 1, tolerance=_RESIDUAL_TOLERANCE
+    # BLAS of one thread, for the same bits whatever their number
+    with core_threads(), np.errstate(over="ignore", invalid="ignore"):
+        try:
+            pairs = largest_eigenpairs(
+                operator.matmat, operator.shape[0], 1, tolerance=_RESIDUAL_TOLERANCE
+            )
+            largest = float(pairs.values[0])
+        except (np.linalg.LinAlgError, ValueError):  # of numbers that are not finite
+            largest = math.inf
+    if not math.isfinite(largest):
+        raise OverflowError(
+            f"X with elements of at most {np.abs(samples).max():.3g}: λ_max of the kernel is not "
+            "finite: expected smaller samples, weight_std, bias_std or activation_scale"
         )
-    largest = float(pairs.values[0])
     if largest == 0:
         raise ValueError(
             "the gradients of all outputs are 0 at all samples: expected one that is not"

@@ -191,7 +191,7 @@ def find_learning_rate(
     True
     """
     require_network(net)
-    arguments.choice(criterion, "criterion", ("fastest", "largest_stable"))
+    criterion = arguments.choice(criterion, "criterion", ("fastest", "largest_stable"))
     workers = thread_count() if jobs is None else arguments.integer(jobs, "jobs", minimum=1)
     length = arguments.integer(epochs, "epochs", minimum=1)
     target = None if loss_target is None else arguments.real(loss_target, "loss_target", minimum=0)
@@ -303,9 +303,9 @@ def _follow(
 
 
 def _grid(values: Sequence[float]) -> list[float]:
-    items = list(np.atleast_1d(np.asarray(values, dtype=object)))
+    items = arguments.items(values, "grid", "learning rates", in_order=False)
     if not items:
-        raise ValueError(f"grid={values!r}: expected at least one learning rate")
+        raise ValueError(f"grid={arguments.shown(values)}: expected at least one learning rate")
     checked = [
         arguments.real(value, f"grid[{i}]", minimum=0.0, exclusive=True)
         for i, value in enumerate(items)

@@ -50,7 +50,10 @@ class KernelProbe:
         self._initial = self._kernel(net)
 
     def _kernel(self, net: MLP) -> FloatArray:
-        return net.ntk(self._samples, dtype="float64", device=self._device)
+        try:
+            return net.ntk(self._samples, dtype="float64", device=self._device)
+        except OverflowError as error:
+            raise OverflowError(f"probe: {error}") from None
 
     def measure(self, step: int, net: MLP) -> ProbeResult:
         """Return the state of the kernel of `net` after `step` steps."""

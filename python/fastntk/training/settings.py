@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastntk._support import arguments
+from fastntk._support.arguments import shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,15 +84,15 @@ def checked_rates(
         chosen = arguments.items(trainable, "trainable", "True or False for each layer")
         if len(chosen) != count or not all(isinstance(t, (bool, np.bool_)) for t in chosen):
             raise ValueError(
-                f"trainable={trainable!r}: expected True or False for each of {count} layers"
+                f"trainable={shown(trainable)}: expected True or False for each of {count} layers"
             )
         shares[~np.array(chosen)] = 0.0
     shares = shares * [layer.kernel_weights for layer in network.layers]
     has_bias = np.array([layer.bias is not None for layer in network.layers])
     if not shares[:, 0].any() and not shares[has_bias, 1].any():
         raise ValueError(
-            f"trainable={trainable!r}, layer_rates={layer_rates!r}: expected at least one layer "
-            "that is trained"
+            f"trainable={shown(trainable)}, layer_rates={shown(layer_rates)}: expected at least "
+            "one layer that is trained"
             + ("" if network.kernel_weights is None else " and that is not frozen in the network")
         )
     return rate * shares
@@ -101,7 +102,7 @@ def checked_momentum(momentum: float) -> float:
     """Return 0 ≤ μ < 1."""
     value = arguments.real(momentum, "momentum", minimum=0.0)
     if value >= 1:
-        raise ValueError(f"momentum={momentum!r}: expected a number from 0 to below 1")
+        raise ValueError(f"momentum={shown(momentum)}: expected a number from 0 to below 1")
     return value
 
 
@@ -111,7 +112,7 @@ def checked_batch_size(batch_size: int | None, n: int) -> int:
         return n
     size = arguments.integer(batch_size, "batch_size", minimum=1)
     if size > n:
-        raise ValueError(f"batch_size={batch_size!r}: expected at most the {n} samples of X")
+        raise ValueError(f"batch_size={shown(batch_size)}: expected at most the {n} samples of X")
     return size
 
 
@@ -128,5 +129,7 @@ def checked_interval(steps: int | None, name: str, what: object) -> int | None:
     if steps is None:
         return None
     if what is None:
-        raise ValueError(f"{name}={steps!r}: expected None without {name.removesuffix('_every')}")
+        raise ValueError(
+            f"{name}={shown(steps)}: expected None without {name.removesuffix('_every')}"
+        )
     return arguments.integer(steps, name, minimum=1)

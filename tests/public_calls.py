@@ -1,0 +1,369 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Every public call with arguments that work, and a walk over all public names that finds them."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import inspect
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from test_structure import PUBLIC
+
+import fastntk
+from fastntk import activations, cuda, datasets, depth_sweep, figures, infinite, linearity
+from fastntk.infinite.functions import NetworkOptions
+from fastntk.studies import rates
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_X = np.random.default_rng(0).standard_normal((5, 3))
+_Y = _X[:, 0].copy()
+_LABELS = np.array([0, 1, 1, 0, 1])
+_NET = fastntk.MLP([3, 4, 1])
+_TWO = fastntk.MLP([3, 4, 2])
+_K = _NET.ntk(_X)
+_PACKED = fastntk.PackedKernel.from_dense(_K)
+_LIMIT = infinite.Network(depth=1)
+_REGRESSION = infinite.Regression(_X, depth=1, ridge=0.1)
+_NEURAL = infinite.NeuralKernel(depth=1)
+_STUDY = fastntk.depth_study(_X, depths=[0], width=4, seeds=1, activations=["relu"], progress=False)
+_CONVERGENCE_ARGUMENTS: dict[str, Any] = {
+    "X": _X,
+    "y": _LABELS,
+    "depths": [0],
+    "width": 16,
+    "seeds": 1,
+    "batch_size": 5,
+    "epochs": 1,
+    "rate_samples": 3,
+    "rate_steps": 3,
+    "jobs": 1,
+    "progress": False,
+}
+_CONVERGENCE = fastntk.convergence_study(**_CONVERGENCE_ARGUMENTS)
+_LINEARIZATION_ARGUMENTS: dict[str, Any] = {
+    "X": _X,
+    "y": _Y,
+    "widths": [4],
+    "seeds": 1,
+    "steps": 2,
+    "depth": 1,
+}
+_LINEARIZATION = fastntk.linearization_error(**_LINEARIZATION_ARGUMENTS)
+_CURVES = fastntk.angle_curves([0.1], [1], ["tanh"])
+_HISTORY = fastntk.train(_TWO, _X, _LABELS, learning_rate=0.1, epochs=2)
+_SEARCH = fastntk.find_learning_rate(_TWO, _X, _LABELS, epochs=1, grid=[0.1], jobs=1)
+_STATE = {"0.weight": np.ones((4, 3)), "2.weight": np.ones((1, 4))}
+
+# Files that are there to be read.
+_FOLDER = Path(tempfile.mkdtemp(prefix="fastntk-public-calls-"))
+_NET_FILE, _PACKED_FILE, _SAMPLES_FILE = (
+    str(_FOLDER / name) for name in ("net.npz", "packed.npy", "samples.npy")
+)
+_NET.save(_NET_FILE)
+_PACKED.save(_PACKED_FILE)
+np.save(_SAMPLES_FILE, _X)
+
+
+def _with_options(**given: Any) -> None:
+    with cuda.options(**given):
+        pass
+
+
+_with_options.__signature__ = inspect.signature(cuda.options)  # type: ignore[attr-defined]
+
+
+def _train(**given: Any) -> Any:
+    """Train a copy of the network, for it may be trained in place."""
+    if isinstance(given["net"], fastntk.MLP):
+        given["net"] = copy.deepcopy(given["net"])
+    return fastntk.train(**given)
+
+
+_train.__signature__ = inspect.signature(fastntk.train)  # type: ignore[attr-defined]
+
+
+def _all_tiles(**given: Any) -> list[Any]:
+    return list(_NET.ntk_tiles(**given))
+
+
+_all_tiles.__signature__ = inspect.signature(_NET.ntk_tiles)  # type: ignore[attr-defined]
+
+
+def _neural_kernel(**given: Any) -> Any:
+    """Make a kernel and use it: scikit-learn wants parameters to be stored as they are given."""
+    return infinite.NeuralKernel(**given)(_X)
+
+
+_neural_kernel.__signature__ = inspect.signature(  # type: ignore[attr-defined]
+    infinite.NeuralKernel
+)
+
+
+def _polynomial(coefficients: Any) -> Any:
+    return activations.polynomial(1.0, coefficients)
+
+
+# By its name, what is called, and arguments that work, files in the current folder among them.
+CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
+    "MLP": (fastntk.MLP, {"widths": [3, 4, 1]}),
+    "MLP.__call__": (_NET.__call__, {"X": _X}),
+    "MLP.astype": (_NET.astype, {"dtype": "float32"}),
+    "MLP.conjugate_kernel": (_NET.conjugate_kernel, {"X": _X, "Z": _X}),
+    "MLP.from_torch": (fastntk.MLP.from_torch, {"module": _STATE, "activation": "relu"}),
+    "MLP.from_weights": (fastntk.MLP.from_weights, {"weights": [np.ones((1, 3))]}),
+    "MLP.gradient_features": (_NET.gradient_features, {"X": _X}),
+    "MLP.input_jacobian": (_NET.input_jacobian, {"X": _X}),
+    "MLP.jacobian": (_NET.jacobian, {"X": _X}),
+    "MLP.jvp": (_NET.jvp, {"X": _X, "v": np.ones(_NET.n_parameters)}),
+    "MLP.load": (fastntk.MLP.load, {"path": _NET_FILE}),
+    "MLP.ntk": (_NET.ntk, {"X": _X, "Z": _X}),
+    "MLP.ntk_by_layer": (_NET.ntk_by_layer, {"X": _X, "Z": _X}),
+    "MLP.ntk_operator": (_NET.ntk_operator, {"X": _X}),
+    "MLP.ntk_tiles": (_all_tiles, {"X": _X, "Z": _X}),
+    "MLP.pair_angles": (_NET.pair_angles, {"X": _X, "pairs": [(0, 1)]}),
+    "MLP.plan": (_NET.plan, {"X": _X, "Z": _X}),
+    "MLP.save": (_NET.save, {"path": "net.npz"}),
+    "MLP.smallest_angle": (_NET.smallest_angle, {"X": _X}),
+    "MLP.vjp": (_NET.vjp, {"X": _X, "u": _Y}),
+    "LinearizedMLP.fit": (_NET.linearize().fit, {"X": _X, "y": _Y}),
+    "LinearizedTraining.outputs": (
+        _NET.linearize().fit(_X, _Y).outputs,
+        {"Z": _X, "time": 1.0},
+    ),
+    "ConvergenceResult.epochs_to": (_CONVERGENCE.results[0].epochs_to, {"target": 0.1}),
+    "ConvergenceStudy.save": (_CONVERGENCE.save, {"path": "convergence.csv"}),
+    "DepthStudy.save": (_STUDY.save, {"path": "depth.csv"}),
+    "LinearizationStudy.save": (_LINEARIZATION.save, {"path": "linearization.csv"}),
+    "PackedKernel": (fastntk.PackedKernel, {"data": np.ones(6)}),
+    "PackedKernel.__matmul__": (_PACKED.__matmul__, {"vectors": _Y}),
+    "PackedKernel.__rmatmul__": (_PACKED.__rmatmul__, {"vectors": _Y}),
+    "PackedKernel.blocks": (_PACKED.blocks, {"size": 2}),
+    "PackedKernel.empty": (fastntk.PackedKernel.empty, {"n": 3}),
+    "PackedKernel.from_dense": (fastntk.PackedKernel.from_dense, {"K": _K}),
+    "PackedKernel.load": (fastntk.PackedKernel.load, {"path": _PACKED_FILE}),
+    "PackedKernel.put": (
+        _PACKED.copy().put,
+        {"rows": slice(3, 5), "cols": slice(0, 2), "block": np.ones((2, 2))},
+    ),
+    "PackedKernel.row": (_PACKED.row, {"i": 0}),
+    "PackedKernel.rows": (_PACKED.rows, {"indices": [0]}),
+    "PackedKernel.save": (_PACKED.save, {"path": "packed.npy"}),
+    "PackedKernel.submatrix": (_PACKED.submatrix, {"indices": [0]}),
+    "PackedKernel.tile": (_PACKED.tile, {"rows": slice(3, 5), "cols": slice(0, 2)}),
+    "angle_bound": (fastntk.angle_bound, {"K": _K}),
+    "angle_curves": (
+        fastntk.angle_curves,
+        {"theta": [0.1], "depths": [1], "activations": ["tanh"]},
+    ),
+    "batch_conditioning": (fastntk.batch_conditioning, {"K": _K, "batch_size": 2}),
+    "closest_pairs": (fastntk.closest_pairs, {"K": _K, "k": 1}),
+    "conditioning": (fastntk.conditioning, {"K": _K}),
+    "convergence_rate": (
+        fastntk.convergence_rate,
+        {"net": _NET, "X": _X, "y": _Y, "steps": 2},
+    ),
+    "convergence_study": (fastntk.convergence_study, _CONVERGENCE_ARGUMENTS),
+    "depth_study": (
+        fastntk.depth_study,
+        {"X": _X, "depths": [0], "width": 4, "seeds": 1, "activations": ["relu"]},
+    ),
+    "find_learning_rate": (
+        fastntk.find_learning_rate,
+        {"net": _TWO, "X": _X, "y": _LABELS, "epochs": 1, "grid": [0.1], "jobs": 1},
+    ),
+    "gradient_angles": (fastntk.gradient_angles, {"K": _K}),
+    "kernel_report": (
+        fastntk.kernel_report,
+        {"net": _NET, "X": _X, "directory": "report", "progress": False},
+    ),
+    "learning_rate_bound": (fastntk.learning_rate_bound, {"net": _NET, "X": _X}),
+    "linearization_error": (fastntk.linearization_error, _LINEARIZATION_ARGUMENTS),
+    "monte_carlo_ntk": (
+        fastntk.monte_carlo_ntk,
+        {"X": _X, "widths": [4], "seeds": 2, "depth": 1},
+    ),
+    "smallest_angle": (fastntk.smallest_angle, {"K": _K}),
+    "spectrum": (fastntk.spectrum, {"K": _K}),
+    "train": (
+        _train,
+        {"net": _TWO, "X": _X, "y": _LABELS, "learning_rate": 0.1, "epochs": 1},
+    ),
+    "activations.abrelu": (activations.abrelu, {}),
+    "activations.cosine": (activations.cosine, {}),
+    "activations.custom": (activations.custom, {"function": np.tanh}),
+    "activations.elu": (activations.elu, {}),
+    "activations.erf": (activations.erf, {}),
+    "activations.exp_normalized": (activations.exp_normalized, {}),
+    "activations.exponential": (activations.exponential, {}),
+    "activations.gaussian": (activations.gaussian, {}),
+    "activations.gaussian_nodes": (activations.gaussian_nodes, {}),
+    "activations.get": (activations.get, {"activation": "relu"}),
+    "activations.hermite": (activations.hermite, {}),
+    "activations.label_of": (activations.label_of, {"name": "relu"}),
+    "activations.leaky_relu": (activations.leaky_relu, {}),
+    "activations.monomial": (activations.monomial, {}),
+    "activations.polynomial": (_polynomial, {"coefficients": 1.0}),
+    "activations.rbf": (activations.rbf, {}),
+    "activations.rectified_monomial": (activations.rectified_monomial, {}),
+    "activations.restore": (
+        activations.restore,
+        {"name": "leaky_relu", "parameters": (0.1,)},
+    ),
+    "activations.sine": (activations.sine, {}),
+    "activations.softplus": (activations.softplus, {}),
+    "cuda.options": (_with_options, {}),
+    "datasets.load": (datasets.load, {"name": "digits"}),
+    "datasets.load_file": (datasets.load_file, {"path": _SAMPLES_FILE}),
+    "depth_sweep.independent_seed": (
+        depth_sweep.independent_seed,
+        {"seed": 0, "depth": 1},
+    ),
+    "depth_sweep.ntk_depths": (
+        depth_sweep.ntk_depths,
+        {"X": _X, "depths": [1], "width": 4},
+    ),
+    "figures.figure4": (figures.figure4, {"study": _CONVERGENCE}),
+    "figures.plot_angle_curves": (figures.plot_angle_curves, {"curves": _CURVES}),
+    "figures.plot_convergence_study": (
+        figures.plot_convergence_study,
+        {"study": _CONVERGENCE},
+    ),
+    "figures.plot_depth_study": (figures.plot_depth_study, {"study": _STUDY}),
+    "figures.plot_history": (figures.plot_history, {"history": _HISTORY}),
+    "figures.plot_learning_rates": (figures.plot_learning_rates, {"search": _SEARCH}),
+    "figures.plot_linearization": (figures.plot_linearization, {"study": _LINEARIZATION}),
+    "figures.save": (figures.save, {"figure": Figure(), "path": "figure.png"}),
+    "figures.table1": (figures.table1, {"study": _CONVERGENCE}),
+    "infinite.Network": (infinite.Network, {"depth": 1}),
+    "infinite.Network.at_depth": (_LIMIT.at_depth, {"depth": 1}),
+    "infinite.Network.conditioning": (_LIMIT.conditioning, {"X": _X}),
+    "infinite.Network.embedding_angle": (_LIMIT.embedding_angle, {"theta": [0.1]}),
+    "infinite.Network.gradient_angle": (_LIMIT.gradient_angle, {"theta": [0.1]}),
+    "infinite.Network.kernels": (_LIMIT.kernels, {"X": _X, "Z": _X}),
+    "infinite.Network.nngp": (_LIMIT.nngp, {"X": _X, "Z": _X}),
+    "infinite.Network.ntk": (_LIMIT.ntk, {"X": _X, "Z": _X}),
+    "infinite.Network.predict": (_LIMIT.predict, {"X": _X, "y": _Y, "Z": _X, "ridge": 0.1}),
+    "infinite.Network.regression": (_LIMIT.regression, {"X": _X, "ridge": 0.1}),
+    "infinite.Network.smallest_angle": (_LIMIT.smallest_angle, {"X": _X}),
+    "infinite.NeuralKernel": (_neural_kernel, {"depth": 1}),
+    "infinite.NeuralKernel.__call__": (_NEURAL.__call__, {"X": _X, "Y": _X}),
+    "infinite.NeuralKernel.diag": (_NEURAL.diag, {"X": _X}),
+    "infinite.Regression": (infinite.Regression, {"X": _X, "depth": 1, "ridge": 0.1}),
+    "infinite.Regression.predict": (_REGRESSION.predict, {"Z": _X, "y": _Y}),
+    "infinite.angle_map": (infinite.angle_map, {"theta": [0.1]}),
+    "infinite.conditioning": (infinite.conditioning, {"X": _X, "depths": [1]}),
+    "infinite.embedding_angle": (infinite.embedding_angle, {"theta": [0.1], "depth": 1}),
+    "infinite.gradient_angle": (infinite.gradient_angle, {"theta": [0.1], "depth": 1}),
+    "infinite.kernels": (infinite.kernels, {"X": _X, "Z": _X, "depth": 1}),
+    "infinite.limit_condition_number": (infinite.limit_condition_number, {"n": 3}),
+    "infinite.limit_kernel": (infinite.limit_kernel, {"n": 3}),
+    "infinite.nngp": (infinite.nngp, {"X": _X, "Z": _X, "depth": 1}),
+    "infinite.ntk": (infinite.ntk, {"X": _X, "Z": _X, "depth": 1}),
+    "infinite.predict": (
+        infinite.predict,
+        {"X": _X, "y": _Y, "Z": _X, "ridge": 0.1, "depth": 1},
+    ),
+    "infinite.smallest_angle": (infinite.smallest_angle, {"X": _X, "depth": 1}),
+    "linearity.hessian_norm": (linearity.hessian_norm, {"net": _NET, "X": _X[:1]}),
+    "linearity.hessian_vector_product": (
+        linearity.hessian_vector_product,
+        {"net": _NET, "X": _X, "v": np.ones(_NET.n_parameters)},
+    ),
+    "studies.rates.fit_tail": (rates.fit_tail, {"losses": 0.5 ** np.arange(30)}),
+}
+
+_RESULT = "results are made by fastntk, with numbers that need no check"
+_OWN = "called by other parts of fastntk, with what they have made or checked"
+
+# What takes arguments and is not in CALLS, with the reason.
+EXEMPT: dict[str, str] = {
+    **dict.fromkeys(
+        (
+            "AngleCurves",
+            "AnglePair",
+            "BatchConditioning",
+            "Bounds",
+            "Bounds.widened",
+            "Conditioning",
+            "ConvergenceRate",
+            "ConvergenceResult",
+            "ConvergenceStudy",
+            "DepthResult",
+            "DepthStudy",
+            "History",
+            "Interval",
+            "Interval.clip",
+            "KernelReport",
+            "LearningRateSearch",
+            "LinearizationStudy",
+            "MonteCarlo",
+            "cuda.Device",
+            "cuda.Options",
+            "datasets.Dataset",
+            "infinite.Kernels",
+            "infinite.Prediction",
+            "linearity.HessianNorms",
+            "studies.rates.ConvergenceRate",
+            "studies.rates.TailFit",
+        ),
+        _RESULT,
+    ),
+    **dict.fromkeys(
+        (
+            "MLP.of_network",
+            "activations.Activation",
+            "cuda.dotted",
+            "cuda.too_old",
+            "infinite.Network.dual_error",
+            "infinite.Network.rates",
+            "infinite.Network.relative_error",
+        ),
+        _OWN,
+    ),
+    "ntk_depths": "the same function as depth_sweep.ntk_depths",
+    "studies.rates.convergence_rate": "the same function as convergence_rate",
+}
+
+
+def parameters(call: Callable[..., Any]) -> Iterator[inspect.Parameter]:
+    """Yield the parameters that are given by name, those of a network among `options` as well."""
+    for parameter in inspect.signature(call).parameters.values():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            for name in NetworkOptions.__annotations__:
+                yield inspect.signature(infinite.Network).parameters[name]
+        elif parameter.kind is not parameter.VAR_POSITIONAL:
+            yield parameter
+
+
+def public_calls() -> Iterator[str]:
+    """Yield the names of all public functions, classes and methods that take arguments."""
+    for module, names in PUBLIC.items():
+        for name in names:
+            value = getattr(importlib.import_module(module), name)
+            path = f"{module}.{name}".removeprefix("fastntk.")
+            if inspect.isclass(value):
+                yield path
+                yield from (f"{path}.{method}" for method in _methods(value))
+            elif inspect.isroutine(inspect.unwrap(value)) and inspect.signature(value).parameters:
+                yield path
+
+
+def _methods(kind: type) -> Iterator[str]:
+    called = {"__call__", "__matmul__", "__rmatmul__"}
+    for base in kind.__mro__:
+        if not base.__module__.startswith("fastntk"):
+            continue
+        for name, value in vars(base).items():
+            function = value.__func__ if isinstance(value, (classmethod, staticmethod)) else value
+            if not inspect.isfunction(function) or (name.startswith("_") and name not in called):
+                continue
+            if len(inspect.signature(function).parameters) > 1:  # more than self or cls
+                yield name
