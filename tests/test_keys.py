@@ -171,6 +171,8 @@ def test_names_in_the_keys_of_a_convergence_study() -> None:
     ]
     assert {plain[kind]["algorithm"] for kind in plain} == {1}
     assert (SETTINGS.n_cells, plain["rate"]["activation"]) == (2 * (1 + 2 * 2), ["relu"])
+    samples = hashlib.sha256(b"float64 (4, 3) " + X.astype("<f8").tobytes()).hexdigest()
+    assert {plain[kind]["X"] for kind in plain} == {samples}
     scaled = replace(SETTINGS, activation_scale=1.5)
     assert scaled.rate(1, 5).settings["activation_scale"] == 1.5
 

@@ -1,0 +1,369 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+# ruff: noqa: T201 (a script of the tests)
+"""Seeds small bugs into copies of the Python package and checks that the tests find each.
+
+    python -m pytest --cov --cov-context=test --junitxml=durations.xml
+    python tests/seed_bugs.py [--sample N] [--seed S] [--only WORD …] [--jobs N]
+
+The first line records which test runs which line, and how long it takes. A bug (`small_bugs.py`) is
+found if one of the tests that run its line, or its function if that line runs as the module is
+imported, fails or does not end; it survives if those that fit into --budget seconds pass, the quick
+ones of each file first. The sample is drawn by digests: a change of one module leaves the bugs of
+the others as they were.
+
+What cannot be found, since the package does the same with the bug or since no promise is broken,
+stands in explained_bugs.toml with its reason. Ends with status 1 if another one survives.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import compileall
+import concurrent.futures
+import contextlib
+import hashlib
+import importlib
+import importlib.util
+import itertools
+import multiprocessing
+import os
+import queue
+import random
+import re
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import tomllib
+import xml.etree.ElementTree as ET
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import coverage
+import on_host
+import pytest
+from small_bugs import Bug, bugs_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+# Not imported here: the processes that run the tests import a copy.
+_spec = importlib.util.find_spec("fastntk")
+assert _spec is not None
+assert _spec.origin is not None
+PACKAGE = Path(_spec.origin).parent
+ROOT = Path(__file__).parent.parent
+EXPLAINED = Path(__file__).with_name("explained_bugs.toml")
+
+# Modules that run on a GPU alone, for which the processor stands in (on_host.py).
+OF_GPUS = ("gpu", "driver")
+# Rooms with functions that Numba compiles: what was compiled of another bug must not be used.
+COMPILED = ("infinite", "activations")
+# What tests import, once for all processes.
+PRELOADED = ["click.testing", "matplotlib.figure", "mpmath", "pandas", "pytest"]
+PRELOADED += ["scipy.integrate", "scipy.linalg", "scipy.sparse.linalg", "scipy.stats", "sklearn"]
+
+# Beside the tests themselves: imports, and a machine that is busy.
+START_SECONDS = 120.0
+PATIENCE = 10.0
+# Each has to be imported.
+MOST_FILES = 8
+
+
+class Modules:
+    """The package's modules as syntax trees, and their bugs."""
+
+    def __init__(self, only: list[str]) -> None:
+        self.trees = {
+            path.relative_to(PACKAGE).as_posix(): ast.parse(path.read_text(encoding="utf-8"))
+            for path in sorted(PACKAGE.rglob("*.py"))
+        }
+        self.chosen = [
+            path
+            for path in self.trees
+            if any(word in path for word in only)
+            and (on_host.VARIABLE in os.environ or not any(word in path for word in OF_GPUS))
+        ]
+
+    def bugs(self) -> list[Bug]:
+        return [bug for path in self.chosen for bug in bugs_of(path, self.trees[path])]
+
+    def sample(self, count: int, seed: int) -> list[Bug]:
+        """Draw bugs, each node as probable as any other."""
+        nodes: dict[tuple[str, int], list[Bug]] = defaultdict(list)
+        for bug in self.bugs():
+            nodes[bug.path, bug.node].append(bug)
+        drawn: dict[str, Bug] = {}
+        # Known by their text, that of each function counted: what is elsewhere does not matter.
+        for (path, _), bugs in nodes.items():
+            lines = self.sources[path][bugs[0].lines.start - 1 : bugs[0].lines.stop - 1]
+            text = f"{seed} {path} {bugs[0].column} {lines}"
+            digest = hashlib.sha256(text.encode()).hexdigest()
+            drawn[digest] = random.Random(digest).choice(bugs)
+        return [drawn[digest] for digest in sorted(drawn)[:count]]
+
+    @cached_property
+    def sources(self) -> dict[str, list[str]]:
+        return {
+            path: (PACKAGE / path).read_text(encoding="utf-8").splitlines() for path in self.trees
+        }
+
+    def importers(self, path: str) -> list[str]:
+        """Return the modules that import this one."""
+        name = "fastntk." + path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+        return [
+            other
+            for other, tree in self.trees.items()
+            if any(
+                isinstance(node, ast.ImportFrom)
+                and (node.module == name or f"{node.module}." + node.names[0].name == name)
+                for node in ast.walk(tree)
+            )
+        ]
+
+
+class Tests:
+    """Which tests run which lines, and how long they take."""
+
+    def __init__(self, data: Path, durations: Path, modules: Modules) -> None:
+        self.modules = modules
+        self.seconds: dict[str, float] = {}
+        self.in_file: dict[str, int] = defaultdict(int)
+        for case in ET.parse(durations).getroot().iter("testcase"):
+            if case.find("skipped") is not None:
+                continue
+            file = case.attrib["classname"].replace(".", "/") + ".py"
+            self.seconds[f"{file}::{case.attrib['name']}"] = float(case.attrib["time"])
+            self.in_file[file] += 1
+        recorded = coverage.CoverageData(str(data))
+        recorded.read()
+        self.lines: dict[str, dict[int, set[str]]] = {}
+        for path in recorded.measured_files():
+            tail = Path(path).as_posix().rpartition("/fastntk/")[2]
+            self.lines[tail] = {
+                line: {test.rpartition("|")[0] for test in tests}
+                for line, tests in recorded.contexts_by_lineno(path).items()
+            }
+
+    def contexts(self, path: str, lines: Iterable[int]) -> set[str]:
+        """Return what has run some lines: tests, and "" for what comes before all tests."""
+        recorded = self.lines.get(path, {})
+        return {test for line in lines for test in recorded.get(line, ())}
+
+    def that_run(self, path: str, lines: Iterable[int]) -> set[str]:
+        return self.contexts(path, lines) & self.seconds.keys()
+
+    def of(self, bug: Bug) -> set[str]:
+        """Return the tests that run what is changed, or else what is around it."""
+        everything = range(1, 100_000)
+        found = self.that_run(bug.path, bug.lines)
+        if "" in self.contexts(bug.path, bug.lines):
+            # It is run before all tests, which use what it has made.
+            found |= self.that_run(bug.path, everything)
+        # A compiled function is run by its callers, which no tracer sees.
+        ways = itertools.chain(
+            [found],
+            (self.that_run(bug.path, lines) for lines in (*bug.within, everything)),
+            (
+                set().union(*(self.that_run(other, everything) for other in others))
+                for others in [self.modules.importers(bug.path)]
+            ),
+        )
+        return next((tests for tests in ways if tests), set())
+
+    def chosen(self, bug: Bug, budget: float) -> list[str]:
+        """Return tests that take so many seconds in all, quick ones of each file first.
+
+        The files are those of whose tests the largest part runs what is changed.
+        """
+        by_file: dict[str, list[str]] = defaultdict(list)
+        for test in sorted(self.of(bug), key=lambda test: (self.seconds[test], test)):
+            by_file[test.partition("::")[0]].append(test)
+        files = sorted(by_file, key=lambda file: -len(by_file[file]) / self.in_file[file])
+        rounds = itertools.zip_longest(*(by_file[file] for file in files[:MOST_FILES]))
+        chosen: list[str] = []
+        seconds = 0.0
+        for test in (test for tests in rounds for test in tests if test is not None):
+            seconds += self.seconds[test]
+            if seconds > budget and chosen:
+                break
+            chosen.append(test)
+        return chosen
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How the tests ended: "found", "survives" or "not run", and what found the bug."""
+
+    word: str
+    by: str = ""
+
+
+def run_pytest(arguments: list[str], environment: dict[str, str], written: Path) -> None:
+    """Run tests on another package than this one; for a process of its own."""
+    os.setsid()
+    with written.open("w", encoding="utf-8") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    os.chdir(ROOT)
+    os.environ |= environment
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
+    sys.path[:0] = [environment["PYTHONPATH"], str(ROOT)]
+    status = pytest.main(arguments)
+    sys.stdout.flush()
+    os._exit(int(status))
+
+
+class Copy:
+    """A copy of the package, for one bug at a time."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        shutil.copytree(
+            PACKAGE, folder / "package" / "fastntk", ignore=shutil.ignore_patterns("__pycache__")
+        )
+        compileall.compile_dir(folder / "package", quiet=1)
+
+    def run(self, tests: list[str], numba_cache: Path, seconds: float) -> tuple[int | None, str]:
+        """Return the status of pytest, None if it did not end, and what it wrote."""
+        names, written = self.folder / "tests", self.folder / "written"
+        names.write_text("\n".join(tests), encoding="utf-8")
+        environment = {
+            "PYTHONPATH": str(self.folder / "package"),
+            "NUMBA_CACHE_DIR": str(numba_cache),
+            "HYPOTHESIS_STORAGE_DIRECTORY": str(self.folder / "hypothesis"),
+        }
+        arguments = ["-x", "-q", "--no-header", "--tb=line", "-p", "no:cacheprovider"]
+        arguments += [f"--basetemp={self.folder / 'scratch'}", f"@{names}"]
+        process = multiprocessing.get_context("forkserver").Process(
+            target=run_pytest, args=(arguments, environment, written)
+        )
+        process.start()
+        process.join(seconds)
+        status = process.exitcode
+        # The tests may have left processes of their own.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid or 0, signal.SIGKILL)
+        process.join()
+        return status, written.read_text(encoding="utf-8", errors="replace")
+
+    def require_success(self, tests: list[str]) -> None:
+        """Raise if tests fail without any bug."""
+        status, output = self.run(tests, self.folder / "numba", 3600.0) if tests else (0, "")
+        if status != 0:
+            raise RuntimeError(f"tests fail without any bug:\n{output}")
+
+    def outcome(self, bug: Bug, source: str, tests: list[str], seconds: float) -> Outcome:
+        path = self.folder / "package" / "fastntk" / bug.path
+        original, times = path.read_bytes(), path.stat()
+        path.write_text(source, encoding="utf-8")
+        compiled = bug.path.split("/")[0] in COMPILED
+        cache = self.folder / ("numba-bug" if compiled else "numba")
+        try:
+            status, output = self.run(tests, cache, START_SECONDS + PATIENCE * seconds)
+        finally:
+            path.write_bytes(original)
+            os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+            if compiled:
+                shutil.rmtree(cache, ignore_errors=True)
+        if status is None:
+            return Outcome("found", "did not end")
+        if status == 0:
+            return Outcome("survives")
+        failed = re.search(r"^(?:FAILED|ERROR) (.*?)(?: - |$)", output, re.MULTILINE)
+        return Outcome("found", failed[1] if failed else f"status {status}: {output[-300:]}")
+
+
+def explained() -> dict[tuple[str, str, str], str]:
+    """Return the reasons for bugs that cannot be found, by module, removed and added lines."""
+    with EXPLAINED.open("rb") as file:
+        entries = tomllib.load(file)["bug"]
+    return {(entry["path"], entry["old"], entry["new"]): entry["reason"] for entry in entries}
+
+
+def outcomes(
+    bugs: list[Bug], tests: Tests, budget: float, jobs: int
+) -> Iterator[tuple[Bug, tuple[str, str], Outcome]]:
+    """Yield each bug, how it changes the module, and what has become of it."""
+    known = explained()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        concurrent.futures.ThreadPoolExecutor(jobs) as pool,
+    ):
+        copies: queue.Queue[Copy] = queue.Queue()
+        for number in range(jobs):
+            copies.put(Copy(Path(folder) / str(number)))
+
+        copied = copies.get()
+        copied.require_success(sorted(tests.seconds, key=lambda test: tests.seconds[test])[:1])
+        copies.put(copied)
+
+        def outcome(bug: Bug) -> tuple[Bug, tuple[str, str], Outcome]:
+            tree = tests.modules.trees[bug.path]
+            change = bug.difference(tree)
+            if (bug.path, *change) in known:
+                return bug, change, Outcome("explained", known[bug.path, *change])
+            chosen = tests.chosen(bug, budget)
+            if not chosen:
+                return bug, change, Outcome("not run")
+            copied = copies.get()
+            try:
+                seconds = sum(tests.seconds[test] for test in chosen)
+                return bug, change, copied.outcome(bug, bug.applied(tree), chosen, seconds)
+            finally:
+                copies.put(copied)
+
+        found_by: set[str] = set()
+        for result in pool.map(outcome, bugs):
+            yield result
+            if result[2].word == "found":
+                found_by.add(result[2].by)
+        # A test that fails without any bug has found none.
+        copies.get().require_success(sorted(found_by & tests.seconds.keys()))
+
+
+def main() -> int:
+    assert __doc__ is not None
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sample", type=int, default=100, help="so many bugs")
+    parser.add_argument("--seed", type=int, default=1, help="of the sample")
+    parser.add_argument(
+        "--only", nargs="*", default=[""], help="modules whose path has such a word"
+    )
+    parser.add_argument("--list", action="store_true", help="show the bugs and end")
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--budget", type=float, default=40.0, help="seconds of tests for each")
+    parser.add_argument("--coverage", type=Path, default=ROOT / ".coverage")
+    parser.add_argument("--durations", type=Path, default=ROOT / "durations.xml")
+    asked = parser.parse_args()
+    modules = Modules(asked.only)
+    bugs = modules.sample(asked.sample, asked.seed)
+    if asked.list:
+        for bug in bugs:
+            old, new = bug.difference(modules.trees[bug.path])
+            print(f"{bug.path}:{bug.lines.start}: {bug.kind}\n  - {old}\n  + {new}")
+        return 0
+    multiprocessing.set_forkserver_preload(PRELOADED)
+    began = time.monotonic()
+    counts: dict[str, int] = defaultdict(int)
+    tests = Tests(asked.coverage, asked.durations, modules)
+    for bug, (old, new), outcome in outcomes(bugs, tests, asked.budget, asked.jobs):
+        counts[outcome.word] += 1
+        print(f"{outcome.word:9} {bug.path}:{bug.lines.start}: {bug.kind}: {outcome.by}")
+        if outcome.word != "found":
+            print(f"  - {old}\n  + {new}")
+        sys.stdout.flush()
+    words = ", ".join(f"{count} {word}" for word, count in sorted(counts.items()))
+    print(f"{len(bugs)} bugs: {words}; {time.monotonic() - began:.0f} s")
+    return 1 if counts["survives"] + counts["not run"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

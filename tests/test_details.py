@@ -1,0 +1,188 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Details that no other test would notice, as seeded bugs have shown (`seed_bugs.py`)."""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+import fastntk
+from fastntk._support import arguments, files
+from fastntk.activations import gaussian_nodes
+from fastntk.eigenvalues.enclosures import smallest_lower
+from fastntk.eigenvalues.result import Bounds, Interval
+from fastntk.eigenvalues.rounding import UNIT, cholesky_error, gamma
+from fastntk.kernels.request import KernelRequest
+from fastntk.networks.targets import targets
+from fastntk.symmetric.cholesky import Cholesky, NotPositiveDefinite
+from fastntk.symmetric.matrix import SymmetricMatrix
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RNG = np.random.default_rng(0)
+X = RNG.standard_normal((12, 4))
+NET = fastntk.MLP([4, 8, 3], bias_std=0.2)
+
+
+def test_two_networks_make_a_standard_error() -> None:
+    with pytest.raises(ValueError, match=r"seeds=\[3\]: expected at least two"):
+        fastntk.monte_carlo_ntk(X, [4], seeds=[3])
+
+
+def test_activations_of_the_paper_are_the_default_of_angle_curves() -> None:
+    curves = fastntk.angle_curves([0.5])
+    assert curves.activations == ("relu2", "gelu", "tanh")
+    assert curves.depths == (1, 3, 6)
+
+
+def test_numbers_may_be_arrays_without_axes() -> None:
+    assert arguments.real(np.array(0.5), "x", minimum=0.0) == 0.5
+    with pytest.raises(TypeError, match="x=array"):
+        arguments.real(np.array([0.5]), "x", minimum=0.0)
+
+
+def test_nodes_are_fine_on_both_sides_of_a_breakpoint() -> None:
+    nodes, weights = gaussian_nodes((0.0,))
+    np.testing.assert_allclose(np.sort(-nodes), np.sort(nodes), atol=1e-13)
+    # E √|u|, of which the two sides are a half each.
+    expected = 2**0.25 * math.gamma(0.75) / math.sqrt(math.pi) / 2
+    for side in (-1, 1):
+        half = float(weights @ np.sqrt(np.maximum(side * nodes, 0)))
+        assert half == pytest.approx(expected, rel=1e-9)
+
+
+class Spoiled:
+    """A matrix of which the first decomposition fails and leaves nothing."""
+
+    def __init__(self, survives: bool) -> None:
+        self.survives_factoring = survives
+        self.shifts: list[float] = []
+
+    def decomposition_error(self, shift: float, **_: Any) -> float:  # noqa: ARG002
+        return 1e-9
+
+    def factor(self, shift: float, **_: Any) -> str:
+        self.shifts.append(shift)
+        if len(self.shifts) == 1:
+            raise NotPositiveDefinite(0)
+        return "factor"
+
+
+def test_a_matrix_that_a_decomposition_has_spoiled_proves_nothing_more() -> None:
+    kept: Any = Spoiled(survives=True)
+    assert smallest_lower(kept, 1.0, 1e-6, known=0.0) == -kept.shifts[1] - 1e-9
+    spoiled: Any = Spoiled(survives=False)
+    assert smallest_lower(spoiled, 1.0, 1e-6, known=0.25) == 0.25
+    assert len(spoiled.shifts) == 1
+
+
+def test_rounding_errors_of_huge_sums() -> None:
+    for n in (1, 10**6, 10**15):
+        units = (n + 8) * UNIT
+        assert gamma(n) == units / (1 - units)
+        assert cholesky_error(n, -3.0) == pytest.approx(3 * units / (1 - 2 * units), rel=1e-12)
+
+
+def test_widened_bounds_of_an_indefinite_matrix_contain_what_they_should() -> None:
+    bounds = Bounds(Interval(-2.0, -1.0), Interval(3.0, 4.0))
+    wider = bounds.widened(feature_error=0.0, trace=1.0, kernel_error=0.5)
+    assert wider.eigenvalue_min.lower <= -2.5
+    assert -0.5 <= wider.eigenvalue_min.upper < -0.5 + 1e-12
+    assert wider.eigenvalue_max.lower <= 2.5
+    assert 4.5 <= wider.eigenvalue_max.upper < 4.5 + 1e-12
+    roots = Bounds(Interval(4.0, 4.0), Interval(9.0, 9.0)).widened(0.5, 4.0, 0.0)
+    # √λ moves by at most the relative error times √trace.
+    assert roots.eigenvalue_min == pytest.approx((1.0, 9.0))
+    assert roots.eigenvalue_max == pytest.approx((4.0, 16.0))
+
+
+def test_zeros_have_ends_of_zero() -> None:
+    result = fastntk.conditioning(np.zeros((3, 3)))
+    assert result.bounds is not None
+    assert result.bounds.eigenvalue_min == result.bounds.eigenvalue_max == (0.0, 0.0)
+    assert not result.resolved
+
+
+def test_what_an_operator_is_asked_for() -> None:
+    operator = NET.ntk_operator(X)
+    assert fastntk.conditioning(operator, method="operator").method == "operator"
+    with pytest.raises(ValueError, match="method='dense': expected 'operator'"):
+        fastntk.conditioning(operator, method="dense")
+
+
+def test_signs_of_decompositions() -> None:
+    K = SymmetricMatrix.made(np.eye(3)).array
+    with pytest.raises(ValueError, match="sign=0: expected 1 or -1"):
+        Cholesky.of(K, sign=0)
+    # sign · A + shift · I.
+    np.testing.assert_allclose(Cholesky.of(K, shift=3.0, sign=-1).solve(np.ones(3)), 0.5)
+
+
+def advice(dtype: str, *, symmetric: bool, count: int) -> str:
+    request: Any = SimpleNamespace(dtype=np.dtype(dtype), symmetric=symmetric, count=count)
+    advice: Any = KernelRequest.advice
+    return str(advice.fget(request))
+
+
+def test_advice_where_memory_is_short() -> None:
+    rest = ", write to a file (out=…) or use ntk_operator, ntk_tiles or smallest_angle"
+    shorter, packed = " or dtype='float32'", ", keep half of it (out='packed')"
+    fewer = "take fewer samples"
+    assert advice("float64", symmetric=True, count=1) == fewer + shorter + packed + rest
+    assert advice("float32", symmetric=True, count=1) == fewer + packed + rest
+    assert advice("float32", symmetric=False, count=1) == fewer + rest
+    assert advice("float32", symmetric=True, count=2) == fewer + rest
+
+
+def test_targets_are_rows_of_samples() -> None:
+    soft = np.full((12, 3), 1 / 3)
+    result = targets(soft, "y", "cross_entropy", 12, 3, np.dtype(np.float64))
+    np.testing.assert_array_equal(result, soft)
+    with pytest.raises(ValueError, match=r"y has shape \(3, 12\): expected \(12,\) or \(12, 3\)"):
+        targets(soft.T, "y", "cross_entropy", 12, 3, np.dtype(np.float64))
+
+
+def test_a_file_is_filled_where_it_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "_STEP", 7)
+    monkeypatch.delattr("os.posix_fallocate")
+    with (tmp_path / "f").open("w+b") as file:
+        file.write(b"abc")
+        files.reserve(file, 40)
+    assert (tmp_path / "f").read_bytes() == b"abc" + bytes(37)
+
+
+def stages(function: Any, *arguments: Any, **options: Any) -> list[str]:
+    seen: list[str] = []
+    function(*arguments, progress=lambda stage, *_: seen.append(stage), **options)
+    return list(dict.fromkeys(seen))
+
+
+def test_stages_of_progress() -> None:
+    K = NET.ntk(RNG.standard_normal((300, 4)))
+    found = stages(fastntk.conditioning, K, method="cholesky")
+    assert any("λ_min" in stage.split() for stage in found), found
+    assert any("λ_max" in stage.split() for stage in found), found
+    # A kernel of a single block shows what the core does, others show the blocks.
+    assert "blocks" not in stages(NET.ntk, X)
+
+
+def test_losses_of_large_outputs() -> None:
+    """−log softmax of f = (1000, −1000): 0 for the first class, 2000 for the second."""
+    net = fastntk.MLP.from_weights([np.array([[1.0], [-1.0]])])
+    for label, loss in ((0, 0.0), (1, 2000.0)):
+        history = fastntk.train(net, [[1000.0]], [label], learning_rate=1e-9)
+        assert history.loss[0] == pytest.approx(loss, rel=1e-12)
+
+
+def test_angles_of_a_report_are_in_degrees(tmp_path: Path) -> None:
+    circle = np.array([[1.0, 0.0], [math.cos(0.5), math.sin(0.5)]])
+    net = fastntk.MLP([2, 1])
+    report = fastntk.kernel_report(net, circle, tmp_path, progress=False)
+    assert report.closest_pair.angle == pytest.approx(0.5)
+    assert f"smallest angle  {math.degrees(0.5):.6g}°, samples 0 and 1" in str(report)
