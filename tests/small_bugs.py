@@ -279,11 +279,12 @@ def _constants(value: object) -> Iterator[object]:
 
 def _is_text(node: ast.AST) -> bool:
     """Return whether an operation puts words together."""
-    return any(
-        isinstance(inner, ast.JoinedStr)
-        or (isinstance(inner, ast.Constant) and isinstance(inner.value, str))
-        for inner in ast.walk(node)
-    )
+    match node:
+        case ast.BinOp(left=left, right=right) | ast.AugAssign(target=left, value=right):
+            return _is_text(left) or _is_text(right)
+        case ast.Constant(value=value):
+            return isinstance(value, str)
+    return isinstance(node, ast.JoinedStr)
 
 
 def _statements(node: ast.AST, field: str) -> list[ast.stmt]:
