@@ -13,7 +13,7 @@ import pytest
 
 import fastntk
 from fastntk._support import arguments, files
-from fastntk.activations import gaussian_nodes
+from fastntk.activations import gaussian_nodes, label_of, names
 from fastntk.eigenvalues.enclosures import smallest_lower
 from fastntk.eigenvalues.result import Bounds, Interval
 from fastntk.eigenvalues.rounding import UNIT, cholesky_error, gamma
@@ -186,3 +186,60 @@ def test_angles_of_a_report_are_in_degrees(tmp_path: Path) -> None:
     report = fastntk.kernel_report(net, circle, tmp_path, progress=False)
     assert report.closest_pair.angle == pytest.approx(0.5)
     assert f"smallest angle  {math.degrees(0.5):.6g}°, samples 0 and 1" in str(report)
+
+
+def test_labels_of_activations() -> None:
+    labels = {name: label_of(name) for name in names()}
+    assert labels == {
+        "identity": "linear network",
+        "relu": "ReLU",
+        "leaky_relu": "leaky ReLU",
+        "abrelu": "ABReLU",
+        "abs": "|x|",
+        "sign": "sign",
+        "relu2": "ReLU²",
+        "rectified_monomial": "ReLU²",
+        "monomial": "x²",
+        "hermite": "Hermite 2",
+        "erf": "erf",
+        "gelu": "GELU",
+        "sin": "sin",
+        "cos": "cos",
+        "exp": "exp",
+        "gaussian": "Gaussian",
+        "rbf": "RBF",
+        "gabor": "Gabor",
+        "exp_normalized": "normalized Gaussian",
+        "tanh": "tanh",
+        "sigmoid": "sigmoid",
+        "silu": "SiLU",
+        "softplus": "softplus",
+        "elu": "ELU",
+    }
+
+
+def test_names_in_checkpoints(tmp_path: Path) -> None:
+    """Checkpoints of older versions are read by these names."""
+    path = tmp_path / "c.npz"
+    labels = np.arange(12) % 3
+    fastntk.train(NET, X, labels, learning_rate=0.1, momentum=0.5, checkpoint=path)
+    with np.load(path) as archive:
+        found = set(archive.files)
+    arrays = {
+        f"{what}_{layer}_{kind}"
+        for what in ("trained", "velocity")
+        for layer in (0, 1)
+        for kind in ("weights", "bias")
+    }
+    assert found == arrays | {"header"}
+
+
+def test_depths_in_any_order() -> None:
+    """Sets of integers have an order of their own: 8 comes before 1."""
+    options: dict[str, Any] = {"width": 4, "seeds": [8, 1], "progress": False}
+    study = fastntk.depth_study(X, depths=[8, 1], activations=["relu"], **options)
+    assert [(r.depth, r.seed) for r in study.results] == [(1, 1), (1, 8), (8, 1), (8, 8)]
+    one = fastntk.depth_study(X, depths=[1], activations=["relu"], **options)
+    assert [r.smallest_angle for r in one.results] == [
+        r.smallest_angle for r in study.results if r.depth == 1
+    ]
