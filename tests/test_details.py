@@ -4,7 +4,12 @@
 
 from __future__ import annotations
 
+import io
 import math
+import sqlite3
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +18,15 @@ import pytest
 
 import fastntk
 from fastntk._support import arguments, files
+from fastntk._support.npy import read_npy_header
 from fastntk.activations import gaussian_nodes, label_of, names
-from fastntk.eigenvalues.enclosures import smallest_lower
+from fastntk.eigenvalues.enclosures import largest_interval, smallest_lower
 from fastntk.eigenvalues.result import Bounds, Interval
 from fastntk.eigenvalues.rounding import UNIT, cholesky_error, gamma
 from fastntk.kernels.request import KernelRequest
 from fastntk.networks.targets import targets
+from fastntk.studies.store import StudyStore, key_of
+from fastntk.symmetric.block_lanczos import RitzPairs
 from fastntk.symmetric.cholesky import Cholesky, NotPositiveDefinite
 from fastntk.symmetric.matrix import SymmetricMatrix
 
@@ -243,3 +251,85 @@ def test_depths_in_any_order() -> None:
     assert [r.smallest_angle for r in one.results] == [
         r.smallest_angle for r in study.results if r.depth == 1
     ]
+
+
+class Diagonal:
+    """diag(3, 1), whose products may be off by 1e-12."""
+
+    n, frobenius_norm, product_error, trace = 2, math.sqrt(10), 1e-12, 4.0
+
+    def product(self, vectors: Any) -> Any:
+        return np.diag([3.0, 1.0]) @ vectors
+
+
+def test_errors_of_products_widen_both_sides_of_the_largest_eigenvalue() -> None:
+    one = np.array([[1.0], [0.0]])
+    exact: Any = Diagonal()
+    found = largest_interval(exact, RitzPairs(np.array([3.0]), one, np.zeros(1)))
+    # Eight times the error for a single vector, and some rounding.
+    assert 8e-12 <= 3 - found.lower < 8.2e-12
+    assert 8e-12 <= found.upper - 3 < 8.2e-12
+
+
+def test_a_decomposition_in_place_of_what_is_negated() -> None:
+    negative = np.array([[-4.0, -2.0], [-2.0, -5.0]])
+    factor = Cholesky.of(negative.copy(), sign=-1, overwrite=True)
+    np.testing.assert_allclose(factor.solve(np.array([6.0, 7.0])), [1.0, 1.0])
+    factor = Cholesky.of(-negative, overwrite=True)
+    np.testing.assert_allclose(factor.solve(np.array([6.0, 7.0])), [1.0, 1.0])
+
+
+def test_a_lock_is_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "cells.sqlite"
+    with StudyStore(path) as store:
+        other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        other.execute("BEGIN EXCLUSIVE")
+        with ThreadPoolExecutor(1) as pool:
+            written = pool.submit(store_in_a_thread, path)
+            time.sleep(0.2)
+            assert not written.done()
+            other.execute("COMMIT")
+            assert written.result() == {"angle": 0.5}
+        other.close()
+        assert list(store.find([key_of({"depth": 1})]).values()) == [{"angle": 0.5}]
+
+
+def store_in_a_thread(path: Path) -> Any:
+    with StudyStore(path) as store:
+        return store.add({"depth": 1}, {"angle": 0.5})
+
+
+def test_a_masked_row_among_others() -> None:
+    rows: Any = [
+        [1.0, 2.0, 3.0, 4.0],
+        np.ma.array([1.0, 2.0, 3.0, 4.0], mask=[False, True, False, False]),
+    ]
+    with pytest.raises(ValueError, match="masked"):
+        NET.ntk(rows)
+
+
+def test_arrays_with_long_headers() -> None:
+    for version in ((1, 0), (2, 0)):
+        file = io.BytesIO()
+        np.lib.format.write_array(file, np.arange(6.0).reshape(2, 3), version=version)
+        before = len(file.getvalue()) - 48
+        file.seek(0)
+        assert read_npy_header(file) == ((2, 3), np.dtype(np.float64), before)
+
+
+def test_epochs_to_a_loss() -> None:
+    study = fastntk.convergence_study(
+        X,
+        np.arange(12) % 2,
+        [1],
+        width=4,
+        seeds=1,
+        batch_size=4,
+        epochs=4,
+        rate_samples=4,
+        rate_steps=9,
+        progress=False,
+    )
+    result = replace(study.results[0], loss=np.array([3.0, 2.0, 1.0, 1.5]))
+    assert [result.epochs_to(target) for target in (5.0, 3.0, 2.0, 1.2)] == [1, 1, 2, 3]
+    assert math.isnan(result.epochs_to(0.5))
