@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 import fastntk
+from fastntk import datasets
 from fastntk._support import arguments, files
 from fastntk._support.npy import read_npy_header
 from fastntk.activations import gaussian_nodes, label_of, names
@@ -333,3 +334,26 @@ def test_epochs_to_a_loss() -> None:
     result = replace(study.results[0], loss=np.array([3.0, 2.0, 1.0, 1.5]))
     assert [result.epochs_to(target) for target in (5.0, 3.0, 2.0, 1.2)] == [1, 1, 2, 3]
     assert math.isnan(result.epochs_to(0.5))
+
+
+def test_a_thousand_times_the_first_loss_is_divergence() -> None:
+    """The loss w²/2 of f(1) = w is multiplied by (1 − η)² in each step."""
+    net = fastntk.MLP.from_weights([np.array([[1.0]])])
+    for factor, status in ((900.0, "completed"), (1100.0, "diverged")):
+        history = fastntk.train(
+            net, [[1.0]], [0.0], loss="mse", learning_rate=1 + math.sqrt(factor), epochs=2
+        )
+        assert history.status == status
+        np.testing.assert_allclose(history.loss, [0.5, 0.5 * factor])
+
+
+def test_rates_that_were_tried_are_in_order() -> None:
+    search = fastntk.find_learning_rate(NET, X, np.arange(12) % 3, epochs=1, grid=[0.5, 0.25, 1.0])
+    assert search.to_frame().learning_rate.tolist() == [0.25, 0.5, 1.0]
+
+
+def test_files_of_fashion_mnist() -> None:
+    """They have these names wherever they come from."""
+    parts, kinds = ("train", "t10k"), ("images-idx3", "labels-idx1")
+    expected = {f"{part}-{kind}-ubyte" for part in parts for kind in kinds}
+    assert datasets._FASHION_MNIST.keys() == expected
