@@ -14,7 +14,8 @@ from infinite_reference import expectation, general_kernels, pairs_at
 
 from fastntk import activations, infinite
 from fastntk.activations import Activation
-from fastntk.infinite.duals import Quadrature, dual_of
+from fastntk.infinite.duals import dual_of
+from fastntk.infinite.duals.hermite import QuadratureState
 
 
 @pytest.mark.parametrize("phi", FUNCTIONS, ids=identify)
@@ -87,11 +88,24 @@ def test_series_keep_their_tolerance(tolerance: float) -> None:
     exact = infinite.nngp(X, depth=1, activation="tanh", tolerance=1e-14)
     K = infinite.nngp(X, depth=1, activation="tanh", tolerance=tolerance)
     np.testing.assert_allclose(K, exact, rtol=0, atol=tolerance * exact.max())
-    dual = dual_of(activations.get("tanh"), tolerance)
-    assert isinstance(dual, Quadrature)
-    state = dual.state(np.array([2.0]))
-    assert state.series is not None
-    assert 1 - (state.series**2).sum() / state.activation[0] ** 2 <= tolerance
+    tanh = activations.get("tanh")
+    assert tanh.function is not None
+    alias = activations.custom(tanh.function, tanh.derivative, "alias", breakpoints=(0.0,))
+    K = infinite.nngp(X, depth=1, activation=alias, tolerance=tolerance)
+    np.testing.assert_allclose(K, exact, rtol=0, atol=tolerance * exact.max())
+    state = dual_of(alias, tolerance).state(np.array([2.0]))
+    assert isinstance(state, QuadratureState)
+    assert 1 - (state.terms.coefficients**2).sum() <= tolerance
+
+
+def test_custom_functions_are_refused_where_their_series_is_too_long() -> None:
+    alias = activations.custom(np.tanh, breakpoints=(0.0,))
+    X = np.array([[9.0], [-4.0]])
+    with pytest.raises(ValueError, match=r"tolerance=1e-10: expected at least .* deviations up to"):
+        infinite.nngp(X, depth=1, activation=alias)
+    found = infinite.nngp(X, depth=1, activation=alias, tolerance=1e-2)
+    expected = infinite.nngp(X, depth=1, activation="tanh")
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-2 * expected.max())
 
 
 @pytest.mark.parametrize("scale", [0.1, 1.0, 30.0])

@@ -107,6 +107,7 @@ def tanh() -> Activation:
         breakpoints=(0.0,),
         in_core=True,
         sensitivity=sensitivity.of_tanh(),
+        dual=lambda duals, tolerance: duals.Tanh(tolerance),
         module=TorchModule("Tanh"),
     )
 
@@ -127,6 +128,7 @@ def sigmoid() -> Activation:
         breakpoints=(0.0,),
         in_core=True,
         sensitivity=sensitivity.of_sigmoid(),
+        dual=lambda duals, tolerance: duals.Sigmoid(tolerance),
         module=TorchModule("Sigmoid"),
     )
 
@@ -147,6 +149,7 @@ def silu() -> Activation:
         breakpoints=(0.0,),
         in_core=True,
         sensitivity=sensitivity.of_silu(),
+        dual=lambda duals, tolerance: duals.Silu(tolerance),
         module=TorchModule("SiLU"),
     )
 
@@ -182,6 +185,7 @@ def softplus(beta: float = 1.0) -> Activation:
         breakpoints=(0.0,),
         in_core=True,
         sensitivity=sensitivity.of_softplus(beta),
+        dual=lambda duals, tolerance: duals.Softplus(tolerance, beta),
         module=TorchModule("Softplus", beta_of),
     )
 

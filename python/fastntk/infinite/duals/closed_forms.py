@@ -4,6 +4,7 @@
 
 from fastntk.infinite.duals.elu import Elu
 from fastntk.infinite.duals.hermite import Polynomial
+from fastntk.infinite.duals.logistic import Sigmoid, Silu, Softplus, Tanh
 from fastntk.infinite.duals.piecewise import PiecewiseLinear, RectifiedMonomial, Sign
 from fastntk.infinite.duals.smooth import (
     ErrorFunction,
@@ -26,6 +27,10 @@ __all__ = [
     "PiecewiseLinear",
     "Polynomial",
     "RectifiedMonomial",
+    "Sigmoid",
     "Sign",
+    "Silu",
     "Sinusoid",
+    "Softplus",
+    "Tanh",
 ]

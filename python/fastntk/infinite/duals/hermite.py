@@ -14,6 +14,7 @@ most √(τ(s) τ(t)) |ρ|^K: an error bound that comes with the result.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,14 +22,27 @@ from numba import njit
 from numpy.polynomial import hermite_e
 
 from fastntk.activations import gaussian_nodes
-from fastntk.infinite.duals.base import CANCELLATION, Dual, State, normalized_gaps
+from fastntk.infinite.duals.base import (
+    CANCELLATION,
+    Dual,
+    State,
+    gaps_from_near,
+    normalized_gaps,
+)
+from fastntk.infinite.duals.series import Series, sum_series
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from fastntk.activations import Activation, Function
     from fastntk.infinite.duals.base import Array, Correlation, Gaps
 
 _FEWEST_TERMS, _MOST_TERMS = 32, 2048
 _SAMPLES_AT_ONCE = 256
+
+# The share of the error of gaps that is left out of sums of pairs: the number of terms may then
+# depend on the neighbours of a pair.
+_TRUNCATION = 2.0**-12
 
 
 class HermiteSeries(Dual):
@@ -88,7 +102,25 @@ class Polynomial(HermiteSeries):
         return result
 
 
-class Quadrature(HermiteSeries):
+@dataclass(frozen=True)
+class QuadratureState(State):
+    """The state of samples, with the coefficients of φ(su) and φ'(su) over their norms."""
+
+    terms: Series = field(kw_only=True)
+    derivative_terms: Series = field(kw_only=True)
+
+    def take(self, samples: slice | NDArray[np.intp]) -> QuadratureState:
+        """Return the state of some of the samples."""
+        return QuadratureState(
+            self.deviation[samples],
+            self.activation[samples],
+            self.derivative[samples],
+            terms=self.terms.take(samples),
+            derivative_terms=self.derivative_terms.take(samples),
+        )
+
+
+class Quadrature(Dual):
     """The dual of any function, to a relative tolerance.
 
     Parameters
@@ -111,11 +143,18 @@ class Quadrature(HermiteSeries):
         terms, reached = _FEWEST_TERMS, math.inf
         while terms <= _MOST_TERMS:
             basis = _Basis(terms, self.phi.breakpoints)
-            series, size, error = basis.expand(self.function, distinct)
-            slopes, slope_size, slope_error = self._derivative(basis, series, distinct)
-            reached = max(error, slope_error)
+            series, size, rest = basis.expand(self.function, distinct)
+            slopes, slope_size, slope_rest = self._derivative(basis, series, distinct)
+            reached = max(float(rest.max()), float(slope_rest.max()))
             if reached <= self.tolerance:
-                return State(distinct, size, slope_size, series, slopes).take(back)
+                missing = self.gap_error * _TRUNCATION
+                return QuadratureState(
+                    distinct,
+                    size,
+                    slope_size,
+                    terms=Series.of(_over(series, size).T, rest, missing),
+                    derivative_terms=Series.of(_over(slopes, slope_size).T, slope_rest, missing),
+                ).take(back)
             terms *= 2
         raise ValueError(
             f"tolerance={self.tolerance:g}: expected at least {reached:.1g} for the activation "
@@ -124,9 +163,21 @@ class Quadrature(HermiteSeries):
             "belong into breakpoints)"
         )
 
+    def gap(self, x: State, z: State, pairs: Correlation) -> Gaps:
+        """Return the gaps of the normalized sum of Mehler's formula for φ."""
+        assert isinstance(x, QuadratureState)
+        assert isinstance(z, QuadratureState)
+        return _gaps(x.terms, z.terms, pairs)
+
+    def derivative_gap(self, x: State, z: State, pairs: Correlation) -> Gaps:
+        """Return the gaps of the normalized sum of Mehler's formula for φ'."""
+        assert isinstance(x, QuadratureState)
+        assert isinstance(z, QuadratureState)
+        return _gaps(x.derivative_terms, z.derivative_terms, pairs)
+
     def _derivative(
         self, basis: _Basis, series: Array, deviation: Array
-    ) -> tuple[Array, Array, float]:
+    ) -> tuple[Array, Array, Array]:
         if self.phi.derivative is not None:
             return basis.expand(self.phi.derivative, deviation)
         # h_k' = √k h_{k−1}; the error is judged by what the second half of the terms adds.
@@ -138,7 +189,7 @@ class Quadrature(HermiteSeries):
         squares = slopes**2
         total = squares.sum(axis=0)
         tail = squares[len(series) // 2 :].sum(axis=0)
-        return slopes, np.sqrt(total), float(_ratio(tail, total).max())
+        return slopes, np.sqrt(total), _over(tail, total)
 
 
 class _Basis:
@@ -149,11 +200,11 @@ class _Basis:
         self.refinement = max(1, math.isqrt(terms) // 8)
         self.terms = terms
 
-    def expand(self, function: Function, deviation: Array) -> tuple[Array, Array, float]:
-        """Return coefficients (K, n), root mean squares, and the largest relative error."""
+    def expand(self, function: Function, deviation: Array) -> tuple[Array, Array, Array]:
+        """Return coefficients (K, n), root mean squares, and what is left out of their squares."""
         series = np.empty((self.terms, len(deviation)))
         size = np.empty(len(deviation))
-        left_out = 0.0
+        rest = np.empty(len(deviation))
         # Breakpoints other than 0 lie at different u for different s.
         step = 1 if any(self.breakpoints) else _SAMPLES_AT_ONCE
         for first in range(0, len(deviation), step):
@@ -167,8 +218,8 @@ class _Basis:
             series[:, part] = polynomials @ (values * weights).T
             size[part] = np.sqrt(square)
             tail = np.abs(square - (series[:, part] ** 2).sum(axis=0))
-            left_out = max(left_out, float(_ratio(tail, square).max()))
-        return series, size, left_out
+            rest[part] = _over(tail, square)
+        return series, size, rest
 
     def _at_nodes(self, scale: float) -> tuple[Array, Array, Array]:
         points = tuple(b / scale for b in self.breakpoints) if scale > 0 else ()
@@ -176,8 +227,15 @@ class _Basis:
         return nodes, weights, _hermite_polynomials(self.terms, nodes)
 
 
-def _ratio(part: Array, whole: Array) -> Array:
-    return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
+def _over(part: Array, whole: Array) -> Array:
+    """Return part / whole, and 0 for 0/0."""
+    positive = np.broadcast_to(whole > 0, part.shape)
+    return np.divide(part, whole, out=np.zeros_like(part), where=positive)
+
+
+def _gaps(x: Series, z: Series, pairs: Correlation) -> Gaps:
+    cosine = sum_series(pairs.gaps.cosine, x.coefficients, z.coefficients, x.limits)
+    return gaps_from_near(1 - cosine)
 
 
 @njit(nogil=True, cache=True)

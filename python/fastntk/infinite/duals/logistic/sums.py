@@ -1,0 +1,180 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Normalized expectations of all pairs: by series, or in closed form where these are long.
+
+In both ways only the even or odd part of a function is summed; its lead is added at the end.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numba import njit
+
+from fastntk.infinite.duals.logistic.pairs import GATED_SLOPE, STEP, expectation, shares
+from fastntk.infinite.duals.series import PAIRS_AT_ONCE, add_series
+
+if TYPE_CHECKING:
+    from fastntk.infinite.duals.base import Array, Gaps
+    from fastntk.infinite.duals.logistic.mixture import Mixture
+
+
+class Side(NamedTuple):
+    """What single samples bring into a sum; all but the deviations divided by the norm of f.
+
+    Attributes
+    ----------
+    deviations : ndarray (n,)
+        Standard deviations of the argument of the function.
+    inverse, lead : ndarray (n,)
+        1/√E[f(u)²], and what the constant or linear part gives.
+    coefficients, rest
+        See `Series`.
+    """
+
+    deviations: Array
+    inverse: Array
+    lead: Array
+    coefficients: Array
+    rest: Array
+
+
+@njit(nogil=True, cache=True)
+def cosines(
+    function: int,
+    gaps: Gaps,
+    rows: Side,
+    columns: Side,
+    limits: Array,
+    missing: float,
+    mixture: Mixture,
+) -> Array:
+    """Return the normalized expectations.
+
+    Parameters
+    ----------
+    function : int
+        The function.
+    gaps : Gaps
+        Those of ρ, of all pairs (n, m).
+    rows, columns : Side
+        The samples.
+    limits : ndarray (K + 1,)
+        See `Series`.
+    missing : float
+        What a series may leave out.
+    mixture : Mixture
+        The mixture.
+    """
+    n, m = gaps.near.shape
+    result = np.empty((n, m))
+    rho, x = np.empty((2, n, PAIRS_AT_ONCE))
+    largest = np.empty(n)
+    left = np.empty((3, len(mixture.deviations)))
+    for first in range(0, m, PAIRS_AT_ONCE):
+        last = min(first + PAIRS_AT_ONCE, m)
+        width = last - first
+        for i in range(n):
+            near, far = gaps.near[i, first:last], gaps.far[i, first:last]
+            largest[i] = _square_cosines(near, far, rho[i], x[i])
+            if largest[i] > limits[-1]:
+                rests = columns.rest[first:last]
+                largest[i] = _mark_beyond(x[i, :width], rows.rest[i], rests, limits, missing)
+        coefficients = columns.coefficients[first:last]
+        add_series(result, first, x, largest, rows.coefficients, coefficients, limits)
+        for i in range(n):
+            values = result[i, first:last]
+            if x[i, :width].min() < 0:
+                shares(function, rows.deviations[i], mixture, left)
+                left[2] *= rows.inverse[i]
+                for j in range(width):
+                    if x[i, j] < 0:
+                        square_sine = gaps.near[i, first + j] * gaps.far[i, first + j]
+                        pair = abs(rho[i, j]), square_sine
+                        values[j] = _in_closed_form(
+                            function, pair, left, columns, first + j, mixture
+                        )
+            _add_lead(function, values, rho[i], rows.lead[i], columns.lead[first:last])
+    return result
+
+
+@njit(nogil=True, cache=True, fastmath={"contract", "nnan", "nsz"})
+def _square_cosines(near: Array, far: Array, rho: Array, x: Array) -> float:
+    """Write ρ and ρ²; return the largest ρ²."""
+    largest = 0.0
+    for j in range(len(near)):
+        rho[j] = 1 - near[j] if near[j] <= far[j] else far[j] - 1
+        x[j] = rho[j] * rho[j]
+        largest = max(largest, x[j])
+    return largest
+
+
+@njit(nogil=True, cache=True)
+def _mark_beyond(x: Array, rest: float, rests: Array, limits: Array, missing: float) -> float:
+    """Write −1 for arguments at which the series of pairs are too long; return the largest other.
+
+    Parameters
+    ----------
+    x : ndarray (m,)
+        Arguments.
+    rest : float
+        What the series leaves out of the squares of one sample.
+    rests : ndarray (m,)
+        The same of the others.
+    limits : ndarray (K + 1,)
+        See `Series`.
+    missing : float
+        What a series may leave out.
+    """
+    terms = len(limits) - 1
+    largest = 0.0
+    for j in range(len(x)):
+        if x[j] > limits[-1] and math.sqrt(rest * rests[j]) * x[j] ** terms > missing:
+            x[j] = -1.0
+        largest = max(largest, x[j])
+    return largest
+
+
+@njit(nogil=True, cache=True)
+def _in_closed_form(
+    function: int,
+    pair: tuple[float, float],
+    left: Array,
+    columns: Side,
+    j: int,
+    mixture: Mixture,
+) -> float:
+    """Return the expectation of the even part of a function, or of the odd one over ρ.
+
+    Parameters
+    ----------
+    function : int
+        The function.
+    pair : tuple of float
+        |ρ| and sin² θ.
+    left : ndarray (3, k)
+        The shares of the sample of the row.
+    columns : Side
+        The samples of the columns.
+    j : int
+        Which of them.
+    mixture : Mixture
+        The mixture.
+    """
+    right = np.empty_like(left)
+    shares(function, columns.deviations[j], mixture, right)
+    value = expectation(function, pair[0], pair[1], left, right) * columns.inverse[j]
+    return value / pair[0] if function in (STEP, GATED_SLOPE) else value
+
+
+@njit(nogil=True, cache=True, fastmath={"contract"})
+def _add_lead(function: int, values: Array, rho: Array, lead: float, leads: Array) -> None:
+    """Turn what series and closed forms give into cosines."""
+    if function in (STEP, GATED_SLOPE):
+        for j in range(len(values)):
+            values[j] = lead * leads[j] + rho[j] * values[j]
+    else:
+        for j in range(len(values)):
+            values[j] += rho[j] * (lead * leads[j])

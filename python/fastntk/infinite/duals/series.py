@@ -1,0 +1,187 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Power series whose coefficients are products of those of two samples, each pair at its argument.
+
+For samples with coefficients a_k and b_k such that Σ_k a_k² and Σ_k b_k² are at most 1, the sum
+Σ_k a_k b_k x^k over k ≥ m is at most √(τ_m υ_m) |x|^m, with the tails τ_m = Σ_{k≥m} a_k² and υ_m:
+so many terms are added for a few neighbouring pairs as the largest of their arguments needs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+from numba import njit
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fastntk.infinite.duals.base import Array
+
+# Pairs for which the number of terms is chosen together: their sums stay in the nearest cache.
+PAIRS_AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class Series:
+    """Coefficients of samples.
+
+    Attributes
+    ----------
+    coefficients : ndarray (n, K)
+        a_k.
+    rest : ndarray (n,)
+        What the K coefficients leave out of the sum of all squares.
+    limits : ndarray (K + 1,)
+        Up to which |x| so many terms are enough, for any two of all samples.
+    """
+
+    coefficients: Array
+    rest: Array
+    limits: Array
+
+    @classmethod
+    def of(cls, coefficients: Array, rest: Array, error: float) -> Self:
+        """Return the series of samples, without the terms that no pair needs.
+
+        Parameters
+        ----------
+        coefficients : ndarray (n, K)
+            a_k.
+        rest : ndarray (n,)
+            See above.
+        error : float
+            What a sum may leave out.
+        """
+        largest = _largest_tails(coefficients, rest)
+        enough = np.flatnonzero(largest <= error)
+        terms = int(enough[0]) if len(enough) else coefficients.shape[1]
+        with np.errstate(divide="ignore", over="ignore"):
+            limits = (error / largest[: terms + 1]) ** (1 / np.arange(terms + 1.0))
+        limits[0] = 1.0 if terms == 0 else -1.0
+        cut = coefficients[:, terms:]
+        return cls(
+            np.ascontiguousarray(coefficients[:, :terms]), rest + (cut**2).sum(axis=1), limits
+        )
+
+    def take(self, samples: slice | NDArray[np.intp]) -> Self:
+        """Return the series of some of the samples."""
+        return type(self)(self.coefficients[samples], self.rest[samples], self.limits)
+
+
+@njit(nogil=True, cache=True)
+def _largest_tails(coefficients: Array, rest: Array) -> Array:
+    """Return the largest tail of any sample after each number of terms."""
+    n, terms = coefficients.shape
+    result = np.zeros(terms + 1)
+    for i in range(n):
+        tail = rest[i]
+        result[terms] = max(result[terms], tail)
+        for k in range(terms - 1, -1, -1):
+            tail += coefficients[i, k] ** 2
+            result[k] = max(result[k], tail)
+    return result
+
+
+@njit(nogil=True, cache=True)
+def terms_up_to(x: float, limits: Array) -> int:
+    """Return how many terms are enough for arguments of at most this size."""
+    last = len(limits) - 1
+    for terms in range(last):
+        if x <= limits[terms]:
+            return terms
+    return last
+
+
+@njit(nogil=True, cache=True)
+def fill_panel(panel: Array, coefficients: Array) -> None:
+    """Write the first coefficients (m, K) of some samples as rows of a panel (k, m)."""
+    for j in range(len(coefficients)):
+        for k in range(len(panel)):
+            panel[k, j] = coefficients[j, k]
+
+
+@njit(nogil=True, cache=True, fastmath={"contract"})
+def add_terms(total: Array, x: Array, row: Array, panel: Array) -> None:
+    """Write Σ_k row[k] panel[k, j] x_j^k by Horner's rule, two terms at a time.
+
+    Parameters
+    ----------
+    total, x : ndarray (m,)
+        Where the sums go, and the arguments.
+    row : ndarray (k,)
+        Coefficients of one sample.
+    panel : ndarray (≥ k, m)
+        Coefficients of the others.
+    """
+    total[:] = 0.0
+    k = len(row)
+    if k % 2 == 1:
+        k -= 1
+        high, column = row[k], panel[k]
+        for j in range(len(total)):
+            total[j] = high * column[j]
+    while k > 0:
+        k -= 2
+        low, high = row[k], row[k + 1]
+        first, second = panel[k], panel[k + 1]
+        for j in range(len(total)):
+            total[j] = (total[j] * x[j] + high * second[j]) * x[j] + low * first[j]
+
+
+@njit(nogil=True, cache=True)
+def add_series(
+    values: Array, first: int, x: Array, largest: Array, rows: Array, columns: Array, limits: Array
+) -> None:
+    """Write Σ_k rows[i, k] columns[j, k] x_ij^k for some neighbouring pairs.
+
+    Parameters
+    ----------
+    values : ndarray (n, …)
+        Where the sums go, from the column `first` on.
+    first : int
+        See above.
+    x : ndarray (n, PAIRS_AT_ONCE)
+        Arguments; of columns beyond the last sample, anything.
+    largest : ndarray (n,)
+        The largest |x| of each row.
+    rows, columns : ndarray (n, K), (m, K)
+        Coefficients of the samples of the rows, and of those few of the columns.
+    limits : ndarray (K + 1,)
+        See `Series`.
+    """
+    m = len(columns)
+    panel = np.empty((terms_up_to(largest.max(), limits), PAIRS_AT_ONCE))
+    fill_panel(panel, columns)
+    for i in range(len(rows)):
+        terms = terms_up_to(largest[i], limits)
+        add_terms(values[i, first : first + m], x[i, :m], rows[i, :terms], panel)
+
+
+@njit(nogil=True, cache=True)
+def sum_series(arguments: Array, rows: Array, columns: Array, limits: Array) -> Array:
+    """Return Σ_k rows[i, k] columns[j, k] x_ij^k.
+
+    Parameters
+    ----------
+    arguments : ndarray (n, m)
+        x_ij.
+    rows, columns : ndarray (n, K), (m, K)
+        Coefficients of the samples of the rows and of the columns.
+    limits : ndarray (K + 1,)
+        See `Series`.
+    """
+    result = np.empty(arguments.shape)
+    n, m = arguments.shape
+    x, largest = np.empty((n, PAIRS_AT_ONCE)), np.empty(n)
+    for first in range(0, m, PAIRS_AT_ONCE):
+        last = min(first + PAIRS_AT_ONCE, m)
+        for i in range(n):
+            largest[i] = 0.0
+            for j in range(first, last):
+                x[i, j - first] = arguments[i, j]
+                largest[i] = max(largest[i], abs(arguments[i, j]))
+        add_series(result, first, x, largest, rows, columns[first:last], limits)
+    return result
