@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 
 import mpmath
 import numpy as np
@@ -16,7 +17,8 @@ from mpmath import mpf
 from scipy.special import erf, expit, ndtr
 
 from fastntk import activations, infinite
-from fastntk.infinite.duals import Correlation, Gaps, dual_of
+from fastntk.activations import Activation
+from fastntk.infinite.duals import Correlation, Dual, Gaps, dual_of
 from fastntk.infinite.duals.logistic.mixture import Mixture, logistic_mixture
 
 NORMS = (1e-150, 1e-9, 1e-3, 0.3, 1.0, 1.0, 3.0, 10.0, 10.0, 100.0, 1e6, 1e12, 1e150, 1e150)
@@ -226,3 +228,38 @@ def test_kernels_of_large_samples_have_no_negative_eigenvalues(scale: float) -> 
     for name in FUNCTIONS:
         K = infinite.ntk(X, depth=3, activation=name, normalize=True)
         assert np.linalg.eigvalsh(K)[0] > 1e-7
+
+
+X = np.array([[1.0, 0.2], [0.3, -1.0], [0.5, 0.9]])
+
+ENTRIES: dict[str, Callable[..., object]] = {
+    "ntk": lambda **options: infinite.ntk(X, **options),
+    "nngp": lambda **options: infinite.nngp(X, **options),
+    "kernels": lambda **options: infinite.kernels(X, **options),
+    "smallest_angle": lambda **options: infinite.smallest_angle(X, **options),
+    "conditioning": lambda **options: infinite.conditioning(X, **options),
+    "embedding_angle": lambda **options: infinite.embedding_angle(0.5, **options),
+    "gradient_angle": lambda **options: infinite.gradient_angle(0.5, **options),
+    "predict": lambda **options: infinite.predict(X, [1.0, 2.0, 3.0], X, **options),
+    "Network": lambda **options: infinite.Network(2, **options).ntk(X),
+    "Regression": lambda **options: infinite.Regression(X, **options),
+    "NeuralKernel": lambda **options: infinite.NeuralKernel(**options)(X),
+}
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_the_tolerance_reaches_the_dual_from_everywhere(
+    entry: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reached = []
+
+    def recorded(phi: Activation, tolerance: float) -> Dual:
+        reached.append(tolerance)
+        return dual_of(phi, tolerance)
+
+    monkeypatch.setattr("fastntk.infinite.architecture.dual_of", recorded)
+    ENTRIES[entry](activation="tanh", tolerance=3e-5)
+    assert set(reached) == {3e-5}
+    reached.clear()
+    ENTRIES[entry](activation="tanh")
+    assert set(reached) == {1e-10}

@@ -165,8 +165,10 @@ def _in_closed_form(
     """
     right = np.empty_like(left)
     shares(function, columns.deviations[j], mixture, right)
-    value = expectation(function, pair[0], pair[1], left, right) * columns.inverse[j]
-    return value / pair[0] if function in (STEP, GATED_SLOPE) else value
+    value: float = expectation(function, pair[0], pair[1], left, right) * columns.inverse[j]
+    if function in (STEP, GATED_SLOPE):
+        value /= pair[0]
+    return value
 
 
 @njit(nogil=True, cache=True, fastmath={"contract"})
