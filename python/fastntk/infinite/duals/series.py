@@ -116,13 +116,11 @@ def add_terms(total: Array, x: Array, row: Array, panel: Array) -> None:
     panel : ndarray (≥ k, m)
         Coefficients of the others.
     """
-    total[:] = 0.0
     k = len(row)
-    if k % 2 == 1:
-        k -= 1
-        high, column = row[k], panel[k]
-        for j in range(len(total)):
-            total[j] = high * column[j]
+    even = k % 2 == 0
+    for j in range(len(total)):
+        total[j] = 0.0 if even else row[k - 1] * panel[k - 1, j]
+    k -= 0 if even else 1
     while k > 0:
         k -= 2
         low, high = row[k], row[k + 1]
@@ -152,8 +150,10 @@ def add_series(
     limits : ndarray (K + 1,)
         See `Series`.
     """
-    m = len(columns)
-    panel = np.empty((terms_up_to(largest.max(), limits), PAIRS_AT_ONCE))
+    m, most = len(columns), 0
+    for i in range(len(rows)):
+        most = max(most, terms_up_to(largest[i], limits))
+    panel = np.empty((most, PAIRS_AT_ONCE))
     fill_panel(panel, columns)
     for i in range(len(rows)):
         terms = terms_up_to(largest[i], limits)

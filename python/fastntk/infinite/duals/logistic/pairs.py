@@ -151,20 +151,23 @@ def coefficients(function: int, deviations: Array, mixture: Mixture, terms: int)
         central *= (2 * m + 1) / (2 * m + 2)
     for n in range(len(deviations)):
         shares(function, deviations[n], mixture, own)
-        squares_of_cosines, powers = own[1] * own[1], own[2]
-        squares_of_sines = own[0] * own[0]
-        if odd:
-            powers *= own[1]
+        for i in range(k):
+            if odd:
+                own[2, i] *= own[1, i]
+            own[0, i] *= own[0, i]
+            own[1, i] *= own[1, i]
         for m in range(terms):
-            total, total_of_sines = 0.0, 0.0
+            total, total_of_sines, next_total = 0.0, 0.0, 0.0
             for i in range(k):
-                total += powers[i]
-                total_of_sines += powers[i] * squares_of_sines[i]
-                powers[i] *= squares_of_cosines[i]
+                power = own[2, i]
+                total += power
+                total_of_sines += power * own[0, i]
+                own[2, i] = power * own[1, i]
+                next_total += own[2, i]
             if not gated:
                 result[n, m] = factors[m] * total
             elif odd or m > 0:
                 result[n, m] = factors[m] * (inverse_degrees[m] * total + total_of_sines)
             else:  # 1 − a² = A²
-                result[n, m] = factors[m] * powers.sum()
+                result[n, m] = factors[m] * next_total
     return result

@@ -71,32 +71,34 @@ def cosines(
     n, m = gaps.near.shape
     result = np.empty((n, m))
     rho, x = np.empty((2, n, PAIRS_AT_ONCE))
-    largest = np.empty(n)
-    left = np.empty((3, len(mixture.deviations)))
+    largest, beyond = np.empty(n), np.empty(n, np.bool_)
+    left, right = np.empty((2, 3, len(mixture.deviations)))
     for first in range(0, m, PAIRS_AT_ONCE):
         last = min(first + PAIRS_AT_ONCE, m)
-        width = last - first
         for i in range(n):
             near, far = gaps.near[i, first:last], gaps.far[i, first:last]
             largest[i] = _square_cosines(near, far, rho[i], x[i])
-            if largest[i] > limits[-1]:
+            beyond[i] = largest[i] > limits[-1]
+            if beyond[i]:
                 rests = columns.rest[first:last]
-                largest[i] = _mark_beyond(x[i, :width], rows.rest[i], rests, limits, missing)
+                largest[i] = _mark_beyond(x[i], rows.rest[i], rests, limits, missing)
         coefficients = columns.coefficients[first:last]
         add_series(result, first, x, largest, rows.coefficients, coefficients, limits)
         for i in range(n):
-            values = result[i, first:last]
-            if x[i, :width].min() < 0:
+            if beyond[i]:
                 shares(function, rows.deviations[i], mixture, left)
-                left[2] *= rows.inverse[i]
-                for j in range(width):
-                    if x[i, j] < 0:
-                        square_sine = gaps.near[i, first + j] * gaps.far[i, first + j]
-                        pair = abs(rho[i, j]), square_sine
-                        values[j] = _in_closed_form(
-                            function, pair, left, columns, first + j, mixture
-                        )
-            _add_lead(function, values, rho[i], rows.lead[i], columns.lead[first:last])
+                for j in range(first, last):
+                    cosine = abs(rho[i, j - first])
+                    if x[i, j - first] < 0:
+                        shares(function, columns.deviations[j], mixture, right)
+                        square_sine = gaps.near[i, j] * gaps.far[i, j]
+                        value = expectation(function, cosine, square_sine, left, right)
+                        value *= rows.inverse[i] * columns.inverse[j]
+                        # What is added for odd functions is multiplied by ρ below.
+                        result[i, j] = value / cosine if function in (STEP, GATED_SLOPE) else value
+            _add_lead(
+                function, result[i, first:last], rho[i], rows.lead[i], columns.lead[first:last]
+            )
     return result
 
 
@@ -117,7 +119,7 @@ def _mark_beyond(x: Array, rest: float, rests: Array, limits: Array, missing: fl
 
     Parameters
     ----------
-    x : ndarray (m,)
+    x : ndarray (≥ m,)
         Arguments.
     rest : float
         What the series leaves out of the squares of one sample.
@@ -130,45 +132,11 @@ def _mark_beyond(x: Array, rest: float, rests: Array, limits: Array, missing: fl
     """
     terms = len(limits) - 1
     largest = 0.0
-    for j in range(len(x)):
+    for j in range(len(rests)):
         if x[j] > limits[-1] and math.sqrt(rest * rests[j]) * x[j] ** terms > missing:
             x[j] = -1.0
         largest = max(largest, x[j])
     return largest
-
-
-@njit(nogil=True, cache=True)
-def _in_closed_form(
-    function: int,
-    pair: tuple[float, float],
-    left: Array,
-    columns: Side,
-    j: int,
-    mixture: Mixture,
-) -> float:
-    """Return the expectation of the even part of a function, or of the odd one over ρ.
-
-    Parameters
-    ----------
-    function : int
-        The function.
-    pair : tuple of float
-        |ρ| and sin² θ.
-    left : ndarray (3, k)
-        The shares of the sample of the row.
-    columns : Side
-        The samples of the columns.
-    j : int
-        Which of them.
-    mixture : Mixture
-        The mixture.
-    """
-    right = np.empty_like(left)
-    shares(function, columns.deviations[j], mixture, right)
-    value: float = expectation(function, pair[0], pair[1], left, right) * columns.inverse[j]
-    if function in (STEP, GATED_SLOPE):
-        value /= pair[0]
-    return value
 
 
 @njit(nogil=True, cache=True, fastmath={"contract"})
