@@ -29,6 +29,7 @@ from fastntk.infinite.duals.base import (
     gaps_from_near,
     normalized_gaps,
 )
+from fastntk.infinite.duals.interpolation import interpolated
 from fastntk.infinite.duals.series import Series, sum_series
 
 if TYPE_CHECKING:
@@ -135,6 +136,7 @@ class Quadrature(Dual):
         assert activation.function is not None
         self.phi, self.function, self.tolerance = activation, activation.function, tolerance
         self.gap_error = self.size_error = max(tolerance, CANCELLATION)
+        self.missing = self.gap_error * _TRUNCATION
 
     def state(self, deviation: Array) -> State:
         """Return the state of samples, with the fewest terms that keep the tolerance."""
@@ -142,19 +144,13 @@ class Quadrature(Dual):
         distinct, back = np.unique(deviation, return_inverse=True)
         terms, reached = _FEWEST_TERMS, math.inf
         while terms <= _MOST_TERMS:
-            basis = _Basis(terms, self.phi.breakpoints)
-            series, size, rest = basis.expand(self.function, distinct)
-            slopes, slope_size, slope_rest = self._derivative(basis, series, distinct)
-            reached = max(float(rest.max()), float(slope_rest.max()))
-            if reached <= self.tolerance:
-                missing = self.gap_error * _TRUNCATION
-                return QuadratureState(
-                    distinct,
-                    size,
-                    slope_size,
-                    terms=Series.of(_over(series, size).T, rest, missing),
-                    derivative_terms=Series.of(_over(slopes, slope_size).T, slope_rest, missing),
-                ).take(back)
+            # The ends first: they tell nearly always whether the terms will do.
+            for samples in (distinct[[0, -1]], distinct):
+                state, reached = self._expansion(terms, samples)
+                if reached > self.tolerance:
+                    break
+            else:
+                return state.take(back)
             terms *= 2
         raise ValueError(
             f"tolerance={self.tolerance:g}: expected at least {reached:.1g} for the activation "
@@ -162,6 +158,20 @@ class Quadrature(Dual):
             f"much do {_MOST_TERMS} terms of its Hermite series leave out (its kinks, if any, "
             "belong into breakpoints)"
         )
+
+    def _expansion(self, terms: int, deviation: Array) -> tuple[QuadratureState, float]:
+        """Return the state of samples for so many terms, and the largest share they leave out."""
+        basis = _Basis(terms, self.phi.breakpoints)
+        series, size, rest = self._expand(basis, self.function, deviation)
+        slopes, slope_size, slope_rest = self._derivative(basis, series, deviation)
+        state = QuadratureState(
+            deviation,
+            size,
+            slope_size,
+            terms=Series.of(_over(series, size).T, rest, self.missing),
+            derivative_terms=Series.of(_over(slopes, slope_size).T, slope_rest, self.missing),
+        )
+        return state, max(float(rest.max()), float(slope_rest.max()))
 
     def gap(self, x: State, z: State, pairs: Correlation) -> Gaps:
         """Return the gaps of the normalized sum of Mehler's formula for φ."""
@@ -175,11 +185,24 @@ class Quadrature(Dual):
         assert isinstance(z, QuadratureState)
         return _gaps(x.derivative_terms, z.derivative_terms, pairs)
 
+    def _expand(
+        self, basis: _Basis, function: Function, deviation: Array
+    ) -> tuple[Array, Array, Array]:
+        """Return coefficients (K, n), root mean squares, and what is left out of their squares."""
+        zero = int(len(deviation) > 0 and deviation[0] == 0)
+        parts = [basis.expand(function, deviation[:zero])]
+        if len(deviation) > zero:
+            rest = deviation[zero:]
+            parts.append(interpolated(lambda s: basis.expand(function, s), rest, self.missing))
+        both = np.concatenate(parts, axis=1)
+        series, size = both[:-1], both[-1]
+        return series, size, _over(np.abs(size**2 - (series**2).sum(axis=0)), size**2)
+
     def _derivative(
         self, basis: _Basis, series: Array, deviation: Array
     ) -> tuple[Array, Array, Array]:
         if self.phi.derivative is not None:
-            return basis.expand(self.phi.derivative, deviation)
+            return self._expand(basis, self.phi.derivative, deviation)
         # h_k' = √k h_{k−1}; the error is judged by what the second half of the terms adds.
         orders = np.sqrt(np.arange(1.0, len(series)))[:, np.newaxis]
         with np.errstate(divide="ignore"):
@@ -200,11 +223,9 @@ class _Basis:
         self.refinement = max(1, math.isqrt(terms) // 8)
         self.terms = terms
 
-    def expand(self, function: Function, deviation: Array) -> tuple[Array, Array, Array]:
-        """Return coefficients (K, n), root mean squares, and what is left out of their squares."""
-        series = np.empty((self.terms, len(deviation)))
-        size = np.empty(len(deviation))
-        rest = np.empty(len(deviation))
+    def expand(self, function: Function, deviation: Array) -> Array:
+        """Return coefficients, and root mean squares in the last row (K + 1, n)."""
+        result = np.empty((self.terms + 1, len(deviation)))
         # Breakpoints other than 0 lie at different u for different s.
         step = 1 if any(self.breakpoints) else _SAMPLES_AT_ONCE
         for first in range(0, len(deviation), step):
@@ -214,12 +235,9 @@ class _Basis:
             values = function(s[:, np.newaxis] * nodes)
             if not np.isfinite(values).all():
                 raise ValueError("activation: its values at finite numbers are not all finite")
-            square = (values**2) @ weights
-            series[:, part] = polynomials @ (values * weights).T
-            size[part] = np.sqrt(square)
-            tail = np.abs(square - (series[:, part] ** 2).sum(axis=0))
-            rest[part] = _over(tail, square)
-        return series, size, rest
+            result[-1, part] = np.sqrt((values**2) @ weights)
+            result[:-1, part] = polynomials @ (values * weights).T
+        return result
 
     def _at_nodes(self, scale: float) -> tuple[Array, Array, Array]:
         points = tuple(b / scale for b in self.breakpoints) if scale > 0 else ()
