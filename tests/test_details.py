@@ -20,10 +20,10 @@ import fastntk
 from fastntk import datasets
 from fastntk._support import arguments, files
 from fastntk._support.npy import read_npy_header
+from fastntk._support.rounding import UNIT, cholesky_error, gamma
 from fastntk.activations import gaussian_nodes, label_of, names
 from fastntk.eigenvalues.enclosures import largest_interval, smallest_lower
 from fastntk.eigenvalues.result import Bounds, Interval
-from fastntk.eigenvalues.rounding import UNIT, cholesky_error, gamma
 from fastntk.kernels.request import KernelRequest
 from fastntk.networks.targets import targets
 from fastntk.studies.store import StudyStore, key_of
@@ -85,9 +85,9 @@ class Spoiled:
 
 def test_a_matrix_that_a_decomposition_has_spoiled_proves_nothing_more() -> None:
     kept: Any = Spoiled(survives=True)
-    assert smallest_lower(kept, 1.0, 1e-6, known=0.0) == -kept.shifts[1] - 1e-9
+    assert smallest_lower(kept, 1.0, 1e-6, known=0.0).bound == -kept.shifts[1] - 1e-9
     spoiled: Any = Spoiled(survives=False)
-    assert smallest_lower(spoiled, 1.0, 1e-6, known=0.25) == 0.25
+    assert smallest_lower(spoiled, 1.0, 1e-6, known=0.25).bound == 0.25
     assert len(spoiled.shifts) == 1
 
 

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numba import njit
 
-from fastntk.infinite.half_angle import angle_factor
+from fastntk.infinite.duals.half_angle import angle_factor
 
 if TYPE_CHECKING:
     from fastntk.infinite.duals.base import Array
