@@ -130,10 +130,35 @@ def add_terms(total: Array, x: Array, row: Array, panel: Array) -> None:
 
 
 @njit(nogil=True, cache=True)
+def _add_terms_once(x: float, row: Array, column: Array) -> float:
+    """Return Σ_k row[k] column[k] x^k."""
+    total = 0.0
+    for k in range(len(row) - 1, -1, -1):
+        total = total * x + row[k] * column[k]
+    return total
+
+
+@njit(nogil=True, cache=True)
+def _two_largest(x: Array) -> tuple[int, float, float]:
+    """Return where |x| is largest, and the two largest |x|."""
+    position, first, second = 0, 0.0, 0.0
+    for j in range(len(x)):
+        size = abs(x[j])
+        if size > first:
+            position, first, second = j, size, first
+        elif size > second:
+            second = size
+    return position, first, second
+
+
+@njit(nogil=True, cache=True)
 def add_series(
-    values: Array, first: int, x: Array, largest: Array, rows: Array, columns: Array, limits: Array
+    values: Array, first: int, x: Array, rows: Array, columns: Array, limits: Array
 ) -> None:
     """Write Σ_k rows[i, k] columns[j, k] x_ij^k for some neighbouring pairs.
+
+    The pair of each row with the largest argument, which is often that of a sample with itself, is
+    taken by itself: all others need fewer terms.
 
     Parameters
     ----------
@@ -143,21 +168,27 @@ def add_series(
         See above.
     x : ndarray (n, PAIRS_AT_ONCE)
         Arguments; of columns beyond the last sample, anything.
-    largest : ndarray (n,)
-        The largest |x| of each row.
     rows, columns : ndarray (n, K), (m, K)
         Coefficients of the samples of the rows, and of those few of the columns.
     limits : ndarray (K + 1,)
         See `Series`.
     """
-    m, most = len(columns), 0
-    for i in range(len(rows)):
-        most = max(most, terms_up_to(largest[i], limits))
+    n, m = len(rows), len(columns)
+    terms = np.empty((n, 3), np.int64)
+    most = 0
+    for i in range(n):
+        position, largest, second = _two_largest(x[i, :m])
+        terms[i, 0], terms[i, 1] = position, terms_up_to(largest, limits)
+        terms[i, 2] = terms_up_to(second, limits)
+        most = max(most, terms[i, 2])
     panel = np.empty((most, PAIRS_AT_ONCE))
     fill_panel(panel, columns)
-    for i in range(len(rows)):
-        terms = terms_up_to(largest[i], limits)
-        add_terms(values[i, first : first + m], x[i, :m], rows[i, :terms], panel)
+    for i in range(n):
+        position, alone, others = terms[i]
+        add_terms(values[i, first : first + m], x[i, :m], rows[i, :others], panel)
+        if alone > others:
+            total = _add_terms_once(x[i, position], rows[i, :alone], columns[position])
+            values[i, first + position] = total
 
 
 @njit(nogil=True, cache=True)
@@ -175,13 +206,11 @@ def sum_series(arguments: Array, rows: Array, columns: Array, limits: Array) -> 
     """
     result = np.empty(arguments.shape)
     n, m = arguments.shape
-    x, largest = np.empty((n, PAIRS_AT_ONCE)), np.empty(n)
+    x = np.empty((n, PAIRS_AT_ONCE))
     for first in range(0, m, PAIRS_AT_ONCE):
         last = min(first + PAIRS_AT_ONCE, m)
         for i in range(n):
-            largest[i] = 0.0
             for j in range(first, last):
                 x[i, j - first] = arguments[i, j]
-                largest[i] = max(largest[i], abs(arguments[i, j]))
-        add_series(result, first, x, largest, rows, columns[first:last], limits)
+        add_series(result, first, x, rows, columns[first:last], limits)
     return result

@@ -71,34 +71,32 @@ def cosines(
     n, m = gaps.near.shape
     result = np.empty((n, m))
     rho, x = np.empty((2, n, PAIRS_AT_ONCE))
-    largest, beyond = np.empty(n), np.empty(n, np.bool_)
+    beyond = np.empty((n, PAIRS_AT_ONCE), np.bool_)
+    any_beyond = np.empty(n, np.bool_)
     left, right = np.empty((2, 3, len(mixture.deviations)))
     for first in range(0, m, PAIRS_AT_ONCE):
         last = min(first + PAIRS_AT_ONCE, m)
+        rests = columns.rest[first:last]
         for i in range(n):
             near, far = gaps.near[i, first:last], gaps.far[i, first:last]
-            largest[i] = _square_cosines(near, far, rho[i], x[i])
-            beyond[i] = largest[i] > limits[-1]
-            if beyond[i]:
-                rests = columns.rest[first:last]
-                largest[i] = _mark_beyond(x[i], rows.rest[i], rests, limits, missing)
-        coefficients = columns.coefficients[first:last]
-        add_series(result, first, x, largest, rows.coefficients, coefficients, limits)
+            any_beyond[i] = _square_cosines(near, far, rho[i], x[i]) > limits[-1] and (
+                _take_out(x[i], beyond[i], rows.rest[i], rests, limits, missing)
+            )
+        add_series(result, first, x, rows.coefficients, columns.coefficients[first:last], limits)
         for i in range(n):
-            if beyond[i]:
+            if any_beyond[i]:
                 shares(function, rows.deviations[i], mixture, left)
                 for j in range(first, last):
-                    cosine = abs(rho[i, j - first])
-                    if x[i, j - first] < 0:
+                    if beyond[i, j - first]:
                         shares(function, columns.deviations[j], mixture, right)
+                        cosine = abs(rho[i, j - first])
                         square_sine = gaps.near[i, j] * gaps.far[i, j]
                         value = expectation(function, cosine, square_sine, left, right)
                         value *= rows.inverse[i] * columns.inverse[j]
                         # What is added for odd functions is multiplied by ρ below.
                         result[i, j] = value / cosine if function in (STEP, GATED_SLOPE) else value
-            _add_lead(
-                function, result[i, first:last], rho[i], rows.lead[i], columns.lead[first:last]
-            )
+            values, leads = result[i, first:last], columns.lead[first:last]
+            _add_lead(function, values, rho[i], rows.lead[i], leads)
     return result
 
 
@@ -114,13 +112,17 @@ def _square_cosines(near: Array, far: Array, rho: Array, x: Array) -> float:
 
 
 @njit(nogil=True, cache=True)
-def _mark_beyond(x: Array, rest: float, rests: Array, limits: Array, missing: float) -> float:
-    """Write −1 for arguments at which the series of pairs are too long; return the largest other.
+def _take_out(
+    x: Array, beyond: Array, rest: float, rests: Array, limits: Array, missing: float
+) -> bool:
+    """Write 0 for arguments at which the series of pairs are too long; return whether any are.
 
     Parameters
     ----------
     x : ndarray (≥ m,)
         Arguments.
+    beyond : ndarray of bool (≥ m,)
+        Where to note which they are.
     rest : float
         What the series leaves out of the squares of one sample.
     rests : ndarray (m,)
@@ -131,12 +133,13 @@ def _mark_beyond(x: Array, rest: float, rests: Array, limits: Array, missing: fl
         What a series may leave out.
     """
     terms = len(limits) - 1
-    largest = 0.0
+    some = False
     for j in range(len(rests)):
-        if x[j] > limits[-1] and math.sqrt(rest * rests[j]) * x[j] ** terms > missing:
-            x[j] = -1.0
-        largest = max(largest, x[j])
-    return largest
+        beyond[j] = x[j] > limits[-1] and math.sqrt(rest * rests[j]) * x[j] ** terms > missing
+        if beyond[j]:
+            x[j] = 0.0
+            some = True
+    return some
 
 
 @njit(nogil=True, cache=True, fastmath={"contract"})
