@@ -7,6 +7,7 @@ The networks are exact powers of two apart: what is right is known from samples 
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -36,19 +37,49 @@ LARGE = r"X\[0\] with elements of at most .* \(of all samples .*\): its kernel i
 @pytest.mark.parametrize("name", KERNELS)
 def test_samples_whose_kernel_overflows(name: str) -> None:
     size = "e.20" if name != "angle" else "e.160"  # angles are found in float64
-    net = NET if name != "angle" else EXACT
+    # Those of a network without biases do not depend on the scale.
+    net = NET if name != "angle" else fastntk.MLP([5, 64, 64, 2], bias_std=0.1)
     factor = 1e20 if name != "angle" else 1e160
     with pytest.raises(OverflowError, match=r"X\[\d+\] with elements of at most .*" + size):
         KERNELS[name](net, (factor * X).astype(net.dtype))
     KERNELS[name](net, X)
 
 
-@pytest.mark.parametrize("name", [name for name in KERNELS if name != "tiles"])
+@pytest.mark.parametrize("name", [name for name in KERNELS if name not in {"tiles", "angle"}])
 def test_samples_whose_kernel_vanishes(name: str) -> None:
-    factor = 1e-25 if name != "angle" else 1e-160
-    net = NET if name != "angle" else EXACT
     with pytest.raises(OverflowError, match=r"X with elements of at most .*: the largest elem"):
-        KERNELS[name](net, factor * X)
+        KERNELS[name](NET, 1e-25 * X)
+
+
+def test_samples_whose_gradients_vanish() -> None:
+    net = fastntk.MLP([5, 64, 64, 2], activation="gelu")
+    with pytest.raises(OverflowError, match=r"X with elements of at most .*: the largest elem"):
+        net.smallest_angle(1e-160 * X)
+
+
+@pytest.mark.parametrize("exponent", [1000, 700, 100, -100, -600, -1000])
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu", "identity"])
+def test_angles_of_networks_that_are_free_of_scale(exponent: int, activation: str) -> None:
+    net = fastntk.MLP([5, 64, 64, 2], activation=activation)
+    samples = X[:8]  # the directions of 8 samples; two more are close to one of them
+    samples = np.concatenate([samples, samples[:2] * (1 + 1e-9 * X[8:10])])
+    scaled = np.ldexp(samples, exponent)
+    assert net.smallest_angle(scaled, k=3) == net.smallest_angle(samples, k=3)
+    pairs = [(0, 8), (1, 2)]
+    assert net.pair_angles(scaled, pairs) == net.pair_angles(samples, pairs)
+    single = net.astype("float32")
+    if abs(exponent) <= 100:
+        scaled, samples = scaled.astype("float32"), samples.astype("float32")
+        assert single.smallest_angle(scaled) == single.smallest_angle(samples)
+
+
+def test_samples_that_no_common_factor_brings_into_range() -> None:
+    large = X.copy()
+    large[3] *= 1e-170
+    large[7] *= 1e170
+    with pytest.raises(OverflowError, match=r"X\[7\] with elements of at most .*: its kernel is"):
+        EXACT.smallest_angle(large)
+    assert EXACT.smallest_angle(0 * X[:2] + 1e-170) == EXACT.smallest_angle(np.ones((2, 5)))
 
 
 @pytest.mark.parametrize("factor", [2.0**500, 2.0**-500, 2.0**-400])
@@ -112,3 +143,95 @@ def test_kernels_that_are_zero_for_good_reasons() -> None:
         EXACT.smallest_angle(np.zeros((3, 5)))
     # One layer of several that does not depend on its input, and a kernel of depth 0.
     assert set(fastntk.ntk_depths(X, [0, 3], width=16)) == {0, 3}
+
+
+def products(net: fastntk.MLP, samples: Any, size: float) -> dict[str, Any]:
+    """Return products with derivatives: at samples, with vectors of a size."""
+    v = np.full(net.n_parameters, size, net.dtype)
+    u = np.full((len(samples), net.n_outputs), size, net.dtype)
+    hvp = fastntk.linearity.hessian_vector_product
+    return {
+        "jvp": (lambda: net.jvp(samples, v), "v"),
+        "vjp": (lambda: net.vjp(samples, u), "u"),
+        "linear model": (lambda: net.linearize()(samples, v), "v"),
+        "operator": (lambda: net.ntk_operator(samples) @ u[:, :1], "vectors"),
+        "operator of pairs": (
+            lambda: net.ntk_operator(samples, outputs="full") @ u.reshape(-1, 1),
+            "vectors",
+        ),
+        "hessian product": (lambda: hvp(net, samples, v), "v"),
+    }
+
+
+@pytest.mark.parametrize("name", products(NET, X, 1.0))
+def test_products_that_overflow_name_samples_and_vectors(name: str) -> None:
+    for net, size, vector in ((EXACT, 1e155, 1e300), (NET, 1e19, 1e37)):
+        samples = (size * X).astype(net.dtype)
+        largest = re.escape(f"{np.abs(samples).max():.3g}")
+        call, vectors = products(net, samples, vector)[name]
+        with pytest.raises(
+            OverflowError,
+            match=rf"X with elements of at most {largest} and {vectors} with elements of at most "
+            rf"{re.escape(f'{vector:.3g}')}: the result is not finite in {net.dtype}: expected "
+            rf"smaller {vectors}, samples, weight_std",
+        ):
+            call()
+        plain, _ = products(net, X.astype(net.dtype), 1.0)[name]
+        assert np.isfinite(plain()).all()
+
+
+def test_gradients_that_overflow() -> None:
+    steep = fastntk.MLP([5, 8, 8, 1], weight_std=1e160)
+    message = r"X with elements of at most 2\.33: the result is not finite in float64: expected sam"
+    for call in (steep.gradient_features, steep.jacobian, steep.input_jacobian):
+        with pytest.raises(OverflowError, match=message):
+            call(X)
+    moderate = fastntk.MLP([5, 8, 8, 1], weight_std=1e100)
+    for call in (moderate.gradient_features, moderate.jacobian, moderate.input_jacobian):
+        assert np.isfinite(call(X)).all()
+        assert call(X).any()
+
+
+def test_products_with_weights_that_are_not_finite() -> None:
+    net = fastntk.MLP([5, 8, 1])
+    net.weights[0][:] = np.nan
+    with pytest.raises(OverflowError, match="the weights of the network are not finite"):
+        net.jvp(X, np.ones(net.n_parameters))
+
+
+def test_kernels_do_not_go_where_elements_lie_on_each_other() -> None:
+    n = len(X)
+    strided = np.lib.stride_tricks.as_strided
+    for strides in ((0, 8), (8, 0), (0, 0), (8, 8), (16, 8), (8, -8)):
+        out = strided(np.zeros(4 * n * n)[2 * n * n :], (n, n), strides)
+        with pytest.raises(ValueError, match=r"out has strides .*: expected an array whose elem"):
+            EXACT.ntk(X, out=out)
+    expected = EXACT.ntk(X)
+    for strides in ((8 * n, 8), (8, 8 * n), (-8 * n, 8), (16 * n, 16), (8 * (n + 3), 8)):
+        out = strided(np.zeros(4 * n * n)[2 * n * n :], (n, n), strides)
+        assert np.array_equal(EXACT.ntk(X, out=out), expected)
+
+
+def test_a_matrix_that_may_not_be_written_is_not_overwritten() -> None:
+    K = EXACT.ntk(X)
+    packed = fastntk.PackedKernel.from_dense(K)
+    full = K.copy()
+    cases: list[tuple[Any, Any]] = [(full, full), (packed, packed.data)]
+    for kernel, data in cases:
+        data.flags.writeable = False
+        for method in ("dense", "cholesky"):
+            with pytest.raises(ValueError, match="overwrite=True: K is read-only: expected a writ"):
+                fastntk.conditioning(kernel, method=method, overwrite=True, bounds=False)
+            fastntk.conditioning(kernel, method=method, bounds=False)
+    # What is converted to float64 is a copy.
+    single = K.astype(np.float32)
+    single.flags.writeable = False
+    assert fastntk.conditioning(single, overwrite=True).n == len(X)
+
+
+def test_matrices_beyond_the_range_of_squares_are_described() -> None:
+    for K in (np.full((3, 3), 1e300), fastntk.PackedKernel.from_dense(np.full((3, 3), 1e300))):
+        with pytest.raises(ValueError, match="K has entries whose squares add up to more than a f"):
+            fastntk.conditioning(K)
+    with pytest.raises(ValueError, match=r"K has entries as large as 3e\+130: expected between"):
+        fastntk.conditioning(np.full((3, 3), 1e130))

@@ -156,6 +156,9 @@ void HostDevice::run_crew(Crew& crew, const char* stage, Index total, const Moni
     lane_ended.notify_one();
   };
   const auto lane_main = [&] {
+    // A thread takes memory for the first exception that it throws or catches, and the process is
+    // ended where there is none: it is to be there before an exception says that there is none.
+    static_cast<void>(std::uncaught_exceptions());
     try {
       body(Lane(blas_, crew.stop, float32_));
     } catch (...) {

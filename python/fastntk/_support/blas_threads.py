@@ -26,8 +26,9 @@ _PREFIXES, _SUFFIXES = ("", "scipy_"), ("", "64_", "_64")
 # What OpenBLAS takes for each thread that calls it, on most processors.
 _BUFFER = 32 * 2**20
 
-# The C library ends the process where a thread finds no memory for variables of its own.
-_SPARE = 2**20
+# The C library ends the process where a thread finds no memory for variables of its own, and how
+# much that takes is not to be known: as much is asked for as the stack of a thread takes.
+_SPARE = 8 * 2**20
 
 
 @cache
@@ -84,7 +85,6 @@ class _Buffers:
         """
         # Those of its own threads are free now, but for that of the first.
         there = max(self._callers, threads - 1)
-        _require_address_space(_SPARE, "a thread")
         if callers <= there:
             return
         for library in _controller().lib_controllers:
@@ -144,6 +144,8 @@ class SingleThreadedBlas:
                     set_count(1)
             callers = self._callers + (0 if shared else self._threads)
             try:
+                if not shared:
+                    _require_address_space(_SPARE, "a thread")
                 self._buffers.provide(callers, self._threads)
             except MemoryError:
                 self._restore_after_last()

@@ -127,7 +127,10 @@ class Source(ABC):
         """Raise ValueError if squares of the entries overflow or vanish."""
         scale = max(self.frobenius_norm, self.largest_diagonal)
         if scale != 0 and not _SMALLEST_SCALE < scale < _LARGEST_SCALE:
+            size = f"entries as large as {scale:.3g}"
+            if not math.isfinite(scale):
+                size = "entries whose squares add up to more than a float64 can hold"
             raise ValueError(
-                f"K has entries as large as {scale:.3g}: expected between {_SMALLEST_SCALE:g} and "
-                f"{_LARGEST_SCALE:g}; multiply it by a power of two"
+                f"K has {size}: expected between {_SMALLEST_SCALE:g} and {_LARGEST_SCALE:g}; "
+                "multiply it by a power of two"
             )

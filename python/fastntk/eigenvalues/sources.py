@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from fastntk.devices import gpu_arrays
 from fastntk.eigenvalues.host_sources import source_of_full, source_of_packed
 from fastntk.symmetric.matrix import SymmetricMatrix
@@ -26,6 +28,8 @@ def source_of(K: npt.ArrayLike | PackedKernel, *, overwrite: bool) -> Source:
         What `fastntk.conditioning` says.
     """
     source: Source
+    if overwrite:
+        _require_writable(K)
     if gpu_arrays.on_gpu(K):
         from fastntk.eigenvalues.gpu_source import source_on_gpu  # rarely needed
 
@@ -37,3 +41,13 @@ def source_of(K: npt.ArrayLike | PackedKernel, *, overwrite: bool) -> Source:
         source = source_of_full(matrix, overwrite=overwrite and matrix.array is K)
     source.require_moderate_scale()
     return source
+
+
+def _require_writable(K: npt.ArrayLike | PackedKernel) -> None:
+    """Raise ValueError if K is to be overwritten where it lies, and may not be."""
+    data = K.data if isinstance(K, PackedKernel) else K
+    if not isinstance(data, np.ndarray) or data.dtype != np.float64 or data.flags.writeable:
+        return
+    if isinstance(K, PackedKernel) and isinstance(data, np.memmap):
+        return  # is read into memory
+    raise ValueError("overwrite=True: K is read-only: expected a writable K, or overwrite=False")

@@ -117,11 +117,26 @@ def kernel_to(
                 f"{'' if out.flags.writeable else ', and is read-only'}: expected a writable array "
                 f"of shape {request.shape} and dtype {request.dtype}"
             )
+        if _overlaps(out):
+            raise ValueError(
+                f"out has strides {out.strides}: expected an array whose elements do not share "
+                "memory with each other"
+            )
         BlockLoop.within_memory(request).run(Arrays(request, [out]), progress)
         return out
     if isinstance(out, str) and out == "packed":
         return _packed_kernel(request, progress)
     return _kernel_to_file(request, out, progress)
+
+
+def _overlaps(out: FloatArray) -> bool:
+    """Return whether elements of an array lie on each other, as with strides of 0."""
+    reach = out.itemsize
+    for stride, length in sorted((abs(s), n) for s, n in zip(out.strides, out.shape, strict=True)):
+        if length > 1 and stride < reach:
+            return True
+        reach += stride * (length - 1)
+    return False
 
 
 def _kernel_to_gpu(request: KernelRequest, out: Any, progress: Progress) -> FloatArray:

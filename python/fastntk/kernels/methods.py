@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
 import numpy as np
@@ -14,7 +15,7 @@ from fastntk.kernels.block_loop import BlockLoop
 from fastntk.kernels.closest_pairs import closest_pairs, pair_angles
 from fastntk.kernels.destinations import kernel_to, new_kernels
 from fastntk.kernels.error_bounds import kernel_errors
-from fastntk.kernels.ranges import require_gradients_in_range
+from fastntk.kernels.ranges import free_of_scale, require_gradients_in_range
 from fastntk.kernels.request import KernelRequest
 from fastntk.networks.base import NetworkBase
 
@@ -387,6 +388,7 @@ class KernelMethods(NetworkBase):
         """
         count = 1 if k is None else arguments.integer(k, "k", minimum=1)
         request = KernelRequest.checked(self.network, X, None, dtype=np.float64, device=device)
+        request = replace(request, X=free_of_scale(self.network, request.X))
         candidates = closest_pairs(request, count + _CANDIDATES, progress)
         require_gradients_in_range(request, candidates)
         if not candidates:
@@ -417,7 +419,7 @@ class KernelMethods(NetworkBase):
             In radians, in the order of `pairs`; NaN where a gradient is zero.
         """
         place = place_of(None, {"X": X})
-        samples = place.on_host(self.network.samples(X, "X", place))
+        samples = free_of_scale(self.network, place.on_host(self.network.samples(X, "X", place)))
         pairs = arguments.items(pairs, "pairs", "pairs of rows of X")
         for k, pair in enumerate(pairs):
             if not _is_pair(pair, len(samples)):

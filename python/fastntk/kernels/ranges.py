@@ -34,6 +34,14 @@ _SAMPLES = 64
 _LARGEST = 4
 
 
+# Samples that differ in size by no more than so many powers of two can be scaled together.
+_SPREAD = {"float32": 50, "float64": 200}
+
+# So far from 1, in powers of two, samples may be without being scaled. The differences in which
+# angles of close pairs are computed lose digits from 2¹² on.
+_MODERATE = 8
+
+
 def require_kernels_in_range(
     request: KernelRequest, rows: slice, cols: slice, kernels: Sequence[Any]
 ) -> None:
@@ -99,6 +107,32 @@ def require_gradients_in_range(request: KernelRequest, pairs: Sequence[tuple[int
         _require_not_vanished(request, diagonals)
 
 
+def free_of_scale(network: Network, X: Any) -> Any:
+    """Return samples of moderate size with the same angles between their gradients, if there are.
+
+    Gradients of a network without biases whose activation is linear on either side of 0, as ReLU
+    is, are multiples of the size of the sample. Samples that are large or small, whose kernel could
+    leave the range, are multiplied by a power of two, which loses no digit.
+    Others, those on a GPU, and those of very different sizes are returned as they are.
+    """
+    layers = (*network.hidden, *(readout.layer for readout in network.readouts))
+    if (
+        not isinstance(X, np.ndarray)
+        or network.activation.slopes is None
+        or any(layer.bias is not None for layer in layers)
+    ):
+        return X
+    sizes = np.abs(X).max(axis=1)
+    _, exponents = np.frexp(sizes[sizes > 0])
+    largest = int(exponents.max(initial=np.iinfo(exponents.dtype).min))
+    if not exponents.size or abs(largest) <= _MODERATE:
+        return X
+    if exponents.min() < largest - _SPREAD[X.dtype.name]:
+        return X
+    scaled = np.ldexp(X, -largest)
+    return scaled if np.array_equal(np.ldexp(scaled, largest), X) else X
+
+
 def require_finite_outputs(network: Network, X: Any, outputs: Any) -> None:
     """Raise OverflowError if outputs (n, C) at samples, on the host, are not all finite."""
     if isinstance(outputs, np.ndarray) and not np.isfinite(outputs).all():
@@ -109,14 +143,46 @@ def require_finite_outputs(network: Network, X: Any, outputs: Any) -> None:
         )
 
 
+def require_finite_products(placed: PlacedNetwork, X: Any, results: Any, **others: Any) -> None:
+    """Raise OverflowError if products with derivatives, on the host, are not all finite.
+
+    Parameters
+    ----------
+    placed : PlacedNetwork
+    X : array
+        The samples, as the place of the network has them.
+    results : array
+        What was computed.
+    **others : array
+        What the derivatives were multiplied with, by the names of the arguments.
+    """
+    if not isinstance(results, np.ndarray) or _all_finite(results):
+        return
+    given = {"X": placed.place.on_host(X), **others}
+    sizes = [
+        f"{name} with elements of at most {_size(np.asarray(values)):.3g}"
+        for name, values in given.items()
+    ]
+    network = placed.network
+    smaller = "".join(f"smaller {name}, " for name in others)
+    raise OverflowError(
+        f"{' and '.join(sizes)}: the result is not finite in {results.dtype}: "
+        f"{_advice(network, network.dtype).replace('expected ', f'expected {smaller}', 1)}"
+    )
+
+
+def _all_finite(values: NDArray[Any]) -> bool:
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = values.sum()
+    # The sum of finite numbers can overflow.
+    return bool(np.isfinite(total)) or bool(np.isfinite(values).all())
+
+
 def _require_sums(request: KernelRequest, rows: slice, kernels: Sequence[FloatArray]) -> None:
     for kernel in kernels:
-        with np.errstate(over="ignore", invalid="ignore"):
-            total = kernel.sum()
-        if not np.isfinite(total):
-            finite = np.isfinite(kernel).all(axis=1)  # the sum of finite numbers can overflow
-            if not finite.all():
-                raise _not_finite(request, rows.start + int(np.argmin(finite)))
+        if not _all_finite(kernel):
+            finite = np.isfinite(kernel).all(axis=1)
+            raise _not_finite(request, rows.start + int(np.argmin(finite)))
 
 
 def _not_finite(request: KernelRequest, row: int) -> OverflowError:

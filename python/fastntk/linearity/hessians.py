@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fastntk._support.progress import monitored
 from fastntk._support.threads import core_threads
+from fastntk.kernels.ranges import require_finite_products
 from fastntk.linearity.sample_hessian import SampleHessian
 from fastntk.symmetric.block_lanczos import largest_eigenpairs
 
@@ -43,6 +44,7 @@ def hessian_products(
                 network.handle, X, coefficients, along, outs[0], where, monitor
             ),
         )
+    require_finite_products(network, X, out, v=directions)
     return out
 
 

@@ -11,8 +11,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from fastntk._support.progress import monitored
 from fastntk.kernels.features import Features
+from fastntk.kernels.ranges import require_finite_products
 
 if TYPE_CHECKING:
     from fastntk._support.dtypes import FloatArray
@@ -38,6 +41,7 @@ def gradients(network: PlacedNetwork, X: Any, outputs: range, progress: Progress
                 place.core.gradient_features(network.handle, output, X, features, where, monitor)
 
         place.fill(list(out), fill)
+    require_finite_products(network, X, out)
     return out.transpose(1, 0, 2)
 
 
@@ -53,6 +57,7 @@ def input_jacobians(network: PlacedNetwork, X: Any) -> FloatArray:
         list(out),
         lambda outs, where: place.core.input_jacobians(network.handle, X, outs, where, None),
     )
+    require_finite_products(network, X, out)
     return out.transpose(1, 0, 2)
 
 
@@ -61,6 +66,7 @@ def jacobian_products(network: PlacedNetwork, X: Any, directions: Any) -> FloatA
     features = _features(network, X)
     products = [features.products(c, directions) for c in features.outputs]
     result: FloatArray = network.place.xp.stack(products).transpose(2, 0, 1)  # from (C, k, n)
+    require_finite_products(network, X, result, v=directions)
     return result
 
 
@@ -69,9 +75,11 @@ def transposed_jacobian_products(network: PlacedNetwork, X: Any, cotangents: Any
     features = _features(network, X)
     contiguous = network.place.xp.ascontiguousarray
     result: Any = 0.0
-    for c in features.outputs:
-        result = result + features.transposed_products(c, contiguous(cotangents[:, c].T))
+    with np.errstate(over="ignore", invalid="ignore"):
+        for c in features.outputs:
+            result = result + features.transposed_products(c, contiguous(cotangents[:, c].T))
     product: FloatArray = result
+    require_finite_products(network, X, product, u=cotangents)
     return product
 
 

@@ -12,6 +12,7 @@ from scipy.sparse.linalg import LinearOperator
 
 from fastntk.devices import matrices
 from fastntk.kernels.features import Features
+from fastntk.kernels.ranges import require_finite_products
 from fastntk.networks.placed import PlacedNetwork
 
 if TYPE_CHECKING:
@@ -91,7 +92,10 @@ class _KernelProducts:
 
     def __call__(self, V: Any) -> Any:
         """Return K V for a matrix of columns."""
-        return (self._pairs_of_outputs(V) if self._all_pairs else self._sum_of_outputs(V)).T
+        with np.errstate(over="ignore", invalid="ignore"):
+            rows = self._pairs_of_outputs(V) if self._all_pairs else self._sum_of_outputs(V)
+        require_finite_products(self._network, self._samples, rows, vectors=V)
+        return rows.T
 
     def _sum_of_outputs(self, V: Any) -> Any:
         vectors = self._contiguous(V.T)
