@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from fastntk.symmetric.matrix import SymmetricMatrix
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 Matrix = npt.NDArray[np.float64]
 
@@ -179,6 +182,25 @@ def test_a_kernel_keeps_the_precision_that_it_came_in(dtype: str, epsilon: float
             assert result.noise_floor == pytest.approx(20 * epsilon * 20, rel=1e-6)
         batch = fastntk.batch_conditioning(matrix, 20).batches[0]
         assert batch.noise_floor == pytest.approx(20 * epsilon * 20, rel=1e-6)
+
+
+@pytest.mark.parametrize("mmap", [False, True])
+def test_files_keep_the_precision_that_a_kernel_came_in(tmp_path: Path, mmap: bool) -> None:
+    file = tmp_path / "kernel.npy"
+    for dtype, epsilon in ((np.float16, 2.0**-10), (np.float32, 2.0**-23), (np.float64, 2.0**-52)):
+        PackedKernel.from_dense(np.eye(5, dtype=dtype)).save(file)
+        assert PackedKernel.load(file, mmap=mmap).epsilon == epsilon
+    # Earlier versions wrote no precision behind the array, or nothing at all, as NumPy does.
+    PackedKernel.from_dense(np.eye(5)).save(file)
+    content = file.read_bytes()
+    array, trailer = content[: 128 + 15 * 8], json.loads(content[128 + 15 * 8 : -64])
+    del trailer["epsilon"]
+    old = json.dumps(trailer).encode()
+    end = hashlib.sha256(old).digest() + len(old).to_bytes(8, "little") + content[-24:]
+    file.write_bytes(array + old + end)
+    assert PackedKernel.load(file, mmap=mmap).epsilon == 2.0**-52
+    np.save(file, PackedKernel.from_dense(np.eye(5, dtype=np.float16)).data)
+    assert PackedKernel.load(file, mmap=mmap).epsilon == 2.0**-52
 
 
 @pytest.mark.parametrize("dtype", ["<f2", "<f4", ">f4"])

@@ -52,7 +52,7 @@ class PackedKernel:
         The number of rows.
     epsilon : float
         The distance from 1 to the next number, in the precision that the elements came in: that of
-        `data`, unless `from_dense` took them in less. A file does not keep it.
+        `data`, unless `from_dense` took them in less. Files keep it.
 
     Examples
     --------
@@ -239,7 +239,7 @@ class PackedKernel:
         kernel is of, in words and numbers that JSON knows.
         """
         name = arguments.path(path, "path", ".npy")
-        write_packed(name, self.data, _as_json(description))
+        write_packed(name, self.data, self.epsilon, _as_json(description))
 
     @classmethod
     def load(
@@ -274,7 +274,8 @@ class PackedKernel:
         mmap, verify = arguments.flag(mmap, "mmap"), arguments.flag(verify, "verify")
         expected, name = _as_json(description), arguments.path(path, "path")
         try:
-            return cls(read_packed(name, mmap=mmap, verify=verify, description=expected))
+            data, epsilon = read_packed(name, mmap=mmap, verify=verify, description=expected)
+            return _restored(cls, data, epsilon)
         except FileNotFoundError:
             raise
         except (OSError, ValueError) as error:

@@ -3,9 +3,10 @@
 """Packed kernels in files: an array as NumPy writes it and, behind it, what tells of damage.
 
 `numpy.load` reads such a file, and takes no notice of what follows the array: an object of JSON (in
-UTF-8) with the SHA-256 of each block of the bytes before it, and a last piece of 64 bytes: the
-SHA-256 of the JSON, its length (little-endian, 8 bytes) and a name (24 bytes). A file that ends
-with the array, as earlier versions wrote them, has no checksum.
+UTF-8) with the SHA-256 of each block of the bytes before it and the precision that the numbers came
+in, and a last piece of 64 bytes: the SHA-256 of the JSON, its length (little-endian, 8 bytes) and a
+name (24 bytes). A file that ends with the array, as earlier versions wrote them, has no checksum,
+and one without a precision came in that of the array.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
+from fastntk._support.dtypes import epsilon_of
 from fastntk._support.files import regular_file, replacing
 from fastntk._support.memory import require_memory
 from fastntk._support.npy import read_npy_header
@@ -34,7 +36,9 @@ _END = struct.Struct("<32sQ24s")
 _BLOCK = 2**22
 
 
-def write_packed(path: str, data: FloatArray, description: dict[str, Any] | None) -> None:
+def write_packed(
+    path: str, data: FloatArray, epsilon: float, description: dict[str, Any] | None
+) -> None:
     """Write an array of one dimension with its checksums, completely or not at all."""
     with replacing(path) as temporary, temporary.open("w+b") as file:
         np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(data))
@@ -49,6 +53,7 @@ def write_packed(path: str, data: FloatArray, description: dict[str, Any] | None
             "version": _VERSION,
             "block_bytes": _BLOCK,
             "sha256": digests,
+            "epsilon": epsilon,
             "description": description,
         }
         encoded = json.dumps(trailer).encode()
@@ -62,8 +67,11 @@ def read_packed(
     mmap: bool,
     verify: bool,
     description: dict[str, Any] | None,
-) -> FloatArray:
-    """Return the array of a file, or a map of it; ValueError if it is damaged or another one."""
+) -> tuple[FloatArray, float]:
+    """Return the array of a file, or a map of it, and the epsilon of what its numbers came in.
+
+    ValueError if it is damaged or another one.
+    """
     with regular_file(path, "path") as file:
         header = read_npy_header(file)
         end = header.bytes_before + header.bytes_of_data
@@ -86,7 +94,7 @@ def read_packed(
             data = np.fromfile(file, header.dtype, count).reshape(header.shape)
     if verify and trailer:
         _verify(before, data, trailer)
-    return data
+    return data, float(trailer.get("epsilon", epsilon_of(header.dtype)))
 
 
 def _blocks(header: bytes, data: FloatArray) -> Iterator[memoryview]:
