@@ -232,10 +232,12 @@ def ntk(
 ) -> list[Step]:
     """Return the steps of a tangent kernel ("trace"), K(X, X) of n samples or K(X, Z) with m.
 
-    The passes run in `dtype`, the Gram matrices in `gram_dtype`, by default the same. The last term
-    of a tile of K(X, X) is also written to the mirrored place.
+    The network is of `dtype`, the Gram matrices of `gram_dtype`, by default the same; the passes
+    run in the more precise of the two. The last term of a tile of K(X, X) is also written to the
+    mirrored place.
     """
     grams = gram_dtype or dtype
+    passes = max(dtype, grams, key=ITEMSIZE.__getitem__)
     samples = n + (m or 0)
     *layers, outputs = widths
     tile = tile or default_tile(max(n, m or 0))
@@ -256,8 +258,8 @@ def ntk(
     )
     return merged(
         [
-            *_passes(samples, widths, dtype),
-            *_conversions(samples, widths, dtype, grams),
+            *_passes(samples, widths, passes),
+            *_conversions(samples, widths, passes, grams),
             *(gram("Gram: H Hᵀ", width) for width in layers),
             *(gram("Gram: Δ Δᵀ", outputs * width) for width in layers[1:]),
             *(replace(term, launches=tiles.count) for term in terms),

@@ -199,6 +199,22 @@ def test_errors_are_those_of_every_sample() -> None:
     assert together == pytest.approx(max(of_each), rel=1e-5)
 
 
+def test_the_same_for_any_number_of_threads() -> None:
+    net = fastntk.MLP([6, 150, 150, 1], activation="gelu")
+    X = np.random.default_rng(0).standard_normal((600, 6))  # three blocks
+    found = []
+    for threads in (1, 2, 3):
+        with threadpool_limits(threads):
+            found.append(net.ntk_errors(X))
+    assert found[0] == found[1] == found[2]
+    # In pieces it is the same, too.
+    pieces = [net.ntk_errors(X[first : first + 200]) for first in (0, 200, 400)]
+    largest = max(piece["feature_error"] for piece in pieces)
+    assert found[0]["feature_error"] == pytest.approx(largest, rel=1e-6)
+    together = sum(piece["kernel_error"] for piece in pieces)
+    assert found[0]["kernel_error"] == pytest.approx(together, rel=1e-6)
+
+
 def test_the_rounding_of_gram_matrices() -> None:
     net = fastntk.MLP([200, 1])  # whose features are the samples
     X = np.abs(np.random.default_rng(0).standard_normal((20, 200)))

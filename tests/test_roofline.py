@@ -107,11 +107,14 @@ def test_terms_of_the_kernel() -> None:
 
 def test_mixed_precision_converts_the_features() -> None:
     n, widths = 50, [7, 11, 13, 3]
-    steps = roofline.ntk(n, widths, "float32", gram_dtype="float64")
+    steps = roofline.ntk(n, widths, "float64", gram_dtype="float32")
     features = fastntk.MLP(widths).plan(np.ones((n, 7))).feature_bytes // 8
     assert one(steps, "convert H, Δ").bytes == features * (4 + 8)
-    assert {s.dtype for s in steps if s.name.startswith("Gram")} == {"float64"}
-    assert {s.dtype for s in steps if s.name.startswith(("forward", "backward"))} == {"float32"}
+    assert {s.dtype for s in steps if s.name.startswith("Gram")} == {"float32"}
+    assert {s.dtype for s in steps if s.name.startswith(("forward", "backward"))} == {"float64"}
+    # Gram matrices in float64 are those of passes in float64.
+    single = roofline.ntk(n, widths, "float32", gram_dtype="float64")
+    assert single == roofline.ntk(n, widths, "float64")
 
 
 @given(n=st.integers(1, 30), widths=WIDTHS, vectors=st.integers(1, 3))
