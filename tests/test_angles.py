@@ -4,12 +4,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import mpmath
 import numpy as np
 import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from long_networks import exact_features
 from reference import angle
 
 import fastntk
@@ -48,7 +51,9 @@ def test_angles_of_random_vectors(n: int, dimension: int, seed: int) -> None:
     angles = fastntk.gradient_angles(K)
     expected = np.array([[angle(u, v) for v in vectors] for u in vectors])
     # In one dimension all angles are 0 or π, the worst case: √ε of the angle is lost.
-    np.testing.assert_allclose(angles, expected, rtol=1e-12, atol=kernel_angle_resolution(K.dtype))
+    np.testing.assert_allclose(
+        angles, expected, rtol=1e-12, atol=kernel_angle_resolution(float(np.finfo(K.dtype).eps))
+    )
     assert np.array_equal(np.diagonal(angles), np.zeros(n))
     assert np.array_equal(angles, angles.T)
     pair = fastntk.smallest_angle(K)
@@ -89,7 +94,7 @@ def test_equal_angles_are_listed_in_order() -> None:
 @pytest.mark.parametrize("factor", [0.0, 0.01, 0.1, 10.0, 100.0])
 def test_resolution_of_angles_from_a_kernel(dtype: str, factor: float) -> None:
     """A kernel's angle is off by less than the resolution, and flagged when it may mean nothing."""
-    resolution = kernel_angle_resolution(np.dtype(dtype))
+    resolution = kernel_angle_resolution(float(np.finfo(dtype).eps))
     net = fastntk.MLP([8, 256, 256, 1], dtype=dtype)
     exact = fastntk.MLP([8, 256, 256, 1])
     X = np.random.default_rng(1).standard_normal((40, 8))
@@ -184,3 +189,109 @@ def test_bad_counts() -> None:
         fastntk.smallest_angle([[1.0]])
     with pytest.raises(ValueError, match="k=0: expected an integer of at least 1"):
         fastntk.closest_pairs(np.eye(3), 0)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_angles_of_kernels_that_came_in_less_precision(dtype: type[np.floating]) -> None:
+    """What float16 rounded away is not there because float64 has room for it."""
+    # The smallest angle that the precision lets through: one step below 1.
+    step = float(np.finfo(dtype).eps) / 2
+    K = np.array([[1.0, 1 - step, 0.0], [1 - step, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    assert fastntk.smallest_angle(K).resolved  # in float64
+    pair = fastntk.smallest_angle(K.astype(dtype))
+    assert pair.angle == pytest.approx(np.sqrt(2 * step), rel=1e-3)
+    assert not pair.resolved
+    assert fastntk.smallest_angle(np.eye(2, dtype=dtype)).resolved
+
+
+def exact_angle(net: fastntk.MLP, x: Any, z: Any) -> float:
+    """Return the angle between two gradients, to an absolute accuracy of 1e-18."""
+    F = exact_features(net, np.stack([x, z])).reshape(2, -1)
+    u, v = F / np.sqrt((F**2).sum(axis=1))[:, np.newaxis]
+    minus, plus = (np.sqrt((w**2).sum()) for w in (u - v, u + v))
+    return float(2 * np.arctan2(minus, plus))
+
+
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu", "abs", "identity"])
+@pytest.mark.parametrize("factor", [2.0, 0.5, 2.0**40, 1.0])
+def test_small_angles_between_a_sample_and_nearly_a_multiple(
+    activation: str, factor: float
+) -> None:
+    """Samples of which one is nearly the other times a power of two are as good as close ones."""
+    rng = np.random.default_rng(0)
+    net = fastntk.MLP([5, 32, 32, 1], activation=activation)
+    for step in (1e-3, 1e-6, 1e-9):
+        x = rng.standard_normal(5)
+        z = factor * x * (1 + step * rng.standard_normal(5))
+        ((angle, _, _, resolved), (back, _, _, _)) = net.pair_angles([x, z], [(0, 1), (1, 0)])
+        assert resolved
+        expected = exact_angle(net, x, z)
+        assert angle == pytest.approx(expected, rel=1e-9 + 1e-17 / step)
+        assert back == pytest.approx(expected, rel=1e-9 + 1e-17 / step)
+    # As small as it gets.
+    pair = net.smallest_angle([[1.0, 0, 0, 0, 0], [factor, factor * 1e-30, 0, 0, 0]])
+    assert pair.resolved
+    assert 1e-32 < pair.angle < 1e-29
+
+
+def random_pair(rng: np.random.Generator, inputs: int) -> tuple[Any, Any]:
+    x = rng.standard_normal(inputs) * 10.0 ** rng.choice([-1, 0, 1])
+    near = x * (1 + 10.0 ** rng.integers(-16, 0) * rng.standard_normal(inputs))
+    factor = float(rng.choice([1.0, 2.0, 3.0, -1.0, 1e-3, 0.1]))
+    return x, factor * near if rng.random() < 0.8 else rng.standard_normal(inputs)
+
+
+def check_pair(rng: np.random.Generator) -> tuple[float, float, bool]:
+    """Return the angle of a random pair, its error, and whether it is resolved."""
+    names = ["relu", "abs", "leaky_relu", "identity", "relu2", "tanh", "silu", "elu", "sin"]
+    depth, inputs = int(rng.choice([0, 1, 2, 4])), int(rng.integers(2, 6))
+    net = fastntk.MLP(
+        [inputs, *[16] * depth, 1],
+        activation=str(rng.choice(names)),
+        bias_std=float(rng.choice([0.0, 0.3])),
+        seed=int(rng.integers(2**32)),
+    )
+    x, z = random_pair(rng, inputs)
+    ((angle, _, _, resolved),) = net.pair_angles([x, z], [(0, 1)])
+    expected = exact_angle(net, x, z)
+    return expected, abs(angle - expected), resolved
+
+
+def test_what_is_resolved_of_angles_has_a_digit() -> None:
+    rng = np.random.default_rng(1)
+    found = [check_pair(rng) for _ in range(400)]
+    for expected, error, resolved in found:
+        if resolved:
+            assert error <= 0.5 * expected + 1e-17
+        elif not np.isnan(error):
+            assert expected < 1e-12  # a sixty-fourfold error, and no more
+    assert 5 < sum(not resolved for _, _, resolved in found) < 200
+
+
+def test_angles_of_powers_near_zero() -> None:
+    """Where φ turns over a distance as small as the argument itself."""
+    for degree in (2, 3):
+        phi = fastntk.activations.rectified_monomial(degree)
+        net = fastntk.MLP([2, 16, 16, 1], activation=phi, seed=4)
+        x = 1e-6 * np.random.default_rng(4).standard_normal(2)
+        for z in (3 * x, x * [1.3, 1.0], 2 * x * [1.001, 1.0]):
+            ((angle, _, _, _),) = net.pair_angles([x, z], [(0, 1)])
+            assert angle == pytest.approx(exact_angle(net, x, z), rel=1e-9, abs=1e-13)
+    steep = fastntk.MLP([2, 16, 16, 1], activation=fastntk.activations.sine(1e4), seed=4)
+    x = np.array([0.3, -0.7])
+    z = x + np.array([1e-9, 0.0])
+    ((angle, _, _, _),) = steep.pair_angles([x, z], [(0, 1)])
+    assert angle == pytest.approx(exact_angle(steep, x, z), rel=1e-7)
+
+
+def test_gradients_whose_squares_vanish_have_no_angle() -> None:
+    net = fastntk.MLP([2, 8, 8, 1], activation="relu2")
+    ((angle, _, _, resolved),) = net.pair_angles([[1e-50, 0.0], [0.0, 1e-50]], [(0, 1)])
+    assert np.isnan(angle)
+    assert not resolved
+    # The ratio of two gradients may be out of range, too.
+    deep = fastntk.MLP([2, *[8] * 6, 1], activation="relu2")
+    for pair in ((0, 1), (1, 0)):
+        ((angle, _, _, resolved),) = deep.pair_angles([[1e-2, 0.0], [0.0, 1e2]], [pair])
+        assert np.isnan(angle)
+        assert not resolved

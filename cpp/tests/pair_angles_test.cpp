@@ -178,6 +178,27 @@ TEST_CASE("pair angles: to nine digits however close the samples are" *
   }
 }
 
+TEST_CASE("pair angles: where the activation turns over a distance as small as its argument" *
+          doctest::skip(std::numeric_limits<long double>::digits < 64)) {
+  for (const Activation& activation : std::initializer_list<Activation>{
+           activation::RectifiedMonomial{2}, activation::RectifiedMonomial{3},
+           activation::Sine{1048576.0, 0.25}, activation::Erf{1048576.0, 0.0},
+           activation::Softplus{1048576.0}}) {
+    const RandomNetwork<double> random(
+        {.hidden = {16}, .outputs = 1, .readouts = {1}, .activation = activation, .biases = false});
+    auto samples = steps(4, 3);
+    for (Index i = 0; i < 4; ++i) {
+      for (Index j = 0; j < 4; ++j) samples(i, j) = std::ldexp(samples(i, j), -20);
+    }
+    const auto angles = angles_of(random.get(), {0, 1}, samples, {{0, 3}, {3, 0}});
+    const auto expected =
+        reference_angle(random.get(), Range{0, 1}, samples.view().row(0), samples.view().row(3));
+    CAPTURE(activation.index());
+    CHECK(error(angles[0], expected) < 1e-9);
+    CHECK(error(angles[1], expected) < 1e-9);
+  }
+}
+
 TEST_CASE("pair angles: without hidden layers it is that of the samples") {
   const RandomNetwork<double> random(
       {.hidden = {}, .outputs = 3, .readouts = {0}, .biases = false});

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cmath>
+#include <limits>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -23,15 +24,33 @@
 // vectors that are small themselves. A pair costs two passes of single samples.
 namespace fastntk {
 
-// These are φ(z + dz) − φ(z) and φ'(z + dz) − φ'(z). On one side of the kink, small steps take the
-// derivative at the midpoint: its relative error, of the order of dz², is then below the 1e-11
-// (float32: 3e-5) or so to which a difference of two values, with an error of ε/dz, is good.
+// These are φ(z + dz) − φ(z) and φ'(z + dz) − φ'(z). On one side of the kink, steps that are small
+// beside the distance over which φ turns take the derivative at the midpoint: its relative error,
+// of the order of the square of that ratio, is then below the 1e-11 (float32: 3e-5) or so to which
+// a difference of two values, with an error of ε over the ratio, is good.
 template <class T>
 inline constexpr T kSmallStep = static_cast<T>(std::is_same_v<T, float> ? 4e-3 : 1e-5);
 
-template <class T>
-bool midpoint_is_better(T z, T dz) {
-  return (z > T(0)) == (z + dz > T(0)) && std::abs(dz) < kSmallStep<T>;
+// Returns the distance over which φ turns at z.
+template <class Phi, class T>
+T turning_distance(const Phi& phi, T z) {
+  if constexpr (std::is_same_v<Phi, activation::RectifiedMonomial>) {
+    return phi.degree == 1 ? T(1) : std::abs(z) / static_cast<T>(phi.degree);
+  } else if constexpr (std::is_same_v<Phi, activation::Sine> ||
+                       std::is_same_v<Phi, activation::Cosine>) {
+    return static_cast<T>(1.0 / phi.frequency);
+  } else if constexpr (std::is_same_v<Phi, activation::Erf>) {
+    return static_cast<T>(1.0 / phi.rate);
+  } else if constexpr (std::is_same_v<Phi, activation::Softplus>) {
+    return static_cast<T>(1.0 / phi.beta);
+  } else {
+    return T(1);
+  }
+}
+
+template <class Phi, class T>
+bool midpoint_is_better(const Phi& phi, T z, T dz) {
+  return (z > T(0)) == (z + dz > T(0)) && std::abs(dz) < kSmallStep<T> * turning_distance(phi, z);
 }
 
 template <class Phi, class T>
@@ -39,7 +58,7 @@ ValueAndSlope<T> difference(const Phi& phi, T z, T dz) {
   const auto at = phi(z);
   const auto beyond = phi(z + dz);
   ValueAndSlope<T> result{beyond.value - at.value, beyond.slope - at.slope};
-  if (midpoint_is_better(z, dz)) {
+  if (midpoint_is_better(phi, z, dz)) {
     const T middle = z + dz / T(2);
     result.value = phi(middle).slope * dz;
     if constexpr (!std::is_same_v<Phi, activation::Custom>) {
@@ -144,7 +163,8 @@ Moved<T> layer_input(const Layer<T>& layer, const Moved<T>& h) {
 }  // namespace pair
 
 // Returns the angle in radians between the gradients of the chosen outputs (taken as one long
-// vector) at the samples x and z; it is NaN where one of them is zero.
+// vector) at the samples x and z; it is NaN where one of them is zero, or so small that its square
+// vanishes, or where one is so much larger than the other that the square of their ratio overflows.
 template <class Lane, class T>
 T pair_angle(const Lane& lane, const Network<T>& network, Range outputs, const T* x, const T* z) {
   using pair::Moved;
@@ -218,9 +238,13 @@ T pair_angle(const Lane& lane, const Network<T>& network, Range outputs, const T
   const T t = along / size;
   T rest = T(0);
   for (const auto& gradient : gradients) rest += gradient.squared_rest(t);
-  // g' = (1 + t) g + rest. One that is far smaller than g is lost in the rounding of g + dg.
-  const auto far_smaller = static_cast<T>(1e-4);
-  if ((T(1) + t) * (T(1) + t) * size + rest < far_smaller * far_smaller * size) {
+  constexpr T kLeast = std::numeric_limits<T>::min() / std::numeric_limits<T>::epsilon();
+  if (!(size >= kLeast) || !(rest <= std::numeric_limits<T>::max())) {
+    return std::numeric_limits<T>::quiet_NaN();
+  }
+  // g' = (1 + t) g + rest. One that is smaller than g loses digits in the rounding of g + dg.
+  const auto smaller = static_cast<T>(0.5);
+  if ((T(1) + t) * (T(1) + t) * size + rest < smaller * smaller * size) {
     return pair_angle(lane, network, outputs, z, x);
   }
   return std::atan2(std::sqrt(rest), (T(1) + t) * std::sqrt(size));

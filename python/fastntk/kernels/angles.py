@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from fastntk._support.dtypes import FloatArray, FloatDType
+    from fastntk._support.dtypes import FloatArray
 
 # Relative error of a kernel entry, in units of ε: the sums behind it have some thousand terms, and
 # blocked summation keeps their error far below its worst case (tests/test_angles.py checks it).
@@ -39,8 +39,9 @@ class AnglePair(NamedTuple):
     i, j : int
         The two samples, i < j.
     resolved : bool
-        Whether the angle is above what the rounding of its source can hide. If not, the true angle
-        is anywhere between 0 and that resolution.
+        Whether the angle is above what the rounding of its source hides as a rule: of a kernel,
+        whose entries are taken to be right to 32 ε of the precision that it came in; of the passes
+        through a network. If not, the true angle is as a rule between 0 and that resolution.
     """
 
     angle: float
@@ -49,13 +50,13 @@ class AnglePair(NamedTuple):
     resolved: bool
 
 
-def kernel_angle_resolution(dtype: FloatDType) -> float:
+def kernel_angle_resolution(epsilon: float) -> float:
     """Return the angle below which a kernel of this precision cannot tell two samples apart.
 
     With entries of relative error δ, 1 − cos φ ≈ φ²/2 has the absolute error 2δ, so that angles
     below 2√δ drown: 1.7e-7 in float64, 3.9e-3 in float32.
     """
-    return float(2 * np.sqrt(_ENTRY_ERROR * np.finfo(dtype).eps))
+    return 2 * math.sqrt(_ENTRY_ERROR * epsilon)
 
 
 def _cosines(
@@ -246,7 +247,8 @@ def closest_pairs(K: npt.ArrayLike, k: int) -> list[AnglePair]:
     ValueError
         As `smallest_angle`.
     """
-    kernel = SymmetricMatrix.of(K, "K").array
+    matrix = SymmetricMatrix.of(K, "K")
+    kernel = matrix.array
     k = arguments.integer(k, "k", minimum=1)
     n = len(kernel)
     if n < 2:
@@ -271,7 +273,7 @@ def closest_pairs(K: npt.ArrayLike, k: int) -> list[AnglePair]:
             order = np.lexsort((where, -best))[:k]
             best, where = best[order], where[order]
             floor = best[-1] if len(best) == k else -2.0
-    resolution = kernel_angle_resolution(kernel.dtype)
+    resolution = kernel_angle_resolution(matrix.epsilon)
     return [
         AnglePair(float(angle), int(at // n), int(at % n), resolved=bool(angle > resolution))
         for angle, at in zip(angle_from_cosine(best), where, strict=True)

@@ -14,6 +14,7 @@ from fastntk.kernels.angles import AnglePair
 from fastntk.kernels.block_loop import BlockLoop, Destination
 from fastntk.kernels.block_sizes import samples_that_fit
 from fastntk.kernels.features import Features
+from fastntk.kernels.rounding import feature_error
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +24,13 @@ if TYPE_CHECKING:
     from fastntk.kernels.block_loop import KernelBlock
     from fastntk.kernels.request import KernelRequest
     from fastntk.networks.network import Network
+
+# So many of the usual errors of features what is subtracted may be off by. Some tens of them were
+# measured (tests/test_angles.py); where gates turn, and in chaotic networks, more.
+_ANGLE_ERRORS = 64
+
+# The samples of so many pairs are laid side by side.
+_PAIRS_AT_A_TIME = 1024
 
 
 class ClosestPairs(Destination):
@@ -74,12 +82,69 @@ def closest_pairs(request: KernelRequest, count: int, progress: Progress) -> lis
 def pair_angles(
     network: Network, X: FloatArray, pairs: Sequence[tuple[int, int]]
 ) -> list[AnglePair]:
-    """Return the angles between the gradients at pairs of samples, in float64, however small."""
+    """Return the angles between the gradients at pairs of samples, in float64.
+
+    They come from the differences of the samples, and keep their digits however small these are.
+    Where a small angle is between samples that are not close, as those of which one is nearly a
+    multiple of the other, it is told from the rounding of what is subtracted.
+    """
     exact = network.with_dtype(np.dtype(np.float64))
     samples = X.astype(np.float64, copy=False)
-    outputs = (0, network.n_outputs)
+    handle, found = exact.handle(), []
     with core_threads() as threads:
-        angles = _core.pair_angles(exact.handle(), outputs, samples, list(pairs), threads, None)
-    return [
-        AnglePair(angle, i, j, resolved=True) for angle, (i, j) in zip(angles, pairs, strict=True)
-    ]
+        for first in range(0, len(pairs), _PAIRS_AT_A_TIME):
+            some = pairs[first : first + _PAIRS_AT_A_TIME]
+            both = samples[np.array(some, dtype=np.intp)]  # (k, 2, d)
+            if _is_homogeneous(network):
+                both = _of_like_size(both)
+            outputs, places = (0, network.n_outputs), [(2 * k, 2 * k + 1) for k in range(len(some))]
+            rows = both.reshape(-1, X.shape[1])
+            angles = _core.pair_angles(handle, outputs, rows, places, threads, None)
+            found += [
+                AnglePair(angle, i, j, resolved=bool(angle > least))
+                for angle, (i, j), least in zip(angles, some, _resolution(exact, both), strict=True)
+            ]
+    return found
+
+
+def _resolution(network: Network, both: FloatArray) -> FloatArray:
+    """Return what rounding hides of the angles of pairs of samples (k, 2, d)."""
+    error: float = _ANGLE_ERRORS * feature_error(len(network.layers) - 1, network.dtype)
+    # A custom activation has no φ'', and no digits of a difference but those of its values.
+    apart = _relative_differences(both) if network.activation.in_core else np.ones(len(both))
+    resolution: FloatArray = error * apart
+    return resolution
+
+
+def _is_homogeneous(network: Network) -> bool:
+    """Return whether all gradients at a multiple of a sample are that multiple of those at it."""
+    biases = any(layer.bias is not None for layer in network.layers)
+    return network.activation.slopes is not None and not biases
+
+
+def _of_like_size(both: FloatArray) -> FloatArray:
+    """Return pairs (k, 2, d) with the second times the power of two that brings it to the first.
+
+    A power of two changes no digit; the difference is then as small as it can be.
+    """
+    exponents = np.frexp(np.abs(both).max(axis=2))[1]
+    norms = np.linalg.norm(np.ldexp(both, -exponents[:, :, np.newaxis]), axis=2)
+    present = norms.all(axis=1)
+    ratios = norms[present, 1] / norms[present, 0]
+    powers = np.zeros(len(both), dtype=np.intp)
+    powers[present] = np.rint(np.log2(ratios) + np.diff(exponents[present], axis=1)[:, 0])
+    result = both.copy()
+    result[:, 1] = np.ldexp(both[:, 1], -powers[:, np.newaxis])
+    # Nothing is won where that leaves the range of normal numbers.
+    kept = np.ldexp(result[:, 1], powers[:, np.newaxis]) == both[:, 1]
+    return np.where(kept.all(axis=1)[:, np.newaxis, np.newaxis], result, both)
+
+
+def _relative_differences(both: FloatArray) -> FloatArray:
+    """Return ‖x − z‖/max(‖x‖, ‖z‖) of pairs (k, 2, d)."""
+    largest = np.abs(both).max(axis=(1, 2))
+    scaled = np.ldexp(both, -np.frexp(largest)[1][:, np.newaxis, np.newaxis])
+    norms = np.linalg.norm(scaled, axis=2).max(axis=1)
+    apart = np.linalg.norm(scaled[:, 1] - scaled[:, 0], axis=1)
+    relative: FloatArray = np.divide(apart, norms, out=np.zeros_like(norms), where=norms > 0)
+    return relative

@@ -404,7 +404,11 @@ class KernelMethods(NetworkBase):
         """Return the angles between the gradients at given pairs of samples.
 
         In float64, from the differences of the samples: to a relative accuracy of about 1e-10,
-        however close they are (with a custom activation, to an absolute one of about 1e-16).
+        however close they are (with a custom activation, to an absolute one of about 1e-16). Small
+        angles between samples that are not close, such as x and 3 x, have that absolute accuracy,
+        too, and are not `resolved` where nothing is left of them; where a network without biases
+        and with an activation such as ReLU makes no difference between x and 2 x, or another power
+        of two, all is as if they were of like size.
 
         Parameters
         ----------

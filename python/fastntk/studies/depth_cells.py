@@ -144,10 +144,10 @@ def _closest_pair(X: FloatArray, kernel: SymmetricMatrix, family: Family, depth:
     if len(present) < 2:
         return AnglePair(np.nan, -1, -1, resolved=False)
     if len(present) < len(X):
-        kernel = SymmetricMatrix.made(kernel.submatrix(present))
+        kernel = SymmetricMatrix.made(kernel.submatrix(present), epsilon=kernel.epsilon)
     closest = smallest_angle(kernel)
     if closest.angle < _REFINE_BELOW:
-        resolution = kernel_angle_resolution(kernel.dtype)
+        resolution = kernel_angle_resolution(kernel.epsilon)
         candidates = [
             pair
             for pair in closest_pairs(kernel, _REFINE_PAIRS)
