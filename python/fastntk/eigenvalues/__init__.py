@@ -12,12 +12,13 @@ gpu_source     K in the memory of a GPU
 source         what is asked of all of these
 ends           both ends of the spectrum, in three ways
 enclosures     intervals that contain λ_min and λ_max whatever rounding did
-rounding       the errors of floating-point products and decompositions
 noise          what rounding, and errors of the kernel, hide of λ_min
 result         what is known in the end
 ============== ====================================================================
 
-Besides, `full_spectrum` has all eigenvalues, `minibatches` κ of parts of the samples.
+What rounding does to products and decompositions is in `fastntk._support.rounding`; what it did to
+the kernel, `MLP.ntk_errors` proves. Besides, `full_spectrum` has all eigenvalues, `minibatches` κ
+of parts of the samples.
 """
 
 from fastntk.eigenvalues.extremes import conditioning
