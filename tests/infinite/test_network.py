@@ -281,7 +281,7 @@ def test_scikit_learn_kernel(kind: str) -> None:
         (
             infinite.Network(activation=["relu", activations.leaky_relu(0.2)]),
             (
-                "Network(depth=2, activation=('relu', Activation(leaky_relu(0.2))), "
+                "Network(depth=2, activation=('relu', activations.leaky_relu(0.2)), "
                 "weight_std=1.0, bias_std=0.0)"
             ),
         ),
@@ -303,9 +303,67 @@ def test_scikit_learn_kernel(kind: str) -> None:
 )
 def test_repr(network: infinite.Network, shown: str) -> None:
     assert repr(network) == shown
-    if "Activation(" not in shown:
-        assert eval(shown, vars(infinite)) == network
+    assert eval(shown, {"Network": infinite.Network, "activations": activations}) == network
     assert pickle.loads(pickle.dumps(network)) == network
+
+
+@pytest.mark.parametrize(
+    "activation",
+    [
+        activations.elu(0.1 + 0.2),
+        activations.sine(30.0),
+        activations.erf(2.0, 1.0),
+        activations.polynomial(0.0, 1.0, 0.5),
+        activations.exponential(0.3),
+        "sin",
+        "relu2",
+        ["relu", activations.rbf(0.7)],
+        [activations.abrelu(0.1, 0.2), "abs"],
+    ],
+)
+@pytest.mark.parametrize("depth", [None, 0, 2])
+def test_repr_makes_an_equal_network(activation: Any, depth: int | None) -> None:
+    if depth == 0 and isinstance(activation, list):
+        activation = []
+    network = infinite.Network(depth, activation, bias_std=0.1 + 0.2)
+    names = {"Network": infinite.Network, "activations": activations}
+    assert eval(repr(network), names) == network
+
+
+def test_networks_without_hidden_layers_are_equal_whatever_their_activation() -> None:
+    plain = infinite.Network(0)
+    for other in (
+        infinite.Network(0, "tanh"),
+        infinite.Network(0, []),
+        infinite.Network(0, "erf", activation_scale=2.0),
+        infinite.Network(3, "gelu").at_depth(0),
+    ):
+        assert other == plain
+        assert hash(other) == hash(plain)
+        assert repr(other) == repr(plain)
+    assert infinite.Network(0, weight_std=2.0) != plain
+
+
+def test_a_depth_at_which_no_layer_is_trained() -> None:
+    X = np.random.default_rng(0).standard_normal((4, 3))
+    network = infinite.Network(range(3), ["relu", "erf"], layer_weights=[0.0, 0.0, 1.0])
+    every = network.ntk(X)
+    assert (every[:2] == 0).all()
+    assert (every[2] != 0).all()
+    for depth in range(3):
+        np.testing.assert_array_equal(network.at_depth(depth).ntk(X), every[depth])
+    with pytest.raises(ValueError, match="kernel of 0 at depth 1"):
+        network.at_depth(1).smallest_angle(X)
+    with pytest.raises(ValueError, match="not all 0"):
+        infinite.Network(1, layer_weights=[0.0, 0.0])
+
+
+def test_rows_of_zeros_have_no_angle() -> None:
+    X = [[1.0, 0.0], [0.0, 0.0], [1.0, 1.0]]
+    for name in ("relu", "erf"):
+        with pytest.raises(ValueError, match=r"X\[1\] has a kernel of 0 at depth 3"):
+            infinite.smallest_angle(X, activation=name)
+        assert infinite.smallest_angle(X, activation=name, bias_std=0.1).angle > 0
 
 
 def test_networks_are_values() -> None:

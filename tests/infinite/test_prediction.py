@@ -359,11 +359,16 @@ def test_angle_curves() -> None:
         "depth",
         "theta",
         "infinite",
+        "resolved",
         "mean",
         "deviation",
         "activation_scale",
     ]
     assert len(frame) == 16
+    assert frame["resolved"].all()
+    small = fastntk.angle_curves([0.0, 1e-9, 1.0], [1, 3], ["relu", "tanh"])
+    np.testing.assert_array_equal(small.resolved[0], np.ones((2, 3)))
+    np.testing.assert_array_equal(small.resolved[1], [[True, False, True]] * 2)
     limits = fastntk.angle_curves(theta, [1])
     assert limits.mean is None
     assert list(limits.to_frame().columns) == [
@@ -371,6 +376,7 @@ def test_angle_curves() -> None:
         "depth",
         "theta",
         "infinite",
+        "resolved",
         "activation_scale",
     ]
     with pytest.raises(ValueError, match=r"theta has shape \(1, 2\): expected a vector"):

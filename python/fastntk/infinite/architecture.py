@@ -80,6 +80,8 @@ class Architecture:
         self._set("depth", _checked_depth(self._depth_of_sequences()))
         layers = self.depths[-1] + 1
         self._set("activation", _for_layers(self.activation, "activation", layers - 1, _activation))
+        if layers == 1:  # none is used, and networks that differ in it alone are equal
+            self._set("activation", ())
         self._set("tolerance", _positive(self.tolerance, "tolerance"))
         self._set("weight_std", _for_layers(self.weight_std, "weight_std", layers, _positive))
         self._set("bias_std", _for_layers(self.bias_std, "bias_std", layers, _not_negative))
@@ -87,6 +89,8 @@ class Architecture:
             "activation_scale",
             _for_layers(self.activation_scale, "activation_scale", layers - 1, _scale),
         )
+        if layers == 1:
+            self._set("activation_scale", None)
         named = arguments.choice(self.parametrization, "parametrization", ("ntk", "standard"))
         self._set("parametrization", named)
         if self.layer_weights is not None:
@@ -169,9 +173,9 @@ class Architecture:
 
     @cached_property
     def _different(self) -> list[Activation]:
-        """The different activations; at depth 0 the one that was given, although none is used."""
+        """The different activations."""
         different: list[Activation] = []  # no set: custom functions need not have a hash
-        for phi in _each(self.activation, 1):
+        for phi in _each(self.activation, self.depths[-1]):
             if phi not in different:
                 different.append(phi)
         return different
@@ -211,7 +215,8 @@ class Architecture:
         """
         weight_std, bias_std = self.layers.weight_std, self.layers.bias_std
         if self.layer_weights is not None:
-            return arguments.layer_weights(self.layer_weights, len(weight_std))
+            rates = np.array(self.layer_weights, dtype=np.float64).reshape(len(weight_std), -1)
+            return np.broadcast_to(rates, (len(weight_std), 2))
         if self.parametrization == "ntk":
             return np.ones((len(weight_std), 2))
         widths = [dimension] + [self.width or 0] * (len(weight_std) - 1)
@@ -257,6 +262,8 @@ class Architecture:
         Returns
         -------
         Network
+            Whose kernels are those that the network of several depths has at this one: a tangent
+            kernel of 0 where `layer_weights` train only layers that are deeper.
 
         Examples
         --------
@@ -268,15 +275,18 @@ class Architecture:
         depth = arguments.depth(depth)
         if depth > self.depths[-1]:
             raise ValueError(f"depth={depth}: expected at most {self.depths[-1]}")
-        return replace(
+        network = replace(
             self,
             depth=depth,
             activation=_first(self.activation, depth),
             weight_std=_first(self.weight_std, depth + 1),
             bias_std=_first(self.bias_std, depth + 1),
             activation_scale=_first(self.activation_scale, depth),
-            layer_weights=_first(self.layer_weights, depth + 1),
+            layer_weights=None,
         )
+        # Set without a look at it: all first layers may be frozen, and the kernel is then 0 here.
+        network._set("layer_weights", _first(self.layer_weights, depth + 1))
+        return network
 
 
 def _each(value: Any, layers: int) -> tuple[Any, ...]:
@@ -335,9 +345,13 @@ def _checked_layer_weights(values: ArrayLike, layers: int) -> tuple[object, ...]
 
 
 def _shown(value: object) -> str:
-    """Return a value as it can be given."""
-    if isinstance(value, Activation) and value.identity is None and not value.parameters:
-        return repr(value.name)
+    """Return a value as it can be given, with `fastntk.activations` where it has parameters."""
+    if isinstance(value, Activation) and value.identity is None:
+        if value.name in activations.names() and activations.get(value.name) == value:
+            return repr(value.name)
+        if hasattr(activations, value.name):
+            return f"activations.{value.name}({', '.join(map(repr, value.parameters))})"
+        return f"activations.restore({value.name!r}, {value.parameters!r})"
     if isinstance(value, tuple) and any(isinstance(item, Activation) for item in value):
         return f"({', '.join(map(_shown, value))}{',' * (len(value) == 1)})"
     return repr(value)

@@ -54,7 +54,9 @@ class Network(Architecture):
     :math:`Σ^{L+1}` is the covariance of the outputs at initialization (`nngp`) and
     :math:`Θ^{L+1}` the neural tangent kernel (`ntk`) [1]_.
 
-    Networks do not change; those with the same parameters compare equal.
+    Networks do not change; those with the same parameters compare equal. What is printed of them
+    makes an equal one again, after ``from fastntk import activations``, unless an activation is a
+    function of one's own.
 
     Parameters
     ----------
@@ -244,11 +246,17 @@ class Network(Architecture):
         -------
         AnglePair
             The first pair of those at the smallest angle, as far as rounding tells. It is resolved
-            where the angle is certain to be right to a relative 1e-3: without biases always for
-            piecewise linear activations, where it has nearly all digits; with biases down to
-            distances of about 1e-11 of the norms; in networks of a few layers that are not chaotic
-            from about 1e-5 on for activations with a closed form, and from about 1e-3 on for all
-            others, whose Hermite series have a relative error of 1e-10.
+            where the angle is certain to be right to a relative 1e-3: for piecewise linear
+            activations always, with biases as well, where it has nearly all digits; for other
+            activations as far as the errors of their duals allow, which chaotic networks widen from
+            layer to layer. In networks of a few layers these are angles from about 1e-5 on for an
+            error of 1e-14, and from about 1e-3 on for Hermite series, whose error is 1e-10.
+
+        Raises
+        ------
+        ValueError
+            If a sample has a kernel of 0, as a row of zeros has without biases: the angle to a zero
+            gradient is not defined.
 
         Examples
         --------
