@@ -260,16 +260,52 @@ def bad_files(folder: Path) -> dict[str, Any]:
     (folder / "empty.csv").write_text("")
     (folder / "samples.txt").write_text("1 2\n")
     return {
-        "nan.npy": r"nan.npy\[0, 0\]=.*nan.*expected numbers that are finite",
-        "vector.npy": r"vector.npy has shape \(3,\): expected a matrix",
+        "nan.npy": r"nan.npy': X\[0, 0\]=.*nan.*expected numbers that are finite",
+        "vector.npy": r"vector.npy': X has shape \(3,\): expected a matrix",
         "objects.npy": "cannot be read as samples: .*allow_pickle",
         "two.npz": r"expected an array named X, found \['a', 'b'\]",
         "cut.npy": "cannot be read as samples",
         "cut.npz": "cannot be read as samples",
-        "words.csv": "cannot be read as samples: could not convert string to float: .*'x'",
+        "words.csv": "column 'b' has 'x' in row 2 of the samples: expected a number",
         "empty.csv": "cannot be read as samples: No columns",
         "samples.txt": r"expected a file that ends in .npy, .npz or .csv",
     }
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("nan,nan\n1,2\n", r"X\[0, 0\]=.*nan.*: expected numbers that are finite"),
+        ("NA,NA\n1,2\n", "column 1 has 'NA' in row 1 of the samples: expected a number"),
+        (",\n1,2\n", "column 1 has '' in row 1 of the samples"),
+        ("1,2\n,\n3,4\n", "column 1 has '' in row 2 of the samples"),
+        ("1,2\n\n3,4\n", "column 1 has '' in row 2 of the samples"),
+        ("a\n1\n\n3\n", "column 'a' has '' in row 2 of the samples"),
+        ('a\n1\n""\n3\n', "column 'a' has '' in row 2 of the samples"),
+        ("1,2\n3\n", "column 2 has '' in row 2 of the samples"),
+        (",a,b\n0,1,2\n1,3,4\n", "first column has no name, as the index .*index=False"),
+        ("a,target\n1,0.5\n", "column 'target' is taken for labels: expected integers from 0"),
+        ("a,class,label\n1,0,1\n", r"several columns of labels: \['class', 'label'\]"),
+        ("a,b\n", r"X has shape \(0, 2\)"),
+        ("\n\n", "it is empty|No columns"),
+    ],
+)
+def test_no_row_and_no_column_of_a_table_is_lost(
+    tmp_path: Path, content: str, message: str
+) -> None:
+    file = tmp_path / "table.csv"
+    file.write_text(content)
+    with pytest.raises(ValueError, match=message):
+        datasets.load_file(file)
+
+
+def test_labels_of_a_table(tmp_path: Path) -> None:
+    file = tmp_path / "table.csv"
+    file.write_text("a,Label,y\n1,2,3\n4,0,6\n\n")
+    dataset = datasets.load_file(file)
+    assert dataset.X.tolist() == [[1.0, 3.0], [4.0, 6.0]]
+    assert dataset.y is not None
+    assert dataset.y.tolist() == [2, 0]
 
 
 def test_bad_files(tmp_path: Path) -> None:

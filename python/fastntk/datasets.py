@@ -35,6 +35,10 @@ WITH_TEST_PART = ("fashion-mnist",)
 _DIRECTORY_VARIABLE = "FASTNTK_DATA"
 _SYSTEM_DIRECTORY = Path("/usr/share/datasets")
 
+# The names of columns of labels in files, and what stands for a missing number.
+_LABELS = ("label", "labels", "target", "class")
+_MISSING = ("na", "n/a", "null", "none", "<na>", "-")
+
 # Distributors compress the files anew: the hashes are those of the decompressed bytes.
 _FASHION_MNIST = {
     "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
@@ -142,7 +146,8 @@ def load_file(path: str | os.PathLike[str]) -> Dataset:
     ----------
     path : path-like
         ``.npy``: a matrix; ``.npz``: its array ``X``, or its only array; ``.csv``: numbers, with
-        or without a line of column names.
+        or without a line of column names. A column that is named "label", "labels", "target" or
+        "class" is taken for the labels.
 
     Returns
     -------
@@ -152,7 +157,8 @@ def load_file(path: str | os.PathLike[str]) -> Dataset:
     Raises
     ------
     ValueError
-        If the file is damaged, of another type, or does not hold a finite matrix.
+        If the file is damaged, of another type, or does not hold a finite matrix. A first column
+        without a name, which is the index that pandas writes, is refused.
     """
     file = Path(arguments.path(path, "path"))
     readers = {".npy": _read_npy, ".npz": _read_npz, ".csv": _read_csv}
@@ -160,33 +166,85 @@ def load_file(path: str | os.PathLike[str]) -> Dataset:
     if reader is None:
         raise ValueError(f"path={str(file)!r}: expected a file that ends in .npy, .npz or .csv")
     try:
-        values = reader(file)
+        values, labels = reader(file)
     except FileNotFoundError:
         raise
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"path={str(file)!r}: cannot be read as samples: {error}") from error
-    return Dataset(file.stem, matrices.samples(values, str(file)))
+    return Dataset(file.stem, matrices.samples(values, f"path={str(file)!r}: X"), labels)
 
 
-def _read_npy(file: Path) -> Any:
+def _read_npy(file: Path) -> tuple[Any, None]:
     with regular_file(file, "path") as stream:
-        return np.load(stream, allow_pickle=False)
+        return np.load(stream, allow_pickle=False), None
 
 
-def _read_npz(file: Path) -> Any:
+def _read_npz(file: Path) -> tuple[Any, None]:
     with regular_file(file, "path") as stream, np.load(stream, allow_pickle=False) as archive:
         if "X" in archive.files:
-            return archive["X"]
+            return archive["X"], None
         if len(archive.files) == 1:
-            return archive[archive.files[0]]
+            return archive[archive.files[0]], None
         raise ValueError(f"expected an array named X, found {archive.files}")
 
 
-def _read_csv(file: Path) -> Any:
+def _read_csv(file: Path) -> tuple[Any, Any]:
     import pandas as pd
 
-    frame = pd.read_csv(file, header=None, dtype=str, keep_default_na=False)
-    first_row = pd.to_numeric(frame.iloc[0], errors="coerce")
-    if first_row.isna().all():
-        frame = frame.iloc[1:]
-    return frame.to_numpy().astype(np.float64)
+    with regular_file(file, "path") as stream:
+        # Texts as they are, and blank lines: a row of missing values is not to be passed over.
+        frame = pd.read_csv(
+            stream, header=None, dtype=str, keep_default_na=False, skip_blank_lines=False
+        ).fillna("")
+    while len(frame) and (frame.iloc[-1] == "").all():
+        frame = frame.iloc[:-1]
+    if len(frame) == 0:
+        raise ValueError("it is empty")
+    first_row = frame.iloc[0].str.strip()
+    if not all(map(_is_name, first_row)) or (first_row == "").all():
+        return _numbers(frame, [f"column {k + 1}" for k in range(len(first_row))]), None
+    if first_row.iloc[0] == "":
+        raise ValueError(
+            "its first column has no name, as the index of a table of pandas: expected columns of "
+            "numbers only; write it with index=False"
+        )
+    names = first_row.tolist()
+    numbers = _numbers(frame.iloc[1:], [f"column {name!r}" for name in names])
+    labelled = [k for k, name in enumerate(names) if name.lower() in _LABELS]
+    if not labelled:
+        return numbers, None
+    if len(labelled) > 1:
+        raise ValueError(f"it has several columns of labels: {[names[k] for k in labelled]}")
+    labels = numbers[:, labelled[0]]
+    if not (np.isfinite(labels) & (labels == np.rint(labels)) & (labels >= 0)).all():
+        raise ValueError(
+            f"its column {names[labelled[0]]!r} is taken for labels: expected integers from 0; "
+            "give it another name if it is a coordinate of the samples"
+        )
+    return np.delete(numbers, labelled, axis=1), labels.astype(np.int64)
+
+
+def _is_name(cell: str) -> bool:
+    """Return whether a cell of the first line is the name of a column: no number, and not NaN."""
+    return not _is_number(cell) and cell.lower() not in _MISSING
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _numbers(frame: Any, columns: list[str]) -> npt.NDArray[np.float64]:
+    """Return the numbers of a table of texts; ValueError with the first cell that is none."""
+    texts = frame.to_numpy()
+    try:
+        numbers: npt.NDArray[np.float64] = texts.astype(np.float64)
+    except ValueError:
+        i, k = next(at for at, cell in np.ndenumerate(texts) if not _is_number(cell))
+        raise ValueError(
+            f"{columns[k]} has {texts[i, k]!r} in row {i + 1} of the samples: expected a number"
+        ) from None
+    return numbers
