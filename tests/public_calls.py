@@ -139,6 +139,7 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
         {"Z": _X, "time": 1.0},
     ),
     "ConvergenceResult.epochs_to": (_CONVERGENCE.results[0].epochs_to, {"target": 0.1}),
+    "ConvergenceStudy.files": (_CONVERGENCE.files, {"path": "convergence.csv"}),
     "ConvergenceStudy.save": (_CONVERGENCE.save, {"path": "convergence.csv"}),
     "DepthStudy.save": (_STUDY.save, {"path": "depth.csv"}),
     "LinearizationStudy.save": (_LINEARIZATION.save, {"path": "linearization.csv"}),

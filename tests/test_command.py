@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
 import importlib
@@ -17,6 +18,7 @@ import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
+import click
 import numpy as np
 import pandas as pd
 import pytest
@@ -28,6 +30,7 @@ from fastntk._cli import cli
 from fastntk.studies.depth_results import COSTS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -344,6 +347,94 @@ def test_bad_options(arguments: list[str], message: str) -> None:
     result = run("study", *arguments)
     assert result.exit_code != 0
     assert message in result.stderr
+
+
+def test_files_of_another_study_are_kept(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).standard_normal((12, 3)))
+
+    def names(*options: object) -> tuple[list[str], str]:
+        result = run("study", tmp_path / "x.npy", "--out", tmp_path / "out", *options)
+        assert result.exit_code == 0, result.output
+        return sorted(path.name for path in (tmp_path / "out").iterdir()), result.stderr
+
+    first, second = ("--width", 8, "--seeds", 1), ("--width", 4, "--seeds", 1)
+    own = ["x.csv", "x.png", "x.sqlite"]
+    assert names("--depths", "0-1", *first) == (own, "")
+    before = (tmp_path / "out" / "x.csv").read_bytes()
+    # The same study, and more of it.
+    assert names("--depths", "0-1", *first) == (own, "")
+    assert (tmp_path / "out" / "x.csv").read_bytes() == before
+    assert names("--depths", "0-2", *first) == (own, "")
+    before = (tmp_path / "out" / "x.csv").read_bytes()
+    figure = (tmp_path / "out" / "x.png").read_bytes()
+    found, told = names("--depths", "0-2", *second)
+    assert found == ["x-1.csv", "x-1.png", *own]
+    assert "kept as " in told
+    assert (tmp_path / "out" / "x-1.csv").read_bytes() == before
+    assert (tmp_path / "out" / "x-1.png").read_bytes() == figure
+    # Other samples of the same name, and less of the study, are not the same either.
+    np.save(tmp_path / "x.npy", np.random.default_rng(1).standard_normal((12, 3)))
+    found, _ = names("--depths", "0-2", *second)
+    assert found == ["x-1.csv", "x-1.png", "x-2.csv", "x-2.png", *own]
+    found, _ = names("--depths", "0", *second)
+    assert "x-3.csv" in found
+
+
+def test_tables_of_another_convergence_study_are_kept(tmp_path: Path) -> None:
+    small = ("--subset", 60, "--depths", 1, "--seeds", 1, "--batch-size", 20, "--epochs", 1)
+    rates = ("--rate-samples", 5, "--rate-steps", 10, "--width", 8, "--out", tmp_path)
+    own = {"digits.csv", "digits-curves.csv", "digits-learning-rates.csv", "digits.png"}
+    for _ in range(2):
+        assert run("convergence", "digits", *small, *rates).exit_code == 0
+        assert {path.name for path in tmp_path.iterdir()} == {*own, "digits.sqlite"}
+    (tmp_path / "digits.csv").write_text("notes of mine")
+    assert run("convergence", "digits", *small, *rates).exit_code == 0
+    kept = {f"{name.partition('.')[0]}-1.{name.partition('.')[2]}" for name in own}
+    assert {path.name for path in tmp_path.iterdir()} == {*own, *kept, "digits.sqlite"}
+    assert (tmp_path / "digits-1.csv").read_text() == "notes of mine"
+
+
+_BAD_TEXTS = (
+    *("", " ", "x", "-1", "nan", "inf", "-inf", "1e400", "1.5.", "1,,2", "2-1", "0-99999999999"),
+    *("0x10", "1_", "\u0661x", "9" * 5000, "1;2", "\n", "--", "None", "True", "relu,tanh"),
+)
+
+
+def _options() -> Iterator[tuple[str, click.Parameter]]:
+    for name, command in cli.commands.items():
+        for parameter in command.params:
+            # Any text is the name of a file or a folder that is to be written.
+            takes_text = isinstance(parameter, click.Option) and not parameter.is_flag
+            if takes_text and not isinstance(parameter.type, click.Path):
+                yield name, parameter
+
+
+def test_bad_texts_for_all_options(tmp_path: Path) -> None:
+    tried = 0
+    with contextlib.chdir(tmp_path):
+        for command, option in _options():
+            for text in _BAD_TEXTS:
+                if option.opts[0] == "--loss-target" and text == "inf":
+                    continue
+                result = CliRunner().invoke(cli, [command, "digits", f"{option.opts[0]}={text}"])
+                told = result.stderr.replace("_", "-")
+                tried += 1
+                assert isinstance(result.exception, SystemExit), (command, option.name, text)
+                assert result.exit_code in {1, 2}
+                assert option.opts[0].lstrip("-") in told or (option.name or "") in result.stderr
+                assert not list(tmp_path.iterdir()), (command, option.name, text)
+    assert tried > 500
+
+
+@pytest.mark.parametrize("command", ["study", "kernel", "convergence"])
+def test_files_where_others_are_wanted(command: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    result = run(command, "digits", "--out", tmp_path / "file")
+    assert result.exit_code == 2
+    assert "--out" in result.stderr
+    result = run(command, "digits", "--out", tmp_path / "file" / "inside")
+    assert result.exit_code == 1
+    assert re.search("(store|directory): Not a directory", result.stderr)
 
 
 def test_scale_and_tolerance_of_a_study(tmp_path: Path) -> None:

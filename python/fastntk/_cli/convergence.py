@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fastntk._cli.kept import keep_others
 from fastntk._cli.options import (
     ACTIVATION,
     ACTIVATION_SCALE,
@@ -72,7 +73,9 @@ def convergence(
         result = convergence_study(
             X, y, test=test, store=out / f"{data}.sqlite" if store is None else store, **settings
         )
-        tables, figure = result.save(out / f"{data}.csv"), out / f"{data}.png"
+        table, figure = out / f"{data}.csv", out / f"{data}.png"
+        keep_others(table, result.to_frame(), [*result.files(table)[1:], figure], ("seconds",))
+        tables = result.save(table)
         save(result.plot(), figure)
     _print_convergence(data, result)
     click.echo(f"\nTables: {', '.join(map(str, tables))}\nFigure: {figure}")

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 # What a shell reports of a command that SIGINT ended.
 _INTERRUPTED = 130
 
+# Nobody means more depths or widths; a range could have any number of them.
+_MOST_NUMBERS = 10_000
+
 
 def numbers(value: str) -> tuple[int, ...]:
     """Return the integers in a list of numbers and ranges: "0-3,5,8"."""
@@ -37,6 +40,8 @@ def numbers(value: str) -> tuple[int, ...]:
             ) from None
         if end < begin:
             raise click.BadParameter(f"{value!r}: the range {part!r} is empty")
+        if end - begin >= _MOST_NUMBERS - len(result):
+            raise click.BadParameter(f"{value!r}: expected at most {_MOST_NUMBERS} numbers")
         result.extend(range(begin, end + 1))
     return tuple(result)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
+from fastntk._cli.kept import keep_others
 from fastntk._cli.options import (
     ACTIVATION,
     ACTIVATION_SCALE,
@@ -27,6 +28,7 @@ from fastntk._cli.tables import mean_and_deviation, print_table
 from fastntk.eigenvalues import rounded_down
 from fastntk.networks.initialization import PARAMETRIZATIONS
 from fastntk.studies.depth import depth_study
+from fastntk.studies.depth_results import COSTS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -105,6 +107,7 @@ def study(
         for warning in caught:
             click.echo(f"Warning: {warning.message}", err=True)
         table, figure = out / f"{dataset.name}.csv", out / f"{dataset.name}.png"
+        keep_others(table, result.to_frame(), [figure], COSTS)
         result.save(table)
         save(result.plot(), figure)
     _print_study(dataset, result)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +17,6 @@ from fastntk.studies.identities import activation_label
 
 if TYPE_CHECKING:
     import os
-    from pathlib import Path
 
     import matplotlib.figure
     import numpy.typing as npt
@@ -235,17 +235,20 @@ class ConvergenceStudy:
         tuple of Path
             The three files.
         """
-        from pathlib import Path
-
-        target = Path(arguments.path(path, "path"))
-        tables = {"": self.to_frame, "-curves": self.curves, "-learning-rates": self.learning_rates}
-        written = []
-        for ending, table in tables.items():
-            file = target.with_name(f"{target.stem}{ending}{target.suffix}")
+        files = self.files(path)
+        tables = (self.to_frame, self.curves, self.learning_rates)
+        for file, table in zip(files, tables, strict=True):
             with replacing(file) as temporary:
                 table().to_csv(temporary, index=False)
-            written.append(file)
-        return tuple(written)
+        return files
+
+    def files(self, path: str | os.PathLike[str]) -> tuple[Path, ...]:
+        """Return the three files that `save` writes."""
+        target = Path(arguments.path(path, "path"))
+        return tuple(
+            target.with_name(f"{target.stem}{ending}{target.suffix}")
+            for ending in ("", "-curves", "-learning-rates")
+        )
 
 
 def _last(values: _Array | None) -> float:

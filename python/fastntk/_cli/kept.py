@@ -1,0 +1,71 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Tables and figures of other studies, which are not to be lost when a command writes its own."""
+
+from __future__ import annotations
+
+import io
+import itertools
+from typing import TYPE_CHECKING
+
+import click
+import pandas as pd
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+    from pathlib import Path
+
+
+def keep_others(
+    table: Path, frame: pd.DataFrame, others: Sequence[Path], costs: Collection[str]
+) -> None:
+    """Rename the files of another study that lie where those of this one are to be written.
+
+    A table is of the same study if all of its rows are in the new one, which may have more: times
+    and other `costs` left out. Its own name and that of the `others` are then free.
+
+    Parameters
+    ----------
+    table : Path
+        The table that is to be written.
+    frame : DataFrame
+        What will be in it.
+    others : sequence of Path
+        The files that belong to it.
+    costs : collection of str
+        Columns that may differ.
+    """
+    if not table.exists() or _is_part(table, frame, costs):
+        return
+    files = [path for path in (table, *others) if path.exists()]
+    number = next(
+        k for k in itertools.count(1) if not any(_numbered(path, k).exists() for path in files)
+    )
+    for path in files:
+        path.rename(_numbered(path, number))
+    kept = ", ".join(str(_numbered(path, number)) for path in files)
+    click.echo(f"Another study had written to the same files; they are kept as {kept}", err=True)
+
+
+def _numbered(path: Path, number: int) -> Path:
+    return path.with_name(f"{path.stem}-{number}{path.suffix}")
+
+
+def _is_part(table: Path, frame: pd.DataFrame, costs: Collection[str]) -> bool:
+    try:
+        there = pd.read_csv(table, dtype=str, keep_default_na=False)
+    except (ValueError, OSError):  # no table at all
+        return False
+    columns = [name for name in frame.columns if name not in costs]
+    if [name for name in there.columns if name not in costs] != columns:
+        return False
+    # As they are written: each float has a single shortest text that gives it back.
+    new = set(map(tuple, _as_texts(frame[columns])))
+    return all(row in new for row in map(tuple, there[columns].to_numpy().tolist()))
+
+
+def _as_texts(frame: pd.DataFrame) -> list[list[str]]:
+    text = frame.to_csv(index=False)
+    read = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
+    rows: list[list[str]] = read.to_numpy().tolist()
+    return rows
