@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+import fastntk
 from fastntk import figures
 
 if TYPE_CHECKING:
@@ -39,3 +40,98 @@ def test_curves_of_ones_own(tmp_path: Path) -> None:
     np.testing.assert_allclose(np.asarray(axes.lines[1].get_ydata(), float), np.degrees(theta / 2))
     figures.save(figure, tmp_path / "curves.png")
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_results_and_titles_say_all_settings() -> None:
+    X = np.random.default_rng(0).standard_normal((6, 3))
+    study = fastntk.depth_study(
+        X,
+        depths=[1],
+        width=4,
+        seeds=1,
+        activations=["tanh"],
+        activation_scale=1.25,
+        weight_std=1.5,
+        bias_std=0.5,
+        dtype="float64",
+        infinite=True,
+        tolerance=1e-7,
+        batches=3,
+        progress=False,
+    )
+    (row, *_) = study.to_frame().to_dict("records")
+    settings = {
+        "activation": "tanh",
+        "activation_scale": 1.25,
+        "weight_std": 1.5,
+        "bias_std": 0.5,
+        "parametrization": "ntk",
+        "dtype": "float64",
+        "samples": 6,
+        "batch_size": 3,
+        "tolerance": 1e-7,
+    }
+    assert {name: row[name] for name in settings} == settings
+    assert study.plot().get_suptitle() == (
+        "6 samples, width 4, σ_w 1.5, σ_b 0.5, parametrization ntk, float64\nc_φ of tanh: 1.25"
+    )
+    plain = fastntk.depth_study(X, depths=[0], width=4, seeds=1, activations=["relu"])
+    assert not {"batch_size", "tolerance"} & set(plain.to_frame().columns)
+
+    convergence = fastntk.convergence_study(
+        X,
+        [0, 1, 1, 0, 1, 0],
+        [1],
+        width=16,
+        seeds=1,
+        activation="tanh",
+        activation_scale=1.25,
+        batch_size=3,
+        epochs=2,
+        search_epochs=1,
+        rate_samples=4,
+        rate_steps=7,
+        dtype="float64",
+        progress=False,
+    )
+    (row,) = convergence.to_frame().to_dict("records")
+    settings = {
+        "width": 16,
+        "batch_size": 3,
+        "loss_target": 0.1,
+        "activation": "tanh",
+        "activation_scale": 1.25,
+        "dtype": "float64",
+        "samples": 6,
+        "rate_samples": 4,
+        "search_epochs": 1,
+        "rate_steps": 7,
+        "epochs": 2,
+    }
+    assert {name: row[name] for name in settings} == settings
+    for figure in (convergence.plot(), figures.figure4(convergence)):
+        assert figure.get_suptitle() == (
+            "6 samples, width 16, batches of 3,\ntanh, c_φ 1.25, float64"
+        )
+
+    linear = fastntk.linearization_error(
+        X,
+        X[:, 0],
+        [4],
+        depth=1,
+        activation="tanh",
+        activation_scale=1.25,
+        bias_std=0.5,
+        seeds=1,
+        steps=3,
+        learning_rate=0.01,
+    )
+    (row,) = linear.to_frame().to_dict("records")
+    assert (row["depth"], row["steps"], row["learning_rate"], row["bias_std"]) == (1, 3, 0.01, 0.5)
+    assert linear.plot().get_suptitle() == (
+        "depth 1, tanh, c_φ 1.25, σ_b 0.5,\n3 steps of learning rate 0.01"
+    )
+
+    curves = fastntk.angle_curves([0.1], [1], ["tanh"], tolerance=1e-7, width=4, seeds=2)
+    (row,) = curves.to_frame().to_dict("records")
+    assert (row["tolerance"], row["width"], row["seeds"]) == (1e-7, 4, 2)

@@ -11,7 +11,7 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from fastntk._support import arguments
-from fastntk.figures.style import STYLES, whole_numbers
+from fastntk.figures.style import STYLES, LabelledActivation, whole_numbers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,6 +28,18 @@ class ConvergenceStudyLike(Protocol):
     @property
     def width(self) -> int:
         """The width of the hidden layers."""
+
+    @property
+    def activation(self) -> LabelledActivation:
+        """The activation of the hidden layers."""
+
+    @property
+    def activation_scale(self) -> float:
+        """Its factor c_φ."""
+
+    @property
+    def dtype(self) -> str:
+        """The precision of the networks."""
 
     @property
     def batch_size(self) -> int:
@@ -116,7 +128,10 @@ def figure4(study: ConvergenceStudyLike) -> Figure:
 
 
 def _settings_of(study: ConvergenceStudyLike) -> str:
-    return f"{study.n_samples} samples, width {study.width}, batches of {study.batch_size}"
+    return (
+        f"{study.n_samples} samples, width {study.width}, batches of {study.batch_size},\n"
+        f"{study.activation.label}, c_φ {study.activation_scale:.4g}, {study.dtype}"
+    )
 
 
 def _plot_losses(axes: Axes, study: ConvergenceStudyLike) -> None:

@@ -15,7 +15,7 @@ from fastntk.activations import label_of
 from fastntk.figures.style import STYLES, legend, whole_numbers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     import numpy.typing as npt
     import pandas as pd
@@ -37,6 +37,26 @@ class DepthStudyLike(Protocol):
     @property
     def widths(self) -> tuple[int, ...]:
         """The widths of the networks, infinite width left out."""
+
+    @property
+    def activation_scales(self) -> Mapping[str, float]:
+        """The factor c_φ of each activation."""
+
+    @property
+    def weight_std(self) -> float:
+        """The standard deviation σ_w of the weights."""
+
+    @property
+    def bias_std(self) -> float:
+        """The standard deviation σ_b of the biases."""
+
+    @property
+    def parametrization(self) -> str:
+        """How the kernel weighs the layers."""
+
+    @property
+    def dtype(self) -> str:
+        """The precision of the networks."""
 
     @property
     def batch_size(self) -> int | None:
@@ -103,9 +123,20 @@ def plot_depth_study(study: DepthStudyLike) -> Figure:
     for axes in panels:
         whole_numbers(axes, "depth")
         legend(axes)
-    widths = ", ".join(map(str, study.widths))
-    figure.suptitle(f"{study.n_samples} samples, width {widths}", fontsize="medium")
+    figure.suptitle(_settings_of(study), fontsize="medium")
     return figure
+
+
+def _settings_of(study: DepthStudyLike) -> str:
+    widths = ", ".join(map(str, study.widths))
+    scales = ", ".join(
+        f"{label_of(name)}: {scale:.4g}" for name, scale in study.activation_scales.items()
+    )
+    return (
+        f"{study.n_samples} samples, width {widths}, σ_w {study.weight_std:g}, "
+        f"σ_b {study.bias_std:g}, parametrization {study.parametrization}, {study.dtype}\n"
+        f"c_φ of {scales}"
+    )
 
 
 def _plot_condition_number(

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from fastntk._support import arguments
-from fastntk.figures.style import STYLES
+from fastntk.figures.style import STYLES, LabelledActivation
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,6 +34,22 @@ class LinearizationStudyLike(Protocol):
     @property
     def depth(self) -> int:
         """The number of hidden layers."""
+
+    @property
+    def activation(self) -> LabelledActivation:
+        """The activation of the hidden layers."""
+
+    @property
+    def activation_scale(self) -> float:
+        """Its factor c_φ."""
+
+    @property
+    def bias_std(self) -> float:
+        """The standard deviation σ_b of the biases."""
+
+    @property
+    def learning_rate(self) -> float:
+        """That of all networks."""
 
     @property
     def steps(self) -> tuple[int, ...]:
@@ -78,5 +94,10 @@ def plot_linearization(study: LinearizationStudyLike) -> Figure:
     axes.set(xlabel="width", ylabel="distance from the linear model", xscale="log", yscale="log")
     axes.grid(alpha=0.3)
     axes.legend(frameon=False, loc="lower left")
-    figure.suptitle(f"depth {study.depth}, {study.steps[-1]} steps", fontsize="medium")
+    figure.suptitle(
+        f"depth {study.depth}, {study.activation.label}, c_φ {study.activation_scale:.4g}, "
+        f"σ_b {study.bias_std:g},\n{study.steps[-1]} steps of learning rate "
+        f"{study.learning_rate:.4g}",
+        fontsize="medium",
+    )
     return figure

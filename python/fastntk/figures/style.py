@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from matplotlib.ticker import MaxNLocator
 
@@ -24,6 +24,14 @@ STYLES = (
 
 # A legend with more entries would hide what is drawn: it goes below the axes.
 _MOST_INSIDE = 4
+
+
+class LabelledActivation(Protocol):
+    """What is shown of an activation."""
+
+    @property
+    def label(self) -> str:
+        """Its name in figures."""
 
 
 def whole_numbers(axes: Axes, label: str) -> None:

@@ -57,6 +57,10 @@ class AngleCurves:
     resolved : ndarray of bool (activations, depths, angles)
         Which angles at infinite width are certain up to a relative 1e-3, see
         `infinite.Network.gradient_angle`.
+    seeds : int, or None
+        The number of random networks of each depth, if there are any.
+    tolerance : float
+        That of the angles at infinite width.
     """
 
     theta: Array
@@ -68,9 +72,11 @@ class AngleCurves:
     deviation: Array | None
     activation_scales: tuple[float, ...]
     resolved: NDArray[np.bool_]
+    seeds: int | None
+    tolerance: float
 
     def to_frame(self) -> pd.DataFrame:
-        """Return one row for each activation, depth and angle; c_φ is in the last column."""
+        """Return one row for each activation, depth and angle; the last columns are settings."""
         import pandas as pd
 
         index = pd.MultiIndex.from_product(
@@ -81,7 +87,10 @@ class AngleCurves:
             columns |= {"mean": self.mean.ravel(), "deviation": self.deviation.ravel()}
         frame = pd.DataFrame(columns, index=index).reset_index()
         rows = len(self.depths) * len(self.theta)
-        return frame.assign(activation_scale=np.repeat(self.activation_scales, rows))
+        frame = frame.assign(
+            activation_scale=np.repeat(self.activation_scales, rows), tolerance=self.tolerance
+        )
+        return frame if self.width is None else frame.assign(width=self.width, seeds=self.seeds)
 
     def plot(self) -> matplotlib.figure.Figure:
         """Return a figure with a panel for each activation: gradient against input angle."""
@@ -166,6 +175,8 @@ def angle_curves(
         deviation=deviation,
         activation_scales=tuple(scale for _, scale in chosen),
         resolved=np.stack([found.resolved for found in limits]),
+        seeds=None if width is None else seeds,
+        tolerance=float(tolerance),
     )
 
 

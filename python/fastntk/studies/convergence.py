@@ -204,6 +204,8 @@ def convergence_study(
         activation=settings.activation,
         activation_scale=activation_and_scale(activation, activation_scale)[1],
         dtype=precision.name,
+        search_epochs=settings.search_epochs,
+        rate_steps=settings.rate_steps,
         seconds=time.perf_counter() - started,
     )
 

@@ -85,6 +85,8 @@ class ConvergenceStudy:
         c_φ.
     dtype : str
         The precision of the networks that were trained on cross-entropy.
+    search_epochs, rate_steps : int
+        The most epochs of the search for a learning rate, and steps on the square loss.
     seconds : float
         The time that the study took; what came from a store is not in it.
     """
@@ -98,6 +100,8 @@ class ConvergenceStudy:
     activation: Activation
     activation_scale: float
     dtype: str
+    search_epochs: int
+    rate_steps: int
     seconds: float
 
     def to_frame(self) -> pd.DataFrame:
@@ -151,6 +155,9 @@ class ConvergenceStudy:
             "activation": activation_label(self.activation),
             "activation_scale": self.activation_scale,
             "dtype": self.dtype,
+            "samples": self.n_samples,
+            "search_epochs": self.search_epochs,
+            "rate_steps": self.rate_steps,
         }
 
     def curves(self) -> pd.DataFrame:

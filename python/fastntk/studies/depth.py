@@ -219,6 +219,7 @@ def depth_study(
         bias_std=finite["bias_std"],
         parametrization=finite["parametrization"],
         dtype=finite["dtype"],
+        tolerance=infinite_tolerance,
     )
 
 

@@ -135,6 +135,8 @@ class DepthStudy:
     weight_std, bias_std : float
     parametrization, dtype : str
         The settings of the networks.
+    tolerance : float
+        That of the kernels of infinite width.
     """
 
     results: tuple[DepthResult, ...]
@@ -151,6 +153,7 @@ class DepthStudy:
     bias_std: float
     parametrization: str
     dtype: str
+    tolerance: float
 
     def to_frame(self) -> pd.DataFrame:
         """Return a table with a row for each network: activation, width, depth and seed.
@@ -161,7 +164,8 @@ class DepthStudy:
             With the attributes of `DepthResult`; those of batches and bounds only if there are any.
             The last columns are the settings of the network: ``activation_scale`` (c_φ),
             ``weight_std``, ``bias_std``, ``parametrization`` and ``dtype``, which is always float64
-            at infinite width.
+            at infinite width; and those of the study: ``samples``, how many there are,
+            ``batch_size`` where there are batches, and ``tolerance`` where infinite width is.
             Besides, ``worst_case_rate`` is 1 − 1/κ: gradient descent on the square loss at its best
             constant step multiplies the loss by no more than about this factor in each step [1]_.
 
@@ -178,13 +182,19 @@ class DepthStudy:
         unasked = [] if self.batch_size is not None else list(_BATCH_COLUMNS)
         unasked += [] if self.bounds else list(_BOUND_COLUMNS)
         frame = frame.drop(columns=unasked)
-        return frame.assign(
+        frame = frame.assign(
             activation_scale=[self.activation_scales[r.activation] for r in self.results],
             weight_std=self.weight_std,
             bias_std=self.bias_std,
             parametrization=self.parametrization,
             dtype=[self.dtype if math.isfinite(r.width) else "float64" for r in self.results],
+            samples=self.n_samples,
         )
+        if self.batch_size is not None:
+            frame = frame.assign(batch_size=self.batch_size)
+        if not all(math.isfinite(result.width) for result in self.results):
+            frame = frame.assign(tolerance=self.tolerance)
+        return frame
 
     def summary(self) -> pd.DataFrame:
         """Return a table with a row for each activation, width and depth, over all seeds.

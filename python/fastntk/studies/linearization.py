@@ -117,6 +117,7 @@ class LinearizationStudy:
         frame = pd.DataFrame([asdict(result) for result in self.results])
         return frame.assign(
             depth=self.depth,
+            steps=self.steps[-1],
             learning_rate=self.learning_rate,
             activation=activation_label(self.activation),
             activation_scale=self.activation_scale,
