@@ -170,7 +170,7 @@ def test_pairs_and_activations_of_the_wrong_type() -> None:
         fastntk.angle_curves([0.1], [1], [])
     with pytest.raises(TypeError, match="activations='relu': expected a sequence of names"):
         fastntk.angle_curves([0.1], [1], "relu")
-    with pytest.raises(TypeError, match="K has dtype object: expected real numbers"):
+    with pytest.raises(TypeError, match="K=None: expected an array of numbers"):
         fastntk.spectrum(None)  # type: ignore[arg-type]
     with pytest.raises(MemoryError, match=r"the kernel of 1099511627776 × 1099511627776 needs"):
         infinite.limit_kernel(2**40)
@@ -461,3 +461,23 @@ def test_available_memory_respects_control_groups(
 )
 def test_human_bytes(count: int, text: str) -> None:
     assert memory.human_bytes(count) == text
+
+
+def test_an_output_whose_elements_share_memory_is_refused() -> None:
+    net, n = fastntk.MLP([3, 8, 1]), len(_X)
+    K = net.ntk(_X)
+    view = np.lib.stride_tricks.as_strided
+    for strides in ((0, 8), (8, 8), (0, 0)):
+        with pytest.raises(ValueError, match=r"out has strides .* place of their own"):
+            net.ntk(_X, out=view(np.zeros(2 * n), (n, n), strides))
+    for out in (np.zeros((n, n)).T, np.zeros((n, n))[::-1, ::-1], np.zeros((n, 2 * n))[:, ::2]):
+        assert np.array_equal(net.ntk(_X, out=out), K)
+
+
+def test_packed_kernels_and_nothing_where_arrays_are_wanted() -> None:
+    packed = fastntk.PackedKernel.from_dense(_K)
+    for call in (fastntk.smallest_angle, fastntk.gradient_angles):
+        with pytest.raises(TypeError, match=r"K is a PackedKernel: .* hand over K.to_dense\(\)"):
+            call(packed)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="K=None: expected an array of numbers"):
+        fastntk.spectrum(None)  # type: ignore[arg-type]

@@ -336,7 +336,7 @@ def test_bad_models(arguments: dict[str, Any], error: type[Exception], message: 
         ({"time": 3.0, "learning_rate": 0.1}, TypeError, "expected a time, or steps"),
         ({"time": -1.0}, ValueError, "time=-1.0: expected numbers of at least 0"),
         ({"time": [0.0, np.nan]}, ValueError, r"time=\[0.0, nan\]: expected numbers of at least 0"),
-        ({"time": "now"}, TypeError, "time='now': expected numbers of at least 0"),
+        ({"time": "now"}, TypeError, "time='now': expected an array of numbers"),
         ({"steps": 1.5, "learning_rate": 0.1}, ValueError, "steps=1.5: expected whole numbers"),
         ({"steps": np.inf, "learning_rate": 0.1}, ValueError, "steps=inf: expected whole numbers"),
         ({"steps": 1, "learning_rate": 0.0}, ValueError, "learning_rate=0.0: expected a finite"),

@@ -414,7 +414,7 @@ def test_bad_arguments(arguments: dict[str, Any], error: type[Exception], messag
 
 
 def test_a_single_output_has_no_classes() -> None:
-    with pytest.raises(ValueError, match="loss='cross_entropy': expected a network with at least"):
+    with pytest.raises(ValueError, match="loss='cross_entropy': expected a net with at least 2"):
         fastntk.train(fastntk.MLP([3, 4, 1]), np.eye(3), [0, 1, 1], learning_rate=0.1)
 
 

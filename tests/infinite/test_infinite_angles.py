@@ -365,7 +365,7 @@ def test_more_angles_than_one_block() -> None:
         (-0.1, ValueError, r"theta=-0.1: expected angles between 0 and π"),
         ([1.0, 3.2], ValueError, r"theta=3.2: expected angles between 0 and π"),
         (math.nan, ValueError, r"theta=nan: expected angles"),
-        ("a", TypeError, r"theta has dtype <U1: expected real numbers"),
+        ("a", TypeError, r"theta='a': expected an array of numbers"),
     ],
 )
 def test_bad_angles(theta: object, error: type[Exception], message: str) -> None:

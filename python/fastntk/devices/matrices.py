@@ -36,7 +36,13 @@ def host_array(values: Any, name: str) -> np.ndarray[tuple[int, ...], np.dtype[A
     exported, and what lies in the memory of a GPU. Tables of pandas become numbers if all of their
     columns are numbers or truth values, nullable types included.
     """
-    if isinstance(values, (str, bytes, bytearray)):
+    # A packed kernel; tensors, which have this method too, are arrays.
+    if hasattr(type(values), "to_dense") and not hasattr(values, "__dlpack__"):
+        raise TypeError(
+            f"{name} is a {type(values).__qualname__}: expected an array; hand over "
+            f"{name}.to_dense()"
+        )
+    if values is None or isinstance(values, (str, bytes, bytearray)):
         raise TypeError(f"{name}={arguments.shown(values)}: expected an array of numbers")
     if gpu_arrays.on_gpu(values):
         gpu_arrays.refuse(values, name)
