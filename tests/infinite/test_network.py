@@ -330,20 +330,6 @@ def test_repr_makes_an_equal_network(activation: Any, depth: int | None) -> None
     assert eval(repr(network), names) == network
 
 
-def test_networks_without_hidden_layers_are_equal_whatever_their_activation() -> None:
-    plain = infinite.Network(0)
-    for other in (
-        infinite.Network(0, "tanh"),
-        infinite.Network(0, []),
-        infinite.Network(0, "erf", activation_scale=2.0),
-        infinite.Network(3, "gelu").at_depth(0),
-    ):
-        assert other == plain
-        assert hash(other) == hash(plain)
-        assert repr(other) == repr(plain)
-    assert infinite.Network(0, weight_std=2.0) != plain
-
-
 def test_a_depth_at_which_no_layer_is_trained() -> None:
     X = np.random.default_rng(0).standard_normal((4, 3))
     network = infinite.Network(range(3), ["relu", "erf"], layer_weights=[0.0, 0.0, 1.0])

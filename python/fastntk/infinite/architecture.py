@@ -80,8 +80,6 @@ class Architecture:
         self._set("depth", _checked_depth(self._depth_of_sequences()))
         layers = self.depths[-1] + 1
         self._set("activation", _for_layers(self.activation, "activation", layers - 1, _activation))
-        if layers == 1:  # none is used, and networks that differ in it alone are equal
-            self._set("activation", ())
         self._set("tolerance", _positive(self.tolerance, "tolerance"))
         self._set("weight_std", _for_layers(self.weight_std, "weight_std", layers, _positive))
         self._set("bias_std", _for_layers(self.bias_std, "bias_std", layers, _not_negative))
@@ -89,8 +87,6 @@ class Architecture:
             "activation_scale",
             _for_layers(self.activation_scale, "activation_scale", layers - 1, _scale),
         )
-        if layers == 1:
-            self._set("activation_scale", None)
         named = arguments.choice(self.parametrization, "parametrization", ("ntk", "standard"))
         self._set("parametrization", named)
         if self.layer_weights is not None:
@@ -173,9 +169,9 @@ class Architecture:
 
     @cached_property
     def _different(self) -> list[Activation]:
-        """The different activations."""
+        """The different activations; at depth 0 the one that was given, although none is used."""
         different: list[Activation] = []  # no set: custom functions need not have a hash
-        for phi in _each(self.activation, self.depths[-1]):
+        for phi in _each(self.activation, 1):
             if phi not in different:
                 different.append(phi)
         return different

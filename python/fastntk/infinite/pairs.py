@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from fastntk.infinite.architecture import Architecture
     from fastntk.infinite.sample_norms import Samples
 
-# Rows of a tile: enough for matrix products at full speed, and few enough for the dozen arrays of a
-# tile that the general recursion holds to stay in the cache, and small beside the result.
-_COMPILED_ROWS, _GENERAL_ROWS = 128, 8
+# Rows of a tile: enough for matrix products at full speed, and few enough for the thirty arrays of
+# a tile that the general recursion holds to stay in the cache, and small beside the result.
+_COMPILED_ROWS, _GENERAL_ROWS = 128, 6
 
 
 class Results(NamedTuple):
