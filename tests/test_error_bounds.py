@@ -142,6 +142,18 @@ def test_an_error_that_the_next_layer_makes_larger() -> None:
     assert 1e-9 < off.max() <= error < 1e3 * off.max()
 
 
+def test_an_error_that_is_passed_on() -> None:
+    # The terms of the first layer cancel; the second one changes nothing.
+    weights = [np.array([[1 / 3, 1 / 3, 1 / 7]]), np.ones((1, 1)), np.ones((1, 1))]
+    for layers in (weights, weights[::2]):
+        net = fastntk.MLP.from_weights(layers, activation="identity", parametrization="standard")
+        X = np.array([[1e8 + 0.7 + k, -1e8, 0.3] for k in range(20)])
+        computed, exact = net.gradient_features(X)[:, -1], exact_features(net, X)[:, 0, -1]
+        off = np.abs((computed - exact) / exact).max()
+        of_readout = net.ntk_errors(X, layer_weights=[*[0] * (len(layers) - 1), 1])
+        assert 1e-9 < off <= of_readout["feature_error"] < 1e4 * off
+
+
 @pytest.mark.parametrize("activation", ["relu", "tanh", "gelu", "identity"])
 def test_the_bounds_are_of_use(activation: str) -> None:
     """What is resolved by what rounding does as a rule stays so by what is proved."""
