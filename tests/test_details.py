@@ -357,3 +357,26 @@ def test_files_of_fashion_mnist() -> None:
     parts, kinds = ("train", "t10k"), ("images-idx3", "labels-idx1")
     expected = {f"{part}-{kind}-ubyte" for part in parts for kind in kinds}
     assert datasets._FASHION_MNIST.keys() == expected
+
+
+def test_targets_of_rates_are_centred_and_scaled_in_float64() -> None:
+    labels = np.arange(12) % 5 % 2
+    study = fastntk.convergence_study(
+        X,
+        labels,
+        [1],
+        width=4,
+        seeds=1,
+        batch_size=4,
+        epochs=1,
+        rate_samples=11,
+        rate_steps=9,
+        progress=False,
+    )
+    rows = np.sort(np.random.default_rng(0).permutation(12)[:11])
+    centred = labels[rows] - np.mean(labels[rows])
+    net = fastntk.MLP([4, 4, 1])
+    expected = fastntk.convergence_rate(
+        net, X.astype(np.float32)[rows], centred / centred.std(), steps=9
+    )
+    assert study.results[0].rate.linear == expected.linear  # to the bit
