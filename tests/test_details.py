@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import math
 import sqlite3
 import time
@@ -24,6 +25,7 @@ from fastntk._support.rounding import UNIT, cholesky_error, gamma
 from fastntk.activations import gaussian_nodes, label_of, names
 from fastntk.eigenvalues.enclosures import largest_interval, smallest_lower
 from fastntk.eigenvalues.result import Bounds, Interval
+from fastntk.kernels import planning
 from fastntk.kernels.request import KernelRequest
 from fastntk.networks.targets import targets
 from fastntk.studies.store import StudyStore, key_of
@@ -380,3 +382,49 @@ def test_targets_of_rates_are_centred_and_scaled_in_float64() -> None:
         net, X.astype(np.float32)[rows], centred / centred.std(), steps=9
     )
     assert study.results[0].rate.linear == expected.linear  # to the bit
+
+
+def test_curves_of_held_out_samples() -> None:
+    options: dict[str, Any] = {"width": 4, "seeds": 1, "batch_size": 4, "epochs": 2}
+    options |= {"rate_samples": 4, "rate_steps": 9, "progress": False}
+    labels = np.arange(12) % 2
+    study = fastntk.convergence_study(X, labels, [1], test=(X, labels), **options)
+    (result,) = study.results
+    curves = study.curves()
+    for name in ("test_loss", "test_accuracy"):
+        np.testing.assert_array_equal(curves[name], getattr(result, name))
+
+
+def test_parameters_of_activations_are_above_zero() -> None:
+    for make in (fastntk.activations.rbf, fastntk.activations.gaussian):
+        with pytest.raises(ValueError, match=r"=0\.0: expected a finite number above 0"):
+            make(0.0)
+
+
+def test_the_rate_of_a_plan_counts_two_operations_a_product(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = itertools.count(0.0, 0.5)
+    monkeypatch.setattr(planning, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    monkeypatch.setattr(planning, "_CALIBRATION_SIZE", 8)
+    assert planning._multiplication_rate.__wrapped__("float64") == 2 * 8**3 / 0.5
+
+
+def test_matrices_whose_squares_stay_in_range() -> None:
+    """Norms between 1e-120 and 1e120."""
+    for scale, fits in ((0.9e120, True), (1.1e120, False), (1.1e-120, True), (0.9e-120, False)):
+        K = np.diag([scale, 0.0])
+        if fits:
+            assert fastntk.conditioning(K).eigenvalue_max == pytest.approx(scale)
+        else:
+            with pytest.raises(ValueError, match="expected between 1e-120 and 1e"):
+                fastntk.conditioning(K)
+
+
+def test_paths_are_refused_by_name() -> None:
+    with pytest.raises(TypeError, match="store=5"):
+        fastntk.convergence_study(X, np.arange(12) % 2, [1], batch_size=4, store=5)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="store=5"):
+        fastntk.depth_study(X, store=5)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="checkpoint=5"):
+        fastntk.train(NET, X, np.arange(12) % 3, learning_rate=0.1, checkpoint=5)  # type: ignore[arg-type]
