@@ -172,7 +172,7 @@ _SIMPLE: dict[str, tuple[Any, str]] = {
     "bytes": (b"bytes", "path"),
     "empty bytes": (b"", ""),
     "bytearray": (bytearray(b"1"), ""),
-    "memoryview": (memoryview(b"1"), "integers"),
+    "memoryview": (memoryview(b"\x02"), "integers"),
     # Files.
     "folder": (str(_FOLDER), "text"),
     "Path of a folder": (_FOLDER, "path"),
