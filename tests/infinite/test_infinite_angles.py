@@ -308,7 +308,18 @@ def test_small_obtuse_pairs_beside_biases(depth: int, flip: int) -> None:
     assert abs(K[0, 1] - float(mpmath.cos(exact))) < 1e-15
 
 
-@pytest.mark.parametrize("name", ["erf", "tanh", "gelu", "relu2"])
+@pytest.mark.parametrize("name", ["erf", "gelu", "relu2", "elu", "sin", "gabor", "gaussian"])
+def test_closed_forms_resolve_the_smallest_angles(name: str) -> None:
+    thetas = [1e-10, 1e-8, 1e-5, 1e-3]
+    found = infinite.Network([1, 3], name).gradient_angle(thetas, bounds=True)
+    assert isinstance(found, Angles)
+    assert found.resolved.all()
+    factors = found.angle / thetas
+    np.testing.assert_allclose(factors[:, :3], factors[:, :1].repeat(3, 1), rtol=1e-4)
+    np.testing.assert_allclose(factors[:, 0], factors[:, 3], rtol=1e-2)
+
+
+@pytest.mark.parametrize("name", ["tanh", "silu"])
 def test_angles_that_are_not_resolved_say_so(name: str) -> None:
     net = infinite.Network([1, 3], name)
     with pytest.warns(RuntimeWarning, match=r"theta=1e-10: the angle at depth 1 is between"):

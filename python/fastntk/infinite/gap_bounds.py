@@ -181,7 +181,6 @@ class _Errors:
         before = Correlation(self.pairs.hidden, self.pairs.size_difference)
         self.pairs.activate(self.network, layer, tangent=True)
         error = self.hidden
-        own = dual.absolute_error(x, z)
         moved = None if self.sides[0].sizes is None else _Moved.of(dual, x, z)
         if dual.no_derivative is None:
             steps = _modulus(dual, dual.derivative_gap, (x, z), before.gaps, error)
@@ -189,12 +188,12 @@ class _Errors:
             steepness = _steepness(x)[:, np.newaxis] * _steepness(z)
             self.hidden = steepness * np.minimum(np.abs(slopes.cosine) + steps, 1.0) * error
             of_sizes = self._of_sizes(dual, dual.derivative_gap, moved, before)
-            rounding = ROUNDING * np.minimum(*slopes)
-            self.slopes = np.minimum(steps + own + rounding + of_sizes, 2.0)
+            own = dual.error(x, z, np.minimum(*slopes))
+            self.slopes = np.minimum(steps + own + of_sizes, 2.0)
         else:
             self.hidden = _modulus(dual, dual.gap, (x, z), before.gaps, error)
         of_sizes = self._of_sizes(dual, dual.gap, moved, before)
-        self.hidden = self.hidden + own + ROUNDING * np.minimum(*self.pairs.hidden) + of_sizes
+        self.hidden = self.hidden + dual.error(x, z, np.minimum(*self.pairs.hidden)) + of_sizes
         if moved is not None:
             self._activate_sizes(dual, layer, moved, before)
 
@@ -389,6 +388,6 @@ def _modulus(
             function(row, column, Correlation(Gaps(end, 2 - end), np.zeros_like(end))).near
             for end in ends
         )
-        own = dual.absolute_error(row, column) + ROUNDING * high
+        own = dual.error(row, column, high)
         squares = squares * (np.maximum(high - low, 0.0) + 2 * own)
     return np.where(error == 0, 0.0, np.sqrt(squares))

@@ -95,10 +95,11 @@ class Network(Architecture):
 
     Closed forms of E[φ(u)φ(v)] and E[φ'(u)φ'(v)], over the root mean squares of both factors, are
     off by at most 2^-46 for pairs at all angles and of all standard deviations, equal or not, from
-    1e-150 to 1e150; those of powers, polynomials and exp where their squares stay in the range of
-    float64. Those of tanh, sigmoid, softplus and SiLU are off by at most the `tolerance`, in the
-    same range. The series of custom activations keep it, or refuse standard deviations for which
-    they do not.
+    1e-150 to 1e150; those of powers, polynomials and exp where they stay in the range of float64.
+    Of pairs that they leave close, or make nearly opposite, they keep the angles to a relative
+    2^-28, down to 2^-48. Those of tanh, sigmoid, softplus and SiLU are off by at most the
+    `tolerance`, in the same range. The series of custom activations keep it, or refuse standard
+    deviations for which they do not.
 
     References
     ----------

@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fastntk.infinite.duals import closed_forms
-from fastntk.infinite.duals.base import ClosedForm, Correlation, Dual, Gaps, State
+from fastntk.infinite.duals.base import Correlation, Dual, Gaps, State
 from fastntk.infinite.duals.hermite import Quadrature
 from fastntk.infinite.duals.piecewise import PiecewiseLinear
 

@@ -123,6 +123,9 @@ class Dual(ABC):
     # Whether the gaps do not depend on the standard deviations, except for that of zero samples.
     scale_free: bool = False
 
+    # Whether small gaps keep their digits although large ones are differences: see `error_by_size`.
+    keeps_digits: ClassVar[bool] = False
+
     # Whether φ' jumps: the gap of derivatives then grows like the root of that of the samples, and
     # so does its error where two samples are one up to rounding.
     slope_jumps: bool = False
@@ -158,46 +161,29 @@ class Dual(ABC):
         """Return by how much gaps of pairs of some states may be off, beside `ROUNDING`."""
         return np.asarray(self.gap_error)
 
+    def error(self, x: State, z: State, gap: Array) -> Array:
+        """Return by how much gaps of this size, 1 − c or 1 + c, may be off."""
+        if self.keeps_digits:
+            return error_by_size(gap)
+        return np.asarray(self.absolute_error(x, z) + ROUNDING * gap)
+
 
 # The relative error of gaps that keep their digits, after the few operations of one map.
 ROUNDING = 2.0**-48
+
+# The relative error of small gaps that are put together from what norms and what angles do to them,
+# and the absolute error of the angle of which they are 1 − cos: of the functions of which that of
+# the norms is the difference.
+DIGITS, CHORD = 2.0**-28, 2.0**-48
 
 # The absolute error of 1 − covariance where the covariance, close to 1, is a sum or a formula of
 # some dozen operations.
 CANCELLATION = 2.0**-46
 
 
-class ClosedForm(Dual):
-    """A dual with formulas in s, t and gap, arrays of shapes that broadcast."""
-
-    gap_error = CANCELLATION
-
-    @abstractmethod
-    def covariance(self, s: Array, t: Array, rho: Gaps) -> Array:
-        """Return E[φ(u)φ(v)]."""
-
-    @abstractmethod
-    def derivative_covariance(self, s: Array, t: Array, rho: Gaps) -> Array:
-        """Return E[φ'(u)φ'(v)]."""
-
-    def state(self, deviation: Array) -> State:
-        """Return the state of samples, from the formulas at a correlation of 1."""
-        s, equal = deviation, Gaps(np.zeros_like(deviation), np.full_like(deviation, 2.0))
-        no_slope = np.zeros_like(deviation)
-        slope = self.derivative_covariance(s, s, equal) if self.no_derivative is None else no_slope
-        return State(s, np.sqrt(self.covariance(s, s, equal)), np.sqrt(slope))
-
-    def gap(self, x: State, z: State, pairs: Correlation) -> Gaps:
-        """Return the gaps of the normalized covariance, all samples of x against all of z."""
-        s, t = x.deviation[:, np.newaxis], z.deviation
-        return normalized_gaps(self.covariance(s, t, pairs.gaps), x.activation, z.activation)
-
-    def derivative_gap(self, x: State, z: State, pairs: Correlation) -> Gaps:
-        """Return those of the covariance of slopes, all samples of x against all of z."""
-        s, t = x.deviation[:, np.newaxis], z.deviation
-        return normalized_gaps(
-            self.derivative_covariance(s, t, pairs.gaps), x.derivative, z.derivative
-        )
+def error_by_size(gap: Array | float) -> Array:
+    """Return by how much gaps may be off that keep their digits where they are small."""
+    return np.asarray(np.minimum(CANCELLATION, DIGITS * gap + CHORD * (np.sqrt(gap) + CHORD)))
 
 
 def normalized_gaps(covariance: Array, rows: Array, columns: Array) -> Gaps:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The fastntk authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""Series in Hermite polynomials: finite for polynomials, by quadrature for everything else.
+"""Series in Hermite polynomials, by quadrature, for all that has no closed form.
 
 With φ(su) = Σ_k a_k(s) h_k(u) in the orthonormal Hermite polynomials (Mehler's formula),
 
@@ -19,16 +19,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numba import njit
-from numpy.polynomial import hermite_e
 
 from fastntk.activations import gaussian_nodes
-from fastntk.infinite.duals.base import (
-    CANCELLATION,
-    Dual,
-    State,
-    gaps_from_near,
-    normalized_gaps,
-)
+from fastntk.infinite.duals.base import CANCELLATION, Dual, State, gaps_from_near
 from fastntk.infinite.duals.interpolation import interpolated
 from fastntk.infinite.duals.series import Series, sum_series
 
@@ -44,63 +37,6 @@ _SAMPLES_AT_ONCE = 256
 # The share of the error of gaps that is left out of sums of pairs: the number of terms may then
 # depend on the neighbours of a pair.
 _TRUNCATION = 2.0**-12
-
-
-class HermiteSeries(Dual):
-    """A dual that is given by the coefficients of φ and φ' of each sample."""
-
-    gap_error = CANCELLATION
-
-    def gap(self, x: State, z: State, pairs: Correlation) -> Gaps:
-        """Return the gaps of the normalized sum of Mehler's formula for φ."""
-        assert x.series is not None
-        assert z.series is not None
-        covariance = _sum_series(pairs.gaps.cosine, x.series, z.series)
-        return normalized_gaps(covariance, x.activation, z.activation)
-
-    def derivative_gap(self, x: State, z: State, pairs: Correlation) -> Gaps:
-        """Return the gaps of the normalized sum of Mehler's formula for φ'."""
-        assert x.derivative_series is not None
-        assert z.derivative_series is not None
-        covariance = _sum_series(pairs.gaps.cosine, x.derivative_series, z.derivative_series)
-        return normalized_gaps(covariance, x.derivative, z.derivative)
-
-
-class Polynomial(HermiteSeries):
-    """The dual of a polynomial, exact.
-
-    Parameters
-    ----------
-    coefficients : tuple of float
-        Those of the powers of x, lowest first.
-    """
-
-    def __init__(self, coefficients: tuple[float, ...]) -> None:
-        self.coefficients = np.trim_zeros(np.array(coefficients, dtype=np.float64), "b")
-
-    def state(self, deviation: Array) -> State:
-        """Return the state of samples, with as many terms as φ has."""
-        series = self._series(self.coefficients, deviation)
-        slopes = np.asarray(np.polynomial.polynomial.polyder(self.coefficients), np.float64)
-        derivative = self._series(slopes, deviation)
-        return State(
-            deviation,
-            np.sqrt((series**2).sum(axis=0)),
-            np.sqrt((derivative**2).sum(axis=0)),
-            series,
-            derivative,
-        )
-
-    @staticmethod
-    def _series(coefficients: Array, deviation: Array) -> Array:
-        # x^j = s^j u^j, and u^j in Hermite polynomials by a triangular matrix.
-        degree = len(coefficients) - 1
-        result = np.zeros((degree + 1, len(deviation)))
-        for j, coefficient in enumerate(coefficients):
-            power = hermite_e.poly2herme([0.0] * j + [1.0])
-            norms = np.sqrt([float(math.factorial(k)) for k in range(j + 1)])
-            result[: j + 1] += coefficient * np.outer(power * norms, deviation**j)
-        return result
 
 
 @dataclass(frozen=True)
@@ -265,20 +201,4 @@ def _hermite_polynomials(terms: int, nodes: Array) -> Array:
         result[1] = nodes
     for k in range(2, terms):
         result[k] = (nodes * result[k - 1] - math.sqrt(k - 1.0) * result[k - 2]) / math.sqrt(k)
-    return result
-
-
-@njit(nogil=True, cache=True, fastmath={"contract"})
-def _sum_series(rho: Array, rows: Array, columns: Array) -> Array:
-    """Return Σ_k rows[k, i] columns[k, j] ρ_ij^k by Horner's rule."""
-    terms = rows.shape[0]
-    result = np.zeros(rho.shape)
-    for i in range(rho.shape[0]):
-        total = result[i]
-        correlations = rho[i]
-        for k in range(terms - 1, -1, -1):
-            row = rows[k, i]
-            column = columns[k]
-            for j in range(len(total)):
-                total[j] = total[j] * correlations[j] + row * column[j]
     return result

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numba import njit
 
-from fastntk.infinite.duals.base import CANCELLATION, Dual, Gaps, State, gaps_from_near
+from fastntk.infinite.duals.base import Dual, Gaps, State
 from fastntk.infinite.duals.half_angle import deficit_factor
 
 if TYPE_CHECKING:
@@ -98,75 +98,3 @@ class Sign(Dual):
     def derivative_gap(self, x: State, z: State, pairs: Correlation) -> Gaps:  # noqa: ARG002
         """Raise ValueError: E[φ'(u)²] does not exist."""
         raise ValueError(self.no_derivative)
-
-
-class RectifiedMonomial(Dual):
-    """The dual of φ(x) = max(x, 0)^degree, whose gaps are free of scale."""
-
-    gap_error = CANCELLATION
-    scale_free = True
-
-    def __init__(self, degree: int) -> None:
-        self.degree = degree
-        self.slope_jumps = degree == 1
-        equal = Gaps(np.zeros(()), np.full((), 2.0))
-        self.parallel, self.parallel_slope = (
-            float(_rectified_moment(p, equal)) for p in (degree, degree - 1)
-        )
-
-    def state(self, deviation: Array) -> State:
-        """Return the state of samples, by homogeneity."""
-        slope = self.degree * deviation ** (self.degree - 1)
-        return State(
-            deviation,
-            deviation**self.degree * math.sqrt(self.parallel),
-            slope * math.sqrt(self.parallel_slope),
-        )
-
-    def gap(self, x: State, z: State, pairs: Correlation) -> Gaps:
-        """Return the gaps of E[φ(u)φ(v)], and 1 for zero samples."""
-        cosine = _rectified_moment(self.degree, pairs.gaps) / self.parallel
-        return _gaps_unless_zero(cosine, x.activation, z.activation)
-
-    def derivative_gap(self, x: State, z: State, pairs: Correlation) -> Gaps:
-        """Return the same for φ', degree times the rectified monomial one below."""
-        cosine = _rectified_moment(self.degree - 1, pairs.gaps) / self.parallel_slope
-        return _gaps_unless_zero(cosine, x.derivative, z.derivative)
-
-
-def _gaps_unless_zero(cosine: Array, rows: Array, columns: Array) -> Gaps:
-    zero = (rows == 0)[:, np.newaxis] | (columns == 0)
-    return gaps_from_near(np.where(zero, 1.0, 1 - cosine))
-
-
-def _rectified_moment(p: int, gaps: Gaps) -> Array:
-    """Return E[u₊^p v₊^p] for standard deviations of 1.
-
-    M(a, b) = E[u₊^a v₊^b] obeys, by partial integration over u (Stein's lemma),
-    M(a, b) = (a − 1) M(a − 2, b) + b ρ M(a − 1, b − 1) for a ≥ 2; with a = 1 the boundary term
-    E[δ(u) v₊^b] = (1 − ρ²)^(b/2) E[w₊^b]/√(2π) takes the place of the first one.
-    """
-    rho, sine, gate = gaps.cosine, gaps.sine, gaps.swapped.angle / (2 * math.pi)
-    table: dict[tuple[int, int], Array] = {}
-
-    def boundary(b: int) -> Array:
-        half_moment = 2 ** (b / 2 - 1) * math.gamma((b + 1) / 2) / math.sqrt(math.pi)
-        return sine**b * (half_moment / math.sqrt(2 * math.pi))
-
-    def moment(a: int, b: int) -> Array:
-        a, b = max(a, b), min(a, b)
-        if (a, b) not in table:
-            if a == 0:
-                table[a, b] = gate
-            elif a == 1 and b == 0:
-                table[a, b] = (1 + rho) / (2 * math.sqrt(2 * math.pi))
-            elif a == 1:
-                table[a, b] = boundary(1) + rho * moment(0, 0)
-            elif b == 0:
-                # By parts over the power of u; the gate 1[v > 0] changes at the boundary.
-                table[a, b] = (a - 1) * moment(a - 2, 0) + rho * boundary(a - 1)
-            else:
-                table[a, b] = (a - 1) * moment(a - 2, b) + b * rho * moment(a - 1, b - 1)
-        return table[a, b]
-
-    return moment(p, p)

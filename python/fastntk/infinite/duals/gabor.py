@@ -1,0 +1,174 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""A sine under a bell."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from fastntk.infinite.duals.closed_form import ClosedForm
+from fastntk.infinite.duals.expectation import ByQuadrature, either, root
+
+if TYPE_CHECKING:
+    from fastntk.infinite.duals.base import Array, Gaps
+
+
+class Gabor(ClosedForm):
+    """The dual of φ(x) = exp(−x²) sin x.
+
+    The factor exp(−u² − v²) leaves a normal density, of covariance S(1 + 2S)⁻¹ for the covariance
+    S of u and v, and the weight 1/√D with D = det(1 + 2S); the rest is as for the sine. The second
+    expectation is the derivative of the first by cov(u, v) (Price's theorem).
+    """
+
+    def __init__(self) -> None:
+        super().__init__(Value(), Slope())
+
+
+class _Terms(NamedTuple):
+    """1/D, √D, m and q.
+
+    m < 1/2 is the smaller of var(u ∓ v)/2 under the new density, and m + q the larger one, where
+    q = 2|k|/D: both are sums of terms without a sign.
+    """
+
+    inverse: Array
+    root: Array
+    least: Array
+    apart: Array
+
+    @classmethod
+    def of(cls, s: Array, t: Array, rho: Gaps) -> _Terms:
+        across = root(math.sqrt(2) * s, math.sqrt(2) * t, rho)
+        left, right = s / across, t / across
+        # The sign of the larger variance is left to the callers.
+        nearest = ((s - t) / across) ** 2 + 2 * left * right * np.minimum(*rho)
+        cross = (2 * s * right * rho.sine) ** 2
+        apart = 2 * left * right * np.abs(rho.cosine)
+        return cls(1 / across / across, across, (nearest + cross) / 2, apart)
+
+
+class _Falls(NamedTuple):
+    """What is lost from parallel to other samples, of the factors of the expectations.
+
+    These are exp(−A) sinh(B)/√D and its derivative, with A = (s² + t² + 4 (s t sin θ)²)/(2D) and
+    B = k/D ≤ 1/4. Before the falls: B² and 1/D, both at ρ = 1, and (s² + t²) twice.
+    """
+
+    square: Array
+    inverse: Array
+    norms: Array
+    weight: Array
+    ratio: Array
+    hyperbolic_sine: Array
+    hyperbolic_cosine: Array
+    determinant: Array
+
+    @classmethod
+    def of(cls, s: Array, t: Array, rho: Gaps) -> _Falls:
+        across = np.hypot(np.hypot(1, math.sqrt(2) * s), math.sqrt(2) * t)  # √D at ρ = 1
+        x = (2 * (s / across) * t * rho.sine) ** 2  # D grows by the factor 1 + x
+        inverse = 1 / across / across
+        norms = 2 * ((s / across) ** 2 + (t / across) ** 2)  # over D: all of it but 1/D
+        determinant = x / (1 + x)
+        exponent = determinant * (inverse + norms / 2) / 2
+        roots = x / (1 + x + np.sqrt(1 + x))
+        ratio = (x + rho.near) / (1 + x)
+        square = ((s / across) * (t / across)) ** 2
+        hyperbolic = (
+            either(ratio, _series_fall(square, ratio, odd=True)),
+            _series_fall(square, ratio, odd=False),
+        )
+        weight = either(-np.expm1(-exponent), roots)
+        return cls(square, inverse, norms, weight, ratio, *hyperbolic, determinant)
+
+
+def _series(square: Array, *, odd: bool) -> Array:
+    """Return sinh(B)/B or cosh(B) from B² ≤ 1/16."""
+    total = np.ones_like(square)
+    for k in range(6, 0, -1):
+        total = 1 + total * square / (2 * k * (2 * k + 1 if odd else 2 * k - 1))
+    return total
+
+
+def _series_fall(square: Array, ratio: Array, *, odd: bool) -> Array:
+    """Return what is lost of sinh(B)/B or cosh(B) while B falls by the given part."""
+    rest = (1 - ratio) ** 2
+    # Differences of powers: 1 − rest^k = (1 − rest) (1 + … + rest^(k−1)).
+    total, powers = np.zeros_like(square), np.zeros_like(square)
+    for k in range(1, 7):
+        powers = 1 + rest * powers
+        total = total + square**k * powers / math.factorial(2 * k + odd)
+    return ratio * (2 - ratio) * total / _series(square, odd=odd)
+
+
+class Value(ByQuadrature):
+    """The expectation of φ."""
+
+    parity = -1
+
+    def covariance(self, s: Array, t: Array, rho: Gaps) -> Array:
+        """Return E[φ(u)φ(v)] = ±exp(−m) (1 − exp(−q))/(2√D), with the sign of k."""
+        terms = _Terms.of(s, t, rho)
+        value = -np.exp(-terms.least) * np.expm1(-terms.apart) / (2 * terms.root)
+        return np.asarray(np.where(rho.near <= rho.far, value, -value))
+
+    def lost(self, s: Array, t: Array, rho: Gaps) -> Array:
+        """Return what is lost of exp(−A) sinh(B)/√D."""
+        falls = _Falls.of(s, t, rho)
+        return either(falls.weight, falls.hyperbolic_sine)
+
+    def function(self, x: Array) -> Array:
+        """Return φ(x)."""
+        x = np.clip(x, -40, 40)  # beyond, the factor underflows
+        return np.exp(-(x**2)) * np.sin(x)
+
+    def slope(self, x: Array) -> Array:
+        """Return φ'(x)."""
+        x = np.clip(x, -40, 40)
+        return np.exp(-(x**2)) * (np.cos(x) - 2 * x * np.sin(x))
+
+
+class Slope(ByQuadrature):
+    """The expectation of φ', the derivative of the above by k."""
+
+    parity = 1
+
+    def covariance(self, s: Array, t: Array, rho: Gaps) -> Array:
+        """Return E[φ'(u)φ'(v)] = ∂E[φ(u)φ(v)]/∂k."""
+        inverse, across, least, apart = _Terms.of(s, t, rho)
+        both = inverse * (1 + np.exp(-apart))
+        both += 4 * apart * (-(1 - least) * np.expm1(-apart) + apart * np.exp(-apart))
+        return np.asarray(np.exp(-least) * both / (2 * across))
+
+    def lost(self, s: Array, t: Array, rho: Gaps) -> Array:
+        """Return what is lost, with d = D at ρ = 1, of exp(−A)/√D times.
+
+        sinh B (4k/D) (1 + (1 + s² + t²)/D) + cosh B (1/D) (1 + 8k²/D) .
+        """
+        falls = _Falls.of(s, t, rho)
+        root_square = np.sqrt(falls.square)
+        share = falls.inverse + falls.norms / 2
+        first = root_square * _series(falls.square, odd=True) * 4 * root_square * (1 + share)
+        first_lost = either(
+            falls.hyperbolic_sine, falls.ratio, share * falls.determinant / (1 + share)
+        )
+        # 8 k²/D over D
+        bend = 8 * falls.square
+        second = _series(falls.square, odd=False) * (falls.inverse + bend)
+        bend_lost = either(falls.ratio, falls.ratio)
+        inner = (falls.inverse * falls.determinant + bend * bend_lost) / (falls.inverse + bend)
+        second_lost = either(falls.hyperbolic_cosine, inner)
+        return either(falls.weight, (first * first_lost + second * second_lost) / (first + second))
+
+    def function(self, x: Array) -> Array:
+        """Return φ'(x)."""
+        return Value().slope(x)
+
+    def slope(self, x: Array) -> Array:
+        """Return φ''(x)."""
+        x = np.clip(x, -40, 40)
+        return np.exp(-(x**2)) * ((4 * x**2 - 3) * np.sin(x) - 4 * x * np.cos(x))
