@@ -29,7 +29,14 @@ import numpy as np
 
 from fastntk.infinite.duals import Correlation, Gaps
 from fastntk.infinite.gaps import TINY
-from fastntk.infinite.layer_factors import A, B, C, P, R
+from fastntk.infinite.layer_factors import A, B
+from fastntk.infinite.pair_layers import (
+    Pairs,
+    Side,
+    activate_differences,
+    weigh_gradients,
+    weigh_hidden,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -128,77 +135,87 @@ class LayerPairs:
         dual = network.layers.duals[layer - 1]
         x, z = (side.states[layer - 1] for side in self.sides)
         pairs = Correlation(self.hidden, self.size_difference)
-        self.hidden = dual.gap(x, z, pairs)
-        if tangent and dual.no_derivative is None:
-            self.slopes = dual.derivative_gap(x, z, pairs)
+        self.hidden, slopes = dual.both_gaps(x, z, pairs, tangent=tangent)
+        if slopes is not None:
+            self.slopes = slopes
         columns = self.sides[1].sizes
-        if columns is not None:
-            gain = network.layers.gain(layer - 1)
-            activations, slopes = dual.differences(x, z, self.size_difference)
+        if columns is None:
+            return
+        gain, gradients = network.layers.gain(layer - 1), columns.gradients[layer - 1]
+        before = self.size_difference, self.gradient_difference
+        if dual.keeps_differences:
+            activations, turns = dual.differences(x, z, self.size_difference)
             self.size_difference = gain * activations
             self.gradient_difference = gain * (
-                self.gradient_difference * x.derivative[:, np.newaxis]
-                + columns.gradients[layer - 1] * slopes
+                self.gradient_difference * x.derivative[:, np.newaxis] + gradients * turns
             )
+        else:
+            after = np.empty_like(before[0]), np.empty_like(before[1])
+            rows = np.stack([x.activation, x.derivative], axis=1)
+            norms = np.stack([z.activation, z.derivative])
+            activate_differences(before, rows, norms, np.ascontiguousarray(gradients), gain, after)
+            self.size_difference, self.gradient_difference = after
 
     def weigh(self, network: Architecture, layer: int, *, tangent: bool) -> None:
         """Take the pairs through a layer of weights and biases."""
-        left, right = self.sides[0].factors[layer][..., np.newaxis], self.sides[1].factors[layer]
-        before = self.hidden
-        chord, gradient_chord = self._take_differences(network, layer, tangent=tangent)
+        if self.sides[0].sizes is None or self.sides[1].sizes is None:
+            self._weigh_equal(layer, tangent=tangent)
+            return
+        rows, columns = _row_side(self.sides[0], layer), _column_side(self.sides[1], layer)
+        before = Pairs(
+            self.hidden,
+            self.gradients,
+            self.slopes,
+            self.size_difference,
+            self.gradient_difference,
+        )
+        after = before
         if network.layers.bias_std[layer] > 0:
-            near, far = (left[R] * right[R] * gap + chord for gap in before)
-            self.hidden = Gaps(near, far + 2 * left[P] * right[P])
+            after = after._replace(
+                hidden=_like(before.hidden), size_difference=np.empty_like(before.size_difference)
+            )
+            weigh_hidden(before, rows, columns, after)
         if tangent:
+            after = after._replace(
+                gradients=_like(before.gradients),
+                gradient_difference=np.empty_like(before.gradient_difference),
+            )
+            rate = self.sides[0].sizes.rates[layer]
+            weigh_gradients(before, rows, columns, rate, after)
+        self.hidden, self.gradients = Gaps(*after.hidden), Gaps(*after.gradients)
+        self.size_difference = after.size_difference
+        self.gradient_difference = after.gradient_difference
+
+    def _weigh_equal(self, layer: int, *, tangent: bool) -> None:
+        """Take pairs of samples that share their factors through a layer, without biases."""
+        if tangent:
+            left, right = self.sides[0].factors[layer], self.sides[1].factors[layer]
             turned = product(self.gradients, self.slopes)
             near, far = (
-                left[A] * right[A] * gap + left[B] * right[B] * other + gradient_chord
-                for gap, other in zip(before, turned, strict=True)
+                left[A] * right[A] * gap + left[B] * right[B] * other
+                for gap, other in zip(self.hidden, turned, strict=True)
             )
-            self.gradients = Gaps(near, far + 2 * left[C] * right[C])
+            self.gradients = Gaps(near, far)
 
-    def _take_differences(
-        self, network: Architecture, layer: int, *, tangent: bool
-    ) -> tuple[Array | float, Array | float]:
-        """Take differences through a layer; return 1 − cos of both pairs of vectors."""
-        rows, columns = (side.sizes for side in self.sides)
-        if rows is None or columns is None:
-            return 0.0, 0.0
-        left, right = self.sides[0].factors[layer][..., np.newaxis], self.sides[1].factors[layer]
-        chord: Array | float = 0.0
-        gradient_chord: Array | float = 0.0
-        difference = self.size_difference
-        if network.layers.bias_std[layer] > 0:
-            s, t = rows.hidden[layer, :, np.newaxis], columns.hidden[layer]
-            chord = _chord((left[P] * difference / t,), left[R] * right[R] + left[P] * right[P])
-            self.size_difference = difference * ((left[R] * s + right[R] * t) / (s + t))
-        if tangent:
-            s, t = rows.gradients[layer, :, np.newaxis], columns.gradients[layer]
-            weights, turns = rows.rates[layer] * difference, self.gradient_difference
-            inverse = inverse_or_zero(np.maximum(s, t))
-            cosine = left[A] * right[A] + left[B] * right[B] + left[C] * right[C]
-            u, v = weights * inverse, turns * inverse
-            # The cross product of the difference with either vector is the same; nothing of the
-            # difference cancels in that with the smaller one.
-            a, b, c = (np.where(s <= t, left[each], right[each]) for each in (A, B, C))
-            gradient_chord = _chord((c * u, c * v, a * v - b * u), cosine)
-            self.gradient_difference = (
-                weights * (left[A] * s + right[A] * t) + turns * (left[B] * s + right[B] * t)
-            ) * inverse_or_zero(s + t)
-        return chord, gradient_chord
+
+def _column_side(side: LayerFactors, layer: int) -> Side:
+    assert side.sizes is not None
+    sizes = np.stack([side.sizes.hidden[layer], side.sizes.gradients[layer]])
+    return Side(np.ascontiguousarray(side.factors[layer]), sizes)
+
+
+def _row_side(side: LayerFactors, layer: int) -> Side:
+    factors, sizes = _column_side(side, layer)
+    return Side(np.ascontiguousarray(factors.T), np.ascontiguousarray(sizes.T))
+
+
+def _like(gaps: tuple[Array, Array]) -> tuple[Array, Array]:
+    return np.empty_like(gaps[0]), np.empty_like(gaps[1])
 
 
 def inverse_or_zero(x: Array) -> Array:
     """Return 1/x, and 0 for 0."""
     return np.divide(1.0, x, out=np.zeros_like(x), where=x > 0)
-
-
-def _chord(cross: tuple[Array, ...], cosine: Array) -> Array:
-    """Return 1 − cos of unit vectors with non-negative entries, from their cross product."""
-    squares = cross[0] ** 2
-    for entry in cross[1:]:
-        squares = squares + entry**2
-    return np.asarray(squares / (1 + cosine))
 
 
 def product(c: Gaps, other: Gaps) -> Gaps:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from fastntk.infinite import general_recursion, recursion
+from fastntk.infinite import closed_recursion, general_recursion, recursion
+from fastntk.infinite.closed_recursion import ClosedNetwork
 from fastntk.infinite.gaps import fill_gaps
 from fastntk.infinite.layer_factors import LayerFactors
 from fastntk.infinite.recursion import Position, Target, TileLayers
@@ -72,6 +73,8 @@ class Pairs:
         What X brings into the recursion, and after it Z where that is another set.
     offset : int
         The position of the first sample of Z in the factors.
+    closed : ClosedNetwork or None
+        The same for the compiled recursion of closed forms, where it can be taken.
     """
 
     network: Architecture
@@ -79,6 +82,7 @@ class Pairs:
     Z: Samples
     factors: LayerFactors
     offset: int
+    closed: ClosedNetwork | None
 
     @classmethod
     def of(
@@ -87,20 +91,21 @@ class Pairs:
         """Return the pairs of X with Z, or with itself; for `unit_norms` see `LayerFactors.of`."""
         if Z is None:
             factors = LayerFactors.of(X.norms, network, unit_norms=unit_norms)
-            return cls(network, X, X, factors, 0)
+            return cls(network, X, X, factors, 0, ClosedNetwork.of(network, factors))
         both = X.norms.followed_by(Z.norms)
         factors = LayerFactors.of(both, network, unit_norms=unit_norms)
-        return cls(network, X, Z, factors, len(X))
+        return cls(network, X, Z, factors, len(X), ClosedNetwork.of(network, factors))
 
     def tiles(self) -> list[Tile]:
         """Return tiles that cover all pairs, each once where X and Z are the same."""
+        compiled = self.network.piecewise_linear or self.closed is not None
         return list(
             tiles(
                 len(self.X),
                 len(self.Z),
                 self.network.depths[-1] + 1,
                 symmetric=self.X is self.Z,
-                height=_COMPILED_ROWS if self.network.piecewise_linear else _GENERAL_ROWS,
+                height=_COMPILED_ROWS if compiled else _GENERAL_ROWS,
             )
         )
 
@@ -129,11 +134,53 @@ class Pairs:
                 np.array(self.network.depths),
             )
             recursion.propagate(gaps, layers, nngp, ntk, results.one, position)
+        elif self.closed is not None:
+            self._propagate_closed(gaps, tile, (nngp, ntk), results.one, position)
         else:
             sides = self.factors.take(tile.rows), self.factors.take(columns)
             general_recursion.propagate(
                 gaps, self.network, sides, (nngp, ntk), results.one, position
             )
+
+    def _propagate_closed(
+        self,
+        gaps: NDArray[np.float64],
+        tile: Tile,
+        targets: tuple[Target, Target],
+        one: float,
+        position: Position,
+    ) -> None:
+        assert self.closed is not None
+        columns = slice(tile.columns.start + self.offset, tile.columns.stop + self.offset)
+        sides = self.closed.rows(tile.rows), self.closed.columns(columns)
+        height = len(gaps)
+        row = 0
+        while True:
+            network = self.closed.layers, *sides
+            row = closed_recursion.propagate(gaps, network, targets, one, position, row)
+            if row == height:
+                return
+            # Some rows with close pairs: those of a diagonal tile begin at their own diagonal.
+            stop = min(row + _GENERAL_ROWS, height)
+            left = row if position.diagonal else 0
+            rows = slice(tile.rows.start + row, tile.rows.start + stop)
+            part = (
+                self.factors.take(rows),
+                self.factors.take(slice(columns.start + left, columns.stop)),
+            )
+            places = tuple(
+                Target(target.out, target.rows[:, row:stop], target.columns[:, left:])
+                for target in targets
+            )
+            general_recursion.propagate(
+                gaps[row:stop, left:],
+                self.network,
+                part,
+                (places[0], places[1]),
+                one,
+                Position(position.row + row, position.column + left, position.diagonal),
+            )
+            row = stop
 
 
 def _part(array: NDArray[np.float64], samples: slice) -> NDArray[np.float64]:

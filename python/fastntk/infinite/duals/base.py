@@ -36,6 +36,8 @@ class State:
         √E[φ(u)²] and √E[φ'(u)²].
     series, derivative_series : ndarray (K, n), or None
         Coefficients in Hermite polynomials of φ(su) and φ'(su), for the duals that need them.
+    samples : ndarray (k, n), or None
+        What compiled formulas need of each sample.
     """
 
     deviation: Array
@@ -43,6 +45,7 @@ class State:
     derivative: Array
     series: Array | None = None
     derivative_series: Array | None = None
+    samples: Array | None = None
 
     def take(self, samples: slice | NDArray[np.intp]) -> State:
         """Return the state of some of the samples."""
@@ -52,6 +55,7 @@ class State:
             self.derivative[samples],
             None if self.series is None else self.series[:, samples],
             None if self.derivative_series is None else self.derivative_series[:, samples],
+            None if self.samples is None else self.samples[:, samples],
         )
 
 
@@ -141,6 +145,13 @@ class Dual(ABC):
     @abstractmethod
     def derivative_gap(self, x: State, z: State, pairs: Correlation) -> Gaps:
         """Return the gaps of E[φ'(u)φ'(v)], all samples of x against all of z."""
+
+    def both_gaps(
+        self, x: State, z: State, pairs: Correlation, *, tangent: bool
+    ) -> tuple[Gaps, Gaps | None]:
+        """Return `gap` and, where they are wanted and exist, `derivative_gap`."""
+        slopes = tangent and self.no_derivative is None
+        return self.gap(x, z, pairs), self.derivative_gap(x, z, pairs) if slopes else None
 
     def differences(self, x: State, z: State, difference: Array) -> tuple[Array, Array]:  # noqa: ARG002
         """Return by how much √E[φ(u)²] and √E[φ'(u)²] of x are above those of z.

@@ -28,13 +28,14 @@ from scipy.special import erf, erfc, erfcx, owens_t
 
 from fastntk.infinite.duals.base import Gaps
 from fastntk.infinite.duals.closed_form import ClosedForm
-from fastntk.infinite.duals.expectation import ByQuadrature
+from fastntk.infinite.duals.expectation import CLOSE, ByQuadrature
 from fastntk.infinite.duals.parallel import opposite_gap
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fastntk.infinite.duals.base import Array
+    from fastntk.infinite.duals.closed_form import Out, Plain
 
 _DENSITY = 1 / math.sqrt(2 * math.pi)  # of a standard normal number at 0
 
@@ -49,8 +50,25 @@ class Elu(ClosedForm):
     """
 
     def __init__(self, alpha: float) -> None:
-        super().__init__(Value(alpha), Slope(alpha))
+        self.covariances = Value(alpha), Slope(alpha)
+        super().__init__(*self.covariances)
         self.slope_jumps = alpha != 1
+
+    def samples(self, s: Array, norms: tuple[Array, Array]) -> Array:
+        """Return the standard deviation and the inverse norms."""
+        return np.stack([s, *norms])
+
+    def fill(self, pairs: Plain, sides: tuple[Array, Array], out: Out, *, tangent: bool) -> bool:
+        """Write 1 ∓ c."""
+        left, right = sides[0].T[..., np.newaxis], sides[1]
+        close = False
+        for k in range(1 + tangent):
+            covariance = self.covariances[k].covariance(left[0], right[0], Gaps(*pairs[0]))
+            c = covariance * left[1 + k] * right[1 + k]
+            np.subtract(1, c, out=out[2 * k])
+            np.add(1, c, out=out[2 * k + 1])
+            close = close or bool((np.abs(c) > 1 - CLOSE).any())
+        return close
 
 
 class Part(ByQuadrature):
@@ -70,10 +88,17 @@ class Part(ByQuadrature):
             The gaps for acute angles, or for those to which they complement them.
         """
 
+    @abstractmethod
+    def covariance(self, s: Array, t: Array, rho: Gaps) -> Array:
+        """Return the expectation."""
+
+    def at_parallel(self, s: Array, t: Array) -> Array:
+        """Return E(s, t, 1)."""
+        return self.covariance(s, t, Gaps(np.zeros_like(s), np.full_like(s, 2.0)))
+
     def lost(self, s: Array, t: Array, rho: Gaps) -> Array:
         """Return λ by Price's theorem: from an integral over ρ of the next derivatives."""
-        equal = Gaps(np.zeros_like(s), np.full_like(s, 2.0))
-        return self.turn(s, t, rho.angle, _gaps) / self.covariance(s, t, equal)
+        return self.turn(s, t, rho.angle, _gaps) / self.at_parallel(s, t)
 
     def opposite(self, s: Array, t: Array, rho: Gaps, acute: tuple[Array, Array]) -> Gaps:  # noqa: ARG002
         """Return the gaps for obtuse angles, by the same integral from exactly opposite samples."""

@@ -8,31 +8,131 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numba import njit
 from scipy.special import erf
 
-from fastntk.infinite.duals.closed_form import ClosedForm
-from fastntk.infinite.duals.expectation import Arc, ByQuadrature, Expectation, either, root
+from fastntk.infinite.duals.closed_form import BELL, STEP, ClosedForm
+from fastntk.infinite.duals.expectation import CLOSE, Arc, ByQuadrature, Expectation, either
+from fastntk.infinite.duals.vectorized import arc_angle, arc_cosine, arc_samples, correlation
 
 if TYPE_CHECKING:
     from fastntk.infinite.duals.base import Array, Gaps
+    from fastntk.infinite.duals.closed_form import Out, Plain
 
 
 class ErrorFunction(ClosedForm):
     """The dual of φ(x) = erf(slope x) + offset.
 
-    Williams, "Computing with infinite networks", NIPS 1996.
+    E[φ(u)φ(v)] is 2/π ψ + offset², E[φ'(u)φ'(v)] is 4 slope²/π over √D = m cos ψ, with √2 slope in
+    s and t. Williams, "Computing with infinite networks", NIPS 1996.
     """
 
     def __init__(self, slope: float, offset: float) -> None:
+        self.rate = slope
         value = Step(slope, offset) if offset else OddStep(slope, 0.0)
         super().__init__(value, Bell(slope**2, 4 * slope**2 / math.pi))
+        self.kind, self.constants = STEP, np.array([offset**2 / 2, 0.0, 0.0])
+
+    def samples(self, s: Array, norms: tuple[Array, Array]) -> Array:
+        """Return sin a and cos a, √2 over the norm of φ, and that of φ'."""
+        arc = arc_samples(math.sqrt(2) * self.rate * s)
+        slope = 2 * self.rate / math.sqrt(math.pi) * arc[1] * norms[1]
+        return np.stack([*arc, math.sqrt(2) * norms[0], slope])
+
+    def fill(
+        self,
+        pairs: Plain,
+        sides: tuple[Array, Array],
+        out: Out,
+        *,
+        tangent: bool,  # noqa: ARG002
+    ) -> bool:
+        """Write 1 ∓ c."""
+        return bool(fill_step(pairs, sides, self.constants, out))
 
 
 class Gaussian(ClosedForm):
-    """The dual of φ(x) = exp(−rate x²)."""
+    """The dual of φ(x) = exp(−rate x²).
+
+    E[φ(u)φ(v)] is 1/√D, E[φ'(u)φ'(v)] is 4 rate² k/D^{3/2}, with √(2 rate) in s and t.
+    """
 
     def __init__(self, rate: float) -> None:
+        self.rate = rate
         super().__init__(Bell(rate, 1.0), BellSlope(rate))
+        self.kind = BELL
+
+    def samples(self, s: Array, norms: tuple[Array, Array]) -> Array:
+        """Return sin a and cos a, and factors of both expectations."""
+        arc = arc_samples(math.sqrt(2 * self.rate) * s)
+        return np.stack([*arc, arc[1] * norms[0], math.sqrt(2 * self.rate) * norms[1]])
+
+    def fill(
+        self,
+        pairs: Plain,
+        sides: tuple[Array, Array],
+        out: Out,
+        *,
+        tangent: bool,  # noqa: ARG002
+    ) -> bool:
+        """Write 1 ∓ c."""
+        return bool(fill_bell(pairs, sides, self.constants, out))
+
+
+@njit(nogil=True, cache=True, fastmath={"contract"}, error_model="numpy")
+def fill_step(
+    pairs: Plain,
+    sides: tuple[Array, Array],
+    constants: Array,
+    out: Out,
+) -> int:
+    """Write 1 ∓ c, as `ClosedForm.fill`; the constant is half of offset²."""
+    left, right = sides
+    offset = constants[0]
+    close = 0
+    for i in range(left.shape[0]):
+        sine, cosine, size, slope_size = left[i, 0], left[i, 1], left[i, 2], left[i, 3]
+        sines, cosines, sizes, slope_sizes = right[0], right[1], right[2], right[3]
+        nears, fars = pairs[0][0][i], pairs[0][1][i]
+        near, far, slope_near, slope_far = out[0][i], out[1][i], out[2][i], out[3][i]
+        for j in range(right.shape[1]):
+            share, across = sine * sines[j], nears[j] * fars[j]
+            root = arc_cosine(sine, cosine, cosines[j], share, across)
+            psi = arc_angle(share * correlation(nears[j], fars[j]), root)
+            c = (psi + offset) * size * sizes[j]
+            d = slope_size * (slope_sizes[j] / root)
+            near[j], far[j] = 1.0 - c, 1.0 + c
+            slope_near[j], slope_far[j] = 1.0 - d, 1.0 + d
+            close += max(abs(c), abs(d)) > 1.0 - CLOSE
+    return close
+
+
+@njit(nogil=True, cache=True, fastmath={"contract"}, error_model="numpy")
+def fill_bell(
+    pairs: Plain,
+    sides: tuple[Array, Array],
+    constants: Array,  # noqa: ARG001
+    out: Out,
+) -> int:
+    """Write 1 ∓ c, as `ClosedForm.fill`; there are no constants."""
+    left, right = sides
+    close = 0
+    for i in range(left.shape[0]):
+        sine, cosine, size, slope_size = left[i, 0], left[i, 1], left[i, 2], left[i, 3]
+        sines, cosines, sizes, slope_sizes = right[0], right[1], right[2], right[3]
+        nears, fars = pairs[0][0][i], pairs[0][1][i]
+        near, far, slope_near, slope_far = out[0][i], out[1][i], out[2][i], out[3][i]
+        for j in range(right.shape[1]):
+            share, across = sine * sines[j], nears[j] * fars[j]
+            inverse = 1.0 / arc_cosine(sine, cosine, cosines[j], share, across)
+            c = size * (sizes[j] * inverse)
+            part = cosine * (cosines[j] * inverse)
+            d = (part * slope_size) * (part * slope_sizes[j]) * (share * inverse)
+            d *= correlation(nears[j], fars[j])
+            near[j], far[j] = 1.0 - c, 1.0 + c
+            slope_near[j], slope_far[j] = 1.0 - d, 1.0 + d
+            close += max(abs(c), abs(d)) > 1.0 - CLOSE
+    return close
 
 
 class Step(ByQuadrature):
@@ -42,11 +142,12 @@ class Step(ByQuadrature):
         self.rate, self.offset = rate, offset
         self.width = math.sqrt(2) * rate
 
-    def covariance(self, s: Array, t: Array, rho: Gaps) -> Array:
-        """Return 2/π arcsin(2k/√((1 + 2s²)(1 + 2t²))) + offset², with the rate in s and t."""
-        # arctan2 keeps the digits where arcsin(cov/√…) would lose them.
+    def at_parallel(self, s: Array, t: Array) -> Array:
+        """Return 2/π ψ + offset², with the rate in s and t."""
         s, t = self.width * s, self.width * t
-        return 2 / math.pi * np.arctan2(s * t * rho.cosine, root(s, t, rho)) + self.offset**2
+        # arctan2 keeps the digits where arcsin would lose them.
+        arc = np.arctan2(s * t, np.hypot(np.hypot(1, s), t))
+        return np.asarray(2 / math.pi * arc + self.offset**2)
 
     def lost(self, s: Array, t: Array, rho: Gaps) -> Array:
         """Return the share of the fall of the arc."""
@@ -83,9 +184,9 @@ class Bell(Expectation):
     def __init__(self, rate: float, size: float) -> None:
         self.width, self.size = math.sqrt(2 * rate), size
 
-    def covariance(self, s: Array, t: Array, rho: Gaps) -> Array:
-        """Return size/√D with D = (1 + 2 rate s²)(1 + 2 rate t²) − (2 rate k)²."""
-        return self.size / root(self.width * s, self.width * t, rho)
+    def at_parallel(self, s: Array, t: Array) -> Array:
+        """Return size/√D with D = 1 + 2 rate s² + 2 rate t²."""
+        return np.asarray(self.size / np.hypot(np.hypot(1, self.width * s), self.width * t))
 
     def lost(self, s: Array, t: Array, rho: Gaps) -> Array:
         """Return what is lost of 1/√D."""
@@ -110,11 +211,11 @@ class BellSlope(Bell):
     def __init__(self, rate: float) -> None:
         super().__init__(rate, 2 * rate)
 
-    def covariance(self, s: Array, t: Array, rho: Gaps) -> Array:
-        """Return 4 rate² k/D^{3/2}."""
+    def at_parallel(self, s: Array, t: Array) -> Array:
+        """Return 4 rate² s t/D^{3/2}."""
         s, t = self.width * s, self.width * t
-        across = root(s, t, rho)
-        return self.size * (s / across) * (t / across) * rho.cosine / across
+        across = np.hypot(np.hypot(1, s), t)
+        return np.asarray(self.size * (s / across) * (t / across) / across)
 
     def lost(self, s: Array, t: Array, rho: Gaps) -> Array:
         """Return what is lost of ρ/D^{3/2}."""

@@ -24,10 +24,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from fastntk.infinite.duals.base import Gaps, normalized_gaps
+from fastntk.infinite.duals.base import Gaps
 from fastntk.infinite.duals.parallel import parallel_gap
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from fastntk.infinite.duals.base import Array, Correlation
 
 # Gaps below this are formed without cancellation; above, the difference from 1 keeps 12 digits.
@@ -44,8 +46,8 @@ class Expectation(ABC):
     parity: ClassVar[int] = 0
 
     @abstractmethod
-    def covariance(self, s: Array, t: Array, rho: Gaps) -> Array:
-        """Return the expectation."""
+    def at_parallel(self, s: Array, t: Array) -> Array:
+        """Return E(s, t, 1)."""
 
     @abstractmethod
     def lost(self, s: Array, t: Array, rho: Gaps) -> Array:
@@ -54,10 +56,6 @@ class Expectation(ABC):
     @abstractmethod
     def parallel(self, s: Array, t: Array, difference: Array) -> Array:
         """Return P, to the digits of small ones, where s − t is the difference."""
-
-    def of_pairs(self, s: Array, t: Array, pairs: Correlation) -> Array:
-        """Return the expectation, where the norms need not tell their difference."""
-        return self.covariance(s, t, pairs.gaps)
 
     def opposite(self, s: Array, t: Array, rho: Gaps, acute: tuple[Array, Array]) -> Gaps:
         """Return the gaps for obtuse angles of a function of no parity.
@@ -81,30 +79,30 @@ class Expectation(ABC):
 
     def root_mean_square(self, s: Array) -> Array:
         """Return √E[f(u)²]."""
-        return np.sqrt(self.covariance(s, s, Gaps(np.zeros_like(s), np.full_like(s, 2.0))))
+        return np.asarray(np.sqrt(self.at_parallel(s, s)))
 
-    def gaps(self, s: Array, t: Array, norms: tuple[Array, Array], pairs: Correlation) -> Gaps:
-        """Return the gaps of all pairs.
+    def refine(
+        self, result: Gaps, close: NDArray[np.bool_], norms: tuple[Array, Array], pairs: Correlation
+    ) -> None:
+        """Write gaps of close and of opposite pairs to their own digits.
 
         Parameters
         ----------
-        s, t : ndarray (rows,), (columns,)
-            Standard deviations.
+        result : Gaps
+            Those of all pairs.
+        close : ndarray of bool
+            Which of these are small.
         norms : tuple of ndarray (rows,), (columns,)
-            √E[f(u)²] for both.
+            Standard deviations.
         pairs : Correlation
             The pairs.
         """
-        left = s[:, np.newaxis]
-        result = normalized_gaps(self.of_pairs(left, t, pairs), *norms)
-        close = np.minimum(result.near, result.far) < CLOSE
-        if close.any():
-            rows, columns = np.nonzero(close)
-            part = Gaps(*(gap[close] for gap in pairs.gaps))
-            found = self._close_gaps(s[rows], t[columns], part, pairs.difference[close])
-            for whole, gap in zip(result, found, strict=True):
-                whole[close] = gap
-        return result
+        rows, columns = np.nonzero(close)
+        s, t = norms[0][rows], norms[1][columns]
+        part = Gaps(*(gap[close] for gap in pairs.gaps))
+        found = self._close_gaps(s, t, part, pairs.difference[close])
+        for whole, gap in zip(result, found, strict=True):
+            whole[close] = gap
 
     def _close_gaps(self, s: Array, t: Array, rho: Gaps, difference: Array) -> Gaps:
         obtuse = rho.far < rho.near
@@ -154,9 +152,8 @@ class ByQuadrature(Expectation):
         return parallel_gap(self.function, self.slope, s, t, difference)
 
     def _apart(self, s: Array, t: Array, difference: Array, beside: Array) -> Array:
-        equal = Gaps(np.zeros_like(s), np.full_like(s, 2.0))
         norms = self.root_mean_square(s) * self.root_mean_square(t)
-        result = np.maximum(1 - self.covariance(s, t, equal) / norms, 0.0)
+        result = np.maximum(1 - self.at_parallel(s, t) / norms, 0.0)
         relative = difference / np.minimum(s, t)
         negligible = relative**2 <= _NEGLIGIBLE * beside
         small = ~negligible & (result + beside < _SMALL)
@@ -172,11 +169,6 @@ def either(*losses: Array) -> Array:
     for loss in losses[1:]:
         result = result + loss - result * loss
     return result
-
-
-def root(s: Array, t: Array, rho: Gaps) -> Array:
-    """Return √((1 + s²)(1 + t²) − cov(u, v)²), without squares that would overflow."""
-    return np.asarray(np.hypot(np.hypot(np.hypot(1, s), t), s * t * rho.sine))
 
 
 class Arc:

@@ -8,12 +8,15 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from numba import njit
 
-from fastntk.infinite.duals.closed_form import ClosedForm
-from fastntk.infinite.duals.expectation import ByQuadrature, either, root
+from fastntk.infinite.duals.closed_form import GABOR, ClosedForm
+from fastntk.infinite.duals.expectation import CLOSE, ByQuadrature, either
+from fastntk.infinite.duals.vectorized import arc_cosine, arc_samples, correlation, exp_parts
 
 if TYPE_CHECKING:
     from fastntk.infinite.duals.base import Array, Gaps
+    from fastntk.infinite.duals.closed_form import Out, Plain
 
 
 class Gabor(ClosedForm):
@@ -26,29 +29,66 @@ class Gabor(ClosedForm):
 
     def __init__(self) -> None:
         super().__init__(Value(), Slope())
+        self.kind = GABOR
+
+    def samples(self, s: Array, norms: tuple[Array, Array]) -> Array:
+        """Return sin a and cos a, for √2 s, and the inverse norms."""
+        return np.stack([*arc_samples(math.sqrt(2) * s), *norms])
+
+    def fill(
+        self,
+        pairs: Plain,
+        sides: tuple[Array, Array],
+        out: Out,
+        *,
+        tangent: bool,  # noqa: ARG002
+    ) -> bool:
+        """Write 1 ∓ c."""
+        return bool(fill_gabor(pairs, sides, self.constants, out))
 
 
-class _Terms(NamedTuple):
-    """1/D, √D, m and q.
+@njit(nogil=True, cache=True, fastmath={"contract"}, error_model="numpy")
+def fill_gabor(
+    pairs: Plain,
+    sides: tuple[Array, Array],
+    constants: Array,  # noqa: ARG001
+    out: Out,
+) -> int:
+    """Write 1 ∓ c from E[φ(u)φ(v)] = ±exp(−m) (1 − exp(−q))/(2√D), with the sign of k.
 
     m < 1/2 is the smaller of var(u ∓ v)/2 under the new density, and m + q the larger one, where
     q = 2|k|/D: both are sums of terms without a sign.
     """
-
-    inverse: Array
-    root: Array
-    least: Array
-    apart: Array
-
-    @classmethod
-    def of(cls, s: Array, t: Array, rho: Gaps) -> _Terms:
-        across = root(math.sqrt(2) * s, math.sqrt(2) * t, rho)
-        left, right = s / across, t / across
-        # The sign of the larger variance is left to the callers.
-        nearest = ((s - t) / across) ** 2 + 2 * left * right * np.minimum(*rho)
-        cross = (2 * s * right * rho.sine) ** 2
-        apart = 2 * left * right * np.abs(rho.cosine)
-        return cls(1 / across / across, across, (nearest + cross) / 2, apart)
+    left, right = sides
+    close = 0
+    for i in range(left.shape[0]):
+        sine, cosine, size, slope_size = left[i, 0], left[i, 1], left[i, 2], left[i, 3]
+        sines, cosines, sizes, slope_sizes = right[0], right[1], right[2], right[3]
+        nears, fars, differences = pairs[0][0][i], pairs[0][1][i], pairs[1][i]
+        near, far, slope_near, slope_far = out[0][i], out[1][i], out[2][i], out[3][i]
+        for j in range(right.shape[1]):
+            share, across = sine * sines[j], nears[j] * fars[j]
+            rho = correlation(nears[j], fars[j])
+            inverse = 1.0 / arc_cosine(sine, cosine, cosines[j], share, across)
+            part = cosine * (cosines[j] * inverse)  # 1/√D
+            twice = (sine * cosine * inverse) * (sines[j] * cosines[j] * inverse)  # 2 s t/D
+            difference, cross = differences[j] * part, share * inverse
+            least = 0.5 * (
+                difference * difference + twice * min(nears[j], fars[j]) + cross * cross * across
+            )
+            apart = twice * abs(rho)
+            fall, scale = exp_parts(-apart)
+            rest, fall = fall + scale, fall + (scale - 1.0)
+            weight, scale = exp_parts(-least)
+            weight = (weight + scale) * part
+            c = -0.5 * (weight * fall * size) * sizes[j]
+            c = c if rho >= 0.0 else -c
+            both = part * part * (1.0 + rest) + 4.0 * apart * (apart * rest - (1.0 - least) * fall)
+            d = 0.5 * (weight * both * slope_size) * slope_sizes[j]
+            near[j], far[j] = 1.0 - c, 1.0 + c
+            slope_near[j], slope_far[j] = 1.0 - d, 1.0 + d
+            close += max(abs(c), abs(d)) > 1.0 - CLOSE
+    return close
 
 
 class _Falls(NamedTuple):
@@ -86,6 +126,12 @@ class _Falls(NamedTuple):
         return cls(square, inverse, norms, weight, ratio, *hyperbolic, determinant)
 
 
+def _at_parallel(s: Array, t: Array) -> tuple[Array, Array, Array]:
+    """Return √D, m and q at ρ = 1."""
+    across = np.hypot(np.hypot(1, math.sqrt(2) * s), math.sqrt(2) * t)
+    return across, ((s - t) / across) ** 2 / 2, 2 * (s / across) * (t / across)
+
+
 def _series(square: Array, *, odd: bool) -> Array:
     """Return sinh(B)/B or cosh(B) from B² ≤ 1/16."""
     total = np.ones_like(square)
@@ -110,11 +156,10 @@ class Value(ByQuadrature):
 
     parity = -1
 
-    def covariance(self, s: Array, t: Array, rho: Gaps) -> Array:
-        """Return E[φ(u)φ(v)] = ±exp(−m) (1 − exp(−q))/(2√D), with the sign of k."""
-        terms = _Terms.of(s, t, rho)
-        value = -np.exp(-terms.least) * np.expm1(-terms.apart) / (2 * terms.root)
-        return np.asarray(np.where(rho.near <= rho.far, value, -value))
+    def at_parallel(self, s: Array, t: Array) -> Array:
+        """Return exp(−m) (1 − exp(−q))/(2√D) at ρ = 1."""
+        across, least, apart = _at_parallel(s, t)
+        return np.asarray(-np.exp(-least) * np.expm1(-apart) / (2 * across))
 
     def lost(self, s: Array, t: Array, rho: Gaps) -> Array:
         """Return what is lost of exp(−A) sinh(B)/√D."""
@@ -137,10 +182,10 @@ class Slope(ByQuadrature):
 
     parity = 1
 
-    def covariance(self, s: Array, t: Array, rho: Gaps) -> Array:
-        """Return E[φ'(u)φ'(v)] = ∂E[φ(u)φ(v)]/∂k."""
-        inverse, across, least, apart = _Terms.of(s, t, rho)
-        both = inverse * (1 + np.exp(-apart))
+    def at_parallel(self, s: Array, t: Array) -> Array:
+        """Return the derivative of the above."""
+        across, least, apart = _at_parallel(s, t)
+        both = (1 + np.exp(-apart)) / across / across
         both += 4 * apart * (-(1 - least) * np.expm1(-apart) + apart * np.exp(-apart))
         return np.asarray(np.exp(-least) * both / (2 * across))
 

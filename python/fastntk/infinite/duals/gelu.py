@@ -8,13 +8,16 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numba import njit
 from scipy.special import ndtr
 
-from fastntk.infinite.duals.closed_form import ClosedForm
-from fastntk.infinite.duals.expectation import TAU, Arc, ByQuadrature, either, less_sine, root
+from fastntk.infinite.duals.closed_form import GELU, ClosedForm
+from fastntk.infinite.duals.expectation import CLOSE, TAU, Arc, ByQuadrature, either, less_sine
+from fastntk.infinite.duals.vectorized import arc_angle, arc_cosine, arc_samples, correlation
 
 if TYPE_CHECKING:
     from fastntk.infinite.duals.base import Array, Gaps
+    from fastntk.infinite.duals.closed_form import Out, Plain
 
 _DENSITY = 1 / math.sqrt(TAU)
 
@@ -29,10 +32,54 @@ class Gelu(ClosedForm):
 
     def __init__(self) -> None:
         super().__init__(Value(), Slope())
+        self.kind = GELU
+
+    def samples(self, s: Array, norms: tuple[Array, Array]) -> Array:
+        """Return sin a and cos a, s over the norm of φ, and one over that of φ'."""
+        return np.stack([*arc_samples(s), s * norms[0], norms[1]])
+
+    def fill(
+        self,
+        pairs: Plain,
+        sides: tuple[Array, Array],
+        out: Out,
+        *,
+        tangent: bool,  # noqa: ARG002
+    ) -> bool:
+        """Write 1 ∓ c."""
+        return bool(fill_gelu(pairs, sides, self.constants, out))
 
 
-def _gates(s: Array, t: Array, rho: Gaps, across: Array) -> Array:
-    return 0.25 + np.arctan2(s * t * rho.cosine, across) / TAU
+@njit(nogil=True, cache=True, fastmath={"contract"}, error_model="numpy")
+def fill_gelu(
+    pairs: Plain,
+    sides: tuple[Array, Array],
+    constants: Array,  # noqa: ARG001
+    out: Out,
+) -> int:
+    """Write 1 ∓ c, as `ClosedForm.fill`; there are no constants."""
+    left, right = sides
+    close = 0
+    for i in range(left.shape[0]):
+        sine, cosine, size, slope_size = left[i, 0], left[i, 1], left[i, 2], left[i, 3]
+        sines, cosines, sizes, slope_sizes = right[0], right[1], right[2], right[3]
+        nears, fars = pairs[0][0][i], pairs[0][1][i]
+        near, far, slope_near, slope_far = out[0][i], out[1][i], out[2][i], out[3][i]
+        for j in range(right.shape[1]):
+            share, across = sine * sines[j], nears[j] * fars[j]
+            rho = correlation(nears[j], fars[j])
+            root = arc_cosine(sine, cosine, cosines[j], share, across)
+            inverse = 1.0 / root
+            gate = 0.25 + 0.5 * arc_angle(share * rho, root)  # E[P(u)P(v)]
+            peak = share * inverse * (0.5 / math.pi)
+            both = cosine * cosine + cosines[j] * cosines[j]  # 1/(1 + s²) + 1/(1 + t²)
+            part = cosine * (cosines[j] * inverse)  # 1/√D
+            c = (rho * gate + peak * (across + rho * rho * both)) * (size * sizes[j])
+            d = (gate + rho * peak * (both + part * part)) * (slope_size * slope_sizes[j])
+            near[j], far[j] = 1.0 - c, 1.0 + c
+            slope_near[j], slope_far[j] = 1.0 - d, 1.0 + d
+            close += max(abs(c), abs(d)) > 1.0 - CLOSE
+    return close
 
 
 def _inverse(s: Array, t: Array) -> Array:
@@ -50,13 +97,9 @@ class Value(ByQuadrature):
     a sum of functions that grow with ψ.
     """
 
-    def covariance(self, s: Array, t: Array, rho: Gaps) -> Array:
-        """Return E[uP(u) vP(v)], in terms of E[P(u)P(v)] and E[p(u)p(v)]."""
-        k, across = s * t * rho.cosine, root(s, t, rho)
-        # k² and (s t sin θ)², each in two factors: the squares would overflow.
-        sine = s * t * rho.sine
-        peaks = sine * (sine / across) + (k * _inverse(s, t)) * (k / across)
-        return k * _gates(s, t, rho, across) + peaks / TAU
+    def at_parallel(self, s: Array, t: Array) -> Array:
+        """Return E(s, t, 1)."""
+        return s * t / TAU * self._parallel(s, t)
 
     def lost(self, s: Array, t: Array, rho: Gaps) -> Array:
         """Return λ, summed over the terms above; those with ψ sin ψ + cos ψ by its arcs."""
@@ -104,11 +147,12 @@ class Value(ByQuadrature):
 class Slope(ByQuadrature):
     """The expectation of φ', over 1/(2π) π/2 + ψ + tan ψ (1/(1 + s²) + 1/(1 + t²) + 1/D)."""
 
-    def covariance(self, s: Array, t: Array, rho: Gaps) -> Array:
-        """Return E[(P(u) + up(u)) (P(v) + vp(v))], in the same terms."""
-        k, across = s * t * rho.cosine, root(s, t, rho)
+    def at_parallel(self, s: Array, t: Array) -> Array:
+        """Return E(s, t, 1)."""
+        across = np.hypot(np.hypot(1, s), t)
+        angle, slope = np.arctan2(s * t, across), (s / across) * t
         inner = _inverse(s, t) + 1 / across / across
-        return _gates(s, t, rho, across) + (k / across) * inner / TAU
+        return np.asarray((math.pi / 2 + angle + slope * inner) / TAU)
 
     def lost(self, s: Array, t: Array, rho: Gaps) -> Array:
         """Return λ, summed over the terms."""

@@ -51,7 +51,8 @@ class RectifiedMonomial(Dual):
 
 def _gaps(p: int, rho: Gaps, rows: Array, columns: Array) -> Gaps:
     near = 1 - _rectified_moment(p, rho) / _parallel_moment(p)
-    close = near < CLOSE
+    near[rho.near == 0] = 0.0
+    close = (near < CLOSE) & (rho.near > 0)
     if close.any():
         near[close] = _lost(p, Gaps(*(gap[close] for gap in rho)))
     zero = (rows == 0)[:, np.newaxis] | (columns == 0)

@@ -8,13 +8,15 @@ import math
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
+from numba import njit
 
-from fastntk.infinite.duals.base import Correlation
-from fastntk.infinite.duals.closed_form import ClosedForm
-from fastntk.infinite.duals.expectation import Expectation
+from fastntk.infinite.duals.closed_form import WAVE, ClosedForm
+from fastntk.infinite.duals.expectation import CLOSE, Expectation
+from fastntk.infinite.duals.vectorized import correlation, exp_parts
 
 if TYPE_CHECKING:
     from fastntk.infinite.duals.base import Array, Gaps
+    from fastntk.infinite.duals.closed_form import Out, Plain
 
 
 class Sinusoid(ClosedForm):
@@ -27,12 +29,76 @@ class Sinusoid(ClosedForm):
             value**2 if abs(value) > rounding else 0.0
             for value in (math.sin(phase), math.cos(phase))
         )
-        frequency, size = abs(frequency), amplitude**2
+        self.frequency = abs(frequency)
+        size = amplitude**2
         super().__init__(
-            wave(frequency, (sine2, cosine2), size),
+            wave(self.frequency, (sine2, cosine2), size),
             # The cosine is a sine of another phase.
-            wave(frequency, (cosine2, sine2), size * frequency**2),
+            wave(self.frequency, (cosine2, sine2), size * self.frequency**2),
         )
+        self.size = size
+        self.kind = WAVE
+        self.constants = np.array([self.frequency, 2 * sine2, 2 * cosine2])
+
+    def samples(self, s: Array, norms: tuple[Array, Array]) -> Array:
+        """Return the standard deviation and both norms for a frequency and an amplitude of 1."""
+        size = math.sqrt(self.size / 2)
+        return np.stack(
+            [
+                self.frequency * s,
+                size * norms[0],
+                size * self.frequency * norms[1],
+                np.zeros_like(s),
+            ]
+        )
+
+    def fill(
+        self,
+        pairs: Plain,
+        sides: tuple[Array, Array],
+        out: Out,
+        *,
+        tangent: bool,  # noqa: ARG002
+    ) -> bool:
+        """Write 1 ∓ c."""
+        return bool(fill_wave(pairs, sides, self.constants, out))
+
+
+@njit(nogil=True, cache=True, fastmath={"contract"}, error_model="numpy")
+def fill_wave(
+    pairs: Plain,
+    sides: tuple[Array, Array],
+    constants: Array,
+    out: Out,
+) -> int:
+    """Write 1 ∓ c, as `ClosedForm.fill`, from the frequency and 2 sin² and 2 cos² of the phase."""
+    left, right = sides
+    frequency, sine2, cosine2 = constants
+    c2 = 0.5 * (cosine2 - sine2)  # cos(2 phase)
+    close = 0
+    for i in range(left.shape[0]):
+        s, size, slope_size = left[i, 0], left[i, 1], left[i, 2]
+        t, sizes, slope_sizes = right[0], right[1], right[2]
+        nears, fars, differences = pairs[0][0][i], pairs[0][1][i], pairs[1][i]
+        near, far, slope_near, slope_far = out[0][i], out[1][i], out[2][i], out[3][i]
+        for j in range(right.shape[1]):
+            product, difference = s * t[j], frequency * differences[j]
+            rho = correlation(nears[j], fars[j])
+            # The smaller one of the exponents, and 1 − exp of twice what the other one is beyond it
+            part, scale = exp_parts(
+                -0.5 * difference * difference - product * min(nears[j], fars[j])
+            )
+            least = part + scale
+            part, scale = exp_parts(-2.0 * product * abs(rho))
+            fall = part + (scale - 1.0)
+            value = sine2 - c2 * fall if rho >= 0.0 else sine2 + fall
+            slope = cosine2 + c2 * fall if rho >= 0.0 else cosine2 + fall
+            c = (least * value * size) * sizes[j]
+            d = (least * slope * slope_size) * slope_sizes[j]
+            near[j], far[j] = 1.0 - c, 1.0 + c
+            slope_near[j], slope_far[j] = 1.0 - d, 1.0 + d
+            close += max(abs(c), abs(d)) > 1.0 - CLOSE
+    return close
 
 
 def wave(frequency: float, squares: tuple[float, float], size: float) -> Wave:
@@ -61,20 +127,10 @@ class Wave(Expectation):
         self.sine2, self.cosine2 = squares
         self.c = self.cosine2 - self.sine2
 
-    def covariance(self, s: Array, t: Array, rho: Gaps) -> Array:
-        """Return the expectation."""
-        return self.of_pairs(s, t, Correlation(rho, s - t))
-
-    def of_pairs(self, s: Array, t: Array, pairs: Correlation) -> Array:
-        """Return the expectation; of large norms the difference counts, not its part of them."""
-        rho = pairs.gaps
-        product = (self.frequency * s) * (self.frequency * t)
-        apart = (self.frequency * pairs.difference) ** 2 / 2
-        least = np.exp(-apart - product * np.minimum(*rho))
-        twice = 2 * product * np.abs(rho.cosine)
-        acute = self._wave(twice / 2)
-        obtuse = np.expm1(-twice) + 2 * self.sine2  # exp(−twice) − c
-        return self.size / 2 * least * np.where(rho.near <= rho.far, acute, obtuse)
+    def at_parallel(self, s: Array, t: Array) -> Array:
+        """Return E(s, t, 1)."""
+        s, t = self.frequency * s, self.frequency * t
+        return self.size / 2 * np.exp(-((s - t) ** 2) / 2) * self._wave(s * t)
 
     def lost(self, s: Array, t: Array, rho: Gaps) -> Array:
         """Return λ; 1 + c exp(−(1 + ρ) s t) is a wave of the other phase."""
@@ -118,10 +174,6 @@ class Wave(Expectation):
             self.sine2 * rise * (1 + np.exp(-turn)),
             -self.cosine2 * rise * np.expm1(-turn),
         )
-
-    def root_mean_square(self, s: Array) -> Array:
-        """Return the root of half of W(s²)."""
-        return np.asarray(np.sqrt(self.size * self._wave((self.frequency * s) ** 2) / 2))
 
     def _wave(self, x: Array) -> Array:
         """Return 1 − c exp(−2x) without cancellation."""
