@@ -154,10 +154,33 @@ def derivative_gap(gap: float, kink: float) -> float:
 
 
 @njit(nogil=True, cache=True, fastmath={"contract"})
-def _layer_without_bias(
+def _acute_layer_without_bias(
     gaps: Vector, gradient_gaps: Vector, a: float, b: float, kink: float
 ) -> None:
+    """Do as `_layer_without_bias` for hidden layers at acute angles, which stay acute."""
+    for j in range(gaps.shape[0]):
+        gap = gaps[j]
+        gradient_gap = gradient_gaps[j]
+        v = 0.5 * gap
+        root = math.sqrt(v)
+        gamma = gap - kink * (v * root * deficit_factor(v))
+        product = _product_gap(gradient_gap, kink * (root * angle_factor(v)))
+        gaps[j] = gamma
+        gradient_gaps[j] = _signed(
+            a * gamma + b * _unsigned(product),
+            a * (2.0 - gamma) + b * _other_side(product),
+        )
+
+
+@njit(nogil=True, cache=True, fastmath={"contract"})
+def _layer_without_bias(
+    gaps: Vector, gradient_gaps: Vector, factors: tuple[float, float], kink: float, acute: bool
+) -> None:
     """Take the gaps through an activation and a layer whose factors are those of all samples."""
+    a, b = factors
+    if acute:
+        _acute_layer_without_bias(gaps, gradient_gaps, a, b, kink)
+        return
     for j in range(gaps.shape[0]):
         gap = gaps[j]
         gradient_gap = gradient_gaps[j]
@@ -265,7 +288,9 @@ def propagate(
                     for j in range(gap.shape[0]):
                         gradient_gap[j] = gap[j] if a > 0.0 else 0.0
                 elif wanted[1]:
-                    _layer_without_bias(gap, gradient_gap, a, b, kink)
+                    # What ReLU makes of samples is at acute angles.
+                    acute = layer > 1 and kinks[layer - 2] == 1.0
+                    _layer_without_bias(gap, gradient_gap, (a, b), kink, acute)
                 else:
                     _activation_gaps(gap, kink)
             else:
