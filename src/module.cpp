@@ -262,15 +262,18 @@ void register_gram(py::module_& module, const char* features_name) {
       module, features_name,
       "H and Δ of some samples: FeaturesGOfT in the precision G, of a network of precision T. "
       "`outputs` is a range (first, count), and what is computed is summed over it unless one "
-      "output is named, by its number in the range. Arrays have the precision G.")
+      "output is named, by its number in the range. Arrays have the precision G. With "
+      "`for_products` they lie as products with the Jacobian need them, without it as kernels do.")
       .def(py::init([](const PyNetwork<P, T>& network, std::pair<Index, Index> outputs,
-                       const typename P::template Array<T>& x, const typename P::Where& where,
-                       const ProgressCallback& monitor) {
+                       const typename P::template Array<T>& x, bool for_products,
+                       const typename P::Where& where, const ProgressCallback& monitor) {
              return std::make_unique<Class>(
-                 network, network.output_range(outputs.first, outputs.second), x, where, monitor);
+                 network, network.output_range(outputs.first, outputs.second), x,
+                 for_products ? FeatureUse::products : FeatureUse::grams, where, monitor);
            }),
            py::keep_alive<1, 2>(), Guard(), py::arg("network"), py::arg("outputs"),
-           py::arg("X").noconvert(), py::arg(P::kWhere), py::arg("monitor"))
+           py::arg("X").noconvert(), py::arg("for_products"), py::arg(P::kWhere),
+           py::arg("monitor"))
       .def_property_readonly("rows", &Class::rows)
       .def("kernel", &Class::kernel, Guard(), py::arg("other"), py::arg("rows"), py::arg("cols"),
            py::arg("out").noconvert(), py::arg(P::kWhere), py::arg("monitor"),
@@ -331,7 +334,8 @@ PYBIND11_MODULE(_core, module) {
   namespace fp = fastntk::python;
   module.doc() = "The numerical core of fastntk.";
   pybind11::register_local_exception_translator(&fp::translate_memory_errors);
-  fp::borrow_blas();  // an unusable BLAS is an ImportError here, not a surprise later
+  fp::borrow_blas();              // an unusable BLAS is an ImportError here, not a surprise later
+  fastntk::panel_instructions();  // nor instructions that the processor does not have
   fp::register_device<fp::OnHost>(module);
   fp::register_pair_angles<float>(module);
   fp::register_pair_angles<double>(module);
@@ -355,6 +359,9 @@ PYBIND11_MODULE(_core, module) {
         return result;
       },
       "The names of the activations, each with its number of parameters; all but \"custom\".");
+  module.def("panel_instructions", &fastntk::panel_instructions,
+             "The instructions that the products of Gram matrices are compiled for: \"avx512\", "
+             "\"avx2\", \"neon\" or, where GEMM forms them, \"generic\".");
   module.def("instruction_set", &fastntk::instruction_set,
              "The version of the elementwise loops that this processor runs.");
   module.def(

@@ -25,15 +25,15 @@ class PyFeatures {
   using Device = typename P::Device;
   using Pairs = std::vector<std::tuple<G, Index, Index>>;
 
-  PyFeatures(const PyNetwork<P, T>& network, Range outputs, const Arrays<T>& x, const Where& where,
-             const ProgressCallback& monitor)
+  PyFeatures(const PyNetwork<P, T>& network, Range outputs, const Arrays<T>& x, FeatureUse use,
+             const Where& where, const ProgressCallback& monitor)
       : network_(network), outputs_(outputs) {
     const Device device = P::device(where);
     const auto samples = P::template input<T>(device, x, network.get().input_width, "X");
     const Monitor on_progress = python_monitor(monitor);
     const py::gil_scoped_release no_gil;
     features_ = P::run(device, [&](const Device& fitting) {
-      return compute_features<G>(fitting, network.on(device), outputs, samples, on_progress);
+      return compute_features<G>(fitting, network.on(device), outputs, samples, use, on_progress);
     });
   }
 
@@ -46,6 +46,9 @@ class PyFeatures {
     const Range x_rows = range(rows, features_.rows, "rows");
     const Range z_rows = range(cols, z.features_.rows, "cols");
     const Matrix<G> kernel = P::template output<G>(device, out, x_rows.count, z_rows.count, "out");
+    if (z.features_.panel_rows != features_.panel_rows) {
+      throw bad_argument("other", "features that lie in memory as these do");
+    }
     const Monitor on_progress = python_monitor(monitor);
     const py::gil_scoped_release no_gil;
     const auto terms = kernel_terms(network_.get(), outputs_, Split::none, features_, z.features_);
@@ -132,6 +135,7 @@ class PyFeatures {
     return {first, count};
   }
   void check_output(Index output) const {
+    if (features_.panel_rows != 0) throw bad_argument("for_products", "true, for a product");
     if (output < 0 || output >= outputs_.count) throw bad_argument("output", "one of the chosen");
   }
   Index parameters() const {

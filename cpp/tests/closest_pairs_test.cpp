@@ -28,7 +28,8 @@ template <class T>
 struct Prepared {
   Prepared(const Network<T>& network, Range outputs, const PaddedMatrix<T>& samples, int threads)
       : device(reference_blas(), threads),
-        features(compute_features<T>(device, network, outputs, samples.view(), nullptr)),
+        features(compute_features<T>(device, network, outputs, samples.view(), FeatureUse::grams,
+                                     nullptr)),
         terms(kernel_terms(network, outputs, Split::none, features, features)) {}
 
   std::vector<T> diagonal(const Monitor& monitor = nullptr) const {

@@ -32,7 +32,8 @@ class Products {
       : network_(network),
         outputs_(outputs),
         device_(reference_blas(), threads),
-        features_(compute_features<G>(device_, network, outputs, samples.view(), nullptr)) {}
+        features_(compute_features<G>(device_, network, outputs, samples.view(),
+                                      FeatureUse::products, nullptr)) {}
 
   PaddedMatrix<G> transposed(Index output, const PaddedMatrix<G>& u,
                              const Monitor& monitor = nullptr) const {

@@ -200,7 +200,8 @@ TEST_CASE("ntk: a float32 network with float64 Gram matrices loses nothing after
   const Network<float>& network = random.get();
   const auto x = random_samples<float>(70, shape.inputs);
   const HostDevice device(reference_blas(), 1);
-  const auto features = compute_features<float>(device, network, kAllOutputs, x.view(), nullptr);
+  const auto features = compute_features<float>(device, network, kAllOutputs, x.view(),
+                                                FeatureUse::products, nullptr);
   const auto kernels = kernels_of<double>(network, kAllOutputs, x);
   for (std::size_t r = 0; r < kernels.size(); ++r) {
     const Readout<float>& readout = network.readouts[r];
@@ -251,7 +252,8 @@ TEST_CASE_TEMPLATE("ntk: the lower triangle alone, in both layouts", P, Single, 
     Packed<G> first(n);
     for (const int threads : {1, 3}) {
       const HostDevice device(reference_blas(), threads);
-      const auto features = compute_features<G>(device, network, outputs, x.view(), nullptr);
+      const auto features =
+          compute_features<G>(device, network, outputs, x.view(), FeatureUse::grams, nullptr);
       const auto terms = kernel_terms(network, outputs, Split::none, features, features);
       Packed<G> packed(n);
       lower_kernel(device, terms, features, packed.storage(), nullptr);
@@ -313,14 +315,15 @@ TEST_CASE("ntk: a tile is left alone when its lane is stopped") {
   const RandomNetwork<double> random(Shape{});
   const auto x = random_samples<double>(5, 4);
   const HostDevice device(reference_blas(), 1);
-  const auto features = compute_features<double>(device, random.get(), {0, 1}, x.view(), nullptr);
-  const TileWorkspace<HostDevice, double> workspace(5, 5);
+  const auto features =
+      compute_features<double>(device, random.get(), {0, 1}, x.view(), FeatureUse::grams, nullptr);
+  const TileWorkspace<HostDevice, double> workspace(features, 5, 5);
   PaddedMatrix<double> tile(5, 5);
   const Blas blas = reference_blas();
   const std::atomic<bool> stop{true};
   ntk_tile(HostDevice::Lane(blas, stop), workspace,
-           kernel_terms(random.get(), {0, 1}, Split::none, features, features), features, {0, 5},
-           features, {0, 5}, {tile.view()});
+           kernel_terms(random.get(), {0, 1}, Split::none, features, features), features, features,
+           {{0, 5}, {0, 5}}, {tile.view()});
   for (Index i = 0; i < 5; ++i) {
     for (Index j = 0; j < 5; ++j) CHECK(std::isnan(tile(i, j)));
   }
@@ -355,7 +358,7 @@ TEST_CASE_TEMPLATE("features: their memory is what was announced", T, float, dou
       const PaddedMatrix<T> x = random_samples<T>(5, random.get().input_width);
       const auto features =
           compute_features<double>(HostDevice(reference_blas(), 1), random.get(), {0, outputs},
-                                   Matrix<const T>(x.view()), nullptr);
+                                   Matrix<const T>(x.view()), FeatureUse::products, nullptr);
       Index numbers = 0;
       const auto add = [&](const LayerBuffers<HostDevice, double>& buffers) {
         for (std::size_t l = 0; l < buffers.size(); ++l) {
@@ -365,6 +368,18 @@ TEST_CASE_TEMPLATE("features: their memory is what was announced", T, float, dou
       add(features.activations);
       for (const auto& of_readout : features.deltas) add(of_readout);
       CHECK(feature_bytes(random.get(), 5, outputs, 8) == 8 * numbers);
+
+      // Panels have the same elements, and fewer rows more than a panel has.
+      const HostDevice device(reference_blas(), 1);
+      const auto in_panels =
+          compute_features<double>(device, random.get(), {0, outputs}, Matrix<const T>(x.view()),
+                                   FeatureUse::grams, nullptr);
+      for (std::size_t l = 0; l < features.activations.size(); ++l) {
+        const Index more = in_panels.activations[l].rows - features.activations[l].rows;
+        CHECK(in_panels.activations[l].cols == features.activations[l].cols);
+        CHECK(more >= 0);
+        CHECK(more < std::max<Index>(1, device.panel_rows<double>()));
+      }
     }
   }
 }

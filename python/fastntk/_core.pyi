@@ -72,13 +72,15 @@ class Network64(_Network): ...
 
 # H and Δ of some samples: FeaturesGOfT in the precision G, of a network of precision T. `outputs`
 # is a range (first, count), and what is computed is summed over it unless one output is named, by
-# its number in the range. Arrays have the precision G.
+# its number in the range. Arrays have the precision G. With `for_products` they lie as products
+# with the Jacobian need them, without it as kernels do.
 class _Features:
     def __init__(
         self,
         network: _Network,
         outputs: tuple[int, int],
         X: _Array,
+        for_products: bool,
         threads: int,
         monitor: _Monitor,
     ) -> None: ...
@@ -253,6 +255,10 @@ def lapack_routine(name: str, parameters: str) -> tuple[int, int]: ...
 
 # The names of the activations, each with its number of parameters; all but "custom".
 def activations() -> list[tuple[str, int]]: ...
+
+# The instructions that the products of Gram matrices are compiled for: "avx512", "avx2", "neon" or,
+# where GEMM forms them, "generic".
+def panel_instructions() -> str: ...
 
 # The version of the elementwise loops that this processor runs.
 def instruction_set() -> str: ...

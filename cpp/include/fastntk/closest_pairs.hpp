@@ -55,21 +55,24 @@ template <class Device, class G>
 void kernel_diagonal(const Device& device, const KernelTerms<G>& terms,
                      const Features<Device, G>& x, G* diagonal, const Monitor& monitor) {
   const Partition blocks{x.rows, device.row_blocks()};
+  struct Workspace {
+    typename Device::template Buffer<G> dots;
+    typename Device::template Buffer<G> square;  // of the rows of a panel
+  };
   device.run(
       "norms", blocks.blocks(), monitor,
-      [&] { return typename Device::template Buffer<G>(2, blocks.size()); },
-      [&](const auto& lane, const auto& workspace, Index block) {
+      [&] { return Workspace{{2, blocks.size()}, {3 * x.panel_rows, 3 * x.panel_rows}}; },
+      [&](const auto& lane, const Workspace& workspace, Index block) {
         const Range rows = blocks[block];
-        const Matrix<G> h_dots(workspace.view().row(0), rows.count, 1);
-        const Matrix<G> delta_dots(workspace.view().row(1), rows.count, 1);
+        const Matrix<G> h_dots(workspace.dots.view().row(0), rows.count, 1);
+        const Matrix<G> delta_dots(workspace.dots.view().row(1), rows.count, 1);
         const Matrix<G> sums(diagonal + rows.first, rows.count, 1);
-        const auto squares = [&](ConstMatrix<G> all, const Matrix<G>& dots) {
-          const auto part = all.row_block(rows.first, rows.count);
-          lane.row_dots(G(1), part, part, Write::overwrite, dots);
+        const auto squares = [&](const FeatureMatrix<G>& all, const Matrix<G>& dots) {
+          squared_norms(lane, all, rows, workspace.square.view(), dots);
         };
         for (std::size_t l = 0; l < terms.of_layer.size(); ++l) {
           if (terms.of_layer[l].empty()) continue;
-          squares(x.activations[l], h_dots);
+          squares(x.activation(l), h_dots);
           for (const Term<G>& term : terms.of_layer[l]) {
             if (!term.constant_delta) squares(term.x_delta, delta_dots);
             add_term(lane, term, h_dots, delta_dots, sums);
@@ -85,8 +88,8 @@ std::vector<CosinePair<G>> closest_pairs(const Device& device, const KernelTerms
                                          const Features<Device, G>& x,
                                          const std::vector<G>& inverse_norms, std::size_t k,
                                          const Monitor& monitor) {
-  const Partition blocks{x.rows, device.tile_blocks()};
-  const auto lower = lower_tiles(blocks);
+  const Partition blocks{x.rows, tile_limits(device, x)};
+  const auto lower = lower_tiles(x, blocks);
   struct Workspace {
     TileWorkspace<Device, G> tile;
     typename Device::template Buffer<G> kernel;
@@ -97,12 +100,13 @@ std::vector<CosinePair<G>> closest_pairs(const Device& device, const KernelTerms
   FirstPairs<G> first(k);  // guarded by mutex
   device.run(
       "tiles", static_cast<Index>(lower.size()), monitor,
-      [&] { return Workspace{{blocks.size(), blocks.size()}, {blocks.size(), blocks.size()}}; },
+      [&] { return Workspace{{x, blocks.size(), blocks.size()}, {blocks.size(), blocks.size()}}; },
       [&](const auto& lane, const Workspace& workspace, Index index) {
-        const Range rows = lower[static_cast<std::size_t>(index)].rows;
-        const Range cols = lower[static_cast<std::size_t>(index)].cols;
+        const TilePlace& place = lower[static_cast<std::size_t>(index)];
+        const Range rows = place.rows;
+        const Range cols = place.cols;
         const Matrix<G> tile = workspace.kernel.view().block(0, rows.count, 0, cols.count);
-        ntk_tile(lane, workspace.tile, terms, x, rows, x, cols, {tile});
+        ntk_tile(lane, workspace.tile, terms, x, x, place, {tile});
         if (lane.stopped()) return;
         const G found = [&] {
           const std::scoped_lock lock(mutex);

@@ -2,6 +2,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
+#include <algorithm>
+#include <array>
+#include <cstdint>
 #include <numeric>
 #include <type_traits>
 #include <utility>
@@ -11,6 +14,7 @@
 #include "fastntk/forward_backward.hpp"
 #include "fastntk/monitor.hpp"
 #include "fastntk/network.hpp"
+#include "fastntk/panels.hpp"
 #include "fastntk/partition.hpp"
 
 // A kernel needs the features of a set of samples: the factors H and Δ of the gradients ∂f/∂W = s ·
@@ -84,13 +88,49 @@ Index feature_bytes(const Network<T>& network, Index samples, Index outputs, Ind
   return samples * FeatureWidths(network, outputs).total() * itemsize;
 }
 
+// Features are kept for one of these: Gram matrices, for which a device may want them in panels, or
+// products with the Jacobian, which read them row by row.
+enum class FeatureUse : std::uint8_t { grams, products };
+
+// This is H or Δ of all samples at a layer, as Gram matrices read it.
+template <class G>
+struct FeatureMatrix {
+  Matrix<const G> rows;       // (samples, outputs · n_l), the outputs side by side;
+  Panels<const G> in_panels;  // or, where this has data, one part for each output
+
+  FeatureMatrix of_output(Index output, Index outputs) const {
+    if (in_panels.data != nullptr) return {{}, in_panels.part(output)};
+    const Index width = rows.cols / outputs;
+    return {rows.col_block(output * width, width), {}};
+  }
+};
+
 template <class Device, class G>
 struct Features {
   Index rows = 0;
+  Index outputs = 1;
+  // The rows of a panel, or 0 where the matrices below are what they seem to be: row-major. In
+  // panels (panels.hpp), they have as many rows more as fill the last panel.
+  Index panel_rows = 0;
   LayerBuffers<Device, G> activations;  // [l]: Hˡ (rows, n_l), l = 0 … L
   // [readout][l]: Δˡ (rows, outputs · n_l), l = 1 … depth of the readout; the outputs side by side,
   // so that Δˡ Δˡᵀ is already the sum over outputs.
   std::vector<LayerBuffers<Device, G>> deltas;
+
+  // Returns one of these matrices as panels, with one part for each of `parts` outputs.
+  Panels<G> panels(const Matrix<G>& all, Index parts) const {
+    return {all.data, rows, all.cols / parts, parts, panel_rows};
+  }
+  FeatureMatrix<G> activation(std::size_t l) const { return matrix(activations[l], 1); }
+  FeatureMatrix<G> delta(std::size_t r, std::size_t l) const {
+    return matrix(deltas[r][l], outputs);
+  }
+
+ private:
+  FeatureMatrix<G> matrix(const Matrix<G>& all, Index parts) const {
+    if (panel_rows == 0) return {all, {}};
+    return {{}, panels(all, parts)};
+  }
 };
 
 // A pass over a block of rows needs memory of its own. One that writes its results to their final
@@ -122,58 +162,122 @@ struct PassWorkspace : ForwardWorkspace<Device, T> {
         deltas(rows, 1, layer_widths(network, 1, network.depth())) {}
 };
 
+// Layers that are kept elsewhere need no more than two places to pass through: matrices that the
+// layers occupy by turns.
+template <class Device, class T>
+class PassingLayers {
+ public:
+  PassingLayers(Index rows, std::vector<Index> widths) : widths_(std::move(widths)) {
+    const Index widest = widths_.empty() ? 0 : *std::ranges::max_element(widths_);
+    for (auto& place : places_) place = typename Device::template Buffer<T>(rows, widest);
+  }
+
+  // Returns the first rows of each layer l = 1, 2, …; that of layer 0 is empty.
+  std::vector<Matrix<T>> views(Index rows) const {
+    std::vector<Matrix<T>> result(1);
+    for (const Index width : widths_) {
+      const Matrix<T> place = places_[result.size() % 2].view();
+      result.emplace_back(place.data, rows, width);
+    }
+    return result;
+  }
+
+ private:
+  std::vector<Index> widths_;
+  std::array<typename Device::template Buffer<T>, 2> places_;
+};
+
+template <class Device, class T>
+struct PassingWorkspace : SlopeWorkspace<Device, T> {
+  PassingLayers<Device, T> layers;
+
+  PassingWorkspace(const Network<T>& network, Index rows)
+      : SlopeWorkspace<Device, T>(network, rows),
+        layers(rows, layer_widths(network, 1, network.depth())) {}
+};
+
+// Allocates the features of so many samples.
+template <class G, class Device, class T>
+Features<Device, G> make_features(const Device& device, const Network<T>& network, Index outputs,
+                                  Index samples, FeatureUse use) {
+  const FeatureWidths widths(network, outputs);
+  Features<Device, G> features;
+  features.rows = samples;
+  features.outputs = outputs;
+  features.panel_rows = use == FeatureUse::grams ? device.template panel_rows<G>() : 0;
+  const Index rows = Partition::round_up(samples, std::max<Index>(1, features.panel_rows));
+  features.activations = {rows, 0, widths.activations};
+  for (const auto& of_readout : widths.deltas) features.deltas.emplace_back(rows, 1, of_readout);
+  return features;
+}
+
 // Passes the samples (rows, d) through the network in its own precision T and keeps H and Δ in the
-// precision G in which the Gram matrices will be formed.
+// precision G in which the Gram matrices will be formed, for one use.
 template <class G, class Device, class T>
 Features<Device, G> compute_features(const Device& device, const Network<T>& network, Range outputs,
-                                     Matrix<const T> samples, const Monitor& monitor) {
-  constexpr bool kSame = std::is_same_v<T, G>;
-  using Workspace = std::conditional_t<kSame, SlopeWorkspace<Device, T>, PassWorkspace<Device, T>>;
-  const FeatureWidths widths(network, outputs.count);
-  Features<Device, G> features;
-  features.rows = samples.rows;
-  features.activations = {samples.rows, 0, widths.activations};
-  for (const auto& of_readout : widths.deltas) {
-    features.deltas.emplace_back(samples.rows, 1, of_readout);
-  }
+                                     Matrix<const T> samples, FeatureUse use,
+                                     const Monitor& monitor) {
+  Features<Device, G> features =
+      make_features<G>(device, network, outputs.count, samples.rows, use);
+  // Calls work(readout number, readout, output, its number among the chosen).
+  const auto for_each_output = [&](auto work) {
+    for (std::size_t r = 0; r < network.readouts.size(); ++r) {
+      for (Index c = 0; c < outputs.count; ++c) {
+        work(r, network.readouts[r], outputs.first + c, c);
+      }
+    }
+  };
 
   const Partition blocks{samples.rows, device.row_blocks()};
   // There is a backward pass for each output.
   const double passes = static_cast<double>(samples.rows) * static_cast<double>(1 + outputs.count);
-  device.run(
-      "features", {blocks.blocks(), passes * network.multiply_adds()}, monitor,
-      [&] { return Workspace(network, blocks.size()); },
-      [&](const auto& lane, const Workspace& workspace, Index block) {
-        const Range rows = blocks[block];
-        const Range scratch{0, rows.count};
-        const Matrix<const T> inputs = samples.row_block(rows.first, rows.count);
-        const auto slopes = workspace.slopes.views(scratch);
+  const auto run = [&](auto make_workspace, auto pass) {
+    device.run("features", {blocks.blocks(), passes * network.multiply_adds()}, monitor,
+               make_workspace, [&](const auto& lane, const auto& workspace, Index block) {
+                 const Range rows = blocks[block];
+                 pass(lane, workspace, rows, samples.row_block(rows.first, rows.count),
+                      workspace.slopes.views({0, rows.count}));
+               });
+  };
 
-        const auto kept = features.activations.views(rows);
-        convert(lane, inputs, kept[0]);
-        if constexpr (kSame) {
-          forward(lane, network, slopes, inputs, kept);
-        } else {
-          const auto activations = workspace.activations.views(scratch);
-          forward(lane, network, slopes, inputs, activations);
-          for (std::size_t l = 1; l < kept.size(); ++l) convert(lane, activations[l], kept[l]);
-        }
-
-        for (std::size_t r = 0; r < network.readouts.size(); ++r) {
-          const Readout<T>& readout = network.readouts[r];
-          for (Index c = 0; c < outputs.count; ++c) {
-            const auto kept_deltas = features.deltas[r].views(rows, c, outputs.count);
-            if constexpr (kSame) {
-              backward(lane, network, readout, outputs.first + c, slopes, kept_deltas);
-            } else {
-              const auto deltas = workspace.deltas.views(scratch);
-              backward(lane, network, readout, outputs.first + c, slopes, deltas);
-              for (std::size_t l = 1; l < kept_deltas.size(); ++l) {
-                convert(lane, deltas[l], kept_deltas[l]);
-              }
+  if constexpr (std::is_same_v<T, G>) {
+    if (features.panel_rows == 0) {  // the passes write what is kept
+      run([&] { return SlopeWorkspace<Device, T>(network, blocks.size()); },
+          [&](const auto& lane, const auto& /*workspace*/, Range rows, Matrix<const T> inputs,
+              const std::vector<Matrix<T>>& slopes) {
+            const auto kept = features.activations.views(rows);
+            convert(lane, inputs, kept[0]);
+            forward(lane, network, slopes, inputs, kept);
+            for_each_output([&](std::size_t r, const Readout<T>& readout, Index output, Index c) {
+              backward(lane, network, readout, output, slopes,
+                       features.deltas[r].views(rows, c, outputs.count));
+            });
+          });
+      return features;
+    }
+  }
+  run([&] { return PassingWorkspace<Device, T>(network, blocks.size()); },
+      [&](const auto& lane, const auto& workspace, Range rows, Matrix<const T> inputs,
+          const std::vector<Matrix<T>>& slopes) {
+        const auto layers = workspace.layers.views(rows.count);
+        const auto keep = [&](const Matrix<const T>& from, const LayerBuffers<Device, G>& kept,
+                              std::size_t l, Index part, Index parts) {
+          if constexpr (std::decay_t<decltype(lane)>::kOnHost) {
+            if (features.panel_rows != 0) {
+              pack(from, rows.first, part, features.panels(kept[l], parts));
+              return;
             }
           }
-        }
+          convert(lane, from, kept.views(rows, part, parts)[l]);
+        };
+        keep(inputs, features.activations, 0, 0, 1);
+        forward(lane, network, slopes, inputs, layers,
+                [&](std::size_t l) { keep(layers[l], features.activations, l, 0, 1); });
+        for_each_output([&](std::size_t r, const Readout<T>& readout, Index output, Index c) {
+          backward(lane, network, readout, output, slopes, layers, [&](std::size_t l) {
+            keep(layers[l], features.deltas[r], l, c, outputs.count);
+          });
+        });
       });
   return features;
 }

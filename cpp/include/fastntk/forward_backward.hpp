@@ -130,15 +130,22 @@ void gate_by_value(const Lane& lane, const Network<T>& network, ConstMatrix<T> h
   });
 }
 
+// This is for passes whose layers are all kept where they are computed.
+struct KeepInPlace {
+  void operator()(std::size_t /*layer*/) const {}
+};
+
 // Fills activations[l] (rows, n_l) and slopes[l] (rows, n_l) with hˡ and c_φ φ'(zˡ) for l = 1 … L;
-// activations[0] and slopes[0] are not used.
-template <class Lane, class T>
+// activations[0] and slopes[0] are not used. Calls keep(l) when hˡ is there: after that only the
+// next layer reads it, so that the layer after the next may lie in its place.
+template <class Lane, class T, class Keep = KeepInPlace>
 void forward(const Lane& lane, const Network<T>& network, const std::vector<Matrix<T>>& slopes,
-             Matrix<const T> inputs, const std::vector<Matrix<T>>& activations) {
+             Matrix<const T> inputs, const std::vector<Matrix<T>>& activations, Keep keep = {}) {
   Matrix<const T> below = inputs;
   for (Index l = 1; l <= network.depth() && !lane.stopped(); ++l) {
     const Matrix<T> h = activations[static_cast<std::size_t>(l)];
     hidden_layer(lane, network, network.layer(l), below, h, slopes[static_cast<std::size_t>(l)]);
+    keep(static_cast<std::size_t>(l));
     below = h;
   }
 }
@@ -156,10 +163,11 @@ void read_out(const Lane& lane, const Readout<T>& readout, ConstMatrix<T> top, M
 }
 
 // Fills deltas[l] (rows, n_l) with Δˡ of one output, for l = 1 … depth of the readout, given the
-// slopes that the forward pass left behind.
-template <class Lane, class T>
+// slopes that the forward pass left behind. Calls keep(l) when Δˡ is there, as forward does.
+template <class Lane, class T, class Keep = KeepInPlace>
 void backward(const Lane& lane, const Network<T>& network, const Readout<T>& readout, Index output,
-              const std::vector<Matrix<T>>& slopes, const std::vector<Matrix<T>>& deltas) {
+              const std::vector<Matrix<T>>& slopes, const std::vector<Matrix<T>>& deltas,
+              Keep keep = {}) {
   for (Index l = readout.depth; l >= 1 && !lane.stopped(); --l) {
     const auto at = static_cast<std::size_t>(l);
     const Matrix<T> delta = deltas[at];
@@ -173,6 +181,7 @@ void backward(const Lane& lane, const Network<T>& network, const Readout<T>& rea
                             above.weights, Write::overwrite, delta);
       lane.for_each(delta.rows, delta.cols, element::Gate<T>{slopes[at], delta});
     }
+    keep(at);
   }
 }
 

@@ -7,6 +7,7 @@
 
 #include "fastntk/elements.hpp"
 #include "fastntk/kernel_terms.hpp"
+#include "fastntk/panel_products.hpp"
 #include "fastntk/symmetric_storage.hpp"
 
 // This computes the tangent kernel from the features. Rows of the Jacobian are outer products, so
@@ -16,8 +17,9 @@
 //   K = Σ_{l=1}^{L+1} (Δˡ Δˡᵀ) ∘ ( (σ_w²/n_{l−1}) Hˡ⁻¹ Hˡ⁻¹ᵀ + σ_b² )
 //
 // and no matrix with a column for each parameter is ever formed. The kernel is computed in tiles:
-// two GEMMs into scratch that stays in the cache, multiplied elementwise into the result. Kernels
-// that are asked for together share the Gram matrices of Hˡ.
+// two Gram matrices in scratch that stays in the cache, multiplied elementwise into the result. On
+// processors that panel_products.hpp was written for, they are products of features that lie in
+// panels; elsewhere GEMM forms them. Kernels that are asked for together share those of Hˡ.
 namespace fastntk {
 
 namespace element {
@@ -93,33 +95,79 @@ void add_term(const Lane& lane, const Term<G>& term, const Matrix<G>& h_gram,
   }
 }
 
+// dots (rows.count, 1) = the squared norms of these rows.
+template <class Lane, class G>
+void squared_norms(const Lane& lane, const FeatureMatrix<G>& all, Range rows,
+                   const Matrix<G>& workspace, const Matrix<G>& dots) {
+  if constexpr (Lane::kOnHost) {
+    const Index block = all.in_panels.panel_rows;
+    if (block != 0) {  // the diagonal of a Gram matrix, to its bits
+      for (Index i = 0; i < rows.count; i += block) {
+        const Range some{rows.first + i, std::min(block, rows.count - i)};
+        const Matrix<G> square =
+            multiply_panels(all.in_panels, some, all.in_panels, some, true, workspace);
+        for (Index k = 0; k < some.count; ++k) dots(i + k, 0) = square(k, k);
+      }
+      return;
+    }
+  }
+  const auto part = all.rows.row_block(rows.first, rows.count);
+  lane.row_dots(G(1), part, part, Write::overwrite, dots);
+}
+
 template <class Device, class G>
 struct TileWorkspace {
   typename Device::template Buffer<G> h_gram;
   typename Device::template Buffer<G> delta_gram;
 
-  TileWorkspace(Index rows, Index cols) : h_gram(rows, cols), delta_gram(rows, cols) {}
+  // Tiles of so many rows and columns, and what else the panels hold in which these lie.
+  TileWorkspace(const Features<Device, G>& x, Index rows, Index cols)
+      : h_gram(rows + 2 * x.panel_rows, cols + 2 * x.panel_rows),
+        delta_gram(rows + 2 * x.panel_rows, cols + 2 * x.panel_rows) {}
 };
 
-// Computes one tile of all kernels: rows `rows` of x against rows `cols` of z.
+// Returns the Gram matrix of these rows of a and of b, which lies in the workspace. With `lower`,
+// these are the same rows of the same features, and nothing but the lower triangle is wanted.
+template <class Lane, class G>
+Matrix<G> gram(const Lane& lane, const FeatureMatrix<G>& a, Range rows, const FeatureMatrix<G>& b,
+               Range cols, bool lower, const Matrix<G>& workspace) {
+  if constexpr (Lane::kOnHost) {
+    if (a.in_panels.data != nullptr) {
+      return multiply_panels(a.in_panels, rows, b.in_panels, cols, lower, workspace);
+    }
+  }
+  const Matrix<G> result = workspace.block(0, rows.count, 0, cols.count);
+  lane.template gemm<G>(Op::none, Op::transpose, G(1), a.rows.row_block(rows.first, rows.count),
+                        b.rows.row_block(cols.first, cols.count), Write::overwrite, result);
+  return result;
+}
+
+// This is where a tile of a kernel lies: at rows `rows` of x and `cols` of z. One on the diagonal
+// has the same rows of the same samples, and nothing but its lower triangle is wanted.
+struct TilePlace {
+  Range rows;
+  Range cols;
+  bool diagonal = false;
+};
+
+// Computes one tile of all kernels.
 template <class Lane, class Device, class G>
 void ntk_tile(const Lane& lane, const TileWorkspace<Device, G>& workspace,
-              const KernelTerms<G>& terms, const Features<Device, G>& x, Range rows,
-              const Features<Device, G>& z, Range cols, const std::vector<Matrix<G>>& tiles) {
-  const auto gram = [&](ConstMatrix<G> a, ConstMatrix<G> b, const auto& buffer) {
-    const Matrix<G> result = buffer.view().block(0, rows.count, 0, cols.count);
-    lane.template gemm<G>(Op::none, Op::transpose, G(1), a.row_block(rows.first, rows.count),
-                          b.row_block(cols.first, cols.count), Write::overwrite, result);
-    return result;
+              const KernelTerms<G>& terms, const Features<Device, G>& x,
+              const Features<Device, G>& z, const TilePlace& place,
+              const std::vector<Matrix<G>>& tiles) {
+  const auto products = [&](const FeatureMatrix<G>& a, const FeatureMatrix<G>& b,
+                            const auto& buffer) {
+    return gram(lane, a, place.rows, b, place.cols, place.diagonal, buffer.view());
   };
   for (std::size_t l = 0; l < terms.of_layer.size(); ++l) {
     if (terms.of_layer[l].empty()) continue;
-    const Matrix<G> h_gram = gram(x.activations[l], z.activations[l], workspace.h_gram);
+    const Matrix<G> h_gram = products(x.activation(l), z.activation(l), workspace.h_gram);
     for (const Term<G>& term : terms.of_layer[l]) {
       if (lane.stopped()) return;
       Matrix<G> delta_gram;
       if (!term.constant_delta) {
-        delta_gram = gram(term.x_delta, term.z_delta, workspace.delta_gram);
+        delta_gram = products(term.x_delta, term.z_delta, workspace.delta_gram);
       }
       add_term(lane, term, h_gram, delta_gram, tiles[term.target]);
     }
@@ -140,41 +188,47 @@ std::vector<Matrix<G>> tiles_of(const std::vector<Matrix<G>>& matrices, Range ro
   return tiles;
 }
 
+// Returns how large tiles may be: those of panels, which are packed already, need not be large.
+template <class Device, class G>
+BlockLimits tile_limits(const Device& device, const Features<Device, G>& features) {
+  if constexpr (requires { device.panel_tile_blocks(); }) {
+    if (features.panel_rows != 0) return device.panel_tile_blocks();
+  }
+  return device.tile_blocks();
+}
+
 // kernels[k] (x_rows.count, z_rows.count) = K(x, z) at these rows, for each of the kernels that the
 // terms make up.
 template <class Device, class G>
 void cross_kernels(const Device& device, const KernelTerms<G>& terms, const Features<Device, G>& x,
                    Range x_rows, const Features<Device, G>& z, Range z_rows,
                    const std::vector<Matrix<G>>& kernels, const Monitor& monitor) {
-  const Partition row_tiles{x_rows.count, device.tile_blocks()};
-  const Partition col_tiles{z_rows.count, device.tile_blocks()};
+  const BlockLimits limits = tile_limits(device, x);
+  const Partition row_tiles{x_rows.count, limits};
+  const Partition col_tiles{z_rows.count, limits};
   device.run(
       "tiles", row_tiles.blocks() * col_tiles.blocks(), monitor,
-      [&] { return TileWorkspace<Device, G>(row_tiles.size(), col_tiles.size()); },
+      [&] { return TileWorkspace<Device, G>(x, row_tiles.size(), col_tiles.size()); },
       [&](const auto& lane, const TileWorkspace<Device, G>& workspace, Index index) {
         const Range rows = row_tiles[index / col_tiles.blocks()];
         const Range cols = col_tiles[index % col_tiles.blocks()];
-        ntk_tile(lane, workspace, terms, x, {x_rows.first + rows.first, rows.count}, z,
-                 {z_rows.first + cols.first, cols.count}, tiles_of(kernels, rows, cols));
+        ntk_tile(lane, workspace, terms, x, z,
+                 {{x_rows.first + rows.first, rows.count}, {z_rows.first + cols.first, cols.count}},
+                 tiles_of(kernels, rows, cols));
       });
 }
 
-struct LowerTile {
-  Range rows;
-  Range cols;  // the same as rows on the diagonal, left of them elsewhere
-  bool diagonal;
-};
-
 // Returns the tiles on and below the diagonal. Half of a tile on the diagonal would be computed in
-// vain: such a tile is cut into two smaller ones and what lies below them.
-template <class Blocks>
-std::vector<LowerTile> lower_tiles(const Blocks& blocks) {
-  constexpr Index kUncut = 256;
-  std::vector<LowerTile> tiles;
+// vain by a GEMM: such a tile is cut into two smaller ones and what lies below them. Products of
+// panels compute no more than the lower triangle.
+template <class Device, class G, class Blocks>
+std::vector<TilePlace> lower_tiles(const Features<Device, G>& features, const Blocks& blocks) {
+  const Index uncut = features.panel_rows == 0 ? 256 : blocks.size();
+  std::vector<TilePlace> tiles;
   for (Index i = 0; i < blocks.blocks(); ++i) {
     for (Index j = 0; j < i; ++j) tiles.push_back({blocks[i], blocks[j], false});
     const auto [first, count] = blocks[i];
-    if (count <= kUncut) {
+    if (count <= uncut) {
       tiles.push_back({blocks[i], blocks[i], true});
       continue;
     }
@@ -193,16 +247,19 @@ template <class Device, class G>
 void symmetric_kernels(const Device& device, const KernelTerms<G>& terms,
                        const Features<Device, G>& x, Range chosen,
                        const std::vector<Matrix<G>>& kernels, const Monitor& monitor) {
-  const Partition blocks{chosen.count, device.tile_blocks()};
-  const auto lower = lower_tiles(blocks);
+  const Partition blocks{chosen.count, tile_limits(device, x)};
+  const auto lower = lower_tiles(x, blocks);
   device.run(
       "tiles", static_cast<Index>(lower.size()), monitor,
-      [&] { return TileWorkspace<Device, G>(blocks.size(), blocks.size()); },
+      [&] { return TileWorkspace<Device, G>(x, blocks.size(), blocks.size()); },
       [&](const auto& lane, const TileWorkspace<Device, G>& workspace, Index index) {
         const auto& [rows, cols, diagonal] = lower[static_cast<std::size_t>(index)];
         const std::vector<Matrix<G>> tiles = tiles_of(kernels, rows, cols);
-        ntk_tile(lane, workspace, terms, x, {chosen.first + rows.first, rows.count}, x,
-                 {chosen.first + cols.first, cols.count}, tiles);
+        ntk_tile(lane, workspace, terms, x, x,
+                 {{chosen.first + rows.first, rows.count},
+                  {chosen.first + cols.first, cols.count},
+                  diagonal},
+                 tiles);
         // NOLINTNEXTLINE(readability-suspicious-call-argument): the mirrored place
         const std::vector<Matrix<G>> mirrored = tiles_of(kernels, cols, rows);
         for (std::size_t k = 0; k < kernels.size() && !lane.stopped(); ++k) {
@@ -223,26 +280,26 @@ void symmetric_kernels(const Device& device, const KernelTerms<G>& terms,
 template <class Device, class G>
 void lower_kernel(const Device& device, const KernelTerms<G>& terms, const Features<Device, G>& x,
                   const SymmetricStorage<G>& kernel, const Monitor& monitor) {
-  const HalvedPartition blocks{x.rows, device.tile_blocks()};
-  const auto lower = lower_tiles(blocks);
+  const HalvedPartition blocks{x.rows, tile_limits(device, x)};
+  const auto lower = lower_tiles(x, blocks);
   struct Workspace {
     TileWorkspace<Device, G> gram;
     typename Device::template Buffer<G> square;  // a tile on the diagonal, with its upper triangle
   };
   device.run(
       "tiles", static_cast<Index>(lower.size()), monitor,
-      [&] { return Workspace{{blocks.size(), blocks.size()}, {blocks.size(), blocks.size()}}; },
+      [&] { return Workspace{{x, blocks.size(), blocks.size()}, {blocks.size(), blocks.size()}}; },
       [&](const auto& lane, const Workspace& workspace, Index index) {
         const auto& [rows, cols, diagonal] = lower[static_cast<std::size_t>(index)];
         const StoredTile<G> target = kernel.tile(rows, cols);
         if (diagonal) {
           const Matrix<G> square = workspace.square.view().block(0, rows.count, 0, rows.count);
-          ntk_tile(lane, workspace.gram, terms, x, rows, x, rows, {square});
+          ntk_tile(lane, workspace.gram, terms, x, x, {rows, rows, true}, {square});
           store_triangle(lane, square, target);
         } else if (target.transposed) {
-          ntk_tile(lane, workspace.gram, terms, x, cols, x, rows, {target.data});
+          ntk_tile(lane, workspace.gram, terms, x, x, {cols, rows}, {target.data});
         } else {
-          ntk_tile(lane, workspace.gram, terms, x, rows, x, cols, {target.data});
+          ntk_tile(lane, workspace.gram, terms, x, x, {rows, cols}, {target.data});
         }
       });
 }

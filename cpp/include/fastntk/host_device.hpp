@@ -23,6 +23,7 @@
 #include "fastntk/matrix.hpp"
 #include "fastntk/matrix_buffer.hpp"
 #include "fastntk/monitor.hpp"
+#include "fastntk/panel_products.hpp"
 #include "fastntk/portability.hpp"
 #include "fastntk/tiling.hpp"
 #include "fastntk/work.hpp"
@@ -86,6 +87,7 @@ enum class Float32Products : std::uint8_t { blas, amx };
 //   Buffer<T>      owns an uninitialized matrix on the device;
 //   write, read    copy into the device's memory and out of it;
 //   …_blocks       say how large the blocks of a task should be;
+//   panel_rows     says how the rows of features lie that Gram matrices are formed of;
 //   run(…)         spreads independent tasks over lanes;
 //   run_phases(…)  lets all lanes work on one product after the other, cut by tiling(…);
 //   Lane           executes the operations of one task in order: gemm, for_each, transpose,
@@ -271,6 +273,17 @@ class HostDevice {
   // Tiles of a kernel are as large as the second-level cache allows: a GEMM packs its operands anew
   // for every tile, and the larger the tile, the more that buys.
   static BlockLimits tile_blocks() { return {64, 512}; }
+  // Products of panels are packed already: their tiles may be so small that there are some for
+  // every lane, and stay in that cache.
+  static BlockLimits panel_tile_blocks() { return {48, 192}; }
+  // Returns of how many rows the panels are that Gram matrices are best formed of (panels.hpp), or
+  // 0 where GEMM forms them.
+  template <class T>
+  Index panel_rows() const {
+    if (std::is_same_v<T, float> && float32_ == Float32Products::amx) return 0;
+    const PanelKernel<T>* const kernel = panel_kernel<T>();
+    return kernel == nullptr ? 0 : kernel->panel_rows;
+  }
   // A product with a Jacobian takes so many samples, and so many units of a layer, at a time.
   static Index sample_block() { return 512; }
   static Index unit_block() { return 256; }

@@ -42,8 +42,8 @@ struct Term {
   Write write;         // overwrite for the first term of a kernel
   LayerGram<G> layer;
   bool constant_delta;  // of the readout: Δ Δᵀ is in `layer` already
-  Matrix<const G> x_delta;
-  Matrix<const G> z_delta;
+  FeatureMatrix<G> x_delta;
+  FeatureMatrix<G> z_delta;
 };
 
 // A kernel is the sum of its terms: of_layer[l] are those with Hˡ. A kernel without any term is
@@ -121,13 +121,14 @@ class KernelTermsBuilder {
     terms_.of_layer.resize(layers);
   }
 
-  // Adds the term of a hidden layer or, without the two Δ, that of a readout.
-  void add(std::size_t l, std::size_t target, LayerGram<G> layer, Matrix<const G> x_delta = {},
-           Matrix<const G> z_delta = {}) {
-    const Write write = begun_[target] ? Write::accumulate : Write::overwrite;
-    begun_[target] = true;
-    const bool constant_delta = x_delta.data == nullptr;
-    terms_.of_layer[l].push_back({target, write, layer, constant_delta, x_delta, z_delta});
+  // Adds the term of a hidden layer.
+  void add(std::size_t l, std::size_t target, LayerGram<G> layer, const FeatureMatrix<G>& x_delta,
+           const FeatureMatrix<G>& z_delta) {
+    terms_.of_layer[l].push_back({target, write(target), layer, false, x_delta, z_delta});
+  }
+  // Adds the term of a readout.
+  void add_readout(std::size_t l, std::size_t target, LayerGram<G> layer) {
+    terms_.of_layer[l].push_back({target, write(target), layer, true, {}, {}});
   }
 
   KernelTerms<G> finish(std::vector<std::size_t> mirror) {
@@ -139,6 +140,12 @@ class KernelTermsBuilder {
   }
 
  private:
+  Write write(std::size_t target) {
+    const Write first = begun_[target] ? Write::accumulate : Write::overwrite;
+    begun_[target] = true;
+    return first;
+  }
+
   KernelTerms<G> terms_;
   std::vector<bool> begun_;
 };
@@ -149,9 +156,8 @@ KernelTerms<G> kernel_terms(const Network<T>& network, Range outputs, Split spli
   const bool pairs = split == Split::output_pairs;
   // Outputs that are summed are taken at once: their Δ lie side by side.
   const Index groups = output_groups(outputs, split);
-  const auto delta_of = [groups](const Matrix<G>& all, Index group) {
-    const Index width = all.cols / groups;
-    return Matrix<const G>(all.col_block(group * width, width));
+  const auto delta_of = [groups](const FeatureMatrix<G>& all, Index group) {
+    return groups == 1 ? all : all.of_output(group, groups);
   };
   const std::size_t readouts = split == Split::none ? network.readouts.size() : 1;
   KernelTermsBuilder<G> builder(static_cast<std::size_t>(network.depth()) + 1,
@@ -162,12 +168,12 @@ KernelTerms<G> kernel_terms(const Network<T>& network, Range outputs, Split spli
     for (std::size_t l = 0; l < depth; ++l) {
       builder.add(l, kernel_index(split, r, l, groups, a, b),
                   LayerGram<G>(network.layer(static_cast<Index>(l) + 1)),
-                  delta_of(x.deltas[r][l + 1], a), delta_of(z.deltas[r][l + 1], b));
+                  delta_of(x.delta(r, l + 1), a), delta_of(z.delta(r, l + 1), b));
     }
     if (a != b) return;  // different outputs share no parameter of the readout
     const double summed = groups == 1 ? static_cast<double>(outputs.count) : 1.0;
-    builder.add(depth, kernel_index(split, r, depth, groups, a, b),
-                LayerGram<G>(readout.layer, summed));
+    builder.add_readout(depth, kernel_index(split, r, depth, groups, a, b),
+                        LayerGram<G>(readout.layer, summed));
   };
   for (std::size_t r = 0; r < readouts; ++r) {
     for (Index a = 0; a < groups; ++a) {

@@ -77,13 +77,16 @@ template <class Device, class T, class G>
 void ntk(const Device& device, const Network<T>& network, Range outputs, Split split,
          Matrix<const T> x, const std::optional<Matrix<const T>>& z,
          const std::vector<Matrix<G>>& kernels, const Monitor& monitor) {
-  const Features<Device, G> x_features = compute_features<G>(device, network, outputs, x, monitor);
+  const auto features_of = [&](Matrix<const T> samples) {
+    return compute_features<G>(device, network, outputs, samples, FeatureUse::grams, monitor);
+  };
+  const Features<Device, G> x_features = features_of(x);
   if (!z) {
     symmetric_kernels(device, kernel_terms(network, outputs, split, x_features, x_features),
                       x_features, {0, x.rows}, kernels, monitor);
     return;
   }
-  const Features<Device, G> z_features = compute_features<G>(device, network, outputs, *z, monitor);
+  const Features<Device, G> z_features = features_of(*z);
   cross_kernels(device, kernel_terms(network, outputs, split, x_features, z_features), x_features,
                 {0, x.rows}, z_features, {0, z->rows}, kernels, monitor);
 }

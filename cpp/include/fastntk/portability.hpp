@@ -30,3 +30,8 @@
 #else
 #define FASTNTK_INDEPENDENT_ITERATIONS
 #endif
+
+// Vectors of any size are types of the compiler.
+#ifdef __GNUC__
+#define FASTNTK_HAS_VECTOR_TYPES
+#endif

@@ -177,10 +177,12 @@ TEST_CASE_TEMPLATE("cuda: features of every activation", P, Single, Double, Mixe
   for (const Activation& activation : kBuiltInActivations) {
     CAPTURE(activation.index());
     const Case<P> c(small_shape(activation), 9);
-    const auto actual = compute_features<G>(c.device, c.device_network.get(), kBothOutputs,
-                                            Matrix<const T>(c.device_x.view()), nullptr);
-    const auto expected = compute_features<G>(host(), c.network.get(), kBothOutputs,
-                                              Matrix<const T>(c.x.view()), nullptr);
+    const auto actual =
+        compute_features<G>(c.device, c.device_network.get(), kBothOutputs,
+                            Matrix<const T>(c.device_x.view()), FeatureUse::products, nullptr);
+    const auto expected =
+        compute_features<G>(host(), c.network.get(), kBothOutputs, Matrix<const T>(c.x.view()),
+                            FeatureUse::products, nullptr);
     const auto check = [&](const Matrix<G>& a, const Matrix<G>& e) {
       PaddedMatrix<G> copy(a.rows, a.cols);
       std::vector<G> values(static_cast<std::size_t>(a.rows * a.cols));
@@ -261,8 +263,9 @@ TEST_CASE_TEMPLATE("cuda: the lower triangle alone, in both layouts", T, float, 
   for (const Index n : {1, 64, 101}) {
     CAPTURE(n);
     const Case<Precision<T, T>> c(shape, n);
-    const auto features = compute_features<T>(c.device, c.device_network.get(), kBothOutputs,
-                                              Matrix<const T>(c.device_x.view()), nullptr);
+    const auto features =
+        compute_features<T>(c.device, c.device_network.get(), kBothOutputs,
+                            Matrix<const T>(c.device_x.view()), FeatureUse::grams, nullptr);
     const auto terms = kernel_terms(c.network.get(), kBothOutputs, Split::none, features, features);
     const auto expected =
         lower_of(split_kernels<T>(c.network.get(), kBothOutputs, Split::none, c.x).front(), T(0));
@@ -294,10 +297,12 @@ TEST_CASE_TEMPLATE("cuda: products with the Jacobian", P, Single, Mixed, Double)
     shape.readouts = {depth};
     shape.hidden[1] = 60;
     const Case<P> c(shape, samples);
-    const auto device_features = compute_features<G>(c.device, c.device_network.get(), kBothOutputs,
-                                                     Matrix<const T>(c.device_x.view()), nullptr);
-    const auto features = compute_features<G>(host(), c.network.get(), kBothOutputs,
-                                              Matrix<const T>(c.x.view()), nullptr);
+    const auto device_features =
+        compute_features<G>(c.device, c.device_network.get(), kBothOutputs,
+                            Matrix<const T>(c.device_x.view()), FeatureUse::products, nullptr);
+    const auto features =
+        compute_features<G>(host(), c.network.get(), kBothOutputs, Matrix<const T>(c.x.view()),
+                            FeatureUse::products, nullptr);
     const Index parameters = parameter_count(c.network.get(), c.network.get().readouts.front());
     const auto u = random_samples<G>(2, samples, 21);
     const auto v = random_samples<G>(2, parameters, 22);
@@ -362,10 +367,12 @@ TEST_CASE_TEMPLATE("cuda: products with the Hessian", P, Single, Double) {
 TEST_CASE_TEMPLATE("cuda: closest pairs and norms", T, float, double) {
   const Index n = 101;
   const Case<Precision<T, T>> c(small_shape(), n);
-  const auto device_features = compute_features<T>(c.device, c.device_network.get(), kBothOutputs,
-                                                   Matrix<const T>(c.device_x.view()), nullptr);
-  const auto features = compute_features<T>(host(), c.network.get(), kBothOutputs,
-                                            Matrix<const T>(c.x.view()), nullptr);
+  const auto device_features =
+      compute_features<T>(c.device, c.device_network.get(), kBothOutputs,
+                          Matrix<const T>(c.device_x.view()), FeatureUse::grams, nullptr);
+  const auto features =
+      compute_features<T>(host(), c.network.get(), kBothOutputs, Matrix<const T>(c.x.view()),
+                          FeatureUse::grams, nullptr);
   const auto device_terms =
       kernel_terms(c.network.get(), kBothOutputs, Split::none, device_features, device_features);
   const auto terms = kernel_terms(c.network.get(), kBothOutputs, Split::none, features, features);

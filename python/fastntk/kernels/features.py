@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 
 
 class Features:
-    """H and Δ of some samples at some outputs, in the precision `dtype`, for several questions."""
+    """H and Δ of some samples at some outputs, in the precision `dtype`, for several questions.
+
+    They lie in memory as kernels want them or, with `for_products`, as products with the Jacobian
+    do; a kernel may be asked of these too.
+    """
 
     def __init__(
         self,
@@ -24,6 +28,8 @@ class Features:
         outputs: range,
         dtype: FloatDType,
         progress: Progress = False,
+        *,
+        for_products: bool = False,
     ) -> None:
         self.outputs = outputs
         self.dtype = dtype
@@ -33,7 +39,8 @@ class Features:
         own = network.network.dtype
         core = getattr(self.place.core, f"Features{8 * dtype.itemsize}Of{8 * own.itemsize}")
         with self.place.working() as where, monitored(progress, "features") as monitor:
-            self._core: Any = core(network.handle, (outputs.start, len(outputs)), X, where, monitor)
+            chosen = (outputs.start, len(outputs))
+            self._core: Any = core(network.handle, chosen, X, for_products, where, monitor)
 
     def __len__(self) -> int:
         return int(self._core.rows)

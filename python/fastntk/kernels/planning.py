@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 # The share of the rate of matrix multiplication that kernels of some thousand samples reach
 # (benchmarks/bench_ntk.py).
-_EFFICIENCY = 0.7
+_EFFICIENCY = 0.85
 # The width of the layer that the rate is measured with, and the number of samples.
 _CALIBRATION_SIZE = 1024
 

@@ -84,4 +84,5 @@ def transposed_jacobian_products(network: PlacedNetwork, X: Any, cotangents: Any
 
 
 def _features(network: PlacedNetwork, X: Any) -> Features:
-    return Features(network, X, range(network.network.n_outputs), network.network.dtype)
+    outputs = range(network.network.n_outputs)
+    return Features(network, X, outputs, network.network.dtype, for_products=True)

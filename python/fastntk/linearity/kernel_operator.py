@@ -58,7 +58,7 @@ class _KernelProducts:
         self, network: PlacedNetwork, X: Any, outputs: range, dtype: FloatDType, *, all_pairs: bool
     ) -> None:
         self._network, self._samples = network, X
-        self._features = features = Features(network, X, outputs, dtype)
+        self._features = features = Features(network, X, outputs, dtype, for_products=True)
         self._all_pairs = all_pairs
         self.place = network.place
         self.dtype = dtype

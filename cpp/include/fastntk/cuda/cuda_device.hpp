@@ -197,6 +197,11 @@ class CudaDevice {
 
   BlockLimits row_blocks() const { return limits(); }
   BlockLimits tile_blocks() const { return limits(); }
+  // Gram matrices are formed of rows.
+  template <class T>
+  static constexpr Index panel_rows() {
+    return 0;
+  }
   Index sample_block() const { return options_.tile; }
   Index unit_block() const { return options_.tile; }
   Tiling tiling(const std::vector<Tiling::Shape>& shapes) const {

@@ -1,0 +1,64 @@
+// SPDX-FileCopyrightText: The fastntk authors
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+
+#include <type_traits>
+
+#include "fastntk/matrix.hpp"
+#include "fastntk/partition.hpp"
+
+// This says how a matrix lies in memory whose rows are to be multiplied with rows, its own or those
+// of another one: packed once for all products that it will take part in.
+namespace fastntk {
+
+// Several matrices of the same shape lie one after the other, one for each output. Each is cut into
+// slabs of at most kSlab columns, and each slab into panels of so many rows as its products ask
+// for. In a panel the elements of a column lie side by side:
+//
+//   [part][slab][panel][column of the slab][row of the panel]
+//
+// A tile of a product then reads memory in its order, and the panels of a slab that it reads again
+// and again follow each other: they compete for no place in a cache. The last panel is filled up
+// with rows of zeros.
+template <class T>
+struct Panels {
+  T* data = nullptr;
+  Index rows = 0;
+  Index cols = 0;  // of a part
+  Index parts = 1;
+  Index panel_rows = 0;
+
+  Panels() = default;
+  Panels(T* data_, Index rows_, Index cols_, Index parts_, Index panel_rows_)
+      : data(data_), rows(rows_), cols(cols_), parts(parts_), panel_rows(panel_rows_) {}
+  // Reading through a writable view is always safe.
+  template <class Writable>
+    requires(std::is_same_v<const Writable, T>)
+  // NOLINTNEXTLINE(google-explicit-constructor)
+  Panels(const Panels<Writable>& other)
+      : Panels(other.data, other.rows, other.cols, other.parts, other.panel_rows) {}
+
+  Index padded_rows() const { return Partition::round_up(rows, panel_rows); }
+  Index count() const { return padded_rows() / panel_rows; }
+  Partition slabs() const { return Partition::even(cols, kSlab, kUnit); }
+  Panels part(Index index) const {
+    return {data + index * padded_rows() * cols, rows, cols, 1, panel_rows};
+  }
+  // Returns a panel of a slab of a part; the next one follows it.
+  T* panel(Index part, Range slab, Index index) const {
+    return data + padded_rows() * (part * cols + slab.first) + index * panel_rows * slab.count;
+  }
+
+ private:
+  // A panel of a slab, three others, and those that are fetched meanwhile, fit into a first-level
+  // cache.
+  static constexpr Index kSlab = 128;
+  static constexpr Index kUnit = 4;
+};
+
+// Puts the rows `from` in the place of rows first, first + 1, … of a part. They begin with a panel,
+// and end with one or with the last row of all.
+template <class From, class To>
+void pack(Matrix<const From> from, Index first, Index part, const Panels<To>& to);
+
+}  // namespace fastntk

@@ -1,0 +1,85 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Gram matrices on every set of instructions that this processor has, and with GEMM."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from fastntk import _core
+
+# Each way to a kernel, against the product of the gradients themselves: of odd numbers of samples,
+# of widths that fill no register, of two outputs whose Δ lie side by side, in the precisions of the
+# network and of the kernel.
+_PROGRAM = """
+import sys
+import numpy as np
+import fastntk
+from fastntk import _core
+
+assert _core.panel_instructions() == sys.argv[1]
+rng = np.random.default_rng(1)
+rounding = {"float32": 2e-5, "float64": 1e-13}
+
+def check(kernel, expected, dtype):
+    assert kernel.shape == expected.shape
+    assert np.max(np.abs(kernel - expected)) <= rounding[dtype] * np.max(np.abs(expected))
+
+for own, dtype in [("float32", "float32"), ("float64", "float64"), ("float32", "float64"),
+                   ("float64", "float32")]:
+    coarser = "float32" if "float32" in (own, dtype) else "float64"
+    net = fastntk.MLP([3, 37, 129, 6, 2], bias_std=0.5, dtype=own)
+    exact = net.astype("float64")
+    samples = rng.standard_normal((70, 3)).astype(own)
+    F = [exact.gradient_features(samples.astype("float64"), output=c) for c in range(2)]
+    pairs = np.einsum("aip,bjp->ijab", F, F)
+    trace = np.einsum("ijaa->ij", pairs)
+    for n in [1, 2, 3, 5, 8, 13, 17, 24, 25, 47, 49, 63, 70]:
+        first = 3 * n % 69
+        X, Z = samples[:n], samples[first:]
+        check(net.ntk(X, dtype=dtype), trace[:n, :n], coarser)
+        check(net.ntk(X, Z, dtype=dtype), trace[:n, first:], coarser)
+        check(net.ntk(X, outputs="full", dtype=dtype), pairs[:n, :n], coarser)
+        check(net.ntk(X, Z, outputs="full", dtype=dtype), pairs[:n, first:], coarser)
+        check(net.ntk(X, outputs=1, dtype=dtype), pairs[:n, :n, 1, 1], coarser)
+        check(net.ntk_by_layer(X, dtype=dtype).sum(0), trace[:n, :n], coarser)
+        check(net.ntk(X, dtype=dtype, out="packed").to_dense(), trace[:n, :n], coarser)
+        if n > 1:
+            norms = np.sqrt(np.diag(trace)[:n])
+            cosines = trace[:n, :n] / np.outer(norms, norms)
+            largest = np.max(cosines[np.tril_indices(n, -1)])
+            found = np.cos(net.smallest_angle(X).angle)
+            assert abs(found - largest) <= rounding[coarser]
+"""
+
+
+def _run(instructions: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", *arguments],
+        env={**os.environ, "FASTNTK_INSTRUCTIONS": instructions},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("instructions", ["avx512", "avx2", "neon", "generic"])
+def test_kernels_of_every_size(instructions: str) -> None:
+    completed = _run(instructions, _PROGRAM, instructions)
+    if "this processor has" in completed.stderr:
+        assert instructions not in (_core.panel_instructions(), "generic")
+        pytest.skip(completed.stderr.splitlines()[-1])
+    assert completed.returncode == 0, completed.stderr
+
+
+def test_instructions_that_there_are_not() -> None:
+    completed = _run("abacus", "import fastntk")
+    assert completed.returncode != 0
+    last = completed.stderr.splitlines()[-1]
+    assert last.startswith("ImportError: the environment variable FASTNTK_INSTRUCTIONS is ")
+    assert '"abacus"' in last
+    assert '"generic"' in last
