@@ -8,9 +8,9 @@
 
 The first line records which test runs which line, and how long it takes. A bug (`small_bugs.py`) is
 found if one of the tests that run its line, or its function if that line runs as the module is
-imported, fails or does not end; it survives if those that fit into --budget seconds pass, the quick
-ones of each file first. The sample is drawn by digests: a change of one module leaves the bugs of
-the others as they were.
+imported, fails or does not end; it survives if those that fit into eleven times --budget seconds
+pass, the quick ones of each file first. The sample is drawn by digests: a change of one module
+leaves the bugs of the others as they were.
 
 What cannot be found, since the package does the same with the bug or since no promise is broken,
 stands in explained_bugs.toml with its reason. Ends with status 1 if another one survives.
@@ -160,41 +160,50 @@ class Tests:
     def that_run(self, path: str, lines: Iterable[int]) -> set[str]:
         return self.contexts(path, lines) & self.seconds.keys()
 
-    def of(self, bug: Bug) -> set[str]:
-        """Return the tests that run what is changed, or else what is around it."""
+    def of(self, bug: Bug) -> tuple[set[str], set[str]]:
+        """Return the tests that run what is changed, or else what is around it, and further ones.
+
+        What is run before all tests, as modules are imported, may be used by tests that run
+        nothing but other lines of the module.
+        """
         everything = range(1, 100_000)
         found = self.that_run(bug.path, bug.lines)
-        if "" in self.contexts(bug.path, bug.lines):
-            # It is run before all tests, which use what it has made.
-            found |= self.that_run(bug.path, everything)
+        early = "" in self.contexts(bug.path, bug.lines)
+        further = self.that_run(bug.path, everything) if early else set()
         # A compiled function is run by its callers, which no tracer sees.
         ways = itertools.chain(
-            [found],
-            (self.that_run(bug.path, lines) for lines in (*bug.within, everything)),
+            (self.that_run(bug.path, lines) for lines in (bug.lines, *bug.within, everything)),
             (
                 set().union(*(self.that_run(other, everything) for other in others))
                 for others in [self.modules.importers(bug.path)]
             ),
         )
-        return next((tests for tests in ways if tests), set())
+        found = next((tests for tests in ways if tests), set())
+        return found, further - found
 
-    def chosen(self, bug: Bug, budget: float) -> list[str]:
-        """Return tests that take so many seconds in all, quick ones of each file first.
+    def rounds(self, bug: Bug, budget: float) -> list[list[str]]:
+        """Return tests in the order in which they are tried, in two rounds.
 
-        The files are those of whose tests the largest part runs what is changed.
+        The first takes so many seconds in all: quick tests of the files of whose tests the largest
+        part runs what is changed. The second is for what survives, with ten times as much.
         """
+        direct, further = self.of(bug)
         by_file: dict[str, list[str]] = defaultdict(list)
-        for test in sorted(self.of(bug), key=lambda test: (self.seconds[test], test)):
+        for test in sorted(direct | further, key=lambda t: (t in further, self.seconds[t], t)):
             by_file[test.partition("::")[0]].append(test)
         files = sorted(by_file, key=lambda file: -len(by_file[file]) / self.in_file[file])
-        rounds = itertools.zip_longest(*(by_file[file] for file in files[:MOST_FILES]))
+        first = self._within(budget, [by_file[file] for file in files[:MOST_FILES]])
+        others = [[t for t in by_file[file] if t not in set(first)] for file in files]
+        second = self._within(10 * budget, others)
+        return [tests for tests in (first, second) if tests]
+
+    def _within(self, budget: float, by_file: list[list[str]]) -> list[str]:
         chosen: list[str] = []
-        seconds = 0.0
-        for test in (test for tests in rounds for test in tests if test is not None):
-            seconds += self.seconds[test]
-            if seconds > budget and chosen:
-                break
-            chosen.append(test)
+        for tests in itertools.zip_longest(*by_file):
+            for test in tests:
+                if test is not None and self.seconds[test] <= budget:
+                    budget -= self.seconds[test]
+                    chosen.append(test)
         return chosen
 
 
@@ -267,8 +276,13 @@ class Copy:
         path.write_text(source, encoding="utf-8")
         compiled = bug.path.split("/")[0] in COMPILED
         cache = self.folder / ("numba-bug" if compiled else "numba")
+        patience = START_SECONDS + PATIENCE * seconds
         try:
-            status, output = self.run(tests, cache, START_SECONDS + PATIENCE * seconds)
+            status, output = self.run(tests, cache, patience)
+            if status == pytest.ExitCode.USAGE_ERROR:
+                # Tests are called by what the bug has changed: take all of the same function.
+                functions = list(dict.fromkeys(test.partition("[")[0] for test in tests))
+                status, output = self.run(functions, cache, patience)
         finally:
             path.write_bytes(original)
             os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
@@ -311,15 +325,17 @@ def outcomes(
             change = bug.difference(tree)
             if (bug.path, *change) in known:
                 return bug, change, Outcome("explained", known[bug.path, *change])
-            chosen = tests.chosen(bug, budget)
-            if not chosen:
-                return bug, change, Outcome("not run")
+            result = Outcome("not run")
             copied = copies.get()
             try:
-                seconds = sum(tests.seconds[test] for test in chosen)
-                return bug, change, copied.outcome(bug, bug.applied(tree), chosen, seconds)
+                for chosen in tests.rounds(bug, budget):
+                    seconds = sum(tests.seconds[test] for test in chosen)
+                    result = copied.outcome(bug, bug.applied(tree), chosen, seconds)
+                    if result.word == "found":
+                        break
             finally:
                 copies.put(copied)
+            return bug, change, result
 
         found_by: set[str] = set()
         for result in pool.map(outcome, bugs):

@@ -92,6 +92,14 @@ _HARMLESS = frozenset(
         "compare",
         "stacklevel",
         "help",
+        "alpha",
+        "linewidth",
+        "markersize",
+        "fontsize",
+        "zorder",
+        "capsize",
+        "frameon",
+        "loc",
     }
 )
 _MOST_WORDS = 4  # of a label; more are prose
