@@ -8,6 +8,8 @@ import io
 import itertools
 import math
 import sqlite3
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -428,3 +430,16 @@ def test_paths_are_refused_by_name() -> None:
         fastntk.depth_study(X, store=5)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="checkpoint=5"):
         fastntk.train(NET, X, np.arange(12) % 3, learning_rate=0.1, checkpoint=5)  # type: ignore[arg-type]
+
+
+def test_seeds_of_depths_have_128_bits() -> None:
+    first, second = np.random.SeedSequence(3, spawn_key=(2,)).generate_state(2, np.uint64).tolist()
+    assert fastntk.depth_sweep.independent_seed(3, 2) == first * 2**64 + second
+
+
+def test_rooms_are_found_when_they_are_first_asked_for() -> None:
+    program = "import fastntk; print(fastntk.info.describe.__module__, fastntk.training.__name__)"
+    found = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert found.stdout.split() == ["fastntk.info", "fastntk.training"]

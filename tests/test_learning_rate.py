@@ -229,6 +229,7 @@ def test_grid_is_followed_down(monkeypatch: pytest.MonkeyPatch, net: fastntk.MLP
     for criterion in ("fastest", "largest_stable"):
         search = fastntk.find_learning_rate(net, X, LABELS, criterion=criterion, **SEARCH)
         assert search.best < 2.0**8 * bound
+        assert search.to_frame().learning_rate.is_monotonic_increasing
 
 
 def test_all_rates_diverge() -> None:
