@@ -10,6 +10,7 @@ import math
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -21,7 +22,7 @@ import pytest
 
 import fastntk
 from fastntk import datasets
-from fastntk._support import arguments, files
+from fastntk._support import arguments, files, threads
 from fastntk._support.npy import read_npy_header
 from fastntk._support.rounding import UNIT, cholesky_error, gamma
 from fastntk.activations import gaussian_nodes, label_of, names
@@ -443,3 +444,27 @@ def test_rooms_are_found_when_they_are_first_asked_for() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert found.stdout.split() == ["fastntk.info", "fastntk.training"]
+
+
+def test_precision_of_given_weights() -> None:
+    single: Any = np.ones((2, 3), np.float32)
+    double: Any = np.ones((1, 2))
+    weights: Any
+    for weights, dtype, expected in (
+        ([single, double], None, np.float64),
+        ([single, double.astype(np.float32)], None, np.float32),
+        ([single, double], "float32", np.float32),
+        ([single], "float64", np.float64),
+    ):
+        net = fastntk.MLP.from_weights(weights, dtype=dtype)
+        assert net.dtype == expected
+        assert {w.dtype for w in net.weights} == {np.dtype(expected)}
+
+
+def test_tasks_of_a_pool_have_one_thread_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "_configured_threads", lambda: 3)
+    counts = threads.map_in_threads(
+        lambda _: threads.thread_count(), range(4), 2, threading.Event()
+    )
+    assert list(counts) == [1] * 4
+    assert threads.thread_count() == 3
