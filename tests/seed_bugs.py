@@ -288,6 +288,8 @@ class Copy:
             os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
             if compiled:
                 shutil.rmtree(cache, ignore_errors=True)
+        if status == pytest.ExitCode.USAGE_ERROR:
+            return Outcome("not run", output[-300:])
         if status is None:
             return Outcome("found", "did not end")
         if status == 0:
