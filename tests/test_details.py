@@ -10,7 +10,6 @@ import math
 import sqlite3
 import subprocess
 import sys
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -22,7 +21,7 @@ import pytest
 
 import fastntk
 from fastntk import datasets
-from fastntk._support import arguments, files, threads
+from fastntk._support import arguments, files
 from fastntk._support.npy import read_npy_header
 from fastntk._support.rounding import UNIT, cholesky_error, gamma
 from fastntk.activations import gaussian_nodes, label_of, names
@@ -459,12 +458,3 @@ def test_precision_of_given_weights() -> None:
         net = fastntk.MLP.from_weights(weights, dtype=dtype)
         assert net.dtype == expected
         assert {w.dtype for w in net.weights} == {np.dtype(expected)}
-
-
-def test_tasks_of_a_pool_have_one_thread_each(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(threads, "_configured_threads", lambda: 3)
-    counts = threads.map_in_threads(
-        lambda _: threads.thread_count(), range(4), 2, threading.Event()
-    )
-    assert list(counts) == [1] * 4
-    assert threads.thread_count() == 3
