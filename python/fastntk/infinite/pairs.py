@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 # Rows of a tile: enough for matrix products at full speed, and few enough for the thirty arrays of
 # a tile that the general recursion holds to stay in the cache, and small beside the result.
-_COMPILED_ROWS, _GENERAL_ROWS = 128, 6
+_COMPILED_ROWS, _CLOSED_ROWS, _GENERAL_ROWS = 128, 32, 6
 
 
 class Results(NamedTuple):
@@ -98,14 +98,16 @@ class Pairs:
 
     def tiles(self) -> list[Tile]:
         """Return tiles that cover all pairs, each once where X and Z are the same."""
-        compiled = self.network.piecewise_linear or self.closed is not None
+        height = _GENERAL_ROWS if self.closed is None else _CLOSED_ROWS
+        if self.network.piecewise_linear:
+            height = _COMPILED_ROWS
         return list(
             tiles(
                 len(self.X),
                 len(self.Z),
                 self.network.depths[-1] + 1,
                 symmetric=self.X is self.Z,
-                height=_COMPILED_ROWS if compiled else _GENERAL_ROWS,
+                height=height,
             )
         )
 
