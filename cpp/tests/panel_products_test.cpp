@@ -54,10 +54,10 @@ struct Lowered {
 
 // Returns whole numbers, so that sums are exact and every error is seen: −3 … 3.
 template <class T>
-PaddedMatrix<T> small_integers(Index rows, Index cols, Index seed) {
-  PaddedMatrix<T> result(rows, cols);
+PaddedMatrix<T> small_integers(Index rows, Index terms, Index seed) {
+  PaddedMatrix<T> result(rows, terms);
   for (Index i = 0; i < rows; ++i) {
-    for (Index j = 0; j < cols; ++j) {
+    for (Index j = 0; j < terms; ++j) {
       result(i, j) =
           static_cast<T>((i * i * 31 + j * j * 17 + i * j * 7 + seed * 13 + i + 2 * j) % 7 - 3);
     }
@@ -142,10 +142,10 @@ TEST_CASE_TEMPLATE("panel products: exact sums for any rows, columns and terms",
       std::vector<PaddedMatrix<T>> a;
       std::vector<PaddedMatrix<T>> b;
       const Index rows = 2 * panel_rows + 3;
-      const Index cols = (2 * P::kPanels + 1) * panel_rows - 1;
+      const Index others = (2 * P::kPanels + 1) * panel_rows - 1;
       for (Index p = 0; p < parts; ++p) {
         a.push_back(small_integers<T>(rows, terms, p));
-        b.push_back(small_integers<T>(cols, terms, p + 9));
+        b.push_back(small_integers<T>(others, terms, p + 9));
       }
       check_product<P>(a, {0, 3}, b, {0, 2 * P::kPanels + 1}, false);
       check_product<P>(a, {1, 2}, b, {3, 1}, false);
