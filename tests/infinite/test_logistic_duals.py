@@ -15,6 +15,7 @@ from infinite_reference import pairs_at
 from logistic_reference import FUNCTIONS, Array, cosine, density, root_mean_square
 from mpmath import mpf
 from scipy.special import erf, expit, ndtr
+from threadpoolctl import threadpool_limits
 
 from fastntk import activations, infinite
 from fastntk.activations import Activation
@@ -228,6 +229,31 @@ def test_kernels_of_large_samples_have_no_negative_eigenvalues(scale: float) -> 
     for name in FUNCTIONS:
         K = infinite.ntk(X, depth=3, activation=name, normalize=True)
         assert np.linalg.eigvalsh(K)[0] > 1e-7
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_same_bits_for_any_number_of_threads(name: str) -> None:
+    # Norms for which some pairs take their series and others closed forms.
+    generator = np.random.default_rng(0)
+    samples = generator.standard_normal((90, 2)) * 10.0 ** generator.uniform(-1, 2, (90, 1))
+    kernels = []
+    for threads in (1, 2, 3):
+        with threadpool_limits(threads):
+            kernels.append(infinite.ntk(samples, depth=[1, 3], activation=name, bias_std=0.1))
+    np.testing.assert_array_equal(kernels[1], kernels[0])
+    np.testing.assert_array_equal(kernels[2], kernels[0])
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_kernel_of_opposite_inputs_of_different_sizes(name: str) -> None:
+    # With one input, x = 6 and −3, one random number is enough for both.
+    u = np.linspace(-10, 10, 10_001)  # all is analytic and falls off: the sum has no error
+    du = 2e-3 * np.exp(-(u**2) / 2) / math.sqrt(2 * math.pi)
+    f, slope = (FUNCTIONS[name][k][0] for k in (0, 1))
+    moment = du @ f(u) ** 2
+    expected = (du @ (f(6 * u) * f(-3 * u)) - 18 * du @ (slope(6 * u) * slope(-3 * u))) / moment
+    found = infinite.ntk([[6.0], [-3.0]], depth=1, activation=name)[0, 1]
+    assert found == pytest.approx(expected, rel=1e-10)
 
 
 X = np.array([[1.0, 0.2], [0.3, -1.0], [0.5, 0.9]])
