@@ -54,7 +54,7 @@ class OutOfMemory : public std::bad_alloc {
 };
 
 // What a thread's stack takes where nobody asked for another size.
-constexpr std::size_t kStack = std::size_t{8} << 20;
+constexpr std::size_t kStack = std::size_t{8} << 20U;
 
 }  // namespace
 
