@@ -468,7 +468,7 @@ def test_an_output_whose_elements_share_memory_is_refused() -> None:
     K = net.ntk(_X)
     view = np.lib.stride_tricks.as_strided
     for strides in ((0, 8), (8, 8), (0, 0)):
-        with pytest.raises(ValueError, match=r"out has strides .* place of their own"):
+        with pytest.raises(ValueError, match=r"out has strides .* do not share memory"):
             net.ntk(_X, out=view(np.zeros(2 * n), (n, n), strides))
     for out in (np.zeros((n, n)).T, np.zeros((n, n))[::-1, ::-1], np.zeros((n, 2 * n))[:, ::2]):
         assert np.array_equal(net.ntk(_X, out=out), K)

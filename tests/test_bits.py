@@ -61,6 +61,7 @@ def computations(n: int, duals: tuple[str, ...] = QUICK_DUALS) -> dict[str, Call
         ).to_frame()
 
     return {
+        "MLP.ntk_errors": lambda: net.ntk_errors(X),
         "MLP.__call__": lambda: [net(X), net.astype("float32")(X)],
         "MLP.conjugate_kernel": lambda: net.conjugate_kernel(X, Z),
         "MLP.gradient_features": lambda: net.gradient_features(X[some]),
@@ -148,7 +149,9 @@ def v_of(net: fastntk.MLP) -> Any:
 
 # What computes with no matrix, or with its samples alone.
 WITHOUT_MATRICES = {
+    "Conditioning.widened",
     "ConvergenceResult.epochs_to",
+    "ConvergenceStudy.files",
     "MLP",
     "MLP.astype",
     "MLP.from_torch",
@@ -164,7 +167,6 @@ WITHOUT_MATRICES = {
     "PackedKernel.submatrix",
     "PackedKernel.tile",
     "cuda.options",
-    "datasets.load",
     "datasets.load_file",
     "depth_sweep.independent_seed",
     "infinite.Network",
@@ -185,7 +187,7 @@ WITHOUT_MATRICES = {
 # These call others of those that are tried, or write their results.
 SAME = re.compile(
     r"activations\.|figures\.|.*\.(save|load)$|convergence_study|kernel_report"
-    r"|infinite\.Network\.(kernels|nngp|predict)|infinite\.NeuralKernel\.__call__"
+    r"|infinite\.Network\.(kernel_error|kernels|nngp|predict)|infinite\.NeuralKernel\.__call__"
     r"|PackedKernel\.__matmul__"
 )
 

@@ -315,8 +315,8 @@ def test_bad_options(options: dict[str, Any], text: str) -> None:
 
 @pytest.mark.parametrize("exponent", [-1000, 1000])
 def test_kernels_whose_squares_overflow_are_refused(exponent: int) -> None:
-    scale = "inf" if exponent > 0 else r"9\.33e-302"
-    with pytest.raises(ValueError, match=f"K has entries as large as {scale}: expected between"):
+    size = "whose squares add up to more" if exponent > 0 else r"as large as 9\.33e-302: expected"
+    with pytest.raises(ValueError, match=f"K has entries {size}"):
         fastntk.conditioning(np.eye(3) * 2.0**exponent)
 
 

@@ -238,7 +238,14 @@ CASES = [
     Case(
         fastntk.batch_conditioning,
         {"K": K, "batch_size": 4},
-        {"K": K[:5, :5], "batch_size": 3, "seed": 1, "drop_last": False, "feature_error": 1e-3},
+        {
+            "K": K[:5, :5],
+            "batch_size": 3,
+            "seed": 1,
+            "drop_last": False,
+            "feature_error": 1e-3,
+            "kernel_error": 1e-3,
+        },
         {"progress": silent},
         given={"drop_last": {"batch_size": 5}, "feature_error": {}},
     ),

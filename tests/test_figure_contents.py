@@ -20,6 +20,7 @@ from fastntk.figures.style import legend
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+SETTINGS = ", σ_w 1, σ_b 0.1, parametrization ntk, float64\nc_φ of ReLU: 1.414, linear network: 1"
 BLUE, ORANGE, GREEN = "#0072b2", "#d55e00", "#009e73"
 
 
@@ -191,13 +192,17 @@ def test_linearization() -> None:
     )
     study = SimpleNamespace(
         depth=3,
+        activation=SimpleNamespace(label="GELU"),
+        activation_scale=1.5,
+        bias_std=0.1,
+        learning_rate=0.25,
         steps=(10, 100),
         fit=SimpleNamespace(slope=-0.5, standard_error=0.125),
         test_fit=SimpleNamespace(slope=-0.5, standard_error=0.0625),
         to_frame=lambda: frame,
     )
     expected = [
-        "figure: depth 3, 100 steps",
+        "figure: depth 3, GELU, c_φ 1.5, σ_b 0.1,\n100 steps of learning rate 0.25",
         "width | distance from the linear model |  | log, log",
         f": {BLUE} None o: 16 64 16 → 0.5 0.25 0.5",
         f"training samples: slope −0.50 ± 0.12: {BLUE} - None: 16 64 → 0.5 0.25",
@@ -243,6 +248,9 @@ def convergence() -> Any:
     return SimpleNamespace(
         n_samples=100,
         width=32,
+        activation=SimpleNamespace(label="GELU"),
+        activation_scale=1.5,
+        dtype="float32",
         batch_size=10,
         loss_target=0.3,
         summary=lambda: summary,
@@ -251,7 +259,7 @@ def convergence() -> Any:
 
 
 def test_convergence() -> None:
-    title = "figure: 100 samples, width 32, batches of 10"
+    title = "figure: 100 samples, width 32, batches of 10,\nGELU, c_φ 1.5, float32"
     losses = [
         "epoch | training loss (cross-entropy) |  | linear, log",
         "depth 1: #440154 - None: 1 2 → 2 0.5",
@@ -312,6 +320,11 @@ def depth_study(**others: Any) -> Any:
     given: dict[str, Any] = {
         "n_samples": 20,
         "widths": (8, 16),
+        "activation_scales": {"relu": 1.4142, "identity": 1.0},
+        "weight_std": 1.0,
+        "bias_std": 0.1,
+        "parametrization": "ntk",
+        "dtype": "float64",
         "batch_size": None,
         "limit_activations": ("relu",),
         "limit_angle": 75.0,
@@ -340,7 +353,7 @@ def test_depth_study() -> None:
     ]
     figure = figures.plot_depth_study(depth_study(batch_size=5))
     assert described(figure) == [
-        "figure: 20 samples, width 8, 16",
+        "figure: 20 samples, width 8, 16" + SETTINGS,
         *angles,
         "depth | condition number κ |  | linear, log",
         f": {BLUE} - o: 1 3 → 100 50",
@@ -376,7 +389,7 @@ def test_a_single_width_is_not_repeated() -> None:
     figure = figures.plot_depth_study(study)
     labels = "ReLU, infinite width, ReLU: limit of infinite depth, ReLU, linear network"
     assert f"legend: {labels}" in described(figure)
-    assert figure.get_suptitle() == "20 samples, width 8"
+    assert figure.get_suptitle() == "20 samples, width 8" + SETTINGS
 
 
 def test_a_long_legend_hides_nothing() -> None:

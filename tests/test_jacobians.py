@@ -152,7 +152,7 @@ def test_linearized_network_is_the_first_order() -> None:
         (lambda n, X: n.jvp(X, np.full(35, np.nan)), r"v\[0, 0\]=.*nan"),
         (lambda n, X: n.vjp(X, np.ones(5)), r"u has shape \(5,\): expected \(5, 2\[, k\]\)"),
         (lambda n, X: n.vjp(X, np.ones((5, 3))), r"u has shape \(5, 3\): expected \(5, 2\["),
-        (lambda n, X: n.gradient_features(X, 2), "outputs=2: expected"),
+        (lambda n, X: n.gradient_features(X, 2), "output=2: expected"),
         (lambda n, X: n.linearize()(X, np.ones(3)), r"change has shape \(3,\): expected \(35,\)"),
         (lambda n, X: n.linearize()(X, np.ones((35, 2))), "change is a matrix of 2 columns"),
     ],

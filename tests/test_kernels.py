@@ -225,7 +225,7 @@ def test_an_interrupted_file_does_not_appear(net: fastntk.MLP, tmp_path: Path) -
     [
         (np.empty((3, 4)), r"out has shape \(3, 4\) and dtype float64: expected .* \(5, 5\)"),
         (np.empty((5, 5), np.float32), "dtype float32: expected a writable array"),
-        ("kernel.csv", r"out='kernel.csv': expected an array, or the name of a file ending in .n"),
+        ("kernel.csv", r"out='kernel.csv': expected a file that ends in .npy, or an array"),
     ],
 )
 def test_bad_out(net: fastntk.MLP, out: Any, message: str) -> None:

@@ -47,8 +47,10 @@ def test_tolerance_of_limits() -> None:
     lax = fastntk.monte_carlo_ntk(X[:3], [4], seeds=2, tolerance=1e-3, **steep)
     np.testing.assert_array_equal(lax.limit, infinite.ntk(X[:3], tolerance=1e-3, **steep))
     curves = fastntk.angle_curves([0.5, 1.0], [2], ["sigmoid"], tolerance=1e-3)
-    expected = infinite.gradient_angle([0.5, 1.0], [2], "sigmoid", tolerance=1e-3)
-    np.testing.assert_array_equal(curves.infinite[0], expected)
+    net = infinite.Network([2], "sigmoid", tolerance=1e-3)
+    expected = net.gradient_angle([0.5, 1.0], bounds=True)
+    np.testing.assert_array_equal(curves.infinite[0], expected.angle)
+    np.testing.assert_array_equal(curves.resolved[0], expected.resolved)
     for function in (
         lambda: fastntk.monte_carlo_ntk(X, [4], 2, tolerance=-1.0),
         lambda: fastntk.angle_curves([0.5], tolerance=-1.0),

@@ -454,7 +454,7 @@ def test_unknown_attributes() -> None:
         ({"weight_std": -1.0}, ValueError, "weight_std=-1.0: expected a finite number above 0"),
         ({"bias_std": -0.1}, ValueError, "bias_std=-0.1: expected a finite number of at least"),
         ({"bias_std": np.inf}, ValueError, "bias_std=inf: expected a finite number"),
-        ({"activation_scale": 0}, ValueError, "activation_scale=0: expected a finite number abov"),
+        ({"activation_scale": 0}, ValueError, "activation_scale=0: expected .* at least"),
         ({"parametrization": "mup"}, ValueError, "parametrization='mup': expected one of 'ntk', "),
         ({"parametrization": "standard"}, ValueError, "width=None: expected the width of the hid"),
         ({"width": 10}, ValueError, "width=10: expected None in the NTK parametrization"),

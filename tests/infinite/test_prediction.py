@@ -363,6 +363,9 @@ def test_angle_curves() -> None:
         "mean",
         "deviation",
         "activation_scale",
+        "tolerance",
+        "width",
+        "seeds",
     ]
     assert len(frame) == 16
     assert frame["resolved"].all()
@@ -378,6 +381,7 @@ def test_angle_curves() -> None:
         "infinite",
         "resolved",
         "activation_scale",
+        "tolerance",
     ]
     with pytest.raises(ValueError, match=r"theta has shape \(1, 2\): expected a vector"):
         fastntk.angle_curves([[0.1, 0.2]])

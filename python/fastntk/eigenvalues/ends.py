@@ -88,7 +88,7 @@ def ends_of_zero(source: Source, k: int) -> Ends:
     return Ends.proved(nothing, nothing, Bounds(Interval(0.0, 0.0), Interval(0.0, 0.0)))
 
 
-def ends_of_eigenvalues(source: Source, k: int, *, bounds: bool) -> Ends | None:
+def ends_of_eigenvalues(source: Source, k: int, noise: Noise, *, bounds: bool) -> Ends | None:
     """Compute all eigenvalues without their vectors, and keep k at each end.
 
     What LAPACK promises, an error of p(n) ε ‖A‖ with a "modestly growing" p, is no number. So even
@@ -110,18 +110,18 @@ def ends_of_eigenvalues(source: Source, k: int, *, bounds: bool) -> Ends | None:
     lowest = _inverse_iteration(source, lower.factor)
     lower = lower._replace(factor=None)  # its memory is needed again
     around = Interval(lower.bound, smallest_upper(source, lowest))
-    if not bounds:
-        # No eigenvalue is larger than λ_max, and so no element of the diagonal.
+    if not bounds and float(values[0]) > noise.floor(float(values[-1])):
+        # Nobody will ask how sharp this is: no element of the diagonal is above λ_max.
         return Ends(smallest, largest, around, source.largest_diagonal)
     upper = largest_upper(source, float(values[-1]), source.product_error)
     if upper.factor is None:
         return None
     highest = _inverse_iteration(source, upper.factor)
-    top = upper.bound
-    del upper
-    return Ends.proved(
-        smallest, largest, Bounds(around, Interval(largest_lower(source, highest), top))
-    )
+    upper = upper._replace(factor=None)
+    top = Interval(largest_lower(source, highest), upper.bound)
+    if not bounds:
+        return Ends(smallest, largest, around, top.lower)
+    return Ends.proved(smallest, largest, Bounds(around, top))
 
 
 def _inverse_iteration(source: Source, factor: Factor) -> Vectors:

@@ -207,7 +207,7 @@ def _of_matrix(
 def _of_all(source: Source, request: _Request, noise: Noise) -> Ends:
     """Return the ends of the whole spectrum, with eigenvectors only where they are needed."""
     if source.survives_factoring and not request.eigenvectors:
-        ends = ends_of_eigenvalues(source, request.k, bounds=request.bounds)
+        ends = ends_of_eigenvalues(source, request.k, noise, bounds=request.bounds)
         if ends is not None:
             return ends
     return ends_of_all_eigenpairs(source, request.k, noise, bounds=request.bounds)

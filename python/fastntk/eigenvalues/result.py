@@ -9,6 +9,8 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from fastntk._support import arguments
+
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
@@ -209,6 +211,8 @@ class Conditioning(ResolvedEigenvalues):
         ValueError
             If there are no bounds.
         """
+        feature_error = arguments.real(feature_error, "feature_error", minimum=0.0, infinite=True)
+        kernel_error = arguments.real(kernel_error, "kernel_error", minimum=0.0, infinite=True)
         if self.bounds is None:
             raise ValueError("bounds=False: expected a result with bounds, which can be widened")
         trace = self.effective_rank * self.eigenvalue_max * (1 + _ROUNDING)

@@ -158,6 +158,8 @@ def require_finite_products(placed: PlacedNetwork, X: Any, results: Any, **other
     """
     if not isinstance(results, np.ndarray) or _all_finite(results):
         return
+    if not all(_all_finite(np.asarray(values)) for values in others.values()):
+        return  # what is not a number stays so, as in products of NumPy
     given = {"X": placed.place.on_host(X), **others}
     sizes = [
         f"{name} with elements of at most {_size(np.asarray(values)):.3g}"

@@ -40,7 +40,7 @@ _PASSES_A_ROUND = 40
 _TOLERANCE = 1e-5
 
 # How SciPy's warning that it has not converged begins, and the entry of a filter for it.
-_WARNING = "Exited (at iteration|postprocessing)"
+_WARNING = "Exited (at iteration|postprocessing)|The problem size"
 _IS_OF_A_ROUND = re.compile(_WARNING, re.IGNORECASE)
 
 
@@ -95,7 +95,7 @@ def smallest_eigenpairs(
 
 
 def _ignore_ends_of_rounds() -> None:
-    """Have Python ignore that a round ends before it has converged, which is no news.
+    """Have Python ignore that a round ends before it has converged, or needs none: no news.
 
     A block of `warnings.catch_warnings` would not do: where several threads are in such blocks,
     one takes the filters of others away.
