@@ -30,6 +30,7 @@ SOURCES = (
     "src/cuda/cuda_float64.cu",
     "src/host_float32.cpp",
     "src/host_float64.cpp",
+    "src/panel_products.cpp",
     "tests/cuda/cuda_test.cpp",
     *DEVICE,
 )
