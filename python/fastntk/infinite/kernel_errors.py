@@ -103,7 +103,10 @@ class _Errors:
     def activate(self, dual: Dual, state: State, *, tangent: bool) -> None:
         """Take the errors through an activation."""
         error, size = self.hidden
-        less = dual.state((1 - _STEP) * state.deviation)
+        # One call, as its series have one length.
+        both = dual.state(np.concatenate([state.deviation, (1 - _STEP) * state.deviation]))
+        n = len(state.deviation)
+        state, less = both.take(slice(n)), both.take(slice(n, None))
         own = dual.gap_error + ROUNDING
         present = state.activation > 0
         inverse = np.divide(

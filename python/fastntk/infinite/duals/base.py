@@ -136,7 +136,10 @@ class Dual(ABC):
 
     @abstractmethod
     def state(self, deviation: Array) -> State:
-        """Return what pairs will need of samples with these standard deviations."""
+        """Return what pairs will need of samples with these standard deviations.
+
+        Both samples of a pair have to come from one call, or from `State.take` of it.
+        """
 
     @abstractmethod
     def gap(self, x: State, z: State, pairs: Correlation) -> Gaps:

@@ -188,6 +188,7 @@ def _over(part: Array, whole: Array) -> Array:
 
 
 def _gaps(x: Series, z: Series, pairs: Correlation) -> Gaps:
+    assert x.limits is z.limits  # of one call of `state`
     cosine = sum_series(pairs.gaps.cosine, x.coefficients, z.coefficients, x.limits)
     return gaps_from_near(1 - cosine)
 

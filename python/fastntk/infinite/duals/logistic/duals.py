@@ -204,6 +204,7 @@ class Logistic(Dual):
             for state in (x, z)
         )
         limits = x.expansions[which].series.limits
+        assert limits is z.expansions[which].series.limits  # of one call of `state`
         function = self.parts[which].function
         found = cosines(function, gaps, rows, columns, limits, self.missing, self.mixture)
         return gaps_from_near(1 - found)
