@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numba import njit
 
-from fastntk.infinite.duals import ClosedForm
-from fastntk.infinite.duals.closed_form import BELL, GABOR, GELU, NONE, STEP, settle_equal
+from fastntk.infinite.duals import CompiledForm
+from fastntk.infinite.duals.closed_form import BELL, GABOR, GELU, STEP, settle_equal
 from fastntk.infinite.duals.error_function import fill_bell, fill_step
 from fastntk.infinite.duals.gabor import fill_gabor
 from fastntk.infinite.duals.gelu import fill_gelu
@@ -102,14 +102,9 @@ class ClosedNetwork:
     @classmethod
     def of(cls, network: Architecture, factors: LayerFactors) -> ClosedNetwork | None:
         """Return the network, or None if it is another one."""
-        duals = [dual for dual in network.layers.duals if isinstance(dual, ClosedForm)]
+        duals = [dual for dual in network.layers.duals if isinstance(dual, CompiledForm)]
         sizes = factors.sizes
-        if (
-            sizes is None
-            or len(duals) < len(network.layers.duals)
-            or any(dual.kind == NONE for dual in duals)
-            or not duals
-        ):
+        if sizes is None or len(duals) < len(network.layers.duals) or not duals:
             return None
         layers = Layers(
             sizes.gain,

@@ -14,6 +14,8 @@ from fastntk.infinite.duals.base import CANCELLATION, Dual, Gaps, State
 from fastntk.infinite.duals.expectation import CLOSE
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from fastntk.infinite.duals.base import Array, Correlation
     from fastntk.infinite.duals.expectation import Expectation
 
@@ -23,24 +25,18 @@ Plain = tuple[tuple["Array", "Array"], "Array"]
 # What is written for each pair: 1 − c and 1 + c of φ and of φ'.
 Out = tuple["Array", "Array", "Array", "Array"]
 
-
 # Of which kind the compiled formulas of a dual are.
-NONE, STEP, BELL, GELU, WAVE, GABOR = range(6)
+STEP, BELL, GELU, WAVE, GABOR = range(5)
 
 
 class ClosedForm(Dual):
     """A dual that consists of the expectations of φ and of φ'."""
-
-    # Which compiled formulas there are, and three numbers of theirs.
-    kind: int = NONE
-    constants: Array
 
     gap_error = CANCELLATION
     keeps_digits = True
 
     def __init__(self, value: Expectation, slope: Expectation) -> None:
         self.value, self.slope = value, slope
-        self.constants = np.zeros(3)
 
     @abstractmethod
     def samples(self, s: Array, norms: tuple[Array, Array]) -> Array:
@@ -106,6 +102,41 @@ class ClosedForm(Dual):
                     small = (np.minimum(*result) < CLOSE) & ~equal
                     expectation.refine(result, small, (x.deviation, z.deviation), pairs)
         return results[0], results[1] if tangent else None
+
+
+class CompiledForm(ClosedForm):
+    """One of which a compiled loop writes both expectations, whichever is wanted.
+
+    Attributes
+    ----------
+    kind : int
+        Which loop it is, for loops over layers that are compiled as well: `STEP`, ….
+    constants : ndarray (3,)
+        Numbers of the loop.
+    """
+
+    def __init__(
+        self,
+        value: Expectation,
+        slope: Expectation,
+        kind: int,
+        loop: Callable[[Plain, tuple[Array, Array], Array, Out], int],
+        constants: tuple[float, float, float] = (0.0, 0.0, 0.0),
+    ) -> None:
+        super().__init__(value, slope)
+        self.kind, self.constants = kind, np.array(constants)
+        self._loop = loop
+
+    def fill(
+        self,
+        pairs: Plain,
+        sides: tuple[Array, Array],
+        out: Out,
+        *,
+        tangent: bool,  # noqa: ARG002
+    ) -> bool:
+        """Write 1 ∓ c."""
+        return bool(self._loop(pairs, sides, self.constants, out))
 
 
 @njit(nogil=True, cache=True)

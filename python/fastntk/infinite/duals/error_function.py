@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 from scipy.special import erf
 
-from fastntk.infinite.duals.closed_form import BELL, STEP, ClosedForm
+from fastntk.infinite.duals.closed_form import BELL, STEP, CompiledForm
 from fastntk.infinite.duals.expectation import CLOSE, Arc, ByQuadrature, Expectation, either
 from fastntk.infinite.duals.vectorized import arc_angle, arc_cosine, arc_samples, correlation
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fastntk.infinite.duals.closed_form import Out, Plain
 
 
-class ErrorFunction(ClosedForm):
+class ErrorFunction(CompiledForm):
     """The dual of φ(x) = erf(slope x) + offset.
 
     E[φ(u)φ(v)] is 2/π ψ + offset², E[φ'(u)φ'(v)] is 4 slope²/π over √D = m cos ψ, with √2 slope in
@@ -30,8 +30,8 @@ class ErrorFunction(ClosedForm):
     def __init__(self, slope: float, offset: float) -> None:
         self.rate = slope
         value = Step(slope, offset) if offset else OddStep(slope, 0.0)
-        super().__init__(value, Bell(slope**2, 4 * slope**2 / math.pi))
-        self.kind, self.constants = STEP, np.array([offset**2 / 2, 0.0, 0.0])
+        bell = Bell(slope**2, 4 * slope**2 / math.pi)
+        super().__init__(value, bell, STEP, fill_step, (offset**2 / 2, 0.0, 0.0))
 
     def samples(self, s: Array, norms: tuple[Array, Array]) -> Array:
         """Return sin a and cos a, √2 over the norm of φ, and that of φ'."""
@@ -39,19 +39,8 @@ class ErrorFunction(ClosedForm):
         slope = 2 * self.rate / math.sqrt(math.pi) * arc[1] * norms[1]
         return np.stack([*arc, math.sqrt(2) * norms[0], slope])
 
-    def fill(
-        self,
-        pairs: Plain,
-        sides: tuple[Array, Array],
-        out: Out,
-        *,
-        tangent: bool,  # noqa: ARG002
-    ) -> bool:
-        """Write 1 ∓ c."""
-        return bool(fill_step(pairs, sides, self.constants, out))
 
-
-class Gaussian(ClosedForm):
+class Gaussian(CompiledForm):
     """The dual of φ(x) = exp(−rate x²).
 
     E[φ(u)φ(v)] is 1/√D, E[φ'(u)φ'(v)] is 4 rate² k/D^{3/2}, with √(2 rate) in s and t.
@@ -59,24 +48,12 @@ class Gaussian(ClosedForm):
 
     def __init__(self, rate: float) -> None:
         self.rate = rate
-        super().__init__(Bell(rate, 1.0), BellSlope(rate))
-        self.kind = BELL
+        super().__init__(Bell(rate, 1.0), BellSlope(rate), BELL, fill_bell)
 
     def samples(self, s: Array, norms: tuple[Array, Array]) -> Array:
         """Return sin a and cos a, and factors of both expectations."""
         arc = arc_samples(math.sqrt(2 * self.rate) * s)
         return np.stack([*arc, arc[1] * norms[0], math.sqrt(2 * self.rate) * norms[1]])
-
-    def fill(
-        self,
-        pairs: Plain,
-        sides: tuple[Array, Array],
-        out: Out,
-        *,
-        tangent: bool,  # noqa: ARG002
-    ) -> bool:
-        """Write 1 ∓ c."""
-        return bool(fill_bell(pairs, sides, self.constants, out))
 
 
 @njit(nogil=True, cache=True, fastmath={"contract"}, error_model="numpy")

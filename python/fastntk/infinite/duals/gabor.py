@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numba import njit
 
-from fastntk.infinite.duals.closed_form import GABOR, ClosedForm
+from fastntk.infinite.duals.closed_form import GABOR, CompiledForm
 from fastntk.infinite.duals.expectation import CLOSE, ByQuadrature, either
 from fastntk.infinite.duals.vectorized import arc_cosine, arc_samples, correlation, exp_parts
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fastntk.infinite.duals.closed_form import Out, Plain
 
 
-class Gabor(ClosedForm):
+class Gabor(CompiledForm):
     """The dual of φ(x) = exp(−x²) sin x.
 
     The factor exp(−u² − v²) leaves a normal density, of covariance S(1 + 2S)⁻¹ for the covariance
@@ -28,23 +28,11 @@ class Gabor(ClosedForm):
     """
 
     def __init__(self) -> None:
-        super().__init__(Value(), Slope())
-        self.kind = GABOR
+        super().__init__(Value(), Slope(), GABOR, fill_gabor)
 
     def samples(self, s: Array, norms: tuple[Array, Array]) -> Array:
         """Return sin a and cos a, for √2 s, and the inverse norms."""
         return np.stack([*arc_samples(math.sqrt(2) * s), *norms])
-
-    def fill(
-        self,
-        pairs: Plain,
-        sides: tuple[Array, Array],
-        out: Out,
-        *,
-        tangent: bool,  # noqa: ARG002
-    ) -> bool:
-        """Write 1 ∓ c."""
-        return bool(fill_gabor(pairs, sides, self.constants, out))
 
 
 @njit(nogil=True, cache=True, fastmath={"contract"}, error_model="numpy")

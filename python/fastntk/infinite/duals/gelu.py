@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 from scipy.special import ndtr
 
-from fastntk.infinite.duals.closed_form import GELU, ClosedForm
+from fastntk.infinite.duals.closed_form import GELU, CompiledForm
 from fastntk.infinite.duals.expectation import CLOSE, TAU, Arc, ByQuadrature, either, less_sine
 from fastntk.infinite.duals.vectorized import arc_angle, arc_cosine, arc_samples, correlation
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _DENSITY = 1 / math.sqrt(TAU)
 
 
-class Gelu(ClosedForm):
+class Gelu(CompiledForm):
     """The dual of φ(x) = x P(w ≤ x).
 
     With P(w) the normal distribution, p its density, k = cov(u, v), D = (1 + s²)(1 + t²) − k²:
@@ -31,23 +31,11 @@ class Gelu(ClosedForm):
     """
 
     def __init__(self) -> None:
-        super().__init__(Value(), Slope())
-        self.kind = GELU
+        super().__init__(Value(), Slope(), GELU, fill_gelu)
 
     def samples(self, s: Array, norms: tuple[Array, Array]) -> Array:
         """Return sin a and cos a, s over the norm of φ, and one over that of φ'."""
         return np.stack([*arc_samples(s), s * norms[0], norms[1]])
-
-    def fill(
-        self,
-        pairs: Plain,
-        sides: tuple[Array, Array],
-        out: Out,
-        *,
-        tangent: bool,  # noqa: ARG002
-    ) -> bool:
-        """Write 1 ∓ c."""
-        return bool(fill_gelu(pairs, sides, self.constants, out))
 
 
 @njit(nogil=True, cache=True, fastmath={"contract"}, error_model="numpy")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from numba import njit
 
-from fastntk.infinite.duals.closed_form import WAVE, ClosedForm
+from fastntk.infinite.duals.closed_form import WAVE, CompiledForm
 from fastntk.infinite.duals.expectation import CLOSE, Expectation
 from fastntk.infinite.duals.vectorized import correlation, exp_parts
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fastntk.infinite.duals.closed_form import Out, Plain
 
 
-class Sinusoid(ClosedForm):
+class Sinusoid(CompiledForm):
     """The dual of φ(x) = amplitude · sin(frequency x + phase)."""
 
     def __init__(self, frequency: float, phase: float, amplitude: float = 1.0) -> None:
@@ -35,10 +35,11 @@ class Sinusoid(ClosedForm):
             wave(self.frequency, (sine2, cosine2), size),
             # The cosine is a sine of another phase.
             wave(self.frequency, (cosine2, sine2), size * self.frequency**2),
+            WAVE,
+            fill_wave,
+            (self.frequency, 2 * sine2, 2 * cosine2),
         )
         self.size = size
-        self.kind = WAVE
-        self.constants = np.array([self.frequency, 2 * sine2, 2 * cosine2])
 
     def samples(self, s: Array, norms: tuple[Array, Array]) -> Array:
         """Return the standard deviation and both norms for a frequency and an amplitude of 1."""
@@ -51,17 +52,6 @@ class Sinusoid(ClosedForm):
                 np.zeros_like(s),
             ]
         )
-
-    def fill(
-        self,
-        pairs: Plain,
-        sides: tuple[Array, Array],
-        out: Out,
-        *,
-        tangent: bool,  # noqa: ARG002
-    ) -> bool:
-        """Write 1 ∓ c."""
-        return bool(fill_wave(pairs, sides, self.constants, out))
 
 
 @njit(nogil=True, cache=True, fastmath={"contract"}, error_model="numpy")
