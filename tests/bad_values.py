@@ -152,7 +152,7 @@ _SIMPLE: dict[str, tuple[Any, str]] = {
     # Times.
     "duration": (np.timedelta64(1, "s"), ""),
     "moment": (np.datetime64("2020-01-01"), ""),
-    "no moment": (np.datetime64("NaT"), ""),
+    "no moment": (np.datetime64("NaT", "s"), ""),
     "date": (datetime.date(2020, 1, 1), ""),
     "datetime": (datetime.datetime(2020, 1, 1), ""),
     "timedelta": (datetime.timedelta(1), ""),

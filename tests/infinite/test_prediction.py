@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.linalg import cho_factor, cho_solve, expm
+from scipy.linalg import cho_factor, expm, lapack
 from sklearn.base import clone
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, WhiteKernel
@@ -223,7 +223,8 @@ def test_samples_of_very_different_norms_are_not_singular() -> None:
 def test_scaling_changes_no_digit() -> None:
     """The solution is that of the Cholesky decomposition of the kernel as it stands."""
     theta = infinite.ntk(X * np.arange(1, 16)[:, np.newaxis])
-    expected = cho_solve(cho_factor(theta + 0.5 * np.eye(15), lower=True), Y)
+    factor, _ = cho_factor(np.array(theta + 0.5 * np.eye(15), order="F"), lower=True)
+    expected, _ = lapack.dpotrs(factor, Y, lower=1)
     system = KernelSystem(theta, 0.5, 0.0)
     assert system.resolved
     np.testing.assert_array_equal(system.solve(Y), expected)
