@@ -167,6 +167,14 @@ class GpuForDeviceArrays(_Gpu):
         self._require_finite(result, name)
         return result
 
+    def with_dtype(self, samples: Any, dtype: FloatDType) -> Any:
+        """Return a description of samples in another precision, which do not leave the GPU."""
+        try:
+            xp = self.xp
+        except ImportError:
+            return super().with_dtype(samples, dtype)
+        return device_matrix(xp.asarray(samples).astype(dtype), "samples")
+
     def host_array(self, values: Any, name: str) -> FloatArray:
         """Return a copy on the host of an array of any numbers on the GPU."""
         result: FloatArray = self.xp.asnumpy(self.array(values, name))

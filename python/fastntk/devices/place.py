@@ -93,6 +93,10 @@ class Place(ABC):
     def on_host(self, samples: Any) -> FloatArray:
         """Return what `samples` returned as an array of NumPy."""
 
+    def with_dtype(self, samples: Any, dtype: FloatDType) -> Any:
+        """Return what `samples` returned in another precision."""
+        return self.from_host(self.on_host(samples).astype(dtype))
+
     @abstractmethod
     def take(self, samples: Any, rows: Any) -> Any:
         """Return some of the rows of what `samples` returned, by their indices."""

@@ -99,7 +99,7 @@ class KernelRequest:
         """
         if dtype.itemsize > network.dtype.itemsize:
             network = network.with_dtype(dtype)
-            X, Z = (_continued(samples, dtype, place) for samples in (X, Z))
+            X, Z = (None if given is None else place.with_dtype(given, dtype) for given in (X, Z))
         return cls(PlacedNetwork(network, place), X, Z, outputs, split, dtype)
 
     @property
@@ -166,8 +166,3 @@ class KernelRequest:
             + (", keep half of it (out='packed')" if self.symmetric and self.count == 1 else "")
             + ", write to a file (out=…) or use ntk_operator, ntk_tiles or smallest_angle"
         )
-
-
-def _continued(samples: Any, dtype: FloatDType, place: Place) -> Any:
-    """Return samples in more precision, with the same values."""
-    return None if samples is None else place.from_host(place.on_host(samples).astype(dtype))
