@@ -44,25 +44,33 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = kept
 
 
-_CASES: pytest.StashKey[Counter[str]] = pytest.StashKey()
+_CASES = "cases that held"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def count_cases(
-    pytestconfig: pytest.Config,
-) -> Callable[[Literal["properties", "faults"], int], None]:
+    request: pytest.FixtureRequest,
+) -> Iterator[Callable[[Literal["properties", "faults"], int], None]]:
     """What a long test calls with how many cases it has seen to hold; the summary adds them up."""
-    counted = pytestconfig.stash.setdefault(_CASES, Counter())
+    counted: Counter[str] = Counter()
 
     def count(kind: Literal["properties", "faults"], cases: int = 1) -> None:
         counted[kind] += cases
 
-    return count
+    yield count
+    # Reports take the properties of a test along, also from another process.
+    request.node.user_properties.append((_CASES, dict(counted)))
 
 
-def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+def pytest_terminal_summary(terminalreporter: Any) -> None:
     """State how many cases the long suites have counted."""
-    for kind, cases in sorted(config.stash.get(_CASES, Counter[str]()).items()):
+    counted: Counter[str] = Counter()
+    for report in terminalreporter.stats.get("", []):
+        if getattr(report, "when", None) == "teardown":
+            for name, cases in report.user_properties:
+                if name == _CASES:
+                    counted.update(cases)
+    for kind, cases in sorted(counted.items()):
         terminalreporter.write_line(f"{kind}: {cases} cases held")
 
 
