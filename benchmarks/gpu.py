@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The fastntk authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""Correctness and speed on a GPU: ``python -m benchmarks.gpu``. Not yet run on a GPU.
+"""Correctness and speed on a GPU: ``python -m benchmarks.gpu``.
 
 First, everything that runs on the GPU is compared with the processor, on random networks of all
 activations; then it is timed, beside what the roofline makes of the rates of matrix multiplication
