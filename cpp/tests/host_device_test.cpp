@@ -529,12 +529,21 @@ TEST_CASE("host device: visit_large meets exactly the elements that are large en
     return row_scales[static_cast<std::size_t>(i)] *
            (a(i, j) * col_scales[static_cast<std::size_t>(j)]);
   };
-  for (const double least : {-10.0, 0.0, 1.0, value_at(3, 5), 10.0}) {
+  for (const auto& [least, diagonal] : {std::pair<double, Index>{-10.0, 70},
+                                        {0.0, 70},
+                                        {1.0, 70},
+                                        {value_at(3, 5), 70},
+                                        {10.0, 70},
+                                        {-10.0, -4},
+                                        {-10.0, 0},
+                                        {-10.0, 1},
+                                        {0.0, 55}}) {
     CAPTURE(least);
+    CAPTURE(diagonal);
     PaddedMatrix<double> visits(20, 70);
     visits.fill(0.0);
     lane.visit_large<double>(
-        a.view(), row_scales.data(), col_scales.data(), [&] { return least; },
+        a.view(), row_scales.data(), col_scales.data(), diagonal, [&] { return least; },
         [&](Index i, Index j, double value) {
           CHECK(value == value_at(i, j));
           visits(i, j) += 1.0;
@@ -542,7 +551,8 @@ TEST_CASE("host device: visit_large meets exactly the elements that are large en
     bool exact = true;
     for (Index i = 0; i < 20; ++i) {
       for (Index j = 0; j < 70; ++j) {
-        exact = exact && visits(i, j) == (value_at(i, j) >= least ? 1.0 : 0.0);
+        const bool expected = j < i + diagonal && value_at(i, j) >= least;
+        exact = exact && visits(i, j) == (expected ? 1.0 : 0.0);
       }
     }
     CHECK(exact);
@@ -551,7 +561,7 @@ TEST_CASE("host device: visit_large meets exactly the elements that are large en
   double least = -10.0;
   double largest = -10.0;
   lane.visit_large<double>(
-      a.view(), row_scales.data(), col_scales.data(), [&] { return least; },
+      a.view(), row_scales.data(), col_scales.data(), 70, [&] { return least; },
       [&](Index /*i*/, Index /*j*/, double value) {
         CHECK(value >= least);
         least = value;
@@ -562,7 +572,7 @@ TEST_CASE("host device: visit_large meets exactly the elements that are large en
   CHECK(least == largest);
   bool visited = false;
   lane.visit_large<double>(
-      a.view().block(0, 20, 0, 0), row_scales.data(), col_scales.data(), [] { return -10.0; },
+      a.view().block(0, 20, 0, 0), row_scales.data(), col_scales.data(), 0, [] { return -10.0; },
       [&](Index /*i*/, Index /*j*/, double /*value*/) { visited = true; });
   CHECK_FALSE(visited);
 }

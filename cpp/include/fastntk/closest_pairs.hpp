@@ -116,13 +116,13 @@ std::vector<CosinePair<G>> closest_pairs(const Device& device, const KernelTerms
         const G* const scales = inverse_norms.data();
         const G* const device_scales = device_norms.view().data;
         lane.template visit_large<G>(
-            tile, device_scales + rows.first, device_scales + cols.first,
+            tile, device_scales + rows.first, device_scales + cols.first, rows.first - cols.first,
             [&] { return std::max(found, here.threshold()); },
             [&](Index r, Index c, G cosine) {
               const Index i = rows.first + r;
               const Index j = cols.first + c;
               const bool present = scales[i] > G(0) && scales[j] > G(0);
-              if (j < i && present) here.offer({cosine, j, i});  // on the diagonal, those below it
+              if (present) here.offer({cosine, j, i});
             });
         const std::scoped_lock lock(mutex);
         for (const CosinePair<G>& pair : here.pairs()) first.offer(pair);

@@ -171,14 +171,17 @@ class HostDevice {
       }
     }
 
-    // Calls visit(i, j, value), on the processor, for the elements with value = row_scales[i] ·
-    // a(i, j) · col_scales[j] of at least `least()`, which may grow as elements are visited.
+    // Calls visit(i, j, value), on the processor, for the elements with j < i + diagonal and
+    // value = row_scales[i] · a(i, j) · col_scales[j] of at least `least()`, which may grow as
+    // elements are visited.
     template <class T, class Least, class Visit>
-    void visit_large(ConstMatrix<T> a, const T* row_scales, const T* col_scales, Least least,
-                     Visit visit) const {
-      for (Index i = 0; i < a.rows && a.cols > 0; ++i) {
-        if (row_scales[i] * largest_product(a.cols, a.row(i), col_scales) < least()) continue;
-        for (Index j = 0; j < a.cols; ++j) {
+    void visit_large(ConstMatrix<T> a, const T* row_scales, const T* col_scales, Index diagonal,
+                     Least least, Visit visit) const {
+      for (Index i = 0; i < a.rows; ++i) {
+        const Index cols = std::min(a.cols, i + diagonal);
+        if (cols <= 0) continue;
+        if (row_scales[i] * largest_product(cols, a.row(i), col_scales) < least()) continue;
+        for (Index j = 0; j < cols; ++j) {
           const T value = row_scales[i] * (a(i, j) * col_scales[j]);
           if (value >= least()) visit(i, j, value);
         }

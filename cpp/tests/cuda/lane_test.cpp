@@ -116,10 +116,17 @@ TEST_CASE_TEMPLATE("cuda lane: visit_large finds what the host finds", T, float,
     };
     const auto device_rows = scales(by_row);
     const auto device_cols = scales(by_col);
-    for (const T least : {T(-10), T(0.5), T(5)}) {
+    for (const auto& [least, diagonal] : {std::pair{T(-10), cols},
+                                          {T(0.5), cols},
+                                          {T(5), cols},
+                                          {T(-10), Index{0}},
+                                          {T(-10), Index{-2}},
+                                          {T(-10), Index{1}},
+                                          {T(0.5), Index{290}}}) {
+      CAPTURE(diagonal);
       Found found;
       Found expected;
-      const auto into = [least](Found& set) {
+      const auto into = [least = least](Found& set) {
         return std::pair([least] { return least; },
                          [&set](Index i, Index j, T value) { set.insert({i, j, value}); });
       };
@@ -127,10 +134,10 @@ TEST_CASE_TEMPLATE("cuda lane: visit_large finds what the host finds", T, float,
       const auto [least_of_expected, add_expected] = into(expected);
       on_lane(cuda, [&](const auto& lane) {
         lane.template visit_large<T>(device_a.view(), device_rows.view().data,
-                                     device_cols.view().data, least_of_found, add);
+                                     device_cols.view().data, diagonal, least_of_found, add);
       });
       on_host_lane([&](const auto& lane) {
-        lane.template visit_large<T>(a.view(), by_row.view().data, by_col.view().data,
+        lane.template visit_large<T>(a.view(), by_row.view().data, by_col.view().data, diagonal,
                                      least_of_expected, add_expected);
       });
       CHECK(found == expected);
@@ -147,7 +154,7 @@ TEST_CASE("cuda lane: visit_large asks again after every visit") {
   int visits = 0;
   on_lane(cuda, [&](const auto& lane) {
     lane.template visit_large<double>(
-        device_a.view(), ones.view().data, ones.view().data, [&] { return largest; },
+        device_a.view(), ones.view().data, ones.view().data, 40, [&] { return largest; },
         [&](Index i, Index j, double value) {
           CHECK(value == a(i, j));
           largest = value;
@@ -172,7 +179,7 @@ TEST_CASE("cuda lane: NaN is never the largest") {
   std::set<std::pair<Index, Index>> visited;
   on_lane(cuda, [&](const auto& lane) {
     lane.template visit_large<double>(
-        device_a.view(), ones.view().data, ones.view().data, [] { return -2.0; },
+        device_a.view(), ones.view().data, ones.view().data, 300, [] { return -2.0; },
         [&](Index i, Index j, double /*value*/) { visited.insert({i, j}); });
   });
   CHECK(visited == std::set<std::pair<Index, Index>>{{1, 260}, {2, 0}});
@@ -272,7 +279,7 @@ TEST_CASE("cuda lane: failures while elements are searched") {
     CHECK_THROWS_AS(on_lane(other,
                             [&](const auto& lane) {
                               lane.template visit_large<double>(
-                                  a.view(), a.view().data, a.view().data, [] { return 0.0; },
+                                  a.view(), a.view().data, a.view().data, 5, [] { return 0.0; },
                                   [](Index, Index, double) {});
                             }),
                     CudaError);

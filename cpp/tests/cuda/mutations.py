@@ -235,6 +235,12 @@ MUTATIONS = (
         sanitize="address",
     ),
     Mutation(
+        "visit_large: the diagonal itself",
+        LANE,
+        "static_cast<Index>(i) + diagonal, ",
+        "static_cast<Index>(i) + diagonal + 1, ",
+    ),
+    Mutation(
         "visit_large: ends too early",
         LANE,
         "if (of_row[i] < least()) return;",

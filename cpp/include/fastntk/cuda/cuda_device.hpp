@@ -149,8 +149,8 @@ class CudaDevice {
     // Rows are searched in the order of their largest elements, from the largest down, so that
     // `least` grows soon.
     template <class T, class Least, class Visit>
-    void visit_large(ConstMatrix<T> a, const T* row_scales, const T* col_scales, Least least,
-                     Visit visit) const;
+    void visit_large(ConstMatrix<T> a, const T* row_scales, const T* col_scales, Index diagonal,
+                     Least least, Visit visit) const;
 
     bool stopped() const { return progress_.poll(); }
 

@@ -4,6 +4,8 @@
 
 #include <cuda_runtime.h>
 
+#include <limits>
+
 #include "fastntk/matrix.hpp"
 
 // The kernels are what the operations of a lane do on the GPU. They are written so that the tests
@@ -115,16 +117,18 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-// largest[i] = row_scales[i] · max_j a(i, j) col_scales[j], for at least one column and with one
-// block for each row.
+// largest[i] = row_scales[i] · max_j a(i, j) col_scales[j] over j < i + diagonal, with one block
+// for each row; not a finite number where there is no such j.
 template <class T>
 __global__ void __launch_bounds__(kThreads)
-    largest_products(Matrix<const T> a, const T* row_scales, const T* col_scales, T* largest) {
+    largest_products(Matrix<const T> a, const T* row_scales, const T* col_scales, Index diagonal,
+                     T* largest) {
   FASTNTK_SHARED(T, shared, kThreads);
   const Index i = blockIdx.x;
   const T* const row = a.data + i * a.stride;
-  T part = row[0] * col_scales[0];
-  for (Index j = threadIdx.x; j < a.cols; j += kThreads) {
+  const Index cols = a.cols < i + diagonal ? a.cols : i + diagonal;
+  T part = -std::numeric_limits<T>::infinity();
+  for (Index j = threadIdx.x; j < cols; j += kThreads) {
     part = Larger{}(part, row[j] * col_scales[j]);
   }
   const T result = combine_block(shared, part, Larger{});

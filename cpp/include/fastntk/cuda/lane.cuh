@@ -79,11 +79,11 @@ void CudaDevice::Lane::copy_to_host(const T* from, Index count, T* to) const {
 
 template <class T, class Least, class Visit>
 void CudaDevice::Lane::visit_large(ConstMatrix<T> a, const T* row_scales, const T* col_scales,
-                                   Least least, Visit visit) const {
+                                   Index diagonal, Least least, Visit visit) const {
   if (a.rows == 0 || a.cols == 0) return;
   T* const largest = static_cast<T*>(scratch(static_cast<std::size_t>(a.rows) * sizeof(T)));
   launch(&kernels::largest_products<T>, "largest_products", dim3(static_cast<unsigned>(a.rows)),
-         dim3(kernels::kThreads), stream(), a, row_scales, col_scales, largest);
+         dim3(kernels::kThreads), stream(), a, row_scales, col_scales, diagonal, largest);
   std::vector<T> of_row(static_cast<std::size_t>(a.rows));
   std::vector<T> by_row(of_row.size());
   std::vector<T> by_col(static_cast<std::size_t>(a.cols));
@@ -101,9 +101,11 @@ void CudaDevice::Lane::visit_large(ConstMatrix<T> a, const T* row_scales, const 
                    [&](std::size_t i, std::size_t j) { return of_row[i] > of_row[j]; });
   for (const std::size_t i : order) {
     if (of_row[i] < least()) return;
+    const auto cols =
+        static_cast<std::size_t>(std::clamp(static_cast<Index>(i) + diagonal, Index{0}, a.cols));
     copy_to_host(a.row(static_cast<Index>(i)), a.cols, row.data());
     check(cudaStreamSynchronize(stream()), "cudaStreamSynchronize");
-    for (std::size_t j = 0; j < row.size(); ++j) {
+    for (std::size_t j = 0; j < cols; ++j) {
       const T value = by_row[i] * (row[j] * by_col[j]);
       if (value >= least()) visit(static_cast<Index>(i), static_cast<Index>(j), value);
     }
