@@ -3,13 +3,13 @@
 # ruff: noqa: T201 (a script of the tests)
 """Seeds small bugs into copies of the Python package and checks that the tests find each.
 
-    python -m pytest --cov --cov-context=test --junitxml=durations.xml
+    python -m pytest --cov --cov-context=test --hypothesis-seed=0
     python tests/seed_bugs.py [--sample N] [--seed S] [--only WORD …] [--but WORD …] [--jobs N]
 
-The first line records which test runs which line, and how long it takes. A bug (`small_bugs.py`) is
-found if one of the tests that run its line, or its function if that line runs as the module is
-imported, fails or does not end; it survives if those that fit into eleven times --budget seconds
-pass, the quick ones of each file first. The sample is drawn by digests: a change of one module
+The first line records which test runs which line. A bug (`small_bugs.py`) is found if one of the
+tests that run its line, or its function if that line runs as the module is imported, fails or does
+not end; it survives if they pass, of which at most --most are tried. Nothing here is measured in
+seconds: a sample ends everywhere in the same way. It is drawn by digests: a change of one module
 leaves the bugs of the others as they were.
 
 What cannot be found, since the package does the same with the bug or since no promise is broken,
@@ -38,14 +38,14 @@ import sys
 import tempfile
 import time
 import tomllib
-import xml.etree.ElementTree as ET
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import coverage
+import numba
 import on_host
 import pytest
 from small_bugs import Bug, bugs_of
@@ -63,17 +63,16 @@ EXPLAINED = Path(__file__).with_name("explained_bugs.toml")
 
 # Modules that run on a GPU alone, for which the processor stands in (on_host.py).
 OF_GPUS = ("gpu", "driver")
-# Rooms with functions that Numba compiles: what was compiled of another bug must not be used.
-COMPILED = ("infinite", "activations")
 # What tests import, once for all processes.
 PRELOADED = ["click.testing", "matplotlib.figure", "mpmath", "pandas", "pytest"]
-PRELOADED += ["scipy.integrate", "scipy.linalg", "scipy.sparse.linalg", "scipy.stats", "sklearn"]
+PRELOADED += ["numba", "scipy.integrate", "scipy.linalg", "scipy.sparse.linalg", "scipy.stats"]
+PRELOADED += ["sklearn"]
 
-# Beside the tests themselves: imports, and a machine that is busy.
-START_SECONDS = 120.0
-PATIENCE = 10.0
-# Each has to be imported.
-MOST_FILES = 8
+# A process in which no test ends for so long is taken for one that never ends.
+SILENT_SECONDS = 180.0
+# Tests of the first round, and the files they are taken from: each has to be imported.
+FIRST_TESTS = 32
+FIRST_FILES = 8
 
 
 class Modules:
@@ -115,33 +114,43 @@ class Modules:
             path: (PACKAGE / path).read_text(encoding="utf-8").splitlines() for path in self.trees
         }
 
+    @cached_property
+    def imports(self) -> dict[str, set[str]]:
+        """What each module imports, by dotted names; of packages, each name."""
+        return {
+            path: {
+                name
+                for node in ast.walk(tree)
+                if isinstance(node, ast.ImportFrom) and node.module is not None
+                for name in (node.module, *(f"{node.module}.{alias.name}" for alias in node.names))
+            }
+            for path, tree in self.trees.items()
+        }
+
     def importers(self, path: str) -> list[str]:
         """Return the modules that import this one."""
         name = "fastntk." + path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-        return [
-            other
-            for other, tree in self.trees.items()
-            if any(
-                isinstance(node, ast.ImportFrom)
-                and (node.module == name or f"{node.module}." + node.names[0].name == name)
-                for node in ast.walk(tree)
-            )
-        ]
+        return [other for other, names in self.imports.items() if name in names]
+
+    def compiled_with(self, path: str) -> set[str]:
+        """Return the modules whose compiled functions can contain something of this one."""
+        found, new = set(), {path}
+        while new:
+            found |= new
+            new = {
+                other
+                for one in new
+                for other in self.importers(one)
+                if "numba" in self.imports[other] or other.endswith("__init__.py")
+            } - found
+        return found
 
 
 class Tests:
-    """Which tests run which lines, and how long they take."""
+    """Which tests run which lines."""
 
-    def __init__(self, data: Path, durations: Path, modules: Modules) -> None:
+    def __init__(self, data: Path, modules: Modules) -> None:
         self.modules = modules
-        self.seconds: dict[str, float] = {}
-        self.in_file: dict[str, int] = defaultdict(int)
-        for case in ET.parse(durations).getroot().iter("testcase"):
-            if len(case.findall("*")) > len(case.findall("properties")):
-                continue  # skipped, or failed
-            file = case.attrib["classname"].replace(".", "/") + ".py"
-            self.seconds[f"{file}::{case.attrib['name']}"] = float(case.attrib["time"])
-            self.in_file[file] += 1
         recorded = coverage.CoverageData(str(data))
         recorded.read()
         self.lines: dict[str, dict[int, set[str]]] = {}
@@ -151,6 +160,12 @@ class Tests:
                 line: {test.rpartition("|")[0] for test in tests}
                 for line, tests in recorded.contexts_by_lineno(path).items()
             }
+        # How many lines of the package each runs: those that run few are quick, and ask for little.
+        self.sizes = Counter(
+            test for lines in self.lines.values() for tests in lines.values() for test in tests
+        )
+        del self.sizes[""]
+        self.in_file = Counter(test.partition("::")[0] for test in self.sizes)
 
     def contexts(self, path: str, lines: Iterable[int]) -> set[str]:
         """Return what has run some lines: tests, and "" for what comes before all tests."""
@@ -158,7 +173,7 @@ class Tests:
         return {test for line in lines for test in recorded.get(line, ())}
 
     def that_run(self, path: str, lines: Iterable[int]) -> set[str]:
-        return self.contexts(path, lines) & self.seconds.keys()
+        return self.contexts(path, lines) - {""}
 
     def of(self, bug: Bug) -> tuple[set[str], set[str]]:
         """Return the tests that run what is changed, or else what is around it, and further ones.
@@ -181,30 +196,23 @@ class Tests:
         found = next((tests for tests in ways if tests), set())
         return found, further - found
 
-    def rounds(self, bug: Bug, budget: float) -> list[list[str]]:
+    def rounds(self, bug: Bug, most: int) -> list[list[str]]:
         """Return tests in the order in which they are tried, in two rounds.
 
-        The first takes so many seconds in all: quick tests of the files of whose tests the largest
-        part runs what is changed. The second is for what survives, with ten times as much.
+        Files of whose tests the largest part runs what is changed come first, and of each file the
+        tests that run the fewest lines; files take turns. The second round is for what survives.
         """
         direct, further = self.of(bug)
         by_file: dict[str, list[str]] = defaultdict(list)
-        for test in sorted(direct | further, key=lambda t: (t in further, self.seconds[t], t)):
+        for test in sorted(direct | further, key=lambda t: (t in further, self.sizes[t], t)):
             by_file[test.partition("::")[0]].append(test)
-        files = sorted(by_file, key=lambda file: -len(by_file[file]) / self.in_file[file])
-        first = self._within(budget, [by_file[file] for file in files[:MOST_FILES]])
-        others = [[t for t in by_file[file] if t not in set(first)] for file in files]
-        second = self._within(10 * budget, others)
-        return [tests for tests in (first, second) if tests]
-
-    def _within(self, budget: float, by_file: list[list[str]]) -> list[str]:
-        chosen: list[str] = []
-        for tests in itertools.zip_longest(*by_file):
-            for test in tests:
-                if test is not None and self.seconds[test] <= budget:
-                    budget -= self.seconds[test]
-                    chosen.append(test)
-        return chosen
+        files = sorted(by_file, key=lambda file: (-len(by_file[file]) / self.in_file[file], file))
+        turns = itertools.zip_longest(*(by_file[file] for file in files[:FIRST_FILES]))
+        first = [test for turn in turns for test in turn if test is not None][:FIRST_TESTS]
+        turns = itertools.zip_longest(*(by_file[file] for file in files))
+        tried = set(first)
+        second = [test for turn in turns for test in turn if test is not None and test not in tried]
+        return [tests for tests in (first, second[: most - len(first)]) if tests]
 
 
 @dataclass(frozen=True)
@@ -223,6 +231,7 @@ def run_pytest(arguments: list[str], environment: dict[str, str], written: Path)
         os.dup2(file.fileno(), 2)
     os.chdir(ROOT)
     os.environ |= environment
+    cast("Any", numba.config).CACHE_DIR = environment["NUMBA_CACHE_DIR"]
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     sys.dont_write_bytecode = False
     sys.path[:0] = [environment["PYTHONPATH"], str(ROOT)]
@@ -241,22 +250,26 @@ class Copy:
         )
         compileall.compile_dir(folder / "package", quiet=1)
 
-    def run(self, tests: list[str], numba_cache: Path, seconds: float) -> tuple[int | None, str]:
+    def run(self, tests: list[str]) -> tuple[int | None, str]:
         """Return the status of pytest, None if it did not end, and what it wrote."""
         names, written = self.folder / "tests", self.folder / "written"
         names.write_text("\n".join(tests), encoding="utf-8")
         environment = {
             "PYTHONPATH": str(self.folder / "package"),
-            "NUMBA_CACHE_DIR": str(numba_cache),
+            "NUMBA_CACHE_DIR": str(self.folder / "numba"),
             "HYPOTHESIS_STORAGE_DIRECTORY": str(self.folder / "hypothesis"),
         }
         arguments = ["-x", "-q", "--no-header", "--tb=line", "-p", "no:cacheprovider"]
-        arguments += [f"--basetemp={self.folder / 'scratch'}", f"@{names}"]
+        arguments += ["--hypothesis-seed=0", f"--basetemp={self.folder / 'scratch'}", f"@{names}"]
         process = multiprocessing.get_context("forkserver").Process(
             target=run_pytest, args=(arguments, environment, written)
         )
         process.start()
-        process.join(seconds)
+        size, last = -1, time.monotonic()
+        while process.is_alive() and time.monotonic() - last < SILENT_SECONDS:
+            process.join(1.0)
+            if size < (size := _size(written)):
+                last = time.monotonic()
         status = process.exitcode
         # The tests may have left processes of their own.
         with contextlib.suppress(ProcessLookupError):
@@ -266,28 +279,50 @@ class Copy:
 
     def require_success(self, tests: list[str]) -> None:
         """Raise if tests fail without any bug."""
-        status, output = self.run(tests, self.folder / "numba", 3600.0) if tests else (0, "")
+        status, output = self.run(tests) if tests else (0, "")
         if status != 0:
             raise RuntimeError(f"tests fail without any bug:\n{output}")
 
-    def outcome(self, bug: Bug, source: str, tests: list[str], seconds: float) -> Outcome:
+    @contextlib.contextmanager
+    def _compiled_anew(self, modules: set[str]) -> Iterator[None]:
+        """Set aside what Numba has compiled of these modules; what it compiles meanwhile goes."""
+        aside = self.folder / "aside"
+        before = self._compiled(modules)
+        for file in before:
+            (aside / file.parent.name).mkdir(parents=True, exist_ok=True)
+            file.rename(aside / file.parent.name / file.name)
+        try:
+            yield
+        finally:
+            for file in self._compiled(modules):
+                file.unlink()
+            for file in before:
+                (aside / file.parent.name / file.name).rename(file)
+
+    def _compiled(self, modules: set[str]) -> list[Path]:
+        """Return Numba's files, which have the names of modules in folders with those of rooms."""
+        names = {((PACKAGE / path).parent.name, Path(path).stem) for path in modules}
+        return [
+            file
+            for file in (self.folder / "numba").glob("*/*")
+            if (file.parent.name.rpartition("_")[0], file.name.partition(".")[0]) in names
+        ]
+
+    def outcome(self, bug: Bug, source: str, affected: set[str], tests: list[str]) -> Outcome:
+        """Run tests on the package with a bug; the affected modules may have to be compiled."""
         path = self.folder / "package" / "fastntk" / bug.path
         original, times = path.read_bytes(), path.stat()
         path.write_text(source, encoding="utf-8")
-        compiled = bug.path.split("/")[0] in COMPILED
-        cache = self.folder / ("numba-bug" if compiled else "numba")
-        patience = START_SECONDS + PATIENCE * seconds
         try:
-            status, output = self.run(tests, cache, patience)
-            if status == pytest.ExitCode.USAGE_ERROR:
-                # Tests are called by what the bug has changed: take all of the same function.
-                functions = list(dict.fromkeys(test.partition("[")[0] for test in tests))
-                status, output = self.run(functions, cache, patience)
+            with self._compiled_anew(affected):
+                status, output = self.run(tests)
+                if status == pytest.ExitCode.USAGE_ERROR:
+                    # Tests are called by what the bug has changed: take all of the same function.
+                    functions = list(dict.fromkeys(test.partition("[")[0] for test in tests))
+                    status, output = self.run(functions)
         finally:
             path.write_bytes(original)
             os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
-            if compiled:
-                shutil.rmtree(cache, ignore_errors=True)
         if status == pytest.ExitCode.USAGE_ERROR:
             # All modules of tests can be imported without the bug.
             if "found no collectors for" in output:
@@ -301,6 +336,10 @@ class Copy:
         return Outcome("found", failed[1] if failed else f"status {status}: {output[-300:]}")
 
 
+def _size(file: Path) -> int:
+    return file.stat().st_size if file.exists() else 0
+
+
 def explained() -> dict[tuple[str, str, str], str]:
     """Return the reasons for bugs that cannot be found, by module, removed and added lines."""
     with EXPLAINED.open("rb") as file:
@@ -309,7 +348,7 @@ def explained() -> dict[tuple[str, str, str], str]:
 
 
 def outcomes(
-    bugs: list[Bug], tests: Tests, budget: float, jobs: int
+    bugs: list[Bug], tests: Tests, most: int, jobs: int
 ) -> Iterator[tuple[Bug, tuple[str, str], Outcome]]:
     """Yield each bug, how it changes the module, and what has become of it."""
     known = explained()
@@ -322,7 +361,7 @@ def outcomes(
             copies.put(Copy(Path(folder) / str(number)))
 
         copied = copies.get()
-        copied.require_success(sorted(tests.seconds, key=lambda test: tests.seconds[test])[:1])
+        copied.require_success(sorted(tests.sizes, key=lambda test: (tests.sizes[test], test))[:1])
         copies.put(copied)
 
         def outcome(bug: Bug) -> tuple[Bug, tuple[str, str], Outcome]:
@@ -333,9 +372,9 @@ def outcomes(
             result = Outcome("not run")
             copied = copies.get()
             try:
-                for chosen in tests.rounds(bug, budget):
-                    seconds = sum(tests.seconds[test] for test in chosen)
-                    result = copied.outcome(bug, bug.applied(tree), chosen, seconds)
+                affected = tests.modules.compiled_with(bug.path)
+                for chosen in tests.rounds(bug, most):
+                    result = copied.outcome(bug, bug.applied(tree), affected, chosen)
                     if result.word == "found":
                         break
             finally:
@@ -348,7 +387,7 @@ def outcomes(
             if result[2].word == "found":
                 found_by.add(result[2].by)
         # A test that fails without any bug has found none.
-        copies.get().require_success(sorted(found_by & tests.seconds.keys()))
+        copies.get().require_success(sorted(found_by & tests.sizes.keys()))
 
 
 def main() -> int:
@@ -362,9 +401,8 @@ def main() -> int:
     parser.add_argument("--but", nargs="*", default=[], help="no modules with such a word")
     parser.add_argument("--list", action="store_true", help="show the bugs and end")
     parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--budget", type=float, default=40.0, help="seconds of tests for each")
+    parser.add_argument("--most", type=int, default=400, help="tests that are tried for each bug")
     parser.add_argument("--coverage", type=Path, default=ROOT / ".coverage")
-    parser.add_argument("--durations", type=Path, default=ROOT / "durations.xml")
     asked = parser.parse_args()
     modules = Modules(asked.only, asked.but)
     bugs = modules.sample(asked.sample, asked.seed)
@@ -376,8 +414,8 @@ def main() -> int:
     multiprocessing.set_forkserver_preload(PRELOADED)
     began = time.monotonic()
     counts: dict[str, int] = defaultdict(int)
-    tests = Tests(asked.coverage, asked.durations, modules)
-    for bug, (old, new), outcome in outcomes(bugs, tests, asked.budget, asked.jobs):
+    tests = Tests(asked.coverage, modules)
+    for bug, (old, new), outcome in outcomes(bugs, tests, asked.most, asked.jobs):
         counts[outcome.word] += 1
         print(f"{outcome.word:9} {bug.path}:{bug.lines.start}: {bug.kind}: {outcome.by}")
         if outcome.word != "found":

@@ -156,6 +156,7 @@ class Bug:
 def bugs_of(path: str, tree: ast.Module) -> Iterator[Bug]:
     """Yield the bugs that a module can have."""
     left_alone = _left_alone(tree)
+    unordered = _unordered(tree)
     within = _surroundings(tree)
     for number, node in enumerate(ast.walk(tree)):
         if node in left_alone or not isinstance(node, (ast.stmt, ast.expr)):
@@ -163,7 +164,7 @@ def bugs_of(path: str, tree: ast.Module) -> Iterator[Bug]:
         lines = range(node.lineno, (node.end_lineno or node.lineno) + 1)
         if isinstance(node, (ast.If, ast.While, ast.For, ast.With)):
             lines = range(node.lineno, node.body[0].lineno)
-        for kind, change in _changes(node):
+        for kind, change in () if node in unordered else _changes(node):
             yield Bug(path, kind, lines, within[node], change, number, node.col_offset)
 
 
@@ -193,6 +194,18 @@ def _left_alone(tree: ast.Module) -> set[ast.AST]:
             case ast.Expr(value=ast.Constant(value=str() as text) as value) if text:
                 roots.append(value)
     return {inner for root in roots if root is not None for inner in ast.walk(root)}
+
+
+def _unordered(tree: ast.Module) -> set[ast.AST]:
+    """Return tuples of which it is only asked what is in them."""
+    found: set[ast.AST] = set()
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(func=ast.Name(id="isinstance"), args=[_, ast.Tuple() as kinds]):
+                found.add(kinds)
+            case ast.Compare(ops=[ast.In() | ast.NotIn()], comparators=[ast.Tuple() as members]):
+                found.add(members)
+    return found
 
 
 def _surroundings(tree: ast.Module) -> dict[ast.AST, tuple[range, ...]]:
