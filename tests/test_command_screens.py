@@ -54,8 +54,8 @@ def test_the_screen_of_a_study(samples: Path, tmp_path: Path) -> None:
     )
     assert lines[:4] == [
         "points: 12 samples of dimension 5, width 16, 24, 2 seeds, SECONDS s",
-        "Mean ± standard deviation over seeds, of κ of batches over batches; the pair is that of "
-        "most seeds.",
+        "Mean ± standard deviation over seeds, of κ of batches over batches; "
+        + "the pair is that of most seeds.",
         "",
         table(*expected_table(study, with_width=True))[0],
     ]
@@ -173,6 +173,7 @@ def test_the_words_of_a_report(samples: Path, tmp_path: Path) -> None:
     net = fastntk.MLP([5, 16, 16, 16, 1])
     K = net.ntk(np.load(samples))
     result = fastntk.conditioning(K, **net.ntk_errors(np.load(samples)))
+    report = fastntk.kernel_report(net, np.load(samples), tmp_path / "other", progress=False)
     pair = net.smallest_angle(np.load(samples))
     assert result.bounds is not None
     lower, upper = result.bounds.condition_number
@@ -184,7 +185,7 @@ def test_the_words_of_a_report(samples: Path, tmp_path: Path) -> None:
         f"λ_min           {result.eigenvalue_min:.8g}",
         f"κ               {result.condition_number:.8g}",
         f"κ is certainly  in [{lower:.8g}, {upper:.8g}]",
-        f"noise floor     {result.noise_floor:.2g}",
+        f"noise floor     {report.noise_floor:.2g}",
         f"effective rank  {result.effective_rank:.4g}",
     ]
     stages = [line.split("  ")[0] for line in lines[9:]]
