@@ -52,12 +52,11 @@ def test_the_screen_of_a_study(samples: Path, tmp_path: Path) -> None:
     study = fastntk.depth_study(
         X, depths=(0, 1), width=(16, 24), seeds=2, activations=["tanh"], batches=4
     )
-    assert lines[:4] == [
+    over = "Mean ± standard deviation over seeds"
+    assert lines[:3] == [
         "points: 12 samples of dimension 5, width 16, 24, 2 seeds, SECONDS s",
-        "Mean ± standard deviation over seeds, of κ of batches over batches; "
-        + "the pair is that of most seeds.",
+        f"{over}, of κ of batches over batches; the pair is that of most seeds.",
         "",
-        table(*expected_table(study, with_width=True))[0],
     ]
     assert lines[3:-3] == table(*expected_table(study, with_width=True))
     assert lines[-3:] == [
@@ -74,7 +73,7 @@ def test_the_screen_of_a_study(samples: Path, tmp_path: Path) -> None:
     study = fastntk.depth_study(X, depths=(0, 1), width=16, seeds=2, activations=["tanh"])
     assert lines[:3] == [
         "points: 12 samples of dimension 5, width 16, 2 seeds, SECONDS s",
-        "Mean ± standard deviation over seeds; the pair is that of most seeds.",
+        f"{over}; the pair is that of most seeds.",
         "",
     ]
     assert lines[3:-3] == table(*expected_table(study, with_width=False))
@@ -189,5 +188,5 @@ def test_the_words_of_a_report(samples: Path, tmp_path: Path) -> None:
         f"effective rank  {result.effective_rank:.4g}",
     ]
     stages = [line.split("  ")[0] for line in lines[9:]]
-    assert stages == ["closest pair", "kernel", "eigenvalues"]
+    assert sorted(stages) == ["closest pair", "eigenvalues", "kernel"]
     assert all(re.fullmatch(r".{14}  SECONDS s", line) for line in lines[9:])
