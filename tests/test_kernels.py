@@ -17,7 +17,7 @@ from tolerances import assert_close
 import fastntk
 from fastntk._support import memory
 from fastntk.devices.processor import PROCESSOR
-from fastntk.kernels import block_loop, block_sizes, closest_pairs
+from fastntk.kernels import block_loop, block_sizes, closest_pairs, planning
 from fastntk.kernels.request import KernelRequest
 from fastntk.networks.placed import PlacedNetwork
 
@@ -404,3 +404,21 @@ def test_plan(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(block_sizes, "_SMALLEST_BLOCK", 1)
         assert net.plan(X).strategy == strategy
     assert "GFLOP" in str(plan)
+
+
+def test_the_cost_of_several_layers_and_outputs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planning, "_multiplication_rate", lambda dtype: 1e9)
+    net = fastntk.MLP([3, 5, 7, 4, 2], dtype="float32")
+    X = np.zeros((6, 3), dtype=np.float32)
+    plan = net.plan(X)
+    passes = 2 * (3 * 5 + 5 * 7 + 7 * 4) + 2 * 2 * (5 * 7 + 7 * 4)
+    inner = 3 + 5 + 7 + 4 + 2 * (5 + 7 + 4)
+    assert plan.flops == 6 * passes + 36 * inner
+    assert plan.seconds == plan.flops / 0.85e9
+    assert plan.feature_bytes == 6 * inner * 4
+    assert str(plan) == (
+        "4.28e-06 GFLOP, about 5e-06 s; kernel 144 bytes, features 1.2 KiB; in memory"
+    )
+    cross = net.plan(X, X[:4])
+    assert cross.flops == 10 * passes + 2 * 24 * inner
+    assert cross.kernel_bytes == 4 * 24
