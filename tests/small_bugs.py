@@ -100,6 +100,7 @@ _HARMLESS = frozenset(
         "capsize",
         "frameon",
         "loc",
+        "bbox_to_anchor",
     }
 )
 _MOST_WORDS = 4  # of a label; more are prose

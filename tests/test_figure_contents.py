@@ -34,6 +34,8 @@ def described(figure: Figure) -> list[str]:
     result = [f"figure: {title}"] if title else []
     for axes in figure.axes:
         scales = f"{axes.get_xscale()}, {axes.get_yscale()}"
+        if axes.get_ylim()[0] == 0:
+            scales += " from 0"
         result.append(f"{axes.get_xlabel()} | {axes.get_ylabel()} | {axes.get_title()} | {scales}")
         result += contents(axes)
     return result
@@ -273,7 +275,7 @@ def test_convergence() -> None:
     assert described(figures.plot_convergence_study(convergence())) == [
         title,
         *losses,
-        "depth | epochs to a loss of 0.3 |  | linear, linear",
+        "depth | epochs to a loss of 0.3 |  | linear, linear from 0",
         f": {BLUE} - o: 1 3 → 8 4",
         f"bars: {BLUE}: 6 10; 3 5",
         "depth | 1 − factor of the square loss a step |  | linear, log",
@@ -340,7 +342,7 @@ def test_depth_study() -> None:
     with_batches = [text + more for text in networks[:2] for more in ("", ": batches of 5")]
     unresolved = "linear network, width 8: λ_min unresolved, κ above"
     angles = [
-        "depth | smallest gradient angle (degrees) |  | linear, linear",
+        "depth | smallest gradient angle (degrees) |  | linear, linear from 0",
         f": {BLUE} - o: 1 3 → 2 4",
         f": {BLUE} -- o: 1 → 2.5",
         f"ReLU, infinite width: {BLUE} - None: 1 → 3",

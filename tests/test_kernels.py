@@ -407,7 +407,7 @@ def test_plan(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_cost_of_several_layers_and_outputs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(planning, "_multiplication_rate", lambda dtype: 1e9)
+    monkeypatch.setattr(planning, "_multiplication_rate", lambda _: 1e9)
     net = fastntk.MLP([3, 5, 7, 4, 2], dtype="float32")
     X = np.zeros((6, 3), dtype=np.float32)
     plan = net.plan(X)
