@@ -238,3 +238,61 @@ def test_matrices_beyond_the_range_of_squares_are_described() -> None:
             fastntk.conditioning(K)
     with pytest.raises(ValueError, match=r"K has entries as large as 3e\+130: expected between"):
         fastntk.conditioning(np.full((3, 3), 1e130))
+
+
+@pytest.mark.parametrize(("activation", "power"), [("relu", 1), ("leaky_relu", 1), ("relu2", 2)])
+@pytest.mark.parametrize("exponent", [480, 300, -300, -480])
+def test_norms_of_hessians_are_free_of_scale(activation: str, power: int, exponent: int) -> None:
+    """Squares of Hessians would be out of range; powers of two lose no digit."""
+    net = fastntk.MLP([5, 32, 1], activation=activation)
+    plain = fastntk.linearity.hessian_norm(net, X[:3])
+    scaled = fastntk.linearity.hessian_norm(net, np.ldexp(X[:3], exponent))
+    np.testing.assert_array_equal(scaled.values, np.ldexp(plain.values, power * exponent))
+    np.testing.assert_array_equal(scaled.errors, np.ldexp(plain.errors, power * exponent))
+    assert plain.resolved.all()
+    assert scaled.resolved.all()
+
+
+def test_norms_of_hessians_beyond_the_range() -> None:
+    norm = fastntk.linearity.hessian_norm
+    steep = fastntk.MLP([5, 32, 32, 32, 1], activation="relu2")
+    for size in (1e50, 1e300):
+        with pytest.raises(OverflowError, match=r"X with elements of .*: its Hessian is not finit"):
+            norm(steep, size * X[:1])
+    # A second derivative that is finite, of outputs that are not.
+    assert np.isfinite(norm(fastntk.MLP([5, 32, 1]), np.ldexp(X[:1], 1021)).values).all()
+    # Too small, on the way or in the end.
+    shallow = fastntk.MLP([5, 32, 1], activation="relu2")
+    flat = fastntk.MLP([5, 32, 32, 32, 1], activation="tanh", weight_std=1e-100)
+    for net, size in ((steep, 1e-50), (shallow, 1e-157), (flat, 1.0)):
+        found = norm(net, size * X[:1])
+        assert 0 <= found.values[0] < 1e-300
+        assert not found.resolved[0]
+    # These are 0, and not by rounding.
+    dead = fastntk.MLP.from_weights([-np.ones((4, 5)), np.ones((1, 4))])
+    for net, x in (
+        (dead, np.ones((1, 5))),
+        (fastntk.MLP([5, 1]), np.ones((1, 5))),
+        (fastntk.MLP([5, 8, 1], activation="tanh"), np.zeros((1, 5))),
+    ):
+        found = norm(net, x)
+        assert found.values.tolist() == [0.0]
+        assert found.resolved[0]
+
+
+@pytest.mark.parametrize(
+    "activation",
+    [
+        "relu",
+        "abs",
+        "relu2",
+        fastntk.activations.leaky_relu(-0.3),
+        fastntk.activations.rectified_monomial(1),
+    ],
+)
+def test_derivatives_of_what_is_no_number_are_none(activation: Any) -> None:
+    """Slopes on either side of 0 are numbers: that of a NaN, as inf − inf makes it, is none."""
+    deep = fastntk.MLP([5, *[16] * 40, 2], weight_std=30.0, activation=activation, dtype="float32")
+    for call in (deep.jacobian, deep.input_jacobian, deep.gradient_features, deep):
+        with pytest.raises(OverflowError, match=r"X.* with elements of at most .* not finite in f"):
+            call(X)

@@ -133,7 +133,8 @@ class HessianNorms:
         H has an eigenvalue whose absolute value is that near. That none is larger, no number of
         products can prove; for a random start it is improbable.
     resolved : ndarray (n,) of bool
-        Whether the error is within the tolerance.
+        Whether the error is within the tolerance; not where something on the way is so small that
+        digits of the norm may be lost, or all of it.
     """
 
     values: npt.NDArray[np.float64]
@@ -178,6 +179,8 @@ def hessian_norm(
     ------
     ValueError
         If the activation has no second derivative in the core.
+    OverflowError
+        If a Hessian, or something on the way to it, is not finite in float64.
 
     Notes
     -----

@@ -11,6 +11,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from fastntk._support.progress import monitored
 from fastntk._support.threads import core_threads
 from fastntk.kernels.ranges import require_finite_products
@@ -25,6 +27,10 @@ if TYPE_CHECKING:
     from fastntk.linearity.sample_hessian import Vectors
     from fastntk.networks.network import Network
     from fastntk.networks.placed import PlacedNetwork
+
+
+# Smaller numbers have fewer digits than others.
+_LEAST = float(np.finfo(np.float64).tiny)
 
 
 def hessian_products(
@@ -71,11 +77,16 @@ def spectral_norm(
     """
     with core_threads():  # BLAS of one thread, for the same bits whatever their number
         hessian = SampleHessian(network, x, output)
+        exponent: int | None = None
 
         def square(vectors: Vectors) -> Vectors:
+            nonlocal exponent
             if stop.is_set():
                 raise InterruptedError
-            return hessian(hessian(vectors))
+            products = hessian(vectors)
+            if exponent is None:  # H² is that of H divided by about its size, without a rounding
+                exponent = int(np.frexp(np.abs(products).max())[1])
+            return np.ldexp(hessian(np.ldexp(products, -exponent)), -exponent)
 
         pairs = largest_eigenpairs(
             square, len(hessian), 1, tolerance=tolerance, most_passes=most_passes
@@ -83,4 +94,7 @@ def spectral_norm(
     value = math.sqrt(max(0.0, float(pairs.values[0])))
     residual = float(pairs.residuals[0])
     error = residual / value if value > 0 else math.sqrt(residual)
-    return SpectralNorm(value, error, error <= tolerance * value)
+    assert exponent is not None
+    value, error = (math.ldexp(number, exponent) for number in (value, error))
+    resolved = error <= tolerance * value and not (hessian.vanishes or 0 < value < _LEAST)
+    return SpectralNorm(value, error, resolved)

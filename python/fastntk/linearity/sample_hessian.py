@@ -21,6 +21,7 @@ the brackets without the component of the bias. A product takes two multiplicati
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,8 +37,8 @@ if TYPE_CHECKING:
     Vectors = npt.NDArray[np.float64]
 
 
-# Products of two lengths, squared by the Lanczos method, stay in the range of float64.
-_LARGEST = 1e75
+# Sizes below 2⁻⁹⁷⁰: what is small beside them may have fewer digits than other numbers, or none.
+_LEAST_EXPONENT = -970
 
 
 class SampleHessian:
@@ -51,6 +52,17 @@ class SampleHessian:
         The sample.
     output : int
         The index c of the output.
+
+    Attributes
+    ----------
+    vanishes : bool
+        Whether something on the way is so small that float64 has not all of its digits: of a
+        Hessian that is then small or 0, nothing is known but that.
+
+    Raises
+    ------
+    OverflowError
+        If something on the way is not finite.
     """
 
     def __init__(self, network: Network, x: Vectors, output: int) -> None:
@@ -66,11 +78,15 @@ class SampleHessian:
                 network.layers, [x.T, *h], [*deltas, cotangent.T], strict=True
             )
         ]
-        if any(max(layer.norm_h, layer.norm_delta) > _LARGEST for layer in self._layers):
-            raise OverflowError(
-                f"X with elements of at most {np.abs(x).max():.3g}: its Hessian is not finite in "
-                "float64: expected smaller samples, weight_std or activation_scale"
-            )
+        self._largest = float(np.abs(x).max())
+        sizes_on_the_way = [s for layer in self._layers for s in (layer.norm_h, layer.norm_delta)]
+        self._require_finite(np.array(sizes_on_the_way))
+        # What is 0 for a good reason, as all beyond a layer none of whose units is active, is 0 in
+        # exact arithmetic, too: but not activations where neither slopes nor what is below them is.
+        self.vanishes = any(layer.vanishes for layer in self._layers) or any(
+            below.any() and slope.any() and not value.any()
+            for below, slope, value in zip([x, *h], self._slopes, h, strict=False)
+        )
         sizes = [s for layer in self._layers for s in (len(layer.delta), len(layer.unit_h))]
         self._ends = np.cumsum(sizes)
 
@@ -79,7 +95,19 @@ class SampleHessian:
         return int(self._ends[-1])
 
     def __call__(self, vectors: Vectors) -> Vectors:
-        """Return the products with the columns of `vectors` (coordinates, k)."""
+        """Return the products with the columns of `vectors` (coordinates, k).
+
+        Raises
+        ------
+        OverflowError
+            If they are not finite.
+        """
+        with np.errstate(over="ignore", invalid="ignore"):
+            products = self._products(vectors)
+        self._require_finite(products)
+        return products
+
+    def _products(self, vectors: Vectors) -> Vectors:
         parts = np.split(vectors, self._ends[:-1])
         layers, a, b = self._layers, parts[::2], parts[1::2]
         tangents, bent = [np.zeros((len(layers[0].weights.T), vectors.shape[1]))], []
@@ -97,6 +125,13 @@ class SampleHessian:
                 delta_tangent = bent[at - 1] + self._slopes[at - 1] * (layer.scale * ru)
         return np.concatenate(results[::-1])
 
+    def _require_finite(self, values: Vectors) -> None:
+        if not np.isfinite(values).all():
+            raise OverflowError(
+                f"X with elements of at most {self._largest:.3g}: its Hessian is not finite in "
+                "float64: expected smaller samples, weight_std or activation_scale"
+            )
+
 
 class _LayerSpace:
     """A layer at a sample: s, W, δ and h̄ as columns, and their lengths."""
@@ -109,6 +144,13 @@ class _LayerSpace:
         extended = np.concatenate([self.scale * below, bias])
         self.norm_h, self.unit_h = _length_and_direction(extended)
         self.norm_delta, _ = _length_and_direction(delta)
+        # Those of the sums s W h and s Wᵀ δ, too, may be out of range.
+        of_weights = _exponent(self.scale) + _exponent(np.abs(self.weights).max())
+        exponents = [_exponent(self.norm_h), _exponent(self.norm_delta)]
+        exponents += [
+            of_weights + _exponent(size) for size in (np.abs(below).max(), self.norm_delta)
+        ]
+        self.vanishes = any(-math.inf < exponent < _LEAST_EXPONENT for exponent in exponents)
 
     def turned(self, a: Vectors, b: Vectors) -> Vectors:
         """Return Vᵀ δ of the direction V in the weights with these coordinates."""
@@ -128,7 +170,17 @@ class _LayerSpace:
         return result
 
 
+def _exponent(size: float) -> float:
+    return math.log2(abs(size)) if size != 0 else -math.inf
+
+
 def _length_and_direction(vector: Vectors) -> tuple[float, Vectors]:
+    """Return ‖v‖ and v/‖v‖, whatever the size of v; without a direction, 0."""
+    largest = float(np.abs(vector).max(initial=0.0))
+    if not 0 < largest < np.inf:
+        return largest, np.zeros_like(vector)
+    exponent = int(np.frexp(largest)[1])
+    scaled = np.ldexp(vector, -exponent)
+    length = float(np.linalg.norm(scaled))
     with np.errstate(over="ignore"):
-        length = float(np.linalg.norm(vector))
-    return length, vector / length if length > 0 else np.zeros_like(vector)
+        return float(np.ldexp(length, exponent)), scaled / length
