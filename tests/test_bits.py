@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
 import re
+import subprocess
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +28,7 @@ from fastntk._support.threads import core_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 QUICK_DUALS = ("relu", "gelu", "sin", "erf")
 SLOW_DUALS = ("tanh", "sigmoid", "silu", "elu", "softplus")
@@ -306,3 +310,45 @@ def test_everything_public_is_here() -> None:
     public = {name for name in CALLS if not SAME.match(name)}
     assert set(computations(6)) == public - WITHOUT_MATRICES
     assert public >= WITHOUT_MATRICES
+
+
+_INFINITE_KERNELS = """
+import hashlib, sys
+import numpy as np
+from fastntk import infinite
+X = np.random.default_rng(0).standard_normal((301, 9))
+X[7] = 1.0000001 * X[3]
+kernels = []
+for activation in sys.argv[1:]:
+    for bias_std in (0.0, 0.3):
+        net = infinite.Network(3, activation, bias_std=bias_std)
+        K, angle = net.ntk(X), net.smallest_angle(X)
+        kernels.append(hashlib.sha256(K.tobytes()).hexdigest()[:10] + repr(angle.angle))
+print(*kernels)
+"""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "activations",
+    [
+        ["relu", "abs", "identity", "leaky_relu"],
+        ["gelu", "erf", "sin", "gaussian", "gabor"],
+        ["tanh", "sigmoid", "silu", "softplus"],
+        ["relu2", "elu"],
+    ],
+)
+def test_what_has_just_been_compiled_gives_the_bits_of_what_was_before(
+    activations: list[str], tmp_path: Path
+) -> None:
+    found = [
+        subprocess.run(
+            [sys.executable, "-c", _INFINITE_KERNELS, *activations],
+            env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for _ in range(2)
+    ]
+    assert found[0] == found[1]

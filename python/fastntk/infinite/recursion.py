@@ -51,6 +51,12 @@ if TYPE_CHECKING:
     Matrix = NDArray[np.float64]
 
 
+# A part of a function that is compiled once, within it. Compiled by itself as well, it would be
+# called in the process that compiles, and not in those that load what was compiled: with products
+# and sums contracted elsewhere, and other last bits.
+_part = njit(nogil=True, cache=True, fastmath={"contract"}, forceinline=True)
+
+
 class TileLayers(NamedTuple):
     """The layers, and what the samples of a tile bring into them.
 
@@ -104,25 +110,25 @@ class Position(NamedTuple):
     diagonal: bool
 
 
-@njit(nogil=True, cache=True, fastmath={"contract"})
+@_part
 def _unsigned(gap: float) -> float:
     """Return 1 − cos θ."""
     return gap if gap >= 0.0 else 2.0 + gap
 
 
-@njit(nogil=True, cache=True, fastmath={"contract"})
+@_part
 def _other_side(gap: float) -> float:
     """Return 1 + cos θ."""
     return 2.0 - gap if gap >= 0.0 else -gap
 
 
-@njit(nogil=True, cache=True, fastmath={"contract"})
+@_part
 def _signed(gap: float, complement: float) -> float:
     """Return the gap with its sign from 1 − cos θ and 1 + cos θ."""
     return gap if gap <= 1.0 else -max(complement, TINY)
 
 
-@njit(nogil=True, cache=True, fastmath={"contract"})
+@_part
 def _product_gap(gap: float, other: float) -> float:
     """Return the gap, with a sign, of the product of two cosines."""
     a, b = abs(gap), abs(other)
@@ -130,7 +136,7 @@ def _product_gap(gap: float, other: float) -> float:
     return product if (gap >= 0.0) == (other >= 0.0) else -max(product, TINY)
 
 
-@njit(nogil=True, cache=True, fastmath={"contract"})
+@_part
 def activation_gap(gap: float, kink: float) -> float:
     """Return γ, with a sign."""
     v = 0.5 * abs(gap)
@@ -141,7 +147,7 @@ def activation_gap(gap: float, kink: float) -> float:
     return -complement if complement < 1.0 else (2.0 - kink) + ((1.0 - kink) * gap - deficit)
 
 
-@njit(nogil=True, cache=True, fastmath={"contract"})
+@_part
 def derivative_gap(gap: float, kink: float) -> float:
     """Return η, with a sign."""
     v = 0.5 * abs(gap)
@@ -153,7 +159,7 @@ def derivative_gap(gap: float, kink: float) -> float:
     return _signed(turned, rest)
 
 
-@njit(nogil=True, cache=True, fastmath={"contract"})
+@_part
 def _acute_layer_without_bias(
     gaps: Vector, gradient_gaps: Vector, a: float, b: float, kink: float
 ) -> None:
@@ -172,7 +178,7 @@ def _acute_layer_without_bias(
         )
 
 
-@njit(nogil=True, cache=True, fastmath={"contract"})
+@_part
 def _layer_without_bias(
     gaps: Vector, gradient_gaps: Vector, factors: tuple[float, float], kink: float, acute: bool
 ) -> None:
@@ -194,7 +200,7 @@ def _layer_without_bias(
         )
 
 
-@njit(nogil=True, cache=True, fastmath={"contract"})
+@_part
 def _affine(
     gaps: Vector,
     etas: Vector,
@@ -224,7 +230,7 @@ def _affine(
         )
 
 
-@njit(nogil=True, cache=True, fastmath={"contract"})
+@_part
 def _activation(gaps: Vector, etas: Vector, kink: float) -> None:
     for j in range(gaps.shape[0]):
         gap = gaps[j]
@@ -232,13 +238,13 @@ def _activation(gaps: Vector, etas: Vector, kink: float) -> None:
         etas[j] = derivative_gap(gap, kink)
 
 
-@njit(nogil=True, cache=True, fastmath={"contract"})
+@_part
 def _activation_gaps(gaps: Vector, kink: float) -> None:
     for j in range(gaps.shape[0]):
         gaps[j] = activation_gap(gaps[j], kink)
 
 
-@njit(nogil=True, cache=True, fastmath={"contract"})
+@_part
 def _write(out: FloatArray, gaps: Vector, one: float, row: float, columns: Vector) -> None:
     if one == 0.0:
         out[:] = gaps
