@@ -4,7 +4,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
+import subprocess
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -179,3 +183,41 @@ def test_ctrl_c_within_a_second(name: str) -> None:
         print(fastntk.MLP([1, 1]).linearize().fit([[2.0]], [1.0]).eigenvalues.tolist(), flush=True)
         """
     assert_ctrl_c_stops(program, then="[4.0]")
+
+
+_LEAVING = """
+import _thread, ctypes, sys, threading
+from fastntk._support.threads import in_own_thread
+
+libc = ctypes.CDLL(None)
+libc.on_exit(ctypes.c_void_p(1), None)  # stands for what crashes when libraries are taken down
+lapack_runs = threading.Event()
+
+def compute():
+    lapack_runs.set()
+    lasting.wait(60)
+
+lasting = threading.Event()
+if {begin}:
+    threading.Thread(target=lambda: lapack_runs.wait() and _thread.interrupt_main()).start()
+    try:
+        in_own_thread(compute)
+    except KeyboardInterrupt:
+        print("interrupted")
+sys.exit(7)
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "on_exit"), reason="this is no glibc")
+@pytest.mark.parametrize("begin", [True, False])
+def test_a_process_may_leave_while_lapack_works_for_nobody(begin: bool) -> None:
+    """Libraries are not taken down then, as BLAS would let go of buffers that are in use."""
+    ended = subprocess.run(
+        [sys.executable, "-c", _LEAVING.format(begin=begin)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=50,
+    )
+    assert ended.stdout == ("interrupted\n" if begin else "")
+    assert ended.returncode == (7 if begin else -signal.SIGSEGV)

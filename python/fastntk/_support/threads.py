@@ -4,12 +4,15 @@
 
 from __future__ import annotations
 
+import atexit
+import ctypes
 import threading
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, TypeVar
+from weakref import WeakSet
 
 from fastntk._support.blas_threads import SingleThreadedBlas
 
@@ -42,6 +45,9 @@ class _Here(threading.local):
 
 
 _here = _Here()
+
+# Threads that work on though nobody waits for them.
+_left_behind: WeakSet[threading.Thread] = WeakSet()
 
 
 @contextmanager
@@ -99,12 +105,38 @@ def in_own_thread(function: Callable[[], _Result]) -> _Result:
             thread.start()
         except RuntimeError as error:
             raise _no_thread() from error
-        while True:
-            # Without a timeout, some systems do not let Ctrl-C interrupt the waiting.
-            with suppress(Empty):
-                return finished.get(timeout=0.2).result()
-            if _here.pool is not None and _here.pool.is_set():
-                raise KeyboardInterrupt
+        try:
+            while True:
+                # Without a timeout, some systems do not let Ctrl-C interrupt the waiting.
+                with suppress(Empty):
+                    return finished.get(timeout=0.2).result()
+                if _here.pool is not None and _here.pool.is_set():
+                    raise KeyboardInterrupt
+        except BaseException:
+            _left_behind.add(thread)
+            raise
+
+
+@atexit.register
+def _leave_without_destructors() -> None:
+    """Let the process end while a thread that nobody waits for is still in LAPACK.
+
+    A library of BLAS that is taken down lets go of the buffers that such a thread works with, which
+    would end the process by a segmentation fault. Python has ended by then, and what is left to do
+    is to give memory back. So the process leaves, with its status, before libraries are taken down;
+    where that cannot be arranged, it waits.
+    """
+    working = [thread for thread in _left_behind if thread.is_alive()]
+    if not working:
+        return
+    try:
+        libc = ctypes.CDLL(None)
+        leave, register = libc._exit, libc.on_exit
+    except (AttributeError, OSError, TypeError):  # no glibc
+        for thread in working:
+            thread.join()
+        return
+    register(leave, None)  # which is called with the status
 
 
 def _no_thread() -> MemoryError:
