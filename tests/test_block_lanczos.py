@@ -30,7 +30,8 @@ class Operator:
     def __call__(self, vectors: Matrix) -> Matrix:
         assert np.allclose(vectors.T @ vectors, np.eye(vectors.shape[1]), rtol=0, atol=1e-13)
         self.widths.append(vectors.shape[1])
-        return self.matrix @ vectors
+        images: Matrix = self.matrix @ vectors
+        return images
 
 
 def require_pairs(pairs: RitzPairs, operator: Operator, k: int, tolerance: float) -> None:

@@ -30,33 +30,51 @@ def packed() -> fastntk.PackedKernel:
 
 
 def mlp(**changed: Any) -> fastntk.MLP:
-    return fastntk.MLP(**({"widths": [3, 4, 2]} | changed))
+    given: dict[str, Any] = {"widths": [3, 4, 2]}
+    return fastntk.MLP(**(given | changed))
 
 
 def train(**changed: Any) -> Any:
-    return fastntk.train(
-        NET, X, LABELS, **({"learning_rate": 0.1, "epochs": 1, "progress": False} | changed)
-    )
+    given: dict[str, Any] = {"learning_rate": 0.1, "epochs": 1, "progress": False}
+    return fastntk.train(NET, X, LABELS, **(given | changed))
 
 
 def search(**changed: Any) -> Any:
-    given = {"epochs": 1, "grid": [0.1], "jobs": 1}
+    given: dict[str, Any] = {"epochs": 1, "grid": [0.1], "jobs": 1}
     return fastntk.find_learning_rate(NET, X, LABELS, **(given | changed))
 
 
 def study(**changed: Any) -> Any:
-    given = {"depths": [1], "width": 2, "seeds": 1, "activations": ["tanh"], "progress": False}
+    given: dict[str, Any] = {
+        "depths": [1],
+        "width": 2,
+        "seeds": 1,
+        "activations": ["tanh"],
+        "progress": False,
+    }
     return fastntk.depth_study(X, **(given | changed))
 
 
 def convergence(**changed: Any) -> Any:
-    given = {"depths": [1], "width": 4, "seeds": 1, "epochs": 1, "batch_size": 2, "jobs": 1}
-    given |= {"rate_samples": 2, "rate_steps": 2, "search_epochs": 1, "progress": False}
+    given: dict[str, Any] = {"depths": [1], "width": 4, "seeds": 1, "epochs": 1, "jobs": 1}
+    given |= {
+        "batch_size": 2,
+        "rate_samples": 2,
+        "rate_steps": 2,
+        "search_epochs": 1,
+        "progress": False,
+    }
     return fastntk.convergence_study(X, LABELS, **(given | changed))
 
 
 def linearized(**changed: Any) -> Any:
-    given = {"widths": [4], "seeds": 1, "steps": 2, "depth": 1, "learning_rate": 0.01}
+    given: dict[str, Any] = {
+        "widths": [4],
+        "seeds": 1,
+        "steps": 2,
+        "depth": 1,
+        "learning_rate": 0.01,
+    }
     return fastntk.linearization_error(X, Y, **(given | changed))
 
 

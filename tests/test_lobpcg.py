@@ -16,7 +16,8 @@ class Watched(Operator):
 
     def __call__(self, vectors: Matrix) -> Matrix:
         self.widths.append(vectors.shape[1] if vectors.ndim == 2 else 1)
-        return self.matrix @ vectors
+        images: Matrix = self.matrix @ vectors
+        return images
 
 
 def spectrum(n: int) -> Matrix:
