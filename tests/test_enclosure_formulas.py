@@ -147,7 +147,7 @@ def test_upper_bounds_of_the_largest_eigenvalue() -> None:
     proved = largest_upper(source, 2.9, 1e-2)
     gap = 1e-2 + 2 * cholesky_error(3, 3 * 2.9 - 4.5) + 16e-3
     assert [shift for _, shift in source.asked] == [2.9 + gap, 2.9 + 16 * gap, 2.9 + 256 * gap]
-    assert tuple(proved) == (2.9 + 256 * gap + 3e-4, "factor -1")
+    assert (proved.bound, str(proved.factor)) == (2.9 + 256 * gap + 3e-4, "factor -1")
     hopeless = Matrix([3.0, 1.0, 0.5], product_error=1e-3, failures=3)
     assert largest_upper(hopeless, 2.9, 1e-2) == (math.inf, None)
     assert len(hopeless.asked) == 3
@@ -161,7 +161,7 @@ def test_lower_bounds_of_the_smallest_eigenvalue() -> None:
     expected = [gap - 0.5, 16 * gap - 0.5]
     assert [shift for _, shift in source.asked] == pytest.approx(expected, rel=1e-14)
     assert proved.bound == pytest.approx(0.5 - 16 * gap - 3e-4, rel=1e-14)
-    assert tuple(proved)[1] == "factor 1"
+    assert str(proved.factor) == "factor 1"
     # What is known already is not proved again, and a worse bound does not replace it.
     known = Matrix([3.0, 1.0, 0.5], product_error=0.0)
     assert smallest_lower(known, 0.5, 1e-2, 0.495) == (0.495, None)
