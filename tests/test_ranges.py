@@ -14,6 +14,9 @@ import numpy as np
 import pytest
 
 import fastntk
+from fastntk.kernels.block_loop import BlockLoop
+from fastntk.kernels.destinations import Arrays
+from fastntk.kernels.request import KernelRequest
 
 X = np.random.default_rng(0).standard_normal((12, 5))
 NET = fastntk.MLP([5, 64, 64, 2], dtype="float32")
@@ -49,6 +52,82 @@ def test_samples_whose_kernel_overflows(name: str) -> None:
 def test_samples_whose_kernel_vanishes(name: str) -> None:
     with pytest.raises(OverflowError, match=r"X with elements of at most .*: the largest elem"):
         KERNELS[name](NET, 1e-25 * X)
+
+
+def test_kernels_that_vanish_in_blocks() -> None:
+    """None of the blocks tells by itself: others may be large."""
+
+    def in_blocks(samples: Any) -> None:
+        asked = KernelRequest.checked(NET.network, samples, None)
+        kernel = np.empty(asked.shape, np.float32)
+        BlockLoop.of_size(asked, 5).run(Arrays(asked, [kernel]), progress=False)
+
+    small = X.astype(np.float32) * np.float32(1e-25)
+    for call in (in_blocks, lambda samples: list(NET.ntk_tiles(samples, tile=5))):
+        with pytest.raises(OverflowError, match=r"X with elements of at most .*: the largest elem"):
+            call(small)
+        for large in (0, 6, 11):  # in the first block, in one between and in the last
+            samples = small.copy()
+            samples[large] = X[large]
+            call(samples)
+
+
+def test_kernels_of_two_sets_that_vanish() -> None:
+    message = r"X with elements of at most .* and Z with .*: the largest element of the kernel is t"
+    small = 1e-25 * X
+    calls: list[Any] = [
+        lambda Z: NET.ntk(small, Z),
+        lambda Z: list(NET.ntk_tiles(small, Z, tile=5)),
+        lambda Z: NET.ntk(small, Z, outputs="full"),
+        lambda Z: NET.ntk_by_layer(small, Z),
+        lambda Z: NET.ntk(small, Z, out=np.empty((len(X), len(Z)), np.float32)),
+    ]
+    for call in calls:
+        with pytest.raises(OverflowError, match=message):
+            call(1e-20 * X[:7])
+        call(X[:7])
+    # That one of several is large is enough.
+    assert NET.ntk(small, np.concatenate([1e-20 * X[:7], X[:1]])).any()
+    # Orthogonal samples have nothing in common.
+    linear = fastntk.MLP([4, 1], dtype="float32")
+    assert not linear.ntk(1e-25 * np.eye(4)[:2], 1e-25 * np.eye(4)[2:]).any()
+    assert not NET.ntk(np.zeros((2, 5)), 1e-25 * X).any()
+
+
+def test_kernels_that_float64_does_not_hold_either() -> None:
+    """Passes free of scale say whether a unit is active."""
+    for activation, std in (("relu2", 0.1), ("relu", 1e-60), ("tanh", 1e-60)):
+        net = fastntk.MLP([5, *[16] * 10, 1], activation=activation, weight_std=std)
+        with pytest.raises(OverflowError, match=r"the largest element of the kernel is t"):
+            net.ntk(X)
+    dead = fastntk.MLP.from_weights([-np.ones((4, 5)), np.ones((1, 4))], activation="relu2")
+    assert not dead.ntk(1e-200 * np.abs(X)).any()
+    frozen = fastntk.MLP([5, 8, 1]).ntk(1e-200 * X[:1] * 0, layer_weights=[0, 1])
+    assert not frozen.any()
+
+
+@pytest.mark.parametrize("outputs", ["trace", "full", 1])
+def test_products_with_kernels_that_vanish(outputs: Any) -> None:
+    message = r"X with elements of at most .* and vectors with .*: the largest element of the resul"
+    small = (1e-22 * X).astype(np.float32)
+    operator = NET.ntk_operator(small, outputs=outputs)
+    ones = np.ones(operator.shape[0], np.float32)
+    with pytest.raises(OverflowError, match=message + r"t is too small for float32: expected larg"):
+        operator @ ones
+    plain = NET.ntk_operator(X.astype(np.float32), outputs=outputs)
+    with pytest.raises(OverflowError, match=message):
+        plain @ (ones * np.float32(1e-43))
+    # Large vectors bring the product back into the range.
+    scale = np.float32(2.0**100)
+    scaled = np.ldexp(X.astype(np.float32), -70)
+    large = NET.ntk_operator(scaled, outputs=outputs) @ (scale * ones)
+    np.testing.assert_allclose(np.ldexp(large, 40), plain @ ones, rtol=1e-5)
+    # These are 0, and not by rounding.
+    assert not (operator @ (0 * ones)).any()
+    twice = NET.ntk_operator(np.concatenate([X[:1], X[:1]]), outputs=1)
+    assert np.abs(twice @ np.array([1.0, -1.0])).max() < 1e-5
+    dead = fastntk.MLP.from_weights([-np.ones((4, 5)), np.ones((1, 4))])
+    assert not (dead.ntk_operator(np.abs(X)) @ np.ones(len(X))).any()
 
 
 def test_samples_whose_gradients_vanish() -> None:

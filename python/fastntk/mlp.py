@@ -390,8 +390,9 @@ class MLP(KernelMethods, JacobianMethods):
         """
         place = place_of(device, {"X": X})
         samples = self.network.samples(X, "X", place)
-        outputs: FloatArray = PlacedNetwork(self.network, place).evaluate(samples)
-        require_finite_outputs(self.network, samples, outputs)
+        placed = PlacedNetwork(self.network, place)
+        outputs: FloatArray = placed.evaluate(samples)
+        require_finite_outputs(placed, samples, outputs)
         return outputs
 
 

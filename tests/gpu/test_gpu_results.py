@@ -285,3 +285,48 @@ def test_training_in_place_with_a_callback(way: Way) -> None:
     assert [step for step, _ in seen] == [2, 4]
     assert not np.array_equal(seen[0][1], seen[1][1])
     assert np.array_equal(seen[1][1], net.weights[0])
+
+
+OUT_OF_RANGE: dict[str, Any] = {
+    "outputs": lambda net, X, j: net(X, **j),
+    "trace": lambda net, X, j: net.ntk(X, **j),
+    "cross": lambda net, X, j: net.ntk(X, X[:3], **j),
+    "full": lambda net, X, j: net.ntk(X, outputs="full", **j),
+    "by layer": lambda net, X, j: net.ntk_by_layer(X, **j),
+    "tiles": lambda net, X, j: list(net.ntk_tiles(X, tile=9, **j)),
+    "packed": lambda net, X, j: net.ntk(X, out="packed", **j),
+    "jacobian": lambda net, X, j: net.jacobian(X, **j),
+    "input jacobian": lambda net, X, j: net.input_jacobian(X, **j),
+}
+
+
+@pytest.mark.parametrize("name", OUT_OF_RANGE)
+def test_what_leaves_the_range_is_an_error_wherever_it_lies(name: str, way: Way) -> None:
+    """As on the processor: overflow, and kernels of which nothing is left."""
+    deep = fastntk.MLP([INPUTS, *[16] * 40, 2], weight_std=30.0, dtype="float32")
+    X = normal(N, INPUTS, dtype="float32")
+    with pytest.raises(OverflowError, match=r"X.* with elements of at most .* not finite in floa"):
+        OUT_OF_RANGE[name](deep, way.give(X), way.options)
+    if name in {"outputs", "jacobian", "input jacobian"}:
+        return
+    shallow = network("float32", activation="relu", bias_std=0.0)
+    with pytest.raises(OverflowError, match=r"X with elements of at most .*: the largest element"):
+        OUT_OF_RANGE[name](shallow, way.give(X * np.float32(1e-25)), way.options)
+    OUT_OF_RANGE[name](shallow, way.give(X), way.options)
+
+
+def test_products_out_of_range_are_errors_wherever_they_lie(way: Way) -> None:
+    net = network("float32", activation="relu", bias_std=0.0)
+    X, v = normal(N, INPUTS, dtype="float32"), normal(net.n_parameters, 1, dtype="float32")
+    u = normal(N, OUTPUTS, dtype="float32")
+    huge = np.float32(1e37)
+    with pytest.raises(OverflowError, match=r"X with .* and v with .* is not finite in float32"):
+        net.jvp(way.give(100 * X), way.give(huge * v), **way.options)
+    with pytest.raises(OverflowError, match=r"X with .* and u with .* is not finite in float32"):
+        net.vjp(way.give(100 * X), way.give(huge * u), **way.options)
+    operator = net.ntk_operator(way.give(X), **way.options)
+    with pytest.raises(OverflowError, match=r"X with .* and vectors with .* is not finite in f"):
+        operator @ way.give(10 * huge * u[:, :1])
+    small = net.ntk_operator(way.give(X * np.float32(1e-25)), **way.options)
+    with pytest.raises(OverflowError, match=r"X with .* and vectors with .* too small for float32"):
+        small @ way.give(u[:, :1])

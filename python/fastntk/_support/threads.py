@@ -131,7 +131,7 @@ def _leave_without_destructors() -> None:
         return
     try:
         libc = ctypes.CDLL(None)
-        leave, register = libc._exit, libc.on_exit
+        leave, register = libc["_exit"], libc["on_exit"]
     except (AttributeError, OSError, TypeError):  # no glibc
         for thread in working:
             thread.join()

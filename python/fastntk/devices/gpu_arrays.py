@@ -81,6 +81,11 @@ class DeviceArray:
         return replace(self, pointer=pointer, shape=(last - first, self.shape[1]))
 
     @property
+    def diagonal(self) -> DeviceArray:
+        """The diagonal of a square matrix as a column, without copying it."""
+        return replace(self, shape=(len(self), 1), strides=(self.strides[0] + 1, 1))
+
+    @property
     def __cuda_array_interface__(self) -> dict[str, Any]:
         """The description that CuPy and other libraries read."""
         return {

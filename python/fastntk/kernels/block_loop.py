@@ -24,7 +24,7 @@ from fastntk.kernels.block_sizes import (
     samples_that_fit,
 )
 from fastntk.kernels.features import Features
-from fastntk.kernels.ranges import require_kernels_in_range
+from fastntk.kernels.ranges import KernelRanges
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -49,7 +49,7 @@ class KernelBlock:
     cols: slice
     mirrored: bool
     _source: _Source
-    _request: KernelRequest
+    _ranges: KernelRanges
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -62,10 +62,11 @@ class KernelBlock:
         Raises
         ------
         OverflowError
-            If the kernels leave the range of their numbers.
+            If the kernels leave the range of their numbers, or with the last of their blocks none
+            of them was within.
         """
         self._source.fill(self.rows, self.cols, outs, monitor)
-        require_kernels_in_range(self._request, self.rows, self.cols, outs)
+        self._ranges.look_at(self.rows, self.cols, outs)
 
 
 class BlockLoop:
@@ -136,9 +137,10 @@ class BlockLoop:
             source = _FromHeldFeatures(request)
         else:
             source = _FromFeaturesOfBlocks(request)
+        ranges = KernelRanges(request)
         for rows, cols in self._blocks:
             mirrored = request.symmetric and rows != cols
-            yield KernelBlock(rows, cols, mirrored, source, request)
+            yield KernelBlock(rows, cols, mirrored, source, ranges)
 
     def run(self, destination: Destination, progress: Progress, what: str = "kernel") -> None:
         """Hand every block to a destination; a single block shows the progress of the core."""

@@ -16,7 +16,7 @@ from fastntk.devices import gpu_arrays
 from fastntk.devices.processor import PROCESSOR
 from fastntk.kernels.block_loop import BlockLoop, Destination
 from fastntk.kernels.features import Features
-from fastntk.kernels.ranges import require_diagonals_in_range
+from fastntk.kernels.ranges import KernelRanges
 from fastntk.symmetric.packed import PackedKernel
 
 if TYPE_CHECKING:
@@ -182,7 +182,7 @@ def _packed_kernel(request: KernelRequest, progress: Progress) -> PackedKernel:
     if memory is None or needed <= memory:
         features = Features(request.network, request.X, request.outputs, request.dtype, progress)
         features.fill_packed_kernel(kernel.data, progress)
-        require_diagonals_in_range(request, range(len(request.X)), [kernel.diagonal()])
+        KernelRanges(request).look_at_diagonals(range(len(request.X)), [kernel.diagonal()])
         return kernel
     loop = BlockLoop.within_memory(
         request,

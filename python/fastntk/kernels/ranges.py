@@ -4,19 +4,23 @@
 
 Samples and weights are finite, but products of them need not be. By the Cauchy-Schwarz inequality
 no element of K(X, X) is larger than the largest of its diagonal, which is therefore all that has to
-be looked at: n of n² elements. Of K(X, Z) it is the sum, which no element that is not finite leaves
-finite.
+be looked at: n of n² elements, wherever they lie. Of K(X, Z) it is the sum, which no element that
+is not finite leaves finite.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastntk.devices.gpu_arrays import device_matrix
 from fastntk.devices.processor import PROCESSOR
+from fastntk.kernels.existence import kernels_exist
+from fastntk.kernels.request import KernelRequest
 from fastntk.networks.placed import PlacedNetwork
+from fastntk.symmetric.arrays import on_host
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,10 +28,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fastntk._support.dtypes import FloatArray, FloatDType
-    from fastntk.kernels.request import KernelRequest
+    from fastntk.devices.place import Place
     from fastntk.networks.network import Network
 
-# Where a kernel is 0, so many samples tell whether that is right.
+# Where products are 0, so many samples tell whether that is right.
 _SAMPLES = 64
 
 # So many of the largest samples are looked at for gradients that are not finite.
@@ -37,55 +41,104 @@ _LARGEST = 4
 # Samples that differ in size by no more than so many powers of two can be scaled together.
 _SPREAD = {"float32": 50, "float64": 200}
 
-# So far from 1, in powers of two, samples may be without being scaled. The differences in which
-# angles of close pairs are computed lose digits from 2¹² on.
+# So far from 1, in powers of two, samples may be without being scaled: no kernel of usual weights
+# leaves the range.
 _MODERATE = 8
 
 
-def require_kernels_in_range(
-    request: KernelRequest, rows: slice, cols: slice, kernels: Sequence[Any]
-) -> None:
-    """Raise OverflowError if blocks of the kernels of a request left the range of their numbers.
-
-    Kernels that lie on a GPU are not looked at, which would mean to wait for it.
-    """
-    if not all(isinstance(kernel, np.ndarray) for kernel in kernels):
-        return
-    if not request.symmetric:
-        _require_sums(request, rows, kernels)
-    elif rows == cols:
-        diagonals = [np.diagonal(kernel) for kernel in kernels]
-        require_diagonals_in_range(request, range(rows.start, rows.stop), diagonals)
-
-
-def require_diagonals_in_range(
-    request: KernelRequest, rows: Sequence[int], diagonals: Sequence[FloatArray]
-) -> None:
-    """Raise OverflowError if diagonals of kernels K(X, X), of these samples, left the range.
+class KernelRanges:
+    """What is seen of the kernels of a request, block by block: nothing that left the range.
 
     A kernel of which nothing is left but 0, or numbers with fewer digits than others, is as wrong
     as one that is infinite. It is right where no unit is active, or X is 0.
     """
+
+    def __init__(self, request: KernelRequest) -> None:
+        self._request = request
+        self._largest = np.zeros(request.count)
+        self._left = len(request.X) if request.symmetric else math.prod(request.shape)
+
+    def look_at(self, rows: slice, cols: slice, kernels: Sequence[Any]) -> None:
+        """Raise OverflowError if a block of the kernels left the range, or with it all of them."""
+        if not self._request.symmetric:
+            self._look_at_elements(rows, cols, kernels)
+        elif rows == cols:
+            place = self._request.place
+            diagonals = [_diagonal(kernel, place) for kernel in kernels]
+            self.look_at_diagonals(range(rows.start, rows.stop), diagonals)
+
+    def look_at_diagonals(self, rows: Sequence[int], diagonals: Sequence[FloatArray]) -> None:
+        """Raise OverflowError if diagonals of kernels K(X, X), of these samples, left the range."""
+        _require_finite_diagonals(self._request, rows, diagonals)
+        self._seen([np.abs(diagonal).max() for diagonal in diagonals], len(rows))
+
+    def _look_at_elements(self, rows: slice, cols: slice, kernels: Sequence[Any]) -> None:
+        place = self._request.place
+        largest = []
+        for kernel in kernels:
+            values, xp = _values(kernel, place)
+            if not _all_finite(values, xp):
+                row = _first_row_not_finite(values, xp)
+                raise _not_finite(self._request, rows.start + row)
+            # The first row says as a rule that something is left, and then all need not be read.
+            found = float(xp.absolute(values[:1]).max())
+            if found < np.finfo(self._request.dtype).tiny:
+                found = float(xp.absolute(values).max())
+            largest.append(found)
+        self._seen(largest, (rows.stop - rows.start) * (cols.stop - cols.start))
+
+    def _seen(self, largest: Sequence[float], count: int) -> None:
+        np.maximum(self._largest, largest, out=self._largest)
+        self._left -= count
+        if self._left == 0:
+            _require_not_vanished(self._request, self._largest)
+
+
+def _diagonal(kernel: Any, place: Place) -> FloatArray:
+    """Return the diagonal of a matrix of NumPy or on a GPU, on the host."""
+    if isinstance(kernel, np.ndarray):
+        return np.diagonal(kernel)
+    return place.on_host(device_matrix(kernel, "kernel").diagonal)[:, 0]
+
+
+def _values(kernel: Any, place: Place) -> tuple[Any, Any]:
+    """Return a matrix as an array, where it lies if possible, and the module of that array."""
+    if isinstance(kernel, np.ndarray):
+        return kernel, np
+    there = device_matrix(kernel, "kernel")
+    try:
+        return place.xp.asarray(there), place.xp
+    except ImportError:
+        return place.on_host(there), np
+
+
+def _require_finite_diagonals(
+    request: KernelRequest, rows: Sequence[int], diagonals: Sequence[FloatArray]
+) -> None:
     for diagonal in diagonals:
         finite = np.isfinite(diagonal)
         if not finite.all():
             raise _not_finite(request, rows[int(np.argmin(finite))])
-    if len(rows) == len(request.X):
-        _require_not_vanished(request, diagonals)
 
 
-def _require_not_vanished(request: KernelRequest, diagonals: Sequence[FloatArray]) -> None:
-    largest = np.array([np.abs(diagonal).max() for diagonal in diagonals])
+def _require_not_vanished(request: KernelRequest, largest: NDArray[np.float64]) -> None:
+    """Raise OverflowError if the largest elements are too small, and not 0 for good reasons."""
     if request.split != "none":  # parts of one kernel
         largest = largest.max(keepdims=True)
     vanished = largest < np.finfo(request.dtype).tiny
     if not vanished.any():
         return
-    if largest[vanished].any() or _of_larger_samples(request)[vanished].any():
-        size = _size(request.place.on_host(request.X))
+    sides = {"X": request.place.on_host(request.X)}
+    if not request.symmetric:
+        sides["Z"] = request.place.on_host(request.Z)
+    exist = kernels_exist(request.network.network, request.outputs, *sides.values())
+    if largest[vanished].any() or np.array(exist[: len(vanished)])[vanished].any():
+        sizes = [
+            f"{name} with elements of at most {_size(side):.3g}" for name, side in sides.items()
+        ]
         raise OverflowError(
-            f"X with elements of at most {size:.3g}: the largest element of the kernel is too "
-            f"small for {request.dtype}: {_expected(request)}"
+            f"{' and '.join(sizes)}: the largest element of the kernel is too small for "
+            f"{request.dtype}: {_expected(request)}"
         )
 
 
@@ -101,10 +154,9 @@ def require_gradients_in_range(request: KernelRequest, pairs: Sequence[tuple[int
     several = len(X) - min(_LARGEST, len(X))
     found = {int(i) for i in np.argpartition(sizes, several)[several:]}
     rows = sorted(found.union(*pairs[:1]))
-    diagonals = _diagonals(request, request.network.network, np.ascontiguousarray(X[rows]))
-    require_diagonals_in_range(request, rows, diagonals)
-    if len(rows) < len(X):
-        _require_not_vanished(request, diagonals)
+    diagonals = _diagonals(request, np.ascontiguousarray(X[rows]))
+    _require_finite_diagonals(request, rows, diagonals)
+    _require_not_vanished(request, np.array([np.abs(diagonal).max() for diagonal in diagonals]))
 
 
 def free_of_scale(network: Network, X: Any) -> Any:
@@ -133,18 +185,19 @@ def free_of_scale(network: Network, X: Any) -> Any:
     return scaled if np.array_equal(np.ldexp(scaled, largest), X) else X
 
 
-def require_finite_outputs(network: Network, X: Any, outputs: Any) -> None:
-    """Raise OverflowError if outputs (n, C) at samples, on the host, are not all finite."""
-    if isinstance(outputs, np.ndarray) and not np.isfinite(outputs).all():
-        i = int(np.argmin(np.isfinite(outputs).all(axis=1)))
+def require_finite_outputs(placed: PlacedNetwork, X: Any, outputs: Any) -> None:
+    """Raise OverflowError if outputs (n, C) at samples are not all finite."""
+    network, xp = placed.network, placed.place.xp
+    if not _all_finite(outputs, xp):
+        i = _first_row_not_finite(outputs, xp)
         raise OverflowError(
-            f"X[{i}] with elements of at most {_size(X[i]):.3g}: the outputs of the network are "
-            f"not finite in {network.dtype}: {_advice(network, network.dtype)}"
+            f"X[{i}] with elements of at most {_size(placed.place.on_host(X)[i]):.3g}: the outputs "
+            f"of the network are not finite in {network.dtype}: {_advice(network, network.dtype)}"
         )
 
 
 def require_finite_products(placed: PlacedNetwork, X: Any, results: Any, **others: Any) -> None:
-    """Raise OverflowError if products with derivatives, on the host, are not all finite.
+    """Raise OverflowError if products with derivatives are not all finite.
 
     Parameters
     ----------
@@ -156,35 +209,82 @@ def require_finite_products(placed: PlacedNetwork, X: Any, results: Any, **other
     **others : array
         What the derivatives were multiplied with, by the names of the arguments.
     """
-    if not isinstance(results, np.ndarray) or _all_finite(results):
+    xp = placed.place.xp
+    if _all_finite(results, xp):
         return
-    if not all(_all_finite(np.asarray(values)) for values in others.values()):
+    if not all(_all_finite(values, xp) for values in others.values()):
         return  # what is not a number stays so, as in products of NumPy
-    given = {"X": placed.place.on_host(X), **others}
-    sizes = [
-        f"{name} with elements of at most {_size(np.asarray(values)):.3g}"
-        for name, values in given.items()
-    ]
-    network = placed.network
-    smaller = "".join(f"smaller {name}, " for name in others)
-    raise OverflowError(
-        f"{' and '.join(sizes)}: the result is not finite in {results.dtype}: "
-        f"{_advice(network, network.dtype).replace('expected ', f'expected {smaller}', 1)}"
+    raise _products_out_of_range(placed, X, results, "the result is not finite in", **others)
+
+
+def require_kernel_products(
+    placed: PlacedNetwork, X: Any, outputs: range, results: Any, vectors: Any
+) -> None:
+    """Raise OverflowError if products K v (k, rows) left the range of their numbers.
+
+    Products that are too small are right where all gradients that count are 0, and where large ones
+    add up to nothing, as those of a vector of the null space.
+
+    Parameters
+    ----------
+    placed : PlacedNetwork
+        With the ω of its layers.
+    X : array
+        The samples, as the place of the network has them.
+    outputs : range
+        Those of the kernel.
+    results, vectors : array (k, rows), (rows, k)
+        The rows stand for samples, or, one after the other, for their outputs.
+    """
+    require_finite_products(placed, X, results, vectors=vectors)
+    xp, dtype = placed.place.xp, np.dtype(results.dtype)
+    least = float(np.finfo(dtype).tiny)
+    if results.size == 0 or float(xp.absolute(results).max()) >= least:
+        return
+    sizes = on_host(xp.absolute(vectors).reshape(len(X), -1).max(axis=1))
+    used = np.flatnonzero(sizes)[:_SAMPLES]
+    samples = np.ascontiguousarray(placed.place.on_host(X)[used].astype(np.float64))
+    if len(used) == 0 or not kernels_exist(placed.network, outputs, samples)[0]:
+        return
+    exact = PlacedNetwork(placed.network.with_dtype(np.dtype(np.float64)), PROCESSOR)
+    request = KernelRequest(exact, samples, None, outputs, "none", np.dtype(np.float64))
+    (diagonal,) = _diagonals(request, samples)
+    if float((diagonal * sizes[used]).max()) < least:
+        raise _products_out_of_range(
+            placed,
+            X,
+            results,
+            "the largest element of the result is too small for",
+            vectors=vectors,
+        )
+
+
+def _products_out_of_range(
+    placed: PlacedNetwork, X: Any, results: Any, what: str, **others: Any
+) -> OverflowError:
+    xp, network = placed.place.xp, placed.network
+    given = [("X", _size(placed.place.on_host(X)))]
+    given += [(name, float(xp.absolute(values).max())) for name, values in others.items()]
+    sizes = [f"{name} with elements of at most {size:.3g}" for name, size in given]
+    other = "larger" if "small" in what else "smaller"
+    wanted = "".join(f"{other} {name}, " for name in others)
+    return OverflowError(
+        f"{' and '.join(sizes)}: {what} {results.dtype}: "
+        f"{_advice(network, network.dtype).replace('expected ', f'expected {wanted}', 1)}"
     )
 
 
-def _all_finite(values: NDArray[Any]) -> bool:
+def _all_finite(values: Any, xp: Any = np) -> bool:
+    if xp is not np:
+        return bool(xp.isfinite(values).all())
     with np.errstate(over="ignore", invalid="ignore"):
         total = values.sum()
     # The sum of finite numbers can overflow.
     return bool(np.isfinite(total)) or bool(np.isfinite(values).all())
 
 
-def _require_sums(request: KernelRequest, rows: slice, kernels: Sequence[FloatArray]) -> None:
-    for kernel in kernels:
-        if not _all_finite(kernel):
-            finite = np.isfinite(kernel).all(axis=1)
-            raise _not_finite(request, rows.start + int(np.argmin(finite)))
+def _first_row_not_finite(values: Any, xp: Any) -> int:
+    return int(np.argmin(on_host(xp.isfinite(values).all(axis=1))))
 
 
 def _not_finite(request: KernelRequest, row: int) -> OverflowError:
@@ -213,26 +313,9 @@ def _advice(network: Network, dtype: FloatDType) -> str:
     )
 
 
-def _of_larger_samples(request: KernelRequest) -> NDArray[np.bool_]:
-    """Return which kernels are not 0 in float64, for samples of size 1 in the same directions.
-
-    The core's activations are either positive multiples of powers on both sides of 0, to which the
-    size of the samples makes no difference, or not 0 around 0. Others may be.
-    """
-    X = request.place.on_host(request.X)[:_SAMPLES].astype(np.float64)
-    sizes = np.abs(X).max(axis=1, keepdims=True)
-    X = np.ascontiguousarray(X[sizes[:, 0] > 0] / sizes[sizes[:, 0] > 0])
-    if len(X) == 0 or not request.network.network.activation.in_core:
-        return np.zeros(request.count, dtype=np.bool_)
-    exact = request.network.network.with_dtype(np.dtype(np.float64))
-    diagonals = _diagonals(replace(request, dtype=np.dtype(np.float64)), exact, X)
-    active = [bool(diagonal.any()) for diagonal in diagonals]
-    return np.array(active if request.split == "none" else [any(active)])
-
-
-def _diagonals(request: KernelRequest, network: Network, X: FloatArray) -> list[FloatArray]:
+def _diagonals(request: KernelRequest, X: FloatArray) -> list[FloatArray]:
     """Return the diagonals of the kernels of a few samples on the host, whatever they are."""
-    placed = PlacedNetwork(network, PROCESSOR)
+    placed = PlacedNetwork(request.network.network, PROCESSOR)
     outs = [np.empty((len(X), len(X)), request.dtype) for _ in range(request.count)]
     outputs = (request.outputs.start, len(request.outputs))
     PROCESSOR.fill(

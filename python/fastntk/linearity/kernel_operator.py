@@ -12,7 +12,7 @@ from scipy.sparse.linalg import LinearOperator
 
 from fastntk.devices import matrices
 from fastntk.kernels.features import Features
-from fastntk.kernels.ranges import require_finite_products
+from fastntk.kernels.ranges import require_kernel_products
 from fastntk.networks.placed import PlacedNetwork
 
 if TYPE_CHECKING:
@@ -94,7 +94,8 @@ class _KernelProducts:
         """Return K V for a matrix of columns."""
         with np.errstate(over="ignore", invalid="ignore"):
             rows = self._pairs_of_outputs(V) if self._all_pairs else self._sum_of_outputs(V)
-        require_finite_products(self._network, self._samples, rows, vectors=V)
+        outputs = self._features.outputs
+        require_kernel_products(self._network, self._samples, outputs, rows, V)
         return rows.T
 
     def _sum_of_outputs(self, V: Any) -> Any:

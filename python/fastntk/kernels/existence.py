@@ -1,0 +1,124 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Whether kernels are 0 in exact arithmetic, or have vanished below the smallest numbers.
+
+Without biases, the vectors of the passes may be multiplied with any positive number for each sample
+and layer: which of their elements are 0 stays the same, as activations of the core are either
+positive multiples of powers on both sides of 0, to which the size of their argument makes no
+difference, or are not 0 around it. So nothing has to be small. With biases the sizes count, and the
+passes are those of samples of size 1, in float64.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from fastntk._support.dtypes import FloatArray
+    from fastntk.networks.network import Layer, Network, Readout
+
+    Rows = NDArray[Any]
+
+# So many samples of each side tell whether a kernel is 0.
+_SAMPLES = 64
+
+# What rounding leaves of a sum that is 0, relative to its terms of size 1.
+_ROUNDING = 1e-12
+
+
+def kernels_exist(network: Network, outputs: range, *sides: FloatArray) -> list[bool]:
+    """Return, for each readout, whether its kernel has an element that is not 0.
+
+    Parameters
+    ----------
+    network : Network
+        With the ω of its layers. Of activations that the core does not have nothing is known: it is
+        taken for right that there are none.
+    outputs : range
+        The outputs over which kernels are summed.
+    *sides : ndarray (n, d)
+        The samples X, or X and Z, on the host.
+    """
+    if not network.activation.in_core:
+        return [False] * len(network.readouts)
+    passes = [_Passes(network, _some_of_size_1(X)) for X in sides]
+    return [
+        any(
+            _differs_from_0([side.gradients(readout, output) for side in passes], readout, network)
+            for output in outputs
+        )
+        for readout in network.readouts
+    ]
+
+
+def _some_of_size_1(X: FloatArray) -> Rows:
+    present = X[np.flatnonzero(np.abs(X).max(axis=1))[:_SAMPLES]]
+    return _of_size_1(present.astype(np.float64))
+
+
+def _of_size_1(rows: Rows) -> Rows:
+    """Return rows times the powers of two that bring their largest elements to about 1."""
+    exponents = np.frexp(np.abs(rows).max(axis=1, initial=0.0))[1]
+    result: Rows = np.ldexp(rows, -exponents[:, np.newaxis])
+    return result
+
+
+def _differs_from_0(
+    sides: list[list[tuple[Rows, Rows]]], readout: Readout, network: Network
+) -> bool:
+    """Return whether a kernel of one output is not 0, from Δ and h of the layers of both sides."""
+    layers = (*network.hidden[: readout.depth], readout.layer)
+    first, last = sides[0], sides[-1]
+    for layer, (delta, h), (other_delta, other_h) in zip(layers, first, last, strict=True):
+        of_weights, of_bias = layer.kernel_weights
+        inputs = np.full((len(h), len(other_h)), layer.bias is not None and of_bias > 0)
+        if of_weights > 0:
+            inputs |= np.abs(h @ other_h.T) > _ROUNDING
+        if (inputs & (np.abs(delta @ other_delta.T) > _ROUNDING)).any():
+            return True
+    return False
+
+
+class _Passes:
+    """The passes of some samples, of size 1, through a network."""
+
+    def __init__(self, network: Network, X: Rows) -> None:
+        layers = (*network.hidden, *(readout.layer for readout in network.readouts))
+        biased = any(layer.bias is not None for layer in layers)
+        self._network = network
+        self._sized: Callable[[Rows], Rows] = (lambda rows: rows) if biased else _of_size_1
+        self._activations: list[Rows] = [X]
+        self._slopes: list[Rows] = []
+        phi, c = network.activation, network.activation_scale
+        assert phi.function is not None
+        assert phi.derivative is not None
+        with np.errstate(all="ignore"):
+            for layer in network.hidden:
+                z = self._sized(_applied(layer, self._activations[-1]))
+                self._activations.append(self._sized(c * phi.function(z)))
+                self._slopes.append(c * phi.derivative(z))
+
+    def gradients(self, readout: Readout, output: int) -> list[tuple[Rows, Rows]]:
+        """Return Δ and h of each layer, from the first to the readout, in rows of size 1."""
+        layers = (*self._network.hidden[: readout.depth], readout.layer)
+        delta = np.zeros((len(self._activations[0]), len(readout.layer.weights)))
+        delta[:, output] = 1.0
+        found: list[tuple[Rows, Rows]] = []
+        with np.errstate(all="ignore"):
+            for at in range(readout.depth, -1, -1):
+                found.append((_of_size_1(delta), _of_size_1(self._activations[at])))
+                if at > 0:
+                    signal = self._sized(layers[at].weight_scale * (delta @ layers[at].weights))
+                    delta = self._sized(self._slopes[at - 1] * signal)
+        return found[::-1]
+
+
+def _applied(layer: Layer, h: Rows) -> Any:
+    z = layer.weight_scale * (h @ layer.weights.T)
+    return z if layer.bias is None else z + layer.bias_scale * layer.bias
