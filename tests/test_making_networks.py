@@ -151,9 +151,14 @@ def test_activations_that_a_finite_network_cannot_have() -> None:
     X = normal(5, 3)
     no_derivative = activations.custom(lambda x: x**3, name="bare cube")
     with pytest.raises(ValueError, match="expected one with a function and a derivative"):
-        fastntk.MLP([3, 8, 1], activation=no_derivative)(X)
+        fastntk.MLP([3, 8, 1], activation=no_derivative)
     with pytest.raises(ValueError, match="expected one with a function and a derivative"):
-        fastntk.MLP([3, 8, 1], activation=activations.exp_normalized())(X)
+        fastntk.MLP([3, 8, 1], activation=activations.exp_normalized())
+    weights = [np.ones((2, 3)), np.ones((1, 2))]
+    with pytest.raises(ValueError, match="expected one with a function and a derivative"):
+        fastntk.MLP.from_weights(weights, activation=no_derivative)
+    with pytest.raises(ValueError, match="expected one with a function and a derivative"):
+        fastntk.ntk_depths(X, [0, 1], activation=no_derivative)
     table = {0.0: 1.0}
     opaque = activations.custom(
         lambda x: np.where(np.isin(x, list(table)), 1.0, x), np.ones_like, name="opaque"

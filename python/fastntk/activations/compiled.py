@@ -36,6 +36,15 @@ class CoreActivation:
     derivative: int = 0
 
 
+def require_finite_width(activation: Activation) -> None:
+    """Raise ValueError for an activation that networks of finite width cannot have."""
+    if not activation.in_core and (activation.function is None or activation.derivative is None):
+        raise ValueError(
+            f"activation={activation!r}: expected one with a function and a derivative, which a "
+            "network of finite width needs"
+        )
+
+
 @cache
 def core_activation(activation: Activation) -> CoreActivation:
     """Return the core's own activation, or compile the functions of another.
@@ -43,16 +52,14 @@ def core_activation(activation: Activation) -> CoreActivation:
     Raises
     ------
     ValueError
-        If the activation has no derivative, exists at infinite width only, or cannot be compiled.
+        If it exists at infinite width only, or its functions cannot be compiled.
     """
     if activation.in_core:
         first, second = (*activation.parameters, 0.0, 0.0)[:2]
         return CoreActivation(activation.name, (float(first), float(second)))
-    if activation.function is None or activation.derivative is None:
-        raise ValueError(
-            f"activation={activation!r}: expected one with a function and a derivative, which a "
-            "network of finite width needs"
-        )
+    require_finite_width(activation)
+    assert activation.function is not None
+    assert activation.derivative is not None
     return CoreActivation(
         "custom",
         function=_compiled(activation, activation.function),

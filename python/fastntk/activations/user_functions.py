@@ -33,7 +33,8 @@ def custom(
     function : callable
         φ, of an array of float64, elementwise.
     derivative : callable, optional
-        φ'. With it, the error of the kernels at infinite width is estimated more sharply.
+        φ'. Networks of finite width need it. At infinite width, the error of the kernels is
+        estimated more sharply with it.
     name : str
         For messages; not the name of another activation.
     breakpoints : tuple of float

@@ -15,7 +15,7 @@ import numpy as np
 
 from fastntk._support import arguments
 from fastntk._support.arguments import shown
-from fastntk.activations.compiled import core_activation
+from fastntk.activations.compiled import core_activation, require_finite_width
 from fastntk.devices.processor import PROCESSOR
 
 if TYPE_CHECKING:
@@ -74,6 +74,10 @@ class Network:
     readouts: tuple[Readout, ...]
     activation: Activation
     activation_scale: float
+
+    def __post_init__(self) -> None:
+        """Refuse an activation that exists at infinite width only, before anybody asks for more."""
+        require_finite_width(self.activation)
 
     @property
     def dtype(self) -> FloatDType:
