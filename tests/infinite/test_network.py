@@ -360,6 +360,14 @@ def test_networks_are_values() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         network.depth = 3  # type: ignore[misc]
     assert dataclasses.replace(network, depth=4).depth == 4
+    # The parameters count, also those that no kernel of the network depends on.
+    flat, other = infinite.Network(0, "relu"), infinite.Network(0, "tanh")
+    assert flat == infinite.Network(0, activations.relu())
+    assert flat != other
+    assert len({flat, other, infinite.Network(0)}) == 2
+    assert_close(flat.ntk(X), other.ntk(X), "float64")
+    deeper = [dataclasses.replace(net, depth=1).ntk(X) for net in (flat, other)]
+    assert not np.allclose(*deeper)
     # A function without a hash does for all but the hash of the network.
     cube = activations.custom(np.polynomial.Polynomial([0.0, 0.0, 0.0, 1.0]), name="cube")
     K = infinite.Network(activation=[cube, "relu"]).nngp(X)

@@ -54,7 +54,9 @@ class Network(Architecture):
     :math:`Σ^{L+1}` is the covariance of the outputs at initialization (`nngp`) and
     :math:`Θ^{L+1}` the neural tangent kernel (`ntk`) [1]_.
 
-    Networks do not change; those with the same parameters compare equal. What is printed of them
+    Networks do not change; those with the same parameters compare equal: at depth 0, where no φ is
+    applied, those of different φ do not, as ``dataclasses.replace(network, depth=1)`` of them are
+    different networks. What is printed of them
     makes an equal one again, after ``from fastntk import activations``, unless an activation is a
     function of one's own.
 
