@@ -16,7 +16,7 @@ from interrupts import assert_ctrl_c_stops
 from threadpoolctl import threadpool_info, threadpool_limits
 
 import fastntk
-from fastntk import infinite
+from fastntk import infinite, info
 from fastntk._support.threads import (
     core_threads,
     in_own_thread,
@@ -194,6 +194,22 @@ def test_blas_is_single_threaded_inside_and_restored_after() -> None:
         with pytest.raises(RuntimeError, match="enough"):
             fastntk.MLP([3, 4, 1]).ntk(np.ones((5, 3)), progress=fail)
         assert blas_threads() == before
+
+
+def test_info_says_of_a_blas_whose_limits_hold_in_one_thread_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given = {"internal_api": "openblas", "version": "0.3.30", "num_threads": 4, "filepath": "x.so"}
+    for layer, said in (("pthreads", "4 threads: x.so"), ("openmp", "set OMP_NUM_THREADS=1 for")):
+        library = {**given, "threading_layer": layer}
+        monkeypatch.setattr(info, "blas_libraries", lambda library=library: [library])
+        (line,) = (value for what, value in info.describe() if what == "BLAS")
+        assert said in line
+        assert ("OpenMP" in line) == (layer == "openmp")
+    # Of MKL it is one for the process.
+    library = {**given, "internal_api": "mkl", "threading_layer": "intel"}
+    monkeypatch.setattr(info, "blas_libraries", lambda: [library])
+    assert not any("OpenMP" in value for what, value in info.describe() if what == "BLAS")
 
 
 def test_calls_from_several_threads() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import fastntk._core as _core
 import fastntk.amx as amx
-from fastntk._support.blas_threads import blas_libraries
+from fastntk._support.blas_threads import blas_libraries, limits_each_thread
 from fastntk._support.memory import available_memory, human_bytes
 from fastntk._support.threads import thread_count
 from fastntk.devices import driver
@@ -32,7 +32,13 @@ def _blas_line(library: dict[str, Any]) -> str:
     return (
         f"{library['internal_api']} {library.get('version') or '(unknown version)'}"
         + (f", {architecture} kernels" if architecture else "")
-        + f", {library['num_threads']} threads: {library['filepath']}"
+        + f", {library['num_threads']} threads"
+        + (
+            " by OpenMP, in each thread anew (set OMP_NUM_THREADS=1 for the same bits everywhere)"
+            if limits_each_thread(library)
+            else ""
+        )
+        + f": {library['filepath']}"
     )
 
 

@@ -1,6 +1,14 @@
 # SPDX-FileCopyrightText: The fastntk authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""How many threads the BLAS of this process may use, for all threads of Python together."""
+"""How many threads the BLAS of this process may use, for all threads of Python together.
+
+The limit holds in all threads where the BLAS has one pool for the process, as the OpenBLAS of SciPy
+does, and Intel's MKL but where a thread has set a limit of its own (``MKL_Set_Num_Threads_Local``).
+An OpenBLAS that was built for OpenMP asks OpenMP, which keeps a limit for each thread: one that is
+set here holds in the thread that set it, and threads that the core or a pool starts have as many as
+at the start of the process. There, ``OMP_NUM_THREADS=1`` keeps a BLAS to one thread everywhere; see
+`limits_each_thread`.
+"""
 
 from __future__ import annotations
 
@@ -41,6 +49,11 @@ def blas_libraries() -> list[dict[str, Any]]:
     return list(_controller().info())
 
 
+def limits_each_thread(library: dict[str, Any]) -> bool:
+    """Return whether the limit of a BLAS, as threadpoolctl describes it, is one for each thread."""
+    return library.get("threading_layer") == "openmp" and library["internal_api"] == "openblas"
+
+
 @cache
 def _counts() -> list[tuple[Callable[[], int], Callable[[int], object]]]:
     """Return what reads and what sets the number of threads of each BLAS.
@@ -56,7 +69,7 @@ def _counts() -> list[tuple[Callable[[], int], Callable[[int], object]]]:
 
 def _setter(library: Any) -> Callable[[int], object]:
     setter: Callable[[int], object] = library.set_num_threads
-    if library.internal_api != "openblas" or library.threading_layer == "openmp":
+    if library.internal_api != "openblas" or limits_each_thread(library.info()):
         return setter
     names = (
         f"{prefix}openblas_set_num_threads{suffix}"
