@@ -36,6 +36,7 @@ from fastntk.infinite.pair_layers import (
     activate_differences,
     weigh_gradients,
     weigh_hidden,
+    write_rows,
 )
 
 if TYPE_CHECKING:
@@ -84,14 +85,8 @@ def propagate(
                 np.fill_diagonal(both.near, 0.0)
                 np.fill_diagonal(both.far, 2.0)
         for k in np.flatnonzero(np.equal(network.depths, layer)):
-            for target, both in zip(targets, (pairs.hidden, pairs.gradients), strict=True):
-                if len(target.out):
-                    i, j = position.row, position.column
-                    view = target.out[k, i : i + gaps.shape[0], j : j + gaps.shape[1]]
-                    if one == 0:
-                        view[...] = signed(both)
-                    else:
-                        view[...] = target.rows[k, :, np.newaxis] * target.columns[k] * both.cosine
+            both = tuple(pairs.hidden), tuple(pairs.gradients)
+            write_rows(targets, both, one, position, k)
 
 
 @dataclass

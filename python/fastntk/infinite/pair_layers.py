@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The steps of the general recursion between activations, compiled: pair by pair, in one pass.
 
-What they compute is said in `general_recursion`.
+What they compute is said in `general_recursion`. After them, what is asked for is written.
 """
 
 from __future__ import annotations
@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numba import njit
 
+from fastntk.infinite.gaps import TINY
 from fastntk.infinite.layer_factors import A, B, C, P, R
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from fastntk.infinite.recursion import Position, Target
 
     Array = NDArray[np.float64]
 
@@ -144,3 +147,49 @@ def weigh_gradients(pairs: Pairs, rows: Side, columns: Side, rate: float, out: P
             new_near[j] = both_a * near[j] + both_b * turned + chord
             new_far[j] = both_a * far[j] + both_b * rest + chord + 2.0 * both_c
             new[j] = share * (weights * (a * s + other_a[j] * t) + turns * (b * s + other_b[j] * t))
+
+
+@njit(nogil=True, cache=True, fastmath={"contract"}, error_model="numpy")
+def _write(out: Array, gaps: tuple[Array, Array], one: float, row: float, columns: Array) -> None:
+    first = len(gaps[0]) - len(out)
+    near, far = gaps[0][first:], gaps[1][first:]
+    scales = columns[first:]
+    for j in range(len(out)):
+        if one == 0.0:
+            out[j] = near[j] if near[j] <= 1.0 else -max(far[j], TINY)
+        else:
+            cosine = 1.0 - near[j] if near[j] <= far[j] else far[j] - 1.0
+            out[j] = row * scales[j] * cosine
+
+
+@njit(nogil=True, cache=True)
+def write_row(
+    targets: tuple[Target, Target],
+    both: tuple[tuple[Array, Array], tuple[Array, Array]],
+    one: float,
+    position: Position,
+    place: tuple[int, int, int],
+) -> None:
+    """Write a row of a tile: the place is the depth, the row, and where this is in the pairs."""
+    k, i, at = place
+    first = i if position.diagonal else 0
+    width = both[0][0].shape[1]
+    left, right = position.column + first, position.column + width
+    for kind in range(2):
+        if len(targets[kind].out) > 0:
+            part = targets[kind].out[k, position.row + i, left:right]
+            row, columns = targets[kind].rows[k, i], targets[kind].columns[k]
+            _write(part, (both[kind][0][at], both[kind][1][at]), one, row, columns)
+
+
+@njit(nogil=True, cache=True)
+def write_rows(
+    targets: tuple[Target, Target],
+    both: tuple[tuple[Array, Array], tuple[Array, Array]],
+    one: float,
+    position: Position,
+    k: int,
+) -> None:
+    """Write all rows of a tile at a depth, the one of this number."""
+    for i in range(both[0][0].shape[0]):
+        write_row(targets, both, one, position, (k, i, i))

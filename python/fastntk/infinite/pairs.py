@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from fastntk.infinite import closed_recursion, general_recursion, recursion
-from fastntk.infinite.closed_recursion import ClosedNetwork
+from fastntk.infinite import compiled_recursion, general_recursion, recursion
+from fastntk.infinite.compiled_recursion import CompiledNetwork
 from fastntk.infinite.gaps import fill_gaps
 from fastntk.infinite.layer_factors import LayerFactors
 from fastntk.infinite.recursion import Position, Target, TileLayers
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 # Rows of a tile: enough for matrix products at full speed, and few enough for the thirty arrays of
 # a tile that the general recursion holds to stay in the cache, and small beside the result.
-_COMPILED_ROWS, _CLOSED_ROWS, _GENERAL_ROWS = 128, 32, 6
+_PIECEWISE_ROWS, _COMPILED_ROWS, _GENERAL_ROWS = 128, 32, 12
 
 
 class Results(NamedTuple):
@@ -73,8 +73,8 @@ class Pairs:
         What X brings into the recursion, and after it Z where that is another set.
     offset : int
         The position of the first sample of Z in the factors.
-    closed : ClosedNetwork or None
-        The same for the compiled recursion of closed forms, where it can be taken.
+    compiled : CompiledNetwork or None
+        The same for the compiled recursion, where it can be taken.
     """
 
     network: Architecture
@@ -82,7 +82,7 @@ class Pairs:
     Z: Samples
     factors: LayerFactors
     offset: int
-    closed: ClosedNetwork | None
+    compiled: CompiledNetwork | None
 
     @classmethod
     def of(
@@ -91,16 +91,16 @@ class Pairs:
         """Return the pairs of X with Z, or with itself; for `unit_norms` see `LayerFactors.of`."""
         if Z is None:
             factors = LayerFactors.of(X.norms, network, unit_norms=unit_norms)
-            return cls(network, X, X, factors, 0, ClosedNetwork.of(network, factors))
+            return cls(network, X, X, factors, 0, CompiledNetwork.of(network, factors))
         both = X.norms.followed_by(Z.norms)
         factors = LayerFactors.of(both, network, unit_norms=unit_norms)
-        return cls(network, X, Z, factors, len(X), ClosedNetwork.of(network, factors))
+        return cls(network, X, Z, factors, len(X), CompiledNetwork.of(network, factors))
 
     def tiles(self) -> list[Tile]:
         """Return tiles that cover all pairs, each once where X and Z are the same."""
-        height = _GENERAL_ROWS if self.closed is None else _CLOSED_ROWS
+        height = _GENERAL_ROWS if self.compiled is None else _COMPILED_ROWS
         if self.network.piecewise_linear:
-            height = _COMPILED_ROWS
+            height = _PIECEWISE_ROWS
         return list(
             tiles(
                 len(self.X),
@@ -136,15 +136,15 @@ class Pairs:
                 np.array(self.network.depths),
             )
             recursion.propagate(gaps, layers, nngp, ntk, results.one, position)
-        elif self.closed is not None:
-            self._propagate_closed(gaps, tile, (nngp, ntk), results.one, position)
+        elif self.compiled is not None:
+            self._propagate_compiled(gaps, tile, (nngp, ntk), results.one, position)
         else:
             sides = self.factors.take(tile.rows), self.factors.take(columns)
             general_recursion.propagate(
                 gaps, self.network, sides, (nngp, ntk), results.one, position
             )
 
-    def _propagate_closed(
+    def _propagate_compiled(
         self,
         gaps: NDArray[np.float64],
         tile: Tile,
@@ -152,14 +152,14 @@ class Pairs:
         one: float,
         position: Position,
     ) -> None:
-        assert self.closed is not None
+        assert self.compiled is not None
         columns = slice(tile.columns.start + self.offset, tile.columns.stop + self.offset)
-        sides = self.closed.rows(tile.rows), self.closed.columns(columns)
+        sides = self.compiled.rows(tile.rows), self.compiled.columns(columns)
         height = len(gaps)
         row = 0
         while True:
-            network = self.closed.layers, *sides
-            row = closed_recursion.propagate(gaps, network, targets, one, position, row)
+            network = self.compiled.layers, *sides
+            row = compiled_recursion.propagate(gaps, network, targets, one, position, row)
             if row == height:
                 return
             # Some rows with close pairs: those of a diagonal tile begin at their own diagonal.

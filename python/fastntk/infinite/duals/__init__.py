@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from fastntk.infinite.duals import closed_forms
 from fastntk.infinite.duals.base import Correlation, Dual, Gaps, State
-from fastntk.infinite.duals.closed_form import CompiledForm
+from fastntk.infinite.duals.compiled import CompiledDual
 from fastntk.infinite.duals.hermite import Quadrature
 from fastntk.infinite.duals.piecewise import PiecewiseLinear
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fastntk.activations import Activation
 
 __all__ = [
-    "CompiledForm",
+    "CompiledDual",
     "Correlation",
     "Dual",
     "Gaps",

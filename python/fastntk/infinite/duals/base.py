@@ -34,18 +34,17 @@ class State:
         s, the standard deviation of u.
     activation, derivative : ndarray (n,)
         √E[φ(u)²] and √E[φ'(u)²].
-    series, derivative_series : ndarray (K, n), or None
-        Coefficients in Hermite polynomials of φ(su) and φ'(su), for the duals that need them.
     samples : ndarray (k, n), or None
-        What compiled formulas need of each sample.
+        What a compiled loop needs of each sample, see `compiled`.
+    constants : ndarray, or None
+        What it needs beside that, the same for all samples of one call of `Dual.state`.
     """
 
     deviation: Array
     activation: Array
     derivative: Array
-    series: Array | None = None
-    derivative_series: Array | None = None
     samples: Array | None = None
+    constants: Array | None = None
 
     def take(self, samples: slice | NDArray[np.intp]) -> State:
         """Return the state of some of the samples."""
@@ -53,9 +52,8 @@ class State:
             self.deviation[samples],
             self.activation[samples],
             self.derivative[samples],
-            None if self.series is None else self.series[:, samples],
-            None if self.derivative_series is None else self.derivative_series[:, samples],
             None if self.samples is None else self.samples[:, samples],
+            self.constants,
         )
 
 

@@ -26,22 +26,69 @@ import numpy as np
 from numba import njit
 from scipy.special import erf, erfc, erfcx, owens_t
 
-from fastntk.infinite.duals.base import Gaps
-from fastntk.infinite.duals.closed_form import ClosedForm
+from fastntk.infinite.duals.base import CANCELLATION, Gaps, State
+from fastntk.infinite.duals.closed_form import refine_small
+from fastntk.infinite.duals.compiled import CompiledDual, Loop
 from fastntk.infinite.duals.expectation import CLOSE, ByQuadrature
+from fastntk.infinite.duals.hermite import fill_terms, hermite_coefficients
 from fastntk.infinite.duals.parallel import opposite_gap
+from fastntk.infinite.duals.series import Series
+from fastntk.infinite.duals.vectorized import correlation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fastntk.infinite.duals.base import Array
-    from fastntk.infinite.duals.closed_form import Out, Plain
+    from fastntk.infinite.duals.base import Array, Correlation
+    from fastntk.infinite.duals.compiled import RowGaps, RowPairs
 
 _DENSITY = 1 / math.sqrt(2 * math.pi)  # of a standard normal number at 0
 
 
-class Elu(ClosedForm):
+# So many terms of Hermite series are enough for most angles, and quadratures give them for samples
+# that are no larger than this.
+_TERMS, _LARGEST = 256, 8.0
+
+# What a series leaves out of a cosine, and by how much its coefficients may be off.
+_MISSING, _OFF = 2.0**-52, 2.0**-48
+
+
+@Loop
+def fill_elu(
+    pairs: RowPairs,
+    row: Array,
+    columns: Array,
+    first: int,
+    constants: Array,
+    tangent: bool,
+    out: RowGaps,
+) -> int:
+    """Write 1 ∓ c by series, see `Loop`, or 0 and 0 where these are too long.
+
+    Samples have 1 where there are series of them, and 0 elsewhere; and what `fill_series` takes.
+    """
+    near, far = pairs[0], pairs[1]
+    fill_terms((near, far), row[1:], columns[1:], first, constants, tangent, out)
+    close = 0
+    own, others = row[0], columns[0, first:]
+    at = 0
+    for part in range(2 if tangent else 1):
+        terms = int(constants[at])
+        largest = constants[at + 1 + terms]
+        at += 2 + terms
+        new_near, new_far = out[2 * part], out[2 * part + 1]
+        for j in range(len(near)):
+            long = abs(correlation(near[j], far[j])) > largest or own * others[j] == 0.0
+            new_near[j] = 0.0 if long else new_near[j]
+            new_far[j] = 0.0 if long else new_far[j]
+            close += min(new_near[j], new_far[j]) < CLOSE
+    return close
+
+
+class Elu(CompiledDual):
     """The dual of φ(x) = x for x > 0, α(exp(x) − 1) for x < 0.
+
+    Pairs that are not nearly parallel or opposite take their Hermite series, which the kink does
+    not make long, all others and large samples the closed form.
 
     Parameters
     ----------
@@ -49,26 +96,46 @@ class Elu(ClosedForm):
         α.
     """
 
+    gap_error = CANCELLATION
+    keeps_digits = True
+    loop = fill_elu
+
     def __init__(self, alpha: float) -> None:
         self.covariances = Value(alpha), Slope(alpha)
-        super().__init__(*self.covariances)
         self.slope_jumps = alpha != 1
 
-    def samples(self, s: Array, norms: tuple[Array, Array]) -> Array:
-        """Return the standard deviation and the inverse norms."""
-        return np.stack([s, *norms])
+    def state(self, deviation: Array) -> State:
+        """Return the state of samples."""
+        norms = [part.root_mean_square(deviation) for part in self.covariances]
+        distinct, back = np.unique(deviation, return_inverse=True)
+        short = (distinct > 0) & (distinct <= _LARGEST)
+        numbers, constants = [short[np.newaxis].astype(np.float64)], []
+        for part in self.covariances:
+            coefficients = np.zeros((_TERMS, len(distinct)))
+            rest = np.zeros(len(distinct))
+            if short.any():
+                found = hermite_coefficients(part.function, distinct[short], _TERMS, _OFF)
+                coefficients[:, short], rest[short] = found
+            series = Series.of(coefficients, rest, _MISSING)
+            numbers.append(series.coefficients)
+            constants += [[len(series.coefficients)], series.limits]
+        samples = np.concatenate(numbers)[:, back]
+        return State(deviation, norms[0], norms[1], samples, np.concatenate(constants))
 
-    def fill(self, pairs: Plain, sides: tuple[Array, Array], out: Out, *, tangent: bool) -> bool:
-        """Write 1 ∓ c."""
-        left, right = sides[0].T[..., np.newaxis], sides[1]
-        close = False
-        for k in range(1 + tangent):
-            covariance = self.covariances[k].covariance(left[0], right[0], Gaps(*pairs[0]))
-            c = covariance * left[1 + k] * right[1 + k]
-            np.subtract(1, c, out=out[2 * k])
-            np.add(1, c, out=out[2 * k + 1])
-            close = close or bool((np.abs(c) > 1 - CLOSE).any())
-        return close
+    def refine(self, x: State, z: State, pairs: Correlation, found: tuple[Gaps, ...]) -> None:
+        """Write gaps that have no series, and small ones to their own digits."""
+        norms = (x.activation, z.activation), (x.derivative, z.derivative)
+        deviations = x.deviation, z.deviation
+        for part, result, (left, right) in zip(self.covariances, found, norms, strict=False):
+            rows, columns = np.nonzero((result.near == 0) & (result.far == 0))
+            s, t = deviations[0][rows], deviations[1][columns]
+            gaps = Gaps(*(gap[rows, columns] for gap in pairs.gaps))
+            whole = left[rows] * right[columns]
+            cosine = np.divide(
+                part.covariance(s, t, gaps), whole, out=np.zeros_like(whole), where=whole > 0
+            )
+            result.near[rows, columns], result.far[rows, columns] = 1 - cosine, 1 + cosine
+            refine_small(part, result, deviations, pairs)
 
 
 class Part(ByQuadrature):

@@ -8,19 +8,19 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numba import njit
 from scipy.special import erf
 
-from fastntk.infinite.duals.closed_form import BELL, STEP, CompiledForm
-from fastntk.infinite.duals.expectation import CLOSE, Arc, ByQuadrature, Expectation, either
+from fastntk.infinite.duals.closed_form import ClosedForm, put
+from fastntk.infinite.duals.compiled import Loop
+from fastntk.infinite.duals.expectation import Arc, ByQuadrature, Expectation, either
 from fastntk.infinite.duals.vectorized import arc_angle, arc_cosine, arc_samples, correlation
 
 if TYPE_CHECKING:
     from fastntk.infinite.duals.base import Array, Gaps
-    from fastntk.infinite.duals.closed_form import Out, Plain
+    from fastntk.infinite.duals.compiled import RowGaps, RowPairs
 
 
-class ErrorFunction(CompiledForm):
+class ErrorFunction(ClosedForm):
     """The dual of φ(x) = erf(slope x) + offset.
 
     E[φ(u)φ(v)] is 2/π ψ + offset², E[φ'(u)φ'(v)] is 4 slope²/π over √D = m cos ψ, with √2 slope in
@@ -31,7 +31,7 @@ class ErrorFunction(CompiledForm):
         self.rate = slope
         value = Step(slope, offset) if offset else OddStep(slope, 0.0)
         bell = Bell(slope**2, 4 * slope**2 / math.pi)
-        super().__init__(value, bell, STEP, fill_step, (offset**2 / 2, 0.0, 0.0))
+        super().__init__(value, bell, fill_step, (offset**2 / 2, 0.0, 0.0))
 
     def samples(self, s: Array, norms: tuple[Array, Array]) -> Array:
         """Return sin a and cos a, √2 over the norm of φ, and that of φ'."""
@@ -40,7 +40,7 @@ class ErrorFunction(CompiledForm):
         return np.stack([*arc, math.sqrt(2) * norms[0], slope])
 
 
-class Gaussian(CompiledForm):
+class Gaussian(ClosedForm):
     """The dual of φ(x) = exp(−rate x²).
 
     E[φ(u)φ(v)] is 1/√D, E[φ'(u)φ'(v)] is 4 rate² k/D^{3/2}, with √(2 rate) in s and t.
@@ -48,7 +48,7 @@ class Gaussian(CompiledForm):
 
     def __init__(self, rate: float) -> None:
         self.rate = rate
-        super().__init__(Bell(rate, 1.0), BellSlope(rate), BELL, fill_bell)
+        super().__init__(Bell(rate, 1.0), BellSlope(rate), fill_bell)
 
     def samples(self, s: Array, norms: tuple[Array, Array]) -> Array:
         """Return sin a and cos a, and factors of both expectations."""
@@ -56,59 +56,57 @@ class Gaussian(CompiledForm):
         return np.stack([*arc, arc[1] * norms[0], math.sqrt(2 * self.rate) * norms[1]])
 
 
-@njit(nogil=True, cache=True, fastmath={"contract"}, error_model="numpy")
+@Loop
 def fill_step(
-    pairs: Plain,
-    sides: tuple[Array, Array],
+    pairs: RowPairs,
+    row: Array,
+    columns: Array,
+    first: int,
     constants: Array,
-    out: Out,
+    tangent: bool,  # noqa: ARG001
+    out: RowGaps,
 ) -> int:
-    """Write 1 ∓ c, as `ClosedForm.fill`; the constant is half of offset²."""
-    left, right = sides
+    """Write 1 ∓ c, as `ClosedForm.loop`; the constant is half of offset²."""
     offset = constants[0]
+    nears, fars, _ = pairs
+    sine, cosine, size, slope_size = row[0], row[1], row[2], row[3]
+    sines, cosines = columns[0, first:], columns[1, first:]
+    sizes, slope_sizes = columns[2, first:], columns[3, first:]
     close = 0
-    for i in range(left.shape[0]):
-        sine, cosine, size, slope_size = left[i, 0], left[i, 1], left[i, 2], left[i, 3]
-        sines, cosines, sizes, slope_sizes = right[0], right[1], right[2], right[3]
-        nears, fars = pairs[0][0][i], pairs[0][1][i]
-        near, far, slope_near, slope_far = out[0][i], out[1][i], out[2][i], out[3][i]
-        for j in range(right.shape[1]):
-            share, across = sine * sines[j], nears[j] * fars[j]
-            root = arc_cosine(sine, cosine, cosines[j], share, across)
-            psi = arc_angle(share * correlation(nears[j], fars[j]), root)
-            c = (psi + offset) * size * sizes[j]
-            d = slope_size * (slope_sizes[j] / root)
-            near[j], far[j] = 1.0 - c, 1.0 + c
-            slope_near[j], slope_far[j] = 1.0 - d, 1.0 + d
-            close += max(abs(c), abs(d)) > 1.0 - CLOSE
+    for j in range(len(nears)):
+        share, across = sine * sines[j], nears[j] * fars[j]
+        root = arc_cosine(sine, cosine, cosines[j], share, across)
+        psi = arc_angle(share * correlation(nears[j], fars[j]), root)
+        c = (psi + offset) * size * sizes[j]
+        d = slope_size * (slope_sizes[j] / root)
+        close += put(out, j, c, d)
     return close
 
 
-@njit(nogil=True, cache=True, fastmath={"contract"}, error_model="numpy")
+@Loop
 def fill_bell(
-    pairs: Plain,
-    sides: tuple[Array, Array],
+    pairs: RowPairs,
+    row: Array,
+    columns: Array,
+    first: int,
     constants: Array,  # noqa: ARG001
-    out: Out,
+    tangent: bool,  # noqa: ARG001
+    out: RowGaps,
 ) -> int:
-    """Write 1 ∓ c, as `ClosedForm.fill`; there are no constants."""
-    left, right = sides
+    """Write 1 ∓ c, as `ClosedForm.loop`; there are no constants."""
+    nears, fars, _ = pairs
+    sine, cosine, size, slope_size = row[0], row[1], row[2], row[3]
+    sines, cosines = columns[0, first:], columns[1, first:]
+    sizes, slope_sizes = columns[2, first:], columns[3, first:]
     close = 0
-    for i in range(left.shape[0]):
-        sine, cosine, size, slope_size = left[i, 0], left[i, 1], left[i, 2], left[i, 3]
-        sines, cosines, sizes, slope_sizes = right[0], right[1], right[2], right[3]
-        nears, fars = pairs[0][0][i], pairs[0][1][i]
-        near, far, slope_near, slope_far = out[0][i], out[1][i], out[2][i], out[3][i]
-        for j in range(right.shape[1]):
-            share, across = sine * sines[j], nears[j] * fars[j]
-            inverse = 1.0 / arc_cosine(sine, cosine, cosines[j], share, across)
-            c = size * (sizes[j] * inverse)
-            part = cosine * (cosines[j] * inverse)
-            d = (part * slope_size) * (part * slope_sizes[j]) * (share * inverse)
-            d *= correlation(nears[j], fars[j])
-            near[j], far[j] = 1.0 - c, 1.0 + c
-            slope_near[j], slope_far[j] = 1.0 - d, 1.0 + d
-            close += max(abs(c), abs(d)) > 1.0 - CLOSE
+    for j in range(len(nears)):
+        share, across = sine * sines[j], nears[j] * fars[j]
+        inverse = 1.0 / arc_cosine(sine, cosine, cosines[j], share, across)
+        c = size * (sizes[j] * inverse)
+        part = cosine * (cosines[j] * inverse)
+        d = (part * slope_size) * (part * slope_sizes[j]) * (share * inverse)
+        d *= correlation(nears[j], fars[j])
+        close += put(out, j, c, d)
     return close
 
 

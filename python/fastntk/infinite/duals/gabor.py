@@ -8,18 +8,18 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numba import njit
 
-from fastntk.infinite.duals.closed_form import GABOR, CompiledForm
-from fastntk.infinite.duals.expectation import CLOSE, ByQuadrature, either
+from fastntk.infinite.duals.closed_form import ClosedForm, put
+from fastntk.infinite.duals.compiled import Loop
+from fastntk.infinite.duals.expectation import ByQuadrature, either
 from fastntk.infinite.duals.vectorized import arc_cosine, arc_samples, correlation, exp_parts
 
 if TYPE_CHECKING:
     from fastntk.infinite.duals.base import Array, Gaps
-    from fastntk.infinite.duals.closed_form import Out, Plain
+    from fastntk.infinite.duals.compiled import RowGaps, RowPairs
 
 
-class Gabor(CompiledForm):
+class Gabor(ClosedForm):
     """The dual of φ(x) = exp(−x²) sin x.
 
     The factor exp(−u² − v²) leaves a normal density, of covariance S(1 + 2S)⁻¹ for the covariance
@@ -28,54 +28,53 @@ class Gabor(CompiledForm):
     """
 
     def __init__(self) -> None:
-        super().__init__(Value(), Slope(), GABOR, fill_gabor)
+        super().__init__(Value(), Slope(), fill_gabor)
 
     def samples(self, s: Array, norms: tuple[Array, Array]) -> Array:
         """Return sin a and cos a, for √2 s, and the inverse norms."""
         return np.stack([*arc_samples(math.sqrt(2) * s), *norms])
 
 
-@njit(nogil=True, cache=True, fastmath={"contract"}, error_model="numpy")
+@Loop
 def fill_gabor(
-    pairs: Plain,
-    sides: tuple[Array, Array],
+    pairs: RowPairs,
+    row: Array,
+    columns: Array,
+    first: int,
     constants: Array,  # noqa: ARG001
-    out: Out,
+    tangent: bool,  # noqa: ARG001
+    out: RowGaps,
 ) -> int:
     """Write 1 ∓ c from E[φ(u)φ(v)] = ±exp(−m) (1 − exp(−q))/(2√D), with the sign of k.
 
     m < 1/2 is the smaller of var(u ∓ v)/2 under the new density, and m + q the larger one, where
     q = 2|k|/D: both are sums of terms without a sign.
     """
-    left, right = sides
+    nears, fars, differences = pairs
+    sine, cosine, size, slope_size = row[0], row[1], row[2], row[3]
+    sines, cosines = columns[0, first:], columns[1, first:]
+    sizes, slope_sizes = columns[2, first:], columns[3, first:]
     close = 0
-    for i in range(left.shape[0]):
-        sine, cosine, size, slope_size = left[i, 0], left[i, 1], left[i, 2], left[i, 3]
-        sines, cosines, sizes, slope_sizes = right[0], right[1], right[2], right[3]
-        nears, fars, differences = pairs[0][0][i], pairs[0][1][i], pairs[1][i]
-        near, far, slope_near, slope_far = out[0][i], out[1][i], out[2][i], out[3][i]
-        for j in range(right.shape[1]):
-            share, across = sine * sines[j], nears[j] * fars[j]
-            rho = correlation(nears[j], fars[j])
-            inverse = 1.0 / arc_cosine(sine, cosine, cosines[j], share, across)
-            part = cosine * (cosines[j] * inverse)  # 1/√D
-            twice = (sine * cosine * inverse) * (sines[j] * cosines[j] * inverse)  # 2 s t/D
-            difference, cross = differences[j] * part, share * inverse
-            least = 0.5 * (
-                difference * difference + twice * min(nears[j], fars[j]) + cross * cross * across
-            )
-            apart = twice * abs(rho)
-            fall, scale = exp_parts(-apart)
-            rest, fall = fall + scale, fall + (scale - 1.0)
-            weight, scale = exp_parts(-least)
-            weight = (weight + scale) * part
-            c = -0.5 * (weight * fall * size) * sizes[j]
-            c = c if rho >= 0.0 else -c
-            both = part * part * (1.0 + rest) + 4.0 * apart * (apart * rest - (1.0 - least) * fall)
-            d = 0.5 * (weight * both * slope_size) * slope_sizes[j]
-            near[j], far[j] = 1.0 - c, 1.0 + c
-            slope_near[j], slope_far[j] = 1.0 - d, 1.0 + d
-            close += max(abs(c), abs(d)) > 1.0 - CLOSE
+    for j in range(len(nears)):
+        share, across = sine * sines[j], nears[j] * fars[j]
+        rho = correlation(nears[j], fars[j])
+        inverse = 1.0 / arc_cosine(sine, cosine, cosines[j], share, across)
+        part = cosine * (cosines[j] * inverse)  # 1/√D
+        twice = (sine * cosine * inverse) * (sines[j] * cosines[j] * inverse)  # 2 s t/D
+        difference, cross = differences[j] * part, share * inverse
+        least = 0.5 * (
+            difference * difference + twice * min(nears[j], fars[j]) + cross * cross * across
+        )
+        apart = twice * abs(rho)
+        fall, scale = exp_parts(-apart)
+        rest, fall = fall + scale, fall + (scale - 1.0)
+        weight, scale = exp_parts(-least)
+        weight = (weight + scale) * part
+        c = -0.5 * (weight * fall * size) * sizes[j]
+        c = c if rho >= 0.0 else -c
+        both = part * part * (1.0 + rest) + 4.0 * apart * (apart * rest - (1.0 - least) * fall)
+        d = 0.5 * (weight * both * slope_size) * slope_sizes[j]
+        close += put(out, j, c, d)
     return close
 
 

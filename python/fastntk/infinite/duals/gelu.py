@@ -8,21 +8,21 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numba import njit
 from scipy.special import ndtr
 
-from fastntk.infinite.duals.closed_form import GELU, CompiledForm
-from fastntk.infinite.duals.expectation import CLOSE, TAU, Arc, ByQuadrature, either, less_sine
+from fastntk.infinite.duals.closed_form import ClosedForm, put
+from fastntk.infinite.duals.compiled import Loop
+from fastntk.infinite.duals.expectation import TAU, Arc, ByQuadrature, either, less_sine
 from fastntk.infinite.duals.vectorized import arc_angle, arc_cosine, arc_samples, correlation
 
 if TYPE_CHECKING:
     from fastntk.infinite.duals.base import Array, Gaps
-    from fastntk.infinite.duals.closed_form import Out, Plain
+    from fastntk.infinite.duals.compiled import RowGaps, RowPairs
 
 _DENSITY = 1 / math.sqrt(TAU)
 
 
-class Gelu(CompiledForm):
+class Gelu(ClosedForm):
     """The dual of φ(x) = x P(w ≤ x).
 
     With P(w) the normal distribution, p its density, k = cov(u, v), D = (1 + s²)(1 + t²) − k²:
@@ -31,42 +31,41 @@ class Gelu(CompiledForm):
     """
 
     def __init__(self) -> None:
-        super().__init__(Value(), Slope(), GELU, fill_gelu)
+        super().__init__(Value(), Slope(), fill_gelu)
 
     def samples(self, s: Array, norms: tuple[Array, Array]) -> Array:
         """Return sin a and cos a, s over the norm of φ, and one over that of φ'."""
         return np.stack([*arc_samples(s), s * norms[0], norms[1]])
 
 
-@njit(nogil=True, cache=True, fastmath={"contract"}, error_model="numpy")
+@Loop
 def fill_gelu(
-    pairs: Plain,
-    sides: tuple[Array, Array],
+    pairs: RowPairs,
+    row: Array,
+    columns: Array,
+    first: int,
     constants: Array,  # noqa: ARG001
-    out: Out,
+    tangent: bool,  # noqa: ARG001
+    out: RowGaps,
 ) -> int:
-    """Write 1 ∓ c, as `ClosedForm.fill`; there are no constants."""
-    left, right = sides
+    """Write 1 ∓ c, as `ClosedForm.loop`; there are no constants."""
+    nears, fars, _ = pairs
+    sine, cosine, size, slope_size = row[0], row[1], row[2], row[3]
+    sines, cosines = columns[0, first:], columns[1, first:]
+    sizes, slope_sizes = columns[2, first:], columns[3, first:]
     close = 0
-    for i in range(left.shape[0]):
-        sine, cosine, size, slope_size = left[i, 0], left[i, 1], left[i, 2], left[i, 3]
-        sines, cosines, sizes, slope_sizes = right[0], right[1], right[2], right[3]
-        nears, fars = pairs[0][0][i], pairs[0][1][i]
-        near, far, slope_near, slope_far = out[0][i], out[1][i], out[2][i], out[3][i]
-        for j in range(right.shape[1]):
-            share, across = sine * sines[j], nears[j] * fars[j]
-            rho = correlation(nears[j], fars[j])
-            root = arc_cosine(sine, cosine, cosines[j], share, across)
-            inverse = 1.0 / root
-            gate = 0.25 + 0.5 * arc_angle(share * rho, root)  # E[P(u)P(v)]
-            peak = share * inverse * (0.5 / math.pi)
-            both = cosine * cosine + cosines[j] * cosines[j]  # 1/(1 + s²) + 1/(1 + t²)
-            part = cosine * (cosines[j] * inverse)  # 1/√D
-            c = (rho * gate + peak * (across + rho * rho * both)) * (size * sizes[j])
-            d = (gate + rho * peak * (both + part * part)) * (slope_size * slope_sizes[j])
-            near[j], far[j] = 1.0 - c, 1.0 + c
-            slope_near[j], slope_far[j] = 1.0 - d, 1.0 + d
-            close += max(abs(c), abs(d)) > 1.0 - CLOSE
+    for j in range(len(nears)):
+        share, across = sine * sines[j], nears[j] * fars[j]
+        rho = correlation(nears[j], fars[j])
+        root = arc_cosine(sine, cosine, cosines[j], share, across)
+        inverse = 1.0 / root
+        gate = 0.25 + 0.5 * arc_angle(share * rho, root)  # E[P(u)P(v)]
+        peak = share * inverse * (0.5 / math.pi)
+        both = cosine * cosine + cosines[j] * cosines[j]  # 1/(1 + s²) + 1/(1 + t²)
+        part = cosine * (cosines[j] * inverse)  # 1/√D
+        c = (rho * gate + peak * (across + rho * rho * both)) * (size * sizes[j])
+        d = (gate + rho * peak * (both + part * part)) * (slope_size * slope_sizes[j])
+        close += put(out, j, c, d)
     return close
 
 

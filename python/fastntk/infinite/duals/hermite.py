@@ -14,22 +14,23 @@ most √(τ(s) τ(t)) |ρ|^K: an error bound that comes with the result.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numba import njit
 
 from fastntk.activations import gaussian_nodes
-from fastntk.infinite.duals.base import CANCELLATION, Dual, State, gaps_from_near
+from fastntk.infinite.duals.base import CANCELLATION, State
+from fastntk.infinite.duals.compiled import CompiledDual, Loop
 from fastntk.infinite.duals.interpolation import interpolated
-from fastntk.infinite.duals.series import Series, sum_series
+from fastntk.infinite.duals.series import PAIRS_AT_ONCE, Series, add_series, write_gaps
+from fastntk.infinite.duals.vectorized import correlation
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from fastntk.activations import Activation, Function
-    from fastntk.infinite.duals.base import Array, Correlation, Gaps
+    from fastntk.infinite.duals.base import Array
+    from fastntk.infinite.duals.compiled import RowGaps, RowPairs
 
 _FEWEST_TERMS, _MOST_TERMS = 32, 2048
 _SAMPLES_AT_ONCE = 256
@@ -39,25 +40,83 @@ _SAMPLES_AT_ONCE = 256
 _TRUNCATION = 2.0**-12
 
 
-@dataclass(frozen=True)
-class QuadratureState(State):
-    """The state of samples, with the coefficients of φ(su) and φ'(su) over their norms."""
+@Loop
+def fill_series(
+    pairs: RowPairs,
+    row: Array,
+    columns: Array,
+    first: int,
+    constants: Array,
+    tangent: bool,
+    out: RowGaps,
+) -> int:
+    """Write 1 ∓ c of sums of Mehler's formula, see `Loop`; none of them are to be refined.
 
-    terms: Series = field(kw_only=True)
-    derivative_terms: Series = field(kw_only=True)
-
-    def take(self, samples: slice | NDArray[np.intp]) -> QuadratureState:
-        """Return the state of some of the samples."""
-        return QuadratureState(
-            self.deviation[samples],
-            self.activation[samples],
-            self.derivative[samples],
-            terms=self.terms.take(samples),
-            derivative_terms=self.derivative_terms.take(samples),
-        )
+    Samples have the coefficients of φ and those of φ'; constants are the numbers of these, each
+    with their limits, see `Series`.
+    """
+    fill_terms((pairs[0], pairs[1]), row, columns, first, constants, tangent, out)
+    return 0
 
 
-class Quadrature(Dual):
+@njit(nogil=True, cache=True, fastmath={"contract"})
+def fill_terms(
+    gaps: tuple[Array, Array],
+    row: Array,
+    columns: Array,
+    first: int,
+    constants: Array,
+    tangent: bool,
+    out: RowGaps,
+) -> None:
+    """Do as `fill_series` for pairs of these gaps."""
+    near, far = gaps
+    scratch = np.empty((2, PAIRS_AT_ONCE))
+    at, sample = 0, 0
+    for part in range(2 if tangent else 1):
+        terms = int(constants[at])
+        limits = constants[at + 1 : at + 2 + terms]
+        own, others = row[sample : sample + terms], columns[sample : sample + terms]
+        for start in range(0, len(near), PAIRS_AT_ONCE):
+            stop = min(start + PAIRS_AT_ONCE, len(near))
+            x, values = scratch[0, : stop - start], scratch[1, : stop - start]
+            for j in range(len(x)):
+                x[j] = correlation(near[start + j], far[start + j])
+            add_series(values, x, own, others, first + start, limits)
+            write_gaps(values, out[2 * part][start:stop], out[2 * part + 1][start:stop])
+        at += 2 + terms
+        sample += terms
+
+
+def hermite_coefficients(
+    function: Function, deviation: Array, terms: int, error: float
+) -> tuple[Array, Array]:
+    """Return what series of a function with a kink at 0 are made of.
+
+    Parameters
+    ----------
+    function : callable
+        The function.
+    deviation : ndarray (n,)
+        Standard deviations above 0, ascending.
+    terms : int
+        How many terms.
+    error : float
+        What the coefficients may be off, as a share of the root mean square.
+
+    Returns
+    -------
+    tuple of ndarray (terms, n), (n,)
+        The coefficients over the root mean squares, and what they leave out of the sum of their
+        squares.
+    """
+    basis = _kink_basis(terms)
+    both = interpolated(lambda s: basis.expand(function, s), deviation, error)
+    series = _over(both[:-1], both[-1])
+    return series, np.abs(1 - (series**2).sum(axis=0))
+
+
+class Quadrature(CompiledDual):
     """The dual of any function, to a relative tolerance.
 
     Parameters
@@ -67,6 +126,8 @@ class Quadrature(Dual):
     tolerance : float
         The largest share of E[φ(u)²], and of E[φ'(u)²], that the series may leave out.
     """
+
+    loop = fill_series
 
     def __init__(self, activation: Activation, tolerance: float) -> None:
         assert activation.function is not None
@@ -95,31 +156,19 @@ class Quadrature(Dual):
             "belong into breakpoints)"
         )
 
-    def _expansion(self, terms: int, deviation: Array) -> tuple[QuadratureState, float]:
+    def _expansion(self, terms: int, deviation: Array) -> tuple[State, float]:
         """Return the state of samples for so many terms, and the largest share they leave out."""
         basis = _Basis(terms, self.phi.breakpoints)
         series, size, rest = self._expand(basis, self.function, deviation)
         slopes, slope_size, slope_rest = self._derivative(basis, series, deviation)
-        state = QuadratureState(
-            deviation,
-            size,
-            slope_size,
-            terms=Series.of(_over(series, size).T, rest, self.missing),
-            derivative_terms=Series.of(_over(slopes, slope_size).T, slope_rest, self.missing),
+        both = (
+            Series.of(_over(series, size), rest, self.missing),
+            Series.of(_over(slopes, slope_size), slope_rest, self.missing),
         )
+        constants = [np.append(len(each.coefficients), each.limits) for each in both]
+        samples = np.concatenate([each.coefficients for each in both])
+        state = State(deviation, size, slope_size, samples, np.concatenate(constants))
         return state, max(float(rest.max()), float(slope_rest.max()))
-
-    def gap(self, x: State, z: State, pairs: Correlation) -> Gaps:
-        """Return the gaps of the normalized sum of Mehler's formula for φ."""
-        assert isinstance(x, QuadratureState)
-        assert isinstance(z, QuadratureState)
-        return _gaps(x.terms, z.terms, pairs)
-
-    def derivative_gap(self, x: State, z: State, pairs: Correlation) -> Gaps:
-        """Return the gaps of the normalized sum of Mehler's formula for φ'."""
-        assert isinstance(x, QuadratureState)
-        assert isinstance(z, QuadratureState)
-        return _gaps(x.derivative_terms, z.derivative_terms, pairs)
 
     def _expand(
         self, basis: _Basis, function: Function, deviation: Array
@@ -151,6 +200,11 @@ class Quadrature(Dual):
         return slopes, np.sqrt(total), _over(tail, total)
 
 
+@cache
+def _kink_basis(terms: int) -> _Basis:
+    return _Basis(terms, (0.0,))
+
+
 class _Basis:
     """The first Hermite polynomials at the nodes of a quadrature that resolves them."""
 
@@ -158,6 +212,8 @@ class _Basis:
         self.breakpoints = breakpoints
         self.refinement = max(1, math.isqrt(terms) // 8)
         self.terms = terms
+        self._points: tuple[float, ...] | None = None  # those of the nodes
+        self._nodes: tuple[Array, Array, Array]
 
     def expand(self, function: Function, deviation: Array) -> Array:
         """Return coefficients, and root mean squares in the last row (K + 1, n)."""
@@ -177,20 +233,17 @@ class _Basis:
 
     def _at_nodes(self, scale: float) -> tuple[Array, Array, Array]:
         points = tuple(b / scale for b in self.breakpoints) if scale > 0 else ()
-        nodes, weights = gaussian_nodes(points, self.refinement)
-        return nodes, weights, _hermite_polynomials(self.terms, nodes)
+        if points != self._points:
+            nodes, weights = gaussian_nodes(points, self.refinement)
+            self._nodes = nodes, weights, _hermite_polynomials(self.terms, nodes)
+            self._points = points
+        return self._nodes
 
 
 def _over(part: Array, whole: Array) -> Array:
     """Return part / whole, and 0 for 0/0."""
     positive = np.broadcast_to(whole > 0, part.shape)
     return np.divide(part, whole, out=np.zeros_like(part), where=positive)
-
-
-def _gaps(x: Series, z: Series, pairs: Correlation) -> Gaps:
-    assert x.limits is z.limits  # of one call of `state`
-    cosine = sum_series(pairs.gaps.cosine, x.coefficients, z.coefficients, x.limits)
-    return gaps_from_near(1 - cosine)
 
 
 @njit(nogil=True, cache=True)

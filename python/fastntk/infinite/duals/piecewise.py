@@ -14,10 +14,12 @@ import numpy as np
 from numba import njit
 
 from fastntk.infinite.duals.base import Dual, Gaps, State
-from fastntk.infinite.duals.half_angle import deficit_factor
+from fastntk.infinite.duals.compiled import CompiledDual, Loop
+from fastntk.infinite.duals.half_angle import angle_factor, deficit_factor
 
 if TYPE_CHECKING:
     from fastntk.infinite.duals.base import Array, Correlation
+    from fastntk.infinite.duals.compiled import RowGaps, RowPairs
 
 
 class PiecewiseLinear(Dual):
@@ -76,25 +78,41 @@ def _activation_gaps(near: Array, far: Array, kink: float) -> tuple[Array, Array
     return new, rest
 
 
-class Sign(Dual):
+@Loop
+def fill_sign(
+    pairs: RowPairs,
+    row: Array,
+    columns: Array,
+    first: int,
+    constants: Array,  # noqa: ARG001
+    tangent: bool,  # noqa: ARG001
+    out: RowGaps,
+) -> int:
+    """Write 2θ/π and 2 − 2θ/π, and 1 for zero samples, see `Loop`, to the digits of small ones.
+
+    Samples have 0 where they are 0, and 1 elsewhere; there are no constants.
+    """
+    near, far = pairs[0], pairs[1]
+    own, others = row[0], columns[0, first:]
+    for j in range(len(near)):
+        v = 0.5 * min(near[j], far[j])
+        turn = 2.0 * (math.sqrt(v) * angle_factor(v))
+        acute = near[j] <= far[j]
+        gap, other = (turn, 2.0 - turn) if acute else (2.0 - turn, turn)
+        zero = own * others[j] == 0.0
+        out[0][j] = 1.0 if zero else gap
+        out[1][j] = 1.0 if zero else other
+    return 0
+
+
+class Sign(CompiledDual):
     """The dual of φ(x) = sign(x)."""
 
     scale_free = True
     no_derivative = "the derivative of a jump is a point mass, which has no second moment"
+    loop = fill_sign
 
     def state(self, deviation: Array) -> State:
         """Return the state of samples; because of sign(0) = 0, a zero sample stays one."""
-        return State(deviation, np.sign(deviation), np.zeros_like(deviation))
-
-    def gap(self, x: State, z: State, pairs: Correlation) -> Gaps:
-        """Return 2θ/π and 2 − 2θ/π, and 1 for zero samples."""
-        zero = (x.deviation == 0)[:, np.newaxis] | (z.deviation == 0)
-        both = (
-            np.where(zero, 1.0, 2 / math.pi * gaps.angle)
-            for gaps in (pairs.gaps, pairs.gaps.swapped)
-        )
-        return Gaps(*both)
-
-    def derivative_gap(self, x: State, z: State, pairs: Correlation) -> Gaps:  # noqa: ARG002
-        """Raise ValueError: E[φ'(u)²] does not exist."""
-        raise ValueError(self.no_derivative)
+        sign = np.sign(deviation)
+        return State(deviation, sign, np.zeros_like(deviation), sign[np.newaxis], np.empty(0))

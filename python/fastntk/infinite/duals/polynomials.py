@@ -20,13 +20,55 @@ import numpy as np
 from numba import njit
 from numpy.polynomial import hermite_e, polynomial
 
-from fastntk.infinite.duals.base import CANCELLATION, Dual, Gaps, State
+from fastntk.infinite.duals.base import CANCELLATION, State
+from fastntk.infinite.duals.compiled import CompiledDual, Loop
 
 if TYPE_CHECKING:
-    from fastntk.infinite.duals.base import Array, Correlation
+    from fastntk.infinite.duals.base import Array
+    from fastntk.infinite.duals.compiled import RowGaps, RowPairs
 
 
-class Polynomial(Dual):
+@Loop
+def fill_polynomial(
+    pairs: RowPairs,
+    row: Array,
+    columns: Array,
+    first: int,
+    constants: Array,
+    tangent: bool,
+    out: RowGaps,
+) -> int:
+    """Write 1 ∓ c, see `Loop`; all of them have their digits.
+
+    Samples have the standard deviation, 0 where φ is 0 of them, and for φ and for φ' a_k and their
+    derivatives by log s; the constants are the numbers of the k.
+    """
+    near, far, difference = pairs
+    scratch = np.empty((4, _PAIRS_AT_ONCE))
+    sample = 2
+    for part in range(2 if tangent else 1):
+        terms = int(constants[part])
+        own, others = row[sample : sample + 2 * terms], columns[sample : sample + 2 * terms]
+        sample += 2 * terms
+        for start in range(0, len(near), _PAIRS_AT_ONCE):
+            stop = min(start + _PAIRS_AT_ONCE, len(near))
+            gaps = near[start:stop], far[start:stop]
+            relative, lost = scratch[0, : stop - start], scratch[1, : stop - start]
+            t, present = columns[0, first + start :], columns[1, first + start :]
+            for j in range(stop - start):
+                relative[j] = 2.0 * difference[start + j] / (row[0] + t[j])
+                lost[j] = 0.0
+            found = scratch[2, : stop - start], scratch[3, : stop - start]
+            _sum_gaps(found, gaps, (relative, lost), own, others[:, first + start :])
+            new_near, new_far = out[2 * part][start:stop], out[2 * part + 1][start:stop]
+            for j in range(stop - start):
+                zero = row[1] * present[j] == 0.0
+                new_near[j] = 1.0 if zero else found[0][j]
+                new_far[j] = 1.0 if zero else found[1][j]
+    return 0
+
+
+class Polynomial(CompiledDual):
     """The dual of a polynomial.
 
     Parameters
@@ -37,6 +79,7 @@ class Polynomial(Dual):
 
     gap_error = CANCELLATION
     keeps_digits = True
+    loop = fill_polynomial
 
     def __init__(self, coefficients: tuple[float, ...]) -> None:
         self.coefficients = np.trim_zeros(np.array(coefficients, dtype=np.float64), "b")
@@ -46,19 +89,9 @@ class Polynomial(Dual):
         slopes = np.asarray(polynomial.polyder(self.coefficients), np.float64)
         size, series = _unit_series(self.coefficients, deviation)
         slope_size, slope_series = _unit_series(slopes, deviation)
-        return State(deviation, size, slope_size, series, slope_series)
-
-    def gap(self, x: State, z: State, pairs: Correlation) -> Gaps:
-        """Return the gaps of E[φ(u)φ(v)], all samples of x against all of z."""
-        assert x.series is not None
-        assert z.series is not None
-        return _gaps(x, z, (x.series, z.series), pairs)
-
-    def derivative_gap(self, x: State, z: State, pairs: Correlation) -> Gaps:
-        """Return the gaps of E[φ'(u)φ'(v)], all samples of x against all of z."""
-        assert x.derivative_series is not None
-        assert z.derivative_series is not None
-        return _gaps(x, z, (x.derivative_series, z.derivative_series), pairs)
+        samples = np.concatenate([np.stack([deviation, np.sign(size)]), series, slope_series])
+        constants = np.array([len(series) / 2, len(slope_series) / 2])
+        return State(deviation, size, slope_size, samples, constants)
 
 
 def _unit_series(coefficients: Array, deviation: Array) -> tuple[Array, Array]:
@@ -88,14 +121,7 @@ def _unit_series(coefficients: Array, deviation: Array) -> tuple[Array, Array]:
     return length * deviation**largest, np.concatenate([series, rates])
 
 
-def _gaps(x: State, z: State, series: tuple[Array, Array], pairs: Correlation) -> Gaps:
-    near, far = np.empty((2, *pairs.difference.shape))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        relative = 2 * pairs.difference / (x.deviation[:, np.newaxis] + z.deviation)
-    _sum_gaps(Gaps(near, far), pairs.gaps, relative, series)
-    zero = (x.activation == 0)[:, np.newaxis] | (z.activation == 0)
-    return Gaps(*(np.where(zero, 1.0, gap) for gap in (near, far)))
-
+_PAIRS_AT_ONCE = 128
 
 # Up to this relative difference of the norms, that of the a_k is taken from their derivatives, with
 # the square of it for the relative error.
@@ -106,30 +132,38 @@ _CLOSE = 2.0**-17
 def _sum_gaps(
     out: tuple[Array, Array],
     gaps: tuple[Array, Array],
-    difference: Array,
-    series: tuple[Array, Array],
+    pairs: tuple[Array, Array],
+    row: Array,
+    columns: Array,
 ) -> None:
+    """Write the gaps of some pairs.
+
+    Parameters
+    ----------
+    out, gaps : tuple of ndarray (m,)
+        Where they go, and those of ρ.
+    pairs : tuple of ndarray (m,)
+        Relative differences of the norms, and 0, of which 1 − |ρ|^k is made.
+    row, columns : ndarray (2K,), (2K, ≥ m)
+        a_k and their derivatives by log s.
+    """
     near, far = out
-    rows, columns = series
-    terms = rows.shape[0] // 2
-    lost = np.empty(near.shape[1])  # 1 − |ρ|^k
-    for i in range(near.shape[0]):
-        near[i] = 0.0
-        far[i] = 0.0
-        lost[:] = 0.0
-        for k in range(terms):
-            for j in range(near.shape[1]):
-                a, b = rows[k, i], columns[k, j]
-                apart = a - b
-                if abs(difference[i, j]) < _CLOSE:
-                    apart = difference[i, j] * (0.5 * (rows[terms + k, i] + columns[terms + k, j]))
-                apart = 0.5 * apart * apart
-                together = 0.5 * (a + b) * (a + b)
-                turned = a * b * lost[j]
-                if k % 2 == 1 and gaps[0][i, j] > gaps[1][i, j]:
-                    near[i, j] += together - turned
-                    far[i, j] += apart + turned
-                else:
-                    near[i, j] += apart + turned
-                    far[i, j] += together - turned
-                lost[j] += min(gaps[0][i, j], gaps[1][i, j]) * (1.0 - lost[j])
+    relative, lost = pairs
+    terms = len(row) // 2
+    for j in range(len(near)):
+        near[j] = far[j] = 0.0
+    for k in range(terms):
+        a, rate = row[k], row[terms + k]
+        for j in range(len(near)):
+            b = columns[k, j]
+            apart = a - b
+            if abs(relative[j]) < _CLOSE:
+                apart = relative[j] * (0.5 * (rate + columns[terms + k, j]))
+            apart = 0.5 * apart * apart
+            together = 0.5 * (a + b) * (a + b)
+            turned = a * b * lost[j]
+            acute, obtuse = apart + turned, together - turned
+            swapped = k % 2 == 1 and gaps[0][j] > gaps[1][j]
+            near[j] += obtuse if swapped else acute
+            far[j] += acute if swapped else obtuse
+            lost[j] += min(gaps[0][j], gaps[1][j]) * (1.0 - lost[j])

@@ -12,51 +12,162 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.polynomial import polynomial
 
-from fastntk.infinite.duals.base import CANCELLATION, Dual, Gaps, State, gaps_from_near
+from fastntk.infinite.duals.base import CANCELLATION, Gaps, State
+from fastntk.infinite.duals.compiled import CompiledDual, Loop
 from fastntk.infinite.duals.expectation import CLOSE
+from fastntk.infinite.duals.half_angle import angle_factor
+from fastntk.infinite.duals.vectorized import correlation
 
 if TYPE_CHECKING:
     from fastntk.infinite.duals.base import Array, Correlation
+    from fastntk.infinite.duals.compiled import RowGaps, RowPairs
 
 
-class RectifiedMonomial(Dual):
+@Loop
+def fill_rectified(
+    pairs: RowPairs,
+    row: Array,
+    columns: Array,
+    first: int,
+    constants: Array,
+    tangent: bool,
+    out: RowGaps,
+) -> int:
+    """Write 1 ∓ c, see `Loop`.
+
+    c is (1 − θ/π) A(ρ) + (sin θ/π) B(ρ) with the polynomials of `_polynomials`, of which the
+    constants are the degrees of φ and of φ', and after them the coefficients. Samples have 0 where
+    φ is 0 of them, and 1 elsewhere; and the same for φ'.
+    """
+    near, far = pairs[0], pairs[1]
+    close = 0
+    scratch = np.empty((4, _PAIRS_AT_ONCE))
+    at = 2
+    for part in range(2 if tangent else 1):
+        degree = int(constants[part])
+        terms = degree // 2 + 1
+        inner = constants[at : at + terms], constants[at + terms : at + 2 * terms]
+        at += 2 * terms
+        present = columns[part]
+        for start in range(0, len(near), _PAIRS_AT_ONCE):
+            m = min(_PAIRS_AT_ONCE, len(near) - start)
+            square, rho = scratch[0, :m], scratch[1, :m]
+            a, b = scratch[2, :m], scratch[3, :m]
+            for j in range(m):
+                rho[j] = correlation(near[start + j], far[start + j])
+                square[j] = rho[j] * rho[j]
+                a[j], b[j] = inner[0][terms - 1], inner[1][terms - 1]
+            for k in range(terms - 2, -1, -1):
+                for j in range(m):
+                    a[j] = a[j] * square[j] + inner[0][k]
+                    b[j] = b[j] * square[j] + inner[1][k]
+            new_near, new_far = out[2 * part][start : start + m], out[2 * part + 1][start:]
+            own, others = row[part], present[first + start :]
+            odd = degree % 2 == 1
+            for j in range(m):
+                n, f = near[start + j], far[start + j]
+                v = 0.5 * min(n, f)
+                turn = math.sqrt(v) * angle_factor(v)
+                gate = 1.0 - turn if n <= f else turn
+                sine = math.sqrt(n * f)
+                first_factor = rho[j] if odd else 1.0
+                second_factor = 1.0 if odd else rho[j]
+                c = (gate * a[j] * first_factor + sine * b[j] * second_factor) * (own * others[j])
+                new_near[j], new_far[j] = 1.0 - c, 1.0 + c
+                close += c > 1.0 - CLOSE
+    return close
+
+
+class RectifiedMonomial(CompiledDual):
     """The dual of φ(x) = max(x, 0)^degree, whose gaps are free of scale."""
 
     gap_error = CANCELLATION
     keeps_digits = True
     scale_free = True
+    loop = fill_rectified
 
     def __init__(self, degree: int) -> None:
         self.degree = degree
         self.slope_jumps = degree == 1
+        parts = [degree, degree - 1], *_polynomials(degree), *_polynomials(degree - 1)
+        self.constants = np.concatenate([np.array(part, np.float64) for part in parts])
 
     def state(self, deviation: Array) -> State:
         """Return the state of samples, by homogeneity."""
         slope = self.degree * deviation ** (self.degree - 1)
-        return State(
-            deviation,
-            deviation**self.degree * math.sqrt(_parallel_moment(self.degree)),
-            slope * math.sqrt(_parallel_moment(self.degree - 1)),
-        )
+        value = deviation**self.degree * math.sqrt(_parallel_moment(self.degree))
+        slope *= math.sqrt(_parallel_moment(self.degree - 1))
+        present = np.sign(np.stack([value, slope]))
+        return State(deviation, value, slope, present, self.constants)
 
-    def gap(self, x: State, z: State, pairs: Correlation) -> Gaps:
-        """Return the gaps of E[φ(u)φ(v)], and 1 for zero samples."""
-        return _gaps(self.degree, pairs.gaps, x.activation, z.activation)
-
-    def derivative_gap(self, x: State, z: State, pairs: Correlation) -> Gaps:
-        """Return the same for φ', degree times the rectified monomial one below."""
-        return _gaps(self.degree - 1, pairs.gaps, x.derivative, z.derivative)
+    def refine(self, x: State, z: State, pairs: Correlation, found: tuple[Gaps, ...]) -> None:  # noqa: ARG002
+        """Write small gaps to their own digits."""
+        for result, p in zip(found, (self.degree, self.degree - 1), strict=False):
+            close = result.near < CLOSE
+            result.near[close] = _lost(p, Gaps(*(gap[close] for gap in pairs.gaps)))
+            result.far[close] = 2 - result.near[close]
 
 
-def _gaps(p: int, rho: Gaps, rows: Array, columns: Array) -> Gaps:
-    near = 1 - _rectified_moment(p, rho) / _parallel_moment(p)
-    near[rho.near == 0] = 0.0
-    close = (near < CLOSE) & (rho.near > 0)
-    if close.any():
-        near[close] = _lost(p, Gaps(*(gap[close] for gap in rho)))
-    zero = (rows == 0)[:, np.newaxis] | (columns == 0)
-    return gaps_from_near(np.where(zero, 1.0, near))
+_PAIRS_AT_ONCE = 128
+
+
+@cache
+def _polynomials(p: int) -> tuple[list[float], list[float]]:
+    """Return the coefficients of A and B, without those that are 0.
+
+    Of A those of ρ^(p mod 2 + 2k), of B those of ρ^((p + 1) mod 2 + 2k), for k ≤ p/2. They are
+    those of M(p, p) = E[u₊^p v₊^p] over M(p, p) at ρ = 1, in whole numbers up to then. By partial
+    integration over u (Stein's lemma), for standard deviations of 1,
+
+        M(a, b) = (a − 1) M(a − 2, b) + b ρ M(a − 1, b − 1) for a ≥ 2;
+
+    with a = 1 the boundary term E[δ(u) v₊^b] = sin^b θ E[w₊^b]/√(2π) takes the place of the first
+    one, and with b = 0 the gate 1[v > 0] changes at a boundary. M(0, 0) is (1 − θ/π)/2.
+    """
+
+    def boundary(b: int) -> Polynomials:
+        # sin^b θ = sin θ (1 − ρ²)^((b − 1)/2)
+        half = (b - 1) // 2
+        power = [
+            (-1) ** k * math.comb(half, k) * 2**half * math.factorial(half) for k in range(half + 1)
+        ]
+        return {}, {2 * k: value for k, value in enumerate(power)}
+
+    @cache
+    def moment(a: int, b: int) -> Polynomials:
+        if a < b:
+            return moment(b, a)
+        if a == 0:
+            return {0: 1}, {}
+        if a == 1:
+            return _sum((boundary(1), 1, 0), (moment(0, 0), 1, 1))
+        if b == 0:
+            return _sum((moment(a - 2, 0), a - 1, 0), (boundary(a - 1), 1, 1))
+        return _sum((moment(a - 2, b), a - 1, 0), (moment(a - 1, b - 1), b, 1))
+
+    both = moment(p, p)
+    whole = sum(both[0].values())
+    terms = range(p // 2 + 1)
+    return (
+        [both[0].get(p % 2 + 2 * k, 0) / whole for k in terms],
+        [both[1].get((p + 1) % 2 + 2 * k, 0) / whole / math.pi for k in terms],
+    )
+
+
+# Coefficients of A and of B by their powers.
+Polynomials = tuple[dict[int, int], dict[int, int]]
+
+
+def _sum(*terms: tuple[Polynomials, int, int]) -> Polynomials:
+    """Return the sum of polynomials, each times a number and a power of ρ."""
+    result: Polynomials = {}, {}
+    for polynomials, factor, shift in terms:
+        for total, part in zip(result, polynomials, strict=True):
+            for power, value in part.items():
+                total[power + shift] = total.get(power + shift, 0) + factor * value
+    return result
 
 
 # Nodes on [0, 1] for an entire function of an angle so small that the expectation is close to 1.
@@ -67,7 +178,7 @@ _ANGLES, _ANGLE_WEIGHTS = (
 
 
 def _lost(p: int, rho: Gaps) -> Array:
-    """Return 1 − M(p, p) over itself at ρ = 1, to the digits of small ones.
+    """Return 1 − c, to the digits of small ones.
 
     The derivative of M(p, p) by ρ is p² M(p − 1, p − 1) (Price's theorem).
     """
@@ -77,43 +188,17 @@ def _lost(p: int, rho: Gaps) -> Array:
     for node, weight in zip(_ANGLES, _ANGLE_WEIGHTS, strict=True):
         half = node * rho.angle / 2
         gaps = Gaps(2 * np.sin(half) ** 2, 2 * np.cos(half) ** 2)
-        total += weight * gaps.sine * _rectified_moment(p - 1, gaps)
-    return total * rho.angle * (p**2 / _parallel_moment(p))
+        total += weight * gaps.sine * _cosine(p - 1, gaps)
+    return total * rho.angle * (p**2 / (2 * p - 1))
 
 
-@cache
+def _cosine(p: int, gaps: Gaps) -> Array:
+    rho, square = gaps.cosine, gaps.cosine**2
+    a, b = (polynomial.polyval(square, each) for each in _polynomials(p))
+    first, second = (rho, 1.0) if p % 2 else (1.0, rho)
+    return (gaps.swapped.angle / math.pi) * a * first + gaps.sine * b * second
+
+
 def _parallel_moment(p: int) -> float:
-    return float(_rectified_moment(p, Gaps(np.zeros(()), np.full((), 2.0))))
-
-
-def _rectified_moment(p: int, gaps: Gaps) -> Array:
-    """Return E[u₊^p v₊^p] for standard deviations of 1.
-
-    M(a, b) = E[u₊^a v₊^b] obeys, by partial integration over u (Stein's lemma),
-    M(a, b) = (a − 1) M(a − 2, b) + b ρ M(a − 1, b − 1) for a ≥ 2; with a = 1 the boundary term
-    E[δ(u) v₊^b] = (1 − ρ²)^(b/2) E[w₊^b]/√(2π) takes the place of the first one.
-    """
-    rho, sine, gate = gaps.cosine, gaps.sine, gaps.swapped.angle / (2 * math.pi)
-    table: dict[tuple[int, int], Array] = {}
-
-    def boundary(b: int) -> Array:
-        half_moment = 2 ** (b / 2 - 1) * math.gamma((b + 1) / 2) / math.sqrt(math.pi)
-        return sine**b * (half_moment / math.sqrt(2 * math.pi))
-
-    def moment(a: int, b: int) -> Array:
-        a, b = max(a, b), min(a, b)
-        if (a, b) not in table:
-            if a == 0:
-                table[a, b] = gate
-            elif a == 1 and b == 0:
-                table[a, b] = (1 + rho) / (2 * math.sqrt(2 * math.pi))
-            elif a == 1:
-                table[a, b] = boundary(1) + rho * moment(0, 0)
-            elif b == 0:
-                # By parts over the power of u; the gate 1[v > 0] changes at the boundary.
-                table[a, b] = (a - 1) * moment(a - 2, 0) + rho * boundary(a - 1)
-            else:
-                table[a, b] = (a - 1) * moment(a - 2, b) + b * rho * moment(a - 1, b - 1)
-        return table[a, b]
-
-    return moment(p, p)
+    """Return E[u₊^{2p}] = (2p − 1)!!/2."""
+    return math.prod(range(1, 2 * p, 2)) / 2

@@ -16,8 +16,6 @@ import numpy as np
 from numba import njit
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from fastntk.infinite.duals.base import Array
 
 # Pairs for which the number of terms is chosen together: their sums stay in the nearest cache.
@@ -30,7 +28,7 @@ class Series:
 
     Attributes
     ----------
-    coefficients : ndarray (n, K)
+    coefficients : ndarray (K, n)
         a_k.
     rest : ndarray (n,)
         What the K coefficients leave out of the sum of all squares.
@@ -48,41 +46,22 @@ class Series:
 
         Parameters
         ----------
-        coefficients : ndarray (n, K)
+        coefficients : ndarray (K, n)
             a_k.
         rest : ndarray (n,)
             See above.
         error : float
             What a sum may leave out.
         """
-        largest = _largest_tails(coefficients, rest)
+        # The tail of each sample after each number of terms, and the largest of all samples.
+        tails = np.concatenate([coefficients**2, rest[np.newaxis]])[::-1].cumsum(axis=0)[::-1]
+        largest = tails.max(axis=1, initial=0.0)
         enough = np.flatnonzero(largest <= error)
-        terms = int(enough[0]) if len(enough) else coefficients.shape[1]
+        terms = int(enough[0]) if len(enough) else len(coefficients)
         with np.errstate(divide="ignore", over="ignore"):
             limits = (error / largest[: terms + 1]) ** (1 / np.arange(terms + 1.0))
         limits[0] = 1.0 if terms == 0 else -1.0
-        cut = coefficients[:, terms:]
-        return cls(
-            np.ascontiguousarray(coefficients[:, :terms]), rest + (cut**2).sum(axis=1), limits
-        )
-
-    def take(self, samples: slice | NDArray[np.intp]) -> Self:
-        """Return the series of some of the samples."""
-        return type(self)(self.coefficients[samples], self.rest[samples], self.limits)
-
-
-@njit(nogil=True, cache=True)
-def _largest_tails(coefficients: Array, rest: Array) -> Array:
-    """Return the largest tail of any sample after each number of terms."""
-    n, terms = coefficients.shape
-    result = np.zeros(terms + 1)
-    for i in range(n):
-        tail = rest[i]
-        result[terms] = max(result[terms], tail)
-        for k in range(terms - 1, -1, -1):
-            tail += coefficients[i, k] ** 2
-            result[k] = max(result[k], tail)
-    return result
+        return cls(coefficients[:terms], tails[terms], limits)
 
 
 @njit(nogil=True, cache=True)
@@ -95,46 +74,33 @@ def terms_up_to(x: float, limits: Array) -> int:
     return last
 
 
-@njit(nogil=True, cache=True)
-def fill_panel(panel: Array, coefficients: Array) -> None:
-    """Write the first coefficients (m, K) of some samples as rows of a panel (k, m)."""
-    for j in range(len(coefficients)):
-        for k in range(len(panel)):
-            panel[k, j] = coefficients[j, k]
-
-
 @njit(nogil=True, cache=True, fastmath={"contract"})
-def add_terms(total: Array, x: Array, row: Array, panel: Array) -> None:
-    """Write Σ_k row[k] panel[k, j] x_j^k by Horner's rule, two terms at a time.
-
-    Parameters
-    ----------
-    total, x : ndarray (m,)
-        Where the sums go, and the arguments.
-    row : ndarray (k,)
-        Coefficients of one sample.
-    panel : ndarray (≥ k, m)
-        Coefficients of the others.
-    """
-    k = len(row)
-    even = k % 2 == 0
+def _add_terms(total: Array, x: Array, row: Array, columns: Array, first: int) -> None:
+    """Write Σ_k row[k] columns[k, first + j] x_j^k by Horner's rule, four terms at a time."""
+    last = first + len(total)
+    k = len(row) // 4 * 4
     for j in range(len(total)):
-        total[j] = 0.0 if even else row[k - 1] * panel[k - 1, j]
-    k -= 0 if even else 1
-    while k > 0:
-        k -= 2
-        low, high = row[k], row[k + 1]
-        first, second = panel[k], panel[k + 1]
+        total[j] = 0.0
+    for m in range(len(row) - 1, k - 1, -1):
+        a, p = row[m], columns[m, first:last]
         for j in range(len(total)):
-            total[j] = (total[j] * x[j] + high * second[j]) * x[j] + low * first[j]
+            total[j] = total[j] * x[j] + a * p[j]
+    while k > 0:
+        k -= 4
+        a, b, c, d = row[k], row[k + 1], row[k + 2], row[k + 3]
+        p, q = columns[k, first:last], columns[k + 1, first:last]
+        r, s = columns[k + 2, first:last], columns[k + 3, first:last]
+        for j in range(len(total)):
+            value = (total[j] * x[j] + d * s[j]) * x[j] + c * r[j]
+            total[j] = (value * x[j] + b * q[j]) * x[j] + a * p[j]
 
 
 @njit(nogil=True, cache=True)
-def _add_terms_once(x: float, row: Array, column: Array) -> float:
-    """Return Σ_k row[k] column[k] x^k."""
+def _add_terms_once(x: float, row: Array, columns: Array, column: int) -> float:
+    """Return Σ_k row[k] columns[k, column] x^k."""
     total = 0.0
     for k in range(len(row) - 1, -1, -1):
-        total = total * x + row[k] * column[k]
+        total = total * x + row[k] * columns[k, column]
     return total
 
 
@@ -153,64 +119,36 @@ def _two_largest(x: Array) -> tuple[int, float, float]:
 
 @njit(nogil=True, cache=True)
 def add_series(
-    values: Array, first: int, x: Array, rows: Array, columns: Array, limits: Array
+    total: Array, x: Array, row: Array, columns: Array, first: int, limits: Array
 ) -> None:
-    """Write Σ_k rows[i, k] columns[j, k] x_ij^k for some neighbouring pairs.
+    """Write Σ_k row[k] columns[k, first + j] x_j^k for some neighbouring pairs.
 
-    The pair of each row with the largest argument, which is often that of a sample with itself, is
-    taken by itself: all others need fewer terms.
+    The pair with the largest argument, which is often that of a sample with itself, is taken by
+    itself: all others need fewer terms.
 
     Parameters
     ----------
-    values : ndarray (n, …)
-        Where the sums go, from the column `first` on.
+    total, x : ndarray (m,)
+        Where the sums go, and the arguments.
+    row, columns : ndarray (K,), (K, columns)
+        Coefficients of one sample, and of others.
     first : int
-        See above.
-    x : ndarray (n, PAIRS_AT_ONCE)
-        Arguments; of columns beyond the last sample, anything.
-    rows, columns : ndarray (n, K), (m, K)
-        Coefficients of the samples of the rows, and of those few of the columns.
+        The first of these.
     limits : ndarray (K + 1,)
         See `Series`.
     """
-    n, m = len(rows), len(columns)
-    terms = np.empty((n, 3), np.int64)
-    most = 0
-    for i in range(n):
-        position, largest, second = _two_largest(x[i, :m])
-        terms[i, 0], terms[i, 1] = position, terms_up_to(largest, limits)
-        terms[i, 2] = terms_up_to(second, limits)
-        most = max(most, terms[i, 2])
-    panel = np.empty((most, PAIRS_AT_ONCE))
-    fill_panel(panel, columns)
-    for i in range(n):
-        position, alone, others = terms[i]
-        add_terms(values[i, first : first + m], x[i, :m], rows[i, :others], panel)
-        if alone > others:
-            total = _add_terms_once(x[i, position], rows[i, :alone], columns[position])
-            values[i, first + position] = total
+    position, largest, second = _two_largest(x)
+    alone, others = terms_up_to(largest, limits), terms_up_to(second, limits)
+    _add_terms(total, x, row[:others], columns, first)
+    if alone > others:
+        total[position] = _add_terms_once(x[position], row[:alone], columns, first + position)
 
 
-@njit(nogil=True, cache=True)
-def sum_series(arguments: Array, rows: Array, columns: Array, limits: Array) -> Array:
-    """Return Σ_k rows[i, k] columns[j, k] x_ij^k.
-
-    Parameters
-    ----------
-    arguments : ndarray (n, m)
-        x_ij.
-    rows, columns : ndarray (n, K), (m, K)
-        Coefficients of the samples of the rows and of the columns.
-    limits : ndarray (K + 1,)
-        See `Series`.
-    """
-    result = np.empty(arguments.shape)
-    n, m = arguments.shape
-    x = np.empty((n, PAIRS_AT_ONCE))
-    for first in range(0, m, PAIRS_AT_ONCE):
-        last = min(first + PAIRS_AT_ONCE, m)
-        for i in range(n):
-            for j in range(first, last):
-                x[i, j - first] = arguments[i, j]
-        add_series(result, first, x, rows, columns[first:last], limits)
-    return result
+@njit(nogil=True, cache=True, fastmath={"contract"})
+def write_gaps(cosines: Array, near: Array, far: Array) -> None:
+    """Write 1 ∓ c, brought within their bounds."""
+    for j in range(len(near)):
+        gap = 1.0 - cosines[j]
+        gap = 0.0 if gap < 0.0 else gap
+        gap = 2.0 if gap > 2.0 else gap
+        near[j], far[j] = gap, 2.0 - gap

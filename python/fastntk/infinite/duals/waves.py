@@ -8,18 +8,18 @@ import math
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-from numba import njit
 
-from fastntk.infinite.duals.closed_form import WAVE, CompiledForm
-from fastntk.infinite.duals.expectation import CLOSE, Expectation
+from fastntk.infinite.duals.closed_form import ClosedForm, put
+from fastntk.infinite.duals.compiled import Loop
+from fastntk.infinite.duals.expectation import Expectation
 from fastntk.infinite.duals.vectorized import correlation, exp_parts
 
 if TYPE_CHECKING:
     from fastntk.infinite.duals.base import Array, Gaps
-    from fastntk.infinite.duals.closed_form import Out, Plain
+    from fastntk.infinite.duals.compiled import RowGaps, RowPairs
 
 
-class Sinusoid(CompiledForm):
+class Sinusoid(ClosedForm):
     """The dual of φ(x) = amplitude · sin(frequency x + phase)."""
 
     def __init__(self, frequency: float, phase: float, amplitude: float = 1.0) -> None:
@@ -35,7 +35,6 @@ class Sinusoid(CompiledForm):
             wave(self.frequency, (sine2, cosine2), size),
             # The cosine is a sine of another phase.
             wave(self.frequency, (cosine2, sine2), size * self.frequency**2),
-            WAVE,
             fill_wave,
             (self.frequency, 2 * sine2, 2 * cosine2),
         )
@@ -54,40 +53,36 @@ class Sinusoid(CompiledForm):
         )
 
 
-@njit(nogil=True, cache=True, fastmath={"contract"}, error_model="numpy")
+@Loop
 def fill_wave(
-    pairs: Plain,
-    sides: tuple[Array, Array],
+    pairs: RowPairs,
+    row: Array,
+    columns: Array,
+    first: int,
     constants: Array,
-    out: Out,
+    tangent: bool,  # noqa: ARG001
+    out: RowGaps,
 ) -> int:
-    """Write 1 ∓ c, as `ClosedForm.fill`, from the frequency and 2 sin² and 2 cos² of the phase."""
-    left, right = sides
-    frequency, sine2, cosine2 = constants
+    """Write 1 ∓ c, as `ClosedForm.loop`, from the frequency and 2 sin² and 2 cos² of the phase."""
+    frequency, sine2, cosine2 = constants[0], constants[1], constants[2]
     c2 = 0.5 * (cosine2 - sine2)  # cos(2 phase)
+    nears, fars, differences = pairs
+    s, size, slope_size = row[0], row[1], row[2]
+    t, sizes, slope_sizes = columns[0, first:], columns[1, first:], columns[2, first:]
     close = 0
-    for i in range(left.shape[0]):
-        s, size, slope_size = left[i, 0], left[i, 1], left[i, 2]
-        t, sizes, slope_sizes = right[0], right[1], right[2]
-        nears, fars, differences = pairs[0][0][i], pairs[0][1][i], pairs[1][i]
-        near, far, slope_near, slope_far = out[0][i], out[1][i], out[2][i], out[3][i]
-        for j in range(right.shape[1]):
-            product, difference = s * t[j], frequency * differences[j]
-            rho = correlation(nears[j], fars[j])
-            # The smaller one of the exponents, and 1 − exp of twice what the other one is beyond it
-            part, scale = exp_parts(
-                -0.5 * difference * difference - product * min(nears[j], fars[j])
-            )
-            least = part + scale
-            part, scale = exp_parts(-2.0 * product * abs(rho))
-            fall = part + (scale - 1.0)
-            value = sine2 - c2 * fall if rho >= 0.0 else sine2 + fall
-            slope = cosine2 + c2 * fall if rho >= 0.0 else cosine2 + fall
-            c = (least * value * size) * sizes[j]
-            d = (least * slope * slope_size) * slope_sizes[j]
-            near[j], far[j] = 1.0 - c, 1.0 + c
-            slope_near[j], slope_far[j] = 1.0 - d, 1.0 + d
-            close += max(abs(c), abs(d)) > 1.0 - CLOSE
+    for j in range(len(nears)):
+        product, difference = s * t[j], frequency * differences[j]
+        rho = correlation(nears[j], fars[j])
+        # The smaller one of the exponents, and 1 − exp of twice what the other one is beyond it
+        part, scale = exp_parts(-0.5 * difference * difference - product * min(nears[j], fars[j]))
+        least = part + scale
+        part, scale = exp_parts(-2.0 * product * abs(rho))
+        fall = part + (scale - 1.0)
+        value = sine2 - c2 * fall if rho >= 0.0 else sine2 + fall
+        slope = cosine2 + c2 * fall if rho >= 0.0 else cosine2 + fall
+        c = (least * value * size) * sizes[j]
+        d = (least * slope * slope_size) * slope_sizes[j]
+        close += put(out, j, c, d)
     return close
 
 

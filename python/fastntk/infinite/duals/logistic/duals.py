@@ -13,12 +13,12 @@ is cut where proved to be exact enough (see `series`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 
-from fastntk.infinite.duals.base import CANCELLATION, Dual, State, gaps_from_near
+from fastntk.infinite.duals.base import CANCELLATION, State
+from fastntk.infinite.duals.compiled import CompiledDual
 from fastntk.infinite.duals.logistic.mixture import logistic_mixture
 from fastntk.infinite.duals.logistic.pairs import (
     DENSITY,
@@ -30,13 +30,16 @@ from fastntk.infinite.duals.logistic.pairs import (
     coefficients,
     squares,
 )
-from fastntk.infinite.duals.logistic.sums import Side, cosines
+from fastntk.infinite.duals.logistic.sums import (
+    Expansion,
+    fill_logistic,
+    loop_constants,
+    sample_numbers,
+)
 from fastntk.infinite.duals.series import Series
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from fastntk.infinite.duals.base import Array, Correlation, Gaps
+    from fastntk.infinite.duals.base import Array
 
 _FEWEST_TERMS, _MOST_TERMS = 32, 256
 
@@ -65,37 +68,7 @@ class Part(NamedTuple):
     lead: bool
 
 
-@dataclass(frozen=True)
-class Expansion:
-    """What is kept of samples for one of the two functions."""
-
-    inverse: Array
-    lead: Array
-    series: Series
-
-    def take(self, samples: slice | NDArray[np.intp]) -> Expansion:
-        """Return what is kept of some of the samples."""
-        return Expansion(self.inverse[samples], self.lead[samples], self.series.take(samples))
-
-
-@dataclass(frozen=True)
-class LogisticState(State):
-    """The state of samples, with the expansions of φ and of φ'."""
-
-    expansions: tuple[Expansion, Expansion] = field(kw_only=True)
-
-    def take(self, samples: slice | NDArray[np.intp]) -> LogisticState:
-        """Return the state of some of the samples."""
-        phi, slope = (expansion.take(samples) for expansion in self.expansions)
-        return LogisticState(
-            self.deviation[samples],
-            self.activation[samples],
-            self.derivative[samples],
-            expansions=(phi, slope),
-        )
-
-
-class Logistic(Dual):
+class Logistic(CompiledDual):
     """The dual of one of these functions.
 
     Parameters
@@ -107,6 +80,8 @@ class Logistic(Dual):
     """
 
     parts: ClassVar[tuple[Part, Part]]  # of φ and of φ', for a scale of 1
+
+    loop = fill_logistic
 
     def __init__(self, tolerance: float, scale: float = 1.0) -> None:
         self.scale = scale
@@ -129,10 +104,11 @@ class Logistic(Dual):
         for part in self.parts:
             norm, expansion = self._expand(part, distinct)
             norms.append((part.factor * norm)[back])
-            expansions.append(expansion.take(back))
+            expansions.append(expansion)
         norms[0] /= self.scale if self.parts[0].function in (RAMP, GATED) else 1.0
-        both = expansions[0], expansions[1]
-        return LogisticState(deviation, norms[0], norms[1], expansions=both)
+        samples = sample_numbers(distinct, expansions)[:, back]
+        constants = loop_constants(expansions, self.missing, self.mixture)
+        return State(deviation, norms[0], norms[1], samples, constants)
 
     def _expand(self, part: Part, s: Array) -> tuple[Array, Expansion]:
         """Return √E[f(u)²] and the expansion of samples."""
@@ -155,8 +131,8 @@ class Logistic(Dual):
         norm = np.divide(np.sqrt(whole), inverse, out=np.zeros_like(s), where=inverse > 0)
         root = np.sqrt(unit)
         series *= root[:, np.newaxis]
-        kept = Series.of(series, tail * unit, self.missing)
-        return norm, Expansion(inverse * root, lead * root, kept)
+        kept = Series.of(series.T, tail * unit, self.missing)
+        return norm, Expansion(part.function, inverse * root, lead * root, kept)
 
     def _relative_to_largest(self, part: Part, s: Array, terms: int) -> tuple[Array, Array, Array]:
         """Return 1 over the largest of lead and coefficients, and both of them times it.
@@ -181,33 +157,6 @@ class Logistic(Dual):
         ratio = largest**4 * (1 + 1 / series.shape[1]) ** 2
         bounded = np.maximum(1 - ratio, 2.0**-52)
         return np.where(ratio < 1, series[:, -1] ** 2 * ratio / bounded, np.inf)
-
-    def gap(self, x: State, z: State, pairs: Correlation) -> Gaps:
-        """Return the gaps of E[φ(u)φ(v)], all samples of x against all of z."""
-        return self._gaps(0, x, z, pairs.gaps)
-
-    def derivative_gap(self, x: State, z: State, pairs: Correlation) -> Gaps:
-        """Return the gaps of E[φ'(u)φ'(v)], all samples of x against all of z."""
-        return self._gaps(1, x, z, pairs.gaps)
-
-    def _gaps(self, which: int, x: State, z: State, gaps: Gaps) -> Gaps:
-        assert isinstance(x, LogisticState)
-        assert isinstance(z, LogisticState)
-        rows, columns = (
-            Side(
-                self.scale * state.deviation,
-                state.expansions[which].inverse,
-                state.expansions[which].lead,
-                state.expansions[which].series.coefficients,
-                state.expansions[which].series.rest,
-            )
-            for state in (x, z)
-        )
-        limits = x.expansions[which].series.limits
-        assert limits is z.expansions[which].series.limits  # of one call of `state`
-        function = self.parts[which].function
-        found = cosines(function, gaps, rows, columns, limits, self.missing, self.mixture)
-        return gaps_from_near(1 - found)
 
 
 class Tanh(Logistic):

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The fastntk authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""Normalized expectations of all pairs: by series, or in closed form where these are long.
+"""Gaps of normalized expectations of all pairs: by series, or in closed form where these are long.
 
 In both ways only the even or odd part of a function is summed; its lead is added at the end.
 """
@@ -13,91 +13,147 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numba import njit
 
+from fastntk.infinite.duals.compiled import Loop
+from fastntk.infinite.duals.logistic.mixture import Mixture
 from fastntk.infinite.duals.logistic.pairs import GATED_SLOPE, STEP, expectation, shares
-from fastntk.infinite.duals.series import PAIRS_AT_ONCE, add_series
+from fastntk.infinite.duals.series import PAIRS_AT_ONCE, Series, add_series, write_gaps
 
 if TYPE_CHECKING:
-    from fastntk.infinite.duals.base import Array, Gaps
-    from fastntk.infinite.duals.logistic.mixture import Mixture
+    from fastntk.infinite.duals.base import Array
+    from fastntk.infinite.duals.compiled import RowGaps, RowPairs
 
 
-class Side(NamedTuple):
-    """What single samples bring into a sum; all but the deviations divided by the norm of f.
+class Expansion(NamedTuple):
+    """What single samples bring into the sums of one function.
 
     Attributes
     ----------
-    deviations : ndarray (n,)
-        Standard deviations of the argument of the function.
+    function : int
+        Which one.
     inverse, lead : ndarray (n,)
-        1/√E[f(u)²], and what the constant or linear part gives.
-    coefficients, rest
-        See `Series`.
+        1/√E[f(u)²], and what the constant or linear part gives, over √E[f(u)²].
+    series : Series
+        That of the even or odd part, likewise.
     """
 
-    deviations: Array
+    function: int
     inverse: Array
     lead: Array
-    coefficients: Array
-    rest: Array
+    series: Series
 
 
-@njit(nogil=True, cache=True)
-def cosines(
-    function: int,
-    gaps: Gaps,
-    rows: Side,
-    columns: Side,
-    limits: Array,
-    missing: float,
-    mixture: Mixture,
-) -> Array:
-    """Return the normalized expectations.
+# Where the numbers of a function are among those of a sample: 1/√E[f(u)²], the lead, what the
+# series leaves out, and its coefficients.
+_INVERSE, _LEAD, _REST, _COEFFICIENTS = range(4)
+
+
+def sample_numbers(deviations: Array, both: list[Expansion]) -> Array:
+    """Return what `fill_logistic` takes of samples (k, n).
 
     Parameters
     ----------
-    function : int
-        The function.
-    gaps : Gaps
-        Those of ρ, of all pairs (n, m).
-    rows, columns : Side
-        The samples.
-    limits : ndarray (K + 1,)
-        See `Series`.
-    missing : float
-        What a series may leave out.
+    deviations : ndarray (n,)
+        Standard deviations of the argument of the functions.
+    both : list of Expansion
+        Those of φ and of φ'.
+    """
+    parts = [deviations[np.newaxis]]
+    for _, inverse, lead, series in both:
+        parts += [np.stack([inverse, lead, series.rest]), series.coefficients]
+    return np.concatenate(parts)
+
+
+def loop_constants(both: list[Expansion], missing: float, mixture: Mixture) -> Array:
+    """Return the constants of `fill_logistic`, with what a series may leave out."""
+    parts = [[missing, len(mixture.weights)], mixture.deviations, mixture.weights]
+    for expansion in both:
+        terms = len(expansion.series.coefficients)
+        parts += [[expansion.function, terms], expansion.series.limits]
+    return np.concatenate([np.asarray(part, np.float64) for part in parts])
+
+
+@Loop
+def fill_logistic(
+    pairs: RowPairs,
+    row: Array,
+    columns: Array,
+    first: int,
+    constants: Array,
+    tangent: bool,
+    out: RowGaps,
+) -> int:
+    """Write 1 ∓ c, see `Loop`; none of them are to be refined."""
+    missing, size = constants[0], int(constants[1])
+    mixture = Mixture(constants[2 : 2 + size], constants[2 + size : 2 + 2 * size])
+    scratch = np.empty((4, PAIRS_AT_ONCE))
+    at, sample = 2 + 2 * size, 1
+    for part in range(2 if tangent else 1):
+        function, terms = int(constants[at]), int(constants[at + 1])
+        limits = constants[at + 2 : at + 3 + terms]
+        given = row[0], row[sample : sample + _COEFFICIENTS + terms]
+        others = columns[0], columns[sample : sample + _COEFFICIENTS + terms], first
+        gaps = (pairs[0], pairs[1]), (out[2 * part], out[2 * part + 1])
+        _fill_part((function, missing), mixture, limits, given, others, scratch, gaps)
+        at += 3 + terms
+        sample += _COEFFICIENTS + terms
+    return 0
+
+
+@njit(nogil=True, cache=True)
+def _fill_part(
+    function_and_missing: tuple[int, float],
+    mixture: Mixture,
+    limits: Array,
+    row: tuple[float, Array],
+    columns: tuple[Array, Array, int],
+    scratch: Array,
+    gaps: tuple[tuple[Array, Array], tuple[Array, Array]],
+) -> None:
+    """Write the gaps of one function.
+
+    Parameters
+    ----------
+    function_and_missing : tuple
+        The function, and what its series may leave out.
     mixture : Mixture
         The mixture.
+    limits : ndarray (K + 1,)
+        See `Series`.
+    row, columns : tuple
+        The standard deviation of one sample and its numbers (3 + K,); and those of others, of
+        which some number is the first.
+    scratch : ndarray (4, PAIRS_AT_ONCE)
+        Overwritten.
+    gaps : tuple
+        Those of ρ, and where those of the function go.
     """
-    n, m = gaps.near.shape
-    result = np.empty((n, m))
-    rho, x = np.empty((2, n, PAIRS_AT_ONCE))
-    beyond = np.empty((n, PAIRS_AT_ONCE), np.bool_)
-    any_beyond = np.empty(n, np.bool_)
-    left, right = np.empty((2, 3, len(mixture.deviations)))
-    for first in range(0, m, PAIRS_AT_ONCE):
-        last = min(first + PAIRS_AT_ONCE, m)
-        rests = columns.rest[first:last]
-        for i in range(n):
-            near, far = gaps.near[i, first:last], gaps.far[i, first:last]
-            any_beyond[i] = _square_cosines(near, far, rho[i], x[i]) > limits[-1] and (
-                _take_out(x[i], beyond[i], rows.rest[i], rests, limits, missing)
-            )
-        add_series(result, first, x, rows.coefficients, columns.coefficients[first:last], limits)
-        for i in range(n):
-            if any_beyond[i]:
-                shares(function, rows.deviations[i], mixture, left)
-                for j in range(first, last):
-                    if beyond[i, j - first]:
-                        shares(function, columns.deviations[j], mixture, right)
-                        cosine = abs(rho[i, j - first])
-                        square_sine = gaps.near[i, j] * gaps.far[i, j]
-                        value = expectation(function, cosine, square_sine, left, right)
-                        value *= rows.inverse[i] * columns.inverse[j]
-                        # What is added for odd functions is multiplied by ρ below.
-                        result[i, j] = value / cosine if function in (STEP, GATED_SLOPE) else value
-            values, leads = result[i, first:last], columns.lead[first:last]
-            _add_lead(function, values, rho[i], rows.lead[i], leads)
-    return result
+    function, missing = function_and_missing
+    (near, far), out = gaps
+    own, numbers = row[1], columns[1]
+    for start in range(0, len(near), PAIRS_AT_ONCE):
+        stop = min(start + PAIRS_AT_ONCE, len(near))
+        first, last = columns[2] + start, columns[2] + stop
+        rho, x = scratch[0, : stop - start], scratch[1, : stop - start]
+        values, beyond = scratch[2, : stop - start], scratch[3, : stop - start]
+        largest = _square_cosines(near[start:stop], far[start:stop], rho, x)
+        some = False
+        if largest > limits[-1]:
+            rests = numbers[_REST, first:last]
+            some = _take_out(x, beyond, own[_REST], rests, limits, missing)
+        add_series(values, x, own[_COEFFICIENTS:], numbers[_COEFFICIENTS:], first, limits)
+        if some:
+            left, right = np.empty((2, 3, len(mixture.deviations)))
+            shares(function, row[0], mixture, left)
+            for j in range(stop - start):
+                if beyond[j] > 0.0:
+                    shares(function, columns[0][first + j], mixture, right)
+                    cosine, across = abs(rho[j]), near[start + j] * far[start + j]
+                    value = expectation(function, cosine, across, left, right)
+                    value *= own[_INVERSE] * numbers[_INVERSE, first + j]
+                    # What is added for odd functions is multiplied by ρ below.
+                    values[j] = value / cosine if function in (STEP, GATED_SLOPE) else value
+        _add_lead(function, values, rho, own[_LEAD], numbers[_LEAD, first:last])
+        write_gaps(values, out[0][start:stop], out[1][start:stop])
 
 
 @njit(nogil=True, cache=True, fastmath={"contract", "nnan", "nsz"})
@@ -119,10 +175,10 @@ def _take_out(
 
     Parameters
     ----------
-    x : ndarray (≥ m,)
+    x : ndarray (m,)
         Arguments.
-    beyond : ndarray of bool (≥ m,)
-        Where to note which they are.
+    beyond : ndarray (m,)
+        Where 1 is written for these, and 0 for others.
     rest : float
         What the series leaves out of the squares of one sample.
     rests : ndarray (m,)
@@ -134,10 +190,10 @@ def _take_out(
     """
     terms = len(limits) - 1
     some = False
-    for j in range(len(rests)):
-        beyond[j] = x[j] > limits[-1] and math.sqrt(rest * rests[j]) * x[j] ** terms > missing
-        if beyond[j]:
-            x[j] = 0.0
+    for j in range(len(x)):
+        beyond[j] = 0.0
+        if x[j] > limits[-1] and math.sqrt(rest * rests[j]) * x[j] ** terms > missing:
+            x[j], beyond[j] = 0.0, 1.0
             some = True
     return some
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The fastntk authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""The compiled recursion of closed forms: the bits of the general one, and its functions."""
+"""The compiled recursion: the bits of the general one, and the functions of its loops."""
 
 from __future__ import annotations
 
@@ -27,7 +27,17 @@ PHIS: list[str | Activation | Sequence[str]] = [
     "gabor",
     activations.erf(0.7, 0.3),
     activations.rbf(0.5),
+    "relu2",
+    "exp_normalized",
+    activations.polynomial([0.2, 0.7, -0.3]),
+    activations.exponential(0.3),
+    "tanh",
+    "silu",
+    "elu",
+    activations.elu(0.3),
+    activations.custom(np.arctan),
     ["erf", "gelu", "sin"],
+    ["tanh", "elu", "relu2"],
 ]
 
 
@@ -48,8 +58,8 @@ def test_bits_of_the_general_recursion(
     X = samples(40)
     for Z in (None, samples(50)):
         pairs = Pairs.of(X, Z, network)
-        assert pairs.closed is not None
-        general = dataclasses.replace(pairs, closed=None)
+        assert pairs.compiled is not None
+        general = dataclasses.replace(pairs, compiled=None)
         gaps = np.random.default_rng(0).uniform(-1, 1, (len(X), len(pairs.Z)))
         gaps[:, ::7] = 1e-12
         gaps[::9, 1::8] = -1e-12
@@ -70,7 +80,7 @@ def test_bits_of_the_general_recursion(
 
 
 def test_other_networks_take_the_general_recursion() -> None:
-    for phi in ("tanh", "elu", "relu2", ["erf", "tanh"], ["gelu", "relu"]):
+    for phi in ("leaky_relu", ["gelu", "relu"], ["abs", "tanh"]):
         network = infinite.Network(2, phi)
         assert Pairs.of(samples(40), None, network).closed is None
 

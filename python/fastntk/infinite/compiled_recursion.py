@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: The fastntk authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""The recursion over the layers for activations with closed forms, compiled.
+"""The recursion over the layers for activations with compiled loops, compiled itself.
 
 It does as `general_recursion` does, with the same compiled steps, a row of a tile at a time, while
-it is in the cache. At pairs that an activation leaves close it stops: their digits take the careful
+it is in the cache. At pairs that a closed form leaves close it stops: their digits take the careful
 formulas of `general_recursion`, which no loop over all pairs needs.
 """
 
@@ -15,12 +15,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numba import njit
 
-from fastntk.infinite.duals import CompiledForm
-from fastntk.infinite.duals.closed_form import BELL, GABOR, GELU, STEP, settle_equal
-from fastntk.infinite.duals.error_function import fill_bell, fill_step
-from fastntk.infinite.duals.gabor import fill_gabor
-from fastntk.infinite.duals.gelu import fill_gelu
-from fastntk.infinite.duals.waves import fill_wave
+from fastntk.infinite.duals import CompiledDual
+from fastntk.infinite.duals.closed_form import settle_equal
+from fastntk.infinite.duals.compiled import call_loop
 from fastntk.infinite.gaps import TINY
 from fastntk.infinite.pair_layers import (
     Pairs,
@@ -28,6 +25,7 @@ from fastntk.infinite.pair_layers import (
     activate_differences,
     weigh_gradients,
     weigh_hidden,
+    write_row,
 )
 
 if TYPE_CHECKING:
@@ -53,8 +51,11 @@ class Samples(NamedTuple):
         s and √Θ(x, x).
     norms : ndarray (layers − 1, 2, n)
         √E[φ(su)²] and √E[φ'(su)²].
-    samples : ndarray (layers − 1, 4, n)
-        What compiled formulas need.
+    samples : ndarray (layers − 1, k, n)
+        What the loops need; of loops that need less than others, the rest is 0. For columns that
+        of all samples, as there may be much of it.
+    first : int
+        Which of these comes first.
     """
 
     inputs: Array
@@ -62,6 +63,7 @@ class Samples(NamedTuple):
     sizes: Array
     norms: Array
     samples: Array
+    first: int
 
 
 class Layers(NamedTuple):
@@ -75,10 +77,10 @@ class Layers(NamedTuple):
         By what the others multiply activations.
     rates, biases : ndarray (layers,)
         √ω^W, and σ_b.
-    kinds : ndarray of int (layers − 1,)
-        Those of the formulas.
-    constants : ndarray (layers − 1, 3)
-        Those of the formulas.
+    loops : ndarray of int (layers − 1,)
+        Where the loops lie, see `Loop`.
+    constants : ndarray (layers − 1, k)
+        Those of the loops; likewise.
     depths : ndarray of int (depths,)
         The depths at which kernels are wanted, ascending.
     """
@@ -87,22 +89,23 @@ class Layers(NamedTuple):
     gains: Array
     rates: Array
     biases: Array
-    kinds: NDArray[np.int64]
+    loops: NDArray[np.int64]
     constants: Array
     depths: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class ClosedNetwork:
-    """A network of which all activations have compiled formulas, and its samples."""
+class CompiledNetwork:
+    """A network of which all activations have compiled loops, and its samples."""
 
     layers: Layers
-    samples: Samples
+    factors: LayerFactors
+    samples: Array
 
     @classmethod
-    def of(cls, network: Architecture, factors: LayerFactors) -> ClosedNetwork | None:
+    def of(cls, network: Architecture, factors: LayerFactors) -> CompiledNetwork | None:
         """Return the network, or None if it is another one."""
-        duals = [dual for dual in network.layers.duals if isinstance(dual, CompiledForm)]
+        duals = [dual for dual in network.layers.duals if isinstance(dual, CompiledDual)]
         sizes = factors.sizes
         if sizes is None or len(duals) < len(network.layers.duals) or not duals:
             return None
@@ -111,47 +114,45 @@ class ClosedNetwork:
             np.array([network.layers.gain(hidden) for hidden in range(len(duals))]),
             np.ascontiguousarray(sizes.rates, dtype=np.float64),
             np.array(network.layers.bias_std, dtype=np.float64),
-            np.array([dual.kind for dual in duals]),
-            np.array([dual.constants for dual in duals]),
+            np.array([dual.loop.address for dual in duals]),
+            _stacked([_given(state.constants) for state in factors.states]),
             np.array(network.depths),
         )
-        samples = Samples(
-            sizes.norms,
-            factors.factors,
-            np.stack([sizes.hidden, sizes.gradients], axis=1),
-            np.array([[state.activation, state.derivative] for state in factors.states]),
-            np.array([state.samples for state in factors.states]),
-        )
-        return cls(layers, samples)
+        samples = _stacked([_given(state.samples) for state in factors.states])
+        return cls(layers, factors, samples)
 
     def rows(self, part: slice) -> Samples:
         """Return the samples of the rows of a tile."""
-        return Samples(
-            *(np.ascontiguousarray(each[..., part].swapaxes(-1, -2)) for each in self.samples)
-        )
+        *others, samples, _ = self.columns(part)
+        every = *others, samples[..., part]
+        return Samples(*(np.ascontiguousarray(each.swapaxes(-1, -2)) for each in every), 0)
 
     def columns(self, part: slice) -> Samples:
         """Return the samples of the columns of a tile."""
-        return Samples(*(np.ascontiguousarray(each[..., part]) for each in self.samples))
+        sizes, states = self.factors.sizes, self.factors.states
+        assert sizes is not None
+        norms = [(state.activation[part], state.derivative[part]) for state in states]
+        return Samples(
+            np.ascontiguousarray(sizes.norms[:, part]),
+            np.ascontiguousarray(self.factors.factors[..., part]),
+            np.stack([sizes.hidden[:, part], sizes.gradients[:, part]], axis=1),
+            np.array(norms),
+            self.samples,
+            part.start,
+        )
 
 
-@njit(nogil=True, cache=True)
-def _fill(
-    kind: int,
-    pairs: tuple[tuple[Array, Array], Array],
-    sides: tuple[Array, Array],
-    constants: Array,
-    out: tuple[Array, Array, Array, Array],
-) -> int:
-    if kind == STEP:
-        return fill_step(pairs, sides, constants, out)
-    if kind == BELL:
-        return fill_bell(pairs, sides, constants, out)
-    if kind == GELU:
-        return fill_gelu(pairs, sides, constants, out)
-    if kind == GABOR:
-        return fill_gabor(pairs, sides, constants, out)
-    return fill_wave(pairs, sides, constants, out)
+def _given(array: Array | None) -> Array:
+    assert array is not None
+    return array
+
+
+def _stacked(arrays: list[Array]) -> Array:
+    """Return arrays as parts of one, with zeros after the shorter ones."""
+    result = np.zeros((len(arrays), max(map(len, arrays)), *arrays[0].shape[1:]))
+    for whole, part in zip(result, arrays, strict=True):
+        whole[: len(part)] = part
+    return result
 
 
 @njit(nogil=True, cache=True, fastmath={"contract"}, error_model="numpy")
@@ -168,39 +169,6 @@ def _enter(gaps: Array, gain: float, row: Array, columns: Array, out: Pairs) -> 
     out.gradients[1][:] = 2.0
     out.slopes[0][:] = 0.0
     out.slopes[1][:] = 2.0
-
-
-@njit(nogil=True, cache=True, fastmath={"contract"}, error_model="numpy")
-def _write(out: Array, gaps: tuple[Array, Array], one: float, row: float, columns: Array) -> None:
-    first = gaps[0].shape[1] - len(out)
-    near, far = gaps[0][0][first:], gaps[1][0][first:]
-    scales = columns[first:]
-    for j in range(len(out)):
-        if one == 0.0:
-            out[j] = near[j] if near[j] <= 1.0 else -max(far[j], TINY)
-        else:
-            cosine = 1.0 - near[j] if near[j] <= far[j] else far[j] - 1.0
-            out[j] = row * scales[j] * cosine
-
-
-@njit(nogil=True, cache=True)
-def _write_row(
-    targets: tuple[Target, Target],
-    both: tuple[tuple[Array, Array], tuple[Array, Array]],
-    one: float,
-    position: Position,
-    place: tuple[int, int],
-) -> None:
-    """Write a row of a tile at a depth, which are the two numbers of the place."""
-    k, i = place
-    first = i if position.diagonal else 0
-    width = both[0][0].shape[1]
-    left, right = position.column + first, position.column + width
-    for kind in range(2):
-        if len(targets[kind].out) > 0:
-            part = targets[kind].out[k, position.row + i, left:right]
-            row, columns = targets[kind].rows[k, i], targets[kind].columns[k]
-            _write(part, both[kind], one, row, columns)
 
 
 @njit(nogil=True, cache=True)
@@ -252,12 +220,15 @@ def propagate(
         k = 0
         for layer in range(layers.depths[-1] + 1):
             if layer > 0:
-                small = _fill(
-                    layers.kinds[layer - 1],
-                    (pairs.hidden, pairs.size_difference),
-                    (rows.samples[layer - 1, i : i + 1], columns.samples[layer - 1]),
+                small = call_loop(
+                    layers.loops[layer - 1],
+                    (pairs.hidden[0][0], pairs.hidden[1][0], pairs.size_difference[0]),
+                    rows.samples[layer - 1, i],
+                    columns.samples[layer - 1],
+                    columns.first,
                     layers.constants[layer - 1],
-                    (hidden[0], hidden[1], slopes[0], slopes[1]),
+                    tangent,
+                    (hidden[0][0], hidden[1][0], slopes[0][0], slopes[1][0]),
                 )
                 if small > 0:
                     before = pairs.hidden, pairs.size_difference
@@ -298,6 +269,6 @@ def propagate(
                 pairs.hidden[0][0, i], pairs.hidden[1][0, i] = 0.0, 2.0
                 pairs.gradients[0][0, i], pairs.gradients[1][0, i] = 0.0, 2.0
             if layers.depths[k] == layer:
-                _write_row(targets, (pairs.hidden, pairs.gradients), one, position, (k, i))
+                write_row(targets, (pairs.hidden, pairs.gradients), one, position, (k, i, 0))
                 k += 1
     return len(gaps)
