@@ -29,11 +29,11 @@ PHIS: list[str | Activation | Sequence[str]] = [
     activations.rbf(0.5),
     "relu2",
     "exp_normalized",
-    activations.polynomial([0.2, 0.7, -0.3]),
+    activations.polynomial(0.2, 0.7, -0.3),
     activations.exponential(0.3),
     "tanh",
     "silu",
-    "elu",
+    ["elu"] * 3,
     activations.elu(0.3),
     activations.custom(np.arctan),
     ["erf", "gelu", "sin"],
@@ -53,6 +53,7 @@ def samples(n: int) -> Samples:
 def test_bits_of_the_general_recursion(
     phi: str | Activation | Sequence[str], bias_std: float
 ) -> None:
+    series = str(phi).startswith("Activation(elu") or (isinstance(phi, list) and "elu" in phi)
     depth = 3 if isinstance(phi, list) else [1, 3]
     network = infinite.Network(depth, phi, bias_std=bias_std)
     X = samples(40)
@@ -76,13 +77,16 @@ def test_bits_of_the_general_recursion(
             results = Results.of_kernels(*(Target(part, *ones) for part in out))
             each.propagate_gaps(gaps.copy(), tile, results, (0, 0))
             found.append(np.triu(out) if Z is None else out)
-        np.testing.assert_array_equal(found[0], found[1])
+        if series:  # whose neighbours in a series are others in parts of a tile
+            np.testing.assert_allclose(found[0], found[1], rtol=0, atol=2.0**-46)
+        else:
+            np.testing.assert_array_equal(found[0], found[1])
 
 
 def test_other_networks_take_the_general_recursion() -> None:
     for phi in ("leaky_relu", ["gelu", "relu"], ["abs", "tanh"]):
         network = infinite.Network(2, phi)
-        assert Pairs.of(samples(40), None, network).closed is None
+        assert Pairs.of(samples(40), None, network).compiled is None
 
 
 def test_exponentials() -> None:

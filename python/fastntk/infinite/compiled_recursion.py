@@ -123,9 +123,15 @@ class CompiledNetwork:
 
     def rows(self, part: slice) -> Samples:
         """Return the samples of the rows of a tile."""
-        *others, samples, _ = self.columns(part)
-        every = *others, samples[..., part]
-        return Samples(*(np.ascontiguousarray(each.swapaxes(-1, -2)) for each in every), 0)
+        columns = self.columns(part)
+        return Samples(
+            _swapped(columns.inputs),
+            _swapped(columns.factors),
+            _swapped(columns.sizes),
+            _swapped(columns.norms),
+            _swapped(columns.samples[..., part]),
+            0,
+        )
 
     def columns(self, part: slice) -> Samples:
         """Return the samples of the columns of a tile."""
@@ -140,6 +146,10 @@ class CompiledNetwork:
             self.samples,
             part.start,
         )
+
+
+def _swapped(array: Array) -> Array:
+    return np.ascontiguousarray(array.swapaxes(-1, -2))
 
 
 def _given(array: Array | None) -> Array:

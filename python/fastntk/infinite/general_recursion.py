@@ -85,8 +85,8 @@ def propagate(
                 np.fill_diagonal(both.near, 0.0)
                 np.fill_diagonal(both.far, 2.0)
         for k in np.flatnonzero(np.equal(network.depths, layer)):
-            both = tuple(pairs.hidden), tuple(pairs.gradients)
-            write_rows(targets, both, one, position, k)
+            plain = pairs.hidden[:], pairs.gradients[:]
+            write_rows(targets, plain, one, position, int(k))
 
 
 @dataclass
@@ -226,8 +226,3 @@ def both_gaps(gaps: Array) -> Gaps:
     obtuse = gaps < 0
     far = np.where(obtuse, -gaps, 2 - gaps)
     return Gaps(np.where(obtuse, 2 + gaps, gaps), np.where(far > TINY, far, 0.0))
-
-
-def signed(gaps: Gaps) -> Array:
-    """Return gaps with a sign."""
-    return np.where(gaps.near <= 1, gaps.near, -np.maximum(gaps.far, TINY))

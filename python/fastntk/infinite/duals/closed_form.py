@@ -87,7 +87,8 @@ def refine_small(
     pairs : Correlation
         The pairs.
     """
-    if settle_equal((tuple(pairs.gaps), pairs.difference), tuple(result)):
+    plain = (pairs.gaps.near, pairs.gaps.far), pairs.difference
+    if settle_equal(plain, (result.near, result.far)):
         equal = (pairs.gaps.near == 0) & (pairs.difference == 0) & (result.near == 0)
         small = (np.minimum(*result) < CLOSE) & ~equal
         expectation.refine(result, small, deviations, pairs)

@@ -30,15 +30,16 @@ RowPairs = tuple["Array", "Array", "Array"]
 # What is written for each of them: 1 − c and 1 + c of φ and of φ'.
 RowGaps = tuple["Array", "Array", "Array", "Array"]
 
-_VECTOR = types.float64[::1]
-_SIGNATURE = types.int64(
-    types.UniTuple(_VECTOR, 3),
+_VECTOR: Any = types.float64[::1]
+_tuple_of: Any = types.UniTuple
+_SIGNATURE: Any = types.int64(
+    _tuple_of(_VECTOR, 3),
     _VECTOR,
     types.float64[:, ::1],
     types.int64,
     _VECTOR,
     types.boolean,
-    types.UniTuple(_VECTOR, 4),
+    _tuple_of(_VECTOR, 4),
 )
 
 
@@ -66,8 +67,8 @@ class Loop:
 
     @cached_property
     def _compiled(self) -> Any:
-        options = {"fastmath": {"contract"}, "error_model": "numpy", "cache": True}
-        return cfunc(_SIGNATURE, **options)(self.function)
+        compiled = cfunc(_SIGNATURE, cache=True, fastmath={"contract"}, error_model="numpy")
+        return compiled(self.function)
 
 
 def _generate_call(
@@ -124,6 +125,9 @@ class CompiledDual(Dual):
     ) -> tuple[Gaps, Gaps | None]:
         """Return both in one pass."""
         assert x.constants is z.constants  # of one call of `state`
+        assert x.constants is not None
+        assert x.samples is not None
+        assert z.samples is not None
         tangent = tangent and self.no_derivative is None
         value, slope = (Gaps(*np.empty((2, *pairs.difference.shape))) for _ in range(2))
         sides = np.ascontiguousarray(x.samples.T), np.ascontiguousarray(z.samples)

@@ -109,7 +109,7 @@ class Elu(CompiledDual):
         norms = [part.root_mean_square(deviation) for part in self.covariances]
         distinct, back = np.unique(deviation, return_inverse=True)
         short = (distinct > 0) & (distinct <= _LARGEST)
-        numbers, constants = [short[np.newaxis].astype(np.float64)], []
+        numbers, constants = [short[np.newaxis].astype(np.float64)], [np.empty(0)]
         for part in self.covariances:
             coefficients = np.zeros((_TERMS, len(distinct)))
             rest = np.zeros(len(distinct))
@@ -118,7 +118,7 @@ class Elu(CompiledDual):
                 coefficients[:, short], rest[short] = found
             series = Series.of(coefficients, rest, _MISSING)
             numbers.append(series.coefficients)
-            constants += [[len(series.coefficients)], series.limits]
+            constants.append(np.append(len(series.coefficients), series.limits))
         samples = np.concatenate(numbers)[:, back]
         return State(deviation, norms[0], norms[1], samples, np.concatenate(constants))
 

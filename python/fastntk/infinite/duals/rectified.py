@@ -12,6 +12,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numba import njit
 from numpy.polynomial import polynomial
 
 from fastntk.infinite.duals.base import CANCELLATION, Gaps, State
@@ -42,42 +43,70 @@ def fill_rectified(
     φ is 0 of them, and 1 elsewhere; and the same for φ'.
     """
     near, far = pairs[0], pairs[1]
+    scratch = np.empty((7, _PAIRS_AT_ONCE))
     close = 0
-    scratch = np.empty((4, _PAIRS_AT_ONCE))
-    at = 2
-    for part in range(2 if tangent else 1):
-        degree = int(constants[part])
-        terms = degree // 2 + 1
-        inner = constants[at : at + terms], constants[at + terms : at + 2 * terms]
-        at += 2 * terms
-        present = columns[part]
-        for start in range(0, len(near), _PAIRS_AT_ONCE):
-            m = min(_PAIRS_AT_ONCE, len(near) - start)
-            square, rho = scratch[0, :m], scratch[1, :m]
-            a, b = scratch[2, :m], scratch[3, :m]
+    for start in range(0, len(near), _PAIRS_AT_ONCE):
+        m = min(_PAIRS_AT_ONCE, len(near) - start)
+        gaps = near[start : start + m], far[start : start + m]
+        angles = scratch[0, :m], scratch[1, :m], scratch[2, :m], scratch[3, :m]
+        _fill_angles(gaps, angles)
+        at = 2
+        for part in range(2 if tangent else 1):
+            terms = int(constants[part]) // 2 + 1
+            odd = int(constants[part]) % 2 == 1
+            inner = constants[at : at + terms], constants[at + terms : at + 2 * terms]
+            at += 2 * terms
+            cosines = scratch[4, :m]
+            _fill_cosines(angles, inner, odd, (scratch[5, :m], scratch[6, :m]), cosines)
+            own, others = row[part], columns[part, first + start : first + start + m]
+            new_near = out[2 * part][start : start + m]
+            new_far = out[2 * part + 1][start : start + m]
             for j in range(m):
-                rho[j] = correlation(near[start + j], far[start + j])
-                square[j] = rho[j] * rho[j]
-                a[j], b[j] = inner[0][terms - 1], inner[1][terms - 1]
-            for k in range(terms - 2, -1, -1):
-                for j in range(m):
-                    a[j] = a[j] * square[j] + inner[0][k]
-                    b[j] = b[j] * square[j] + inner[1][k]
-            new_near, new_far = out[2 * part][start : start + m], out[2 * part + 1][start:]
-            own, others = row[part], present[first + start :]
-            odd = degree % 2 == 1
-            for j in range(m):
-                n, f = near[start + j], far[start + j]
-                v = 0.5 * min(n, f)
-                turn = math.sqrt(v) * angle_factor(v)
-                gate = 1.0 - turn if n <= f else turn
-                sine = math.sqrt(n * f)
-                first_factor = rho[j] if odd else 1.0
-                second_factor = 1.0 if odd else rho[j]
-                c = (gate * a[j] * first_factor + sine * b[j] * second_factor) * (own * others[j])
+                c = cosines[j] * (own * others[j])
                 new_near[j], new_far[j] = 1.0 - c, 1.0 + c
                 close += c > 1.0 - CLOSE
     return close
+
+
+@njit(nogil=True, cache=True, fastmath={"contract"}, error_model="numpy")
+def _fill_angles(gaps: tuple[Array, Array], out: tuple[Array, Array, Array, Array]) -> None:
+    """Write 1 − θ/π, sin θ, ρ and ρ²."""
+    near, far = gaps
+    gate, sine, rho, square = out
+    for j in range(len(near)):
+        v = 0.5 * min(near[j], far[j])
+        turn = math.sqrt(v) * angle_factor(v)
+        gate[j] = 1.0 - turn if near[j] <= far[j] else turn
+        sine[j] = math.sqrt(near[j] * far[j])
+        rho[j] = correlation(near[j], far[j])
+        square[j] = rho[j] * rho[j]
+
+
+@njit(nogil=True, cache=True, fastmath={"contract"}, error_model="numpy")
+def _fill_cosines(
+    angles: tuple[Array, Array, Array, Array],
+    coefficients: tuple[Array, Array],
+    odd: bool,
+    scratch: tuple[Array, Array],
+    out: Array,
+) -> None:
+    """Write c of `fill_rectified` from what `_fill_angles` writes, for an odd or even degree."""
+    gate, sine, rho, square = angles
+    a, b = scratch
+    terms = len(coefficients[0])
+    for j in range(len(out)):
+        a[j], b[j] = coefficients[0][terms - 1], coefficients[1][terms - 1]
+    for k in range(terms - 2, -1, -1):
+        p, q = coefficients[0][k], coefficients[1][k]
+        for j in range(len(out)):
+            a[j] = a[j] * square[j] + p
+            b[j] = b[j] * square[j] + q
+    if odd:
+        for j in range(len(out)):
+            out[j] = gate[j] * a[j] * rho[j] + sine[j] * b[j]
+    else:
+        for j in range(len(out)):
+            out[j] = gate[j] * a[j] + sine[j] * b[j] * rho[j]
 
 
 class RectifiedMonomial(CompiledDual):
