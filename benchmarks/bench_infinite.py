@@ -1,18 +1,12 @@
 # SPDX-FileCopyrightText: The fastntk authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""Kernels at infinite width: time a pair and layer, beside neural-tangents where it is installed.
-
-neural-tangents needs an environment of its own (`tests/infinite/make_reference.py` has the
-command); name its Python in FASTNTK_NEURAL_TANGENTS, and it runs there, jitted, in a process that
-alternates with ours.
-"""
+"""Kernels at infinite width: time a pair and layer, beside neural-tangents where it is."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -22,7 +16,10 @@ import numpy.typing as npt
 import pytest
 from tolerances import assert_close
 
+from benchmarks.peers.environment import known_python
+from benchmarks.peers.process import PeerProcess
 from fastntk import infinite
+from fastntk._support.threads import thread_count
 
 N, D, DEPTH = 4096, 64, 10
 ROUNDS = 5
@@ -74,65 +71,25 @@ def test_other_activations(benchmark: Any, X: npt.NDArray[np.float64], activatio
     assert_close(K[np.ix_(few, few)], expected, "float64")
 
 
-PEER = """
-import sys, time
-import numpy as np, jax
-jax.config.update("jax_enable_x64", True)
-from neural_tangents import stax
-depth, rounds = int(sys.argv[1]), int(sys.argv[2])
-X = jax.numpy.asarray(np.load(sys.argv[3]))
-layers = [stax.Dense(1), stax.Relu()] + [stax.Dense(1, 2 ** 0.5), stax.Relu()] * (depth - 1)
-kernel_fn = stax.serial(*layers, stax.Dense(1, 2 ** 0.5))[2]
-compute = jax.jit(lambda X: kernel_fn(X, None, "ntk"))
-K = compute(X).block_until_ready()
-np.save(sys.argv[4], np.asarray(K[:3, :3]))
-print("ready", flush=True)
-for _ in range(rounds):
-    sys.stdin.readline()
-    start = time.perf_counter()
-    compute(X).block_until_ready()
-    print(time.perf_counter() - start, flush=True)
-"""
-
-
 def test_neural_tangents(benchmark: Any, X: npt.NDArray[np.float64]) -> None:
     benchmark.group = f"ReLU, ntk, n {N}, d {D}, {DEPTH} layers, float64"
-    python = os.environ.get("FASTNTK_NEURAL_TANGENTS", sys.executable)
-    found = subprocess.run(
-        [python, "-c", "import neural_tangents"], capture_output=True, check=False
-    )
-    if found.returncode != 0:
-        pytest.skip("no neural-tangents: name its Python in FASTNTK_NEURAL_TANGENTS")
-    ours: list[float] = []
-    theirs: list[float] = []
-    with tempfile.TemporaryDirectory() as folder:
-        samples, corner = Path(folder, "X.npy"), Path(folder, "K.npy")
-        np.save(samples, X)
-        with subprocess.Popen(
-            [python, "-c", PEER, str(DEPTH), str(ROUNDS), samples, corner],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        ) as peer:
-            assert peer.stdin is not None
-            assert peer.stdout is not None
-            assert peer.stdout.readline() == "ready\n"
-
-            def ask() -> None:
-                assert peer.stdin is not None
-                assert peer.stdout is not None
-                peer.stdin.write("\n")
-                peer.stdin.flush()
-                theirs.append(float(peer.stdout.readline()))
-
-            benchmark.pedantic(
-                infinite.ntk, (X,), {"depth": DEPTH}, setup=ask, rounds=ROUNDS, warmup_rounds=0
-            )
-            ours += benchmark.stats.stats.data
-        # arccos of a rounded cosine leaves neural-tangents half of the digits on the diagonal.
-        np.testing.assert_allclose(np.load(corner), infinite.ntk(X[:3], depth=DEPTH), rtol=1e-7)
-    ratios = [b / a for a, b in zip(ours, theirs, strict=True)]
+    python = known_python()
+    if python is None:
+        pytest.skip("no neural-tangents: name the environment of the peers in FASTNTK_PEERS")
+    settings = {"depth": DEPTH, "activation": "relu", "weight_std": 2**0.5, "bias_std": 0.0}
+    with PeerProcess(python, "benchmarks.peers.by_neural_tangents", thread_count()) as peer:
+        which, K = peer.prepare("infinite", {"X": X}, settings)
+        theirs: list[float] = []
+        benchmark.pedantic(
+            infinite.ntk,
+            (X,),
+            {"depth": DEPTH},
+            setup=lambda: theirs.append(peer.time(which)[0]),
+            rounds=ROUNDS,
+        )
+    # arccos of a rounded cosine leaves neural-tangents half of the digits on the diagonal.
+    np.testing.assert_allclose(K[:3, :3], infinite.ntk(X[:3], depth=DEPTH), rtol=1e-7)
+    ratios = [b / a for a, b in zip(benchmark.stats.stats.data, theirs, strict=True)]
     benchmark.extra_info["neural_tangents_seconds"] = min(theirs)
     benchmark.extra_info["times_neural_tangents"] = float(np.median(ratios))
 

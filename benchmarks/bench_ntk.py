@@ -13,38 +13,20 @@ from scipy.linalg import blas
 from tolerances import assert_close
 
 import fastntk
+from benchmarks.peers.by_numpy import ntk_by_hand
+from benchmarks.table.workloads import Shape
 from benchmarks.yardstick import Yardstick
 
 N, D, M, DEPTH = 4096, 784, 1024, 5
 WIDTHS = [D, *[M] * DEPTH, 1]
-# Forward and backward passes, and half of the Gram matrices of H^0 … H^L and Δ^1 … Δ^L.
-FLOPS = 2 * N * (D * M + 2 * (DEPTH - 1) * M * M) + N * N * (D + 2 * DEPTH * M)
+SHAPE = Shape(N, D, M, DEPTH)
+FLOPS = SHAPE.pass_flops + SHAPE.gram_flops
 
 PRECISIONS = pytest.mark.parametrize("dtype", ["float32", "float64"])
 
 
 def samples(dtype: str) -> npt.NDArray[Any]:
     return np.random.default_rng(0).standard_normal((N, D)).astype(dtype)
-
-
-def numpy_by_hand(net: fastntk.MLP, X: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return the kernel as a careful NumPy user computes it: the same structure, whole matrices."""
-    scales = [1 / np.sqrt(w.shape[1]) for w in net.weights]
-    hs, gates = [X], []
-    for weights, scale in zip(net.weights[:-1], scales, strict=False):
-        z = np.asarray(scale, X.dtype) * (hs[-1] @ weights.T)
-        gates.append((np.sqrt(2) * (z > 0)).astype(X.dtype))
-        hs.append(z * gates[-1])
-    K: npt.NDArray[Any] = hs[-1] @ hs[-1].T * np.asarray(scales[-1] ** 2, X.dtype)
-    delta = np.ones((len(X), 1), X.dtype)
-    for layer in reversed(range(len(gates))):
-        delta = gates[layer] * (
-            np.asarray(scales[layer + 1], X.dtype) * (delta @ net.weights[layer + 1])
-        )
-        gram = hs[layer] @ hs[layer].T * np.asarray(scales[layer] ** 2, X.dtype)
-        gram *= delta @ delta.T
-        K += gram
-    return K
 
 
 def some_entries_of_the_truth(X: npt.NDArray[Any]) -> tuple[list[int], npt.NDArray[Any]]:
@@ -62,7 +44,7 @@ def test_ntk(benchmark: Any, dtype: str, way: str) -> None:
     X = samples(dtype)
 
     def compute() -> npt.NDArray[Any]:
-        return net.ntk(X) if way == "fastntk" else numpy_by_hand(net, X)
+        return net.ntk(X) if way == "fastntk" else ntk_by_hand(X, net.weights)
 
     K = Yardstick(benchmark, dtype).time(compute, FLOPS)
     rows, truth = some_entries_of_the_truth(X)
@@ -105,9 +87,7 @@ def test_operator(benchmark: Any, dtype: str) -> None:
     X = samples(dtype)
     v = np.random.default_rng(1).standard_normal((N, 16)).astype(dtype)
     operator = net.ntk_operator(X)
-    result = Yardstick(benchmark, dtype).time(
-        lambda: operator @ v, 16 * 4.0 * N * (D * M + (DEPTH - 1) * M * M)
-    )
+    result = Yardstick(benchmark, dtype).time(lambda: operator @ v, 16 * SHAPE.product_flops)
     some = [0, 511, 4095]
     assert_close(result[some], net.ntk(X[some], X).astype(np.float64) @ v, dtype)
 
@@ -118,8 +98,8 @@ def test_smallest_angle_of_images(benchmark: Any) -> None:
     benchmark.group = f"closest pair, {n} images, width {width}, L {depth}, float64"
     X = fastntk.datasets.load("fashion-mnist").X[:n]
     net = fastntk.MLP([784, *[width] * depth, 1])
-    flops = 2.0 * n * (784 * width + 2 * (depth - 1) * width**2)
-    flops += float(n) * n * (784 + 2 * depth * width)
+    shape = Shape(n, 784, width, depth)
+    flops = shape.pass_flops + shape.gram_flops
     pair = Yardstick(benchmark, "float64", rounds=2).time(lambda: net.smallest_angle(X), flops)
     u, v = net.gradient_features(X[[pair.i, pair.j]])
     cosine = u @ v / np.linalg.norm(u) / np.linalg.norm(v)

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import itertools
 from contextlib import nullcontext
 from typing import Any
 
@@ -13,7 +12,11 @@ import numpy.typing as npt
 import pytest
 
 import fastntk
+from benchmarks.peers.environment import known_python
+from benchmarks.peers.process import PeerProcess
+from benchmarks.table.workloads import order_of_samples, training_flops
 from benchmarks.yardstick import Yardstick
+from fastntk._support.threads import thread_count
 
 N, BATCH, RATE = 10_000, 500, 0.1
 SHAPES = pytest.mark.parametrize(("width", "depth"), [(512, 3), (2048, 5)])
@@ -27,12 +30,6 @@ def problem(width: int, depth: int) -> tuple[fastntk.MLP, npt.NDArray[Any], npt.
         [784, *[width] * depth, 10], parametrization="standard", activation_scale=1, dtype="float32"
     )
     return net, X, y
-
-
-def flops(net: fastntk.MLP) -> float:
-    """Forward, gradients of the weights, and deltas of all layers but the inputs."""
-    sizes = [a * b for a, b in itertools.pairwise(net.widths)]
-    return 2.0 * N * (3 * sum(sizes) - sizes[0])
 
 
 def loss_of_the_first_batches(net: fastntk.MLP, X: npt.NDArray[Any], y: npt.NDArray[Any]) -> float:
@@ -52,7 +49,7 @@ def test_epoch(benchmark: Any, width: int, depth: int, products: str) -> None:
         return fastntk.train(net, X, y, learning_rate=RATE, batch_size=BATCH)
 
     with fastntk.amx.disabled() if products == "BLAS" else nullcontext():
-        history = Yardstick(benchmark, "float32").time(compute, flops(net))
+        history = Yardstick(benchmark, "float32").time(compute, training_flops(N, net.widths))
     tiny = fastntk.train(net, X, y, learning_rate=1e-9, batch_size=BATCH)
     assert tiny.loss[0] == pytest.approx(loss_of_the_first_batches(net, X, y), rel=1e-4)
     assert history.net.n_parameters == net.n_parameters
@@ -61,32 +58,18 @@ def test_epoch(benchmark: Any, width: int, depth: int, products: str) -> None:
 
 @SHAPES
 def test_epoch_by_torch(benchmark: Any, width: int, depth: int) -> None:
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    python = known_python()
+    if python is None:
+        pytest.skip("no PyTorch: name the environment of the peers in FASTNTK_PEERS")
     benchmark.group = f"epoch of {N} samples, 784-{width}x{depth}-10, batch {BATCH}, float32"
     net, X, y = problem(width, depth)
-
-    def compute() -> float:
-        torch.set_num_threads(2)
-        layers: list[Any] = []
-        for weights in net.weights:
-            linear = torch.nn.Linear(weights.shape[1], len(weights), bias=False)
-            with torch.no_grad():
-                linear.weight.copy_(torch.from_numpy(weights))
-            layers += [linear, torch.nn.ReLU()]
-        module = torch.nn.Sequential(*layers[:-1])
-        optimizer = torch.optim.SGD(module.parameters(), lr=RATE)
-        samples, labels = torch.from_numpy(X), torch.from_numpy(y)
-        stream = np.random.Philox(np.random.SeedSequence(0, spawn_key=(0,)))
-        order = torch.from_numpy(np.random.Generator(stream).permutation(N))
-        total = 0.0
-        for rows in order.split(BATCH):
-            optimizer.zero_grad()
-            loss = torch.nn.functional.cross_entropy(module(samples[rows]), labels[rows])
-            loss.backward()
-            optimizer.step()
-            total += loss.item() * len(rows) / N
-        return total
-
-    total = Yardstick(benchmark, "float32").time(compute, flops(net))
+    arrays = {f"W{i}": weights for i, weights in enumerate(net.weights)}
+    arrays |= {"X": X, "y": y, "order": order_of_samples(N)}
+    training = {"learning_rate": RATE, "batch_size": BATCH}
+    with PeerProcess(python, "benchmarks.peers.by_torch", thread_count()) as peer:
+        which, loss = peer.prepare("epoch", arrays, {"training": training})
+        Yardstick(benchmark, "float32").time(
+            lambda: peer.time(which), training_flops(N, net.widths)
+        )
     history = fastntk.train(net, X, y, learning_rate=RATE, batch_size=BATCH)
-    assert total == pytest.approx(history.loss[0], rel=1e-3)
+    assert loss == pytest.approx(history.loss[0], rel=1e-3)
