@@ -12,7 +12,15 @@ from scipy.special import erf
 
 from fastntk.infinite.duals.closed_form import ClosedForm, put
 from fastntk.infinite.duals.compiled import Loop
-from fastntk.infinite.duals.expectation import Arc, ByQuadrature, Expectation, either
+from fastntk.infinite.duals.expectation import (
+    Arc,
+    ByQuadrature,
+    Even,
+    Expectation,
+    InParts,
+    Odd,
+    either,
+)
 from fastntk.infinite.duals.vectorized import arc_angle, arc_cosine, arc_samples, correlation
 
 if TYPE_CHECKING:
@@ -110,7 +118,7 @@ def fill_bell(
     return close
 
 
-class Step(ByQuadrature):
+class Step(InParts, ByQuadrature):
     """The expectation of erf(rate x) + offset."""
 
     def __init__(self, rate: float, offset: float) -> None:
@@ -145,16 +153,12 @@ class Step(ByQuadrature):
         return 2 * self.rate / math.sqrt(math.pi) * np.exp(-((self.rate * x) ** 2))
 
 
-class OddStep(Step):
+class OddStep(Odd, Step):
     """The same without an offset."""
 
-    parity = -1
 
-
-class Bell(Expectation):
+class Bell(Even, Expectation):
     """The expectation of √size · exp(−rate x²)."""
-
-    parity = 1
 
     def __init__(self, rate: float, size: float) -> None:
         self.width, self.size = math.sqrt(2 * rate), size
@@ -178,10 +182,8 @@ class Bell(Expectation):
         return -np.expm1(-np.log1p(q**2) / 4)
 
 
-class BellSlope(Bell):
+class BellSlope(Odd, Bell):
     """The expectation of the derivative of exp(−rate x²)."""
-
-    parity = -1
 
     def __init__(self, rate: float) -> None:
         super().__init__(rate, 2 * rate)

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -42,9 +42,6 @@ class Expectation(ABC):
     Arguments are arrays whose shapes broadcast.
     """
 
-    # 1 for even functions, −1 for odd ones, 0 for all others.
-    parity: ClassVar[int] = 0
-
     @abstractmethod
     def at_parallel(self, s: Array, t: Array) -> Array:
         """Return E(s, t, 1)."""
@@ -57,8 +54,9 @@ class Expectation(ABC):
     def parallel(self, s: Array, t: Array, difference: Array) -> Array:
         """Return P, to the digits of small ones, where s − t is the difference."""
 
+    @abstractmethod
     def opposite(self, s: Array, t: Array, rho: Gaps, acute: tuple[Array, Array]) -> Gaps:
-        """Return the gaps for obtuse angles of a function of no parity.
+        """Return the gaps for obtuse angles.
 
         Parameters
         ----------
@@ -69,13 +67,6 @@ class Expectation(ABC):
         acute : tuple of ndarray (n,)
             What 1 − c is there, and P.
         """
-        near, apart = acute
-        even, odd = ((1 - apart) * part for part in self.parts(s, t, rho))
-        return Gaps(near + 2 * odd, near + 2 * even)
-
-    def parts(self, s: Array, t: Array, rho: Gaps) -> tuple[Array, Array]:
-        """Return the expectations of the even and odd parts over E(s, t, 1), for acute angles."""
-        raise NotImplementedError
 
     def root_mean_square(self, s: Array) -> Array:
         """Return √E[f(u)²]."""
@@ -111,10 +102,6 @@ class Expectation(ABC):
         apart = self._apart(s, t, difference, lost)
         near = apart + (1 - apart) * lost
         far = 2 - near
-        if self.parity == 1:
-            return Gaps(near, far)
-        if self.parity == -1:
-            return Gaps(np.where(obtuse, far, near), np.where(obtuse, near, far))
         if obtuse.any():
             turned = Gaps(acute.near[obtuse], acute.far[obtuse])
             near[obtuse], far[obtuse] = self.opposite(
@@ -125,6 +112,36 @@ class Expectation(ABC):
     def _apart(self, s: Array, t: Array, difference: Array, beside: Array) -> Array:  # noqa: ARG002
         """Return P, beside λ."""
         return np.where(difference == 0, 0.0, self.parallel(s, t, difference))
+
+
+class Even:
+    """The gaps of an even function for obtuse angles: those of the acute ones."""
+
+    def opposite(self, s: Array, t: Array, rho: Gaps, acute: tuple[Array, Array]) -> Gaps:  # noqa: ARG002
+        """See `Expectation`."""
+        return Gaps(acute[0], 2 - acute[0])
+
+
+class Odd:
+    """The gaps of an odd function for obtuse angles: those of the acute ones, exchanged."""
+
+    def opposite(self, s: Array, t: Array, rho: Gaps, acute: tuple[Array, Array]) -> Gaps:  # noqa: ARG002
+        """See `Expectation`."""
+        return Gaps(2 - acute[0], acute[0])
+
+
+class InParts(ABC):
+    """The gaps for obtuse angles of a function of which even and odd part are known."""
+
+    @abstractmethod
+    def parts(self, s: Array, t: Array, rho: Gaps) -> tuple[Array, Array]:
+        """Return the expectations of the even and odd parts over E(s, t, 1), for acute angles."""
+
+    def opposite(self, s: Array, t: Array, rho: Gaps, acute: tuple[Array, Array]) -> Gaps:
+        """See `Expectation`."""
+        near, apart = acute
+        even, odd = ((1 - apart) * part for part in self.parts(s, t, rho))
+        return Gaps(near + 2 * odd, near + 2 * even)
 
 
 # P is formed as a difference from 1 where it, or what it is added to, is above this; that is right

@@ -11,7 +11,7 @@ import numpy as np
 
 from fastntk.infinite.duals.closed_form import ClosedForm, put
 from fastntk.infinite.duals.compiled import Loop
-from fastntk.infinite.duals.expectation import ByQuadrature, either
+from fastntk.infinite.duals.expectation import ByQuadrature, Even, Odd, either
 from fastntk.infinite.duals.vectorized import arc_cosine, arc_samples, correlation, exp_parts
 
 if TYPE_CHECKING:
@@ -138,10 +138,8 @@ def _series_fall(square: Array, ratio: Array, *, odd: bool) -> Array:
     return ratio * (2 - ratio) * total / _series(square, odd=odd)
 
 
-class Value(ByQuadrature):
+class Value(Odd, ByQuadrature):
     """The expectation of φ."""
-
-    parity = -1
 
     def at_parallel(self, s: Array, t: Array) -> Array:
         """Return exp(−m) (1 − exp(−q))/(2√D) at ρ = 1."""
@@ -164,10 +162,8 @@ class Value(ByQuadrature):
         return np.exp(-(x**2)) * (np.cos(x) - 2 * x * np.sin(x))
 
 
-class Slope(ByQuadrature):
+class Slope(Even, ByQuadrature):
     """The expectation of φ', the derivative of the above by k."""
-
-    parity = 1
 
     def at_parallel(self, s: Array, t: Array) -> Array:
         """Return the derivative of the above."""

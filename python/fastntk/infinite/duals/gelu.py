@@ -12,7 +12,14 @@ from scipy.special import ndtr
 
 from fastntk.infinite.duals.closed_form import ClosedForm, put
 from fastntk.infinite.duals.compiled import Loop
-from fastntk.infinite.duals.expectation import TAU, Arc, ByQuadrature, either, less_sine
+from fastntk.infinite.duals.expectation import (
+    TAU,
+    Arc,
+    ByQuadrature,
+    InParts,
+    either,
+    less_sine,
+)
 from fastntk.infinite.duals.vectorized import arc_angle, arc_cosine, arc_samples, correlation
 
 if TYPE_CHECKING:
@@ -74,7 +81,7 @@ def _inverse(s: Array, t: Array) -> Array:
     return np.asarray(1 / (1 + s**2) + 1 / (1 + t**2))
 
 
-class Value(ByQuadrature):
+class Value(InParts, ByQuadrature):
     """The expectation of φ.
 
     With m = √((1 + s²)(1 + t²)) and e = 1 + s² + t², it is over s t/(2π)
@@ -131,7 +138,7 @@ class Value(ByQuadrature):
         return np.asarray(ndtr(x) + x * (_DENSITY * np.exp(-(x**2) / 2)))
 
 
-class Slope(ByQuadrature):
+class Slope(InParts, ByQuadrature):
     """The expectation of φ', over 1/(2π) π/2 + ψ + tan ψ (1/(1 + s²) + 1/(1 + t²) + 1/D)."""
 
     def at_parallel(self, s: Array, t: Array) -> Array:

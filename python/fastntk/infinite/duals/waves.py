@@ -5,13 +5,13 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fastntk.infinite.duals.closed_form import ClosedForm, put
 from fastntk.infinite.duals.compiled import Loop
-from fastntk.infinite.duals.expectation import Expectation
+from fastntk.infinite.duals.expectation import Even, Expectation, InParts, Odd
 from fastntk.infinite.duals.vectorized import correlation, exp_parts
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def wave(frequency: float, squares: tuple[float, float], size: float) -> Wave:
     return kind(frequency, squares, size)
 
 
-class Wave(Expectation):
+class Wave(InParts, Expectation):
     """The expectation of √size · sin(frequency x + phase).
 
     It is half of exp(−var(u − v)/2) − c exp(−var(u + v)/2), with c = cos(2 phase) and for a
@@ -167,16 +167,12 @@ class Wave(Expectation):
         return np.asarray(2 * self.sine2 - self.c * np.expm1(-2 * x))
 
 
-class OddWave(Wave):
+class OddWave(Odd, Wave):
     """A sine."""
 
-    parity: ClassVar[int] = -1
 
-
-class EvenWave(Wave):
+class EvenWave(Even, Wave):
     """A cosine."""
-
-    parity: ClassVar[int] = 1
 
 
 _TERMS = 10  # of total degree 2n in p and q, below 1e-17 of the first for p ≤ 1
