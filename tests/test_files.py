@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -430,3 +431,75 @@ def test_a_full_disk(tmp_path: Path) -> None:
         assert full(tmp_path, 0) == "; ".join(f"{errno.ENOSPC} {name}" for name in names)
     finally:
         subprocess.run(["umount", str(tmp_path)], check=True)
+
+
+_NOT_OWN = r"path: a file is there that is not .*: expected a name that is free, or overwrite=True"
+
+
+@pytest.mark.parametrize("content", [b"", b"the only copy\n", b"PK\x03\x04", b"\x93NUMPY\x01\x00"])
+def test_what_save_did_not_write_is_not_overwritten(tmp_path: Path, content: bytes) -> None:
+    net, packed = fastntk.MLP([3, 4, 1]), fastntk.PackedKernel.from_dense(np.eye(3))
+    study = fastntk.depth_study(np.eye(3), depths=[0], width=4, seeds=1, progress=False)
+    saves: list[tuple[str, Any]] = [
+        ("x.npz", net.save),
+        ("x.npy", packed.save),
+        ("x.csv", study.save),
+    ]
+    for name, save in saves:
+        path = tmp_path / name
+        path.write_bytes(content)
+        with pytest.raises(FileExistsError, match=_NOT_OWN):
+            save(path)
+        assert path.read_bytes() == content
+        save(path, overwrite=True)
+        written = path.read_bytes()
+        assert written != content
+        save(path)  # its own
+        assert path.read_bytes() == written
+        with pytest.raises(TypeError, match="overwrite='yes': expected True or False"):
+            save(path, overwrite="yes")
+
+
+def test_networks_replace_earlier_states_of_themselves(tmp_path: Path) -> None:
+    path = tmp_path / "net.npz"
+    net = fastntk.MLP([3, 4, 1])
+    net.save(path)
+    later = fastntk.MLP([3, 4, 1], seed=1)
+    later.save(path)
+    assert fastntk.MLP.load(path).digest() == later.digest()
+    for other in (fastntk.MLP([3, 5, 1]), fastntk.MLP([3, 4, 4, 1]), net.linear()):
+        with pytest.raises(FileExistsError, match=r"not a network of the same widths and activat"):
+            other.save(path)
+    assert fastntk.MLP.load(path).digest() == later.digest()
+    net.linear().save(path, overwrite=True)
+    assert fastntk.MLP.load(path).digest() == net.linear().digest()
+
+
+def test_packed_kernels_replace_those_of_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "K.npy"
+    small, large = (fastntk.PackedKernel.from_dense(np.eye(n)) for n in (3, 4))
+    small.save(path, description={"of": "three"})
+    small.save(path, description={"of": "three"})
+    for kernel, description in ((large, {"of": "three"}), (small, {"of": "3"}), (small, None)):
+        with pytest.raises(FileExistsError, match=r"not a packed kernel of as many samples with t"):
+            kernel.save(path, description=description)
+    assert fastntk.PackedKernel.load(path, description={"of": "three"}).n == 3
+    large.save(path, overwrite=True)
+    assert fastntk.PackedKernel.load(path).n == 4
+
+
+def test_tables_replace_those_that_they_contain(tmp_path: Path) -> None:
+    X, path = np.random.default_rng(0).standard_normal((5, 3)), tmp_path / "x.csv"
+
+    def study(depths: list[int], seed: int) -> Any:
+        return fastntk.depth_study(X, depths=depths, width=4, seeds=[seed], progress=False)
+
+    study([0], 0).save(path)
+    study([0, 1], 0).save(path)  # more of the same, at another time
+    written = path.read_bytes()
+    for depths, seed in (([0, 1], 1), ([0], 0)):
+        with pytest.raises(FileExistsError, match=r"not a part of the same table"):
+            study(depths, seed).save(path)
+    assert path.read_bytes() == written
+    study([0], 0).save(path, overwrite=True)
+    assert len(path.read_text().splitlines()) == 3  # ReLU and identity

@@ -97,7 +97,7 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
     def broken(message: str) -> None:
         with pytest.raises(ValueError, match=message):
             fastntk.MLP.load(path)
-        net.save(path)
+        net.save(path, overwrite=True)
 
     net.save(path)
     rewritten(path, W1=net.weights[0] + 1e-3)

@@ -275,13 +275,25 @@ class MLP(KernelMethods, JacobianMethods):
         """
         return cls.of_network(load_network(path))
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write the network to an ``.npz`` file, completely or not at all.
 
         Weights, scales, activation, what is frozen, a format version and a checksum; no pickle.
         Custom activations cannot be saved.
+
+        Parameters
+        ----------
+        path : path-like
+        overwrite : bool
+            Whether any file that is there may be lost. Otherwise one that holds a network of the
+            same widths and activation is replaced, as an earlier state of this one.
+
+        Raises
+        ------
+        FileExistsError
+            If something else is there.
         """
-        save_network(self.network, path)
+        save_network(self.network, path, overwrite=arguments.flag(overwrite, "overwrite"))
 
     def digest(self) -> str:
         """Return a SHA-256 digest of the function: weights to the last bit, scales, activation.

@@ -4,16 +4,18 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 from typing import TYPE_CHECKING
 
 import click
-import pandas as pd
+
+from fastntk.studies.tables import is_part
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
     from pathlib import Path
+
+    import pandas as pd
 
 
 def keep_others(
@@ -35,7 +37,7 @@ def keep_others(
     costs : collection of str
         Columns that may differ.
     """
-    if not table.exists() or _is_part(table, frame, costs):
+    if not table.exists() or is_part(table, frame, costs):
         return
     files = [path for path in (table, *others) if path.exists()]
     number = next(
@@ -49,23 +51,3 @@ def keep_others(
 
 def _numbered(path: Path, number: int) -> Path:
     return path.with_name(f"{path.stem}-{number}{path.suffix}")
-
-
-def _is_part(table: Path, frame: pd.DataFrame, costs: Collection[str]) -> bool:
-    try:
-        there = pd.read_csv(table, dtype=str, keep_default_na=False)
-    except (ValueError, OSError):  # no table at all
-        return False
-    columns = [name for name in frame.columns if name not in costs]
-    if [name for name in there.columns if name not in costs] != columns:
-        return False
-    # As they are written: each float has a single shortest text that gives it back.
-    new = set(map(tuple, _as_texts(frame[columns])))
-    return all(row in new for row in map(tuple, there[columns].to_numpy().tolist()))
-
-
-def _as_texts(frame: pd.DataFrame) -> list[list[str]]:
-    text = frame.to_csv(index=False)
-    read = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
-    rows: list[list[str]] = read.to_numpy().tolist()
-    return rows

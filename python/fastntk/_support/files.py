@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from fastntk._support import arguments
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 fcntl: Any = importlib.import_module("fcntl") if os.name == "posix" else None
 
@@ -60,6 +60,29 @@ class _Writers:
 _WRITERS = _Writers()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_WRITERS.forget)
+
+
+def require_own(path: str, *, own: Callable[[], bool], what: str, overwrite: bool) -> None:
+    """Raise FileExistsError if a file that is not the caller's own would be overwritten.
+
+    Parameters
+    ----------
+    path : str
+        The file, given by an argument `path`.
+    own : callable
+        Says of the file that is there whether it is an earlier state of what is to be written.
+    what : str
+        What such a file is called.
+    overwrite : bool
+        Whether it may be anything.
+    """
+    if not overwrite and Path(path).exists() and not own():
+        raise FileExistsError(
+            errno.EEXIST,
+            f"path: a file is there that is not {what}: expected a name that is free, or "
+            "overwrite=True",
+            path,
+        )
 
 
 @contextmanager

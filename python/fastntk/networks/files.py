@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastntk import activations
 from fastntk._support.archives import checked_path, checksum, read_archive, write_archive
+from fastntk._support.files import require_own
 from fastntk.networks.network import Layer, Network
 
 if TYPE_CHECKING:
@@ -21,10 +22,27 @@ _FORMAT = "fastntk network"
 _VERSIONS = (1, 2)
 
 
-def save_network(network: Network, path: str | os.PathLike[str]) -> None:
+def save_network(network: Network, path: str | os.PathLike[str], *, overwrite: bool) -> None:
     """Write a network with one readout to an ``.npz`` file, completely or not at all."""
     name = checked_path(path, "path")
-    write_archive(name, *_described(network))
+    described = _described(network)
+    require_own(
+        name,
+        own=lambda: _is_alike(network, name),
+        what="a network of the same widths and activation",
+        overwrite=overwrite,
+    )
+    write_archive(name, *described)
+
+
+def _is_alike(network: Network, path: str) -> bool:
+    """Return whether a file holds a network that training could have made of this one."""
+    try:
+        there = load_network(path)
+    except (OSError, ValueError):
+        return False
+    shapes = [[layer.weights.shape for layer in net.layers] for net in (network, there)]
+    return shapes[0] == shapes[1] and network.activation == there.activation
 
 
 def network_digest(network: Network) -> str:

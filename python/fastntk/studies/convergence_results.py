@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastntk._support import arguments
-from fastntk._support.files import replacing
 from fastntk.studies.identities import activation_label
+from fastntk.studies.tables import save_table
 
 if TYPE_CHECKING:
     import os
@@ -231,22 +231,34 @@ class ConvergenceStudy:
 
         return plot_convergence_study(self)
 
-    def save(self, path: str | os.PathLike[str]) -> tuple[Path, ...]:
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> tuple[Path, ...]:
         """Write the tables to CSV files, each completely or not at all.
 
         The table of `to_frame` goes to `path`, those of `curves` and `learning_rates` to files
         beside it, with "-curves" and "-learning-rates" after the name.
 
+        Parameters
+        ----------
+        path : path-like
+        overwrite : bool
+            Whether any files that are there may be lost. Otherwise those are replaced of which all
+            rows are in the new table, but for times.
+
         Returns
         -------
         tuple of Path
             The three files.
+
+        Raises
+        ------
+        FileExistsError
+            If something else is there; the files before it are written.
         """
         files = self.files(path)
+        flag = arguments.flag(overwrite, "overwrite")
         tables = (self.to_frame, self.curves, self.learning_rates)
         for file, table in zip(files, tables, strict=True):
-            with replacing(file) as temporary:
-                table().to_csv(temporary, index=False)
+            save_table(table(), str(file), ("seconds",), overwrite=flag)
         return files
 
     def files(self, path: str | os.PathLike[str]) -> tuple[Path, ...]:

@@ -8,8 +8,9 @@ import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from fastntk._support.files import replacing
+from fastntk._support import arguments
 from fastntk.eigenvalues.result import ConditionNumbers
+from fastntk.studies.tables import save_table
 
 if TYPE_CHECKING:
     import os
@@ -265,7 +266,21 @@ class DepthStudy:
 
         return plot_depth_study(self)
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the table of `to_frame` to a CSV file, completely or not at all."""
-        with replacing(path) as temporary:
-            self.to_frame().to_csv(temporary, index=False)
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write the table of `to_frame` to a CSV file, completely or not at all.
+
+        Parameters
+        ----------
+        path : path-like
+        overwrite : bool
+            Whether any file that is there may be lost. Otherwise one is replaced if all its rows
+            are in the new table, but for times and memory.
+
+        Raises
+        ------
+        FileExistsError
+            If something else is there.
+        """
+        target = arguments.path(path, "path")
+        flag = arguments.flag(overwrite, "overwrite")
+        save_table(self.to_frame(), target, COSTS, overwrite=flag)

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastntk._support import arguments
-from fastntk._support.files import replacing
 from fastntk._support.progress import monitored
 from fastntk.devices import matrices
 from fastntk.mlp import MLP
@@ -23,6 +22,7 @@ from fastntk.networks.initialization import activation_and_scale
 from fastntk.networks.targets import targets
 from fastntk.studies.identities import activation_label
 from fastntk.studies.power_law import PowerLaw, fit_power_law
+from fastntk.studies.tables import save_table
 from fastntk.training.learning_rate_bound import learning_rate_bound
 from fastntk.training.run import train
 
@@ -130,10 +130,24 @@ class LinearizationStudy:
 
         return plot_linearization(self)
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the table of `to_frame` to a CSV file, completely or not at all."""
-        with replacing(path) as temporary:
-            self.to_frame().to_csv(temporary, index=False)
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write the table of `to_frame` to a CSV file, completely or not at all.
+
+        Parameters
+        ----------
+        path : path-like
+        overwrite : bool
+            Whether any file that is there may be lost. Otherwise one is replaced if all its rows
+            are in the new table.
+
+        Raises
+        ------
+        FileExistsError
+            If something else is there.
+        """
+        target = arguments.path(path, "path")
+        flag = arguments.flag(overwrite, "overwrite")
+        save_table(self.to_frame(), target, overwrite=flag)
 
 
 def linearization_error(

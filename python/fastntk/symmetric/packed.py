@@ -15,10 +15,11 @@ import fastntk._core as _core
 from fastntk._support import arguments
 from fastntk._support.arguments import shown
 from fastntk._support.dtypes import FLOAT_DTYPES, epsilon_of
+from fastntk._support.files import require_own
 from fastntk._support.memory import require_memory
 from fastntk._support.threads import core_threads
 from fastntk.devices import matrices
-from fastntk.symmetric.packed_files import read_packed, write_packed
+from fastntk.symmetric.packed_files import holds_packed, read_packed, write_packed
 from fastntk.symmetric.products import symmetric_product
 
 if TYPE_CHECKING:
@@ -230,16 +231,39 @@ class PackedKernel:
         return (self @ matrices.operand(vectors, "vectors").T).T  # K is its own transpose
 
     def save(
-        self, path: str | os.PathLike[str], *, description: Mapping[str, Any] | None = None
+        self,
+        path: str | os.PathLike[str],
+        *,
+        description: Mapping[str, Any] | None = None,
+        overwrite: bool = False,
     ) -> None:
         """Write the kernel to a ``.npy`` file, completely or not at all.
 
         The file holds `data`, of one dimension: n follows from its length, and `numpy.load` reads
-        it. Behind the array are checksums, which `load` verifies, and `description`: what the
-        kernel is of, in words and numbers that JSON knows.
+        it. Behind the array are checksums, which `load` verifies, and `description`.
+
+        Parameters
+        ----------
+        path : path-like
+        description : mapping, optional
+            What the kernel is of, in words and numbers that JSON knows.
+        overwrite : bool
+            Whether any file that is there may be lost. Otherwise a packed kernel of as many samples
+            and with the same description is replaced.
+
+        Raises
+        ------
+        FileExistsError
+            If something else is there.
         """
-        name = arguments.path(path, "path", ".npy")
-        write_packed(name, self.data, self.epsilon, _as_json(description))
+        name, described = arguments.path(path, "path", ".npy"), _as_json(description)
+        require_own(
+            name,
+            own=lambda: holds_packed(name, self.data.shape, described),
+            what="a packed kernel of as many samples with this description",
+            overwrite=arguments.flag(overwrite, "overwrite"),
+        )
+        write_packed(name, self.data, self.epsilon, described)
 
     @classmethod
     def load(

@@ -97,6 +97,17 @@ def read_packed(
     return data, float(trailer.get("epsilon", epsilon_of(header.dtype)))
 
 
+def holds_packed(path: str, shape: tuple[int, ...], description: dict[str, Any] | None) -> bool:
+    """Return whether a file ends as `write_packed` ends it, for an array of this shape."""
+    try:
+        with regular_file(path, "path") as file:
+            header = read_npy_header(file)
+            trailer = _trailer(file, header.bytes_before + header.bytes_of_data)
+    except (OSError, ValueError, LookupError):
+        return False
+    return header.shape == shape and trailer.get("description", object()) == description
+
+
 def _blocks(header: bytes, data: FloatArray) -> Iterator[memoryview]:
     """Cut the bytes of a file, header and numbers, into blocks."""
     numbers = memoryview(data).cast("B")  # type: ignore[arg-type]
