@@ -268,6 +268,28 @@ def test_what_is_resolved_of_angles_has_a_digit() -> None:
     assert 5 < sum(not resolved for _, _, resolved in found) < 200
 
 
+@pytest.mark.parametrize("exponent", [-30, 0, 6, 12, 26, 40])
+def test_angles_have_their_digits_at_any_size_of_samples(exponent: int) -> None:
+    """Activations make of a step something with digits of its own, wherever the step begins."""
+    rng = np.random.default_rng(0)
+    x, direction = np.ldexp(rng.standard_normal((2, 5)), exponent)
+    x, direction = (np.float64(np.float32(v)) for v in (x, direction))  # for sums without rounding
+    phis: list[Any] = ["relu", "abs", "relu2", "gelu", "silu", "elu", "softplus"]
+    if exponent <= 0:  # larger ones saturate, or turn all digits round
+        phis += ["tanh", "sigmoid", "erf", "sin", "cos"]
+    for phi in phis:
+        net = fastntk.MLP([5, 32, 32, 1], activation=phi, bias_std=0.3, seed=1)
+        for halvings in (0, 2, 4, 7, 10, 13, 17, 21, 25, 28):
+            z = x + np.ldexp(direction, -halvings)
+            ((angle, _, _, resolved), (back, _, _, _)) = net.pair_angles([x, z], [(0, 1), (1, 0)])
+            expected = exact_angle(net, x, z)
+            # The reference has errors of its own.
+            allowed = pytest.approx(expected, rel=1e-12, abs=1e-18)
+            assert angle == allowed, (phi, halvings)
+            assert back == allowed, (phi, halvings)
+            assert resolved
+
+
 def test_angles_of_powers_near_zero() -> None:
     """Where φ turns over a distance as small as the argument itself."""
     for degree in (2, 3):

@@ -59,11 +59,17 @@ struct Identity {
   }
 };
 
-// A NaN stays one: it is not hidden behind a 0.
+// Returns the slope of a function that is linear on either side of 0. A NaN stays one, here and in
+// values: it is not hidden behind a number.
+template <class T>
+FASTNTK_HOST_DEVICE T slope_by_side(T z, T negative, T positive) {
+  return z > T(0) ? positive : z <= T(0) ? negative : z;
+}
+
 struct Relu {
   template <class T>
   FASTNTK_HOST_DEVICE ValueAndSlope<T> operator()(T z) const {
-    return {z < T(0) ? T(0) : z, z > T(0) ? T(1) : T(0)};
+    return {z < T(0) ? T(0) : z, slope_by_side(z, T(0), T(1))};
   }
   static bool slope_is_that_of_value() { return true; }
   template <class T>
@@ -80,8 +86,8 @@ struct PiecewiseLinear {
 
   template <class T>
   FASTNTK_HOST_DEVICE ValueAndSlope<T> operator()(T z) const {
-    const T slope = static_cast<T>(z > T(0) ? positive : negative);
-    return {slope * z, slope};
+    const T slope = slope_by_side(z, static_cast<T>(negative), static_cast<T>(positive));
+    return {slope == T(0) ? T(0) : slope * z, slope};  // 0 at infinity, too
   }
   bool slope_is_that_of_value() const { return negative >= 0.0 && positive >= kNotTiny; }
   template <class T>
@@ -96,7 +102,7 @@ struct RectifiedMonomial {
 
   template <class T>
   FASTNTK_HOST_DEVICE ValueAndSlope<T> operator()(T z) const {
-    if (!(z > T(0))) return {z < T(0) ? T(0) : z, T(0)};
+    if (!(z > T(0))) return {z < T(0) ? T(0) : z, z <= T(0) ? T(0) : z};
     const T below = power(z, degree - 1);
     return {below * z, static_cast<T>(degree) * below};
   }

@@ -4,10 +4,10 @@
 
 #include <cmath>
 #include <limits>
-#include <type_traits>
 #include <utility>
 #include <vector>
 
+#include "fastntk/activation_differences.hpp"
 #include "fastntk/forward_backward.hpp"
 #include "fastntk/host_device.hpp"
 #include "fastntk/monitor.hpp"
@@ -20,53 +20,10 @@
 //   dzˡ = s Wˡ dhˡ⁻¹,                   dhˡ = c_φ ( φ(zˡ + dzˡ) − φ(zˡ) ),
 //   dΔˡ = dgate ∘ (U + dU) + gate ∘ dU,  U = s Δˡ⁺¹ Wˡ⁺¹,  dU = s dΔˡ⁺¹ Wˡ⁺¹,
 //
-// with gate = c_φ φ'(zˡ). The part of dg at right angles to g then follows layer by layer from
-// vectors that are small themselves. A pair costs two passes of single samples.
+// with gate = c_φ φ'(zˡ). What activations make of a step has digits of its own, too
+// (activation_differences.hpp). The part of dg at right angles to g then follows layer by layer
+// from vectors that are small themselves. A pair costs two passes of single samples.
 namespace fastntk {
-
-// These are φ(z + dz) − φ(z) and φ'(z + dz) − φ'(z). On one side of the kink, steps that are small
-// beside the distance over which φ turns take the derivative at the midpoint: its relative error,
-// of the order of the square of that ratio, is then below the 1e-11 (float32: 3e-5) or so to which
-// a difference of two values, with an error of ε over the ratio, is good.
-template <class T>
-inline constexpr T kSmallStep = static_cast<T>(std::is_same_v<T, float> ? 4e-3 : 1e-5);
-
-// Returns the distance over which φ turns at z.
-template <class Phi, class T>
-T turning_distance(const Phi& phi, T z) {
-  if constexpr (std::is_same_v<Phi, activation::RectifiedMonomial>) {
-    return phi.degree == 1 ? T(1) : std::abs(z) / static_cast<T>(phi.degree);
-  } else if constexpr (std::is_same_v<Phi, activation::Sine> ||
-                       std::is_same_v<Phi, activation::Cosine>) {
-    return static_cast<T>(1.0 / phi.frequency);
-  } else if constexpr (std::is_same_v<Phi, activation::Erf>) {
-    return static_cast<T>(1.0 / phi.rate);
-  } else if constexpr (std::is_same_v<Phi, activation::Softplus>) {
-    return static_cast<T>(1.0 / phi.beta);
-  } else {
-    return T(1);
-  }
-}
-
-template <class Phi, class T>
-bool midpoint_is_better(const Phi& phi, T z, T dz) {
-  return (z > T(0)) == (z + dz > T(0)) && std::abs(dz) < kSmallStep<T> * turning_distance(phi, z);
-}
-
-template <class Phi, class T>
-ValueAndSlope<T> difference(const Phi& phi, T z, T dz) {
-  const auto at = phi(z);
-  const auto beyond = phi(z + dz);
-  ValueAndSlope<T> result{beyond.value - at.value, beyond.slope - at.slope};
-  if (midpoint_is_better(phi, z, dz)) {
-    const T middle = z + dz / T(2);
-    result.value = phi(middle).slope * dz;
-    if constexpr (!std::is_same_v<Phi, activation::Custom>) {
-      result.slope = phi.curvature(middle) * dz;
-    }
-  }
-  return result;
-}
 
 namespace pair {
 
@@ -195,7 +152,7 @@ T pair_angle(const Lane& lane, const Network<T>& network, Range outputs, const T
             layer.bias == nullptr ? T(0) : static_cast<T>(layer.bias_scale) * layer.bias[i];
         const T at = h.at[i] + bias;
         const auto here = phi(at);
-        const auto step = difference(phi, at, h.by[i]);
+        const auto step = difference_of(phi, at, h.by[i]);
         h.at[i] = c * here.value;
         h.by[i] = c * step.value;
         gate.at[i] = c * here.slope;
