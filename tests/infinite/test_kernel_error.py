@@ -13,7 +13,8 @@ from exact_networks import CASES, DIGITS, covariance_of, exact_kernels
 
 import fastntk
 from fastntk import activations, infinite
-from fastntk.infinite.kernel_errors import kernel_error
+from fastntk.infinite.duals import Correlation, Gaps
+from fastntk.infinite.kernel_errors import _DOUBT, _STEP, kernel_error
 from fastntk.infinite.sample_norms import Samples
 
 NAMES = ["relu", "erf", "gelu", "elu", "tanh", "sigmoid", "silu", "softplus"]
@@ -167,3 +168,33 @@ def test_growth_of_errors_follows_the_steepness_of_the_map() -> None:
             assert deep < 10 * shallow
         else:
             assert deep > 100 * shallow
+
+
+@pytest.mark.parametrize(
+    "activation", [*NAMES, "sin", "gaussian", "relu2", activations.sine(3.0, 0.4)]
+)
+def test_difference_quotients_of_sizes_are_not_short_by_more_than_is_allowed_for(
+    activation: Any,
+) -> None:
+    """What a change of size does to a cosine is a distance, measured here over shorter steps."""
+    dual = infinite.Network(1, activation, tolerance=1e-13).layers.duals[0]
+    sizes = np.geomspace(1e-3, 1e3, 61)
+    if activation == "sin" or not isinstance(activation, str):
+        sizes = sizes[sizes < 5]  # beyond, all samples are orthogonal but for themselves
+    of_slopes = 0.5 if dual.slope_jumps else 1.0
+    for function, exponent in ((dual.gap, 1.0), (dual.derivative_gap, of_slopes)):
+
+        def distance(step: float, function: Any = function) -> Any:
+            states = dual.state(np.concatenate([sizes, (1 - step) * sizes]))
+            n = len(sizes)
+            state, less = states.take(slice(n)), states.take(slice(n, None))
+            difference = state.deviation[:, np.newaxis] - less.deviation
+            gaps = Gaps(np.zeros_like(difference), np.full_like(difference, 2.0))
+            found = function(state, less, Correlation(gaps, difference)).near.diagonal()
+            return np.sqrt(2 * found)
+
+        whole = distance(_STEP)
+        for share in (2.0**-2, 2.0**-5):
+            part = distance(share * _STEP)
+            # Twice what is allowed for goes into the error.
+            assert (part <= _DOUBT * share**exponent * whole + 1e-6).all()

@@ -366,8 +366,8 @@ def test_networks_are_values() -> None:
     assert flat != other
     assert len({flat, other, infinite.Network(0)}) == 2
     assert_close(flat.ntk(X), other.ntk(X), "float64")
-    deeper = [dataclasses.replace(net, depth=1).ntk(X) for net in (flat, other)]
-    assert not np.allclose(deeper[0], deeper[1])
+    one, two = (dataclasses.replace(net, depth=1).ntk(X) for net in (flat, other))
+    assert not np.allclose(one, two)
     # A function without a hash does for all but the hash of the network.
     cube = activations.custom(np.polynomial.Polynomial([0.0, 0.0, 0.0, 1.0]), name="cube")
     K = infinite.Network(activation=[cube, "relu"]).nngp(X)

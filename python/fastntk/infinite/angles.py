@@ -40,7 +40,7 @@ _COMPILED_ERROR = 2.0**-44
 
 
 class Angles(NamedTuple):
-    """Angles, and between which numbers they are certain to be.
+    """Angles, and between which numbers their running error puts them.
 
     Attributes
     ----------
@@ -53,7 +53,7 @@ class Angles(NamedTuple):
 
     @property
     def resolved(self) -> NDArray[np.bool_]:
-        """Where the angles are certain up to a relative 1e-3."""
+        """Where the angles are known up to a relative 1e-3."""
         return np.asarray(self.upper - self.lower <= RELATIVE_ERROR * self.angle)
 
 
@@ -146,7 +146,7 @@ def _warn_of_unresolved(network: Architecture, theta: Array, found: Angles) -> N
     k, i = unresolved[0]
     warnings.warn(
         f"theta={float(theta[i])!r}: the angle at depth {network.asked[k]} is between "
-        f"{found.lower[k, i]:.4g} and {found.upper[k, i]:.4g}, no more is certain "
+        f"{found.lower[k, i]:.4g} and {found.upper[k, i]:.4g}, no more is known "
         f"({len(unresolved)} such angles); expected larger angles, a smaller tolerance, or "
         "bounds=True, which returns both numbers",
         RuntimeWarning,

@@ -19,7 +19,7 @@ and F(2E) − F(0) does where the signs differ, as F is convex. No derivative of
 
 Sizes of single samples are off as well, by relative errors that are followed beside E. What they
 make of the cosines is taken from difference quotients, at samples that are smaller by a millionth,
-and doubled, as these are estimates.
+and doubled: this part is an estimate, which does not enter where activations are piecewise linear.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 _EPS = float(np.finfo(np.float64).eps)
 
-# An angle is called resolved where it is certain up to this relative error.
+# An angle is called resolved where it is known up to this relative error.
 RELATIVE_ERROR = 1e-3
 
 # The step of difference quotients: errors of the duals and of second order then matter alike.
@@ -76,7 +76,7 @@ class Bounded(NamedTuple):
 
     @property
     def resolved(self) -> NDArray[np.bool_]:
-        """Which angles are certain up to `RELATIVE_ERROR`."""
+        """Which angles are known up to `RELATIVE_ERROR`."""
         low, high = self.angle_bounds
         return np.asarray(high - low <= RELATIVE_ERROR * self.gaps.angle)
 

@@ -249,10 +249,11 @@ class Network(Architecture):
         -------
         AnglePair
             The first pair of those at the smallest angle, as far as rounding tells. It is resolved
-            where the angle is certain to be right to a relative 1e-3: for piecewise linear
-            activations always, with biases as well, where it has nearly all digits; for other
-            activations as far as the errors of their duals allow, which chaotic networks widen from
-            layer to layer. In networks of a few layers these are angles from about 1e-5 on for an
+            where a running error says that the angle is right to a relative 1e-3: for piecewise
+            linear activations always, with biases as well, where it has nearly all digits; for
+            other activations as far as the errors of their duals allow, which chaotic networks
+            widen from layer to layer, and by an estimate of what errors in the sizes of the samples
+            do. In networks of a few layers these are angles from about 1e-5 on for an
             error of 1e-14, and from about 1e-3 on for Hermite series, whose error is 1e-10.
 
         Raises
@@ -313,7 +314,10 @@ class Network(Architecture):
     def kernel_error(self, X: ArrayLike, kernel: ArrayLike) -> float:
         """Return by how much a tangent kernel may be off, in the norm of the difference.
 
-        It holds for every activation, in chaotic networks as well, whose layers widen errors.
+        For every activation, in chaotic networks as well, whose layers widen errors. It is proved
+        for piecewise linear activations. For others it rests on the errors that their duals are
+        made for, and one part is an estimate: what errors in the sizes of samples do, from
+        difference quotients with a margin. What `conditioning` says is as certain as that.
 
         Parameters
         ----------
@@ -373,8 +377,9 @@ class Network(Architecture):
         -------
         ndarray, of the shape of theta; for a sequence of depths, with a first axis for these
             Or, with `bounds`, a named tuple of three of them: ``angle``, and ``lower`` and
-            ``upper``, between which the angles are certain to be, whatever rounding and the errors
-            of duals did. Its ``resolved`` says where that is a relative 1e-3 at most.
+            ``upper``, between which a running error of rounding and of the duals puts the
+            angles. (One part of it is an estimate, with a margin, where activations are not
+            piecewise linear.) Its ``resolved`` says where that is a relative 1e-3 at most.
 
         Warns
         -----

@@ -55,7 +55,7 @@ class AngleCurves:
     activation_scales : tuple of float
         c_φ of each activation.
     resolved : ndarray of bool (activations, depths, angles)
-        Which angles at infinite width are certain up to a relative 1e-3, see
+        Which angles at infinite width are known up to a relative 1e-3, see
         `infinite.Network.gradient_angle`.
     seeds : int, or None
         The number of random networks of each depth, if there are any.

@@ -63,7 +63,8 @@ class DepthResult(ConditionNumbers, _NetworkAndPair):
     eigenvalue_min, eigenvalue_max, condition_number, resolved, noise_floor, rank, effective_rank
         The conditioning of the kernel, as in `fastntk.Conditioning`.
     condition_number_lower, condition_number_upper : float
-        Between which κ is certain to lie; NaN where no bounds were asked for.
+        Between which κ is certain to lie (at infinite width as far as the error of the kernel is,
+        see `fastntk.infinite.Network.kernel_error`); NaN where no bounds were asked for.
     eigenvalue_min_bound : float
         What λ_min cannot exceed because of the smallest angle, see `fastntk.angle_bound`.
     batch_condition_number, batch_spread : float
