@@ -147,6 +147,13 @@ def test_other_activations_are_compiled() -> None:
         assert_close(net(X), h @ net.weights[1].T / np.sqrt(8), "float64")
 
 
+def test_functions_of_several_arguments_are_refused_by_name() -> None:
+    """A default value is one, too: lambda x, a=a: … is written often."""
+    squares = activations.custom(lambda x, a=2.0: a * x * x, lambda x, a=2.0: 2 * a * x, name="sq")
+    with pytest.raises(ValueError, match=r"activation=Activation\(sq\): expected a functi"):
+        fastntk.MLP([3, 8, 1], activation=squares)(normal(5, 3))
+
+
 def test_activations_that_a_finite_network_cannot_have() -> None:
     X = normal(5, 3)
     no_derivative = activations.custom(lambda x: x**3, name="bare cube")

@@ -17,6 +17,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 import fastntk
 from fastntk import infinite, info
+from fastntk._support import threads as support
 from fastntk._support.threads import (
     core_threads,
     in_own_thread,
@@ -122,6 +123,20 @@ def test_what_runs_in_its_own_thread_returns_raises_and_restores() -> None:
         with pytest.raises(ZeroDivisionError):
             in_own_thread(lambda: 1 // 0)
         assert blas_threads() == before
+
+
+def test_a_thread_that_finds_no_memory_to_begin_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """CPython says nothing of it but in the thread: Thread.start would never return."""
+    before = blas_threads()
+    monkeypatch.setattr(support, "_BEGINNING", 0.1)
+    monkeypatch.setattr(support._thread, "start_new_thread", lambda *_: 1)
+    with pytest.raises(MemoryError, match="a thread, which needs 8 MiB of memory as a rule, c"):
+        in_own_thread(lambda: 1)
+    monkeypatch.undo()
+    assert in_own_thread(lambda: 1) == 1
+    assert blas_threads() == before
 
 
 def test_other_python_threads_run_while_lapack_does() -> None:

@@ -63,7 +63,8 @@ struct Identity {
 // values: it is not hidden behind a number.
 template <class T>
 FASTNTK_HOST_DEVICE T slope_by_side(T z, T negative, T positive) {
-  return z > T(0) ? positive : z <= T(0) ? negative : z;
+  const T otherwise = z <= T(0) ? negative : z;
+  return z > T(0) ? positive : otherwise;
 }
 
 struct Relu {

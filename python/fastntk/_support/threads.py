@@ -4,14 +4,15 @@
 
 from __future__ import annotations
 
+import _thread
 import atexit
 import ctypes
 import threading
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakSet
 
 from fastntk._support.blas_threads import SingleThreadedBlas
@@ -46,8 +47,11 @@ class _Here(threading.local):
 
 _here = _Here()
 
-# Threads that work on though nobody waits for them.
-_left_behind: WeakSet[threading.Thread] = WeakSet()
+# What threads work on though nobody waits for it.
+_left_behind: WeakSet[Future[Any]] = WeakSet()
+
+# A thread that has not begun after so many seconds never will.
+_BEGINNING = 60.0
 
 
 @contextmanager
@@ -87,33 +91,37 @@ def in_own_thread(function: Callable[[], _Result]) -> _Result:
     What was begun then ends in the background, and its result is dropped; BLAS gets its threads
     back when that is done.
     """
-    finished: SimpleQueue[Future[_Result]] = SimpleQueue()
+    outcome: Future[_Result] = Future()
+    begun, finished = SimpleQueue[None](), SimpleQueue[None]()
 
     def work() -> None:
-        outcome: Future[_Result] = Future()
+        begun.put(None)
         _here.works_for_other = True
         with core_threads():
             try:
                 outcome.set_result(function())
             except BaseException as error:
                 outcome.set_exception(error)
-        finished.put(outcome)
+        finished.put(None)
 
     with core_threads():
-        thread = threading.Thread(target=work, name="fastntk-lapack", daemon=True)
+        # Not `threading.Thread`, which waits without end for a thread that found no memory for its
+        # beginning.
         try:
-            thread.start()
-        except RuntimeError as error:
+            _thread.start_new_thread(work, ())
+            begun.get(timeout=_BEGINNING)
+        except (RuntimeError, Empty) as error:
             raise _no_thread() from error
         try:
             while True:
                 # Without a timeout, some systems do not let Ctrl-C interrupt the waiting.
                 with suppress(Empty):
-                    return finished.get(timeout=0.2).result()
+                    finished.get(timeout=0.2)
+                    return outcome.result()
                 if _here.pool is not None and _here.pool.is_set():
                     raise KeyboardInterrupt
         except BaseException:
-            _left_behind.add(thread)
+            _left_behind.add(outcome)
             raise
 
 
@@ -126,15 +134,14 @@ def _leave_without_destructors() -> None:
     is to give memory back. So the process leaves, with its status, before libraries are taken down;
     where that cannot be arranged, it waits.
     """
-    working = [thread for thread in _left_behind if thread.is_alive()]
+    working = [outcome for outcome in _left_behind if not outcome.done()]
     if not working:
         return
     try:
         libc = ctypes.CDLL(None)
         leave, register = libc["_exit"], libc["on_exit"]
     except (AttributeError, OSError, TypeError):  # no glibc
-        for thread in working:
-            thread.join()
+        wait(working)
         return
     register(leave, None)  # which is called with the status
 

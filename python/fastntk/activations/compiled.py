@@ -77,7 +77,7 @@ def _compiled(activation: Activation, function: Function) -> int:
 
     try:
         compiled: Any = numba.cfunc("float64(float64)")(function)
-    except numba.core.errors.NumbaError as error:
+    except (numba.core.errors.NumbaError, TypeError) as error:  # TypeError: of several arguments
         reason = str(error).strip().splitlines()[-1]
         raise ValueError(
             f"activation={activation!r}: expected a function that Numba can compile for a single "

@@ -44,6 +44,12 @@ def custom(
     -------
     Activation
 
+    Notes
+    -----
+    A network of finite width has both functions compiled when it first computes. Numba keeps what
+    it compiled as long as the process lives, about 0.4 MB for each function, also when the
+    activation is gone.
+
     Examples
     --------
     >>> import numpy as np
