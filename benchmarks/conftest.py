@@ -9,13 +9,21 @@ from typing import Any
 
 def pytest_terminal_summary(terminalreporter: Any, config: Any) -> None:
     session = getattr(config, "_benchmarksession", None)
-    rows = [b for b in session.benchmarks if "of_gemm_rate" in b.extra_info] if session else []
-    if not rows:
-        return
-    terminalreporter.section("useful flops over the GEMM rate (medians of neighbouring rounds)")
+    every = session.benchmarks if session else []
+    rows = [b for b in every if "of_gemm_rate" in b.extra_info]
+    if rows:
+        terminalreporter.section("useful flops over the GEMM rate (medians of neighbouring rounds)")
     for row in rows:
         info = row.extra_info
         terminalreporter.line(
             f"{row.name:<50} {info['gflops']:8.1f} of {info['gemm_gflops']:8.1f} GFLOP/s"
             f" = {info['of_gemm_rate']:.3f}"
         )
+    rows = [b for b in every if "ns_core_a_pair_and_layer" in b.extra_info]
+    if rows:
+        terminalreporter.section("nanoseconds of all cores together for a pair and layer")
+    for row in rows:
+        info = row.extra_info
+        peer = info.get("neural_tangents_ns_core")
+        beside = f", neural-tangents {peer:8.1f}" if peer else ""
+        terminalreporter.line(f"{row.name:<50} {info['ns_core_a_pair_and_layer']:8.1f}{beside}")

@@ -175,10 +175,8 @@ def _enter(gaps: Array, gain: float, row: Array, columns: Array, out: Pairs) -> 
         far[j] = other if other > TINY else 0.0
         out.size_difference[0][j] = gain * ((row[0] - columns[0, j]) + (row[1] - columns[1, j]))
         out.gradient_difference[0][j] = 0.0
-    out.gradients[0][:] = 0.0
-    out.gradients[1][:] = 2.0
-    out.slopes[0][:] = 0.0
-    out.slopes[1][:] = 2.0
+        out.gradients[0][0, j], out.gradients[1][0, j] = 0.0, 2.0
+        out.slopes[0][0, j], out.slopes[1][0, j] = 0.0, 2.0
 
 
 @njit(nogil=True, cache=True)

@@ -246,8 +246,10 @@ def _activation_gaps(gaps: Vector, kink: float) -> None:
 
 @_part
 def _write(out: FloatArray, gaps: Vector, one: float, row: float, columns: Vector) -> None:
+    # Loops, as what NumPy makes of slices takes seconds to compile.
     if one == 0.0:
-        out[:] = gaps
+        for j in range(gaps.shape[0]):
+            out[j] = gaps[j]
         return
     for j in range(gaps.shape[0]):
         out[j] = row * columns[j] * (one - _unsigned(gaps[j]))
@@ -283,8 +285,8 @@ def propagate(
         gap = gaps[i, first:]
         gradient_gap = scratch[0, first:]
         eta = scratch[1, first:]
-        eta[:] = 0.0
-        gradient_gap[:] = 0.0
+        for j in range(gap.shape[0]):
+            eta[j] = gradient_gap[j] = 0.0
         k = 0
         for layer in range(depths[-1] + 1):
             kink = kinks[layer - 1] if layer > 0 else 0.0
