@@ -24,6 +24,4 @@ def pytest_terminal_summary(terminalreporter: Any, config: Any) -> None:
         terminalreporter.section("nanoseconds of all cores together for a pair and layer")
     for row in rows:
         info = row.extra_info
-        peer = info.get("neural_tangents_ns_core")
-        beside = f", neural-tangents {peer:8.1f}" if peer else ""
-        terminalreporter.line(f"{row.name:<50} {info['ns_core_a_pair_and_layer']:8.1f}{beside}")
+        terminalreporter.line(f"{row.name:<50} {info['ns_core_a_pair_and_layer']:8.1f}")

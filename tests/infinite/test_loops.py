@@ -7,9 +7,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from infinite_reference import expectation, pairs_at
+from numpy.typing import NDArray
 
 from fastntk import activations, infinite
-from fastntk.activations import Activation
+from fastntk.activations import Activation, Function
 from fastntk.infinite.duals import dual_of
 from fastntk.infinite.duals.base import CANCELLATION, Gaps
 from fastntk.infinite.duals.elu import Slope, Value
@@ -48,6 +49,13 @@ def test_series_of_elu_come_from_interpolated_coefficients() -> None:
         np.testing.assert_allclose(found.near, right.near, rtol=0, atol=CANCELLATION)
 
 
+def rectified(power: int) -> Function:
+    def function(x: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.where(x > 0, x**power, 0.0)
+
+    return function
+
+
 @pytest.mark.parametrize("degree", [1, 2, 3, 6, 9])
 @pytest.mark.parametrize("rho", [-0.97, -0.4, 0.0, 0.3, 0.9])
 def test_rectified_monomials_against_double_integrals(degree: int, rho: float) -> None:
@@ -58,7 +66,7 @@ def test_rectified_monomials_against_double_integrals(degree: int, rho: float) -
         (degree, state.activation, dual.gap(state, state, pairs)),
         (degree - 1, state.derivative / degree, dual.derivative_gap(state, state, pairs)),
     ):
-        right = expectation(lambda x, p=power: (x > 0) * x**p, 1.0, 1.3, rho)
+        right = expectation(rectified(power), 1.0, 1.3, rho)
         found = gaps.cosine[0, 1] * norms[0] * norms[1]
         assert found == pytest.approx(right, rel=1e-9, abs=1e-13 * norms[0] * norms[1])
 

@@ -228,8 +228,7 @@ def propagate(
         k = 0
         for layer in range(layers.depths[-1] + 1):
             if layer > 0:
-                small = call_loop(
-                    layers.loops[layer - 1],
+                given = (
                     (pairs.hidden[0][0], pairs.hidden[1][0], pairs.size_difference[0]),
                     rows.samples[layer - 1, i],
                     columns.samples[layer - 1],
@@ -238,6 +237,7 @@ def propagate(
                     tangent,
                     (hidden[0][0], hidden[1][0], slopes[0][0], slopes[1][0]),
                 )
+                small = call_loop(layers.loops[layer - 1], given)
                 if small > 0:
                     before = pairs.hidden, pairs.size_difference
                     others = settle_equal(before, hidden)

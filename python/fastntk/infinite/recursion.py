@@ -245,6 +245,12 @@ def _activation_gaps(gaps: Vector, kink: float) -> None:
 
 
 @_part
+def _clear(array: Vector) -> None:
+    for j in range(array.shape[0]):
+        array[j] = 0.0
+
+
+@_part
 def _write(out: FloatArray, gaps: Vector, one: float, row: float, columns: Vector) -> None:
     # Loops, as what NumPy makes of slices takes seconds to compile.
     if one == 0.0:
@@ -285,8 +291,8 @@ def propagate(
         gap = gaps[i, first:]
         gradient_gap = scratch[0, first:]
         eta = scratch[1, first:]
-        for j in range(gap.shape[0]):
-            eta[j] = gradient_gap[j] = 0.0
+        _clear(eta)
+        _clear(gradient_gap)
         k = 0
         for layer in range(depths[-1] + 1):
             kink = kinks[layer - 1] if layer > 0 else 0.0

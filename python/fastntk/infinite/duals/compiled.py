@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from llvmlite import ir  # type: ignore[import-untyped]
 from numba import cfunc, njit, types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 from fastntk.infinite.duals.base import Dual, Gaps, State
@@ -31,15 +32,15 @@ RowPairs = tuple["Array", "Array", "Array"]
 RowGaps = tuple["Array", "Array", "Array", "Array"]
 
 _VECTOR: Any = types.float64[::1]
-_tuple_of: Any = types.UniTuple
+_tuple: Any = types.Tuple
 _SIGNATURE: Any = types.int64(
-    _tuple_of(_VECTOR, 3),
+    _tuple((_VECTOR,) * 3),
     _VECTOR,
     types.float64[:, ::1],
     types.int64,
     _VECTOR,
     types.boolean,
-    _tuple_of(_VECTOR, 4),
+    _tuple((_VECTOR,) * 4),
 )
 
 
@@ -71,26 +72,17 @@ class Loop:
         return compiled(self.function)
 
 
-def _generate_call(
-    context: Any,  # noqa: ARG001
-    address: Any,
-    pairs: Any,  # noqa: ARG001
-    row: Any,  # noqa: ARG001
-    columns: Any,  # noqa: ARG001
-    first: Any,  # noqa: ARG001
-    constants: Any,  # noqa: ARG001
-    tangent: Any,  # noqa: ARG001
-    out: Any,  # noqa: ARG001
-) -> Any:
+def _generate_call(context: Any, address: Any, given: Any) -> Any:  # noqa: ARG001
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
-        given = [context.get_value_type(each) for each in _SIGNATURE.args]
-        function = ir.FunctionType(context.get_value_type(_SIGNATURE.return_type), given)
-        return builder.call(builder.inttoptr(arguments[0], function.as_pointer()), arguments[1:])
+        parts = [context.get_value_type(each) for each in _SIGNATURE.args]
+        function = ir.FunctionType(context.get_value_type(_SIGNATURE.return_type), parts)
+        loop = builder.inttoptr(arguments[0], function.as_pointer())
+        return builder.call(loop, cgutils.unpack_tuple(builder, arguments[1]))
 
-    return _SIGNATURE.return_type(address, *_SIGNATURE.args), generate
+    return _SIGNATURE.return_type(address, _tuple(_SIGNATURE.args)), generate
 
 
-# Calls the loop at an address.
+# Calls the loop at an address with a tuple of its arguments.
 call_loop: Any = intrinsic(_generate_call)
 
 
@@ -155,5 +147,6 @@ def _fill(
     for i in range(len(sides[0])):
         row = pairs[0][i], pairs[1][i], pairs[2][i]
         gaps = out[0][i], out[1][i], out[2][i], out[3][i]
-        close += call_loop(address, row, sides[0][i], sides[1], 0, constants, tangent, gaps)
+        given = row, sides[0][i], sides[1], 0, constants, tangent, gaps
+        close += call_loop(address, given)
     return close

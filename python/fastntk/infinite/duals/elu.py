@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The fastntk authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""ELU in closed form: its kink would make a Hermite series converge slowly.
+"""ELU: by Hermite series, and in closed form where its kink would make these long.
 
 On each side of 0 the function is linear or exponential: φ(x) = x₊ − α h(−x), with
 h(y) = 1 − exp(−y) for y > 0 and 0 elsewhere. So E[φ(u)φ(v)] consists of E[u₊v₊], α E[u₊h(−v)],
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from fastntk.infinite.duals.compiled import RowGaps, RowPairs
 
 _DENSITY = 1 / math.sqrt(2 * math.pi)  # of a standard normal number at 0
-
 
 # So many terms of Hermite series are enough for most angles, and quadratures give them for samples
 # that are no larger than this.
