@@ -9,7 +9,7 @@ formulas of `general_recursion`, which no loop over all pairs needs.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -96,7 +96,17 @@ class Layers(NamedTuple):
 
 @dataclass(frozen=True)
 class CompiledNetwork:
-    """A network of which all activations have compiled loops, and its samples."""
+    """A network of which all activations have compiled loops, and its samples.
+
+    Attributes
+    ----------
+    layers : Layers
+        The layers.
+    factors : LayerFactors
+        What the samples bring into the recursion.
+    samples : ndarray (layers − 1, k, n)
+        What the loops need of all of them, see `Samples`.
+    """
 
     layers: Layers
     factors: LayerFactors
@@ -119,7 +129,12 @@ class CompiledNetwork:
             np.array(network.depths),
         )
         samples = _stacked([_given(state.samples) for state in factors.states])
-        return cls(layers, factors, samples)
+        # The states share them: there may be much of it.
+        states = tuple(
+            replace(state, samples=part[: len(_given(state.samples))])
+            for state, part in zip(factors.states, samples, strict=True)
+        )
+        return cls(layers, replace(factors, states=states), samples)
 
     def rows(self, part: slice) -> Samples:
         """Return the samples of the rows of a tile."""

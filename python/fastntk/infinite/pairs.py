@@ -89,12 +89,14 @@ class Pairs:
         cls, X: Samples, Z: Samples | None, network: Architecture, *, unit_norms: bool = False
     ) -> Pairs:
         """Return the pairs of X with Z, or with itself; for `unit_norms` see `LayerFactors.of`."""
+        norms = X.norms if Z is None else X.norms.followed_by(Z.norms)
+        factors = LayerFactors.of(norms, network, unit_norms=unit_norms)
+        compiled = CompiledNetwork.of(network, factors)
+        if compiled is not None:
+            factors = compiled.factors
         if Z is None:
-            factors = LayerFactors.of(X.norms, network, unit_norms=unit_norms)
-            return cls(network, X, X, factors, 0, CompiledNetwork.of(network, factors))
-        both = X.norms.followed_by(Z.norms)
-        factors = LayerFactors.of(both, network, unit_norms=unit_norms)
-        return cls(network, X, Z, factors, len(X), CompiledNetwork.of(network, factors))
+            return cls(network, X, X, factors, 0, compiled)
+        return cls(network, X, Z, factors, len(X), compiled)
 
     def tiles(self) -> list[Tile]:
         """Return tiles that cover all pairs, each once where X and Z are the same."""

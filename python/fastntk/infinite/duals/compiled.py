@@ -33,6 +33,7 @@ RowGaps = tuple["Array", "Array", "Array", "Array"]
 
 _VECTOR: Any = types.float64[::1]
 _tuple: Any = types.Tuple
+_unpacked: Any = cgutils.unpack_tuple
 _SIGNATURE: Any = types.int64(
     _tuple((_VECTOR,) * 3),
     _VECTOR,
@@ -77,7 +78,7 @@ def _generate_call(context: Any, address: Any, given: Any) -> Any:  # noqa: ARG0
         parts = [context.get_value_type(each) for each in _SIGNATURE.args]
         function = ir.FunctionType(context.get_value_type(_SIGNATURE.return_type), parts)
         loop = builder.inttoptr(arguments[0], function.as_pointer())
-        return builder.call(loop, cgutils.unpack_tuple(builder, arguments[1]))
+        return builder.call(loop, _unpacked(builder, arguments[1]))
 
     return _SIGNATURE.return_type(address, _tuple(_SIGNATURE.args)), generate
 
