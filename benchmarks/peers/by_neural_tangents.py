@@ -44,16 +44,19 @@ ACTIVATIONS: dict[str, Callable[[], Any]] = {
 
 
 def _outputs_of(weights: Sequence[Any], X: Any) -> Any:
-    """Return the outputs (n, 1) of ReLU, whose c_φ is √2; Python's numbers keep the precision."""
+    """Return the outputs (n, 1) of ReLU, whose c_φ is √2; Python's numbers keep the precision.
+
+    Weights are (n_in, n_out): of `w.T` neural-tangents does not see the structure.
+    """
     h = X
     for w in weights[:-1]:
-        h = jax.nn.relu(h @ w.T * float((2 / w.shape[1]) ** 0.5))
-    return h @ weights[-1].T / float(weights[-1].shape[1] ** 0.5)
+        h = jax.nn.relu(h @ w * float((2 / w.shape[0]) ** 0.5))
+    return h @ weights[-1] / float(weights[-1].shape[0] ** 0.5)
 
 
 def _given(arrays: Arrays) -> tuple[Any, list[Any]]:
     count = sum(name.startswith("W") for name in arrays)
-    weights = [jax.numpy.asarray(arrays[f"W{i}"]) for i in range(count)]
+    weights = [jax.numpy.asarray(arrays[f"W{i}"].T) for i in range(count)]
     return jax.numpy.asarray(arrays["X"]), weights
 
 

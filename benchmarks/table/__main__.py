@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import re
+import statistics
 import sys
 import time
 from collections import defaultdict
@@ -92,7 +93,11 @@ def run(
 
 
 def _show(row: Row) -> None:
-    times = ", ".join(f"{way.name} {markdown.duration(way.seconds)}" for way in row.ways)
+    times = ", ".join(
+        f"{way.name} {markdown.duration(way.seconds)} "
+        f"({markdown.duration(statistics.median(way.cpu))} of all cores)"
+        for way in row.ways
+    )
     print(f"{row.section}: {row.name} {row.dtype}: {times}", flush=True)
 
 

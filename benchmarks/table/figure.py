@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from matplotlib.figure import Figure
 
 from benchmarks.table.results import grouped
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from benchmarks.table.results import Curve, Results, Row
 
 _OURS, _PEER = "#0072b2", "#d55e00"
+_COLORS = (_OURS, _PEER, "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 _AXES = {"n": "samples n", "m": "width m", "L": "hidden layers L"}
 
 
@@ -28,7 +28,8 @@ def draw(results: Results) -> Figure:
     growth = 6.0 if results.curves else 0.0
     figure = Figure(figsize=(15, height + growth), layout="constrained")
     if growth:
-        top, bottom = np.ravel(figure.subfigures(2, 1, height_ratios=(height, growth)))
+        parts: Any = figure.subfigures(2, 1, height_ratios=(height, growth))
+        top, bottom = parts
         _draw_growth(bottom, results.curves)
         left, right = top.subplots(1, 2)
     else:
@@ -77,6 +78,7 @@ def _name_bars(axes: Any, rows: Sequence[Row]) -> None:
 
 def _draw_growth(figure: Any, curves: Sequence[Curve]) -> None:
     panels = grouped(curves, lambda curve: f"{curve.workload}, {curve.axis}")
+    colors = dict(zip(grouped(curves, lambda curve: curve.way), _COLORS, strict=False))
     grid = figure.subplots(2, len(panels), squeeze=False)
     for column, found in enumerate(panels.values()):
         for row, (quantity, name, unit) in enumerate(
@@ -89,6 +91,7 @@ def _draw_growth(figure: Any, curves: Sequence[Curve]) -> None:
                         curve.x,
                         [y / unit for y in curve.y],
                         "o-",
+                        color=colors[curve.way],
                         markersize=4,
                         label=f"{curve.way}: {curve.axis}^{curve.exponent:.2f}",
                     )

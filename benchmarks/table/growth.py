@@ -65,6 +65,7 @@ def curves(sweep: Sweep, peers: Mapping[str, Peer], frugal: Mapping[str, Peer]) 
         Where memory is, by processes that give back what they do not need.
     """
     found: dict[tuple[str, str], list[float]] = {}
+    xs = [float(size) for size in sweep.sizes]
     for size in sweep.sizes:
         workload = sweep.at(size)
         for quantity, processes in (("seconds", peers), ("bytes", frugal)):
@@ -78,11 +79,11 @@ def curves(sweep: Sweep, peers: Mapping[str, Peer], frugal: Mapping[str, Peer]) 
                     else float(process.peak(which))
                 )
                 found.setdefault((way.name, quantity), []).append(value)
-    xs = [float(size) for size in sweep.sizes]
+    # A way may be missing at some sizes; and what takes less memory than is seen has no curve.
     return [
         Curve(sweep.name, way, quantity, sweep.axis, xs, ys)
         for (way, quantity), ys in found.items()
-        if len(ys) == len(xs)
+        if len(ys) == len(xs) and min(ys) > 0
     ]
 
 

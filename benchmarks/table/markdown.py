@@ -18,6 +18,8 @@ BEGIN = "<!-- written by python -m benchmarks.table --write-readme -->"
 END = "<!-- until here -->"
 
 _NONE = "–"
+_FIGURE = "Ratios to the limit and to the best peer; growth of time and memory"
+_FIGURE_OF_README = "benchmarks/gallery/table.png"
 
 
 def duration(seconds: float) -> str:
@@ -40,7 +42,7 @@ def _peers(row: Row) -> str:
 
 
 def _ratio(value: float) -> str:
-    return f"{value:.0f} ×" if value >= 20 else f"{value:.2f} ×"
+    return f"{value:.{max(0, 3 - len(str(int(value))))}f} ×"
 
 
 def _variants(row: Row) -> list[Timed]:
@@ -138,7 +140,7 @@ def _growth(curves: Sequence[Curve]) -> list[str]:
     return _lines(header, cells)
 
 
-def tables(results: Results, level: int = 2) -> str:
+def tables(results: Results, level: int = 2, *, growth: bool = True) -> str:
     """Return all tables with their headings, and the warnings."""
     mark = "#" * level
     lines: list[str] = []
@@ -146,7 +148,7 @@ def tables(results: Results, level: int = 2) -> str:
         lines += [f"> **Note.** {warning}", ""]
     for name, rows in grouped(results.rows, lambda row: row.section).items():
         lines += [f"{mark} {name}", "", *_table(rows), ""]
-    if results.curves:
+    if growth and results.curves:
         lines += [f"{mark} Growth", "", *_growth(results.curves), ""]
     return "\n".join(lines)
 
@@ -166,7 +168,7 @@ def report(results: Results, figure: str | None = None) -> str:
     lines += [f"- {what}: {value}" for what, value in results.machine.items()]
     lines += ["", tables(results)]
     if figure is not None:
-        lines += [f"![Ratios to the limit and to the best peer, and growth]({figure})", ""]
+        lines += [f"![{_FIGURE}]({figure})", ""]
     return "\n".join(lines)
 
 
@@ -175,7 +177,9 @@ def readme_block(results: Results) -> str:
     machine = results.machine
     shown = ("processor", "threads", "instructions", "GEMM, float32", "GEMM, float64")
     words = "; ".join(f"{what}: {machine[what]}" for what in shown if what in machine)
-    return f"{BEGIN}\n\n*{words}.*\n\n{tables(results, level=3)}\n{END}"
+    lines = [BEGIN, "", f"{_HOW}", "", f"*{words}.*", "", tables(results, 3, growth=False)]
+    lines += [f"![{_FIGURE}]({_FIGURE_OF_README})", "", END]
+    return "\n".join(lines)
 
 
 def write_into(readme: Path, results: Results) -> None:

@@ -86,8 +86,8 @@ class Sizes:
     kernels : tuple of Shape
     gram : Shape
         Of the Gram stage alone.
-    by_structure : int
-        Up to how many samples times layers neural-tangents' kernels of finite width fit in memory.
+    structured : int
+        The most samples for which neural-tangents computes kernels of finite width: it takes time.
     pairs : Shape
         Of the kernel that torch.func computes.
     contracted, multiplied : int
@@ -106,7 +106,7 @@ class Sizes:
 
     kernels: tuple[Shape, ...]
     gram: Shape
-    by_structure: int
+    structured: int
     pairs: Shape
     contracted: int
     multiplied: int
@@ -129,7 +129,7 @@ FULL = Sizes(
         Shape(2000, 5, 512, 10),
     ),
     gram=Shape(2048, 784, 1024, 5),
-    by_structure=6000,
+    structured=2048,
     pairs=Shape(2000, 5, 512, 10),
     contracted=100,
     multiplied=16,
@@ -147,7 +147,7 @@ FULL = Sizes(
 QUICK = Sizes(
     kernels=(Shape(512, 100, 128, 3), Shape(256, 5, 64, 5)),
     gram=Shape(512, 100, 128, 3),
-    by_structure=2000,
+    structured=512,
     pairs=Shape(64, 5, 64, 5),
     contracted=64,
     multiplied=64,
@@ -190,7 +190,7 @@ def kernel(shape: Shape, dtype: str, sizes: Sizes = FULL) -> Workload:
         Way(TORCH, "ntk", "torch by hand"),
         Way(NUMPY, "ntk", "NumPy by hand"),
     )
-    if shape.n * shape.L <= sizes.by_structure:
+    if shape.n <= sizes.structured:
         ways += (Way(NEURAL_TANGENTS, "ntk", "neural-tangents"),)
     return Workload(
         "Kernels",
