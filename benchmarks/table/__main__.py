@@ -125,8 +125,13 @@ def measure_all(given: argparse.Namespace) -> Results:
         scaling = {
             dtype: machine.gemm_by_threads(threads, dtype, gemm_rate) for dtype in PRECISIONS
         }
+        of_torch = {
+            f"GEMM of torch, {dtype}": f"{machine.gemm_of(peers[TORCH], dtype) / 1e9:.0f} GFLOP/s"
+            for dtype in PRECISIONS
+            if TORCH in peers
+        }
         rows, found = run(QUICK if given.quick else FULL, peers, frugal, gemm, given)
-    known = machine.facts(threads, versions, scaling) | machine.varied(gemm.rates)
+    known = machine.facts(threads, versions, scaling) | of_torch | machine.varied(gemm.rates)
     warnings = machine.warnings(threads, scaling, gemm.rates, others.processors())
     if python is None:
         warnings.insert(0, "torch and neural-tangents are missing: --environment names where.")

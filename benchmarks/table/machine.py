@@ -10,6 +10,7 @@ import statistics
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 from threadpoolctl import threadpool_limits
 
 import fastntk._core as _core
@@ -18,6 +19,8 @@ from fastntk import info
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from benchmarks.peers.process import Peer
 
 # A second core that brings less than this much is a core in name only.
 _SCALES = 0.85
@@ -52,6 +55,14 @@ def gemm_by_threads(
                 found.append(gemm(dtype))
             pause()
     return statistics.median(rates[1]), statistics.median(rates[threads])
+
+
+def gemm_of(peer: Peer, dtype: str, size: int = 2048) -> float:
+    """Return the rate of matrix multiplication that a peer has, by whatever library."""
+    a = np.random.default_rng(0).standard_normal((size, size)).astype(dtype)
+    peer.forget()
+    which, _ = peer.prepare("gemm", {"A": a}, {})
+    return 2 * size**3 / statistics.median(peer.time(which)[0] for _ in range(3))
 
 
 def facts(
