@@ -72,6 +72,8 @@ PRELOADED += ["sklearn"]
 SILENT_SECONDS = 180.0
 # Tests of the first round, and the files they are taken from: each has to be imported.
 FIRST_TESTS = 32
+# That most tests of a file run a line says little if there are no more than these.
+FEW_TESTS = 10
 FIRST_FILES = 8
 
 
@@ -206,7 +208,8 @@ class Tests:
         by_file: dict[str, list[str]] = defaultdict(list)
         for test in sorted(direct | further, key=lambda t: (t in further, self.sizes[t], t)):
             by_file[test.partition("::")[0]].append(test)
-        files = sorted(by_file, key=lambda file: (-len(by_file[file]) / self.in_file[file], file))
+        share = {file: len(by_file[file]) / (self.in_file[file] + FEW_TESTS) for file in by_file}
+        files = sorted(by_file, key=lambda file: (-share[file], file))
         turns = itertools.zip_longest(*(by_file[file] for file in files[:FIRST_FILES]))
         first = [test for turn in turns for test in turn if test is not None][:FIRST_TESTS]
         turns = itertools.zip_longest(*(by_file[file] for file in files))
@@ -231,8 +234,10 @@ def run_pytest(arguments: list[str], environment: dict[str, str], written: Path)
         os.dup2(file.fileno(), 2)
     os.chdir(ROOT)
     os.environ |= environment
-    cast("Any", numba.config).CACHE_DIR = environment["NUMBA_CACHE_DIR"]
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    # Compiled code lies beside the modules, where the copy has it.
+    cast("Any", numba.config).CACHE_DIR = ""
+    for name in ("NUMBA_CACHE_DIR", "PYTHONDONTWRITEBYTECODE"):
+        os.environ.pop(name, None)
     sys.dont_write_bytecode = False
     sys.path[:0] = [environment["PYTHONPATH"], str(ROOT)]
     status = pytest.main(arguments)
@@ -241,14 +246,13 @@ def run_pytest(arguments: list[str], environment: dict[str, str], written: Path)
 
 
 class Copy:
-    """A copy of the package, for one bug at a time."""
+    """A copy of the package, and of what Numba has compiled of it, for one bug at a time."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        shutil.copytree(
-            PACKAGE, folder / "package" / "fastntk", ignore=shutil.ignore_patterns("__pycache__")
-        )
-        compileall.compile_dir(folder / "package", quiet=1)
+        self.package = folder / "package" / "fastntk"
+        shutil.copytree(PACKAGE, self.package, ignore=shutil.ignore_patterns("*.pyc"))
+        compileall.compile_dir(self.package, quiet=1)
 
     def run(self, tests: list[str]) -> tuple[int | None, str]:
         """Return the status of pytest, None if it did not end, and what it wrote."""
@@ -256,7 +260,6 @@ class Copy:
         names.write_text("\n".join(tests), encoding="utf-8")
         environment = {
             "PYTHONPATH": str(self.folder / "package"),
-            "NUMBA_CACHE_DIR": str(self.folder / "numba"),
             "HYPOTHESIS_STORAGE_DIRECTORY": str(self.folder / "hypothesis"),
         }
         arguments = ["-x", "-q", "--no-header", "--tb=line", "-p", "no:cacheprovider"]
@@ -286,31 +289,27 @@ class Copy:
     @contextlib.contextmanager
     def _compiled_anew(self, modules: set[str]) -> Iterator[None]:
         """Set aside what Numba has compiled of these modules; what it compiles meanwhile goes."""
-        aside = self.folder / "aside"
         before = self._compiled(modules)
         for file in before:
-            (aside / file.parent.name).mkdir(parents=True, exist_ok=True)
-            file.rename(aside / file.parent.name / file.name)
+            file.rename(file.with_suffix(".aside"))
         try:
             yield
         finally:
             for file in self._compiled(modules):
                 file.unlink()
             for file in before:
-                (aside / file.parent.name / file.name).rename(file)
+                file.with_suffix(".aside").rename(file)
 
     def _compiled(self, modules: set[str]) -> list[Path]:
-        """Return Numba's files, which have the names of modules in folders with those of rooms."""
-        names = {((PACKAGE / path).parent.name, Path(path).stem) for path in modules}
         return [
             file
-            for file in (self.folder / "numba").glob("*/*")
-            if (file.parent.name.rpartition("_")[0], file.name.partition(".")[0]) in names
+            for path in map(self.package.joinpath, modules)
+            for file in (path.parent / "__pycache__").glob(f"{path.stem}.*.nb[ci]")
         ]
 
     def outcome(self, bug: Bug, source: str, affected: set[str], tests: list[str]) -> Outcome:
         """Run tests on the package with a bug; the affected modules may have to be compiled."""
-        path = self.folder / "package" / "fastntk" / bug.path
+        path = self.package / bug.path
         original, times = path.read_bytes(), path.stat()
         path.write_text(source, encoding="utf-8")
         try:
