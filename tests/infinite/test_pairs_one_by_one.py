@@ -47,7 +47,7 @@ def test_activations(activation: Activation) -> None:
     require_the_same(activation, 0.3)
 
 
-@pytest.mark.parametrize("activations", MIXED, ids=lambda names: "-".join(names))
+@pytest.mark.parametrize("activations", MIXED, ids="-".join)
 @pytest.mark.parametrize("bias_std", [0.0, 0.3])
 def test_several_activations(activations: list[Any], bias_std: float) -> None:
     require_the_same(activations, bias_std)
