@@ -118,21 +118,25 @@ class Modules:
 
     @cached_property
     def imports(self) -> dict[str, set[str]]:
-        """What each module imports, by dotted names; of packages, each name."""
+        """What each module imports."""
+        return {path: _imported(tree) for path, tree in self.trees.items()}
+
+    @cached_property
+    def imports_of_tests(self) -> dict[str, set[str]]:
+        """What each file of tests imports."""
+        files = (ROOT / "tests").rglob("test_*.py")
         return {
-            path: {
-                name
-                for node in ast.walk(tree)
-                if isinstance(node, ast.ImportFrom) and node.module is not None
-                for name in (node.module, *(f"{node.module}.{alias.name}" for alias in node.names))
-            }
-            for path, tree in self.trees.items()
+            file.relative_to(ROOT).as_posix(): _imported(ast.parse(file.read_text("utf-8")))
+            for file in sorted(files)
         }
 
     def importers(self, path: str) -> list[str]:
         """Return the modules that import this one."""
-        name = "fastntk." + path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-        return [other for other, names in self.imports.items() if name in names]
+        return [other for other, names in self.imports.items() if _name(path) in names]
+
+    def tests_of(self, path: str) -> set[str]:
+        """Return the files of tests that import this module."""
+        return {file for file, names in self.imports_of_tests.items() if _name(path) in names}
 
     def compiled_with(self, path: str) -> set[str]:
         """Return the modules whose compiled functions can contain something of this one."""
@@ -146,6 +150,20 @@ class Modules:
                 if "numba" in self.imports[other] or other.endswith("__init__.py")
             } - found
         return found
+
+
+def _imported(tree: ast.Module) -> set[str]:
+    """Return what a module imports, by dotted names; of packages, each name."""
+    return {
+        name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module is not None
+        for name in (node.module, *(f"{node.module}.{alias.name}" for alias in node.names))
+    }
+
+
+def _name(path: str) -> str:
+    return "fastntk." + path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
 
 class Tests:
@@ -184,18 +202,16 @@ class Tests:
         nothing but other lines of the module.
         """
         everything = range(1, 100_000)
-        found = self.that_run(bug.path, bug.lines)
         early = "" in self.contexts(bug.path, bug.lines)
         further = self.that_run(bug.path, everything) if early else set()
-        # A compiled function is run by its callers, which no tracer sees.
-        ways = itertools.chain(
-            (self.that_run(bug.path, lines) for lines in (bug.lines, *bug.within, everything)),
-            (
-                set().union(*(self.that_run(other, everything) for other in others))
-                for others in [self.modules.importers(bug.path)]
-            ),
-        )
+        ways = (self.that_run(bug.path, lines) for lines in (bug.lines, *bug.within, everything))
         found = next((tests for tests in ways if tests), set())
+        if not found or (not early and not self.that_run(bug.path, bug.lines)):
+            # A compiled function is run by its callers, which no tracer sees: tests of modules that
+            # import it, and all of a file that does.
+            found |= self.modules.tests_of(bug.path)
+            for other in self.modules.importers(bug.path):
+                found |= self.that_run(other, everything)
         return found, further - found
 
     def rounds(self, bug: Bug, most: int) -> list[list[str]]:
@@ -209,6 +225,8 @@ class Tests:
         for test in sorted(direct | further, key=lambda t: (t in further, self.sizes[t], t)):
             by_file[test.partition("::")[0]].append(test)
         share = {file: len(by_file[file]) / (self.in_file[file] + FEW_TESTS) for file in by_file}
+        for file in direct & by_file.keys():  # whole ones
+            by_file[file], share[file] = [file], 1.0
         files = sorted(by_file, key=lambda file: (-share[file], file))
         turns = itertools.zip_longest(*(by_file[file] for file in files[:FIRST_FILES]))
         first = [test for turn in turns for test in turn if test is not None][:FIRST_TESTS]

@@ -4,17 +4,21 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import TYPE_CHECKING, Any
 
+import numba
 import numpy as np
 import pandas as pd
 import pytest
+import scipy
 from click.testing import CliRunner
 
 import fastntk
 from fastntk._cli import cli
 from fastntk._cli.tables import mean_and_deviation
+from fastntk.info import describe
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -190,3 +194,28 @@ def test_the_words_of_a_report(samples: Path, tmp_path: Path) -> None:
     stages = [line.split("  ")[0] for line in lines[9:]]
     assert sorted(stages) == ["closest pair", "eigenvalues", "kernel"]
     assert all(re.fullmatch(r".{14}  SECONDS s", line) for line in lines[9:])
+
+
+def test_the_screen_of_what_there_is() -> None:
+    lines = screen("info")
+    width = max(len(what) for what, _ in describe()) + 2
+    expected = [f"{what:<{width}}{value}" for what, value in describe()]
+    assert [line for line in lines if not line.startswith("memory")] == [
+        line
+        for line in expected
+        if not line.startswith("memory")  # which comes and goes
+    ]
+    assert [line[:width].rstrip() for line in lines[:10]] == [
+        *("fastntk", "Python", "NumPy", "SciPy", "Numba", "instruction set", "float32 products"),
+        *("processors", "threads", "memory"),
+    ]
+    versions = (np.__version__, scipy.__version__, numba.__version__)
+    assert [line[width:] for line in lines[2:5]] == list(versions)
+    assert lines[7][width:] == str(os.cpu_count())
+    assert lines[9].endswith(" available")
+    extras = [line for line in lines if line.startswith("extra: ")]
+    assert [line[7:width].rstrip() for line in extras] == ["study", "torch", "cuda"]
+    for line in extras:
+        name = line[7:width].rstrip()
+        advice = f" missing; pip install 'fastntk[{name}]'"
+        assert line[width:] == "present" or line.endswith(advice)

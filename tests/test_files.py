@@ -240,6 +240,28 @@ def test_what_is_not_a_file_is_not_replaced(tmp_path: Path) -> None:
     assert {p.name for p in tmp_path.iterdir()} == {"pipe.npy", "folder.npy"}
 
 
+def test_errors_of_the_system_begin_with_the_argument(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as caught:
+        regular_file(tmp_path / "none", "store")
+    assert caught.value.strerror == f"store: {os.strerror(errno.ENOENT)}"
+    assert caught.value.filename == str(tmp_path / "none")
+
+    def fail(number: int, name: str | None) -> OSError:
+        try:
+            with replacing(tmp_path / "a", "out") as temporary:
+                place = None if name is None else str(temporary.parent / name)
+                raise OSError(number, "no luck", place)
+        except OSError as error:
+            return error
+
+    for number, name in ((errno.EACCES, "b"), (errno.ENOSPC, None)):
+        error = fail(number, name)
+        assert (error.strerror, error.filename) == ("out: no luck", str(tmp_path / "a"))
+    # What is about something else is left as it is.
+    assert fail(errno.EACCES, None).strerror == "no luck"
+    assert not list(tmp_path.iterdir())
+
+
 def test_threads_that_write_the_same_file_take_turns(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     (tmp_path / "link.txt").symlink_to(path)

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import pickle
+import struct
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -375,3 +376,18 @@ def test_ntk_bad_input(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "available_memory", lambda: 10)
     with pytest.raises(MemoryError, match=r"a packed kernel of 5 × 5 .*or dtype='float32'"):
         net.ntk(X, out="packed")
+
+
+def test_blocks_that_have_a_checksum_have_four_mebibytes(tmp_path: Path) -> None:
+    """Part of the format: files of other versions are read by it."""
+    n = 1025  # a little more than one block
+    kernel = fastntk.PackedKernel(np.arange(n * (n + 1) // 2, dtype=np.float64))
+    kernel.save(tmp_path / "k.npy")
+    content = (tmp_path / "k.npy").read_bytes()
+    array = np.load(tmp_path / "k.npy")
+    end = len(content) - struct.unpack("<32sQ24s", content[-64:])[1] - 64
+    assert content[:end].endswith(array.tobytes())
+    trailer = json.loads(content[end:-64])
+    assert trailer["block_bytes"] == 4 * 2**20 < end < 2 * trailer["block_bytes"]
+    blocks = content[: 2**22], content[2**22 : end]
+    assert trailer["sha256"] == [hashlib.sha256(block).hexdigest() for block in blocks]
