@@ -180,6 +180,11 @@ def _left_alone(tree: ast.Module) -> set[ast.AST]:
                 roots.append(node)
             case ast.Call(func=ast.Name(id=str() as name)) if name.endswith("Error"):
                 roots.append(node)
+            case ast.Call(
+                func=ast.Name(id="require_memory") | ast.Attribute(attr="require_memory"),
+                args=[_, *words],
+            ):
+                roots += words
             case ast.keyword(arg=str() as name) if name in _HARMLESS:
                 roots.append(node)
             case ast.FunctionDef(returns=returns, decorator_list=decorators):

@@ -109,11 +109,12 @@ def test_derivatives_at_breakpoints_are_those_from_the_left(phi: Activation) -> 
         np.testing.assert_allclose(part(at), part(left), rtol=1e-15, atol=1e-290)
 
 
-@pytest.mark.parametrize("phi", FUNCTIONS, ids=identify)
+@pytest.mark.parametrize("phi", ALL, ids=identify)
 def test_second_moments(phi: Activation) -> None:
-    assert phi.function is not None
-    nodes, weights = gaussian_nodes((0.0,), 2)
-    assert phi.second_moment == pytest.approx(float(weights @ phi.function(nodes) ** 2), rel=1e-12)
+    if phi.function is not None:
+        nodes, weights = gaussian_nodes((0.0,), 2)
+        expected = float(weights @ phi.function(nodes) ** 2)
+        assert phi.second_moment == pytest.approx(expected, rel=1e-12)
     state = dual_of(phi).state(np.ones(1))
     assert state.activation[0] * phi.scale == pytest.approx(1.0, rel=1e-12)
 
