@@ -417,6 +417,7 @@ def test_bad_precision_of_a_kernel() -> None:
 
 
 def test_what_does_not_fit_is_refused_with_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "ALWAYS_THERE", 0)
     monkeypatch.setattr(memory, "available_memory", lambda: 10**6)
     net = fastntk.MLP([3, 100, 1])
     X = np.ones((1000, 3))
@@ -441,6 +442,15 @@ def test_a_kernel_of_astronomical_size_is_refused() -> None:
 def test_available_memory_is_plausible() -> None:
     available = memory.available_memory()
     assert available is None or 10**7 < available < 10**15
+
+
+def test_little_memory_is_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(memory, "available_memory", lambda: asked.append(True))
+    memory.require_memory(memory.ALWAYS_THERE, "little", "take less")
+    assert not asked
+    memory.require_memory(memory.ALWAYS_THERE + 1, "more", "take less")
+    assert asked
 
 
 def test_available_memory_respects_control_groups(

@@ -124,6 +124,7 @@ def test_memory_decides_about_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(block_sizes, "_SMALLEST_BLOCK", 10)
     sizes = []
     for share in (100.0, 1.0, 0.5):
+        monkeypatch.setattr(memory, "ALWAYS_THERE", 0)
         monkeypatch.setattr(memory, "available_memory", lambda share=share: int(share * features))
         sizes.append(len(BlockLoop.within_memory(asked)))
     assert sizes[0] == 1 < sizes[1] < sizes[2]

@@ -179,9 +179,11 @@ def test_how_many_features_fit(net: fastntk.MLP, monkeypatch: pytest.MonkeyPatch
             KernelRequest(placed, X, None, range(3), "none", net.dtype)
         )
 
+    monkeypatch.setattr(memory, "ALWAYS_THERE", 0)
     monkeypatch.setattr(memory, "available_memory", lambda: 100 * each)
     assert fit(80) == 80
     assert fit(81) == 80
+    monkeypatch.setattr(memory, "ALWAYS_THERE", 0)
     monkeypatch.setattr(memory, "available_memory", lambda: None)
     assert fit(81) == 81
 
@@ -400,6 +402,7 @@ def test_plan(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cross.kernel_bytes == 50 * 20 * 8
     assert cross.flops == 70 * 2 * (1000 + 2 * 10000) + 2 * 50 * 20 * (10 + 400)
     for available, strategy in ((170_000, "out to a file"), (1000, "recompute features")):
+        monkeypatch.setattr(memory, "ALWAYS_THERE", 0)
         monkeypatch.setattr(memory, "available_memory", lambda available=available: available)
         monkeypatch.setattr(block_sizes, "_SMALLEST_BLOCK", 1)
         assert net.plan(X).strategy == strategy

@@ -351,6 +351,7 @@ def test_bad_times(at: dict[str, Any], error: type[Exception], message: str) -> 
 
 
 def test_too_large_for_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fastntk._support.memory.ALWAYS_THERE", 0)
     monkeypatch.setattr("fastntk._support.memory.available_memory", lambda: 2**14)
     with pytest.raises(MemoryError, match=r"kernels of 36 rows .* or outputs='diagonal'"):
         fastntk.MLP([4, 8, 3]).linearize().fit(X, Y)

@@ -149,7 +149,14 @@ def test_other_activations_are_compiled() -> None:
 
 def test_functions_of_several_arguments_are_refused_by_name() -> None:
     """A default value is one, too: lambda x, a=a: … is written often."""
-    squares = activations.custom(lambda x, a=2.0: a * x * x, lambda x, a=2.0: 2 * a * x, name="sq")
+
+    def square(x: Any, a: float = 2.0) -> Any:
+        return a * x * x
+
+    def slope(x: Any, a: float = 2.0) -> Any:
+        return 2 * a * x
+
+    squares = activations.custom(square, slope, name="sq")
     with pytest.raises(ValueError, match=r"activation=Activation\(sq\): expected a functi"):
         fastntk.MLP([3, 8, 1], activation=squares)(normal(5, 3))
 

@@ -196,6 +196,7 @@ def test_kernels_that_do_not_fit_are_refused_before_they_are_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     PackedKernel.from_dense(np.eye(9)).save(tmp_path / "kernel.npy")
+    monkeypatch.setattr(memory, "ALWAYS_THERE", 0)
     monkeypatch.setattr(memory, "available_memory", lambda: 300)
     with pytest.raises(MemoryError, match=r"kernel.npy' needs 360 bytes.*give mmap=True"):
         PackedKernel.load(tmp_path / "kernel.npy")
@@ -320,9 +321,11 @@ def test_bad_input(monkeypatch: pytest.MonkeyPatch) -> None:
         packed.rows([0, -1])
     with pytest.raises(ValueError, match=r"vectors have shape \(3,\): expected \(4,\) or \(4, k\)"):
         packed @ np.ones(3)
+    monkeypatch.setattr(memory, "ALWAYS_THERE", 0)
     monkeypatch.setattr(memory, "available_memory", lambda: 10**6)
     with pytest.raises(MemoryError, match=r"a packed kernel of 1000 × 1000 in float64 needs 3.8 M"):
         PackedKernel.empty(1000)
+    monkeypatch.setattr(memory, "ALWAYS_THERE", 0)
     monkeypatch.setattr(memory, "available_memory", lambda: 10)
     with pytest.raises(MemoryError, match=r"an array of 4 × 4 in float64 .*rows\(\)"):
         packed.to_dense()
@@ -358,6 +361,7 @@ def test_ntk_where_the_features_do_not_fit(monkeypatch: pytest.MonkeyPatch) -> N
     X = np.random.default_rng(0).standard_normal((901, 6))
     expected = net.ntk(X)
     packed_bytes = 901 * 902 // 2 * 8
+    monkeypatch.setattr(memory, "ALWAYS_THERE", 0)
     monkeypatch.setattr(memory, "available_memory", lambda: packed_bytes + 20 * 10**6)
     steps: list[tuple[str, int, int]] = []
     packed = net.ntk(X, out="packed", progress=lambda *step: steps.append(step))
@@ -373,6 +377,7 @@ def test_ntk_bad_input(monkeypatch: pytest.MonkeyPatch) -> None:
         net.ntk(X, out="packed", outputs="full")
     with pytest.raises(ValueError, match=r"Z of shape \(5, 6\): expected None with out='packed'"):
         net.ntk(X, X, out="packed")
+    monkeypatch.setattr(memory, "ALWAYS_THERE", 0)
     monkeypatch.setattr(memory, "available_memory", lambda: 10)
     with pytest.raises(MemoryError, match=r"a packed kernel of 5 × 5 .*or dtype='float32'"):
         net.ntk(X, out="packed")

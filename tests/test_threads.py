@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import _thread
 import os
 import threading
 import time
@@ -18,6 +19,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 import fastntk
 from fastntk import infinite, info
 from fastntk._support import threads as support
+from fastntk._support.blas_threads import SingleThreadedBlas
 from fastntk._support.threads import (
     core_threads,
     in_own_thread,
@@ -131,7 +133,7 @@ def test_a_thread_that_finds_no_memory_to_begin_is_not_waited_for(
     """CPython says nothing of it but in the thread: Thread.start would never return."""
     before = blas_threads()
     monkeypatch.setattr(support, "_BEGINNING", 0.1)
-    monkeypatch.setattr(support._thread, "start_new_thread", lambda *_: 1)
+    monkeypatch.setattr(_thread, "start_new_thread", lambda *_: 1)
     with pytest.raises(MemoryError, match="a thread, which needs 8 MiB of memory as a rule, c"):
         in_own_thread(lambda: 1)
     monkeypatch.undo()
@@ -225,6 +227,27 @@ def test_info_says_of_a_blas_whose_limits_hold_in_one_thread_only(
     library = {**given, "internal_api": "mkl", "threading_layer": "intel"}
     monkeypatch.setattr(info, "blas_libraries", lambda: [library])
     assert not any("OpenMP" in value for what, value in info.describe() if what == "BLAS")
+
+
+def test_inner_calls_only_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = 0
+    enter = SingleThreadedBlas.enter
+
+    def counted(self: SingleThreadedBlas, *, shared: bool) -> int:
+        nonlocal asked
+        asked += 1
+        return enter(self, shared=shared)
+
+    monkeypatch.setattr(SingleThreadedBlas, "enter", counted)
+    with threadpool_limits(2, user_api="blas"):
+        before = blas_threads()
+        with core_threads() as threads:
+            fastntk.conditioning(np.eye(5))
+            assert core_threads().__enter__() == threads  # one that leaves last, out of order
+        assert set(blas_threads()) == {1}
+        core_threads().__exit__()
+        assert blas_threads() == before
+    assert asked == 1
 
 
 def test_calls_from_several_threads() -> None:

@@ -419,6 +419,7 @@ def test_a_single_output_has_no_classes() -> None:
 
 
 def test_a_batch_that_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "ALWAYS_THERE", 0)
     monkeypatch.setattr(memory, "available_memory", lambda: 50_000)
     net = fastntk.MLP([3, 4, 2])
     X, y = np.ones((3000, 3)), np.zeros(3000, int)

@@ -494,6 +494,7 @@ def test_bad_input(arguments: dict[str, Any], error: type[Exception], message: s
 
 
 def test_what_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fastntk._support.memory.ALWAYS_THERE", 0)
     monkeypatch.setattr("fastntk._support.memory.available_memory", lambda: 10**6)
     with pytest.raises(MemoryError, match=r"2 kernel\(s\) of 1000 × 1000 in float64"):
         infinite.ntk(np.ones((1000, 2)), depth=[1, 2])

@@ -18,6 +18,7 @@ import threading
 from ctypes import c_void_p
 from functools import cache
 from mmap import mmap
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import scipy.linalg.cython_blas  # noqa: F401  (the controller below finds only what is loaded)
@@ -112,7 +113,26 @@ class _Buffers:
         self._callers = callers
 
 
+@cache
+def _promises_freely() -> bool:
+    """Return whether the system gives out memory that it may not have, and looks when it is used.
+
+    Only then does a process that has no limit of its own get any address space that it asks for.
+    """
+    try:
+        return Path("/proc/sys/vm/overcommit_memory").read_bytes()[:1] in {b"0", b"1"}
+    except OSError:  # not Linux
+        return False
+
+
 def _require_address_space(size: int, who: str) -> None:
+    # Every computation asks, and asking the system for pages and giving them back takes longer than
+    # the kernel of a few samples.
+    if _promises_freely():
+        import resource  # which Windows lacks
+
+        if resource.getrlimit(resource.RLIMIT_AS)[0] == resource.RLIM_INFINITY:
+            return
     try:
         mmap(-1, size).close()
     except (OSError, ValueError) as error:
@@ -152,7 +172,7 @@ class SingleThreadedBlas:
         with self._lock:
             if self._inside == 0:
                 self._before = [count() for count, _ in _counts()]
-                self._threads = max(1, min(self._before, default=os.cpu_count() or 1))
+                self._threads = max(1, min(self._before)) if self._before else os.cpu_count() or 1
                 for _, set_count in _counts():
                     set_count(1)
             callers = self._callers + (0 if shared else self._threads)

@@ -14,13 +14,17 @@ FloatArray: TypeAlias = npt.NDArray[Any]
 FloatDType: TypeAlias = np.dtype[Any]
 
 
+_EPSILON = float(np.finfo(np.float64).eps)
+
+
 def epsilon_of(dtype: np.dtype[Any]) -> float:
     """Return the distance from 1 to the next number that what comes in this type was rounded to.
 
     Integers and truth values, which are exact, are worked on in float64, as are longer floats.
     """
-    least = float(np.finfo(np.float64).eps)
-    return max(least, float(np.finfo(dtype).eps)) if dtype.kind == "f" else least
+    if dtype.kind != "f":
+        return _EPSILON
+    return max(_EPSILON, float(np.finfo(dtype).eps))
 
 
 FLOAT_DTYPES: tuple[FloatDType, ...] = (np.dtype(np.float32), np.dtype(np.float64))

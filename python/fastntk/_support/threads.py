@@ -10,7 +10,7 @@ import ctypes
 import threading
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakSet
@@ -18,7 +18,7 @@ from weakref import WeakSet
 from fastntk._support.blas_threads import SingleThreadedBlas
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -34,6 +34,8 @@ class _Here(threading.local):
     ----------
     inside : int
         How many calls of `core_threads` it is inside of.
+    threads : int
+        How many threads of the core they were given.
     works_for_other : bool
         Whether another thread, which is inside, waits for it: it takes no threads of its own.
     pool : Event or None
@@ -41,6 +43,7 @@ class _Here(threading.local):
     """
 
     inside = 0
+    threads = 1
     works_for_other = False
     pool: threading.Event | None = None
 
@@ -54,27 +57,33 @@ _left_behind: WeakSet[Future[Any]] = WeakSet()
 _BEGINNING = 60.0
 
 
-@contextmanager
-def core_threads() -> Iterator[int]:
+class core_threads:  # noqa: N801  (it is used as a function that returns a context)
     """Keep BLAS single-threaded and give the core the threads that BLAS would have used.
 
     So OPENBLAS_NUM_THREADS and its kin, and ``threadpoolctl.threadpool_limits``, also say how many
     threads fastntk uses. Calls may nest and may come from several threads; those that come from a
-    thread of `map_in_threads` get one thread.
+    thread of `map_in_threads` get one thread. Inner calls only count, as small computations make
+    dozens of them: what the first call of a thread took is given back when all have left.
 
     Raises
     ------
     MemoryError
         If BLAS finds no memory for so many threads.
     """
-    shared = _here.works_for_other or _here.inside > 0
-    threads = _single_threaded_blas.enter(shared=shared)
-    _here.inside += 1
-    try:
-        yield threads if _here.pool is None else 1
-    finally:
+
+    __slots__ = ()
+
+    def __enter__(self) -> int:
+        if _here.inside == 0:
+            threads = _single_threaded_blas.enter(shared=_here.works_for_other)
+            _here.threads = threads if _here.pool is None else 1
+        _here.inside += 1
+        return _here.threads
+
+    def __exit__(self, *error: object) -> None:
         _here.inside -= 1
-        _single_threaded_blas.leave(shared=shared)
+        if _here.inside == 0:
+            _single_threaded_blas.leave(shared=_here.works_for_other)
 
 
 def thread_count() -> int:

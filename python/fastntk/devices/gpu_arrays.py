@@ -120,6 +120,8 @@ def on_gpu(values: object) -> bool:
     >>> on_gpu(np.ones(2)), on_gpu([1.0, 2.0])
     (False, False)
     """
+    if type(values) is np.ndarray:
+        return False
     device = _dlpack_device(values)
     if device is not None:
         return device in _ON_GPU

@@ -17,9 +17,6 @@ from fastntk._support.dtypes import FLOAT_DTYPES
 from fastntk._support.memory import require_memory
 from fastntk.devices import gpu_arrays
 
-# Copies of fewer bytes are made without asking how many there are.
-_SMALL = 2**24
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -36,6 +33,8 @@ def host_array(values: Any, name: str) -> np.ndarray[tuple[int, ...], np.dtype[A
     exported, and what lies in the memory of a GPU. Tables of pandas become numbers if all of their
     columns are numbers or truth values, nullable types included.
     """
+    if type(values) is np.ndarray:  # as a rule: nothing else is to be asked
+        return values if values.dtype.isnative else values.astype(values.dtype.newbyteorder("="))
     # A packed kernel; tensors, which have this method too, are arrays.
     if hasattr(type(values), "to_dense") and not hasattr(values, "__dlpack__"):
         raise TypeError(
@@ -256,13 +255,13 @@ def as_floats(
     """
     if dtype is None:
         dtype = array.dtype if array.dtype in FLOAT_DTYPES else np.dtype(np.float64)
-    needed = array.size * dtype.itemsize
-    if needed > _SMALL and not (dtype == array.dtype and array.flags.c_contiguous):
-        require_memory(
-            needed,
-            f"{name} of shape {array.shape}, as an array of {dtype},",
-            "take fewer of them",
-        )
+    if type(array) is np.ndarray and dtype == array.dtype and array.flags.c_contiguous:
+        return array
+    require_memory(
+        array.size * dtype.itemsize,
+        f"{name} of shape {array.shape}, as an array of {dtype},",
+        "take fewer of them",
+    )
     with np.errstate(over="ignore"):  # what overflows is found by `require_finite`
         return np.asarray(array, dtype=dtype, order="C")
 

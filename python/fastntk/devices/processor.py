@@ -84,5 +84,8 @@ class _Processor(HostArrays):
     def available_memory(self) -> int | None:
         return memory.available_memory()
 
+    def require_memory(self, needed: int, what: str, instead: str) -> None:
+        memory.require_memory(needed, what, instead)
+
 
 PROCESSOR: Place = _Processor()
