@@ -28,9 +28,9 @@ constexpr std::chrono::milliseconds kMonitorInterval{100};
 // A lane looks out for the others for so long before it sleeps.
 constexpr std::chrono::microseconds kSpin{100};
 
-// With fewer operations a caller is done before a thread would have started, and with fewer for
-// each of several lanes, before it would have been joined. A slow operation takes a nanosecond.
-constexpr double kOperationsForCaller = 5e4;
+// With fewer operations for each of several lanes, starting and joining threads takes as long as
+// they save. A slow operation takes a nanosecond: what is too little for two lanes is done before
+// anybody would want to stop it.
 constexpr double kOperationsOfLane = 2e5;
 
 // Every matrix begins at a multiple of this, a cache line.
@@ -126,7 +126,7 @@ int HostDevice::lanes_for(Work work) const {
 
 void HostDevice::run_lanes(const char* stage, Work work, const Monitor& monitor,
                            const std::function<void(const Lane&, const NextTask&)>& body) const {
-  if (work.tasks > 0 && work.operations < kOperationsForCaller) {
+  if (work.tasks > 0 && work.operations < 2 * kOperationsOfLane) {
     const std::atomic<bool> stop{false};
     Index next = 0;
     body(Lane(blas_, stop, float32_), [&] { return std::min(work.tasks, next++); });

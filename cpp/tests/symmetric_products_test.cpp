@@ -20,7 +20,7 @@ namespace fastntk::test {
 namespace {
 
 constexpr std::array<Index, 9> kSizes = {1, 2, 3, 4, 63, 128, 129, 130, 331};
-constexpr std::array<Index, 3> kVectors = {1, 3, 8};
+constexpr std::array<Index, 5> kVectors = {1, 2, 5, 16, 19};
 
 HostDevice device(int threads = 2) { return {reference_blas(), threads}; }
 
