@@ -44,8 +44,15 @@ _SETTLED = 1e-3
 # A block is made orthogonal to the basis until it stays as it is: two or three times as a rule.
 _MOST_ORTHOGONALIZATIONS = 10
 
-# A column whose length changes by less than this is orthogonal: the square is below rounding.
+# A block whose projection on the basis is smaller than this is orthogonal to it once that is
+# subtracted, and orthonormal as before: the square is below rounding.
 _ORTHOGONAL = 1e-8
+
+# To look at the projected matrix takes as long as a product with one of n rows for each n²/4 of the
+# cube of its own rows. Where products are cheap, some are made before the next look, but at most a
+# tenth of those before.
+_LOOKS = 4
+_EXTRA = 10
 
 # A column that keeps less than this of its length, when what the basis holds of it is subtracted,
 # is nothing but rounding.
@@ -118,25 +125,33 @@ def largest_eigenpairs(
     # eigenvector of many a kernel.
     random = np.random.Generator(np.random.Philox(0))
     space = _Space(n, largest_basis, xp)
-    new = space.complement(xp.asarray(random.standard_normal((n, block))), random)
+    start = xp.asarray(random.standard_normal((n, block)))
+    new = space.complement(start, space.basis.T @ start, random)
     before = np.full(k, np.inf)
+    look = 1
     for done in range(1, most_passes + 1):
         images = multiply(new)
         space.append(new, images)
-        values, coordinates = np.linalg.eigh(space.projected)
-        theta, best = values[::-1][:k], coordinates[:, ::-1][:, :k]
-        vectors, images_of_best = space.combinations(best)
-        residuals = on_host(xp.linalg.norm(images_of_best - vectors * xp.asarray(theta), axis=0))
-        scale = float(np.abs(values).max())
-        settled = np.abs(theta - before) <= _SETTLED * tolerance * scale
-        converged = bool((settled & (residuals <= tolerance * scale)).all())
-        before = theta
-        if converged or space.size == n or done == most_passes:
-            break
+        full = largest_basis < n and space.size + block > largest_basis
+        if done >= look or full or space.size == n or done == most_passes:
+            values, coordinates = np.linalg.eigh(space.projected)
+            theta, best = values[::-1][:k], coordinates[:, ::-1][:, :k]
+            scale = max(abs(float(values[0])), abs(float(values[-1])))
+            settled = bool((np.abs(theta - before) <= _SETTLED * tolerance * scale).all())
+            before = theta
+            last = space.size == n or done == most_passes
+            if settled or last:
+                vectors, images_of_best = space.combinations(best)
+                difference = images_of_best - vectors * xp.asarray(theta)
+                residuals = on_host(xp.linalg.norm(difference, axis=0))
+                converged = settled and bool((residuals <= tolerance * scale).all())
+                if converged or last:
+                    break
+            look = done + max(1, min(done // _EXTRA, _LOOKS * space.size**3 // n**2))
         # The Krylov space grows by what A makes of its newest block; a restart does not change
         # what that adds.
-        new = space.complement(images, random)
-        if largest_basis < n and space.size + block > largest_basis:
+        new = space.beyond(images, random)
+        if full:
             space.shrink(values, coordinates, largest_basis // 2)
         new = new[:, : n - space.size]
     following = float(values[::-1][k]) if len(values) > k else None
@@ -150,7 +165,8 @@ class _Space:
         self._xp = xp
         self._basis = xp.empty((n, most), order="F")
         self._images = xp.empty((n, most), order="F")
-        self.projected = np.empty((0, 0))
+        self._projected = np.empty((most, most))
+        self._newest = 0  # columns
         self.size = 0
 
     @property
@@ -161,46 +177,55 @@ class _Space:
     def images(self) -> Any:
         return self._images[:, : self.size]
 
+    @property
+    def projected(self) -> Vectors:
+        return self._projected[: self.size, : self.size]
+
     def combinations(self, coordinates: Vectors) -> tuple[Any, Any]:
         """Return V C and A V C."""
         small = self._xp.asarray(coordinates)
         return self.basis @ small, self.images @ small
 
     def append(self, block: Any, images: Any) -> None:
-        old = slice(0, self.size)
-        new = slice(self.size, self.size + block.shape[1])
+        self._newest = block.shape[1]
+        new = slice(self.size, self.size + self._newest)
         self._basis[:, new], self._images[:, new] = block, images
         self.size = new.stop
-        projected = np.empty((self.size, self.size))
-        projected[old, old] = self.projected
-        projected[:, new] = on_host(self.basis.T @ images)
-        projected[new, old] = projected[old, new].T
-        projected[new, new] = (projected[new, new] + projected[new, new].T) / 2
-        self.projected = projected
+        added = on_host(self.basis.T @ images)
+        self.projected[:, new] = added
+        self.projected[new] = added.T
+        square = added[new]
+        self.projected[new, new] = (square + square.T) / 2
 
     def shrink(self, values: Vectors, coordinates: Vectors, count: int) -> None:
         """Keep the Ritz vectors of the `count` largest Ritz values."""
         basis, images = self.combinations(np.ascontiguousarray(coordinates[:, -count:]))
         self.size = count
         self.basis[:], self.images[:] = basis, images
-        self.projected = np.diag(values[-count:])
+        self.projected[:] = np.diag(values[-count:])
 
-    def complement(self, block: Any, random: np.random.Generator) -> Any:
+    def beyond(self, images: Any, random: np.random.Generator) -> Any:
+        """Return an orthonormal basis of what the newest images add to the space."""
+        within = self._xp.asarray(self.projected[:, self.size - self._newest :])
+        return self.complement(images, within, random)
+
+    def complement(self, block: Any, within: Any, random: np.random.Generator) -> Any:
         """Return an orthonormal basis of what the columns of `block` add to the space.
 
-        A column that adds nothing, because the space is invariant, is replaced by a random one.
+        `within` is the projection of the block on the basis. A column that adds nothing, because
+        the space is invariant, is replaced by a random one.
         """
         xp = self._xp
-        scale = float(xp.linalg.norm(block, axis=0).max())
+        scale = float(xp.linalg.norm(block))
         for _ in range(_MOST_ORTHOGONALIZATIONS):
-            remainder = block - self.basis @ (self.basis.T @ block)
-            block, triangle = xp.linalg.qr(remainder)
+            block, triangle = xp.linalg.qr(block - self.basis @ within)
             lengths = np.abs(on_host(triangle.diagonal()))
-            if (np.abs(lengths - 1) < _ORTHOGONAL).all():
-                break  # what keeps its length was orthogonal already
             noise = np.flatnonzero(lengths <= _NOISE * scale)
             if noise.size > 0:
                 others = random.standard_normal((len(block), noise.size))
                 block[:, xp.asarray(noise)] = xp.asarray(others)
             scale = 1.0
+            within = self.basis.T @ block
+            if noise.size == 0 and np.abs(on_host(within)).max(initial=0.0) < _ORTHOGONAL:
+                return block - self.basis @ within
         return block
