@@ -4,6 +4,7 @@
 
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "fastntk/host.hpp"
 #include "on_host.hpp"
@@ -96,6 +97,18 @@ std::pair<double, double> py_symmetry(const Array<T>& matrix, int threads,
   return {found.difference, found.squares};
 }
 
+// Returns the k smallest eigenvalues, ascending, and the k largest, descending.
+inline std::pair<std::vector<double>, std::vector<double>> py_extreme_eigenvalues(
+    const Array<double>& matrix, Index k, int threads, const ProgressCallback& monitor) {
+  const HostDevice device = host_device(threads);
+  const auto storage = input_symmetric<double>(matrix, "matrix");
+  if (k < 1 || k > storage.n()) throw bad_argument("k", "between 1 and the number of rows");
+  const Monitor on_progress = python_monitor(monitor);
+  const py::gil_scoped_release no_gil;
+  ExtremeEigenvalues found = extreme_eigenvalues(device, storage, k, on_progress);
+  return {std::move(found.smallest), std::move(found.largest)};
+}
+
 inline void register_symmetric(py::module_& module) {
   const auto copy = [&](auto function) {
     module.def("scale_and_shift", function, py::arg("source").noconvert(), py::arg("sign"),
@@ -140,6 +153,10 @@ inline void register_symmetric(py::module_& module) {
   module.def("cholesky_solve", &py_cholesky_solve, py::arg("factor").noconvert(),
              py::arg("vectors").noconvert(), py::arg("threads"), py::arg("monitor"),
              "vectors (n, k) = (L Lᵀ)⁻¹ vectors, for a square or packed factor L.");
+  module.def("extreme_eigenvalues", &py_extreme_eigenvalues, py::arg("matrix").noconvert(),
+             py::arg("k"), py::arg("threads"), py::arg("monitor"),
+             "The k smallest eigenvalues, ascending, and the k largest, descending, of a square or "
+             "packed matrix whose elements are at most 1e120 in size.");
 }
 
 }  // namespace fastntk::python

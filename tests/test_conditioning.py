@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -233,6 +234,7 @@ def test_the_kernel_of_the_paper_limits() -> None:
 
 
 def test_memory_is_checked_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fastntk._support.memory.ALWAYS_THERE", 0)
     monkeypatch.setattr("fastntk._support.memory.available_memory", lambda: 1000)
     with pytest.raises(MemoryError, match=r"factorizing a kernel of 40 × 40 needs 6\.4 KiB"):
         fastntk.conditioning(np.eye(40))
@@ -367,10 +369,41 @@ def test_a_singular_packed_kernel_is_not_factored_where_it_was() -> None:
         fastntk.conditioning(packed, bounds=False, overwrite=True)
 
 
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 31, 64, 257, 511])
+@pytest.mark.parametrize("packed", [False, True])
+def test_the_reduction_finds_known_eigenvalues(n: int, packed: bool) -> None:
+    """Those of min(i, j) + 1 are 1/(4 sin²((2j − 1)π/(4n + 2)))."""
+    i = np.arange(n)
+    K = np.minimum.outer(i, i) + 1.0
+    angles = (2 * np.arange(n, 0, -1) - 1) * math.pi / (4 * n + 2)
+    expected = 0.25 / np.sin(angles) ** 2
+    k = min(n, 4)
+    found = fastntk.conditioning(PackedKernel.from_dense(K) if packed else K, k=k)
+    assert found.method == "dense"
+    assert found.resolved
+    rounding = (n + 8) * 2.0**-53 * expected[-1]
+    assert np.abs(found.smallest - expected[:k]).max() <= rounding
+    assert np.abs(found.largest - expected[: -k - 1 : -1]).max() <= rounding
+    assert found.bounds is not None
+    # The formula is rounded, too.
+    margin = 1 + 1e-14
+    for value, (lower, upper) in zip((expected[0], expected[-1]), found.bounds, strict=True):
+        assert lower / margin <= value <= upper * margin
+
+
+def test_the_reduction_is_exact_for_diagonal_matrices() -> None:
+    values = [0.1, 1 / 3, 0.7, 0.7, 3e-5]
+    found = fastntk.conditioning(np.diag(values), k=5)
+    assert found.smallest.tolist() == sorted(values)
+    assert found.largest.tolist() == sorted(values, reverse=True)
+
+
 def test_progress_is_told_of_every_pass() -> None:
     seen: list[tuple[str, int, int]] = []
     fastntk.conditioning(
-        with_spectrum(np.geomspace(0.1, 1, 300)), progress=lambda *state: seen.append(state)
+        with_spectrum(np.geomspace(0.1, 1, 300)),
+        method="cholesky",
+        progress=lambda *state: seen.append(state),
     )
     stages = {stage for stage, _, _ in seen}
     assert {"λ_max", "λ_min"} <= stages
@@ -385,6 +418,6 @@ def test_an_interrupt_leaves_everything_usable() -> None:
     K = with_spectrum(np.geomspace(0.1, 1, 300))
     kept = K.copy()
     with pytest.raises(KeyboardInterrupt):
-        fastntk.conditioning(K, progress=interrupt)
+        fastntk.conditioning(K, method="cholesky", progress=interrupt)
     assert np.array_equal(K, kept)
     assert fastntk.conditioning(K).resolved

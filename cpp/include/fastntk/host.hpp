@@ -8,6 +8,7 @@
 #include "fastntk/pair_angles.hpp"
 #include "fastntk/symmetric_products.hpp"
 #include "fastntk/symmetry.hpp"
+#include "fastntk/tridiagonal.hpp"
 
 // These are the algorithms as compiled for the processor, once for each precision, in
 // src/host_*.cpp: those of every device, and those that run here alone.
@@ -23,7 +24,8 @@
 #define FASTNTK_HOST_FLOAT64(PREFIX)                                            \
   FASTNTK_INSTANCE(PREFIX, scale_and_shift<fastntk::HostDevice, float, double>) \
   FASTNTK_INSTANCE(PREFIX, cholesky<fastntk::HostDevice>)                       \
-  FASTNTK_INSTANCE(PREFIX, triangular_solve<fastntk::HostDevice>)
+  FASTNTK_INSTANCE(PREFIX, triangular_solve<fastntk::HostDevice>)               \
+  FASTNTK_INSTANCE(PREFIX, extreme_eigenvalues<fastntk::HostDevice>)
 
 FASTNTK_HOST(extern, float)
 FASTNTK_HOST(extern, double)

@@ -35,6 +35,8 @@ from fastntk.symmetric.arrays import on_host
 from fastntk.symmetric.cholesky import NotPositiveDefinite
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from fastntk._support.progress import Progress
     from fastntk.eigenvalues.source import Factor, Source
     from fastntk.symmetric.block_lanczos import RitzPairs, Vectors
@@ -49,24 +51,23 @@ _WIDE = 1e-6
 
 def smallest_upper(source: Source, vectors: Vectors) -> float:
     """Return an upper bound of λ_min: the least Rayleigh quotient, with its rounding error."""
-    quotients, errors = _rayleigh_quotients(source, vectors)
-    return float((quotients + errors).min())
+    return min(quotient + error for quotient, error in _rayleigh_quotients(source, vectors))
 
 
 def largest_lower(source: Source, vectors: Vectors) -> float:
     """Return a lower bound of λ_max: the largest Rayleigh quotient, less its rounding error."""
-    quotients, errors = _rayleigh_quotients(source, vectors)
-    return float((quotients - errors).max())
+    return max(quotient - error for quotient, error in _rayleigh_quotients(source, vectors))
 
 
-def _rayleigh_quotients(source: Source, vectors: Vectors) -> tuple[Vectors, Vectors]:
-    """Return the Rayleigh quotients of some vectors, and by how much rounding may move each."""
+def _rayleigh_quotients(source: Source, vectors: Vectors) -> Iterator[tuple[float, float]]:
+    """Yield the Rayleigh quotients of some vectors, and by how much rounding may move each."""
     images, vectors = on_host(source.product(vectors)), on_host(vectors)
-    squares = np.einsum("ij,ij->j", vectors, vectors)
-    quotients = np.einsum("ij,ij->j", vectors, images) / squares
-    lengths = np.sqrt(np.einsum("ij,ij->j", images, images) / squares)
-    # Rounding is in the product, and in the two sums.
-    return quotients, source.product_error + gamma(source.n) * (lengths + np.abs(quotients))
+    for vector, image in zip(vectors.T, images.T, strict=True):
+        square = float(vector @ vector)
+        quotient = float(vector @ image) / square
+        length = math.sqrt(float(image @ image) / square)
+        # Rounding is in the product, and in the two sums.
+        yield quotient, source.product_error + gamma(source.n) * (length + abs(quotient))
 
 
 def cholesky_bound(source: Source, shift: float, factor: Any = None) -> float:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +19,6 @@ from fastntk.eigenvalues.enclosures import (
     smallest_upper,
 )
 from fastntk.eigenvalues.result import Bounds, Interval
-from fastntk.symmetric import lobpcg
 from fastntk.symmetric.block_lanczos import RitzPairs, largest_eigenpairs
 from fastntk.symmetric.cholesky import NotPositiveDefinite
 
@@ -89,39 +89,51 @@ def ends_of_zero(source: Source, k: int) -> Ends:
 
 
 def ends_of_eigenvalues(source: Source, k: int, noise: Noise, *, bounds: bool) -> Ends | None:
-    """Compute all eigenvalues without their vectors, and keep k at each end.
+    """Compute k eigenvalues at each end, by a reduction of the matrix, without their vectors.
 
-    What LAPACK promises, an error of p(n) ε ‖A‖ with a "modestly growing" p, is no number. So even
-    without bounds a Cholesky decomposition has to confirm λ_min. Its factor also gives the vector
-    whose Rayleigh quotient bounds λ_min from above, for much less than LAPACK's vectors cost.
+    What is known of the errors of such reductions, p(n) ε ‖A‖ with a "modestly growing" p, is no
+    number. So even without bounds a Cholesky decomposition has to confirm λ_min. Its factor also
+    gives the vector whose Rayleigh quotient bounds λ_min from above, for much less than all vectors
+    cost.
 
     Returns
     -------
     Ends or None
         None if no decomposition ran to its end; the vectors are empty.
     """
-    values = source.eigenvalues()
+    low, high = source.extreme_eigenvalues(k)
     exact, none = np.zeros(k), source.xp.empty((source.n, 0))
-    smallest = RitzPairs(values[:k], none, exact)
-    largest = RitzPairs(values[: -k - 1 : -1], none, exact)
-    lower = smallest_lower(source, float(values[0]), source.product_error, -np.inf)
+    smallest, largest = RitzPairs(low, none, exact), RitzPairs(high, none, exact)
+    bottom, top = float(low[0]), float(high[0])
+    lower = smallest_lower(source, bottom, source.product_error, -np.inf)
     if lower.factor is None:
         return None
     lowest = _inverse_iteration(source, lower.factor)
     lower = lower._replace(factor=None)  # its memory is needed again
     around = Interval(lower.bound, smallest_upper(source, lowest))
-    if not bounds and float(values[0]) > noise.floor(float(values[-1])):
+    if not bounds and bottom > noise.floor(top):
         # Nobody will ask how sharp this is: no element of the diagonal is above λ_max.
         return Ends(smallest, largest, around, source.largest_diagonal)
-    upper = largest_upper(source, float(values[-1]), source.product_error)
+    upper = largest_upper(source, top, source.product_error)
     if upper.factor is None:
         return None
     highest = _inverse_iteration(source, upper.factor)
     upper = upper._replace(factor=None)
-    top = Interval(largest_lower(source, highest), upper.bound)
+    below = largest_lower(source, highest)
     if not bounds:
-        return Ends(smallest, largest, around, top.lower)
-    return Ends.proved(smallest, largest, Bounds(around, top))
+        return Ends(smallest, largest, around, below)
+    return Ends.proved(smallest, largest, Bounds(around, Interval(below, upper.bound)))
+
+
+@lru_cache(maxsize=4)
+def _random_vector(n: int) -> Vectors:
+    """Return a vector (n, 1) that is not orthogonal to any other, always the same.
+
+    Making a generator takes as long as the eigenvalues of a small matrix.
+    """
+    vector = np.random.default_rng(0).standard_normal((n, 1))
+    vector.flags.writeable = False
+    return vector
 
 
 def _inverse_iteration(source: Source, factor: Factor) -> Vectors:
@@ -129,7 +141,7 @@ def _inverse_iteration(source: Source, factor: Factor) -> Vectors:
 
     The shift is off by little more than rounding, so that a solution or two are enough.
     """
-    vector: Vectors = source.xp.asarray(np.random.default_rng(0).standard_normal((source.n, 1)))
+    vector: Vectors = source.xp.asarray(_random_vector(source.n))
     for _ in range(_INVERSE_ITERATIONS):
         vector = factor.solve(vector)
         vector = vector / abs(vector).max()
@@ -270,6 +282,8 @@ def ends_by_products(
     ValueError
         If the matrix is plainly indefinite.
     """
+    from fastntk.symmetric import lobpcg  # rarely needed
+
     largest = largest_eigenpairs(
         _counted(monitor, "λ_max", multiply), noise.n, k, tolerance=_PRODUCT_TOLERANCE
     )

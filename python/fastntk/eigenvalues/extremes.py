@@ -4,11 +4,11 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.sparse.linalg import LinearOperator
 
 from fastntk._support import arguments
 from fastntk._support.progress import monitored
@@ -28,14 +28,19 @@ from fastntk.eigenvalues.sources import source_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+    from scipy.sparse.linalg import LinearOperator
+    from typing_extensions import TypeIs
 
     from fastntk._support.progress import Monitor, Progress
     from fastntk.eigenvalues.source import Source
     from fastntk.symmetric.block_lanczos import RitzPairs, Vectors
     from fastntk.symmetric.packed import PackedKernel
 
-# Up to this size all eigenvalues cost less than the machinery that avoids them.
-_DENSE_LIMIT = 256
+# Up to this size a reduction of the whole matrix costs less than the machinery that avoids it.
+_DENSE_LIMIT = 512
+
+# The same for all eigenvectors, which LAPACK computes.
+_DENSE_LIMIT_OF_VECTORS = 256
 
 _METHODS = ("auto", "dense", "cholesky", "operator")
 
@@ -78,7 +83,8 @@ def conditioning(
         Spectral norm of what K itself may be off by, or inf. It counts as noise, and widens the
         bounds.
     method : {"auto", "dense", "cholesky", "operator"}
-        - "dense": all eigenvalues, by LAPACK; the choice up to n = 256.
+        - "dense": a reduction to tridiagonal form, or, for eigenvectors, all eigenpairs by LAPACK;
+          the choice up to n = 512, or 256 with eigenvectors.
         - "cholesky": λ_max by the block Lanczos method; λ_min likewise for the inverse, after a
           Cholesky decomposition of n³/3 multiply-adds. The choice for all other matrices.
         - "operator": products only, LOBPCG with a Nyström preconditioner; the choice for an
@@ -142,21 +148,24 @@ def conditioning(
         feature_error=arguments.real(feature_error, "feature_error", minimum=0.0, infinite=True),
         kernel_error=arguments.real(kernel_error, "kernel_error", minimum=0.0, infinite=True),
     )
-    if isinstance(K, LinearOperator):
+    if _is_operator(K):
         _check_operator(K, method, request)
         with core_threads(), monitored(progress, "conditioning") as monitor:
             return _of_operator(K, request, monitor)
-    source = source_of(K, overwrite=arguments.flag(overwrite, "overwrite"))
-    if request.k > source.n:
-        raise ValueError(f"k={request.k}: expected at most {source.n}, the size of K")
-    if bounds:
-        source.require_proofs()
-    if method == "auto":
-        method = "dense" if source.n <= _DENSE_LIMIT else "cholesky"
+    overwrite = arguments.flag(overwrite, "overwrite")
     # Under single-threaded BLAS everywhere, which has the same bits for any number of threads, and
     # whose own threads would spin for a while after each small product.
-    with core_threads(), source.device, monitored(progress, "conditioning") as monitor:
-        return _of_matrix(source, method, request, monitor)
+    with core_threads():
+        source = source_of(K, overwrite=overwrite)
+        if request.k > source.n:
+            raise ValueError(f"k={request.k}: expected at most {source.n}, the size of K")
+        if bounds:
+            source.require_proofs()
+        if method == "auto":
+            limit = _DENSE_LIMIT if _values_alone(source, request) else _DENSE_LIMIT_OF_VECTORS
+            method = "dense" if source.n <= limit else "cholesky"
+        with source.device, monitored(progress, "conditioning") as monitor:
+            return _of_matrix(source, method, request, monitor)
 
 
 @dataclass(frozen=True)
@@ -204,9 +213,14 @@ def _of_matrix(
     return result if rank is None else replace(result, rank=min(rank, source.n - 1))
 
 
+def _values_alone(source: Source, request: _Request) -> bool:
+    """Return whether all can be told of a matrix without all of its eigenvectors."""
+    return source.survives_factoring and not request.eigenvectors
+
+
 def _of_all(source: Source, request: _Request, noise: Noise) -> Ends:
     """Return the ends of the whole spectrum, with eigenvectors only where they are needed."""
-    if source.survives_factoring and not request.eigenvectors:
+    if _values_alone(source, request):
         ends = ends_of_eigenvalues(source, request.k, noise, bounds=request.bounds)
         if ends is not None:
             return ends
@@ -263,6 +277,15 @@ def _result(ends: Ends, request: _Request, noise: Noise, method: str) -> Conditi
         smallest_vectors=ends.smallest.vectors if request.eigenvectors else None,
         largest_vectors=ends.largest.vectors if request.eigenvectors else None,
     )
+
+
+def _is_operator(K: object) -> TypeIs[LinearOperator]:
+    """Return whether K is an operator of SciPy.
+
+    What makes one has imported them, which takes longer than all of NumPy.
+    """
+    module = sys.modules.get("scipy.sparse.linalg")
+    return module is not None and isinstance(K, module.LinearOperator)
 
 
 def _check_operator(K: LinearOperator, method: str, request: _Request) -> None:

@@ -83,15 +83,18 @@ class GpuSource(Source):
         error = residual + gamma(n) * squares + rounding
         return error if math.isfinite(error) else math.inf
 
-    def eigenvalues(self) -> Vectors:
-        """Return all eigenvalues, ascending, on the host."""
+    def extreme_eigenvalues(self, k: int) -> tuple[Vectors, Vectors]:
+        """Return the k smallest eigenvalues, ascending, and the k largest, descending, on the host.
+
+        CuPy computes all of them.
+        """
         import cupy
         import cupyx
 
         self._require_memory_of_all()
         with cupyx.errstate(linalg="raise"):
             values: Vectors = cupy.linalg.eigvalsh(self._whole()).get()
-        return values
+        return values[:k], values[: -k - 1 : -1]
 
     def eigenpairs(self) -> tuple[Vectors, Any]:
         """Return all eigenvalues, ascending, on the host, and their eigenvectors on the GPU."""

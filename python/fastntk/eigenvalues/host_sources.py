@@ -17,7 +17,7 @@ PackedFile     a packed kernel in a file, and a copy  into the copy, which is re
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -31,10 +31,9 @@ from fastntk.symmetric.packed import PackedKernel
 from fastntk.symmetric.products import symmetric_product
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import numpy.typing as npt
 
+    from fastntk._support.dtypes import FloatArray
     from fastntk._support.progress import Progress
     from fastntk.symmetric.block_lanczos import Vectors
     from fastntk.symmetric.matrix import SymmetricMatrix
@@ -63,9 +62,9 @@ class Full(Source):
         """Return the Cholesky factor of sign · A + shift · I."""
         return Cholesky.of(self._matrix, shift=shift, sign=sign, progress=progress)
 
-    def eigenvalues(self) -> Vectors:
-        """Return all eigenvalues, ascending."""
-        return _eigenvalues(self._readable())
+    def extreme_eigenvalues(self, k: int) -> tuple[Vectors, Vectors]:
+        """Return the k smallest eigenvalues, ascending, and the k largest, descending."""
+        return _extreme_eigenvalues(self._readable(), k)
 
     def eigenpairs(self) -> tuple[Vectors, Vectors]:
         """Return all eigenvalues, ascending, and their eigenvectors."""
@@ -129,9 +128,9 @@ class Packed(Source):
         """Return the Cholesky factor of sign · A + shift · I."""
         return Cholesky.of(self._kernel, shift=shift, sign=sign, progress=progress)
 
-    def eigenvalues(self) -> Vectors:
-        """Return all eigenvalues, ascending."""
-        return _eigenvalues(self._readable().to_dense())
+    def extreme_eigenvalues(self, k: int) -> tuple[Vectors, Vectors]:
+        """Return the k smallest eigenvalues, ascending, and the k largest, descending."""
+        return _extreme_eigenvalues(self._readable().data, k)
 
     def eigenpairs(self) -> tuple[Vectors, Vectors]:
         """Return all eigenvalues, ascending, and their eigenvectors."""
@@ -173,22 +172,19 @@ class PackedFile(Packed):
         return self._kernel if self._intact else self._file
 
 
-# NumPy's functions let go of the interpreter lock, SciPy's do not.
-def _eigenvalues(matrix: Matrix) -> Vectors:
-    values: Vectors = _interruptible(matrix, np.linalg.eigvalsh)
-    return values
+def _extreme_eigenvalues(stored: FloatArray, k: int) -> tuple[Vectors, Vectors]:
+    with core_threads() as threads:
+        smallest, largest = _core.extreme_eigenvalues(stored, k, threads, None)
+    return np.array(smallest), np.array(largest)
 
 
 def _eigenpairs(matrix: Matrix) -> tuple[Vectors, Vectors]:
-    values, vectors = _interruptible(matrix, np.linalg.eigh)
-    return values, vectors
-
-
-def _interruptible(matrix: Matrix, function: Callable[[Matrix], Any]) -> Any:
-    """Return function(matrix), which Ctrl-C need not wait for if it takes long."""
+    # NumPy's function lets go of the interpreter lock, SciPy's does not.
     if len(matrix) <= _SHORT:
-        return function(matrix)
-    return in_own_thread(lambda: function(matrix))
+        values, vectors = np.linalg.eigh(matrix)
+    else:
+        values, vectors = in_own_thread(lambda: np.linalg.eigh(matrix))
+    return values, vectors
 
 
 def source_of_full(given: SymmetricMatrix, *, overwrite: bool) -> Source:

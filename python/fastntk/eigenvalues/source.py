@@ -62,8 +62,9 @@ class Source(ABC):
     def __init__(self, diagonal: Vectors, norm: float, epsilon: float) -> None:
         self.n = n = len(diagonal)
         self.epsilon = epsilon
-        self.trace = math.fsum(diagonal)
-        self.largest_diagonal = float(np.abs(diagonal).max())
+        elements: list[float] = diagonal.tolist()
+        self.trace = math.fsum(elements)
+        self.largest_diagonal = max(map(abs, elements))
         # What rounding may have taken from a sum of n² squares, added in any order.
         self.frobenius_norm = norm * (1 + (n * n + 8) * UNIT)
         self.product_error = (n + 8) * UNIT * self.frobenius_norm
@@ -101,8 +102,11 @@ class Source(ABC):
         return cholesky_error(self.n, sign * self.trace + self.n * shift) + rounding
 
     @abstractmethod
-    def eigenvalues(self) -> Vectors:
-        """Return all eigenvalues, ascending, on the host."""
+    def extreme_eigenvalues(self, k: int) -> tuple[Vectors, Vectors]:
+        """Return the k smallest eigenvalues, ascending, and the k largest, descending, on the host.
+
+        All at once, without vectors.
+        """
 
     @abstractmethod
     def eigenpairs(self) -> tuple[Vectors, Any]:
