@@ -8,7 +8,6 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import erfc
 
 from fastntk._support import arguments
 from fastntk._support.arguments import LARGEST_SCALE
@@ -109,6 +108,10 @@ def exp_normalized(gamma: float = 1.0) -> Activation:
     )
 
 
+# The mean of (eᶻ − 1)² for z < 0 and of 0 elsewhere: e² erfc(√2)/2 − √e erfc(√½) + ½.
+_SECOND_MOMENT_OF_EXPONENTIAL = 0.14494541749292367
+
+
 def elu(alpha: float = 1.0) -> Activation:
     """Return the ELU, φ(x) = x for x > 0 and α(exp(x) − 1) for x < 0.
 
@@ -122,7 +125,6 @@ def elu(alpha: float = 1.0) -> Activation:
     Activation
     """
     alpha = arguments.real(alpha, "alpha", minimum=0.0, maximum=LARGEST_SCALE)
-    half = math.exp(2) * erfc(math.sqrt(2)) / 2 - math.exp(0.5) * erfc(math.sqrt(0.5)) + 0.5
 
     def function(x: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0)))
@@ -134,7 +136,7 @@ def elu(alpha: float = 1.0) -> Activation:
         function=function,
         derivative=lambda x: np.where(x > 0, 1.0, alpha * np.exp(np.minimum(x, 0))),
         curvature=lambda x: np.where(x > 0, 0.0, alpha * np.exp(np.minimum(x, 0))),
-        known_second_moment=0.5 + alpha**2 * half,
+        known_second_moment=0.5 + alpha**2 * _SECOND_MOMENT_OF_EXPONENTIAL,
         breakpoints=(0.0,),
         in_core=True,
         sensitivity=sensitivity.of_elu(alpha),

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import expit, ndtr
+import scipy
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -60,9 +60,13 @@ def _density(x: Array) -> Array:
     return np.exp(-(x**2) / 2) / math.sqrt(2 * math.pi)
 
 
+def _logistic(x: Array) -> Array:
+    values: Array = scipy.special.expit(x)
+    return values
+
+
 def _logistic_slope(x: Array) -> Array:
-    slope: Array = expit(x) * expit(-x)
-    return slope
+    return _logistic(x) * _logistic(-x)
 
 
 def of_linear_pieces(negative: float, positive: float) -> Sensitivity:
@@ -110,7 +114,7 @@ def of_gelu() -> Sensitivity:
     def terms(x: Array) -> Array:
         # The argument of erfc is rounded, too: where P is small, its relative error is that times
         # x², and P x² is at most |x| times the density.
-        return ndtr(x) + np.abs(x) * (1 + x**2) * _density(x)
+        return scipy.special.ndtr(x) + np.abs(x) * (1 + x**2) * _density(x)
 
     return Sensitivity(
         slope=_everywhere(1.13),  # at x = √2
@@ -125,7 +129,7 @@ def of_sigmoid() -> Sensitivity:
     return Sensitivity(
         slope=_everywhere(0.25),
         bend=_everywhere(0.0963),  # 1/(6√3)
-        value_terms=expit,
+        value_terms=_logistic,
         slope_terms=_logistic_slope,
     )
 
@@ -135,8 +139,8 @@ def of_silu() -> Sensitivity:
     return Sensitivity(
         slope=_everywhere(1.1),
         bend=_everywhere(0.5),  # at 0
-        value_terms=lambda x: np.abs(x) * expit(x),
-        slope_terms=lambda x: expit(x) + np.abs(x) * _logistic_slope(x),
+        value_terms=lambda x: np.abs(x) * _logistic(x),
+        slope_terms=lambda x: _logistic(x) + np.abs(x) * _logistic_slope(x),
     )
 
 
@@ -163,7 +167,7 @@ def of_softplus(beta: float) -> Sensitivity:
         slope=_everywhere(1.0),
         bend=_everywhere(beta / 4),
         value_terms=value_terms,
-        slope_terms=lambda x: expit(beta * x) + np.abs(beta * x) * _logistic_slope(beta * x),
+        slope_terms=lambda x: _logistic(beta * x) + np.abs(beta * x) * _logistic_slope(beta * x),
     )
 
 

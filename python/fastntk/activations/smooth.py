@@ -8,8 +8,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import special
-from scipy.special import expit, ndtr
+import scipy
 
 from fastntk._support import arguments
 from fastntk._support.arguments import LARGEST_SCALE
@@ -50,7 +49,7 @@ def erf(slope: float = 1.0, offset: float = 0.0) -> Activation:
         name="erf",
         label="erf",
         parameters=(slope, offset),
-        function=lambda x: special.erf(slope * x) + offset,
+        function=lambda x: scipy.special.erf(slope * x) + offset,
         derivative=derivative,
         curvature=lambda x: -2 * slope**2 * x * derivative(x),
         known_second_moment=2 / math.pi * math.asin(2 * slope**2 / (1 + 2 * slope**2)) + offset**2,
@@ -76,8 +75,10 @@ def gelu() -> Activation:
     return Activation(
         name="gelu",
         label="GELU",
-        function=lambda x: x * ndtr(x),
-        derivative=lambda x: ndtr(x) + x * np.exp(-(x**2) / 2) / math.sqrt(2 * math.pi),
+        function=lambda x: x * scipy.special.ndtr(x),
+        derivative=lambda x: (
+            scipy.special.ndtr(x) + x * np.exp(-(x**2) / 2) / math.sqrt(2 * math.pi)
+        ),
         curvature=lambda x: np.exp(-(x**2) / 2) / math.sqrt(2 * math.pi) * (2 - x**2),
         known_second_moment=1 / 3 + math.sqrt(3) / (6 * math.pi),
         in_core=True,
@@ -122,7 +123,7 @@ def sigmoid() -> Activation:
     return Activation(
         name="sigmoid",
         label="sigmoid",
-        function=expit,
+        function=_logistic,
         derivative=_logistic_density,
         curvature=lambda x: -_logistic_density(x) * np.tanh(x / 2),
         breakpoints=(0.0,),
@@ -143,8 +144,8 @@ def silu() -> Activation:
     return Activation(
         name="silu",
         label="SiLU",
-        function=lambda x: x * expit(x),
-        derivative=lambda x: expit(x) * (1 + x * expit(-x)),
+        function=lambda x: x * _logistic(x),
+        derivative=lambda x: _logistic(x) * (1 + x * _logistic(-x)),
         curvature=lambda x: _logistic_density(x) * (2 - x * np.tanh(x / 2)),
         breakpoints=(0.0,),
         in_core=True,
@@ -180,7 +181,7 @@ def softplus(beta: float = 1.0) -> Activation:
         label="softplus",
         parameters=(beta,),
         function=lambda x: np.logaddexp(0, beta * x) / beta,
-        derivative=lambda x: expit(beta * x),
+        derivative=lambda x: _logistic(beta * x),
         curvature=lambda x: beta * _logistic_density(beta * x),
         breakpoints=(0.0,),
         in_core=True,
@@ -190,5 +191,10 @@ def softplus(beta: float = 1.0) -> Activation:
     )
 
 
+def _logistic(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    values: NDArray[np.float64] = scipy.special.expit(x)
+    return values
+
+
 def _logistic_density(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    return expit(x) * expit(-x)
+    return _logistic(x) * _logistic(-x)

@@ -8,8 +8,7 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
-import scipy.linalg
-import scipy.sparse.linalg
+import scipy
 
 from fastntk._support.rounding import UNIT, cholesky_error, gamma
 

@@ -16,7 +16,6 @@ from fastntk.linearity.jacobians import (
     jacobian_products,
     transposed_jacobian_products,
 )
-from fastntk.linearity.kernel_operator import kernel_operator
 from fastntk.linearity.parameter_space import directions
 from fastntk.networks.base import NetworkBase
 from fastntk.networks.placed import PlacedNetwork
@@ -220,6 +219,9 @@ class JacobianMethods(NetworkBase):
         >>> bool(np.allclose(net.ntk_operator(X) @ np.ones(3), net.ntk(X) @ np.ones(3)))
         True
         """
+        # SciPy's operators take a while to import, and are not always needed.
+        from fastntk.linearity.kernel_operator import kernel_operator
+
         place = place_of(device, {"X": X})
         samples = self.network.samples(X, "X", place)
         network = PlacedNetwork(self.network.weighted(layer_weights), place)

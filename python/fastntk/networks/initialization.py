@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import enum
 import itertools
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ import numpy as np
 
 from fastntk import activations
 from fastntk._support import arguments
+from fastntk._support.dtypes import FLOAT_DTYPES
 from fastntk._support.memory import require_memory
 from fastntk.networks.network import Layer
 
@@ -61,6 +63,9 @@ def activation_and_scale(
 # No standard normal number that is ever drawn is as large.
 _LARGEST_NORMAL = 100.0
 
+# What numbers of each type may be multiplied by.
+_LARGEST_SIZES = {dtype: float(np.finfo(dtype).max) / _LARGEST_NORMAL for dtype in FLOAT_DTYPES}
+
 
 def checked_scale(activation_scale: float | None) -> float | None:
     """Return c_φ, checked; None stands for that of each activation."""
@@ -74,7 +79,7 @@ def scales(
 ) -> tuple[float, float]:
     """Return by what weights and biases are multiplied in the forward pass."""
     if parametrization == "ntk":
-        return float(weight_std / np.sqrt(n_in)), bias_std
+        return weight_std / math.sqrt(n_in), bias_std
     return 1.0, 1.0
 
 
@@ -112,9 +117,9 @@ class Initialization:
         forward = scales(self.parametrization, n_in, self.weight_std, self.bias_std)
         # What the forward pass does not multiply by, the weights carry themselves.
         standard = self.parametrization == "standard"
-        weight_size = init_scale * (self.weight_std / np.sqrt(n_in) if standard else 1.0)
+        weight_size = init_scale * (self.weight_std / math.sqrt(n_in) if standard else 1.0)
         bias_size = self.bias_std if standard else 1.0
-        if not max(weight_size, bias_size) <= np.finfo(self.dtype).max / _LARGEST_NORMAL:
+        if not max(weight_size, bias_size) <= _LARGEST_SIZES[self.dtype]:
             raise OverflowError(
                 f"weight_std={self.weight_std}, bias_std={self.bias_std}, init_scale={init_scale}: "
                 f"expected smaller ones, with weights that are finite in {self.dtype}"
