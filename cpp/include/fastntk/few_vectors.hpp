@@ -39,8 +39,8 @@ struct Product {
 // an element for each column; and to the sums of `down`, with an element for each column, what the
 // rows, times elements of its vectors, give. Either may be left out. So many vectors are taken from
 // number `vector` on, and so many rows from number `row`.
-// NOLINTNEXTLINE(readability-function-cognitive-complexity): what is shared stays in registers.
 template <Index rows, Index vectors, bool is_across, bool is_down, class T>
+// NOLINTNEXTLINE(readability-function-cognitive-complexity): what is shared stays in registers.
 FASTNTK_MULTIVERSION void multiply_rows(Matrix<const T> tile, Index row, Index vector,
                                         const Product<T>& across, const Product<T>& down) {
   T sums[rows][vectors] = {};
