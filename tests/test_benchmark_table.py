@@ -144,7 +144,7 @@ def asked(**options: Any) -> argparse.Namespace:
 def results_of(rows: list[Row], found: list[Curve]) -> Results:
     settings = {"command": "python -m benchmarks.table", "started": "today", "minutes": 1.0}
     known = {"processor": "one", "GEMM, float32": "fast"}
-    return Results(settings, known, ["It was noisy."], rows, found)
+    return Results(settings, known, ["It was noisy."], [], rows, found)
 
 
 def test_everything_is_compared_timed_and_written(
@@ -152,8 +152,9 @@ def test_everything_is_compared_timed_and_written(
 ) -> None:
     gemm = command.Gemm(32)
     sections = "Kernels|Training|Infinite|Condition|Small calls: `"
-    rows, none = command.run(TINY, peers, peers, gemm, asked(only=sections))
-    assert none == []
+    measured = command.run(TINY, peers, peers, gemm, asked(only=sections))
+    assert (measured.curves, measured.failures) == ([], [])
+    rows = measured.rows
     assert len(rows) == len(list(workloads(TINY)))
     assert {len(way.wall) for row in rows for way in row.ways} == {2}
     assert gemm.rates.keys() == {"float32", "float64"}
@@ -190,6 +191,34 @@ def test_a_wrong_answer_is_found_before_anything_is_timed(
     peers[TORCH].time = pytest.fail
     with pytest.raises(AssertionError, match=r"torch by hand, `net.ntk`.* differs by"):
         measure(kernel(TINY.kernels[0], "float64"), peers, 1, steady)
+
+
+def test_what_fails_is_named_and_the_rest_is_measured(
+    peers: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def nonsense(*_: Any) -> Callable[[], Any]:
+        return lambda: np.zeros((20, 20))
+
+    def broken(*_: Any) -> Callable[[], Any]:
+        raise PeerError("out of memory\nand a traceback")
+
+    peers[TORCH] = Here(PLAYED | {"ntk": nonsense})
+    peers[NUMPY] = Here({"conditioning": broken})
+    asked_for = asked(only="ntk`, n 20|Gram|Condition", rounds=1)
+    found = command.run(TINY, peers, peers, command.Gemm(32), asked_for)
+    assert [row.name for row in found.rows] == ["Gram stage alone, n 21, d 5, m 8, L 2"] * 2
+    assert len(found.failures) == 4
+    assert all("torch by hand" in failure for failure in found.failures[:2])
+    assert "FAILED: Condition numbers: `conditioning`, n 10" in capsys.readouterr().out
+    results = results_of(found.rows, [])
+    results.failures.extend(found.failures)
+    results.save(tmp_path / "table.json")
+    again = ["--from", str(tmp_path / "table.json"), "--output", str(tmp_path)]
+    assert command.main(again) == 1
+    text = (tmp_path / "table.md").read_text(encoding="utf-8")
+    assert text.count("**Not measured.**") == 4
+    assert "out of memory" in text
+    assert "traceback" not in text
 
 
 def test_what_is_missing_is_left_out(peers: dict[str, Any]) -> None:

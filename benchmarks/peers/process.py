@@ -153,7 +153,8 @@ class PeerProcess:
             )
         reply: dict[str, Any] = json.loads(line)
         if "error" in reply:
-            raise PeerError(f"{self.module} failed:\n{reply['error']}")
+            trace = reply["error"].strip()
+            raise PeerError(f"{self.module} failed: {trace.splitlines()[-1]}\n{trace}")
         return reply
 
 

@@ -5,7 +5,8 @@
 ``python -m benchmarks.table --environment DIR`` makes an environment with the peers (torch,
 neural-tangents) in DIR unless it is there, computes every workload with every library in
 interleaved rounds, compares the answers, and writes ``table.json``, ``table.md`` and ``table.png``.
-About 15 minutes on two cores that have nothing else to do, a minute with ``--quick``.
+About 15 minutes on two cores that have nothing else to do, a minute with ``--quick``. What differs
+or fails is left out and named; the exit status is 1 then.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import statistics
 import sys
 import time
 from collections import defaultdict
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,12 +26,12 @@ from typing import TYPE_CHECKING, Any
 from threadpoolctl import threadpool_limits
 
 from benchmarks.peers.environment import make_environment
-from benchmarks.peers.process import GIVING_BACK, ROOT, PeerProcess
+from benchmarks.peers.process import GIVING_BACK, ROOT, PeerError, PeerProcess
 from benchmarks.table import machine, markdown
 from benchmarks.table.figure import draw
 from benchmarks.table.growth import curves, sweeps
 from benchmarks.table.imports import measure_imports
-from benchmarks.table.results import OURS, Results
+from benchmarks.table.results import OURS, Results, Row
 from benchmarks.table.rounds import measure
 from benchmarks.table.workloads import FULL, NEURAL_TANGENTS, NUMPY, PRECISIONS, QUICK, TORCH
 from benchmarks.table.workloads import workloads as all_workloads
@@ -37,10 +39,10 @@ from benchmarks.yardstick import gemm_rate
 from fastntk import figures
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from benchmarks.peers.process import Peer
-    from benchmarks.table.results import Curve, Row
+    from benchmarks.table.results import Curve
     from benchmarks.table.workloads import Sizes
 
 _MODULES = {
@@ -66,30 +68,53 @@ class Gemm:
         return self.rates[dtype][-1]
 
 
+@dataclass
+class Measured:
+    """What was found so far; what fails is noted, and does not stop the rest."""
+
+    rows: list[Row] = field(default_factory=list)
+    curves: list[Curve] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+    def attempt(self, name: str, measure_it: Callable[[], Row | list[Curve]]) -> None:
+        """Measure one thing, and say on the screen what was found."""
+        try:
+            found = measure_it()
+        except (AssertionError, PeerError) as error:
+            self.failures.append(f"{name}: {error}")
+            print(f"FAILED: {name}: {error}", flush=True)
+        else:
+            if isinstance(found, Row):
+                self.rows.append(found)
+                _show(found)
+            else:
+                self.curves += found
+                print(name, flush=True)
+
+
 def run(
     sizes: Sizes,
     peers: Mapping[str, Peer],
     frugal: Mapping[str, Peer],
     gemm: Gemm,
     given: argparse.Namespace,
-) -> tuple[list[Row], list[Curve]]:
+) -> Measured:
     """Measure all workloads and curves of the names that are asked for."""
-    wanted = re.compile(given.only)
-    rows: list[Row] = []
     rounds = given.rounds or (2 if given.quick else None)
-    for workload in all_workloads(sizes):
-        if wanted.search(f"{workload.section}: {workload.name}"):
-            rows.append(measure(workload, peers, rounds, gemm))
-            _show(rows[-1])
-    if wanted.search("Small calls: import"):
-        rows.append(measure_imports(3 if given.quick else 7))
-        _show(rows[-1])
-    found: list[Curve] = []
-    for sweep in sweeps(given.quick):
-        if wanted.search(f"Growth: {sweep.name}"):
-            found += curves(sweep, peers, frugal)
-            print(f"Growth: {sweep.name} with {sweep.axis}", flush=True)
-    return rows, found
+    jobs: list[tuple[str, Callable[[], Row | list[Curve]]]] = [
+        (f"{each.section}: {each.name}", partial(measure, each, peers, rounds, gemm))
+        for each in all_workloads(sizes)
+    ]
+    jobs.append(("Small calls: import", partial(measure_imports, 3 if given.quick else 7)))
+    jobs += [
+        (f"Growth: {sweep.name} with {sweep.axis}", partial(curves, sweep, peers, frugal))
+        for sweep in sweeps(given.quick)
+    ]
+    found = Measured()
+    for name, job in jobs:
+        if re.search(given.only, name):
+            found.attempt(name, job)
+    return found
 
 
 def _show(row: Row) -> None:
@@ -130,7 +155,7 @@ def measure_all(given: argparse.Namespace) -> Results:
             for dtype in PRECISIONS
             if TORCH in peers
         }
-        rows, found = run(QUICK if given.quick else FULL, peers, frugal, gemm, given)
+        found = run(QUICK if given.quick else FULL, peers, frugal, gemm, given)
     known = machine.facts(threads, versions, scaling) | of_torch | machine.varied(gemm.rates)
     warnings = machine.warnings(threads, scaling, gemm.rates, others.processors())
     if python is None:
@@ -144,7 +169,7 @@ def measure_all(given: argparse.Namespace) -> Results:
         "only": given.only,
         "rounds": given.rounds,
     }
-    return Results(settings, known, warnings, rows, found)
+    return Results(settings, known, warnings, found.failures, found.rows, found.curves)
 
 
 def write(results: Results, folder: Path) -> None:
@@ -179,7 +204,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(markdown.report(results))
     if given.write_readme:
         markdown.write_into(ROOT / "README.md", results)
-    return 0
+    return 1 if results.failures else 0
 
 
 if __name__ == "__main__":

@@ -146,6 +146,8 @@ def tables(results: Results, level: int = 2, *, growth: bool = True) -> str:
     lines: list[str] = []
     for warning in results.warnings:
         lines += [f"> **Note.** {warning}", ""]
+    for failure in results.failures:
+        lines += [f"> **Not measured.** {failure.splitlines()[0]}", ""]
     for name, rows in grouped(results.rows, lambda row: row.section).items():
         lines += [f"{mark} {name}", "", *_table(rows), ""]
     if growth and results.curves:

@@ -139,6 +139,8 @@ class Results:
         What matters for speed, in words.
     warnings : list of str
         What to bear in mind when reading the numbers.
+    failures : list of str
+        What was not measured, as answers differ or a library could not compute.
     rows : list of Row
     curves : list of Curve
     """
@@ -146,6 +148,7 @@ class Results:
     settings: dict[str, Any]
     machine: dict[str, str]
     warnings: list[str]
+    failures: list[str]
     rows: list[Row]
     curves: list[Curve]
 
