@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.table.results import Curve
 from benchmarks.table.rounds import possible, prepare
-from benchmarks.table.workloads import Shape, infinite_kernel, kernel
+from benchmarks.table.workloads import FULL, Shape, infinite_kernel, kernel
 from benchmarks.yardstick import pause
 
 if TYPE_CHECKING:
@@ -32,7 +32,8 @@ class Sweep:
 
 def _kernel_sweep(start: Shape, axis: str, sizes: Sequence[int]) -> Sweep:
     def at(size: int) -> Workload:
-        return kernel(replace(start, **{axis: size}), "float32")
+        # neural-tangents would spend minutes compiling a kernel for each size.
+        return kernel(replace(start, **{axis: size}), "float32", replace(FULL, structured=0))
 
     return Sweep("`net.ntk`, float32", axis, sizes, at)
 
