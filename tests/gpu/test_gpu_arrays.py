@@ -57,8 +57,8 @@ def test_nothing_is_copied_to_the_host(xp: Any) -> None:
     xp.host_copies.clear()
     NET.ntk(given)
     NET.ntk_operator(given) @ xp.ones(len(X))
-    # Whether all numbers are finite.
-    assert sum(xp.host_copies) <= 4
+    # Whether all numbers are finite, and the largest of the products.
+    assert sum(xp.host_copies) <= 3 + 8
 
 
 def test_rows_may_be_apart(xp: Any) -> None:
