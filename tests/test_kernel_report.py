@@ -102,7 +102,7 @@ def flip_a_bit(file: Path) -> None:
 
 
 def foreign(file: Path) -> None:
-    NET.ntk(X[:20], out="packed", dtype="float64").save(file)
+    NET.ntk(X[:20], out="packed", dtype="float64").save(file, overwrite=True)
 
 
 def of_other_samples(file: Path) -> None:

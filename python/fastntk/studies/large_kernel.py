@@ -218,5 +218,7 @@ def _kernel(
         pass
     except ValueError as error:
         warnings.warn(f"{error}; it is computed again", RuntimeWarning, stacklevel=1)
-    net.ntk(X, dtype="float64", out="packed", progress=progress).save(file, description=settings)
+    kernel = net.ntk(X, dtype="float64", out="packed", progress=progress)
+    kernel.save(file, description=settings, overwrite=True)  # nobody else's: its name is a digest
+    del kernel
     return PackedKernel.load(file, mmap=True, verify=False)
