@@ -18,6 +18,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 import fastntk
 from fastntk import infinite, info
+from fastntk._support import blas_threads as blas_threads_module
 from fastntk._support import threads as support
 from fastntk._support.blas_threads import SingleThreadedBlas
 from fastntk._support.threads import (
@@ -113,6 +114,17 @@ def test_eigenvalues_beside_other_python_threads() -> None:
             worker.join()
         assert results == [True] * 6
         assert blas_threads() == before
+
+
+def test_threads_where_no_blas_tells_their_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blas_threads_module, "_counts", list)
+    for processors, expected in ((3, 3), (None, 1)):
+        monkeypatch.setattr(os, "cpu_count", lambda processors=processors: processors)
+        blas = blas_threads_module.SingleThreadedBlas()
+        assert blas.enter(shared=False) == expected
+        assert blas.enter(shared=True) == expected
+        blas.leave(shared=True)
+        blas.leave(shared=False)
 
 
 def test_what_runs_in_its_own_thread_returns_raises_and_restores() -> None:
