@@ -68,12 +68,9 @@ def test_a_basis_that_is_full_is_cut_down_to_the_best_vectors() -> None:
     assert pairs.following == pytest.approx((259 / 299) ** 2, abs=1e-5)
     exact = np.sort(operator.values)[::-1][:40]
     assert np.abs(pairs.values - exact).max() < 1e-7
-    few = largest_eigenpairs(Operator(operator.values), 300, 40, tolerance=1e-4, most_passes=6)
-    require_pairs(few, operator, 40, 1e-3)
-    assert few.residuals.max() > 1e-3
 
 
-@pytest.mark.parametrize("most", [1, 2, 5])
+@pytest.mark.parametrize("most", [1, 4])
 def test_no_more_passes_than_are_allowed(most: int) -> None:
     operator = Operator(FALLING)
     pairs = largest_eigenpairs(operator, 300, 2, tolerance=1e-8, most_passes=most)
