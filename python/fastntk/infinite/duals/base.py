@@ -196,18 +196,3 @@ CANCELLATION = 2.0**-46
 def error_by_size(gap: Array | float) -> Array:
     """Return by how much gaps may be off that keep their digits where they are small."""
     return np.asarray(np.minimum(CANCELLATION, DIGITS * gap + CHORD * (np.sqrt(gap) + CHORD)))
-
-
-def normalized_gaps(covariance: Array, rows: Array, columns: Array) -> Gaps:
-    """Return the gaps of covariance / (rows · columns), within their bounds; 1 where it is 0/0."""
-    with np.errstate(divide="ignore"):
-        inverse_rows = np.where(rows > 0, 1 / rows, 0.0)
-        inverse_columns = np.where(columns > 0, 1 / columns, 0.0)
-    cosine = covariance * inverse_rows[:, np.newaxis] * inverse_columns
-    return gaps_from_near(1 - cosine)
-
-
-def gaps_from_near(near: Array) -> Gaps:
-    """Return the gaps of which the first one is given, brought within its bounds."""
-    near = np.clip(near, 0.0, 2.0)
-    return Gaps(near, 2 - near)

@@ -44,8 +44,8 @@ if TYPE_CHECKING:
 _DENSITY = 1 / math.sqrt(2 * math.pi)  # of a standard normal number at 0
 
 # So many terms of Hermite series are enough for most angles, and quadratures give them for samples
-# that are no larger than this.
-_TERMS, _LARGEST = 256, 8.0
+# between these, whose squares do not underflow and whose exponentials are smooth enough.
+_TERMS, _SMALLEST, _LARGEST = 256, 1e-100, 8.0
 
 # What a series leaves out of a cosine, and by how much its coefficients may be off.
 _MISSING, _OFF = 2.0**-52, 2.0**-48
@@ -107,7 +107,7 @@ class Elu(CompiledDual):
         """Return the state of samples."""
         norms = [part.root_mean_square(deviation) for part in self.covariances]
         distinct, back = np.unique(deviation, return_inverse=True)
-        short = (distinct > 0) & (distinct <= _LARGEST)
+        short = (distinct >= _SMALLEST) & (distinct <= _LARGEST)
         numbers, constants = [short[np.newaxis].astype(np.float64)], [np.empty(0)]
         for part in self.covariances:
             coefficients = np.zeros((_TERMS, len(distinct)))
