@@ -14,7 +14,7 @@ from fastntk import _core
 
 # Each way to a kernel, against the product of the gradients themselves: of odd numbers of samples,
 # of widths that fill no register, of two outputs whose Δ lie side by side, in the precisions of the
-# network and of the kernel.
+# network and of the kernel; and of so many samples that weights are packed once for all blocks.
 _PROGRAM = """
 import sys
 import numpy as np
@@ -54,6 +54,13 @@ for own, dtype in [("float32", "float32"), ("float64", "float64"), ("float32", "
             largest = np.max(cosines[np.tril_indices(n, -1)])
             found = np.cos(net.smallest_angle(X).angle)
             assert abs(found - largest) <= rounding[coarser]
+
+    many = rng.standard_normal((211, 3)).astype(own)
+    kernel = sum(f @ f.T for f in
+                 (exact.gradient_features(many.astype("float64"), output=c) for c in range(2)))
+    check(net.ntk(many, dtype=dtype), kernel, coarser)
+    v = rng.standard_normal((211, 2))
+    check(net.ntk_operator(many, dtype=dtype) @ v.astype(dtype), kernel @ v, coarser)
 """
 
 

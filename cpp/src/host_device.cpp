@@ -10,12 +10,18 @@
 #include <cstdio>
 #include <exception>
 #include <limits>
+#include <memory>
 #include <mutex>
 #include <new>
 #include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
+
+#ifdef __linux__
+#include <sys/mman.h>
+#include <unistd.h>
+#endif
 
 namespace fastntk {
 
@@ -53,6 +59,21 @@ class OutOfMemory : public std::bad_alloc {
   std::array<char, 200> message_{};
 };
 
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+// The kernel hands out memory page by page when it is first written, which takes as long as
+// thousands of operations. Large matrices ask for large pages, of which there are fewer.
+void prefer_large_pages(void* memory, std::size_t bytes) {
+  constexpr std::size_t kWorthIt = std::size_t{4} << 20U;
+  if (bytes < kWorthIt) return;
+  const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+  void* first = memory;
+  if (std::align(page, bytes - page, first, bytes) == nullptr) return;
+  static_cast<void>(madvise(first, bytes / page * page, MADV_HUGEPAGE));  // it is but a wish
+}
+#else
+void prefer_large_pages(void* /*memory*/, std::size_t /*bytes*/) {}
+#endif
+
 // What a thread's stack takes where nobody asked for another size.
 constexpr std::size_t kStack = std::size_t{8} << 20U;
 
@@ -79,6 +100,7 @@ void* HostMemory::allocate(Index rows, Index cols, std::size_t element_size) {
   }
   void* const memory = ::operator new(r * c * element_size, kAlignment, std::nothrow);
   if (memory == nullptr) throw OutOfMemory("a matrix of the core", r * c * element_size);
+  prefer_large_pages(memory, r * c * element_size);
   return memory;
 }
 

@@ -4,9 +4,12 @@
 
 #include <algorithm>
 #include <array>
+#include <cstddef>
 #include <cstdlib>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
+#include <utility>
 
 #include "fastntk/portability.hpp"
 
@@ -26,11 +29,14 @@ struct Instructions {
   const PanelKernel<double>* float64;
 };
 
-#define FASTNTK_PANEL_KERNEL(NAME, TARGET, T, ...)              \
-  TARGET void multiply_##NAME(const PanelProduct<T>& product) { \
-    panels::multiply<panels::Shape<T, __VA_ARGS__>>(product);   \
-  }                                                             \
-  constexpr PanelKernel<T> k_##NAME{panels::Shape<T, __VA_ARGS__>::kPanelRows, &multiply_##NAME};
+#define FASTNTK_PANEL_KERNEL(NAME, TARGET, T, ...)                                        \
+  TARGET void multiply_##NAME(const PanelProduct<T>& product) {                           \
+    panels::multiply<panels::Shape<T, __VA_ARGS__>>(product);                             \
+  }                                                                                       \
+  constexpr PanelKernel<T> k_##NAME{                                                      \
+      panels::Shape<T, __VA_ARGS__>::kPanelRows,                                          \
+      panels::Shape<T, __VA_ARGS__>::kPanels * panels::Shape<T, __VA_ARGS__>::kPanelRows, \
+      &multiply_##NAME};
 
 // The shapes: bytes of a register, rows of a micro-tile, rows of a panel, panels. Sums fill 12 of
 // 16 registers, or 24 (16 with NEON) of 32.
@@ -94,12 +100,80 @@ Range panels_of(Range rows, Index panel_rows) {
   return {first, (rows.first + rows.count + panel_rows - 1) / panel_rows - first};
 }
 
-// Loops over a whole panel are twice as fast when the compiler knows its rows.
+#if defined(FASTNTK_HAS_VECTOR_TYPES) && __has_builtin(__builtin_shufflevector)
+#define FASTNTK_HAS_SHUFFLES
+
+// A vector has as many numbers as a panel has rows.
+template <class T, Index panel_rows>
+struct Column {
+  // NOLINTBEGIN(modernize-use-using): `using` loses the attributes of dependent types.
+  typedef T Vector __attribute__((vector_size(panel_rows * sizeof(T))));
+  typedef T InMemory
+      __attribute__((vector_size(panel_rows * sizeof(T)), aligned(sizeof(T)), may_alias));
+  // NOLINTEND(modernize-use-using)
+};
+
+// Puts the elements of two vectors side by side, by turns.
+template <class Vector, std::size_t... i>
+__attribute__((always_inline)) inline void interleave(const Vector& a, const Vector& b, Vector& low,
+                                                      Vector& high,
+                                                      std::index_sequence<i...> /*all*/) {
+  constexpr std::size_t kCount = sizeof...(i);
+  low = __builtin_shufflevector(a, b, (i / 2 + i % 2 * kCount)...);
+  high = __builtin_shufflevector(a, b, (kCount / 2 + i / 2 + i % 2 * kCount)...);
+}
+#endif
+
+// Puts whole rows of `from` into a panel. Columns are packed together as many as there are rows:
+// such a square is transposed in registers, by interleaving its two halves again and again.
 template <Index panel_rows, class From, class To>
-FASTNTK_MULTIVERSION void pack_whole(Matrix<const From> rows, To* panel) {
-  for (Index k = 0; k < rows.cols; ++k) {
+FASTNTK_MULTIVERSION void pack_whole(Matrix<const From> from, To* panel) {
+  Index k = 0;
+#ifdef FASTNTK_HAS_SHUFFLES
+  if constexpr (std::is_same_v<From, To>) {
+    using Vector = typename Column<To, panel_rows>::Vector;
+    using InMemory = typename Column<To, panel_rows>::InMemory;
+    constexpr auto kCount = static_cast<std::size_t>(panel_rows);
+    for (; k + panel_rows <= from.cols; k += panel_rows) {
+      std::array<Vector, kCount> rows;
+      for (std::size_t i = 0; i < kCount; ++i) {
+        rows[i] = *reinterpret_cast<const InMemory*>(from.row(static_cast<Index>(i)) + k);
+      }
+      for (std::size_t width = 1; width < kCount; width *= 2) {
+        const std::array<Vector, kCount> halves = rows;
+        for (std::size_t i = 0; i < kCount / 2; ++i) {
+          interleave(halves[i], halves[i + kCount / 2], rows[2 * i], rows[2 * i + 1],
+                     std::make_index_sequence<kCount>{});
+        }
+      }
+      for (std::size_t i = 0; i < kCount; ++i) {
+        *reinterpret_cast<InMemory*>(panel + (k + static_cast<Index>(i)) * panel_rows) = rows[i];
+      }
+    }
+  }
+#endif
+  for (; k < from.cols; ++k) {
     for (Index i = 0; i < panel_rows; ++i) {
-      panel[k * panel_rows + i] = static_cast<To>(rows(i, k));
+      panel[k * panel_rows + i] = static_cast<To>(from(i, k));
+    }
+  }
+}
+
+// Puts whole columns of `terms` into panels, some terms at a time, so that lines of the cache are
+// filled before they leave it.
+template <Index panel_rows, class T>
+FASTNTK_MULTIVERSION void pack_whole_transposed(Matrix<const T> terms, Index panels, T* first) {
+  constexpr Index kAtOnce = 8;
+  for (Index k0 = 0; k0 < terms.rows; k0 += kAtOnce) {
+    const Index end = std::min(k0 + kAtOnce, terms.rows);
+    for (Index p = 0; p < panels; ++p) {
+      T* const panel = first + p * terms.rows * panel_rows;
+      for (Index k = k0; k < end; ++k) {
+        FASTNTK_INDEPENDENT_ITERATIONS
+        for (Index i = 0; i < panel_rows; ++i) {
+          panel[k * panel_rows + i] = terms(k, p * panel_rows + i);
+        }
+      }
     }
   }
 }
@@ -149,13 +223,43 @@ void pack(Matrix<const From> from, Index first, Index part, const Panels<To>& to
       To* const panel = to.panel(part, slab, (first + row) / to.panel_rows);
       if (block.rows < to.panel_rows) {
         pack_last(block, to.panel_rows, panel);
-      } else if (to.panel_rows == 4) {
-        pack_whole<4>(block, panel);
-      } else if (to.panel_rows == 8) {
-        pack_whole<8>(block, panel);
       } else {
-        pack_whole<16>(block, panel);
+        with_panel_rows(to.panel_rows,
+                        [&](auto count) { pack_whole<decltype(count)::value>(block, panel); });
       }
+    }
+  }
+}
+
+template <class T>
+void pack_transposed(Matrix<const T> from, Index first, const Panels<T>& to) {
+  const Partition slabs = to.slabs();
+  const Index whole = from.cols / to.panel_rows;
+  for (Index s = 0; s < slabs.blocks(); ++s) {
+    const Matrix<const T> terms = from.row_block(slabs[s].first, slabs[s].count);
+    T* const panels = to.panel(0, slabs[s], first / to.panel_rows);
+    with_panel_rows(to.panel_rows, [&](auto rows) {
+      pack_whole_transposed<decltype(rows)::value>(terms, whole, panels);
+    });
+    if (const Index left = from.cols - whole * to.panel_rows; left > 0) {
+      T* column = panels + whole * terms.rows * to.panel_rows;
+      for (Index k = 0; k < terms.rows; ++k, column += to.panel_rows) {
+        std::fill(std::copy_n(terms.row(k) + whole * to.panel_rows, left, column),
+                  column + to.panel_rows, T(0));
+      }
+    }
+  }
+}
+
+template <class T>
+void unpack(const Panels<const T>& from, Index first, const Matrix<T>& to) {
+  const Partition slabs = from.slabs();
+  for (Index s = 0; s < slabs.blocks(); ++s) {
+    const Range slab = slabs[s];
+    for (Index i = 0; i < to.rows; ++i) {
+      const T* const column =
+          from.panel(0, slab, (first + i) / from.panel_rows) + (first + i) % from.panel_rows;
+      for (Index k = 0; k < slab.count; ++k) to(i, slab.first + k) = column[k * from.panel_rows];
     }
   }
 }
@@ -164,6 +268,10 @@ template void pack(Matrix<const float>, Index, Index, const Panels<float>&);
 template void pack(Matrix<const float>, Index, Index, const Panels<double>&);
 template void pack(Matrix<const double>, Index, Index, const Panels<float>&);
 template void pack(Matrix<const double>, Index, Index, const Panels<double>&);
+template void pack_transposed(Matrix<const float>, Index, const Panels<float>&);
+template void pack_transposed(Matrix<const double>, Index, const Panels<double>&);
+template void unpack(const Panels<const float>&, Index, const Matrix<float>&);
+template void unpack(const Panels<const double>&, Index, const Matrix<double>&);
 template Matrix<float> multiply_panels(const Panels<const float>&, Range,
                                        const Panels<const float>&, Range, bool,
                                        const Matrix<float>&);

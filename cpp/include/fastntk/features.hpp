@@ -14,6 +14,7 @@
 #include "fastntk/forward_backward.hpp"
 #include "fastntk/monitor.hpp"
 #include "fastntk/network.hpp"
+#include "fastntk/panel_passes.hpp"
 #include "fastntk/panels.hpp"
 #include "fastntk/partition.hpp"
 
@@ -58,6 +59,10 @@ std::vector<Index> layer_widths(const Network<T>& network, Index first, Index la
   std::vector<Index> widths;
   for (Index l = first; l <= last; ++l) widths.push_back(outputs * network.width(l));
   return widths;
+}
+
+inline Index widest(const std::vector<Index>& widths) {
+  return widths.empty() ? 0 : *std::ranges::max_element(widths);
 }
 
 // The features of any samples are matrices of these columns, for so many outputs.
@@ -168,8 +173,7 @@ template <class Device, class T>
 class PassingLayers {
  public:
   PassingLayers(Index rows, std::vector<Index> widths) : widths_(std::move(widths)) {
-    const Index widest = widths_.empty() ? 0 : *std::ranges::max_element(widths_);
-    for (auto& place : places_) place = typename Device::template Buffer<T>(rows, widest);
+    for (auto& place : places_) place = typename Device::template Buffer<T>(rows, widest(widths_));
   }
 
   // Returns the first rows of each layer l = 1, 2, …; that of layer 0 is empty.
@@ -211,6 +215,179 @@ Features<Device, G> make_features(const Device& device, const Network<T>& networ
   return features;
 }
 
+// These are the features of some samples on their way through the network.
+template <class Device, class T, class G>
+struct FeaturePasses {
+  const Device& device;
+  const Network<T>& network;
+  Range outputs;
+  Matrix<const T> samples;
+  const Features<Device, G>& features;
+  const Monitor& monitor;
+
+  // Returns how many operations there are, with a backward pass for each output.
+  double operations() const {
+    return static_cast<double>(samples.rows) * static_cast<double>(1 + outputs.count) *
+           network.multiply_adds();
+  }
+  // Calls work(readout number, readout, output, its number among the chosen).
+  template <class F>
+  void for_each_output(F work) const {
+    for (std::size_t r = 0; r < network.readouts.size(); ++r) {
+      for (Index c = 0; c < outputs.count; ++c) {
+        work(r, network.readouts[r], outputs.first + c, c);
+      }
+    }
+  }
+  // Keeps what was computed of layer l, of one of several parts, from sample `first` on.
+  template <class Lane>
+  void keep(const Lane& lane, const Matrix<const T>& from, Index first,
+            const LayerBuffers<Device, G>& kept, std::size_t l, Range part = {0, 1}) const {
+    const auto [index, parts] = part;
+    if constexpr (Lane::kOnHost) {
+      if (features.panel_rows != 0) {
+        pack(from, first, index, features.panels(kept[l], parts));
+        return;
+      }
+    }
+    convert(lane, from, kept.views({first, from.rows}, index, parts)[l]);
+  }
+};
+
+// Passes samples row by row.
+template <class Device, class T, class G>
+void pass_rows(const FeaturePasses<Device, T, G>& all) {
+  const auto& features = all.features;
+  const Partition blocks{all.samples.rows, all.device.row_blocks()};
+  const auto run = [&](auto make_workspace, auto pass) {
+    all.device.run("features", {blocks.blocks(), all.operations()}, all.monitor, make_workspace,
+                   [&](const auto& lane, const auto& workspace, Index block) {
+                     const Range rows = blocks[block];
+                     pass(lane, workspace, rows, all.samples.row_block(rows.first, rows.count),
+                          workspace.slopes.views({0, rows.count}));
+                   });
+  };
+
+  if constexpr (std::is_same_v<T, G>) {
+    if (features.panel_rows == 0) {  // the passes write what is kept
+      run([&] { return SlopeWorkspace<Device, T>(all.network, blocks.size()); },
+          [&](const auto& lane, const auto& /*workspace*/, Range rows, Matrix<const T> inputs,
+              const std::vector<Matrix<T>>& slopes) {
+            const auto kept = features.activations.views(rows);
+            convert(lane, inputs, kept[0]);
+            forward(lane, all.network, slopes, inputs, kept);
+            all.for_each_output(
+                [&](std::size_t r, const Readout<T>& readout, Index output, Index c) {
+                  backward(lane, all.network, readout, output, slopes,
+                           features.deltas[r].views(rows, c, all.outputs.count));
+                });
+          });
+      return;
+    }
+  }
+  run([&] { return PassingWorkspace<Device, T>(all.network, blocks.size()); },
+      [&](const auto& lane, const auto& workspace, Range rows, Matrix<const T> inputs,
+          const std::vector<Matrix<T>>& slopes) {
+        const auto layers = workspace.layers.views(rows.count);
+        all.keep(lane, inputs, rows.first, features.activations, 0);
+        forward(lane, all.network, slopes, inputs, layers, [&](std::size_t l) {
+          all.keep(lane, layers[l], rows.first, features.activations, l);
+        });
+        all.for_each_output([&](std::size_t r, const Readout<T>& readout, Index output, Index c) {
+          backward(lane, all.network, readout, output, slopes, layers, [&](std::size_t l) {
+            all.keep(lane, layers[l], rows.first, features.deltas[r], l, {c, all.outputs.count});
+          });
+        });
+      });
+}
+
+// Passes samples in panels of so many rows.
+template <class Device, class T, class G>
+void pass_panels(const FeaturePasses<Device, T, G>& all, Index panel_rows) {
+  const auto& features = all.features;
+  const Partition blocks = all.device.template panel_blocks<T>(all.samples.rows);
+  // Blocks of less than so many would be done before the weights were packed for all of them.
+  constexpr Index kWorthPacking = 8;
+  PanelPasses<T> passes(all.network, panel_rows, blocks.size(), blocks.blocks() >= kWorthPacking);
+  const bool in_place = std::is_same_v<T, G> && features.panel_rows == panel_rows;
+  const std::vector<Index> widths = layer_widths(all.network, 1, all.network.depth());
+  struct Workspace {
+    typename PanelPasses<T>::Workspace pass;
+    LayerBuffers<Device, T> slopes;
+    // What is not kept where it is computed passes through these.
+    typename Device::template Buffer<T> inputs;
+    PassingLayers<Device, T> layers;
+    typename Device::template Buffer<T> rows;
+  };
+  all.device.run(
+      "features", {passes.packing_tasks() + blocks.blocks(), all.operations()}, all.monitor,
+      [&] {
+        const Index passing = in_place ? 0 : blocks.size();
+        return Workspace{passes.make_workspace(),
+                         {blocks.size(), 1, widths},
+                         {passing, all.network.input_width},
+                         {passing, widths},
+                         {passing, widest(widths)}};
+      },
+      [&](const auto& lane, const Workspace& workspace, Index task) {
+        if (task < passes.packing_tasks()) {
+          passes.pack(task);
+          return;
+        }
+        using Layers = typename PanelPasses<T>::Layers;
+        const Range block = blocks[task - passes.packing_tasks()];
+        const auto in_panels = [&](const Matrix<T>& scratch) {
+          return panel_rows_of(Panels<T>(scratch.data, blocks.size(), scratch.cols, 1, panel_rows),
+                               {0, block.count});
+        };
+        const auto all_in_panels = [&](const std::vector<Matrix<T>>& scratch) {
+          Layers layers(scratch.size());
+          std::ranges::transform(scratch, layers.begin(), in_panels);
+          return layers;
+        };
+        // Returns where a pass puts its layers: the kept ones themselves, or scratch.
+        const auto places = [&](const LayerBuffers<Device, G>& kept, Range part) {
+          if constexpr (std::is_same_v<T, G>) {
+            if (in_place) {
+              Layers layers(kept.size());
+              for (std::size_t l = 0; l < layers.size(); ++l) {
+                if (kept[l].data == nullptr) continue;
+                layers[l] =
+                    panel_rows_of(features.panels(kept[l], part.count).part(part.first), block);
+              }
+              return layers;
+            }
+          }
+          return all_in_panels(workspace.layers.views(blocks.size()));
+        };
+        const auto keep = [&](const PanelRows<T>& layer, const LayerBuffers<Device, G>& kept,
+                              std::size_t l, Range part) {
+          if (in_place) return;
+          const Matrix<T> rows(workspace.rows.view().data, block.count, layer.all.cols);
+          unpack<T>(layer.all, 0, rows);
+          all.keep(lane, Matrix<const T>(rows), block.first, kept, l, part);
+        };
+
+        const Matrix<const T> inputs = all.samples.row_block(block.first, block.count);
+        const Layers slopes = all_in_panels(workspace.slopes.views({0, blocks.size()}));
+        Layers activations = places(features.activations, {0, 1});
+        if (!in_place) {
+          activations[0] = in_panels(workspace.inputs.view());
+          all.keep(lane, inputs, block.first, features.activations, 0);
+        }
+        pack(inputs, in_place ? block.first : 0, 0, activations[0].all);
+        passes.forward(lane, workspace.pass, activations, slopes, [&](std::size_t l) {
+          keep(activations[l], features.activations, l, {0, 1});
+        });
+        all.for_each_output([&](std::size_t r, const Readout<T>& readout, Index output, Index c) {
+          const Range part{c, all.outputs.count};
+          const Layers deltas = places(features.deltas[r], part);
+          passes.backward(lane, workspace.pass, {readout, output}, slopes, deltas,
+                          [&](std::size_t l) { keep(deltas[l], features.deltas[r], l, part); });
+        });
+      });
+}
+
 // Passes the samples (rows, d) through the network in its own precision T and keeps H and Δ in the
 // precision G in which the Gram matrices will be formed, for one use.
 template <class G, class Device, class T>
@@ -219,66 +396,14 @@ Features<Device, G> compute_features(const Device& device, const Network<T>& net
                                      const Monitor& monitor) {
   Features<Device, G> features =
       make_features<G>(device, network, outputs.count, samples.rows, use);
-  // Calls work(readout number, readout, output, its number among the chosen).
-  const auto for_each_output = [&](auto work) {
-    for (std::size_t r = 0; r < network.readouts.size(); ++r) {
-      for (Index c = 0; c < outputs.count; ++c) {
-        work(r, network.readouts[r], outputs.first + c, c);
-      }
-    }
-  };
-
-  const Partition blocks{samples.rows, device.row_blocks()};
-  // There is a backward pass for each output.
-  const double passes = static_cast<double>(samples.rows) * static_cast<double>(1 + outputs.count);
-  const auto run = [&](auto make_workspace, auto pass) {
-    device.run("features", {blocks.blocks(), passes * network.multiply_adds()}, monitor,
-               make_workspace, [&](const auto& lane, const auto& workspace, Index block) {
-                 const Range rows = blocks[block];
-                 pass(lane, workspace, rows, samples.row_block(rows.first, rows.count),
-                      workspace.slopes.views({0, rows.count}));
-               });
-  };
-
-  if constexpr (std::is_same_v<T, G>) {
-    if (features.panel_rows == 0) {  // the passes write what is kept
-      run([&] { return SlopeWorkspace<Device, T>(network, blocks.size()); },
-          [&](const auto& lane, const auto& /*workspace*/, Range rows, Matrix<const T> inputs,
-              const std::vector<Matrix<T>>& slopes) {
-            const auto kept = features.activations.views(rows);
-            convert(lane, inputs, kept[0]);
-            forward(lane, network, slopes, inputs, kept);
-            for_each_output([&](std::size_t r, const Readout<T>& readout, Index output, Index c) {
-              backward(lane, network, readout, output, slopes,
-                       features.deltas[r].views(rows, c, outputs.count));
-            });
-          });
+  const FeaturePasses<Device, T, G> passes{device, network, outputs, samples, features, monitor};
+  if constexpr (Device::Lane::kOnHost) {
+    if (const Index panel_rows = device.template panel_rows<T>(); panel_rows != 0) {
+      pass_panels(passes, panel_rows);
       return features;
     }
   }
-  run([&] { return PassingWorkspace<Device, T>(network, blocks.size()); },
-      [&](const auto& lane, const auto& workspace, Range rows, Matrix<const T> inputs,
-          const std::vector<Matrix<T>>& slopes) {
-        const auto layers = workspace.layers.views(rows.count);
-        const auto keep = [&](const Matrix<const T>& from, const LayerBuffers<Device, G>& kept,
-                              std::size_t l, Index part, Index parts) {
-          if constexpr (std::decay_t<decltype(lane)>::kOnHost) {
-            if (features.panel_rows != 0) {
-              pack(from, rows.first, part, features.panels(kept[l], parts));
-              return;
-            }
-          }
-          convert(lane, from, kept.views(rows, part, parts)[l]);
-        };
-        keep(inputs, features.activations, 0, 0, 1);
-        forward(lane, network, slopes, inputs, layers,
-                [&](std::size_t l) { keep(layers[l], features.activations, l, 0, 1); });
-        for_each_output([&](std::size_t r, const Readout<T>& readout, Index output, Index c) {
-          backward(lane, network, readout, output, slopes, layers, [&](std::size_t l) {
-            keep(layers[l], features.deltas[r], l, c, outputs.count);
-          });
-        });
-      });
+  pass_rows(passes);
   return features;
 }
 

@@ -87,7 +87,8 @@ enum class Float32Products : std::uint8_t { blas, amx };
 //   Buffer<T>      owns an uninitialized matrix on the device;
 //   write, read    copy into the device's memory and out of it;
 //   …_blocks       say how large the blocks of a task should be;
-//   panel_rows     says how the rows of features lie that Gram matrices are formed of;
+//   panel_rows     says how the rows of features lie that Gram matrices are formed of, and here
+//                  also how samples lie that pass through a network;
 //   run(…)         spreads independent tasks over lanes;
 //   run_phases(…)  lets all lanes work on one product after the other, cut by tiling(…);
 //   Lane           executes the operations of one task in order: gemm, for_each, transpose,
@@ -286,6 +287,16 @@ class HostDevice {
     if (std::is_same_v<T, float> && float32_ == Float32Products::amx) return 0;
     const PanelKernel<T>* const kernel = panel_kernel<T>();
     return kernel == nullptr ? 0 : kernel->panel_rows;
+  }
+  // Cuts samples that pass through a network in panels. There may be few in a block, as the weights
+  // are packed already: small blocks are shared out evenly.
+  template <class T>
+  static Partition panel_blocks(Index samples) {
+    constexpr Index kSmall = 24;
+    constexpr Index kLarge = 48;
+    const bool small = 4 * kLarge < samples && samples < 20 * kLarge;
+    const Index rows = Partition::round_up(small ? kSmall : kLarge, panel_kernel<T>()->strip_rows);
+    return {samples, {rows, rows}};
   }
   // A product with a Jacobian takes so many samples, and so many units of a layer, at a time.
   static Index sample_block() { return 512; }

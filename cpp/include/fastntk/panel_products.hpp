@@ -26,6 +26,7 @@ struct PanelProduct {
 template <class T>
 struct PanelKernel {
   Index panel_rows;
+  Index strip_rows;  // products of fewer rows of b, or of no multiple of them, are slower
   void (*multiply)(const PanelProduct<T>& product);
 };
 

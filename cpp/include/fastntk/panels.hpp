@@ -19,9 +19,13 @@ namespace fastntk {
 //
 // A tile of a product then reads memory in its order, and the panels of a slab that it reads again
 // and again follow each other: they compete for no place in a cache. The last panel is filled up
-// with rows of zeros.
+// with rows that nobody asks for, of any numbers.
 template <class T>
 struct Panels {
+  // A panel of a slab, three others, and those that are fetched meanwhile, fit into a first-level
+  // cache.
+  static constexpr Index kSlab = 128;
+
   T* data = nullptr;
   Index rows = 0;
   Index cols = 0;  // of a part
@@ -40,7 +44,8 @@ struct Panels {
 
   Index padded_rows() const { return Partition::round_up(rows, panel_rows); }
   Index count() const { return padded_rows() / panel_rows; }
-  Partition slabs() const { return Partition::even(cols, kSlab, kUnit); }
+  // The columns of a slab are whole panels of a product that has them as its rows.
+  Partition slabs() const { return Partition::even(cols, kSlab); }
   Panels part(Index index) const {
     return {data + index * padded_rows() * cols, rows, cols, 1, panel_rows};
   }
@@ -48,17 +53,32 @@ struct Panels {
   T* panel(Index part, Range slab, Index index) const {
     return data + padded_rows() * (part * cols + slab.first) + index * panel_rows * slab.count;
   }
-
- private:
-  // A panel of a slab, three others, and those that are fetched meanwhile, fit into a first-level
-  // cache.
-  static constexpr Index kSlab = 128;
-  static constexpr Index kUnit = 4;
 };
 
 // Puts the rows `from` in the place of rows first, first + 1, … of a part. They begin with a panel,
 // and end with one or with the last row of all.
 template <class From, class To>
 void pack(Matrix<const From> from, Index first, Index part, const Panels<To>& to);
+
+// Puts the columns of `from` in the place of such rows of the only part.
+template <class T>
+void pack_transposed(Matrix<const T> from, Index first, const Panels<T>& to);
+
+// Puts the rows of the only part from `first` on, that of a panel, into the rows of a matrix.
+template <class T>
+void unpack(const Panels<const T>& from, Index first, const Matrix<T>& to);
+
+// Calls use(std::integral_constant) with the number of rows of a panel: loops over a whole panel
+// are twice as fast when the compiler knows it.
+template <class Use>
+void with_panel_rows(Index panel_rows, Use use) {
+  if (panel_rows == 4) {
+    use(std::integral_constant<Index, 4>{});
+  } else if (panel_rows == 8) {
+    use(std::integral_constant<Index, 8>{});
+  } else {
+    use(std::integral_constant<Index, 16>{});
+  }
+}
 
 }  // namespace fastntk
