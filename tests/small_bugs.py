@@ -193,9 +193,10 @@ def _left_alone(tree: ast.Module) -> set[ast.AST]:
                 roots += decorators
             case ast.AnnAssign(annotation=annotation) | ast.arg(annotation=annotation):
                 roots.append(annotation)
-            case ast.Subscript(value=ast.Name(id="Literal")):
-                roots.append(node)
-            case ast.Assign(targets=[ast.Name(id="__all__" | "__slots__")]):
+            case (
+                ast.Subscript(value=ast.Name(id="Literal"))
+                | ast.Assign(targets=[ast.Name(id="__all__" | "__slots__")])
+            ):
                 roots.append(node)
             case ast.Assign(value=ast.Call(func=ast.Name(id="TypeVar" | "cast" | "NewType"))):
                 roots.append(node)
