@@ -60,7 +60,7 @@ class Matrix(Source):
         assert factor in (None, f"factor {sign}")
         return 1e-4 if factor is None else 3e-4
 
-    def eigenvalues(self) -> Vectors:
+    def extreme_eigenvalues(self, k: int) -> tuple[Vectors, Vectors]:
         raise NotImplementedError
 
     def eigenpairs(self) -> tuple[Vectors, Any]:
