@@ -306,7 +306,7 @@ template <class Device, class T, class G>
 void pass_panels(const FeaturePasses<Device, T, G>& all, Index panel_rows) {
   const auto& features = all.features;
   const Partition blocks = all.device.template panel_blocks<T>(all.samples.rows);
-  // Blocks of less than so many would be done before the weights were packed for all of them.
+  // Fewer blocks would be done before the weights were packed for all of them.
   constexpr Index kWorthPacking = 8;
   PanelPasses<T> passes(all.network, panel_rows, blocks.size(), blocks.blocks() >= kWorthPacking);
   const bool in_place = std::is_same_v<T, G> && features.panel_rows == panel_rows;
