@@ -211,7 +211,7 @@ def test_checkpoints_of_other_calls_and_other_files(tmp_path: Path) -> None:
     assert path.read_bytes() == bits
     with pytest.raises(ValueError, match=r"checkpoint='c.txt': expected a file that ends in .npz"):
         fastntk.train(net, X, y, **{**arguments, "checkpoint": "c.txt"})
-    net.save(path)
+    net.save(path, overwrite=True)
     with pytest.raises(
         ValueError, match=r"checkpoint=.*expected a checkpoint written by fastntk.train"
     ):

@@ -76,7 +76,11 @@ def require_own(path: str, *, own: Callable[[], bool], what: str, overwrite: boo
     overwrite : bool
         Whether it may be anything.
     """
-    if not overwrite and Path(path).exists() and not own():
+    try:
+        there = Path(path).exists()
+    except OSError:  # as for a name that is too long: whoever writes there says what is wrong
+        return
+    if not overwrite and there and not own():
         raise FileExistsError(
             errno.EEXIST,
             f"path: a file is there that is not {what}: expected a name that is free, or "
