@@ -4,7 +4,7 @@
 
 #include <cuda_runtime.h>
 
-#include <limits>
+#include <cmath>
 
 #include "fastntk/matrix.hpp"
 
@@ -127,7 +127,7 @@ __global__ void __launch_bounds__(kThreads)
   const Index i = blockIdx.x;
   const T* const row = a.data + i * a.stride;
   const Index cols = a.cols < i + diagonal ? a.cols : i + diagonal;
-  T part = -std::numeric_limits<T>::infinity();
+  T part = -static_cast<T>(INFINITY);
   for (Index j = threadIdx.x; j < cols; j += kThreads) {
     part = Larger{}(part, row[j] * col_scales[j]);
   }
