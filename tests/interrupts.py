@@ -26,6 +26,6 @@ def assert_ctrl_c_stops(program: str, then: str) -> None:
         sent = time.perf_counter()
         assert process.stdout.readline() == "interrupted\n"
         # A second is the promise on an idle machine; others may be at work on this one.
-        assert time.perf_counter() - sent < 3.0
+        assert time.perf_counter() - sent < 5.0
         assert process.stdout.readline() == f"{then}\n"
         assert process.wait() == 0

@@ -186,9 +186,11 @@ def test_ctrl_c_within_a_second(name: str) -> None:
 
 
 _LEAVING = """
-import _thread, ctypes, sys, threading
+import _thread, ctypes, signal, sys, threading
 from fastntk._support.threads import in_own_thread
 
+# Where tests run in the background, SIGINT may be ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 libc = ctypes.CDLL(None)
 libc.on_exit(ctypes.c_void_p(1), None)  # stands for what crashes when libraries are taken down
 lapack_runs = threading.Event()
