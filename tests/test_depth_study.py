@@ -237,7 +237,7 @@ def test_save_is_complete_or_nothing(
 
     def full_disk(self: pd.DataFrame, path: Path | None = None, **options: Any) -> str:
         if path is None:  # for the text, which is compared with what is there
-            return to_csv(self, **options)
+            return str(to_csv(self, **options))
         path.write_text("half a ta")
         raise OSError(28, "No space left on device")
 
