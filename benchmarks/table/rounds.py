@@ -119,8 +119,8 @@ def require_agreement(answer: Array, ours: Array, workload: Workload, way: Way) 
     """Raise AssertionError if an answer is another."""
     what = f"{way.name}, {workload.name}, {workload.dtype}"
     assert answer.shape == ours.shape, f"{what}: shape {answer.shape}, expected {ours.shape}"
-    # In float32, units whose sum is next to 0 may be active in one and not in the other: in the rows
-    # of a few of thousands of samples.
+    # In float32, units whose sum is next to 0 may be active in one and not in the other: in a few
+    # rows of thousands.
     error = float(np.linalg.norm(answer - ours) / np.linalg.norm(ours))
     # Not so either if one of the numbers is NaN.
     assert error <= workload.rtol, f"{what}: differs by {error:.2e}, allowed {workload.rtol:.2e}"
