@@ -140,7 +140,10 @@ TEST_CASE("extreme eigenvalues: of rank one, of blocks, of zeros") {
     CHECK(std::abs(found.smallest[0]) < 1e-14 * size);
     // Two blocks that know nothing of each other: a reflection is left out between them.
     for (Index i = 0; i < n; ++i) {
-      for (Index j = 0; j < n; ++j) matrix(i, j) = i / 2 == j / 2 ? (i == j ? 2.0 : -1.0) : 0.0;
+      for (Index j = 0; j < n; ++j) {
+        const double inside = i == j ? 2.0 : -1.0;
+        matrix(i, j) = i / 2 == j / 2 ? inside : 0.0;
+      }
     }
     found = extremes(SymmetricStorage<double>::full(matrix.view()), 1);
     CHECK(found.smallest[0] == doctest::Approx(1.0).epsilon(1e-15));

@@ -301,6 +301,19 @@ void pass_rows(const FeaturePasses<Device, T, G>& all) {
       });
 }
 
+// Returns the rows of a block in the layers that are kept, of a part of the outputs.
+template <class T, class Device>
+typename PanelPasses<T>::Layers kept_panels(const Features<Device, T>& features,
+                                            const LayerBuffers<Device, T>& kept, Range part,
+                                            Range block) {
+  typename PanelPasses<T>::Layers layers(kept.size());
+  for (std::size_t l = 0; l < layers.size(); ++l) {
+    if (kept[l].data == nullptr) continue;
+    layers[l] = panel_rows_of(features.panels(kept[l], part.count).part(part.first), block);
+  }
+  return layers;
+}
+
 // Passes samples in panels of so many rows.
 template <class Device, class T, class G>
 void pass_panels(const FeaturePasses<Device, T, G>& all, Index panel_rows) {
@@ -348,15 +361,7 @@ void pass_panels(const FeaturePasses<Device, T, G>& all, Index panel_rows) {
         // Returns where a pass puts its layers: the kept ones themselves, or scratch.
         const auto places = [&](const LayerBuffers<Device, G>& kept, Range part) {
           if constexpr (std::is_same_v<T, G>) {
-            if (in_place) {
-              Layers layers(kept.size());
-              for (std::size_t l = 0; l < layers.size(); ++l) {
-                if (kept[l].data == nullptr) continue;
-                layers[l] =
-                    panel_rows_of(features.panels(kept[l], part.count).part(part.first), block);
-              }
-              return layers;
-            }
+            if (in_place) return kept_panels<T>(features, kept, part, block);
           }
           return all_in_panels(workspace.layers.views(blocks.size()));
         };

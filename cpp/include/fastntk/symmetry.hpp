@@ -36,7 +36,8 @@ FASTNTK_MULTIVERSION Symmetry symmetry_of_square(Matrix<const T> square, Matrix<
   constexpr Index kParts = 16;
   std::array<T, static_cast<std::size_t>(kParts)> differences{};
   std::array<double, static_cast<std::size_t>(kParts)> squares{};
-  const auto element = [&](Index part, T x, T y) {
+  const auto element = [&](Index index, T x, T y) {
+    const auto part = static_cast<std::size_t>(index);
     const T difference = std::abs(x - y);
     differences[part] = difference > differences[part] ? difference : differences[part];
     const auto a = static_cast<double>(x);
