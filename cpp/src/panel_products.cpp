@@ -135,7 +135,7 @@ FASTNTK_MULTIVERSION void pack_whole(Matrix<const From> from, To* panel) {
     using InMemory = typename Column<To, panel_rows>::InMemory;
     constexpr auto kCount = static_cast<std::size_t>(panel_rows);
     for (; k + panel_rows <= from.cols; k += panel_rows) {
-      std::array<Vector, kCount> rows;
+      std::array<Vector, kCount> rows{};
       for (std::size_t i = 0; i < kCount; ++i) {
         rows[i] = *reinterpret_cast<const InMemory*>(from.row(static_cast<Index>(i)) + k);
       }
