@@ -92,9 +92,17 @@ def halves(n: int, smallest: int, largest: int) -> list[int]:
 
 
 def passes(n: int, widths: Sequence[int]) -> list[Task]:
-    """Return the tasks of a forward and a backward pass."""
+    """Return the tasks of the passes in panels; cpp/include/fastntk/panel_passes.hpp.
+
+    Where there are enough of them, others come first that pack the weights of the hidden layers, as
+    they are and transposed, which is no arithmetic.
+    """
     each = 2 * sum(a * b for a, b in itertools.pairwise(widths))
-    return [Task.alone(rows * each) for rows in cut(n, 32, 512)]
+    size = 24 if 192 < n < 960 else 48
+    blocks = [Task.alone(min(size, n - first) * each) for first in range(0, n, size)]
+    hidden = widths[1:-1]
+    slabs = sum(-(-units // 128) for units in (*hidden, *hidden[:-1]))
+    return [Task.alone(0.0)] * (slabs if len(blocks) >= 8 else 0) + blocks
 
 
 def tiles(n: int, widths: Sequence[int]) -> list[Task]:
@@ -182,7 +190,7 @@ def workloads(n: int) -> list[Workload]:
     """Return the workloads for so many samples."""
     widths = [INPUTS, *[WIDTH] * DEPTH, 1]
     X = np.random.default_rng(0).standard_normal((n, INPUTS))
-    net = fastntk.MLP(widths, dtype="float32")
+    net = fastntk.MLP(widths)  # in float64, which AMX units do not multiply
     K = np.asarray(fastntk.MLP([20, 256, 256, 1]).ntk(X[:, :20]))
     stages = {
         "symmetry": [pairs(n)],
@@ -200,7 +208,7 @@ def workloads(n: int) -> list[Workload]:
 
     return [
         Workload(
-            f"ntk, n {n}, d {INPUTS}, m {WIDTH}, L {DEPTH}, float32",
+            f"ntk, n {n}, d {INPUTS}, m {WIDTH}, L {DEPTH}, float64",
             kernel,
             {"ntk": [passes(n, widths), tiles(n, widths)]},
             {"features": len(passes(n, widths)), "tiles": len(tiles(n, widths))},
