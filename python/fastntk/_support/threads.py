@@ -50,8 +50,8 @@ class _Here(threading.local):
 
 _here = _Here()
 
-# What threads work on though nobody waits for it.
-_left_behind: WeakSet[Future[Any]] = WeakSet()
+# What threads of `in_own_thread` work on, from before they begin: Ctrl-C may come at any time.
+_at_work: WeakSet[Future[Any]] = WeakSet()
 
 # A thread that has not begun after so many seconds never will.
 _BEGINNING = 60.0
@@ -116,22 +116,20 @@ def in_own_thread(function: Callable[[], _Result]) -> _Result:
     with core_threads():
         # Not `threading.Thread`, which waits without end for a thread that found no memory for its
         # beginning.
+        _at_work.add(outcome)
         try:
             _thread.start_new_thread(work, ())
             begun.get(timeout=_BEGINNING)
         except (RuntimeError, Empty) as error:
+            _at_work.discard(outcome)
             raise _no_thread() from error
-        try:
-            while True:
-                # Without a timeout, some systems do not let Ctrl-C interrupt the waiting.
-                with suppress(Empty):
-                    finished.get(timeout=0.2)
-                    return outcome.result()
-                if _here.pool is not None and _here.pool.is_set():
-                    raise KeyboardInterrupt
-        except BaseException:
-            _left_behind.add(outcome)
-            raise
+        while True:
+            # Without a timeout, some systems do not let Ctrl-C interrupt the waiting.
+            with suppress(Empty):
+                finished.get(timeout=0.2)
+                return outcome.result()
+            if _here.pool is not None and _here.pool.is_set():
+                raise KeyboardInterrupt
 
 
 @atexit.register
@@ -143,7 +141,7 @@ def _leave_without_destructors() -> None:
     is to give memory back. So the process leaves, with its status, before libraries are taken down;
     where that cannot be arranged, it waits.
     """
-    working = [outcome for outcome in _left_behind if not outcome.done()]
+    working = [outcome for outcome in _at_work if not outcome.done()]
     if not working:
         return
     try:
