@@ -110,7 +110,7 @@ def _vector_products(arrays: Arrays, settings: Settings) -> Callable[[], Any]:
     few = X[: settings["samples"]]
 
     def entry(x: Any, z: Any) -> Any:
-        _, pull = vjp(lambda w: _outputs_of(w, z), weights)
+        pull = vjp(lambda w: _outputs_of(w, z), weights)[1]
         (gradient,) = pull(torch.ones((), dtype=x.dtype))
         return jvp(lambda w: _outputs_of(w, x), (weights,), (gradient,))[1]
 
@@ -127,7 +127,7 @@ def _operator(arrays: Arrays, settings: Settings) -> Callable[[], Any]:
         return _outputs_of(w, X)
 
     _, push = linearize(function, weights)
-    _, pull = vjp(function, weights)
+    pull = vjp(function, weights)[1]
     return lambda: vmap(lambda v: push(pull(v)[0]), in_dims=1, out_dims=1)(V)
 
 
@@ -143,13 +143,13 @@ def _epoch(arrays: Arrays, settings: Settings) -> Callable[[], Any]:
     module = torch.nn.Sequential(*layers[:-1])
     optimizer = torch.optim.SGD(module.parameters(), lr=rate)
     X, y = torch.from_numpy(arrays["X"]), torch.from_numpy(arrays["y"])
-    order = torch.from_numpy(arrays["order"])
+    order: Any = torch.from_numpy(arrays["order"])
 
     def compute() -> float:
         total = 0.0
         for rows in order.split(batch):
             optimizer.zero_grad()
-            loss = torch.nn.functional.cross_entropy(module(X[rows]), y[rows])
+            loss: Any = torch.nn.functional.cross_entropy(module(X[rows]), y[rows])
             loss.backward()
             optimizer.step()
             total += loss.item() * len(rows) / len(X)
