@@ -156,7 +156,7 @@ MUTATIONS = (
     Mutation(
         "largest: columns read without bounds",
         KERNELS,
-        "j < a.cols; j += kThreads) {\n    part = Larger",
+        "j < cols; j += kThreads) {\n    part = Larger",
         "j < a.stride; j += kThreads) {\n    part = Larger",
         sanitize="address",
     ),
