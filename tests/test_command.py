@@ -341,6 +341,7 @@ def test_bad_files(tmp_path: Path) -> None:
         (["digits", "--tolerance", "0"], "tolerance=0.0: expected a finite number above 0"),
         (["digits", "--subset", "5000"], "subset=5000: expected from 2 to the 1797 samples"),
         (["digits", "--activation", "step"], "'step' is not one of"),
+        (["digits", "--dtype", "float16"], "'float16' is not one of"),
     ],
 )
 def test_bad_options(arguments: list[str], message: str) -> None:
