@@ -114,6 +114,8 @@ for _name, _kinds in {
     | {"matrix with NaN", "matrix with inf", "empty matrix"},
     "seeds": {"integers"},
     "indices": {"integers"},
+    "feature_error": {"infinity"},
+    "kernel_error": {"infinity"},
 }.items():
     KINDS[_name] = KINDS.get(_name, set()) | _kinds
 

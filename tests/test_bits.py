@@ -295,6 +295,25 @@ def test_same_bits_in_any_thread_and_for_any_number_of_threads() -> None:
     assert differing(results) == set()
 
 
+@pytest.mark.parametrize("activation", SLOW_DUALS)
+def test_same_bits_of_quadratures_for_many_samples(activation: str) -> None:
+    """Many samples have products of matrices in their expectations, which BLAS may share out."""
+    X = np.random.default_rng(0).standard_normal((701, 20))
+    network = infinite.Network(2, activation)
+    results = []
+    for threads in (2, 1):
+        with threadpool_limits(threads, user_api="blas"):
+            results.append(
+                digests(
+                    {
+                        "ntk": lambda: network.ntk(X, X[:1]),
+                        "kernel_error": lambda: network.kernel_error(X, np.eye(701)),
+                    }
+                )
+            )
+    assert differing(results) == set()
+
+
 @pytest.mark.long
 def test_same_bits_of_larger_matrices() -> None:
     calls = computations(701, QUICK_DUALS + SLOW_DUALS)
