@@ -22,12 +22,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import scipy.linalg.cython_blas  # noqa: F401  (the controller below finds only what is loaded)
-from threadpoolctl import ThreadpoolController
 
 from fastntk._support.memory import human_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from threadpoolctl import ThreadpoolController
 
 # How the names of OpenBLAS's functions may be adorned.
 _PREFIXES, _SUFFIXES = ("", "scipy_"), ("", "64_", "_64")
@@ -42,6 +43,8 @@ _SPARE = 8 * 2**20
 
 @cache
 def _controller() -> ThreadpoolController:
+    from threadpoolctl import ThreadpoolController
+
     return ThreadpoolController().select(user_api="blas")
 
 

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import decimal
 import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -248,5 +247,7 @@ class Conditioning(ResolvedEigenvalues):
 
 def rounded_down(value: float, digits: int) -> str:
     """Return a positive bound with so many digits, none of which is rounded up."""
+    import decimal  # rarely needed
+
     context = decimal.Context(prec=digits, rounding=decimal.ROUND_FLOOR)
     return f"{float(context.create_decimal_from_float(value)):.{digits}g}"
