@@ -68,6 +68,8 @@ class Bounds(NamedTuple):
         singular values, the roots of the eigenvalues, differ by at most ‖E‖; and what is less than
         kernel_error away from these kernels.
         """
+        if feature_error == kernel_error == 0:
+            return self
         away = feature_error * math.sqrt(trace) if trace > 0 else 0.0
         return Bounds(
             _widened(self.eigenvalue_min, away, kernel_error),
