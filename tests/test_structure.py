@@ -383,6 +383,7 @@ def test_what_the_import_of_the_package_loads() -> None:
     assert {"fastntk.cuda", "fastntk.kernels.error_bounds", "fastntk.networks.files"} <= late
     assert not loaded & late
     assert {name for name in loaded if name.split(".")[0] != "fastntk"} <= LOADED
+    assert fastntk.train is vars(fastntk)["train"]  # what was asked for once is there
 
 
 def test_places_of_old() -> None:

@@ -207,6 +207,32 @@ def test_ctrl_c_stops_the_spectrum_within_a_second() -> None:
     assert_ctrl_c_stops(program, then="[1.0, 1.0, 1.0]")
 
 
+def waits_of(function: Any, calls: int) -> int:
+    """Return how often this thread waited, for another one as a rule, in so many calls."""
+    resource = pytest.importorskip("resource")
+    function()
+    before = resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
+    for _ in range(calls):
+        function()
+    return int(resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw - before)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="counts of threads are Linux's")
+def test_small_kernels_start_no_threads() -> None:
+    """A thread takes longer to start, and to wait for, than the kernel of some samples."""
+    net = fastntk.MLP([10, 64, 64, 1])
+    X = np.random.default_rng(0).standard_normal((300, 10))
+    assert waits_of(lambda: net.ntk(X), 20) >= 20
+    calls = [
+        lambda: net.ntk(X[:20]),
+        lambda: net.ntk(X[:20], X[:5]),
+        lambda: net.ntk(X[:20], out="packed"),
+        lambda: net.ntk(X[:20], dtype="float32"),
+    ]
+    for call in calls:
+        assert waits_of(call, 40) < 20
+
+
 def test_blas_is_single_threaded_inside_and_restored_after() -> None:
     with threadpool_limits(2, user_api="blas"):
         before = blas_threads()

@@ -130,12 +130,14 @@ _importing = RLock()
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is not imported with the package."""
+    """Import what is not imported with the package; the next time it is there."""
     with _importing:
         if name in _LAZY_MODULES:
             return import_module(_LAZY_MODULES[name])
         if name in _LAZY_NAMES:
-            return getattr(import_module(f"fastntk.{_LAZY_NAMES[name]}"), name)
+            found = getattr(import_module(f"fastntk.{_LAZY_NAMES[name]}"), name)
+            globals()[name] = found
+            return found
         if name == "__version__":
             from importlib.metadata import version
 
