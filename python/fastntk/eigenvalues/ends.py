@@ -115,15 +115,15 @@ def ends_of_eigenvalues(source: Source, k: int, noise: Noise, *, bounds: bool) -
         if not noise.allows(around):
             around = _around_smallest(source, bottom, _INVERSE_ITERATIONS) or around
         return Ends(smallest, largest, around, source.largest_diagonal)
-    upper = largest_upper(source, top, source.product_error)
-    if upper.factor is None:
+    upper, factor = largest_upper(source, top, source.product_error)
+    if factor is None:
         return None
-    highest = _inverse_iteration(source, upper.factor)
-    upper = upper._replace(factor=None)
+    highest = _inverse_iteration(source, factor)
+    del factor
     below = largest_lower(source, highest)
     if not bounds:
         return Ends(smallest, largest, around, below)
-    return Ends.proved(smallest, largest, Bounds(around, Interval(below, upper.bound)))
+    return Ends.proved(smallest, largest, Bounds(around, Interval(below, upper)))
 
 
 @lru_cache(maxsize=4)
@@ -139,12 +139,12 @@ def _random_vector(n: int) -> Vectors:
 
 def _around_smallest(source: Source, estimate: float, iterations: int) -> Interval | None:
     """Return an interval of λ_min near its estimate, or None if no decomposition ran to its end."""
-    lower = smallest_lower(source, estimate, source.product_error, -np.inf)
-    if lower.factor is None:
+    lower, factor = smallest_lower(source, estimate, source.product_error, -np.inf)
+    if factor is None:
         return None
-    lowest = _inverse_iteration(source, lower.factor, iterations)
-    lower = lower._replace(factor=None)  # its memory is needed again
-    return Interval(lower.bound, smallest_upper(source, lowest))
+    lowest = _inverse_iteration(source, factor, iterations)
+    del factor  # its memory is needed again
+    return Interval(lower, smallest_upper(source, lowest))
 
 
 def _inverse_iteration(
