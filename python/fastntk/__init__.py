@@ -6,6 +6,10 @@ from importlib import import_module
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
+# Before anything else is in memory: what this import takes for a while lies below it then, and need
+# not be given back to the system and taken again, which is a tenth of its time.
+import scipy.linalg.cython_blas as _linear_algebra  # noqa: F401
+
 from fastntk import activations, amx, linearity
 from fastntk.eigenvalues import Bounds, Conditioning, Interval, conditioning, spectrum
 from fastntk.kernels.angles import (
