@@ -459,3 +459,31 @@ def test_ctrl_c_stops_a_pool_within_a_second() -> None:
         print(stop.is_set(), flush=True)
         """
     assert_ctrl_c_stops(program, then="True")
+
+
+@pytest.mark.parametrize(("mebibytes", "threads"), [(42, 3), (41.9, 2), (28, 2), (27.9, 1), (6, 1)])
+def test_threads_begin_where_their_stacks_and_small_arrays_have_room(
+    mebibytes: float, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(support, "_is_there", lambda size: size <= mebibytes * 2**20)
+    every: set[int] = set()
+    meeting = threading.Barrier(threads)
+
+    def work(_: int) -> None:
+        meeting.wait(60)
+        every.add(threading.get_ident())
+
+    assert len(list(map_in_threads(work, range(2 * threads), 3, threading.Event()))) == 2 * threads
+    assert len(every) == threads
+
+
+def test_too_little_memory_for_small_arrays_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(support, "_is_there", lambda _: False)
+    for jobs in (1, 2):
+        with pytest.raises(MemoryError, match="6 MiB of memory for small arrays"):
+            list(map_in_threads(str, range(3), jobs, threading.Event()))
+
+
+def test_memory_that_cannot_be_had_is_not_there() -> None:
+    assert support._is_there(4096)
+    assert not support._is_there(2**62)
