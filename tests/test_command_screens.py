@@ -215,6 +215,7 @@ def test_the_screen_of_what_there_is() -> None:
     assert lines[9].endswith(" available")
     extras = [line for line in lines if line.startswith("extra: ")]
     assert [line[7:width].rstrip() for line in extras] == ["study", "torch", "cuda"]
+    assert lines[-3][width:] == "present"  # what these tests need
     for line in extras:
         name = line[7:width].rstrip()
         advice = f" missing; pip install 'fastntk[{name}]'"
