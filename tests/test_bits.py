@@ -23,7 +23,7 @@ from public_calls import CALLS
 from threadpoolctl import threadpool_info, threadpool_limits
 
 import fastntk
-from fastntk import infinite, linearity
+from fastntk import datasets, infinite, linearity
 from fastntk._support.threads import core_threads
 
 if TYPE_CHECKING:
@@ -111,6 +111,9 @@ def computations(n: int, duals: tuple[str, ...] = QUICK_DUALS) -> dict[str, Call
             X, y, [64], depth=2, seeds=1, steps=5
         ).to_frame(),
         "monte_carlo_ntk": lambda: fastntk.monte_carlo_ntk(X[some], [64], depth=2, seeds=2),
+        "datasets.near_duplicates": lambda: datasets.near_duplicates(
+            datasets.Dataset("samples", X), k=3
+        ),
         "depth_sweep.ntk_depths": lambda: fastntk.ntk_depths(X, [0, 2], width=64),
         "smallest_angle": lambda: fastntk.smallest_angle(K),
         "spectrum": lambda: [fastntk.spectrum(K), fastntk.spectrum(packed)],

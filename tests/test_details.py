@@ -20,7 +20,6 @@ import numpy as np
 import pytest
 
 import fastntk
-from fastntk import datasets
 from fastntk._support import arguments, files
 from fastntk._support.npy import read_npy_header
 from fastntk._support.rounding import UNIT, cholesky_error, gamma
@@ -354,13 +353,6 @@ def test_a_thousand_times_the_first_loss_is_divergence() -> None:
 def test_rates_that_were_tried_are_in_order() -> None:
     search = fastntk.find_learning_rate(NET, X, np.arange(12) % 3, epochs=1, grid=[0.5, 0.25, 1.0])
     assert search.to_frame().learning_rate.tolist() == [0.25, 0.5, 1.0]
-
-
-def test_files_of_fashion_mnist() -> None:
-    """They have these names wherever they come from."""
-    parts, kinds = ("train", "t10k"), ("images-idx3", "labels-idx1")
-    expected = {f"{part}-{kind}-ubyte" for part in parts for kind in kinds}
-    assert datasets._FASHION_MNIST.keys() == expected
 
 
 def test_targets_of_rates_are_centred_and_scaled_in_float64() -> None:

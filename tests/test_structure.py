@@ -130,9 +130,12 @@ PUBLIC: dict[str, tuple[str, ...]] = {
     "fastntk.datasets": (
         "Dataset",
         "NAMES",
+        "NearDuplicates",
+        "PREPROCESSINGS",
         "WITH_TEST_PART",
         "load",
         "load_file",
+        "near_duplicates",
     ),
     "fastntk.depth_sweep": ("independent_seed", "ntk_depths"),
     "fastntk.figures": (

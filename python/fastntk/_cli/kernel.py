@@ -12,6 +12,7 @@ from fastntk._cli.options import (
     ACTIVATION,
     ACTIVATION_SCALE,
     DTYPE,
+    PREPROCESSING,
     SUBSET,
     directory_option,
     explained_ends,
@@ -32,12 +33,14 @@ if TYPE_CHECKING:
 @ACTIVATION_SCALE
 @click.option("--seed", type=int, default=0, help="Of the weights.")
 @click.option("--bounds", is_flag=True, help="Also enclose κ: a second Cholesky decomposition.")
+@PREPROCESSING
 @SUBSET
 @DTYPE
 @click.option("--keep-kernel", is_flag=True, help="Leave the packed kernel in the directory.")
 @directory_option("fastntk-kernel", "the results and, meanwhile, the kernel: 4 n² bytes on disk")
 def kernel(
     data: str,
+    preprocessing: str | None,
     subset: int | None,
     depth: int,
     width: int,
@@ -51,7 +54,7 @@ def kernel(
     DATA as for study. Each finished step is kept: started again, the command goes on there.
     """
     with explained_ends(out):
-        dataset = load_samples(data, subset)
+        dataset = load_samples(data, preprocessing, subset)
         if depth < 0:
             raise ValueError(f"depth={depth}: expected at least 0")
         widths = [dataset.X.shape[1], *[width] * depth, 1]

@@ -15,6 +15,7 @@ from fastntk._cli.options import (
     ACTIVATION,
     ACTIVATION_SCALE,
     DTYPE,
+    PREPROCESSING,
     SUBSET,
     TOLERANCE,
     depths_option,
@@ -71,12 +72,14 @@ if TYPE_CHECKING:
     help="Take κ of minibatches of so many samples as well (the paper's authors: 512).",
 )
 @click.option("--bounds", is_flag=True, help="Also enclose each κ in an interval (in the table).")
+@PREPROCESSING
 @SUBSET
 @DTYPE
 @directory_option("fastntk-study", "the table (CSV) and the figure (PNG)")
 @store_option("network")
 def study(
     data: str,
+    preprocessing: str | None,
     subset: int | None,
     width: tuple[int, ...],
     names: tuple[str, ...],
@@ -86,15 +89,16 @@ def study(
 ) -> None:
     """Measure smallest gradient angle and condition number against depth.
 
-    DATA is a data set ("digits": 1797 images, pixels scaled to [-1, 1]) or a .npy, .npz or .csv
-    file with one sample a row, taken as it is. Started again after it was stopped, or with more
-    depths, seeds or activations, it computes only what is not in its store yet.
+    DATA is a data set (digits, mnist, fashion-mnist, svhn, synthetic or speech), a .npy, .npz,
+    .csv, .mat or IDX file with one sample a row, or a folder of audio. Started again after it was
+    stopped, or with more depths, seeds or activations, it computes only what is not in its store
+    yet.
     """
     # Matplotlib takes longer to import than all else. Whoever lacks it hears so before the work.
     from fastntk.figures import save
 
     with explained_ends(out if store is None else store):
-        dataset = load_samples(data, subset)
+        dataset = load_samples(data, preprocessing, subset)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", UserWarning)
             result = depth_study(
