@@ -12,13 +12,12 @@ from fastntk._cli.kept import keep_others
 from fastntk._cli.options import (
     ACTIVATION,
     ACTIVATION_SCALE,
-    PREPROCESSING,
     depths_option,
     directory_option,
     explained_ends,
     store_option,
 )
-from fastntk._cli.samples import load_for_training
+from fastntk._cli.samples import Reading, load_for_training, reading_options
 from fastntk._cli.tables import mean_and_deviation, print_table
 from fastntk.studies.convergence import convergence_study
 
@@ -55,13 +54,13 @@ if TYPE_CHECKING:
     show_default="10 000, or 4/5 of fewer",
     help="Train on so many samples, at random (seed 0).",
 )
-@PREPROCESSING
+@reading_options
 @directory_option("fastntk-convergence", "the tables (CSV) and the figure (PNG)")
 @store_option("training")
 def convergence(
     data: str,
     subset: int | None,
-    preprocessing: str | None,
+    reading: Reading,
     out: Path,
     store: Path | None,
     **settings: Any,
@@ -75,7 +74,7 @@ def convergence(
     from fastntk.figures import save
 
     with explained_ends(out if store is None else store, RuntimeError):
-        name, X, y, test = load_for_training(data, preprocessing, subset)
+        name, X, y, test = load_for_training(data, reading, subset)
         result = convergence_study(
             X, y, test=test, store=out / f"{name}.sqlite" if store is None else store, **settings
         )

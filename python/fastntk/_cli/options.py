@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import click
 
 from fastntk.activations import FINITE_WIDTH
-from fastntk.datasets import PREPROCESSINGS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -60,12 +59,6 @@ TOLERANCE = click.option(
     type=float,
     default=1e-10,
     help="Of activations without a closed form at infinite width, relative.",
-)
-PREPROCESSING = click.option(
-    "--preprocessing",
-    type=click.Choice(PREPROCESSINGS),
-    show_default="symmetric for images, standardized for speech, else raw",
-    help="symmetric: pixels in [-1, 1]; unit-norm: of samples; standardized: of features.",
 )
 SUBSET = click.option("--subset", type=int, help="Take only so many samples, at random (seed 0).")
 DTYPE = click.option(

@@ -1,24 +1,71 @@
 # SPDX-FileCopyrightText: The fastntk authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""The samples that a command is given: a data set by its name, or a file."""
+"""The samples that a command is given: a data set by its name, or a file; and its options."""
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import click
 import numpy as np
 
-from fastntk.datasets import WITH_TEST_PART, Dataset, load
+from fastntk.datasets import PREPROCESSINGS, WITH_TEST_PART, Dataset, load
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy.typing as npt
 
     from fastntk._support.dtypes import FloatArray
 
 # The paper's experiments on convergence have all 60 000 samples; these take minutes.
 _TRAINING_SAMPLES = 10_000
+
+
+class Reading(NamedTuple):
+    """How samples are read: the arguments of `fastntk.datasets.load` that commands have too."""
+
+    preprocessing: str | None = None
+    label: str | int | bool | None = None
+    index: str | int | bool | None = None
+
+
+def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of how samples are read, which the command has as one argument `reading`."""
+
+    @functools.wraps(command)
+    def wrapped(
+        preprocessing: str | None, label: str | None, index: str | None, **others: Any
+    ) -> Any:
+        return command(reading=Reading(preprocessing, _column(label), _column(index)), **others)
+
+    for option in (
+        click.option(
+            "--index", help="Column of a table that counts the rows and is left out, or none."
+        ),
+        click.option(
+            "--label",
+            show_default="the one that is named so",
+            help="Column of a table with the labels: name, number from 0, or none.",
+        ),
+        click.option(
+            "--preprocessing",
+            type=click.Choice(PREPROCESSINGS),
+            show_default="symmetric for images, standardized for speech, else raw",
+            help="symmetric: pixels in [-1, 1]; unit-norm: of samples; standardized: features.",
+        ),
+    ):
+        wrapped = option(wrapped)
+    return wrapped
+
+
+def _column(text: str | None) -> str | int | bool | None:
+    if text is None or text.lower() == "none":
+        return None if text is None else False
+    return int(text) if re.fullmatch("-?[0-9]{1,9}", text) else text
 
 
 class Training(NamedTuple):
@@ -30,9 +77,9 @@ class Training(NamedTuple):
     test: tuple[FloatArray, Any] | None
 
 
-def load_samples(data: str, preprocessing: str | None, subset: int | None) -> Dataset:
+def load_samples(data: str, reading: Reading, subset: int | None) -> Dataset:
     """Return the samples of a data set or file, or a subset of them."""
-    dataset = _load(data, preprocessing)
+    dataset = _load(data, reading)
     if subset is None:
         return dataset
     rows, _ = _drawn(subset, len(dataset.X))
@@ -40,9 +87,9 @@ def load_samples(data: str, preprocessing: str | None, subset: int | None) -> Da
     return replace(dataset, X=dataset.X[rows], y=labels)
 
 
-def load_for_training(data: str, preprocessing: str | None, subset: int | None) -> Training:
+def load_for_training(data: str, reading: Reading, subset: int | None) -> Training:
     """Return some of the samples to train on; those of the part "test", or the others, to test."""
-    dataset = _load(data, preprocessing)
+    dataset = _load(data, reading)
     if dataset.y is None:
         raise ValueError(f"data={data!r}: has no labels: expected a data set with labels")
     total = len(dataset.y)
@@ -50,14 +97,14 @@ def load_for_training(data: str, preprocessing: str | None, subset: int | None) 
     rows, others = _drawn(count, total)
     test = (dataset.X[others], dataset.y[others]) if len(others) else None
     if dataset.name in WITH_TEST_PART and dataset.name == data:
-        part = load(data, "test", preprocessing=preprocessing)
+        part = load(data, "test", **reading._asdict())
         test = part.X, np.asarray(part.y)
     return Training(dataset.name, dataset.X[rows], dataset.y[rows], test)
 
 
-def _load(data: str, preprocessing: str | None) -> Dataset:
+def _load(data: str, reading: Reading) -> Dataset:
     try:
-        return load(data, preprocessing=preprocessing)
+        return load(data, **reading._asdict())
     except ValueError as error:
         # The argument of the command is DATA, not `name`.
         text = str(error)

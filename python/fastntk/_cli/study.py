@@ -15,7 +15,6 @@ from fastntk._cli.options import (
     ACTIVATION,
     ACTIVATION_SCALE,
     DTYPE,
-    PREPROCESSING,
     SUBSET,
     TOLERANCE,
     depths_option,
@@ -24,7 +23,7 @@ from fastntk._cli.options import (
     numbers,
     store_option,
 )
-from fastntk._cli.samples import load_samples
+from fastntk._cli.samples import Reading, load_samples, reading_options
 from fastntk._cli.tables import mean_and_deviation, print_table
 from fastntk.eigenvalues import rounded_down
 from fastntk.networks.initialization import PARAMETRIZATIONS
@@ -72,14 +71,14 @@ if TYPE_CHECKING:
     help="Take κ of minibatches of so many samples as well (the paper's authors: 512).",
 )
 @click.option("--bounds", is_flag=True, help="Also enclose each κ in an interval (in the table).")
-@PREPROCESSING
+@reading_options
 @SUBSET
 @DTYPE
 @directory_option("fastntk-study", "the table (CSV) and the figure (PNG)")
 @store_option("network")
 def study(
     data: str,
-    preprocessing: str | None,
+    reading: Reading,
     subset: int | None,
     width: tuple[int, ...],
     names: tuple[str, ...],
@@ -98,7 +97,7 @@ def study(
     from fastntk.figures import save
 
     with explained_ends(out if store is None else store):
-        dataset = load_samples(data, preprocessing, subset)
+        dataset = load_samples(data, reading, subset)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", UserWarning)
             result = depth_study(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import zlib
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, BinaryIO
 
 from fastntk._support.files import regular_file
 
@@ -23,9 +23,17 @@ if TYPE_CHECKING:
 LARGEST_INFLATION = 1032
 
 
+def opened(path: Path, argument: str = "name") -> BinaryIO:
+    """Open a regular file that was found; the error for anything else says which it is."""
+    try:
+        return regular_file(path, argument)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
 def read_verified(path: Path, file: DataFile, title: str) -> bytes:
     """Return the decompressed bytes of a data set's file, which must be the expected ones."""
-    with regular_file(path, "name") as stream:
+    with opened(path) as stream:
         content = (
             inflated(stream, file.size + 1, path)
             if path.suffix == ".gz"

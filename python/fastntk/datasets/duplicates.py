@@ -71,7 +71,8 @@ class NearDuplicates:
     def to_frame(self) -> pd.DataFrame:
         """Return a table: repeated samples, each with the first of its kind, then the pairs.
 
-        Columns: i, j, degrees, resolved, repeated, label_i, label_j, same_label.
+        Columns: i, j, degrees, resolved, repeated, label_i, label_j, same_label (None
+        where there are no labels).
         """
         import pandas as pd
 
@@ -82,7 +83,8 @@ class NearDuplicates:
         frame = pd.DataFrame(rows, columns=["i", "j", "degrees", "resolved", "repeated"])
         frame["label_i"] = [self._label(i) for i in frame["i"]]
         frame["label_j"] = [self._label(j) for j in frame["j"]]
-        frame["same_label"] = frame["label_i"] == frame["label_j"]
+        known = None if self.labels is None else frame["label_i"] == frame["label_j"]
+        frame["same_label"] = known
         return frame
 
     def __repr__(self) -> str:

@@ -18,9 +18,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastntk._support.files import regular_file
 from fastntk.datasets import idx
-from fastntk.datasets.contents import inflated
+from fastntk.datasets.contents import inflated, opened
 from fastntk.datasets.optional import library
 
 if TYPE_CHECKING:
@@ -68,7 +67,7 @@ def _table(path: Path, files: FileSet) -> npt.NDArray[np.uint8] | None:
     samples = sum(part[1].size for part in files.parts.values())
     most = _LONGEST_CELL * columns * samples + _LONGEST_HEADER
     try:
-        with regular_file(path, "name") as stream:
+        with opened(path) as stream:
             text = inflated(stream, most, path)
         start = text.lower().index(b"@data")
         pandas = library("pandas", "a table of OpenML", "fastntk[study]")

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from fastntk._support.files import regular_file
 from fastntk._support.memory import require_memory
 from fastntk.datasets import filterbank
+from fastntk.datasets.contents import opened
 from fastntk.datasets.dataset import RawSamples
 from fastntk.datasets.optional import library
 from fastntk.datasets.sources import DATA_VARIABLE, data_folder
@@ -33,6 +33,9 @@ _HIGHEST = 8000.0
 
 # Below that, bands would lie between the frequencies of the transform.
 _LOWEST_RATE = 8000
+
+# What a length that is not known is at least, with what it is of.
+_UNKNOWN = 2**32 - 1
 
 _ENDINGS = (".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff", ".au")
 
@@ -134,7 +137,7 @@ def _audio(folder: Path, argument: str) -> list[Path]:
 
 def _described(path: Path, argument: str, soundfile: Any) -> _Recording:
     """Return what the header of a file says, without the sound."""
-    with regular_file(path, argument) as stream:
+    with opened(path, argument) as stream:
         _require_whole(stream, path)
         try:
             with soundfile.SoundFile(stream) as sound:
@@ -149,16 +152,24 @@ def _described(path: Path, argument: str, soundfile: Any) -> _Recording:
 
 
 def _require_whole(stream: Any, path: Path) -> None:
-    """Raise ValueError for a WAV file that is shorter than it says: libsndfile reads what is there.
+    """Raise ValueError for a file of WAV, AIFF or AU that is shorter than it says.
 
-    Who writes a stream does not know its length, and says 0 or the largest one.
+    Of these libsndfile reads what is there. Who writes a stream does not know its length, and says
+    0 or the largest number.
     """
-    head, size = stream.read(8), os.fstat(stream.fileno()).st_size
+    head, size = stream.read(12), os.fstat(stream.fileno()).st_size
     stream.seek(0)
-    if len(head) == 8 and head[:4] == b"RIFF":
-        stated = struct.unpack("<I", head[4:])[0] + 8
-        if size < stated < 2**32:
-            raise ValueError(f"{path}: is cut off: it has {size} bytes, and should have {stated}")
+    kind, words = head[:4], head[4:].ljust(8, b"\0")
+    if kind == b"RIFF":
+        stated = struct.unpack("<I", words[:4])[0] + 8
+    elif kind == b"FORM":
+        stated = struct.unpack(">I", words[:4])[0] + 8
+    elif kind == b".snd":
+        stated = sum(struct.unpack(">2I", words))
+    else:
+        return
+    if size < stated < _UNKNOWN:
+        raise ValueError(f"{path}: is cut off: it has {size} bytes, and should have {stated}")
 
 
 def _sound(recording: _Recording, argument: str, soundfile: Any) -> FloatArray:
@@ -168,7 +179,7 @@ def _sound(recording: _Recording, argument: str, soundfile: Any) -> FloatArray:
         f"{argument}: the sound of {recording.path}",
         "cut it into shorter files",
     )
-    with regular_file(recording.path, argument) as stream:
+    with opened(recording.path, argument) as stream:
         try:
             sound, _ = soundfile.read(stream, dtype="float64", always_2d=True)
         except (soundfile.LibsndfileError, TypeError) as error:
