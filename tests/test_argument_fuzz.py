@@ -48,7 +48,7 @@ KINDS: dict[str, set[str]] = {
             *("batch_size", "seed", "seeds", "width", "depth", "depths", "k", "output", "outputs"),
             *("epochs", "steps", "jobs", "subset", "rate_samples", "tile", "size", "i", "n"),
             *("most_passes", "callback_every", "probe_every", "degree", "search_epochs"),
-            *("rate_steps", "batches", "refinement"),
+            *("rate_steps", "batches", "refinement", "d", "hop"),
         )
     },
     **dict.fromkeys(
@@ -65,6 +65,7 @@ KINDS: dict[str, set[str]] = {
         for name in (
             *("drop_last", "bounds", "eigenvectors", "overwrite", "infinite", "shared", "inplace"),
             *("normalize", "covariance", "mmap", "verify", "keep_kernel", "eval_gradient"),
+            "download",
         )
     },
     **dict.fromkeys(("path", "store", "directory", "checkpoint", "out"), _PATH),

@@ -269,7 +269,7 @@ def bad_files(folder: Path) -> dict[str, Any]:
         "cut.npz": "cannot be read as samples",
         "words.csv": "column 'b' has 'x' in row 2 of the samples: expected a number",
         "empty.csv": "cannot be read as samples: No columns",
-        "samples.txt": r"expected a file that ends in .npy, .npz or .csv",
+        "samples.txt": r"expected a file that ends in .npy, .npz, .csv or .mat",
     }
 
 

@@ -226,11 +226,14 @@ def test_no_more_is_inflated_than_is_expected(monkeypatch: pytest.MonkeyPatch) -
     put(Path("system/fashion-mnist"))
     path = Path("system/fashion-mnist/train-images-idx3-ubyte.gz")
     path.write_bytes(gzip.compress(bytes(2**24), compresslevel=1))
-    asked = []
-    read = gzip.GzipFile.read
-    monkeypatch.setattr(
-        gzip.GzipFile, "read", lambda self, size=-1: asked.append(size) or read(self, size)
-    )
+    asked: list[int | None] = []
+    inflate = gzip.GzipFile.read
+
+    def read(archive: gzip.GzipFile, size: int | None = -1) -> bytes:
+        asked.append(size)
+        return inflate(archive, size)
+
+    monkeypatch.setattr(gzip.GzipFile, "read", read)
     with pytest.raises(ValueError, match=r"found 59 or more"):
         datasets.load("fashion-mnist")
     assert asked == [59]

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import functools
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 _TRAINING_SAMPLES = 10_000
 
 
-class Reading(NamedTuple):
+@dataclass(frozen=True)
+class Reading:
     """How samples are read: the arguments of `fastntk.datasets.load` that commands have too."""
 
     preprocessing: str | None = None
@@ -97,14 +98,14 @@ def load_for_training(data: str, reading: Reading, subset: int | None) -> Traini
     rows, others = _drawn(count, total)
     test = (dataset.X[others], dataset.y[others]) if len(others) else None
     if dataset.name in WITH_TEST_PART and dataset.name == data:
-        part = load(data, "test", **reading._asdict())
+        part = load(data, "test", **vars(reading))
         test = part.X, np.asarray(part.y)
     return Training(dataset.name, dataset.X[rows], dataset.y[rows], test)
 
 
 def _load(data: str, reading: Reading) -> Dataset:
     try:
-        return load(data, **reading._asdict())
+        return load(data, **vars(reading))
     except ValueError as error:
         # The argument of the command is DATA, not `name`.
         text = str(error)

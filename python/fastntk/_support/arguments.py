@@ -118,6 +118,8 @@ def real(
         raise ValueError(f"{name} is beyond the range of float64: {expected}") from None
     except Exception as error:  # of a number of somebody's own
         raise TypeError(f"{name}={shown(value)}: {expected}") from error
+    if math.isinf(result) and value != result:  # a long double beyond the range of float64
+        raise ValueError(f"{name} is beyond the range of float64: {expected}")
     finite = infinite or math.isfinite(result)
     if not (finite and minimum <= result <= maximum) or (exclusive and result == minimum):
         raise ValueError(f"{name}={shown(value)}: {expected}")

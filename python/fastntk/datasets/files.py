@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 import zlib
 from pathlib import Path
@@ -38,7 +39,13 @@ _DAMAGE = (
 def is_path(value: str) -> bool:
     """Return whether a text can only be meant for a path: a known ending, a separator, or there."""
     path = Path(value)
-    return bool(path.suffix) or len(path.parts) > 1 or idx.is_idx(path) or path.is_dir()
+    return bool(path.suffix) or len(path.parts) > 1 or idx.is_idx(path) or _is_folder(path)
+
+
+def _is_folder(path: Path) -> bool:
+    # Path.is_dir raises for a name that is too long: whoever opens the file says so with the
+    # argument's name.
+    return os.path.isdir(path)  # noqa: PTH112
 
 
 def read(path: str, options: ReadOptions) -> RawSamples:
@@ -52,7 +59,7 @@ def read(path: str, options: ReadOptions) -> RawSamples:
         If it is not there or may not be read.
     """
     file, what = Path(path), f"{options.argument}={path!r}"
-    if file.is_dir():
+    if _is_folder(file):
         return speech.read_folder(file, options)
     reader = idx.read_file if idx.is_idx(file) else _READERS.get(file.suffix.lower())
     if reader is None:
