@@ -7,6 +7,7 @@ from __future__ import annotations
 import functools
 import gzip
 import hashlib
+import os
 import sys
 import threading
 from dataclasses import FrozenInstanceError, replace
@@ -202,6 +203,15 @@ def test_half_of_the_files_is_none() -> None:
     assert is_tiny(datasets.load("fashion-mnist", "test"), "test")
 
 
+def test_a_folder_that_may_not_be_entered_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    put(Path("system/fashion-mnist"))
+    there = os.path.lexists
+    monkeypatch.setattr(os.path, "lexists", lambda path: "system" not in str(path) and there(path))
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may enter everything
+    with pytest.raises(FileNotFoundError, match=r"\(.*system/fashion-mnist may not be read\)"):
+        datasets.load("fashion-mnist")
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -323,6 +333,10 @@ def test_preprocessing_of_what_has_no_size_or_no_range() -> None:
     np.save("x.npy", np.array([[1e-200, 2e-200, 3.0], [0.1, 5e200, 3.0], [0.2, 1.0, 3.0]]))
     unit = datasets.load("x.npy", preprocessing="unit-norm").X
     np.testing.assert_allclose(np.linalg.norm(unit, axis=1), 1.0, rtol=1e-15)
+    # Other samples than the ones that are asked for count here, and have to be numbers.
+    np.save("bad.npy", np.array([[1.0], [2.0], [np.nan]]))
+    with pytest.raises(ValueError, match=r"name='bad\.npy': X\[2, 0\]=.*nan"):
+        datasets.load("bad.npy", preprocessing="standardized", n=2)
     # The constant 3 is off by nothing, and divided by nothing.
     standard = datasets.load("x.npy", preprocessing="standardized", n=2).X
     assert standard[:, 2].tolist() == [0.0, 0.0]

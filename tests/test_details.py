@@ -59,6 +59,15 @@ def test_numbers_may_be_arrays_without_axes() -> None:
         arguments.real(np.array([0.5]), "x", minimum=0.0)
 
 
+def test_a_long_double_beyond_float64_is_not_infinite() -> None:
+    assert arguments.real(math.inf, "x", minimum=0.0, infinite=True) == math.inf
+    assert arguments.real(np.longdouble("inf"), "x", minimum=0.0, infinite=True) == math.inf
+    beyond = np.longdouble("1e400")
+    if np.isfinite(beyond):  # not where long doubles are doubles
+        with pytest.raises(ValueError, match="x is beyond the range of float64"):
+            arguments.real(beyond, "x", minimum=0.0, infinite=True)
+
+
 def test_nodes_are_fine_on_both_sides_of_a_breakpoint() -> None:
     nodes, weights = gaussian_nodes((0.0,))
     np.testing.assert_allclose(np.sort(-nodes), np.sort(nodes), atol=1e-13)

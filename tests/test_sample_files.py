@@ -82,9 +82,15 @@ def test_arrays_of_numpy() -> None:
         datasets.load("x.npz", label="y")
     with pytest.raises(ValueError, match=r"label='z': expected one of the arrays \['X', 'digit'"):
         datasets.load("x.npz", label="z")
-    np.savez("x.npz", samples=X.astype(np.float32), y=Y)
-    with pytest.raises(ValueError, match=r"expected an array named X, found \['samples', 'y'\]"):
+    with pytest.raises(ValueError, match=r"label=0: expected one of the arrays \['X', 'digit'"):
+        datasets.load("x.npz", label=0)
+    np.savez("x.npz", samples=X.astype(np.float32), y=Y, more=Y)
+    with pytest.raises(
+        ValueError, match=r"expected an array named X, found \['more', 'samples', 'y'\]"
+    ):
         datasets.load("x.npz")
+    np.savez("x.npz", samples=X.astype(np.float32), y=Y)
+    assert labels(datasets.load("x.npz")) == Y.tolist()
     assert labels(datasets.load("x.npz", label="y")) == Y.tolist()
     assert datasets.load("x.npz", label="y").X.dtype == np.float32
     np.savez("x.npz", y=X)
@@ -102,15 +108,17 @@ def test_matrices_of_matlab(form: Any) -> None:
     assert datasets.load("x.mat", label=False).y is None
     savemat("x.mat", {"data": X, "class": Y}, format=form)
     assert labels(datasets.load("x.mat", label="class")) == Y.tolist()
-    with pytest.raises(ValueError, match=r"expected a matrix named X, found \['class', 'data'\]"):
+    with pytest.raises(ValueError, match=r"expected an array named X, found \['class', 'data'\]"):
         datasets.load("x.mat")
-    with pytest.raises(ValueError, match=r"label='z': expected one of the matrices \['class'"):
+    with pytest.raises(ValueError, match=r"label='z': expected one of the arrays \['class'"):
         datasets.load("x.mat", label="z")
     savemat("x.mat", {"X": X, "y": Y[:5]}, format=form)
     with pytest.raises(ValueError, match=r"label='y': expected integers from 0, one for each of 6"):
         datasets.load("x.mat")
     savemat("x.mat", {"X": X, "y": Y + 0.5}, format=form)
-    with pytest.raises(ValueError, match=r"label='y': .* found 6 of float64; label=False leaves"):
+    with pytest.raises(
+        ValueError, match=r"label='y': .* found an array of shape \(6,\) and float64; label=Fa"
+    ):
         datasets.load("x.mat")
     assert datasets.load("x.mat", label=False).y is None
 
@@ -123,6 +131,9 @@ def test_files_in_the_layout_of_svhn(compressed: bool) -> None:
     assert found.X.flags.c_contiguous
     assert labels(found) == [0, 1, 2, 9, 0, 3]
     assert found.sample_shape == (3, 2, 3)
+    # Labels that are not 1 to 10 are what they are.
+    savemat("hundred.mat", {"X": COLOURED, "y": 10 * TENS})
+    assert labels(datasets.load("hundred.mat")) == [100, 10, 20, 90, 100, 30]
     scaled = datasets.load("train_32x32.mat", preprocessing="symmetric").X
     assert scaled.tobytes() == (found.X / 127.5 - 1).tobytes()
 
@@ -171,6 +182,7 @@ def test_idx_files(ending: str) -> None:
         ("a,b,digit\n1,2,0\n3,4,1\n", {"label": -1}, ("a", "b"), [0, 1]),
         ("1,2,0\n3,4,1\n", {"label": 2}, (), [0, 1]),
         ("0,1,2\n1,3,4\n", {"label": 0}, (), [0, 1]),
+        ("label,a,b\n0,1,2\n1,3,4\n", {}, ("a", "b"), [0, 1]),
         ("a,b,label\n1,2,0\n3,4,1\n", {"label": False}, ("a", "b", "label"), None),
         (",a,b\n0,1,2\n1,3,4\n", {"index": 0}, ("a", "b"), None),
         ("id,a,b\n7,1,2\n9,3,4\n", {"index": "id"}, ("a", "b"), None),
@@ -210,6 +222,8 @@ def test_columns_that_are_no_features(
         ("1,2\n3,4\n", {"label": "a"}, r"label='a': the table has no line of names"),
         ("a,b\n1,2\n", {"label": "a", "index": 0}, r"index=0: is the column of the labels, too"),
         ("a,label,y\n1,0,1\n", {"label": "y"}, ""),
+        ("a,label\n1,1e300\n", {}, r"column 'label' is taken for labels: expected integers"),
+        ("a,label\n1,inf\n", {}, r"column 'label' is taken for labels: expected integers"),
         ("a,label\n1,-1\n", {}, r"column 'label' is taken for labels: expected integers from 0"),
         ("a,label\n1,0\n2,x\n", {}, r"column 'label' has 'x' in row 2 of the samples"),
         ("a,label\n1,u\n2,NA\n", {}, r"column 'label' has 'u' in row 1 of the samples"),
@@ -241,6 +255,12 @@ def test_labels_may_be_names() -> None:
     assert labels(found) == [1, 2, 1, 0]
     assert found.label_names == ("iris", "setosa", "virginica")
     assert found.X.tolist() == [[1.0], [2.0], [3.0], [4.0]]
+
+
+def test_labels_that_count_the_rows_are_labels() -> None:
+    Path("table.csv").write_text("class,a\n" + "".join(f"{k},{k / 2}\n" for k in range(6)))
+    assert labels(datasets.load("table.csv")) == list(range(6))
+    assert datasets.load("table.csv").X.ravel().tolist() == [0.0, 0.5, 1.0, 1.5, 2.0, 2.5]
 
 
 def test_rows_that_do_not_count_are_samples() -> None:

@@ -106,10 +106,12 @@ def load_for_training(data: str, reading: Reading, subset: int | None) -> Traini
 def _load(data: str, reading: Reading) -> Dataset:
     try:
         return load(data, **vars(reading))
-    except ValueError as error:
-        # The argument of the command is DATA, not `name`.
+    except (ValueError, OSError, MemoryError) as error:
         text = str(error)
-        raise ValueError(re.sub("^name=", "data=", text)) from error
+        if not text.startswith("name="):
+            raise
+        # The argument of the command is DATA, not `name`.
+        raise type(error)(f"data{text.removeprefix('name')}") from error
 
 
 def _drawn(subset: int, total: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:

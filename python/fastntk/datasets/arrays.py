@@ -14,6 +14,12 @@ from fastntk._support.files import regular_file
 from fastntk._support.memory import require_memory
 from fastntk._support.npy import read_npy_header
 from fastntk.datasets.dataset import RawSamples
+from fastntk.datasets.labels import (
+    array_of_labels,
+    array_of_samples,
+    as_labels,
+    required_labels,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,29 +38,19 @@ def read_npy(file: Path, options: ReadOptions) -> RawSamples:
 def read_npz(file: Path, options: ReadOptions) -> RawSamples:
     """Return the samples of an archive, and its labels."""
     options.require_only(("label",), "a .npz file")
-    with (
-        regular_file(file, options.argument) as stream,
-        zipfile.ZipFile(stream) as archive,
-    ):
+    with regular_file(file, options.argument) as stream, zipfile.ZipFile(stream) as archive:
         members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-        chosen = "y" if options.label is None else options.label
-        if options.label not in {None, False} and chosen not in members:
-            raise ValueError(f"label={chosen!r}: expected one of the arrays {sorted(members)}")
-        others = [name for name in members if options.label is None or name != chosen]
-        if "X" not in members and len(others) != 1:
-            raise ValueError(f"expected an array named X, found {sorted(members)}")
-        values = _member(archive, members["X" if "X" in members else others[0]])
-        labels = None
-        if "X" in members or options.label is not None:
-            labels = _member(archive, members[str(chosen)]) if chosen in members else None
-    if labels is not None and not _are_labels(labels, len(values)):
-        if options.label is not None:
-            raise ValueError(
-                f"label={chosen!r}: expected integers from 0, one for each of {len(values)} "
-                f"samples; the array has shape {labels.shape} and dtype {labels.dtype}"
-            )
-        labels = None  # targets of another kind
-    return _raw(file, values, None if labels is None else labels.astype(np.int64))
+        names = list(members)
+        chosen = array_of_labels(options.label, names)
+        # An only array has samples, whatever its name is.
+        chosen = None if len(names) == 1 else chosen
+        values = _member(archive, members[array_of_samples(chosen, names)])
+        found = None if chosen is None else _member(archive, members[chosen])
+    if found is None:
+        return _raw(file, values, None)
+    if options.label is None:  # other targets than labels are left out
+        return _raw(file, values, as_labels(found, len(values)))
+    return _raw(file, values, required_labels(found, len(values), str(chosen)))
 
 
 def _raw(file: Path, values: Any, labels: Any) -> RawSamples:
@@ -65,10 +61,6 @@ def _raw(file: Path, values: Any, labels: Any) -> RawSamples:
         source=f"the file {file}",
         largest=255.0 if values.dtype == np.uint8 else None,
     )
-
-
-def _are_labels(array: Any, n: int) -> bool:
-    return bool(array.shape == (n,) and array.dtype.kind in "iu" and n and array.min() >= 0)
 
 
 def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Any:

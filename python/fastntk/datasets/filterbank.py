@@ -30,7 +30,7 @@ def mel(hertz: FloatArray) -> FloatArray:
 
 @functools.lru_cache(maxsize=4)
 def filters(rate: int, highest: float, bands: int) -> FloatArray:
-    """Return triangular filters of equal width in mel: (bands, frequencies of the transform)."""
+    """Return triangular filters in mel, as HTK and Kaldi have them: (bands, frequencies)."""
     edges = np.linspace(mel(np.array(LOWEST)), mel(np.array(highest)), bands + 2)
     points = mel(scipy.fft.rfftfreq(_length(rate), 1 / rate))
     rising = (points - edges[:-2, np.newaxis]) / np.diff(edges)[:-1, np.newaxis]

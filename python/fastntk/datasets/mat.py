@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from fastntk._support.files import regular_file
 from fastntk._support.memory import require_memory
 from fastntk.datasets.contents import LARGEST_INFLATION
 from fastntk.datasets.dataset import RawSamples
+from fastntk.datasets.labels import array_of_labels, array_of_samples, required_labels
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,7 +30,7 @@ _BYTES = {"int8": 1, "uint8": 1, "int16": 2, "uint16": 2, "int32": 4, "uint32": 
 
 
 def read_file(file: Path, options: ReadOptions) -> RawSamples:
-    """Return the samples of a file: its matrix X, or its only one beside the labels y."""
+    """Return the samples of a file: its array X, or its only one beside the labels y."""
     options.require_only(("label",), "a .mat file")
     with regular_file(file, options.argument) as stream:
         size = os.fstat(stream.fileno()).st_size
@@ -38,14 +40,9 @@ def read_file(file: Path, options: ReadOptions) -> RawSamples:
 def samples(stream: Any, size: int, name: str, label: str | int | bool | None) -> RawSamples:
     """Return the samples in a stream of so many bytes."""
     shapes = _shapes(stream)
-    chosen = "y" if label is None else label
-    if label not in {None, False} and chosen not in shapes:
-        raise ValueError(f"label={chosen!r}: expected one of the matrices {sorted(shapes)}")
-    others = [each for each in shapes if each != chosen]
-    if "X" not in shapes and len(others) != 1:
-        raise ValueError(f"expected a matrix named X, found {sorted(shapes)}")
-    wanted = ["X" if "X" in shapes else others[0]]
-    wanted += [str(chosen)] if chosen in shapes else []
+    names = list(shapes)
+    chosen = array_of_labels(label, names)
+    wanted = [array_of_samples(chosen, names), *([] if chosen is None else [chosen])]
     for each in wanted:
         shape, kind = shapes[each]
         needed = math.prod(shape) * _BYTES.get(kind, 8)
@@ -56,16 +53,20 @@ def samples(stream: Any, size: int, name: str, label: str | int | bool | None) -
         require_memory(needed, f"{each} of shape {shape}", "use a machine with more")
     read = _read(stream, wanted)
     values = np.asarray(read[wanted[0]])
-    labels = np.asarray(read[wanted[1]]).reshape(-1) if len(wanted) > 1 else None
-    if values.ndim == 4:
-        return _images(name, values, labels)
-    return RawSamples(
+    images = values.ndim == 4
+    labels = None
+    if chosen is not None:
+        # A column, as all that has one dimension is in MATLAB.
+        column = np.asarray(read[chosen]).reshape(-1)
+        labels = required_labels(column, values.shape[-1] if images else len(values), chosen)
+    raw = RawSamples(
         name=name,
         values=values,
-        labels=None if labels is None else _labels(labels, len(values), str(chosen)),
+        labels=labels,
         source=f"the MATLAB file {name}",
         largest=255.0 if values.dtype == np.uint8 else None,
     )
+    return _of_images(raw) if images else raw
 
 
 def _shapes(stream: Any) -> dict[str, tuple[tuple[int, ...], str]]:
@@ -99,26 +100,14 @@ def _read(stream: Any, wanted: list[str]) -> dict[str, Any]:
     return found
 
 
-def _images(name: str, values: Any, labels: Any) -> RawSamples:
-    """Return images with the samples along the last axis, as SVHN has them."""
-    n = values.shape[-1]
-    if labels is not None:
-        labels = _labels(labels, n, "y") % 10  # 10 is the digit 0
-    return RawSamples(
-        name=name,
-        values=np.ascontiguousarray(np.moveaxis(values, -1, 0)).reshape(n, -1),
+def _of_images(raw: RawSamples) -> RawSamples:
+    """Return images with the samples along the last axis, as SVHN has them, one a row."""
+    labels, values = raw.labels, raw.values
+    if labels is not None and len(labels) and labels.min() >= 1 and labels.max() == 10:
+        labels = labels % 10
+    return replace(
+        raw,
+        values=np.ascontiguousarray(np.moveaxis(values, -1, 0)).reshape(values.shape[-1], -1),
         labels=labels,
-        source=f"the MATLAB file {name}",
-        largest=255.0 if values.dtype == np.uint8 else None,
         sample_shape=values.shape[:-1],
     )
-
-
-def _labels(labels: Any, n: int, name: str) -> np.ndarray[Any, np.dtype[np.int64]]:
-    whole = labels.dtype.kind in "iuf" and len(labels) == n and (labels == np.rint(labels)).all()
-    if not whole or (labels < 0).any():
-        raise ValueError(
-            f"label={name!r}: expected integers from 0, one for each of {n} samples; found "
-            f"{len(labels)} of {labels.dtype}; label=False leaves them out"
-        )
-    return np.asarray(labels, dtype=np.int64)

@@ -37,7 +37,7 @@ def contents(files: FileSet, part: str) -> tuple[list[bytes], str] | None:
 
     None if the table is not there, or not of this data set.
     """
-    path = _kept(files.openml)
+    path = None if files.openml is None else _kept(files.openml)
     if path is None:
         return None
     table = _table(path, files)
@@ -53,7 +53,7 @@ def contents(files: FileSet, part: str) -> tuple[list[bytes], str] | None:
     return found, str(path)
 
 
-def _kept(number: int | None) -> Path | None:
+def _kept(number: int) -> Path | None:
     home = Path(os.environ.get("SCIKIT_LEARN_DATA", "~/scikit_learn_data")).expanduser()
     folder = home / "openml" / "openml.org" / "data" / "v1" / "download"
     # The path of the address that it came from, which OpenML has written in two ways.

@@ -75,7 +75,7 @@ def preprocessed(
     elif how == "unit-norm":
         _divide_by_norms(X)
     else:
-        mean, deviation = _moments(training())
+        mean, deviation = _moments(matrices.samples(training(), f"{argument}: X", X.dtype))
         X -= mean
         X /= deviation
     return X
@@ -98,9 +98,8 @@ def _divide_by_norms(X: FloatArray) -> None:
         X[rows] = scaled / np.sqrt(np.square(scaled).sum(axis=1, keepdims=True))
 
 
-def _moments(values: Any) -> tuple[FloatArray, FloatArray]:
+def _moments(training: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return mean and standard deviation of each feature, 1 for constant ones."""
-    training = np.asarray(values, dtype=np.float64)
     exponents = np.frexp(np.abs(training).max(axis=0))[1]
     scaled = np.ldexp(training, -exponents)
     mean = np.ldexp(scaled.mean(axis=0), exponents)

@@ -62,11 +62,13 @@ def _verified(paths: list[Path], wanted: tuple[DataFile, ...], files: FileSet) -
 
 def _folders(files: FileSet) -> Iterator[Path]:
     """Yield where the files may lie, one folder after the other."""
+    own = data_folder()
     # ./data is the root in the examples of torchvision.
-    roots = [data_folder(), SYSTEM_FOLDER, Path("data"), downloads.cache_if_known()]
-    for root in roots:
-        if root is not None:
-            yield from (root / folder for folder in files.folders)
+    for root in (*([] if own is None else [own]), SYSTEM_FOLDER, Path("data")):
+        yield from (root / folder for folder in files.folders)
+    cache = downloads.cache_if_known()  # imports pooch
+    if cache is not None:
+        yield from (cache / folder for folder in files.folders)
 
 
 def _there(folder: Path, file: DataFile) -> Path | None:
@@ -90,4 +92,14 @@ def _absent(name: str, files: FileSet, part: str) -> str:
         f"let them be downloaded from {files.mirrors[0]} with download=True or "
         f"{downloads.DOWNLOAD_VARIABLE}=1"
     )
-    return f"name={name!r}: the files of {files.title} are not there: {'; or '.join(ways)}"
+    barred = [str(folder) for folder in _folders(files) if _is_barred(folder)]
+    unseen = f" ({', '.join(barred)} may not be read)" if barred else ""
+    return f"name={name!r}: the files of {files.title} are not there{unseen}: {'; or '.join(ways)}"
+
+
+def _is_barred(folder: Path) -> bool:
+    """Return whether a folder is there, or may be, and may not be entered."""
+    try:
+        return not os.access(folder, os.X_OK) and folder.exists()
+    except PermissionError:  # on the way there
+        return True

@@ -13,6 +13,7 @@ import numpy as np
 
 from fastntk._support.files import regular_file
 from fastntk.datasets.dataset import RawSamples
+from fastntk.datasets.labels import as_labels
 from fastntk.datasets.optional import library
 
 if TYPE_CHECKING:
@@ -45,8 +46,8 @@ def read_file(file: Path, options: ReadOptions) -> RawSamples:
     """Return the features of a table, and its labels."""
     options.require_only(("label", "index"), "a .csv file")
     table = _table(file, options.argument)
-    index = _index_column(table, options.index)
     label = _label_column(table, options.label)
+    index = _index_column(table, options.index, label)
     if index is not None and index == label:
         raise ValueError(f"index={options.index!r}: is the column of the labels, too")
     left = [k for k in range(table.cells.shape[1]) if k not in {index, label}]
@@ -108,9 +109,9 @@ def _column(table: _Table, value: str | int, argument: str) -> int:
     return value % count
 
 
-def _index_column(table: _Table, index: str | int | bool | None) -> int | None:
+def _index_column(table: _Table, index: str | int | bool | None, label: int | None) -> int | None:
     """Return the column that is no feature, for it counts the rows; refuse what only seems so."""
-    if index is False:
+    if index is False or (index is None and label == 0):
         return None
     if index is not None:
         return _column(table, index, "index")
@@ -155,13 +156,13 @@ def _labels(table: _Table, column: int) -> tuple[npt.NDArray[np.int64], tuple[st
     if cells and all(map(_is_name, cells)) and all(cells):
         names, labels = np.unique(cells, return_inverse=True)
         return labels.astype(np.int64), tuple(names.tolist())
-    numbers = _numbers(table, [column])[:, 0]
-    if not (np.isfinite(numbers) & (numbers == np.rint(numbers)) & (numbers >= 0)).all():
+    found = as_labels(_numbers(table, [column])[:, 0], len(cells))
+    if found is None:
         raise ValueError(
             f"its {table.called(column)} is taken for labels: expected integers from 0, or names; "
             "if it is a coordinate of the samples, say so with label=False"
         )
-    return numbers.astype(np.int64), ()
+    return found, ()
 
 
 def _numbers(table: _Table, columns: list[int]) -> npt.NDArray[np.float64]:
