@@ -65,7 +65,7 @@ KINDS: dict[str, set[str]] = {
         for name in (
             *("drop_last", "bounds", "eigenvectors", "overwrite", "infinite", "shared", "inplace"),
             *("normalize", "covariance", "mmap", "verify", "keep_kernel", "eval_gradient"),
-            "download",
+            *("download", "different_labels"),
         )
     },
     **dict.fromkeys(("path", "store", "directory", "checkpoint", "out"), _PATH),

@@ -261,7 +261,11 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "index": None,
         "download": None,
     },
-    "fastntk.datasets.near_duplicates": {"k": 10, "progress": False},
+    "fastntk.datasets.near_duplicates": {
+        "k": 10,
+        "different_labels": False,
+        "progress": False,
+    },
     "fastntk.infinite.Network": {
         "depth": None,
         "activation": "relu",

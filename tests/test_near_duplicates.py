@@ -7,13 +7,14 @@ from __future__ import annotations
 import itertools
 import math
 import tracemalloc
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from fastntk import datasets
-from fastntk.datasets import Dataset, near_duplicates
+from fastntk.datasets import Dataset, duplicates, near_duplicates
 
 RNG = np.random.default_rng(0)
 
@@ -80,6 +81,24 @@ def test_tables_and_texts() -> None:
     assert without.to_frame()["label_i"].tolist() == [""] * 6
     assert without.to_frame()["same_label"].isna().all()
     assert str(without).splitlines()[1] == "0° between samples 6 and 25"
+
+
+@pytest.mark.parametrize("most", [2**16, 40])
+def test_pairs_with_different_labels(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset, _ = made()
+    monkeypatch.setattr(duplicates, "_MOST_CANDIDATES", most)
+    labels = np.zeros(40, dtype=np.int64)
+    labels[[5, 22]] = 1  # few, so that many pairs have to be taken
+    found = near_duplicates(replace(dataset, y=labels), k=12, different_labels=True)
+    nearest = near_duplicates(dataset, k=10_000).pairs
+    assert len(nearest) == 35 * 34 / 2
+    expected = [pair for pair in nearest[:most] if labels[pair.i] != labels[pair.j]]
+    assert list(found.pairs) == expected[:12]
+    assert len(found.pairs) == 12 if most == 2**16 else 0 < len(found.pairs) < 12
+    every = near_duplicates(replace(dataset, y=labels), k=10_000, different_labels=True)
+    assert len(every.pairs) == 2 * 33
+    with pytest.raises(ValueError, match=r"different_labels=True: the data set has no labels"):
+        near_duplicates(replace(dataset, y=None), different_labels=True)
 
 
 def test_labels_without_names_are_numbers() -> None:

@@ -8,6 +8,7 @@ import importlib.util
 import logging
 import os
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,8 @@ from fastntk.datasets.contents import read_verified
 from fastntk.datasets.optional import library
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from fastntk.datasets.catalogue import DataFile, FileSet
 
 DOWNLOAD_VARIABLE = "FASTNTK_DOWNLOAD"
@@ -52,21 +55,20 @@ def cache_if_known() -> Path | None:
 def fetch(file: DataFile, files: FileSet, folder: Path) -> Path:
     """Download a file into a folder, verified before it is put there; return its path."""
     pooch = library("pooch", "download=True")
-    # What pooch would tell: the digest of the compressed file, of which nothing is expected.
-    pooch.get_logger().setLevel(logging.WARNING)
     name = file.name + (".gz" if files.compressed else "")
     make_folder(folder, "download")
     problems = []
     for mirror in files.mirrors:
         with tempfile.TemporaryDirectory(prefix=".fastntk-", dir=folder) as beside:
             try:
-                pooch.retrieve(
-                    mirror + name,
-                    known_hash=None,
-                    fname=name,
-                    path=beside,
-                    downloader=pooch.HTTPDownloader(timeout=_PATIENCE),
-                )
+                with _quiet(pooch.get_logger()):
+                    pooch.retrieve(
+                        mirror + name,
+                        known_hash=None,
+                        fname=name,
+                        path=beside,
+                        downloader=pooch.HTTPDownloader(timeout=_PATIENCE),
+                    )
                 downloaded = Path(beside) / name
                 read_verified(downloaded, file, files.title)
             except (OSError, ValueError) as error:  # no network, no such file; a wrong one
@@ -79,3 +81,14 @@ def fetch(file: DataFile, files: FileSet, folder: Path) -> Path:
         f"download=True: {name} of {files.title} cannot be had ({'; '.join(problems)}): put it "
         f"into {folder} by hand"
     )
+
+
+@contextmanager
+def _quiet(logger: logging.Logger) -> Iterator[None]:
+    """Keep pooch from telling the digest of a compressed file, of which nothing is expected."""
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

@@ -25,6 +25,13 @@ if TYPE_CHECKING:
     from fastntk.kernels.angles import AnglePair
 
 
+# Among so many of the nearest pairs those with different labels are looked for.
+_MOST_CANDIDATES = 2**16
+
+# So many times as many are taken where there were not enough.
+_MORE = 16
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class NearDuplicates:
     """What `near_duplicates` found.
@@ -109,7 +116,9 @@ class NearDuplicates:
         return "\n".join(lines)
 
 
-def near_duplicates(dataset: Dataset, k: int = 10, *, progress: Progress = False) -> NearDuplicates:
+def near_duplicates(
+    dataset: Dataset, k: int = 10, *, different_labels: bool = False, progress: Progress = False
+) -> NearDuplicates:
     """Find repeated samples, and the pairs with the smallest angles between different ones.
 
     They bound the condition number of every kernel: λ_min is at most of the order of the square of
@@ -120,6 +129,10 @@ def near_duplicates(dataset: Dataset, k: int = 10, *, progress: Progress = False
     dataset : Dataset
     k : int
         How many pairs, at least 1; fewer are found where there are fewer.
+    different_labels : bool
+        Only pairs with different labels, which are the hardest to tell apart. They are looked for
+        among the nearest of all pairs, of which more and more are taken, at most 65 536: fewer are
+        found where these have no more.
     progress : bool or callable
         As for `MLP.smallest_angle`.
 
@@ -154,6 +167,8 @@ def near_duplicates(dataset: Dataset, k: int = 10, *, progress: Progress = False
         raise ValueError(
             f"dataset.y has shape {labels.shape}: expected one label for each of {len(X)} samples"
         )
+    if arguments.flag(different_labels, "different_labels") and labels is None:
+        raise ValueError("different_labels=True: the data set has no labels: expected False")
     groups = _groups(X)
     zero = np.flatnonzero(~X.any(axis=1))
     first = np.setdiff1d(np.array([group[0] for group in groups]), zero)
@@ -162,7 +177,7 @@ def near_duplicates(dataset: Dataset, k: int = 10, *, progress: Progress = False
         n=len(X),
         repeated=tuple(tuple(group) for group in groups if len(group) > 1),
         zero=tuple(zero.tolist()),
-        pairs=tuple(_nearest(X, first, k, progress)),
+        pairs=tuple(_nearest(X, first, k, labels if different_labels else None, progress)),
         labels=labels,
         label_names=dataset.label_names,
     )
@@ -178,14 +193,29 @@ def _groups(X: FloatArray) -> list[list[int]]:
 
 
 def _nearest(
-    X: FloatArray, first: npt.NDArray[np.intp], k: int, progress: Progress
+    X: FloatArray,
+    first: npt.NDArray[np.intp],
+    k: int,
+    labels: npt.NDArray[np.int64] | None,
+    progress: Progress,
 ) -> list[AnglePair]:
-    """Return the k pairs of the smallest angles among some of the samples."""
+    """Return the k pairs of the smallest angles among some of the samples.
+
+    Where `labels` are given, those with different ones.
+    """
     if len(first) < 2:
         return []
     rows = X if len(first) == len(X) else X[first]
     net = MLP([X.shape[1], 1], activation="identity")
-    return [
-        pair._replace(i=int(first[pair.i]), j=int(first[pair.j]))
-        for pair in net.smallest_angle(rows, k=k, progress=progress)
-    ]
+    taken = k
+    while True:
+        found = [
+            pair._replace(i=int(first[pair.i]), j=int(first[pair.j]))
+            for pair in net.smallest_angle(rows, k=taken, progress=progress)
+        ]
+        if labels is None:
+            return found
+        different = [pair for pair in found if labels[pair.i] != labels[pair.j]]
+        if len(different) >= k or len(found) < taken or taken >= _MOST_CANDIDATES:
+            return different[:k]
+        taken = min(_MORE * taken, _MOST_CANDIDATES)
