@@ -26,10 +26,7 @@ if TYPE_CHECKING:
 
 
 # Among so many of the nearest pairs those with different labels are looked for.
-_MOST_CANDIDATES = 2**16
-
-# So many times as many are taken where there were not enough.
-_MORE = 16
+_CANDIDATES = 2**14
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -131,8 +128,8 @@ def near_duplicates(
         How many pairs, at least 1; fewer are found where there are fewer.
     different_labels : bool
         Only pairs with different labels, which are the hardest to tell apart. They are looked for
-        among the nearest of all pairs, of which more and more are taken, at most 65 536: fewer are
-        found where these have no more.
+        among the 16 384 nearest of all pairs, or the k nearest if that is more: fewer are found
+        where these have no more.
     progress : bool or callable
         As for `MLP.smallest_angle`.
 
@@ -207,15 +204,12 @@ def _nearest(
         return []
     rows = X if len(first) == len(X) else X[first]
     net = MLP([X.shape[1], 1], activation="identity")
-    taken = k
-    while True:
-        found = [
-            pair._replace(i=int(first[pair.i]), j=int(first[pair.j]))
-            for pair in net.smallest_angle(rows, k=taken, progress=progress)
-        ]
-        if labels is None:
-            return found
-        different = [pair for pair in found if labels[pair.i] != labels[pair.j]]
-        if len(different) >= k or len(found) < taken or taken >= _MOST_CANDIDATES:
-            return different[:k]
-        taken = min(_MORE * taken, _MOST_CANDIDATES)
+    # One search for many takes less time than two for few.
+    taken = k if labels is None else max(k, _CANDIDATES)
+    found = [
+        pair._replace(i=int(first[pair.i]), j=int(first[pair.j]))
+        for pair in net.smallest_angle(rows, k=taken, progress=progress)
+    ]
+    if labels is None:
+        return found
+    return [pair for pair in found if labels[pair.i] != labels[pair.j]][:k]
