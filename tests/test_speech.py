@@ -20,7 +20,7 @@ from fastntk.datasets import filterbank, speech
 soundfile: Any = pytest.importorskip(
     "soundfile", reason="soundfile, of the extra 'data', is not installed"
 )
-RATE = 16000
+RATE, SYSTEM_SPEECH = 16000, speech.SYSTEM_SPEECH
 RNG = np.random.default_rng(0)
 
 
@@ -155,6 +155,17 @@ def test_the_data_set_speech() -> None:
     assert "own/speech" in found.description
     with pytest.raises(ValueError, match=r"label=1: expected None for a folder of audio"):
         datasets.load("speech", label=1)
+
+
+@pytest.mark.skipif(
+    not SYSTEM_SPEECH.is_dir(), reason="the Debian package pocketsphinx-testdata is not installed"
+)
+def test_the_recordings_of_debian(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speech, "SYSTEM_SPEECH", SYSTEM_SPEECH)
+    found = datasets.load("speech")
+    assert found.X.shape == (786, 768)
+    assert len(found.label_names) == 5
+    assert not datasets.near_duplicates(found, k=1).repeated
 
 
 def damaged(name: str) -> None:

@@ -65,10 +65,14 @@ def preprocessed(
             f"preprocessing='symmetric': the range of the numbers of {raw.name!r} is not known, "
             "for they are no pixels (bytes): expected 'raw', 'unit-norm' or 'standardized'"
         )
+    # The result, and what is computed on the way from all of it at once.
+    arrays = 4 if how == "standardized" else 2
     require_memory(
-        3 * 8 * values.size, f"{argument}: X of shape {values.shape}", "take fewer with n=…"
+        arrays * 8 * values.size, f"{argument}: X of shape {values.shape}", "take fewer with n=…"
     )
-    X = np.array(matrices.samples(values, f"{argument}: X", np.dtype(np.float64)))
+    X = matrices.samples(values, f"{argument}: X", np.dtype(np.float64))
+    if X is values:
+        X = X.copy()
     if raw.largest is not None and how == "symmetric":
         X /= raw.largest / 2
         X -= 1.0

@@ -49,7 +49,8 @@ def contents(name: str, files: FileSet, part: str, download: bool) -> tuple[list
         return kept
     if download:
         folder = (data_folder() or downloads.cache_folder()) / files.folders[0]
-        fetched = [downloads.fetch(file, files, folder) for file in wanted]
+        # One may have come before the network went.
+        fetched = [_there(folder, file) or downloads.fetch(file, files, folder) for file in wanted]
         return _verified(fetched, wanted, files), str(folder)
     raise FileNotFoundError(_absent(name, files, part))
 
