@@ -23,7 +23,7 @@ from scipy.io import savemat
 from sklearn.datasets import load_digits
 
 from fastntk import datasets
-from fastntk.datasets import idx, images, sources
+from fastntk.datasets import downloads, idx, images, sources
 from fastntk.datasets.catalogue import FILE_SETS, DataFile
 
 if TYPE_CHECKING:
@@ -498,6 +498,11 @@ def test_a_download_without_pooch(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_whether_to_download_is_yes_or_no(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(TypeError, match=r"download='yes': expected True or False"):
         datasets.load("mnist", download="yes")  # type: ignore[arg-type]
+    for words, expected in (("1 true YES on", True), ("0 False no off", False)):
+        for word in words.split():
+            monkeypatch.setenv("FASTNTK_DOWNLOAD", f" {word}")
+            assert downloads.asked(None) is expected
+    assert downloads.asked(np.True_) is True
     monkeypatch.setenv("FASTNTK_DOWNLOAD", "perhaps")
     with pytest.raises(ValueError, match=r"FASTNTK_DOWNLOAD='perhaps' .*: expected 1 or 0"):
         datasets.load("mnist")

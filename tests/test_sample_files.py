@@ -93,6 +93,11 @@ def test_arrays_of_numpy() -> None:
     assert labels(datasets.load("x.npz")) == Y.tolist()
     assert labels(datasets.load("x.npz", label="y")) == Y.tolist()
     assert datasets.load("x.npz", label="y").X.dtype == np.float32
+    np.savez("x.npz", X=X, y=np.array([0, 1, 2, 3, 4, 2**53]))
+    assert labels(datasets.load("x.npz"))[5] == 2**53
+    for beyond in (2**53 + 1, -1):
+        np.savez("x.npz", X=X, y=np.array([0, 1, 2, 3, 4, beyond]))
+        assert datasets.load("x.npz").y is None
     np.savez("x.npz", y=X)
     assert datasets.load("x.npz").X.tobytes() == X.tobytes()
     np.save("x.npy", np.asfortranarray(X.astype(">f8")))
