@@ -147,6 +147,19 @@ def test_unknown_names_and_parts() -> None:
         datasets.load("digits", preprocessing="whitened")
 
 
+def test_names() -> None:
+    """They stand in scripts of users."""
+    assert (
+        *("digits", "mnist", "mnist-5000", "fashion-mnist", "svhn", "synthetic", "speech"),
+    ) == datasets.NAMES
+    assert datasets.WITH_TEST_PART == ("mnist", "fashion-mnist", "svhn")
+    assert datasets.PREPROCESSINGS == ("symmetric", "raw", "unit-norm", "standardized")
+    assert ORIGINALS["fashion-mnist"].label_names == (
+        *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+        *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+    )
+
+
 @pytest.mark.parametrize("argument", ["d", "seed", "hop", "label", "index"])
 def test_arguments_without_meaning_are_refused(argument: str) -> None:
     with pytest.raises(ValueError, match=f"{argument}=1: expected None for 'digits'"):
@@ -220,9 +233,12 @@ def test_the_folder_of_the_user_comes_first(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize("folder", ["own/svhn", "own/SVHN", "own"])
 def test_images_in_three_colours(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FASTNTK_DATA", str(Path("own").absolute()))
-    X, content = RNG.integers(0, 256, (2, 4, 3, 5), dtype=np.uint8), io.BytesIO()
+    X = RNG.integers(0, 256, (2, 4, 3, 5), dtype=np.uint8)
+    content: Any = io.BytesIO()
     savemat(content, {"X": X, "y": np.array([[10], [3], [1], [10], [9]])}, do_compression=True)
-    parts = {"train": (known("train_32x32.mat", content.getvalue()),)}
+    parts: dict[str, tuple[DataFile, ...]] = {
+        "train": (known("train_32x32.mat", content.getvalue()),)
+    }
     files = replace(FILE_SETS["svhn"], parts=parts, sample_shape=(2, 4, 3))
     monkeypatch.setitem(FILE_SETS, "svhn", files)
     with pytest.raises(

@@ -217,6 +217,7 @@ def test_columns_that_are_no_features(
     ("content", "arguments", "message"),
     [
         ("Unnamed: 0,a\n3,1\n4,2\n", {}, r"first column is named 'Unnamed: 0', as the index"),
+        ("Index,a\n3,1\n4,2\n", {}, r"first column is named 'Index', as the index"),
         ("id,a\n3,1\n4,2\n", {}, r"first column is named 'id', as the index .* index=0.*index=Fa"),
         ("0,.5\n1,.5\n2,.5\n3,.5\n4,.5\n", {}, r"first column counts the rows, as the index"),
         ("n,a\n1,3\n2,3\n3,3\n4,3\n5,3\n", {}, r"first column counts the rows, as the index"),
