@@ -176,6 +176,15 @@ def test_idx_files(ending: str) -> None:
         datasets.load(f"x.idx{ending}", preprocessing="symmetric")
 
 
+@pytest.mark.parametrize("ending", ["", ".gz"])
+def test_labels_may_be_compressed_where_images_are_not(ending: str) -> None:
+    content, digits = idx.written(IMAGES), idx.written(Y.astype(np.uint8))
+    other = "" if ending else ".gz"
+    for name, each, end in (("images-idx3", content, ending), ("labels-idx1", digits, other)):
+        Path(f"t-{name}-ubyte{end}").write_bytes(gzip.compress(each) if end else each)
+    assert labels(datasets.load(f"t-images-idx3-ubyte{ending}")) == Y.tolist()
+
+
 # Tables.
 
 
