@@ -487,3 +487,16 @@ def test_too_little_memory_for_small_arrays_is_an_error(monkeypatch: pytest.Monk
 def test_memory_that_cannot_be_had_is_not_there() -> None:
     assert support._is_there(4096)
     assert not support._is_there(2**62)
+
+
+def test_little_memory_is_one_thread_and_gives_blas_its_threads_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with threadpool_limits(2, user_api="blas"):
+        monkeypatch.setattr(support, "_is_there", lambda size: size <= 27 * 2**20)
+        assert support.thread_count() == 1
+        monkeypatch.setattr(support, "_is_there", lambda _: False)
+        with pytest.raises(MemoryError, match="6 MiB"):
+            support.thread_count()
+        monkeypatch.undo()
+        assert support.thread_count() == 2

@@ -18,6 +18,7 @@ from sklearn.base import clone
 from tolerances import assert_close
 
 from fastntk import activations, infinite
+from fastntk.infinite.tiles import for_each_tile, tiles
 
 generator = np.random.default_rng(0)
 X = generator.standard_normal((3, 3))
@@ -433,3 +434,25 @@ def test_angles_that_are_not_defined() -> None:
         infinite.gradient_angle(1.0, [0, 1], layer_weights=[0, 1])
     augmented = infinite.Network(0, bias_std=1.0)
     assert float(augmented.gradient_angle(np.pi / 2)) == pytest.approx(np.arccos(0.5))
+
+
+def test_arrays_that_numba_has_no_memory_for_have_a_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(message: str) -> Any:
+        def work(_: Any) -> None:
+            raise MemoryError(message)
+
+        return for_each_tile(work, list(tiles(300, 200, 1, symmetric=False, height=64)), False, "")
+
+    with pytest.raises(MemoryError, match=r"of 64 × 200 pairs, of 100\.0 KiB each, do not fit"):
+        fail("Allocation failed (probably too large).")
+    with pytest.raises(MemoryError, match="Unable to allocate 5 KiB"):
+        fail("Unable to allocate 5 KiB")
+
+
+@pytest.mark.parametrize("tolerance", [0.0, 1.1, float("nan")])
+def test_an_error_of_more_than_everything_is_no_tolerance(tolerance: float) -> None:
+    assert infinite.Network(1, tolerance=1.0).tolerance == 1.0
+    with pytest.raises(
+        ValueError, match=r"tolerance=.*: expected a finite number above 0 and at"
+    ):
+        infinite.Network(1, tolerance=tolerance)

@@ -81,7 +81,11 @@ class core_threads:  # noqa: N801  (it is used as a function that returns a cont
     def __enter__(self) -> int:
         if _here.inside == 0:
             threads = _single_threaded_blas.enter(shared=_here.works_for_other)
-            _here.threads = threads if _here.pool is None else 1
+            try:
+                _here.threads = _with_room(threads) if _here.pool is None else 1
+            except MemoryError:
+                _single_threaded_blas.leave(shared=_here.works_for_other)
+                raise
         _here.inside += 1
         return _here.threads
 

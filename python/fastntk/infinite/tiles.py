@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from threading import Event
 from typing import TYPE_CHECKING, TypeVar
 
+from fastntk._support.memory import human_bytes
 from fastntk._support.progress import monitored
 from fastntk._support.threads import core_threads, map_in_threads
 
@@ -57,14 +58,32 @@ def for_each_tile(
     work: Callable[[Tile], T], every: list[Tile], progress: Progress, description: str
 ) -> list[T]:
     """Return work(tile) for every tile, in their order."""
+
+    def sized(tile: Tile) -> T:
+        try:
+            return work(tile)
+        except MemoryError as error:
+            if "allocate" in str(error):  # by NumPy, which says how much
+                raise
+            raise _too_large(tile) from error
+
     results = []
     with (
         core_threads() as threads,
         monitored(progress, description) as report,
-        closing(map_in_threads(work, every, threads, Event())) as found,
+        closing(map_in_threads(sized, every, threads, Event())) as found,
     ):
         for result in found:
             results.append(result)
             if report is not None:
                 report("tiles", len(results), len(every))
     return results
+
+
+def _too_large(tile: Tile) -> MemoryError:
+    """Return the error for what Numba cannot allocate, without a word of how much."""
+    height, width = (part.stop - part.start for part in (tile.rows, tile.columns))
+    return MemoryError(
+        f"the arrays of {height} × {width} pairs, of {human_bytes(8 * height * width)} each, do "
+        "not fit in memory: take fewer samples"
+    )
