@@ -1,0 +1,42 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""All parts of the paper, by their names."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from typing import TYPE_CHECKING
+
+from fastntk.paper.parts.angle_curves import figure_1, figure_2
+from fastntk.paper.parts.layer_map import figure_5
+from fastntk.paper.parts.scales import figure_6
+from fastntk.paper.parts.theorems import theorems
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fastntk.paper.part import Part
+    from fastntk.paper.run import Run
+
+# Those of no data set, and those of one, in the order of the page.
+OF_FORMULAS: dict[str, Callable[[Run], Part]] = {
+    "figure 1": figure_1,
+    "figure 2": figure_2,
+    "theorems": theorems,
+    "figure 5": figure_5,
+    "figure 6": figure_6,
+}
+OF_DATA: dict[str, Callable[[Run, str], Part]] = {}
+
+# Those that train networks, and need labels.
+TRAINED: tuple[str, ...] = ()
+
+NAMES = (*OF_FORMULAS, *OF_DATA)
+
+
+def computed(name: str, run: Run, data: str) -> Part:
+    """Return a part, with the time that it took."""
+    started = time.perf_counter()
+    part = OF_FORMULAS[name](run) if name in OF_FORMULAS else OF_DATA[name](run, data)
+    return dataclasses.replace(part, seconds=time.perf_counter() - started)
