@@ -22,7 +22,7 @@ from fastntk.mlp import MLP
 from fastntk.symmetric.packed import PackedKernel
 
 if TYPE_CHECKING:
-    from fastntk import datasets, figures, infinite
+    from fastntk import datasets, figures, infinite, paper
     from fastntk.studies.angle_curves import AngleCurves, angle_curves
     from fastntk.studies.convergence import convergence_study
     from fastntk.studies.convergence_results import ConvergenceResult, ConvergenceStudy
@@ -81,6 +81,7 @@ __all__ = [
     "linearization_error",
     "monte_carlo_ntk",
     "ntk_depths",
+    "paper",
     "smallest_angle",
     "spectrum",
     "train",
@@ -94,6 +95,7 @@ _LAZY_MODULES = {
     "figures": "fastntk.figures",
     "infinite": "fastntk.infinite",
     "info": "fastntk.info",
+    "paper": "fastntk.paper",
     "studies": "fastntk.studies",
     "training": "fastntk.training",
 }

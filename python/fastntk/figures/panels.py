@@ -35,7 +35,7 @@ MOST_BANDS = 5
 _MOST_MARKS = 16
 
 # The part of the colour map that is dark enough on white, from shallow to deep.
-_SHALLOW, _DEEP = 0.0, 0.85
+_SHALLOW, _DEEP = 0.0, 0.75
 
 # Width and height of a panel, and of a legend beside it, in inches.
 _PANEL = (4.0, 3.1)
@@ -62,8 +62,8 @@ class Line:
         What the legend calls it; lines of several panels that are called the same have one entry.
     spread : ndarray (points,), optional
         To either side of y: a band around a line, bars at marks.
-    style : {"line", "marks", "both", "open", "dotted", "pale"}
-        "open": marks that stand for a bound, not for a value. "pale": a broad line behind others.
+    style : {"line", "marks", "both", "open", "dotted", "thin"}
+        "open": marks that stand for a bound, not for a value. "thin": a line behind others.
     level : float, optional
         Where on the sequential colour map, from 0 to 1; see `levels`.
     hue : int
@@ -184,6 +184,9 @@ def draw(sheet: Sheet) -> Figure:
             fontsize="small",
         )
     figure.suptitle(sheet.title, fontsize="medium")
+    # The layout is worked out once, not for each format in which the figure is written.
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
     return figure
 
 
@@ -275,8 +278,8 @@ def _draw_line(axes: Axes, line: Line, *, with_band: bool) -> None:
     if line.style == "dotted":
         axes.plot(line.x, line.y, **style | {"linestyle": "dotted", "zorder": 1.6})
         return
-    if line.style == "pale":
-        axes.plot(line.x, line.y, **style | {"linewidth": 5, "alpha": 0.3, "zorder": 1.4})
+    if line.style == "thin":
+        axes.plot(line.x, line.y, **style | {"linewidth": 0.8, "alpha": 0.35, "zorder": 1.4})
         return
     marks = {"marker": line.mark, "markersize": 4.5}
     marks["markevery"] = max(1, math.ceil(len(line.x) / _MOST_MARKS))

@@ -9,9 +9,11 @@ import time
 from typing import TYPE_CHECKING
 
 from fastntk.paper.parts.angle_curves import figure_1, figure_2
+from fastntk.paper.parts.depth import figure_3
 from fastntk.paper.parts.layer_map import figure_5
 from fastntk.paper.parts.scales import figure_6
 from fastntk.paper.parts.theorems import theorems
+from fastntk.paper.parts.training import figure_4, table_1
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,10 +29,14 @@ OF_FORMULAS: dict[str, Callable[[Run], Part]] = {
     "figure 5": figure_5,
     "figure 6": figure_6,
 }
-OF_DATA: dict[str, Callable[[Run, str], Part]] = {}
+OF_DATA: dict[str, Callable[[Run, str], Part]] = {
+    "figure 3": figure_3,
+    "figure 4": figure_4,
+    "table 1": table_1,
+}
 
 # Those that train networks, and need labels.
-TRAINED: tuple[str, ...] = ()
+TRAINED = ("figure 4", "table 1")
 
 NAMES = (*OF_FORMULAS, *OF_DATA)
 

@@ -182,10 +182,61 @@ def steps(frame: pd.DataFrame, value: str, *, rising: bool, by: str = "depth") -
     )
 
 
+def falling(frame: pd.DataFrame, value: str, least: str) -> Count:
+    """Return in how many steps of depth a value falls that is not known everywhere.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        A row for each depth and seed.
+    value : str
+        The column: NaN where it is not resolved.
+    least : str
+        The column of what it is certainly not below, which is the value where that is known.
+    """
+    known, above = (
+        frame.pivot_table(index="depth", columns="seed", values=name, dropna=False).sort_index()
+        for name in (value, least)
+    )
+    return count(
+        (
+            above_some(above.iloc[k], known.iloc[k], known.iloc[k + 1])
+            for k in range(len(known) - 1)
+        ),
+        "step",
+    )
+
+
+def above_some(
+    least: npt.ArrayLike, value: npt.ArrayLike, others: npt.ArrayLike
+) -> bool | None:
+    """Return whether values, of which some are only known to be at least so large, are above others.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastntk.paper.claims import above_some
+    >>> above_some(1e9, np.nan, 1e5), above_some(1e3, np.nan, 1e5), above_some(1e3, 1e3, 1e5)
+    (True, None, False)
+    """
+    answer = compared(least, others)
+    return None if answer is False and np.isnan(np.asarray(value, np.float64)).any() else answer
+
+
 def from_to(frame: pd.DataFrame, value: str, by: str = "depth") -> str:
-    """Return "4.9e+05 → 2.1e+04": the mean at the first and the last depth where it is known."""
+    """Return the means at the first and the last depth where they are known.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from fastntk.paper.claims import from_to
+    >>> from_to(pd.DataFrame({"depth": [0, 1, 2], "seed": 0, "angle": [1.0, 2.0, 3.0]}), "angle")
+    '1 at depth 0 → 3 at depth 2'
+    """
     means = frame.groupby(by)[value].mean().dropna().sort_index()
     if means.empty:
         return "not resolved at any depth"
     first, last = means.index[0], means.index[-1]
-    return f"{means.iloc[0]:.4g} at {by} {first:g} → {means.iloc[-1]:.4g} at {by} {last:g}"
+    ends = [frame[frame[by] == at].set_index("seed")[value] for at in (first, last)]
+    open_ = " (no clear difference)" if compared(ends[1], ends[0]) is None else ""
+    return f"{means.iloc[0]:.4g} at {by} {first:g} → {means.iloc[-1]:.4g} at {by} {last:g}{open_}"

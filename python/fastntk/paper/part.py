@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,8 +61,9 @@ class Part:
     claims: tuple[Claim, ...] = ()
     seconds: float = 0.0
 
+    @cached_property
     def figures(self) -> dict[str, Figure]:
-        """Return the figures, drawn, by the names of their files."""
+        """The figures, drawn, by the names of their files."""
         return {
             self._stem(ending): draw(drawing) if isinstance(drawing, Sheet) else drawing
             for ending, drawing in self.drawings.items()
@@ -93,7 +95,7 @@ class Part:
         for file, table in files.items():
             save_table(table, str(file), COSTS, overwrite=flag)
         written = list(files)
-        for stem, figure in self.figures().items():
+        for stem, figure in self.figures.items():
             for ending in FORMATS:
                 written.append(Path(folder) / f"{stem}.{ending}")
                 save(figure, written[-1])

@@ -69,7 +69,7 @@ def figure(
     Returns
     -------
     Part
-        With `tables` (DataFrames), `figures()`, `claims`, and `save(folder)`.
+        With `tables` (DataFrames), `figures`, `claims`, and `save(folder)`.
 
     Examples
     --------

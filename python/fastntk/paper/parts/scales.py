@@ -95,13 +95,21 @@ def figure_6(run: Run) -> Part:
 def random_angles(run: Run, seeds: Sequence[int], width: int) -> pd.DataFrame:
     """Return a row for each choice of scales, depth, seed and input angle."""
     pieces = {
-        f"depth {depth}, seed {seed}": {"depth": depth, "seed": seed, "width": width}
+        f"depth {depth}, seed {seed}": {
+            "depth": depth,
+            "seed": seed,
+            "width": width,
+            "cases": {name: list(scales) for name, scales in _CASES.items()},
+            "others": [_COMMON, _STANDARD],
+            "angles": list(_GRID),
+        }
         for depth in _DEPTHS
         for seed in seeds
     }
 
     def compute(name: str, _: object) -> pd.DataFrame:
-        return _of_network(**pieces[name])
+        piece = pieces[name]
+        return _of_network(piece["depth"], piece["seed"], piece["width"])
 
     return kept_tables(run, "scales of initial weights", pieces, compute)
 

@@ -60,12 +60,10 @@ def page(parts: Sequence[Part], command: str, seconds: float, peak_memory: int) 
             {
                 "part": part,
                 "figures": [
-                    Markup(element(drawing, f"{part.name}-{ending}".rstrip("-"), part.title))
-                    for ending, drawing in part.drawings.items()
-                ],
-                "wide": [
-                    isinstance(drawing, Sheet) and len(drawing.panels) > 1
-                    for drawing in part.drawings.values()
+                    (Markup(element(figure, stem, part.title, sheet)), len(figure.axes) > 1)
+                    for (stem, figure), sheet in zip(
+                        part.figures.items(), _sheets(part), strict=True
+                    )
                 ],
                 "files": [file.name for file in part.table_files(".")],
             }
@@ -79,3 +77,8 @@ def page(parts: Sequence[Part], command: str, seconds: float, peak_memory: int) 
         memory=human_bytes(peak_memory),
         date=datetime.now(UTC).strftime("%Y-%m-%d"),
     )
+
+
+def _sheets(part: Part) -> list[Sheet | None]:
+    """Return what each figure was drawn of, if it was a sheet."""
+    return [each if isinstance(each, Sheet) else None for each in part.drawings.values()]

@@ -16,15 +16,13 @@ from typing import TYPE_CHECKING
 import matplotlib as mpl
 import numpy as np
 
-from fastntk.figures.panels import Sheet, draw
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from fastntk.figures.panels import Line, Panel
+    from fastntk.figures.panels import Line, Panel, Sheet
 
 _SVG = "http://www.w3.org/2000/svg"
 _XLINK = "http://www.w3.org/1999/xlink"
@@ -35,6 +33,9 @@ _POINTS_PER_INCH = 72.0
 _RADIUS = 4.0
 _MOST_POINTS = 91
 
+# Diagonals and the like, and lines that are repeated from other panels.
+_WITHOUT_NUMBERS = ("dotted", "thin")
+
 # What Matplotlib writes into each file beside the figure.
 _METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 
@@ -42,18 +43,19 @@ ET.register_namespace("", _SVG)
 ET.register_namespace("xlink", _XLINK)
 
 
-def element(drawing: Sheet | Figure, name: str, title: str) -> str:
+def element(figure: Figure, name: str, title: str, sheet: Sheet | None = None) -> str:
     """Return a figure as an SVG element.
 
     Parameters
     ----------
-    drawing : Sheet or Figure
-        Points of a sheet have their numbers as titles, which browsers show on hover.
+    figure : Figure
     name : str
         Begins all identifiers in the element, which are to be unique on a page.
     title : str
+    sheet : Sheet, optional
+        What the figure was drawn of: its points have their numbers as titles, which browsers show
+        on hover.
     """
-    figure = draw(drawing) if isinstance(drawing, Sheet) else drawing
     figure.patch.set_alpha(0.0)
     for axes in figure.axes:
         axes.patch.set_alpha(0.0)
@@ -63,8 +65,8 @@ def element(drawing: Sheet | Figure, name: str, title: str) -> str:
     root = ET.fromstring(buffer.getvalue())
     for metadata in root.findall(f"{{{_SVG}}}metadata"):
         root.remove(metadata)
-    if isinstance(drawing, Sheet):
-        root.append(_hover_areas(drawing, figure))
+    if sheet is not None:
+        root.append(_hover_areas(sheet, figure))
     label = ET.Element(f"{{{_SVG}}}title", {"id": "title"})
     label.text = title
     root.insert(0, label)
@@ -83,6 +85,8 @@ def _hover_areas(sheet: Sheet, figure: Figure) -> ET.Element:
     height = figure.get_figheight() * _POINTS_PER_INCH
     for axes, panel in zip(figure.axes, sheet.panels, strict=False):
         for line in panel.lines:
+            if line.style in _WITHOUT_NUMBERS:
+                continue
             for x, y, text in _points(axes, panel, line):
                 area = ET.SubElement(
                     group,
