@@ -308,8 +308,13 @@ def test_a_reproduction_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_table_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     frame = pd.DataFrame({"depth": [1, 3], "test_accuracy": [97.5, 98.0]})
     part = Part(name="table-1-x", title="Table 1", text="", command="", tables={"": frame})
-    asked = []
-    monkeypatch.setattr(paper, "table", lambda *args, **kw: asked.append((args, kw)) or part)
+    asked: list[object] = []
+
+    def table(*given: object, **settings: object) -> Part:
+        asked.append((given, settings))
+        return part
+
+    monkeypatch.setattr(paper, "table", table)
     result = run("table", 1, "--data", "x", "--seeds", 2, "--width", 4, "--out", tmp_path)
     assert result.exit_code == 0, result.output
     assert re.search(r"depth +test_accuracy\n +1 +97.5\n", result.output)
@@ -345,9 +350,7 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     assert "out: Not a directory" in result.output
 
 
-def test_a_folder_that_cannot_be_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "access", lambda *_: False)  # as for a user who is not root
     with pytest.raises(PermissionError, match="expected a folder that can be written"):
         paper.reproduce(tmp_path, only=["figure 5"], progress=False)

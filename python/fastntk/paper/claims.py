@@ -9,6 +9,7 @@ cases open. The evidence says how many there are of each.
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -175,7 +176,7 @@ def steps(frame: pd.DataFrame, value: str, *, rising: bool, by: str = "depth") -
     """
     table = frame.pivot_table(index=by, columns="seed", values=value, dropna=False).sort_index()
     values = table.to_numpy()
-    pairs = zip(values[:-1], values[1:], strict=True)
+    pairs = itertools.pairwise(values)
     return count(
         (compared(after, before) if rising else compared(before, after) for before, after in pairs),
         "step",
@@ -207,10 +208,8 @@ def falling(frame: pd.DataFrame, value: str, least: str) -> Count:
     )
 
 
-def above_some(
-    least: npt.ArrayLike, value: npt.ArrayLike, others: npt.ArrayLike
-) -> bool | None:
-    """Return whether values, of which some are only known to be at least so large, are above others.
+def above_some(least: npt.ArrayLike, value: npt.ArrayLike, others: npt.ArrayLike) -> bool | None:
+    """Return whether values, some of them only known to be at least so large, are above others.
 
     Examples
     --------

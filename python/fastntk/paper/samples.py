@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The fastntk authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""The samples that figures are made of: data sets by name, files, and the paper's synthetic data."""
+"""The samples of figures: data sets by name, files, and the paper's synthetic data."""
 
 from __future__ import annotations
 

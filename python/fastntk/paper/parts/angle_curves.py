@@ -46,7 +46,8 @@ _AT_LIMIT = 1.0
 _THEOREM_32 = Statement(
     "Theorem 3.2",
     "For close samples cos φ_L = (1 − Lθ/2π) cos θ + o(θ): gradients are further apart.",
-    "The remainder divided by θ has to fall at each step of θ from 0.1 to 1e-6, and end below 1e-3.",
+    "The remainder divided by θ has to fall at each step of θ from 0.1 to 1e-6, and end below "
+    "1e-3.",
 )
 _COROLLARY_33 = Statement(
     "Corollary 3.3",

@@ -170,7 +170,7 @@ def _kappa_panel(frame: pd.DataFrame, title: str, study: DepthStudy | None) -> P
     lines = []
     for name, label, hue in _NAMES:
         rows = frame[frame["activation"] == name]
-        known = rows.groupby("depth")["condition_number"].agg(lambda each: each.notna().all())
+        known = rows.groupby("depth")["condition_number"].agg(lambda each: bool(each.notna().all()))
         resolved = rows[rows["depth"].map(known)]
         hidden = rows[~rows["depth"].map(known)]
         if len(resolved):
@@ -193,9 +193,7 @@ def _kappa_panel(frame: pd.DataFrame, title: str, study: DepthStudy | None) -> P
     )
 
 
-def _over_seeds(
-    rows: pd.DataFrame, column: str, label: str, hue: int, style: str = "both"
-) -> Line:
+def _over_seeds(rows: pd.DataFrame, column: str, label: str, hue: int, style: str = "both") -> Line:
     cells = rows.groupby("depth")[column].agg(["mean", "std"])
     return Line(
         x=cells.index.to_numpy(np.float64),
@@ -244,9 +242,7 @@ def judged(frame: pd.DataFrame, data: str) -> tuple[Claim, ...]:
     )
 
 
-def _paired(
-    first: pd.DataFrame, second: pd.DataFrame
-) -> list[tuple[pd.DataFrame, pd.DataFrame]]:
+def _paired(first: pd.DataFrame, second: pd.DataFrame) -> list[tuple[pd.DataFrame, pd.DataFrame]]:
     """Return the rows of each depth from 1, in the order of their seeds."""
     depths = sorted(set(first["depth"]) & set(second["depth"]) - {0})
     return [

@@ -46,12 +46,13 @@ _TO_ZERO = Statement(
 _EXPANSION = Statement(
     "Appendix E.6",
     "g(θ) = θ − θ²/3π + o(θ²) for small θ.",
-    "The remainder divided by θ² has to fall at each step of θ from 0.1 to 1e-5, and end below 1e-3.",
+    "The remainder divided by θ² has to fall at each step of θ from 0.1 to 1e-5, and end below "
+    "1e-3.",
 )
 
 
 def figure_5(run: Run) -> Part:
-    """The map g of one layer, and of several."""
+    """Return the part of the map g of one layer, and of several."""
     curves, deep = embeddings(_LAYERS), embeddings(_DEEP)
     place = levels(_LAYERS)
     lines = [Line(x=_GRID, y=_GRID, label="g(θ) = θ", style="dotted", hue=6)]
@@ -94,7 +95,7 @@ def embeddings(layers: tuple[int, ...]) -> pd.DataFrame:
 
 
 def judge_increasing(frame: pd.DataFrame) -> Claim:
-    """The values of one layer rise with θ."""
+    """Judge whether the values of one layer rise with θ."""
     one = frame[frame["layers"] == 1].sort_values("input_angle")["embedding_angle"]
     return count((np.diff(one) > 0).tolist(), "step").claim(
         _INCREASING, f"from {one.iloc[0]:.4g}° to {one.iloc[-1]:.4g}°"
@@ -102,7 +103,7 @@ def judge_increasing(frame: pd.DataFrame) -> Claim:
 
 
 def judge_below(frame: pd.DataFrame) -> Claim:
-    """The values of one layer are between 0 and θ, and below θ but at 0."""
+    """Judge whether values of one layer are between 0 and θ, and below θ but at 0."""
     one = frame[frame["layers"] == 1]
     theta, value = one["input_angle"], one["embedding_angle"]
     inside = (value >= 0) & ((value < theta) | ((theta == 0) & (value == 0)))
@@ -111,7 +112,7 @@ def judge_below(frame: pd.DataFrame) -> Claim:
 
 
 def judge_limit(frame: pd.DataFrame) -> Claim:
-    """The angle falls with each step of layers, at every input angle."""
+    """Judge whether angles fall with each step of layers, at every input angle."""
     table = frame[frame["input_angle"] > 0].pivot_table(
         index="layers", columns="input_angle", values="embedding_angle"
     )
@@ -123,7 +124,7 @@ def judge_limit(frame: pd.DataFrame) -> Claim:
 
 
 def judge_expansion(theta: np.ndarray, value: np.ndarray) -> Claim:
-    """The remainder over θ² falls with θ."""
+    """Judge whether the remainder over θ² falls with θ."""
     sizes = np.abs(value - theta + theta**2 / (3 * math.pi)) / theta**2
     answers = [*(np.diff(sizes) < 0).tolist(), bool(sizes[-1] < _NOTHING)]
     return count(answers, "condition").claim(

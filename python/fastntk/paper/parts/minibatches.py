@@ -68,14 +68,12 @@ class Protocol:
 
 def minibatch_study(run: Run, protocol: Protocol) -> pd.DataFrame:
     """Return a row for each activation, seed and depth."""
-    import pandas as pd
-
-    networks = {
+    networks: dict[str, dict[str, Any]] = {
         f"{activation}, seed {seed}": {"activation": activation, "seed": seed}
         for activation in ("relu", "identity")
         for seed in protocol.seeds
     }
-    common = {
+    common: dict[str, Any] = {
         "samples": array_digest(protocol.X),
         "raw": array_digest(protocol.raw),
         "width": protocol.width,
@@ -92,7 +90,7 @@ def minibatch_study(run: Run, protocol: Protocol) -> pd.DataFrame:
         },
         lambda name, _: _condition_numbers(protocol, **networks[name]),
     )
-    cells = {
+    cells: dict[str, dict[str, Any]] = {
         f"{name}, depth {depth}": network | {"depth": depth}
         for name, network in networks.items()
         for depth in protocol.depths
@@ -103,7 +101,7 @@ def minibatch_study(run: Run, protocol: Protocol) -> pd.DataFrame:
         {name: cell | common for name, cell in cells.items()},
         lambda name, _: _angle(protocol, **cells[name]),
     )
-    frame = pd.merge(kappas, angles, on=["activation", "seed", "depth"])
+    frame = kappas.merge(angles, on=["activation", "seed", "depth"])
     return frame.assign(
         width=protocol.width,
         batch_size=protocol.batch_size,

@@ -94,7 +94,7 @@ def figure_6(run: Run) -> Part:
 
 def random_angles(run: Run, seeds: Sequence[int], width: int) -> pd.DataFrame:
     """Return a row for each choice of scales, depth, seed and input angle."""
-    pieces = {
+    pieces: dict[str, dict[str, Any]] = {
         f"depth {depth}, seed {seed}": {
             "depth": depth,
             "seed": seed,
@@ -174,7 +174,7 @@ def _panel(frame: pd.DataFrame, title: str) -> Panel:
 
 
 def judge_separation(frame: pd.DataFrame) -> Claim:
-    """The mean angle of close samples is above the input angle, for all scales and depths."""
+    """Judge whether close samples have a mean angle above the input angle, in all cases."""
     close = frame[frame["input_angle"].isin(_CLOSE)]
     groups = close.groupby(["scales", "depth", "input_angle"])
     answers = [compared(cell["gradient_angle"], cell["input_angle"]) for _, cell in groups]
@@ -183,21 +183,21 @@ def judge_separation(frame: pd.DataFrame) -> Claim:
 
 
 def judge_depth(frame: pd.DataFrame) -> Claim:
-    """The angle of close samples rises with depth, for all scales."""
+    """Judge whether the angle of close samples rises with depth, for all scales."""
     close = frame[frame["input_angle"].isin(_CLOSE)]
     total = together(
         steps(cell, "gradient_angle", rising=True)
         for _, cell in close.groupby(["scales", "input_angle"])
     )
     at = close[(close["input_angle"] == _CLOSE[-1])]
-    means = at.groupby(["scales", "depth"])["gradient_angle"].mean().unstack()
+    means = at.pivot_table(index="scales", columns="depth", values="gradient_angle")
     worst = (means.iloc[:, -1] - means.iloc[:, 0]).idxmin()
-    numbers = " → ".join(f"{value:.3g}°" for value in means.loc[worst])
+    numbers = " → ".join(f"{value:.3g}°" for value in means.loc[str(worst)])
     return total.claim(_DEEPER, f"least for “{worst}”: {numbers} at θ = {_CLOSE[-1]:g}°")
 
 
 def judge_common_scale(frame: pd.DataFrame) -> Claim:
-    """The angles at scales 1 and 3 of all layers are the same."""
+    """Judge whether the angles at scales 1 and 3 of all layers are the same."""
     keys = ["depth", "seed", "input_angle"]
     one, two = (
         frame[frame["scales"] == name].set_index(keys)["gradient_angle"].sort_index()

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -95,7 +95,7 @@ def theorems(run: Run) -> Part:
                 x="depth",
                 y="condition number κ",
                 lines=[_line(deep, "depth", "condition_number", "ReLU", style="both")],
-        direct=True,
+                direct=True,
                 limits=[Limit(value=1 + n / 3, label=f"1 + n/3\n= {1 + n / 3:.2f}")],
                 x_kind="log",
                 y_kind="log",
@@ -143,9 +143,9 @@ def wide_networks(run: Run, widths: Sequence[int], networks: int) -> pd.DataFram
 
     X = on_sphere((8, 4))
 
-    def compute(name: str, monitor: object) -> pd.DataFrame:
-        depth = int(pieces[name]["depth"])
-        found = monte_carlo_ntk(X, widths, networks, depth=depth, progress=monitor)  # type: ignore[arg-type]
+    def compute(name: str, _: object) -> pd.DataFrame:
+        depth = pieces[name]["depth"]
+        found = monte_carlo_ntk(X, widths, networks, depth=depth)
         size = np.linalg.norm(found.limit)
         bias = np.linalg.norm(found.mean - found.limit, axis=(1, 2)) / size
         return pd.DataFrame(
@@ -160,11 +160,11 @@ def wide_networks(run: Run, widths: Sequence[int], networks: int) -> pd.DataFram
             }
         )
 
-    pieces = {
+    pieces: dict[str, dict[str, Any]] = {
         f"depth {depth}": {"depth": depth, "widths": list(widths), "networks": networks}
         for depth in _WIDE_DEPTHS
     }
-    return kept_tables(run, "random networks", pieces, lambda name, _: compute(name, False))
+    return kept_tables(run, "random networks", pieces, compute)
 
 
 def linear_network() -> pd.DataFrame:

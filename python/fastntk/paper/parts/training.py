@@ -45,8 +45,8 @@ FASTER = Statement(
 WITH_KAPPA = Statement(
     "Figure 4",
     "Networks with a smaller condition number need fewer epochs.",
-    "Rank correlation of κ and the epochs to the loss, over depths: positive, and as large by chance in less than 5 % "
-    "among all orders of the depths.",
+    "Rank correlation of κ and the epochs to the loss, over depths: positive, and as large by "
+    "chance in less than 5 % among all orders of the depths.",
 )
 RISES_AND_FALLS = Statement(
     "Table 1",
@@ -251,9 +251,9 @@ def judged(frame: pd.DataFrame, data: str, target: float) -> tuple[Claim, ...]:
 
 
 def judge_kappa(frame: pd.DataFrame, data: str) -> Claim:
-    """Whether epochs rise with κ over the depths: by their rank correlation."""
+    """Judge whether epochs rise with κ over the depths: by their rank correlation."""
     means = frame.groupby("depth")[["condition_number", "epochs_to_target"]].mean().dropna()
-    if len(means) < 3 or (means.nunique() == 1).any():
+    if len(means) < 3 or (means.max() == means.min()).any():
         evidence = f"κ and epochs are known at {len(means)} depths, which is too few"
         return Claim(WITH_KAPPA, "undecided", evidence, data)
     kappa, epochs = (means[name].rank().to_numpy() for name in means.columns)
@@ -273,20 +273,23 @@ def judge_kappa(frame: pd.DataFrame, data: str) -> Claim:
 
 
 def judge_accuracy(frame: pd.DataFrame, data: str) -> Claim:
-    """Whether the best depth lies between the first and the last, and is better than both."""
+    """Judge whether the best depth lies between the first and the last, and is better than both."""
     table = frame.pivot_table(index="depth", columns="seed", values="test_accuracy").sort_index()
     means = 100 * table.mean(axis=1)
-    best = means.idxmax()
-    first, last = means.index[0], means.index[-1]
-    numbers = ", ".join(f"{value:.2f}" for value in means)
-    evidence = f"{numbers} % at depths {', '.join(map(str, means.index))}; best at {best}"
+    values = table.to_numpy()
+    best, last = int(np.argmax(means)), len(values) - 1
+    depths = [int(depth) for depth in table.index]
+    evidence = (
+        f"{', '.join(f'{value:.2f}' for value in means)} % at depths "
+        f"{', '.join(map(str, depths))}; best at {depths[best]}"
+    )
     # At an end of the depths the best one is not above that end: the statement fails there if it is
     # better than the next one by more than its error.
     answers = [
-        compared(table.loc[best], table.loc[end])
+        compared(values[best], values[end])
         if end != best
-        else _not_beyond(compared(table.loc[end], table.loc[near]))
-        for end, near in ((first, means.index[1]), (last, means.index[-2]))
+        else _not_beyond(compared(values[end], values[near]))
+        for end, near in ((0, 1), (last, last - 1))
     ]
     return count(answers, "side").claim(RISES_AND_FALLS, evidence, data)
 
