@@ -329,6 +329,7 @@ def test_table_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (("table", 2), "2 is not in the range 1<=x<=1"),
         (("figure", 3, "--data", "nothing"), "data='nothing': expected 'digits'"),
         (("figure", 3, "--data", "no.npy"), "No such file"),
+        (("figure", 5, "--data", "digits"), "data='digits': expected none, figure 5 is of no data"),
         (("figure", 4, "--data", "synthetic"), "expected a data set with labels"),
         (("reproduce", "--only", "figure 9"), "only='figure 9': expected one of 'figure 1'"),
         (("reproduce", "--data", "nothing"), "data='nothing'"),

@@ -41,7 +41,8 @@ def _data(*, several: bool) -> Option:
     return click.option(
         "--data",
         multiple=several,
-        default=("digits",) if several else "digits",
+        default=("digits",) if several else None,
+        show_default="digits",
         help="Of Figures 3 and 4 and Table 1: a data set, synthetic (the paper's random samples), "
         "or a .npy, .npz or .csv file." + (" May be repeated." if several else ""),
     )
@@ -52,7 +53,7 @@ def _data(*, several: bool) -> Option:
 @_data(several=False)
 @_common
 @directory_option(_FOLDER, "tables (CSV), figures (PNG, SVG, PDF) and what is finished (SQLite)")
-def figure(number: int, data: str, out: Path, **settings: Any) -> None:
+def figure(number: int, data: str | None, out: Path, **settings: Any) -> None:
     """Compute a figure of arXiv 2305.08813, and judge what the paper says of it.
 
     NUMBER is from 1 to 6. Started again after it was stopped, the command goes on.
@@ -70,7 +71,7 @@ def figure(number: int, data: str, out: Path, **settings: Any) -> None:
 @_data(several=False)
 @_common
 @directory_option(_FOLDER, "tables (CSV), figures (PNG, SVG, PDF) and what is finished (SQLite)")
-def table(number: int, data: str, out: Path, **settings: Any) -> None:
+def table(number: int, data: str | None, out: Path, **settings: Any) -> None:
     """Compute a table of arXiv 2305.08813, and judge what the paper says of it.
 
     NUMBER is 1: test accuracy against depth.

@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import resource
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,7 +37,7 @@ STORE = "cells.sqlite"
 
 def figure(
     number: int,
-    data: str = DEFAULT_DATA,
+    data: str | None = None,
     *,
     full: bool = False,
     seeds: int | Sequence[int] | None = None,
@@ -51,9 +51,9 @@ def figure(
     ----------
     number : int
         From 1 to 6.
-    data : str
-        For Figures 3 and 4: the name of a data set, "synthetic" for the paper's random samples, or
-        a file of samples. The others are of no data.
+    data : str, optional
+        For Figures 3 and 4: the name of a data set (by default "digits"), "synthetic" for the
+        paper's random samples, or a file of samples. The others are of no data.
     full : bool
         The paper's sizes (width 512, depths 0 to 20, five seeds, all samples), rather than those
         that take minutes on two cores.
@@ -88,7 +88,7 @@ def figure(
 
 def table(
     number: int,
-    data: str = DEFAULT_DATA,
+    data: str | None = None,
     *,
     full: bool = False,
     seeds: int | Sequence[int] | None = None,
@@ -131,7 +131,7 @@ class Reproduction:
     parts: tuple[Part, ...]
     report: Path
     seconds: float
-    peak_memory: int
+    peak_memory: int = field(compare=False)
 
     @property
     def claims(self) -> tuple[Claim, ...]:
@@ -178,6 +178,7 @@ def reproduce(
         If the folder cannot be written, or the disk is full; what is finished is kept.
     """
     folder = Path(arguments.path(out, "out"))
+    arguments.function(each, "each", "a part")
     run = checked_run(
         full=full, seeds=seeds, width=width, store=str(folder / STORE), progress=progress
     )
@@ -228,11 +229,14 @@ def _wanted(only: Sequence[str] | None, data: Sequence[str]) -> Iterator[tuple[s
                 yield name, each
 
 
-def _checked_data(name: str, data: str) -> str:
+def _checked_data(name: str, data: str | None) -> str:
     """Return the data set of a part; raises before any work what would be raised later."""
-    given = arguments.text(data, "data")
-    if name in catalogue.OF_DATA:
-        found = samples(given)
-        if name in catalogue.TRAINED and found.y is None:
-            raise ValueError(f"data={given!r}: expected a data set with labels, to train on")
+    if name in catalogue.OF_FORMULAS:
+        if data is not None:
+            shown = arguments.shown(data)
+            raise ValueError(f"data={shown}: expected none, {name} is of no data")
+        return ""
+    given = arguments.text(DEFAULT_DATA if data is None else data, "data")
+    if samples(given).y is None and name in catalogue.TRAINED:
+        raise ValueError(f"data={given!r}: expected a data set with labels, to train on")
     return given

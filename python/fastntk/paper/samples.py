@@ -46,9 +46,19 @@ def samples(data: str) -> Dataset:
     if name in NAMES:
         return load(name)
     if "." in name:
-        return load_file(name)
+        return _from_file(name)
     known = ", ".join(map(repr, (*NAMES, SYNTHETIC)))
     raise ValueError(f"data={data!r}: expected {known}, or a .npy, .npz or .csv file")
+
+
+def _from_file(name: str) -> Dataset:
+    try:
+        return load_file(name)
+    except ValueError as error:
+        raise ValueError(f"data={arguments.shown(name)}: {error}") from error
+    except OSError as error:
+        error.strerror = f"data: {error.strerror}"
+        raise
 
 
 def has_labels(data: str) -> bool:

@@ -59,7 +59,7 @@ RISES_AND_FALLS = Statement(
 def figure_4(run: Run, data: str) -> Part:
     """Training curves, and epochs beside κ."""
     study, test = trained(run, data)
-    frame, curves = study.to_frame(), study.curves()
+    frame, curves = without_times(study.to_frame()), study.curves()
     return Part(
         name=f"figure-4-{data}",
         title=f"Figure 4: training loss against epochs, {data}",
@@ -70,7 +70,7 @@ def figure_4(run: Run, data: str) -> Part:
             f"{study.loss_target:g} first. κ is that of {_RATE_SAMPLES} of the samples."
         ),
         command=f"fastntk figure 4 --data {data}" + run.options(),
-        tables={"": frame, "curves": curves, "learning-rates": study.learning_rates()},
+        tables={"": frame, "curves": curves, "learning-rates": without_times(study.learning_rates())},
         drawings={"": _sheet(study, _title(study, data, test))},
         claims=judged(frame, data, study.loss_target),
     )
@@ -79,7 +79,7 @@ def figure_4(run: Run, data: str) -> Part:
 def table_1(run: Run, data: str) -> Part:
     """Test accuracies of the same trainings."""
     study, test = trained(run, data)
-    frame = study.to_frame()
+    frame = without_times(study.to_frame())
     table = table1(study).assign(
         width=study.width,
         epochs=int(frame["epochs"].max()),
@@ -143,6 +143,11 @@ def trained(run: Run, data: str) -> tuple[ConvergenceStudy, int]:
     return study, 0 if parts.test is None else len(parts.test[0])
 
 
+def without_times(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a table that is the same whenever it is computed: trainings run beside each other."""
+    return frame.drop(columns="seconds", errors="ignore")
+
+
 def _title(study: ConvergenceStudy, data: str, test: int) -> str:
     seeds = len({result.seed for result in study.results})
     return (
@@ -152,7 +157,7 @@ def _title(study: ConvergenceStudy, data: str, test: int) -> str:
 
 
 def _sheet(study: ConvergenceStudy, title: str) -> Sheet:
-    curves, frame = study.curves(), study.to_frame()
+    curves, frame = study.curves(), without_times(study.to_frame())
     depths = sorted(frame["depth"].unique().tolist())
     target = [Limit(value=study.loss_target, label=f"loss\n{study.loss_target:g}")]
     losses = {depth: _loss(curves, depth, depths) for depth in depths}
