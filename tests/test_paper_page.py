@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import xml.etree.ElementTree as ET
 from collections import Counter
 from html.parser import HTMLParser
@@ -341,6 +342,22 @@ def test_bad_input(arguments: tuple[object, ...], message: str, tmp_path: Path) 
     result = run(*arguments, "--out", tmp_path / "out")
     assert result.exit_code != 0
     assert message in result.output
+    assert not (tmp_path / "out").exists()  # before any work
+
+
+def test_a_missing_library_is_named(tmp_path: Path) -> None:
+    program = (
+        "import sys; sys.modules['jinja2'] = None\n"
+        "import fastntk.__main__ as command; command.main()"
+    )
+    completed = subprocess.run(
+        [sys.executable, "-c", program, "reproduce", "--out", tmp_path / "out"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert completed.returncode == 1
+    assert completed.stderr == "fastntk: jinja2 is not installed; pip install 'fastntk[study]'\n"
     assert not (tmp_path / "out").exists()  # before any work
 
 

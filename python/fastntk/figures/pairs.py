@@ -22,12 +22,12 @@ def plot_pairs(
     """Return a figure of pairs of pictures, each (height, width), with a caption above."""
     columns = min(_COLUMNS, len(pictures))
     rows = -(-len(pictures) // columns)
-    figure = Figure(figsize=(2.1 * columns, 1.75 * rows + 0.4), layout="constrained")
+    figure = Figure(figsize=(2.0 * columns, 1.3 * rows + 0.4), layout="constrained")
     grid = figure.subfigures(rows, columns, squeeze=False).ravel()
     for cell, pair, caption in zip(grid, pictures, captions, strict=False):
         cell.suptitle(caption, fontsize="small")
         for axes, picture in zip(cell.subplots(1, 2), pair, strict=True):
             axes.imshow(picture, cmap="gray_r", interpolation="nearest")
             axes.set_axis_off()
-    figure.supxlabel(title, fontsize="medium")
+    figure.suptitle(title, fontsize="medium")
     return figure

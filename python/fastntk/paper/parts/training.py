@@ -70,7 +70,11 @@ def figure_4(run: Run, data: str) -> Part:
             f"{study.loss_target:g} first. κ is that of {_RATE_SAMPLES} of the samples."
         ),
         command=f"fastntk figure 4 --data {data}" + run.options(),
-        tables={"": frame, "curves": curves, "learning-rates": without_times(study.learning_rates())},
+        tables={
+            "": frame,
+            "curves": curves,
+            "learning-rates": without_times(study.learning_rates()),
+        },
         drawings={"": _sheet(study, _title(study, data, test))},
         claims=judged(frame, data, study.loss_target),
     )
