@@ -348,6 +348,43 @@ def test_figure_4_and_table_1_share_their_trainings(labelled: Path, tmp_path: Pa
     assert [claim.statement.source for claim in table.claims] == ["Table 1"]
 
 
+def test_bands_of_many_depths_are_in_panels_of_their_own(
+    labelled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"_DEPTHS": range(1, 7), "_EPOCHS": 3, "_RATE_STEPS": 5}.items():
+        monkeypatch.setattr(training, name, value)
+    part = paper.figure(4, str(labelled), seeds=1, width=4, progress=False)
+    panels = part.drawings[""].panels  # type: ignore[union-attr]
+    assert [panel.title for panel in panels[:-2]] == [f"depth {k}" for k in range(1, 7)]
+    for panel in panels[:-2]:
+        assert [line.style for line in panel.lines] == ["thin"] * 5 + ["line"]
+        assert panel.lines[-1].label == panel.title
+
+
+class AskedError(Exception):
+    """What a study was asked for."""
+
+
+def test_the_sizes_of_the_paper(monkeypatch: pytest.MonkeyPatch) -> None:
+    def study(*given: Any, **settings: Any) -> None:
+        raise AskedError(len(given[0]), *given[2:], settings)
+
+    monkeypatch.setattr(depth, "depth_study", study)
+    monkeypatch.setattr(training, "convergence_study", study)
+    with pytest.raises(AskedError) as asked:
+        paper.figure(3, "synthetic", full=True)
+    samples_of_study, settings = asked.value.args
+    assert samples_of_study == 2000
+    assert settings["depths"] == tuple(range(21))
+    assert (settings["width"], settings["seeds"]) == (512, (1, 32, 111, 555, 666))
+    with pytest.raises(AskedError) as asked:
+        paper.table(1, full=True)
+    samples_of_study, depths, settings = asked.value.args
+    assert samples_of_study == 1438  # all but a fifth
+    assert depths == (1, 3, 6, 8, 10, 12)
+    assert (settings["width"], settings["batch_size"], len(settings["seeds"])) == (512, 500, 5)
+
+
 # Samples and settings.
 
 

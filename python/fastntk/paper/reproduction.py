@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import os
-import resource
+import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -202,8 +202,14 @@ def reproduce(
 
 
 def peak_memory() -> int:
-    """Return the most memory that this process has had, in bytes."""
-    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    """Return the most memory that this process has had, in bytes; 0 where that is not known."""
+    try:
+        import resource
+    except ImportError:  # not on this system
+        return 0
+    # Counted in bytes by macOS, in kibibytes by others.
+    unit = 1 if sys.platform == "darwin" else 1024
+    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def _wanted(only: Sequence[str] | None, data: Sequence[str]) -> Iterator[tuple[str, str]]:
