@@ -63,7 +63,7 @@ def by_depth(*rows: Any, **columns: Any) -> pd.DataFrame:
         (((1.0, 1.1), (2.0, 2.1), (1.0, 1.1)), FAILS, "holds in 1 of 2 steps, 1 against it"),
         (((1.0, 1.1), (2.0, 2.1), (9.0, 1.1)), UNDECIDED, "holds in 1 of 2 steps, 1 open"),
         (((1.0, 1.1), (2.0, math.nan), (3.0, 3.2)), UNDECIDED, "holds in 0 of 2 steps, 2 open"),
-        (((1.0,), (2.0,)), HOLDS, "holds in 1 of 1 step"),
+        (((1.0,), (2.0,)), UNDECIDED, "holds in 0 of 1 step, 1 open"),  # a single seed
         (((1.0,), (1.0,)), UNDECIDED, "holds in 0 of 1 step, 1 open"),
     ],
 )
@@ -72,6 +72,16 @@ def test_steps(rows: Any, verdict: str, text: str) -> None:
     assert (found.verdict, found.text) == (verdict, text)
     turned = by_depth(*[[-value for value in row] for row in rows])
     assert claims.steps(turned, "value", rising=False) == found
+
+
+def test_a_single_number_decides_only_if_it_is_exact() -> None:
+    rising, least = by_depth((1.0,), (2.0,)), ("value", "least")
+    assert claims.steps(rising, "value", rising=True, exact=True).verdict == HOLDS
+    assert claims.steps(rising, "value", rising=False, exact=True).verdict == FAILS
+    assert claims.falling(rising, *least, exact=True).verdict == FAILS
+    assert claims.falling(rising, *least).verdict == UNDECIDED
+    one = depth_frame(lambda level: 6 - level, lambda level: 6 + level).query("seed == 0")
+    assert {claim.verdict for claim in depth.judged(one, "x")} == {UNDECIDED}
 
 
 def test_a_bound_decides_only_what_is_below_it() -> None:

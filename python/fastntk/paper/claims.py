@@ -138,20 +138,23 @@ def together(counts: Iterable[Count], what: str = "step") -> Count:
     )
 
 
-def compared(larger: npt.ArrayLike, smaller: npt.ArrayLike) -> bool | None:
+def compared(larger: npt.ArrayLike, smaller: npt.ArrayLike, *, exact: bool = False) -> bool | None:
     """Return whether numbers are larger than others in the mean, pair by pair; None if it is open.
 
-    With a single pair its sign decides; with several the mean difference has to be more than two of
-    its standard errors. What is not known (NaN) leaves it open.
+    The mean difference has to be more than two of its standard errors, which a single pair does
+    not have: its sign decides only if the numbers are `exact`, of no random network. What is not
+    known (NaN) leaves it open.
 
     Examples
     --------
     >>> from fastntk.paper.claims import compared
-    >>> compared([2.0, 3.0], [1.0, 2.1]), compared([2.0, 0.5], [1.0, 1.0]), compared(1, 2)
-    (True, None, False)
+    >>> compared([2.0, 3.0], [1.0, 2.1]), compared([2.0, 0.5], [1.0, 1.0])
+    (True, None)
+    >>> compared(1, 2), compared(1, 2, exact=True)
+    (None, False)
     """
     difference = np.atleast_1d(np.asarray(larger, np.float64) - np.asarray(smaller, np.float64))
-    if np.isnan(difference).any():
+    if np.isnan(difference).any() or (difference.size == 1 and not exact):
         return None
     mean = float(difference.mean())
     error = float(difference.std(ddof=1)) / math.sqrt(difference.size) if difference.size > 1 else 0
@@ -160,7 +163,7 @@ def compared(larger: npt.ArrayLike, smaller: npt.ArrayLike) -> bool | None:
     return mean > 0
 
 
-def steps(frame: pd.DataFrame, value: str, *, rising: bool, by: str = "depth") -> Count:
+def steps(frame: pd.DataFrame, value: str, *, rising: bool, exact: bool = False) -> Count:
     """Return in how many steps of depth a value rises or falls, seed by seed.
 
     Parameters
@@ -171,19 +174,24 @@ def steps(frame: pd.DataFrame, value: str, *, rising: bool, by: str = "depth") -
         The column.
     rising : bool
         Whether it should rise, or fall.
-    by : str
-        The column of depths, or of what else the steps are in.
+    exact : bool
+        Whether the values are of no random network.
     """
-    table = frame.pivot_table(index=by, columns="seed", values=value, dropna=False).sort_index()
+    table = frame.pivot_table(
+        index="depth", columns="seed", values=value, dropna=False
+    ).sort_index()
     values = table.to_numpy()
     pairs = itertools.pairwise(values)
     return count(
-        (compared(after, before) if rising else compared(before, after) for before, after in pairs),
+        (
+            compared(*((after, before) if rising else (before, after)), exact=exact)
+            for before, after in pairs
+        ),
         "step",
     )
 
 
-def falling(frame: pd.DataFrame, value: str, least: str) -> Count:
+def falling(frame: pd.DataFrame, value: str, least: str, *, exact: bool = False) -> Count:
     """Return in how many steps of depth a value falls that is not known everywhere.
 
     Parameters
@@ -194,6 +202,8 @@ def falling(frame: pd.DataFrame, value: str, least: str) -> Count:
         The column: NaN where it is not resolved.
     least : str
         The column of what it is certainly not below, which is the value where that is known.
+    exact : bool
+        Whether the values are of no random network.
     """
     known, above = (
         frame.pivot_table(index="depth", columns="seed", values=name, dropna=False).sort_index()
@@ -201,24 +211,29 @@ def falling(frame: pd.DataFrame, value: str, least: str) -> Count:
     )
     return count(
         (
-            above_some(above.iloc[k], known.iloc[k], known.iloc[k + 1])
+            above_some(above.iloc[k], known.iloc[k], known.iloc[k + 1], exact=exact)
             for k in range(len(known) - 1)
         ),
         "step",
     )
 
 
-def above_some(least: npt.ArrayLike, value: npt.ArrayLike, others: npt.ArrayLike) -> bool | None:
+def above_some(
+    least: npt.ArrayLike, value: npt.ArrayLike, others: npt.ArrayLike, *, exact: bool = False
+) -> bool | None:
     """Return whether values, some of them only known to be at least so large, are above others.
 
     Examples
     --------
     >>> import numpy as np
     >>> from fastntk.paper.claims import above_some
-    >>> above_some(1e9, np.nan, 1e5), above_some(1e3, np.nan, 1e5), above_some(1e3, 1e3, 1e5)
-    (True, None, False)
+    >>> unknown = [np.nan, np.nan]
+    >>> above_some([1e9, 2e9], unknown, [1e5, 1e5]), above_some([1e3, 1e3], unknown, [1e5, 1e5])
+    (True, None)
+    >>> above_some([1e3, 1e3], [1e3, 1e3], [1e5, 1e5])
+    False
     """
-    answer = compared(least, others)
+    answer = compared(least, others, exact=exact)
     return None if answer is False and np.isnan(np.asarray(value, np.float64)).any() else answer
 
 
@@ -237,5 +252,6 @@ def from_to(frame: pd.DataFrame, value: str, by: str = "depth") -> str:
         return "not resolved at any depth"
     first, last = means.index[0], means.index[-1]
     ends = [frame[frame[by] == at].set_index("seed")[value] for at in (first, last)]
-    open_ = " (no clear difference)" if compared(ends[1], ends[0]) is None else ""
+    several = len(ends[0]) > 1
+    open_ = " (no clear difference)" if several and compared(*ends) is None else ""
     return f"{means.iloc[0]:.4g} at {by} {first:g} → {means.iloc[-1]:.4g} at {by} {last:g}{open_}"

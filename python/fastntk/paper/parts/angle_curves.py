@@ -231,7 +231,7 @@ def judge_depth(frame: pd.DataFrame, statement: Statement) -> Claim:
     total, numbers = [], []
     for (name, theta), cell in frame.groupby(["activation", "input_angle"]):
         known = cell.assign(seed=0, gradient_angle=cell["gradient_angle"].where(cell["resolved"]))
-        total.append(steps(known, "gradient_angle", rising=True))
+        total.append(steps(known, "gradient_angle", rising=True, exact=True))
         if theta == frame["input_angle"].max():
             numbers.append(f"{label_of(str(name))}: {from_to(known, 'gradient_angle')}")
     return together(total).claim(statement, "; ".join(numbers) + " (degrees)")

@@ -247,7 +247,7 @@ def _panel(
 def judged(frame: pd.DataFrame) -> tuple[Claim, ...]:
     """Judge, for each network, whether κ falls with each step of depth."""
     return tuple(
-        falling(rows, "condition_number", "condition_number_least").claim(
+        falling(rows, "condition_number", "condition_number_least", exact=True).claim(
             KAPPA,
             f"κ {from_to(rows, 'condition_number')}",
             f"{label_of(str(name))}, {'edge of chaos' if family == 'edge' else 'scaled'}",

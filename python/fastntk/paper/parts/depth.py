@@ -269,10 +269,14 @@ def _linear_kappa(linear: pd.DataFrame) -> str:
 
 def _judge_linear(relu: pd.DataFrame, linear: pd.DataFrame) -> Count:
     start = linear[linear["depth"] == 0].set_index("seed").sort_index()["smallest_angle"]
-    answers = []
+    answers: list[bool | None] = []
     for a, b in _paired(relu, linear):
         change = abs((b["smallest_angle"] - start).mean())
         gain = abs((a["smallest_angle"] - start).mean())
-        same = compared(b["smallest_angle"], start) is None
-        answers.append(bool(change < _UNCHANGED * gain) or same)
+        if change < _UNCHANGED * gain:
+            answers.append(True)
+        elif len(start) == 1:  # there is no error to compare it with
+            answers.append(None)
+        else:
+            answers.append(compared(b["smallest_angle"], start) is None)
     return count(answers, "depth")

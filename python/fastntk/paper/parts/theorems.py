@@ -402,7 +402,7 @@ def judge_first_layer(frame: pd.DataFrame) -> Claim:
             for low, high in zip(beyond["eigenvalue_min"], beyond["eigenvalue_max"], strict=True)
         ]
     )
-    falls = steps(frame, "condition_number", rising=False)
+    falls = steps(frame, "condition_number", rising=False, exact=True)
     return together([inequalities, falls], "comparison").claim(
         THEOREM_42, f"κ {from_to(frame, 'condition_number')}", "random, on the sphere"
     )
@@ -429,6 +429,6 @@ def judge_infinite_depth(frame: pd.DataFrame) -> Claim:
 def judge_pairs(frame: pd.DataFrame) -> Claim:
     """Theorem F.1: κ falls from that of the Gram matrix at each step of depth."""
     cells = list(frame.groupby("theta"))
-    total = together(steps(rows, "condition_number", rising=False) for _, rows in cells)
+    total = together(steps(rows, "condition_number", rising=False, exact=True) for _, rows in cells)
     theta, rows = cells[0]
     return total.claim(THEOREM_F1, f"κ {from_to(rows, 'condition_number')} at θ = {theta:g}")
