@@ -51,11 +51,7 @@ def hardest_pairs(run: Run, data: str) -> Part:
     frame = closest(run, dataset, width, seed)
     shown = images(dataset)
     conflicts = int((frame["label_i"] != frame["label_j"]).sum()) if dataset.y is not None else 0
-    labels = (
-        f" {conflicts} of them have different labels: no network can tell these apart at once."
-        if dataset.y is not None
-        else ""
-    )
+    labels = "" if dataset.y is None else f" Labels differ in {conflicts} of these pairs."
     drawings = {}
     if shown is not None:
         drawings[""] = plot_pairs(
@@ -72,7 +68,7 @@ def hardest_pairs(run: Run, data: str) -> Part:
         title=f"Beyond the paper: the pairs that are hardest to separate, {dataset.name}",
         text=(
             f"The {len(frame)} smallest angles between gradients among all pairs of "
-            f"{len(dataset.X)} samples, found tile by tile, with the labels of each pair.{labels}"
+            f"{len(dataset.X)} samples, found tile by tile.{labels}"
         ),
         command=f"fastntk reproduce --only 'hardest pairs' --data {data}" + run.options(),
         tables={"": frame},
