@@ -148,7 +148,7 @@ _SIMPLE: dict[str, tuple[Any, str]] = {
     "NumPy's -inf": (np.float64("-inf"), ""),
     "NumPy's complex": (np.complex64(1), ""),
     "NumPy's void": (np.void(b"12345678"), ""),
-    "long double out of range": (np.longdouble("1e400"), ""),
+    "long double out of range": (np.longdouble("1e400"), "infinity"),
     # Times.
     "duration": (np.timedelta64(1, "s"), ""),
     "moment": (np.datetime64("2020-01-01"), ""),

@@ -228,8 +228,12 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "activations.sine": (activations.sine, {}),
     "activations.softplus": (activations.softplus, {}),
     "cuda.options": (_with_options, {}),
-    "datasets.load": (datasets.load, {"name": "digits"}),
+    "datasets.load": (datasets.load, {"name": "synthetic", "n": 3}),
     "datasets.load_file": (datasets.load_file, {"path": _SAMPLES_FILE}),
+    "datasets.near_duplicates": (
+        datasets.near_duplicates,
+        {"dataset": datasets.Dataset("five", _X, _LABELS), "k": 1},
+    ),
     "depth_sweep.independent_seed": (
         depth_sweep.independent_seed,
         {"seed": 0, "depth": 1},
@@ -323,6 +327,7 @@ EXEMPT: dict[str, str] = {
             "cuda.Device",
             "cuda.Options",
             "datasets.Dataset",
+            "datasets.NearDuplicates",
             "infinite.Kernels",
             "infinite.Prediction",
             "linearity.HessianNorms",

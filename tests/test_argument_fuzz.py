@@ -48,7 +48,7 @@ KINDS: dict[str, set[str]] = {
             *("batch_size", "seed", "seeds", "width", "depth", "depths", "k", "output", "outputs"),
             *("epochs", "steps", "jobs", "subset", "rate_samples", "tile", "size", "i", "n"),
             *("most_passes", "callback_every", "probe_every", "degree", "search_epochs"),
-            *("rate_steps", "batches", "refinement"),
+            *("rate_steps", "batches", "refinement", "d", "hop"),
         )
     },
     **dict.fromkeys(
@@ -65,6 +65,7 @@ KINDS: dict[str, set[str]] = {
         for name in (
             *("drop_last", "bounds", "eigenvectors", "overwrite", "infinite", "shared", "inplace"),
             *("normalize", "covariance", "mmap", "verify", "keep_kernel", "eval_gradient"),
+            *("download", "different_labels"),
         )
     },
     **dict.fromkeys(("path", "store", "directory", "checkpoint", "out"), _PATH),
@@ -115,6 +116,8 @@ for _name, _kinds in {
     | {"matrix with NaN", "matrix with inf", "empty matrix"},
     "seeds": {"integers"},
     "indices": {"integers"},
+    "feature_error": {"infinity"},
+    "kernel_error": {"infinity"},
 }.items():
     KINDS[_name] = KINDS.get(_name, set()) | _kinds
 

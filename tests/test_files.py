@@ -482,6 +482,21 @@ def test_what_save_did_not_write_is_not_overwritten(tmp_path: Path, content: byt
             save(path, overwrite="yes")
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes")
+def test_nobody_waits_for_a_pipe_that_is_where_a_file_is_to_be_saved(tmp_path: Path) -> None:
+    net, packed = fastntk.MLP([3, 4, 1]), fastntk.PackedKernel.from_dense(np.eye(3))
+    study = fastntk.depth_study(np.eye(3), depths=[0], width=4, seeds=1, progress=False)
+    saves: list[tuple[str, Any]] = [
+        ("x.npz", net.save),
+        ("x.npy", packed.save),
+        ("x.csv", study.save),
+    ]
+    for name, save in saves:
+        os.mkfifo(tmp_path / name)
+        with pytest.raises(FileExistsError, match=_NOT_OWN):
+            save(tmp_path / name)
+
+
 def test_networks_replace_earlier_states_of_themselves(tmp_path: Path) -> None:
     path = tmp_path / "net.npz"
     net = fastntk.MLP([3, 4, 1])

@@ -396,3 +396,35 @@ def test_blocks_that_have_a_checksum_have_four_mebibytes(tmp_path: Path) -> None
     assert trailer["block_bytes"] == 4 * 2**20 < end < 2 * trailer["block_bytes"]
     blocks = content[: 2**22], content[2**22 : end]
     assert trailer["sha256"] == [hashlib.sha256(block).hexdigest() for block in blocks]
+
+
+@pytest.mark.parametrize("size", [128, 1000, 2**23])
+def test_blocks_of_other_sizes_are_read(
+    size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernel = fastntk.PackedKernel(np.arange(105.0))
+    with monkeypatch.context() as patch:
+        patch.setattr(packed_files, "_BLOCK", size)
+        kernel.save(tmp_path / "k.npy")
+    assert (fastntk.PackedKernel.load(tmp_path / "k.npy").data == kernel.data).all()
+    content = bytearray((tmp_path / "k.npy").read_bytes())
+    content[900] ^= 1
+    (tmp_path / "k.npy").write_bytes(content)
+    with pytest.raises(ValueError, match=f"its bytes from {900 // size * size} on does not match"):
+        fastntk.PackedKernel.load(tmp_path / "k.npy")
+
+
+def test_blocks_that_end_within_the_header_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(packed_files, "_BLOCK", 128)
+        fastntk.PackedKernel(np.arange(6.0)).save(tmp_path / "k.npy")
+    content = (tmp_path / "k.npy").read_bytes()
+    length = struct.unpack("<32sQ24s", content[-64:])[1]
+    trailer = json.loads(content[-64 - length : -64])
+    encoded = json.dumps(trailer | {"block_bytes": 60}).encode()
+    end = struct.pack("<32sQ24s", hashlib.sha256(encoded).digest(), len(encoded), content[-24:])
+    (tmp_path / "k.npy").write_bytes(content[: -64 - length] + encoded + end)
+    with pytest.raises(ValueError, match="each 60 bytes: expected at least the 128"):
+        fastntk.PackedKernel.load(tmp_path / "k.npy")

@@ -415,7 +415,7 @@ def test_samples_by_name(labelled: Path) -> None:
     assert split.X.shape == (30, 5)
     assert split.test is not None
     assert len(split.test[0]) == 12
-    with pytest.raises(ValueError, match=r"data='nothing': expected .*'synthetic', or a"):
+    with pytest.raises(ValueError, match=r"data='nothing': expected .*'synthetic'.*, or a"):
         samples.samples("nothing")
     with pytest.raises(ValueError, match="data='synthetic': expected a data set with labels"):
         samples.split("synthetic", None)

@@ -11,6 +11,8 @@ import ast
 import importlib
 import inspect
 import itertools
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -129,9 +131,12 @@ PUBLIC: dict[str, tuple[str, ...]] = {
     "fastntk.datasets": (
         "Dataset",
         "NAMES",
+        "NearDuplicates",
+        "PREPROCESSINGS",
         "WITH_TEST_PART",
         "load",
         "load_file",
+        "near_duplicates",
     ),
     "fastntk.depth_sweep": ("independent_seed", "ntk_depths"),
     "fastntk.figures": (
@@ -350,6 +355,44 @@ def test_public_names(module: str) -> None:
     assert set(found.__all__) <= set(dir(found))
     for name in found.__all__:
         assert getattr(found, name) is not None
+
+
+# What `import fastntk` loads beside itself and what NumPy and SciPy's linear algebra load.
+LOADED = {"_queue", "concurrent.futures.thread", "mmap", "queue"}
+
+
+def imported_late() -> set[str]:
+    """Return the modules that functions import, and those of the names that come when asked for."""
+    found = {f"fastntk.{place}" for place in fastntk._LAZY_NAMES.values()}
+    found |= set(fastntk._LAZY_MODULES.values())
+    for tree in SOURCES.values():
+        for function in ast.walk(tree):
+            if isinstance(function, ast.FunctionDef):
+                for node in ast.walk(function):
+                    if isinstance(node, ast.ImportFrom) and node.module in SOURCES:
+                        inner = {f"{node.module}.{alias.name}" for alias in node.names}
+                        found |= (inner & SOURCES.keys()) or {node.module}
+    return found
+
+
+def test_what_the_import_of_the_package_loads() -> None:
+    """What is imported late would otherwise be loaded all the same, by one line elsewhere."""
+    program = (
+        "import sys, scipy.linalg.cython_blas\n"
+        "there = set(sys.modules)\n"
+        "import fastntk\n"
+        "print(*(set(sys.modules) - there))"
+    )
+    completed = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    loaded = set(completed.stdout.split())
+    late = imported_late()
+    assert {"fastntk.mlp", "fastntk.eigenvalues.extremes"} <= loaded
+    assert {"fastntk.cuda", "fastntk.kernels.error_bounds", "fastntk.networks.files"} <= late
+    assert not loaded & late
+    assert {name for name in loaded if name.split(".")[0] != "fastntk"} <= LOADED
+    assert fastntk.train is vars(fastntk)["train"]  # what was asked for once is there
 
 
 def test_places_of_old() -> None:

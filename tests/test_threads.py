@@ -207,6 +207,32 @@ def test_ctrl_c_stops_the_spectrum_within_a_second() -> None:
     assert_ctrl_c_stops(program, then="[1.0, 1.0, 1.0]")
 
 
+def waits_of(function: Any, calls: int) -> int:
+    """Return how often this thread waited, for another one as a rule, in so many calls."""
+    resource = pytest.importorskip("resource")
+    function()
+    before = resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
+    for _ in range(calls):
+        function()
+    return int(resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw - before)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="counts of threads are Linux's")
+def test_small_kernels_start_no_threads() -> None:
+    """A thread takes longer to start, and to wait for, than the kernel of some samples."""
+    net = fastntk.MLP([10, 64, 64, 1])
+    X = np.random.default_rng(0).standard_normal((300, 10))
+    assert waits_of(lambda: net.ntk(X), 20) >= 5
+    calls = [
+        lambda: net.ntk(X[:20]),
+        lambda: net.ntk(X[:20], X[:5]),
+        lambda: net.ntk(X[:20], out="packed"),
+        lambda: net.ntk(X[:20], dtype="float32"),
+    ]
+    for call in calls:
+        assert waits_of(call, 40) < 20
+
+
 def test_blas_is_single_threaded_inside_and_restored_after() -> None:
     with threadpool_limits(2, user_api="blas"):
         before = blas_threads()
@@ -433,3 +459,31 @@ def test_ctrl_c_stops_a_pool_within_a_second() -> None:
         print(stop.is_set(), flush=True)
         """
     assert_ctrl_c_stops(program, then="True")
+
+
+@pytest.mark.parametrize(("mebibytes", "threads"), [(42, 3), (41.9, 2), (28, 2), (27.9, 1), (6, 1)])
+def test_threads_begin_where_their_stacks_and_small_arrays_have_room(
+    mebibytes: float, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(support, "_is_there", lambda size: size <= mebibytes * 2**20)
+    every: set[int] = set()
+    meeting = threading.Barrier(threads)
+
+    def work(_: int) -> None:
+        meeting.wait(60)
+        every.add(threading.get_ident())
+
+    assert len(list(map_in_threads(work, range(2 * threads), 3, threading.Event()))) == 2 * threads
+    assert len(every) == threads
+
+
+def test_too_little_memory_for_small_arrays_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(support, "_is_there", lambda _: False)
+    for jobs in (1, 2):
+        with pytest.raises(MemoryError, match="6 MiB of memory for small arrays"):
+            list(map_in_threads(str, range(3), jobs, threading.Event()))
+
+
+def test_memory_that_cannot_be_had_is_not_there() -> None:
+    assert support._is_there(4096)
+    assert not support._is_there(2**62)

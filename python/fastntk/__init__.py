@@ -3,13 +3,15 @@
 """Neural tangent kernels of wide fully connected networks, and how well they are conditioned."""
 
 from importlib import import_module
-from importlib.metadata import version
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
-from fastntk import activations, amx, cuda, linearity
+# Before anything else is in memory: what this import takes for a while lies below it then, and need
+# not be given back to the system and taken again, which is a tenth of its time.
+import scipy.linalg.cython_blas as _linear_algebra  # noqa: F401
+
+from fastntk import activations, amx, linearity
 from fastntk.eigenvalues import Bounds, Conditioning, Interval, conditioning, spectrum
-from fastntk.eigenvalues.minibatches import BatchConditioning, batch_conditioning
 from fastntk.kernels.angles import (
     AnglePair,
     angle_bound,
@@ -17,12 +19,13 @@ from fastntk.kernels.angles import (
     gradient_angles,
     smallest_angle,
 )
-from fastntk.kernels.depth_sweep import ntk_depths
 from fastntk.mlp import MLP
 from fastntk.symmetric.packed import PackedKernel
 
 if TYPE_CHECKING:
-    from fastntk import datasets, figures, infinite, paper
+    from fastntk import cuda, datasets, figures, infinite, paper
+    from fastntk.eigenvalues.minibatches import BatchConditioning, batch_conditioning
+    from fastntk.kernels.depth_sweep import ntk_depths
     from fastntk.studies.angle_curves import AngleCurves, angle_curves
     from fastntk.studies.convergence import convergence_study
     from fastntk.studies.convergence_results import ConvergenceResult, ConvergenceStudy
@@ -37,7 +40,7 @@ if TYPE_CHECKING:
     from fastntk.training.learning_rate_search import LearningRateSearch, find_learning_rate
     from fastntk.training.run import train
 
-__version__ = version("fastntk")
+    __version__: str
 
 __all__ = [
     "MLP",
@@ -88,8 +91,9 @@ __all__ = [
 ]
 
 # What is not needed for a kernel and its condition is imported when it is asked for: studies and
-# training, networks of infinite width with Numba, figures with Matplotlib.
+# training, GPUs, networks of infinite width with Numba, figures with Matplotlib.
 _LAZY_MODULES = {
+    "cuda": "fastntk.cuda",
     "datasets": "fastntk.datasets",
     "depth_sweep": "fastntk.depth_sweep",
     "figures": "fastntk.figures",
@@ -101,6 +105,7 @@ _LAZY_MODULES = {
 }
 _LAZY_NAMES = {
     "AngleCurves": "studies.angle_curves",
+    "BatchConditioning": "eigenvalues.minibatches",
     "ConvergenceRate": "studies.rates",
     "ConvergenceResult": "studies.convergence_results",
     "ConvergenceStudy": "studies.convergence_results",
@@ -112,6 +117,7 @@ _LAZY_NAMES = {
     "LinearizationStudy": "studies.linearization",
     "MonteCarlo": "studies.width",
     "angle_curves": "studies.angle_curves",
+    "batch_conditioning": "eigenvalues.minibatches",
     "convergence_rate": "studies.rates",
     "convergence_study": "studies.convergence",
     "depth_study": "studies.depth",
@@ -120,6 +126,7 @@ _LAZY_NAMES = {
     "learning_rate_bound": "training.learning_rate_bound",
     "linearization_error": "studies.linearization",
     "monte_carlo_ntk": "studies.width",
+    "ntk_depths": "kernels.depth_sweep",
     "train": "training.run",
 }
 
@@ -129,12 +136,18 @@ _importing = RLock()
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is not imported with the package."""
+    """Import what is not imported with the package; the next time it is there."""
     with _importing:
         if name in _LAZY_MODULES:
             return import_module(_LAZY_MODULES[name])
         if name in _LAZY_NAMES:
-            return getattr(import_module(f"fastntk.{_LAZY_NAMES[name]}"), name)
+            found = getattr(import_module(f"fastntk.{_LAZY_NAMES[name]}"), name)
+            globals()[name] = found
+            return found
+        if name == "__version__":
+            from importlib.metadata import version
+
+            return version("fastntk")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

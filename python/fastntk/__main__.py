@@ -14,7 +14,11 @@ def main() -> None:
 
         cli(prog_name="fastntk")
     except ModuleNotFoundError as error:
-        sys.exit(f"fastntk: {error.name} is not installed; pip install 'fastntk[study]'")
+        # Some say themselves what is to be installed.
+        told = str(error)
+        if "pip install" not in told:
+            told = f"{error.name} is not installed; pip install 'fastntk[study]'"
+        sys.exit(f"fastntk: {told}")
 
 
 if __name__ == "__main__":

@@ -15,17 +15,13 @@ from fastntk._support.arguments import shown
 from fastntk.devices import matrices
 from fastntk.devices.places import place_of
 from fastntk.kernels.methods import KernelMethods
-from fastntk.kernels.planning import Plan, plan
 from fastntk.kernels.ranges import require_finite_outputs
 from fastntk.kernels.rounding import feature_error
-from fastntk.linearity.linear_model import LinearizedMLP
 from fastntk.linearity.methods import JacobianMethods
 from fastntk.networks import initialization
 from fastntk.networks.base import NetworkBase
-from fastntk.networks.files import load_network, network_digest, save_network
 from fastntk.networks.network import Layer, Network
 from fastntk.networks.placed import PlacedNetwork
-from fastntk.networks.torch_modules import network_of_torch
 
 if TYPE_CHECKING:
     import os
@@ -35,6 +31,11 @@ if TYPE_CHECKING:
 
     from fastntk._support.dtypes import FloatArray, FloatDType
     from fastntk.activations import Activation
+    from fastntk.kernels.planning import Plan
+    from fastntk.linearity.linear_model import LinearizedMLP
+
+# What few programs call is imported by the methods that do: PyTorch's modules, files, the linear
+# model.
 
 
 class MLP(KernelMethods, JacobianMethods):
@@ -260,6 +261,8 @@ class MLP(KernelMethods, JacobianMethods):
         normalizations without parameters, that the layers are applied in this order, and that the
         activation is right, only `check` can show.
         """
+        from fastntk.networks.torch_modules import network_of_torch
+
         return cls.of_network(network_of_torch(module, activation, check))
 
     @classmethod
@@ -273,6 +276,8 @@ class MLP(KernelMethods, JacobianMethods):
         MemoryError
             If the network does not fit in the memory that is available.
         """
+        from fastntk.networks.files import load_network
+
         return cls.of_network(load_network(path))
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
@@ -293,6 +298,8 @@ class MLP(KernelMethods, JacobianMethods):
         FileExistsError
             If something else is there.
         """
+        from fastntk.networks.files import save_network
+
         save_network(self.network, path, overwrite=arguments.flag(overwrite, "overwrite"))
 
     def digest(self) -> str:
@@ -300,6 +307,8 @@ class MLP(KernelMethods, JacobianMethods):
 
         With frozen parameters (see `from_torch`), of these too. Custom activations have none.
         """
+        from fastntk.networks.files import network_digest
+
         return network_digest(self.network)
 
     def __repr__(self) -> str:
@@ -368,6 +377,8 @@ class MLP(KernelMethods, JacobianMethods):
 
     def linearize(self) -> LinearizedMLP[MLP]:
         """Return the linear model f₀(x) + F(x) Δw around these weights."""
+        from fastntk.linearity.linear_model import LinearizedMLP
+
         return LinearizedMLP(self)
 
     def plan(self, X: npt.ArrayLike, Z: npt.ArrayLike | None = None) -> Plan:
@@ -383,6 +394,8 @@ class MLP(KernelMethods, JacobianMethods):
         Plan
             Operations, bytes, expected seconds, and which way to go.
         """
+        from fastntk.kernels.planning import plan
+
         rows = self.network.samples(X, "X")
         return plan(self.network, rows, None if Z is None else self.network.samples(Z, "Z"))
 

@@ -188,6 +188,24 @@ std::vector<Matrix<G>> tiles_of(const std::vector<Matrix<G>>& matrices, Range ro
   return tiles;
 }
 
+// Returns about how many multiplications and additions the kernels take for each pair of samples.
+template <class Device, class G>
+double operations_of_pair(const KernelTerms<G>& terms, const Features<Device, G>& x) {
+  const auto width = [](const FeatureMatrix<G>& features) {
+    const Panels<const G>& panels = features.in_panels;
+    return panels.data == nullptr ? features.rows.cols : panels.parts * panels.cols;
+  };
+  Index count = 0;
+  for (std::size_t l = 0; l < terms.of_layer.size(); ++l) {
+    if (terms.of_layer[l].empty()) continue;
+    count += width(x.activation(l));
+    for (const Term<G>& term : terms.of_layer[l]) {
+      count += term.constant_delta ? 1 : 1 + width(term.x_delta);
+    }
+  }
+  return static_cast<double>(count);
+}
+
 // Returns how large tiles may be: those of panels, which are packed already, need not be large.
 template <class Device, class G>
 BlockLimits tile_limits(const Device& device, const Features<Device, G>& features) {
@@ -207,8 +225,10 @@ void cross_kernels(const Device& device, const KernelTerms<G>& terms, const Feat
   const Partition row_tiles{x_rows.count, limits};
   const Partition col_tiles{z_rows.count, limits};
   device.run(
-      "tiles", row_tiles.blocks() * col_tiles.blocks(), monitor,
-      [&] { return TileWorkspace<Device, G>(x, row_tiles.size(), col_tiles.size()); },
+      "tiles",
+      {row_tiles.blocks() * col_tiles.blocks(),
+       static_cast<double>(x_rows.count * z_rows.count) * operations_of_pair(terms, x)},
+      monitor, [&] { return TileWorkspace<Device, G>(x, row_tiles.size(), col_tiles.size()); },
       [&](const auto& lane, const TileWorkspace<Device, G>& workspace, Index index) {
         const Range rows = row_tiles[index / col_tiles.blocks()];
         const Range cols = col_tiles[index % col_tiles.blocks()];
@@ -250,8 +270,9 @@ void symmetric_kernels(const Device& device, const KernelTerms<G>& terms,
   const Partition blocks{chosen.count, tile_limits(device, x)};
   const auto lower = lower_tiles(x, blocks);
   device.run(
-      "tiles", static_cast<Index>(lower.size()), monitor,
-      [&] { return TileWorkspace<Device, G>(x, blocks.size(), blocks.size()); },
+      "tiles",
+      {static_cast<Index>(lower.size()), elements_of(chosen.count) * operations_of_pair(terms, x)},
+      monitor, [&] { return TileWorkspace<Device, G>(x, blocks.size(), blocks.size()); },
       [&](const auto& lane, const TileWorkspace<Device, G>& workspace, Index index) {
         const auto& [rows, cols, diagonal] = lower[static_cast<std::size_t>(index)];
         const std::vector<Matrix<G>> tiles = tiles_of(kernels, rows, cols);
@@ -287,7 +308,9 @@ void lower_kernel(const Device& device, const KernelTerms<G>& terms, const Featu
     typename Device::template Buffer<G> square;  // a tile on the diagonal, with its upper triangle
   };
   device.run(
-      "tiles", static_cast<Index>(lower.size()), monitor,
+      "tiles",
+      {static_cast<Index>(lower.size()), elements_of(x.rows) * operations_of_pair(terms, x)},
+      monitor,
       [&] { return Workspace{{x, blocks.size(), blocks.size()}, {blocks.size(), blocks.size()}}; },
       [&](const auto& lane, const Workspace& workspace, Index index) {
         const auto& [rows, cols, diagonal] = lower[static_cast<std::size_t>(index)];

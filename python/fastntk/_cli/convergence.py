@@ -17,9 +17,8 @@ from fastntk._cli.options import (
     explained_ends,
     store_option,
 )
-from fastntk._cli.samples import load_for_training
+from fastntk._cli.samples import Reading, load_for_training, reading_options
 from fastntk._cli.tables import mean_and_deviation, print_table
-from fastntk.datasets import NAMES
 from fastntk.studies.convergence import convergence_study
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("data", type=click.Choice(NAMES))
+@click.argument("data")
 @depths_option("1-4,6,8")
 @click.option("--width", type=int, default=512, help="Of every hidden layer.")
 @click.option("--seeds", type=int, default=3, help="How many networks for each depth.")
@@ -55,36 +54,42 @@ if TYPE_CHECKING:
     show_default="10 000, or 4/5 of fewer",
     help="Train on so many samples, at random (seed 0).",
 )
+@reading_options
 @directory_option("fastntk-convergence", "the tables (CSV) and the figure (PNG)")
 @store_option("training")
 def convergence(
-    data: str, subset: int | None, out: Path, store: Path | None, **settings: Any
+    data: str,
+    subset: int | None,
+    reading: Reading,
+    out: Path,
+    store: Path | None,
+    **settings: Any,
 ) -> None:
     """Train networks of several depths, and set how fast they converge beside κ.
 
-    DATA is a data set with labels. The test accuracy is that of its test samples or, where it has
+    DATA as for study, with labels. The test accuracy is that of its test samples or, where it has
     none, of the samples that are not trained on.
     """
     # Matplotlib takes longer to import than all else. Whoever lacks it hears so before the work.
     from fastntk.figures import save
 
     with explained_ends(out if store is None else store, RuntimeError):
-        X, y, test = load_for_training(data, subset)
+        name, X, y, test = load_for_training(data, reading, subset)
         result = convergence_study(
-            X, y, test=test, store=out / f"{data}.sqlite" if store is None else store, **settings
+            X, y, test=test, store=out / f"{name}.sqlite" if store is None else store, **settings
         )
-        table, figure = out / f"{data}.csv", out / f"{data}.png"
+        table, figure = out / f"{name}.csv", out / f"{name}.png"
         keep_others(table, result.to_frame(), [*result.files(table)[1:], figure], ("seconds",))
         tables = result.save(table)
         save(result.plot(), figure)
-    _print_convergence(data, result)
+    _print_convergence(name, result)
     click.echo(f"\nTables: {', '.join(map(str, tables))}\nFigure: {figure}")
 
 
-def _print_convergence(data: str, result: ConvergenceStudy) -> None:
+def _print_convergence(name: str, result: ConvergenceStudy) -> None:
     summary = result.summary()
     click.echo(
-        f"{data}: {result.n_samples} training samples, width {result.width}, "
+        f"{name}: {result.n_samples} training samples, width {result.width}, "
         f"{int(summary.seeds.max())} seeds, {result.seconds:.1f} s"
     )
     click.echo(

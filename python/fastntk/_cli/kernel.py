@@ -16,7 +16,7 @@ from fastntk._cli.options import (
     directory_option,
     explained_ends,
 )
-from fastntk._cli.samples import load_samples
+from fastntk._cli.samples import Reading, load_samples, reading_options
 from fastntk.mlp import MLP
 from fastntk.studies.large_kernel import kernel_report
 
@@ -32,12 +32,14 @@ if TYPE_CHECKING:
 @ACTIVATION_SCALE
 @click.option("--seed", type=int, default=0, help="Of the weights.")
 @click.option("--bounds", is_flag=True, help="Also enclose κ: a second Cholesky decomposition.")
+@reading_options
 @SUBSET
 @DTYPE
 @click.option("--keep-kernel", is_flag=True, help="Leave the packed kernel in the directory.")
 @directory_option("fastntk-kernel", "the results and, meanwhile, the kernel: 4 n² bytes on disk")
 def kernel(
     data: str,
+    reading: Reading,
     subset: int | None,
     depth: int,
     width: int,
@@ -51,7 +53,7 @@ def kernel(
     DATA as for study. Each finished step is kept: started again, the command goes on there.
     """
     with explained_ends(out):
-        dataset = load_samples(data, subset)
+        dataset = load_samples(data, reading, subset)
         if depth < 0:
             raise ValueError(f"depth={depth}: expected at least 0")
         widths = [dataset.X.shape[1], *[width] * depth, 1]

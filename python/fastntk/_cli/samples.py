@@ -1,45 +1,117 @@
 # SPDX-FileCopyrightText: The fastntk authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""The samples that a command is given: a data set by its name, or a file."""
+"""The samples that a command is given: a data set by its name, or a file; and its options."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+import functools
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import click
 import numpy as np
 
-from fastntk.datasets import NAMES, WITH_TEST_PART, Dataset, load, load_file
+from fastntk.datasets import PREPROCESSINGS, WITH_TEST_PART, Dataset, load
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy.typing as npt
+
+    from fastntk._support.dtypes import FloatArray
 
 # The paper's experiments on convergence have all 60 000 samples; these take minutes.
 _TRAINING_SAMPLES = 10_000
 
 
-def load_samples(data: str, subset: int | None) -> Dataset:
+@dataclass(frozen=True)
+class Reading:
+    """How samples are read: the arguments of `fastntk.datasets.load` that commands have too."""
+
+    preprocessing: str | None = None
+    label: str | int | bool | None = None
+    index: str | int | bool | None = None
+
+
+def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of how samples are read, which the command has as one argument `reading`."""
+
+    @functools.wraps(command)
+    def wrapped(
+        preprocessing: str | None, label: str | None, index: str | None, **others: Any
+    ) -> Any:
+        return command(reading=Reading(preprocessing, _column(label), _column(index)), **others)
+
+    for option in (
+        click.option(
+            "--index", help="Column of a table that counts the rows and is left out, or none."
+        ),
+        click.option(
+            "--label",
+            show_default="the one that is named so",
+            help="Column of a table with the labels: name, number from 0, or none.",
+        ),
+        click.option(
+            "--preprocessing",
+            type=click.Choice(PREPROCESSINGS),
+            show_default="symmetric for images, standardized for speech, else raw",
+            help="symmetric: pixels in [-1, 1]; unit-norm: of samples; standardized: features.",
+        ),
+    ):
+        wrapped = option(wrapped)
+    return wrapped
+
+
+def _column(text: str | None) -> str | int | bool | None:
+    if text is None or text.lower() == "none":
+        return None if text is None else False
+    return int(text) if re.fullmatch("-?[0-9]{1,9}", text) else text
+
+
+class Training(NamedTuple):
+    """Samples with labels to train on, and others to test with if there are any."""
+
+    name: str
+    X: FloatArray
+    y: npt.NDArray[np.int64]
+    test: tuple[FloatArray, Any] | None
+
+
+def load_samples(data: str, reading: Reading, subset: int | None) -> Dataset:
     """Return the samples of a data set or file, or a subset of them."""
-    dataset = load(data) if data in NAMES else _from_file(data)
+    dataset = _load(data, reading)
     if subset is None:
         return dataset
     rows, _ = _drawn(subset, len(dataset.X))
     labels = None if dataset.y is None else dataset.y[rows]
-    return Dataset(dataset.name, dataset.X[rows], labels)
+    return replace(dataset, X=dataset.X[rows], y=labels)
 
 
-def load_for_training(data: str, subset: int | None) -> tuple[Any, Any, tuple[Any, Any] | None]:
-    """Return samples to train on and their labels, and others to test with if there are any."""
-    dataset = load(data)
-    labels = np.asarray(dataset.y)
-    total = len(labels)
+def load_for_training(data: str, reading: Reading, subset: int | None) -> Training:
+    """Return some of the samples to train on; those of the part "test", or the others, to test."""
+    dataset = _load(data, reading)
+    if dataset.y is None:
+        raise ValueError(f"data={data!r}: has no labels: expected a data set with labels")
+    total = len(dataset.y)
     count = min(_TRAINING_SAMPLES, 4 * total // 5) if subset is None else subset
     rows, others = _drawn(count, total)
-    test: Any = (dataset.X[others], labels[others]) if len(others) else None
-    if data in WITH_TEST_PART:
-        part = load(data, "test")
-        test = part.X, part.y
-    return dataset.X[rows], labels[rows], test
+    test = (dataset.X[others], dataset.y[others]) if len(others) else None
+    if dataset.name in WITH_TEST_PART and dataset.name == data:
+        part = load(data, "test", **vars(reading))
+        test = part.X, np.asarray(part.y)
+    return Training(dataset.name, dataset.X[rows], dataset.y[rows], test)
+
+
+def _load(data: str, reading: Reading) -> Dataset:
+    try:
+        return load(data, **vars(reading))
+    except (ValueError, OSError, MemoryError) as error:
+        text = str(error)
+        if not text.startswith("name="):
+            raise
+        # The argument of the command is DATA, not `name`.
+        raise type(error)(f"data{text.removeprefix('name')}") from error
 
 
 def _drawn(subset: int, total: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
@@ -48,10 +120,3 @@ def _drawn(subset: int, total: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[n
         raise ValueError(f"subset={subset}: expected from 2 to the {total} samples")
     order = np.random.default_rng(0).permutation(total)
     return np.sort(order[:subset]), np.sort(order[subset:])
-
-
-def _from_file(data: str) -> Dataset:
-    if not Path(data).suffix:
-        known = ", ".join(NAMES)
-        raise ValueError(f"data={data!r}: expected {known}, or a .npy, .npz or .csv file")
-    return load_file(data)

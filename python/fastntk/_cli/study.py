@@ -23,7 +23,7 @@ from fastntk._cli.options import (
     numbers,
     store_option,
 )
-from fastntk._cli.samples import load_samples
+from fastntk._cli.samples import Reading, load_samples, reading_options
 from fastntk._cli.tables import mean_and_deviation, print_table
 from fastntk.eigenvalues import rounded_down
 from fastntk.networks.initialization import PARAMETRIZATIONS
@@ -71,12 +71,14 @@ if TYPE_CHECKING:
     help="Take κ of minibatches of so many samples as well (the paper's authors: 512).",
 )
 @click.option("--bounds", is_flag=True, help="Also enclose each κ in an interval (in the table).")
+@reading_options
 @SUBSET
 @DTYPE
 @directory_option("fastntk-study", "the table (CSV) and the figure (PNG)")
 @store_option("network")
 def study(
     data: str,
+    reading: Reading,
     subset: int | None,
     width: tuple[int, ...],
     names: tuple[str, ...],
@@ -86,15 +88,16 @@ def study(
 ) -> None:
     """Measure smallest gradient angle and condition number against depth.
 
-    DATA is a data set ("digits": 1797 images, pixels scaled to [-1, 1]) or a .npy, .npz or .csv
-    file with one sample a row, taken as it is. Started again after it was stopped, or with more
-    depths, seeds or activations, it computes only what is not in its store yet.
+    DATA is a data set (digits, mnist, fashion-mnist, svhn, synthetic or speech), a .npy, .npz,
+    .csv, .mat or IDX file with one sample a row, or a folder of audio. Started again after it was
+    stopped, or with more depths, seeds or activations, it computes only what is not in its store
+    yet.
     """
     # Matplotlib takes longer to import than all else. Whoever lacks it hears so before the work.
     from fastntk.figures import save
 
     with explained_ends(out if store is None else store):
-        dataset = load_samples(data, subset)
+        dataset = load_samples(data, reading, subset)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", UserWarning)
             result = depth_study(

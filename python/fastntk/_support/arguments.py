@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 # Seeds have up to 128 bits; no number of things has more than 64.
 LARGEST_SEED = 2**128 - 1
+_LARGEST_COUNT = 2**64 - 1
 
 # More items than anybody means: those of an endless iterator, or of a view of a single number.
 _MOST_ITEMS = 2**20
@@ -65,6 +66,8 @@ def has_items(value: object) -> bool:
 
 def integer(value: object, name: str, *, minimum: int, maximum: int | None = None) -> int:
     """Return `value` as an int of at least `minimum` and at most `maximum`, if there is one."""
+    if type(value) is int and minimum <= value <= (_LARGEST_COUNT if maximum is None else maximum):
+        return value  # as a rule: nothing else is to be asked
     expected = f"expected an integer of at least {minimum}"
     if maximum is not None:
         expected += f" and at most {maximum}"
@@ -97,6 +100,9 @@ def real(
 
     It has to be finite, unless `infinite`.
     """
+    if type(value) is float and minimum <= value <= maximum and value < math.inf:  # noqa: SIM102
+        if value > minimum or not exclusive:
+            return value  # as a rule: nothing else is to be asked
     kind = "number, or inf," if infinite else "finite number"
     expected = f"expected a {kind} {'above' if exclusive else 'of at least'} {minimum:g}"
     if maximum < math.inf:
@@ -112,6 +118,8 @@ def real(
         raise ValueError(f"{name} is beyond the range of float64: {expected}") from None
     except Exception as error:  # of a number of somebody's own
         raise TypeError(f"{name}={shown(value)}: {expected}") from error
+    if math.isinf(result) and value != result:  # a long double beyond the range of float64
+        raise ValueError(f"{name} is beyond the range of float64: {expected}")
     finite = infinite or math.isfinite(result)
     if not (finite and minimum <= result <= maximum) or (exclusive and result == minimum):
         raise ValueError(f"{name}={shown(value)}: {expected}")

@@ -73,9 +73,14 @@ def human_bytes(count: float) -> str:
     return f"{count:.1f} TiB"
 
 
+def is_always_there(needed: int) -> bool:
+    """Return whether so few bytes are wanted that nobody asks for them."""
+    return needed <= ALWAYS_THERE
+
+
 def require_memory(needed: int, what: str, instead: str) -> None:
     """Raise MemoryError, before any work, if `needed` bytes for `what` are not to be had."""
-    if needed > ALWAYS_THERE:
+    if not is_always_there(needed):
         require_of(available_memory(), needed, what, instead)
 
 

@@ -5,8 +5,8 @@
 from __future__ import annotations
 
 import sys
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeAlias
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -14,9 +14,13 @@ from fastntk._support.arguments import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     Monitor: TypeAlias = Callable[[str, int, int], None]
     Progress: TypeAlias = bool | Monitor
+
+
+_NOBODY: AbstractContextManager[None] = nullcontext(None)
 
 
 def require_progress(progress: Progress) -> None:
@@ -28,9 +32,8 @@ def require_progress(progress: Progress) -> None:
         )
 
 
-@contextmanager
-def monitored(progress: Progress, description: str) -> Iterator[Monitor | None]:
-    """Yield what the core is to call with (stage, done, total), or None.
+def monitored(progress: Progress, description: str) -> AbstractContextManager[Monitor | None]:
+    """Return a context of what the core is to call with (stage, done, total), or None.
 
     `progress` may be such a callable itself, or None for nothing. True shows a bar on standard
     error if that is a terminal and tqdm is installed.
@@ -42,16 +45,18 @@ def monitored(progress: Progress, description: str) -> Iterator[Monitor | None]:
     """
     require_progress(progress)
     if not isinstance(progress, (bool, np.bool_)):
-        yield progress
-        return
+        return nullcontext(progress)
     if not progress or not sys.stderr.isatty():
-        yield None
-        return
+        return _NOBODY
     try:
         from tqdm import tqdm
     except ImportError:
-        yield None
-        return
+        return _NOBODY
+    return _shown(tqdm, description)
+
+
+@contextmanager
+def _shown(tqdm: Any, description: str) -> Iterator[Monitor]:
     with tqdm(desc=description, leave=False, file=sys.stderr) as bar:
 
         def update(stage: str, done: int, total: int) -> None:

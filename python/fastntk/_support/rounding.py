@@ -24,4 +24,5 @@ def cholesky_error(n: int, trace: float) -> float:
 
     See `fastntk.eigenvalues.enclosures` for where it comes from.
     """
-    return gamma(n) / (1 - gamma(n)) * abs(trace)
+    units = gamma(n)
+    return units / (1 - units) * abs(trace)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import _thread
 import atexit
 import ctypes
+import mmap
 import threading
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -55,6 +56,10 @@ _at_work: WeakSet[Future[Any]] = WeakSet()
 
 # A thread that has not begun after so many seconds never will.
 _BEGINNING = 60.0
+
+# What a thread is to find: its stack, and some small arrays. NumPy's loops read at address 0 where
+# they find no memory for a buffer of a few KiB, which ends the process.
+_STACK, _SMALL_ARRAYS = 8 * 2**20, 6 * 2**20
 
 
 class core_threads:  # noqa: N801  (it is used as a function that returns a context)
@@ -153,6 +158,30 @@ def _leave_without_destructors() -> None:
     register(leave, None)  # which is called with the status
 
 
+def _with_room(jobs: int) -> int:
+    """Return for how many threads, of so many, there is memory.
+
+    MemoryError if there is none for the small arrays of this one.
+    """
+    while jobs > 1 and not _is_there(jobs * (_STACK + _SMALL_ARRAYS)):
+        jobs -= 1
+    if jobs <= 1 and not _is_there(_SMALL_ARRAYS):
+        raise MemoryError(
+            "6 MiB of memory for small arrays are not to be had: take fewer samples, or raise the "
+            "limit of memory (ulimit -v)"
+        )
+    return jobs
+
+
+def _is_there(size: int) -> bool:
+    """Return whether so many bytes of memory can be had now, which are not touched."""
+    try:
+        mmap.mmap(-1, size).close()
+    except (OSError, ValueError):
+        return False
+    return True
+
+
 def _no_thread() -> MemoryError:
     return MemoryError(
         "a thread, which needs 8 MiB of memory as a rule, cannot be started: raise the limits of "
@@ -173,7 +202,8 @@ def map_in_threads(
     its turn comes. `stop` is then set, as it is on Ctrl-C and when the generator is closed early:
     computations that take more than some tenths of a second are to look at it.
     """
-    if jobs == 1 or len(items) <= 1:
+    jobs = _with_room(min(jobs, len(items)))
+    if jobs <= 1:
         yield from map(function, items)
         return
     # Each thread takes up one item after the other. To hand all of them to the pool would take a
@@ -200,7 +230,7 @@ def map_in_threads(
 
     with core_threads(), ThreadPoolExecutor(jobs, thread_name_prefix="fastntk") as pool:
         try:
-            for started in range(min(jobs, len(items))):
+            for started in range(jobs):
                 try:
                     pool.submit(take_up)
                 except RuntimeError as error:

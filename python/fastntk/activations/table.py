@@ -40,6 +40,10 @@ CONSTRUCTORS: dict[str, Callable[..., Activation]] = {
     "elu": exponentials.elu,
 }
 
+_NAMES = tuple(
+    name for name, constructor in CONSTRUCTORS.items() if constructor != polynomials.polynomial
+)
+
 
 def restore(name: str, parameters: tuple[float, ...]) -> Activation:
     """Return the activation of a name, with the parameters that it was made with.
@@ -91,9 +95,7 @@ def names() -> tuple[str, ...]:
     >>> "gelu" in activations.names()
     True
     """
-    return tuple(
-        name for name, constructor in CONSTRUCTORS.items() if constructor != polynomials.polynomial
-    )
+    return _NAMES
 
 
 def get(activation: str | Activation) -> Activation:
@@ -119,7 +121,7 @@ def get(activation: str | Activation) -> Activation:
     if not isinstance(activation, str) or activation not in names():
         expected = ", ".join(map(repr, names()))
         raise ValueError(f"activation={arguments.shown(activation)}: expected one of {expected}")
-    return restore(activation, ())
+    return _restored(activation, ())
 
 
 def label_of(name: str) -> str:

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from fastntk._support.dtypes import FLOAT_DTYPES
-from fastntk.devices import driver
 
 if TYPE_CHECKING:
     from fastntk._support.dtypes import FloatDType
@@ -139,6 +138,8 @@ def gpu_number(values: object) -> int:
 
 def refuse(values: object, name: str) -> NoReturn:
     """Raise the TypeError for an array on the GPU where only the host's can be taken."""
+    from fastntk.devices import driver  # rarely needed
+
     reason = driver.why_not() or "this function computes on the processor"
     raise TypeError(
         f"{name} is a {type(values).__module__}.{type(values).__qualname__} in the memory of a "

@@ -109,6 +109,13 @@ class Place(ABC):
         """Return an array of `xp` whose elements are not set."""
         return self.xp.empty(shape, dtype=dtype)
 
+    def is_always_there(self, needed: int) -> bool:
+        """Return whether so few bytes are wanted that `require_memory` need not be told of them.
+
+        It takes a description, and to write one takes as long as to compute with so little.
+        """
+        return not self.on_gpu and memory.is_always_there(needed)
+
     def require_memory(self, needed: int, what: str, instead: str) -> None:
         """Raise MemoryError, before any work, if `needed` bytes for `what` are not to be had."""
         whose = "the GPU's " if self.on_gpu else ""

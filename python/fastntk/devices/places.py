@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from fastntk._support import arguments
 from fastntk.devices import gpu_arrays
-from fastntk.devices.gpu import GpuForDeviceArrays, GpuForHostArrays, UnusableGpuError
 from fastntk.devices.processor import PROCESSOR
 
 if TYPE_CHECKING:
@@ -40,9 +39,11 @@ def place_of(device: str | None, arrays: Mapping[str, Any]) -> Place:
     number = _gpu_number(device)
     given = {name: values for name, values in arrays.items() if values is not None}
     there = [name for name, values in given.items() if gpu_arrays.on_gpu(values)]
-    if not there:
-        if number is None:
-            return PROCESSOR
+    if not there and number is None:
+        return PROCESSOR
+    from fastntk.devices.gpu import GpuForDeviceArrays, GpuForHostArrays, UnusableGpuError
+
+    if not there and number is not None:
         try:
             return GpuForHostArrays(number)
         except UnusableGpuError as reason:

@@ -104,7 +104,7 @@ def smallest_lower(
     gap = uncertainty - 2 * cholesky_bound(source, 0.0)
     for _ in range(_MOST_SHIFTS):
         shift = gap - estimate
-        if cholesky_bound(source, shift) <= known:
+        if known > -math.inf and cholesky_bound(source, shift) <= known:
             break
         try:
             factor = source.factor(shift, progress=progress)

@@ -105,24 +105,25 @@ def ends_of_eigenvalues(source: Source, k: int, noise: Noise, *, bounds: bool) -
     exact, none = np.zeros(k), source.xp.empty((source.n, 0))
     smallest, largest = RitzPairs(low, none, exact), RitzPairs(high, none, exact)
     bottom, top = float(low[0]), float(high[0])
-    lower = smallest_lower(source, bottom, source.product_error, -np.inf)
-    if lower.factor is None:
+    # Without bounds nobody will ask how sharp this is where λ_min is resolved: a first vector is
+    # enough as a rule, and no element of the diagonal is above λ_max.
+    roughly = not bounds and bottom > noise.floor(top)
+    around = _around_smallest(source, bottom, 1 if roughly else _INVERSE_ITERATIONS)
+    if around is None:
         return None
-    lowest = _inverse_iteration(source, lower.factor)
-    lower = lower._replace(factor=None)  # its memory is needed again
-    around = Interval(lower.bound, smallest_upper(source, lowest))
-    if not bounds and bottom > noise.floor(top):
-        # Nobody will ask how sharp this is: no element of the diagonal is above λ_max.
+    if roughly:
+        if not noise.allows(around):
+            around = _around_smallest(source, bottom, _INVERSE_ITERATIONS) or around
         return Ends(smallest, largest, around, source.largest_diagonal)
-    upper = largest_upper(source, top, source.product_error)
-    if upper.factor is None:
+    upper, factor = largest_upper(source, top, source.product_error)
+    if factor is None:
         return None
-    highest = _inverse_iteration(source, upper.factor)
-    upper = upper._replace(factor=None)
+    highest = _inverse_iteration(source, factor)
+    del factor
     below = largest_lower(source, highest)
     if not bounds:
         return Ends(smallest, largest, around, below)
-    return Ends.proved(smallest, largest, Bounds(around, Interval(below, upper.bound)))
+    return Ends.proved(smallest, largest, Bounds(around, Interval(below, upper)))
 
 
 @lru_cache(maxsize=4)
@@ -136,13 +137,25 @@ def _random_vector(n: int) -> Vectors:
     return vector
 
 
-def _inverse_iteration(source: Source, factor: Factor) -> Vectors:
+def _around_smallest(source: Source, estimate: float, iterations: int) -> Interval | None:
+    """Return an interval of λ_min near its estimate, or None if no decomposition ran to its end."""
+    lower, factor = smallest_lower(source, estimate, source.product_error, -np.inf)
+    if factor is None:
+        return None
+    lowest = _inverse_iteration(source, factor, iterations)
+    del factor  # its memory is needed again
+    return Interval(lower, smallest_upper(source, lowest))
+
+
+def _inverse_iteration(
+    source: Source, factor: Factor, iterations: int = _INVERSE_ITERATIONS
+) -> Vectors:
     """Return a vector (n, 1) of the end of the spectrum that the factored matrix was shifted to.
 
     The shift is off by little more than rounding, so that a solution or two are enough.
     """
     vector: Vectors = source.xp.asarray(_random_vector(source.n))
-    for _ in range(_INVERSE_ITERATIONS):
+    for _ in range(iterations):
         vector = factor.solve(vector)
         vector = vector / abs(vector).max()
     return vector

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import decimal
 import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -69,6 +68,8 @@ class Bounds(NamedTuple):
         singular values, the roots of the eigenvalues, differ by at most ‖E‖; and what is less than
         kernel_error away from these kernels.
         """
+        if feature_error == kernel_error == 0:
+            return self
         away = feature_error * math.sqrt(trace) if trace > 0 else 0.0
         return Bounds(
             _widened(self.eigenvalue_min, away, kernel_error),
@@ -248,5 +249,7 @@ class Conditioning(ResolvedEigenvalues):
 
 def rounded_down(value: float, digits: int) -> str:
     """Return a positive bound with so many digits, none of which is rounded up."""
+    import decimal  # rarely needed
+
     context = decimal.Context(prec=digits, rounding=decimal.ROUND_FLOOR)
     return f"{float(context.create_decimal_from_float(value)):.{digits}g}"

@@ -319,6 +319,7 @@ class _Errors:
                 (c * u) ** 2 + (c * v) ** 2 + inverse**2 * (a * turns - b * rate * difference) ** 2
             )
             gradient_chord = _square_error(length, entries)
+            s, t = s * inverse, t * inverse  # their sum stays in range
             total = inverse_or_zero(s + t)
             self.gradient_difference = (
                 rate * off * (left[A] * s + right[A] * t)

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fastntk._support.threads import core_threads
 from fastntk.infinite.duals import Correlation, Gaps
 from fastntk.infinite.duals.base import ROUNDING
 from fastntk.infinite.layer_factors import A, B, LayerFactors, R
@@ -80,11 +81,12 @@ def dual_error(network: Architecture, norms: Norms, *, tangent: bool = True) -> 
         return 0.0
     factors = LayerFactors.of(norms, network)
     followed = _Errors((norms.dimension + 16) * _EPS)
-    for layer in range(depth + 1):
-        if layer > 0:
-            dual = network.layers.duals[layer - 1]
-            followed.activate(dual, _distinct(factors.states[layer - 1]), tangent=tangent)
-        followed.weigh(factors.factors[layer], biased=network.layers.bias_std[layer] > 0)
+    with core_threads():  # as the factors
+        for layer in range(depth + 1):
+            if layer > 0:
+                dual = network.layers.duals[layer - 1]
+                followed.activate(dual, _distinct(factors.states[layer - 1]), tangent=tangent)
+            followed.weigh(factors.factors[layer], biased=network.layers.bias_std[layer] > 0)
     cosine, size = followed.gradients if tangent else followed.hidden
     return min(cosine + 2 * size, 2.0)
 

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fastntk._support.threads import core_threads
 from fastntk.infinite.duals import PiecewiseLinear, State
 
 if TYPE_CHECKING:
@@ -132,7 +133,9 @@ class LayerFactors:
         """
         if network.piecewise_linear and not any(network.layers.bias_std):
             return _without_bias(samples, network)
-        return _general(samples, network, unit_norms)
+        # Quadratures of many samples are products of matrices, with other bits in more threads.
+        with core_threads():
+            return _general(samples, network, unit_norms)
 
     def take(self, samples: slice) -> LayerFactors:
         """Return the factors of some of the samples."""

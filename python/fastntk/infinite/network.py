@@ -342,14 +342,15 @@ class Network(Architecture):
         """
         self.require_one_depth()
         samples = matrices.samples(X, "X", np.dtype(np.float64))
-        diagonal = np.diagonal(matrices.matrix(kernel, "kernel", np.dtype(np.float64)))
-        if len(diagonal) != len(samples):
+        K = SymmetricMatrix.of(kernel, "kernel")
+        if K.n != len(samples):
             raise ValueError(
-                f"kernel has shape {np.shape(kernel)}: expected that of X with itself, for "
-                f"{len(samples)} samples"
+                f"kernel has shape {K.shape}: expected that of X with itself, for {len(samples)} "
+                "samples"
             )
         # Elements that are off by e √(K_ii K_jj) at most make a matrix of norm e tr K at most.
-        return kernel_error(self, Samples.of(samples).norms) * float(diagonal.sum())
+        trace = float(np.diagonal(K.array).astype(np.float64).sum())
+        return kernel_error(self, Samples.of(samples).norms) * trace
 
     @overload
     def embedding_angle(

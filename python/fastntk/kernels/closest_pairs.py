@@ -55,12 +55,12 @@ class ClosestPairs(Destination):
             request.network, request.place.take(request.X, samples), request.outputs, request.dtype
         )
         pairs = features.closest_pairs(self._count, progress=monitor or False)
-        found = {(int(samples[i]), int(samples[j])): cosine for cosine, i, j in pairs}
-        self._cosines = dict(
-            sorted((self._cosines | found).items(), key=lambda item: (-item[1], item[0]))[
-                : self._count
-            ]
-        )
+        self.keep({(int(samples[i]), int(samples[j])): cosine for cosine, i, j in pairs})
+
+    def keep(self, cosines: dict[tuple[int, int], float]) -> None:
+        """Take some pairs with their cosines; of those with the same, the first ones count."""
+        every = (self._cosines | cosines).items()
+        self._cosines = dict(sorted(every, key=lambda item: (-item[1], item[0]))[: self._count])
 
     @property
     def pairs(self) -> list[tuple[int, int]]:

@@ -84,11 +84,10 @@ def new_kernels(request: KernelRequest, progress: Progress) -> Any:
     if place.copies_results:
         PROCESSOR.require_memory(request.kernel_bytes, request.description, request.advice)
     else:
-        place.require_memory(
-            request.kernel_bytes + request.feature_bytes(request.samples),
-            f"{request.description} and the features",
-            request.advice,
-        )
+        needed = request.kernel_bytes + request.feature_bytes(request.samples)
+        if not place.is_always_there(needed):
+            what = f"{request.description} and the features"
+            place.require_memory(needed, what, request.advice)
     count = request.count
     out: Any = (
         [place.empty(request.shape, request.dtype) for _ in range(count)]

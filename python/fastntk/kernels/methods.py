@@ -14,7 +14,6 @@ from fastntk.devices.places import place_of
 from fastntk.kernels.block_loop import BlockLoop
 from fastntk.kernels.closest_pairs import closest_pairs, pair_angles
 from fastntk.kernels.destinations import kernel_to, new_kernels
-from fastntk.kernels.error_bounds import kernel_errors
 from fastntk.kernels.ranges import free_of_scale, require_gradients_in_range
 from fastntk.kernels.request import KernelRequest
 from fastntk.networks.base import NetworkBase
@@ -242,6 +241,8 @@ class KernelMethods(NetworkBase):
         >>> result.condition_number in result.bounds.condition_number
         True
         """
+        from fastntk.kernels.error_bounds import kernel_errors  # rarely needed
+
         request = KernelRequest.checked(
             self.network.weighted(layer_weights),
             X,

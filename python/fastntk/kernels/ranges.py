@@ -55,7 +55,7 @@ class KernelRanges:
 
     def __init__(self, request: KernelRequest) -> None:
         self._request = request
-        self._largest = np.zeros(request.count)
+        self._largest = [0.0] * request.count
         self._left = len(request.X) if request.symmetric else math.prod(request.shape)
 
     def look_at(self, rows: slice, cols: slice, kernels: Sequence[Any]) -> None:
@@ -69,8 +69,7 @@ class KernelRanges:
 
     def look_at_diagonals(self, rows: Sequence[int], diagonals: Sequence[FloatArray]) -> None:
         """Raise OverflowError if diagonals of kernels K(X, X), of these samples, left the range."""
-        _require_finite_diagonals(self._request, rows, diagonals)
-        self._seen([np.abs(diagonal).max() for diagonal in diagonals], len(rows))
+        self._seen(_largest_of_diagonals(self._request, rows, diagonals), len(rows))
 
     def _look_at_elements(self, rows: slice, cols: slice, kernels: Sequence[Any]) -> None:
         place = self._request.place
@@ -88,7 +87,7 @@ class KernelRanges:
         self._seen(largest, (rows.stop - rows.start) * (cols.stop - cols.start))
 
     def _seen(self, largest: Sequence[float], count: int) -> None:
-        np.maximum(self._largest, largest, out=self._largest)
+        self._largest = list(map(max, self._largest, largest))
         self._left -= count
         if self._left == 0:
             _require_not_vanished(self._request, self._largest)
@@ -112,22 +111,26 @@ def _values(kernel: Any, place: Place) -> tuple[Any, Any]:
         return place.on_host(there), np
 
 
-def _require_finite_diagonals(
+def _largest_of_diagonals(
     request: KernelRequest, rows: Sequence[int], diagonals: Sequence[FloatArray]
-) -> None:
-    for diagonal in diagonals:
-        finite = np.isfinite(diagonal)
-        if not finite.all():
-            raise _not_finite(request, rows[int(np.argmin(finite))])
+) -> list[float]:
+    """Return the largest element of each; raise OverflowError if one is not finite."""
+    largest = [float(np.abs(diagonal).max()) for diagonal in diagonals]
+    for found, diagonal in zip(largest, diagonals, strict=True):
+        if not math.isfinite(found):
+            raise _not_finite(request, rows[int(np.argmin(np.isfinite(diagonal)))])
+    return largest
 
 
-def _require_not_vanished(request: KernelRequest, largest: NDArray[np.float64]) -> None:
+def _require_not_vanished(request: KernelRequest, of_kernels: Sequence[float]) -> None:
     """Raise OverflowError if the largest elements are too small, and not 0 for good reasons."""
     if request.split != "none":  # parts of one kernel
-        largest = largest.max(keepdims=True)
-    vanished = largest < np.finfo(request.dtype).tiny
-    if not vanished.any():
+        of_kernels = [max(of_kernels)]
+    least = float(np.finfo(request.dtype).tiny)
+    if min(of_kernels) >= least:
         return
+    largest = np.array(of_kernels)
+    vanished = largest < least
     sides = {"X": request.place.on_host(request.X)}
     if not request.symmetric:
         sides["Z"] = request.place.on_host(request.Z)
@@ -155,8 +158,7 @@ def require_gradients_in_range(request: KernelRequest, pairs: Sequence[tuple[int
     found = {int(i) for i in np.argpartition(sizes, several)[several:]}
     rows = sorted(found.union(*pairs[:1]))
     diagonals = _diagonals(request, np.ascontiguousarray(X[rows]))
-    _require_finite_diagonals(request, rows, diagonals)
-    _require_not_vanished(request, np.array([np.abs(diagonal).max() for diagonal in diagonals]))
+    _require_not_vanished(request, _largest_of_diagonals(request, rows, diagonals))
 
 
 def free_of_scale(network: Network, X: Any) -> Any:

@@ -1,29 +1,25 @@
 # SPDX-FileCopyrightText: The fastntk authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""The samples of figures: data sets by name, files, and the paper's synthetic data."""
+"""The samples of figures: data sets by name, and files."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fastntk._support import arguments
-from fastntk.datasets import NAMES, WITH_TEST_PART, Dataset, load, load_file
+from fastntk.datasets import NAMES, WITH_TEST_PART, Dataset, load
 
 if TYPE_CHECKING:
     from fastntk._support.dtypes import FloatArray
     from fastntk.studies.convergence_cells import Labels
 
-SYNTHETIC = "synthetic"
-
-# The paper's: 2000 samples of N(0, I_5).
-_SYNTHETIC_SHAPE = (2000, 5)
-
 # Names whose samples are pixels scaled to [−1, 1], and the largest pixel of each.
-_LARGEST_PIXEL = {"digits": 16.0, "fashion-mnist": 255.0, "mnist": 255.0, "svhn": 255.0}
-_IMAGE_SHAPE = {"digits": (8, 8), "fashion-mnist": (28, 28), "mnist": (28, 28)}
+_LARGEST_PIXEL = {"digits": 16.0} | dict.fromkeys(
+    ("fashion-mnist", "mnist", "mnist-5000", "svhn"), 255.0
+)
 
 _SEED = 0
 
@@ -38,22 +34,13 @@ class Split:
 
 
 def samples(data: str) -> Dataset:
-    """Return a data set by its name, samples from a file, or synthetic ones."""
+    """Return a data set by its name, or samples from a file."""
     name = arguments.text(data, "data")
-    if name == SYNTHETIC:
-        rng = np.random.default_rng(_SEED)
-        return Dataset(SYNTHETIC, rng.standard_normal(_SYNTHETIC_SHAPE))
-    if name in NAMES:
-        return load(name)
-    if "." in name:
-        return _from_file(name)
-    known = ", ".join(map(repr, (*NAMES, SYNTHETIC)))
-    raise ValueError(f"data={data!r}: expected {known}, or a .npy, .npz or .csv file")
-
-
-def _from_file(name: str) -> Dataset:
+    if name not in NAMES and "." not in name and "/" not in name:
+        known = ", ".join(map(repr, NAMES))
+        raise ValueError(f"data={data!r}: expected {known}, or a .npy, .npz or .csv file")
     try:
-        return load_file(name)
+        return load(name)
     except ValueError as error:
         raise ValueError(f"data={arguments.shown(name)}: {error}") from error
     except OSError as error:
@@ -72,7 +59,7 @@ def part_of(dataset: Dataset, most: int | None) -> Dataset:
         return dataset
     rows = np.sort(np.random.default_rng(_SEED).permutation(len(dataset.X))[:most])
     labels = None if dataset.y is None else dataset.y[rows]
-    return Dataset(dataset.name, dataset.X[rows], labels)
+    return replace(dataset, X=dataset.X[rows], y=labels)
 
 
 def raw_pixels(dataset: Dataset) -> FloatArray:
@@ -88,8 +75,9 @@ def raw_pixels(dataset: Dataset) -> FloatArray:
 
 def images(dataset: Dataset) -> np.ndarray | None:
     """Return samples as pictures, (n, height, width); None if they are none."""
-    shape = _IMAGE_SHAPE.get(dataset.name)
-    return None if shape is None else raw_pixels(dataset).reshape(-1, *shape)
+    if len(dataset.sample_shape) < 2:
+        return None
+    return raw_pixels(dataset).reshape(-1, *dataset.sample_shape)
 
 
 def split(data: str, most: int | None) -> Split:

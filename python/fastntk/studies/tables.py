@@ -7,7 +7,7 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING
 
-from fastntk._support.files import replacing, require_own
+from fastntk._support.files import regular_file, replacing, require_own
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -39,8 +39,9 @@ def is_part(table: str | Path, frame: pd.DataFrame, costs: Collection[str]) -> b
     import pandas as pd
 
     try:
-        there = pd.read_csv(table, dtype=str, keep_default_na=False)
-    except (ValueError, OSError):  # no table at all
+        with regular_file(table, "path") as stream:
+            there = pd.read_csv(stream, dtype=str, keep_default_na=False)
+    except (ValueError, OSError):  # no table at all, or no file
         return False
     columns = [name for name in frame.columns if name not in costs]
     if [name for name in there.columns if name not in costs] != columns:

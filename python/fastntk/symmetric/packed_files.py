@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _VERSION = 1
 _NAME = b"fastntk packed kernel".ljust(24, b"\0")
 _END = struct.Struct("<32sQ24s")
-# Bytes that have a checksum of their own.
+# Bytes that have a checksum of their own in files that are written; each file says how many.
 _BLOCK = 2**22
 
 
@@ -46,7 +46,7 @@ def write_packed(
         header = file.read()
         file.seek(0)
         digests = []
-        for block in _blocks(header, data):
+        for block in _blocks(header, data, _BLOCK):
             digests.append(hashlib.sha256(block).hexdigest())
             file.write(block)
         trailer = {
@@ -108,13 +108,13 @@ def holds_packed(path: str, shape: tuple[int, ...], description: dict[str, Any] 
     return header.shape == shape and trailer.get("description", object()) == description
 
 
-def _blocks(header: bytes, data: FloatArray) -> Iterator[memoryview]:
-    """Cut the bytes of a file, header and numbers, into blocks."""
+def _blocks(header: bytes, data: FloatArray, size: int) -> Iterator[memoryview]:
+    """Cut the bytes of a file, header and numbers, into blocks; the header is in the first."""
     numbers = memoryview(data).cast("B")  # type: ignore[arg-type]
-    first = _BLOCK - len(header)
+    first = size - len(header)
     yield memoryview(header + bytes(numbers[:first]))
-    for start in range(first, len(numbers), _BLOCK):
-        yield numbers[start : start + _BLOCK]
+    for start in range(first, len(numbers), size):
+        yield numbers[start : start + size]
 
 
 def _trailer(file: BinaryIO, end: int) -> dict[str, Any]:
@@ -144,10 +144,14 @@ def _trailer(file: BinaryIO, end: int) -> dict[str, Any]:
 
 
 def _verify(header: bytes, data: FloatArray, trailer: dict[str, Any]) -> None:
-    expected = trailer["sha256"]
-    for i, block in enumerate(_blocks(header, data)):
+    expected, size = trailer["sha256"], int(trailer["block_bytes"])
+    if size < len(header):
+        raise ValueError(
+            f"it has a checksum for each {size} bytes: expected at least the {len(header)} of its "
+            "header"
+        )
+    for i, block in enumerate(_blocks(header, data, size)):
         if i >= len(expected) or hashlib.sha256(block).hexdigest() != expected[i]:
             raise ValueError(
-                f"the checksum of its bytes from {i * _BLOCK} on does not match: the file is "
-                "damaged"
+                f"the checksum of its bytes from {i * size} on does not match: the file is damaged"
             )

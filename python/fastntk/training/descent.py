@@ -4,12 +4,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastntk.devices.processor import PROCESSOR
+from fastntk.networks.network import Layer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -127,9 +128,9 @@ class Sgd:
             for now, then in zip(_blocks(array), _blocks(before), strict=True):
                 difference = np.subtract(now, then, dtype=np.float64)
                 square += float(np.square(difference).sum())
-                np.abs(difference, out=difference)
-                # A NaN is not lost: what is compared with it is the second argument.
-                largest = float(np.maximum(largest, difference.max()))
+                found = float(np.abs(difference, out=difference).max())
+                if found > largest or math.isnan(found):  # which is not lost: nothing is above it
+                    largest = found
         return float(np.sqrt(square)), largest
 
 
@@ -142,10 +143,12 @@ def copy_of(network: Network) -> Network:
     """Return a network with weights of its own."""
     return network.with_layers(
         [
-            replace(
-                layer,
-                weights=np.array(layer.weights, order="C"),
-                bias=None if layer.bias is None else np.array(layer.bias, order="C"),
+            Layer(
+                np.array(layer.weights, order="C"),
+                None if layer.bias is None else np.array(layer.bias, order="C"),
+                layer.weight_scale,
+                layer.bias_scale,
+                layer.kernel_weights,
             )
             for layer in network.layers
         ]
@@ -155,8 +158,7 @@ def copy_of(network: Network) -> Network:
 def require_training_memory(network: Network, batch: int, n: int, place: Place) -> None:
     """Refuse batches of so many of n samples whose passes do not fit in memory."""
     # Some of the samples are gathered first; all of them are taken as they lie.
-    place.require_memory(
-        network.handle(place).training_bytes(batch, batch < n),
-        f"the activations of a batch of {batch} samples in {network.dtype}",
-        "take a smaller batch_size",
-    )
+    needed = network.handle(place).training_bytes(batch, batch < n)
+    if not place.is_always_there(needed):
+        what = f"the activations of a batch of {batch} samples in {network.dtype}"
+        place.require_memory(needed, what, "take a smaller batch_size")

@@ -163,13 +163,15 @@ class TrainingLoop:
             self.callback(total, self.net)
 
     def _look_for_divergence(self, losses: _Values) -> None:
-        firsts = np.arange(0, len(losses), self.settings.batch)
-        sizes = np.diff([*firsts, len(losses)])
+        batch = self.settings.batch
+        firsts = np.arange(0, len(losses), batch)
+        sizes = np.minimum(batch, len(losses) - firsts)
         means = np.add.reduceat(losses, firsts) / sizes
         if not self.records and math.isnan(self.start):
             self.start = float(means[0])
         limit = _DIVERGED * self.start if self.start > 0 else math.inf
-        if not np.isfinite(means).all() or (means > limit).any():
+        largest = float(means.max())  # a NaN is the largest
+        if not (math.isfinite(largest) and largest <= limit):
             self.status = "diverged"
 
     def _record(self, outcomes: _Values, seconds: float, gradient_norm: float) -> None:

@@ -87,8 +87,9 @@ def checked_rates(
                 f"trainable={shown(trainable)}: expected True or False for each of {count} layers"
             )
         shares[~np.array(chosen)] = 0.0
-    shares = shares * [layer.kernel_weights for layer in network.layers]
-    has_bias = np.array([layer.bias is not None for layer in network.layers])
+    if network.kernel_weights is not None:
+        shares = shares * network.kernel_weights
+    has_bias = [layer.bias is not None for layer in network.layers]
     if not shares[:, 0].any() and not shares[has_bias, 1].any():
         raise ValueError(
             f"trainable={shown(trainable)}, layer_rates={shown(layer_rates)}: expected at least "

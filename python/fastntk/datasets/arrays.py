@@ -1,0 +1,82 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Samples in files of NumPy: ``.npy`` and ``.npz``."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastntk._support.files import regular_file
+from fastntk._support.memory import require_memory
+from fastntk._support.npy import read_npy_header
+from fastntk.datasets.dataset import RawSamples
+from fastntk.datasets.labels import (
+    array_of_labels,
+    array_of_samples,
+    as_labels,
+    required_labels,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fastntk.datasets.options import ReadOptions
+
+
+def read_npy(file: Path, options: ReadOptions) -> RawSamples:
+    """Return the samples of a file with one array."""
+    options.require_only((), "a .npy file")
+    with regular_file(file, options.argument) as stream:
+        values = _array(stream, os.fstat(stream.fileno()).st_size)
+    return _raw(file, values, None)
+
+
+def read_npz(file: Path, options: ReadOptions) -> RawSamples:
+    """Return the samples of an archive, and its labels."""
+    options.require_only(("label",), "a .npz file")
+    with regular_file(file, options.argument) as stream, zipfile.ZipFile(stream) as archive:
+        members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+        names = list(members)
+        chosen = array_of_labels(options.label, names)
+        # An only array has samples, whatever its name is.
+        chosen = None if len(names) == 1 else chosen
+        values = _member(archive, members[array_of_samples(chosen, names)])
+        found = None if chosen is None else _member(archive, members[chosen])
+    if found is None:
+        return _raw(file, values, None)
+    if options.label is None:  # other targets than labels are left out
+        return _raw(file, values, as_labels(found, len(values)))
+    return _raw(file, values, required_labels(found, len(values), str(chosen)))
+
+
+def _raw(file: Path, values: Any, labels: Any) -> RawSamples:
+    return RawSamples(
+        name=file.stem,
+        values=values,
+        labels=labels,
+        source=f"the file {file}",
+        largest=255.0 if values.dtype == np.uint8 else None,
+    )
+
+
+def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Any:
+    with archive.open(info) as stream:
+        return _array(stream, info.file_size)
+
+
+def _array(stream: IO[bytes], size: int) -> Any:
+    """Return the array in a stream of so many bytes, as its header has to say."""
+    header = read_npy_header(stream)
+    stated = header.bytes_before + header.bytes_of_data
+    if stated != size:
+        raise ValueError(
+            f"it has {size} bytes, but its header (shape {header.shape}, {header.dtype}) makes "
+            f"that {stated}"
+        )
+    require_memory(header.bytes_of_data, f"an array of shape {header.shape}", "take fewer samples")
+    stream.seek(0)
+    return np.lib.format.read_array(stream, allow_pickle=False)

@@ -1,0 +1,178 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Samples in ``.csv`` files: which line has the names, which columns are no features.
+
+A column is never taken for a feature that is the number of its row, or its label.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from fastntk._support.files import regular_file
+from fastntk.datasets.dataset import RawSamples
+from fastntk.datasets.labels import as_labels
+from fastntk.datasets.optional import library
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    from fastntk.datasets.options import ReadOptions
+
+# The names of columns of labels and of indices, and what stands for a missing number.
+_LABELS = ("label", "labels", "target", "class")
+_INDICES = ("", "index", "unnamed: 0", "id")
+_MISSING = ("na", "n/a", "null", "none", "<na>", "-")
+
+# So many rows counted from 0 or 1 in the first column are no accident.
+_COUNTED = 5
+
+
+class _Table(NamedTuple):
+    """Texts in columns with names, which may be empty."""
+
+    cells: npt.NDArray[Any]
+    names: list[str] | None
+
+    def called(self, column: int) -> str:
+        return f"column {column + 1}" if self.names is None else f"column {self.names[column]!r}"
+
+
+def read_file(file: Path, options: ReadOptions) -> RawSamples:
+    """Return the features of a table, and its labels."""
+    options.require_only(("label", "index"), "a .csv file")
+    table = _table(file, options.argument)
+    label = _label_column(table, options.label)
+    index = _index_column(table, options.index, label)
+    if index is not None and index == label:
+        raise ValueError(f"index={options.index!r}: is the column of the labels, too")
+    left = [k for k in range(table.cells.shape[1]) if k not in {index, label}]
+    labels, label_names = (None, ()) if label is None else _labels(table, label)
+    return RawSamples(
+        name=file.stem,
+        values=_numbers(table, left),
+        labels=labels,
+        source=f"the table {file}",
+        feature_names=() if table.names is None else tuple(table.names[k] for k in left),
+        label_names=label_names,
+    )
+
+
+def _table(file: Path, argument: str) -> _Table:
+    pandas = library("pandas", "a .csv file", "fastntk[study]")
+    with regular_file(file, argument) as stream:
+        # Texts as they are, and blank lines: a row of missing values is not to be passed over.
+        frame = pandas.read_csv(
+            stream, header=None, dtype=str, keep_default_na=False, skip_blank_lines=False
+        ).fillna("")
+    while len(frame) and (frame.iloc[-1] == "").all():
+        frame = frame.iloc[:-1]
+    if len(frame) == 0:
+        raise ValueError("it is empty")
+    first_row = frame.iloc[0].str.strip()
+    if not all(map(_is_name, first_row)) or (first_row == "").all():
+        return _Table(frame.to_numpy(), None)
+    return _Table(frame.iloc[1:].to_numpy(), first_row.tolist())
+
+
+def _is_name(cell: str) -> bool:
+    """Return whether a cell of the first line is the name of a column: no number, and not NaN."""
+    return not _is_number(cell) and cell.lower() not in _MISSING
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _column(table: _Table, value: str | int, argument: str) -> int:
+    """Return the number of the column that an argument names."""
+    count: int = table.cells.shape[1]
+    if isinstance(value, str):
+        if table.names is None:
+            raise ValueError(
+                f"{argument}={value!r}: the table has no line of names: expected the number of a "
+                f"column, from 0 to {count - 1}"
+            )
+        if table.names.count(value) != 1:
+            raise ValueError(f"{argument}={value!r}: expected one of the columns {table.names}")
+        return table.names.index(value)
+    if not -count <= value < count:
+        raise ValueError(f"{argument}={value}: expected a column from 0 to {count - 1}")
+    return value % count
+
+
+def _index_column(table: _Table, index: str | int | bool | None, label: int | None) -> int | None:
+    """Return the column that is no feature, for it counts the rows; refuse what only seems so."""
+    if index is False or (index is None and label == 0):
+        return None
+    if index is not None:
+        return _column(table, index, "index")
+    if table.names is not None and table.names[0].lower() in _INDICES:
+        seems = f"is named {table.names[0]!r}" if table.names[0] else "has no name"
+    elif _counts(table.cells[:, 0]):
+        seems = "counts the rows"
+    else:
+        return None
+    raise ValueError(
+        f"its first column {seems}, as the index of a table of pandas: expected columns of "
+        "numbers only; leave it out with index=0, take it for a feature with index=False, or "
+        "write the table with index=False"
+    )
+
+
+def _counts(cells: npt.NDArray[Any]) -> bool:
+    """Return whether the cells are 0, 1, 2, … or 1, 2, 3, … from top to bottom."""
+    if len(cells) < _COUNTED or cells[0].strip() not in {"0", "1"}:
+        return False
+    first = int(cells[0])
+    return all(cell.strip() == str(first + k) for k, cell in enumerate(cells))
+
+
+def _label_column(table: _Table, label: str | int | bool | None) -> int | None:
+    if label is False:
+        return None
+    if label is not None:
+        return _column(table, label, "label")
+    found = [k for k, name in enumerate(table.names or ()) if name.lower() in _LABELS]
+    if len(found) > 1:
+        names = [(table.names or [])[k] for k in found]
+        raise ValueError(
+            f"it has several columns of labels: {names}: say which one with label={names[0]!r}"
+        )
+    return found[0] if found else None
+
+
+def _labels(table: _Table, column: int) -> tuple[npt.NDArray[np.int64], tuple[str, ...]]:
+    """Return labels from 0 and, where they are names, these in the order of the alphabet."""
+    cells = [cell.strip() for cell in table.cells[:, column]]
+    if cells and all(map(_is_name, cells)) and all(cells):
+        names, labels = np.unique(cells, return_inverse=True)
+        return labels.astype(np.int64), tuple(names.tolist())
+    found = as_labels(_numbers(table, [column])[:, 0], len(cells))
+    if found is None:
+        raise ValueError(
+            f"its {table.called(column)} is taken for labels: expected integers from 0, or names; "
+            "if it is a coordinate of the samples, say so with label=False"
+        )
+    return found, ()
+
+
+def _numbers(table: _Table, columns: list[int]) -> npt.NDArray[np.float64]:
+    """Return the numbers of some columns; ValueError with the first cell that is none."""
+    texts = table.cells[:, columns]
+    try:
+        return texts.astype(np.float64)
+    except ValueError:
+        i, k = next(at for at, cell in np.ndenumerate(texts) if not _is_number(cell))
+        raise ValueError(
+            f"{table.called(columns[k])} has {texts[i, k]!r} in row {i + 1} of the samples: "
+            "expected a number"
+        ) from None

@@ -1,0 +1,109 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""The samples that commands are given: data sets, files, columns, preprocessing, and none."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner, Result
+
+import fastntk
+from fastntk import datasets
+from fastntk.__main__ import main
+from fastntk._cli import cli
+
+RNG = np.random.default_rng(0)
+SMALL = ("--depths", "1", "--width", "8", "--seeds", "1")
+TRAINING = ("--batch-size", "10", "--epochs", "1", "--rate-samples", "5", "--rate-steps", "5")
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(cli, [str(a) for a in arguments])
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    frame = pd.DataFrame(RNG.standard_normal((20, 3)), columns=list("abc"))
+    frame["kind"] = ["x", "y"] * 10
+    frame.to_csv("table.csv")
+
+
+@pytest.mark.parametrize("how", [None, "unit-norm"])
+def test_a_study_of_a_table(how: str | None) -> None:
+    options = (
+        "--label",
+        "kind",
+        "--index",
+        "0",
+        *(() if how is None else ("--preprocessing", how)),
+    )
+    result = run("study", "table.csv", *options, "--activation", "relu", "--out", "out", *SMALL)
+    assert result.exit_code == 0, result.output
+    X = datasets.load("table.csv", label="kind", index=0, preprocessing=how).X
+    expected = fastntk.depth_study(
+        X, depths=[1], width=8, seeds=1, activations=["relu"], progress=False
+    ).to_frame()
+    found = pd.read_csv("out/table.csv")
+    assert found["eigenvalue_max"].tolist() == expected["eigenvalue_max"].tolist()
+    assert "table: 20 samples of dimension 3" in result.output
+
+
+def test_a_kernel_of_the_samples_of_the_paper() -> None:
+    result = run("kernel", "synthetic", "--subset", "30", "--width", "8", "--out", "out")
+    assert result.exit_code == 0, result.output
+    assert result.output.startswith("synthetic, MLP(widths=(5, 8, 8, 8, 1)")
+    result = run("kernel", "synthetic", "--subset", "30", "--preprocessing", "symmetric")
+    assert "preprocessing='symmetric': the range of the numbers" in result.stderr
+
+
+def test_training_on_a_table() -> None:
+    columns = ("--label", "kind", "--index", "0")
+    result = run("convergence", "table.csv", *columns, "--out", "out", *SMALL, *TRAINING)
+    assert result.exit_code == 0, result.output
+    assert "table: 16 training samples" in result.output
+    assert Path("out/table.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ("study", "table.csv"),
+            "data='table.csv': cannot be read as samples: its first column has",
+        ),
+        (("kernel", "table.csv", "--index", "0"), "column 'kind' has 'x' in row 1 of the samples"),
+        (("study", "table.csv", "--index", "z"), "index='z': expected one of the columns ['', 'a'"),
+        (("study", "table.csv", "--index", "9"), "index=9: expected a column from 0 to 4"),
+        (("study", "digits", "--label", "none"), "label=False: expected None for 'digits'"),
+        (("convergence", "synthetic"), "data='synthetic': has no labels: expected a data set with"),
+        (("convergence", "mnits"), "data='mnits': expected one of 'digits', 'mnist'"),
+        (("study", "digits", "--preprocessing", "white"), "'white' is not one of 'symmetric'"),
+        (("study", "gone.csv"), "No such file or directory: 'gone.csv'"),
+    ],
+)
+def test_bad_samples_are_refused_before_any_work(arguments: tuple[str, ...], message: str) -> None:
+    result = run(*arguments, "--out", "out")
+    assert result.exit_code != 0
+    assert message in result.stderr
+    assert "Traceback" not in result.output
+    assert not Path("out").exists()
+
+
+def test_a_column_may_be_none() -> None:
+    found = run("study", "table.csv", "--index", "none", "--label", "kind", "--out", "out", *SMALL)
+    assert found.exit_code == 0, found.output
+    assert "table: 20 samples of dimension 4" in found.output
+
+
+def test_what_is_missing_for_some_samples_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("talk").mkdir()
+    monkeypatch.setitem(sys.modules, "soundfile", None)
+    monkeypatch.setattr(sys, "argv", ["fastntk", "study", "talk"])
+    with pytest.raises(SystemExit, match=r"^fastntk: .* needs soundfile.*'fastntk\[data\]'$"):
+        main()
