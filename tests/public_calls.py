@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from test_structure import PUBLIC
 
 import fastntk
-from fastntk import activations, cuda, datasets, depth_sweep, figures, infinite, linearity
+from fastntk import activations, cuda, datasets, depth_sweep, figures, infinite, linearity, paper
 from fastntk.infinite.functions import NetworkOptions
 from fastntk.studies import rates
 
@@ -70,6 +70,11 @@ _NET_FILE, _PACKED_FILE, _SAMPLES_FILE = (
 _NET.save(_NET_FILE)
 _PACKED.save(_PACKED_FILE)
 np.save(_SAMPLES_FILE, _X)
+_LABELLED_FILE = str(_FOLDER / "labelled.csv")
+np.savetxt(
+    _LABELLED_FILE, np.column_stack([_X, _LABELS]), delimiter=",", header="a,b,c,label", comments=""
+)
+_PAPER: dict[str, Any] = {"seeds": 1, "width": 4, "progress": False}
 
 
 def _with_options(**given: Any) -> None:
@@ -249,6 +254,9 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "figures.plot_linearization": (figures.plot_linearization, {"study": _LINEARIZATION}),
     "figures.save": (figures.save, {"figure": Figure(), "path": "figure.png"}),
     "figures.table1": (figures.table1, {"study": _CONVERGENCE}),
+    "paper.figure": (paper.figure, {"number": 5, **_PAPER}),
+    "paper.reproduce": (paper.reproduce, {**_PAPER, "out": "out", "only": ["figure 5"]}),
+    "paper.table": (paper.table, {"number": 1, "data": _LABELLED_FILE, **_PAPER}),
     "infinite.Network": (infinite.Network, {"depth": 1}),
     "infinite.Network.at_depth": (_LIMIT.at_depth, {"depth": 1}),
     "infinite.Network.conditioning": (_LIMIT.conditioning, {"X": _X}),

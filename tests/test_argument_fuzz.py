@@ -74,6 +74,7 @@ KINDS: dict[str, set[str]] = {
 for _name, _kinds in {
     "progress": {"flag", "function", "none"},
     "callback": {"function"},
+    "each": {"function"},
     "function": {"function"},
     "derivative": {"function"},
     "net": {"network"},

@@ -70,6 +70,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "linearization_error",
         "monte_carlo_ntk",
         "ntk_depths",
+        "paper",
         "smallest_angle",
         "spectrum",
         "train",
@@ -173,6 +174,11 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "HessianNorms",
         "hessian_norm",
         "hessian_vector_product",
+    ),
+    "fastntk.paper": (
+        "figure",
+        "reproduce",
+        "table",
     ),
     "fastntk.studies.rates": (
         "ConvergenceRate",

@@ -23,7 +23,7 @@ from fastntk.mlp import MLP
 from fastntk.symmetric.packed import PackedKernel
 
 if TYPE_CHECKING:
-    from fastntk import cuda, datasets, figures, infinite
+    from fastntk import cuda, datasets, figures, infinite, paper
     from fastntk.eigenvalues.minibatches import BatchConditioning, batch_conditioning
     from fastntk.kernels.depth_sweep import ntk_depths
     from fastntk.studies.angle_curves import AngleCurves, angle_curves
@@ -84,6 +84,7 @@ __all__ = [
     "linearization_error",
     "monte_carlo_ntk",
     "ntk_depths",
+    "paper",
     "smallest_angle",
     "spectrum",
     "train",
@@ -98,6 +99,7 @@ _LAZY_MODULES = {
     "figures": "fastntk.figures",
     "infinite": "fastntk.infinite",
     "info": "fastntk.info",
+    "paper": "fastntk.paper",
     "studies": "fastntk.studies",
     "training": "fastntk.training",
 }

@@ -21,7 +21,7 @@ __all__ = ["describe"]
 
 # The modules that each extra brings.
 _EXTRAS = {
-    "study": ("click", "matplotlib", "pandas", "sklearn", "tqdm"),
+    "study": ("click", "jinja2", "matplotlib", "pandas", "sklearn", "tqdm"),
     "data": ("pooch", "soundfile"),
     "torch": ("torch",),
     "cuda": ("cupy",),

@@ -11,6 +11,7 @@ import click
 from fastntk._cli.convergence import convergence
 from fastntk._cli.info import info
 from fastntk._cli.kernel import kernel
+from fastntk._cli.paper import figure, reproduce, table
 from fastntk._cli.study import study
 
 
@@ -20,5 +21,5 @@ def cli() -> None:
     """Neural tangent kernels of wide networks, and how well they are conditioned."""
 
 
-for command in (convergence, info, kernel, study):
+for command in (convergence, figure, info, kernel, reproduce, study, table):
     cli.add_command(command)

@@ -1,0 +1,256 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Beyond the paper: other activations, and networks at the edge of chaos, at infinite width.
+
+In the recursion of infinite width the size of pre-activations has a fixed point q, and close
+samples drift apart (chaos) or together (order) by a factor χ in each layer,
+
+    q = σ_w² c² E[φ(√q u)²] + σ_b²,    χ = σ_w² c² E[φ'(√q u)²].
+
+The edge is χ = 1 (S. S. Schoenholz, J. Gilmer, S. Ganguli, J. Sohl-Dickstein, "Deep information
+propagation", ICLR 2017). Given q it gives σ_w, then σ_b: one unknown, found as the root of
+σ_b²(q) − σ_b².
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from scipy.optimize import brentq
+
+from fastntk import activations, infinite
+from fastntk.activations import label_of
+from fastntk.figures.panels import Limit, Line, Panel, Sheet
+from fastntk.paper.claims import Claim, Statement, falling, from_to
+from fastntk.paper.part import Part
+from fastntk.paper.parts.theorems import on_sphere
+from fastntk.paper.run import kept_tables
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+
+    from fastntk.paper.run import Run
+
+# Activations whose edge has some σ_b > 0, and that.
+_BIAS = 0.3
+_AT_EDGE = ("tanh", "erf")
+_SCALED = ("relu", "gelu", "silu", "tanh")
+_DEPTHS = (0, 1, 2, 4, 8, 16, 32)
+_SAMPLES = (50, 10)
+
+# Of the fixed point.
+_SMALLEST, _LARGEST = 1e-6, 1e3
+
+KAPPA = Statement(
+    "Beyond the paper",
+    "κ falls with depth for other activations, too, and at the edge of chaos.",
+    "Steps of depth at infinite width, n = 50 samples on a sphere in 10 dimensions.",
+)
+
+
+class Edge(NamedTuple):
+    """Where a network is at the edge of chaos.
+
+    Attributes
+    ----------
+    weight_std, bias_std : float
+        σ_w and σ_b, for an activation that is not scaled (c_φ = 1).
+    variance : float
+        q.
+    """
+
+    weight_std: float
+    bias_std: float
+    variance: float
+
+
+def edge_of_chaos(activation: str, bias_std: float) -> Edge:
+    """Return the edge of chaos of an activation with biases.
+
+    Raises
+    ------
+    ValueError
+        If there is none with this σ_b.
+
+    Examples
+    --------
+    >>> from fastntk.paper.parts.chaos import edge_of_chaos
+    >>> round(edge_of_chaos("tanh", 0.05**0.5).weight_std ** 2, 2)
+    1.76
+    """
+    phi = activations.get(activation)
+    function, derivative = phi.function, phi.derivative
+    if function is None or derivative is None:
+        raise ValueError(f"activation={activation!r}: expected one that has a slope")
+    nodes, weights = activations.gaussian_nodes(phi.breakpoints)
+
+    def weight_variance(q: float) -> float:
+        return 1 / float(weights @ derivative(math.sqrt(q) * nodes) ** 2)
+
+    def excess(q: float) -> float:
+        moment = float(weights @ function(math.sqrt(q) * nodes) ** 2)
+        return q - weight_variance(q) * moment - bias_std**2
+
+    if excess(_SMALLEST) * excess(_LARGEST) >= 0:
+        raise ValueError(
+            f"bias_std={bias_std}: expected a σ_b with which {phi.label} has an edge of chaos"
+        )
+    q = float(brentq(excess, _SMALLEST, _LARGEST, xtol=1e-14))
+    return Edge(math.sqrt(weight_variance(q)), bias_std, q)
+
+
+def edge_part(run: Run) -> Part:
+    """Return angles and κ against depth for both kinds of networks."""
+    edges = {name: edge_of_chaos(name, _BIAS) for name in _AT_EDGE}
+    frame = against_depth(run, edges)
+    scaled, critical = (frame[frame["family"] == family] for family in ("scaled", "edge"))
+    limit = infinite.limit_condition_number(_SAMPLES[0])
+    found = "; ".join(
+        f"{label_of(name)}: σ_w = {edge.weight_std:.4f} at σ_b = {edge.bias_std:g}"
+        for name, edge in edges.items()
+    )
+    panels = []
+    for rows, title in ((scaled, "scaled, no biases"), (critical, "at the edge of chaos")):
+        names = _SCALED if rows is scaled else _AT_EDGE
+        panels += [
+            _panel(rows, names, "smallest_angle", "smallest gradient angle (degrees)", title),
+            _panel(
+                rows,
+                names,
+                "condition_number",
+                "condition number κ",
+                title,
+                [Limit(value=limit, label=f"1 + n/3\n= {limit:.4g}")] if rows is scaled else [],
+            ),
+        ]
+    return Part(
+        name="edge-of-chaos",
+        title="Beyond the paper: other activations, and the edge of chaos",
+        text=(
+            "Above: activations scaled to E[φ²] = 1, without biases; ReLU is then at the edge of "
+            "chaos, tanh, GELU and SiLU are in the chaotic phase. Below: σ_w found so that close "
+            f"samples neither drift apart nor together, with biases ({found}; c_φ = 1)."
+        ),
+        command="fastntk reproduce --only 'edge of chaos'" + run.options(),
+        tables={"": frame},
+        drawings={
+            "": Sheet(
+                title=f"Infinite width, n = {_SAMPLES[0]} samples on the sphere in "
+                f"{_SAMPLES[1]} dimensions",
+                panels=panels,
+            )
+        },
+        claims=judged(frame),
+    )
+
+
+def against_depth(run: Run, edges: dict[str, Edge]) -> pd.DataFrame:
+    """Return a row for each network and depth."""
+    scaled: dict[str, dict[str, Any]] = {
+        f"{name}, scaled": {
+            "activation": name,
+            "family": "scaled",
+            "weight_std": 1.0,
+            "bias_std": 0.0,
+            "activation_scale": None,
+        }
+        for name in _SCALED
+    }
+    critical: dict[str, dict[str, Any]] = {
+        f"{name}, edge": {
+            "activation": name,
+            "family": "edge",
+            "weight_std": edge.weight_std,
+            "bias_std": edge.bias_std,
+            "activation_scale": 1.0,
+        }
+        for name, edge in edges.items()
+    }
+    pieces = {
+        name: piece | {"depths": list(_DEPTHS)} for name, piece in (scaled | critical).items()
+    }
+
+    def compute(name: str, _: object) -> pd.DataFrame:
+        return _of_network(pieces[name])
+
+    return kept_tables(run, "edge of chaos", pieces, compute)
+
+
+def _of_network(piece: dict[str, Any]) -> pd.DataFrame:
+    import pandas as pd
+
+    settings = {name: piece[name] for name in ("weight_std", "bias_std", "activation_scale")}
+    X = math.sqrt(_SAMPLES[1]) * on_sphere(_SAMPLES)
+    rows = []
+    for depth in _DEPTHS:
+        network = infinite.Network(depth, piece["activation"], **settings)
+        found = network.conditioning(X)
+        rows.append(
+            {
+                "activation": piece["activation"],
+                "family": piece["family"],
+                "depth": depth,
+                "smallest_angle": math.degrees(network.smallest_angle(X).angle),
+                "condition_number": found.condition_number,
+                "condition_number_least": (
+                    found.condition_number
+                    if found.resolved
+                    else found.eigenvalue_max / found.noise_floor
+                ),
+                "weight_std": piece["weight_std"],
+                "bias_std": piece["bias_std"],
+                "samples": len(X),
+                "seed": 0,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _panel(
+    frame: pd.DataFrame,
+    names: Sequence[str],
+    column: str,
+    label: str,
+    title: str,
+    limits: Sequence[Limit] = (),
+) -> Panel:
+    lines = []
+    for name in names:
+        rows = frame[frame["activation"] == name].sort_values("depth")
+        lines.append(
+            Line(
+                x=rows["depth"].to_numpy(np.float64),
+                y=rows[column].to_numpy(np.float64),
+                label=label_of(name),
+                style="both",
+                hue=(*_SCALED, "erf").index(name),
+            )
+        )
+    angle = column == "smallest_angle"
+    return Panel(
+        title=title,
+        x="depth",
+        y=label,
+        lines=lines,
+        limits=limits,
+        direct=True,
+        x_kind="whole",
+        y_kind="degrees" if angle else "log",
+        y_from_zero=angle,
+    )
+
+
+def judged(frame: pd.DataFrame) -> tuple[Claim, ...]:
+    """Judge, for each network, whether κ falls with each step of depth."""
+    return tuple(
+        falling(rows, "condition_number", "condition_number_least", exact=True).claim(
+            KAPPA,
+            f"κ {from_to(rows, 'condition_number')}",
+            f"{label_of(str(name))}, {'edge of chaos' if family == 'edge' else 'scaled'}",
+        )
+        for (family, name), rows in frame.groupby(["family", "activation"], sort=False)
+    )

@@ -1,0 +1,149 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""How the parts of the paper are computed: in which size, from which seeds, kept where."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from fastntk._support import arguments
+from fastntk._support.progress import monitored, require_progress
+from fastntk.studies.runner import Runner, Task, in_threads
+from fastntk.studies.store import StudyStore
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Sequence
+
+    import pandas as pd
+
+    from fastntk._support.progress import Monitor, Progress
+    from fastntk.studies.store import Values
+
+    Value = TypeVar("Value")
+
+# The seeds of the authors' code; further ones, where more are asked for, begin at 1000.
+AUTHORS_SEEDS = (1, 32, 111, 555, 666)
+_FURTHER_SEEDS = 1000
+
+# Part of every key in a store: to be raised with each change of what the parts compute themselves.
+_ALGORITHM = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """The settings that all parts have.
+
+    Attributes
+    ----------
+    full : bool
+        The paper's sizes, rather than those that take minutes on two cores.
+    seeds : tuple of int or None
+        None: as many as the size has, see `several_seeds`.
+    width : int or None
+        Of every hidden layer; None: 512.
+    store : str or None
+        The file in which finished pieces are kept.
+    progress : bool or callable
+    """
+
+    full: bool = False
+    seeds: tuple[int, ...] | None = None
+    width: int | None = None
+    store: str | None = None
+    progress: Progress = False
+
+    def sized(self, quick: Value, full: Value) -> Value:
+        """Return the setting of this size."""
+        return full if self.full else quick
+
+    def several_seeds(self, quick: int, full: int = len(AUTHORS_SEEDS)) -> tuple[int, ...]:
+        """Return the seeds: those asked for, or as many as this size has."""
+        return first_seeds(self.sized(quick, full)) if self.seeds is None else self.seeds
+
+    def of_width(self, default: int = 512) -> int:
+        """Return the width: that asked for, or the default."""
+        return default if self.width is None else self.width
+
+    def options(self) -> str:
+        """Return what a command needs for the same settings."""
+        parts = [" --full"] if self.full else []
+        if self.seeds is not None:
+            parts.append(f" --seeds {len(self.seeds)}")
+        if self.width is not None:
+            parts.append(f" --width {self.width}")
+        return "".join(parts)
+
+
+def checked_run(
+    *,
+    full: bool = False,
+    seeds: int | Sequence[int] | None = None,
+    width: int | None = None,
+    store: str | os.PathLike[str] | None = None,
+    progress: Progress = False,
+) -> Run:
+    """Return the settings, checked."""
+    require_progress(progress)
+    return Run(
+        full=arguments.flag(full, "full"),
+        seeds=None if seeds is None else _seeds(seeds),
+        width=None if width is None else arguments.integer(width, "width", minimum=1),
+        store=arguments.optional_path(store, "store"),
+        progress=progress,
+    )
+
+
+def _seeds(given: int | Sequence[int]) -> tuple[int, ...]:
+    numbers = arguments.seeds(given)
+    if arguments.has_items(given):
+        if len(set(numbers)) < len(numbers):
+            raise ValueError(f"seeds={arguments.shown(given)}: expected each seed only once")
+        return numbers
+    return first_seeds(len(numbers))
+
+
+def first_seeds(count: int) -> tuple[int, ...]:
+    """Return so many seeds: the authors', then others."""
+    further = range(_FURTHER_SEEDS, _FURTHER_SEEDS + max(0, count - len(AUTHORS_SEEDS)))
+    return (*AUTHORS_SEEDS[:count], *further)
+
+
+def kept_tables(
+    run: Run,
+    what: str,
+    pieces: dict[str, Values],
+    compute: Callable[[str, Monitor], pd.DataFrame],
+) -> pd.DataFrame:
+    """Return the tables of several pieces, one below the other, from the store or computed now.
+
+    Parameters
+    ----------
+    run : Run
+    what : str
+        Names the computation in the store and on the progress bar.
+    pieces : dict of str to dict
+        By name, all that decides the numbers of each.
+    compute : callable
+        Returns the table of the piece with this name; is given a function to call now and then.
+    """
+    import pandas as pd
+
+    def task(name: str, settings: Values) -> Task:
+        def numbers(monitor: Monitor) -> Values:
+            table = compute(name, monitor)
+            return {column: table[column].tolist() for column in table.columns}
+
+        identity: dict[str, Any] = {"paper": what, "piece": name, "algorithm": _ALGORITHM}
+        return Task(name, settings | identity | {"fastntk": version("fastntk")}, numbers)
+
+    with (
+        nullcontext() if run.store is None else StudyStore(run.store) as opened,
+        monitored(run.progress, what) as report,
+    ):
+        runner = Runner(opened, len(pieces), report)
+        found = runner.run([task(*item) for item in pieces.items()], in_threads(1))
+    return pd.concat([pd.DataFrame(each) for each in found], ignore_index=True)

@@ -1,0 +1,102 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""The samples of figures: data sets by name, and files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fastntk._support import arguments
+from fastntk.datasets import NAMES, WITH_TEST_PART, Dataset, load
+
+if TYPE_CHECKING:
+    from fastntk._support.dtypes import FloatArray
+    from fastntk.studies.convergence_cells import Labels
+
+# Names whose samples are pixels scaled to [−1, 1], and the largest pixel of each.
+_LARGEST_PIXEL = {"digits": 16.0} | dict.fromkeys(
+    ("fashion-mnist", "mnist", "mnist-5000", "svhn"), 255.0
+)
+
+_SEED = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Samples to train on, and others to test with, with their labels."""
+
+    X: FloatArray
+    y: Labels
+    test: tuple[FloatArray, Labels] | None
+
+
+def samples(data: str) -> Dataset:
+    """Return a data set by its name, or samples from a file."""
+    name = arguments.text(data, "data")
+    if name not in NAMES and "." not in name and "/" not in name:
+        known = ", ".join(map(repr, NAMES))
+        raise ValueError(f"data={data!r}: expected {known}, or a .npy, .npz or .csv file")
+    try:
+        return load(name)
+    except ValueError as error:
+        raise ValueError(f"data={arguments.shown(name)}: {error}") from error
+    except OSError as error:
+        error.strerror = f"data: {error.strerror}"
+        raise
+
+
+def has_labels(data: str) -> bool:
+    """Return whether networks can be trained on a data set."""
+    return samples(data).y is not None
+
+
+def part_of(dataset: Dataset, most: int | None) -> Dataset:
+    """Return a data set, or as many of its samples drawn at random, in their order."""
+    if most is None or len(dataset.X) <= most:
+        return dataset
+    rows = np.sort(np.random.default_rng(_SEED).permutation(len(dataset.X))[:most])
+    labels = None if dataset.y is None else dataset.y[rows]
+    return replace(dataset, X=dataset.X[rows], y=labels)
+
+
+def raw_pixels(dataset: Dataset) -> FloatArray:
+    """Return pixels as they are in the files, 0 to 255, as the authors take them for angles.
+
+    Samples that are no pixels stay as they are.
+    """
+    largest = _LARGEST_PIXEL.get(dataset.name)
+    if largest is None:
+        return dataset.X
+    return np.rint((dataset.X + 1.0) * (largest / 2))
+
+
+def images(dataset: Dataset) -> np.ndarray | None:
+    """Return samples as pictures, (n, height, width); None if they are none."""
+    if len(dataset.sample_shape) < 2:
+        return None
+    return raw_pixels(dataset).reshape(-1, *dataset.sample_shape)
+
+
+def split(data: str, most: int | None) -> Split:
+    """Return samples to train on, at most so many, and others to test with.
+
+    Those of the data set's own part for it or, where there is none, a fifth of the samples.
+    """
+    dataset = samples(data)
+    if dataset.y is None:
+        raise ValueError(f"data={data!r}: expected a data set with labels, to train on")
+    order = np.random.default_rng(_SEED).permutation(len(dataset.X))
+    if data in WITH_TEST_PART:
+        held_out = load(data, "test")
+        test = held_out.X, np.asarray(held_out.y)
+        training = order[:most]
+    else:
+        count = len(order) // 5
+        rest = np.sort(order[:count])
+        test = dataset.X[rest], dataset.y[rest]
+        training = order[count:][:most]
+    rows = np.sort(training)
+    return Split(dataset.X[rows], dataset.y[rows], test)
