@@ -198,10 +198,10 @@ void register_network(py::module_& module, const char* name) {
           "in numbers of `itemsize` bytes.")
       .def(
           "training_bytes",
-          [](const Class& self, Index batch, bool gathered) {
-            return training_bytes(self.get(), batch, gathered);
+          [](const Class& self, Index batch, bool gathered, const typename P::Where& where) {
+            return training_bytes(P::device(where), self.get(), batch, gathered);
           },
-          py::arg("batch"), py::arg("gathered"),
+          py::arg("batch"), py::arg("gathered"), py::arg(P::kWhere),
           "The memory, in bytes, of training in batches of so many samples, which are gathered "
           "first where they have an order.")
       .def(

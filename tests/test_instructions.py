@@ -1,12 +1,13 @@
 # SPDX-FileCopyrightText: The fastntk authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""Gram matrices on every set of instructions that this processor has, and with GEMM."""
+"""Kernels and training on every set of instructions that this processor has, and with GEMM."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -64,6 +65,39 @@ for own, dtype in [("float32", "float32"), ("float64", "float64"), ("float32", "
 """
 
 
+# Steps of so many samples that they are taken in panels, and a last, smaller batch: against the
+# explicit ones, of widths that fill no register.
+_TRAINING = """
+import sys
+import numpy as np
+import fastntk
+from fastntk import _core
+
+assert _core.panel_instructions() == sys.argv[1]
+sys.path.insert(0, sys.argv[2])
+import reference
+from training_problems import orders, rows_of
+
+rng = np.random.default_rng(1)
+X = rng.standard_normal((77, 5))
+for dtype, rounding in [("float32", 1e-4), ("float64", 1e-11)]:
+    for loss, activation in [("mse", "tanh"), ("cross_entropy", "relu")]:
+        y = rng.standard_normal((77, 3)) if loss == "mse" else rng.integers(0, 3, 77)
+        net = fastntk.MLP([5, 19, 13, 3], activation=activation, bias_std=0.5, dtype=dtype)
+        for momentum in [0.0, 0.5]:
+            history = fastntk.train(net, X.astype(dtype), y.astype(dtype) if loss == "mse" else y,
+                                    loss=loss, learning_rate=0.1, batch_size=66, seed=3,
+                                    momentum=momentum, epochs=1)
+            expected = reference.ReferenceNetwork.like(net.astype("float64"), bias_std=0.5)
+            losses = reference.descend(expected, X, rows_of(y), loss, 0.1, orders(77, 66, 1, 3),
+                                       momentum)
+            mean = np.dot(losses, [66, 11]) / 77
+            assert abs(history.loss[0] - mean) <= rounding * abs(mean)
+            for weights, by_hand in zip(history.net.weights, expected.weights, strict=True):
+                assert np.max(np.abs(weights - by_hand)) <= rounding * np.max(np.abs(by_hand))
+"""
+
+
 def _run(instructions: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", *arguments],
@@ -75,8 +109,9 @@ def _run(instructions: str, *arguments: str) -> subprocess.CompletedProcess[str]
 
 
 @pytest.mark.parametrize("instructions", ["avx512", "avx2", "neon", "generic"])
-def test_kernels_of_every_size(instructions: str) -> None:
-    completed = _run(instructions, _PROGRAM, instructions)
+@pytest.mark.parametrize("program", [_PROGRAM, _TRAINING], ids=["kernels", "training"])
+def test_every_size(program: str, instructions: str) -> None:
+    completed = _run(instructions, program, instructions, str(Path(__file__).parent))
     if "this processor has" in completed.stderr:
         assert instructions not in (_core.panel_instructions(), "generic")
         pytest.skip(completed.stderr.splitlines()[-1])

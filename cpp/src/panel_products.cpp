@@ -122,36 +122,47 @@ __attribute__((always_inline)) inline void interleave(const Vector& a, const Vec
   low = __builtin_shufflevector(a, b, (i / 2 + i % 2 * kCount)...);
   high = __builtin_shufflevector(a, b, (kCount / 2 + i / 2 + i % 2 * kCount)...);
 }
+
+// Transposes a square whose rows are `stride` elements apart into one whose rows follow each other.
+// In registers, its two halves are interleaved again and again.
+template <Index panel_rows, class T>
+__attribute__((always_inline)) inline void transpose_square(const T* from, Index stride, T* to) {
+  using Vector = typename Column<T, panel_rows>::Vector;
+  using InMemory = typename Column<T, panel_rows>::InMemory;
+  constexpr auto kCount = static_cast<std::size_t>(panel_rows);
+  std::array<Vector, kCount> rows{};
+  for (std::size_t i = 0; i < kCount; ++i) {
+    rows[i] = *reinterpret_cast<const InMemory*>(from + static_cast<Index>(i) * stride);
+  }
+  for (std::size_t width = 1; width < kCount; width *= 2) {
+    const std::array<Vector, kCount> halves = rows;
+    for (std::size_t i = 0; i < kCount / 2; ++i) {
+      interleave(halves[i], halves[i + kCount / 2], rows[2 * i], rows[2 * i + 1],
+                 std::make_index_sequence<kCount>{});
+    }
+  }
+  for (std::size_t i = 0; i < kCount; ++i) {
+    *reinterpret_cast<InMemory*>(to + static_cast<Index>(i) * panel_rows) = rows[i];
+  }
+}
+#else
+template <Index panel_rows, class T>
+void transpose_square(const T* from, Index stride, T* to) {
+  for (Index k = 0; k < panel_rows; ++k) {
+    for (Index i = 0; i < panel_rows; ++i) to[k * panel_rows + i] = from[i * stride + k];
+  }
+}
 #endif
 
-// Puts whole rows of `from` into a panel. Columns are packed together as many as there are rows:
-// such a square is transposed in registers, by interleaving its two halves again and again.
+// Puts whole rows of `from` into a panel. Columns are packed together as many as there are rows.
 template <Index panel_rows, class From, class To>
 FASTNTK_MULTIVERSION void pack_whole(Matrix<const From> from, To* panel) {
   Index k = 0;
-#ifdef FASTNTK_HAS_SHUFFLES
   if constexpr (std::is_same_v<From, To>) {
-    using Vector = typename Column<To, panel_rows>::Vector;
-    using InMemory = typename Column<To, panel_rows>::InMemory;
-    constexpr auto kCount = static_cast<std::size_t>(panel_rows);
     for (; k + panel_rows <= from.cols; k += panel_rows) {
-      std::array<Vector, kCount> rows{};
-      for (std::size_t i = 0; i < kCount; ++i) {
-        rows[i] = *reinterpret_cast<const InMemory*>(from.row(static_cast<Index>(i)) + k);
-      }
-      for (std::size_t width = 1; width < kCount; width *= 2) {
-        const std::array<Vector, kCount> halves = rows;
-        for (std::size_t i = 0; i < kCount / 2; ++i) {
-          interleave(halves[i], halves[i + kCount / 2], rows[2 * i], rows[2 * i + 1],
-                     std::make_index_sequence<kCount>{});
-        }
-      }
-      for (std::size_t i = 0; i < kCount; ++i) {
-        *reinterpret_cast<InMemory*>(panel + (k + static_cast<Index>(i)) * panel_rows) = rows[i];
-      }
+      transpose_square<panel_rows>(from.data + k, from.stride, panel + k * panel_rows);
     }
   }
-#endif
   for (; k < from.cols; ++k) {
     for (Index i = 0; i < panel_rows; ++i) {
       panel[k * panel_rows + i] = static_cast<To>(from(i, k));
@@ -159,15 +170,25 @@ FASTNTK_MULTIVERSION void pack_whole(Matrix<const From> from, To* panel) {
   }
 }
 
-// Puts whole columns of `terms` into panels, some terms at a time, so that lines of the cache are
-// filled before they leave it.
+// Transposes squares that are from_step elements apart into ones that follow each other.
 template <Index panel_rows, class T>
-FASTNTK_MULTIVERSION void pack_whole_transposed(Matrix<const T> terms, Index panels, T* first) {
+FASTNTK_MULTIVERSION void transpose_squares(const T* from, Index from_step, Index squares, T* to) {
+  for (Index q = 0; q < squares; ++q) {
+    transpose_square<panel_rows>(from + q * from_step, panel_rows,
+                                 to + q * panel_rows * panel_rows);
+  }
+}
+
+// Puts whole columns of `terms` into panels that are `step` elements apart, some terms at a time,
+// so that lines of the cache are filled before they leave it.
+template <Index panel_rows, class T>
+FASTNTK_MULTIVERSION void pack_whole_transposed(Matrix<const T> terms, Index panels, T* first,
+                                                Index step) {
   constexpr Index kAtOnce = 8;
   for (Index k0 = 0; k0 < terms.rows; k0 += kAtOnce) {
     const Index end = std::min(k0 + kAtOnce, terms.rows);
     for (Index p = 0; p < panels; ++p) {
-      T* const panel = first + p * terms.rows * panel_rows;
+      T* const panel = first + p * step;
       for (Index k = k0; k < end; ++k) {
         FASTNTK_INDEPENDENT_ITERATIONS
         for (Index i = 0; i < panel_rows; ++i) {
@@ -175,6 +196,18 @@ FASTNTK_MULTIVERSION void pack_whole_transposed(Matrix<const T> terms, Index pan
         }
       }
     }
+  }
+}
+
+// Calls use(slab, columns) for all slabs that have some of these columns, with those that it has.
+template <class T, class Use>
+void for_each_slab(const Panels<T>& panels, Range cols, Use use) {
+  const Partition slabs = panels.slabs();
+  for (Index first = cols.first; first < cols.first + cols.count;) {
+    const Range slab = slabs[first / slabs.size()];
+    const Index end = std::min(slab.first + slab.count, cols.first + cols.count);
+    use(slab, Range{first, end - first});
+    first = end;
   }
 }
 
@@ -213,42 +246,77 @@ Matrix<T> multiply_panels(const Panels<const T>& a, Range rows, const Panels<con
 }
 
 template <class From, class To>
-void pack(Matrix<const From> from, Index first, Index part, const Panels<To>& to) {
-  const Partition slabs = to.slabs();
+void pack(Matrix<const From> from, Index first, Index part, const Panels<To>& to, Index first_col) {
+  const Range cols{first_col, from.cols};
   for (Index row = 0; row < from.rows; row += to.panel_rows) {
     const Matrix<const From> rows = from.row_block(row, std::min(to.panel_rows, from.rows - row));
-    for (Index s = 0; s < slabs.blocks(); ++s) {
-      const Range slab = slabs[s];
-      const Matrix<const From> block = rows.col_block(slab.first, slab.count);
-      To* const panel = to.panel(part, slab, (first + row) / to.panel_rows);
+    for_each_slab(to, cols, [&](Range slab, Range common) {
+      const Matrix<const From> block = rows.col_block(common.first - first_col, common.count);
+      To* const panel = to.panel(part, slab, (first + row) / to.panel_rows) +
+                        (common.first - slab.first) * to.panel_rows;
       if (block.rows < to.panel_rows) {
         pack_last(block, to.panel_rows, panel);
       } else {
         with_panel_rows(to.panel_rows,
                         [&](auto count) { pack_whole<decltype(count)::value>(block, panel); });
       }
-    }
+    });
   }
 }
 
 template <class T>
-void pack_transposed(Matrix<const T> from, Index first, const Panels<T>& to) {
-  const Partition slabs = to.slabs();
+void pack_transposed(Matrix<const T> from, Index first, const Panels<T>& to, Index first_col) {
   const Index whole = from.cols / to.panel_rows;
-  for (Index s = 0; s < slabs.blocks(); ++s) {
-    const Matrix<const T> terms = from.row_block(slabs[s].first, slabs[s].count);
-    T* const panels = to.panel(0, slabs[s], first / to.panel_rows);
+  for_each_slab(to, {first_col, from.rows}, [&](Range slab, Range common) {
+    const Matrix<const T> terms = from.row_block(common.first - first_col, common.count);
+    T* const panels =
+        to.panel(0, slab, first / to.panel_rows) + (common.first - slab.first) * to.panel_rows;
+    const Index step = slab.count * to.panel_rows;
     with_panel_rows(to.panel_rows, [&](auto rows) {
-      pack_whole_transposed<decltype(rows)::value>(terms, whole, panels);
+      pack_whole_transposed<decltype(rows)::value>(terms, whole, panels, step);
     });
     if (const Index left = from.cols - whole * to.panel_rows; left > 0) {
-      T* column = panels + whole * terms.rows * to.panel_rows;
+      T* column = panels + whole * step;
       for (Index k = 0; k < terms.rows; ++k, column += to.panel_rows) {
         std::fill(std::copy_n(terms.row(k) + whole * to.panel_rows, left, column),
                   column + to.panel_rows, T(0));
       }
     }
-  }
+  });
+}
+
+template <class T>
+void transpose_panels(const Panels<const T>& from, Index rows, const Panels<T>& to,
+                      Index first_col) {
+  const Index panel_rows = to.panel_rows;
+  const Partition slabs = from.slabs();
+  for_each_slab(to, {first_col, rows}, [&](Range slab, Range common) {
+    const Index first_panel = (common.first - first_col) / panel_rows;
+    const Index whole = common.count / panel_rows;
+    const Index left = common.count - whole * panel_rows;
+    for (Index s = 0; s < slabs.blocks(); ++s) {
+      const Range units = slabs[s];
+      const Index step = units.count * panel_rows;
+      for (Index u = 0; u < units.count; u += panel_rows) {
+        const T* square = from.panel(0, units, first_panel) + u * panel_rows;
+        T* target = to.panel(0, slab, (units.first + u) / panel_rows) +
+                    (common.first - slab.first) * panel_rows;
+        const Index count = std::min(panel_rows, units.count - u);
+        if (count == panel_rows) {
+          with_panel_rows(panel_rows, [&](auto size) {
+            transpose_squares<decltype(size)::value>(square, step, whole, target);
+          });
+        } else {
+          for (Index q = 0; q < whole; ++q) {
+            pack_last(Matrix<const T>(square + q * step, count, panel_rows, panel_rows), panel_rows,
+                      target + q * panel_rows * panel_rows);
+          }
+        }
+        pack_last(Matrix<const T>(square + whole * step, count, left, panel_rows), panel_rows,
+                  target + whole * panel_rows * panel_rows);
+      }
+    }
+  });
 }
 
 template <class T>
@@ -264,12 +332,14 @@ void unpack(const Panels<const T>& from, Index first, const Matrix<T>& to) {
   }
 }
 
-template void pack(Matrix<const float>, Index, Index, const Panels<float>&);
-template void pack(Matrix<const float>, Index, Index, const Panels<double>&);
-template void pack(Matrix<const double>, Index, Index, const Panels<float>&);
-template void pack(Matrix<const double>, Index, Index, const Panels<double>&);
-template void pack_transposed(Matrix<const float>, Index, const Panels<float>&);
-template void pack_transposed(Matrix<const double>, Index, const Panels<double>&);
+template void pack(Matrix<const float>, Index, Index, const Panels<float>&, Index);
+template void pack(Matrix<const float>, Index, Index, const Panels<double>&, Index);
+template void pack(Matrix<const double>, Index, Index, const Panels<float>&, Index);
+template void pack(Matrix<const double>, Index, Index, const Panels<double>&, Index);
+template void pack_transposed(Matrix<const float>, Index, const Panels<float>&, Index);
+template void pack_transposed(Matrix<const double>, Index, const Panels<double>&, Index);
+template void transpose_panels(const Panels<const float>&, Index, const Panels<float>&, Index);
+template void transpose_panels(const Panels<const double>&, Index, const Panels<double>&, Index);
 template void unpack(const Panels<const float>&, Index, const Matrix<float>&);
 template void unpack(const Panels<const double>&, Index, const Matrix<double>&);
 template Matrix<float> multiply_panels(const Panels<const float>&, Range,

@@ -91,7 +91,7 @@ struct InPanels {
         activations(network, samples.rows(), block),
         slopes(network, samples.rows(), block),
         deltas(network, samples.rows(), block),
-        passes(network, panel_kernel<T>()->panel_rows,
+        passes(network, network.hidden, panel_kernel<T>()->panel_rows,
                Partition::round_up(block.count, panel_kernel<T>()->panel_rows), ahead),
         workspace(passes.make_workspace()) {
     for (Index task = 0; task < passes.packing_tasks(); ++task) passes.pack(task);
@@ -248,7 +248,7 @@ TEST_CASE_TEMPLATE("panel passes: nobody waits for weights when the work is stop
                    double) {
   if (panel_kernel<T>() == nullptr) return;
   const RandomNetwork<T> random({});
-  const PackedWeights<T> weights(random.get(), panel_kernel<T>()->panel_rows, true);
+  const PackedWeights<T> weights(random.get().hidden, panel_kernel<T>()->panel_rows, true);
   const Blas blas = reference_blas();
   const std::atomic<bool> stop{true};
   const HostDevice::Lane lane{blas, stop};

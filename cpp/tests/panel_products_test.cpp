@@ -241,6 +241,67 @@ TEST_CASE_TEMPLATE("panel products: any rows of the samples", T, float, double) 
   }
 }
 
+// A matrix is put together from blocks, as rows, as columns and from panels of its transpose.
+TEST_CASE_TEMPLATE("panels: blocks of rows and columns, and transposes", T, float, double) {
+  for (const Index panel_rows : {4, 8, 16}) {
+    for (const Index rows : {1, 5, 16, 37, 150}) {
+      for (const Index cols : {1, 7, 16, 40, 131, 300}) {
+        CAPTURE(panel_rows);
+        CAPTURE(rows);
+        CAPTURE(cols);
+        const PaddedMatrix<T> a = small_integers<T>(rows, cols, 3);
+        PaddedMatrix<T> transposed(cols, rows);
+        for (Index i = 0; i < rows; ++i) {
+          for (Index j = 0; j < cols; ++j) transposed(j, i) = a(i, j);
+        }
+        const Packed<T> expected({a}, panel_rows, rows);
+        const auto same = [&](auto fill) {
+          const std::vector<PaddedMatrix<T>> nothing{PaddedMatrix<T>(rows, cols)};
+          const Packed<T> result(nothing, panel_rows, rows);
+          fill(result.panels);
+          return result.numbers == expected.numbers;
+        };
+        const Index row_step = 2 * panel_rows;
+        const auto blocks = [&](Index col_step, auto use) {
+          for (Index i = 0; i < rows; i += row_step) {
+            for (Index j = 0; j < cols; j += col_step) {
+              use(Range{i, std::min(row_step, rows - i)}, Range{j, std::min(col_step, cols - j)});
+            }
+          }
+        };
+        for (const Index col_step : {Index{5}, Index{48}, cols}) {
+          CHECK(same([&](const Panels<T>& to) {
+            blocks(col_step, [&](Range r, Range c) {
+              pack(Matrix<const T>(a.view().block(r.first, r.count, c.first, c.count)), r.first, 0,
+                   to, c.first);
+            });
+          }));
+          CHECK(same([&](const Panels<T>& to) {
+            blocks(col_step, [&](Range r, Range c) {
+              pack_transposed(
+                  Matrix<const T>(transposed.view().block(c.first, c.count, r.first, r.count)),
+                  r.first, to, c.first);
+            });
+          }));
+        }
+        // Blocks of columns that begin with a panel, each a matrix of its own.
+        CHECK(same([&](const Panels<T>& to) {
+          const Index step = 3 * panel_rows;
+          for (Index first = 0; first < cols; first += step) {
+            const Index count = std::min(step, cols - first);
+            PaddedMatrix<T> own(count, rows);
+            for (Index j = 0; j < count; ++j) {
+              for (Index i = 0; i < rows; ++i) own(j, i) = a(i, first + j);
+            }
+            const Packed<T> from({own}, panel_rows, count);
+            transpose_panels<T>(from.panels, count, to, first);
+          }
+        }));
+      }
+    }
+  }
+}
+
 TEST_CASE("panel products: the instructions have a name") {
   const std::string name = panel_instructions();
   CHECK((name == "generic") == (panel_kernel<double>() == nullptr));

@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <cmath>
+#include <cstdint>
 #include <numeric>
 #include <stdexcept>
 #include <string>
@@ -27,6 +28,15 @@ namespace {
 constexpr double kRate = 0.125;
 constexpr Activation kLeakyRelu = activation::PiecewiseLinear{0.2, 1.0};
 constexpr Activation kAbsolute = activation::PiecewiseLinear{-1.0, 1.0};
+
+// These are the ways to take a step, between which sgd() chooses.
+enum class Way : std::uint8_t { matrices, panels };
+
+template <class T>
+std::vector<Way> ways() {
+  if (panel_kernel<T>() == nullptr) return {Way::matrices};
+  return {Way::matrices, Way::panels};
+}
 
 // This is a network in training. Layers whose bit is not set in `trained` are left alone.
 template <class T>
@@ -68,10 +78,17 @@ struct Training {
     }
   }
 
-  double run(const Index* order = nullptr, int threads = 2, const Monitor& monitor = nullptr) {
+  double run(Way way, const Index* order = nullptr, int threads = 2,
+             const Monitor& monitor = nullptr) {
+    const HostDevice device(reference_blas(), threads);
+    const TrainingSamples<T> samples{inputs.view(), targets.view(), order, outcomes.rows()};
+    const auto descend = [&](const auto& descent) {
+      return descend_in_batches(device, descent, options, outcomes.view(), monitor);
+    };
     const double square =
-        sgd<HostDevice, T>(HostDevice(reference_blas(), threads), network, layers, options,
-                           inputs.view(), targets.view(), order, outcomes.view(), monitor);
+        way == Way::panels
+            ? descend(PanelDescent<HostDevice, T>(device, network, layers, options, samples))
+            : descend(Sgd<HostDevice, T>(device, network, layers, options, samples));
     CHECK(outcomes.margin_intact());
     return square;
   }
@@ -80,6 +97,12 @@ struct Training {
     const std::vector<T*> all = random.parameters();
     PaddedMatrix<T> result(1, static_cast<Index>(all.size()));
     for (std::size_t p = 0; p < all.size(); ++p) result(0, static_cast<Index>(p)) = *all[p];
+    return result;
+  }
+
+  PaddedMatrix<double> losses() {
+    PaddedMatrix<double> result(outcomes.rows(), 1);
+    for (Index i = 0; i < outcomes.rows(); ++i) result(i, 0) = outcomes(i, 0);
     return result;
   }
 
@@ -173,22 +196,25 @@ TEST_CASE_TEMPLATE("sgd: losses, gradients and parameters of a pass over batches
           CAPTURE(shape.hidden.size());
           CAPTURE(momentum);
           const SgdOptions options{loss, 3, momentum, measure};
-          Training<T> training(shape, 7, options);
           Reference reference(shape, 7, options);
-          const double square = training.run(order.data());
           reference.step({4, 0, 6});
           reference.step({2, 5, 1});
           const double expected = reference.step({3});  // what is left is a batch of its own
-          CHECK(relative_error(training.parameters(), reference.training.parameters()) <
-                10.0 * Tolerance<T>::kRounding);
-          PaddedMatrix<double> losses(7, 1);
           PaddedMatrix<double> expected_losses(7, 1);
           for (Index i = 0; i < 7; ++i) {
-            losses(i, 0) = training.outcomes(i, 0);
             expected_losses(i, 0) = reference.losses[static_cast<std::size_t>(i)];
           }
-          CHECK(relative_error(losses, expected_losses) < 10.0 * Tolerance<T>::kRounding);
-          CHECK(square == (measure ? doctest::Approx(expected).epsilon(1e-4) : doctest::Approx(0)));
+          for (const Way way : ways<T>()) {
+            CAPTURE(way);
+            Training<T> training(shape, 7, options);
+            const double square = training.run(way, order.data());
+            CHECK(relative_error(training.parameters(), reference.training.parameters()) <
+                  10.0 * Tolerance<T>::kRounding);
+            CHECK(relative_error(training.losses(), expected_losses) <
+                  10.0 * Tolerance<T>::kRounding);
+            CHECK(square ==
+                  (measure ? doctest::Approx(expected).epsilon(1e-4) : doctest::Approx(0)));
+          }
         }
       }
     }
@@ -198,13 +224,15 @@ TEST_CASE_TEMPLATE("sgd: losses, gradients and parameters of a pass over batches
 TEST_CASE("sgd: without an order all samples, in theirs") {
   const SgdOptions options{Loss::cross_entropy, 4, 0.0, false};
   const Shape shape{.outputs = 3};
-  Training<double> direct(shape, 6, options);
-  Training<double> ordered(shape, 6, options);
   const std::vector<Index> order = {0, 1, 2, 3, 4, 5};
-  direct.run();
-  ordered.run(order.data());
-  CHECK(equal_to_the_last_bit(direct.parameters(), ordered.parameters()));
-  CHECK(equal_to_the_last_bit(direct.outcomes, ordered.outcomes));
+  for (const Way way : ways<double>()) {
+    Training<double> direct(shape, 6, options);
+    Training<double> ordered(shape, 6, options);
+    direct.run(way);
+    ordered.run(way, order.data());
+    CHECK(equal_to_the_last_bit(direct.parameters(), ordered.parameters()));
+    CHECK(equal_to_the_last_bit(direct.outcomes, ordered.outcomes));
+  }
 }
 
 TEST_CASE("sgd: the step is down the gradient of the loss, by differences") {
@@ -213,13 +241,13 @@ TEST_CASE("sgd: the step is down the gradient of the loss, by differences") {
     const SgdOptions options{loss, 5, 0.0, false};
     Training<double> training(shape, 5, options);
     const PaddedMatrix<double> before = training.parameters();
-    training.run();
+    training.run(Way::matrices);
     const PaddedMatrix<double> after = training.parameters();
 
     Training<double> probe(shape, 5, options);
     for (TrainedLayer<double>& layer : probe.layers) layer.rate = layer.bias_rate = 0.0;
     const auto mean_loss = [&] {
-      probe.run();
+      probe.run(Way::matrices);
       double sum = 0.0;
       for (Index i = 0; i < 5; ++i) sum += probe.outcomes(i, 0) / 5.0;
       return sum;
@@ -255,27 +283,30 @@ TEST_CASE("sgd: layers that are not trained keep their bits, the others learn as
     CAPTURE(trained);
     const Shape shape{.outputs = 2};
     const SgdOptions options{Loss::square, 4, 0.5, true};
-    Training<double> training(shape, 8, options, trained);
     Reference reference(shape, 8, options, trained);
-    const PaddedMatrix<double> before = training.parameters();
-    const double square = training.run();
     reference.step({0, 1, 2, 3});
     const double expected = reference.step({4, 5, 6, 7});
-    const PaddedMatrix<double> after = training.parameters();
-    CHECK(relative_error(after, reference.training.parameters()) <
-          10.0 * Tolerance<double>::kRounding);
-    CHECK(square == doctest::Approx(expected));
-    Index p = 0;
-    for (Index l = 1; l <= training.network.depth() + 1; ++l) {
-      const Layer<double>& layer = l <= training.network.depth()
-                                       ? training.network.layer(l)
-                                       : training.network.readouts.front().layer;
-      const bool learns = (trained >> static_cast<unsigned>(l - 1) & 1U) != 0;
-      bool same = true;
-      for (Index k = 0; k < layer.parameters(); ++k, ++p) {
-        same = same && before(0, p) == after(0, p);
+    for (const Way way : ways<double>()) {
+      CAPTURE(way);
+      Training<double> training(shape, 8, options, trained);
+      const PaddedMatrix<double> before = training.parameters();
+      const double square = training.run(way);
+      const PaddedMatrix<double> after = training.parameters();
+      CHECK(relative_error(after, reference.training.parameters()) <
+            10.0 * Tolerance<double>::kRounding);
+      CHECK(square == doctest::Approx(expected));
+      Index p = 0;
+      for (Index l = 1; l <= training.network.depth() + 1; ++l) {
+        const Layer<double>& layer = l <= training.network.depth()
+                                         ? training.network.layer(l)
+                                         : training.network.readouts.front().layer;
+        const bool learns = (trained >> static_cast<unsigned>(l - 1) & 1U) != 0;
+        bool same = true;
+        for (Index k = 0; k < layer.parameters(); ++k, ++p) {
+          same = same && before(0, p) == after(0, p);
+        }
+        CHECK(same == !learns);
       }
-      CHECK(same == !learns);
     }
   }
 }
@@ -299,13 +330,16 @@ TEST_CASE("sgd: widths that grow and shrink, every choice of layers, with slopes
                             .activation = activations[k]};
           const double momentum = (trained + k) % 2 == 0 ? 0.0 : 0.5;
           const SgdOptions options{Loss::square, 3, momentum, true};
-          Training<double> training(shape, 5, options, trained);
           Reference reference(shape, 5, options, trained);
-          const double square = training.run();
           reference.step({0, 1, 2});
-          CHECK(square == doctest::Approx(reference.step({3, 4})));
-          CHECK(relative_error(training.parameters(), reference.training.parameters()) <
-                10.0 * Tolerance<double>::kRounding);
+          const double expected = reference.step({3, 4});
+          for (const Way way : ways<double>()) {
+            CAPTURE(way);
+            Training<double> training(shape, 5, options, trained);
+            CHECK(training.run(way) == doctest::Approx(expected));
+            CHECK(relative_error(training.parameters(), reference.training.parameters()) <
+                  10.0 * Tolerance<double>::kRounding);
+          }
         }
       }
     }
@@ -320,53 +354,149 @@ TEST_CASE_TEMPLATE("sgd: the same bits for any number of threads", T, float, dou
                       .activation = activation,
                       .biases = true};
     for (const bool measure : {false, true}) {
-      const SgdOptions options{Loss::cross_entropy, 20, 0.0, measure};
-      Training<T> one(shape, 30, options);
-      const double square = one.run(nullptr, 1);
-      for (const int threads : {2, 8}) {
-        Training<T> several(shape, 30, options);
-        CHECK(several.run(nullptr, threads) == square);
-        CHECK(equal_to_the_last_bit(several.parameters(), one.parameters()));
-        CHECK(equal_to_the_last_bit(several.outcomes, one.outcomes));
+      for (const Way way : ways<T>()) {
+        CAPTURE(way);
+        // Three blocks of samples in panels.
+        const Index batch = way == Way::panels ? 140 : 20;
+        const SgdOptions options{Loss::cross_entropy, batch, 0.0, measure};
+        Training<T> one(shape, batch + 10, options);
+        const double square = one.run(way, nullptr, 1);
+        for (const int threads : {2, 8}) {
+          Training<T> several(shape, batch + 10, options);
+          CHECK(several.run(way, nullptr, threads) == square);
+          CHECK(equal_to_the_last_bit(several.parameters(), one.parameters()));
+          CHECK(equal_to_the_last_bit(several.outcomes, one.outcomes));
+        }
       }
     }
   }
+}
+
+TEST_CASE("sgd: weights without their bias, a bias without its weights") {
+  const Shape shape{.hidden = {150, 9}, .outputs = 2, .readouts = {2}, .activation = kTanh};
+  const SgdOptions options{Loss::square, 70, 0.5, true};
+  std::vector<PaddedMatrix<double>> results;
+  std::vector<double> squares;
+  for (const Way way : ways<double>()) {
+    Training<double> training(shape, 90, options);
+    training.layers[0].weights = {};
+    training.layers[1].bias = {};
+    const PaddedMatrix<double> before = training.parameters();
+    squares.push_back(training.run(way));
+    results.push_back(training.parameters());
+    const auto changed = [&](Index p) { return results.back()(0, p) != before(0, p); };
+    CHECK_FALSE(changed(0));              // W¹
+    CHECK(changed(150 * 4));              // b¹
+    CHECK(changed(150 * 5));              // W²
+    CHECK_FALSE(changed(150 * (5 + 9)));  // b²
+    CHECK(changed(150 * (5 + 9) + 9));    // W³
+    CHECK(relative_error(results.back(), results.front()) < 10.0 * Tolerance<double>::kRounding);
+    CHECK(squares.back() == doctest::Approx(squares.front()));
+  }
+}
+
+// In panels, blocks of samples, panels, slabs and tiles begin and end anywhere; the last batch is
+// smaller. What is compared with is compared with the reference above.
+TEST_CASE_TEMPLATE("sgd: in panels, any number of samples, any widths", T, float, double) {
+  if (panel_kernel<T>() == nullptr) return;
+  const auto check = [](const Shape& shape, Index batch, double momentum) {
+    CAPTURE(batch);
+    CAPTURE(shape.hidden.front());
+    const Index samples = batch + 1 + batch / 2;
+    const SgdOptions options{batch % 2 == 0 ? Loss::square : Loss::cross_entropy, batch, momentum,
+                             momentum > 0.0};
+    std::vector<Index> order(static_cast<std::size_t>(samples));
+    for (Index i = 0; i < samples; ++i) order[static_cast<std::size_t>(i)] = samples - 1 - i;
+    Training<T> panels(shape, samples, options);
+    Training<T> matrices(shape, samples, options);
+    const double square = panels.run(Way::panels, order.data());
+    CHECK(square == doctest::Approx(matrices.run(Way::matrices, order.data())).epsilon(1e-4));
+    CHECK(relative_error(panels.parameters(), matrices.parameters()) <
+          10.0 * Tolerance<T>::kRounding);
+    CHECK(relative_error(panels.outcomes, matrices.outcomes) < 10.0 * Tolerance<T>::kRounding);
+  };
+  for (Index batch = 1; batch <= 70; ++batch) {
+    check({.inputs = 1 + batch % 19,
+           .hidden = {71 - batch, batch, 7},
+           .outputs = 1 + batch % 11,
+           .activation = batch % 3 == 0 ? kTanh : kRelu,
+           .biases = batch % 4 != 0},
+          batch, batch % 5 == 0 ? 0.5 : 0.0);
+  }
+  check({.inputs = 200, .hidden = {129, 257}, .outputs = 17, .readouts = {2}}, 193, 0.5);
+  check({.inputs = 3, .hidden = {385, 131}, .outputs = 130, .readouts = {2}}, 129, 0.0);
+}
+
+TEST_CASE_TEMPLATE("sgd: in panels, every activation", T, float, double) {
+  if (panel_kernel<T>() == nullptr) return;
+  std::vector<Activation> activations(kBuiltInActivations.begin(), kBuiltInActivations.end());
+  activations.emplace_back(activation::Custom{[](double z) { return z * z / 4.0 + z; },
+                                              [](double z) { return z / 2.0 + 1.0; }});
+  for (const Activation& activation : activations) {
+    const Shape shape{.hidden = {9, 21}, .outputs = 3, .readouts = {2}, .activation = activation};
+    const SgdOptions options{Loss::square, 11, 0.0, true};
+    Training<T> panels(shape, 19, options);
+    Training<T> matrices(shape, 19, options);
+    const double square = panels.run(Way::panels);
+    CHECK(square == doctest::Approx(matrices.run(Way::matrices)).epsilon(1e-4));
+    CHECK(relative_error(panels.parameters(), matrices.parameters()) <
+          10.0 * Tolerance<T>::kRounding);
+  }
+}
+
+TEST_CASE_TEMPLATE("sgd: steps are taken in panels where it is worth it", T, float, double) {
+  const Shape shape{.hidden = {40}, .outputs = 3, .readouts = {1}};
+  const HostDevice device(reference_blas(), 1);
+  for (const Index batch : {63, 64}) {
+    const SgdOptions options{Loss::square, batch, 0.0, false};
+    Training<T> chosen(shape, 70, options);
+    static_cast<void>(sgd<HostDevice, T>(device, chosen.network, chosen.layers, options,
+                                         chosen.inputs.view(), chosen.targets.view(), nullptr,
+                                         chosen.outcomes.view(), nullptr));
+    const Way way = batch == 64 ? ways<T>().back() : Way::matrices;
+    Training<T> expected(shape, 70, options);
+    expected.run(way);
+    CHECK(equal_to_the_last_bit(chosen.parameters(), expected.parameters()));
+    CHECK(descends_in_panels<T>(device, batch) == (way == Way::panels));
+  }
+  CHECK_FALSE(
+      descends_in_panels<float>(HostDevice(reference_blas(), 1, Float32Products::amx), 1000));
 }
 
 TEST_CASE("sgd: an exception of the monitor leaves whole steps") {
   const Shape shape{.hidden = {64, 64}, .outputs = 3, .readouts = {2}};
   constexpr Index kSamples = 40000;
   const SgdOptions options{Loss::cross_entropy, 4, 0.0, false};
-  Training<double> training(shape, kSamples, options);
-  for (TrainedLayer<double>& layer : training.layers) layer.rate = layer.bias_rate = 1e-3;
-  training.outcomes.fill(-1.0);
-  CHECK_THROWS_AS(training.run(nullptr, 2,
-                               [](const char* /*stage*/, Index /*done*/, Index /*total*/) {
-                                 throw std::runtime_error("enough");
-                               }),
-                  std::runtime_error);
-  Index steps = 0;  // with losses; the last of them may have had no update
-  while (steps * 4 < kSamples && training.outcomes(steps * 4, 0) >= 0.0) ++steps;
-  REQUIRE(steps * 4 < kSamples);
-  const PaddedMatrix<double> stopped = training.parameters();
-  bool whole = false;
-  for (Index done = std::max<Index>(0, steps - 1); done <= steps; ++done) {
-    if (done == 0) continue;
-    Training<double> again(shape, kSamples, options);
-    for (TrainedLayer<double>& layer : again.layers) layer.rate = layer.bias_rate = 1e-3;
-    std::vector<Index> order(static_cast<std::size_t>(4 * done));
-    std::iota(order.begin(), order.end(), Index{0});
-    sgd<HostDevice, double>(HostDevice(reference_blas(), 1), again.network, again.layers, options,
-                            again.inputs.view(), again.targets.view(), order.data(),
-                            again.outcomes.view().row_block(0, 4 * done), nullptr);
-    whole = whole || equal_to_the_last_bit(again.parameters(), stopped);
+  for (const Way way : ways<double>()) {
+    CAPTURE(way);
+    Training<double> training(shape, kSamples, options);
+    for (TrainedLayer<double>& layer : training.layers) layer.rate = layer.bias_rate = 1e-3;
+    training.outcomes.fill(-1.0);
+    CHECK_THROWS_AS(training.run(way, nullptr, 2,
+                                 [](const char* /*stage*/, Index /*done*/, Index /*total*/) {
+                                   throw std::runtime_error("enough");
+                                 }),
+                    std::runtime_error);
+    Index steps = 0;  // with losses; the last of them may have had no update
+    while (steps * 4 < kSamples && training.outcomes(steps * 4, 0) >= 0.0) ++steps;
+    REQUIRE(steps * 4 < kSamples);
+    const PaddedMatrix<double> stopped = training.parameters();
+    bool whole = false;
+    for (Index done = std::max<Index>(0, steps - 1); done <= steps; ++done) {
+      if (done == 0) continue;
+      Training<double> again(shape, 4 * done, options);
+      for (TrainedLayer<double>& layer : again.layers) layer.rate = layer.bias_rate = 1e-3;
+      again.run(way, nullptr, 1);
+      whole = whole || equal_to_the_last_bit(again.parameters(), stopped);
+    }
+    CHECK(whole);
   }
-  CHECK(whole);
 }
 
 TEST_CASE("sgd: its memory") {
-  const auto bytes = [](const Shape& shape, bool gathered) {
-    return training_bytes(RandomNetwork<double>(shape).get(), 10, gathered) / 80;
+  const HostDevice device(reference_blas(), 1);
+  const auto bytes = [&](const Shape& shape, bool gathered) {
+    return training_bytes(device, RandomNetwork<double>(shape).get(), 10, gathered) / 80;
   };
   // A slot serves a layer and, later, the layer below it: the wider of the two.
   Shape shape{.inputs = 4, .hidden = {7, 3, 5}, .outputs = 2, .activation = kRelu};
@@ -382,7 +512,21 @@ TEST_CASE("sgd: its memory") {
     CHECK(bytes(linear, false) == 2);
     CHECK(bytes(linear, true) == 2 + 4);
   }
-  CHECK(training_bytes(RandomNetwork<float>(shape).get(), 10, false) == 10 * 4 * 32);
+  CHECK(training_bytes(device, RandomNetwork<float>(shape).get(), 10, false) == 10 * 4 * 32);
+}
+
+TEST_CASE_TEMPLATE("sgd: its memory in panels", T, float, double) {
+  if (panel_kernel<T>() == nullptr) return;
+  const Index p = panel_kernel<T>()->panel_rows;
+  // All widths are whole panels, so that nothing is filled up.
+  const RandomNetwork<T> random(
+      {.inputs = 3 * p, .hidden = {5 * p, 2 * p}, .outputs = p, .readouts = {2}});
+  const Index units = (3 + 5 + 2) * p + (5 + 2 + 1) * p + p;  // H, Δ, ones
+  const Index weights = (15 + 10 + 2) * p * p + (10 + 2) * p * p;
+  for (const bool gathered : {false, true}) {
+    CHECK(training_bytes(HostDevice(reference_blas(), 1), random.get(), 100, gathered) ==
+          (100 * units + weights) * static_cast<Index>(sizeof(T)));
+  }
 }
 
 }  // namespace fastntk::test

@@ -31,6 +31,15 @@ struct Fill {
   FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const { to(i, j) = value; }
 };
 
+template <class T>
+struct Scale {
+  T scale;
+  Matrix<const T> from;
+  Matrix<T> to;
+
+  FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const { to(i, j) = scale * from(i, j); }
+};
+
 // Above the top layer, Δ is 1 for the chosen output and 0 for the others.
 template <class T>
 struct Indicator {

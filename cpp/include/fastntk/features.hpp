@@ -321,7 +321,8 @@ void pass_panels(const FeaturePasses<Device, T, G>& all, Index panel_rows) {
   const Partition blocks = all.device.template panel_blocks<T>(all.samples.rows);
   // Fewer blocks would be done before the weights were packed for all of them.
   constexpr Index kWorthPacking = 8;
-  PanelPasses<T> passes(all.network, panel_rows, blocks.size(), blocks.blocks() >= kWorthPacking);
+  PanelPasses<T> passes(all.network, all.network.hidden, panel_rows, blocks.size(),
+                        blocks.blocks() >= kWorthPacking);
   const bool in_place = std::is_same_v<T, G> && features.panel_rows == panel_rows;
   const std::vector<Index> widths = layer_widths(all.network, 1, all.network.depth());
   struct Workspace {

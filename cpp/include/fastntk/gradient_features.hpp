@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
+#include "fastntk/elements.hpp"
 #include "fastntk/features.hpp"
 
 // This computes the gradients themselves, for small networks and for whoever wants to look at them.
@@ -23,15 +24,6 @@ struct OuterProduct {
     const Index unit = row % units;
     gradients(sample, unit * h.cols + k) = scale * delta(sample, unit) * h(sample, k);
   }
-};
-
-template <class T>
-struct Scale {
-  T scale;
-  Matrix<const T> from;
-  Matrix<T> to;
-
-  FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const { to(i, j) = scale * from(i, j); }
 };
 
 }  // namespace element

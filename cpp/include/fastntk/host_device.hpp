@@ -309,6 +309,13 @@ class HostDevice {
     constexpr Index kLargest = 512;
     return {shapes, kLargest, {kLargest / 2, kLargest}};
   }
+  // Those of products of panels may be smaller, as nothing is packed for them. They begin with a
+  // panel.
+  static Tiling panel_tiling(const std::vector<Tiling::Shape>& shapes) {
+    constexpr Index kRows = 128;
+    constexpr Index kCols = 192;
+    return {shapes, kRows, {kCols, kCols}};
+  }
   // These tiles have so many whole rows, for work that is short.
   static Tiling row_tiling(Index rows) { return {{{rows, 1}}, 64, {1, 1}}; }
 

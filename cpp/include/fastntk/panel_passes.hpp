@@ -87,6 +87,17 @@ struct ActivateColumns {
   }
 };
 
+// f = scale · z + offset.
+template <class T>
+struct ShiftColumns {
+  T weight_scale;
+  const T* offsets;
+  Matrix<const T> z;
+  Matrix<T> f;
+
+  void operator()(Index u, Index i) const { f(u, i) = weight_scale * z(u, i) + offsets[u]; }
+};
+
 // Δ = slope ∘ (scale · w), from a single output with weights w.
 template <class T>
 struct GateReadoutColumns {
@@ -111,18 +122,18 @@ struct GateColumns {
 
 }  // namespace element
 
-// These are the weights of the hidden layers of a network as products read them. Those that many
-// blocks of samples use are packed ahead, once, by tasks; those that few use, by each of them.
+// These are the weights of some layers, the first, the second, …, as products read them. Those that
+// many blocks of samples use are packed ahead, once, by tasks; those that few use, by each of them.
 template <class T>
 class PackedWeights {
  public:
-  // These are Wˡ, l = 1 … L, or (Wˡ)ᵀ, l = 2 … L.
+  // These are Wˡ, l = 1, 2, …, or (Wˡ)ᵀ, l = 2, 3, …
   enum class Use : std::uint8_t { forward, backward };
   using Buffer = MatrixBuffer<T, HostMemory>;
 
-  PackedWeights(const Network<T>& network, Index panel_rows, bool ahead)
+  PackedWeights(const std::vector<Layer<T>>& layers, Index panel_rows, bool ahead)
       : panel_rows_(panel_rows),
-        operands_(operands(network)),
+        operands_(operands(layers)),
         tasks_(tasks_of(operands_, ahead)),
         finished_(static_cast<Index>(tasks_.size())) {
     if (!ahead) return;
@@ -143,6 +154,17 @@ class PackedWeights {
     finished_.mark(index);
   }
 
+  // Packs these rows and columns of Wˡ anew, where they have changed since they were packed ahead:
+  // they begin with a panel, and end with one or with the last of all.
+  void repack(Index l, Range rows, Range cols) const {
+    const Operand& forward = operands_[index(Use::forward, l)];
+    const Matrix<const T> block =
+        forward.weights.block(rows.first, rows.count, cols.first, cols.count);
+    fastntk::pack<T>(block, rows.first, 0, forward.packed, cols.first);
+    if (l == 1) return;
+    pack_transposed<T>(block, cols.first, operands_[index(Use::backward, l)].packed, rows.first);
+  }
+
   // Returns a buffer for what multiply() packs itself.
   Buffer make_workspace() const {
     Index numbers = 0;
@@ -161,6 +183,7 @@ class PackedWeights {
                            const Matrix<T>& product) const {
     const Operand& operand = operands_[index(use, l)];
     const Range columns{samples.panels.first * panel_rows_, samples.panels.count * panel_rows_};
+    if (lane.stopped()) return {};
     if (operand.packed.data != nullptr) {
       const Index last = (units.first + units.count - 1) / kTaskRows;
       for (Index task = units.first / kTaskRows; task <= last; ++task) {
@@ -168,7 +191,6 @@ class PackedWeights {
       }
       return multiply_panels<T>(operand.packed, units, samples.all, columns, false, product);
     }
-    if (lane.stopped()) return {};
     const Panels<T> own(workspace.view().data, units.count, operand.terms(), 1, panel_rows_);
     pack_rows(operand, units, 0, own);
     return multiply_panels<T>(own, {0, units.count}, samples.all, columns, false, product);
@@ -190,13 +212,11 @@ class PackedWeights {
   };
   static constexpr Index kTaskRows = Panels<T>::kSlab;
 
-  static std::vector<Operand> operands(const Network<T>& network) {
+  static std::vector<Operand> operands(const std::vector<Layer<T>>& layers) {
     std::vector<Operand> result;
-    for (Index l = 1; l <= network.depth(); ++l) {
-      result.push_back({network.layer(l).weights, false, {}});
-    }
-    for (Index l = 2; l <= network.depth(); ++l) {
-      result.push_back({network.layer(l).weights, true, {}});
+    for (const Layer<T>& layer : layers) result.push_back({layer.weights, false, {}});
+    for (std::size_t l = 2; l <= layers.size(); ++l) {
+      result.push_back({layers[l - 1].weights, true, {}});
     }
     return result;
   }
@@ -237,21 +257,30 @@ class PanelPasses {
  public:
   using Layers = std::vector<PanelRows<T>>;  // [l]; what is not used is empty
 
-  PanelPasses(const Network<T>& network, Index panel_rows, Index block, bool pack_ahead)
+  // The passes go through these layers: the hidden ones of the network and, for passes that begin
+  // or end with all outputs, a readout on top of them.
+  PanelPasses(const Network<T>& network, std::vector<Layer<T>> layers, Index panel_rows,
+              Index block, bool pack_ahead)
       : network_(network),
+        layers_(std::move(layers)),
         panel_rows_(panel_rows),
         block_(block),
-        weights_(network, panel_rows, pack_ahead) {
-    for (const Layer<T>& layer : network.hidden) {
-      auto& offsets = offsets_.emplace_back(static_cast<std::size_t>(layer.outputs()), T(0));
-      for (std::size_t u = 0; layer.bias != nullptr && u < offsets.size(); ++u) {
-        offsets[u] = static_cast<T>(layer.bias_scale) * layer.bias[u];
-      }
+        weights_(layers_, panel_rows, pack_ahead) {
+    for (const Layer<T>& layer : layers_) {
+      offsets_.emplace_back(static_cast<std::size_t>(layer.outputs()), T(0));
+      set_offsets(static_cast<Index>(offsets_.size()), {0, layer.outputs()});
     }
   }
 
   Index packing_tasks() const { return weights_.tasks(); }
   void pack(Index task) { weights_.pack(task); }
+
+  // Takes over these rows and columns of Wˡ and, beside the first column, of bˡ, which have changed
+  // since they were packed ahead.
+  void take_over(Index l, Range rows, Range cols) {
+    weights_.repack(l, rows, cols);
+    if (cols.first == 0) set_offsets(l, rows);
+  }
 
   // A lane has one of these.
   struct Workspace {
@@ -269,7 +298,6 @@ class PanelPasses {
                const Layers& slopes, Keep keep) const {
     for (Index l = 1; l <= network_.depth() && !lane.stopped(); ++l) {
       const auto at = static_cast<std::size_t>(l);
-      const Layer<T>& layer = network_.layer(l);
       const PanelRows<T>& h = activations[at];
       const PanelRows<T>& slope = slopes[at];
       products(lane, workspace, {PackedWeights<T>::Use::forward, l}, activations[at - 1], h,
@@ -277,7 +305,7 @@ class PanelPasses {
                  with_activation(network_.activation, [&](auto phi) {
                    for_each(units.count, element::ActivateColumns<decltype(phi), T>{
                                              phi, static_cast<T>(network_.activation_scale),
-                                             static_cast<T>(layer.weight_scale),
+                                             static_cast<T>(layer(l).weight_scale),
                                              offsets_[at - 1].data() + units.first, z,
                                              h.columns(units, panel), slope.columns(units, panel)});
                  });
@@ -286,41 +314,71 @@ class PanelPasses {
     }
   }
 
+  // Fills f with all outputs of the readout, given the activations below it.
+  template <class Lane>
+  void read_out(const Lane& lane, const Workspace& workspace, const PanelRows<T>& top,
+                const PanelRows<T>& f) const {
+    const auto l = static_cast<Index>(layers_.size());
+    products(lane, workspace, {PackedWeights<T>::Use::forward, l}, top, f,
+             [&](Range units, Index panel, const Matrix<const T>& z) {
+               for_each(units.count, element::ShiftColumns<T>{static_cast<T>(layer(l).weight_scale),
+                                                              offsets_.back().data() + units.first,
+                                                              z, f.columns(units, panel)});
+             });
+  }
+
   // Fills deltas[l] with Δˡ of one output, for l = 1 … depth of the readout, given the slopes.
   template <class Lane, class Keep>
   void backward(const Lane& lane, const Workspace& workspace,
                 const std::pair<const Readout<T>&, Index>& output, const Layers& slopes,
                 const Layers& deltas, Keep keep) const {
     const Readout<T>& readout = output.first;
-    for (Index l = readout.depth; l >= 1 && !lane.stopped(); --l) {
+    if (readout.depth == 0 || lane.stopped()) return;
+    const auto top = static_cast<std::size_t>(readout.depth);
+    const Partition slabs = deltas[top].all.slabs();
+    const T* const weights = readout.layer.weights.row(output.second);
+    for (Index s = 0; s < slabs.blocks(); ++s) {
+      for (Index panel = 0; panel < deltas[top].panels.count; ++panel) {
+        for_each(slabs[s].count,
+                 element::GateReadoutColumns<T>{
+                     static_cast<T>(readout.layer.weight_scale), weights + slabs[s].first,
+                     slopes[top].columns(slabs[s], panel), deltas[top].columns(slabs[s], panel)});
+      }
+    }
+    keep(top);
+    propagate(lane, workspace, {1, readout.depth - 1}, slopes, deltas, keep);
+  }
+
+  // Fills deltas[l] with Δˡ for these layers, given the slopes and the Δ above the last of them.
+  template <class Lane, class Keep>
+  void propagate(const Lane& lane, const Workspace& workspace, Range layers, const Layers& slopes,
+                 const Layers& deltas, Keep keep) const {
+    for (Index l = layers.first + layers.count - 1; l >= layers.first && !lane.stopped(); --l) {
       const auto at = static_cast<std::size_t>(l);
       const PanelRows<T>& delta = deltas[at];
-      const PanelRows<T>& slope = slopes[at];
-      if (l == readout.depth) {
-        const Partition slabs = delta.all.slabs();
-        const T* const weights = readout.layer.weights.row(output.second);
-        for (Index s = 0; s < slabs.blocks(); ++s) {
-          for (Index panel = 0; panel < delta.panels.count; ++panel) {
-            for_each(slabs[s].count,
-                     element::GateReadoutColumns<T>{
-                         static_cast<T>(readout.layer.weight_scale), weights + slabs[s].first,
-                         slope.columns(slabs[s], panel), delta.columns(slabs[s], panel)});
-          }
-        }
-      } else {
-        const auto scale = static_cast<T>(network_.layer(l + 1).weight_scale);
-        products(lane, workspace, {PackedWeights<T>::Use::backward, l + 1}, deltas[at + 1], delta,
-                 [&](Range units, Index panel, const Matrix<const T>& product) {
-                   for_each(units.count,
-                            element::GateColumns<T>{scale, product, slope.columns(units, panel),
-                                                    delta.columns(units, panel)});
-                 });
-      }
+      const auto scale = static_cast<T>(layer(l + 1).weight_scale);
+      products(lane, workspace, {PackedWeights<T>::Use::backward, l + 1}, deltas[at + 1], delta,
+               [&](Range units, Index panel, const Matrix<const T>& product) {
+                 for_each(units.count,
+                          element::GateColumns<T>{scale, product, slopes[at].columns(units, panel),
+                                                  delta.columns(units, panel)});
+               });
       keep(at);
     }
   }
 
  private:
+  const Layer<T>& layer(Index l) const { return layers_[static_cast<std::size_t>(l - 1)]; }
+
+  void set_offsets(Index l, Range units) {
+    const Layer<T>& of = layer(l);
+    if (of.bias == nullptr) return;
+    auto& offsets = offsets_[static_cast<std::size_t>(l - 1)];
+    for (Index u = units.first; u < units.first + units.count; ++u) {
+      offsets[static_cast<std::size_t>(u)] = static_cast<T>(of.bias_scale) * of.bias[u];
+    }
+  }
+
   // Calls store(units, panel, product) for all slabs of `to` and the panels of `from`, with the
   // product of the weights of these units and the samples of this panel.
   template <class Lane, class Store>
@@ -347,6 +405,7 @@ class PanelPasses {
   }
 
   const Network<T>& network_;
+  std::vector<Layer<T>> layers_;
   Index panel_rows_;
   Index block_;
   PackedWeights<T> weights_;

@@ -55,14 +55,21 @@ struct Panels {
   }
 };
 
-// Puts the rows `from` in the place of rows first, first + 1, … of a part. They begin with a panel,
-// and end with one or with the last row of all.
+// Puts the rows `from` in the place of rows first, first + 1, … of a part, and of its columns from
+// first_col on. They begin with a panel, and end with one or with the last row of all.
 template <class From, class To>
-void pack(Matrix<const From> from, Index first, Index part, const Panels<To>& to);
+void pack(Matrix<const From> from, Index first, Index part, const Panels<To>& to,
+          Index first_col = 0);
 
-// Puts the columns of `from` in the place of such rows of the only part.
+// Puts the columns of `from` in the place of such rows of the only part, and of these columns.
 template <class T>
-void pack_transposed(Matrix<const T> from, Index first, const Panels<T>& to);
+void pack_transposed(Matrix<const T> from, Index first, const Panels<T>& to, Index first_col = 0);
+
+// Puts the first rows of `from` in the place of columns of `to` from first_col on, that of a panel.
+// Both have one part, and as many rows as the other has columns.
+template <class T>
+void transpose_panels(const Panels<const T>& from, Index rows, const Panels<T>& to,
+                      Index first_col);
 
 // Puts the rows of the only part from `first` on, that of a panel, into the rows of a matrix.
 template <class T>

@@ -7,9 +7,10 @@
 #include <utility>
 #include <vector>
 
+#include "fastntk/descent.hpp"
 #include "fastntk/features.hpp"
 #include "fastntk/forward_backward.hpp"
-#include "fastntk/loss.hpp"
+#include "fastntk/panel_descent.hpp"
 #include "fastntk/tiling.hpp"
 
 // This descends the gradient on batches of samples. With Δᴸ⁺¹ = ∂loss/∂f (rows, C) for a batch,
@@ -32,84 +33,6 @@
 // so that slot l is free for Δˡ⁻¹. The last phase changes the two lowest layers. For any other φ
 // the slopes are kept, Δˡ takes their place, and the last phase changes all weights.
 namespace fastntk {
-
-// This is what is trained of a layer. The arrays are those that the network reads; one that is null
-// is left alone.
-template <class T>
-struct TrainedLayer {
-  Matrix<T> weights;
-  Matrix<T> bias;     // (n_out, 1)
-  double rate = 0.0;  // η
-  double bias_rate = 0.0;
-  Matrix<T> velocity;  // v of the weights; null without momentum
-  Matrix<T> bias_velocity;
-
-  bool any() const { return weights.data != nullptr || bias.data != nullptr; }
-};
-
-struct SgdOptions {
-  Loss loss = Loss::cross_entropy;
-  Index batch = 1;
-  double momentum = 0.0;
-  bool measure_gradient = false;  // of the last batch
-};
-
-namespace element {
-
-template <class T>
-struct Gather {
-  const Index* order;
-  Matrix<const T> from;
-  Matrix<T> to;
-
-  FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const { to(i, j) = from(order[i], j); }
-};
-
-template <class T>
-struct Descend {
-  T rate;
-  T momentum;
-  Matrix<const T> gradient;
-  Matrix<T> velocity;  // null: the gradient itself
-  Matrix<T> parameters;
-
-  FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const {
-    T step = gradient(i, j);
-    if (velocity.data != nullptr) {
-      T& v = velocity(i, j);
-      v = momentum * v + step;
-      step = v;
-    }
-    parameters(i, j) -= rate * step;
-  }
-};
-
-// total += Σ_i sums(i)
-template <class T>
-struct AddUp {
-  Matrix<const T> sums;
-  double* total;
-
-  FASTNTK_HOST_DEVICE void operator()(Index /*i*/, Index /*j*/) const {
-    for (Index i = 0; i < sums.rows; ++i) *total += static_cast<double>(sums(i, 0));
-  }
-};
-
-}  // namespace element
-
-// Returns layer l = 1 … L + 1, the last of which is that of the first readout.
-template <class T>
-const Layer<T>& layer_or_readout(const Network<T>& network, std::size_t l) {
-  return l <= network.hidden.size() ? network.hidden[l - 1] : network.readouts.front().layer;
-}
-
-// Returns l of the lowest layer that is trained; at least one must be.
-template <class T>
-std::size_t lowest_trained(const std::vector<TrainedLayer<T>>& layers) {
-  std::size_t l = 1;
-  while (!layers[l - 1].any()) ++l;
-  return l;
-}
 
 // A step takes matrices of these columns, with a row for each sample of a batch; `lowest` is the
 // lowest layer that is trained. A vector of ones, for the sums over a batch, comes to them.
@@ -141,13 +64,6 @@ struct SgdWidths {
   }
 };
 
-// Returns the memory, in bytes, of training all layers of a network in batches of so many samples.
-// Samples that are taken in an order are gathered first.
-template <class T>
-Index training_bytes(const Network<T>& network, Index batch, bool gathered) {
-  return batch * SgdWidths(network, 1, gathered).total() * static_cast<Index>(sizeof(T));
-}
-
 // This is a step on a batch of so many rows, as phases of tiles.
 template <class Device, class T>
 class SgdPhases {
@@ -166,7 +82,7 @@ class SgdPhases {
       : gather(device.tiling({{rows, network.input_width}})), readout(device.row_tiling(rows)) {
     for (Index l = 1; l <= network.depth(); ++l) {
       hidden.push_back(device.tiling({{rows, network.width(l)}}));
-      largest_delta = larger(largest_delta, hidden.back().largest());
+      largest_delta = Tiling::larger(largest_delta, hidden.back().largest());
     }
     const auto trained = [&](std::size_t l) { return layers[l - 1].any(); };
     std::vector<Index> squares_below;  // [l − 1]
@@ -175,7 +91,7 @@ class SgdPhases {
       if (!trained(l)) continue;
       const Tiling update = device.tiling({weights_shape(network, l)});
       squares += update.count();
-      largest_update = larger(largest_update, update.largest());
+      largest_update = Tiling::larger(largest_update, update.largest());
     }
 
     const auto update = [&](const std::vector<std::size_t>& of, Phase kind) {
@@ -208,10 +124,6 @@ class SgdPhases {
     return result;
   }
 
-  static Tiling::Shape larger(Tiling::Shape a, Tiling::Shape b) {
-    return {std::max(a.first, b.first), std::max(a.second, b.second)};
-  }
-
   Tiling gather;
   std::vector<Tiling> hidden;  // [l − 1]
   Tiling readout;
@@ -228,70 +140,30 @@ class SgdPhases {
   }
 };
 
+// A descent on matrices of rows (see descend_in_batches).
 template <class Device, class T>
 class Sgd {
  public:
   // `layers` has one entry for each layer 1 … L + 1 of the network with its first readout, which is
   // on top; at least one of them is trained.
-  Sgd(const Network<T>& network, const std::vector<TrainedLayer<T>>& layers, SgdOptions options,
-      Matrix<const T> inputs, Matrix<const T> targets, const Index* order)
-      : network_(network),
+  Sgd(const Device& device, const Network<T>& network, const std::vector<TrainedLayer<T>>& layers,
+      SgdOptions options, const TrainingSamples<T>& samples)
+      : device_(device),
+        network_(network),
         layers_(layers),
         options_(options),
-        inputs_(inputs),
-        targets_(targets),
-        order_(order),
+        samples_(samples),
+        full_(device, network, layers, options.batch),
+        last_(device, network, layers, (samples.count - 1) % options.batch + 1),
+        workspace_(workspace_shape()),
         ones_(options.batch, 1) {
-    const SgdWidths widths(network, lowest_trained(layers), order != nullptr);
+    const bool in_order = samples.order != nullptr;
+    const SgdWidths widths(network, lowest_trained(layers), in_order);
     slots_ = {options.batch, 1, widths.slots};
     if (!widths.slopes.empty()) slopes_ = {options.batch, 1, widths.slopes};
     outputs_ = {options.batch, widths.outputs};
-    if (order != nullptr) gathered_ = {options.batch, widths.gathered};
+    if (in_order) gathered_ = {options.batch, widths.gathered};
   }
-
-  // Passes over the samples once. A row of `outcomes` (samples, 2) gets the loss of a sample before
-  // the step of its batch, and whether it was recognized. Returns ‖gradient‖² of the last batch.
-  double run(const Device& device, Matrix<double> outcomes, const Monitor& monitor) {
-    const Index samples = outcomes.rows;
-    const Index steps = (samples + options_.batch - 1) / options_.batch;
-    const Index last_rows = samples - (steps - 1) * options_.batch;
-    const Phases full(device, network_, layers_, options_.batch);
-    const Phases last(device, network_, layers_, last_rows);
-    std::vector<double> squares(static_cast<std::size_t>(last.squares), 0.0);
-    const typename Device::template Buffer<double> device_squares(1, last.squares);
-    device.write(squares.data(), device_squares.view());
-    Index work = 0;
-    for (std::size_t l = 1; l <= layers_.size(); ++l) {
-      work += options_.batch * layer(l).outputs() * layer(l).inputs();
-    }
-    const Tiling::Shape workspace = workspace_shape(device, full, last);
-    device.run_phases(
-        "training", steps, std::min(full.widest(), 1 + work / kLaneWork), monitor,
-        [&] { return Workspace(workspace); },
-        [&](const auto& team) {
-          for (Index step = 0; step < steps; ++step) {
-            const bool at_end = step == steps - 1;
-            const Range rows{step * options_.batch, at_end ? last_rows : options_.batch};
-            double* const norm =
-                at_end && options_.measure_gradient ? device_squares.view().data : nullptr;
-            if (!do_step(team, at_end ? last : full, rows,
-                         outcomes.row_block(rows.first, rows.count), norm)) {
-              return;
-            }
-          }
-        });
-    device.read(device_squares.view(), squares.data());
-    double sum = 0.0;
-    for (const double square : squares) sum += square;
-    return sum;
-  }
-
- private:
-  using Phases = SgdPhases<Device, T>;
-  using Phase = typename Device::Phase;
-  // So many multiply-adds of a step's forward pass are worth a lane of their own: with fewer, lanes
-  // would wait for each other for longer than they compute.
-  static constexpr Index kLaneWork = 2'000'000;
 
   struct Workspace {
     typename Device::template Buffer<T> tile;
@@ -300,63 +172,30 @@ class Sgd {
     explicit Workspace(Tiling::Shape shape)
         : tile(shape.first, shape.second), sums(shape.first, 1) {}
   };
-
-  // These are the matrices of a batch on its way through the network.
-  struct Batch {
-    std::vector<Matrix<T>> h;            // [l]; [0] is not used
-    std::vector<Matrix<T>> slopes;       // [l], empty where they follow from h
-    std::vector<Matrix<T>> deltas;       // [l], up to L + 1
-    std::vector<Matrix<const T>> below;  // [l − 1]: what layer l reads
-  };
-
-  // The workspace holds a Δ before it meets the slopes that are in its place, and as many rows of a
-  // gradient as there are at a time: where only its norm is wanted, so few that they are little
-  // beside the batch.
-  Tiling::Shape workspace_shape(const Device& device, const Phases& full,
-                                const Phases& last) const {
-    Tiling::Shape result{0, 0};
-    if (!slopes_follow(network_)) result = Phases::larger(full.largest_delta, last.largest_delta);
-    if (options_.momentum == 0.0 && !options_.measure_gradient) return result;
-    auto [rows, cols] = full.largest_update;
-    if (options_.momentum == 0.0) {
-      const Index few = Partition::round_up(options_.batch / 2);
-      rows = std::min(rows, std::max(few, device.row_blocks().smallest));
-    }
-    return Phases::larger(result, {rows, cols});
+  Workspace make_workspace() const { return Workspace(workspace_); }
+  Index squares() const { return last_.squares; }
+  Index lanes() const {
+    return descending_lanes(network_, options_.batch, std::max(full_.widest(), last_.widest()));
   }
 
-  Batch batch(Range rows) const {
-    const Range block{0, rows.count};
-    const auto slots = slots_.views(block);
-    Batch result{std::vector<Matrix<T>>(1), slopes_.views(block), std::vector<Matrix<T>>(1), {}};
-    for (Index l = 1; l <= network_.depth(); ++l) {
-      const auto at = static_cast<std::size_t>(l);
-      const Index width = network_.width(l);
-      result.h.push_back(slots[at].col_block(0, width));
-      result.deltas.push_back(result.slopes.empty() ? slots[at + 1].col_block(0, width)
-                                                    : result.slopes[at]);
-    }
-    result.deltas.push_back(outputs_.view().row_block(0, rows.count));
-    result.below.assign(result.h.begin(), result.h.end());
-    result.below[0] = order_ == nullptr ? inputs_.row_block(rows.first, rows.count)
-                                        : gathered_.view().row_block(0, rows.count);
-    return result;
-  }
-
-  // Takes one step; `norm`, if not null, gets a sum of squares for each tile of the gradient.
-  // Returns whether to go on.
   template <class Team>
-  bool do_step(const Team& team, const Phases& phases, Range rows, Matrix<double> outcomes,
-               double* norm) const {
+  bool begin(const Team& /*team*/) const {
+    return true;
+  }
+
+  template <class Team>
+  bool step(const Team& team, Range rows, Matrix<double> outcomes, double* norm) const {
+    const Phases& phases = rows.count == options_.batch ? full_ : last_;
     const Batch at = batch(rows);
-    if (order_ != nullptr) {
+    if (samples_.order != nullptr) {
       const bool more = team.tiles(
           phases.gather, Phase::within_step,
           [&](const auto& lane, const Workspace& /*workspace*/, const Tile& tile) {
-            lane.for_each(tile.rows.count, tile.cols.count,
-                          element::Gather<T>{order_ + rows.first + tile.rows.first,
-                                             inputs_.col_block(tile.cols.first, tile.cols.count),
-                                             tile.of(gathered_.view())});
+            lane.for_each(
+                tile.rows.count, tile.cols.count,
+                element::Gather<T>{samples_.order + rows.first + tile.rows.first,
+                                   samples_.inputs.col_block(tile.cols.first, tile.cols.count),
+                                   tile.of(gathered_.view())});
           });
       if (!more) return false;
     }
@@ -388,6 +227,50 @@ class Sgd {
     return true;
   }
 
+ private:
+  using Phases = SgdPhases<Device, T>;
+  using Phase = typename Device::Phase;
+  // These are the matrices of a batch on its way through the network.
+  struct Batch {
+    std::vector<Matrix<T>> h;            // [l]; [0] is not used
+    std::vector<Matrix<T>> slopes;       // [l], empty where they follow from h
+    std::vector<Matrix<T>> deltas;       // [l], up to L + 1
+    std::vector<Matrix<const T>> below;  // [l − 1]: what layer l reads
+  };
+
+  // The workspace holds a Δ before it meets the slopes that are in its place, and as many rows of a
+  // gradient as there are at a time: where only its norm is wanted, so few that they are little
+  // beside the batch.
+  Tiling::Shape workspace_shape() const {
+    Tiling::Shape result{0, 0};
+    if (!slopes_follow(network_)) result = Tiling::larger(full_.largest_delta, last_.largest_delta);
+    if (options_.momentum == 0.0 && !options_.measure_gradient) return result;
+    auto [rows, cols] = full_.largest_update;
+    if (options_.momentum == 0.0) {
+      const Index few = Partition::round_up(options_.batch / 2);
+      rows = std::min(rows, std::max(few, device_.row_blocks().smallest));
+    }
+    return Tiling::larger(result, {rows, cols});
+  }
+
+  Batch batch(Range rows) const {
+    const Range block{0, rows.count};
+    const auto slots = slots_.views(block);
+    Batch result{std::vector<Matrix<T>>(1), slopes_.views(block), std::vector<Matrix<T>>(1), {}};
+    for (Index l = 1; l <= network_.depth(); ++l) {
+      const auto at = static_cast<std::size_t>(l);
+      const Index width = network_.width(l);
+      result.h.push_back(slots[at].col_block(0, width));
+      result.deltas.push_back(result.slopes.empty() ? slots[at + 1].col_block(0, width)
+                                                    : result.slopes[at]);
+    }
+    result.deltas.push_back(outputs_.view().row_block(0, rows.count));
+    result.below.assign(result.h.begin(), result.h.end());
+    result.below[0] = samples_.order == nullptr ? samples_.inputs.row_block(rows.first, rows.count)
+                                                : gathered_.view().row_block(0, rows.count);
+    return result;
+  }
+
   // Computes f and, in its place, Δᴸ⁺¹.
   template <class Team>
   bool read_out_and_compare(const Team& team, const Phases& phases, Range rows, Matrix<const T> top,
@@ -397,12 +280,9 @@ class Sgd {
                         const auto [first, count] = tile.rows;
                         const Matrix<T> f = outputs_.view().row_block(first, count);
                         read_out(lane, network_.readouts.front(), top.row_block(first, count), f);
-                        const Index sample = rows.first + first;
-                        sample_losses(
-                            lane, options_.loss, T(1) / static_cast<T>(rows.count),
-                            order_ == nullptr ? nullptr : order_ + sample,
-                            order_ == nullptr ? targets_.row_block(sample, count) : targets_, f,
-                            outcomes.row_block(first, count));
+                        samples_.compare(lane, options_.loss, rows.count,
+                                         {rows.first + first, count}, f,
+                                         outcomes.row_block(first, count));
                         const Matrix<T> ones = ones_.view().row_block(first, count);
                         lane.for_each(count, 1, element::Fill<T>{T(1), ones});
                       });
@@ -463,28 +343,26 @@ class Sgd {
       const Matrix<T> g = workspace.tile.view().block(0, part.rows, 0, part.cols);
       lane.template gemm<T>(Op::transpose, Op::none, static_cast<T>(scale),
                             delta.col_block(first, part.rows), h, Write::overwrite, g);
-      if (square != nullptr) {
-        const Matrix<T> sums = workspace.sums.view().row_block(0, g.rows);
-        lane.template row_dots<T>(T(1), g, g, Write::overwrite, sums);
-        lane.for_each(1, 1, element::AddUp<T>{sums, square});
-      }
-      lane.for_each(
-          g.rows, g.cols,
+      descend_along(
+          lane,
           element::Descend<T>{
               static_cast<T>(rate), static_cast<T>(options_.momentum), g,
               velocity.data == nullptr ? velocity : tile.of(velocity).row_block(first, part.rows),
-              part});
+              part},
+          workspace.sums.view(), square);
     }
   }
 
   const Layer<T>& layer(std::size_t l) const { return layer_or_readout(network_, l); }
 
+  const Device& device_;
   const Network<T>& network_;
   const std::vector<TrainedLayer<T>>& layers_;
   SgdOptions options_;
-  Matrix<const T> inputs_;
-  Matrix<const T> targets_;
-  const Index* order_;
+  TrainingSamples<T> samples_;
+  Phases full_;
+  Phases last_;  // for a last batch that is smaller
+  Tiling::Shape workspace_;
   typename Device::template Buffer<T> gathered_;
   LayerBuffers<Device, T> slots_;
   LayerBuffers<Device, T> slopes_;  // none where they follow from the activations
@@ -492,15 +370,46 @@ class Sgd {
   typename Device::template Buffer<T> ones_;
 };
 
+// Whether steps on batches of so many samples are taken in panels.
+template <class T, class Device>
+bool descends_in_panels(const Device& device, Index batch) {
+  if constexpr (Device::Lane::kOnHost) {
+    // With fewer, packing weights that change with every step takes too much of its time.
+    constexpr Index kWorthPacking = 64;
+    return device.template panel_rows<T>() != 0 && batch >= kWorthPacking;
+  }
+  return false;
+}
+
+// Returns the memory, in bytes, of training all layers of a network in batches of so many samples.
+// Samples that are taken in an order are gathered first.
+template <class Device, class T>
+Index training_bytes(const Device& device, const Network<T>& network, Index batch, bool gathered) {
+  const auto bytes = [](Index numbers) { return numbers * static_cast<Index>(sizeof(T)); };
+  if constexpr (Device::Lane::kOnHost) {
+    if (descends_in_panels<T>(device, batch)) {
+      return bytes(PanelDescent<Device, T>::numbers(network, batch));
+    }
+  }
+  return bytes(batch * SgdWidths(network, 1, gathered).total());
+}
+
 // Descends the gradient over the samples order[0], order[1], … in batches; without an order over
-// all samples, one after the other. See Sgd.
+// all samples, one after the other. See descend_in_batches.
 template <class Device, class T>
 double sgd(const Device& device, const Network<T>& network,
            const std::vector<TrainedLayer<T>>& layers, SgdOptions options, Matrix<const T> inputs,
            Matrix<const T> targets, const Index* order, Matrix<double> outcomes,
            const Monitor& monitor) {
-  return Sgd<Device, T>(network, layers, options, inputs, targets, order)
-      .run(device, outcomes, monitor);
+  const TrainingSamples<T> samples{inputs, targets, order, outcomes.rows};
+  if constexpr (Device::Lane::kOnHost) {
+    if (descends_in_panels<T>(device, options.batch)) {
+      const PanelDescent<Device, T> descent(device, network, layers, options, samples);
+      return descend_in_batches(device, descent, options, outcomes, monitor);
+    }
+  }
+  const Sgd<Device, T> descent(device, network, layers, options, samples);
+  return descend_in_batches(device, descent, options, outcomes, monitor);
 }
 
 }  // namespace fastntk

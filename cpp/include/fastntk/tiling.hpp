@@ -45,11 +45,15 @@ class Tiling {
     }
   }
 
+  // Returns rows and columns that hold both shapes.
+  static Shape larger(Shape a, Shape b) {
+    return {std::max(a.first, b.first), std::max(a.second, b.second)};
+  }
   // Returns rows and columns that hold any of the tiles.
   Shape largest() const {
     Shape result{0, 0};
     for (const Tile& tile : tiles_) {
-      result = {std::max(result.first, tile.rows.count), std::max(result.second, tile.cols.count)};
+      result = larger(result, {tile.rows.count, tile.cols.count});
     }
     return result;
   }

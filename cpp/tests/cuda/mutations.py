@@ -32,6 +32,7 @@ HEADER = "include/fastntk/cuda/cuda_device.hpp"
 CLOSEST = "include/fastntk/closest_pairs.hpp"
 GRAM = "include/fastntk/gram_tiles.hpp"
 HESSIAN = "include/fastntk/hessian_products.hpp"
+DESCENT = "include/fastntk/descent.hpp"
 SGD = "include/fastntk/sgd.hpp"
 
 # The units that are compiled again for a change in a file.
@@ -483,23 +484,23 @@ MUTATIONS = (
     ),
     Mutation(
         "sgd: sums of the host in a kernel",
-        SGD,
+        DESCENT,
         "device_squares.view().data : nullptr",
         "squares.data() : nullptr",
         OF_ALGORITHM,
     ),
     Mutation(
         "sgd: sums not read back",
-        SGD,
-        "    device.read(device_squares.view(), squares.data());\n",
+        DESCENT,
+        "  device.read(device_squares.view(), squares.data());\n",
         "",
         OF_ALGORITHM,
     ),
     Mutation(
         "sgd: workspace of the last batch forgotten",
         SGD,
-        "Phases::larger(full.largest_delta, last.largest_delta)",
-        "last.largest_delta",
+        "Tiling::larger(full_.largest_delta, last_.largest_delta)",
+        "last_.largest_delta",
         OF_ALGORITHM,
     ),
     Mutation(

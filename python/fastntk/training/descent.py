@@ -158,7 +158,8 @@ def copy_of(network: Network) -> Network:
 def require_training_memory(network: Network, batch: int, n: int, place: Place) -> None:
     """Refuse batches of so many of n samples whose passes do not fit in memory."""
     # Some of the samples are gathered first; all of them are taken as they lie.
-    needed = network.handle(place).training_bytes(batch, batch < n)
+    with place.working() as where:
+        needed = network.handle(place).training_bytes(batch, batch < n, where)
     if not place.is_always_there(needed):
         what = f"the activations of a batch of {batch} samples in {network.dtype}"
         place.require_memory(needed, what, "take a smaller batch_size")

@@ -1,0 +1,177 @@
+// SPDX-FileCopyrightText: The fastntk authors
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <vector>
+
+#include "fastntk/blas.hpp"
+#include "fastntk/loss.hpp"
+#include "fastntk/matrix.hpp"
+#include "fastntk/monitor.hpp"
+#include "fastntk/network.hpp"
+#include "fastntk/partition.hpp"
+#include "fastntk/portability.hpp"
+
+// This is what all ways to descend the gradient share (sgd.hpp, panel_descent.hpp): what is
+// trained, on what, and the loop over batches.
+namespace fastntk {
+
+// This is what is trained of a layer. The arrays are those that the network reads; one that is null
+// is left alone.
+template <class T>
+struct TrainedLayer {
+  Matrix<T> weights;
+  Matrix<T> bias;     // (n_out, 1)
+  double rate = 0.0;  // η
+  double bias_rate = 0.0;
+  Matrix<T> velocity;  // v of the weights; null without momentum
+  Matrix<T> bias_velocity;
+
+  bool any() const { return weights.data != nullptr || bias.data != nullptr; }
+};
+
+struct SgdOptions {
+  Loss loss = Loss::cross_entropy;
+  Index batch = 1;
+  double momentum = 0.0;
+  bool measure_gradient = false;  // of the last batch
+};
+
+// These are the samples of a pass: order[0], order[1], …, or without an order all, in theirs.
+template <class T>
+struct TrainingSamples {
+  Matrix<const T> inputs;
+  Matrix<const T> targets;
+  const Index* order;
+  Index count;
+
+  // Fills the outcomes of some of them and replaces their outputs f by Δᴸ⁺¹, for a batch of so
+  // many.
+  template <class Lane>
+  void compare(const Lane& lane, Loss loss, Index batch, Range rows, Matrix<T> f,
+               Matrix<double> of_rows) const {
+    sample_losses(
+        lane, loss, T(1) / static_cast<T>(batch), order == nullptr ? nullptr : order + rows.first,
+        order == nullptr ? targets.row_block(rows.first, rows.count) : targets, f, of_rows);
+  }
+};
+
+namespace element {
+
+template <class T>
+struct Gather {
+  const Index* order;
+  Matrix<const T> from;
+  Matrix<T> to;
+
+  FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const { to(i, j) = from(order[i], j); }
+};
+
+template <class T>
+struct Descend {
+  T rate;
+  T momentum;
+  Matrix<const T> gradient;
+  Matrix<T> velocity;  // null: the gradient itself
+  Matrix<T> parameters;
+
+  FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const {
+    T step = gradient(i, j);
+    if (velocity.data != nullptr) {
+      T& v = velocity(i, j);
+      v = momentum * v + step;
+      step = v;
+    }
+    parameters(i, j) -= rate * step;
+  }
+};
+
+// total += Σ_i sums(i)
+template <class T>
+struct AddUp {
+  Matrix<const T> sums;
+  double* total;
+
+  FASTNTK_HOST_DEVICE void operator()(Index /*i*/, Index /*j*/) const {
+    for (Index i = 0; i < sums.rows; ++i) *total += static_cast<double>(sums(i, 0));
+  }
+};
+
+}  // namespace element
+
+// Returns layer l = 1 … L + 1, the last of which is that of the first readout.
+template <class T>
+const Layer<T>& layer_or_readout(const Network<T>& network, std::size_t l) {
+  return l <= network.hidden.size() ? network.hidden[l - 1] : network.readouts.front().layer;
+}
+
+// Returns l of the lowest layer that is trained; at least one must be.
+template <class T>
+std::size_t lowest_trained(const std::vector<TrainedLayer<T>>& layers) {
+  std::size_t l = 1;
+  while (!layers[l - 1].any()) ++l;
+  return l;
+}
+
+// Moves parameters down their gradient g; `square`, if not null, gets ‖g‖² added, of the sums of
+// its rows.
+template <class Lane, class T>
+void descend_along(const Lane& lane, const element::Descend<T>& descend, Matrix<T> sums,
+                   double* square) {
+  const Matrix<const T> g = descend.gradient;
+  if (square != nullptr) {
+    lane.template row_dots<T>(T(1), g, g, Write::overwrite, sums.row_block(0, g.rows));
+    lane.for_each(1, 1, element::AddUp<T>{sums.row_block(0, g.rows), square});
+  }
+  lane.for_each(g.rows, g.cols, descend);
+}
+
+// Passes over the samples once. A row of `outcomes` (samples, 2) gets the loss of a sample before
+// the step of its batch, and whether it was recognized. Returns ‖gradient‖² of the last batch, if
+// it is to be measured.
+//
+// A Descent is a way to take a step, as phases of tiles. begin(team) prepares the first one;
+// step(team, rows, outcomes, norm) takes one on a batch, where `norm`, if not null, gets a sum of
+// squares for each of so many tiles of the gradient. Both return whether to go on.
+template <class Device, class Descent>
+double descend_in_batches(const Device& device, const Descent& descent, const SgdOptions& options,
+                          Matrix<double> outcomes, const Monitor& monitor) {
+  const Partition batches{outcomes.rows, {options.batch, options.batch}};
+  std::vector<double> squares(static_cast<std::size_t>(descent.squares()), 0.0);
+  const typename Device::template Buffer<double> device_squares(1, descent.squares());
+  device.write(squares.data(), device_squares.view());
+  device.run_phases(
+      "training", batches.blocks(), descent.lanes(), monitor,
+      [&] { return descent.make_workspace(); },
+      [&](const auto& team) {
+        bool more = descent.begin(team);
+        for (Index step = 0; more && step < batches.blocks(); ++step) {
+          const Range rows = batches[step];
+          const bool measured = step == batches.blocks() - 1 && options.measure_gradient;
+          more = descent.step(team, rows, outcomes.row_block(rows.first, rows.count),
+                              measured ? device_squares.view().data : nullptr);
+        }
+      });
+  device.read(device_squares.view(), squares.data());
+  double sum = 0.0;
+  for (const double square : squares) sum += square;
+  return sum;
+}
+
+// Returns how many lanes are worth it, where so many could work at once.
+template <class T>
+Index descending_lanes(const Network<T>& network, Index batch, Index widest) {
+  // So many multiply-adds of a step's forward pass are worth a lane of their own: with fewer, lanes
+  // would wait for each other for longer than they compute.
+  constexpr Index kLaneWork = 2'000'000;
+  Index work = 0;
+  for (std::size_t l = 1; l <= network.hidden.size() + 1; ++l) {
+    const Layer<T>& layer = layer_or_readout(network, l);
+    work += batch * layer.outputs() * layer.inputs();
+  }
+  return std::min(widest, 1 + work / kLaneWork);
+}
+
+}  // namespace fastntk
