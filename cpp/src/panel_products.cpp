@@ -170,12 +170,11 @@ FASTNTK_MULTIVERSION void pack_whole(Matrix<const From> from, To* panel) {
   }
 }
 
-// Transposes squares that are from_step elements apart into ones that follow each other.
+// Transposes squares that follow each other into ones that are `step` elements apart.
 template <Index panel_rows, class T>
-FASTNTK_MULTIVERSION void transpose_squares(const T* from, Index from_step, Index squares, T* to) {
+FASTNTK_MULTIVERSION void transpose_squares(const T* from, Index squares, T* to, Index step) {
   for (Index q = 0; q < squares; ++q) {
-    transpose_square<panel_rows>(from + q * from_step, panel_rows,
-                                 to + q * panel_rows * panel_rows);
+    transpose_square<panel_rows>(from + q * panel_rows * panel_rows, panel_rows, to + q * step);
   }
 }
 
@@ -289,34 +288,30 @@ template <class T>
 void transpose_panels(const Panels<const T>& from, Index rows, const Panels<T>& to,
                       Index first_col) {
   const Index panel_rows = to.panel_rows;
-  const Partition slabs = from.slabs();
-  for_each_slab(to, {first_col, rows}, [&](Range slab, Range common) {
-    const Index first_panel = (common.first - first_col) / panel_rows;
-    const Index whole = common.count / panel_rows;
-    const Index left = common.count - whole * panel_rows;
-    for (Index s = 0; s < slabs.blocks(); ++s) {
-      const Range units = slabs[s];
-      const Index step = units.count * panel_rows;
-      for (Index u = 0; u < units.count; u += panel_rows) {
-        const T* square = from.panel(0, units, first_panel) + u * panel_rows;
-        T* target = to.panel(0, slab, (units.first + u) / panel_rows) +
-                    (common.first - slab.first) * panel_rows;
-        const Index count = std::min(panel_rows, units.count - u);
-        if (count == panel_rows) {
-          with_panel_rows(panel_rows, [&](auto size) {
-            transpose_squares<decltype(size)::value>(square, step, whole, target);
-          });
-        } else {
-          for (Index q = 0; q < whole; ++q) {
-            pack_last(Matrix<const T>(square + q * step, count, panel_rows, panel_rows), panel_rows,
-                      target + q * panel_rows * panel_rows);
-          }
-        }
-        pack_last(Matrix<const T>(square + whole * step, count, left, panel_rows), panel_rows,
-                  target + whole * panel_rows * panel_rows);
+  const Partition from_slabs = from.slabs();
+  const Partition to_slabs = to.slabs();
+  for (Index row = 0; row < rows; row += panel_rows) {
+    // A slab has whole panels of columns, but for the last ones.
+    const Index col = first_col + row;
+    const Index cols = std::min(panel_rows, rows - row);
+    const Range slab = to_slabs[col / to_slabs.size()];
+    const Index step = slab.count * panel_rows;
+    for (Index s = 0; s < from_slabs.blocks(); ++s) {
+      const Range units = from_slabs[s];
+      const T* const squares = from.panel(0, units, row / panel_rows);
+      T* const target =
+          to.panel(0, slab, units.first / panel_rows) + (col - slab.first) * panel_rows;
+      const Index whole = cols == panel_rows ? units.count / panel_rows : 0;
+      with_panel_rows(panel_rows, [&](auto size) {
+        transpose_squares<decltype(size)::value>(squares, whole, target, step);
+      });
+      for (Index u = whole * panel_rows; u < units.count; u += panel_rows) {
+        pack_last(Matrix<const T>(squares + u * panel_rows, std::min(panel_rows, units.count - u),
+                                  cols, panel_rows),
+                  panel_rows, target + u / panel_rows * step);
       }
     }
-  });
+  }
 }
 
 template <class T>
