@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <utility>
 #include <vector>
 
 #include "fastntk/descent.hpp"
@@ -149,8 +150,10 @@ class PanelDescent {
     return result;
   }
   std::vector<Tiling::Shape> shapes_of_trained() const {
-    std::vector<Tiling::Shape> result;
-    for (const std::size_t l : trained_) result.emplace_back(layer(l).outputs(), layer(l).inputs());
+    std::vector<Tiling::Shape> result(trained_.size());
+    std::ranges::transform(trained_, result.begin(), [&](std::size_t l) {
+      return Tiling::Shape{layer(l).outputs(), layer(l).inputs()};
+    });
     return result;
   }
   Index padded(Index rows) const { return Partition::round_up(rows, panel_rows_); }

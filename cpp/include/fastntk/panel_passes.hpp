@@ -213,8 +213,9 @@ class PackedWeights {
   static constexpr Index kTaskRows = Panels<T>::kSlab;
 
   static std::vector<Operand> operands(const std::vector<Layer<T>>& layers) {
-    std::vector<Operand> result;
-    for (const Layer<T>& layer : layers) result.push_back({layer.weights, false, {}});
+    std::vector<Operand> result(layers.size());
+    std::ranges::transform(layers, result.begin(),
+                           [](const Layer<T>& layer) { return Operand{layer.weights, false, {}}; });
     for (std::size_t l = 2; l <= layers.size(); ++l) {
       result.push_back({layers[l - 1].weights, true, {}});
     }
