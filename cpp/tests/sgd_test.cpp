@@ -373,7 +373,8 @@ TEST_CASE_TEMPLATE("sgd: the same bits for any number of threads", T, float, dou
 }
 
 TEST_CASE("sgd: weights without their bias, a bias without its weights") {
-  const Shape shape{.hidden = {150, 9}, .outputs = 2, .readouts = {2}, .activation = kTanh};
+  constexpr Index kWidth = 150;
+  const Shape shape{.hidden = {kWidth, 9}, .outputs = 2, .readouts = {2}, .activation = kTanh};
   const SgdOptions options{Loss::square, 70, 0.5, true};
   std::vector<PaddedMatrix<double>> results;
   std::vector<double> squares;
@@ -385,11 +386,11 @@ TEST_CASE("sgd: weights without their bias, a bias without its weights") {
     squares.push_back(training.run(way));
     results.push_back(training.parameters());
     const auto changed = [&](Index p) { return results.back()(0, p) != before(0, p); };
-    CHECK_FALSE(changed(0));              // W¹
-    CHECK(changed(150 * 4));              // b¹
-    CHECK(changed(150 * 5));              // W²
-    CHECK_FALSE(changed(150 * (5 + 9)));  // b²
-    CHECK(changed(150 * (5 + 9) + 9));    // W³
+    CHECK_FALSE(changed(0));                 // W¹
+    CHECK(changed(kWidth * 4));              // b¹
+    CHECK(changed(kWidth * 5));              // W²
+    CHECK_FALSE(changed(kWidth * (5 + 9)));  // b²
+    CHECK(changed(kWidth * (5 + 9) + 9));    // W³
     CHECK(relative_error(results.back(), results.front()) < 10.0 * Tolerance<double>::kRounding);
     CHECK(squares.back() == doctest::Approx(squares.front()));
   }
