@@ -55,6 +55,7 @@ def test_values_of_the_paper() -> None:
     ("coefficients", "function"),
     [
         (half_angle.ANGLE_COEFFICIENTS, lambda e, s: e / (mpmath.pi * s)),
+        (half_angle.ARC_COEFFICIENTS, lambda e, _: e / (mpmath.pi * mpmath.sin(e))),
         (
             half_angle.DEFICIT_COEFFICIENTS,
             lambda e, s: (mpmath.sin(e) - e * mpmath.cos(e)) / (mpmath.pi * s**3),

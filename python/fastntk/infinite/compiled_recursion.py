@@ -23,6 +23,7 @@ from fastntk.infinite.pair_layers import (
     Pairs,
     Side,
     activate_differences,
+    stack_sizes,
     weigh_gradients,
     weigh_hidden,
     write_row,
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
 
 class Samples(NamedTuple):
-    """What the samples of a tile bring into the recursion; of those of rows, sizes are swapped.
+    """What samples bring into the recursion; for the rows of a tile, with the last axes swapped.
 
     Attributes
     ----------
@@ -47,15 +48,14 @@ class Samples(NamedTuple):
         Norms of the samples, each the sum of two numbers.
     factors : ndarray (layers, 5, n)
         r, p, A, B, C.
-    sizes : ndarray (layers, 2, n)
-        s and √Θ(x, x).
+    sizes : ndarray (layers, 3, n)
+        s, √Θ(x, x) and its reciprocal.
     norms : ndarray (layers − 1, 2, n)
         √E[φ(su)²] and √E[φ'(su)²].
     samples : ndarray (layers − 1, k, n)
-        What the loops need; of loops that need less than others, the rest is 0. For columns that
-        of all samples, as there may be much of it.
+        What the loops need; of loops that need less than others, the rest is 0.
     first : int
-        Which of these comes first.
+        Which of the samples comes first in the tile; 0 for its rows.
     """
 
     inputs: Array
@@ -94,6 +94,16 @@ class Layers(NamedTuple):
     depths: NDArray[np.int64]
 
 
+@njit(nogil=True, cache=True)
+def spread(n: int) -> int:
+    """Return how long rows of n numbers, or a few more, lie farther apart than a cache likes.
+
+    An odd number of lines of 8: rows that a loop reads side by side begin in different sets of the
+    nearest cache, where a power of two would have all of them in one, and drive each other out.
+    """
+    return n + (8 - n) % 16
+
+
 @dataclass(frozen=True)
 class CompiledNetwork:
     """A network of which all activations have compiled loops, and its samples.
@@ -104,13 +114,13 @@ class CompiledNetwork:
         The layers.
     factors : LayerFactors
         What the samples bring into the recursion.
-    samples : ndarray (layers − 1, k, n)
-        What the loops need of all of them, see `Samples`.
+    samples : Samples
+        The same, as the compiled recursion takes it: all samples, as columns.
     """
 
     layers: Layers
     factors: LayerFactors
-    samples: Array
+    samples: Samples
 
     @classmethod
     def of(cls, network: Architecture, factors: LayerFactors) -> CompiledNetwork | None:
@@ -128,39 +138,37 @@ class CompiledNetwork:
             _stacked([_given(state.constants) for state in factors.states]),
             np.array(network.depths),
         )
-        samples = _stacked([_given(state.samples) for state in factors.states])
+        loop_samples = _stacked([_given(state.samples) for state in factors.states])
         # The states share them: there may be much of it.
         states = tuple(
-            replace(state, samples=part[: len(_given(state.samples))])
-            for state, part in zip(factors.states, samples, strict=True)
+            replace(state, samples=part[: len(_given(state.samples)), : len(state.deviation)])
+            for state, part in zip(factors.states, loop_samples, strict=True)
+        )
+        samples = Samples(
+            _spread(sizes.norms),
+            _spread(factors.factors),
+            _spread(stack_sizes(sizes.hidden, sizes.gradients)),
+            _spread(np.array([(state.activation, state.derivative) for state in states])),
+            loop_samples,
+            0,
         )
         return cls(layers, replace(factors, states=states), samples)
 
     def rows(self, part: slice) -> Samples:
         """Return the samples of the rows of a tile."""
-        columns = self.columns(part)
+        whole = self.samples
         return Samples(
-            _swapped(columns.inputs),
-            _swapped(columns.factors),
-            _swapped(columns.sizes),
-            _swapped(columns.norms),
-            _swapped(columns.samples[..., part]),
+            _swapped(whole.inputs[..., part]),
+            _swapped(whole.factors[..., part]),
+            _swapped(whole.sizes[..., part]),
+            _swapped(whole.norms[..., part]),
+            _swapped(whole.samples[..., part]),
             0,
         )
 
-    def columns(self, part: slice) -> Samples:
+    def columns(self, first: int) -> Samples:
         """Return the samples of the columns of a tile."""
-        sizes, states = self.factors.sizes, self.factors.states
-        assert sizes is not None
-        norms = [(state.activation[part], state.derivative[part]) for state in states]
-        return Samples(
-            np.ascontiguousarray(sizes.norms[:, part]),
-            np.ascontiguousarray(self.factors.factors[..., part]),
-            np.stack([sizes.hidden[:, part], sizes.gradients[:, part]], axis=1),
-            np.array(norms),
-            self.samples,
-            part.start,
-        )
+        return self.samples._replace(first=first)
 
 
 def _swapped(array: Array) -> Array:
@@ -173,25 +181,51 @@ def _given(array: Array | None) -> Array:
 
 
 def _stacked(arrays: list[Array]) -> Array:
-    """Return arrays as parts of one, with zeros after the shorter ones."""
-    result = np.zeros((len(arrays), max(map(len, arrays)), *arrays[0].shape[1:]))
+    """Return arrays as parts of one, with zeros after the shorter ones, and rows `spread`."""
+    width = [spread(n) for n in arrays[0].shape[1:]]
+    result = np.zeros((len(arrays), max(map(len, arrays)), *width))
     for whole, part in zip(result, arrays, strict=True):
-        whole[: len(part)] = part
+        whole[tuple(slice(n) for n in part.shape)] = part
+    return result
+
+
+def _spread(array: Array) -> Array:
+    """Return an array with rows `spread`, which end with zeros."""
+    result = np.zeros((*array.shape[:-1], spread(array.shape[-1])))
+    result[..., : array.shape[-1]] = array
     return result
 
 
 @njit(nogil=True, cache=True, fastmath={"contract"}, error_model="numpy")
-def _enter(gaps: Array, gain: float, row: Array, columns: Array, out: Pairs) -> None:
-    near, far = out.hidden[0][0], out.hidden[1][0]
+def _enter(
+    gaps: Array,
+    rates: tuple[float, float],
+    row: Array,
+    columns: tuple[Array, Array],
+    first: int,
+    out: Pairs,
+) -> None:
+    """Write what is followed of pairs with these gaps.
+
+    The rates are by what the first layer multiplies norms, and √ω^W where it has no biases: the
+    gradients after it are then the samples. With biases, that is 0, and there are none yet.
+    """
+    gain, rate = rates
+    entered = rate > 0.0
+    near, far = out.hidden
+    gradient_near, gradient_far = out.gradients
+    slope_near, slope_far = out.slopes
+    high, low = columns[0][first:], columns[1][first:]
     for j in range(len(gaps)):
         gap = gaps[j]
         near[j] = 2.0 + gap if gap < 0.0 else gap
         other = -gap if gap < 0.0 else 2.0 - gap
         far[j] = other if other > TINY else 0.0
-        out.size_difference[0][j] = gain * ((row[0] - columns[0, j]) + (row[1] - columns[1, j]))
-        out.gradient_difference[0][j] = 0.0
-        out.gradients[0][0, j], out.gradients[1][0, j] = 0.0, 2.0
-        out.slopes[0][0, j], out.slopes[1][0, j] = 0.0, 2.0
+        size = gain * ((row[0] - high[j]) + (row[1] - low[j]))
+        out.size_difference[j], out.gradient_difference[j] = size, rate * size
+        gradient_near[j] = near[j] if entered else 0.0
+        gradient_far[j] = far[j] if entered else 2.0
+        slope_near[j], slope_far[j] = 0.0, 2.0
 
 
 @njit(nogil=True, cache=True)
@@ -226,45 +260,47 @@ def propagate(
         The first row that is not written because it has close pairs, or the number of rows.
     """
     layers, rows, columns = network
-    width = gaps.shape[1]
     tangent = len(targets[1].out) > 0
-    b = np.empty((14, width))
+    b = np.empty((14, spread(gaps.shape[1])))
     for i in range(start, gaps.shape[0]):
-        slopes = b[0:1], b[1:2]
-        pairs = Pairs((b[2:3], b[3:4]), (b[4:5], b[5:6]), slopes, b[6:7], b[7:8])
-        # Where the next values go: no loop overwrites what it reads.
-        hidden, gradients, size, gradient = (
-            (b[8:9], b[9:10]),
-            (b[10:11], b[11:12]),
-            b[12:13],
-            b[13:14],
+        # Samples with themselves, and what lies left of the diagonal, are left out.
+        skipped = i + 1 if position.diagonal else 0
+        width, first = gaps.shape[1] - skipped, columns.first + skipped
+        slopes = b[0, :width], b[1, :width]
+        pairs = Pairs(
+            (b[2, :width], b[3, :width]),
+            (b[4, :width], b[5, :width]),
+            slopes,
+            b[6, :width],
+            b[7, :width],
         )
-        _enter(gaps[i], layers.gain, rows.inputs[i], columns.inputs, pairs)
+        # Where the next values go: no loop overwrites what it reads.
+        hidden, gradients = (b[8, :width], b[9, :width]), (b[10, :width], b[11, :width])
+        size, gradient = b[12, :width], b[13, :width]
+        inputs = columns.inputs[0], columns.inputs[1]
+        entering = layers.gain, layers.rates[0] if layers.biases[0] == 0.0 else 0.0
+        _enter(gaps[i, skipped:], entering, rows.inputs[i], inputs, first, pairs)
         k = 0
         for layer in range(layers.depths[-1] + 1):
             if layer > 0:
                 given = (
-                    (pairs.hidden[0][0], pairs.hidden[1][0], pairs.size_difference[0]),
+                    (*pairs.hidden, pairs.size_difference),
                     rows.samples[layer - 1, i],
                     columns.samples[layer - 1],
-                    columns.first,
+                    first,
                     layers.constants[layer - 1],
                     tangent,
-                    (hidden[0][0], hidden[1][0], slopes[0][0], slopes[1][0]),
+                    (*hidden, *slopes),
                 )
                 small = call_loop(layers.loops[layer - 1], given)
-                if small > 0:
-                    before = pairs.hidden, pairs.size_difference
-                    others = settle_equal(before, hidden)
-                    if tangent:
-                        others += settle_equal(before, slopes)
-                    if others > 0:
-                        return i
+                before = pairs.hidden[0], pairs.size_difference
+                if small > 0 and settle_equal(before, hidden, slopes, tangent) > 0:
+                    return i
                 activate_differences(
                     (pairs.size_difference, pairs.gradient_difference),
-                    rows.norms[layer - 1, i : i + 1],
-                    columns.norms[layer - 1],
-                    columns.sizes[layer - 1, 1],
+                    rows.norms[layer - 1, i],
+                    (columns.norms[layer - 1], columns.sizes[layer - 1, 1]),
+                    first,
                     layers.gains[layer - 1],
                     (size, gradient),
                 )
@@ -275,23 +311,21 @@ def propagate(
                     pairs.gradient_difference,
                 )
                 pairs = after
-            row = Side(rows.factors[layer, i : i + 1], rows.sizes[layer, i : i + 1])
+            row = Side(rows.factors[layer, i], rows.sizes[layer, i])
             column = Side(columns.factors[layer], columns.sizes[layer])
+            biased = layers.biases[layer] > 0.0
             after = pairs
-            if layers.biases[layer] > 0.0:
-                after = Pairs(hidden, pairs.gradients, slopes, size, pairs.gradient_difference)
-                weigh_hidden(pairs, row, column, after)
-            if tangent:
+            if biased:
+                after = Pairs(hidden, after.gradients, slopes, size, after.gradient_difference)
+                weigh_hidden(pairs, row, column, first, after)
+            if tangent and (biased or layer > 0):
                 after = Pairs(after.hidden, gradients, slopes, after.size_difference, gradient)
-                weigh_gradients(pairs, row, column, layers.rates[layer], after)
+                weigh_gradients(pairs, row, column, first, (layers.rates[layer], biased), after)
                 gradients, gradient = pairs.gradients, pairs.gradient_difference
-            if layers.biases[layer] > 0.0:
+            if biased:
                 hidden, size = pairs.hidden, pairs.size_difference
             pairs = after
-            if position.diagonal:
-                pairs.hidden[0][0, i], pairs.hidden[1][0, i] = 0.0, 2.0
-                pairs.gradients[0][0, i], pairs.gradients[1][0, i] = 0.0, 2.0
             if layers.depths[k] == layer:
-                write_row(targets, (pairs.hidden, pairs.gradients), one, position, (k, i, 0))
+                write_row(targets, (pairs.hidden, pairs.gradients), one, position, (k, i))
                 k += 1
     return len(gaps)

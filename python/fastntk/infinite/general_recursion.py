@@ -33,9 +33,9 @@ from fastntk.infinite.layer_factors import A, B
 from fastntk.infinite.pair_layers import (
     Pairs,
     Side,
-    activate_differences,
-    weigh_gradients,
-    weigh_hidden,
+    activate_rows,
+    stack_sizes,
+    weigh_rows,
     write_rows,
 )
 
@@ -148,7 +148,8 @@ class LayerPairs:
             after = np.empty_like(before[0]), np.empty_like(before[1])
             rows = np.stack([x.activation, x.derivative], axis=1)
             norms = np.stack([z.activation, z.derivative])
-            activate_differences(before, rows, norms, np.ascontiguousarray(gradients), gain, after)
+            columns_before = norms, np.ascontiguousarray(gradients)
+            activate_rows(before, rows, columns_before, gain, after)
             self.size_difference, self.gradient_difference = after
 
     def weigh(self, network: Architecture, layer: int, *, tangent: bool) -> None:
@@ -164,19 +165,24 @@ class LayerPairs:
             self.size_difference,
             self.gradient_difference,
         )
+        rate, biased = float(self.sides[0].sizes.rates[layer]), network.layers.bias_std[layer] > 0
         after = before
-        if network.layers.bias_std[layer] > 0:
+        if biased:
             after = after._replace(
                 hidden=_like(before.hidden), size_difference=np.empty_like(before.size_difference)
             )
-            weigh_hidden(before, rows, columns, after)
-        if tangent:
+        if tangent and layer == 0 and not biased:
+            # The gradients are the samples.
+            after = after._replace(
+                gradients=before.hidden, gradient_difference=rate * before.size_difference
+            )
+        elif tangent:
             after = after._replace(
                 gradients=_like(before.gradients),
                 gradient_difference=np.empty_like(before.gradient_difference),
             )
-            rate = self.sides[0].sizes.rates[layer]
-            weigh_gradients(before, rows, columns, rate, after)
+        if biased or layer > 0:
+            weigh_rows(before, rows, columns, (rate, biased), tangent, after)
         self.hidden, self.gradients = Gaps(*after.hidden), Gaps(*after.gradients)
         self.size_difference = after.size_difference
         self.gradient_difference = after.gradient_difference
@@ -195,7 +201,7 @@ class LayerPairs:
 
 def _column_side(side: LayerFactors, layer: int) -> Side:
     assert side.sizes is not None
-    sizes = np.stack([side.sizes.hidden[layer], side.sizes.gradients[layer]])
+    sizes = stack_sizes(side.sizes.hidden[layer], side.sizes.gradients[layer])
     return Side(np.ascontiguousarray(side.factors[layer]), sizes)
 
 

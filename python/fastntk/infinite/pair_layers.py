@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The fastntk authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""The steps of the general recursion between activations, compiled: pair by pair, in one pass.
+"""The steps of the general recursion between activations, compiled: a row of pairs in one pass.
 
 What they compute is said in `general_recursion`. After them, what is asked for is written.
 """
@@ -23,29 +23,38 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
 
 
+# The least normal number: sizes below count as it where they divide.
+LEAST = 2.0**-1022
+
+
 class Side(NamedTuple):
-    """What the samples of the rows, or of the columns, bring into a layer.
+    """What the sample of a row, or those of the columns, bring into a layer.
 
     Attributes
     ----------
-    factors : ndarray (rows, 5) or (5, columns)
+    factors : ndarray (5,) or (5, columns)
         r, p, A, B, C.
-    sizes : ndarray (rows, 2) or (2, columns)
-        s and √Θ(x, x).
+    sizes : ndarray (3,) or (3, columns)
+        s, √Θ(x, x), and 1/√Θ(x, x), see `stack_sizes`.
     """
 
     factors: Array
     sizes: Array
 
 
+def stack_sizes(hidden: Array, gradients: Array) -> Array:
+    """Return the sizes of a `Side` from s and √Θ(x, x) (…, n), one array (…, 3, n)."""
+    return np.stack([hidden, gradients, 1.0 / np.maximum(gradients, LEAST)], axis=-2)
+
+
 class Pairs(NamedTuple):
-    """What is followed of the pairs of a tile: 1 ∓ cos, and differences.
+    """What is followed of pairs: 1 ∓ cos, and differences; of a tile, or of a row of it.
 
     Attributes
     ----------
-    hidden, gradients, slopes : tuple of ndarray (rows, columns)
+    hidden, gradients, slopes : tuple of ndarray (rows, columns) or (columns,)
         1 − cos and 1 + cos.
-    size_difference, gradient_difference : ndarray (rows, columns)
+    size_difference, gradient_difference : ndarray (rows, columns) or (columns,)
         See `LayerPairs`.
     """
 
@@ -59,9 +68,9 @@ class Pairs(NamedTuple):
 @njit(nogil=True, cache=True, fastmath={"contract"}, error_model="numpy")
 def activate_differences(
     differences: tuple[Array, Array],
-    rows: Array,
-    columns: Array,
-    sizes: Array,
+    row: Array,
+    columns: tuple[Array, Array],
+    first: int,
     gain: float,
     out: tuple[Array, Array],
 ) -> None:
@@ -69,91 +78,154 @@ def activate_differences(
 
     Parameters
     ----------
-    differences : tuple of ndarray (rows, columns)
+    differences : tuple of ndarray (m,)
         Those of s, and of √Θ.
-    rows : ndarray (rows, 2)
+    row : ndarray (2,)
         √E[φ(su)²] and √E[φ'(su)²].
-    columns : ndarray (2, columns)
-        The same.
-    sizes : ndarray (columns,)
-        √Θ.
+    columns : tuple of ndarray (2, columns), (columns,)
+        The same of the columns, and their √Θ.
+    first : int
+        Which of the columns comes first.
     gain : float
         By what the layer multiplies activations.
-    out : tuple of ndarray (rows, columns)
+    out : tuple of ndarray (m,)
         The differences afterwards.
     """
-    value, slope = columns[0], columns[1]
-    for i in range(rows.shape[0]):
-        a, b = rows[i, 0], rows[i, 1]
-        before, new_sizes, new_gradients = differences[1][i], out[0][i], out[1][i]
-        for j in range(len(value)):
-            new_sizes[j] = gain * (a - value[j])
-            new_gradients[j] = gain * (before[j] * b + sizes[j] * (b - slope[j]))
+    a, b = row[0], row[1]
+    value, slope, sizes = columns[0][0, first:], columns[0][1, first:], columns[1][first:]
+    before, new_sizes, new_gradients = differences[1], out[0], out[1]
+    for j in range(len(before)):
+        new_sizes[j] = gain * (a - value[j])
+        new_gradients[j] = gain * (before[j] * b + sizes[j] * (b - slope[j]))
 
 
 @njit(nogil=True, cache=True, fastmath={"contract"}, error_model="numpy")
-def weigh_hidden(pairs: Pairs, rows: Side, columns: Side, out: Pairs) -> None:
-    """Take 1 ∓ cos of hidden layers, and differences of sizes, through weights and biases."""
-    for i in range(rows.factors.shape[0]):
-        r, p, s = rows.factors[i, R], rows.factors[i, P], rows.sizes[i, 0]
-        other_r, other_p, other_s = columns.factors[R], columns.factors[P], columns.sizes[0]
-        near, far, difference = pairs.hidden[0][i], pairs.hidden[1][i], pairs.size_difference[i]
-        new_near, new_far, new = out.hidden[0][i], out.hidden[1][i], out.size_difference[i]
-        for j in range(len(near)):
-            weights, biases = r * other_r[j], p * other_p[j]
-            cross = p * difference[j] / other_s[j]
-            chord = cross * cross / (1.0 + (weights + biases))
-            new_near[j] = weights * near[j] + chord
-            new_far[j] = weights * far[j] + chord + 2.0 * biases
-            new[j] = difference[j] * ((r * s + other_r[j] * other_s[j]) / (s + other_s[j]))
+def weigh_hidden(pairs: Pairs, row: Side, columns: Side, first: int, out: Pairs) -> None:
+    """Take 1 ∓ cos of hidden layers, and differences of sizes, through weights and biases.
+
+    `first` is the first of the columns.
+    """
+    r, p, s = row.factors[R], row.factors[P], row.sizes[0]
+    other_r, other_p = columns.factors[R, first:], columns.factors[P, first:]
+    other_s = columns.sizes[0, first:]
+    near, far, difference = pairs.hidden[0], pairs.hidden[1], pairs.size_difference
+    new_near, new_far, new = out.hidden[0], out.hidden[1], out.size_difference
+    for j in range(len(near)):
+        weights, biases = r * other_r[j], p * other_p[j]
+        cross = p * difference[j] / other_s[j]
+        chord = cross * cross / (1.0 + (weights + biases))
+        new_near[j] = weights * near[j] + chord
+        new_far[j] = weights * far[j] + chord + 2.0 * biases
+        new[j] = difference[j] * ((r * s + other_r[j] * other_s[j]) / (s + other_s[j]))
+
+
+@njit(inline="always")
+def _weigh_gradient(
+    factors: tuple[tuple[float, float, float], tuple[float, float, float]],
+    sizes: tuple[tuple[float, float], tuple[float, float]],
+    differences: tuple[float, float],
+    gaps: tuple[tuple[float, float], tuple[float, float], tuple[float, float]],
+    biased: bool,
+) -> tuple[float, float, float]:
+    """Return what `weigh_gradients` writes for one pair.
+
+    Parameters
+    ----------
+    factors : tuple of tuple of float
+        A, B and C of both samples.
+    sizes : tuple of tuple of float
+        √Θ and its reciprocal, of both.
+    differences : tuple of float
+        √ω^W times that of s, and that of √Θ, after the activation.
+    gaps : tuple of tuple of float
+        1 − cos and 1 + cos: of the hidden layer, of gradients, of φ'.
+    biased : bool
+        Whether C may be other than 0.
+    """
+    (a, b, c), (other_a, other_b, other_c) = factors
+    (s, inverse), (t, other_inverse) = sizes
+    weights, turns = differences
+    (near, far), (gradient_near, gradient_far), (slope_near, slope_far) = gaps
+    both_a, both_b = a * other_a, b * other_b
+    both_c = c * other_c if biased else 0.0
+    # Two quotients by one division
+    total, whole = max(s + t, LEAST), 1.0 + ((both_a + both_b) + both_c)
+    quotient = 1.0 / (total * whole)
+    share, part = quotient * whole, quotient * total
+    # Over the larger one of the sizes
+    one = min(inverse, other_inverse)
+    u, v = weights * one, turns * one
+    # The cross product of the difference with either vector is the same; nothing of the difference
+    # cancels in that with the smaller one.
+    first = s <= t
+    x = a if first else other_a
+    y = b if first else other_b
+    z = c if first else other_c
+    bend = x * v - y * u
+    lift = z * u * (z * u) + z * v * (z * v) if biased else 0.0
+    chord = (lift + bend * bend) * part
+    turned = 0.5 * (gradient_near * slope_far + gradient_far * slope_near)
+    rest = 0.5 * (gradient_near * slope_near + gradient_far * slope_far)
+    return (
+        both_a * near + both_b * turned + chord,
+        both_a * far + both_b * rest + chord + 2.0 * both_c,
+        share * (weights * (a * s + other_a * t) + turns * (b * s + other_b * t)),
+    )
 
 
 @njit(nogil=True, cache=True, fastmath={"contract"}, error_model="numpy")
-def weigh_gradients(pairs: Pairs, rows: Side, columns: Side, rate: float, out: Pairs) -> None:
+def weigh_gradients(
+    pairs: Pairs, row: Side, columns: Side, first: int, layer: tuple[float, bool], out: Pairs
+) -> None:
     """Take 1 ∓ cos of gradients, and differences of their sizes, through weights and biases.
 
-    `rate` is √ω^W of the layer.
+    `first` is the first of the columns; the layer has √ω^W, and perhaps biases.
     """
-    for i in range(rows.factors.shape[0]):
-        a, b, c = rows.factors[i, A], rows.factors[i, B], rows.factors[i, C]
-        other_a, other_b, other_c = columns.factors[A], columns.factors[B], columns.factors[C]
-        s, sizes = rows.sizes[i, 1], columns.sizes[1]
-        near, far = pairs.hidden[0][i], pairs.hidden[1][i]
-        gradient_near, gradient_far = pairs.gradients[0][i], pairs.gradients[1][i]
-        slope_near, slope_far = pairs.slopes[0][i], pairs.slopes[1][i]
-        size, gradient = pairs.size_difference[i], pairs.gradient_difference[i]
-        new_near, new_far = out.gradients[0][i], out.gradients[1][i]
-        new = out.gradient_difference[i]
+    rate, biased = layer
+    a, b, c = row.factors[A], row.factors[B], row.factors[C]
+    other_a, other_b = columns.factors[A, first:], columns.factors[B, first:]
+    other_c = columns.factors[C, first:]
+    own = row.sizes[1], row.sizes[2]
+    sizes, inverses = columns.sizes[1, first:], columns.sizes[2, first:]
+    near, far = pairs.hidden
+    gradient_near, gradient_far = pairs.gradients
+    slope_near, slope_far = pairs.slopes
+    size, gradient = pairs.size_difference, pairs.gradient_difference
+    new_near, new_far = out.gradients
+    new = out.gradient_difference
+    # One loop would read C, and calculate with it, where it is 0.
+    if biased:
         for j in range(len(near)):
-            t = sizes[j]
-            weights, turns = rate * size[j], gradient[j]
-            larger, total = max(s, t), s + t
-            inverse = 1.0 / larger if larger > 0.0 else 0.0
-            share = 1.0 / total if total > 0.0 else 0.0
-            both_a, both_b, both_c = a * other_a[j], b * other_b[j], c * other_c[j]
-            u, v = weights * inverse, turns * inverse
-            # The cross product of the difference with either vector is the same; nothing of the
-            # difference cancels in that with the smaller one.
-            first = s <= t
-            x = a if first else other_a[j]
-            y = b if first else other_b[j]
-            z = c if first else other_c[j]
-            bend = x * v - y * u
-            chord = (z * u * (z * u) + z * v * (z * v) + bend * bend) / (
-                1.0 + ((both_a + both_b) + both_c)
+            new_near[j], new_far[j], new[j] = _weigh_gradient(
+                ((a, b, c), (other_a[j], other_b[j], other_c[j])),
+                (own, (sizes[j], inverses[j])),
+                (rate * size[j], gradient[j]),
+                (
+                    (near[j], far[j]),
+                    (gradient_near[j], gradient_far[j]),
+                    (slope_near[j], slope_far[j]),
+                ),
+                True,
             )
-            turned = 0.5 * (gradient_near[j] * slope_far[j] + gradient_far[j] * slope_near[j])
-            rest = 0.5 * (gradient_near[j] * slope_near[j] + gradient_far[j] * slope_far[j])
-            new_near[j] = both_a * near[j] + both_b * turned + chord
-            new_far[j] = both_a * far[j] + both_b * rest + chord + 2.0 * both_c
-            new[j] = share * (weights * (a * s + other_a[j] * t) + turns * (b * s + other_b[j] * t))
+    else:
+        for j in range(len(near)):
+            new_near[j], new_far[j], new[j] = _weigh_gradient(
+                ((a, b, 0.0), (other_a[j], other_b[j], 0.0)),
+                (own, (sizes[j], inverses[j])),
+                (rate * size[j], gradient[j]),
+                (
+                    (near[j], far[j]),
+                    (gradient_near[j], gradient_far[j]),
+                    (slope_near[j], slope_far[j]),
+                ),
+                False,
+            )
 
 
 @njit(nogil=True, cache=True, fastmath={"contract"}, error_model="numpy")
 def _write(out: Array, gaps: tuple[Array, Array], one: float, row: float, columns: Array) -> None:
-    first = len(gaps[0]) - len(out)
-    near, far = gaps[0][first:], gaps[1][first:]
-    scales = columns[first:]
+    near, far = gaps[0][len(gaps[0]) - len(out) :], gaps[1][len(gaps[1]) - len(out) :]
+    scales = columns[len(columns) - len(out) :]
     for j in range(len(out)):
         if one == 0.0:
             out[j] = near[j] if near[j] <= 1.0 else -max(far[j], TINY)
@@ -168,18 +240,66 @@ def write_row(
     both: tuple[tuple[Array, Array], tuple[Array, Array]],
     one: float,
     position: Position,
-    place: tuple[int, int, int],
+    place: tuple[int, int],
 ) -> None:
-    """Write a row of a tile: the place is the depth, the row, and where this is in the pairs."""
-    k, i, at = place
-    first = i if position.diagonal else 0
-    width = both[0][0].shape[1]
-    left, right = position.column + first, position.column + width
+    """Write a row of a tile; the place is the number of the depth, and the row.
+
+    The pairs may leave out the diagonal, where gaps are 0, and what lies left of it.
+    """
+    k, i = place
     for kind in range(2):
         if len(targets[kind].out) > 0:
-            part = targets[kind].out[k, position.row + i, left:right]
             row, columns = targets[kind].rows[k, i], targets[kind].columns[k]
-            _write(part, (both[kind][0][at], both[kind][1][at]), one, row, columns)
+            part = targets[kind].out[
+                k, position.row + i, position.column : position.column + len(columns)
+            ]
+            first = 0
+            if position.diagonal:
+                part[i] = row * columns[i] if one > 0.0 else 0.0
+                first = i + 1
+            _write(part[first:], both[kind], one, row, columns)
+
+
+@njit(nogil=True, cache=True)
+def activate_rows(
+    differences: tuple[Array, Array],
+    rows: Array,
+    columns: tuple[Array, Array],
+    gain: float,
+    out: tuple[Array, Array],
+) -> None:
+    """Do as `activate_differences` for all rows (rows, 2) of a tile."""
+    for i in range(len(rows)):
+        before, after = (differences[0][i], differences[1][i]), (out[0][i], out[1][i])
+        activate_differences(before, rows[i], columns, 0, gain, after)
+
+
+@njit(nogil=True, cache=True)
+def weigh_rows(
+    pairs: Pairs, rows: Side, columns: Side, layer: tuple[float, bool], tangent: bool, out: Pairs
+) -> None:
+    """Take all rows of a tile through a layer, with factors (rows, 5) and sizes (rows, 3).
+
+    The layer is that of `weigh_gradients`; `tangent` says whether gradients are wanted.
+    """
+    for i in range(len(rows.factors)):
+        row = Side(rows.factors[i], rows.sizes[i])
+        before, after = _row_of(pairs, i), _row_of(out, i)
+        if layer[1]:
+            weigh_hidden(before, row, columns, 0, after)
+        if tangent:
+            weigh_gradients(before, row, columns, 0, layer, after)
+
+
+@njit(nogil=True, cache=True)
+def _row_of(pairs: Pairs, i: int) -> Pairs:
+    return Pairs(
+        (pairs.hidden[0][i], pairs.hidden[1][i]),
+        (pairs.gradients[0][i], pairs.gradients[1][i]),
+        (pairs.slopes[0][i], pairs.slopes[1][i]),
+        pairs.size_difference[i],
+        pairs.gradient_difference[i],
+    )
 
 
 @njit(nogil=True, cache=True)
@@ -191,5 +311,7 @@ def write_rows(
     k: int,
 ) -> None:
     """Write all rows of a tile at a depth, the one of this number."""
-    for i in range(both[0][0].shape[0]):
-        write_row(targets, both, one, position, (k, i, i))
+    (near, far), (gradient_near, gradient_far) = both
+    for i in range(len(near)):
+        row = (near[i], far[i]), (gradient_near[i], gradient_far[i])
+        write_row(targets, row, one, position, (k, i))

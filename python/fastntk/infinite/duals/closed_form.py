@@ -87,8 +87,7 @@ def refine_small(
     pairs : Correlation
         The pairs.
     """
-    plain = (pairs.gaps.near, pairs.gaps.far), pairs.difference
-    if settle_equal(plain, (result.near, result.far)):
+    if _settle_rows((pairs.gaps.near, pairs.difference), (result.near, result.far)):
         equal = (pairs.gaps.near == 0) & (pairs.difference == 0) & (result.near == 0)
         small = (np.minimum(*result) < CLOSE) & ~equal
         expectation.refine(result, small, deviations, pairs)
@@ -102,16 +101,55 @@ def put(out: tuple[Array, Array, Array, Array], j: int, c: float, d: float) -> i
     return int(max(abs(c), abs(d)) > 1.0 - CLOSE)
 
 
+# Pairs that are looked at one by one where there are equal samples among them.
+_PAIRS_AT_ONCE = 64
+
+
 @njit(nogil=True, cache=True)
-def settle_equal(pairs: tuple[tuple[Array, Array], Array], out: tuple[Array, Array]) -> int:
-    """Write 0 and 2 for pairs of equal samples; return how many others have small gaps."""
+def settle_equal(
+    pairs: tuple[Array, Array],
+    values: tuple[Array, Array],
+    slopes: tuple[Array, Array],
+    tangent: bool,
+) -> int:
+    """Write the gaps 0 and 2 of pairs of equal samples; return how many others have small gaps.
+
+    Parameters
+    ----------
+    pairs : tuple of ndarray (m,)
+        1 − ρ, and s − t.
+    values, slopes : tuple of ndarray (m,)
+        The gaps of φ and of φ'.
+    tangent : bool
+        Whether there are those of φ'.
+    """
+    others = _settle_equal(pairs, values)
+    return others + _settle_equal(pairs, slopes) if tangent else others
+
+
+@njit(nogil=True, cache=True)
+def _settle_equal(pairs: tuple[Array, Array], gaps: tuple[Array, Array]) -> int:
+    before, difference = pairs
+    near, far = gaps
     others = 0
-    for i in range(out[0].shape[0]):
-        for j in range(out[0].shape[1]):
-            if min(out[0][i, j], out[1][i, j]) < CLOSE:
-                if pairs[0][0][i, j] == 0.0 and pairs[1][i, j] == 0.0 and out[0][i, j] < CLOSE:
-                    out[0][i, j] = 0.0
-                    out[1][i, j] = 2.0
-                else:
-                    others += 1
+    for start in range(0, len(near), _PAIRS_AT_ONCE):
+        stop = min(start + _PAIRS_AT_ONCE, len(near))
+        # Counted first, without a branch: there are few.
+        small, equal = 0, 0
+        for j in range(start, stop):
+            small += min(near[j], far[j]) < CLOSE
+            equal += (before[j] == 0.0) & (difference[j] == 0.0) & (near[j] < CLOSE)
+        others += small - equal
+        if equal > 0:
+            for j in range(start, stop):
+                if before[j] == 0.0 and difference[j] == 0.0 and near[j] < CLOSE:
+                    near[j], far[j] = 0.0, 2.0
+    return others
+
+
+@njit(nogil=True, cache=True)
+def _settle_rows(pairs: tuple[Array, Array], gaps: tuple[Array, Array]) -> int:
+    others = 0
+    for i in range(len(pairs[0])):
+        others += _settle_equal((pairs[0][i], pairs[1][i]), (gaps[0][i], gaps[1][i]))
     return others

@@ -8,11 +8,12 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from numba import njit
 
 from fastntk.infinite.duals.closed_form import ClosedForm, put
 from fastntk.infinite.duals.compiled import Loop
 from fastntk.infinite.duals.expectation import ByQuadrature, Even, Odd, either
-from fastntk.infinite.duals.vectorized import arc_cosine, arc_samples, correlation, exp_parts
+from fastntk.infinite.duals.vectorized import arc_cosine, arc_samples, exp_parts
 
 if TYPE_CHECKING:
     from fastntk.infinite.duals.base import Array, Gaps
@@ -35,6 +36,21 @@ class Gabor(ClosedForm):
         return np.stack([*arc_samples(math.sqrt(2) * s), *norms])
 
 
+# Pairs that are taken through one step after another: a core does not see far enough ahead to
+# overlap the rounds of one loop that takes all steps.
+_PAIRS_AT_ONCE = 256
+
+
+@njit(nogil=True, cache=True, fastmath={"contract"}, error_model="numpy")
+def _fill_exponentials(x: Array, less: Array) -> None:
+    """Write exp(x) and exp(x) − 1 of x ≤ 0 in place of two rows of numbers."""
+    for j in range(len(x)):
+        part, scale = exp_parts(x[j])
+        x[j] = part + scale
+        part, scale = exp_parts(less[j])
+        less[j] = part + (scale - 1.0)
+
+
 @Loop
 def fill_gabor(
     pairs: RowPairs,
@@ -50,31 +66,36 @@ def fill_gabor(
     m < 1/2 is the smaller of var(u ∓ v)/2 under the new density, and m + q the larger one, where
     q = 2|k|/D: both are sums of terms without a sign.
     """
-    nears, fars, differences = pairs
     sine, cosine, size, slope_size = row[0], row[1], row[2], row[3]
-    sines, cosines = columns[0, first:], columns[1, first:]
-    sizes, slope_sizes = columns[2, first:], columns[3, first:]
+    half, half_slope = -0.5 * size, 0.5 * slope_size
+    scratch = np.empty((5, _PAIRS_AT_ONCE))
     close = 0
-    for j in range(len(nears)):
-        share, across = sine * sines[j], nears[j] * fars[j]
-        rho = correlation(nears[j], fars[j])
-        inverse = 1.0 / arc_cosine(sine, cosine, cosines[j], share, across)
-        part = cosine * (cosines[j] * inverse)  # 1/√D
-        twice = (sine * cosine * inverse) * (sines[j] * cosines[j] * inverse)  # 2 s t/D
-        difference, cross = differences[j] * part, share * inverse
-        least = 0.5 * (
-            difference * difference + twice * min(nears[j], fars[j]) + cross * cross * across
-        )
-        apart = twice * abs(rho)
-        fall, scale = exp_parts(-apart)
-        rest, fall = fall + scale, fall + (scale - 1.0)
-        weight, scale = exp_parts(-least)
-        weight = (weight + scale) * part
-        c = -0.5 * (weight * fall * size) * sizes[j]
-        c = c if rho >= 0.0 else -c
-        both = part * part * (1.0 + rest) + 4.0 * apart * (apart * rest - (1.0 - least) * fall)
-        d = 0.5 * (weight * both * slope_size) * slope_sizes[j]
-        close += put(out, j, c, d)
+    for start in range(0, len(pairs[0]), _PAIRS_AT_ONCE):
+        m = min(_PAIRS_AT_ONCE, len(pairs[0]) - start)
+        nears, fars = pairs[0][start : start + m], pairs[1][start : start + m]
+        differences = pairs[2][start : start + m]
+        sines, cosines = columns[0, first + start :], columns[1, first + start :]
+        weights, falls = scratch[0, :m], scratch[1, :m]
+        parts, aparts, rests = scratch[2, :m], scratch[3, :m], scratch[4, :m]
+        for j in range(m):
+            share, across = sine * sines[j], nears[j] * fars[j]
+            gap = min(nears[j], fars[j])
+            inverse = 1.0 / arc_cosine(sine, cosine, cosines[j], share, across)
+            part, cross = cosine * (cosines[j] * inverse), share * inverse  # 1/√D, 2 s t/√D
+            twice, difference = cross * part, differences[j] * part  # 2 s t/D
+            weights[j] = -0.5 * (difference * difference + twice * gap + cross * cross * across)
+            falls[j] = twice * (gap - 1.0)
+            parts[j], aparts[j], rests[j] = part, -falls[j], 1.0 + weights[j]
+        _fill_exponentials(weights, falls)
+        sizes, slope_sizes = columns[2, first + start :], columns[3, first + start :]
+        new = out[0][start:], out[1][start:], out[2][start:], out[3][start:]
+        for j in range(m):
+            part, apart, fall = parts[j], aparts[j], falls[j]
+            weight, rest = weights[j] * part, 1.0 + fall
+            c = (weight * fall) * (half if nears[j] <= fars[j] else -half) * sizes[j]
+            both = part * part * (1.0 + rest) + 4.0 * apart * (apart * rest - rests[j] * fall)
+            d = (weight * both) * half_slope * slope_sizes[j]
+            close += put(new, j, c, d)
     return close
 
 

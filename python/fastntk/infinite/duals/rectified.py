@@ -18,7 +18,7 @@ from numpy.polynomial import polynomial
 from fastntk.infinite.duals.base import CANCELLATION, Gaps, State
 from fastntk.infinite.duals.compiled import CompiledDual, Loop
 from fastntk.infinite.duals.expectation import CLOSE
-from fastntk.infinite.duals.half_angle import angle_factor
+from fastntk.infinite.duals.half_angle import arc_factor
 from fastntk.infinite.duals.vectorized import correlation
 
 if TYPE_CHECKING:
@@ -74,10 +74,10 @@ def _fill_angles(gaps: tuple[Array, Array], out: tuple[Array, Array, Array, Arra
     near, far = gaps
     gate, sine, rho, square = out
     for j in range(len(near)):
-        v = 0.5 * min(near[j], far[j])
-        turn = math.sqrt(v) * angle_factor(v)
+        root = math.sqrt(near[j] * far[j])
+        turn = root * arc_factor(0.5 * min(near[j], far[j]))
         gate[j] = 1.0 - turn if near[j] <= far[j] else turn
-        sine[j] = math.sqrt(near[j] * far[j])
+        sine[j] = root
         rho[j] = correlation(near[j], far[j])
         square[j] = rho[j] * rho[j]
 

@@ -12,7 +12,7 @@ import numpy as np
 from fastntk.infinite.duals.closed_form import ClosedForm, put
 from fastntk.infinite.duals.compiled import Loop
 from fastntk.infinite.duals.expectation import Even, Expectation, InParts, Odd
-from fastntk.infinite.duals.vectorized import correlation, exp_parts
+from fastntk.infinite.duals.vectorized import exp_parts
 
 if TYPE_CHECKING:
     from fastntk.infinite.duals.base import Array, Gaps
@@ -65,23 +65,27 @@ def fill_wave(
 ) -> int:
     """Write 1 ∓ c, as `ClosedForm.loop`, from the frequency and 2 sin² and 2 cos² of the phase."""
     frequency, sine2, cosine2 = constants[0], constants[1], constants[2]
-    c2 = 0.5 * (cosine2 - sine2)  # cos(2 phase)
     nears, fars, differences = pairs
     s, size, slope_size = row[0], row[1], row[2]
     t, sizes, slope_sizes = columns[0, first:], columns[1, first:], columns[2, first:]
+    half = 0.5 * frequency * frequency
+    # What is constant of both expectations, and what of their other part for acute angles; for
+    # obtuse ones that is 1.
+    value, slope = size * sine2, slope_size * cosine2
+    turn = 0.5 * (cosine2 - sine2)  # cos(2 phase)
+    fallen, risen = -size * turn, slope_size * turn
     close = 0
     for j in range(len(nears)):
-        product, difference = s * t[j], frequency * differences[j]
-        rho = correlation(nears[j], fars[j])
+        product, gap = s * t[j], min(nears[j], fars[j])
         # The smaller one of the exponents, and 1 − exp of twice what the other one is beyond it
-        part, scale = exp_parts(-0.5 * difference * difference - product * min(nears[j], fars[j]))
+        lost = product * gap
+        part, scale = exp_parts(-half * (differences[j] * differences[j]) - lost)
         least = part + scale
-        part, scale = exp_parts(-2.0 * product * abs(rho))
+        part, scale = exp_parts(2.0 * (lost - product))
         fall = part + (scale - 1.0)
-        value = sine2 - c2 * fall if rho >= 0.0 else sine2 + fall
-        slope = cosine2 + c2 * fall if rho >= 0.0 else cosine2 + fall
-        c = (least * value * size) * sizes[j]
-        d = (least * slope * slope_size) * slope_sizes[j]
+        acute = nears[j] <= fars[j]
+        c = (least * (value + (fallen if acute else size) * fall)) * sizes[j]
+        d = (least * (slope + (risen if acute else slope_size) * fall)) * slope_sizes[j]
         close += put(out, j, c, d)
     return close
 
