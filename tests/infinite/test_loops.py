@@ -14,6 +14,7 @@ from fastntk.activations import Activation, Function
 from fastntk.infinite.duals import dual_of
 from fastntk.infinite.duals.base import CANCELLATION, Gaps
 from fastntk.infinite.duals.elu import Slope, Value
+from fastntk.infinite.duals.series import Series, add_series
 
 
 @pytest.mark.parametrize("alpha", [1.0, 0.3, 2.0])
@@ -47,6 +48,23 @@ def test_series_of_elu_come_from_interpolated_coefficients() -> None:
         found = getattr(dual, name)(state.take(few), state.take(few), pairs)
         right = getattr(dual, name)(alone, alone, pairs)
         np.testing.assert_allclose(found.near, right.near, rtol=0, atol=CANCELLATION)
+
+
+@pytest.mark.parametrize("large", [(), (100,), (70, 71, 90), tuple(range(64, 128)), (0, 299)])
+def test_series_of_neighbours_whatever_terms_they_need(large: tuple[int, ...]) -> None:
+    # Few large arguments are summed apart from the others, many together with them.
+    rng = np.random.default_rng(0)
+    coefficients = rng.uniform(0.5, 1.0, (60, 300)) * 0.7 ** np.arange(60.0)[:, np.newaxis]
+    coefficients /= np.sqrt((coefficients**2).sum(axis=0))
+    error = 1e-11
+    series = Series.of(coefficients, np.zeros(300), error)
+    x = rng.uniform(-0.3, 0.3, 300)
+    x[list(large)] = 0.98
+    total = np.empty(300)
+    add_series(total, x, series.coefficients[:, 7].copy(), series.coefficients, 0, series.limits)
+    powers = x ** np.arange(60)[:, np.newaxis]
+    right = (coefficients[:, 7, np.newaxis] * coefficients * powers).sum(axis=0)
+    np.testing.assert_allclose(total, right, rtol=0, atol=error)
 
 
 def rectified(power: int) -> Function:

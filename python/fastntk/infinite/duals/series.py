@@ -18,8 +18,11 @@ from numba import njit
 if TYPE_CHECKING:
     from fastntk.infinite.duals.base import Array
 
-# Pairs for which the number of terms is chosen together: their sums stay in the nearest cache.
-PAIRS_AT_ONCE = 64
+# Pairs for which the number of terms is chosen together, and those of which all are summed together
+# where that adds few terms: the longer the rows of coefficients, the faster they come into the
+# nearest cache, where the sums stay.
+_PAIRS_AT_ONCE, PAIRS_AT_ONCE = 64, 256
+_FEW = 1.25
 
 
 @dataclass(frozen=True)
@@ -123,8 +126,8 @@ def add_series(
 ) -> None:
     """Write Σ_k row[k] columns[k, first + j] x_j^k for some neighbouring pairs.
 
-    The pair with the largest argument, which is often that of a sample with itself, is taken by
-    itself: all others need fewer terms.
+    Of each few of them the pair with the largest argument, which is often that of a sample with
+    itself, is taken by itself: all others need fewer terms.
 
     Parameters
     ----------
@@ -137,11 +140,31 @@ def add_series(
     limits : ndarray (K + 1,)
         See `Series`.
     """
-    position, largest, second = _two_largest(x)
-    alone, others = terms_up_to(largest, limits), terms_up_to(second, limits)
-    _add_terms(total, x, row[:others], columns, first)
-    if alone > others:
-        total[position] = _add_terms_once(x[position], row[:alone], columns, first + position)
+    m = len(x)
+    parts = (m + _PAIRS_AT_ONCE - 1) // _PAIRS_AT_ONCE
+    found = np.empty((3, parts), np.int64)
+    positions, alone, others = found[0], found[1], found[2]
+    most, needed = 0, 0
+    for part in range(parts):
+        start, stop = part * _PAIRS_AT_ONCE, min((part + 1) * _PAIRS_AT_ONCE, m)
+        position, largest, second = _two_largest(x[start:stop])
+        positions[part], alone[part] = start + position, terms_up_to(largest, limits)
+        others[part] = terms_up_to(second, limits)
+        most = max(most, others[part])
+        needed += others[part] * (stop - start)
+    together = most * m <= _FEW * needed
+    if together:
+        _add_terms(total, x, row[:most], columns, first)
+    for part in range(parts):
+        if together:
+            others[part] = most
+        else:
+            start, stop = part * _PAIRS_AT_ONCE, min((part + 1) * _PAIRS_AT_ONCE, m)
+            terms = row[: others[part]]
+            _add_terms(total[start:stop], x[start:stop], terms, columns, first + start)
+        if alone[part] > others[part]:
+            j = positions[part]
+            total[j] = _add_terms_once(x[j], row[: alone[part]], columns, first + j)
 
 
 @njit(nogil=True, cache=True, fastmath={"contract"})
