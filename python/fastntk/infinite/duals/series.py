@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # Pairs for which the number of terms is chosen together, and those of which all are summed together
 # where that adds few terms: the longer the rows of coefficients, the faster they come into the
 # nearest cache, where the sums stay.
-_PAIRS_AT_ONCE, PAIRS_AT_ONCE = 64, 256
+_PAIRS_AT_ONCE, PAIRS_AT_ONCE = 64, 512
 _FEW = 1.25
 
 
