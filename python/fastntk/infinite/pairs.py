@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 # Rows of a tile: enough for matrix products at full speed, and few enough for the thirty arrays of
 # a tile that the general recursion holds to stay in the cache, and small beside the result.
-_PIECEWISE_ROWS, _COMPILED_ROWS, _GENERAL_ROWS = 128, 128, 12
+_PIECEWISE_ROWS, _COMPILED_ROWS, _GENERAL_ROWS = 128, 80, 12
 
 
 class Results(NamedTuple):
