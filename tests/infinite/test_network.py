@@ -452,7 +452,5 @@ def test_arrays_that_numba_has_no_memory_for_have_a_size(monkeypatch: pytest.Mon
 @pytest.mark.parametrize("tolerance", [0.0, 1.1, float("nan")])
 def test_an_error_of_more_than_everything_is_no_tolerance(tolerance: float) -> None:
     assert infinite.Network(1, tolerance=1.0).tolerance == 1.0
-    with pytest.raises(
-        ValueError, match=r"tolerance=.*: expected a finite number above 0 and at"
-    ):
+    with pytest.raises(ValueError, match=r"tolerance=.*: expected a finite number above 0 and at"):
         infinite.Network(1, tolerance=tolerance)
