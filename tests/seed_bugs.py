@@ -147,9 +147,14 @@ class Modules:
                 other
                 for one in new
                 for other in self.importers(one)
-                if "numba" in self.imports[other] or other.endswith("__init__.py")
+                if self._compiles(other) or other.endswith("__init__.py")
             } - found
         return found
+
+    def _compiles(self, path: str) -> bool:
+        """Return whether a module has functions that Numba compiles."""
+        names = self.imports[path]
+        return "numba" in names or "fastntk.infinite.duals.compiled.Loop" in names
 
 
 def _imported(tree: ast.Module) -> set[str]:

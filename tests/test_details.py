@@ -484,3 +484,22 @@ def test_precision_of_given_weights() -> None:
         net = fastntk.MLP.from_weights(weights, dtype=dtype)
         assert net.dtype == expected
         assert {w.dtype for w in net.weights} == {np.dtype(expected)}
+
+
+def test_folders_are_made_with_all_above_them(tmp_path: Path) -> None:
+    files.make_folder(tmp_path / "a" / "b" / "c", "directory")
+    files.make_folder(tmp_path / "a" / "b" / "c", "directory")
+    assert (tmp_path / "a" / "b" / "c").is_dir()
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="directory: "):
+        files.make_folder(tmp_path / "file" / "d", "directory")
+
+
+def test_batches_in_words() -> None:
+    batches = fastntk.batch_conditioning(np.diag([1.0, 2.0, 4.0, 8.0, 16.0]), batch_size=2, seed=1)
+    kappa = [batch.condition_number for batch in batches.batches]
+    assert str(batches) == (
+        f"κ = {np.mean(kappa):.6g} ± {batches.std:.2g} over {len(kappa)} batches of "
+        f"{' or '.join(map(str, sorted({len(rows) for rows in batches.samples})))} samples, "
+        f"{len(kappa)} of them resolved"
+    )

@@ -9,6 +9,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from seed_bugs import Modules
 from small_bugs import bugs_of
 
 import fastntk
@@ -74,3 +75,9 @@ def test_explained_bugs_are_still_possible(entry: dict[str, str]) -> None:
     assert all(line in lines for line in entry["old"].splitlines())
     assert entry["new"] != entry["old"]
     assert entry["reason"]
+
+
+def test_loops_are_compiled_with_what_they_call() -> None:
+    affected = Modules([""], []).compiled_with("infinite/duals/vectorized.py")
+    assert {f"infinite/duals/{name}.py" for name in ("vectorized", "waves", "gelu")} <= affected
+    assert "infinite/network.py" not in affected
