@@ -74,7 +74,7 @@ _LABELLED_FILE = str(_FOLDER / "labelled.csv")
 np.savetxt(
     _LABELLED_FILE, np.column_stack([_X, _LABELS]), delimiter=",", header="a,b,c,label", comments=""
 )
-_PAPER: dict[str, Any] = {"seeds": 1, "width": 4, "progress": False}
+_PAPER: dict[str, Any] = {"seeds": 1, "width": 32, "progress": False}
 
 
 def _with_options(**given: Any) -> None:

@@ -33,6 +33,8 @@ _SAMPLE = 2500
 
 # Counts that only patience limits.
 _PATIENCE = {"epochs", "steps", "most_passes", "rate_steps", "search_epochs"}
+# None is a default that asks for all of the paper.
+_WHOLE = {"only"}
 
 _NUMBER = {"number", "integer"}
 _NUMBERS = {"numbers", "integers"}
@@ -64,7 +66,7 @@ KINDS: dict[str, set[str]] = {
         name: {"flag"}
         for name in (
             *("drop_last", "bounds", "eigenvectors", "overwrite", "infinite", "shared", "inplace"),
-            *("normalize", "covariance", "mmap", "verify", "keep_kernel", "eval_gradient"),
+            *("normalize", "covariance", "mmap", "verify", "keep_kernel", "eval_gradient", "full"),
             *("download", "different_labels"),
         )
     },
@@ -116,6 +118,7 @@ for _name, _kinds in {
     | {"matrix with NaN", "matrix with inf", "empty matrix"},
     "seeds": {"integers"},
     "indices": {"integers"},
+    "number": {"integer"},
     "feature_error": {"infinity"},
     "kernel_error": {"infinity"},
 }.items():
@@ -141,7 +144,8 @@ def cases(names: Iterable[str] = tuple(CALLS)) -> Iterator[Case]:
         for parameter in parameters(call):
             where, default = parameter.name, parameter.default
             for label, value in VALUES.items():
-                if label not in {"2**62", "list of 2**62"} or where not in _PATIENCE:
+                long = where in _PATIENCE and label in {"2**62", "list of 2**62"}
+                if not long and not (where in _WHOLE and label == "None"):
                     yield Case(name, where, label, value, default)
             for label, make, plain in other_forms(arguments.get(where, default)):
                 # A kernel's own precision counts, see `conditioning`.

@@ -411,6 +411,9 @@ def _options() -> Iterator[tuple[str, click.Parameter]]:
                 yield name, parameter
 
 
+_ARGUMENTS = {"figure": ["5"], "table": ["1"], "reproduce": ["--only", "figure 5"]}
+
+
 def test_bad_texts_for_all_options(tmp_path: Path) -> None:
     tried = 0
     with contextlib.chdir(tmp_path):
@@ -418,7 +421,8 @@ def test_bad_texts_for_all_options(tmp_path: Path) -> None:
             for text in _BAD_TEXTS:
                 if option.opts[0] == "--loss-target" and text == "inf":
                     continue
-                result = CliRunner().invoke(cli, [command, "digits", f"{option.opts[0]}={text}"])
+                given = _ARGUMENTS.get(command, ["digits"])
+                result = CliRunner().invoke(cli, [command, *given, f"{option.opts[0]}={text}"])
                 told = result.stderr.replace("_", "-")
                 tried += 1
                 assert isinstance(result.exception, SystemExit), (command, option.name, text)

@@ -503,3 +503,10 @@ def test_batches_in_words() -> None:
         f"{' or '.join(map(str, sorted({len(rows) for rows in batches.samples})))} samples, "
         f"{len(kappa)} of them resolved"
     )
+
+
+def test_networks_that_do_not_learn_have_no_rate() -> None:
+    weights = [-np.ones((3, 2)), np.ones((1, 3))]
+    net = fastntk.MLP.from_weights(weights, activation="relu")
+    with pytest.raises(ValueError, match="net has gradients of 0 at all samples"):
+        fastntk.convergence_rate(net, np.ones((4, 2)), np.ones(4))

@@ -302,10 +302,10 @@ class Network(Architecture):
         """
         self.require_one_depth()
         samples = matrices.samples(X, "X", np.dtype(np.float64))
-        kernel = self.ntk(samples, normalize=normalize, progress=progress)
+        kernel = SymmetricMatrix.made(self.ntk(samples, normalize=normalize, progress=progress))
         error = self.kernel_error(samples, kernel)
         try:
-            return conditioning(SymmetricMatrix.made(kernel), kernel_error=error)
+            return conditioning(kernel, kernel_error=error)
         except ValueError as problem:  # the kernel is formed, but far from the size of 1
             raise ValueError(
                 f"X, with this weight_std, bias_std and activation_scale: {problem}"

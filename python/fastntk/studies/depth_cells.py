@@ -98,7 +98,7 @@ class Measurement:
         for depth in depths:
             started = time.perf_counter()
             kernel = SymmetricMatrix.made(kernels.pop(depth))
-            errors = family.errors(X, depth, kernel.array)
+            errors = family.errors(X, depth, kernel)
             # First of all, as this finds a kernel that overflowed.
             spectrum = conditioning(kernel, **errors, bounds=self.bounds)
             if self.bounds:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from fastntk.activations import Activation
     from fastntk.kernels.angles import AnglePair
     from fastntk.studies.store import Values
+    from fastntk.symmetric.matrix import SymmetricMatrix
 
 # Share of the available memory that the kernels of one pass may take; the rest is for factorizing
 # them, and for others.
@@ -84,7 +85,7 @@ class Family(ABC):
         """Return the closest of some pairs of samples, with all digits of their angle."""
 
     @abstractmethod
-    def errors(self, X: FloatArray, depth: int, kernel: FloatArray) -> KernelErrors:
+    def errors(self, X: FloatArray, depth: int, kernel: SymmetricMatrix) -> KernelErrors:
         """Return the errors of a kernel as a rule, as `conditioning` takes them."""
 
     @abstractmethod
@@ -166,7 +167,7 @@ class FiniteFamily(Family):
         self,
         X: FloatArray,  # noqa: ARG002
         depth: int,
-        kernel: FloatArray,  # noqa: ARG002
+        kernel: SymmetricMatrix,  # noqa: ARG002
     ) -> KernelErrors:
         """Return what rounding does to the features as a rule."""
         return {"feature_error": feature_error(depth, np.dtype(np.float64)), "kernel_error": 0.0}
@@ -250,7 +251,7 @@ class InfiniteFamily(Family):
 
         return smallest_angle(X, depth=depth, **self._network())
 
-    def errors(self, X: FloatArray, depth: int, kernel: FloatArray) -> KernelErrors:
+    def errors(self, X: FloatArray, depth: int, kernel: SymmetricMatrix) -> KernelErrors:
         """Return what rounding and the errors of duals can have made of the kernel."""
         from fastntk.infinite import Network
 

@@ -167,6 +167,8 @@ def convergence_rate(
     # The fit of the linear model would form the kernel once more.
     (kernel,) = kernels.of(samples)
     spectrum = conditioning(SymmetricMatrix.made(kernel), bounds=False)
+    if spectrum.eigenvalue_max <= 0:
+        raise ValueError("net has gradients of 0 at all samples: expected one that is not")
     training = LinearizedTraining(kernels, samples, wanted, [Spectrum.of(kernel, overwrite=True)])
     smallest = spectrum.eigenvalue_min if spectrum.resolved else 0.0
     rate = _SHARE * 2 * n / (spectrum.eigenvalue_max + smallest)

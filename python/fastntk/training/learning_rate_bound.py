@@ -124,6 +124,7 @@ def learning_rate_bound(
         )
     if largest == 0:
         raise ValueError(
-            "the gradients of all outputs are 0 at all samples: expected one that is not"
+            "the gradients of all outputs are 0 at all samples: expected a net with one that is "
+            "not, as a rule of another width or seeds"
         )
     return 2.0 * len(samples) / (_CURVATURE[loss] * largest)
