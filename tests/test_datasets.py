@@ -412,6 +412,12 @@ def test_preprocessing_of_what_has_no_size_or_no_range() -> None:
     # The constant 3 is off by nothing, and divided by nothing.
     standard = datasets.load("x.npy", preprocessing="standardized", n=2).X
     assert standard[:, 2].tolist() == [0.0, 0.0]
+    # Differences, squares and deviations that would leave the range of float64.
+    extreme = np.array([[1.7e308, 0.0], [-1.7e308, 5e-324], [-1.7e308, 0.0], [-1.7e308, 0.0]])
+    np.save("x.npy", extreme)
+    standard = datasets.load("x.npy", preprocessing="standardized").X
+    expected = (np.eye(4)[:2].T - 0.25) / np.sqrt(0.1875)
+    np.testing.assert_allclose(standard, expected, rtol=1e-15)
     np.save("x.npy", np.array([[1.0, 2.0], [0.0, 0.0]]))
     with pytest.raises(ValueError, match=r"preprocessing='unit-norm': sample 1 is zero.*\(1 of 2"):
         datasets.load("x.npy", preprocessing="unit-norm")

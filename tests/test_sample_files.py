@@ -8,7 +8,9 @@ import gzip
 import io
 import os
 import struct
+import tracemalloc
 import zipfile
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -148,6 +150,44 @@ def test_files_of_matlab_that_are_hdf5() -> None:
     Path("x.mat").write_bytes(head + bytes(600))
     with pytest.raises(ValueError, match=r"x\.mat'.*MATLAB's format 7\.3.*save it with -v7"):
         datasets.load("x.mat")
+
+
+def test_matrices_of_matlab_that_are_no_samples() -> None:
+    from scipy import sparse
+
+    real, y = np.eye(3), np.arange(3)
+    for X, message in (
+        (sparse.eye(3), "X is of MATLAB's kind sparse: expected numbers$"),
+        ({"a": 1}, "X is of MATLAB's kind struct"),
+        ("text", "X is of MATLAB's kind char"),
+        (real + 1j, "X has complex numbers: expected real ones"),
+    ):
+        savemat("x.mat", {"X": X, "y": y})
+        with pytest.raises(ValueError, match=message):
+            datasets.load("x.mat")
+    savemat("x.mat", {"X": real, "y": np.array(["a", "b", "c"], dtype=object)})
+    with pytest.raises(ValueError, match=r"y is of MATLAB's kind cell.*label=False leaves it out"):
+        datasets.load("x.mat")
+    # What is not asked for may be anything.
+    savemat("x.mat", {"X": real, "y": y, "c": real + 1j, "s": sparse.eye(2), "a": "a"})
+    assert datasets.load("x.mat").X.tolist() == real.tolist()
+
+
+@pytest.mark.parametrize("compressed", [True, False])
+def test_a_type_that_matlab_does_not_have_is_not_looked_up(compressed: bool) -> None:
+    """With `scipy.io.loadmat`, each of these may end the process."""
+    savemat("good.mat", {"X": np.full((6, 3), 0.5)})
+    good = Path("good.mat").read_bytes()
+    assert good[176] == 9  # the type of the numbers, which are doubles
+    for at, value in ((176, 8), (176, 137), (177, 128), (177, 1), (145, 255), (180, 255)):
+        content = bytearray(good)
+        content[at] = value
+        if compressed:
+            packed = zlib.compress(bytes(content[128:]))
+            content[128:] = struct.pack("<2I", 15, len(packed)) + packed
+        Path("x.mat").write_bytes(content)
+        with pytest.raises(ValueError, match=r"it is damaged: a matrix of|X has complex numbers"):
+            datasets.load("x.mat")
 
 
 @pytest.mark.parametrize("ending", ["", ".gz"])
@@ -377,6 +417,53 @@ def test_arrays_that_do_not_fit_are_refused_before_they_are_read(
     monkeypatch.setattr(memory, "available_memory", lambda: 10**6)
     with pytest.raises(MemoryError, match=rf"name='{name}': .*shape \(2000, 1000\) needs 1\.9 MiB"):
         datasets.load(name)
+
+
+def test_a_long_header_is_not_inflated() -> None:
+    with zipfile.ZipFile("x.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        header = b"\x93NUMPY\x02\x00" + struct.pack("<I", 2**26)
+        archive.writestr("X.npy", header + bytes(2**26))
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=r"'x\.npz'.*67108864 bytes: expected at most 10000"):
+            datasets.load("x.npz")
+        assert tracemalloc.get_traced_memory()[1] < 2**23
+    finally:
+        tracemalloc.stop()
+
+
+def test_archives_that_are_damaged_however_they_are_compressed() -> None:
+    content = io.BytesIO()
+    np.save(content, np.random.default_rng(0).standard_normal((20, 3)))
+    for method in (zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
+        with zipfile.ZipFile("x.npz", "w", method) as archive:
+            archive.writestr("X.npy", content.getvalue())
+        assert datasets.load("x.npz").X.shape == (20, 3)
+        damaged = bytearray(Path("x.npz").read_bytes())
+        damaged[100] ^= 255
+        Path("x.npz").write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"name='x\.npz': cannot be read as samples"):
+            datasets.load("x.npz")
+
+
+def test_a_single_number_is_no_matrix() -> None:
+    np.save("x.npy", 1.0)
+    np.savez("x.npz", X=1.0, y=[1])
+    for name in ("x.npy", "x.npz"):
+        for n in (None, 1):
+            with pytest.raises(ValueError, match=rf"name='{name}'.*a single number: expected a ma"):
+                datasets.load(name, n=n)
+
+
+@pytest.mark.parametrize("content", [b"xx", b"", b"\0\0\x08\x01\0\0\0\x05ab"])
+def test_damaged_labels_are_named(content: bytes) -> None:
+    Path("a-images-idx3-ubyte").write_bytes(struct.pack(">HBB3I", 0, 8, 3, 2, 1, 1) + b"ab")
+    for ending in ("", ".gz"):
+        labels = Path(f"a-labels-idx1-ubyte{ending}")
+        labels.write_bytes(content)
+        with pytest.raises(ValueError, match=rf"file of its labels, a-labels-idx1-ubyte{ending}: "):
+            datasets.load("a-images-idx3-ubyte")
+        labels.unlink()
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes")

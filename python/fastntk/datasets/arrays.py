@@ -31,7 +31,7 @@ def read_npy(file: Path, options: ReadOptions) -> RawSamples:
     """Return the samples of a file with one array."""
     options.require_only((), "a .npy file")
     with regular_file(file, options.argument) as stream:
-        values = _array(stream, os.fstat(stream.fileno()).st_size)
+        values = _with_rows(_array(stream, os.fstat(stream.fileno()).st_size))
     return _raw(file, values, None)
 
 
@@ -44,7 +44,7 @@ def read_npz(file: Path, options: ReadOptions) -> RawSamples:
         chosen = array_of_labels(options.label, names)
         # An only array has samples, whatever its name is.
         chosen = None if len(names) == 1 else chosen
-        values = _member(archive, members[array_of_samples(chosen, names)])
+        values = _with_rows(_member(archive, members[array_of_samples(chosen, names)]))
         found = None if chosen is None else _member(archive, members[chosen])
     if found is None:
         return _raw(file, values, None)
@@ -61,6 +61,13 @@ def _raw(file: Path, values: Any, labels: Any) -> RawSamples:
         source=f"the file {file}",
         largest=255.0 if values.dtype == np.uint8 else None,
     )
+
+
+def _with_rows(values: Any) -> Any:
+    """Return an array that has rows, whose number labels are to have, too."""
+    if values.ndim == 0:
+        raise ValueError("its array is a single number: expected a matrix, one sample a row")
+    return values
 
 
 def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Any:

@@ -26,12 +26,18 @@ _READERS: dict[str, Callable[[Path, ReadOptions], RawSamples]] = {
 }
 EXPECTED = "a .npy, .npz, .csv, .mat or IDX file"
 
+try:
+    from lzma import LZMAError
+except ImportError:  # this Python has been built without, and reads no such archives
+    LZMAError = zipfile.BadZipFile  # type: ignore[assignment,misc]
+
 _DAMAGE = (
     ValueError,
     OSError,
     EOFError,
     RuntimeError,  # a member of an archive that is encrypted
     zlib.error,
+    LZMAError,
     zipfile.BadZipFile,
 )
 

@@ -122,7 +122,10 @@ def _labels_beside(file: Path, argument: str) -> np.ndarray[Any, np.dtype[np.int
     path = next((each for each in paths if each.exists()), None)
     if path is None:
         return None
-    labels = _array(path, argument)
+    try:
+        labels = _array(path, argument)
+    except (ValueError, EOFError, gzip.BadGzipFile) as error:
+        raise ValueError(f"the file of its labels, {path}: {error}") from error
     if labels.ndim != 1 or labels.dtype != np.uint8:
         raise ValueError(f"{path} has shape {labels.shape}: expected one label for each sample")
     return labels.astype(np.int64)

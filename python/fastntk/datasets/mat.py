@@ -20,13 +20,20 @@ from fastntk._support.memory import require_memory
 from fastntk.datasets.contents import LARGEST_INFLATION
 from fastntk.datasets.dataset import RawSamples
 from fastntk.datasets.labels import array_of_labels, array_of_samples, required_labels
+from fastntk.datasets.mat_elements import require_readable
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from fastntk.datasets.options import ReadOptions
 
-_BYTES = {"int8": 1, "uint8": 1, "int16": 2, "uint16": 2, "int32": 4, "uint32": 4, "single": 4}
+# Of each kind of numbers, as `scipy.io.whosmat` calls them, the bytes of one.
+_BYTES = {
+    **dict.fromkeys(("int8", "uint8", "logical"), 1),
+    **dict.fromkeys(("int16", "uint16"), 2),
+    **dict.fromkeys(("int32", "uint32", "single"), 4),
+    **dict.fromkeys(("int64", "uint64", "double"), 8),
+}
 
 
 def read_file(file: Path, options: ReadOptions) -> RawSamples:
@@ -45,12 +52,17 @@ def samples(stream: Any, size: int, name: str, label: str | int | bool | None) -
     wanted = [array_of_samples(chosen, names), *([] if chosen is None else [chosen])]
     for each in wanted:
         shape, kind = shapes[each]
-        needed = math.prod(shape) * _BYTES.get(kind, 8)
+        if kind not in _BYTES:
+            left_out = "; label=False leaves it out" if each == chosen else ""
+            raise ValueError(f"{each} is of MATLAB's kind {kind}: expected numbers{left_out}")
+        needed = math.prod(shape) * _BYTES[kind]
         if needed > LARGEST_INFLATION * size:
             raise ValueError(
                 f"{each} of shape {shape} is more than a file of {size} bytes can hold"
             )
         require_memory(needed, f"{each} of shape {shape}", "use a machine with more")
+    require_readable(stream, wanted)
+    stream.seek(0)
     read = _read(stream, wanted)
     values = np.asarray(read[wanted[0]])
     images = values.ndim == 4

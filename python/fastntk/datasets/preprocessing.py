@@ -79,9 +79,7 @@ def preprocessed(
     elif how == "unit-norm":
         _divide_by_norms(X)
     else:
-        mean, deviation = _moments(matrices.samples(training(), f"{argument}: X", X.dtype))
-        X -= mean
-        X /= deviation
+        _standardize(X, matrices.samples(training(), f"{argument}: X", X.dtype))
     return X
 
 
@@ -102,17 +100,18 @@ def _divide_by_norms(X: FloatArray) -> None:
         X[rows] = scaled / np.sqrt(np.square(scaled).sum(axis=1, keepdims=True))
 
 
-def _moments(training: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return mean and standard deviation of each feature, 1 for constant ones."""
+def _standardize(X: FloatArray, training: FloatArray) -> None:
+    """Subtract the mean of each feature of the training samples, and divide by its deviation."""
+    # Scaled by powers of two, as above: no difference, deviation or square leaves the range.
     exponents = np.frexp(np.abs(training).max(axis=0))[1]
     scaled = np.ldexp(training, -exponents)
-    mean = np.ldexp(scaled.mean(axis=0), exponents)
-    deviation = np.ldexp(scaled.std(axis=0), exponents)
+    mean, deviation = scaled.mean(axis=0), scaled.std(axis=0)
     # A mean is rounded: a constant feature has a deviation of a few units in the last place.
     constant = training.min(axis=0) == training.max(axis=0)
-    mean[constant] = training[0, constant]
-    deviation[constant] = 1.0
-    return mean, deviation
+    mean[constant], deviation[constant], exponents[constant] = training[0, constant], 1.0, 0
+    np.ldexp(X, -exponents, out=X)
+    X -= mean
+    X /= deviation
 
 
 def checked(preprocessing: object) -> str | None:
