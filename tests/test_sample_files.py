@@ -243,6 +243,12 @@ def test_labels_may_be_compressed_where_images_are_not(ending: str) -> None:
         ("id,a,b\n7,1,2\n9,3,4\n", {"index": False}, ("id", "a", "b"), None),
         ("n,a,b\n7,1,2\n9,3,4\n", {"index": "n", "label": "b"}, ("a",), [2, 4]),
         ("0,1,2\n1,3,4\n", {"index": 0, "label": -1}, (), [2, 4]),
+        # As NumPy's savetxt writes headers, as people do, and pandas where columns have no names.
+        ("# label,a,b\n1,.5,3\n0,3,4\n", {}, ("a", "b"), [1, 0]),
+        ('a, "label", b\n1, 0, 2\n3, 1, 4\n', {}, ("a", "b"), [0, 1]),
+        ("0,1,label\n1,2,1\n3,4,0\n", {}, ("0", "1"), [1, 0]),
+        (",0,1\n0,1,2\n1,3,4\n", {"index": 0}, ("0", "1"), None),
+        ("0,1,2\n1,.5,4\n", {}, (), None),
     ],
 )
 def test_columns_that_are_no_features(
@@ -254,7 +260,7 @@ def test_columns_that_are_no_features(
     assert (None if found.y is None else found.y.tolist()) == expected
     rows = [line.split(",") for line in content.splitlines()][-2:]
     left = [k for k in range(3) if k not in {arguments.get("index"), arguments.get("label")}]
-    names = content.splitlines()[0].split(",")
+    names = [name.strip('# "') for name in content.splitlines()[0].split(",")]
     if features:
         left = [names.index(name) for name in features]
     elif expected is not None:
@@ -284,6 +290,14 @@ def test_columns_that_are_no_features(
         ("a,label\n1,u\n2,NA\n", {}, r"column 'label' has 'u' in row 1 of the samples"),
         ("a,class,label\n1,0,1\n", {}, r"several columns of labels: .* with label='class'"),
         ("a;b\n1;2\n", {}, r"has '1;2' in row 1"),
+        ("a,Index\n3,1\n4,2\n", {}, r"column 2 is named 'Index', as the index.* index=1"),
+        ("a,Unnamed: 1\n3,1\n4,2\n", {}, r"column 2 is named 'Unnamed: 1', as the index"),
+        (".5,0\n.5,1\n.5,2\n.5,3\n.5,4\n", {}, r"column 2 counts the rows, as the index"),
+        ("label,a,b\n" + "".join(f"0,3,{k}\n" for k in range(5)), {}, r"column 3 counts the rows"),
+        ("0,1\n.5,2.5\n", {}, r"first line counts the columns, as the header that pandas writes"),
+        ("0,1,2,3,4\n5,6,7,8,9\n", {}, r"first line counts the columns, as the header"),
+        ("?,*\n1,2\n", {}, r"column 1 has '\?' in row 1 of the samples: expected a number"),
+        ("1,2\n3,4,5\n", {}, r"Expected 2 fields in line 2, saw 3$"),
     ],
 )
 def test_columns_that_are_not_clear(content: str, arguments: dict[str, Any], message: str) -> None:
@@ -302,6 +316,20 @@ def test_what_names_no_column(argument: str, value: object) -> None:
     csv("table.csv")
     with pytest.raises((TypeError, ValueError), match=f"{argument}="):
         datasets.load("table.csv", **{argument: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("row", ["0,1", "0", "0,1,2,3", "1,2,3,4,5"])
+def test_a_sample_may_count_its_columns(row: str) -> None:
+    for below in ("", row + "\n"):
+        Path("table.csv").write_text(f"{row}\n{below}")
+        assert datasets.load("table.csv").X[0].tolist() == [float(cell) for cell in row.split(",")]
+
+
+def test_a_table_that_does_not_fit_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("table.csv").write_text("1,2\n" * 2**18)
+    monkeypatch.setattr(memory, "available_memory", lambda: 2**23)
+    with pytest.raises(MemoryError, match=r"name='table\.csv': the texts of a table of 1048576 b"):
+        datasets.load("table.csv")
 
 
 def test_labels_may_be_names() -> None:

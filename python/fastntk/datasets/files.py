@@ -80,4 +80,5 @@ def read(path: str, options: ReadOptions) -> RawSamples:
     except MemoryError as error:
         raise MemoryError(f"{what}: {error}") from error
     except _DAMAGE as error:
-        raise ValueError(f"{what}: cannot be read as samples: {error}") from error
+        text = str(error).strip()  # pandas ends some of its messages with a new line
+        raise ValueError(f"{what}: cannot be read as samples: {text}") from error

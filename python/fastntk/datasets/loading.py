@@ -97,7 +97,7 @@ def load(
         "class". Of ``.npz`` and ``.mat`` files: the name of the array, "y" if it is left out.
     index : str, int or False, optional
         The column of a ``.csv`` file that counts the rows, and is left out; False: none does. If it
-        is left out, a file whose first column looks like one is refused.
+        is left out, a file with a column that looks like one is refused.
     download : bool, optional
         Whether files that are nowhere to be found may be downloaded, which needs pooch. If it is
         left out, the environment says so by ``FASTNTK_DOWNLOAD=1``.
@@ -112,6 +112,8 @@ def load(
         If the files are not there; the message says how to get them.
     ValueError
         If there is no such data set, or a file is damaged.
+    TypeError
+        If an argument has a wrong type, or a file something else than real numbers.
     ModuleNotFoundError
         If a library is needed that is not installed; the message says which.
 
@@ -166,9 +168,11 @@ def load_file(path: str | os.PathLike[str]) -> Dataset:
     Raises
     ------
     ValueError
-        If the file is damaged, of another type, or does not hold a finite matrix. A first column
-        that counts the rows, or has no name (the index that pandas writes) is refused; `load` can
-        be told what it is.
+        If the file is damaged, or does not hold a finite matrix. A column that counts the rows, or
+        has the name of one that does (or, the first one, none, as the index that pandas writes) is
+        refused; `load` can be told what it is. So is a first line that counts the columns.
+    TypeError
+        If there is something else than real numbers in it.
 
     See Also
     --------

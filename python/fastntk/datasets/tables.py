@@ -7,11 +7,13 @@ A column is never taken for a feature that is the number of its row, or its labe
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from fastntk._support.files import regular_file
+from fastntk._support.memory import require_memory
 from fastntk.datasets.dataset import RawSamples
 from fastntk.datasets.labels import as_labels
 from fastntk.datasets.optional import library
@@ -25,11 +27,16 @@ if TYPE_CHECKING:
 
 # The names of columns of labels and of indices, and what stands for a missing number.
 _LABELS = ("label", "labels", "target", "class")
-_INDICES = ("", "index", "unnamed: 0", "id")
+_INDICES = ("", "index", "id")
+# What pandas makes of a column without a name, with its number.
+_UNNAMED = "unnamed: "
 _MISSING = ("na", "n/a", "null", "none", "<na>", "-")
 
-# So many rows counted from 0 or 1 in the first column are no accident.
+# So many rows counted from 0 or 1 in a column are no accident, nor are so many columns in a row.
 _COUNTED = 5
+
+# Pandas takes up to 16 bytes for each of a file of small numbers.
+_BYTES_OF_TEXT = 16
 
 
 class _Table(NamedTuple):
@@ -65,18 +72,63 @@ def read_file(file: Path, options: ReadOptions) -> RawSamples:
 def _table(file: Path, argument: str) -> _Table:
     pandas = library("pandas", "a .csv file", "fastntk[study]")
     with regular_file(file, argument) as stream:
+        size = os.fstat(stream.fileno()).st_size
+        require_memory(
+            _BYTES_OF_TEXT * size, f"the texts of a table of {size} bytes", "write it as .npy"
+        )
         # Texts as they are, and blank lines: a row of missing values is not to be passed over.
         frame = pandas.read_csv(
-            stream, header=None, dtype=str, keep_default_na=False, skip_blank_lines=False
+            stream,
+            header=None,
+            dtype=str,
+            keep_default_na=False,
+            skip_blank_lines=False,
+            skipinitialspace=True,
         ).fillna("")
     while len(frame) and (frame.iloc[-1] == "").all():
         frame = frame.iloc[:-1]
     if len(frame) == 0:
         raise ValueError("it is empty")
-    first_row = frame.iloc[0].str.strip()
-    if not all(map(_is_name, first_row)) or (first_row == "").all():
-        return _Table(frame.to_numpy(), None)
-    return _Table(frame.iloc[1:].to_numpy(), first_row.tolist())
+    cells = frame.to_numpy()
+    names = _header([cell.strip() for cell in cells[0]], cells[1:])
+    return _Table(cells if names is None else cells[1:], names)
+
+
+def _header(first: list[str], below: npt.NDArray[Any]) -> list[str] | None:
+    """Return the names of the columns in the first line, None if it is a sample.
+
+    Raises
+    ------
+    ValueError
+        If it is probably no sample, but has no names either.
+    """
+    # As NumPy's savetxt writes it.
+    first = [first[0].lstrip("# "), *first[1:]]
+    if all(map(_is_heading, first)) and any(first):
+        return first
+    # Pandas numbers columns without a name, beside those that were named.
+    numbered = [name for name in first if name.lower() not in (*_LABELS, *_INDICES)]
+    if numbered != [str(k) for k in range(len(numbered))] or "" in first[1:]:
+        return None
+    if numbered != first:
+        return first
+    decimal = len(first) > 1 and below.size > 0 and not any(map(_is_integer, below.flat))
+    if len(first) < _COUNTED and not decimal:
+        return None  # a sample may well be that
+    raise ValueError(
+        "its first line counts the columns, as the header that pandas writes for columns without "
+        "names: expected names, or samples only (header=False); a sample of these numbers needs a "
+        "line of names above it"
+    )
+
+
+def _is_heading(cell: str) -> bool:
+    """Return whether a cell may stand in a line of names: it is empty, or has letters or digits."""
+    return _is_name(cell) and (not cell or any(map(str.isalnum, cell)))
+
+
+def _is_integer(cell: str) -> bool:
+    return cell.strip().removeprefix("-").isdecimal()
 
 
 def _is_name(cell: str) -> bool:
@@ -111,21 +163,31 @@ def _column(table: _Table, value: str | int, argument: str) -> int:
 
 def _index_column(table: _Table, index: str | int | bool | None, label: int | None) -> int | None:
     """Return the column that is no feature, for it counts the rows; refuse what only seems so."""
-    if index is False or (index is None and label == 0):
+    if index is False:
         return None
     if index is not None:
         return _column(table, index, "index")
-    if table.names is not None and table.names[0].lower() in _INDICES:
-        seems = f"is named {table.names[0]!r}" if table.names[0] else "has no name"
-    elif _counts(table.cells[:, 0]):
-        seems = "counts the rows"
-    else:
-        return None
-    raise ValueError(
-        f"its first column {seems}, as the index of a table of pandas: expected columns of "
-        "numbers only; leave it out with index=0, take it for a feature with index=False, or "
-        "write the table with index=False"
-    )
+    for k in range(table.cells.shape[1]):
+        seems = None if k == label else _seems_index(table, k)
+        if seems is not None:
+            which = "first column" if k == 0 else f"column {k + 1}"
+            raise ValueError(
+                f"its {which} {seems}, as the index of a table of pandas: expected columns of "
+                f"numbers only; leave it out with index={k}, take it for a feature with "
+                "index=False, or write the table with index=False"
+            )
+    return None
+
+
+def _seems_index(table: _Table, column: int) -> str | None:
+    """Return what makes a column seem to count the rows, None if nothing does."""
+    if table.names is not None:
+        name = table.names[column]
+        if not name and column == 0:
+            return "has no name"
+        if name and (name.lower() in _INDICES or name.lower().startswith(_UNNAMED)):
+            return f"is named {name!r}"
+    return "counts the rows" if _counts(table.cells[:, column]) else None
 
 
 def _counts(cells: npt.NDArray[Any]) -> bool:
