@@ -32,6 +32,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     frame = pd.DataFrame(RNG.standard_normal((20, 3)), columns=list("abc"))
     frame["kind"] = ["x", "y"] * 10
     frame.to_csv("table.csv")
+    np.save("complex.npy", np.eye(3) * 1j)
 
 
 @pytest.mark.parametrize("how", [None, "unit-norm"])
@@ -84,7 +85,8 @@ def test_training_on_a_table() -> None:
         (("convergence", "synthetic"), "data='synthetic': has no labels: expected a data set with"),
         (("convergence", "mnits"), "data='mnits': expected one of 'digits', 'mnist'"),
         (("study", "digits", "--preprocessing", "white"), "'white' is not one of 'symmetric'"),
-        (("study", "gone.csv"), "No such file or directory: 'gone.csv'"),
+        (("study", "gone.csv"), "data: No such file or directory: 'gone.csv'"),
+        (("kernel", "complex.npy"), "data='complex.npy': X has dtype complex128: expected real"),
     ],
 )
 def test_bad_samples_are_refused_before_any_work(arguments: tuple[str, ...], message: str) -> None:

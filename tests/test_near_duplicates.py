@@ -105,6 +105,15 @@ def test_labels_without_names_are_numbers() -> None:
     found = near_duplicates(Dataset("few", np.eye(3)[[0, 1, 0]], np.array([7, 1, 7])))
     assert found.to_frame()["label_i"].tolist() == ["7", "7"]
     assert len(found.pairs) == 1
+    # −1 is not the last of the names, and what two labels are called does not make them one.
+    named = Dataset("few", np.eye(3)[[0, 1, 0]], np.array([-1, 1, 0]), label_names=("cat", "cat"))
+    frame = near_duplicates(named).to_frame()
+    assert frame["label_i"].tolist() == ["-1", "-1"]
+    assert frame["label_j"].tolist() == ["cat", "cat"]
+    assert frame["same_label"].tolist() == [False, False]
+    named = replace(named, y=np.array([1, 1, 0]))
+    assert near_duplicates(named).conflicting() == ((0, 2),)
+    assert near_duplicates(named).to_frame()["same_label"].tolist() == [False, True]
 
 
 @pytest.mark.parametrize(
@@ -127,6 +136,9 @@ def test_what_is_no_data_set() -> None:
         ValueError, match=r"dataset\.y has shape \(2,\): expected one label for each"
     ):
         near_duplicates(Dataset("eye", np.eye(3), np.array([0, 1])))
+    for labels in ([0.5, 0.7, 1.0], ["a", "b", "c"], [np.nan] * 3, [None] * 3):
+        with pytest.raises(TypeError, match=r"dataset\.y has dtype .*: expected integers"):
+            near_duplicates(Dataset("eye", np.eye(3), np.array(labels)))
     with pytest.raises(ValueError, match=r"dataset\.X\[1, 1\]=.*nan"):
         near_duplicates(Dataset("nan", np.diag([1.0, np.nan, 1.0])))
 

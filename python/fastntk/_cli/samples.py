@@ -106,12 +106,14 @@ def load_for_training(data: str, reading: Reading, subset: int | None) -> Traini
 def _load(data: str, reading: Reading) -> Dataset:
     try:
         return load(data, **vars(reading))
-    except (ValueError, OSError, MemoryError) as error:
-        text = str(error)
-        if not text.startswith("name="):
-            raise
+    except (TypeError, ValueError, OSError, MemoryError) as error:
         # The argument of the command is DATA, not `name`.
-        raise type(error)(f"data{text.removeprefix('name')}") from error
+        text = str(error)
+        if text.startswith("name="):
+            raise type(error)(f"data{text.removeprefix('name')}") from error
+        if isinstance(error, OSError) and str(error.strerror).startswith("name: "):
+            error.strerror = f"data{str(error.strerror).removeprefix('name')}"
+        raise
 
 
 def _drawn(subset: int, total: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:

@@ -63,7 +63,7 @@ class NearDuplicates:
         if self.labels is None:
             return ""
         label = int(self.labels[i])
-        return self.label_names[label] if label < len(self.label_names) else str(label)
+        return self.label_names[label] if 0 <= label < len(self.label_names) else str(label)
 
     def conflicting(self) -> tuple[tuple[int, ...], ...]:
         """Return those of the groups of equal samples that have different labels."""
@@ -87,8 +87,8 @@ class NearDuplicates:
         frame = pd.DataFrame(rows, columns=["i", "j", "degrees", "resolved", "repeated"])
         frame["label_i"] = [self._label(i) for i in frame["i"]]
         frame["label_j"] = [self._label(j) for j in frame["j"]]
-        known = None if self.labels is None else frame["label_i"] == frame["label_j"]
-        frame["same_label"] = known
+        labels = self.labels
+        frame["same_label"] = None if labels is None else labels[frame["i"]] == labels[frame["j"]]
         return frame
 
     def __repr__(self) -> str:
@@ -164,6 +164,8 @@ def near_duplicates(
         raise ValueError(
             f"dataset.y has shape {labels.shape}: expected one label for each of {len(X)} samples"
         )
+    if labels is not None and labels.dtype.kind not in "biu":
+        raise TypeError(f"dataset.y has dtype {labels.dtype}: expected integers")
     if arguments.flag(different_labels, "different_labels") and labels is None:
         raise ValueError("different_labels=True: the data set has no labels: expected False")
     groups = _groups(X)
