@@ -18,6 +18,7 @@
 #include "array_args.hpp"
 #include "borrowed_blas.hpp"
 #include "fastntk/host.hpp"
+#include "gil.hpp"
 #include "on_host.hpp"
 #include "py_device.hpp"
 #include "py_features.hpp"
@@ -54,7 +55,7 @@ void py_evaluate(const PyNetwork<P, T>& network, const typename P::template Arra
   const auto samples = P::template input<T>(device, x, network.get().input_width, "X");
   const auto f = P::template output<T>(device, out, samples.rows, network.outputs(), "out");
   const Monitor on_progress = python_monitor(monitor);
-  const py::gil_scoped_release no_gil;
+  const WithoutLock no_lock;
   P::run(device, [&](const auto& fitting) {
     evaluate(fitting, network.on(device), samples, f, on_progress);
   });
@@ -76,7 +77,7 @@ void py_input_jacobians(const PyNetwork<P, T>& network, const typename P::templa
     jacobians.push_back(P::template output<T>(device, jacobian, samples.rows, width, "out"));
   }
   const Monitor on_progress = python_monitor(monitor);
-  const py::gil_scoped_release no_gil;
+  const WithoutLock no_lock;
   P::run(device, [&](const auto& fitting) {
     input_jacobians(fitting, network.on(device), samples, jacobians, on_progress);
   });
@@ -93,7 +94,7 @@ void py_gradient_features(const PyNetwork<P, T>& network, Index output,
   const Index parameters = parameter_count(network.get(), network.get().readouts.front());
   const auto features = P::template output<T>(device, out, samples.rows, parameters, "out");
   const Monitor on_progress = python_monitor(monitor);
-  const py::gil_scoped_release no_gil;
+  const WithoutLock no_lock;
   P::run(device, [&](const auto& fitting) {
     gradient_features(fitting, network.on(device), output, samples, features, on_progress);
   });
@@ -122,7 +123,7 @@ void py_ntk(const PyNetwork<P, T>& network, std::pair<Index, Index> outputs,
         P::template output<G>(device, kernel, rows.rows, cols ? cols->rows : rows.rows, "out"));
   }
   const Monitor on_progress = python_monitor(monitor);
-  const py::gil_scoped_release no_gil;
+  const WithoutLock no_lock;
   P::run(device, [&](const auto& fitting) {
     ntk(fitting, network.on(device), range, by, rows, cols, kernels, on_progress);
   });
@@ -142,7 +143,7 @@ std::vector<T> py_pair_angles(const PyNetwork<OnHost, T>& network, std::pair<Ind
   }
   const Monitor on_progress = python_monitor(monitor);
   std::vector<T> angles(pairs.size());
-  const py::gil_scoped_release no_gil;
+  const WithoutLock no_lock;
   pair_angles(device, network.get(), range, samples, pairs, angles, on_progress);
   return angles;
 }

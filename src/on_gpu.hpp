@@ -13,6 +13,7 @@
 
 #include "array_args.hpp"
 #include "fastntk/cuda/cuda.hpp"
+#include "gil.hpp"
 
 // The bindings on NVIDIA GPUs offer what py_device.hpp lists, and the GPU's memory for Python.
 namespace fastntk::python {
@@ -155,7 +156,7 @@ void py_write(const Array<T>& from, GpuArray<T> to, const PyGpu& gpu) {
   const auto target = OnGpu::output<T>(OnGpu::device(gpu), to, to.rows, to.cols, "to");
   const auto source = input_matrix<T>(from, target.cols, "from");
   if (source.rows != target.rows) throw bad_argument("from", "as many rows as `to` has");
-  const py::gil_scoped_release no_gil;
+  const WithoutLock no_lock;
   gpu.device.write(source.data, target);
 }
 
@@ -163,7 +164,7 @@ template <class T>
 void py_read(const GpuArray<T>& from, Array<T>& to, const PyGpu& gpu) {
   const auto source = OnGpu::input<T>(OnGpu::device(gpu), from, from.cols, "from");
   const auto target = output_matrix<T>(to, source.rows, source.cols, "to");
-  const py::gil_scoped_release no_gil;
+  const WithoutLock no_lock;
   gpu.device.read(source, target.data);
 }
 

@@ -5,6 +5,7 @@
 #include <pybind11/pybind11.h>
 
 #include "fastntk/monitor.hpp"
+#include "gil.hpp"
 
 // The bindings have this in common.
 namespace fastntk::python {
@@ -24,7 +25,7 @@ class ProgressCallback : public py::object {
 inline Monitor python_monitor(const ProgressCallback& callback) {
   // The callback is owned by the caller's frame, which outlives the call.
   return [callback = py::handle(callback)](const char* stage, Index done, Index total) {
-    const py::gil_scoped_acquire gil;
+    const WithLock lock;
     if (PyErr_CheckSignals() != 0) throw py::error_already_set();
     if (!callback.is_none()) callback(stage, done, total);
   };

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "fastntk/host.hpp"
+#include "gil.hpp"
 #include "py_device.hpp"
 #include "py_network.hpp"
 
@@ -31,7 +32,7 @@ class PyFeatures {
     const Device device = P::device(where);
     const auto samples = P::template input<T>(device, x, network.get().input_width, "X");
     const Monitor on_progress = python_monitor(monitor);
-    const py::gil_scoped_release no_gil;
+    const WithoutLock no_lock;
     features_ = P::run(device, [&](const Device& fitting) {
       return compute_features<G>(fitting, network.on(device), outputs, samples, use, on_progress);
     });
@@ -50,7 +51,7 @@ class PyFeatures {
       throw bad_argument("other", "features that lie in memory as these do");
     }
     const Monitor on_progress = python_monitor(monitor);
-    const py::gil_scoped_release no_gil;
+    const WithoutLock no_lock;
     const auto terms = kernel_terms(network_.get(), outputs_, Split::none, features_, z.features_);
     P::run(device, [&](const Device& fitting) {
       if (&z == this && rows == cols) {
@@ -68,7 +69,7 @@ class PyFeatures {
     const auto kernel = P::template output_symmetric<G>(device, out, "out");
     if (kernel.n() != features_.rows) throw bad_argument("out", "a kernel of all samples");
     const Monitor on_progress = python_monitor(monitor);
-    const py::gil_scoped_release no_gil;
+    const WithoutLock no_lock;
     const auto terms = kernel_terms(network_.get(), outputs_, Split::none, features_, features_);
     P::run(device, [&](const Device& fitting) {
       lower_kernel(fitting, terms, features_, kernel, on_progress);
@@ -81,7 +82,7 @@ class PyFeatures {
     if (k < 1) throw bad_argument("k", "at least 1");
     const Device device = P::device(where);
     const Monitor on_progress = python_monitor(monitor);
-    const py::gil_scoped_release no_gil;
+    const WithoutLock no_lock;
     const auto terms = kernel_terms(network_.get(), outputs_, Split::none, features_, features_);
     const auto found = P::run(device, [&](const Device& fitting) {
       const typename Device::template Buffer<G> diagonal(1, features_.rows);
@@ -105,7 +106,7 @@ class PyFeatures {
     const auto result = P::template output<G>(device, out, u.rows, parameters(), "out");
     check_output(output);
     const Monitor on_progress = python_monitor(monitor);
-    const py::gil_scoped_release no_gil;
+    const WithoutLock no_lock;
     P::run(device, [&](const Device& fitting) {
       transposed_jacobian_products(fitting, network_.get(), features_, outputs_, output, u, result,
                                    on_progress);
@@ -120,7 +121,7 @@ class PyFeatures {
     const auto result = P::template output<G>(device, out, v.rows, features_.rows, "out");
     check_output(output);
     const Monitor on_progress = python_monitor(monitor);
-    const py::gil_scoped_release no_gil;
+    const WithoutLock no_lock;
     P::run(device, [&](const Device& fitting) {
       jacobian_products(fitting, network_.get(), features_, outputs_, output, weighted, v, result,
                         on_progress);

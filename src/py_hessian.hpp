@@ -7,6 +7,7 @@
 
 #include "array_args.hpp"
 #include "fastntk/host.hpp"
+#include "gil.hpp"
 #include "py_device.hpp"
 #include "py_network.hpp"
 
@@ -28,7 +29,7 @@ void py_hessian_products(const PyNetwork<P, T>& network, const typename P::templ
   const auto v = P::template input<T>(device, vectors, parameters, "vectors");
   const auto result = P::template output<T>(device, out, v.rows, parameters, "out");
   const Monitor on_progress = python_monitor(monitor);
-  const py::gil_scoped_release no_gil;
+  const WithoutLock no_lock;
   P::run(device, [&](const auto& fitting) {
     hessian_products(fitting, network.on(device), samples, u, v, result, on_progress);
   });
@@ -61,7 +62,7 @@ void py_passes_with_curvature(const PyNetwork<P, T>& network,
   auto& [activations, slopes, deltas, bends] = passes;
   const CurvedPasses<T> result{views(activations), views(slopes), views(deltas), views(bends)};
   const Monitor on_progress = python_monitor(monitor);
-  const py::gil_scoped_release no_gil;
+  const WithoutLock no_lock;
   P::run(device, [&](const auto& fitting) {
     passes_with_curvature(fitting, network.on(device), samples, u, result, on_progress);
   });

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "fastntk/host.hpp"
+#include "gil.hpp"
 #include "on_host.hpp"
 #include "py_device.hpp"
 
@@ -21,7 +22,7 @@ void py_scale_and_shift(const Array<From>& from, To sign, To shift, Array<To>& t
   const auto target = output_symmetric<To>(to, "target");
   if (source.n() != target.n()) throw bad_argument("target", "as many rows as source");
   const Monitor on_progress = python_monitor(monitor);
-  const py::gil_scoped_release no_gil;
+  const WithoutLock no_lock;
   scale_and_shift(device, source, sign, shift, target, on_progress);
 }
 
@@ -30,7 +31,7 @@ inline Index py_cholesky(Array<double>& matrix, int threads, const ProgressCallb
   const HostDevice device = host_device(threads);
   const auto storage = output_symmetric<double>(matrix, "matrix");
   const Monitor on_progress = python_monitor(monitor);
-  const py::gil_scoped_release no_gil;
+  const WithoutLock no_lock;
   try {
     cholesky(device, storage, cholesky_blocks(storage.n()), on_progress);
   } catch (const NotPositiveDefinite& failure) {
@@ -49,7 +50,7 @@ void py_symmetric_product(const Array<T>& matrix, const Array<T>& vectors, Array
   const auto given = input_matrix<T>(vectors, v.cols, "vectors");
   if (given.rows != storage.n()) throw bad_argument("vectors", "as many rows as the matrix");
   const Monitor on_progress = python_monitor(monitor);
-  const py::gil_scoped_release no_gil;
+  const WithoutLock no_lock;
   symmetric_product(device, storage, given, v, on_progress);
 }
 
@@ -61,7 +62,7 @@ inline void py_cholesky_solve(const Array<double>& factor, Array<double>& vector
   const auto v = output_matrix<double>(vectors, storage.n(),
                                        vectors.ndim() == 2 ? vectors.shape(1) : -1, "vectors");
   const Monitor on_progress = python_monitor(monitor);
-  const py::gil_scoped_release no_gil;
+  const WithoutLock no_lock;
   triangular_solve(device, storage, false, v, on_progress);
   triangular_solve(device, storage, true, v, on_progress);
 }
@@ -81,7 +82,7 @@ void py_mirror(Array<T>& matrix, const std::string& kept, int threads,
   const auto square = output_matrix<T>(matrix, n, n, "matrix");
   const Triangle triangle = triangle_named(kept);
   const Monitor on_progress = python_monitor(monitor);
-  const py::gil_scoped_release no_gil;
+  const WithoutLock no_lock;
   mirror(device, square, triangle, on_progress);
 }
 
@@ -92,7 +93,7 @@ std::pair<double, double> py_symmetry(const Array<T>& matrix, int threads,
   const HostDevice device = host_device(threads);
   const auto a = input_matrix<T>(matrix, matrix.ndim() == 2 ? matrix.shape(0) : -1, "matrix");
   const Monitor on_progress = python_monitor(monitor);
-  const py::gil_scoped_release no_gil;
+  const WithoutLock no_lock;
   const Symmetry found = symmetry(device, a, on_progress);
   return {found.difference, found.squares};
 }
@@ -104,7 +105,7 @@ inline std::pair<std::vector<double>, std::vector<double>> py_extreme_eigenvalue
   const auto storage = input_symmetric<double>(matrix, "matrix");
   if (k < 1 || k > storage.n()) throw bad_argument("k", "between 1 and the number of rows");
   const Monitor on_progress = python_monitor(monitor);
-  const py::gil_scoped_release no_gil;
+  const WithoutLock no_lock;
   ExtremeEigenvalues found = extreme_eigenvalues(device, storage, k, on_progress);
   return {std::move(found.smallest), std::move(found.largest)};
 }

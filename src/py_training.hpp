@@ -11,6 +11,7 @@
 
 #include "array_args.hpp"
 #include "fastntk/host.hpp"
+#include "gil.hpp"
 #include "py_device.hpp"
 #include "py_network.hpp"
 
@@ -154,7 +155,7 @@ double py_sgd(const PyNetwork<P, T>& network, const std::vector<PyTrainedLayer<P
   const auto results = output_matrix<double>(outcomes, count, 2, "outcomes");
   const Monitor on_progress = python_monitor(monitor);
   const SgdOptions options{loss_named(loss), batch, momentum, measure_gradient};
-  const py::gil_scoped_release no_gil;
+  const WithoutLock no_lock;
   try {
     const double square = P::with_host_result(device, results, [&](const Matrix<double>& rows) {
       return sgd(device, network.on(device), layers.get(), options, samples, targets,
@@ -179,7 +180,7 @@ void py_evaluate_loss(const std::string& loss, const typename P::template Array<
   const auto results = output_matrix<double>(outcomes, gradient.rows, 2, "outcomes");
   const Loss rule = loss_named(loss);
   const Monitor on_progress = python_monitor(monitor);
-  const py::gil_scoped_release no_gil;
+  const WithoutLock no_lock;
   P::with_host_result(device, results, [&](const Matrix<double>& rows) {
     evaluate_loss(device, rule, targets, gradient, rows, on_progress);
     return 0;

@@ -6,6 +6,9 @@ from __future__ import annotations
 
 import _thread
 import os
+import subprocess
+import sys
+import textwrap
 import threading
 import time
 from typing import Any
@@ -151,6 +154,48 @@ def test_a_thread_that_finds_no_memory_to_begin_is_not_waited_for(
     monkeypatch.undo()
     assert in_own_thread(lambda: 1) == 1
     assert blas_threads() == before
+
+
+@pytest.mark.parametrize(
+    ("n", "call"),
+    [
+        (20, "net.ntk(X)"),
+        (20, "fastntk.conditioning(K)"),
+        (300, "net.ntk(X, progress=lambda *_: None)"),
+    ],
+)
+def test_python_may_end_while_a_daemon_thread_computes(n: int, call: str) -> None:
+    """Python 3.13 and earlier ended the thread by unwinding it, which aborted the process."""
+    program = f"""
+        import threading
+        import numpy as np
+        import fastntk
+
+        net = fastntk.MLP([5, 64, 64, 1])
+        X = np.random.default_rng(0).standard_normal(({n}, 5))
+        K = net.ntk(X)
+        all_at_work = threading.Barrier(9)
+
+        def compute():
+            {call}
+            all_at_work.wait()
+            while True:
+                {call}
+
+        for _ in range(8):
+            threading.Thread(target=compute, daemon=True).start()
+        all_at_work.wait()
+        for _ in range(3):
+            net.ntk(X)
+    """
+    ended = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
 
 
 def test_other_python_threads_run_while_lapack_does() -> None:
