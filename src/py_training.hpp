@@ -146,12 +146,16 @@ double py_sgd(const PyNetwork<P, T>& network, const std::vector<PyTrainedLayer<P
   if (order) {
     count = order->ndim() == 1 ? order->shape(0) : 0;
     const auto* const first = input_vector<Index>(*order, count, "order");
-    if (std::any_of(first, first + count, [&](Index i) { return i < 0 || i >= samples.rows; })) {
+    const auto missing = [&](Index i) { return i < 0 || i >= samples.rows; };
+    if (count == 0 || std::any_of(first, first + count, missing)) {
       throw bad_argument("order", "rows of X");
     }
     device_indices = indices.add(device, first, count, 1);
   }
-  if (batch < 1 || batch > count) throw bad_argument("batch", "at least 1, at most the samples");
+  // There may be fewer in the order: the last batch of an epoch, in a call of its own.
+  if (batch < 1 || batch > samples.rows) {
+    throw bad_argument("batch", "at least 1, at most the samples");
+  }
   const auto results = output_matrix<double>(outcomes, count, 2, "outcomes");
   const Monitor on_progress = python_monitor(monitor);
   const SgdOptions options{loss_named(loss), batch, momentum, measure_gradient};

@@ -61,6 +61,20 @@ def test_trajectories(
     assert history.status == "completed"
 
 
+# A batch of 65 goes in blocks of at most 48 samples, and the one of 64 that is left in one; layers
+# of more than 128 units lie in more than one slab.
+@pytest.mark.parametrize(("n", "batch"), [(129, 65), (160, 96), (208, 144)])
+def test_a_last_batch_whose_blocks_are_larger(n: int, batch: int) -> None:
+    X, y = problem("mse", n=n)
+    net = fastntk.MLP([5, 150, 140, 3], bias_std=BIAS_STD)
+    history = fastntk.train(net, X, y, loss="mse", learning_rate=0.1, batch_size=batch, seed=3)
+    by_hand = reference.ReferenceNetwork.like(net, bias_std=BIAS_STD)
+    losses = reference.descend(by_hand, X, y, "mse", 0.1, orders(n, batch, 1, 3))
+    np.testing.assert_allclose(history.loss[0], np.dot(losses, [batch, n - batch]) / n, rtol=1e-11)
+    for actual, expected in zip(history.net.weights, by_hand.weights, strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-11 * np.abs(expected).max())
+
+
 def test_float32_follows_float64() -> None:
     X, y = problem("cross_entropy", n=40)
     net = fastntk.MLP([5, 64, 64, 3], bias_std=BIAS_STD)
@@ -231,10 +245,12 @@ def test_the_same_bits_for_any_number_of_threads(dtype: str, momentum: float) ->
         assert_same_history(histories[0], other)
 
 
-def test_bits_depend_on_the_seed_and_not_on_what_is_watched() -> None:
-    X, y = problem("cross_entropy", n=30)
+# The last of the larger batches, in a call of its own, would be too small for panels.
+@pytest.mark.parametrize(("n", "batch"), [(30, 7), (100, 70)])
+def test_bits_depend_on_the_seed_and_not_on_what_is_watched(n: int, batch: int) -> None:
+    X, y = problem("cross_entropy", n=n)
     net = fastntk.MLP([5, 20, 3])
-    arguments: dict[str, Any] = {"learning_rate": 0.1, "epochs": 3, "batch_size": 7}
+    arguments: dict[str, Any] = {"learning_rate": 0.1, "epochs": 3, "batch_size": batch}
     plain = fastntk.train(net, X, y, **arguments)
     watched = fastntk.train(
         net, X, y, **arguments, callback=lambda *_: None, callback_every=2, probe=X, probe_every=3

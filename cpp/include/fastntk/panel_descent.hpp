@@ -47,7 +47,8 @@ class PanelDescent {
         last_(device.row_tiling((samples.count - 1) % options.batch + 1)),
         trained_(trained(layers)),
         updates_(device.panel_tiling(shapes_of_trained())),
-        block_(Partition::round_up(full_.largest().first, panel_rows_)),
+        block_(Partition::round_up(Tiling::larger(full_.largest(), last_.largest()).first,
+                                   panel_rows_)),
         passes_(network, all_layers(network), panel_rows_, block_, true),
         packing_({{passes_.packing_tasks(), 1}}, 1, {1, 1}),
         ones_(options.batch, panel_rows_),
@@ -283,7 +284,7 @@ class PanelDescent {
   TrainingSamples<T> samples_;
   Index panel_rows_;
   Tiling full_;                       // blocks of a batch
-  Tiling last_;                       // those of a last one, which may be smaller
+  Tiling last_;                       // those of a last, smaller one, which may be larger
   std::vector<std::size_t> trained_;  // [tile.matrix] of updates_: l
   Tiling updates_;
   Index block_;

@@ -129,7 +129,7 @@ class TrainingLoop:
                 self.data.X,
                 self.data.y,
                 None if order is None else order[part],
-                min(batch, rows - rows_before),
+                batch,
                 outcomes[part],
                 _shifted(monitor, epoch, first, self.steps_per_epoch, self.settings.epochs),
                 measure_gradient=step == self.steps_per_epoch,
