@@ -23,6 +23,7 @@ from training_problems import (
 )
 
 import fastntk
+from fastntk.training.probe import ProbeResult
 
 
 def test_stops_at_a_target() -> None:
@@ -64,6 +65,57 @@ def test_divergence_is_a_result(dtype: str, rate: float, epochs: int, tmp_path: 
     again = run()
     assert again.status == "diverged"
     assert again.to_frame().equals(history.to_frame())
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_weights_whose_kernel_overflows_are_divergence(dtype: str) -> None:
+    """A single step leads there: no loss has been seen that would say so."""
+    X, y = problem("mse", n=20)
+    net = fastntk.MLP([5, 30, 30, 3], dtype=dtype)
+    called: list[int] = []
+    history = fastntk.train(
+        net,
+        X,
+        y,
+        loss="mse",
+        learning_rate=1e150,
+        epochs=3,
+        probe=X[:4],
+        callback=lambda step, _: called.append(step),
+    )
+    assert (history.status, history.epochs, called) == ("diverged", 1, [])
+    assert [result.step for result in history.probe] == [0]
+
+
+@pytest.mark.parametrize("power", [-240, 240])
+def test_a_probe_of_any_size(power: int) -> None:
+    """Weights times 2ᵖ of a bias-free network of two layers are a kernel times 2²ᵖ."""
+    X, y = problem("mse", n=20)
+    net = fastntk.MLP([5, 30, 3])
+
+    def first_and_last(p: int) -> tuple[ProbeResult, ProbeResult]:
+        weights = [np.ldexp(w, p) for w in net.weights]
+        start = fastntk.MLP.from_weights(weights)
+        # The gradient of the weights is 2ᵖ times (f − y), of which f is 2²ᵖ times itself.
+        targets = np.ldexp(y, 2 * p)
+        rate = float(np.ldexp(0.1, -2 * p))
+        history = fastntk.train(start, X, targets, loss="mse", learning_rate=rate, probe=X[:4])
+        return history.probe[0], history.probe[-1]
+
+    for expected, found in zip(first_and_last(0), first_and_last(power), strict=True):
+        assert found.eigenvalue_max == np.ldexp(expected.eigenvalue_max, 2 * power)
+        assert found.eigenvalue_min == np.ldexp(expected.eigenvalue_min, 2 * power)
+        assert found.condition_number == expected.condition_number
+        assert (found.relative_change, found.angle) == (expected.relative_change, expected.angle)
+
+
+def test_a_kernel_of_zero_has_no_direction() -> None:
+    X, y = np.abs(problem("mse", n=9)[0]), problem("mse", n=9)[1]
+    dead = fastntk.MLP.from_weights([-np.ones((4, 5)), np.ones((3, 4))])
+    history = fastntk.train(dead, X, y, loss="mse", learning_rate=0.1, probe=X)
+    for result in history.probe:
+        assert result.eigenvalue_max == 0
+        assert np.isnan([result.relative_change, result.angle]).all()
 
 
 def test_callback_and_probe_come_every_so_many_steps() -> None:

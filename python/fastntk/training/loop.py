@@ -158,7 +158,11 @@ class TrainingLoop:
     def _stop_over(self, epoch: int, step: int) -> None:
         total = epoch * self.steps_per_epoch + step
         if self.probe is not None and self._is_due(self.settings.probe_every, total):
-            self.measured.append(self.probe.measure(total, self.net))
+            try:
+                self.measured.append(self.probe.measure(total, self.net))
+            except OverflowError:  # so would the next batch
+                self.status = "diverged"
+                return
         if self.callback is not None and self._is_due(self.settings.callback_every, total):
             self.callback(total, self.net)
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -30,9 +31,10 @@ class ProbeResult(ExtremeEigenvalues):
     eigenvalue_min, eigenvalue_max, condition_number, resolved
         λ_min, λ_max and κ of K_t, and whether λ_min is resolved, as in `fastntk.Conditioning`.
     relative_change : float
-        ‖K_t − K_0‖_F/‖K_0‖_F.
+        ‖K_t − K_0‖_F/‖K_0‖_F; NaN if K_0 is 0.
     angle : float
-        Between K_t and K_0 as vectors, in radians: 0 if the kernel has only been scaled.
+        Between K_t and K_0 as vectors, in radians: 0 if the kernel has only been scaled, NaN if one
+        of them is 0.
     """
 
     step: int
@@ -47,7 +49,7 @@ class KernelProbe:
     def __init__(self, net: MLP, X: FloatArray, device: str | None = None) -> None:
         self._samples = X
         self._device = device
-        self._initial = self._kernel(net)
+        self._initial = _of_order_one(self._kernel(net))
 
     def _kernel(self, net: MLP) -> FloatArray:
         try:
@@ -56,18 +58,38 @@ class KernelProbe:
             raise OverflowError(f"probe: {error}") from None
 
     def measure(self, step: int, net: MLP) -> ProbeResult:
-        """Return the state of the kernel of `net` after `step` steps."""
-        kernel = self._kernel(net)
+        """Return the state of the kernel of `net` after `step` steps.
+
+        Raises OverflowError if it is not finite.
+        """
+        kernel, power = _of_order_one(self._kernel(net))
+        initial, initial_power = self._initial
         error = net.astype("float64").feature_error  # that of a kernel in float64
         spectrum = conditioning(SymmetricMatrix.made(kernel), bounds=False, feature_error=error)
-        norm, initial_norm = (float(np.linalg.norm(k)) for k in (kernel, self._initial))
-        apart = float(np.linalg.norm(kernel / norm - self._initial / initial_norm))
+        norm, initial_norm = (float(np.linalg.norm(k)) for k in (kernel, initial))
+        grown = max(0, power - initial_power)
+        change, angle = math.nan, math.nan
+        if initial_norm > 0:
+            difference = np.ldexp(kernel, power - initial_power - grown) - np.ldexp(initial, -grown)
+            change = float(np.ldexp(np.linalg.norm(difference) / initial_norm, grown))
+            if norm > 0:
+                apart = float(np.linalg.norm(kernel / norm - initial / initial_norm))
+                angle = angle_from_chord(apart)
         return ProbeResult(
             step=step,
-            eigenvalue_min=spectrum.eigenvalue_min,
-            eigenvalue_max=spectrum.eigenvalue_max,
+            eigenvalue_min=float(np.ldexp(spectrum.eigenvalue_min, power)),
+            eigenvalue_max=float(np.ldexp(spectrum.eigenvalue_max, power)),
             condition_number=spectrum.condition_number,
             resolved=spectrum.resolved,
-            relative_change=float(np.linalg.norm(kernel - self._initial) / initial_norm),
-            angle=angle_from_chord(apart),
+            relative_change=change,
+            angle=angle,
         )
+
+
+def _of_order_one(kernel: FloatArray) -> tuple[FloatArray, int]:
+    """Return A and p with kernel = 2ᵖ A: training may take kernels where squares leave the range.
+
+    A power of two changes no digit of what is computed from A.
+    """
+    power = math.frexp(float(np.abs(kernel).max()))[1]
+    return np.ldexp(kernel, -power), power

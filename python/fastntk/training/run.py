@@ -140,8 +140,9 @@ def train(
     Notes
     -----
     Training has diverged when the loss of a batch is not finite, or more than 1000 times that of
-    the first batch: it stops, and `History.status` says so. Results do not depend on the number of
-    threads. Losses are summed in float64.
+    the first batch, or when a step leads to a kernel on the probe samples that is not finite: it
+    stops, and `History.status` says so. Results do not depend on the number of threads. Losses are
+    summed in float64.
 
     Examples
     --------
