@@ -442,3 +442,27 @@ def test_a_batch_that_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(MemoryError, match=r"activations of a batch of 3000 .* smaller batch_size"):
         fastntk.train(net, X, y, learning_rate=0.1)
     assert fastntk.train(net, X, y, learning_rate=0.1, batch_size=100).status == "completed"
+
+
+def test_weights_in_training_are_in_memory_beside_the_batch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Beside the network there are its copy and, with momentum, the velocities."""
+    net = fastntk.MLP([3, 400, 2])
+    X, y = np.ones((8, 3)), np.zeros(8, int)
+    readout = net.weights[1].nbytes
+    weights = net.weights[0].nbytes + readout
+    of_batch = net.network.handle().training_bytes(8, False, 1)
+    monkeypatch.setattr(memory, "ALWAYS_THERE", 0)
+
+    def require(needed: int, **arguments: Any) -> None:
+        """That much is enough, and a byte less is not."""
+        monkeypatch.setattr(memory, "available_memory", lambda: needed)
+        fastntk.train(net, X, y, learning_rate=0.1, **arguments)
+        monkeypatch.setattr(memory, "available_memory", lambda: needed - 1)
+        with pytest.raises(MemoryError, match="a copy of the weights with the activations of a ba"):
+            fastntk.train(net, X, y, learning_rate=0.1, **arguments)
+
+    require(of_batch + weights)
+    require(of_batch + 2 * weights, momentum=0.5)
+    require(of_batch + weights + readout, momentum=0.5, trainable=[False, True])

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from fastntk._support.progress import Monitor
     from fastntk.devices.place import Place
     from fastntk.networks.network import Network
+    from fastntk.training.settings import TrainingSettings
+
+    # (layer, 0 for weights or 1 for the bias) → the array
+    _Parameters = dict[tuple[int, int], FloatArray]
 
 # Rows of a weight matrix are looked at so many numbers at a time: what fits in a cache.
 _BLOCK = 2**16
@@ -46,14 +50,9 @@ class Sgd:
         self.rates = rates
         self.loss = loss
         self.momentum = momentum
-        # (layer, 0 for weights or 1 for the bias) → the array, of all that is trained.
-        self.parameters: dict[tuple[int, int], FloatArray] = {
-            (k, kind): array
-            for k, layer in enumerate(network.layers)
-            for kind, array in enumerate((layer.weights, layer.bias))
-            if array is not None and rates[k, kind] > 0
-        }
-        self.velocities: dict[tuple[int, int], FloatArray] = (
+        # All that is trained.
+        self.parameters = _trained(network, rates)
+        self.velocities: _Parameters = (
             {key: np.zeros_like(array) for key, array in self.parameters.items()}
             if momentum > 0
             else {}
@@ -134,6 +133,15 @@ class Sgd:
         return float(np.sqrt(square)), largest
 
 
+def _trained(network: Network, rates: npt.NDArray[np.float64]) -> _Parameters:
+    return {
+        (k, kind): array
+        for k, layer in enumerate(network.layers)
+        for kind, array in enumerate((layer.weights, layer.bias))
+        if array is not None and rates[k, kind] > 0
+    }
+
+
 def _blocks(array: FloatArray) -> Iterator[FloatArray]:
     flat = array.reshape(-1)
     return (flat[first : first + _BLOCK] for first in range(0, flat.size, _BLOCK))
@@ -155,11 +163,24 @@ def copy_of(network: Network) -> Network:
     )
 
 
-def require_training_memory(network: Network, batch: int, n: int, place: Place) -> None:
-    """Refuse batches of so many of n samples whose passes do not fit in memory."""
+def require_training_memory(
+    network: Network, settings: TrainingSettings, n: int, place: Place
+) -> None:
+    """Refuse batches of n samples whose passes do not fit in memory, beside a copy of the weights.
+
+    With momentum there are velocities too.
+    """
+    batch = settings.batch
     # Some of the samples are gathered first; all of them are taken as they lie.
     with place.working() as where:
         needed = network.handle(place).training_bytes(batch, batch < n, where)
+    everything = np.ones_like(settings.rates)
+    needed += sum(array.nbytes for array in _trained(network, everything).values())
+    if settings.momentum > 0:
+        needed += sum(array.nbytes for array in _trained(network, settings.rates).values())
     if not place.is_always_there(needed):
-        what = f"the activations of a batch of {batch} samples in {network.dtype}"
-        place.require_memory(needed, what, "take a smaller batch_size")
+        what = (
+            f"a copy of the weights with the activations of a batch of {batch} samples in "
+            f"{network.dtype}"
+        )
+        place.require_memory(needed, what, "take a smaller batch_size or network")

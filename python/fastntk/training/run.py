@@ -135,7 +135,7 @@ def train(
     ValueError, TypeError
         If an argument is not as described, or the checkpoint is of another call.
     MemoryError
-        If the activations of a batch do not fit in memory.
+        If the weights in training and the activations of a batch do not fit in memory.
 
     Notes
     -----
@@ -181,7 +181,7 @@ def train(
         callback_every=checked_interval(callback_every, "callback_every", callback),
         probe_every=checked_interval(probe_every, "probe_every", probe),
     )
-    require_training_memory(network, settings.batch, len(data.X), data.place)
+    require_training_memory(network, settings, len(data.X), data.place)
     file = None
     checkpoint = arguments.optional_path(checkpoint, "checkpoint")
     if checkpoint is not None:
