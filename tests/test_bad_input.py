@@ -141,6 +141,12 @@ def test_numbers_beyond_the_range_of_floats(huge: Any) -> None:
         fastntk.MLP([3, 1], weight_std=huge)
 
 
+@pytest.mark.parametrize("bad", [-math.inf, math.inf, math.nan])
+def test_numbers_without_bounds_are_finite(bad: float) -> None:
+    with pytest.raises(ValueError, match=rf"breakpoints\[0\]={bad}: expected a finite number"):
+        fastntk.activations.custom(np.sin, name="a sine", breakpoints=(bad,))
+
+
 def test_degrees_are_bounded_by_the_range_of_their_second_moment() -> None:
     activations = fastntk.activations
     for make, largest in (

@@ -517,6 +517,18 @@ def test_a_download_without_pooch(monkeypatch: pytest.MonkeyPatch) -> None:
     assert is_tiny(datasets.load("mnist", download=True))
 
 
+def test_a_pooch_that_cannot_be_imported_has_downloaded_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pooch.py").write_text("import what_pooch_stands_on\n")
+    monkeypatch.delitem(sys.modules, "pooch", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"name='mnist': the files of MNIST are not there"):
+        datasets.load("mnist")
+    with pytest.raises(ModuleNotFoundError, match=r"needs pooch, .*'what_pooch_stands_on'"):
+        datasets.load("mnist", download=True)
+
+
 def test_whether_to_download_is_yes_or_no(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(TypeError, match=r"download='yes': expected True or False"):
         datasets.load("mnist", download="yes")  # type: ignore[arg-type]

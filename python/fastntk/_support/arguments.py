@@ -100,7 +100,7 @@ def real(
 
     It has to be finite, unless `infinite`.
     """
-    if type(value) is float and minimum <= value <= maximum and value < math.inf:  # noqa: SIM102
+    if type(value) is float and minimum <= value <= maximum and math.isfinite(value):  # noqa: SIM102
         if value > minimum or not exclusive:
             return value  # as a rule: nothing else is to be asked
     kind = "number, or inf," if infinite else "finite number"

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import os
 import tempfile
@@ -49,7 +48,10 @@ def cache_folder() -> Path:
 
 def cache_if_known() -> Path | None:
     """Return that folder, or None where nothing can have been downloaded yet."""
-    return None if importlib.util.find_spec("pooch") is None else cache_folder()
+    try:
+        return cache_folder()
+    except ModuleNotFoundError:  # pooch is not there, or lacks what it stands on
+        return None
 
 
 def fetch(file: DataFile, files: FileSet, folder: Path) -> Path:
