@@ -116,6 +116,24 @@ def test_labels_without_names_are_numbers() -> None:
     assert near_duplicates(named).to_frame()["same_label"].tolist() == [False, True]
 
 
+@pytest.mark.parametrize(("dtype", "most"), [(np.float64, 1020), (np.float32, 124)])
+def test_samples_may_be_of_very_different_sizes(dtype: Any, most: int) -> None:
+    rng = np.random.default_rng(3)
+    X = rng.uniform(0.5, 1.0, (12, 4)).astype(dtype)
+    X[5] = X[2]
+    expected = near_duplicates(Dataset("one size", np.delete(X, 5, axis=0)), k=100).pairs
+    for exponents in (np.arange(12) * most // 6 - most, [0] * 5 + [most] + [-most] * 6):
+        scaled = np.ldexp(X, np.array(exponents)[:, np.newaxis])
+        found = near_duplicates(Dataset("scaled", scaled), k=100).pairs
+        assert (found[0].i, found[0].j, found[0].angle) == (2, 5, 0.0)
+        without = [pair for pair in found if 5 not in (pair.i, pair.j)]
+        kept = [(pair.i - (pair.i > 5), pair.j - (pair.j > 5)) for pair in without]
+        assert kept == [(pair.i, pair.j) for pair in expected]
+        np.testing.assert_allclose(
+            [pair.angle for pair in without], [pair.angle for pair in expected], rtol=1e-5
+        )
+
+
 @pytest.mark.parametrize(
     "X", [np.ones((1, 3)), np.ones((5, 3)), np.zeros((4, 3)), np.eye(3)[:, :1]]
 )

@@ -474,6 +474,13 @@ def test_archives_that_are_damaged_however_they_are_compressed() -> None:
             datasets.load("x.npz")
 
 
+def test_labels_of_other_samples_are_not_left_out_in_silence() -> None:
+    np.savez("x.npz", X=np.eye(3), y=np.arange(4))
+    with pytest.raises(ValueError, match=r"its array y has 4 elements, but there are 3 samples"):
+        datasets.load("x.npz")
+    assert datasets.load("x.npz", label=False).y is None
+
+
 def test_a_single_number_is_no_matrix() -> None:
     np.save("x.npy", 1.0)
     np.savez("x.npz", X=1.0, y=[1])

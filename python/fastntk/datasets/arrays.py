@@ -49,6 +49,11 @@ def read_npz(file: Path, options: ReadOptions) -> RawSamples:
     if found is None:
         return _raw(file, values, None)
     if options.label is None:  # other targets than labels are left out
+        if found.ndim == 1 and len(found) != len(values):
+            raise ValueError(
+                f"its array y has {len(found)} elements, but there are {len(values)} samples: "
+                "expected as many; label=False leaves it out"
+            )
         return _raw(file, values, as_labels(found, len(values)))
     return _raw(file, values, required_labels(found, len(values), str(chosen)))
 

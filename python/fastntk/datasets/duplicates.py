@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 # Among so many of the nearest pairs those with different labels are looked for.
 _CANDIDATES = 2**14
 
+# Samples whose sizes are powers of two that differ by no more have products, and squares of these,
+# in the range of float64.
+_SPREAD = 256
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class NearDuplicates:
@@ -204,7 +208,7 @@ def _nearest(
     """
     if len(first) < 2:
         return []
-    rows = X if len(first) == len(X) else X[first]
+    rows = _of_one_size(X if len(first) == len(X) else X[first])
     net = MLP([X.shape[1], 1], activation="identity")
     # One search for many takes less time than two for few.
     taken = k if labels is None else max(k, _CANDIDATES)
@@ -215,3 +219,14 @@ def _nearest(
     if labels is None:
         return found
     return [pair for pair in found if labels[pair.i] != labels[pair.j]][:k]
+
+
+def _of_one_size(rows: FloatArray) -> FloatArray:
+    """Return samples that are not 0 in the same directions, whose products are in range."""
+    exponents = np.frexp(np.abs(rows).max(axis=1))[1]
+    # That all are large, or small, does no harm to the search.
+    if np.ptp(exponents) <= _SPREAD:
+        return rows
+    # Powers of two are exact, but for elements that are nothing beside the largest of their sample.
+    scaled: FloatArray = np.ldexp(rows, -exponents[:, np.newaxis])
+    return scaled
