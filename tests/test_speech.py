@@ -230,6 +230,10 @@ def test_folders_that_may_not_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "scandir", refuse)  # root may read everything
     with pytest.raises(PermissionError, match=r"name: Permission denied: 'talk'"):
         datasets.load("talk")
+    monkeypatch.setenv("FASTNTK_DATA", "own")
+    monkeypatch.setattr(Path, "is_dir", refuse)
+    with pytest.raises(PermissionError, match=r"name='speech', in \$FASTNTK_DATA: Permission den"):
+        datasets.load("speech")
 
 
 def test_speech_without_a_library(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,7 +57,12 @@ def read_speech(options: ReadOptions) -> RawSamples:
     """Return the frames of the user's folder of speech, or else of Debian's recordings."""
     own = data_folder()
     for folder in (*([] if own is None else [own / "speech"]), SYSTEM_SPEECH):
-        if folder.is_dir():
+        try:
+            there = folder.is_dir()
+        except OSError as error:  # on the way there is a folder that may not be entered
+            error.strerror = f"name='speech', in ${DATA_VARIABLE}: {error.strerror}"
+            raise
+        if there:
             return read_folder(folder, options, "speech")
     raise FileNotFoundError(
         f"name='speech': no folder of audio is there: expected one as name, or one at "
