@@ -101,6 +101,36 @@ def test_standard_errors_are_those_of_pairs() -> None:
     assert claims.compared(spread + near, spread[::-1]) is None
 
 
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_noise_rarely_decides(seeds: int) -> None:
+    """Of 1000 pairs of equal means about 5 % are told apart, of however few seeds."""
+    rng = np.random.default_rng(seeds)
+    decided = [claims.compared(*rng.standard_normal((2, seeds))) is not None for _ in range(1000)]
+    assert 0.03 < np.mean(decided) < 0.07
+
+
+@pytest.mark.parametrize(
+    ("drift", "spread", "verdict"),
+    [(0.01, 0.001, HOLDS), (1.0, 0.001, FAILS), (1.0, 5.0, UNDECIDED), (math.nan, 0.0, UNDECIDED)],
+)
+def test_no_difference_is_seen_only_where_it_would_be(
+    drift: float, spread: float, verdict: str
+) -> None:
+    """The linear network's angle: its error may be larger than what is asked about."""
+    angles = [
+        {"depth": k, "seed": seed, "activation": name, "smallest_angle": angle}
+        for k in (0, 1, 2)
+        for seed, noise in enumerate((-1.0, 0.1, 0.9))
+        for name, angle in (
+            ("relu", 10.0 + k),
+            ("identity", 10.0 + (k > 0) * (drift + spread * noise)),
+        )
+    ]
+    frame = pd.DataFrame(angles).assign(condition_number=2.0, condition_number_least=2.0)
+    linear = next(c for c in depth.judged(frame, "x") if c.statement is depth.LINEAR_STAYS)
+    assert linear.verdict == verdict
+
+
 def expected(claim: Claim, verdict: str, *words: str) -> None:
     assert claim.verdict == verdict, claim
     for word in words:

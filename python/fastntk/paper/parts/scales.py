@@ -47,7 +47,7 @@ _SEPARATION = Statement(
     "Figure 6",
     "With other scales of the initial weights, too, the gradients of close samples are further "
     "apart than the samples.",
-    "Mean over seeds above θ by more than 2 standard errors, at input angles of 2° and 5°.",
+    "Mean over seeds whose 95 % interval is above θ, at input angles of 2° and 5°.",
 )
 _DEEPER = Statement(
     "Figure 6",
