@@ -229,6 +229,8 @@ def above_some(
 ) -> bool | None:
     """Return whether values, some of them only known to be at least so large, are above others.
 
+    They are condition numbers, which differ from seed to seed by factors: logarithms are compared.
+
     Examples
     --------
     >>> import numpy as np
@@ -239,7 +241,7 @@ def above_some(
     >>> above_some([1e3, 1e3], [1e3, 1e3], [1e5, 1e5])
     False
     """
-    answer = compared(least, others, exact=exact)
+    answer = compared(np.log(least), np.log(others), exact=exact)
     return None if answer is False and np.isnan(np.asarray(value, np.float64)).any() else answer
 
 
