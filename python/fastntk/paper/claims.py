@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
+    from fastntk.eigenvalues import Conditioning
+
 HOLDS, FAILS, UNDECIDED = "holds", "fails", "undecided"
 
 # A mean difference counts if its interval of this confidence, by Student's t, leaves out 0. Of few
@@ -222,6 +224,13 @@ def falling(frame: pd.DataFrame, value: str, least: str, *, exact: bool = False)
         ),
         "step",
     )
+
+
+def least_condition_number(found: Conditioning) -> float:
+    """Return κ, or what it is certainly not below where λ_min is not resolved."""
+    if found.resolved:
+        return found.condition_number
+    return found.eigenvalue_max / found.noise_floor
 
 
 def above_some(

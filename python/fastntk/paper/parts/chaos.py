@@ -23,7 +23,7 @@ from scipy.optimize import brentq
 from fastntk import activations, infinite
 from fastntk.activations import label_of
 from fastntk.figures.panels import Limit, Line, Panel, Sheet
-from fastntk.paper.claims import Claim, Statement, falling, from_to
+from fastntk.paper.claims import Claim, Statement, falling, from_to, least_condition_number
 from fastntk.paper.part import Part
 from fastntk.paper.parts.theorems import on_sphere
 from fastntk.paper.run import kept_tables
@@ -196,11 +196,7 @@ def _of_network(piece: dict[str, Any]) -> pd.DataFrame:
                 "depth": depth,
                 "smallest_angle": math.degrees(network.smallest_angle(X).angle),
                 "condition_number": found.condition_number,
-                "condition_number_least": (
-                    found.condition_number
-                    if found.resolved
-                    else found.eigenvalue_max / found.noise_floor
-                ),
+                "condition_number_least": least_condition_number(found),
                 "weight_std": piece["weight_std"],
                 "bias_std": piece["bias_std"],
                 "samples": len(X),

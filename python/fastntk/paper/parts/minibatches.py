@@ -17,6 +17,7 @@ from fastntk.eigenvalues import conditioning
 from fastntk.kernels.depth_sweep import ntk_depths
 from fastntk.kernels.rounding import feature_error
 from fastntk.mlp import MLP
+from fastntk.paper.claims import least_condition_number
 from fastntk.paper.run import kept_tables
 from fastntk.studies.identities import array_digest
 
@@ -133,10 +134,7 @@ def _condition_numbers(protocol: Protocol, activation: str, seed: int) -> pd.Dat
     rows_of_table = []
     for depth, each in found.items():
         known = [one.condition_number for one in each if one.resolved]
-        least = [
-            one.condition_number if one.resolved else one.eigenvalue_max / one.noise_floor
-            for one in each
-        ]
+        least = [least_condition_number(one) for one in each]
         resolved = len(known) == len(each)
         rows_of_table.append(
             {

@@ -14,7 +14,7 @@ from fastntk.figures.panels import Line, Panel, Sheet, levels
 from fastntk.kernels.depth_sweep import ntk_depths
 from fastntk.kernels.rounding import feature_error
 from fastntk.mlp import MLP
-from fastntk.paper.claims import Statement, above_some, count
+from fastntk.paper.claims import Statement, above_some, count, least_condition_number
 from fastntk.paper.part import Part
 from fastntk.paper.parts.minibatches import BATCH_SIZE
 from fastntk.paper.run import kept_tables
@@ -190,16 +190,13 @@ def growth(run: Run, dataset: Dataset, width: int, seeds: tuple[int, ...]) -> pd
             error = feature_error(depth, np.dtype(np.float64))
             for n in sizes:
                 found = conditioning(kernel[:n, :n], bounds=False, feature_error=error)
-                least = found.eigenvalue_max / found.noise_floor
                 rows.append(
                     {
                         "depth": depth,
                         "seed": seed,
                         "n": n,
                         "condition_number": found.condition_number,
-                        "condition_number_least": (
-                            found.condition_number if found.resolved else least
-                        ),
+                        "condition_number_least": least_condition_number(found),
                         "width": width,
                         "activation": "relu",
                     }
