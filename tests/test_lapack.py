@@ -10,20 +10,17 @@ import signal
 import subprocess
 import sys
 import threading
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 import scipy.linalg
+from concurrency import others_run_during
 from interrupts import assert_ctrl_c_stops
 
 import fastntk._core as _core
 from fastntk._support.threads import core_threads, in_own_thread, map_in_threads
 from fastntk.symmetric import lapack
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 Matrix = npt.NDArray[np.float64]
 
@@ -79,31 +76,11 @@ def test_routines_are_checked_before_they_are_called() -> None:
         lapack._Call("dpotrf", "L", 3, np.eye(3), 1)()
 
 
-def turns_of_another_thread(work: Callable[[], Any]) -> int:
-    turns = 0
-    stop = threading.Event()
-
-    def count() -> None:
-        nonlocal turns
-        while not stop.wait(0.001):
-            turns += 1
-
-    ticker = threading.Thread(target=count)
-    ticker.start()
-    try:
-        begun = turns
-        work()
-        return turns - begun
-    finally:
-        stop.set()
-        ticker.join()
-
-
 def test_other_python_threads_run_meanwhile() -> None:
     K = positive(900, 1000)
-    assert turns_of_another_thread(lambda: lapack.eigenpairs(K)) > 5
-    assert turns_of_another_thread(lambda: lapack.pivoted_rank(K, 1e-8)) > 5
-    assert turns_of_another_thread(lambda: lapack.CholeskyFactor(K.copy()).solve(K)) > 5
+    assert others_run_during(lambda: lapack.eigenpairs(K))
+    assert others_run_during(lambda: lapack.pivoted_rank(K, 1e-8))
+    assert others_run_during(lambda: lapack.CholeskyFactor(K.copy()).solve(K))
 
 
 def test_a_pool_that_stops_does_not_wait_for_lapack() -> None:

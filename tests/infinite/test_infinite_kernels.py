@@ -424,7 +424,7 @@ def test_interrupt_is_answered_within_a_second(threads: int, after: float) -> No
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
     )
     # A second is the promise on an idle machine; others may be at work on this one.
-    assert float(done.stdout) < after + 3.0, (done.stdout, time.perf_counter() - start)
+    assert float(done.stdout) < after + 5.0, (done.stdout, time.perf_counter() - start)
 
 
 def test_import_is_light() -> None:
