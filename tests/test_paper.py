@@ -433,13 +433,13 @@ def test_samples_by_name(labelled: Path) -> None:
     assert synthetic.shape == (2000, 5)
     assert np.array_equal(synthetic, samples.samples("synthetic").X)
     digits = samples.samples("digits")
-    raw = samples.raw_pixels(digits)
+    raw = samples.raw_pixels("digits", None).X
     assert (raw.min(), raw.max()) == (0.0, 16.0)
     np.testing.assert_allclose(raw / 8 - 1, digits.X)
-    pictures = samples.images(digits)
+    pictures = samples.images("digits", None)
     assert pictures is not None
     assert pictures.shape == (1797, 8, 8)
-    assert samples.images(samples.samples("synthetic")) is None
+    assert samples.images("synthetic", None) is None
     assert len(samples.part_of(digits, 100).X) == 100
     split = samples.split(str(labelled), 30)
     assert split.X.shape == (30, 5)

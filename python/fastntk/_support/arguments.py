@@ -131,6 +131,11 @@ def scale(value: object, name: str) -> float:
     return real(value, name, minimum=SMALLEST_SCALE, maximum=LARGEST_SCALE)
 
 
+def tolerance(value: object) -> float:
+    """Return a relative error that expectations may have: an error of 1 is no number at all."""
+    return real(value, "tolerance", minimum=0.0, exclusive=True, maximum=1.0)
+
+
 def integers(
     values: Iterable[int],
     name: str,

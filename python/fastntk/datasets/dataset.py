@@ -30,6 +30,8 @@ class Dataset:
         "train" or "test".
     description : str
         Where the samples come from, under which licence, and what was done to them.
+    preprocessing : str
+        What was done to them, by the name that `load` takes.
     feature_names : tuple of str
         Of the columns of X; empty where they have none.
     label_names : tuple of str
@@ -43,6 +45,7 @@ class Dataset:
     y: npt.NDArray[np.int64] | None = None
     part: str = "train"
     description: str = ""
+    preprocessing: str = "raw"
     feature_names: tuple[str, ...] = ()
     label_names: tuple[str, ...] = ()
     sample_shape: tuple[int, ...] = ()

@@ -213,6 +213,7 @@ def _dataset(reader: Reader, options: ReadOptions, how: str | None, given: str) 
         y=None if raw.labels is None else raw.labels[: options.n],
         part=options.part,
         description="; ".join(text for text in texts if text),
+        preprocessing=how,
         feature_names=raw.feature_names,
         label_names=raw.label_names,
         sample_shape=raw.sample_shape,

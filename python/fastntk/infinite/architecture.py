@@ -80,7 +80,7 @@ class Architecture:
         self._set("depth", _checked_depth(self._depth_of_sequences()))
         layers = self.depths[-1] + 1
         self._set("activation", _for_layers(self.activation, "activation", layers - 1, _activation))
-        self._set("tolerance", checked_tolerance(self.tolerance))
+        self._set("tolerance", arguments.tolerance(self.tolerance))
         self._set("weight_std", _for_layers(self.weight_std, "weight_std", layers, _positive))
         self._set("bias_std", _for_layers(self.bias_std, "bias_std", layers, _not_negative))
         self._set(
@@ -323,11 +323,6 @@ def _activation(value: Any, name: str) -> Activation:  # noqa: ARG001
 
 def _positive(value: Any, name: str) -> float:
     return arguments.real(value, name, minimum=0.0, exclusive=True)
-
-
-def checked_tolerance(value: Any) -> float:
-    """Return a relative error that expectations may have: an error of 1 is no number at all."""
-    return arguments.real(value, "tolerance", minimum=0.0, exclusive=True, maximum=1.0)
 
 
 def _not_negative(value: Any, name: str) -> float:

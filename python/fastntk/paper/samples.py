@@ -16,11 +16,6 @@ if TYPE_CHECKING:
     from fastntk._support.dtypes import FloatArray
     from fastntk.studies.convergence_cells import Labels
 
-# Names whose samples are pixels scaled to [−1, 1], and the largest pixel of each.
-_LARGEST_PIXEL = {"digits": 16.0} | dict.fromkeys(
-    ("fashion-mnist", "mnist", "mnist-5000", "svhn"), 255.0
-)
-
 _SEED = 0
 
 
@@ -33,14 +28,14 @@ class Split:
     test: tuple[FloatArray, Labels] | None
 
 
-def samples(data: str) -> Dataset:
+def samples(data: str, preprocessing: str | None = None) -> Dataset:
     """Return a data set by its name, or samples from a file."""
     name = arguments.text(data, "data")
     if name not in NAMES and "." not in name and "/" not in name:
         known = ", ".join(map(repr, NAMES))
         raise ValueError(f"data={data!r}: expected {known}, or a .npy, .npz or .csv file")
     try:
-        return load(name)
+        return load(name, preprocessing=preprocessing)
     except ValueError as error:
         raise ValueError(f"data={arguments.shown(name)}: {error}") from error
     except OSError as error:
@@ -62,22 +57,23 @@ def part_of(dataset: Dataset, most: int | None) -> Dataset:
     return replace(dataset, X=dataset.X[rows], y=labels)
 
 
-def raw_pixels(dataset: Dataset) -> FloatArray:
-    """Return pixels as they are in the files, 0 to 255, as the authors take them for angles.
+def raw_pixels(data: str, most: int | None) -> Dataset:
+    """Return samples (see `part_of`), pixels as the files have them: as the authors take angles.
 
-    Samples that are no pixels stay as they are.
+    Samples that are no pixels have their usual preprocessing.
     """
-    largest = _LARGEST_PIXEL.get(dataset.name)
-    if largest is None:
-        return dataset.X
-    return np.rint((dataset.X + 1.0) * (largest / 2))
+    dataset = samples(data)
+    if dataset.preprocessing == "symmetric":
+        dataset = samples(data, "raw")
+    return part_of(dataset, most)
 
 
-def images(dataset: Dataset) -> np.ndarray | None:
-    """Return samples as pictures, (n, height, width); None if they are none."""
+def images(data: str, most: int | None) -> np.ndarray | None:
+    """Return samples (see `part_of`) as pictures, (n, height, width); None if they are none."""
+    dataset = raw_pixels(data, most)
     if len(dataset.sample_shape) < 2:
         return None
-    return raw_pixels(dataset).reshape(-1, *dataset.sample_shape)
+    return dataset.X.reshape(-1, *dataset.sample_shape)
 
 
 def split(data: str, most: int | None) -> Split:

@@ -168,9 +168,7 @@ def depth_study(
         "parametrization": arguments.choice(parametrization, "parametrization", PARAMETRIZATIONS),
         "dtype": arguments.float_dtype(dtype).name,
     }
-    infinite_tolerance = arguments.real(
-        tolerance, "tolerance", minimum=0.0, exclusive=True, maximum=1.0
-    )
+    infinite_tolerance = arguments.tolerance(tolerance)
     families: list[Family] = []
     if _validated_infinite(infinite, parametrization):
         families += [

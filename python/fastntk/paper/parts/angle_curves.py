@@ -11,7 +11,8 @@ import numpy as np
 
 from fastntk import infinite
 from fastntk.activations import label_of
-from fastntk.figures.panels import Limit, Line, Panel, Sheet, levels
+from fastntk.figures.panels import Limit, Sheet
+from fastntk.paper.angle_panel import angle_panel
 from fastntk.paper.claims import Statement, count, from_to, steps, together
 from fastntk.paper.part import Part
 from fastntk.paper.run import kept_tables
@@ -115,7 +116,7 @@ def figure_1(run: Run) -> Part:
     limit = math.degrees(infinite.limit_angle())
     sheet = Sheet(
         title="ReLU, infinite width: formula of Lemma 3.1",
-        panels=[_panel(curves, "relu", "", [Limit(value=limit, label="infinite\ndepth\n75.52°")])],
+        panels=[angle_panel(curves, "", [Limit(value=limit, label="infinite\ndepth\n75.52°")])],
     )
     return Part(
         name="figure-1",
@@ -141,7 +142,10 @@ def figure_2(run: Run) -> Part:
     right_angle = [Limit(value=90.0, label="infinite\ndepth\n90°")]
     sheet = Sheet(
         title="Infinite width, activations scaled to E[φ²] = 1",
-        panels=[_panel(curves, name, label_of(name), right_angle) for name in _OTHERS],
+        panels=[
+            angle_panel(curves[curves["activation"] == name], label_of(name), right_angle)
+            for name in _OTHERS
+        ],
         columns=3,
     )
     return Part(
@@ -152,31 +156,6 @@ def figure_2(run: Run) -> Part:
         tables={"": curves, "close-samples": close, "limit": deep},
         drawings={"": sheet},
         claims=(judge_depth(close, _FIGURE_2), judge_limit(deep, _LIMIT_90, 90.0)),
-    )
-
-
-def _panel(frame: pd.DataFrame, activation: str, title: str, limits: Sequence[Limit]) -> Panel:
-    rows = frame[frame["activation"] == activation]
-    grid = np.array(_GRID, dtype=np.float64)
-    place = levels(rows["depth"].tolist())
-    lines = [Line(x=grid, y=grid, label="gradient = input", style="dotted", hue=6)]
-    for depth, cell in rows.groupby("depth"):
-        lines.append(
-            Line(
-                x=cell["input_angle"].to_numpy(),
-                y=cell["gradient_angle"].to_numpy(),
-                label=f"depth {depth}",
-                level=place[depth],  # type: ignore[index]
-            )
-        )
-    return Panel(
-        x="input angle θ (degrees)",
-        y="gradient angle φ (degrees)",
-        title=title,
-        lines=lines,
-        limits=limits,
-        x_kind="degrees",
-        y_kind="degrees",
     )
 
 

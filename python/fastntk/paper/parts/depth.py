@@ -98,7 +98,7 @@ def figure_3(run: Run, data: str) -> Part:
     whole["condition_number_least"] = whole["condition_number"].fillna(bound)
     protocol = Protocol(
         X=dataset.X,
-        raw=raw_pixels(part_of(dataset, run.sized(_ANGLE_SAMPLES, None))),
+        raw=raw_pixels(data, run.sized(_ANGLE_SAMPLES, None)).X,
         depths=depths,
         seeds=seeds,
         width=width,

@@ -46,10 +46,11 @@ LARGER = Statement(
 
 def hardest_pairs(run: Run, data: str) -> Part:
     """Return the closest pairs of gradients, as pictures where the samples are some."""
-    dataset = part_of(samples(data), run.sized(_SEARCHED, None))
+    most = run.sized(_SEARCHED, None)
+    dataset = part_of(samples(data), most)
     width, seed = run.of_width(), run.several_seeds(1)[0]
     frame = closest(run, dataset, width, seed)
-    shown = images(dataset)
+    shown = images(data, most)
     conflicts = int((frame["label_i"] != frame["label_j"]).sum()) if dataset.y is not None else 0
     labels = "" if dataset.y is None else f" Labels differ in {conflicts} of these pairs."
     drawings = {}

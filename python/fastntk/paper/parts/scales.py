@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastntk.figures.panels import Line, Panel, Sheet, levels
+from fastntk.figures.panels import Sheet
 from fastntk.kernels.angles import gradient_angles
 from fastntk.mlp import MLP
+from fastntk.paper.angle_panel import angle_panel
 from fastntk.paper.claims import Statement, compared, count, steps, together
 from fastntk.paper.part import Part
 from fastntk.paper.run import kept_tables
@@ -80,7 +81,7 @@ def figure_6(run: Run) -> Part:
         drawings={
             "": Sheet(
                 title=f"ReLU, width {width}, {len(seeds)} seeds",
-                panels=[_panel(frame[frame["scales"] == name], name) for name in drawn],
+                panels=[angle_panel(frame[frame["scales"] == name], name) for name in drawn],
                 columns=3,
             )
         },
@@ -145,31 +146,6 @@ def _of_network(depth: int, seed: int, width: int) -> pd.DataFrame:
             for name, kernel in kernels.items()
         ],
         ignore_index=True,
-    )
-
-
-def _panel(frame: pd.DataFrame, title: str) -> Panel:
-    grid = np.array(_GRID)
-    lines = [Line(x=grid, y=grid, label="gradient = input", style="dotted", hue=6)]
-    place = levels(_DEPTHS)
-    for depth, cell in frame.groupby("depth"):
-        over_seeds = cell.groupby("input_angle")["gradient_angle"].agg(["mean", "std"])
-        lines.append(
-            Line(
-                x=over_seeds.index.to_numpy(),
-                y=over_seeds["mean"].to_numpy(),
-                spread=over_seeds["std"].fillna(0.0).to_numpy(),
-                label=f"depth {depth}",
-                level=place[depth],  # type: ignore[index]
-            )
-        )
-    return Panel(
-        x="input angle θ (degrees)",
-        y="gradient angle φ (degrees)",
-        title=title,
-        lines=lines,
-        x_kind="degrees",
-        y_kind="degrees",
     )
 
 
