@@ -101,6 +101,34 @@ def test_standard_errors_are_those_of_pairs() -> None:
     assert claims.compared(spread + near, spread[::-1]) is None
 
 
+@pytest.mark.parametrize("seeds", [3, 5])
+def test_noise_rarely_speaks_against_a_statement_of_many_cases(seeds: int) -> None:
+    """Of 1000 statements with 20 cases of equal means about 2.5 % fail, not 40 %."""
+    rng = np.random.default_rng(seeds)
+    found = [
+        claims.steps(by_depth(*rng.standard_normal((20, seeds))), "value", rising=True)
+        for _ in range(1000)
+    ]
+    assert 0.01 < np.mean([steps.against > 0 for steps in found]) < 0.04
+
+
+def test_one_of_many_cases_against_a_statement_has_to_be_clear() -> None:
+    # Means 1.53 ± 0.29: t = 5.3, above 4.30 for 95 % and two degrees of freedom, below 6.21 for
+    # 97.5 %.
+    low, high = (0.0, 0.0, 0.0), (1.0, 1.6, 2.0)
+    assert claims.compared(low, high) is False
+    assert claims.compared(low, high, among=2) is None
+    assert claims.compared(high, low, among=100) is True
+    falls, more = by_depth(high, low), by_depth(high, low, (9.0, 9.1, 9.2))
+    assert claims.steps(falls, "value", rising=True).verdict == FAILS
+    assert claims.steps(falls, "value", rising=True, groups=2).verdict == UNDECIDED
+    assert claims.steps(more, "value", rising=True).verdict == UNDECIDED
+    # Of logarithms.
+    powers = [by_depth(*np.exp(rows)) for rows in ([low, high], [low, high, (-1.0, -1.1, -1.2)])]
+    found = [claims.falling(frame, "value", "least").verdict for frame in powers]
+    assert found == [FAILS, UNDECIDED]
+
+
 @pytest.mark.parametrize("seeds", [2, 3, 5])
 def test_noise_rarely_decides(seeds: int) -> None:
     """Of 1000 pairs of equal means about 5 % are told apart, of however few seeds."""

@@ -29,7 +29,9 @@ HOLDS, FAILS, UNDECIDED = "holds", "fails", "undecided"
 
 # A mean difference counts if its interval of this confidence, by Student's t, leaves out 0. Of few
 # seeds the standard error is itself uncertain: two of them would be exceeded by chance with 3 seeds
-# in 18 % of all cases, and many steps of depth are judged together.
+# in 18 % of all cases. Where a statement has many cases, all of them have to speak for it, which
+# chance makes no more probable; but a single one is enough against it, so that this one has to be
+# as improbable as one error in the whole statement (Bonferroni).
 _CONFIDENCE = 0.95
 
 
@@ -143,12 +145,15 @@ def together(counts: Iterable[Count], what: str = "step") -> Count:
     )
 
 
-def compared(larger: npt.ArrayLike, smaller: npt.ArrayLike, *, exact: bool = False) -> bool | None:
+def compared(
+    larger: npt.ArrayLike, smaller: npt.ArrayLike, *, exact: bool = False, among: int = 1
+) -> bool | None:
     """Return whether numbers are larger than others in the mean, pair by pair; None if it is open.
 
     Zero has to lie outside the 95 % interval of the mean difference (Student's t), which a single
     pair does not have: its sign decides only if the numbers are `exact`, of no random network. What
-    is not known (NaN) leaves it open.
+    is not known (NaN) leaves it open. Where this is one `among` several cases of a statement, the
+    answer no takes an interval of 1 − 0.05/among.
 
     Examples
     --------
@@ -165,13 +170,16 @@ def compared(larger: npt.ArrayLike, smaller: npt.ArrayLike, *, exact: bool = Fal
     error = 0.0
     if difference.size > 1:
         error = float(difference.std(ddof=1)) / math.sqrt(difference.size)
-        error *= float(stdtrit(difference.size - 1, (1 + _CONFIDENCE) / 2))
+        chance = (1 - _CONFIDENCE) / (1 if mean > 0 else among)
+        error *= float(stdtrit(difference.size - 1, 1 - chance / 2))
     if abs(mean) <= error or mean == 0:
         return None
     return mean > 0
 
 
-def steps(frame: pd.DataFrame, value: str, *, rising: bool, exact: bool = False) -> Count:
+def steps(
+    frame: pd.DataFrame, value: str, *, rising: bool, exact: bool = False, groups: int = 1
+) -> Count:
     """Return in how many steps of depth a value rises or falls, seed by seed.
 
     Parameters
@@ -184,15 +192,18 @@ def steps(frame: pd.DataFrame, value: str, *, rising: bool, exact: bool = False)
         Whether it should rise, or fall.
     exact : bool
         Whether the values are of no random network.
+    groups : int
+        How many such tables are judged as one statement.
     """
     table = frame.pivot_table(
         index="depth", columns="seed", values=value, dropna=False
     ).sort_index()
     values = table.to_numpy()
-    pairs = itertools.pairwise(values)
+    pairs = list(itertools.pairwise(values))
+    among = groups * len(pairs)
     return count(
         (
-            compared(*((after, before) if rising else (before, after)), exact=exact)
+            compared(*((after, before) if rising else (before, after)), exact=exact, among=among)
             for before, after in pairs
         ),
         "step",
@@ -217,10 +228,11 @@ def falling(frame: pd.DataFrame, value: str, least: str, *, exact: bool = False)
         frame.pivot_table(index="depth", columns="seed", values=name, dropna=False).sort_index()
         for name in (value, least)
     )
+    among = len(known) - 1
     return count(
         (
-            above_some(above.iloc[k], known.iloc[k], known.iloc[k + 1], exact=exact)
-            for k in range(len(known) - 1)
+            above_some(above.iloc[k], known.iloc[k], known.iloc[k + 1], exact=exact, among=among)
+            for k in range(among)
         ),
         "step",
     )
@@ -234,11 +246,17 @@ def least_condition_number(found: Conditioning) -> float:
 
 
 def above_some(
-    least: npt.ArrayLike, value: npt.ArrayLike, others: npt.ArrayLike, *, exact: bool = False
+    least: npt.ArrayLike,
+    value: npt.ArrayLike,
+    others: npt.ArrayLike,
+    *,
+    exact: bool = False,
+    among: int = 1,
 ) -> bool | None:
     """Return whether values, some of them only known to be at least so large, are above others.
 
-    They are condition numbers, which differ from seed to seed by factors: logarithms are compared.
+    As `compared` has it. They are condition numbers, which differ from seed to seed by factors:
+    logarithms are compared.
 
     Examples
     --------
@@ -250,7 +268,7 @@ def above_some(
     >>> above_some([1e3, 1e3], [1e3, 1e3], [1e5, 1e5])
     False
     """
-    answer = compared(np.log(least), np.log(others), exact=exact)
+    answer = compared(np.log(least), np.log(others), exact=exact, among=among)
     return None if answer is False and np.isnan(np.asarray(value, np.float64)).any() else answer
 
 

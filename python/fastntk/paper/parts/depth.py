@@ -222,7 +222,11 @@ def judged(frame: pd.DataFrame, data: str) -> tuple[Claim, ...]:
     return (
         steps(relu, "smallest_angle", rising=True).claim(ANGLE_GROWS, f"{angle} (degrees)", data),
         count(
-            [compared(a["smallest_angle"], b["smallest_angle"]) for a, b in pairs], "depth"
+            [
+                compared(a["smallest_angle"], b["smallest_angle"], among=len(pairs))
+                for a, b in pairs
+            ],
+            "depth",
         ).claim(ANGLE_ABOVE, _ratios(pairs), data),
         falling(relu, "condition_number", "condition_number_least").claim(
             KAPPA_FALLS, f"mean κ {kappa}", data
@@ -230,7 +234,10 @@ def judged(frame: pd.DataFrame, data: str) -> tuple[Claim, ...]:
         count(
             [
                 above_some(
-                    b["condition_number_least"], b["condition_number"], a["condition_number"]
+                    b["condition_number_least"],
+                    b["condition_number"],
+                    a["condition_number"],
+                    among=len(pairs),
                 )
                 for a, b in pairs
             ],
@@ -270,11 +277,13 @@ def _linear_kappa(linear: pd.DataFrame) -> str:
 def _judge_linear(relu: pd.DataFrame, linear: pd.DataFrame) -> Count:
     start = linear[linear["depth"] == 0].set_index("seed").sort_index()["smallest_angle"]
     answers: list[bool | None] = []
-    for a, b in _paired(relu, linear):
+    pairs = _paired(relu, linear)
+    for a, b in pairs:
         change = abs((b["smallest_angle"] - start).mean())
         gain = abs((a["smallest_angle"] - start).mean())
         if change < _UNCHANGED * gain:
             answers.append(True)
         else:  # an error that hides whether there is a difference does not say that there is none
-            answers.append(None if compared(b["smallest_angle"], start) is None else False)
+            angles = sorted((b["smallest_angle"], start), key=lambda angle: float(angle.mean()))
+            answers.append(compared(*angles, among=len(pairs)))
     return count(answers, "depth")

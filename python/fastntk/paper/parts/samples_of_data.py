@@ -212,13 +212,15 @@ def judge_growth(frame: pd.DataFrame, data: str) -> Claim:
     smaller = [n for n in frame["n"].unique() if n <= BATCH_SIZE]
     size, most = max(smaller), frame["n"].max()
     answers, factors = [], []
-    for _, rows in frame.groupby("depth"):
+    depths = frame.groupby("depth")
+    for _, rows in depths:
         batch, whole = (rows[rows["n"] == n].set_index("seed").sort_index() for n in (size, most))
         answers.append(
             above_some(
                 whole["condition_number_least"],
                 whole["condition_number"],
                 batch["condition_number"],
+                among=depths.ngroups,
             )
         )
         factors.append(whole["condition_number"].mean() / batch["condition_number"].mean())

@@ -153,7 +153,10 @@ def judge_separation(frame: pd.DataFrame) -> Claim:
     """Judge whether close samples have a mean angle above the input angle, in all cases."""
     close = frame[frame["input_angle"].isin(_CLOSE)]
     groups = close.groupby(["scales", "depth", "input_angle"])
-    answers = [compared(cell["gradient_angle"], cell["input_angle"]) for _, cell in groups]
+    answers = [
+        compared(cell["gradient_angle"], cell["input_angle"], among=groups.ngroups)
+        for _, cell in groups
+    ]
     least = (close["gradient_angle"] / close["input_angle"]).min()
     return count(answers).claim(_SEPARATION, f"φ/θ is at least {least:.3g} in any network")
 
@@ -161,9 +164,9 @@ def judge_separation(frame: pd.DataFrame) -> Claim:
 def judge_depth(frame: pd.DataFrame) -> Claim:
     """Judge whether the angle of close samples rises with depth, for all scales."""
     close = frame[frame["input_angle"].isin(_CLOSE)]
+    groups = close.groupby(["scales", "input_angle"])
     total = together(
-        steps(cell, "gradient_angle", rising=True)
-        for _, cell in close.groupby(["scales", "input_angle"])
+        steps(cell, "gradient_angle", rising=True, groups=groups.ngroups) for _, cell in groups
     )
     at = close[(close["input_angle"] == _CLOSE[-1])]
     means = at.pivot_table(index="scales", columns="depth", values="gradient_angle")

@@ -295,14 +295,7 @@ def judge_accuracy(frame: pd.DataFrame, data: str) -> Claim:
     # At an end of the depths the best one is not above that end: the statement fails there if it is
     # better than the next one by more than its error.
     answers = [
-        compared(values[best], values[end])
-        if end != best
-        else _not_beyond(compared(values[end], values[near]))
+        compared(values[near if end == best else best], values[end], among=2)
         for end, near in ((0, 1), (last, last - 1))
     ]
     return count(answers, "side").claim(RISES_AND_FALLS, evidence, data)
-
-
-def _not_beyond(end_is_better: bool | None) -> bool | None:
-    """Return False where the best depth is clearly an end; None where its neighbour may be it."""
-    return False if end_is_better else None
