@@ -174,7 +174,12 @@ def test_digits() -> None:
     assert found.sample_shape == (8, 8)
     assert found.feature_names[:2] == ("pixel_0_0", "pixel_0_1")
     assert found.label_names == tuple("0123456789")
-    assert "CC BY 4.0; pixels from 0 to 16 scaled to [-1, 1]" in found.description
+    assert found.description == (
+        "1797 images of 8 × 8 pixels, sklearn.datasets.load_digits (E. Alpaydin, C. Kaynak: "
+        "Optical Recognition of Handwritten Digits, UCI Machine Learning Repository); licence: "
+        "CC BY 4.0; pixels from 0 to 16 scaled to [-1, 1]"
+    )
+    assert found.preprocessing == "symmetric"
     assert (
         repr(found)
         == "<Dataset 'digits', train: 1797 samples of dimension 64, 10 different labels>"
@@ -195,7 +200,11 @@ def test_synthetic_samples() -> None:
     assert found.X.tobytes() == expected.tobytes()
     assert found.y is None
     assert repr(found) == "<Dataset 'synthetic', train: 2000 samples of dimension 5, no labels>"
-    assert "N(0, I_5)" in found.description
+    assert found.description == (
+        "2000 samples of the normal distribution N(0, I_5) by numpy.random.default_rng(0); the "
+        "paper has 2000 of N(0, I_5); as they are"
+    )
+    assert found.preprocessing == "raw"
     other = datasets.load("synthetic", n=4, d=10, seed=3)
     assert other.X.tobytes() == np.random.default_rng(3).standard_normal((4, 10)).tobytes()
     with pytest.raises(MemoryError, match=r"n=2000000000 samples of dimension d=2000000000"):

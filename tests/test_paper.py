@@ -414,6 +414,9 @@ def test_figure_4_and_table_1_share_their_trainings(labelled: Path, tmp_path: Pa
     pd.testing.assert_frame_equal(table.tables["seeds"], part.tables[""])
     assert table.tables[""]["test_samples"].unique().tolist() == [12]
     assert [claim.statement.source for claim in table.claims] == ["Table 1"]
+    # Of a file: called by its name, without its folder.
+    assert [table.name, part.name] == ["table-1-small", "figure-4-small"]
+    assert {file.parent for file in table.save(tmp_path / "out")} == {tmp_path / "out"}
 
 
 def test_bands_of_many_depths_are_in_panels_of_their_own(
@@ -471,8 +474,7 @@ def test_samples_by_name(labelled: Path) -> None:
     assert len(samples.part_of(digits, 100).X) == 100
     split = samples.split(str(labelled), 30)
     assert split.X.shape == (30, 5)
-    assert split.test is not None
-    assert len(split.test[0]) == 12
+    assert split.n_test == 12
     with pytest.raises(ValueError, match=r"data='nothing': expected .*'synthetic'.*, or a"):
         samples.samples("nothing")
     with pytest.raises(ValueError, match="data='synthetic': expected a data set with labels"):

@@ -356,6 +356,19 @@ def test_rows_that_do_not_count_are_samples() -> None:
 # Files that are not what they should be.
 
 
+KINDS = {".npy": "file", ".npz": "file", ".csv": "table", ".mat": "MATLAB file"}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_where_samples_come_from(name: str) -> None:
+    WRITERS[name](name)
+    found = datasets.load(f"./{name}")
+    kind = KINDS.get(Path(name).suffix, "IDX file")
+    done = {"raw": "as they are", "symmetric": "pixels from 0 to 255 scaled to [-1, 1]"}
+    assert found.description == f"the {kind} {name}; {done[found.preprocessing]}"
+    assert found.name == (name.removesuffix(".gz") if kind == "IDX file" else Path(name).stem)
+
+
 @pytest.mark.parametrize("name", WRITERS)
 def test_good_files_of_this_test_are_good(name: str) -> None:
     WRITERS[name](name)

@@ -171,6 +171,26 @@ def test_growth_of_errors_follows_the_steepness_of_the_map() -> None:
 
 
 @pytest.mark.parametrize(
+    "activation",
+    [
+        *activations.names(),
+        activations.elu(1.0),
+        activations.elu(0.5),
+        activations.leaky_relu(0.2),
+        activations.leaky_relu(1.0),
+    ],
+)
+def test_whether_slopes_jump(activation: Any) -> None:
+    phi = activations.get(activation)
+    if phi.derivative is None:
+        return
+    x = np.linspace(-1.0, 1.0, 5)  # where the kinks are that any of them has
+    step = np.abs(phi.derivative(x + 1e-9) - phi.derivative(x - 1e-9))
+    dual = infinite.Network(1, activation).layers.duals[0]
+    assert dual.slope_jumps == (step.max() > 1e-3)
+
+
+@pytest.mark.parametrize(
     "activation", [*NAMES, "sin", "gaussian", "relu2", activations.sine(3.0, 0.4)]
 )
 def test_difference_quotients_of_sizes_are_not_short_by_more_than_is_allowed_for(

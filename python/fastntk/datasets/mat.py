@@ -41,7 +41,8 @@ def read_file(file: Path, options: ReadOptions) -> RawSamples:
     options.require_only(("label",), "a .mat file")
     with regular_file(file, options.argument) as stream:
         size = os.fstat(stream.fileno()).st_size
-        return samples(stream, size, file.stem, options.label)
+        found = samples(stream, size, file.stem, options.label)
+    return replace(found, source=f"the MATLAB file {file}")
 
 
 def samples(stream: Any, size: int, name: str, label: str | int | bool | None) -> RawSamples:
@@ -75,7 +76,6 @@ def samples(stream: Any, size: int, name: str, label: str | int | bool | None) -
         name=name,
         values=values,
         labels=labels,
-        source=f"the MATLAB file {name}",
         largest=255.0 if values.dtype == np.uint8 else None,
     )
     return _of_images(raw) if images else raw

@@ -21,11 +21,17 @@ _SEED = 0
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Samples to train on, and others to test with, with their labels."""
+    """Samples of a data set to train on, and others to test with, with their labels."""
 
+    name: str
     X: FloatArray
     y: Labels
-    test: tuple[FloatArray, Labels] | None
+    test: tuple[FloatArray, Labels]
+
+    @property
+    def n_test(self) -> int:
+        """How many samples test."""
+        return len(self.test[0])
 
 
 def samples(data: str, preprocessing: str | None = None) -> Dataset:
@@ -95,4 +101,4 @@ def split(data: str, most: int | None) -> Split:
         test = dataset.X[rest], dataset.y[rest]
         training = order[count:][:most]
     rows = np.sort(training)
-    return Split(dataset.X[rows], dataset.y[rows], test)
+    return Split(dataset.name, dataset.X[rows], dataset.y[rows], test)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from fastntk.paper.run import Run
+    from fastntk.paper.samples import Split
     from fastntk.studies.convergence_results import ConvergenceStudy
 
 _DEPTHS, _DEPTHS_FULL = (1, 2, 4, 6), (1, 3, 6, 8, 10, 12)
@@ -58,11 +59,12 @@ RISES_AND_FALLS = Statement(
 
 def figure_4(run: Run, data: str) -> Part:
     """Training curves, and epochs beside κ."""
-    study, test = trained(run, data)
+    study, parts = trained(run, data)
+    name, title = parts.name, _title(study, parts)
     frame, curves = without_times(study.to_frame()), study.curves()
     return Part(
-        name=f"figure-4-{data}",
-        title=f"Figure 4: training loss against epochs, {data}",
+        name=f"figure-4-{name}",
+        title=f"Figure 4: training loss against epochs, {name}",
         text=(
             f"ReLU networks of width {study.width}, trained on {study.n_samples} samples by "
             f"gradient descent in batches of {study.batch_size} on softmax cross-entropy. The "
@@ -75,14 +77,15 @@ def figure_4(run: Run, data: str) -> Part:
             "curves": curves,
             "learning-rates": without_times(study.learning_rates()),
         },
-        drawings={"": _sheet(study, _title(study, data, test))},
-        claims=judged(frame, data, study.loss_target),
+        drawings={"": _sheet(study, title)},
+        claims=judged(frame, name, study.loss_target),
     )
 
 
 def table_1(run: Run, data: str) -> Part:
     """Test accuracies of the same trainings."""
-    study, test = trained(run, data)
+    study, parts = trained(run, data)
+    name, test = parts.name, parts.n_test
     frame = without_times(study.to_frame())
     table = table1(study).assign(
         width=study.width,
@@ -100,8 +103,8 @@ def table_1(run: Run, data: str) -> Part:
         style="both",
     )
     return Part(
-        name=f"table-1-{data}",
-        title=f"Table 1: test accuracy against depth, {data}",
+        name=f"table-1-{name}",
+        title=f"Table 1: test accuracy against depth, {name}",
         text=(
             f"Accuracy on {test} test samples after {int(frame['epochs'].max())} epochs; bars are "
             "standard deviations over seeds. The paper's, on images of its own choice: "
@@ -111,7 +114,7 @@ def table_1(run: Run, data: str) -> Part:
         tables={"": table, "seeds": frame},
         drawings={
             "": Sheet(
-                title=_title(study, data, test),
+                title=_title(study, parts),
                 panels=[
                     Panel(
                         x="depth",
@@ -122,12 +125,12 @@ def table_1(run: Run, data: str) -> Part:
                 ],
             )
         },
-        claims=(judge_accuracy(frame, data),),
+        claims=(judge_accuracy(frame, name),),
     )
 
 
-def trained(run: Run, data: str) -> tuple[ConvergenceStudy, int]:
-    """Return the study that figure and table are of, and how many samples test it."""
+def trained(run: Run, data: str) -> tuple[ConvergenceStudy, Split]:
+    """Return the study that figure and table are of, and its samples."""
     parts = split(data, run.sized(_SAMPLES, None))
     study = convergence_study(
         parts.X,
@@ -144,7 +147,7 @@ def trained(run: Run, data: str) -> tuple[ConvergenceStudy, int]:
         store=run.store,
         progress=run.progress,
     )
-    return study, 0 if parts.test is None else len(parts.test[0])
+    return study, parts
 
 
 def without_times(frame: pd.DataFrame) -> pd.DataFrame:
@@ -152,11 +155,11 @@ def without_times(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.drop(columns="seconds", errors="ignore")
 
 
-def _title(study: ConvergenceStudy, data: str, test: int) -> str:
+def _title(study: ConvergenceStudy, parts: Split) -> str:
     seeds = len({result.seed for result in study.results})
     return (
-        f"{data}: n = {study.n_samples} ({test} test samples), width {study.width}, {seeds} seeds, "
-        f"batches of {study.batch_size}"
+        f"{parts.name}: n = {study.n_samples} ({parts.n_test} test samples), "
+        f"width {study.width}, {seeds} seeds, batches of {study.batch_size}"
     )
 
 
