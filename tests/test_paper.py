@@ -357,6 +357,27 @@ def test_minibatches_are_shuffled_and_whole() -> None:
     assert len(one.batches(1)) == 1
 
 
+def test_condition_numbers_are_means_over_minibatches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(minibatches, "BATCH_SIZE", 20)
+    X = np.random.default_rng(0).standard_normal((50, 6))
+    protocol = minibatches.Protocol(X=X, raw=X, depths=(1,), seeds=(3,), width=40, most_batches=2)
+    quiet = runs.checked_run(seeds=1, progress=False)
+    found = minibatches.minibatch_study(quiet, protocol).set_index("activation")
+    net = fastntk.MLP([6, 40, 1], seed=3)
+    kappa = [np.linalg.cond(net.ntk(X[rows], dtype="float64")) for rows in protocol.batches(3)]
+    assert max(kappa) > 1.05 * min(kappa)
+    row = found.loc["relu"]
+    assert row["condition_number"] == pytest.approx(np.mean(kappa), rel=1e-6)
+    assert row["condition_number_least"] == pytest.approx(np.mean(kappa), rel=1e-6)
+    assert row["spread_over_batches"] == pytest.approx(np.std(kappa), rel=1e-5)
+    assert row[["batches", "batches_resolved", "batch_size"]].tolist() == [2, 2, 20]
+    # Six features make a kernel of rank six for the linear network.
+    row = found.loc["identity"]
+    assert row[["condition_number", "spread_over_batches"]].isna().all()
+    assert row["condition_number_least"] > 1e10
+    assert row[["batches", "batches_resolved"]].tolist() == [2, 0]
+
+
 def training_frame(epochs: tuple[float, ...], kappa: tuple[float, ...]) -> pd.DataFrame:
     return pd.DataFrame(
         [
