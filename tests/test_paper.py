@@ -362,7 +362,7 @@ def test_condition_numbers_are_means_over_minibatches(monkeypatch: pytest.Monkey
     X = np.random.default_rng(0).standard_normal((50, 6))
     protocol = minibatches.Protocol(X=X, raw=X, depths=(1,), seeds=(3,), width=40, most_batches=2)
     quiet = runs.checked_run(seeds=1, progress=False)
-    found = minibatches.minibatch_study(quiet, protocol).set_index("activation")
+    found: Any = minibatches.minibatch_study(quiet, protocol).set_index("activation")
     net = fastntk.MLP([6, 40, 1], seed=3)
     kappa = [np.linalg.cond(net.ntk(X[rows], dtype="float64")) for rows in protocol.batches(3)]
     assert max(kappa) > 1.05 * min(kappa)
