@@ -58,7 +58,9 @@ def test_bits_of_the_general_recursion(
     # Those whose series end where the neighbours of a pair let them.
     series = any(name.startswith(("tanh", "silu", "custom")) for name in names)
     depth = 3 if isinstance(phi, list) else [1, 3]
-    network = infinite.Network(depth, phi, bias_std=bias_std)
+    # Of each layer another one, or an exchange of two would not be noticed.
+    rates = [0.5, 2.0, 1.0, 0.25]
+    network = infinite.Network(depth, phi, bias_std=bias_std, layer_weights=rates)
     X = samples(40)
     for Z in (None, samples(50)):
         pairs = Pairs.of(X, Z, network)
