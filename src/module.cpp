@@ -160,7 +160,7 @@ void register_network(py::module_& module, const char* name) {
                        std::array<double, 2> parameters, std::uintptr_t function,
                        std::uintptr_t derivative, double activation_scale) {
              return Class(input_width,
-                          activation_named(activation, parameters, function, derivative),
+                          activation_named(activation, parameters, {function, derivative, 0}),
                           activation_scale);
            }),
            py::kw_only(), py::arg("input_width"), py::arg("activation"), py::arg("parameters"),
@@ -189,6 +189,23 @@ void register_network(py::module_& module, const char* name) {
           py::arg("depth"), py::arg("weights").noconvert(), py::arg("bias").noconvert(),
           py::arg("weight_scale"), py::arg("bias_scale"), py::arg("kernel_weights"),
           "The same for the map from hidden layer `depth` (0: from the inputs) to the outputs.")
+      .def(
+          "add_activated_readout",
+          [](Class& self, const Array<T>& weights, const std::optional<Array<T>>& bias,
+             double weight_scale, double bias_scale, Weights kernel_weights,
+             const std::string& activation, std::array<double, 2> parameters,
+             std::array<std::uintptr_t, 3> functions) {
+            OutputActivation psi = activation::Softmax{};
+            if (activation != "softmax") psi = activation_named(activation, parameters, functions);
+            self.add_activated_readout({weights, bias, weight_scale, bias_scale,
+                                        kernel_weights.first, kernel_weights.second},
+                                       psi);
+          },
+          py::arg("weights").noconvert(), py::arg("bias").noconvert(), py::arg("weight_scale"),
+          py::arg("bias_scale"), py::arg("kernel_weights"), py::arg("activation"),
+          py::arg("parameters"), py::arg("functions"),
+          "The same for the map from the last hidden layer, with an activation of the outputs: one "
+          "of the activations(), \"softmax\", or \"custom\" with its functions, φ, φ' and φ''.")
       .def(
           "feature_bytes",
           [](const Class& self, Index samples, Index outputs, Index itemsize) {

@@ -18,14 +18,15 @@
 namespace fastntk::python {
 
 // Returns the activation of a name, with its parameters, or for "custom" that of the addresses of
-// two functions.
+// two functions, or of three with the second derivative.
 inline Activation activation_named(const std::string& name, std::array<double, 2> parameters,
-                                   std::uintptr_t function, std::uintptr_t derivative) {
+                                   std::array<std::uintptr_t, 3> functions) {
   if (name == "custom") {
-    if (function == 0 || derivative == 0) throw bad_argument("activation", "two functions");
+    if (functions[0] == 0 || functions[1] == 0) throw bad_argument("activation", "two functions");
     // NOLINTBEGIN(performance-no-int-to-ptr): Python has no other way to hand over a function.
-    return activation::Custom{reinterpret_cast<activation::Custom::Function>(function),
-                              reinterpret_cast<activation::Custom::Function>(derivative)};
+    return activation::Custom{reinterpret_cast<activation::Custom::Function>(functions[0]),
+                              reinterpret_cast<activation::Custom::Function>(functions[1]),
+                              reinterpret_cast<activation::Custom::Function>(functions[2])};
     // NOLINTEND(performance-no-int-to-ptr)
   }
   const auto all = named_activations();
@@ -60,12 +61,28 @@ class PyNetwork {
   }
 
   void add_readout(Index depth, const PyLayer& layer) {
+    if (!network_.has_linear_outputs()) throw bad_argument("network", "no readout yet");
     if (depth < 0 || depth > network_.depth()) throw bad_argument("depth", "a layer that exists");
     Layer<T> kept = keep(layer, network_.width(depth));
     if (!network_.readouts.empty() && kept.outputs() != network_.readouts.front().layer.outputs()) {
       throw bad_argument("weights", "as many outputs as the other readouts have");
     }
     network_.readouts.push_back({depth, kept});
+  }
+
+  // Adds a readout on top whose outputs have an activation, to a network without any: see
+  // network.hpp.
+  void add_activated_readout(const PyLayer& layer, const OutputActivation& activation) {
+    if (!network_.readouts.empty()) throw bad_argument("network", "no readout yet");
+    add_hidden(layer);
+    const Index outputs = network_.width(network_.depth());
+    identity_.assign(static_cast<std::size_t>(outputs * outputs), T(0));
+    for (Index c = 0; c < outputs; ++c)
+      identity_[static_cast<std::size_t>(c * (outputs + 1))] = T(1);
+    Layer<T> top;
+    top.weights = {identity_.data(), outputs, outputs};
+    network_.readouts.push_back({network_.depth(), top});
+    network_.output_activation = activation;
   }
 
   // Returns the network with its weights on the host.
@@ -120,6 +137,7 @@ class PyNetwork {
   }
 
   Network<T> network_;
+  std::vector<T> identity_;  // the weights of a readout without parameters
   std::vector<py::object> arrays_;
   mutable std::optional<Network<T>> on_device_;
   mutable typename P::template Copies<T> copies_;

@@ -55,7 +55,7 @@ class TrainedLayers {
   TrainedLayers(const Device& device, const PyNetwork<P, T>& network,
                 const std::vector<PyTrainedLayer<P, T>*>& arrays)
       : device_(device), network_(network) {
-    const Network<T>& net = network.get();
+    const Network<T> net = linear_outputs(network.get());
     network.on(device);
     for (std::size_t k = 0; k < arrays.size(); ++k) {
       add(k < net.hidden.size() ? net.hidden[k] : net.readouts.front().layer, *arrays[k]);
@@ -125,7 +125,7 @@ double py_sgd(const PyNetwork<P, T>& network, const std::vector<PyTrainedLayer<P
               const std::optional<Array<Index>>& order, Array<double>& outcomes) {
   using Device = typename P::Device;
   const Device device = P::device(where);
-  const Network<T>& net = network.get();
+  const Network<T> net = linear_outputs(network.get());
   const Readout<T>& readout = net.readouts.front();
   if (net.readouts.size() != 1 || readout.depth != net.depth()) {
     throw bad_argument("network", "a single readout, on top");
@@ -158,12 +158,13 @@ double py_sgd(const PyNetwork<P, T>& network, const std::vector<PyTrainedLayer<P
   }
   const auto results = output_matrix<double>(outcomes, count, 2, "outcomes");
   const Monitor on_progress = python_monitor(monitor);
-  const SgdOptions options{loss_named(loss), batch, momentum, measure_gradient};
+  const SgdOptions options{loss_named(loss), batch, momentum, measure_gradient,
+                           network.get().output_activation};
   const WithoutLock no_lock;
   try {
     const double square = P::with_host_result(device, results, [&](const Matrix<double>& rows) {
-      return sgd(device, network.on(device), layers.get(), options, samples, targets,
-                 device_indices, rows, on_progress);
+      return sgd(device, linear_outputs(network.on(device)), layers.get(), options, samples,
+                 targets, device_indices, rows, on_progress);
     });
     layers.read_back();
     return square;

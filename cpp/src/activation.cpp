@@ -15,6 +15,7 @@ using namespace activation;  // NOLINT(google-build-using-namespace): the table 
 // NOLINTBEGIN(readability-named-parameter): what is not named is not used.
 constexpr auto kNamed = std::to_array<NamedActivation>({
     {"identity", 0, [](double, double) -> Activation { return Identity{}; }},
+    {"square", 0, [](double, double) -> Activation { return Square{}; }},
     {"relu", 0, [](double, double) -> Activation { return Relu{}; }},
     {"leaky_relu", 1,
      [](double negative, double) -> Activation { return PiecewiseLinear{negative, 1.0}; }},

@@ -55,6 +55,19 @@ class _Network:
         bias_scale: float,
         kernel_weights: tuple[float, float],
     ) -> None: ...
+    # The same for the map from the last hidden layer, with an activation of the outputs: one of the
+    # activations(), "softmax", or "custom" with its functions, φ, φ' and φ''.
+    def add_activated_readout(
+        self,
+        weights: _Array,
+        bias: _Array | None,
+        weight_scale: float,
+        bias_scale: float,
+        kernel_weights: tuple[float, float],
+        activation: str,
+        parameters: Sequence[float],
+        functions: typing.Annotated[Sequence[int], "FixedSize(3)"],
+    ) -> None: ...
     # The memory, in bytes, of the features of so many samples and outputs, for all readouts, in
     # numbers of `itemsize` bytes.
     def feature_bytes(self, samples: int, outputs: int, itemsize: int) -> int: ...

@@ -12,6 +12,8 @@ import numpy as np
 from fastntk import activations
 from fastntk._support import arguments
 from fastntk._support.arguments import shown
+from fastntk.activations.outputs import output_activation as checked_output_activation
+from fastntk.activations.outputs import shown_output
 from fastntk.devices import matrices
 from fastntk.devices.places import place_of
 from fastntk.kernels.methods import KernelMethods
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
     from fastntk._support.dtypes import FloatArray, FloatDType
     from fastntk.activations import Activation
+    from fastntk.activations.outputs import OutputActivation
     from fastntk.kernels.planning import Plan
     from fastntk.linearity.linear_model import LinearizedMLP
 
@@ -63,6 +66,12 @@ class MLP(KernelMethods, JacobianMethods):
     activation : str or Activation
         φ, see `fastntk.activations`. With "identity" the network is the *linear network*, the
         baseline of every study.
+    output_activation : {"identity", "square", "tanh", "sigmoid", "softmax", "softplus"} or Activation
+        ψ: the outputs are ψ(f), with f as above. It is not multiplied by c_φ. One that is not in
+        the list is any Activation that has a second derivative, such as that of
+        `fastntk.activations.custom` with `derivative` and `curvature`. A softmax makes each output
+        one of all, at least two, and every kernel and derivative one of all of them: a backward
+        pass for each output as without it, and C² operations more for each of them and each sample.
     weight_std, bias_std : float
         σ_w > 0 and σ_b ≥ 0. With σ_b = 0 there are no biases.
     parametrization : {"ntk", "standard"}
@@ -107,6 +116,7 @@ class MLP(KernelMethods, JacobianMethods):
         widths: Sequence[int],
         *,
         activation: str | Activation = "relu",
+        output_activation: str | OutputActivation = "identity",
         weight_std: float = 1.0,
         bias_std: float = 0.0,
         parametrization: str = "ntk",
@@ -121,11 +131,12 @@ class MLP(KernelMethods, JacobianMethods):
                 f"widths={shown(widths)}: expected at least the input dimension and the outputs"
             )
         phi, scale = initialization.activation_and_scale(activation, activation_scale)
+        psi = checked_output_activation(output_activation, sizes[-1])
         initial = initialization.Initialization.checked(
             seed, weight_std, bias_std, parametrization, arguments.float_dtype(dtype)
         )
         layers = initial.layers(sizes, _init_scales(init_scale, len(sizes) - 1))
-        super().__init__(Network.of_layers(layers, phi, scale))
+        super().__init__(Network.of_layers(layers, phi, scale, psi))
 
     @classmethod
     def of_network(cls, network: Network) -> MLP:
@@ -144,6 +155,7 @@ class MLP(KernelMethods, JacobianMethods):
         biases: Sequence[npt.ArrayLike | None] | None = None,
         *,
         activation: str | Activation = "relu",
+        output_activation: str | OutputActivation = "identity",
         weight_std: float = 1.0,
         bias_std: float | None = None,
         parametrization: str = "ntk",
@@ -158,7 +170,7 @@ class MLP(KernelMethods, JacobianMethods):
             W^1, …, W^{L+1}; raw, that is without the factor σ_w/√n_in in the NTK parametrization.
         biases : sequence of array_like (n_out,) or None, optional
             b^1, …, b^{L+1}, without the factor σ_b; None for a layer without.
-        activation, weight_std, parametrization, activation_scale
+        activation, output_activation, weight_std, parametrization, activation_scale
             As for `MLP`.
         bias_std : float, optional
             σ_b, by default 1 if there are biases.
@@ -199,6 +211,7 @@ class MLP(KernelMethods, JacobianMethods):
             float(has_biases) if bias_std is None else bias_std, "bias_std", minimum=0.0
         )
         arguments.choice(parametrization, "parametrization", initialization.PARAMETRIZATIONS)
+        psi = checked_output_activation(output_activation, len(arrays[-1]))
         layers = []
         for i, (w, b) in enumerate(zip(arrays, given, strict=True)):
             if i > 0 and w.shape[1] != len(arrays[i - 1]):
@@ -209,7 +222,7 @@ class MLP(KernelMethods, JacobianMethods):
             scales = initialization.scales(parametrization, w.shape[1], std, sigma_b)
             bias = None if b is None else _bias(b, i, len(w), precision)
             layers.append(Layer(np.array(w, dtype=precision), bias, *scales))
-        return cls.of_network(Network.of_layers(layers, phi, scale))
+        return cls.of_network(Network.of_layers(layers, phi, scale, psi))
 
     @classmethod
     def from_torch(
@@ -225,8 +238,9 @@ class MLP(KernelMethods, JacobianMethods):
         ----------
         module : torch.nn.Sequential or torch.nn.Linear, or mapping of str to tensor
             A ``Sequential`` of ``Linear`` layers and activations, nested or not (``Flatten``,
-            ``Identity`` and ``Dropout`` in evaluation mode are passed over); or the `state_dict` of
-            one, with `activation`. All of them of exactly these classes, in float32 or float64,
+            ``Identity`` and ``Dropout`` in evaluation mode are passed over); one after the last
+            ``Linear``, such as a ``Sigmoid`` or a ``Softmax``, is that of the outputs. Or the
+            `state_dict` of one, with `activation`, whose outputs are linear. All of them of exactly these classes, in float32 or float64,
             without hooks or parametrizations, and no parameter used twice.
         activation : str or Activation, optional
             What is between the layers of a `state_dict`; of a module, it is found out.
@@ -312,9 +326,12 @@ class MLP(KernelMethods, JacobianMethods):
         return network_digest(self.network)
 
     def __repr__(self) -> str:
-        omega = self.network.kernel_weights
+        omega, psi = self.network.kernel_weights, self.output_activation
+        shown_psi = (
+            "" if self.network.has_linear_outputs else (f"output_activation={shown_output(psi)}, ")
+        )
         return (
-            f"MLP(widths={self.widths}, activation={_named(self.activation)}, "
+            f"MLP(widths={self.widths}, activation={_named(self.activation)}, {shown_psi}"
             f"activation_scale={self.activation_scale:g}, {_shown_scales(self.network.layers)}"
             f"dtype={self.dtype.name!r}, n_parameters={self.n_parameters}"
             f"{'' if omega is None else f', layer_weights={omega}'})"
@@ -350,6 +367,11 @@ class MLP(KernelMethods, JacobianMethods):
         return self.network.activation
 
     @property
+    def output_activation(self) -> OutputActivation:
+        """The activation ψ of the outputs; the identity where they are linear."""
+        return self.network.output_activation
+
+    @property
     def activation_scale(self) -> float:
         """The factor c_φ of every activation."""
         return self.network.activation_scale
@@ -358,14 +380,18 @@ class MLP(KernelMethods, JacobianMethods):
     def feature_error(self) -> float:
         """About the relative rounding error of passes in the network's own precision.
 
-        √(L + 1) ε, which experience gives and nothing proves: up to 30 times as much was seen. What
+        √(L + 1) ε, with 1 more for an output activation, which experience gives and nothing proves: up to 30 times as much was seen. What
         is proved is `ntk_errors`. A kernel in float64 has passes in float64, and so the error of
         ``net.astype("float64")``.
         """
-        return feature_error(self.depth, self.dtype)
+        passed = self.depth + (0 if self.network.has_linear_outputs else 1)
+        return feature_error(passed, self.dtype)
 
     def linear(self) -> MLP:
-        """Return the linear network with the same weights: the identity activation, scale 1."""
+        """Return the linear network with the same weights: the identity activation, scale 1.
+
+        Its outputs are linear, too.
+        """
         identity = activations.get("identity")
         layers = self.network.layers
         return MLP.of_network(Network.of_layers(layers, identity, identity.scale))

@@ -59,6 +59,18 @@ struct Identity {
   }
 };
 
+// φ(z) = z².
+struct Square {
+  template <class T>
+  FASTNTK_HOST_DEVICE ValueAndSlope<T> operator()(T z) const {
+    return {z * z, T(2) * z};
+  }
+  template <class T>
+  FASTNTK_HOST_DEVICE T curvature(T /*z*/) const {
+    return T(2);
+  }
+};
+
 // Returns the slope of a function that is linear on either side of 0. A NaN stays one, here and in
 // values: it is not hidden behind a number.
 template <class T>
@@ -272,13 +284,22 @@ struct Custom {
   using Function = double (*)(double);
   Function function = nullptr;
   Function derivative = nullptr;
+  Function second_derivative = nullptr;  // may be missing: then there are no Hessians
 
   template <class T>
   ValueAndSlope<T> operator()(T z) const {
     const auto x = static_cast<double>(z);
     return {static_cast<T>(function(x)), static_cast<T>(derivative(x))};
   }
+  template <class T>
+  T curvature(T z) const {
+    return static_cast<T>(second_derivative(static_cast<double>(z)));
+  }
 };
+
+// This is softmax, p = exp(z)/Σ exp(z), which is no function of single elements: of the outputs of
+// a network alone (softmax.hpp).
+struct Softmax {};
 
 }  // namespace activation
 
@@ -287,7 +308,12 @@ using Activation =
     std::variant<activation::Relu, activation::Identity, activation::PiecewiseLinear,
                  activation::RectifiedMonomial, activation::Gelu, activation::Sigmoid,
                  activation::Silu, activation::Elu, activation::Softplus, activation::Tanh,
-                 activation::Erf, activation::Sine, activation::Cosine, activation::Custom>;
+                 activation::Erf, activation::Sine, activation::Cosine, activation::Square,
+                 activation::Custom>;
+
+// This is what makes outputs f = ψ(g) of the linear outputs g: nothing, a function of each, or of
+// all outputs of a sample.
+using OutputActivation = std::variant<std::monostate, Activation, activation::Softmax>;
 
 // This is how callers choose an activation by its name. The functors above say what the parameters
 // are; a parameter that the activation does not have is ignored.
@@ -317,12 +343,6 @@ auto with_built_in_activation(const Activation& chosen, const char* error, Use u
       chosen);
 }
 
-// Calls `use` with the functor of an activation that has all derivatives.
-template <class Use>
-auto with_smooth_activation(const Activation& chosen, Use use) {
-  return with_built_in_activation(chosen, "this activation has no second derivative", use);
-}
-
 // Calls `use` with the functor of any activation that a device can call: custom ones are functions
 // of the processor, and no other device can call them.
 template <bool on_host = true, class Use>
@@ -332,6 +352,16 @@ auto with_activation(const Activation& chosen, Use use) {
   } else {
     return with_built_in_activation(chosen, "a custom activation runs on the processor alone", use);
   }
+}
+
+// The same for an activation that has all derivatives.
+template <bool on_host = true, class Use>
+auto with_smooth_activation(const Activation& chosen, Use use) {
+  const auto* const custom = std::get_if<activation::Custom>(&chosen);
+  if (custom != nullptr && custom->second_derivative == nullptr) {
+    throw std::invalid_argument("this activation has no second derivative");
+  }
+  return with_activation<on_host>(chosen, use);
 }
 
 template <class Phi>

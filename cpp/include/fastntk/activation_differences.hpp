@@ -210,6 +210,11 @@ ValueAndSlope<T> difference_of(const activation::Cosine& phi, T z, T dz) {
   return {-twice * std::sin(middle), -frequency * twice * std::cos(middle)};
 }
 
+template <class T>
+ValueAndSlope<T> difference_of(const activation::Square& /*phi*/, T z, T dz) {
+  return {dz * (T(2) * z + dz), T(2) * dz};
+}
+
 // Of a custom activation φ' is known. A short step takes it at the midpoint: the relative error, of
 // the order of the square of the step, is then below the 1e-11 (float32: 3e-5) or so to which a
 // difference of two values, with an error of ε over the step, is good.

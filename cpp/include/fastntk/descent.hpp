@@ -4,9 +4,11 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <variant>
 #include <vector>
 
 #include "fastntk/blas.hpp"
+#include "fastntk/forward_backward.hpp"
 #include "fastntk/loss.hpp"
 #include "fastntk/matrix.hpp"
 #include "fastntk/monitor.hpp"
@@ -37,7 +39,14 @@ struct SgdOptions {
   Index batch = 1;
   double momentum = 0.0;
   bool measure_gradient = false;  // of the last batch
+  // The network itself computes the linear outputs, of which this makes those that are compared.
+  OutputActivation output_activation;
 };
+
+// Returns how many numbers the derivatives of the output activation are for each sample.
+inline Index output_slopes(const SgdOptions& options, Index outputs) {
+  return std::holds_alternative<std::monostate>(options.output_activation) ? 0 : outputs;
+}
 
 // These are the samples of a pass: order[0], order[1], …, or without an order all, in theirs.
 template <class T>
@@ -47,14 +56,19 @@ struct TrainingSamples {
   const Index* order;
   Index count;
 
-  // Fills the outcomes of some of them and replaces their outputs f by Δᴸ⁺¹, for a batch of so
-  // many.
+  // Fills the outcomes of some of them and replaces their linear outputs g by Δᴸ⁺¹, for a batch of
+  // so many. `slopes` is for the derivatives of the output activation, where there is one.
   template <class Lane>
-  void compare(const Lane& lane, Loss loss, Index batch, Range rows, Matrix<T> f,
-               Matrix<double> of_rows) const {
-    sample_losses(
-        lane, loss, T(1) / static_cast<T>(batch), order == nullptr ? nullptr : order + rows.first,
-        order == nullptr ? targets.row_block(rows.first, rows.count) : targets, f, of_rows);
+  void compare(const Lane& lane, const SgdOptions& options, Index batch, Range rows, Matrix<T> g,
+               Matrix<T> slopes, Matrix<double> of_rows) const {
+    const OutputActivation& psi = options.output_activation;
+    const bool linear = std::holds_alternative<std::monostate>(psi);
+    if (!linear) activate_outputs<Lane, T>(lane, psi, T(0), nullptr, g, slopes);
+    sample_losses(lane, options.loss, T(1) / static_cast<T>(batch),
+                  order == nullptr ? nullptr : order + rows.first,
+                  order == nullptr ? targets.row_block(rows.first, rows.count) : targets, g,
+                  of_rows);
+    if (!linear) gate_outputs<Lane, T>(lane, psi, slopes, g);
   }
 };
 

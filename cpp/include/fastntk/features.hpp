@@ -404,7 +404,9 @@ Features<Device, G> compute_features(const Device& device, const Network<T>& net
       make_features<G>(device, network, outputs.count, samples.rows, use);
   const FeaturePasses<Device, T, G> passes{device, network, outputs, samples, features, monitor};
   if constexpr (Device::Lane::kOnHost) {
-    if (const Index panel_rows = device.template panel_rows<T>(); panel_rows != 0) {
+    // A softmax wants all outputs of a sample at once, which lie in several panels.
+    const bool by_unit = !network.is_softmax(network.depth());
+    if (const Index panel_rows = device.template panel_rows<T>(); panel_rows != 0 && by_unit) {
       pass_panels(passes, panel_rows);
       return features;
     }

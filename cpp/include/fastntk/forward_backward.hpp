@@ -7,6 +7,7 @@
 #include "fastntk/blas.hpp"
 #include "fastntk/matrix.hpp"
 #include "fastntk/network.hpp"
+#include "fastntk/softmax.hpp"
 
 // These are the forward pass and its adjoint, for a block of samples. With h⁰ = x and l = 1 … L,
 //
@@ -15,6 +16,9 @@
 // and, for the chosen output of f, Δˡ = ∂f/∂zˡ:
 //
 //   Δᴸ⁺¹ = 1,      Δˡ = c_φ φ'(zˡ) ∘ [ (σ_w/√n_l) Δˡ⁺¹ Wˡ⁺¹ ].
+//
+// Where outputs have an activation ψ, f = ψ(g) is hᴸ⁺¹, with zᴸ⁺¹ = g and φ = ψ without a scale;
+// see network.hpp.
 //
 // Row-major with one sample a row, W h becomes H Wᵀ, and Δ W stays Δ W.
 namespace fastntk {
@@ -117,6 +121,34 @@ void hidden_layer(const Lane& lane, const Network<T>& network, const Layer<T>& l
   });
 }
 
+// Puts f = ψ(g) in the place of the linear outputs g (rows, C) without their bias, which may be
+// null, and leaves what gate_outputs() needs in `slope` (rows, C): ψ'(g), or f itself of a softmax.
+// There is an output activation.
+template <class Lane, class T>
+void activate_outputs(const Lane& lane, const OutputActivation& psi, T bias_scale, const T* bias,
+                      Matrix<T> g_to_f, Matrix<T> slope) {
+  if (const auto* const by_element = std::get_if<Activation>(&psi)) {
+    with_activation<Lane::kOnHost>(*by_element, [&](auto phi) {
+      lane.for_each(
+          g_to_f.rows, g_to_f.cols,
+          element::Activate<decltype(phi), T>{phi, T(1), bias_scale, bias, g_to_f, slope});
+    });
+    return;
+  }
+  lane.for_each(g_to_f.rows, 1, element::Softmax<T>{bias_scale, bias, g_to_f, slope});
+}
+
+// Puts ∂/∂g in the place of ∂/∂f.
+template <class Lane, class T>
+void gate_outputs(const Lane& lane, const OutputActivation& psi, ConstMatrix<T> slope,
+                  Matrix<T> delta) {
+  if (std::holds_alternative<activation::Softmax>(psi)) {
+    lane.for_each(delta.rows, 1, element::SoftmaxGate<T>{slope, delta});
+  } else {
+    lane.for_each(delta.rows, delta.cols, element::Gate<T>{slope, delta});
+  }
+}
+
 // Δ = c_φ φ'(z) ∘ U, with U in the place of Δ, from the activations h: only where slopes follow
 // from them.
 template <class Lane, class T>
@@ -144,7 +176,16 @@ void forward(const Lane& lane, const Network<T>& network, const std::vector<Matr
   Matrix<const T> below = inputs;
   for (Index l = 1; l <= network.depth() && !lane.stopped(); ++l) {
     const Matrix<T> h = activations[static_cast<std::size_t>(l)];
-    hidden_layer(lane, network, network.layer(l), below, h, slopes[static_cast<std::size_t>(l)]);
+    const Matrix<T> slope = slopes[static_cast<std::size_t>(l)];
+    const Layer<T>& layer = network.layer(l);
+    if (l == network.depth() && !network.has_linear_outputs()) {
+      lane.template gemm<T>(Op::none, Op::transpose, static_cast<T>(layer.weight_scale), below,
+                            layer.weights, Write::overwrite, h);
+      activate_outputs(lane, network.output_activation, static_cast<T>(layer.bias_scale),
+                       layer.bias, h, slope);
+    } else {
+      hidden_layer(lane, network, layer, below, h, slope);
+    }
     keep(static_cast<std::size_t>(l));
     below = h;
   }
@@ -172,9 +213,15 @@ void backward(const Lane& lane, const Network<T>& network, const Readout<T>& rea
     const auto at = static_cast<std::size_t>(l);
     const Matrix<T> delta = deltas[at];
     if (l == readout.depth) {
-      lane.for_each(delta.rows, delta.cols,
-                    element::GateReadout<T>{static_cast<T>(readout.layer.weight_scale),
-                                            readout.layer.weights.row(output), slopes[at], delta});
+      const auto scale = static_cast<T>(readout.layer.weight_scale);
+      const T* const weights = readout.layer.weights.row(output);
+      if (network.is_softmax(l)) {
+        lane.for_each(delta.rows, 1,
+                      element::SoftmaxGateReadout<T>{scale, weights, slopes[at], delta});
+      } else {
+        lane.for_each(delta.rows, delta.cols,
+                      element::GateReadout<T>{scale, weights, slopes[at], delta});
+      }
     } else {
       const Layer<T>& above = network.layer(l + 1);
       lane.template gemm<T>(Op::none, Op::none, static_cast<T>(above.weight_scale), deltas[at + 1],

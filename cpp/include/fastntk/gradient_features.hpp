@@ -31,7 +31,7 @@ struct OuterProduct {
 // Returns the number of parameters of the network with the given readout.
 template <class T>
 Index parameter_count(const Network<T>& network, const Readout<T>& readout) {
-  Index count = readout.layer.parameters();
+  Index count = network.has_linear_outputs() ? readout.layer.parameters() : 0;
   for (Index l = 1; l <= readout.depth; ++l) count += network.layer(l).parameters();
   return count;
 }
@@ -86,7 +86,7 @@ void gradient_features(const Device& device, const Network<T>& network, Index ou
           put_layer(network.layer(l), deltas[static_cast<std::size_t>(l)], below);
           below = activations[static_cast<std::size_t>(l)];
         }
-        put_layer(readout.layer, readout_delta, below);
+        if (network.has_linear_outputs()) put_layer(readout.layer, readout_delta, below);
       });
 }
 

@@ -19,6 +19,8 @@
 //   RUˡ = s (Δˡ⁺¹ Vˡ⁺¹ + RΔˡ⁺¹ Wˡ⁺¹),        RΔˡ = c_φ φ''(zˡ) ∘ Uˡ ∘ Rzˡ + c_φ φ'(zˡ) ∘ RUˡ,
 //   (H V)ˡ = s Σ_i ( RΔˡ ⊗ hˡ⁻¹ + Δˡ ⊗ Rhˡ⁻¹ ),      for biases σ_b Σ_i RΔˡ.
 //
+// For a softmax of the outputs, φ' ∘, φ'' ∘ U and the like are what softmax.hpp says.
+//
 // At a kink of φ, φ'' is that from the left: the point mass of the second derivative counts as 0.
 // Vectors over the parameters lie in memory as the features do: W¹ row-major, b¹, W², b², ….
 namespace fastntk {
@@ -123,35 +125,46 @@ struct CurvedPasses {
 template <class Lane, class T>
 void pass_with_curvature(const Lane& lane, const Network<T>& network, Matrix<const T> inputs,
                          Matrix<const T> coefficients, const CurvedPasses<T>& passes) {
-  const auto blocks = parameter_blocks(network);
-  const std::size_t depth = blocks.size() - 1;
+  const Readout<T>& readout = network.readouts.front();
   Matrix<const T> below = inputs;
-  for (std::size_t l = 1; l <= depth && !lane.stopped(); ++l) {
-    const Layer<T>& layer = *blocks[l - 1].layer;
-    const Matrix<T> h = passes.activations[l];
+  for (Index l = 1; l <= readout.depth && !lane.stopped(); ++l) {
+    const auto at = static_cast<std::size_t>(l);
+    const Layer<T>& layer = network.layer(l);
+    const auto bias_scale = static_cast<T>(layer.bias_scale);
+    const Matrix<T> h = passes.activations[at];
+    const Matrix<T> slope = passes.slopes[at];
     lane.template gemm<T>(Op::none, Op::transpose, static_cast<T>(layer.weight_scale), below,
                           layer.weights, Write::overwrite, h);
-    with_smooth_activation(network.activation, [&](auto phi) {
+    below = h;
+    if (network.is_softmax(l)) {
+      lane.for_each(h.rows, 1, element::Softmax<T>{bias_scale, layer.bias, h, slope});
+      continue;
+    }
+    with_smooth_activation<Lane::kOnHost>(network.activation_of(l), [&](auto phi) {
       using Phi = decltype(phi);
-      const auto scale = static_cast<T>(network.activation_scale);
-      const auto bias_scale = static_cast<T>(layer.bias_scale);
-      const Matrix<T> bend = passes.bends[l];
+      const auto scale = static_cast<T>(network.activation_scale_of(l));
+      const Matrix<T> bend = passes.bends[at];
       lane.for_each(h.rows, h.cols, element::Argument<T>{bias_scale, layer.bias, h, bend});
       lane.for_each(h.rows, h.cols, element::Curvature<Phi, T>{phi, scale, bend});
-      lane.for_each(
-          h.rows, h.cols,
-          element::Activate<Phi, T>{phi, scale, bias_scale, layer.bias, h, passes.slopes[l]});
+      lane.for_each(h.rows, h.cols,
+                    element::Activate<Phi, T>{phi, scale, bias_scale, layer.bias, h, slope});
     });
-    below = h;
   }
   Matrix<const T> above = coefficients;
-  for (std::size_t l = depth; l >= 1 && !lane.stopped(); --l) {
-    const Layer<T>& layer = *blocks[l].layer;
-    const Matrix<T> delta = passes.deltas[l];
+  for (Index l = readout.depth; l >= 1 && !lane.stopped(); --l) {
+    const auto at = static_cast<std::size_t>(l);
+    const Layer<T>& layer = l == readout.depth ? readout.layer : network.layer(l + 1);
+    const Matrix<T> delta = passes.deltas[at];
     lane.template gemm<T>(Op::none, Op::none, static_cast<T>(layer.weight_scale), above,
                           layer.weights, Write::overwrite, delta);
-    lane.for_each(delta.rows, delta.cols,
-                  element::GateWithCurvature<T>{passes.slopes[l], delta, passes.bends[l]});
+    if (network.is_softmax(l)) {
+      lane.for_each(
+          delta.rows, 1,
+          element::SoftmaxGateWithCurvature<T>{passes.slopes[at], delta, passes.bends[at]});
+    } else {
+      lane.for_each(delta.rows, delta.cols,
+                    element::GateWithCurvature<T>{passes.slopes[at], delta, passes.bends[at]});
+    }
     above = delta;
   }
 }
@@ -161,7 +174,9 @@ template <class Device, class T>
 void passes_with_curvature(const Device& device, const Network<T>& network, Matrix<const T> inputs,
                            Matrix<const T> coefficients, const CurvedPasses<T>& passes,
                            const Monitor& monitor) {
-  with_smooth_activation(network.activation, [](auto /*phi*/) {});  // an error before any work
+  for (Index l = 1; l <= network.depth(); ++l) {  // an error before any work
+    with_smooth_activation(network.activation_of(l), [](auto /*phi*/) {});
+  }
   const Partition blocks{inputs.rows, device.row_blocks()};
   device.run(
       "passes", blocks.blocks(), monitor, [] { return 0; },
@@ -230,7 +245,8 @@ class HessianProducts {
   }
 
  private:
-  Index depth() const { return static_cast<Index>(blocks_.size()) - 1; }
+  Index depth() const { return network_.readouts.front().depth; }
+  std::size_t top() const { return static_cast<std::size_t>(depth()); }
   Range all() const { return {0, inputs_.rows}; }
   Partition partition(const Device& device) const { return {inputs_.rows, device.row_blocks()}; }
   // These are Hˡ and Δˡ of some rows, with the inputs for l = 0 and u for l = depth + 1.
@@ -239,8 +255,7 @@ class HessianProducts {
     return h.row_block(rows.first, rows.count);
   }
   Matrix<const T> deltas(std::size_t l, Range rows) const {
-    const bool top = l == blocks_.size();
-    const Matrix<const T> delta = top ? coefficients_ : Matrix<const T>(passes_.deltas[l]);
+    const Matrix<const T> delta = l > top() ? coefficients_ : Matrix<const T>(passes_.deltas[l]);
     return delta.row_block(rows.first, rows.count);
   }
   // Returns Vˡ in the vector that starts there.
@@ -254,7 +269,7 @@ class HessianProducts {
                        const T* v) const {
     const auto rh = tangents_.views(rows, vector, vectors_);
     const auto rz = delta_tangents_.views(rows, vector, vectors_);
-    for (std::size_t l = 1; l < blocks_.size() && !lane.stopped(); ++l) {
+    for (std::size_t l = 1; l <= top() && !lane.stopped(); ++l) {
       const ParameterBlock<T>& block = blocks_[l - 1];
       const Layer<T>& layer = *block.layer;
       const auto scale = static_cast<T>(layer.weight_scale);
@@ -265,9 +280,16 @@ class HessianProducts {
                               Write::accumulate, rz[l]);
       }
       const T* const bias = layer.bias == nullptr ? nullptr : v + block.bias();
-      lane.for_each(rows.count, layer.outputs(),
-                    element::ActivateTangent<T>{static_cast<T>(layer.bias_scale), bias,
-                                                passes.slopes[l], passes.bends[l], rz[l], rh[l]});
+      const auto bias_scale = static_cast<T>(layer.bias_scale);
+      if (network_.is_softmax(static_cast<Index>(l))) {
+        lane.for_each(rows.count, 1,
+                      element::SoftmaxTangent<T>{bias_scale, bias, passes.slopes[l],
+                                                 passes.bends[l], rz[l], rh[l]});
+      } else {
+        lane.for_each(rows.count, layer.outputs(),
+                      element::ActivateTangent<T>{bias_scale, bias, passes.slopes[l],
+                                                  passes.bends[l], rz[l], rh[l]});
+      }
     }
   }
 
@@ -275,13 +297,14 @@ class HessianProducts {
   void backward_tangent(const Lane& lane, const CurvedPasses<T>& passes, Range rows, Index vector,
                         const T* v, Matrix<T> scratch) const {
     const auto rdelta = delta_tangents_.views(rows, vector, vectors_);
+    // A readout without parameters adds nothing to RΔ of the layer below it.
     for (std::size_t l = blocks_.size() - 1; l >= 1 && !lane.stopped(); --l) {
       const ParameterBlock<T>& above = blocks_[l];
       const auto scale = static_cast<T>(above.layer->weight_scale);
       const Matrix<T> ru = scratch.block(0, rows.count, 0, rdelta[l].cols);
       lane.template gemm<T>(Op::none, Op::none, scale, deltas(l + 1, rows), direction(above, v),
                             Write::overwrite, ru);
-      if (l + 1 < blocks_.size()) {
+      if (l < top()) {
         lane.template gemm<T>(Op::none, Op::none, scale, rdelta[l + 1], above.layer->weights,
                               Write::accumulate, ru);
       }
@@ -305,7 +328,7 @@ class HessianProducts {
         lane.for_each(units.count, 1, element::Fill<T>{T(0), piece.bias(result)});
       }
     }
-    if (l < blocks_.size()) {
+    if (l <= top()) {
       const Matrix<T> rdelta = delta_tangents_.views(all(), piece.vector, vectors_)[l].col_block(
           units.first, units.count);
       lane.template gemm<T>(Op::transpose, Op::none, scale, rdelta, activations(l - 1, all()),
@@ -324,7 +347,7 @@ class HessianProducts {
   }
 
   const Network<T>& network_;
-  std::vector<ParameterBlock<T>> blocks_;  // [l − 1]
+  std::vector<ParameterBlock<T>> blocks_;  // [l − 1], of the layers that have parameters
   Index vectors_;                          // that lie side by side in the tangents
   Index widest_ = 1;
   Matrix<const T> inputs_;

@@ -33,7 +33,7 @@ std::vector<ParameterBlock<T>> parameter_blocks(const Network<T>& network) {
   const Readout<T>& readout = network.readouts.front();
   std::vector<ParameterBlock<T>> blocks;
   Index first = 0;
-  for (Index l = 1; l <= readout.depth + 1; ++l) {
+  for (Index l = 1; l <= network.layers_with_parameters(readout); ++l) {
     const Layer<T>& layer = l <= readout.depth ? network.layer(l) : readout.layer;
     blocks.push_back({&layer, first, static_cast<std::size_t>(l - 1)});
     first += layer.parameters();

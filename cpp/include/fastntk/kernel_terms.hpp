@@ -57,7 +57,7 @@ struct KernelTerms {
 
 enum class Split : std::uint8_t {
   none,          // one kernel for each readout, summed over the outputs
-  layers,        // of the first readout, one for each layer 1 … depth + 1
+  layers,        // of the first readout, one for each layer that has parameters
   outputs,       // of the first readout, one for each output
   output_pairs,  // of the first readout, one for each ordered pair of outputs
 };
@@ -69,7 +69,7 @@ std::size_t kernel_count(const Network<T>& network, Range outputs, Split split) 
     case Split::none:
       return network.readouts.size();
     case Split::layers:
-      return static_cast<std::size_t>(network.readouts.front().depth) + 1;
+      return static_cast<std::size_t>(network.layers_with_parameters(network.readouts.front()));
     case Split::outputs:
       return count;
     case Split::output_pairs:
@@ -170,7 +170,8 @@ KernelTerms<G> kernel_terms(const Network<T>& network, Range outputs, Split spli
                   LayerGram<G>(network.layer(static_cast<Index>(l) + 1)),
                   delta_of(x.delta(r, l + 1), a), delta_of(z.delta(r, l + 1), b));
     }
-    if (a != b) return;  // different outputs share no parameter of the readout
+    // Different outputs share no parameter of the readout, which may have none.
+    if (a != b || !network.has_linear_outputs()) return;
     const double summed = groups == 1 ? static_cast<double>(outputs.count) : 1.0;
     builder.add_readout(depth, kernel_index(split, r, depth, groups, a, b),
                         LayerGram<G>(readout.layer, summed));

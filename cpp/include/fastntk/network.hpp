@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
+#include <variant>
 #include <vector>
 
 #include "fastntk/activation.hpp"
@@ -45,6 +46,11 @@ struct Readout {
 
 // A network has hidden layers 1 … L and one readout or more. A single network has one, on top; a
 // depth sweep has one for each depth, and all these networks share their hidden layers.
+//
+// Where the outputs have an activation ψ, the linear outputs are those of the last hidden layer,
+// whose φ is ψ, without a scale. The readout on top of it hands its activations on: its weights are
+// the identity matrix, and no parameters. So passes, kernels and derivatives of f = ψ(g) are those
+// of any network; linear_outputs() has g.
 template <class T>
 struct Network {
   Index input_width = 0;
@@ -52,6 +58,27 @@ struct Network {
   std::vector<Readout<T>> readouts;
   Activation activation;
   double activation_scale = 1.0;  // c_φ
+  OutputActivation output_activation;
+
+  bool has_linear_outputs() const {
+    return std::holds_alternative<std::monostate>(output_activation);
+  }
+  // Whether layer l is the softmax of the outputs.
+  bool is_softmax(Index l) const {
+    return l == depth() && std::holds_alternative<activation::Softmax>(output_activation);
+  }
+  // Returns the activation of layer l, unless that is a softmax, and its scale.
+  const Activation& activation_of(Index l) const {
+    const auto* const of_outputs = std::get_if<Activation>(&output_activation);
+    return l == depth() && of_outputs != nullptr ? *of_outputs : activation;
+  }
+  double activation_scale_of(Index l) const {
+    return l == depth() && !has_linear_outputs() ? 1.0 : activation_scale;
+  }
+  // Returns how many layers of the network with this readout have parameters.
+  Index layers_with_parameters(const Readout<T>& readout) const {
+    return readout.depth + (has_linear_outputs() ? 1 : 0);
+  }
 
   Index depth() const { return static_cast<Index>(hidden.size()); }
   // Returns n_l, for l = 0 … L.
@@ -65,5 +92,15 @@ struct Network {
     return static_cast<double>(sum);
   }
 };
+
+// Returns the network of the linear outputs g, which f = ψ(g) is made of.
+template <class T>
+Network<T> linear_outputs(Network<T> network) {
+  if (network.has_linear_outputs()) return network;
+  network.readouts = {{network.depth() - 1, network.hidden.back()}};
+  network.hidden.pop_back();
+  network.output_activation = {};
+  return network;
+}
 
 }  // namespace fastntk

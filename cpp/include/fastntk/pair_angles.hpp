@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <utility>
@@ -102,6 +103,58 @@ struct LayerGradient {
   }
 };
 
+// Returns p = softmax(z) and how much more that of z + dz is. With p' ∝ p exp(dz − s), a short step
+// changes p by p ∘ C e/(1 + Σ p e), e = exp(dz − s) − 1; see softmax.hpp. The shift s changes
+// nothing, and keeps the exponents short.
+template <class T>
+Moved<T> softmax(const Moved<T>& z) {
+  const auto of = [](const auto& exponent, Vector<T>& p) {
+    T largest = exponent(0);
+    for (std::size_t c = 1; c < p.size(); ++c) largest = std::max(largest, exponent(c));
+    T sum = T(0);
+    for (std::size_t c = 0; c < p.size(); ++c) sum += p[c] = std::exp(exponent(c) - largest);
+    for (T& probability : p) probability /= sum;
+  };
+  Moved<T> p(z.size());
+  of([&](std::size_t c) { return z.at[c]; }, p.at);
+  const auto [least, most] = std::ranges::minmax(z.by);
+  if (!(most - least < T(1))) {
+    of([&](std::size_t c) { return z.at[c] + z.by[c]; }, p.by);
+    for (std::size_t c = 0; c < p.by.size(); ++c) p.by[c] -= p.at[c];
+    return p;
+  }
+  const auto top = static_cast<std::size_t>(std::ranges::max_element(p.at) - p.at.begin());
+  Vector<T> e(p.at.size());
+  T mean = T(0);
+  for (std::size_t c = 0; c < e.size(); ++c) {
+    e[c] = std::expm1(z.by[c] - z.by[top]);
+    mean += p.at[c] * e[c];
+  }
+  for (std::size_t c = 0; c < e.size(); ++c) p.by[c] = p.at[c] * (e[c] - mean) / (T(1) + mean);
+  return p;
+}
+
+// Returns Δ = p ∘ (u − ⟨p, u⟩), the same for both samples, for the unit vector u of an output.
+template <class T>
+Moved<T> softmax_delta(const Moved<T>& p, Index output) {
+  const auto c = static_cast<std::size_t>(output);
+  T others = T(0);  // 1 − p_c
+  for (std::size_t k = 0; k < p.at.size(); ++k) others += k == c ? T(0) : p.at[k];
+  T others_by = T(0);
+  for (std::size_t k = 0; k < p.by.size(); ++k) others_by += k == c ? T(0) : p.by[k];
+  Moved<T> delta(p.size());
+  for (std::size_t k = 0; k < p.at.size(); ++k) {
+    if (k == c) {
+      delta.at[k] = p.at[k] * others;
+      delta.by[k] = p.by[k] * (others + others_by) + p.at[k] * others_by;
+    } else {
+      delta.at[k] = -p.at[k] * p.at[c];
+      delta.by[k] = -p.by[k] * (p.at[c] + p.by[c]) - p.at[k] * p.by[c];
+    }
+  }
+  return delta;
+}
+
 template <class T>
 Moved<T> layer_input(const Layer<T>& layer, const Moved<T>& h) {
   const bool has_bias = layer.bias != nullptr;
@@ -139,18 +192,26 @@ T pair_angle(const Lane& lane, const Network<T>& network, Range outputs, const T
     hs[0].at[static_cast<std::size_t>(i)] = x[i];
     hs[0].by[static_cast<std::size_t>(i)] = z[i] - x[i];
   }
-  const T c = static_cast<T>(network.activation_scale);
   for (Index l = 1; l <= readout.depth; ++l) {
     const Layer<T>& layer = network.layer(l);
     Moved<T> h(layer.outputs());
     Moved<T> gate(layer.outputs());
     multiply(Op::transpose, layer, hs.back().at, h.at);
     multiply(Op::transpose, layer, hs.back().by, h.by);
-    with_activation(network.activation, [&](auto phi) {
+    if (layer.bias != nullptr) {
+      const auto bias_scale = static_cast<T>(layer.bias_scale);
+      for (std::size_t i = 0; i < h.at.size(); ++i) h.at[i] += bias_scale * layer.bias[i];
+    }
+    if (network.is_softmax(l)) {
+      h = pair::softmax(h);
+      hs.push_back(h);
+      gates.push_back(std::move(h));
+      continue;
+    }
+    const T c = static_cast<T>(network.activation_scale_of(l));
+    with_activation(network.activation_of(l), [&](auto phi) {
       for (std::size_t i = 0; i < h.at.size(); ++i) {
-        const T bias =
-            layer.bias == nullptr ? T(0) : static_cast<T>(layer.bias_scale) * layer.bias[i];
-        const T at = h.at[i] + bias;
+        const T at = h.at[i];
         const auto here = phi(at);
         const auto step = difference_of(phi, at, h.by[i]);
         h.at[i] = c * here.value;
@@ -168,7 +229,20 @@ T pair_angle(const Lane& lane, const Network<T>& network, Range outputs, const T
     Moved<T> delta(readout.layer.outputs());
     delta.at[static_cast<std::size_t>(output)] = T(1);
     const Layer<T>* above = &readout.layer;
-    for (Index l = readout.depth;; --l) {
+    Index top = readout.depth;
+    if (!network.has_linear_outputs()) {  // the readout has no parameters
+      const Moved<T>& gate = gates.back();
+      if (network.is_softmax(top)) {
+        delta = pair::softmax_delta(gate, output);
+      } else {
+        const auto at = static_cast<std::size_t>(output);
+        delta.at[at] = gate.at[at];
+        delta.by[at] = gate.by[at];
+      }
+      above = &network.layer(top);
+      --top;
+    }
+    for (Index l = top;; --l) {
       gradients.push_back({delta, pair::layer_input(*above, hs[static_cast<std::size_t>(l)])});
       if (l == 0) break;
       const Moved<T>& gate = gates[static_cast<std::size_t>(l - 1)];

@@ -88,6 +88,7 @@ class PanelDescent {
     PassingLayers<Device, T> layers;
     typename Device::template Buffer<T> outputs;
     typename Device::template Buffer<T> output_rows;
+    typename Device::template Buffer<T> output_slopes;  // none of linear outputs
     typename Device::template Buffer<T> products;
     typename Device::template Buffer<T> sums;
   };
@@ -102,6 +103,7 @@ class PanelDescent {
             {block_, widths},
             {block_, outputs},
             {block_, outputs},
+            {block_, output_slopes(options_, outputs)},
             {padded(update.first), padded(update.second)},
             {update.first, 1}};
   }
@@ -207,8 +209,8 @@ class PanelDescent {
     if (lane.stopped()) return;
     const Matrix<T> f = workspace.output_rows.view().row_block(0, block.count);
     unpack<T>(layers[top].all, 0, f);
-    samples_.compare(lane, options_.loss, batch.count, {batch.first + block.first, block.count}, f,
-                     outcomes);
+    samples_.compare(lane, options_, batch.count, {batch.first + block.first, block.count}, f,
+                     workspace.output_slopes.view(), outcomes);
     pack<T>(f, 0, 0, layers[top].all);
     keep_delta(top);
     const auto lowest = static_cast<Index>(trained_.front());

@@ -303,9 +303,9 @@ class PanelPasses {
       const PanelRows<T>& slope = slopes[at];
       products(lane, workspace, {PackedWeights<T>::Use::forward, l}, activations[at - 1], h,
                [&](Range units, Index panel, const Matrix<const T>& z) {
-                 with_activation(network_.activation, [&](auto phi) {
+                 with_activation(network_.activation_of(l), [&](auto phi) {
                    for_each(units.count, element::ActivateColumns<decltype(phi), T>{
-                                             phi, static_cast<T>(network_.activation_scale),
+                                             phi, static_cast<T>(network_.activation_scale_of(l)),
                                              static_cast<T>(layer(l).weight_scale),
                                              offsets_[at - 1].data() + units.first, z,
                                              h.columns(units, panel), slope.columns(units, panel)});

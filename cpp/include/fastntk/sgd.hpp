@@ -18,6 +18,9 @@
 //   Δˡ = c_φ φ'(zˡ) ∘ [ (σ_w/√n_l) Δˡ⁺¹ Wˡ⁺¹ ],
 //   Wˡ ← Wˡ − η (σ_w/√n_{l−1}) Δˡᵀ Hˡ⁻¹,      bˡ ← bˡ − η σ_b Δˡᵀ 1.
 //
+// An output activation ψ stands between f and the linear outputs g, with Δᴸ⁺¹ = ∂loss/∂g: the
+// network here is that of g, and options say what ψ is.
+//
 // In memory there are the weights and one batch of activations Hˡ, with one Δᴸ more or, for some φ,
 // as many slopes. The products Δᵀ H are accumulated into the weights themselves: there is no
 // gradient, but for a part of a tile of it where there is momentum (v ← μ v + g, W ← W − η v) or
@@ -162,6 +165,7 @@ class Sgd {
     slots_ = {options.batch, 1, widths.slots};
     if (!widths.slopes.empty()) slopes_ = {options.batch, 1, widths.slopes};
     outputs_ = {options.batch, widths.outputs};
+    output_slopes_ = {options.batch, output_slopes(options, widths.outputs)};
     if (in_order) gathered_ = {options.batch, widths.gathered};
   }
 
@@ -280,8 +284,8 @@ class Sgd {
                         const auto [first, count] = tile.rows;
                         const Matrix<T> f = outputs_.view().row_block(first, count);
                         read_out(lane, network_.readouts.front(), top.row_block(first, count), f);
-                        samples_.compare(lane, options_.loss, rows.count,
-                                         {rows.first + first, count}, f,
+                        samples_.compare(lane, options_, rows.count, {rows.first + first, count}, f,
+                                         output_slopes_.view().row_block(first, count),
                                          outcomes.row_block(first, count));
                         const Matrix<T> ones = ones_.view().row_block(first, count);
                         lane.for_each(count, 1, element::Fill<T>{T(1), ones});
@@ -367,6 +371,7 @@ class Sgd {
   LayerBuffers<Device, T> slots_;
   LayerBuffers<Device, T> slopes_;  // none where they follow from the activations
   typename Device::template Buffer<T> outputs_;
+  typename Device::template Buffer<T> output_slopes_;
   typename Device::template Buffer<T> ones_;
 };
 
@@ -382,10 +387,15 @@ bool descends_in_panels(const Device& device, Index batch) {
 }
 
 // Returns the memory, in bytes, of training all layers of a network in batches of so many samples.
-// Samples that are taken in an order are gathered first.
+// Samples that are taken in an order are gathered first. An output activation takes a number more
+// for each output.
 template <class Device, class T>
 Index training_bytes(const Device& device, const Network<T>& network, Index batch, bool gathered) {
   const auto bytes = [](Index numbers) { return numbers * static_cast<Index>(sizeof(T)); };
+  if (!network.has_linear_outputs()) {
+    return training_bytes(device, linear_outputs(network), batch, gathered) +
+           bytes(batch * network.width(network.depth()));
+  }
   if constexpr (Device::Lane::kOnHost) {
     if (descends_in_panels<T>(device, batch)) {
       return bytes(PanelDescent<Device, T>::numbers(network, batch));

@@ -8,6 +8,7 @@ parameters: ``leaky_relu(0.2)``. Any other function becomes one by `custom`.
 
 from fastntk.activations.activation import Activation
 from fastntk.activations.exponentials import elu, exp_normalized, exponential, gaussian
+from fastntk.activations.outputs import Softmax
 from fastntk.activations.periodic import cosine, gabor, rbf, sine
 from fastntk.activations.piecewise import (
     abrelu,
@@ -28,6 +29,7 @@ __all__ = [
     "FINITE_WIDTH",
     "Activation",
     "Function",
+    "Softmax",
     "abrelu",
     "absolute",
     "cosine",

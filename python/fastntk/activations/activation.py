@@ -52,7 +52,7 @@ class Activation:
         What singles it out among those of its name: the slope of a leaky ReLU.
     function, derivative, curvature : callable or None
         φ, φ' and φ'' of an array of float64, elementwise. At a kink or a jump, φ' and φ'' are
-        those from the left. A custom activation has no φ'', and φ' only where it was given; all
+        those from the left. A custom activation has φ' and φ'' only where they were given; all
         three are None where a dual, but no function, exists: at infinite width only.
     breakpoints : tuple of float
         Where φ is not analytic, or turns sharply.

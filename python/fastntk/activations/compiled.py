@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastntk.activations.outputs import SQUARE, Softmax
+
 if TYPE_CHECKING:
     from fastntk.activations.activation import Activation
+    from fastntk.activations.outputs import OutputActivation
     from fastntk.activations.quadrature import Function
 
 
@@ -23,17 +26,19 @@ class CoreActivation:
     Attributes
     ----------
     activation : str
-        Its name in the core, or "custom" for two functions.
+        Its name in the core, or "custom" for functions.
     parameters : tuple of two floats
         Its parameters in the core; 0 where there are fewer.
-    function, derivative : int
-        Addresses of C functions of one double, for "custom"; they live as long as the process.
+    function, derivative, curvature : int
+        Addresses of C functions of one double, for "custom"; they live as long as the process. The
+        second derivative is that of an activation of outputs, and otherwise 0.
     """
 
     activation: str
     parameters: tuple[float, float] = (0.0, 0.0)
     function: int = 0
     derivative: int = 0
+    curvature: int = 0
 
 
 def require_finite_width(activation: Activation) -> None:
@@ -67,12 +72,31 @@ def core_activation(activation: Activation) -> CoreActivation:
     )
 
 
+@cache
+def core_output_activation(psi: OutputActivation) -> CoreActivation:
+    """Return the same for an activation of outputs, with the second derivative."""
+    if isinstance(psi, Softmax):
+        return CoreActivation(psi.name)
+    if psi == SQUARE:
+        return CoreActivation("square")
+    if psi.in_core:
+        return core_activation(psi)
+    assert psi.function is not None
+    assert psi.derivative is not None
+    assert psi.curvature is not None
+    function, derivative, curvature = (
+        _compiled(psi, function, "output_activation")
+        for function in (psi.function, psi.derivative, psi.curvature)
+    )
+    return CoreActivation("custom", (0.0, 0.0), function, derivative, curvature)
+
+
 # Compiled functions, which the core calls for as long as the process lives.
 _kept_alive: list[Any] = []
 
 
-def _compiled(activation: Activation, function: Function) -> int:
-    """Return the address of the function, compiled for one double."""
+def _compiled(activation: Activation, function: Function, name: str = "activation") -> int:
+    """Return the address of the function, compiled for one double; errors name the argument."""
     import numba
 
     try:
@@ -80,21 +104,21 @@ def _compiled(activation: Activation, function: Function) -> int:
     except (numba.core.errors.NumbaError, TypeError) as error:  # TypeError: of several arguments
         reason = str(error).strip().splitlines()[-1]
         raise ValueError(
-            f"activation={activation!r}: expected a function that Numba can compile for a single "
+            f"{name}={activation!r}: expected a function that Numba can compile for a single "
             f"float64: {reason}"
         ) from error
     _kept_alive.append(compiled)
-    _check_agreement(activation, function, compiled)
+    _check_agreement(f"{name}={activation!r}", function, compiled)
     return int(compiled.address)
 
 
-def _check_agreement(activation: Activation, function: Function, compiled: Any) -> None:
+def _check_agreement(argument: str, function: Function, compiled: Any) -> None:
     points = np.array([-2.5, -0.3, 0.4, 1.7])
     expected = np.broadcast_to(np.asarray(function(points), dtype=np.float64), points.shape)
     for point, value in zip(points.tolist(), expected.tolist(), strict=True):
         found = compiled.ctypes(point)
         if not math.isclose(found, value, rel_tol=1e-9, abs_tol=1e-12):
             raise ValueError(
-                f"activation={activation!r}: its compiled function gives {found!r} at {point!r}, "
+                f"{argument}: its compiled function gives {found!r} at {point!r}, "
                 f"but {value!r} for an array; expected an elementwise function"
             )

@@ -25,6 +25,7 @@ def custom(
     derivative: Function | None = None,
     name: str = "custom",
     breakpoints: tuple[float, ...] = (),
+    curvature: Function | None = None,
 ) -> Activation:
     """Return an activation that is any function of one variable.
 
@@ -39,6 +40,8 @@ def custom(
         For messages; not the name of another activation.
     breakpoints : tuple of float
         Where φ has kinks, or turns sharply.
+    curvature : callable, optional
+        φ''. The activation of a network's outputs needs it.
 
     Returns
     -------
@@ -46,7 +49,7 @@ def custom(
 
     Notes
     -----
-    A network of finite width has both functions compiled when it first computes. Numba keeps what
+    A network of finite width has its functions compiled when it first computes. Numba keeps what
     it compiled as long as the process lives, about 0.4 MB for each function, also when the
     activation is gone.
 
@@ -60,8 +63,9 @@ def custom(
     """
     if not callable(function):
         raise TypeError(f"function={shown(function)}: expected a function of an array")
-    if derivative is not None and not callable(derivative):
-        raise TypeError(f"derivative={shown(derivative)}: expected None or a function of an array")
+    for argument, given in (("derivative", derivative), ("curvature", curvature)):
+        if given is not None and not callable(given):
+            raise TypeError(f"{argument}={shown(given)}: expected None or a function of an array")
     name = arguments.text(name, "name")
     if name in CONSTRUCTORS:
         raise ValueError(f"name={shown(name)}: expected one that is not taken")
@@ -87,9 +91,10 @@ def custom(
         label=name,
         function=function,
         derivative=derivative,
+        curvature=curvature,
         known_second_moment=moment,
         breakpoints=points,
-        identity=(function, derivative),
+        identity=(function, derivative, curvature),
     )
 
 
@@ -111,6 +116,7 @@ def _call_that_makes(activation: Activation) -> tuple[Any, ...]:
         activation.derivative,
         activation.name,
         activation.breakpoints,
+        activation.curvature,
     )
 
 

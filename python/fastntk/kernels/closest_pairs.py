@@ -10,6 +10,7 @@ import numpy as np
 
 import fastntk._core as _core
 from fastntk._support.threads import core_threads
+from fastntk.activations.outputs import in_core
 from fastntk.kernels.angles import AnglePair
 from fastntk.kernels.block_loop import BlockLoop, Destination
 from fastntk.kernels.block_sizes import samples_that_fit
@@ -109,9 +110,12 @@ def pair_angles(
 
 def _resolution(network: Network, both: FloatArray) -> FloatArray:
     """Return what rounding hides of the angles of pairs of samples (k, 2, d)."""
-    error: float = _ANGLE_ERRORS * feature_error(len(network.layers) - 1, network.dtype)
-    # A custom activation has no φ'', and no digits of a difference but those of its values.
-    apart = _relative_differences(both) if network.activation.in_core else np.ones(len(both))
+    passed = len(network.layers) - (1 if network.has_linear_outputs else 0)
+    error: float = _ANGLE_ERRORS * feature_error(passed, network.dtype)
+    # An activation that the core does not have, it knows no digits of a difference of but those of
+    # the values.
+    known = network.activation.in_core and in_core(network.output_activation)
+    apart = _relative_differences(both) if known else np.ones(len(both))
     resolution: FloatArray = error * apart
     return resolution
 
@@ -119,7 +123,7 @@ def _resolution(network: Network, both: FloatArray) -> FloatArray:
 def _is_homogeneous(network: Network) -> bool:
     """Return whether all gradients at a multiple of a sample are that multiple of those at it."""
     biases = any(layer.bias is not None for layer in network.layers)
-    return network.activation.slopes is not None and not biases
+    return network.activation.slopes is not None and network.has_linear_outputs and not biases
 
 
 def _of_like_size(both: FloatArray) -> FloatArray:

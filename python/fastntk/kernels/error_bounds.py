@@ -190,9 +190,9 @@ class _Analysis:
 
     @classmethod
     def of(cls, network: Network) -> _Analysis | None:
-        """Return the analysis; None where nothing is known of how φ is computed."""
+        """Return the analysis; None where nothing is known of how φ is computed, or outputs of ψ."""
         phi = network.activation
-        if phi.sensitivity is None:
+        if phi.sensitivity is None or not network.has_linear_outputs:
             return None
         with core_threads():
             *hidden, readout = [_Map.of(layer) for layer in network.layers]

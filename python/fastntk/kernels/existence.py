@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastntk.activations.outputs import SQUARE, Softmax
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
     from fastntk._support.dtypes import FloatArray
+    from fastntk.activations.outputs import OutputActivation
     from fastntk.networks.network import Layer, Network, Readout
 
     Rows = NDArray[Any]
@@ -39,14 +42,17 @@ def kernels_exist(network: Network, outputs: range, *sides: FloatArray) -> list[
     ----------
     network : Network
         With the ω of its layers. Of activations that the core does not have nothing is known: it is
-        taken for right that there are none.
+        taken for right that there are none. Nor is it of other ψ of the outputs than those below.
     outputs : range
         The outputs over which kernels are summed.
     *sides : ndarray (n, d)
         The samples X, or X and Z, on the host.
     """
-    if not network.activation.in_core:
+    psi = network.output_activation
+    if not network.activation.in_core or not (_rises(psi) or psi == SQUARE):
         return [False] * len(network.readouts)
+    if isinstance(psi, Softmax):
+        outputs = range(network.n_outputs)
     passes = [_Passes(network, _some_of_size_1(X)) for X in sides]
     return [
         any(
@@ -55,6 +61,14 @@ def kernels_exist(network: Network, outputs: range, *sides: FloatArray) -> list[
         )
         for readout in network.readouts
     ]
+
+
+def _rises(psi: OutputActivation) -> bool:
+    """Return whether the derivative of ψ is nowhere 0, or each output of a softmax depends on all.
+
+    The kernel of ψ(g) then vanishes only where that of g does, but for cancellations of outputs.
+    """
+    return isinstance(psi, Softmax) or psi.name in {"identity", "tanh", "sigmoid", "softplus"}
 
 
 def _some_of_size_1(X: FloatArray) -> Rows:
@@ -108,7 +122,12 @@ class _Passes:
         """Return Δ and h of each layer, from the first to the readout, in rows of size 1."""
         layers = (*self._network.hidden[: readout.depth], readout.layer)
         delta = np.zeros((len(self._activations[0]), len(readout.layer.weights)))
+        # The square of an output g has no gradient where g is 0.
         delta[:, output] = 1.0
+        if self._network.output_activation == SQUARE:
+            with np.errstate(all="ignore"):
+                g = self._sized(_applied(readout.layer, self._activations[readout.depth]))
+            delta[:, output] = g[:, output]
         found: list[tuple[Rows, Rows]] = []
         with np.errstate(all="ignore"):
             for at in range(readout.depth, -1, -1):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 import numpy as np
 
 from fastntk._support import arguments
+from fastntk.activations.outputs import shown_output
 from fastntk.devices.places import place_of
 from fastntk.kernels.block_loop import BlockLoop
 from fastntk.kernels.closest_pairs import closest_pairs, pair_angles
@@ -226,7 +227,8 @@ class KernelMethods(NetworkBase):
         of use in narrow networks only, and ``net.astype("float64")`` has the same weights and a
         kernel with useful bounds. What rounding does as a rule is `MLP.feature_error`. Nothing is
         proved, and the bounds are infinite, where something overflows, where no unit of a layer is
-        active, and for activations that the core does not compute itself.
+        active, for activations that the core does not compute itself, and where the outputs have an
+        activation.
 
         Products of the Gram matrices that vanish below the smallest normal number are taken for
         exact; `ntk` refuses kernels of which nothing else is left.
@@ -317,7 +319,19 @@ class KernelMethods(NetworkBase):
         Returns
         -------
         ndarray (n, m)
+
+        Raises
+        ------
+        ValueError
+            If the outputs have an activation: what comes from the readout is then another matrix
+            for each output, that of `ntk_by_layer`.
         """
+        if not self.network.has_linear_outputs:
+            raise ValueError(
+                f"output_activation={shown_output(self.network.output_activation)}: expected a "
+                "network with output_activation='identity', whose outputs have this part of their "
+                "kernels in common"
+            )
         hidden = len(self.network.layers) - 1
         readout_only = self.network.with_kernel_weights([(0.0, 0.0)] * hidden + [(1.0, 1.0)])
         request = KernelRequest.checked(readout_only, X, Z, outputs=0, dtype=dtype, device=device)

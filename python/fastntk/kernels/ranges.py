@@ -173,6 +173,7 @@ def free_of_scale(network: Network, X: Any) -> Any:
     if (
         not isinstance(X, np.ndarray)
         or network.activation.slopes is None
+        or not network.has_linear_outputs
         or any(layer.bias is not None for layer in layers)
     ):
         return X

@@ -16,7 +16,9 @@ those of a layer are n_l + n_{l-1} + 1 in place of n_l (n_{l-1} + 1), and
     Rz &= \|h̄\| a + s W Rh, \\
     R(s W^T δ) &= s W^T Rδ + s \left[ (a · δ) h̄/\|h̄\| + \|δ\| b \right],
 
-the brackets without the component of the bias. A product takes two multiplications with each W.
+the brackets without the component of the bias. A product takes two multiplications with each W. An
+activation of the outputs, f = ψ(g), makes the last layer one like those below it, but for
+:math:`Rδ^{L+1}`, which is ψ'' ∘ Rz alone, or what `softmax.hpp` has in its place.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ import numpy as np
 
 import fastntk._core as _core
 from fastntk._support.threads import core_threads
+from fastntk.activations.outputs import Softmax
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -68,14 +71,17 @@ class SampleHessian:
     def __init__(self, network: Network, x: Vectors, output: int) -> None:
         cotangent = np.zeros((1, network.n_outputs))
         cotangent[0, output] = 1.0
-        passes: Any = tuple([np.empty((1, len(a.weights))) for a in network.hidden] for _ in "hsdb")
+        # All layers have an activation, if the outputs have one.
+        activated = network.hidden if network.has_linear_outputs else network.layers
+        passes: Any = tuple([np.empty((1, len(a.weights))) for a in activated] for _ in "hsdb")
         with core_threads() as threads:
             _core.passes_with_curvature(network.handle(), x, cotangent, passes, threads, None)
         h, self._slopes, deltas, self._bends = ([a.T for a in arrays] for arrays in passes)
+        self._softmax = isinstance(network.output_activation, Softmax)
         self._layers = [
             _LayerSpace(layer, below, delta)
             for layer, below, delta in zip(
-                network.layers, [x.T, *h], [*deltas, cotangent.T], strict=True
+                network.layers, [x.T, *h], [*deltas, cotangent.T], strict=False
             )
         ]
         self._largest = float(np.abs(x).max())
@@ -113,10 +119,14 @@ class SampleHessian:
         tangents, bent = [np.zeros((len(layers[0].weights.T), vectors.shape[1]))], []
         for layer, along, slope, bend in zip(layers, a, self._slopes, self._bends, strict=False):
             rz = layer.norm_h * along + layer.scale * (layer.weights @ tangents[-1])
+            if self._softmax and layer is layers[-1]:
+                bent.append(slope * _centred(bend * _centred(rz, slope), slope))
+                break  # nothing reads Rh of the outputs
             tangents.append(slope * rz)
             bent.append(bend * rz)
         results = []
-        delta_tangent = np.zeros_like(a[-1])
+        # Above linear outputs there is no activation that bends.
+        delta_tangent = bent[-1] if len(bent) == len(layers) else np.zeros_like(a[-1])
         for at in reversed(range(len(layers))):
             layer = layers[at]
             results.append(layer.coordinates(delta_tangent, tangents[at]))
@@ -168,6 +178,13 @@ class _LayerSpace:
         """Return the part of b that is orthogonal to h̄."""
         result: Vectors = b - self.unit_h * (self.unit_h.T @ b)
         return result
+
+
+def _centred(rows: Vectors, p: Vectors) -> Vectors:
+    """Return v_c − Σ_k p_k v_k of columns v, as `softmax.hpp` of the core computes it."""
+    differences = rows - rows[int(p.argmax())]
+    result: Vectors = differences - p.T @ differences
+    return result
 
 
 def _exponent(size: float) -> float:

@@ -9,17 +9,19 @@ from typing import TYPE_CHECKING, Any
 from fastntk import activations
 from fastntk._support.archives import checked_path, checksum, read_archive, write_archive
 from fastntk._support.files import require_own
+from fastntk.activations.outputs import LINEAR, restore_output
 from fastntk.networks.network import Layer, Network
 
 if TYPE_CHECKING:
     import os
 
     from fastntk._support.dtypes import FloatArray
+    from fastntk.activations.outputs import OutputActivation
 
 _FORMAT = "fastntk network"
-# Version 2 has layers with "kernel_weights", which a reader of version 1 would overlook. Networks
-# without them are written as version 1.
-_VERSIONS = (1, 2)
+# Version 2 has layers with "kernel_weights", and version 3 an "output_activation", which readers of
+# earlier versions would overlook. Networks without them are written as version 1.
+_VERSIONS = (1, 2, 3)
 
 
 def save_network(network: Network, path: str | os.PathLike[str], *, overwrite: bool) -> None:
@@ -42,7 +44,11 @@ def _is_alike(network: Network, path: str) -> bool:
     except (OSError, ValueError):
         return False
     shapes = [[layer.weights.shape for layer in net.layers] for net in (network, there)]
-    return shapes[0] == shapes[1] and network.activation == there.activation
+    return (
+        shapes[0] == shapes[1]
+        and network.activation == there.activation
+        and network.output_activation == there.output_activation
+    )
 
 
 def network_digest(network: Network) -> str:
@@ -51,12 +57,13 @@ def network_digest(network: Network) -> str:
 
 
 def _described(network: Network) -> tuple[dict[str, Any], dict[str, FloatArray]]:
-    phi = network.activation
-    if phi.name not in activations.names():
-        raise ValueError(
-            f"activation={phi!r}: expected one that fastntk knows by name; a custom function "
-            "cannot be written to a file"
-        )
+    phi, psi = network.activation, network.output_activation
+    for argument, given in (("activation", phi), ("output_activation", psi)):
+        if given.name not in (*activations.names(), activations.Softmax.name):
+            raise ValueError(
+                f"{argument}={given!r}: expected one that fastntk knows by name; a custom function "
+                "cannot be written to a file"
+            )
     header: dict[str, Any] = {
         "format": _FORMAT,
         "version": _VERSIONS[0],
@@ -76,6 +83,10 @@ def _described(network: Network) -> tuple[dict[str, Any], dict[str, FloatArray]]
         header["version"] = _VERSIONS[1]
         for entry, omega in zip(header["layers"], network.kernel_weights, strict=True):
             entry["kernel_weights"] = list(omega)
+    if not network.has_linear_outputs:
+        header["version"] = _VERSIONS[2]
+        header["output_activation"] = psi.name
+        header["output_activation_parameters"] = list(psi.parameters)
     arrays: dict[str, FloatArray] = {}
     for i, layer in enumerate(network.layers, start=1):
         arrays[f"W{i}"] = layer.weights
@@ -118,4 +129,9 @@ def _restored(header: dict[str, Any], arrays: dict[str, FloatArray]) -> Network:
         ] != [(rows, columns), (rows,)][: len(parts)]:
             raise ValueError("shapes or precisions of its layers do not fit together")
         columns = rows
-    return Network.of_layers(layers, phi, header["activation_scale"])
+    psi: OutputActivation = LINEAR
+    if "output_activation" in header:
+        psi = restore_output(
+            header["output_activation"], tuple(header["output_activation_parameters"])
+        )
+    return Network.of_layers(layers, phi, header["activation_scale"], psi)

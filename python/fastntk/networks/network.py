@@ -15,7 +15,12 @@ import numpy as np
 
 from fastntk._support import arguments
 from fastntk._support.arguments import shown
-from fastntk.activations.compiled import core_activation, require_finite_width
+from fastntk.activations.compiled import (
+    core_activation,
+    core_output_activation,
+    require_finite_width,
+)
+from fastntk.activations.outputs import LINEAR, output_activation
 from fastntk.devices.processor import PROCESSOR
 
 if TYPE_CHECKING:
@@ -25,6 +30,7 @@ if TYPE_CHECKING:
 
     from fastntk._support.dtypes import FloatArray, FloatDType
     from fastntk.activations import Activation
+    from fastntk.activations.outputs import OutputActivation
     from fastntk.devices.place import Place
 
 
@@ -74,10 +80,12 @@ class Network:
     readouts: tuple[Readout, ...]
     activation: Activation
     activation_scale: float
+    output_activation: OutputActivation = LINEAR  # of a single readout, on top
 
     def __post_init__(self) -> None:
-        """Refuse an activation that exists at infinite width only, before anybody asks for more."""
+        """Refuse activations that such a network cannot have, before anybody asks for more."""
         require_finite_width(self.activation)
+        output_activation(self.output_activation, self.n_outputs)
 
     @property
     def dtype(self) -> FloatDType:
@@ -113,16 +121,25 @@ class Network:
         omega = [layer.kernel_weights for layer in self.layers]
         return None if all(pair == (1.0, 1.0) for pair in omega) else omega
 
+    @property
+    def has_linear_outputs(self) -> bool:
+        """Whether the outputs are those of an affine map."""
+        return self.output_activation == LINEAR
+
     @classmethod
     def of_layers(
-        cls, layers: Sequence[Layer], activation: Activation, activation_scale: float
+        cls,
+        layers: Sequence[Layer],
+        activation: Activation,
+        activation_scale: float,
+        output_activation: OutputActivation = LINEAR,
     ) -> Network:
         """Return the network with these layers, the last of which is the only readout."""
         readout = Readout(len(layers) - 1, layers[-1])
-        return cls(tuple(layers[:-1]), (readout,), activation, activation_scale)
+        return cls(tuple(layers[:-1]), (readout,), activation, activation_scale, output_activation)
 
     def with_layers(self, layers: Sequence[Layer]) -> Network:
-        """Return a network of a single readout with other layers and the same activation.
+        """Return a network of a single readout with other layers and the same activations.
 
         Raises
         ------
@@ -130,7 +147,9 @@ class Network:
             If there are several readouts, all but one of which would be lost.
         """
         self._require_single_readout()
-        return self.of_layers(layers, self.activation, self.activation_scale)
+        return self.of_layers(
+            layers, self.activation, self.activation_scale, self.output_activation
+        )
 
     def with_dtype(self, dtype: FloatDType) -> Network:
         """Return the network with all its layers in another precision."""
@@ -205,11 +224,16 @@ class Network:
         A GPU has its own copies of them, made when they are first needed.
         """
         activation = core_activation(self.activation)
-        if place.on_gpu and activation.function:
-            raise ValueError(
-                f"activation={self.activation!r}: expected one of those that the core has; a GPU "
-                "cannot call a function that was compiled for the processor"
-            )
+        of_outputs = core_output_activation(self.output_activation)
+        for name, given, in_core in (
+            ("activation", self.activation, activation),
+            ("output_activation", self.output_activation, of_outputs),
+        ):
+            if place.on_gpu and in_core.function:
+                raise ValueError(
+                    f"{name}={given!r}: expected one of those that the core has; a GPU cannot call "
+                    "a function that was compiled for the processor"
+                )
         core = place.core.Network32 if self.dtype == np.float32 else place.core.Network64
         result = core(
             input_width=self.input_width,
@@ -221,6 +245,15 @@ class Network:
         )
         for layer in self.hidden:
             result.add_hidden(*layer.core_arguments)
+        if not self.has_linear_outputs:
+            functions = (of_outputs.function, of_outputs.derivative, of_outputs.curvature)
+            result.add_activated_readout(
+                *self.readouts[0].layer.core_arguments,
+                activation=of_outputs.activation,
+                parameters=of_outputs.parameters,
+                functions=functions,
+            )
+            return result
         for readout in self.readouts:
             result.add_readout(readout.depth, *readout.layer.core_arguments)
         return result

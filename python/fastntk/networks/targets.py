@@ -8,17 +8,32 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastntk.activations.outputs import shown_output
 from fastntk.devices import matrices
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from fastntk._support.dtypes import FloatArray, FloatDType
+    from fastntk.networks.network import Network
 
 LOSSES = ("cross_entropy", "mse")
 
 # Probabilities that were divided by their sum in float32 add up to 1 within this.
 _SUM_TOLERANCE = 1e-5
+
+
+def require_fitting(loss: str, network: Network) -> None:
+    """Raise ValueError for a loss that is none of these outputs.
+
+    The cross-entropy here takes logits: it is that of softmax(f), whatever f is.
+    """
+    if loss == "cross_entropy" and not network.has_linear_outputs:
+        raise ValueError(
+            f"loss='cross_entropy' with output_activation={shown_output(network.output_activation)}: "
+            "expected loss='mse', or a net with output_activation='identity': this loss takes "
+            "logits, and makes probabilities of them by a softmax of its own"
+        )
 
 
 def targets(

@@ -15,6 +15,7 @@ import numpy as np
 
 from fastntk import activations
 from fastntk._support.arguments import shown
+from fastntk.activations.outputs import LINEAR, Softmax, restore_output
 from fastntk.devices import matrices
 from fastntk.devices.processor import PROCESSOR
 from fastntk.networks.network import Network
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from fastntk.activations import Activation
+    from fastntk.activations.outputs import OutputActivation
 
 
 # The names of activations and what is known of their modules, by the name of the class in torch.nn.
@@ -34,10 +36,12 @@ _ACTIVATIONS = {
     for phi in map(activations.get, activations.names())
     if phi.module is not None
 }
+# Those that only the outputs have.
+_OF_OUTPUTS = {Softmax.module.name: (Softmax.name, Softmax.module)}
 _PASSED_OVER = ("Dropout", "Flatten", "Identity")
 _EXPECTED = (
-    f"expected a torch.nn.Sequential of {', '.join(['Linear', *sorted(_ACTIVATIONS)])}, Identity, "
-    "Flatten, and Dropout in evaluation mode, each of exactly this class"
+    f"expected a torch.nn.Sequential of {', '.join(['Linear', *sorted(_ACTIVATIONS)])}, Softmax at "
+    "the end, Identity, Flatten, and Dropout in evaluation mode, each of exactly this class"
 )
 
 # Where a module and a tensor keep functions that are called with its outputs or its gradients.
@@ -70,22 +74,26 @@ def network_of_torch(
                 f"activation={shown(activation)}: expected None, the module has activations "
                 "of its own"
             )
-        maps, phi = _parts_of(module)
-        network = Network.of_layers(layers_of(maps), phi, 1.0)
+        maps, phi, psi = _parts_of(module)
+        network = Network.of_layers(layers_of(maps), phi, 1.0, psi)
         _require_same(module, network)
     if check is not None:
         _require_outputs(network, check)
     return network
 
 
-def _parts_of(module: Any) -> tuple[list[AffineMap], Activation]:
-    """Return the affine maps of a module in their order, and the activation between them."""
+def _parts_of(module: Any) -> tuple[list[AffineMap], Activation, OutputActivation]:
+    """Return the affine maps of a module, and the activations between them and of the outputs."""
     torch = sys.modules.get("torch")
     if torch is None or not isinstance(module, torch.nn.Module):
         raise TypeError(f"module is of class {_class_of(module)}: {_EXPECTED}; or its state_dict")
-    classes = {getattr(torch.nn, name): known for name, known in _ACTIVATIONS.items()}
+    classes = {
+        getattr(torch.nn, name): known for name, known in (_ACTIVATIONS | _OF_OUTPUTS).items()
+    }
     maps: list[AffineMap] = []
-    between: list[tuple[str, Activation | None]] = []  # what stands after each Linear, and where
+    between: list[
+        tuple[str, OutputActivation | None]
+    ] = []  # what stands after each Linear, and where
     for path, part in _flat(module, "module", torch.nn):
         if type(part) is torch.nn.Linear:
             maps.append(_map_of(part, path, torch.nn))
@@ -95,17 +103,17 @@ def _parts_of(module: Any) -> tuple[list[AffineMap], Activation]:
                 raise ValueError(f"{path} is {part!r}: expected one activation after a Linear")
             name, of_class = classes[type(part)]
             try:
-                between[-1] = path, activations.restore(name, of_class.parameters(part))
+                between[-1] = path, restore_output(name, of_class.parameters(part))
             except ValueError as error:
                 raise ValueError(f"{path}: {error}") from None
         else:
             _require_identity(part, path, torch.nn)
     if not maps:
         raise ValueError(f"module={module!r}: expected at least one Linear")
-    end, last = between[-1]
-    if last is not None:
-        raise ValueError(f"{end} is the last part: expected a Linear at the end, not an activation")
+    _, last = between[-1]
     for path, phi in between[:-1]:
+        if isinstance(phi, Softmax):
+            raise ValueError(f"{path} is a Softmax between layers: expected one at the end alone")
         if phi != between[0][1]:
             raise ValueError(
                 f"{path} ends a layer with {phi or 'no activation'}, {between[0][0]} one with "
@@ -113,7 +121,8 @@ def _parts_of(module: Any) -> tuple[list[AffineMap], Activation]:
                 "but the last"
             )
     first = between[0][1] if len(between) > 1 else None
-    return maps, first or activations.get("identity")
+    assert not isinstance(first, Softmax)
+    return maps, first or activations.get("identity"), last or LINEAR
 
 
 def _flat(module: Any, path: str, nn: Any) -> list[tuple[str, Any]]:
@@ -140,7 +149,8 @@ def _require_plain(part: Any, path: str, nn: Any) -> None:
             "torch.nn.utils.parametrize.remove_parametrizations makes them"
         )
     if type(part) not in {
-        getattr(nn, name) for name in ("Sequential", "Linear", *_PASSED_OVER, *_ACTIVATIONS)
+        getattr(nn, name)
+        for name in ("Sequential", "Linear", *_PASSED_OVER, *_ACTIVATIONS, *_OF_OUTPUTS)
     }:
         hint = ""
         if isinstance(part, (nn.Sequential, nn.Linear)):

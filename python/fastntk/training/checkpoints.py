@@ -84,9 +84,11 @@ def network_description(network: Network) -> dict[str, Any]:
     scales = [[layer.weight_scale, layer.bias_scale] for layer in network.layers]
     # Checkpoints of networks of which nothing is frozen say nothing of it.
     frozen = [] if network.kernel_weights is None else list(map(list, network.kernel_weights))
+    # Nor do those of linear outputs say that they are linear.
+    outputs = [] if network.has_linear_outputs else [repr(network.output_activation)]
     return {
         "net": [array for array in arrays if array is not None],
-        "activation": [repr(network.activation), network.activation_scale],
+        "activation": [repr(network.activation), network.activation_scale, *outputs],
         "scales": scales + frozen,
     }
 

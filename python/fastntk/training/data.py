@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fastntk.devices.places import place_of
-from fastntk.networks.targets import targets
+from fastntk.networks.targets import require_fitting, targets
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -59,6 +59,7 @@ class TrainingData:
             not isinstance(validation, (tuple, list)) or len(validation) != 2
         ):
             raise TypeError(f"validation is a {type(validation).__name__}: expected a pair (X, y)")
+        require_fitting(loss, network)
         others = {} if validation is None else dict(zip(_VALIDATION, validation, strict=True))
         place = place_of(device, {"X": X, "y": y, **others, "probe": probe})
 

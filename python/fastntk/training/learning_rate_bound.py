@@ -23,6 +23,7 @@ import numpy as np
 from fastntk._support import arguments
 from fastntk._support.threads import core_threads
 from fastntk.networks.base import require_network
+from fastntk.networks.targets import require_fitting
 from fastntk.symmetric.block_lanczos import largest_eigenpairs
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def learning_rate_bound(
     True
     """
     require_network(net)
-    arguments.choice(loss, "loss", tuple(_CURVATURE))
+    require_fitting(arguments.choice(loss, "loss", tuple(_CURVATURE)), net.network)
     if layer_rates is not None:
         arguments.layer_weights(layer_rates, len(net.network.layers), "layer_rates")
     samples = net.network.samples(X, "X")

@@ -80,6 +80,8 @@ def train(
         For "cross_entropy" labels (n,) from 0 to C − 1, or probabilities (n, C) that sum to 1 for
         each sample. For "mse" numbers (n, C), or (n,) for a single output.
     loss : {"cross_entropy", "mse"}
+        The cross-entropy takes logits, which are the outputs of a net whose outputs are linear:
+        another `output_activation` is trained with "mse", on the outputs that it makes.
     learning_rate : float
         η > 0.
     epochs : int
