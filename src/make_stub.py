@@ -55,8 +55,7 @@ cuda: Any
 REPLACED = (
     (r"typing\.SupportsInt \| typing\.SupportsIndex", "int"),
     (r"typing\.SupportsFloat \| typing\.SupportsIndex", "float"),
-    (r"typing\.Annotated\[(.*?), \"FixedSize\(2\)\"\]", r"\1"),
-    (r"typing\.Annotated\[(.*?), \"FixedSize\(4\)\"\]", r"\1"),
+    (r"typing\.Annotated\[(.*?), \"FixedSize\(\d\)\"\]", r"\1"),
     (r"numpy\.typing\.NDArray\[[\w.]+\]", "_Array"),
     (r"collections\.abc\.Callable\[\[str, int, int\], object\] \| None", "_Monitor"),
     (r"collections\.abc\.Sequence", "Sequence"),

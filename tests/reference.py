@@ -63,6 +63,46 @@ FUNCTIONS: dict[str, tuple[Callable[[Array], Any], Callable[[Array], Any]]] = {
 }
 
 
+def _elementwise(value: Callable[[Array], Any], slope: Any, bend: Any) -> Any:
+    def at(g: Array) -> tuple[Array, Array, Array]:
+        curvature = np.zeros((len(g),) * 3)
+        for c, second in enumerate(np.broadcast_to(bend(g), g.shape)):
+            curvature[c, c, c] = second
+        return value(g), np.diag(slope(g) * np.ones_like(g)), curvature
+
+    return at
+
+
+def _softmax(g: Array) -> tuple[Array, Array, Array]:
+    p = np.exp(g) / np.exp(g).sum()
+    jacobian, curvature = np.zeros((len(g),) * 2), np.zeros((len(g),) * 3)
+    for c, k in np.ndindex(jacobian.shape):
+        jacobian[c, k] = p[c] * ((c == k) - p[k])
+    for c, k, j in np.ndindex(curvature.shape):
+        curvature[c, k, j] = jacobian[c, j] * ((c == k) - p[k]) - p[c] * jacobian[k, j]
+    return p, jacobian, curvature
+
+
+# Of the linear outputs g (C,): f = ψ(g), ∂f_c/∂g_k and ∂²f_c/∂g_k∂g_j.
+OUTPUTS: dict[str, Callable[[Array], tuple[Array, Array, Array]]] = {
+    "identity": _elementwise(lambda g: g, np.ones_like, np.zeros_like),
+    "square": _elementwise(lambda g: g**2, lambda g: 2 * g, lambda g: 0 * g + 2),
+    "tanh": _elementwise(
+        np.tanh, lambda g: 1 - np.tanh(g) ** 2, lambda g: -2 * np.tanh(g) * (1 - np.tanh(g) ** 2)
+    ),
+    "sigmoid": _elementwise(
+        _logistic,
+        lambda g: _logistic(g) * _logistic(-g),
+        lambda g: _logistic(g) * _logistic(-g) * (1 - 2 * _logistic(g)),
+    ),
+    "softplus": _elementwise(
+        lambda g: np.log(1 + np.exp(g)), _logistic, lambda g: _logistic(g) * _logistic(-g)
+    ),
+    "softmax": _softmax,
+    "cube": _elementwise(lambda g: g**3, lambda g: 3 * g**2, lambda g: 6 * g),
+}
+
+
 @dataclass
 class ReferenceNetwork:
     weights: list[Array]
@@ -71,6 +111,7 @@ class ReferenceNetwork:
     weight_std: float
     bias_std: float
     activation_scale: float
+    output_activation: str = "identity"
 
     @classmethod
     def like(cls, net: object, weight_std: float = 1.0, bias_std: float = 0.0) -> ReferenceNetwork:
@@ -88,10 +129,11 @@ class ReferenceNetwork:
             weight_std,
             bias_std,
             net.activation_scale,  # type: ignore[attr-defined]
+            str(net.output_activation.name).replace("monomial", "square"),  # type: ignore[attr-defined]
         )
 
     def preactivations(self, x: Array) -> list[Array]:
-        """z^1, …, z^L and, last, f."""
+        """z^1, …, z^L and, last, the linear outputs g."""
         result = []
         h = x
         for weights, bias in zip(self.weights, self.biases, strict=True):
@@ -101,13 +143,12 @@ class ReferenceNetwork:
         return result
 
     def output(self, x: Array) -> Array:
-        return self.preactivations(x)[-1]
+        return OUTPUTS[self.output_activation](self.preactivations(x)[-1])[0]
 
     def gradient(self, x: Array, output: int) -> Array:
         """∂f_output/∂(W^1, b^1, W^2, …) by backpropagation, one layer after the other."""
         zs = self.preactivations(x)
-        delta = np.zeros(len(zs[-1]))
-        delta[output] = 1.0
+        delta = OUTPUTS[self.output_activation](zs[-1])[1][output]
         parts: list[Array] = []
         for layer in reversed(range(len(self.weights))):
             below = (

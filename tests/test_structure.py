@@ -79,6 +79,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "Activation",
         "FINITE_WIDTH",
         "Function",
+        "Softmax",
         "abrelu",
         "absolute",
         "cosine",

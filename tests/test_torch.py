@@ -182,6 +182,176 @@ def test_hessians_equal_torch_func(activation: str, bias: bool) -> None:
     np.testing.assert_allclose(norms.values, np.linalg.norm(H, 2, axis=(1, 2)), rtol=1e-9)
 
 
+class Square(nn.Module):  # type: ignore[misc]
+    """What no module of PyTorch is."""
+
+    def forward(self, z: Any) -> Any:
+        return z**2
+
+
+class Cube(nn.Module):  # type: ignore[misc]
+    def forward(self, z: Any) -> Any:
+        return z**3
+
+
+def value(x: Any) -> Any:
+    return x**3
+
+
+def slope(x: Any) -> Any:
+    return 3 * x**2
+
+
+def bend(x: Any) -> Any:
+    return 6 * x
+
+
+# Modules that follow the linear outputs, and what they are as activations of outputs.
+OUTPUTS: dict[str, tuple[Any, Any]] = {
+    "square": (Square, "square"),
+    "tanh": (nn.Tanh, "tanh"),
+    "sigmoid": (nn.Sigmoid, "sigmoid"),
+    "softplus": (lambda: nn.Softplus(threshold=40), "softplus"),
+    "softmax": (lambda: nn.Softmax(-1), "softmax"),
+    "cube": (Cube, activations.custom(value, slope, "cube", curvature=bend)),
+}
+
+
+def with_outputs(name: str, outputs: int, bias: bool, sizes: tuple[int, ...] = (7, 5)) -> Any:
+    """A module with an activation of its outputs, and the network that it is."""
+    torch.manual_seed(len(name))
+    widths = (5, *sizes, outputs)
+    make, psi = OUTPUTS[name]
+    parts: list[Any] = []
+    for n_in, n_out in itertools.pairwise(widths):
+        parts += [nn.Linear(n_in, n_out, bias=bias), nn.Tanh()]
+    module = nn.Sequential(*parts[:-1], make()).double()
+    if name in {"square", "cube"}:
+        linear = fastntk.MLP.from_torch(nn.Sequential(*parts[:-1]))
+        net = fastntk.MLP.from_weights(
+            linear.weights,
+            linear.biases,
+            activation="tanh",
+            activation_scale=1.0,
+            parametrization="standard",
+            output_activation=psi,
+        )
+    else:
+        net = fastntk.MLP.from_torch(module)
+        assert net.output_activation == fastntk.MLP([1, 2], output_activation=psi).output_activation
+    return module, net
+
+
+of_outputs = pytest.mark.parametrize(
+    ("name", "outputs"),
+    [(name, n) for name in OUTPUTS for n in (1, 3) if name != "softmax" or n > 1],
+)
+
+
+@of_outputs
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("sizes", [(), (7, 5)])
+def test_output_activations_follow_autograd(
+    name: str, outputs: int, bias: bool, sizes: tuple[int, ...]
+) -> None:
+    """Values, Jacobians, every kernel and the dense Hessian."""
+    module, net = with_outputs(name, outputs, bias, sizes)
+    X = np.random.default_rng(0).standard_normal((4, 5))
+    Z = np.random.default_rng(1).standard_normal((3, 5))
+    np.testing.assert_allclose(net(X), module(torch.from_numpy(X)).detach().numpy(), rtol=1e-9)
+    J, G = torch_jacobian(module, X), torch_jacobian(module, Z)
+    np.testing.assert_allclose(net.jacobian(X), J, rtol=1e-9, atol=1e-13)
+    full = np.einsum("icp,jdp->ijcd", J, G)
+    np.testing.assert_allclose(net.ntk(X, Z, outputs="full"), full, rtol=1e-9, atol=1e-13)
+    full = np.einsum("icp,jdp->ijcd", J, J)
+    np.testing.assert_allclose(net.ntk(X, outputs="full"), full, rtol=1e-9, atol=1e-13)
+    diagonal = np.einsum("ijcc->ijc", full)
+    np.testing.assert_allclose(net.ntk(X, outputs="diagonal"), diagonal, rtol=1e-9, atol=1e-13)
+    np.testing.assert_allclose(net.ntk(X), diagonal.sum(axis=2), rtol=1e-9, atol=1e-13)
+    ends = np.cumsum([0, *(p.numel() for p in module.parameters())])[:: 2 if bias else 1]
+    by_layer = net.ntk_by_layer(X)
+    assert len(by_layer) == len(ends) - 1
+    for kernel, (first, last) in zip(by_layer, itertools.pairwise(ends), strict=True):
+        part = J[:, :, first:last]
+        expected = np.einsum("icp,jcp->ij", part, part)
+        np.testing.assert_allclose(kernel, expected, rtol=1e-9, atol=1e-13)
+    by_inputs = torch.func.vmap(torch.func.jacrev(lambda x: module(x[None])[0]))
+    expected = by_inputs(torch.from_numpy(X)).detach().numpy()
+    np.testing.assert_allclose(net.input_jacobian(X), expected, rtol=1e-9, atol=1e-13)
+
+    shapes = {key: p.shape for key, p in module.named_parameters()}
+    flat = torch.cat([p.detach().ravel() for p in module.parameters()])
+
+    def f(flat: Any, x: Any) -> Any:
+        split = flat.split([shape.numel() for shape in shapes.values()])
+        parameters = {k: p.view(s) for (k, s), p in zip(shapes.items(), split, strict=True)}
+        return torch.func.functional_call(module, parameters, (x[None],))[0]
+
+    hessian = torch.func.jacrev(torch.func.jacrev(f))
+    eye = np.eye(net.n_parameters)
+    for x in X[:2]:
+        dense = hessian(flat, torch.from_numpy(x)).numpy()
+        for c in range(outputs):
+            H = fastntk.linearity.hessian_vector_product(net, x[None], eye, output=c)
+            atol = 1e-9 * np.abs(dense[c]).max()
+            np.testing.assert_allclose(H, dense[c], rtol=1e-9, atol=atol)
+            norm = fastntk.linearity.hessian_norm(net, x[None], output=c)
+            np.testing.assert_allclose(norm.values[0], np.linalg.norm(dense[c], 2), rtol=1e-9)
+
+
+@of_outputs
+@pytest.mark.parametrize(("batch", "momentum"), [(20, 0.0), (7, 0.9), (80, 0.5)])
+def test_training_of_output_activations_follows_autograd(
+    name: str, outputs: int, batch: int, momentum: float
+) -> None:
+    module, net = with_outputs(name, outputs, bias=True)
+    n, rng = max(20, batch), np.random.default_rng(0)
+    X, y = rng.standard_normal((n, 5)), rng.standard_normal((n, outputs))
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.02, momentum=momentum)
+    expected = []
+    for epoch in range(5):
+        order = np.arange(n)
+        if batch < n:
+            stream = np.random.Philox(np.random.SeedSequence(0, spawn_key=(epoch,)))
+            order = np.random.Generator(stream).permutation(n)
+        total = 0.0
+        for first in range(0, n, batch):
+            rows = order[first : first + batch]
+            f, target = module(torch.from_numpy(X[rows])), torch.from_numpy(y[rows])
+            loss = ((f - target) ** 2).sum() / (2 * len(rows))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            total += loss.item() * len(rows) / n
+        expected.append(total)
+    history = fastntk.train(
+        net, X, y, loss="mse", learning_rate=0.02, epochs=5, batch_size=batch, momentum=momentum
+    )
+    np.testing.assert_allclose(history.loss, expected, rtol=1e-9)
+    trained = [p.detach().numpy() for p in module.parameters()]
+    assert history.net.biases is not None
+    for layer, (weights, bias) in enumerate(
+        zip(history.net.weights, history.net.biases, strict=True)
+    ):
+        for actual, wanted in ((weights, trained[2 * layer]), (bias, trained[2 * layer + 1])):
+            np.testing.assert_allclose(actual, wanted, rtol=0, atol=1e-9 * np.abs(wanted).max())
+
+
+def test_a_state_dict_is_told_its_output_activation() -> None:
+    module, net = with_outputs("softmax", 3, bias=True)
+    state = module.state_dict()
+    again = fastntk.MLP.from_torch(state, activation="tanh", output_activation="softmax")
+    assert again.digest() == net.digest()
+    X = np.random.default_rng(0).standard_normal((4, 5))
+    outputs = module(torch.from_numpy(X)).detach()
+    with pytest.raises(ValueError, match=r"check\[1\] has outputs that differ"):
+        fastntk.MLP.from_torch(state, activation="tanh", check=(X, outputs))
+    with pytest.raises(ValueError, match="output_activation='tanh': expected 'identity'"):
+        fastntk.MLP.from_torch(module, output_activation="tanh")
+    with pytest.raises(ValueError, match="output_activation='x': expected one of"):
+        fastntk.MLP.from_torch(state, activation="tanh", output_activation="x")
+
+
 @pytest.mark.parametrize("loss", ["cross_entropy", "mse"])
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
@@ -274,7 +444,11 @@ def test_tensors_are_samples() -> None:
         ),
         ([nn.ReLU()], r"module\[0\] is ReLU\(\): expected one activation after a Linear"),
         ([nn.Linear(2, 2), nn.ReLU(), nn.ReLU(), nn.Linear(2, 1)], "one activation after a Linea"),
-        ([nn.Linear(2, 2), nn.ReLU()], "expected a Linear at the end"),
+        ([nn.Linear(2, 2), nn.Softmax(0)], r"module\[1\]: module contains .* expected dim=-1"),
+        ([nn.Linear(2, 2), nn.Softmax(-1), nn.Linear(2, 1)], "Softmax between layers"),
+        ([nn.Linear(2, 1), nn.Softmax(-1)], "output_activation='softmax' of 1 output"),
+        ([nn.Linear(2, 2), nn.Tanh(), nn.Sigmoid()], "one activation after a Linear"),
+        ([nn.Linear(2, 2), nn.LogSoftmax(-1)], "LogSoftmax: expected a torch.nn.Sequential"),
         (
             [nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2), nn.Tanh(), nn.Linear(2, 1)],
             "expected the same activation after every Linear",

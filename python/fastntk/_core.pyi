@@ -66,7 +66,7 @@ class _Network:
         kernel_weights: tuple[float, float],
         activation: str,
         parameters: Sequence[float],
-        functions: typing.Annotated[Sequence[int], "FixedSize(3)"],
+        functions: Sequence[int],
     ) -> None: ...
     # The memory, in bytes, of the features of so many samples and outputs, for all readouts, in
     # numbers of `itemsize` bytes.

@@ -66,12 +66,12 @@ class MLP(KernelMethods, JacobianMethods):
     activation : str or Activation
         φ, see `fastntk.activations`. With "identity" the network is the *linear network*, the
         baseline of every study.
-    output_activation : {"identity", "square", "tanh", "sigmoid", "softmax", "softplus"} or Activation
-        ψ: the outputs are ψ(f), with f as above. It is not multiplied by c_φ. One that is not in
-        the list is any Activation that has a second derivative, such as that of
+    output_activation : str or Activation
+        ψ: the outputs are ψ(f), with f as above and without c_φ. "identity", "square", "tanh",
+        "sigmoid", "softmax", "softplus", or any Activation with a second derivative, such as one of
         `fastntk.activations.custom` with `derivative` and `curvature`. A softmax makes each output
-        one of all, at least two, and every kernel and derivative one of all of them: a backward
-        pass for each output as without it, and C² operations more for each of them and each sample.
+        one of all, of at least two. Kernels and derivatives are those of ψ(f); those of a softmax
+        take about C² operations more for each sample. At infinite width outputs are linear.
     weight_std, bias_std : float
         σ_w > 0 and σ_b ≥ 0. With σ_b = 0 there are no biases.
     parametrization : {"ntk", "standard"}
@@ -230,6 +230,7 @@ class MLP(KernelMethods, JacobianMethods):
         module: Any,
         *,
         activation: str | Activation | None = None,
+        output_activation: str | OutputActivation = "identity",
         check: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
     ) -> MLP:
         """Return the network that a PyTorch module is, trained or not.
@@ -238,12 +239,15 @@ class MLP(KernelMethods, JacobianMethods):
         ----------
         module : torch.nn.Sequential or torch.nn.Linear, or mapping of str to tensor
             A ``Sequential`` of ``Linear`` layers and activations, nested or not (``Flatten``,
-            ``Identity`` and ``Dropout`` in evaluation mode are passed over); one after the last
-            ``Linear``, such as a ``Sigmoid`` or a ``Softmax``, is that of the outputs. Or the
-            `state_dict` of one, with `activation`, whose outputs are linear. All of them of exactly these classes, in float32 or float64,
-            without hooks or parametrizations, and no parameter used twice.
+            ``Identity`` and ``Dropout`` in evaluation mode are passed over); or the `state_dict` of
+            one, with `activation`. An activation after the last ``Linear``, such as a ``Sigmoid``
+            or ``Softmax``, is that of the outputs. All of them of exactly these classes, in float32
+            or float64, without hooks or parametrizations, and no parameter used twice.
         activation : str or Activation, optional
             What is between the layers of a `state_dict`; of a module, it is found out.
+        output_activation : str or Activation
+            What comes after the last layer of a `state_dict`, as for `MLP`; of a module, it is
+            found out.
         check : (array_like (n, d), array_like (n, C)), optional
             Samples, and the outputs that the module has for them, with which those of the network
             are compared: they may differ by 1e-4 of the largest output, and by 1e-8 of it if all
@@ -277,7 +281,7 @@ class MLP(KernelMethods, JacobianMethods):
         """
         from fastntk.networks.torch_modules import network_of_torch
 
-        return cls.of_network(network_of_torch(module, activation, check))
+        return cls.of_network(network_of_torch(module, activation, output_activation, check))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> MLP:
@@ -380,9 +384,9 @@ class MLP(KernelMethods, JacobianMethods):
     def feature_error(self) -> float:
         """About the relative rounding error of passes in the network's own precision.
 
-        √(L + 1) ε, with 1 more for an output activation, which experience gives and nothing proves: up to 30 times as much was seen. What
-        is proved is `ntk_errors`. A kernel in float64 has passes in float64, and so the error of
-        ``net.astype("float64")``.
+        √(L + 1) ε, or √(L + 2) ε where the outputs have an activation, which experience gives and
+        nothing proves: up to 30 times as much was seen. What is proved is `ntk_errors`. A kernel in
+        float64 has passes in float64, and so the error of ``net.astype("float64")``.
         """
         passed = self.depth + (0 if self.network.has_linear_outputs else 1)
         return feature_error(passed, self.dtype)

@@ -108,6 +108,16 @@ def of_rectified_monomial(degree: int) -> Sensitivity:
     )
 
 
+def of_square() -> Sensitivity:
+    """Return the bounds for x², of outputs."""
+    return Sensitivity(
+        slope=lambda low, high: 2 * np.maximum(np.abs(low), np.abs(high)),
+        bend=_everywhere(2.0),
+        value_terms=np.square,
+        slope_terms=lambda x: 2 * np.abs(x),
+    )
+
+
 def of_gelu() -> Sensitivity:
     """Return the bounds for x P(u ≤ x)."""
 

@@ -18,6 +18,9 @@ where |ẑ| ≤ 2 ρ^l: there the slope of a ReLU may be 0 in one computation an
 whole of U counts as an error. The first terms are the propagation of what is wrong already; the
 terms with γ hold for sums in any order, with or without fused multiply-adds [1]_.
 
+An activation ψ of the outputs makes theirs a layer like those below it, with c = 1, and with a U of
+an output that is 1 for itself and 0 for the others. Of a softmax nothing is proved.
+
 Products of norms are the price for a proof: the bound grows with each layer by c σ_w ‖W‖₂/√n max
 |φ'|, 2.8 for ReLU, where the error itself grows by 1 or so.
 
@@ -34,7 +37,8 @@ import numpy as np
 
 from fastntk._support.rounding import UNIT, gamma
 from fastntk._support.threads import core_threads, map_in_threads
-from fastntk.activations.sensitivity import ROUNDINGS
+from fastntk.activations.outputs import SQUARE, Softmax
+from fastntk.activations.sensitivity import ROUNDINGS, of_square
 from fastntk.kernels.rounding import KernelErrors
 from fastntk.kernels.spectral_norms import spectral_norm
 
@@ -43,6 +47,7 @@ if TYPE_CHECKING:
 
     from fastntk._support.dtypes import FloatArray, FloatDType
     from fastntk.activations import Activation
+    from fastntk.activations.outputs import OutputActivation
     from fastntk.activations.sensitivity import Sensitivity
     from fastntk.networks.network import Layer, Network
 
@@ -104,7 +109,9 @@ def kernel_errors(
         # Of a sum over layers of products of sums, over the inputs, and over units and outputs.
         layers = network.layers
         terms = max(layer.weights.shape[1] for layer in layers)
-        terms += max([len(outputs), *(len(outputs) * len(layer.weights) for layer in layers[:-1])])
+        # Δ of linear outputs is a single 1.
+        summed = layers[:-1] if network.has_linear_outputs else layers
+        terms += max([len(outputs), *(len(outputs) * len(layer.weights) for layer in summed)])
         rounding = gamma(_PARTS[dtype] * (terms + len(layers) + 8), unit)
         # K has its trace from features that were rounded, too.
         relative *= _OWN_ROUNDING / (1 - rounding) if rounding < 1 else np.inf
@@ -166,6 +173,23 @@ class _Map:
 
 
 @dataclass(frozen=True)
+class _Function:
+    """An activation, with what is known of how it is computed."""
+
+    activation: Activation
+    sensitivity: Sensitivity
+    scale: float  # c_φ
+
+    @classmethod
+    def of(cls, activation: OutputActivation, scale: float) -> _Function | None:
+        """Return the activation of a layer; None where nothing is known."""
+        if isinstance(activation, Softmax):
+            return None
+        known = of_square() if activation == SQUARE else activation.sensitivity
+        return None if known is None else cls(activation, known, scale)
+
+
+@dataclass(frozen=True)
 class _Hidden:
     """What a forward pass leaves of a hidden layer: for each of some samples, a row or a number."""
 
@@ -182,28 +206,24 @@ class _Analysis:
     """The analysis of the passes through one network."""
 
     hidden: list[_Map]
-    readout: _Map
-    activation: Activation
-    sensitivity: Sensitivity
-    scale: float  # c_φ
+    readout: _Map | None  # None where the last of the hidden layers is that of outputs f = ψ(g)
+    functions: list[_Function]  # of the hidden layers
     unit: float
 
     @classmethod
     def of(cls, network: Network) -> _Analysis | None:
-        """Return the analysis; None where nothing is known of how φ is computed, or outputs of ψ."""
-        phi = network.activation
-        if phi.sensitivity is None or not network.has_linear_outputs:
+        """Return the analysis; None where nothing is known of how φ or ψ is computed."""
+        phi = _Function.of(network.activation, network.activation_scale)
+        psi = _Function.of(network.output_activation, 1.0)
+        if phi is None or psi is None:
             return None
         with core_threads():
-            *hidden, readout = [_Map.of(layer) for layer in network.layers]
-        return cls(
-            hidden,
-            readout,
-            phi,
-            phi.sensitivity,
-            network.activation_scale,
-            _unit(network.dtype),
-        )
+            maps = [_Map.of(layer) for layer in network.layers]
+        functions = [phi] * len(network.hidden)
+        unit = _unit(network.dtype)
+        if network.has_linear_outputs:
+            return cls(maps[:-1], maps[-1], functions, unit)
+        return cls(maps, None, [*functions, psi], unit)
 
     def of_features(self, X: FloatArray, outputs: range) -> tuple[Vector, Vector]:
         """Return, for each sample, a bound of the error of its features, and their norm."""
@@ -212,7 +232,7 @@ class _Analysis:
 
     def _of_features(self, X: Vector, outputs: range) -> tuple[Vector, Vector]:
         inputs, layers = self._forward(X)
-        maps = [*self.hidden, self.readout]
+        maps = self.hidden if self.readout is None else [*self.hidden, self.readout]
         squared_error, squared_norm = np.zeros(len(X)), np.zeros(len(X))
         for output in outputs:
             for at, (delta, delta_error) in enumerate(self._backward(layers, output, len(X))):
@@ -227,15 +247,15 @@ class _Analysis:
 
     def _forward(self, X: Vector) -> tuple[list[tuple[Vector, Vector]], list[_Hidden]]:
         """Return ‖ĥ^l‖ and e^l for l = 0 … L, and what is left of the layers."""
-        phi, bounds, c = self.activation, self.sensitivity, self.scale
-        assert phi.function is not None
-        assert phi.derivative is not None
         rounding = ROUNDINGS * self.unit
         # What the roundings of φ are at another point than ẑ.
         elsewhere = 1 + 1024 * rounding
         h, error = X, np.zeros(len(X))
         inputs, layers = [(_norms(h), error)], []
-        for layer in self.hidden:
+        for layer, of_layer in zip(self.hidden, self.functions, strict=True):
+            phi, bounds, c = of_layer.activation, of_layer.sensitivity, of_layer.scale
+            assert phi.function is not None
+            assert phi.derivative is not None
             z = layer.scale * (h @ layer.weights.T) + layer.bias
             size = inputs[-1][0] + 2 * error
             z_error = layer.norm * error + layer.bias_rounding
@@ -256,7 +276,7 @@ class _Analysis:
             )
             h = c * phi.function(z)
             error = elsewhere * slope * z_error + c * rounding * _norms(bounds.value_terms(z))
-            error = error + self._vanished(slope * z_error, h)
+            error = error + self._vanished(slope * z_error, h, c)
             inputs.append((_norms(h), error))
         return inputs, layers
 
@@ -264,12 +284,18 @@ class _Analysis:
         self, layers: list[_Hidden], output: int, count: int
     ) -> list[tuple[Vector, Vector]]:
         """Return ‖Δ̂^l‖ and d^l for l = 1 … L + 1."""
-        found = [(np.ones(count), np.zeros(count))]
-        signal = np.broadcast_to(  # U
-            self.readout.scale * self.readout.weights[output],
-            (count, self.readout.weights.shape[1]),
-        )
-        error = 2 * self.unit * _norms(signal)
+        found = []
+        if self.readout is None:  # U of outputs f = ψ(g) is 1 for this one and 0 for others
+            signal = np.zeros((count, len(self.hidden[-1].weights)))
+            signal[:, output] = 1.0
+            error = np.zeros(count)
+        else:
+            found.append((np.ones(count), np.zeros(count)))
+            signal = np.broadcast_to(  # U
+                self.readout.scale * self.readout.weights[output],
+                (count, self.readout.weights.shape[1]),
+            )
+            error = 2 * self.unit * _norms(signal)
         for at in range(len(layers) - 1, -1, -1):
             layer = layers[at]
             moved = layer.bend * layer.z_error * (np.abs(signal).max(axis=1) + error)
@@ -278,7 +304,7 @@ class _Analysis:
             delta = layer.slopes * signal
             delta_error = layer.slope * error + moved + bent
             delta_error = delta_error + _norms(layer.slope_roundings * signal)
-            delta_error = delta_error + self._vanished(layer.slope, delta)
+            delta_error = delta_error + self._vanished(layer.slope, delta, self.functions[at].scale)
             size = _norms(delta)
             found.append((size, delta_error))
             if at > 0:
@@ -289,10 +315,10 @@ class _Analysis:
                 error = error + above.backward_rounding * size + above.vanished * (size > 0)
         return found[::-1]
 
-    def _vanished(self, present: Vector, vectors: Vector) -> Vector:
+    def _vanished(self, present: Vector, vectors: Vector, scale: float) -> Vector:
         """Return what numbers that vanish on the way to vectors that are not 0 may be off by."""
         tiny = 2.0**-126 if self.unit > UNIT else 2.0**-1022
-        return np.where(present > 0, tiny * 1024 * self.scale * vectors.shape[1], 0.0)
+        return np.where(present > 0, tiny * 1024 * scale * vectors.shape[1], 0.0)
 
 
 def _norms(rows: Vector) -> Vector:

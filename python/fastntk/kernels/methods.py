@@ -227,8 +227,8 @@ class KernelMethods(NetworkBase):
         of use in narrow networks only, and ``net.astype("float64")`` has the same weights and a
         kernel with useful bounds. What rounding does as a rule is `MLP.feature_error`. Nothing is
         proved, and the bounds are infinite, where something overflows, where no unit of a layer is
-        active, for activations that the core does not compute itself, and where the outputs have an
-        activation.
+        active, for activations that the core does not compute itself, and for a softmax of the
+        outputs.
 
         Products of the Gram matrices that vanish below the smallest normal number are taken for
         exact; `ntk` refuses kernels of which nothing else is left.

@@ -68,7 +68,9 @@ def plan(network: Network, X: FloatArray, Z: FloatArray | None) -> Plan:
     request = KernelRequest(
         PlacedNetwork(network, PROCESSOR), X, Z, range(outputs), "none", network.dtype
     )
-    widths = [network.input_width, *(len(layer.weights) for layer in network.hidden)]
+    # Linear outputs are not needed; those of an activation are a layer like others.
+    passed = network.hidden if network.has_linear_outputs else network.layers
+    widths = [network.input_width, *(len(layer.weights) for layer in passed)]
     # Forward through every layer, back through all but the first, for each output.
     pairs = list(itertools.pairwise(widths))
     forward = sum(2.0 * a * b for a, b in pairs)

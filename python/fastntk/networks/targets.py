@@ -29,10 +29,11 @@ def require_fitting(loss: str, network: Network) -> None:
     The cross-entropy here takes logits: it is that of softmax(f), whatever f is.
     """
     if loss == "cross_entropy" and not network.has_linear_outputs:
+        psi = shown_output(network.output_activation)
         raise ValueError(
-            f"loss='cross_entropy' with output_activation={shown_output(network.output_activation)}: "
-            "expected loss='mse', or a net with output_activation='identity': this loss takes "
-            "logits, and makes probabilities of them by a softmax of its own"
+            f"loss='cross_entropy' with output_activation={psi}: expected loss='mse', or a net "
+            "with output_activation='identity': this loss takes logits, and makes probabilities of "
+            "them by a softmax of its own"
         )
 
 

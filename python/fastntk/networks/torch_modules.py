@@ -16,6 +16,7 @@ import numpy as np
 from fastntk import activations
 from fastntk._support.arguments import shown
 from fastntk.activations.outputs import LINEAR, Softmax, restore_output
+from fastntk.activations.outputs import output_activation as checked_output_activation
 from fastntk.devices import matrices
 from fastntk.devices.processor import PROCESSOR
 from fastntk.networks.network import Network
@@ -58,7 +59,10 @@ _CHECK_TOLERANCES = {np.dtype(np.float32): 1e-4, np.dtype(np.float64): 1e-8}
 
 
 def network_of_torch(
-    module: Any, activation: str | Activation | None, check: tuple[Any, Any] | None
+    module: Any,
+    activation: str | Activation | None,
+    output_activation: str | OutputActivation,
+    check: tuple[Any, Any] | None,
 ) -> Network:
     """Return the network that a Sequential or its state_dict is; see `MLP.from_torch`."""
     if isinstance(module, Mapping):
@@ -67,13 +71,17 @@ def network_of_torch(
                 "activation=None: expected the activation, which a state_dict does not say"
             )
         maps, phi = maps_of_state(module, checked=check is not None), activations.get(activation)
-        network = Network.of_layers(layers_of(maps), phi, 1.0)
+        layers = layers_of(maps)
+        psi = checked_output_activation(output_activation, len(layers[-1].weights))
+        network = Network.of_layers(layers, phi, 1.0, psi)
     else:
-        if activation is not None:
-            raise ValueError(
-                f"activation={shown(activation)}: expected None, the module has activations "
-                "of its own"
-            )
+        given = {"activation": activation, "output_activation": output_activation}
+        for (name, value), default in zip(given.items(), (None, "identity"), strict=True):
+            if value != default:
+                raise ValueError(
+                    f"{name}={shown(value)}: expected {default!r}, the module has activations of "
+                    "its own"
+                )
         maps, phi, psi = _parts_of(module)
         network = Network.of_layers(layers_of(maps), phi, 1.0, psi)
         _require_same(module, network)
@@ -91,9 +99,8 @@ def _parts_of(module: Any) -> tuple[list[AffineMap], Activation, OutputActivatio
         getattr(torch.nn, name): known for name, known in (_ACTIVATIONS | _OF_OUTPUTS).items()
     }
     maps: list[AffineMap] = []
-    between: list[
-        tuple[str, OutputActivation | None]
-    ] = []  # what stands after each Linear, and where
+    # What stands after each Linear, and where.
+    between: list[tuple[str, OutputActivation | None]] = []
     for path, part in _flat(module, "module", torch.nn):
         if type(part) is torch.nn.Linear:
             maps.append(_map_of(part, path, torch.nn))
