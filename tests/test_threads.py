@@ -25,6 +25,7 @@ from fastntk import infinite, info
 from fastntk._support import blas_threads as blas_threads_module
 from fastntk._support import threads as support
 from fastntk._support.blas_threads import SingleThreadedBlas
+from fastntk._support.memory import has_address_space
 from fastntk._support.threads import (
     core_threads,
     in_own_thread,
@@ -496,7 +497,7 @@ def test_ctrl_c_stops_a_pool_within_a_second() -> None:
 def test_threads_begin_where_their_stacks_and_small_arrays_have_room(
     mebibytes: float, threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(support, "_is_there", lambda size: size <= mebibytes * 2**20)
+    monkeypatch.setattr(support, "has_address_space", lambda size: size <= mebibytes * 2**20)
     every: set[int] = set()
     meeting = threading.Barrier(threads)
 
@@ -509,24 +510,40 @@ def test_threads_begin_where_their_stacks_and_small_arrays_have_room(
 
 
 def test_too_little_memory_for_small_arrays_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(support, "_is_there", lambda _: False)
+    monkeypatch.setattr(support, "has_address_space", lambda _: False)
     for jobs in (1, 2):
         with pytest.raises(MemoryError, match="6 MiB of memory for small arrays"):
             list(map_in_threads(str, range(3), jobs, threading.Event()))
 
 
 def test_memory_that_cannot_be_had_is_not_there() -> None:
-    assert support._is_there(4096)
-    assert not support._is_there(2**62)
+    assert has_address_space(4096)
+    assert not has_address_space(2**62)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits of Linux")
+def test_a_limit_of_memory_that_is_set_later_is_seen() -> None:
+    """Where there is no limit the system is not asked for pages, and where there is one it is."""
+    program = """
+        import resource
+        from fastntk._support.memory import has_address_space
+        print(has_address_space(2**28))
+        used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + 2**27, used + 2**27))
+        print(has_address_space(2**28), has_address_space(2**20))
+        """
+    command = [sys.executable, "-c", textwrap.dedent(program)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.split() == ["True", "False", "True"]
 
 
 def test_little_memory_is_one_thread_and_gives_blas_its_threads_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with threadpool_limits(2, user_api="blas"):
-        monkeypatch.setattr(support, "_is_there", lambda size: size <= 27 * 2**20)
+        monkeypatch.setattr(support, "has_address_space", lambda size: size <= 27 * 2**20)
         assert support.thread_count() == 1
-        monkeypatch.setattr(support, "_is_there", lambda _: False)
+        monkeypatch.setattr(support, "has_address_space", lambda _: False)
         with pytest.raises(MemoryError, match="6 MiB"):
             support.thread_count()
         monkeypatch.undo()

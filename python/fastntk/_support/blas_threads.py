@@ -17,13 +17,11 @@ import os
 import threading
 from ctypes import c_void_p
 from functools import cache
-from mmap import mmap
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import scipy.linalg.cython_blas  # noqa: F401  (the controller below finds only what is loaded)
 
-from fastntk._support.memory import human_bytes
+from fastntk._support.memory import has_address_space, human_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -115,33 +113,12 @@ class _Buffers:
         self._callers = callers
 
 
-@cache
-def _promises_freely() -> bool:
-    """Return whether the system gives out memory that it may not have, and looks when it is used.
-
-    Only then does a process that has no limit of its own get any address space that it asks for.
-    """
-    try:
-        return Path("/proc/sys/vm/overcommit_memory").read_bytes()[:1] in {b"0", b"1"}
-    except OSError:  # not Linux
-        return False
-
-
 def _require_address_space(size: int, who: str) -> None:
-    # Every computation asks, and asking the system for pages and giving them back takes longer than
-    # the kernel of a few samples.
-    if _promises_freely():
-        import resource  # which Windows lacks
-
-        if resource.getrlimit(resource.RLIMIT_AS)[0] == resource.RLIM_INFINITY:
-            return
-    try:
-        mmap(-1, size).close()
-    except (OSError, ValueError) as error:
+    if not has_address_space(size):
         raise MemoryError(
             f"{who} needs another {human_bytes(size)} of memory, which are not to be had: raise "
             "the limit (ulimit -v), or use fewer threads (OPENBLAS_NUM_THREADS)"
-        ) from error
+        )
 
 
 class SingleThreadedBlas:

@@ -4,10 +4,16 @@
 
 from __future__ import annotations
 
+import mmap
 import os
+from functools import cache
+from pathlib import Path
 
 # Nobody asks for so little: it takes longer to read how much there is than to fill that.
 ALWAYS_THERE = 2**20
+
+# A system that promises memory freely still refuses, at once, what is more than all that it has.
+_NEVER_TOO_MUCH = 2**30
 
 _SYSTEM_FILE = "/proc/meminfo"
 _CGROUP_FILES = (  # (limit, usage) of control groups, version 2 and version 1
@@ -71,6 +77,36 @@ def human_bytes(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
         count /= 1024
     return f"{count:.1f} TiB"
+
+
+@cache
+def _promises_freely() -> bool:
+    """Return whether the system gives out memory that it may not have, and looks when it is used.
+
+    Only then does a process that has no limit of its own get any address space that it asks for.
+    """
+    try:
+        return Path("/proc/sys/vm/overcommit_memory").read_bytes()[:1] in {b"0", b"1"}
+    except OSError:  # not Linux
+        return False
+
+
+def has_address_space(size: int) -> bool:
+    """Return whether so many bytes, which are not touched, can be had now.
+
+    Every computation asks, and asking the system for pages and giving them back takes longer than
+    the kernel of a few samples: that is done only where the answer may be no.
+    """
+    if size <= _NEVER_TOO_MUCH and _promises_freely():
+        import resource  # which Windows lacks
+
+        if resource.getrlimit(resource.RLIMIT_AS)[0] == resource.RLIM_INFINITY:
+            return True
+    try:
+        mmap.mmap(-1, size).close()
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def is_always_there(needed: int) -> bool:

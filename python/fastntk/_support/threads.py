@@ -7,7 +7,6 @@ from __future__ import annotations
 import _thread
 import atexit
 import ctypes
-import mmap
 import threading
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakSet
 
 from fastntk._support.blas_threads import SingleThreadedBlas
+from fastntk._support.memory import has_address_space
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -167,23 +167,14 @@ def _with_room(jobs: int) -> int:
 
     MemoryError if there is none for the small arrays of this one.
     """
-    while jobs > 1 and not _is_there(jobs * (_STACK + _SMALL_ARRAYS)):
+    while jobs > 1 and not has_address_space(jobs * (_STACK + _SMALL_ARRAYS)):
         jobs -= 1
-    if jobs <= 1 and not _is_there(_SMALL_ARRAYS):
+    if jobs <= 1 and not has_address_space(_SMALL_ARRAYS):
         raise MemoryError(
             "6 MiB of memory for small arrays are not to be had: take fewer samples, or raise the "
             "limit of memory (ulimit -v)"
         )
     return jobs
-
-
-def _is_there(size: int) -> bool:
-    """Return whether so many bytes of memory can be had now, which are not touched."""
-    try:
-        mmap.mmap(-1, size).close()
-    except (OSError, ValueError):
-        return False
-    return True
 
 
 def _no_thread() -> MemoryError:
