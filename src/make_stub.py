@@ -42,6 +42,8 @@ _Array = npt.NDArray[Any]
 # The name of a stage, and how many of so many tasks are done.
 _Monitor = Callable[[str, int, int], object] | None
 
+# Up to so many rows no BLAS is called by symmetry, extreme_eigenvalues and shifted_end.
+rows_without_blas: int
 # The CUDA runtime that is built in, such as 13000 for 13.0; 0 without the CUDA device.
 cuda_runtime: int
 # The same on NVIDIA GPUs, but for what is about pairs of samples and symmetric matrices. Arrays X,

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -110,6 +111,26 @@ inline std::pair<std::vector<double>, std::vector<double>> py_extreme_eigenvalue
   return {std::move(found.smallest), std::move(found.largest)};
 }
 
+// Returns (vᵀA v/vᵀv, ‖A v‖/‖v‖), or None where the decomposition does not run to its end.
+inline std::optional<std::pair<double, double>> py_shifted_end(const Array<double>& matrix,
+                                                               double sign, double shift,
+                                                               const Array<double>& start,
+                                                               Index iterations, int threads,
+                                                               const ProgressCallback& monitor) {
+  const HostDevice device = host_device(threads);
+  const auto storage = input_symmetric<double>(matrix, "matrix");
+  const auto vector = input_matrix<double>(start, 1, "start");
+  if (vector.rows != storage.n()) throw bad_argument("start", "as many rows as the matrix");
+  const Monitor on_progress = python_monitor(monitor);
+  ShiftedEnd found{};
+  {
+    const WithoutLock no_lock;
+    found = shifted_end(device, storage, sign, shift, vector, iterations, on_progress);
+  }
+  if (found.good < storage.n()) return std::nullopt;
+  return std::pair{found.quotient, found.length};
+}
+
 inline void register_symmetric(py::module_& module) {
   const auto copy = [&](auto function) {
     module.def("scale_and_shift", function, py::arg("source").noconvert(), py::arg("sign"),
@@ -158,6 +179,12 @@ inline void register_symmetric(py::module_& module) {
              py::arg("k"), py::arg("threads"), py::arg("monitor"),
              "The k smallest eigenvalues, ascending, and the k largest, descending, of a square or "
              "packed matrix whose elements are at most 1e120 in size.");
+  module.def("shifted_end", &py_shifted_end, py::arg("matrix").noconvert(), py::arg("sign"),
+             py::arg("shift"), py::arg("start").noconvert(), py::arg("iterations"),
+             py::arg("threads"), py::arg("monitor"),
+             "(vᵀA v/vᵀv, ‖A v‖/‖v‖) of a square or packed matrix A, for the v that so many steps "
+             "of inverse iteration with sign · A + shift · 1 make of start (n, 1). None if that "
+             "has no Cholesky decomposition.");
 }
 
 }  // namespace fastntk::python

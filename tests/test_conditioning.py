@@ -17,7 +17,9 @@ from scipy.sparse.linalg import aslinearoperator
 import fastntk
 from fastntk import PackedKernel
 from fastntk.eigenvalues import ends, rounded_down
-from fastntk.symmetric.cholesky import Cholesky
+from fastntk.eigenvalues.enclosures import around_smallest
+from fastntk.eigenvalues.host_sources import Full
+from fastntk.eigenvalues.source import End
 
 SIZES = [2, 30, 256, 257, 400]  # on both sides of where the method changes
 
@@ -427,13 +429,13 @@ def test_an_interrupt_leaves_everything_usable() -> None:
 def test_without_bounds_one_solution_is_enough_as_a_rule(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where it is not, there are as many as with bounds: results are those of all iterations."""
     solutions: list[int] = []
-    solve = Cholesky.solve
+    end = Full.end
 
-    def counted(self: Cholesky, vectors: Any) -> Any:
-        solutions[-1] += 1
-        return solve(self, vectors)
+    def counted(self: Full, shift: float, *, sign: int = 1, iterations: int) -> End | None:
+        solutions[-1] += iterations
+        return end(self, shift, sign=sign, iterations=iterations)
 
-    monkeypatch.setattr(Cholesky, "solve", counted)
+    monkeypatch.setattr(Full, "end", counted)
     found = []
     kernels = [
         with_spectrum(np.logspace(-log_kappa, 0, n))
@@ -446,9 +448,8 @@ def test_without_bounds_one_solution_is_enough_as_a_rule(monkeypatch: pytest.Mon
         found.append(fastntk.conditioning(K, bounds=False))
     assert solutions[1] == solutions[3] == solutions[5] == 1
     assert {1, 4, 6} <= set(solutions)  # 6 where nothing is resolved: λ_max is confirmed, too
-    around = ends._around_smallest
     monkeypatch.setattr(
-        ends, "_around_smallest", lambda source, estimate, _: around(source, estimate, 3)
+        ends, "around_smallest", lambda source, estimate, _: around_smallest(source, estimate, 3)
     )
     for K, result in zip(kernels, found, strict=True):
         assert repr(fastntk.conditioning(K, bounds=False)) == repr(result)

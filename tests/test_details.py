@@ -97,9 +97,9 @@ class Spoiled:
 
 def test_a_matrix_that_a_decomposition_has_spoiled_proves_nothing_more() -> None:
     kept: Any = Spoiled(survives=True)
-    assert smallest_lower(kept, 1.0, 1e-6, known=0.0).bound == -kept.shifts[1] - 1e-9
+    assert smallest_lower(kept, 1.0, 1e-6, known=0.0) == -kept.shifts[1] - 1e-9
     spoiled: Any = Spoiled(survives=False)
-    assert smallest_lower(spoiled, 1.0, 1e-6, known=0.25).bound == 0.25
+    assert smallest_lower(spoiled, 1.0, 1e-6, known=0.25) == 0.25
     assert len(spoiled.shifts) == 1
 
 

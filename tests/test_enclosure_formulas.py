@@ -16,6 +16,8 @@ import pytest
 
 from fastntk._support.rounding import UNIT, cholesky_error, gamma
 from fastntk.eigenvalues.enclosures import (
+    around_largest,
+    around_smallest,
     largest_interval,
     largest_lower,
     largest_upper,
@@ -25,13 +27,23 @@ from fastntk.eigenvalues.enclosures import (
 from fastntk.eigenvalues.ends import Ends, ends_by_cholesky, ends_by_products
 from fastntk.eigenvalues.noise import Noise
 from fastntk.eigenvalues.result import Bounds, Interval
-from fastntk.eigenvalues.source import Source
+from fastntk.eigenvalues.source import Source, random_vector, rayleigh_quotient
 from fastntk.eigenvalues.sources import source_of
 from fastntk.symmetric.block_lanczos import RitzPairs
 from fastntk.symmetric.cholesky import NotPositiveDefinite
 
 if TYPE_CHECKING:
     from fastntk.symmetric.block_lanczos import Vectors
+
+
+class Shifted:
+    """The factor of a diagonal matrix."""
+
+    def __init__(self, diagonal: Vectors) -> None:
+        self.diagonal = diagonal
+
+    def solve(self, vectors: Vectors) -> Vectors:
+        return vectors / self.diagonal[:, np.newaxis]
 
 
 class Matrix(Source):
@@ -52,13 +64,15 @@ class Matrix(Source):
         self.asked.append((sign, shift))
         if len(self.asked) <= self.failures:
             raise NotPositiveDefinite(0)
-        return f"factor {sign}"
+        return Shifted(sign * self.diagonal + shift)
 
     def decomposition_error(self, shift: float, *, sign: int = 1, factor: Any = None) -> float:
         """Let a test see with which arguments it was called."""
         assert math.isfinite(shift)
-        assert factor in (None, f"factor {sign}")
-        return 1e-4 if factor is None else 3e-4
+        if factor is None:
+            return 1e-4
+        assert np.array_equal(factor.diagonal, sign * self.diagonal + shift)
+        return 3e-4
 
     def extreme_eigenvalues(self, k: int) -> tuple[Vectors, Vectors]:
         raise NotImplementedError
@@ -147,9 +161,9 @@ def test_upper_bounds_of_the_largest_eigenvalue() -> None:
     proved = largest_upper(source, 2.9, 1e-2)
     gap = 1e-2 + 2 * cholesky_error(3, 3 * 2.9 - 4.5) + 16e-3
     assert [shift for _, shift in source.asked] == [2.9 + gap, 2.9 + 16 * gap, 2.9 + 256 * gap]
-    assert (proved.bound, str(proved.factor)) == (2.9 + 256 * gap + 3e-4, "factor -1")
+    assert proved == 2.9 + 256 * gap + 3e-4
     hopeless = Matrix([3.0, 1.0, 0.5], product_error=1e-3, failures=3)
-    assert largest_upper(hopeless, 2.9, 1e-2) == (math.inf, None)
+    assert largest_upper(hopeless, 2.9, 1e-2) == math.inf
     assert len(hopeless.asked) == 3
 
 
@@ -160,18 +174,48 @@ def test_lower_bounds_of_the_smallest_eigenvalue() -> None:
     assert [sign for sign, _ in source.asked] == [1, 1]
     expected = [gap - 0.5, 16 * gap - 0.5]
     assert [shift for _, shift in source.asked] == pytest.approx(expected, rel=1e-14)
-    assert proved.bound == pytest.approx(0.5 - 16 * gap - 3e-4, rel=1e-14)
-    assert str(proved.factor) == "factor 1"
+    assert proved == pytest.approx(0.5 - 16 * gap - 3e-4, rel=1e-14)
     # What is known already is not proved again, and a worse bound does not replace it.
     known = Matrix([3.0, 1.0, 0.5], product_error=0.0)
-    assert smallest_lower(known, 0.5, 1e-2, 0.495) == (0.495, None)
+    assert smallest_lower(known, 0.5, 1e-2, 0.495) == 0.495
     assert not known.asked
-    assert smallest_lower(known, 0.5, 1e-2, 0.4896).bound == 0.4896
+    assert smallest_lower(known, 0.5, 1e-2, 0.4896) == 0.4896
     assert len(known.asked) == 1
     spoiled = Matrix([3.0, 1.0, 0.5], product_error=0.0, failures=1)
     spoiled.survives_factoring = False
-    assert smallest_lower(spoiled, 0.5, 1e-2, -1.0) == (-1.0, None)
+    assert smallest_lower(spoiled, 0.5, 1e-2, -1.0) == -1.0
     assert len(spoiled.asked) == 1
+
+
+def test_a_decomposition_and_its_vector_enclose_either_end() -> None:
+    source = Matrix([3.0, 1.0, 0.5], product_error=1e-3, failures=1)
+    gap = 16 * (1e-3 + 2e-4)
+    start = random_vector(3)[:, 0]
+    for iterations in (1, 3):
+        source.asked = []
+        around = around_smallest(source, 0.5, iterations)
+        assert [sign for sign, _ in source.asked] == [1, 1]
+        v = start / (source.diagonal + gap - 0.5) ** iterations
+        expected = rayleigh_quotient(v, source.diagonal * v)
+        rounding = 1e-3 + gamma(3) * (expected.length + expected.value)
+        assert around == pytest.approx((0.5 - gap - 3e-4, expected.value + rounding), rel=1e-14)
+    source.asked = []
+    around = around_largest(source, 2.9)
+    gap = 16 * (1e-3 + 2 * cholesky_error(3, 3 * 2.9 - 4.5) + 16e-3)
+    assert [sign for sign, _ in source.asked] == [-1, -1]
+    v = start / (2.9 + gap - source.diagonal) ** 3
+    expected = rayleigh_quotient(v, source.diagonal * v)
+    rounding = 1e-3 + gamma(3) * (expected.length + expected.value)
+    assert around == pytest.approx((expected.value - rounding, 2.9 + gap + 3e-4), rel=1e-14)
+
+
+def test_where_no_decomposition_runs_to_its_end_nothing_is_enclosed() -> None:
+    for smallest in (True, False):
+        source = Matrix([3.0, 1.0, 0.5], product_error=1e-3, failures=3)
+        found = around_smallest(source, 0.5, 1) if smallest else around_largest(source, 2.9)
+        assert found is None
+        first, second, third = (shift for _, shift in source.asked)
+        assert (third - second) / (second - first) == pytest.approx(16)
 
 
 def test_the_noise_floor() -> None:

@@ -239,10 +239,10 @@ def test_intervals() -> None:
 def test_a_decomposition_that_fails_proves_nothing() -> None:
     # The estimate is too high: the shift has to come down before the decomposition succeeds.
     source = source_of(np.diag([1.0, 2.0, 3.0]), overwrite=False)
-    lower = smallest_lower(source, 1.5, 0.1, -np.inf).bound
+    lower = smallest_lower(source, 1.5, 0.1, -np.inf)
     assert lower == pytest.approx(1.5 - 16 * 0.1)
     # Never within reach: what was known.
-    assert smallest_lower(source, 1.5, 1e-12, -1.0).bound == -1.0
+    assert smallest_lower(source, 1.5, 1e-12, -1.0) == -1.0
 
 
 def test_pairs_that_are_not_the_largest_give_bounds_all_the_same() -> None:

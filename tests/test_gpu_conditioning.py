@@ -190,7 +190,7 @@ def test_wrong_estimates_are_not_proved(cupy: Any, careless: None) -> None:
     source: Any = source_of(
         cupy.asarray(with_integer_spectrum([7, -1] + [1] * 61 + [8])), overwrite=False
     )
-    assert smallest_lower(source, 0.5, 1e-3, -np.inf).bound <= -1
+    assert smallest_lower(source, 0.5, 1e-3, -np.inf) <= -1
     seven = cupy.asarray(hadamard(64)[:, :1] / 8.0)
     assert 8 in largest_interval(source, RitzPairs(np.array([7.0]), seven, np.zeros(1)))
 

@@ -13,6 +13,8 @@ _Array = npt.NDArray[Any]
 # The name of a stage, and how many of so many tasks are done.
 _Monitor = Callable[[str, int, int], object] | None
 
+# Up to so many rows no BLAS is called by symmetry, extreme_eigenvalues and shifted_end.
+rows_without_blas: int
 # The CUDA runtime that is built in, such as 13000 for 13.0; 0 without the CUDA device.
 cuda_runtime: int
 # The same on NVIDIA GPUs, but for what is about pairs of samples and symmetric matrices. Arrays X,
@@ -267,6 +269,19 @@ def cholesky_solve(factor: _Array, vectors: _Array, threads: int, monitor: _Moni
 def extreme_eigenvalues(
     matrix: _Array, k: int, threads: int, monitor: _Monitor
 ) -> tuple[list[float], list[float]]: ...
+
+# (vᵀA v/vᵀv, ‖A v‖/‖v‖) of a square or packed matrix A, for the v that so many steps of inverse
+# iteration with sign · A + shift · 1 make of start (n, 1). None if that has no Cholesky
+# decomposition.
+def shifted_end(
+    matrix: _Array,
+    sign: float,
+    shift: float,
+    start: _Array,
+    iterations: int,
+    threads: int,
+    monitor: _Monitor,
+) -> tuple[float, float] | None: ...
 
 # The address of a routine of SciPy's LAPACK, and the size of its integers. parameters: a letter for
 # each, "c" for a character, "i" for an integer, "r" for a real number.

@@ -6,6 +6,7 @@
 #include "fastntk/cholesky.hpp"
 #include "fastntk/host_device.hpp"
 #include "fastntk/pair_angles.hpp"
+#include "fastntk/shifted_end.hpp"
 #include "fastntk/symmetric_products.hpp"
 #include "fastntk/symmetry.hpp"
 #include "fastntk/tridiagonal.hpp"
@@ -25,7 +26,8 @@
   FASTNTK_INSTANCE(PREFIX, scale_and_shift<fastntk::HostDevice, float, double>) \
   FASTNTK_INSTANCE(PREFIX, cholesky<fastntk::HostDevice>)                       \
   FASTNTK_INSTANCE(PREFIX, triangular_solve<fastntk::HostDevice>)               \
-  FASTNTK_INSTANCE(PREFIX, extreme_eigenvalues<fastntk::HostDevice>)
+  FASTNTK_INSTANCE(PREFIX, extreme_eigenvalues<fastntk::HostDevice>)            \
+  FASTNTK_INSTANCE(PREFIX, shifted_end<fastntk::HostDevice>)
 
 FASTNTK_HOST(extern, float)
 FASTNTK_HOST(extern, double)

@@ -14,6 +14,7 @@ FloatArray: TypeAlias = npt.NDArray[Any]
 FloatDType: TypeAlias = np.dtype[Any]
 
 
+_DOUBLE = np.dtype(np.float64)
 _EPSILON = float(np.finfo(np.float64).eps)
 
 
@@ -22,7 +23,7 @@ def epsilon_of(dtype: np.dtype[Any]) -> float:
 
     Integers and truth values, which are exact, are worked on in float64, as are longer floats.
     """
-    if dtype.kind != "f":
+    if dtype.kind != "f" or dtype == _DOUBLE:
         return _EPSILON
     return max(_EPSILON, float(np.finfo(dtype).eps))
 

@@ -25,12 +25,13 @@ What rounding does to products is bounded by |fl(A v) − A v| ≤ γ_n |A| |v|,
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastntk._support.rounding import cholesky_error, gamma
 from fastntk.eigenvalues.result import Interval
+from fastntk.eigenvalues.source import rayleigh_quotient
 from fastntk.symmetric.arrays import on_host
 from fastntk.symmetric.cholesky import NotPositiveDefinite
 
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fastntk._support.progress import Progress
-    from fastntk.eigenvalues.source import Factor, Source
+    from fastntk.eigenvalues.source import Quotient, Source
     from fastntk.symmetric.block_lanczos import RitzPairs, Vectors
 
 # A first shift that fails was too near to λ_min: the gap grows by this factor.
@@ -49,25 +50,38 @@ _MOST_SHIFTS = 3
 _WIDE = 1e-6
 
 
+# The first step of inverse iteration turns a random vector to an end of the spectrum, the others
+# sharpen its quotient.
+MOST_ITERATIONS = 3
+
+
 def smallest_upper(source: Source, vectors: Vectors) -> float:
     """Return an upper bound of λ_min: the least Rayleigh quotient, with its rounding error."""
-    return min(quotient + error for quotient, error in _rayleigh_quotients(source, vectors))
+    return min(_at_most(source, quotient) for quotient in _rayleigh_quotients(source, vectors))
 
 
 def largest_lower(source: Source, vectors: Vectors) -> float:
     """Return a lower bound of λ_max: the largest Rayleigh quotient, less its rounding error."""
-    return max(quotient - error for quotient, error in _rayleigh_quotients(source, vectors))
+    return max(_at_least(source, quotient) for quotient in _rayleigh_quotients(source, vectors))
 
 
-def _rayleigh_quotients(source: Source, vectors: Vectors) -> Iterator[tuple[float, float]]:
-    """Yield the Rayleigh quotients of some vectors, and by how much rounding may move each."""
+def _rayleigh_quotients(source: Source, vectors: Vectors) -> Iterator[Quotient]:
     images, vectors = on_host(source.product(vectors)), on_host(vectors)
     for vector, image in zip(vectors.T, images.T, strict=True):
-        square = float(vector @ vector)
-        quotient = float(vector @ image) / square
-        length = math.sqrt(float(image @ image) / square)
-        # Rounding is in the product, and in the two sums.
-        yield quotient, source.product_error + gamma(source.n) * (length + abs(quotient))
+        yield rayleigh_quotient(vector, image)
+
+
+def _at_most(source: Source, quotient: Quotient) -> float:
+    return quotient.value + _rounding(source, quotient)
+
+
+def _at_least(source: Source, quotient: Quotient) -> float:
+    return quotient.value - _rounding(source, quotient)
+
+
+def _rounding(source: Source, quotient: Quotient) -> float:
+    """Return by how much rounding may move a quotient: in the product, and in its two sums."""
+    return source.product_error + gamma(source.n) * (quotient.length + abs(quotient.value))
 
 
 def cholesky_bound(source: Source, shift: float, factor: Any = None) -> float:
@@ -78,11 +92,39 @@ def cholesky_bound(source: Source, shift: float, factor: Any = None) -> float:
     return -shift - source.decomposition_error(shift, factor=factor)
 
 
-class Proved(NamedTuple):
-    """A bound of an eigenvalue, and the factor that proves it; None if another one does."""
+def around_smallest(source: Source, estimate: float, iterations: int) -> Interval | None:
+    """Return an interval of λ_min near its estimate, or None if no decomposition ran to its end."""
+    for gap in _gaps(_gap_below(source, source.product_error)):
+        shift = gap - estimate
+        end = source.end(shift, iterations=iterations)
+        if end is not None:
+            return Interval(-shift - end.error, _at_most(source, end.quotient))
+    return None
 
-    bound: float
-    factor: Factor | None
+
+def around_largest(source: Source, estimate: float) -> Interval | None:
+    """Return an interval of λ_max near its estimate, or None if no decomposition ran to its end."""
+    for gap in _gaps(_gap_above(source, estimate, source.product_error)):
+        shift = estimate + gap
+        end = source.end(shift, sign=-1, iterations=MOST_ITERATIONS)
+        if end is not None:
+            return Interval(_at_least(source, end.quotient), shift + end.error)
+    return None
+
+
+def _gaps(first: float) -> Iterator[float]:
+    """Yield how far from an estimate decompositions are tried."""
+    for attempt in range(_MOST_SHIFTS):
+        yield first * _GROWTH**attempt
+
+
+def _gap_below(source: Source, uncertainty: float) -> float:
+    return uncertainty - 2 * cholesky_bound(source, 0.0)
+
+
+def _gap_above(source: Source, estimate: float, uncertainty: float) -> float:
+    n, trace = source.n, source.trace
+    return uncertainty + 2 * cholesky_error(n, n * estimate - trace) + 16 * source.product_error
 
 
 def smallest_lower(
@@ -91,7 +133,7 @@ def smallest_lower(
     uncertainty: float,
     known: float,
     progress: Progress = False,
-) -> Proved:
+) -> float:
     """Return a lower bound of λ_min, close below its estimate if a decomposition proves it.
 
     Parameters
@@ -101,8 +143,7 @@ def smallest_lower(
     known : float
         A lower bound that is known already.
     """
-    gap = uncertainty - 2 * cholesky_bound(source, 0.0)
-    for _ in range(_MOST_SHIFTS):
+    for gap in _gaps(_gap_below(source, uncertainty)):
         shift = gap - estimate
         if known > -math.inf and cholesky_bound(source, shift) <= known:
             break
@@ -111,10 +152,9 @@ def smallest_lower(
         except NotPositiveDefinite:
             if not source.survives_factoring:
                 break
-            gap *= _GROWTH
         else:
-            return Proved(max(known, cholesky_bound(source, shift, factor)), factor)
-    return Proved(known, None)
+            return max(known, cholesky_bound(source, shift, factor))
+    return known
 
 
 def largest_interval(source: Source, pairs: RitzPairs) -> Interval:
@@ -139,24 +179,20 @@ def largest_interval(source: Source, pairs: RitzPairs) -> Interval:
         middle, half = (top + error + rest) / 2, (top + error - rest) / 2
         upper = min(upper, (middle + math.hypot(half, residual + error)) * (1 + gamma(8)))
     if upper - lower > _WIDE * abs(upper):
-        upper = min(upper, largest_upper(source, lower, float(pairs.residuals[0])).bound)
+        upper = min(upper, largest_upper(source, lower, float(pairs.residuals[0])))
     return Interval(lower, upper)
 
 
-def largest_upper(source: Source, estimate: float, residual: float) -> Proved:
+def largest_upper(source: Source, estimate: float, residual: float) -> float:
     """Return an upper bound of λ_max that a Cholesky decomposition of σI − A proves.
 
     It is ∞ where none does.
     """
-    n, trace = source.n, source.trace
-    gap = residual + 2 * cholesky_error(n, n * estimate - trace) + 16 * source.product_error
-    for _ in range(_MOST_SHIFTS):
+    for gap in _gaps(_gap_above(source, estimate, residual)):
         shift = estimate + gap
         try:
             factor = source.factor(shift, sign=-1)
         except NotPositiveDefinite:
-            gap *= _GROWTH
-        else:
-            error = source.decomposition_error(shift, sign=-1, factor=factor)
-            return Proved(shift + error, factor)
-    return Proved(math.inf, None)
+            continue
+        return shift + source.decomposition_error(shift, sign=-1, factor=factor)
+    return math.inf

@@ -5,16 +5,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fastntk.eigenvalues.enclosures import (
+    MOST_ITERATIONS,
+    around_largest,
+    around_smallest,
     cholesky_bound,
     largest_interval,
     largest_lower,
-    largest_upper,
     smallest_lower,
     smallest_upper,
 )
@@ -40,9 +41,6 @@ _MOST_PASSES = 1000
 # A shift by so little of the noise floor changes nothing that is resolved, and keeps the inverse of
 # a singular matrix finite.
 _LEAST_SHIFT = 1e-6
-
-# The first turns a random vector to an end of the spectrum, the others sharpen its quotient.
-_INVERSE_ITERATIONS = 3
 
 # Passes for the bottom of a singular matrix, which only serves as an upper bound of λ_min.
 _PASSES_IN_NOISE = 6
@@ -108,57 +106,19 @@ def ends_of_eigenvalues(source: Source, k: int, noise: Noise, *, bounds: bool) -
     # Without bounds nobody will ask how sharp this is where λ_min is resolved: a first vector is
     # enough as a rule, and no element of the diagonal is above λ_max.
     roughly = not bounds and bottom > noise.floor(top)
-    around = _around_smallest(source, bottom, 1 if roughly else _INVERSE_ITERATIONS)
+    around = around_smallest(source, bottom, 1 if roughly else MOST_ITERATIONS)
     if around is None:
         return None
     if roughly:
         if not noise.allows(around):
-            around = _around_smallest(source, bottom, _INVERSE_ITERATIONS) or around
+            around = around_smallest(source, bottom, MOST_ITERATIONS) or around
         return Ends(smallest, largest, around, source.largest_diagonal)
-    upper, factor = largest_upper(source, top, source.product_error)
-    if factor is None:
+    around_top = around_largest(source, top)
+    if around_top is None:
         return None
-    highest = _inverse_iteration(source, factor)
-    del factor
-    below = largest_lower(source, highest)
     if not bounds:
-        return Ends(smallest, largest, around, below)
-    return Ends.proved(smallest, largest, Bounds(around, Interval(below, upper)))
-
-
-@lru_cache(maxsize=4)
-def _random_vector(n: int) -> Vectors:
-    """Return a vector (n, 1) that is not orthogonal to any other, always the same.
-
-    Making a generator takes as long as the eigenvalues of a small matrix.
-    """
-    vector = np.random.default_rng(0).standard_normal((n, 1))
-    vector.flags.writeable = False
-    return vector
-
-
-def _around_smallest(source: Source, estimate: float, iterations: int) -> Interval | None:
-    """Return an interval of λ_min near its estimate, or None if no decomposition ran to its end."""
-    lower, factor = smallest_lower(source, estimate, source.product_error, -np.inf)
-    if factor is None:
-        return None
-    lowest = _inverse_iteration(source, factor, iterations)
-    del factor  # its memory is needed again
-    return Interval(lower, smallest_upper(source, lowest))
-
-
-def _inverse_iteration(
-    source: Source, factor: Factor, iterations: int = _INVERSE_ITERATIONS
-) -> Vectors:
-    """Return a vector (n, 1) of the end of the spectrum that the factored matrix was shifted to.
-
-    The shift is off by little more than rounding, so that a solution or two are enough.
-    """
-    vector: Vectors = source.xp.asarray(_random_vector(source.n))
-    for _ in range(iterations):
-        vector = factor.solve(vector)
-        vector = vector / abs(vector).max()
-    return vector
+        return Ends(smallest, largest, around, around_top.lower)
+    return Ends.proved(smallest, largest, Bounds(around, around_top))
 
 
 def ends_of_all_eigenpairs(source: Source, k: int, noise: Noise, *, bounds: bool) -> Ends:
@@ -173,12 +133,12 @@ def ends_of_all_eigenpairs(source: Source, k: int, noise: Noise, *, bounds: bool
     upper = smallest_upper(source, smallest.vectors)
     if bounds:
         top = largest_interval(source, largest)
-        lower = smallest_lower(source, float(values[0]), source.product_error, -np.inf).bound
+        lower = smallest_lower(source, float(values[0]), source.product_error, -np.inf)
         return Ends.proved(smallest, largest, Bounds(Interval(lower, upper), top))
     below = largest_lower(source, largest.vectors)
     lower = -np.inf
     if float(values[0]) > noise.floor(float(largest.values[0])):
-        lower = smallest_lower(source, float(values[0]), source.product_error, lower).bound
+        lower = smallest_lower(source, float(values[0]), source.product_error, lower)
     return Ends(smallest, largest, Interval(lower, upper), below)
 
 
@@ -239,7 +199,7 @@ def ends_by_cholesky(
         _likely_error(inverse) / float(inverse.values[0]) ** 2,
         known,
         monitor or False,
-    ).bound
+    )
     return Ends.proved(smallest, largest, Bounds(Interval(lower, upper), top))
 
 

@@ -5,11 +5,13 @@
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+import fastntk._core as _core
 from fastntk._support import arguments
 from fastntk._support.progress import monitored
 from fastntk._support.rounding import UNIT
@@ -25,6 +27,7 @@ from fastntk.eigenvalues.ends import (
 from fastntk.eigenvalues.noise import Noise
 from fastntk.eigenvalues.result import Bounds, Conditioning, Interval
 from fastntk.eigenvalues.sources import source_of
+from fastntk.symmetric.matrix import SymmetricMatrix
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -155,7 +158,7 @@ def conditioning(
     overwrite = arguments.flag(overwrite, "overwrite")
     # Under single-threaded BLAS everywhere, which has the same bits for any number of threads, and
     # whose own threads would spin for a while after each small product.
-    with core_threads():
+    with nullcontext() if _needs_no_blas(K, method, request) else core_threads():
         source = source_of(K, overwrite=overwrite)
         if request.k > source.n:
             raise ValueError(f"k={request.k}: expected at most {source.n}, the size of K")
@@ -213,6 +216,16 @@ def _of_matrix(
     return result if rank is None else replace(result, rank=min(rank, source.n - 1))
 
 
+def _needs_no_blas(K: object, method: str, request: _Request) -> bool:
+    """Return whether K has so few rows that the core finds what is asked for without BLAS."""
+    return (
+        isinstance(K, (np.ndarray, SymmetricMatrix))
+        and K.shape[:1] <= (_core.rows_without_blas,)
+        and not request.eigenvectors
+        and method in {"auto", "dense"}
+    )
+
+
 def _values_alone(source: Source, request: _Request) -> bool:
     """Return whether all can be told of a matrix without all of its eigenvectors."""
     return source.survives_factoring and not request.eigenvectors
@@ -224,7 +237,8 @@ def _of_all(source: Source, request: _Request, noise: Noise) -> Ends:
         ends = ends_of_eigenvalues(source, request.k, noise, bounds=request.bounds)
         if ends is not None:
             return ends
-    return ends_of_all_eigenpairs(source, request.k, noise, bounds=request.bounds)
+    with core_threads():
+        return ends_of_all_eigenpairs(source, request.k, noise, bounds=request.bounds)
 
 
 def _with_vectors_at(source: Source, pairs: RitzPairs) -> RitzPairs:

@@ -22,13 +22,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import fastntk._core as _core
-from fastntk._support.memory import require_memory
+from fastntk._support.memory import is_always_there, require_memory
 from fastntk._support.threads import core_threads, in_own_thread
-from fastntk.eigenvalues.source import Source
+from fastntk.eigenvalues.source import End, Quotient, Source, random_vector
 from fastntk.symmetric import lapack
 from fastntk.symmetric.cholesky import Cholesky
 from fastntk.symmetric.packed import PackedKernel
 from fastntk.symmetric.products import symmetric_product
+from fastntk.symmetric.threads import threads_for
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -62,9 +63,13 @@ class Full(Source):
         """Return the Cholesky factor of sign · A + shift · I."""
         return Cholesky.of(self._matrix, shift=shift, sign=sign, progress=progress)
 
+    def end(self, shift: float, *, sign: int = 1, iterations: int) -> End | None:
+        """Look at an end of the spectrum by a decomposition of sign · A + shift · I."""
+        return _end(self, self._matrix, shift, sign, iterations)
+
     def extreme_eigenvalues(self, k: int) -> tuple[Vectors, Vectors]:
         """Return the k smallest eigenvalues, ascending, and the k largest, descending."""
-        return _extreme_eigenvalues(self._readable(), k)
+        return _extreme_eigenvalues(self.n, self._readable(), k)
 
     def eigenpairs(self) -> tuple[Vectors, Vectors]:
         """Return all eigenvalues, ascending, and their eigenvectors."""
@@ -83,6 +88,8 @@ class Full(Source):
 
 class FullInPlace(Full):
     """A full array whose lower triangle is overwritten; the upper one keeps the matrix."""
+
+    end = Source.end  # without a copy
 
     def __init__(self, matrix: Matrix, norm: float, epsilon: float) -> None:
         super().__init__(matrix, norm, epsilon)
@@ -128,9 +135,13 @@ class Packed(Source):
         """Return the Cholesky factor of sign · A + shift · I."""
         return Cholesky.of(self._kernel, shift=shift, sign=sign, progress=progress)
 
+    def end(self, shift: float, *, sign: int = 1, iterations: int) -> End | None:
+        """Look at an end of the spectrum by a decomposition of sign · A + shift · I."""
+        return _end(self, self._kernel.data, shift, sign, iterations)
+
     def extreme_eigenvalues(self, k: int) -> tuple[Vectors, Vectors]:
         """Return the k smallest eigenvalues, ascending, and the k largest, descending."""
-        return _extreme_eigenvalues(self._readable().data, k)
+        return _extreme_eigenvalues(self.n, self._readable().data, k)
 
     def eigenpairs(self) -> tuple[Vectors, Vectors]:
         """Return all eigenvalues, ascending, and their eigenvectors."""
@@ -147,6 +158,7 @@ class PackedInPlace(Packed):
     """A packed kernel that its first factor overwrites."""
 
     survives_factoring = False
+    end = Source.end  # without a copy
 
     def factor(self, shift: float, *, sign: int = 1, progress: Progress = False) -> Cholesky:
         """Return the Cholesky factor of sign · A + shift · I, which takes the place of A."""
@@ -155,6 +167,8 @@ class PackedInPlace(Packed):
 
 class PackedFile(Packed):
     """A packed kernel in a file: a copy in memory is overwritten, and read again when needed."""
+
+    end = Source.end  # without another copy
 
     def __init__(self, file: PackedKernel, epsilon: float) -> None:
         super().__init__(file.copy(), epsilon)
@@ -172,8 +186,20 @@ class PackedFile(Packed):
         return self._kernel if self._intact else self._file
 
 
-def _extreme_eigenvalues(stored: FloatArray, k: int) -> tuple[Vectors, Vectors]:
-    with core_threads() as threads:
+def _end(
+    source: Source, stored: FloatArray, shift: float, sign: int, iterations: int
+) -> End | None:
+    with threads_for(source.n) as threads:
+        found = _core.shifted_end(
+            stored, sign, shift, random_vector(source.n), iterations, threads, None
+        )
+    if found is None:
+        return None
+    return End(source.decomposition_error(shift, sign=sign), Quotient(*found))
+
+
+def _extreme_eigenvalues(n: int, stored: FloatArray, k: int) -> tuple[Vectors, Vectors]:
+    with threads_for(n) as threads:
         smallest, largest = _core.extreme_eigenvalues(stored, k, threads, None)
     return np.array(smallest), np.array(largest)
 
@@ -196,7 +222,8 @@ def source_of_full(given: SymmetricMatrix, *, overwrite: bool) -> Source:
     """
     n, epsilon = given.n, given.epsilon
     converted = given.dtype != np.float64
-    in_place = converted or overwrite
+    # A copy has to serve twice where memory may be short.
+    in_place = overwrite or (converted and not is_always_there(8 * n * n))
     _require_memory(n, converted=8 * n * n * converted, factor=not in_place)
     matrix = given.array.astype(np.float64, copy=False)
     return (FullInPlace if in_place else Full)(matrix, given.frobenius_norm, epsilon)

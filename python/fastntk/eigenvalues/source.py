@@ -11,11 +11,14 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any, Protocol
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
 from fastntk._support.rounding import UNIT, cholesky_error
+from fastntk.symmetric.arrays import on_host
+from fastntk.symmetric.cholesky import NotPositiveDefinite
 
 if TYPE_CHECKING:
     from fastntk._support.progress import Progress
@@ -30,6 +33,45 @@ class Factor(Protocol):
 
     def solve(self, vectors: Any) -> Any:
         """Return (L Lᵀ)⁻¹ V of the vectors V (n, k)."""
+
+
+class Quotient(NamedTuple):
+    """The Rayleigh quotient vᵀA v/vᵀv of a vector, and the length ‖A v‖/‖v‖, as computed."""
+
+    value: float
+    length: float
+
+
+def rayleigh_quotient(vector: Vectors, image: Vectors) -> Quotient:
+    """Return the quotient of a vector (n,), whose image is A v."""
+    square = float(vector @ vector)
+    return Quotient(float(vector @ image) / square, math.sqrt(float(image @ image) / square))
+
+
+class End(NamedTuple):
+    """What a decomposition that ran to its end tells of an end of the spectrum.
+
+    Attributes
+    ----------
+    error : float
+        Bound of ‖L Lᵀ − (sign · A + shift · I)‖.
+    quotient : Quotient
+        Of the vector that inverse iteration finds.
+    """
+
+    error: float
+    quotient: Quotient
+
+
+@lru_cache(maxsize=4)
+def random_vector(n: int) -> Vectors:
+    """Return a vector (n, 1) that is not orthogonal to any other, always the same.
+
+    Making a generator takes as long as the eigenvalues of a small matrix.
+    """
+    vector = np.random.default_rng(0).standard_normal((n, 1))
+    vector.flags.writeable = False
+    return vector
 
 
 class Source(ABC):
@@ -100,6 +142,25 @@ class Source(ABC):
         """
         rounding = 4 * UNIT * (self.largest_diagonal + abs(shift))  # of the shifted diagonal
         return cholesky_error(self.n, sign * self.trace + self.n * shift) + rounding
+
+    def end(self, shift: float, *, sign: int = 1, iterations: int) -> End | None:
+        """Look at an end of the spectrum by a decomposition of sign · A + shift · I.
+
+        None if it does not run to its end. The shift is off by little more than rounding, so that a
+        step or two of inverse iteration are enough.
+        """
+        try:
+            factor = self.factor(shift, sign=sign)
+        except NotPositiveDefinite:
+            return None
+        error = self.decomposition_error(shift, sign=sign, factor=factor)
+        vector: Vectors = self.xp.asarray(random_vector(self.n))
+        for _ in range(iterations):
+            vector = factor.solve(vector)
+            vector = vector / abs(vector).max()
+        del factor  # the product may need its memory
+        image = on_host(self.product(vector))
+        return End(error, rayleigh_quotient(on_host(vector)[:, 0], image[:, 0]))
 
     @abstractmethod
     def extreme_eigenvalues(self, k: int) -> tuple[Vectors, Vectors]:
