@@ -13,7 +13,9 @@ coefficients a_k, b_k of two samples
 
     |Σ a_k b_k Δ(ρ^k)| ≤ δ Σ ½(a_k² + b_k²) (1 − |ρ|^k) ≤ δ min(1 − c, 1 + c) .
 
-The compiled recursion makes no other errors: gaps of equal samples stay 0 there.
+The compiled recursion makes no other errors: gaps of equal samples stay 0 there. What a series in
+the angle may be off (see `angle_series`), and norms that count as one, is added for all samples,
+whether their pairs take it or not.
 
 What errors of the sizes of single samples make of cosines and of sizes is no proof but an estimate,
 from difference quotients over a step of 2⁻⁷ that are taken to be short of the truth by a quarter at
@@ -29,6 +31,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastntk._support.threads import core_threads
+from fastntk.infinite.angle_series import NORM_ERROR, allowed_error
 from fastntk.infinite.duals import Correlation, Gaps
 from fastntk.infinite.duals.base import ROUNDING
 from fastntk.infinite.layer_factors import A, B, LayerFactors, R
@@ -80,7 +83,7 @@ def dual_error(network: Architecture, norms: Norms, *, tangent: bool = True) -> 
     if network.piecewise_linear:
         return 0.0
     factors = LayerFactors.of(norms, network)
-    followed = _Errors((norms.dimension + 16) * _EPS)
+    followed = _Errors((norms.dimension + 16) * _EPS + NORM_ERROR)
     with core_threads():  # as the factors
         for layer in range(depth + 1):
             if layer > 0:
@@ -88,7 +91,7 @@ def dual_error(network: Architecture, norms: Norms, *, tangent: bool = True) -> 
                 followed.activate(dual, _distinct(factors.states[layer - 1]), tangent=tangent)
             followed.weigh(factors.factors[layer], biased=network.layers.bias_std[layer] > 0)
     cosine, size = followed.gradients if tangent else followed.hidden
-    return min(cosine + 2 * size, 2.0)
+    return min(cosine + 2 * size + allowed_error(network, depth), 2.0)
 
 
 class _Errors:

@@ -11,6 +11,7 @@ import numpy as np
 from fastntk._support import arguments
 from fastntk._support.memory import require_memory
 from fastntk.devices import matrices
+from fastntk.infinite.angle_series import PairsOfOneNorm
 from fastntk.infinite.layer_factors import KINDS, LayerFactors, check_range
 from fastntk.infinite.pairs import Pairs, Results
 from fastntk.infinite.recursion import Target, mirror
@@ -96,10 +97,11 @@ def kernel_matrices(
         f"the result, {len(kinds) * len(depths)} kernel(s) of {n} × {m} in {dtype},",
         "ask for fewer depths or samples at a time",
     )
-    pairs = Pairs.of(Samples.of(rows), None if columns is None else Samples.of(columns), network)
+    both = Samples.of(rows), None if columns is None else Samples.of(columns)
+    ways, every_scale, every_zero = _ways(*both, network, kinds)
     targets = []
     for kind, name in enumerate(KINDS):
-        scales, zero = pairs.factors.scales[kind], pairs.factors.zero[kind]
+        scales, zero = every_scale[kind], every_zero[kind]
         wanted = name in kinds
         if wanted and normalize:
             require_nonzero(zero[:, :n], "X", depths)
@@ -108,11 +110,12 @@ def kernel_matrices(
             check_range(scales, dtype, depths, zero=zero)
         each = np.ones_like(scales) if normalize else scales
         out = np.empty((len(depths) * wanted, n, m), dtype)
-        targets.append(Target(out, each[:, :n], each[:, pairs.offset :]))
+        targets.append(Target(out, each[:, :n], each[:, -m:]))
     results = Results.of_kernels(*targets)
 
     def work(tile: Tile) -> None:
-        pairs.propagate(tile, results, (tile.rows.start, tile.columns.start))
+        for way in ways:
+            way.propagate(tile, results, (tile.rows.start, tile.columns.start))
         if columns is None:
             for target in targets:
                 for out in target.out:
@@ -120,8 +123,28 @@ def kernel_matrices(
                         out, tile.rows.start, tile.rows.stop, tile.columns.start, tile.columns.stop
                     )
 
-    for_each_tile(work, pairs.tiles(), progress, "kernel")
+    for_each_tile(work, ways[0].tiles(), progress, "kernel")
     return Kernels(*(_as_asked(target.out, network) for target in targets))
+
+
+def _ways(
+    X: Samples, Z: Samples | None, network: Architecture, kinds: tuple[str, ...]
+) -> tuple[list[Pairs | PairsOfOneNorm], NDArray[np.float64], NDArray[np.bool_]]:
+    """Return what writes the kernels of each tile, one after the other, and `LayerFactors.scales`.
+
+    Where samples have one norm, the kernels that are series are written by these: at each depth
+    without a look at the others, so that no kernel depends on which ones are asked for beside it.
+    After the scales comes where they are 0.
+    """
+    of_one_norm = PairsOfOneNorm.of(X, Z, network, kinds)
+    if of_one_norm is not None and of_one_norm.complete:
+        scales = of_one_norm.scales
+        return [of_one_norm], scales, np.zeros(scales.shape, dtype=bool)
+    pairs = Pairs.of(X, Z, network)
+    ways: list[Pairs | PairsOfOneNorm] = [pairs]
+    if of_one_norm is not None:
+        ways.append(of_one_norm)
+    return ways, pairs.factors.scales, pairs.factors.zero
 
 
 def _as_asked(out: FloatArray, network: Architecture) -> FloatArray:
