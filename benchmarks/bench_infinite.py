@@ -21,6 +21,7 @@ from benchmarks.peers.environment import known_python
 from benchmarks.peers.process import PeerProcess
 from fastntk import activations, infinite
 from fastntk._support.threads import thread_count
+from fastntk.infinite import angle_series
 
 N, D, DEPTH = 4096, 64, 10
 ROUNDS = 5
@@ -113,6 +114,34 @@ def test_activations(benchmark: Any, X: npt.NDArray[np.float64], name: str) -> N
     benchmark.extra_info["ns_core_a_pair_and_layer"] = (
         min(core_seconds) / pair_layers(SMALL_N, SMALL_DEPTH) * 1e9
     )
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in ACTIVATIONS if name not in (*UNEXPLAINED, "relu", "leaky_relu")]
+)
+def test_samples_of_one_norm(benchmark: Any, X: npt.NDArray[np.float64], name: str) -> None:
+    phi = ACTIVATIONS[name]
+    benchmark.group = f"one norm, n {SMALL_N}, d {D}, {SMALL_DEPTH} layers, float64"
+    samples = X[:SMALL_N] * (np.sqrt(D) / np.linalg.norm(X[:SMALL_N], axis=1, keepdims=True))
+    core_seconds = []
+
+    def timed() -> Any:
+        start = time.process_time()
+        result = infinite.ntk(samples, depth=SMALL_DEPTH, activation=phi)
+        core_seconds.append(time.process_time() - start)
+        return result
+
+    K = benchmark.pedantic(timed, rounds=ROUNDS, warmup_rounds=1)
+    # A sample of another norm: all pairs go through the layers.
+    others = np.vstack([samples, 2 * samples[:1]])
+    by_layers = infinite.ntk(others, depth=SMALL_DEPTH, activation=phi)[:-1, :-1]
+    np.testing.assert_allclose(K, by_layers, rtol=0, atol=1e-10 * K[0, 0])
+    scale = 1e9 / pair_layers(SMALL_N, SMALL_DEPTH)
+    benchmark.extra_info["ns_core_a_pair_and_layer"] = min(core_seconds) * scale
+    # The first call finds the series, which is kept for the next ones.
+    angle_series.forget()
+    timed()
+    benchmark.extra_info["first_call"] = core_seconds[-1] * scale
 
 
 def test_neural_tangents(benchmark: Any, X: npt.NDArray[np.float64]) -> None:

@@ -256,6 +256,11 @@ def _found(
 _remembered = lru_cache(maxsize=32)(_found)
 
 
+def forget() -> None:
+    """Forget all series, as a process does that begins."""
+    _remembered.cache_clear()
+
+
 def _gaps_at_points(intervals: int) -> Array:
     """Return the gaps, with a sign, of angles at Chebyshev points, from w = 1 down to −1.
 
