@@ -70,19 +70,14 @@ class PyNetwork {
     network_.readouts.push_back({depth, kept});
   }
 
-  // Adds a readout on top whose outputs have an activation, to a network without any: see
-  // network.hpp.
+  // Adds a readout on top whose outputs have an activation, to a network without any.
   void add_activated_readout(const PyLayer& layer, const OutputActivation& activation) {
     if (!network_.readouts.empty()) throw bad_argument("network", "no readout yet");
-    add_hidden(layer);
-    const Index outputs = network_.width(network_.depth());
-    identity_.assign(static_cast<std::size_t>(outputs * outputs), T(0));
-    for (Index c = 0; c < outputs; ++c)
-      identity_[static_cast<std::size_t>(c * (outputs + 1))] = T(1);
-    Layer<T> top;
-    top.weights = {identity_.data(), outputs, outputs};
-    network_.readouts.push_back({network_.depth(), top});
-    network_.output_activation = activation;
+    add_readout(network_.depth(), layer);
+    const Index c = outputs();
+    identity_.assign(static_cast<std::size_t>(c * c), T(0));
+    for (Index i = 0; i < c; ++i) identity_[static_cast<std::size_t>(i * (c + 1))] = T(1);
+    network_ = with_output_activation<T>(network_, activation, {identity_.data(), c, c});
   }
 
   // Returns the network with its weights on the host.

@@ -180,6 +180,27 @@ TEST_CASE_TEMPLATE("forward: evaluate agrees with an explicit loop for any numbe
   }
 }
 
+TEST_CASE_TEMPLATE("forward: outputs with an activation", T, float, double) {
+  for (const OutputActivation& psi : kOutputActivations) {
+    for (const std::vector<Index>& hidden : {std::vector<Index>{}, {7, 3}}) {
+      CAPTURE(psi.index());
+      const Shape shape{.hidden = hidden,
+                        .outputs = 3,
+                        .readouts = {static_cast<Index>(hidden.size())},
+                        .output_activation = psi};
+      const RandomNetwork<T> random(shape);
+      const auto samples = random_samples<T>(70, shape.inputs);
+      PaddedMatrix<T> f(70, 3);
+      const HostDevice device(reference_blas<std::int64_t>(), 2);
+      evaluate<HostDevice, T>(device, random.get(), samples.view(), f.view(), nullptr);
+      const auto expected =
+          expected_rows(random.get(), samples, 3, [](const ReferencePass& p) { return p.f[0]; });
+      CHECK(relative_error(f, expected) < Tolerance<T>::kRounding);
+      CHECK(f.margin_intact());
+    }
+  }
+}
+
 TEST_CASE("backward: deltas are the derivatives with respect to the preactivations") {
   for (const Shape& shape : shapes()) {
     const RandomNetwork<double> random(shape);

@@ -76,6 +76,21 @@ TEST_CASE("gradient features: derivatives with respect to every weight and bias"
   }
 }
 
+TEST_CASE("gradient features: of outputs with an activation") {
+  for (const OutputActivation& psi : kOutputActivations) {
+    for (const bool biases : {false, true}) {
+      check_against_differences({.outputs = 3,
+                                 .readouts = {3},
+                                 .activation = kTanh,
+                                 .biases = biases,
+                                 .output_activation = psi},
+                                5);
+    }
+    check_against_differences(
+        {.hidden = {}, .outputs = 2, .readouts = {0}, .output_activation = psi}, 5);
+  }
+}
+
 TEST_CASE("gradient features: any number of samples") {
   for (const Index samples : {0, 1, 31, 33, 300}) {
     check_against_differences({.inputs = 2, .hidden = {3, 2}, .readouts = {2}}, samples);
@@ -115,6 +130,11 @@ TEST_CASE("gradient features: the parameters are counted") {
   shape.biases = false;
   const RandomNetwork<float> random(shape);
   CHECK(parameter_count(random.get(), random.get().readouts[0]) == 4 * 7 + 7 * 3 + 3 * 5 + 5 * 2);
+  // An activation of the outputs has none.
+  const Shape activated{.outputs = 2, .output_activation = activation::Softmax{}};
+  const RandomNetwork<float> softmax(activated);
+  CHECK(parameter_count(softmax.get(), softmax.get().readouts[0]) ==
+        4 * 7 + 7 + 7 * 3 + 3 + 3 * 5 + 5 + 5 * 2 + 2);
 }
 
 TEST_CASE("gradient features: the monitor may end the work") {

@@ -190,6 +190,23 @@ TEST_CASE("hessian products: any depth, and of a readout below the top") {
   }
 }
 
+TEST_CASE("hessian products: of outputs with an activation") {
+  for (const OutputActivation& psi : kOutputActivations) {
+    CAPTURE(psi.index());
+    for (const bool biases : {false, true}) {
+      Shape shape{.outputs = 3,
+                  .readouts = {3},
+                  .activation = kTanh,
+                  .biases = biases,
+                  .output_activation = psi};
+      check_against_differences(shape, 5, 2);
+      shape.hidden = {};
+      shape.readouts = {0};
+      check_against_differences(shape, 5, 2);
+    }
+  }
+}
+
 TEST_CASE("hessian products: any number of samples") {
   const Shape shape{.inputs = 3, .hidden = {4, 3}, .readouts = {2}, .activation = kTanh};
   for (const Index samples : {0, 1, 31, 33, 300, 1023, 1025, 2050}) {
@@ -328,6 +345,15 @@ TEST_CASE("hessian products: a custom activation has no second derivative") {
     CHECK_THROWS_WITH_AS(c.products(1, monitor), "this activation has no second derivative",
                          std::invalid_argument);
   }
+}
+
+TEST_CASE("hessian products: a custom activation that has one") {
+  const auto cube = [](double z) { return z * z * z; };
+  const auto slope = [](double z) { return 3.0 * z * z; };
+  const auto bend = [](double z) { return 6.0 * z; };
+  const Activation custom = activation::Custom{cube, slope, bend};
+  check_against_differences({.outputs = 2, .output_activation = custom}, 5, 2);
+  check_against_differences({.hidden = {5}, .readouts = {1}, .activation = custom}, 5, 2);
 }
 
 TEST_CASE("hessian products: the monitor may end the work at each stage") {

@@ -156,6 +156,21 @@ TEST_CASE_TEMPLATE("ntk: chosen outputs", P, Single, Mixed, Double) {
   }
 }
 
+TEST_CASE_TEMPLATE("ntk: of outputs with an activation", P, Single, Mixed, Double, Narrowed) {
+  for (const OutputActivation& psi : kOutputActivations) {
+    CAPTURE(psi.index());
+    for (const std::vector<Index>& hidden : {std::vector<Index>{}, {7, 3}}) {
+      const Shape shape{.hidden = hidden,
+                        .outputs = 3,
+                        .readouts = {static_cast<Index>(hidden.size())},
+                        .activation = kTanh,
+                        .output_activation = psi};
+      check_symmetric<P>(shape, kAllOutputs, 130);
+      check_cross<P>(shape, {1, 2}, 17, 70);
+    }
+  }
+}
+
 TEST_CASE_TEMPLATE("ntk: any number of samples", P, Single, Mixed, Double) {
   const Shape shape{.hidden = {6, 3}, .outputs = 2, .readouts = {2, 0, 1}};
   for (const Index samples : {1, 2, 63, 65, 130}) check_symmetric<P>(shape, {0, 2}, samples);

@@ -86,6 +86,13 @@ std::vector<Shape> shapes() {
       }
     }
   }
+  for (const OutputActivation& psi : kOutputActivations) {
+    result.push_back({.hidden = {16, 12},
+                      .outputs = 3,
+                      .readouts = {2},
+                      .activation = kTanh,
+                      .output_activation = psi});
+  }
   return result;
 }
 

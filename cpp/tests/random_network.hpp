@@ -57,8 +57,10 @@ inline constexpr Activation kTanh = activation::Tanh{};
 inline constexpr Activation kGelu = activation::Gelu{};
 inline constexpr Activation kSoftplus = activation::Softplus{1.5};
 
+inline constexpr Activation kSquare = activation::Square{};
+
 // These are all activations but the custom ones.
-inline constexpr std::array<Activation, 13> kBuiltInActivations = {{
+inline constexpr std::array<Activation, 14> kBuiltInActivations = {{
     kIdentity,
     kRelu,
     activation::PiecewiseLinear{0.2, 1.5},
@@ -72,7 +74,12 @@ inline constexpr std::array<Activation, 13> kBuiltInActivations = {{
     activation::Erf{0.9, 0.1},
     activation::Sine{1.1, 0.2},
     activation::Cosine{1.2, 0.3},
+    kSquare,
 }};
+
+// These are activations of outputs.
+inline const std::vector<OutputActivation> kOutputActivations = {
+    kSquare, kTanh, activation::Sigmoid{}, kSoftplus, activation::Softmax{}};
 
 struct Shape {
   Index inputs = 4;
@@ -82,7 +89,8 @@ struct Shape {
   Activation activation = kRelu;
   double activation_scale = 1.3;
   bool biases = true;
-  bool kernel_weights = false;  // ω other than 1
+  bool kernel_weights = false;              // ω other than 1
+  OutputActivation output_activation = {};  // with a single readout, on top
 };
 
 // This network owns its parameters. The scales differ from layer to layer and from what is usual.
@@ -101,6 +109,13 @@ class RandomNetwork {
       network_.readouts.push_back(
           {depth, make_layer(readouts_, shape.outputs, network_.width(depth), shape)});
     }
+    if (std::holds_alternative<std::monostate>(shape.output_activation)) return;
+    identity_.assign(static_cast<std::size_t>(shape.outputs * shape.outputs), T(0));
+    for (Index c = 0; c < shape.outputs; ++c) {
+      identity_[static_cast<std::size_t>(c * (shape.outputs + 1))] = T(1);
+    }
+    network_ = with_output_activation<T>(network_, shape.output_activation,
+                                         {identity_.data(), shape.outputs, shape.outputs});
   }
   RandomNetwork(const RandomNetwork&) = delete;
   RandomNetwork& operator=(const RandomNetwork&) = delete;
@@ -123,7 +138,7 @@ class RandomNetwork {
     const auto append = [&](std::vector<T>& array) {
       for (T& parameter : array) result.push_back(&parameter);
     };
-    const auto depth = static_cast<std::size_t>(network_.readouts.front().depth);
+    const auto depth = static_cast<std::size_t>(linear_outputs(network_).readouts.front().depth);
     for (std::size_t l = 0; l < depth; ++l) {
       append(hidden_[l].weights);
       append(hidden_[l].bias);
@@ -162,6 +177,7 @@ class RandomNetwork {
   Random random_;
   std::vector<Arrays> hidden_;
   std::vector<Arrays> readouts_;
+  std::vector<T> identity_;
   Network<T> network_;
 };
 

@@ -70,6 +70,7 @@ struct ReferenceActivation {
     const Real x = frequency * z + static_cast<Real>(phi.phase);
     return {std::cos(x), -frequency * std::sin(x)};
   }
+  ValueAndSlope<Real> operator()(activation::Square /*phi*/) const { return {z * z, z + z}; }
   ValueAndSlope<Real> operator()(activation::Custom phi) const {
     const auto x = static_cast<double>(z);
     return {static_cast<Real>(phi.function(x)), static_cast<Real>(phi.derivative(x))};

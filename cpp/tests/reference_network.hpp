@@ -17,7 +17,7 @@ namespace fastntk::test {
 template <class Real>
 struct ReferencePassOf {
   std::vector<std::vector<Real>> h;         // [l], l = 0 … L
-  std::vector<std::vector<Real>> slopes;    // [l], l = 1 … L: c_φ φ'(zˡ)
+  std::vector<std::vector<Real>> slopes;    // [l], l = 1 … L: c_φ φ'(zˡ); h of a softmax
   std::vector<std::vector<bool>> positive;  // [l], l = 1 … L: zˡ > 0
   std::vector<std::vector<Real>> f;         // [readout]
 };
@@ -59,11 +59,18 @@ ReferencePassOf<Real> reference_pass(const Network<T>& network, const T* sample,
     nudged(l, values);
     std::vector<Real> slopes;
     std::vector<bool> positive;
+    Real exponentials = 0.0;
+    for (const Real value : values) exponentials += std::exp(value);
     for (Real& value : values) {
-      const auto phi = reference_activation(network.activation, value);
       positive.push_back(value > Real(0));
-      slopes.push_back(network.activation_scale * phi.slope);
-      value = network.activation_scale * phi.value;
+      if (network.is_softmax(l)) {
+        value = std::exp(value) / exponentials;
+        slopes.push_back(value);
+        continue;
+      }
+      const auto phi = reference_activation(network.activation_of(l), value);
+      slopes.push_back(network.activation_scale_of(l) * phi.slope);
+      value = network.activation_scale_of(l) * phi.value;
     }
     pass.positive.push_back(positive);
     pass.h.push_back(values);
@@ -111,23 +118,30 @@ std::vector<Real> reference_gradient(const Network<T>& network, Index output, co
     const std::vector<Real>& below = pass.h[static_cast<std::size_t>(l - 1)];
     const Real root = std::sqrt(static_cast<Real>(layer.kernel_weight));
     const Real bias_root = std::sqrt(static_cast<Real>(layer.kernel_bias_weight));
+    const bool has_parameters = l <= network.layers_with_parameters(readout);
     if (layer.bias != nullptr) {
       for (std::size_t i = delta.size(); i-- > 0;) {
         gradient.push_back(bias_root * layer.bias_scale * delta[i]);
       }
     }
-    for (std::size_t i = delta.size(); i-- > 0;) {
+    for (std::size_t i = delta.size(); has_parameters && i-- > 0;) {
       for (std::size_t j = below.size(); j-- > 0;) {
         gradient.push_back(root * layer.weight_scale * delta[i] * below[j]);
       }
     }
     if (l == 1) break;
     std::vector<Real> next(below.size(), Real(0));
+    const std::vector<Real>& slopes = pass.slopes[static_cast<std::size_t>(l - 1)];
+    Real mean = 0.0;  // of a softmax
     for (std::size_t j = 0; j < next.size(); ++j) {
       for (std::size_t i = 0; i < delta.size(); ++i) {
         next[j] += delta[i] * static_cast<Real>(layer.weights.row(static_cast<Index>(i))[j]);
       }
-      next[j] *= layer.weight_scale * pass.slopes[static_cast<std::size_t>(l - 1)][j];
+      next[j] *= layer.weight_scale * slopes[j];
+      mean += next[j];
+    }
+    for (std::size_t j = 0; network.is_softmax(l - 1) && j < next.size(); ++j) {
+      next[j] -= slopes[j] * mean;
     }
     delta = next;
   }

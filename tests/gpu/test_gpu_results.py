@@ -146,6 +146,52 @@ def test_activations(activation: str, way: Way) -> None:
     assert np.array_equal(found, found.T)
 
 
+OUTPUT_ACTIVATIONS = ["square", "tanh", "sigmoid", "softmax", "softplus"]
+
+
+@pytest.mark.parametrize("psi", OUTPUT_ACTIVATIONS)
+@pytest.mark.parametrize("name", [name for name in QUANTITIES if name != "conjugate"])
+def test_quantities_of_output_activations(name: str, psi: str, xp: Any) -> None:
+    net = network(output_activation=psi)
+    X, Z = normal(N, INPUTS), normal(M, INPUTS, seed=1)
+    way = Way("of the host", xp)
+    expected = QUANTITIES[name](Job(net, X, Z, way.give, {}))
+    found = QUANTITIES[name](Job(net, X, Z, way.give, way.options))
+    assert found.shape == expected.shape
+    assert_close(found, expected, "float64")
+
+
+@pytest.mark.parametrize("psi", OUTPUT_ACTIVATIONS)
+@pytest.mark.parametrize("batch", [10, N])
+def test_training_of_output_activations(psi: str, batch: int, way: Way) -> None:
+    net, X, y = network(output_activation=psi), normal(N, INPUTS), normal(N, OUTPUTS, seed=4)
+    options: Any = {"loss": "mse", "learning_rate": 0.05, "epochs": 3, "batch_size": batch}
+    expected = fastntk.train(net, X, y, **options)
+    found = fastntk.train(net, way.give(X), way.give(y), **options, **way.options)
+    assert_close(found.loss, expected.loss, "float64")
+    for now, truth in zip(found.net.weights, expected.net.weights, strict=True):
+        assert_close(now, truth, "float64")
+
+
+def cube(x: Any) -> Any:
+    return x**3
+
+
+def cube_slope(x: Any) -> Any:
+    return 3 * x**2
+
+
+def cube_bend(x: Any) -> Any:
+    return 6 * x
+
+
+def test_custom_output_activations_are_refused(way: Way) -> None:
+    psi = activations.custom(cube, cube_slope, "cube", curvature=cube_bend)
+    net = network(output_activation=psi)
+    with pytest.raises(ValueError, match=r"output_activation=Activation\(cube\): .* a GPU cannot"):
+        net(way.give(normal(M, INPUTS)), **way.options)
+
+
 @pytest.mark.parametrize("widths", [[5, 1], [5, 3, 1], [5, 40, 35, 3]])
 @pytest.mark.parametrize("bias_std", [0.0, 0.5])
 def test_depths_and_biases(widths: list[int], bias_std: float, way: Way) -> None:

@@ -93,6 +93,19 @@ struct Network {
   }
 };
 
+// Returns the network of f = ψ(g), for one of linear outputs g with a single readout on top;
+// `identity` is the identity matrix (C, C).
+template <class T>
+Network<T> with_output_activation(Network<T> network, const OutputActivation& psi,
+                                  Matrix<const T> identity) {
+  network.hidden.push_back(network.readouts.front().layer);
+  Layer<T> top;
+  top.weights = identity;
+  network.readouts = {{network.depth(), top}};
+  network.output_activation = psi;
+  return network;
+}
+
 // Returns the network of the linear outputs g, which f = ψ(g) is made of.
 template <class T>
 Network<T> linear_outputs(Network<T> network) {

@@ -127,6 +127,14 @@ TEST_CASE_TEMPLATE("cuda: kernels of every split and of two sets of samples", P,
     check_kernels<P>(small_shape(), kBothOutputs, split, 50, 0);
     check_kernels<P>(small_shape(), kBothOutputs, split, 5, 50);
   }
+  for (const OutputActivation& psi : kOutputActivations) {
+    Shape shape = small_shape();
+    shape.output_activation = psi;
+    for (const Split split : {Split::none, Split::layers, Split::outputs, Split::output_pairs}) {
+      check_kernels<P>(shape, kBothOutputs, split, 5, 50);
+    }
+    check_kernels<P>(shape, {1, 1}, Split::none, 50, 0);
+  }
   Shape sweep = small_shape(kTanh);
   sweep.readouts = {2, 0, 1};
   sweep.biases = false;
@@ -210,50 +218,57 @@ TEST_CASE("cuda: a custom activation is an error") {
 
 TEST_CASE_TEMPLATE("cuda: outputs, gradients and derivatives to the inputs", P, Single, Double) {
   using T = typename P::Pass;
+  std::vector<Shape> shapes;
   for (const Index depth : {0, 2}) {
     for (const bool biases : {false, true}) {
-      Shape shape = small_shape();
-      shape.biases = biases;
-      shape.readouts = {depth};
-      const Index samples = 70;
-      const Case<P> c(shape, samples);
-      const Matrix<const T> x = c.x.view();
-      const Matrix<const T> device_x = c.device_x.view();
-      CHECK(relative_error(on_device<T>(c.device, samples, 2,
-                                        [&](const Matrix<T>& f) {
-                                          evaluate(c.device, c.device_network.get(), device_x, f,
-                                                   nullptr);
-                                        }),
-                           on_host<T>(samples, 2, [&](const Matrix<T>& f) {
-                             evaluate(host(), c.network.get(), x, f, nullptr);
-                           })) < P::kTolerance);
-      const Index parameters = parameter_count(c.network.get(), c.network.get().readouts.front());
-      CHECK(relative_error(on_device<T>(c.device, samples, parameters,
-                                        [&](const Matrix<T>& g) {
-                                          gradient_features(c.device, c.device_network.get(), 1,
-                                                            device_x, g, nullptr);
-                                        }),
-                           on_host<T>(samples, parameters, [&](const Matrix<T>& g) {
-                             gradient_features(host(), c.network.get(), 1, x, g, nullptr);
-                           })) < P::kTolerance);
-      for (const bool second : {false, true}) {
-        const auto chosen = [second](auto compute) {
-          return [second, compute](const Matrix<T>& result) { compute(result, second); };
-        };
-        const auto actual = on_device<T>(
-            c.device, samples, shape.inputs, chosen([&](const Matrix<T>& j, bool last) {
-              const DeviceMatrix<T> other(c.device, samples, shape.inputs);
-              input_jacobians(c.device, c.device_network.get(), device_x,
-                              {last ? other.view() : j, last ? j : other.view()}, nullptr);
-            }));
-        const auto expected = on_host<T>(
-            samples, shape.inputs, chosen([&](const Matrix<T>& j, bool last) {
-              PaddedMatrix<T> other(samples, shape.inputs);
-              input_jacobians(host(), c.network.get(), x,
-                              {last ? other.view() : j, last ? j : other.view()}, nullptr);
-            }));
-        CHECK(relative_error(actual, expected) < P::kTolerance);
-      }
+      shapes.push_back(small_shape());
+      shapes.back().biases = biases;
+      shapes.back().readouts = {depth};
+    }
+  }
+  for (const OutputActivation& psi : kOutputActivations) {
+    shapes.push_back(small_shape());
+    shapes.back().output_activation = psi;
+  }
+  for (const Shape& shape : shapes) {
+    const Index samples = 70;
+    const Case<P> c(shape, samples);
+    const Matrix<const T> x = c.x.view();
+    const Matrix<const T> device_x = c.device_x.view();
+    CHECK(relative_error(on_device<T>(c.device, samples, 2,
+                                      [&](const Matrix<T>& f) {
+                                        evaluate(c.device, c.device_network.get(), device_x, f,
+                                                 nullptr);
+                                      }),
+                         on_host<T>(samples, 2, [&](const Matrix<T>& f) {
+                           evaluate(host(), c.network.get(), x, f, nullptr);
+                         })) < P::kTolerance);
+    const Index parameters = parameter_count(c.network.get(), c.network.get().readouts.front());
+    CHECK(relative_error(on_device<T>(c.device, samples, parameters,
+                                      [&](const Matrix<T>& g) {
+                                        gradient_features(c.device, c.device_network.get(), 1,
+                                                          device_x, g, nullptr);
+                                      }),
+                         on_host<T>(samples, parameters, [&](const Matrix<T>& g) {
+                           gradient_features(host(), c.network.get(), 1, x, g, nullptr);
+                         })) < P::kTolerance);
+    for (const bool second : {false, true}) {
+      const auto chosen = [second](auto compute) {
+        return [second, compute](const Matrix<T>& result) { compute(result, second); };
+      };
+      const auto actual = on_device<T>(
+          c.device, samples, shape.inputs, chosen([&](const Matrix<T>& j, bool last) {
+            const DeviceMatrix<T> other(c.device, samples, shape.inputs);
+            input_jacobians(c.device, c.device_network.get(), device_x,
+                            {last ? other.view() : j, last ? j : other.view()}, nullptr);
+          }));
+      const auto expected =
+          on_host<T>(samples, shape.inputs, chosen([&](const Matrix<T>& j, bool last) {
+                       PaddedMatrix<T> other(samples, shape.inputs);
+                       input_jacobians(host(), c.network.get(), x,
+                                       {last ? other.view() : j, last ? j : other.view()}, nullptr);
+                     }));
+      CHECK(relative_error(actual, expected) < P::kTolerance);
     }
   }
 }
@@ -362,6 +377,11 @@ TEST_CASE_TEMPLATE("cuda: products with the Hessian", P, Single, Double) {
     shape.hidden = {60, 55};
     for (const Index samples : {0, 1, 200}) check(shape, samples);
   }
+  for (const OutputActivation& psi : kOutputActivations) {
+    Shape shape = small_shape(kTanh);
+    shape.output_activation = psi;
+    check(shape, 70);
+  }
 }
 
 TEST_CASE_TEMPLATE("cuda: closest pairs and norms", T, float, double) {
@@ -431,6 +451,7 @@ struct SgdCase {
   Index batch;
   bool measured;
   unsigned trained = ~0U;
+  OutputActivation output_activation = {};
 };
 
 template <class T>
@@ -467,19 +488,23 @@ double descend(const Device& device, Network<T> network, const SgdCase& sgd_case
     layer.bias =
         own({layer.bias, layer.outputs(), 1, 1}, layers[k].bias, layers[k].bias_velocity).data;
   }
-  SgdOptions options{sgd_case.loss, sgd_case.batch, sgd_case.momentum, sgd_case.measured};
+  SgdOptions options{sgd_case.loss, sgd_case.batch, sgd_case.momentum, sgd_case.measured,
+                     sgd_case.output_activation};
   return sgd(device, network, layers, options, x, y, order, outcomes, nullptr);
 }
 
 }  // namespace
 
 TEST_CASE_TEMPLATE("cuda: gradient descent", T, float, double) {
-  const std::vector<SgdCase> cases = {{Loss::cross_entropy, 0.0, false, 20, false},
-                                      {Loss::cross_entropy, 0.9, true, 20, true},
-                                      {Loss::square, 0.0, true, 64, true},
-                                      {Loss::square, 0.5, false, 7, true},
-                                      {Loss::square, 0.0, false, 48, true},
-                                      {Loss::cross_entropy, 0.0, true, 60, true, 0b010U}};
+  std::vector<SgdCase> cases = {{Loss::cross_entropy, 0.0, false, 20, false},
+                                {Loss::cross_entropy, 0.9, true, 20, true},
+                                {Loss::square, 0.0, true, 64, true},
+                                {Loss::square, 0.5, false, 7, true},
+                                {Loss::square, 0.0, false, 48, true},
+                                {Loss::cross_entropy, 0.0, true, 60, true, 0b010U}};
+  for (const OutputActivation& psi : kOutputActivations) {
+    cases.push_back({Loss::square, 0.0, true, 48, true, ~0U, psi});
+  }
   const Index samples = 70;
   // The activations are one whose slopes are kept, and one that needs none.
   for (std::size_t run = 0; run < 2 * cases.size(); ++run) {
