@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastntk._support.threads import core_threads
-from fastntk.infinite.angle_series import NORM_ERROR, allowed_error
+from fastntk.infinite.angle_series import ARGUMENT_ERROR, NORM_ERROR, allowed_error
 from fastntk.infinite.duals import Correlation, Gaps
 from fastntk.infinite.duals.base import ROUNDING
 from fastntk.infinite.layer_factors import A, B, LayerFactors, R
@@ -83,7 +83,8 @@ def dual_error(network: Architecture, norms: Norms, *, tangent: bool = True) -> 
     if network.piecewise_linear:
         return 0.0
     factors = LayerFactors.of(norms, network)
-    followed = _Errors((norms.dimension + 16) * _EPS + NORM_ERROR)
+    of_sums = (norms.dimension + 16) * _EPS + NORM_ERROR + 2 * ARGUMENT_ERROR
+    followed = _Errors(of_sums)
     with core_threads():  # as the factors
         for layer in range(depth + 1):
             if layer > 0:

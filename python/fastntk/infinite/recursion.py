@@ -332,9 +332,9 @@ def propagate(
 @njit(nogil=True, cache=True)
 def mirror(out: FloatArray, start: int, stop: int, first: int, last: int) -> None:
     """Copy out[start:stop, first:last], where it is right of the diagonal, to its other half."""
-    block = 32  # some cache lines of the rows and of the columns in hand
-    for j0 in range(first, last, block):
-        for i0 in range(start, stop, block):
-            for j in range(j0, min(j0 + block, last)):
-                for i in range(i0, min(i0 + block, stop, j)):
-                    out[j, i] = out[i, j]
+    block = 8  # the numbers of a cache line of the columns, and few rows, which are often a power
+    for i0 in range(start, stop, block):  # of two apart: more would drive each other out of it
+        end = min(i0 + block, stop)
+        for j in range(first, last):
+            for i in range(i0, min(end, j)):
+                out[j, i] = out[i, j]
