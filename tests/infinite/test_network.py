@@ -441,7 +441,9 @@ def test_arrays_that_numba_has_no_memory_for_have_a_size(monkeypatch: pytest.Mon
         def work(_: Any) -> None:
             raise MemoryError(message)
 
-        return for_each_tile(work, list(tiles(300, 200, 1, symmetric=False, height=64)), False, "")
+        return for_each_tile(
+            work, list(tiles(300, 200, 1, symmetric=False, shape=(64, 1024))), False, ""
+        )
 
     with pytest.raises(MemoryError, match=r"of 64 × 200 pairs, of 100\.0 KiB each, do not fit"):
         fail("Allocation failed (probably too large).")

@@ -87,7 +87,8 @@ _TRIMMED = 2.0**-7
 # Pairs whose sums stay in the nearest cache, and terms that are added while one is in a register.
 _PAIRS_AT_ONCE, _TERMS_AT_ONCE = 256, 8
 
-_ROWS = 128
+# Rows and columns of a tile
+_SHAPE = 128, 1024
 
 
 class Series(NamedTuple):
@@ -206,7 +207,7 @@ class PairsOfOneNorm:
     def tiles(self) -> list[Tile]:
         """Return tiles that cover all pairs, each once where X and Z are the same."""
         n, m, symmetric = len(self.X), len(self.Z), self.X is self.Z
-        return list(tiles(n, m, 1, symmetric=symmetric, height=_ROWS))
+        return list(tiles(n, m, 1, symmetric=symmetric, shape=_SHAPE))
 
     def propagate(self, tile: Tile, results: Results, origin: tuple[int, int]) -> None:
         """Write the kernels that are series; `origin` is where the tile begins in the results."""

@@ -5,6 +5,15 @@
 It does as `general_recursion` does, with the same compiled steps, a row of a tile at a time, while
 it is in the cache. At pairs that a closed form leaves close it stops: their digits take the careful
 formulas of `general_recursion`, which no loop over all pairs needs.
+
+**Cost** of a pair and layer, for a cosine as the activation: two exponentials of 16 operations,
+some 20 more for both expectations (of φ and of φ', which the tangent kernel needs) and for what
+sets small gaps apart; 5 for the differences of norms; a division and 36 for the gaps of gradients;
+and about 40 numbers, read or written, of rows that are in the second-level cache: two thirds of the
+time is arithmetic. A library that keeps cosines needs two exponentials of the C library and six
+operations, on arrays that come from memory at each step: for functions as cheap as the Gaussian,
+which takes one root and one quotient, that is no more time than this, and it loses half the digits
+of close pairs. Samples of one norm take another way, see `angle_series`.
 """
 
 from __future__ import annotations

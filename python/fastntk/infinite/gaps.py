@@ -60,12 +60,12 @@ def fill_gaps(
     for start in range(_COLUMNS_AT_ONCE, d, _COLUMNS_AT_ONCE):
         part = slice(start, start + _COLUMNS_AT_ONCE)
         out += X.scaled(rows, part) @ Z.scaled(columns, part).T
-    inverse_rows = X.inverse_significands(rows)
-    close = _gaps_from_products(out, inverse_rows, Z.inverse_significands(columns))
+    inverse_rows = X.inverse_norms(rows)
+    close = _gaps_from_products(out, inverse_rows, Z.inverse_norms(columns))
     if close == 0:
         return
-    if d > _COLUMNS_AT_ONCE:
-        left, right = X.scaled(rows, slice(None)), Z.scaled(columns, slice(None))
+    left = np.array(X.scaled(rows, slice(None)), order="C")
+    right = np.array(Z.scaled(columns, slice(None)), order="C")
     offset = rows.start - columns.start if same else len(Z)
     _refine(out, left, right, offset)
 

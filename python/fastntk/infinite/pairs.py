@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from fastntk.infinite.architecture import Architecture
     from fastntk.infinite.sample_norms import Samples
 
-# Rows of a tile: enough for matrix products at full speed, and few enough for the thirty arrays of
-# a tile that the general recursion holds to stay in the cache, and small beside the result.
-_PIECEWISE_ROWS, _COMPILED_ROWS, _GENERAL_ROWS = 128, 80, 12
+# Rows and columns of a tile: enough rows for matrix products at full speed, and few enough for the
+# thirty arrays of a tile that the general recursion holds to stay in the cache, and small beside
+# the result. It is only the piecewise linear recursion that keeps a row in the nearest cache.
+_PIECEWISE, _COMPILED, _GENERAL = (128, 1024), (80, 2048), (12, 1024)
 
 
 class Results(NamedTuple):
@@ -100,16 +101,16 @@ class Pairs:
 
     def tiles(self) -> list[Tile]:
         """Return tiles that cover all pairs, each once where X and Z are the same."""
-        height = _GENERAL_ROWS if self.compiled is None else _COMPILED_ROWS
+        shape = _GENERAL if self.compiled is None else _COMPILED
         if self.network.piecewise_linear:
-            height = _PIECEWISE_ROWS
+            shape = _PIECEWISE
         return list(
             tiles(
                 len(self.X),
                 len(self.Z),
                 self.network.depths[-1] + 1,
                 symmetric=self.X is self.Z,
-                height=height,
+                shape=shape,
             )
         )
 
@@ -165,7 +166,7 @@ class Pairs:
             if row == height:
                 return
             # Some rows with close pairs: those of a diagonal tile begin at their own diagonal.
-            stop = min(row + _GENERAL_ROWS, height)
+            stop = min(row + _GENERAL[0], height)
             left = row if position.diagonal else 0
             rows = slice(tile.rows.start + row, tile.rows.start + stop)
             part = (

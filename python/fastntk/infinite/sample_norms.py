@@ -2,13 +2,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Norms of the input samples, at any scale.
 
-Rows are scaled by powers of two, which changes no digit, so that no sum of squares over- or
-underflows.
+Rows far from the size of 1 are scaled by powers of two, which changes no digit, so that no sum of
+squares over- or underflows.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fastntk._support.dtypes import FloatArray
+
+
+# Up to which exponents samples are taken as they are: a copy of a part of them for each tile would
+# take as long as all else that makes gaps of its products.
+_PLAIN = 64
 
 
 @dataclass(frozen=True)
@@ -80,14 +86,23 @@ class Samples:
     def __len__(self) -> int:
         return len(self.rows)
 
+    @cached_property
+    def _plain(self) -> bool:
+        """Whether no sum of products would leave the range of numbers without scaling."""
+        near = self.norms.exponents.min() >= -_PLAIN and self.norms.exponents.max() <= _PLAIN
+        return self.rows.dtype == np.float64 and bool(near)
+
     def scaled(self, rows: slice, columns: slice) -> NDArray[np.float64]:
-        """Return a panel of the rows, scaled by powers of two."""
+        """Return a panel of the rows, scaled by powers of two where there is a need."""
+        if self._plain:
+            return self.rows[rows, columns].astype(np.float64, copy=False)
         return _scaled(self.rows[rows, columns], self.norms.exponents[rows])
 
-    def inverse_significands(self, rows: slice) -> NDArray[np.float64]:
-        """Return 1 / significand, and 0 for zero rows."""
+    def inverse_norms(self, rows: slice) -> NDArray[np.float64]:
+        """Return 1 / norm of the rows as they were scaled, and 0 for zero rows."""
         values = self.norms.significands[rows]
-        return np.divide(1.0, values, out=np.zeros_like(values), where=values > 0)
+        inverse = np.divide(1.0, values, out=np.zeros_like(values), where=values > 0)
+        return np.ldexp(inverse, -self.norms.exponents[rows]) if self._plain else inverse
 
 
 def _scaled(X: FloatArray, exponents: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_COLUMNS = 1024
 # Pairs times layers of one tile, some tenths of a second: how long Ctrl-C may have to wait.
 _WORK = 2**25
 
@@ -43,10 +42,15 @@ class Tile:
     diagonal: bool
 
 
-def tiles(n: int, m: int, layers: int, *, symmetric: bool, height: int) -> Iterator[Tile]:
-    """Yield tiles that cover all pairs; with `symmetric`, those on and right of the diagonal."""
-    width = max(1, min(_COLUMNS, _WORK // layers))
-    height = max(1, min(height, _WORK // (width * layers)))
+def tiles(
+    n: int, m: int, layers: int, *, symmetric: bool, shape: tuple[int, int]
+) -> Iterator[Tile]:
+    """Yield tiles that cover all pairs; with `symmetric`, those on and right of the diagonal.
+
+    Those of few layers have the shape that is given, rows and columns.
+    """
+    width = max(1, min(shape[1], _WORK // layers))
+    height = max(1, min(shape[0], _WORK // (width * layers)))
     for row in range(0, n, height):
         rows = slice(row, min(n, row + height))
         for column in range(row if symmetric else 0, m, width):
