@@ -296,6 +296,19 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
         linearity.hessian_vector_product,
         {"net": _NET, "X": _X, "v": np.ones(_NET.n_parameters)},
     ),
+    "linearity.kernel_change": (
+        linearity.kernel_change,
+        {"net": _NET, "X": _X, "direction": np.ones(_NET.n_parameters), "steps": 2},
+    ),
+    "linearity.kernel_drift": (
+        linearity.kernel_drift,
+        {
+            "networks": {0: _NET, 3: _NET},
+            "X": _X,
+            "linear": _NET.linearize().fit(_X, _Y),
+            "learning_rate": 0.1,
+        },
+    ),
     "studies.rates.fit_tail": (rates.fit_tail, {"losses": 0.5 ** np.arange(30)}),
 }
 
@@ -331,6 +344,8 @@ EXEMPT: dict[str, str] = {
             "infinite.Kernels",
             "infinite.Prediction",
             "linearity.HessianNorms",
+            "linearity.KernelChange",
+            "linearity.KernelDrift",
             "studies.rates.ConvergenceRate",
             "studies.rates.TailFit",
         ),

@@ -71,7 +71,7 @@ KINDS: dict[str, set[str]] = {
         )
     },
     **dict.fromkeys(("path", "store", "directory", "checkpoint", "out"), _PATH),
-    **dict.fromkeys(("X", "Z", "Y", "K", "y", "u", "v"), _MATRIX),
+    **dict.fromkeys(("X", "Z", "Y", "K", "y", "u", "v", "direction"), _MATRIX),
 }
 for _name, _kinds in {
     "progress": {"flag", "function", "none"},
@@ -110,6 +110,7 @@ for _name, _kinds in {
     "seed": {"number"},
     "u": _NUMBERS,
     "v": _NUMBERS,
+    "direction": _NUMBERS,
     "coefficients": _NUMBERS | _NUMBER,
     "description": {"mapping"},
     "layer_rates": _NUMBERS,

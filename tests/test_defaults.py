@@ -403,6 +403,18 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "device": None,
         "progress": False,
     },
+    "fastntk.linearity.kernel_change": {
+        "steps": 1,
+        "layer_weights": None,
+        "device": None,
+        "progress": False,
+    },
+    "fastntk.linearity.kernel_drift": {
+        "linear": None,
+        "learning_rate": None,
+        "device": None,
+        "progress": False,
+    },
     "fastntk.studies.rates.convergence_rate": {"steps": 2000, "progress": False},
 }
 
@@ -602,6 +614,23 @@ COLUMNS: dict[str, list[str]] = {
         "relative_change",
         "angle",
     ],
+    "kernel change": ["positions", "relative_change", "alignment"],
+    "drift": [
+        "steps",
+        "relative_change",
+        "alignment",
+        "condition_number",
+        "resolved",
+        "weight_change",
+        "weight_change_max",
+        "layer_change_1",
+        "layer_change_2",
+        "layer_change_max_1",
+        "layer_change_max_2",
+        "output_change",
+        "linear_error",
+        "trajectory_error",
+    ],
     "search": [
         "learning_rate",
         "best",
@@ -647,6 +676,10 @@ def test_columns_of_tables() -> None:
     history = fastntk.train(net, X, LABELS, learning_rate=0.1, validation=(X, LABELS), probe=X[:3])
     columns["history"] = history.to_frame().columns.tolist()
     columns["probe"] = history.probe_frame().columns.tolist()
+    change = fastntk.linearity.kernel_change(net, X, np.ones(net.n_parameters))
+    columns["kernel change"] = change.to_frame().columns.tolist()
+    drift = fastntk.linearity.kernel_drift([net, history.net], X)
+    columns["drift"] = drift.to_frame().columns.tolist()
     columns["search"] = (
         fastntk.find_learning_rate(net, X, LABELS, epochs=1, grid=[0.1]).to_frame().columns.tolist()
     )

@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 
 import fastntk
-from fastntk import infinite
+from fastntk import infinite, linearity
 from fastntk.activations import leaky_relu
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ Z = RNG.standard_normal((4, 3))
 Y = RNG.standard_normal((6, 2))
 LABELS = np.array([0, 1, 1, 0, 1, 0])
 NET = fastntk.MLP([3, 5, 4, 2], bias_std=0.3)
+SEEDED = fastntk.MLP([3, 5, 4, 2], bias_std=0.3, seed=2)
+LINEAR = NET.linearize().fit(X, Y)
 K = NET.ntk(X)
 
 
@@ -442,6 +444,32 @@ CASES = [
             "probe_every": {"probe": Z},
             "callback_every": {"callback": silent},
         },
+    ),
+    Case(
+        linearity.kernel_change,
+        {"net": NET, "X": X, "direction": np.ones(NET.n_parameters)},
+        {
+            "net": fastntk.MLP([3, 5, 4, 2], seed=2),
+            "X": X**2,
+            "direction": np.arange(NET.n_parameters),
+            "steps": 2,
+            "layer_weights": [1.0, 0.5, 0.25],
+        },
+        {"progress": silent, "device": None},
+        beside={"net": {"direction": np.ones(NET.n_parameters - 11)}},
+    ),
+    Case(
+        linearity.kernel_drift,
+        {"networks": {0: NET, 2: SEEDED}, "X": X},
+        {
+            "networks": {0: NET, 3: SEEDED},
+            "X": X**2,
+            "linear": LINEAR,
+            "learning_rate": 0.2,
+        },
+        {"progress": silent, "device": None},
+        given={"learning_rate": {"linear": LINEAR, "learning_rate": 0.1}},
+        beside={"linear": {"learning_rate": 0.1}},
     ),
     Case(
         wide_kernel,

@@ -90,6 +90,11 @@ CALLS: dict[str, tuple[Callable[[], Any], list[str]]] = {
         lambda: linearity.hessian_norm(NET, X[:2], progress=True),
         ["Hessian norms"],
     ),
+    "kernel_change": (
+        lambda: linearity.kernel_change(NET, X, np.ones(NET.n_parameters), progress=True),
+        ["kernel change"],
+    ),
+    "kernel_drift": (lambda: linearity.kernel_drift([NET, NET], X, progress=True), ["drift"]),
     "angle_curves": (
         lambda: fastntk.angle_curves([0.5], [1], ["relu"], width=8, progress=True),
         ["random networks"],

@@ -173,8 +173,12 @@ PUBLIC: dict[str, tuple[str, ...]] = {
     "fastntk.info": ("describe",),
     "fastntk.linearity": (
         "HessianNorms",
+        "KernelChange",
+        "KernelDrift",
         "hessian_norm",
         "hessian_vector_product",
+        "kernel_change",
+        "kernel_drift",
     ),
     "fastntk.paper": (
         "figure",

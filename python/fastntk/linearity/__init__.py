@@ -2,6 +2,43 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A network to first and second order in its parameters."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from fastntk.linearity.curvature import HessianNorms, hessian_norm, hessian_vector_product
 
-__all__ = ["HessianNorms", "hessian_norm", "hessian_vector_product"]
+if TYPE_CHECKING:
+    from fastntk.linearity.drift import KernelDrift, kernel_drift
+    from fastntk.linearity.segments import KernelChange, kernel_change
+
+__all__ = [
+    "HessianNorms",
+    "KernelChange",
+    "KernelDrift",
+    "hessian_norm",
+    "hessian_vector_product",
+    "kernel_change",
+    "kernel_drift",
+]
+
+# What few programs call is imported when it is asked for.
+_LAZY_NAMES = {
+    "KernelChange": "segments",
+    "KernelDrift": "drift",
+    "kernel_change": "segments",
+    "kernel_drift": "drift",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is not imported with the package; the next time it is there."""
+    if name not in _LAZY_NAMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(import_module(f"fastntk.linearity.{_LAZY_NAMES[name]}"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    """Return all public names, those that are not imported yet included."""
+    return sorted({*globals(), *__all__})

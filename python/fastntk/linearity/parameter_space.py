@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,3 +42,26 @@ def kernel_weights(network: Network) -> npt.NDArray[np.float64]:
         if layer.bias is not None:
             parts.append(np.full(layer.bias.size, of_bias))
     return np.concatenate(parts)
+
+
+def parameter_vector(network: Network) -> npt.NDArray[Any]:
+    """Return w (P,), all parameters as they are."""
+    arrays = [array for layer in network.layers for array in (layer.weights, layer.bias)]
+    return np.concatenate([array.reshape(-1) for array in arrays if array is not None])
+
+
+def by_layer(network: Network, vector: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
+    """Return the parts of a vector (P,) that belong to each layer, its bias included."""
+    ends = np.cumsum([layer.n_parameters for layer in network.layers])
+    return np.split(vector, ends[:-1])
+
+
+def moved(network: Network, change: npt.NDArray[Any]) -> Network:
+    """Return the network of a single readout with the parameters w + change."""
+    layers = []
+    for layer, part in zip(network.layers, by_layer(network, change), strict=True):
+        of_weights, of_bias = np.split(part, [layer.weights.size])
+        bias = None if layer.bias is None else layer.bias + of_bias
+        weights = layer.weights + of_weights.reshape(layer.weights.shape)
+        layers.append(replace(layer, weights=weights, bias=bias))
+    return network.with_layers(layers)

@@ -4,16 +4,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from fastntk._support.angles import angle_from_chord
-from fastntk.eigenvalues import conditioning
-from fastntk.eigenvalues.result import ExtremeEigenvalues
-from fastntk.symmetric.matrix import SymmetricMatrix
+from fastntk.linearity.kernel_states import FollowedKernel, KernelState
 
 if TYPE_CHECKING:
     from fastntk._support.dtypes import FloatArray
@@ -21,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProbeResult(ExtremeEigenvalues):
+class ProbeResult(KernelState):
     """The kernel K_t on the probe samples after so many steps.
 
     Attributes
@@ -38,22 +32,14 @@ class ProbeResult(ExtremeEigenvalues):
     """
 
     step: int
-    resolved: bool
-    relative_change: float
-    angle: float
 
 
 class KernelProbe:
     """Compares kernels on the samples X with that of the network at the start."""
 
     def __init__(self, net: MLP, X: FloatArray, device: str | None = None) -> None:
-        self._samples = X
-        self._device = device
-        self._initial = _of_order_one(self._kernel(net))
-
-    def _kernel(self, net: MLP) -> FloatArray:
         try:
-            return net.ntk(self._samples, dtype="float64", device=self._device)
+            self._kernel = FollowedKernel(net.network, X, device)
         except OverflowError as error:
             raise OverflowError(f"probe: {error}") from None
 
@@ -62,34 +48,8 @@ class KernelProbe:
 
         Raises OverflowError if it is not finite.
         """
-        kernel, power = _of_order_one(self._kernel(net))
-        initial, initial_power = self._initial
-        error = net.astype("float64").feature_error  # that of a kernel in float64
-        spectrum = conditioning(SymmetricMatrix.made(kernel), bounds=False, feature_error=error)
-        norm, initial_norm = (float(np.linalg.norm(k)) for k in (kernel, initial))
-        grown = max(0, power - initial_power)
-        change, angle = math.nan, math.nan
-        if initial_norm > 0:
-            difference = np.ldexp(kernel, power - initial_power - grown) - np.ldexp(initial, -grown)
-            change = float(np.ldexp(np.linalg.norm(difference) / initial_norm, grown))
-            if norm > 0:
-                apart = float(np.linalg.norm(kernel / norm - initial / initial_norm))
-                angle = angle_from_chord(apart)
-        return ProbeResult(
-            step=step,
-            eigenvalue_min=float(np.ldexp(spectrum.eigenvalue_min, power)),
-            eigenvalue_max=float(np.ldexp(spectrum.eigenvalue_max, power)),
-            condition_number=spectrum.condition_number,
-            resolved=spectrum.resolved,
-            relative_change=change,
-            angle=angle,
-        )
-
-
-def _of_order_one(kernel: FloatArray) -> tuple[FloatArray, int]:
-    """Return A and p with kernel = 2ᵖ A: training may take kernels where squares leave the range.
-
-    A power of two changes no digit of what is computed from A.
-    """
-    power = math.frexp(float(np.abs(kernel).max()))[1]
-    return np.ldexp(kernel, -power), power
+        try:
+            state = self._kernel.state(net.network)
+        except OverflowError as error:
+            raise OverflowError(f"probe: {error}") from None
+        return ProbeResult(step=step, **vars(state))
