@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from fastntk.eigenvalues.minibatches import BatchConditioning, batch_conditioning
     from fastntk.kernels.depth_sweep import ntk_depths
     from fastntk.studies.angle_curves import AngleCurves, angle_curves
+    from fastntk.studies.constancy import constancy_study
+    from fastntk.studies.constancy_results import ConstancyResult, ConstancyStudy
     from fastntk.studies.convergence import convergence_study
     from fastntk.studies.convergence_results import ConvergenceResult, ConvergenceStudy
     from fastntk.studies.depth import depth_study
@@ -49,6 +51,8 @@ __all__ = [
     "BatchConditioning",
     "Bounds",
     "Conditioning",
+    "ConstancyResult",
+    "ConstancyStudy",
     "ConvergenceRate",
     "ConvergenceResult",
     "ConvergenceStudy",
@@ -69,6 +73,7 @@ __all__ = [
     "batch_conditioning",
     "closest_pairs",
     "conditioning",
+    "constancy_study",
     "convergence_rate",
     "convergence_study",
     "cuda",
@@ -106,6 +111,8 @@ _LAZY_MODULES = {
 _LAZY_NAMES = {
     "AngleCurves": "studies.angle_curves",
     "BatchConditioning": "eigenvalues.minibatches",
+    "ConstancyResult": "studies.constancy_results",
+    "ConstancyStudy": "studies.constancy_results",
     "ConvergenceRate": "studies.rates",
     "ConvergenceResult": "studies.convergence_results",
     "ConvergenceStudy": "studies.convergence_results",
@@ -118,6 +125,7 @@ _LAZY_NAMES = {
     "MonteCarlo": "studies.width",
     "angle_curves": "studies.angle_curves",
     "batch_conditioning": "eigenvalues.minibatches",
+    "constancy_study": "studies.constancy",
     "convergence_rate": "studies.rates",
     "convergence_study": "studies.convergence",
     "depth_study": "studies.depth",

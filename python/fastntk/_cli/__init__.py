@@ -8,6 +8,7 @@ from importlib.metadata import version
 
 import click
 
+from fastntk._cli.constancy import constancy
 from fastntk._cli.convergence import convergence
 from fastntk._cli.info import info
 from fastntk._cli.kernel import kernel
@@ -21,5 +22,5 @@ def cli() -> None:
     """Neural tangent kernels of wide networks, and how well they are conditioned."""
 
 
-for command in (convergence, figure, info, kernel, reproduce, study, table):
+for command in (constancy, convergence, figure, info, kernel, reproduce, study, table):
     cli.add_command(command)

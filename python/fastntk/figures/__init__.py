@@ -7,6 +7,7 @@ Each draws what its argument has, whatever made it: one file a figure, which say
 
 from fastntk.figures.accuracies import table1
 from fastntk.figures.angle_curves import plot_angle_curves
+from fastntk.figures.constancy import plot_constancy
 from fastntk.figures.convergence import figure4, plot_convergence_study
 from fastntk.figures.depth_study import plot_depth_study
 from fastntk.figures.history import plot_history
@@ -17,6 +18,7 @@ from fastntk.figures.saving import save
 __all__ = [
     "figure4",
     "plot_angle_curves",
+    "plot_constancy",
     "plot_convergence_study",
     "plot_depth_study",
     "plot_history",

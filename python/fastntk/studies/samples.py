@@ -5,12 +5,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    import numpy.typing as npt
 
     from fastntk._support.dtypes import FloatArray
 
@@ -75,6 +77,21 @@ def examine(X: FloatArray) -> Findings:
         parallel=tuple((i, j) for i, j in pairs.tolist()),
         equal_norms=not zero.size and spread <= _EQUAL_NORMS * float(norms.max()),
     )
+
+
+def numbers_of_labels(labels: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.float64]:
+    """Return labels as numbers from 1/4 to 3/4, which every output activation can reach.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastntk.studies.samples import numbers_of_labels
+    >>> numbers_of_labels(np.array([3, 5, 4])).tolist()
+    [0.25, 0.75, 0.5]
+    """
+    from_zero = labels.astype(np.float64) - float(labels.min())
+    result: npt.NDArray[np.float64] = 0.25 + from_zero / (2 * max(1.0, from_zero.max()))
+    return result
 
 
 def _listed(items: Iterable[object], most: int = 5) -> str:
