@@ -48,6 +48,18 @@ _CONVERGENCE_ARGUMENTS: dict[str, Any] = {
     "progress": False,
 }
 _CONVERGENCE = fastntk.convergence_study(**_CONVERGENCE_ARGUMENTS)
+_CONSTANCY_ARGUMENTS: dict[str, Any] = {
+    "X": _X,
+    "y": 0.5 + 0.1 * _LABELS,
+    "widths": [4],
+    "architectures": ["linear"],
+    "seeds": 1,
+    "hessian_samples": 1,
+    "epochs": 2,
+    "jobs": 1,
+    "progress": False,
+}
+_CONSTANCY = fastntk.constancy_study(**_CONSTANCY_ARGUMENTS)
 _LINEARIZATION_ARGUMENTS: dict[str, Any] = {
     "X": _X,
     "y": _Y,
@@ -145,6 +157,11 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
         {"Z": _X, "time": 1.0},
     ),
     "Conditioning.widened": (fastntk.conditioning(np.eye(3)).widened, {}),
+    "ConstancyStudy.save": (_CONSTANCY.save, {"path": "constancy.csv"}),
+    "ConstancyStudy.slope": (
+        _CONSTANCY.slope,
+        {"architecture": "linear", "quantity": "hessian_norm"},
+    ),
     "ConvergenceResult.epochs_to": (_CONVERGENCE.results[0].epochs_to, {"target": 0.1}),
     "ConvergenceStudy.files": (_CONVERGENCE.files, {"path": "convergence.csv"}),
     "ConvergenceStudy.save": (_CONVERGENCE.save, {"path": "convergence.csv"}),
@@ -174,6 +191,7 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "batch_conditioning": (fastntk.batch_conditioning, {"K": _K, "batch_size": 2}),
     "closest_pairs": (fastntk.closest_pairs, {"K": _K, "k": 1}),
     "conditioning": (fastntk.conditioning, {"K": _K}),
+    "constancy_study": (fastntk.constancy_study, _CONSTANCY_ARGUMENTS),
     "convergence_rate": (
         fastntk.convergence_rate,
         {"net": _NET, "X": _X, "y": _Y, "steps": 2},
@@ -244,6 +262,7 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     ),
     "figures.figure4": (figures.figure4, {"study": _CONVERGENCE}),
     "figures.plot_angle_curves": (figures.plot_angle_curves, {"curves": _CURVES}),
+    "figures.plot_constancy": (figures.plot_constancy, {"study": _CONSTANCY}),
     "figures.plot_convergence_study": (
         figures.plot_convergence_study,
         {"study": _CONVERGENCE},
@@ -325,6 +344,8 @@ EXEMPT: dict[str, str] = {
             "Bounds",
             "Bounds.widened",
             "Conditioning",
+            "ConstancyResult",
+            "ConstancyStudy",
             "ConvergenceRate",
             "ConvergenceResult",
             "ConvergenceStudy",

@@ -161,6 +161,7 @@ def v_of(net: fastntk.MLP) -> Any:
 # What computes with no matrix, or with its samples alone.
 WITHOUT_MATRICES = {
     "Conditioning.widened",
+    "ConstancyStudy.slope",
     "ConvergenceResult.epochs_to",
     "ConvergenceStudy.files",
     "MLP",
@@ -197,7 +198,7 @@ WITHOUT_MATRICES = {
 
 # These call others of those that are tried, or write their results.
 SAME = re.compile(
-    r"activations\.|figures\.|.*\.(save|load)$|convergence_study|kernel_report"
+    r"activations\.|figures\.|.*\.(save|load)$|constancy_study|convergence_study|kernel_report"
     r"|infinite\.Network\.(kernel_error|kernels|nngp|predict)|infinite\.NeuralKernel\.__call__"
     r"|PackedKernel\.__matmul__|paper\."
 )

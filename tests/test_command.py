@@ -54,11 +54,15 @@ def test_study_of_the_digits(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == expected
 
 
-@pytest.mark.parametrize("command", ["study", "convergence", "kernel"])
+@pytest.mark.parametrize("command", ["study", "constancy", "convergence", "kernel"])
 def test_an_interrupted_command_says_how_it_is_continued(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    computed = {"study": "depth_study", "convergence": "convergence_study"}
+    computed = {
+        "study": "depth_study",
+        "constancy": "constancy_study",
+        "convergence": "convergence_study",
+    }
     module = importlib.import_module(f"fastntk._cli.{command}")
 
     def interrupted(*_: Any, **__: Any) -> None:
@@ -433,7 +437,7 @@ def test_bad_texts_for_all_options(tmp_path: Path) -> None:
     assert tried > 500
 
 
-@pytest.mark.parametrize("command", ["study", "kernel", "convergence"])
+@pytest.mark.parametrize("command", ["study", "constancy", "kernel", "convergence"])
 def test_files_where_others_are_wanted(command: str, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     result = run(command, "digits", "--out", tmp_path / "file")

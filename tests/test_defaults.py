@@ -105,6 +105,35 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "progress": False,
     },
     "fastntk.convergence_rate": {"steps": 2000, "progress": False},
+    "fastntk.ConstancyResult": {
+        **dict.fromkeys(
+            (
+                *("relative_change", "alignment", "condition_number", "condition_number_after"),
+                *("weight_change", "weight_change_max", "output_change", "linear_error"),
+                *("learning_rate", "initial_loss", "final_loss", "seconds"),
+            ),
+            math.nan,
+        ),
+        "steps": 0,
+    },
+    "fastntk.ConstancyStudy.save": {"overwrite": False},
+    "fastntk.constancy_study": {
+        "widths": (64, 128, 256, 512, 1024),
+        "architectures": (
+            *("linear", "square", "tanh", "sigmoid", "softmax", "softplus", "bottleneck"),
+        ),
+        "depth": 2,
+        "bottleneck": 2,
+        "activation": "tanh",
+        "seeds": 5,
+        "hessian_samples": 4,
+        "learning_rate": None,
+        "epochs": 4000,
+        "loss_target": 2e-3,
+        "store": None,
+        "jobs": None,
+        "progress": True,
+    },
     "fastntk.convergence_study": {
         "width": 512,
         "seeds": 3,
@@ -614,6 +643,56 @@ COLUMNS: dict[str, list[str]] = {
         "relative_change",
         "angle",
     ],
+    "constancy study": [
+        "architecture",
+        "width",
+        "seed",
+        "status",
+        "hessian_norm",
+        "hessian_norm_resolved",
+        "gradient_norm",
+        "relative_change",
+        "alignment",
+        "condition_number",
+        "condition_number_after",
+        "weight_change",
+        "weight_change_max",
+        "output_change",
+        "linear_error",
+        "learning_rate",
+        "steps",
+        "initial_loss",
+        "final_loss",
+        "seconds",
+        "samples",
+        "depth",
+        "bottleneck",
+        "hessian_samples",
+        "epochs",
+        "loss_target",
+        "activation",
+    ],
+    "its slopes": ["architecture", "quantity", "slope", "lower", "upper", "networks"],
+    "its summary  ": [
+        "architecture",
+        "width",
+        "seeds",
+        "reached",
+        "diverged",
+        "hessian_norm",
+        "hessian_norm_std",
+        "gradient_norm",
+        "gradient_norm_std",
+        "relative_change",
+        "relative_change_std",
+        "linear_error",
+        "linear_error_std",
+        "weight_change",
+        "weight_change_std",
+        "weight_change_max",
+        "weight_change_max_std",
+        "steps",
+    ],
     "kernel change": ["positions", "relative_change", "alignment"],
     "drift": [
         "steps",
@@ -676,6 +755,12 @@ def test_columns_of_tables() -> None:
     history = fastntk.train(net, X, LABELS, learning_rate=0.1, validation=(X, LABELS), probe=X[:3])
     columns["history"] = history.to_frame().columns.tolist()
     columns["probe"] = history.probe_frame().columns.tolist()
+    constancy = fastntk.constancy_study(
+        X, 0.4 + 0.1 * LABELS, [4], architectures=["linear"], seeds=1, epochs=2, progress=False
+    )
+    columns["constancy study"] = constancy.to_frame().columns.tolist()
+    columns["its slopes"] = constancy.slopes().columns.tolist()
+    columns["its summary  "] = constancy.summary().columns.tolist()
     change = fastntk.linearity.kernel_change(net, X, np.ones(net.n_parameters))
     columns["kernel change"] = change.to_frame().columns.tolist()
     drift = fastntk.linearity.kernel_drift([net, history.net], X)

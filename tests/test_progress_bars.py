@@ -90,6 +90,12 @@ CALLS: dict[str, tuple[Callable[[], Any], list[str]]] = {
         lambda: linearity.hessian_norm(NET, X[:2], progress=True),
         ["Hessian norms"],
     ),
+    "constancy_study": (
+        lambda: fastntk.constancy_study(
+            X, [0.5] * len(X), [4], architectures=["linear"], seeds=2, epochs=1, progress=True
+        ),
+        ["constancy"],
+    ),
     "kernel_change": (
         lambda: linearity.kernel_change(NET, X, np.ones(NET.n_parameters), progress=True),
         ["kernel change"],

@@ -92,4 +92,6 @@ def _panel(summary: pd.DataFrame, name: str, label: str) -> Panel:
                 hue=hue,
             )
         )
-    return Panel(x="width m", y=label, lines=lines, x_kind="log", y_kind="log")
+    # Axes without a point, as where no network reached the target, have no logarithm of anything.
+    kind = "log" if any(len(line.x) for line in lines) else "linear"
+    return Panel(x="width m", y=label, lines=lines, x_kind=kind, y_kind=kind)

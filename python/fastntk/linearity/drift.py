@@ -277,4 +277,7 @@ def _kind(network: Network) -> str:
         f" × ({layer.weight_scale:.17g}, {layer.bias_scale:.17g})"
         for layer in network.layers
     )
-    return f"layers {layers}, {network.activation!r}, c_φ {network.activation_scale:.17g}"
+    return (
+        f"layers {layers}, {network.activation!r}, c_φ {network.activation_scale:.17g}, outputs "
+        f"{network.output_activation!r}"
+    )

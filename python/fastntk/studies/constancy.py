@@ -10,6 +10,7 @@ Hessian is of order one, and the kernel moves however wide the network is.
 
 from __future__ import annotations
 
+import math
 import time
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
@@ -23,7 +24,7 @@ from fastntk._support.progress import monitored
 from fastntk._support.threads import thread_count
 from fastntk.devices import matrices
 from fastntk.networks.targets import targets
-from fastntk.studies.constancy_cells import ARCHITECTURES, ConstancySettings
+from fastntk.studies.constancy_cells import ARCHITECTURES, OUTPUT_RANGES, ConstancySettings
 from fastntk.studies.constancy_results import ConstancyResult, ConstancyStudy
 from fastntk.studies.runner import Runner, in_threads
 from fastntk.studies.store import StudyStore
@@ -71,12 +72,14 @@ def constancy_study(
     X : array_like (n, d)
         Training samples, one a row, at which all is measured; some tens of them do.
     y : array_like (n,)
-        Their targets: numbers that the outputs of all architectures can take.
+        Their targets: numbers that the outputs of all architectures can take, as 1/4 to 3/4.
     widths : sequence of int
         Of the hidden layers.
     architectures : sequence of str
-        "linear": L hidden layers and a linear output. "bottleneck": the same with a narrow hidden
-        layer between those of the first half and the others.
+        "linear": L hidden layers and a linear output. "square", "tanh", "sigmoid", "softplus": the
+        same with this activation of the output; "softmax": of two outputs, for y and 1 − y.
+        "bottleneck": a linear output, and a narrow hidden layer between those of the first half and
+        the others.
     depth : int
         L ≥ 1, the number of wide hidden layers.
     bottleneck : int
@@ -157,6 +160,7 @@ def constancy_study(
         raise ValueError(f"seeds={arguments.shown(seeds)}: expected each seed only once")
     at_a_time = thread_count() if jobs is None else arguments.integer(jobs, "jobs", minimum=1)
     _require_memory(settings, at_a_time)
+    _require_in_range(settings)
     started = time.perf_counter()
     # Those that take longest are not left to a single thread at the end.
     widest_first = sorted(settings.kinds, key=lambda kind: -kind[1])
@@ -212,6 +216,18 @@ def _architectures(given: Sequence[str]) -> tuple[str, ...]:
             f"architectures={arguments.shown(given)}: expected at least one, each only once"
         )
     return tuple(chosen)
+
+
+def _require_in_range(settings: ConstancySettings) -> None:
+    for name in settings.architectures:
+        lower, upper = OUTPUT_RANGES.get(name, (-math.inf, math.inf))
+        outside = np.flatnonzero((settings.y < lower) | (settings.y > upper))
+        if outside.size:
+            i = int(outside[0])
+            raise ValueError(
+                f"y[{i}]={settings.y[i, 0]:g}: expected from {lower:g} to {upper:g}, where the "
+                f"outputs of the architecture {name!r} are"
+            )
 
 
 def _require_memory(settings: ConstancySettings, jobs: int) -> None:

@@ -8,6 +8,7 @@ What a cell computes stands beside the settings that it is known by.
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from dataclasses import dataclass
 from functools import cached_property
@@ -32,8 +33,17 @@ if TYPE_CHECKING:
 
     Array = npt.NDArray[np.float64]
 
-# A linear output, and a narrow layer in the middle.
-ARCHITECTURES = ("linear", "bottleneck")
+# The intervals that the outputs of each activation are in; those of a softmax sum to 1.
+OUTPUT_RANGES = {
+    "square": (0.0, math.inf),
+    "tanh": (-1.0, 1.0),
+    "sigmoid": (0.0, 1.0),
+    "softmax": (0.0, 1.0),
+    "softplus": (0.0, math.inf),
+}
+
+# A linear output; outputs with an activation; and a narrow hidden layer.
+ARCHITECTURES = ("linear", *OUTPUT_RANGES, "bottleneck")
 
 # Part of every key in a store: to be raised with each change of the numbers below.
 _ALGORITHM = 1
@@ -86,7 +96,20 @@ class ConstancySettings:
         hidden = [width] * self.depth
         if architecture == "bottleneck":
             hidden.insert((self.depth + 1) // 2, self.bottleneck)
-        return [self.X.shape[1], *hidden, 1]
+        return [self.X.shape[1], *hidden, 2 if architecture == "softmax" else 1]
+
+    def network(self, architecture: str, width: int, seed: int) -> MLP:
+        """Return a network at its start."""
+        return MLP(
+            self.layers(architecture, width),
+            activation=self.activation,
+            output_activation=architecture if architecture in OUTPUT_RANGES else "identity",
+            seed=seed,
+        )
+
+    def targets(self, architecture: str) -> Array:
+        """Return the targets: of a softmax, y of the first output and 1 − y of the other."""
+        return np.hstack([self.y, 1 - self.y]) if architecture == "softmax" else self.y
 
     def parameters(self, architecture: str, width: int) -> int:
         """Return how many weights a network has."""
@@ -113,10 +136,10 @@ class ConstancySettings:
 
         def compute(progress: Monitor) -> Values:
             started = time.perf_counter()
-            net = MLP(self.layers(architecture, width), activation=self.activation, seed=seed)
+            net = self.network(architecture, width, seed)
             found = self._at_start(net)
             if found["gradient_norm"] > 0:
-                found |= self._of_training(net, progress)
+                found |= self._of_training(net, self.targets(architecture), progress)
             return found | {"seconds": time.perf_counter() - started}
 
         return Task(f"{architecture}, width {width}", settings, compute)
@@ -127,17 +150,17 @@ class ConstancySettings:
             "status": "no gradient",
             "hessian_norm": float(norms.values.mean()),
             "hessian_norm_resolved": bool(norms.resolved.all()),
-            "gradient_norm": float(np.sqrt(net.ntk(self.X).diagonal()).mean()),
+            "gradient_norm": float(np.sqrt(net.ntk(self.X, outputs=0).diagonal()).mean()),
         }
 
-    def _of_training(self, net: MLP, progress: Monitor) -> Values:
+    def _of_training(self, net: MLP, y: Array, progress: Monitor) -> Values:
         rate = self.learning_rate
         if rate is None:
             rate = _SHARE * learning_rate_bound(net, self.X, loss="mse", subset=len(self.X))
         history = train(
             net,
             self.X,
-            self.y,
+            y,
             loss="mse",
             learning_rate=rate,
             epochs=self.epochs,
