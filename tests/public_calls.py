@@ -311,6 +311,8 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     ),
     "infinite.smallest_angle": (infinite.smallest_angle, {"X": _X, "depth": 1}),
     "linearity.hessian_norm": (linearity.hessian_norm, {"net": _NET, "X": _X[:1]}),
+    "linearity.hessian_operator": (linearity.hessian_operator, {"net": _NET, "X": _X}),
+    "linearity.loss_hessian": (linearity.loss_hessian, {"net": _TWO, "X": _X, "y": _LABELS}),
     "linearity.hessian_vector_product": (
         linearity.hessian_vector_product,
         {"net": _NET, "X": _X, "v": np.ones(_NET.n_parameters)},

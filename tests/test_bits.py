@@ -127,6 +127,8 @@ def computations(n: int, duals: tuple[str, ...] = QUICK_DUALS) -> dict[str, Call
         "linearity.hessian_vector_product": lambda: linearity.hessian_vector_product(
             two, X, v_of(two)
         ),
+        "linearity.hessian_operator": lambda: linearity.hessian_operator(two, X) @ v_of(two),
+        "linearity.loss_hessian": lambda: linearity.loss_hessian(two, X, labels) @ v_of(two),
         "linearity.kernel_change": lambda: linearity.kernel_change(net, X[:50], v_of(net)),
         "linearity.kernel_drift": lambda: linearity.kernel_drift(
             [two, fastntk.MLP([20, 64, 64, 2], activation="tanh", seed=1)], X[:50]

@@ -426,6 +426,8 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "most_passes": 200,
         "progress": False,
     },
+    "fastntk.linearity.hessian_operator": {"output": 0, "coefficients": None, "device": None},
+    "fastntk.linearity.loss_hessian": {"loss": "cross_entropy", "part": "full", "device": None},
     "fastntk.linearity.hessian_vector_product": {
         "output": 0,
         "coefficients": None,

@@ -474,6 +474,29 @@ CASES = [
         {"progress": silent, "store": None, "jobs": 1},
     ),
     Case(
+        linearity.hessian_operator,
+        {"net": NET, "X": X},
+        {
+            "net": SEEDED,
+            "X": X**2,
+            "output": 1,
+            "coefficients": np.arange(6),
+        },
+        {"device": None},
+    ),
+    Case(
+        linearity.loss_hessian,
+        {"net": NET, "X": X, "y": np.eye(2)[LABELS]},
+        {
+            "net": SEEDED,
+            "X": X**2,
+            "y": np.eye(2)[1 - LABELS],
+            "loss": "mse",
+            "part": "gauss_newton",
+        },
+        {"device": None},
+    ),
+    Case(
         linearity.kernel_change,
         {"net": NET, "X": X, "direction": np.ones(NET.n_parameters)},
         {

@@ -180,9 +180,11 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "KernelChange",
         "KernelDrift",
         "hessian_norm",
+        "hessian_operator",
         "hessian_vector_product",
         "kernel_change",
         "kernel_drift",
+        "loss_hessian",
     ),
     "fastntk.paper": (
         "figure",

@@ -9,6 +9,7 @@ from fastntk.linearity.curvature import HessianNorms, hessian_norm, hessian_vect
 
 if TYPE_CHECKING:
     from fastntk.linearity.drift import KernelDrift, kernel_drift
+    from fastntk.linearity.hessian_operators import hessian_operator, loss_hessian
     from fastntk.linearity.segments import KernelChange, kernel_change
 
 __all__ = [
@@ -16,17 +17,21 @@ __all__ = [
     "KernelChange",
     "KernelDrift",
     "hessian_norm",
+    "hessian_operator",
     "hessian_vector_product",
     "kernel_change",
     "kernel_drift",
+    "loss_hessian",
 ]
 
 # What few programs call is imported when it is asked for.
 _LAZY_NAMES = {
     "KernelChange": "segments",
     "KernelDrift": "drift",
+    "hessian_operator": "hessian_operators",
     "kernel_change": "segments",
     "kernel_drift": "drift",
+    "loss_hessian": "hessian_operators",
 }
 
 

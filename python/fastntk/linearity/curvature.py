@@ -110,11 +110,11 @@ def hessian_vector_product(
     """
     require_network(net)
     network = net.network
-    _require_second_derivative(network)
+    require_second_derivative(network)
     place = place_of(device, {"X": X, "v": v, "coefficients": coefficients})
     samples = network.samples(X, "X", place)
     along, single = directions(network, v, "v", place)
-    weights = _checked_coefficients(network, place, len(samples), output, coefficients)
+    weights = checked_coefficients(network, place, len(samples), output, coefficients)
     out = hessian_products(
         PlacedNetwork(network, place), samples, place.from_host(weights), along, progress
     )
@@ -203,7 +203,7 @@ def hessian_norm(
     True
     """
     require_network(net)
-    _require_second_derivative(net.network)
+    require_second_derivative(net.network)
     samples = net.network.samples(X, "X").astype(np.float64, copy=False)
     stop = threading.Event()
     search = partial(
@@ -228,7 +228,8 @@ def hessian_norm(
     return HessianNorms(np.array(values), np.array(errors), np.array(resolved))
 
 
-def _require_second_derivative(network: Network) -> None:
+def require_second_derivative(network: Network) -> None:
+    """Raise ValueError for an activation of which the core has no second derivative."""
     if core_activation(network.activation).activation == "custom":
         raise ValueError(
             f"net has the activation {network.activation!r}: expected one with a second derivative "
@@ -240,10 +241,10 @@ def _checked_output(network: Network, output: int) -> int:
     return arguments.integer(output, "output", minimum=0, maximum=network.n_outputs - 1)
 
 
-def _checked_coefficients(
+def checked_coefficients(
     network: Network, place: Place, n: int, output: int, coefficients: npt.ArrayLike | None
 ) -> FloatArray:
-    """Return u_ic (n, C) as a matrix of the host."""
+    """Return u_ic (n, C) of `hessian_vector_product` as a matrix of the host."""
     index = _checked_output(network, output)
     result: FloatArray = np.zeros((n, network.n_outputs), dtype=network.dtype)
     if coefficients is None:

@@ -8,15 +8,14 @@ import pickle
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.sparse.linalg import LinearOperator
 
-from fastntk.devices import matrices
 from fastntk.kernels.features import Features
 from fastntk.kernels.ranges import require_kernel_products
+from fastntk.linearity.operators import operator_of
 from fastntk.networks.placed import PlacedNetwork
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
+    from scipy.sparse.linalg import LinearOperator
 
     from fastntk._support.dtypes import FloatArray, FloatDType
     from fastntk.devices.place import Place
@@ -44,11 +43,7 @@ def kernel_operator(
         The latter for features on a GPU that come from arrays of CuPy, which SciPy's operator would
         convert to NumPy.
     """
-    products = _KernelProducts(network, X, outputs, dtype, all_pairs=all_pairs)
-    if network.place.xp is np:
-        return _HostOperator(products)
-    operator: Any = DeviceOperator(products)
-    return operator  # type: ignore[no-any-return]
+    return operator_of(_KernelProducts(network, X, outputs, dtype, all_pairs=all_pairs))
 
 
 class _KernelProducts:
@@ -135,98 +130,3 @@ def _restored_products(
     return _KernelProducts(
         PlacedNetwork(network, place), samples, outputs, dtype, all_pairs=all_pairs
     )
-
-
-class _HostOperator(LinearOperator):
-    """The products for arrays of NumPy, wherever they are computed.
-
-    Vectors may be complex; what else NumPy would convert to numbers by dropping something, as masks
-    and units of time, is refused before SciPy's operator converts it.
-    """
-
-    def __init__(self, products: _KernelProducts) -> None:
-        self._products = products
-        # SciPy's stubs do not show the constructor to subclasses.
-        super().__init__(products.dtype, (products.rows, products.rows))  # type: ignore[call-arg]
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _HostOperator, (self._products,)
-
-    def dot(self, x: Any) -> Any:
-        """Return K x for an array, or the product with a number or an operator."""
-        return super().dot(_operand(x, "x"))
-
-    def matvec(self, x: Any) -> Any:
-        """Return K x for a vector (n,) or (n, 1)."""
-        return super().matvec(_operand(x, "x"))
-
-    def matmat(self, X: Any) -> Any:
-        """Return K X for a matrix (n, k)."""
-        return super().matmat(_operand(X, "X"))
-
-    rmatvec = matvec
-    rmatmat = matmat
-
-    def __rmul__(self, x: Any) -> Any:
-        return super().__rmul__(_operand(x, "x"))
-
-    def _matmat(self, X: npt.NDArray[Any]) -> FloatArray:
-        return np.asarray(matrices.of_parts(self._products, X))
-
-    def _matvec(self, x: npt.NDArray[Any]) -> FloatArray:
-        return self._matmat(x.reshape(-1, 1))[:, 0]
-
-    def _adjoint(self) -> LinearOperator:
-        return self
-
-    def _transpose(self) -> LinearOperator:
-        return self
-
-
-def _operand(x: Any, name: str) -> Any:
-    """Return an array of numbers; numbers and operators, which SciPy composes, as they are."""
-    if isinstance(x, LinearOperator) or np.isscalar(x):
-        return x
-    array = matrices.operand(x, name)
-    return array.view(np.matrix) if isinstance(x, np.matrix) else array
-
-
-class DeviceOperator:
-    """A symmetric kernel that multiplies arrays of CuPy without being formed.
-
-    ``cupyx.scipy.sparse.linalg.aslinearoperator`` takes it, and what takes linear operators there.
-
-    Attributes
-    ----------
-    shape : (int, int)
-    dtype : dtype
-    """
-
-    def __init__(self, products: _KernelProducts) -> None:
-        self._products = products
-        self.shape = (products.rows, products.rows)
-        self.dtype = products.dtype
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return DeviceOperator, (self._products,)
-
-    def matmat(self, V: Any) -> Any:
-        """Return K V for an array of CuPy (n, k)."""
-        place = self._products.place
-        array = place.array(V, "V")
-        if array.ndim != 2 or len(array) != self.shape[0]:
-            raise ValueError(f"V has shape {array.shape}: expected ({self.shape[0]}, k)")
-        matrices.require_numbers(array, "V")
-        return matrices.of_parts(self._products, array, place.xp)
-
-    def matvec(self, v: Any) -> Any:
-        """Return K v for an array of CuPy (n,) or (n, 1)."""
-        array = self._products.place.array(v, "v")
-        return self.matmat(array.reshape(-1, 1)).reshape(array.shape)
-
-    rmatvec = matvec
-    rmatmat = matmat
-
-    def __matmul__(self, V: Any) -> Any:
-        array = self._products.place.array(V, "V")
-        return self.matvec(array) if array.ndim == 1 else self.matmat(array)
