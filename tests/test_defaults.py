@@ -126,7 +126,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "bottleneck": 2,
         "activation": "tanh",
         "seeds": 5,
-        "hessian_samples": 4,
+        "hessian_samples": 16,
         "learning_rate": None,
         "epochs": 4000,
         "loss_target": 2e-3,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from fastntk.paper.parts.angle_curves import figure_1, figure_2
 from fastntk.paper.parts.chaos import edge_part
+from fastntk.paper.parts.constancy import constancy
 from fastntk.paper.parts.depth import figure_3
 from fastntk.paper.parts.layer_map import figure_5
 from fastntk.paper.parts.samples_of_data import hardest_pairs, sample_size
@@ -38,10 +39,11 @@ OF_DATA: dict[str, Callable[[Run, str], Part]] = {
     "table 1": table_1,
     "hardest pairs": hardest_pairs,
     "sample size": sample_size,
+    "constancy": constancy,
 }
 
 # Those that train networks, and need labels.
-TRAINED = ("figure 4", "table 1")
+TRAINED = ("figure 4", "table 1", "constancy")
 
 # In the order of the page: the paper's figures, its table, the theorems, and what goes beyond.
 NAMES = (
@@ -51,6 +53,7 @@ NAMES = (
     "edge of chaos",
     "hardest pairs",
     "sample size",
+    "constancy",
 )
 
 

@@ -53,7 +53,7 @@ def constancy_study(
     bottleneck: int = 2,
     activation: str | Activation = "tanh",
     seeds: int | Sequence[int] = 5,
-    hessian_samples: int = 4,
+    hessian_samples: int = 16,
     learning_rate: float | None = None,
     epochs: int = 4000,
     loss_target: float = 2e-3,
