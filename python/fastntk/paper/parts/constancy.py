@@ -24,6 +24,7 @@ from fastntk.studies.samples import numbers_of_labels
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from fastntk.datasets import Dataset
     from fastntk.paper.claims import Claim
     from fastntk.paper.run import Run
     from fastntk.studies.constancy_results import ConstancyStudy
@@ -79,28 +80,28 @@ LARGEST = Statement(
 
 def constancy(run: Run, data: str) -> Part:
     """Networks with linear and with non-linear outputs, and with a bottleneck."""
-    study = studied(run, data)
+    chosen = part_of(samples(data), _SAMPLES)
+    study, name = studied(run, chosen), chosen.name
     return Part(
-        name=f"constancy-{data}",
-        title=f"Beyond the paper: is the kernel constant? {data}",
+        name=f"constancy-{name}",
+        title=f"Beyond the paper: is the kernel constant? {name}",
         text=(
             f"Networks of {study.depth} hidden layers, {study.activation.label}, with a linear "
             "output, with the square or tanh of it, or with a narrow layer of "
             f"{study.bottleneck} units in the middle, trained on {study.n_samples} samples to a "
             f"square loss of {study.loss_target:g} by gradient descent. Targets are the labels as "
-            "numbers; ‖H‖ and ‖∇f‖ are means over samples at the start. The statements are those of "
-            "C. Liu, L. Zhu, M. Belkin, NeurIPS 2020."
+            "numbers; ‖H‖ and ‖∇f‖ are means over samples at the start. The statements are those "
+            "of C. Liu, L. Zhu, M. Belkin, NeurIPS 2020."
         ),
         command=f"fastntk reproduce --only constancy --data {data}" + run.options(),
         tables={"": study.to_frame().drop(columns="seconds"), "slopes": study.slopes()},
-        drawings={"": constancy_sheet(study, data)},
-        claims=judged(study, data),
+        drawings={"": constancy_sheet(study, name)},
+        claims=judged(study, name),
     )
 
 
-def studied(run: Run, data: str) -> ConstancyStudy:
-    """Return the study of this size."""
-    chosen = part_of(samples(data), _SAMPLES)
+def studied(run: Run, chosen: Dataset) -> ConstancyStudy:
+    """Return the study of these samples."""
     widest = run.of_width(run.sized(_WIDEST, _WIDEST_FULL))
     halvings = run.sized(_HALVINGS, _HALVINGS_FULL)
     return constancy_study(
