@@ -407,6 +407,7 @@ def test_what_it_cost(X: npt.NDArray[np.float64], monkeypatch: pytest.MonkeyPatc
     assert passes[0] <= sum(seconds) < study.seconds
     assert sum(r.kernel_seconds + r.analysis_seconds for r in study.results) < study.seconds
     assert {r.pass_depths for r in study.results} == {3}
+    assert {(r.batches, r.batches_resolved) for r in study.results} == {(0, 0)}
     features = 30 * (6 + 32 * (5 + 0 + 2 + 5))
     assert {r.memory_bytes for r in study.results} == {8 * (features + 3 * 30 * 30 + 30 * 31 // 2)}
 

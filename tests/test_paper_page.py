@@ -148,6 +148,8 @@ def test_page(reproduction: Reproduction) -> None:
     assert all(address.startswith("#") for address in inner)
     assert {address[1:] for address in inner} <= set(found.identifiers)
     assert set(re.findall(r"url\(#([^)]*)\)", text)) <= set(found.identifiers)
+    # Browsers know this prefix alone, whatever it is said to stand for.
+    assert set(re.findall(r"\s(\S+?):href", text)) == {"xlink"}
     assert not re.search(r"url\((?!#)|@import", text)
     # Each statement with its verdict and evidence, in the table and below its figure.
     assert len(reproduction.claims) == 7
