@@ -16,6 +16,7 @@ import reference
 from hypothesis import given
 from hypothesis import strategies as st
 from reference import ReferenceNetwork
+from threadpoolctl import threadpool_limits
 from tolerances import assert_close
 from training_problems import assert_same_bits, orders, problem
 
@@ -156,6 +157,20 @@ def test_many_samples_in_blocks_and_panels(psi: Any, widths: list[int]) -> None:
     exact = single.astype("float64").ntk(X.astype(np.float32).astype(np.float64))
     assert_close(single.ntk(X), exact, "float32")
     assert_close(single.ntk(X, dtype="float64"), exact, "float64")
+
+
+@pytest.mark.parametrize("psi", ["tanh", "softmax"])
+def test_the_same_bits_for_any_number_of_threads(psi: str) -> None:
+    net, X, y = network(psi, widths=[4, 130, 3]), normal(300, 4), normal(300, 3, seed=1)
+    v, settings = normal(net.n_parameters), {"loss": "mse", "learning_rate": 0.1, "batch_size": 100}
+    found = []
+    for threads in (1, 2, 3):
+        with threadpool_limits(threads):
+            trained = fastntk.train(net, X, y, **cast("Any", settings)).net
+            product = hessian_vector_product(net, X, v)
+            found.append((net(X), net.ntk(X), net.jvp(X, v), product, trained.weights[0]))
+    for others in found[1:]:
+        assert all(map(np.array_equal, others, found[0]))
 
 
 @every

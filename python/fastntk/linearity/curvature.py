@@ -92,6 +92,10 @@ def hessian_vector_product(
     Where φ has a kink, at 0, φ'' is that from the left: the second derivative of a ReLU counts as
     0, and what is left are the blocks of different layers.
 
+    Where the outputs f = ψ(g) have an activation, ∇²f_c = ψ' ∇²g_c + ψ'' ∇g_c ∇g_cᵀ, and of a
+    softmax the like with all outputs g. However wide the network is, the second term does not
+    vanish, so that its kernel is not constant.
+
     References
     ----------
     .. [1] B. A. Pearlmutter, "Fast exact multiplication by the Hessian", Neural Computation 6

@@ -110,7 +110,8 @@ class LinearizedMLP(Generic[Net]):
         outputs : {"full", "diagonal"}
             "full": the kernel of all pairs of outputs, a matrix of n C rows; exact. "diagonal":
             each output by its own kernel K^cc, C matrices of n rows; exact for one output, at depth
-            0 and at infinite width, where different outputs have no kernel in common.
+            0 (but of a softmax) and at infinite width, where different outputs have no kernel in
+            common.
         layer_weights : array_like (L + 1,) or (L + 1, 2), optional
             Learning rates of the layers relative to that of the whole, as in `MLP.ntk`; 0 for what
             is not trained.

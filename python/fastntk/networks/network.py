@@ -86,6 +86,8 @@ class Network:
         """Refuse activations that such a network cannot have, before anybody asks for more."""
         require_finite_width(self.activation)
         output_activation(self.output_activation, self.n_outputs)
+        if not self.has_linear_outputs:
+            self._require_single_readout()
 
     @property
     def dtype(self) -> FloatDType:
