@@ -41,9 +41,11 @@ import numpy.typing as npt
 _Array = npt.NDArray[Any]
 # The name of a stage, and how many of so many tasks are done.
 _Monitor = Callable[[str, int, int], object] | None
+# A shift, and (vᵀA v/vᵀv, ‖A v‖/‖v‖) of a vector.
+_End = tuple[float, float, float]
 
-# Up to so many rows no BLAS is called by symmetry, extreme_eigenvalues and shifted_end.
-rows_without_blas: int
+# The most rows of a matrix for few_rows_spectrum.
+few_rows: int
 # The CUDA runtime that is built in, such as 13000 for 13.0; 0 without the CUDA device.
 cuda_runtime: int
 # The same on NVIDIA GPUs, but for what is about pairs of samples and symmetric matrices. Arrays X,
@@ -58,6 +60,7 @@ REPLACED = (
     (r"typing\.SupportsInt \| typing\.SupportsIndex", "int"),
     (r"typing\.SupportsFloat \| typing\.SupportsIndex", "float"),
     (r"typing\.Annotated\[(.*?), \"FixedSize\(\d\)\"\]", r"\1"),
+    (r"tuple\[float, float, float\]", "_End"),
     (r"numpy\.typing\.NDArray\[[\w.]+\]", "_Array"),
     (r"collections\.abc\.Callable\[\[str, int, int\], object\] \| None", "_Monitor"),
     (r"collections\.abc\.Sequence", "Sequence"),

@@ -4,6 +4,7 @@
 
 #include <optional>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -131,6 +132,40 @@ inline std::optional<std::pair<double, double>> py_shifted_end(const Array<doubl
   return std::pair{found.quotient, found.length};
 }
 
+// This is (shift, vᵀA v/vᵀv, ‖A v‖/‖v‖).
+using PyEnd = std::tuple<double, double, double>;
+
+inline PyEnd py_end(const EndAtShift& end) {
+  return {end.shift, end.found.quotient, end.found.length};
+}
+
+// Σ a_ij², the k smallest eigenvalues, the k largest, the lower end, the upper one.
+using PySpectrum =
+    std::tuple<double, std::vector<double>, std::vector<double>, PyEnd, std::optional<PyEnd>>;
+
+template <class T>
+std::optional<PySpectrum> py_few_rows_spectrum(const Array<T>& matrix, Index k,
+                                               const Array<double>& start, Index iterations,
+                                               bool both) {
+  const HostDevice device = host_device(1);
+  const Index n = matrix.ndim() == 2 ? matrix.shape(0) : -1;
+  const auto a = input_matrix<T>(matrix, n, "matrix");
+  if (n < 1 || n > few_rows::kMost) throw bad_argument("matrix", "rows, but only few");
+  const auto vector = input_matrix<double>(start, 1, "start");
+  if (vector.rows != n) throw bad_argument("start", "as many rows as the matrix");
+  if (k < 1 || k > n) throw bad_argument("k", "between 1 and the number of rows");
+  std::optional<FewRowsSpectrum> found;
+  {
+    const WithoutLock no_lock;
+    found = few_rows_spectrum<HostDevice, T>(device, a, k, vector.data, iterations, both, nullptr);
+  }
+  if (!found) return std::nullopt;
+  std::optional<PyEnd> largest;
+  if (found->largest) largest = py_end(*found->largest);
+  return PySpectrum{found->squares, std::move(found->values.smallest),
+                    std::move(found->values.largest), py_end(found->smallest), largest};
+}
+
 inline void register_symmetric(py::module_& module) {
   const auto copy = [&](auto function) {
     module.def("scale_and_shift", function, py::arg("source").noconvert(), py::arg("sign"),
@@ -179,6 +214,18 @@ inline void register_symmetric(py::module_& module) {
              py::arg("k"), py::arg("threads"), py::arg("monitor"),
              "The k smallest eigenvalues, ascending, and the k largest, descending, of a square or "
              "packed matrix whose elements are at most 1e120 in size.");
+  const auto few = [&](auto function) {
+    module.def("few_rows_spectrum", function, py::arg("matrix").noconvert(), py::arg("k"),
+               py::arg("start").noconvert(), py::arg("iterations"), py::arg("both"),
+               "(Σ a_ij², the k smallest eigenvalues, ascending, the k largest, descending, lower "
+               "end, upper end or None) of a square matrix of at most few_rows rows. An "
+               "end is (shift, vᵀA v/vᵀv, ‖A v‖/‖v‖), as of shifted_end, where ±A + shift · 1 has "
+               "a Cholesky decomposition. None instead of all where one look is not enough: where "
+               "an end has none, or A is not symmetric to the last bit, finite and of moderate "
+               "scale.");
+  };
+  few(&py_few_rows_spectrum<float>);
+  few(&py_few_rows_spectrum<double>);
   module.def("shifted_end", &py_shifted_end, py::arg("matrix").noconvert(), py::arg("sign"),
              py::arg("shift"), py::arg("start").noconvert(), py::arg("iterations"),
              py::arg("threads"), py::arg("monitor"),

@@ -25,9 +25,10 @@ from fastntk.eigenvalues.enclosures import (
     smallest_upper,
 )
 from fastntk.eigenvalues.ends import Ends, ends_by_cholesky, ends_by_products
+from fastntk.eigenvalues.measures import rayleigh_quotient
 from fastntk.eigenvalues.noise import Noise
 from fastntk.eigenvalues.result import Bounds, Interval
-from fastntk.eigenvalues.source import Source, random_vector, rayleigh_quotient
+from fastntk.eigenvalues.source import Source, random_vector
 from fastntk.eigenvalues.sources import source_of
 from fastntk.symmetric.block_lanczos import RitzPairs
 from fastntk.symmetric.cholesky import NotPositiveDefinite

@@ -129,6 +129,27 @@ TEST_CASE("extreme eigenvalues: those of a diagonal matrix are its elements, wha
   CHECK(found.smallest == std::vector<double>{-0.7, 1e-3, 1.0 / 3.0});
 }
 
+TEST_CASE("extreme eigenvalues: powers of two change nothing, to the last bit") {
+  for (const Index n : {3, 20}) {
+    const PaddedMatrix<double> matrix = minima(n);
+    const ExtremeEigenvalues plain =
+        extremes(SymmetricStorage<const double>::full(matrix.view()), 2);
+    for (const int exponent : {-395, -340, -200, 200, 340, 390}) {
+      CAPTURE(exponent);
+      PaddedMatrix<double> scaled(n, n);
+      for (Index i = 0; i < n; ++i) {
+        for (Index j = 0; j < n; ++j) scaled(i, j) = std::ldexp(matrix(i, j), exponent);
+      }
+      const ExtremeEigenvalues found =
+          extremes(SymmetricStorage<const double>::full(scaled.view()), 2);
+      for (std::size_t i = 0; i < 2; ++i) {
+        CHECK(found.smallest[i] == std::ldexp(plain.smallest[i], exponent));
+        CHECK(found.largest[i] == std::ldexp(plain.largest[i], exponent));
+      }
+    }
+  }
+}
+
 TEST_CASE("extreme eigenvalues: of rank one, of blocks, of zeros") {
   for (const Index n : {2, 5, 8, 33}) {
     PaddedMatrix<double> matrix(n, n);

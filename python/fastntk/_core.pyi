@@ -12,9 +12,11 @@ import numpy.typing as npt
 _Array = npt.NDArray[Any]
 # The name of a stage, and how many of so many tasks are done.
 _Monitor = Callable[[str, int, int], object] | None
+# A shift, and (vᵀA v/vᵀv, ‖A v‖/‖v‖) of a vector.
+_End = tuple[float, float, float]
 
-# Up to so many rows no BLAS is called by symmetry, extreme_eigenvalues and shifted_end.
-rows_without_blas: int
+# The most rows of a matrix for few_rows_spectrum.
+few_rows: int
 # The CUDA runtime that is built in, such as 13000 for 13.0; 0 without the CUDA device.
 cuda_runtime: int
 # The same on NVIDIA GPUs, but for what is about pairs of samples and symmetric matrices. Arrays X,
@@ -269,6 +271,15 @@ def cholesky_solve(factor: _Array, vectors: _Array, threads: int, monitor: _Moni
 def extreme_eigenvalues(
     matrix: _Array, k: int, threads: int, monitor: _Monitor
 ) -> tuple[list[float], list[float]]: ...
+
+# (Σ a_ij², the k smallest eigenvalues, ascending, the k largest, descending, lower end, upper end
+# or None) of a square matrix of at most few_rows rows. An end is (shift, vᵀA v/vᵀv, ‖A v‖/‖v‖), as
+# of shifted_end, where ±A + shift · 1 has a Cholesky decomposition. None instead of all where one
+# look is not enough: where an end has none, or A is not symmetric to the last bit, finite and of
+# moderate scale.
+def few_rows_spectrum(
+    matrix: _Array, k: int, start: _Array, iterations: int, both: bool
+) -> tuple[float, list[float], list[float], _End, _End | None] | None: ...
 
 # (vᵀA v/vᵀv, ‖A v‖/‖v‖) of a square or packed matrix A, for the v that so many steps of inverse
 # iteration with sign · A + shift · 1 make of start (n, 1). None if that has no Cholesky

@@ -4,6 +4,7 @@
 
 #include "fastntk/algorithms.hpp"
 #include "fastntk/cholesky.hpp"
+#include "fastntk/few_rows_spectrum.hpp"
 #include "fastntk/host_device.hpp"
 #include "fastntk/pair_angles.hpp"
 #include "fastntk/shifted_end.hpp"
@@ -19,6 +20,7 @@
   FASTNTK_INSTANCE(PREFIX, symmetry<fastntk::HostDevice, T>)          \
   FASTNTK_INSTANCE(PREFIX, mirror<fastntk::HostDevice, T>)            \
   FASTNTK_INSTANCE(PREFIX, symmetric_product<fastntk::HostDevice, T>) \
+  FASTNTK_INSTANCE(PREFIX, few_rows_spectrum<fastntk::HostDevice, T>) \
   FASTNTK_INSTANCE(PREFIX, scale_and_shift<fastntk::HostDevice, T, T>)
 
 // These algorithms exist in float64 alone.

@@ -6,7 +6,6 @@
 #include <cmath>
 
 #include "fastntk/cholesky.hpp"
-#include "fastntk/few_rows.hpp"
 #include "fastntk/host_device.hpp"
 #include "fastntk/matrix.hpp"
 #include "fastntk/monitor.hpp"
@@ -39,33 +38,8 @@ inline void divide_by_largest(Matrix<double> vector) {
   for (Index i = 0; i < vector.rows; ++i) vector(i, 0) /= largest;
 }
 
-// Does what `shifted_end` says for few rows, `work` and `whole` being squares of their number.
-template <class Device>
-ShiftedEnd shifted_end_of_few(const Device& device, const SymmetricStorage<const double>& matrix,
-                              double sign, double shift, Index iterations, Matrix<double> vector,
-                              Matrix<double> image, Matrix<double> whole, Matrix<double> work,
-                              const Monitor& monitor) {
-  const Index n = matrix.n();
-  scale_and_shift(device, matrix, 1.0, 0.0, SymmetricStorage<double>::full(whole), monitor);
-  for (Index i = 0; i < n; ++i) {
-    for (Index j = 0; j <= i; ++j) {
-      whole(j, i) = whole(i, j);
-      work(j, i) = sign * whole(i, j);
-    }
-    work(i, i) += shift;
-  }
-  const Index good = few_rows::cholesky(work);
-  if (good < n) return {good};
-  for (Index step = 0; step < iterations; ++step) {
-    few_rows::solve(work, vector.data);
-    divide_by_largest(vector);
-  }
-  few_rows::multiply(whole, vector.data, image.data);
-  return quotient_of(vector, image);
-}
-
 // Takes so many steps of inverse iteration from `start` (n, 1). The factor is a packed one, of half
-// the size of the matrix, and is gone when this returns. No BLAS is called for few rows.
+// the size of the matrix, and is gone when this returns.
 template <class Device>
 ShiftedEnd shifted_end(const Device& device, const SymmetricStorage<const double>& matrix,
                        double sign, double shift, Matrix<const double> start, Index iterations,
@@ -75,12 +49,6 @@ ShiftedEnd shifted_end(const Device& device, const SymmetricStorage<const double
   const Buffer vector(n, 1);
   const Buffer image(n, 1);
   std::copy_n(start.data, n, vector.view().data);
-  if (n <= few_rows::kMost) {
-    const Buffer squares(2 * n, n);
-    return shifted_end_of_few(device, matrix, sign, shift, iterations, vector.view(), image.view(),
-                              squares.view().row_block(0, n), squares.view().row_block(n, n),
-                              monitor);
-  }
   {
     const Buffer work(1, SymmetricStorage<double>::packed_size(n));
     const auto factor = SymmetricStorage<double>::packed(work.view().data, n);

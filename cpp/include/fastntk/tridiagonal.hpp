@@ -288,6 +288,24 @@ class Bisection {
   double upper_ = 0.0;
 };
 
+// Returns the largest size of an element on or below the diagonal.
+FASTNTK_MULTIVERSION inline double largest_size(Matrix<const double> lower) {
+  double largest = 0.0;
+  for (Index i = 0; i < lower.rows; ++i) {
+    for (Index j = 0; j <= i; ++j) largest = std::max(largest, std::abs(lower(i, j)));
+  }
+  return largest;
+}
+
+// Returns the power of two by which a matrix of such elements is to be divided. The reduction forms
+// products of three of them, which have to be in range.
+inline int exponent_to_take_out(double largest) {
+  constexpr int kModerate = 200;
+  if (largest == 0.0 || !std::isfinite(largest)) return 0;
+  const int exponent = std::ilogb(largest);
+  return std::abs(exponent) > kModerate ? exponent : 0;
+}
+
 }  // namespace tridiagonal
 
 // These are eigenvalues from both ends of a spectrum inwards.
@@ -306,8 +324,12 @@ ExtremeEigenvalues extreme_eigenvalues(const Device& device,
   const Index rows = tridiagonal::whole_groups(n);
   const typename Device::template Buffer<double> work(rows, rows);
   const Matrix<double> square = work.view();
-  scale_and_shift(device, matrix, 1.0, 0.0,
-                  SymmetricStorage<double>::full(square.block(0, n, 0, n)), monitor);
+  const auto copy = SymmetricStorage<double>::full(square.block(0, n, 0, n));
+  scale_and_shift(device, matrix, 1.0, 0.0, copy, monitor);
+  const int exponent =
+      tridiagonal::exponent_to_take_out(tridiagonal::largest_size(square.block(0, n, 0, n)));
+  if (exponent != 0)
+    scale_and_shift(device, matrix, std::ldexp(1.0, -exponent), 0.0, copy, monitor);
   ExtremeEigenvalues result;
   device.run(
       "eigenvalues", {1, elements_of(n) * static_cast<double>(n) / 24}, monitor, [] { return 0; },
@@ -315,8 +337,8 @@ ExtremeEigenvalues extreme_eigenvalues(const Device& device,
         const Tridiagonal reduced = tridiagonal::reduced(lane, square, n);
         const tridiagonal::Bisection bisection(reduced);
         for (Index i = 0; i < k && !lane.stopped(); ++i) {
-          result.smallest.push_back(bisection.eigenvalue(i));
-          result.largest.push_back(bisection.eigenvalue(n - 1 - i));
+          result.smallest.push_back(std::ldexp(bisection.eigenvalue(i), exponent));
+          result.largest.push_back(std::ldexp(bisection.eigenvalue(n - 1 - i), exponent));
         }
       });
   return result;

@@ -9,7 +9,9 @@ extremes       `conditioning`: chooses a method, tells the result from the noise
 sources        finds out what K is
 host_sources   K in memory or in a file: products, and where its factors go
 gpu_source     K in the memory of a GPU
+few_rows       small matrices in memory, by one call of the core
 source         what is asked of all of these
+measures       norm, trace and what follows for errors
 ends           both ends of the spectrum, in three ways
 enclosures     intervals that contain λ_min and λ_max whatever rounding did
 noise          what rounding, and errors of the kernel, hide of λ_min

@@ -30,8 +30,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastntk._support.rounding import cholesky_error, gamma
+from fastntk.eigenvalues.measures import rayleigh_quotient
 from fastntk.eigenvalues.result import Interval
-from fastntk.eigenvalues.source import rayleigh_quotient
 from fastntk.symmetric.arrays import on_host
 from fastntk.symmetric.cholesky import NotPositiveDefinite
 
@@ -39,7 +39,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fastntk._support.progress import Progress
-    from fastntk.eigenvalues.source import Quotient, Source
+    from fastntk.eigenvalues.measures import Quotient
+    from fastntk.eigenvalues.source import Source
     from fastntk.symmetric.block_lanczos import RitzPairs, Vectors
 
 # A first shift that fails was too near to λ_min: the gap grows by this factor.
@@ -57,31 +58,18 @@ MOST_ITERATIONS = 3
 
 def smallest_upper(source: Source, vectors: Vectors) -> float:
     """Return an upper bound of λ_min: the least Rayleigh quotient, with its rounding error."""
-    return min(_at_most(source, quotient) for quotient in _rayleigh_quotients(source, vectors))
+    return min(source.at_most(quotient) for quotient in _rayleigh_quotients(source, vectors))
 
 
 def largest_lower(source: Source, vectors: Vectors) -> float:
     """Return a lower bound of λ_max: the largest Rayleigh quotient, less its rounding error."""
-    return max(_at_least(source, quotient) for quotient in _rayleigh_quotients(source, vectors))
+    return max(source.at_least(quotient) for quotient in _rayleigh_quotients(source, vectors))
 
 
 def _rayleigh_quotients(source: Source, vectors: Vectors) -> Iterator[Quotient]:
     images, vectors = on_host(source.product(vectors)), on_host(vectors)
     for vector, image in zip(vectors.T, images.T, strict=True):
         yield rayleigh_quotient(vector, image)
-
-
-def _at_most(source: Source, quotient: Quotient) -> float:
-    return quotient.value + _rounding(source, quotient)
-
-
-def _at_least(source: Source, quotient: Quotient) -> float:
-    return quotient.value - _rounding(source, quotient)
-
-
-def _rounding(source: Source, quotient: Quotient) -> float:
-    """Return by how much rounding may move a quotient: in the product, and in its two sums."""
-    return source.product_error + gamma(source.n) * (quotient.length + abs(quotient.value))
 
 
 def cholesky_bound(source: Source, shift: float, factor: Any = None) -> float:
@@ -98,7 +86,7 @@ def around_smallest(source: Source, estimate: float, iterations: int) -> Interva
         shift = gap - estimate
         end = source.end(shift, iterations=iterations)
         if end is not None:
-            return Interval(-shift - end.error, _at_most(source, end.quotient))
+            return Interval(-shift - end.error, source.at_most(end.quotient))
     return None
 
 
@@ -108,7 +96,7 @@ def around_largest(source: Source, estimate: float) -> Interval | None:
         shift = estimate + gap
         end = source.end(shift, sign=-1, iterations=MOST_ITERATIONS)
         if end is not None:
-            return Interval(_at_least(source, end.quotient), shift + end.error)
+            return Interval(source.at_least(end.quotient), shift + end.error)
     return None
 
 

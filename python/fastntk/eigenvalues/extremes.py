@@ -5,15 +5,13 @@
 from __future__ import annotations
 
 import sys
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-import fastntk._core as _core
 from fastntk._support import arguments
-from fastntk._support.progress import monitored
+from fastntk._support.progress import monitored, require_progress
 from fastntk._support.rounding import UNIT
 from fastntk._support.threads import core_threads
 from fastntk.eigenvalues.ends import (
@@ -24,10 +22,10 @@ from fastntk.eigenvalues.ends import (
     ends_of_eigenvalues,
     ends_of_zero,
 )
+from fastntk.eigenvalues.few_rows import ends_of_few_rows
 from fastntk.eigenvalues.noise import Noise
 from fastntk.eigenvalues.result import Bounds, Conditioning, Interval
 from fastntk.eigenvalues.sources import source_of
-from fastntk.symmetric.matrix import SymmetricMatrix
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -35,6 +33,7 @@ if TYPE_CHECKING:
     from typing_extensions import TypeIs
 
     from fastntk._support.progress import Monitor, Progress
+    from fastntk.eigenvalues.measures import Measures
     from fastntk.eigenvalues.source import Source
     from fastntk.symmetric.block_lanczos import RitzPairs, Vectors
     from fastntk.symmetric.packed import PackedKernel
@@ -156,9 +155,17 @@ def conditioning(
         with core_threads(), monitored(progress, "conditioning") as monitor:
             return _of_operator(K, request, monitor)
     overwrite = arguments.flag(overwrite, "overwrite")
+    if not request.eigenvectors and method in {"auto", "dense"}:
+        require_progress(progress)  # there is none to tell of
+        few = ends_of_few_rows(K, request.k, bounds=request.bounds)
+        if few is not None:
+            measures, ends = few
+            result = _result(ends, request, request.noise_of(measures), "dense")
+            if result.resolved:
+                return result
     # Under single-threaded BLAS everywhere, which has the same bits for any number of threads, and
     # whose own threads would spin for a while after each small product.
-    with nullcontext() if _needs_no_blas(K, method, request) else core_threads():
+    with core_threads():
         source = source_of(K, overwrite=overwrite)
         if request.k > source.n:
             raise ValueError(f"k={request.k}: expected at most {source.n}, the size of K")
@@ -184,11 +191,14 @@ class _Request:
     def noise(self, n: int, epsilon: float, trace: float) -> Noise:
         return Noise(n, epsilon, trace, self.feature_error, self.kernel_error)
 
+    def noise_of(self, matrix: Measures) -> Noise:
+        return self.noise(matrix.n, matrix.epsilon, matrix.trace)
+
 
 def _of_matrix(
     source: Source, method: str, request: _Request, monitor: Monitor | None
 ) -> Conditioning:
-    noise = request.noise(source.n, source.epsilon, source.trace)
+    noise = request.noise_of(source)
     if source.frobenius_norm == 0:
         ends = ends_of_zero(source, request.k)
     elif method == "dense":
@@ -216,16 +226,6 @@ def _of_matrix(
     return result if rank is None else replace(result, rank=min(rank, source.n - 1))
 
 
-def _needs_no_blas(K: object, method: str, request: _Request) -> bool:
-    """Return whether K has so few rows that the core finds what is asked for without BLAS."""
-    return (
-        isinstance(K, (np.ndarray, SymmetricMatrix))
-        and K.shape[:1] <= (_core.rows_without_blas,)
-        and not request.eigenvectors
-        and method in {"auto", "dense"}
-    )
-
-
 def _values_alone(source: Source, request: _Request) -> bool:
     """Return whether all can be told of a matrix without all of its eigenvectors."""
     return source.survives_factoring and not request.eigenvectors
@@ -237,8 +237,7 @@ def _of_all(source: Source, request: _Request, noise: Noise) -> Ends:
         ends = ends_of_eigenvalues(source, request.k, noise, bounds=request.bounds)
         if ends is not None:
             return ends
-    with core_threads():
-        return ends_of_all_eigenpairs(source, request.k, noise, bounds=request.bounds)
+    return ends_of_all_eigenpairs(source, request.k, noise, bounds=request.bounds)
 
 
 def _with_vectors_at(source: Source, pairs: RitzPairs) -> RitzPairs:

@@ -24,12 +24,12 @@ import numpy as np
 import fastntk._core as _core
 from fastntk._support.memory import is_always_there, require_memory
 from fastntk._support.threads import core_threads, in_own_thread
-from fastntk.eigenvalues.source import End, Quotient, Source, random_vector
+from fastntk.eigenvalues.measures import Quotient
+from fastntk.eigenvalues.source import End, Source, random_vector
 from fastntk.symmetric import lapack
 from fastntk.symmetric.cholesky import Cholesky
 from fastntk.symmetric.packed import PackedKernel
 from fastntk.symmetric.products import symmetric_product
-from fastntk.symmetric.threads import threads_for
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -69,7 +69,7 @@ class Full(Source):
 
     def extreme_eigenvalues(self, k: int) -> tuple[Vectors, Vectors]:
         """Return the k smallest eigenvalues, ascending, and the k largest, descending."""
-        return _extreme_eigenvalues(self.n, self._readable(), k)
+        return _extreme_eigenvalues(self._readable(), k)
 
     def eigenpairs(self) -> tuple[Vectors, Vectors]:
         """Return all eigenvalues, ascending, and their eigenvectors."""
@@ -141,7 +141,7 @@ class Packed(Source):
 
     def extreme_eigenvalues(self, k: int) -> tuple[Vectors, Vectors]:
         """Return the k smallest eigenvalues, ascending, and the k largest, descending."""
-        return _extreme_eigenvalues(self.n, self._readable().data, k)
+        return _extreme_eigenvalues(self._readable().data, k)
 
     def eigenpairs(self) -> tuple[Vectors, Vectors]:
         """Return all eigenvalues, ascending, and their eigenvectors."""
@@ -189,7 +189,7 @@ class PackedFile(Packed):
 def _end(
     source: Source, stored: FloatArray, shift: float, sign: int, iterations: int
 ) -> End | None:
-    with threads_for(source.n) as threads:
+    with core_threads() as threads:
         found = _core.shifted_end(
             stored, sign, shift, random_vector(source.n), iterations, threads, None
         )
@@ -198,8 +198,8 @@ def _end(
     return End(source.decomposition_error(shift, sign=sign), Quotient(*found))
 
 
-def _extreme_eigenvalues(n: int, stored: FloatArray, k: int) -> tuple[Vectors, Vectors]:
-    with threads_for(n) as threads:
+def _extreme_eigenvalues(stored: FloatArray, k: int) -> tuple[Vectors, Vectors]:
+    with core_threads() as threads:
         smallest, largest = _core.extreme_eigenvalues(stored, k, threads, None)
     return np.array(smallest), np.array(largest)
 

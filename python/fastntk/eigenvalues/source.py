@@ -8,7 +8,6 @@ largest kernels leave no room for a copy, so each kind of storage says where its
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from contextlib import nullcontext
 from functools import lru_cache
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
-from fastntk._support.rounding import UNIT, cholesky_error
+from fastntk.eigenvalues.measures import Measures, Quotient, rayleigh_quotient
 from fastntk.symmetric.arrays import on_host
 from fastntk.symmetric.cholesky import NotPositiveDefinite
 
@@ -24,28 +23,12 @@ if TYPE_CHECKING:
     from fastntk._support.progress import Progress
     from fastntk.symmetric.block_lanczos import Vectors
 
-# Within these, squares and products of entries neither overflow nor vanish.
-_SMALLEST_SCALE, _LARGEST_SCALE = 1e-120, 1e120
-
 
 class Factor(Protocol):
     """A Cholesky factor L of a matrix."""
 
     def solve(self, vectors: Any) -> Any:
         """Return (L Lᵀ)⁻¹ V of the vectors V (n, k)."""
-
-
-class Quotient(NamedTuple):
-    """The Rayleigh quotient vᵀA v/vᵀv of a vector, and the length ‖A v‖/‖v‖, as computed."""
-
-    value: float
-    length: float
-
-
-def rayleigh_quotient(vector: Vectors, image: Vectors) -> Quotient:
-    """Return the quotient of a vector (n,), whose image is A v."""
-    square = float(vector @ vector)
-    return Quotient(float(vector @ image) / square, math.sqrt(float(image @ image) / square))
 
 
 class End(NamedTuple):
@@ -74,21 +57,11 @@ def random_vector(n: int) -> Vectors:
     return vector
 
 
-class Source(ABC):
+class Source(Measures, ABC):
     """A symmetric matrix A in float64, and what can be asked of it.
 
     Attributes
     ----------
-    n : int
-        The number of rows.
-    epsilon : float
-        The distance from 1 to the next number, in the precision that the matrix came in.
-    trace, largest_diagonal : float
-        The sum of the diagonal, and its largest absolute value.
-    frobenius_norm : float
-        Rounded up.
-    product_error : float
-        Bound of ‖fl(A v) − A v‖ for ‖v‖ = 1.
     survives_factoring : bool
         Whether A can be read, and factored, again after a first factor was computed.
     xp : module
@@ -100,16 +73,6 @@ class Source(ABC):
     survives_factoring = True
     xp: Any = np
     device: Any = nullcontext()
-
-    def __init__(self, diagonal: Vectors, norm: float, epsilon: float) -> None:
-        self.n = n = len(diagonal)
-        self.epsilon = epsilon
-        elements: list[float] = diagonal.tolist()
-        self.trace = math.fsum(elements)
-        self.largest_diagonal = max(map(abs, elements))
-        # What rounding may have taken from a sum of n² squares, added in any order.
-        self.frobenius_norm = norm * (1 + (n * n + 8) * UNIT)
-        self.product_error = (n + 8) * UNIT * self.frobenius_norm
 
     @abstractmethod
     def product(self, vectors: Any) -> Any:
@@ -128,20 +91,6 @@ class Source(ABC):
         ------
         NotPositiveDefinite
         """
-
-    def decomposition_error(
-        self,
-        shift: float,
-        *,
-        sign: int = 1,
-        factor: Any = None,  # noqa: ARG002
-    ) -> float:
-        """Bound ‖L Lᵀ − (sign · A + shift · I)‖ for a decomposition that ran to its end.
-
-        By a theorem, whatever the factor is; on a GPU by looking at the factor.
-        """
-        rounding = 4 * UNIT * (self.largest_diagonal + abs(shift))  # of the shifted diagonal
-        return cholesky_error(self.n, sign * self.trace + self.n * shift) + rounding
 
     def end(self, shift: float, *, sign: int = 1, iterations: int) -> End | None:
         """Look at an end of the spectrum by a decomposition of sign · A + shift · I.
@@ -186,16 +135,4 @@ class Source(ABC):
             raise ValueError(
                 "overwrite=True: bounds need a packed kernel twice; give a memory map of its file "
                 "(PackedKernel.load), or bounds=False"
-            )
-
-    def require_moderate_scale(self) -> None:
-        """Raise ValueError if squares of the entries overflow or vanish."""
-        scale = max(self.frobenius_norm, self.largest_diagonal)
-        if scale != 0 and not _SMALLEST_SCALE < scale < _LARGEST_SCALE:
-            size = f"entries as large as {scale:.3g}"
-            if not math.isfinite(scale):
-                size = "entries whose squares add up to more than a float64 can hold"
-            raise ValueError(
-                f"K has {size}: expected between {_SMALLEST_SCALE:g} and {_LARGEST_SCALE:g}; "
-                "multiply it by a power of two"
             )

@@ -6,7 +6,6 @@
 matrix         a full matrix that is known to be symmetric and finite
 packed         a kernel of which one half is stored, in memory or in a file
 products       products with vectors, full or packed
-threads        how many threads they take
 cholesky       Cholesky factors and solutions with them
 block_lanczos  the largest eigenpairs of anything that multiplies vectors
 lobpcg         the smallest eigenpairs of it

@@ -11,8 +11,8 @@ import numpy as np
 
 import fastntk._core as _core
 from fastntk._support.dtypes import epsilon_of
+from fastntk._support.threads import core_threads
 from fastntk.devices import matrices
-from fastntk.symmetric.threads import threads_for
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -139,7 +139,7 @@ def _asymmetry_and_norm(array: FloatArray) -> tuple[float, float]:
     One reading of the matrix finds both. The norm is not finite if an element is not, or if the
     squares overflow.
     """
-    with threads_for(len(array)) as threads:
+    with core_threads() as threads:
         difference, squares = _core.symmetry(array, threads, None)
     return difference, math.sqrt(squares)
 
