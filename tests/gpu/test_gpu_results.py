@@ -117,6 +117,16 @@ QUANTITIES: dict[str, Any] = {
     "Hessian product of one output": lambda j: fastntk.linearity.hessian_vector_product(
         j.net, j.Z, j.give(normal(j.net.n_parameters, dtype=j.net.dtype)), output=1, **j.on
     ),
+    "Hessian operator": lambda j: (
+        fastntk.linearity.hessian_operator(j.net, j.Z, output=1, **j.on)
+        @ j.give(normal(j.net.n_parameters, 2, dtype=j.net.dtype))
+    ),
+    "Hessian of a loss": lambda j: (
+        fastntk.linearity.loss_hessian(
+            j.net, j.Z, j.give(normal(M, OUTPUTS, dtype=j.net.dtype)), loss="mse", **j.on
+        )
+        @ j.give(normal(j.net.n_parameters, dtype=j.net.dtype))
+    ),
     "full operator": lambda j: (
         j.net.ntk_operator(j.Z, outputs="full", **j.on)
         @ j.give(normal(M * OUTPUTS, dtype=j.net.dtype))
@@ -376,3 +386,30 @@ def test_products_out_of_range_are_errors_wherever_they_lie(way: Way) -> None:
     small = net.ntk_operator(way.give(X * np.float32(1e-25)), **way.options)
     with pytest.raises(OverflowError, match=r"X with .* and vectors with .* too small for float32"):
         small @ way.give(u[:, :1])
+
+
+def test_the_hessian_of_the_cross_entropy(way: Way) -> None:
+    net, X, y = network(), normal(N, INPUTS), np.arange(N) % OUTPUTS
+    V = normal(net.n_parameters, 2)
+    for part in ("full", "gauss_newton"):
+        expected = fastntk.linearity.loss_hessian(net, X, y, part=part) @ V
+        operator = fastntk.linearity.loss_hessian(
+            net, way.give(X), way.give(y), part=part, **way.options
+        )
+        assert_close(way.back(operator @ way.give(V)), expected, "float64")
+
+
+def test_kernels_that_move(way: Way) -> None:
+    """Numbers come back to the host, wherever the samples are."""
+    net, X = network(), normal(N, INPUTS)
+    direction = 0.1 * normal(net.n_parameters)
+    calls: Any = (
+        (fastntk.linearity.kernel_change, net, direction),
+        (fastntk.linearity.kernel_drift, [net, network(seed=4)]),
+    )
+    for call, first, *others in calls:
+        expected = call(first, X, *others)
+        found = call(first, way.give(X), *others, **way.options)
+        for name, values in vars(expected).items():
+            assert isinstance(getattr(found, name), np.ndarray)
+            np.testing.assert_allclose(getattr(found, name), values, rtol=1e-8, atol=1e-12)

@@ -205,14 +205,15 @@ def kernel_drift(
 class _Path:
     """The way of a training from its start, in float64.
 
-    Samples are of the host, and so are the arrays that the place returns.
+    Samples are of the host, and so are the arrays that the place returns, wherever it computes.
     """
 
     def __init__(self, start: Network, X: FloatArray, place: Place) -> None:
         self._samples = X
+        self._samples_there = start.samples(X, "X", place)
         self._place = place
         self._weights = parameter_vector(start)
-        self._outputs = PlacedNetwork(start, place).evaluate(X)
+        self._outputs = self._evaluate(start)
         self._linear = LinearizedMLP(NetworkBase(start))
         self._kernel = FollowedKernel(start, X, place.device)
 
@@ -221,7 +222,7 @@ class _Path:
         state = self._kernel.state(network)
         change = parameter_vector(network) - self._weights
         layers = by_layer(network, change)
-        outputs = PlacedNetwork(network, self._place).evaluate(self._samples)
+        outputs = self._evaluate(network)
         linear = self._linear(self._samples, change, device=self._place.device)
         return {
             "relative_change": state.relative_change,
@@ -238,6 +239,10 @@ class _Path:
                 math.nan if expected is None else _root_mean_square(outputs - expected)
             ),
         }
+
+    def _evaluate(self, network: Network) -> FloatArray:
+        outputs: FloatArray = PlacedNetwork(network, self._place).evaluate(self._samples_there)
+        return outputs
 
 
 def _root_mean_square(values: FloatArray) -> float:

@@ -166,7 +166,7 @@ def loss_hessian(
     given = place.host_array(y, "y")
     wanted = targets(given, "y", kind, len(samples), network.n_outputs, network.dtype)
     placed = PlacedNetwork(network, place)
-    return operator_of(_LossHessian(placed, samples, place.from_host(wanted), kind, whole))
+    return operator_of(_LossHessian(placed, samples, place.xp.asarray(wanted), kind, whole))
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,7 +208,10 @@ class _OutputHessian(_Hessian):
 
 @dataclass(frozen=True, eq=False)
 class _LossHessian(_Hessian):
-    """The Hessian of a loss with the targets y (n, C), or the Gauss–Newton part of it."""
+    """The Hessian of a loss with the targets y (n, C), or the Gauss–Newton part of it.
+
+    The targets are an array of the library in which the place returns outputs.
+    """
 
     y: Any
     loss: str
@@ -228,7 +231,7 @@ class _LossHessian(_Hessian):
         if self.whole:
             errors = xp.ascontiguousarray((predicted - self.y) / len(self.X), dtype=self.dtype)
             products = products + hessian_products(
-                self.network, self.X, errors, directions, progress=False
+                self.network, self.X, self.place.for_core(errors), directions, progress=False
             )
         return products.T
 

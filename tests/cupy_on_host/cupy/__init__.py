@@ -190,6 +190,11 @@ def isfinite(x: Any) -> Any:
     return apply(np.isfinite, x)
 
 
+def exp(x: Any) -> Any:
+    """Return e to the power of each element."""
+    return apply(np.exp, x)
+
+
 def sqrt(x: Any) -> Any:
     """A ufunc: only arrays on the GPU and scalars."""
     return apply(np.sqrt, x)
