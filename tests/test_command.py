@@ -376,7 +376,8 @@ def test_files_of_another_study_are_kept(tmp_path: Path) -> None:
     figure = (tmp_path / "out" / "x.png").read_bytes()
     found, told = names("--depths", "0-2", *second)
     assert found == ["x-1.csv", "x-1.png", *own]
-    assert "kept as " in told
+    kept = ", ".join(str(tmp_path / "out" / name) for name in ("x-1.csv", "x-1.png"))
+    assert f"they are kept as {kept}\n" in told
     assert (tmp_path / "out" / "x-1.csv").read_bytes() == before
     assert (tmp_path / "out" / "x-1.png").read_bytes() == figure
     # Other samples of the same name, and less of the study, are not the same either.

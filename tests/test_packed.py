@@ -123,6 +123,10 @@ def test_every_flipped_bit_and_every_missing_end_is_found(tmp_path: Path, mmap: 
         other.write_bytes(content[:length])
         with pytest.raises(ValueError, match=r"path='.*damaged.npy': not a packed kernel"):
             PackedKernel.load(other, mmap=mmap)
+    other.write_bytes(content[: end_of_data - 8])
+    missing = rf"it has {end_of_data - 8} bytes of {end_of_data}: the end is missing"
+    with pytest.raises(ValueError, match=missing):
+        PackedKernel.load(other, mmap=mmap)
     other.write_bytes(content + b"more")
     with pytest.raises(ValueError, match="what follows the array is damaged"):
         PackedKernel.load(other, mmap=mmap)

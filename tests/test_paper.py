@@ -210,6 +210,8 @@ def test_figure_5() -> None:
     assert one[180.0] == pytest.approx(90.0)
     frame = part.tables[""]
     expected(layer_map.judge_increasing(frame.assign(embedding_angle=-frame["input_angle"])), FAILS)
+    falling = frame["embedding_angle"].where(frame["layers"] > 1, -frame["input_angle"])
+    expected(layer_map.judge_increasing(frame.assign(embedding_angle=falling)), FAILS)
     expected(layer_map.judge_below(frame.assign(embedding_angle=frame["input_angle"])), FAILS)
     expected(layer_map.judge_limit(frame.assign(embedding_angle=frame["layers"])), FAILS)
     theta = np.array([0.1, 0.01])

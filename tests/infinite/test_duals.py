@@ -138,6 +138,18 @@ def test_waves_of_opposite_samples(name: str) -> None:
     np.testing.assert_allclose(K, np.full(4, expected), rtol=1e-14)
 
 
+@pytest.mark.parametrize("turns", [-10_000, -1, 1, 10_000])
+def test_a_phase_of_whole_turns_is_none(turns: int) -> None:
+    """The rounding of a large phase makes no part of the other parity, whatever its sign."""
+    theta = np.array([1e-9, 0.1, 3.0])
+    for make in (activations.sine, activations.cosine):
+        found, right = (
+            infinite.gradient_angle(theta, 2, activation=make(1.3, phase))
+            for phase in (2 * np.pi * turns, 0.0)
+        )
+        np.testing.assert_array_equal(found, right)
+
+
 def test_waves_of_close_samples_keep_their_digits() -> None:
     dual = dual_of(activations.sine(30.0))
     states = dual.state(np.array([1.0]))
