@@ -222,6 +222,7 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
         _train,
         {"net": _TWO, "X": _X, "y": _LABELS, "learning_rate": 0.1, "epochs": 1},
     ),
+    "activations.Softmax": (activations.Softmax, {}),
     "activations.abrelu": (activations.abrelu, {}),
     "activations.cosine": (activations.cosine, {}),
     "activations.custom": (activations.custom, {"function": np.tanh}),

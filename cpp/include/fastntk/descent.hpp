@@ -40,7 +40,7 @@ struct SgdOptions {
   double momentum = 0.0;
   bool measure_gradient = false;  // of the last batch
   // The network itself computes the linear outputs, of which this makes those that are compared.
-  OutputActivation output_activation;
+  OutputActivation output_activation = {};
 };
 
 // Returns how many numbers the derivatives of the output activation are for each sample.
