@@ -10,10 +10,9 @@ formulas of `general_recursion`, which no loop over all pairs needs.
 some 20 more for both expectations (of φ and of φ', which the tangent kernel needs) and for what
 sets small gaps apart; 5 for the differences of norms; a division and 36 for the gaps of gradients;
 and about 40 numbers, read or written, of rows that are in the second-level cache: two thirds of the
-time is arithmetic. A library that keeps cosines needs two exponentials of the C library and six
-operations, on arrays that come from memory at each step: for functions as cheap as the Gaussian,
-which takes one root and one quotient, that is no more time than this, and it loses half the digits
-of close pairs. Samples of one norm take another way, see `angle_series`.
+time is arithmetic. Kernels without gaps and differences, which lose half the digits of close pairs,
+take the same functions and some ten operations. Samples of one norm take another way, see
+`angle_series`.
 """
 
 from __future__ import annotations

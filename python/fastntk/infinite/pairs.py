@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # Rows and columns of a tile: enough rows for matrix products at full speed, and few enough for the
 # thirty arrays of a tile that the general recursion holds to stay in the cache, and small beside
 # the result. It is only the piecewise linear recursion that keeps a row in the nearest cache.
-_PIECEWISE, _COMPILED, _GENERAL = (128, 1024), (80, 2048), (12, 1024)
+_PIECEWISE, _COMPILED, _GENERAL = (128, 1024), (40, 2048), (12, 1024)
 
 
 class Results(NamedTuple):
