@@ -143,6 +143,11 @@ def loss_hessian(
         If the activation has no second derivative in the core, and more than the Gauss–Newton part
         is wanted; or if the loss is none of these outputs, as in `fastntk.train`.
 
+    Notes
+    -----
+    The Gauss–Newton part takes the time and the memory of `MLP.jvp` and of `MLP.vjp`, which have a
+    backward pass for each output; the rest that of `hessian_vector_product`.
+
     Examples
     --------
     >>> import numpy as np
