@@ -262,6 +262,17 @@ def test_samples_without_an_error_and_networks_without_a_proof() -> None:
     assert result.bounds.condition_number == (1.0, math.inf)
 
 
+@pytest.mark.parametrize(("psi", "size"), [("identity", 2.0**-500), ("square", 2.0**-250)])
+def test_errors_of_small_kernels_do_not_vanish(psi: str, size: float) -> None:
+    # The square of a rounding of features as small as 1e-150 is below the smallest number.
+    net = fastntk.MLP([4, 16, 1], output_activation=psi)
+    X = np.random.default_rng(0).standard_normal((5, 4))
+    assert 1e-305 < net.ntk(size * X).max() < 1e-290
+    bounds = [net.ntk_errors(scale * X)["feature_error"] for scale in (1.0, size)]
+    assert bounds[0] > 0
+    assert bounds[1] == pytest.approx(bounds[0], rel=1e-6, abs=0)
+
+
 def test_outputs_and_weights_of_layers_count() -> None:
     net = fastntk.MLP([3, 16, 16, 2], bias_std=0.3)
     X = np.random.default_rng(0).standard_normal((9, 3))

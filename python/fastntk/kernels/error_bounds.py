@@ -233,17 +233,16 @@ class _Analysis:
     def _of_features(self, X: Vector, outputs: range) -> tuple[Vector, Vector]:
         inputs, layers = self._forward(X)
         maps = self.hidden if self.readout is None else [*self.hidden, self.readout]
-        squared_error, squared_norm = np.zeros(len(X)), np.zeros(len(X))
+        errors, norms = [], []
         for output in outputs:
             for at, (delta, delta_error) in enumerate(self._backward(layers, output, len(X))):
                 # ‖δ' ⊗ h' − δ ⊗ h‖ ≤ ‖δ' − δ‖ ‖h'‖ + ‖δ‖ ‖h' − h‖, with h̄ = (√ω s h, √ω σ_b).
                 of_weights, of_bias = maps[at].gradient_scales
                 norm, error = inputs[at]
                 norm, error = np.hypot(of_weights * norm, of_bias), of_weights * error
-                total = delta_error * (norm + 2 * error) + (delta + delta_error) * error
-                squared_error += total**2
-                squared_norm += (delta * norm) ** 2
-        return np.sqrt(squared_error) * _OWN_ROUNDING, np.sqrt(squared_norm)
+                errors.append(delta_error * (norm + 2 * error) + (delta + delta_error) * error)
+                norms.append(delta * norm)
+        return _root_sum_of_squares(errors) * _OWN_ROUNDING, _root_sum_of_squares(norms)
 
     def _forward(self, X: Vector) -> tuple[list[tuple[Vector, Vector]], list[_Hidden]]:
         """Return ‖ĥ^l‖ and e^l for l = 0 … L, and what is left of the layers."""
@@ -319,6 +318,14 @@ class _Analysis:
         """Return what numbers that vanish on the way to vectors that are not 0 may be off by."""
         tiny = 2.0**-126 if self.unit > UNIT else 2.0**-1022
         return np.where(present > 0, tiny * 1024 * scale * vectors.shape[1], 0.0)
+
+
+def _root_sum_of_squares(parts: list[Vector]) -> Vector:
+    """Return √Σ_k p_k², whose squares may be below the smallest number where the root is not."""
+    rows = np.array(parts)
+    exponents = np.frexp(rows.max(axis=0))[1]
+    roots: Vector = np.ldexp(np.sqrt(np.sum(np.ldexp(rows, -exponents) ** 2, axis=0)), exponents)
+    return roots
 
 
 def _norms(rows: Vector) -> Vector:
