@@ -340,6 +340,20 @@ def test_effective_rank() -> None:
     assert np.isnan(fastntk.conditioning(np.zeros((3, 3))).effective_rank)
 
 
+@pytest.mark.parametrize("exponent", [-390, -348, 340, 390])
+@pytest.mark.parametrize("packed", [False, True])
+def test_matrices_of_all_scales_are_reduced_alike(packed: bool, exponent: int) -> None:
+    """The reduction takes products of three elements, which leave the range where these do not."""
+    K = with_spectrum(np.geomspace(0.1, 1.0, 9))
+
+    def eigenvalues(matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        kernel = PackedKernel.from_dense(matrix) if packed else matrix
+        result = fastntk.conditioning(kernel, k=9, bounds=False)
+        return np.array([result.smallest, result.largest])
+
+    assert np.array_equal(eigenvalues(np.ldexp(K, exponent)), np.ldexp(eigenvalues(K), exponent))
+
+
 @settings(max_examples=60)
 @given(st.integers(1, 60), st.integers(0, 99), st.floats(0.0, 6.0), st.integers(-20, 20))
 def test_scaling_and_permutation(n: int, seed: int, log_kappa: float, exponent: int) -> None:
