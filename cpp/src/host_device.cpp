@@ -148,7 +148,7 @@ int HostDevice::lanes_for(Work work) const {
 
 void HostDevice::run_lanes(const char* stage, Work work, const Monitor& monitor,
                            const std::function<void(const Lane&, const NextTask&)>& body) const {
-  if (work.tasks > 0 && work.operations < 2 * kOperationsOfLane) {
+  if (work.tasks > 0 && is_little(work)) {
     const std::atomic<bool> stop{false};
     Index next = 0;
     body(Lane(blas_, stop, float32_), [&] { return std::min(work.tasks, next++); });
@@ -163,6 +163,15 @@ void HostDevice::run_lanes(const char* stage, Work work, const Monitor& monitor,
       return crew.stop ? work.tasks : std::min(work.tasks, crew.next++);
     });
   });
+}
+
+bool HostDevice::is_little(Work work) { return work.operations < 2 * kOperationsOfLane; }
+
+void HostDevice::run_here(Crew& crew, const char* stage, Index total, const Monitor& monitor,
+                          const std::function<void(const Lane&)>& body) const {
+  body(Lane(blas_, crew.stop, float32_));
+  crew.rethrow();
+  if (monitor) monitor(stage, crew.done, total);
 }
 
 void HostDevice::run_crew(Crew& crew, const char* stage, Index total, const Monitor& monitor,

@@ -320,6 +320,76 @@ TEST_CASE("host device: phases begin when the one before has ended, on every lan
   }
 }
 
+TEST_CASE("host device: little work in phases is done by the caller, in one lane") {
+  const Tiling tiling({{6, 1}}, 1, {1, 1});
+  const auto caller = std::this_thread::get_id();
+  constexpr Index kSteps = 3;
+  // The monitor of work in threads hears of it at its end, too.
+  for (const double operations : {0.0, 3.9e5, 4.1e5, 1e9}) {
+    CAPTURE(operations);
+    const bool little = operations < 4e5;
+    std::atomic<int> bodies{0};
+    std::atomic<int> tiles{0};
+    std::atomic<bool> here{true};
+    std::vector<Index> heard;
+    device_with(3).run_phases(
+        "stage", Work(kSteps, operations), tiling.count(),
+        [&](const char* /*stage*/, Index done, Index total) {
+          CHECK(total == kSteps);
+          heard.push_back(done);
+        },
+        kNoWorkspace,
+        [&](const auto& team) {
+          ++bodies;
+          if (std::this_thread::get_id() != caller) here = false;
+          for (Index step = 0; step < kSteps; ++step) {
+            const bool more = team.tiles(tiling, HostDevice::Phase::end_of_step,
+                                         [&](const auto&, auto&, const Tile&) { ++tiles; });
+            if (!more) return;
+          }
+        });
+    CHECK(bodies == (little ? 1 : 3));
+    CHECK(tiles == kSteps * tiling.count());
+    CHECK(here == little);
+    REQUIRE_FALSE(heard.empty());
+    CHECK(heard.back() == kSteps);
+    CHECK((!little || heard.size() == 1));
+  }
+}
+
+TEST_CASE("host device: what little work in phases throws reaches the caller") {
+  const Tiling tiling({{6, 1}}, 1, {1, 1});
+  for (const char* where : {"workspace", "tile", "body", "monitor"}) {
+    CAPTURE(where);
+    const std::string failing = where;
+    int tiles = 0;
+    const auto fail_at = [&](const char* place) {
+      if (failing == place) throw TaskError();
+    };
+    const auto run = [&] {
+      device_with(2).run_phases(
+          "stage", Work(1, 0.0), tiling.count(),
+          [&](const char* /*stage*/, Index /*done*/, Index /*total*/) { fail_at("monitor"); },
+          [&] {
+            fail_at("workspace");
+            return NoWorkspace{};
+          },
+          [&](const auto& team) {
+            const bool more = team.tiles(tiling, HostDevice::Phase::end_of_step,
+                                         [&](const auto&, auto&, const Tile&) {
+                                           ++tiles;
+                                           fail_at("tile");
+                                         });
+            // A change is completed all the same.
+            CHECK(tiles == tiling.count());
+            CHECK(more == (failing != "tile"));
+            fail_at("body");
+          });
+    };
+    CHECK_THROWS_AS(run(), TaskError);
+  }
+}
+
 TEST_CASE("host device: no more lanes for phases than the widest has tiles") {
   const Tiling tiling({{2, 1}}, 1, {1, 1});
   std::atomic<int> bodies{0};

@@ -15,6 +15,7 @@
 #include "fastntk/network.hpp"
 #include "fastntk/partition.hpp"
 #include "fastntk/portability.hpp"
+#include "fastntk/work.hpp"
 
 // This is what all ways to descend the gradient share (sgd.hpp, panel_descent.hpp): what is
 // trained, on what, and the loop over batches.
@@ -149,15 +150,16 @@ void descend_along(const Lane& lane, const element::Descend<T>& descend, Matrix<
 // A Descent is a way to take a step, as phases of tiles. begin(team) prepares the first one;
 // step(team, rows, outcomes, norm) takes one on a batch, where `norm`, if not null, gets a sum of
 // squares for each of so many tiles of the gradient. Both return whether to go on.
+// All of it needs about so many `operations`.
 template <class Device, class Descent>
 double descend_in_batches(const Device& device, const Descent& descent, const SgdOptions& options,
-                          Matrix<double> outcomes, const Monitor& monitor) {
+                          double operations, Matrix<double> outcomes, const Monitor& monitor) {
   const Partition batches{outcomes.rows, {options.batch, options.batch}};
   std::vector<double> squares(static_cast<std::size_t>(descent.squares()), 0.0);
   const typename Device::template Buffer<double> device_squares(1, descent.squares());
   device.write(squares.data(), device_squares.view());
   device.run_phases(
-      "training", batches.blocks(), descent.lanes(), monitor,
+      "training", Work(batches.blocks(), operations), descent.lanes(), monitor,
       [&] { return descent.make_workspace(); },
       [&](const auto& team) {
         bool more = descent.begin(team);
@@ -172,6 +174,23 @@ double descend_in_batches(const Device& device, const Descent& descent, const Sg
   double sum = 0.0;
   for (const double square : squares) sum += square;
   return sum;
+}
+
+// Returns about how many operations so many samples take in batches.
+template <class T>
+double descending_operations(const Network<T>& network, Index batch, Index samples) {
+  // Forward, back and along the gradient; a lane does several multiply-adds in the time of an
+  // operation, and φ and φ' of a unit, which may be slow, in that of some.
+  constexpr double kMultiplyAdds = 3.0 / 4.0;
+  constexpr Index kOfUnit = 20;
+  constexpr double kOfStep = 1e4;
+  double work = 0.0;
+  for (std::size_t l = 1; l <= network.hidden.size() + 1; ++l) {
+    const Layer<T>& layer = layer_or_readout(network, l);
+    work += kMultiplyAdds * static_cast<double>(layer.outputs() * (layer.inputs() + kOfUnit));
+  }
+  const auto count = static_cast<double>(samples);
+  return work * count + kOfStep * (1.0 + count / static_cast<double>(batch));
 }
 
 // Returns how many lanes are worth it, where so many could work at once.

@@ -21,7 +21,8 @@ FASTNTK_MULTIVERSION inline Index cholesky(Matrix<double> upper) {
   const Index n = upper.rows;
   for (Index j = 0; j < n; ++j) {
     double* const row = upper.row(j);
-    if (!(row[j] > 0.0 && std::isfinite(row[j]))) return j;
+    const bool good = row[j] > 0.0 && std::isfinite(row[j]);
+    if (!good) return j;
     const double pivot = std::sqrt(row[j]);
     row[j] = pivot;
     FASTNTK_INDEPENDENT_ITERATIONS

@@ -104,7 +104,8 @@ std::optional<FewRowsSpectrum> few_rows_spectrum(const Device& device, Matrix<co
   const FewRowsRoom<Device> room(n);
   const Matrix<double> whole = room.whole();
   const double squares = copy_symmetric(matrix, whole);
-  if (!(squares > kSmallestSquare && squares < kLargestSquare)) return std::nullopt;
+  const bool moderate = squares > kSmallestSquare && squares < kLargestSquare;
+  if (!moderate) return std::nullopt;
   FewRowsSpectrum result{
       squares,
       extreme_eigenvalues(device, SymmetricStorage<const double>::full(whole), k, monitor),

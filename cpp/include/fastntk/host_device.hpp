@@ -346,16 +346,16 @@ class HostDevice {
     });
   }
 
-  // Runs body(team) on at most as many lanes as there are tiles in the `widest` phase. The work is
-  // `steps` steps of phases that need each other's results, and that are too short to start threads
-  // for each. A device whose operations are parallel in themselves runs body once, on whole
-  // matrices. Exceptions are handled as in run(); when the work is to stop, a step is completed or
-  // has changed nothing.
+  // Runs body(team) on at most as many lanes as there are tiles in the `widest` phase. The tasks of
+  // the work are steps of phases that need each other's results, and that are too short to start
+  // threads for each; little work is done by the caller, at once. A device whose operations are
+  // parallel in themselves runs body once, on whole matrices. Exceptions are handled as in run();
+  // when the work is to stop, a step is completed or has changed nothing.
   template <class MakeWorkspace, class Body>
-  void run_phases(const char* stage, Index steps, Index widest, const Monitor& monitor,
+  void run_phases(const char* stage, Work work, Index widest, const Monitor& monitor,
                   MakeWorkspace make_workspace, Body body) const {
-    Crew crew(static_cast<int>(std::min<Index>(threads_, widest)));
-    run_crew(crew, stage, steps, monitor, [&](const Lane& lane) {
+    Crew crew(is_little(work) ? 1 : static_cast<int>(std::min<Index>(threads_, widest)));
+    const auto run_lane = [&](const Lane& lane) {
       using Workspace = decltype(make_workspace());
       std::optional<Workspace> workspace;
       try {
@@ -365,7 +365,12 @@ class HostDevice {
       }
       crew.meet(0);
       if (workspace && !crew.stopping) body(Team<Workspace>(crew, lane, *workspace));
-    });
+    };
+    if (is_little(work)) {
+      run_here(crew, stage, work.tasks, monitor, run_lane);
+    } else {
+      run_crew(crew, stage, work.tasks, monitor, run_lane);
+    }
   }
 
  private:
@@ -375,6 +380,11 @@ class HostDevice {
   void run_lanes(const char* stage, Work work, const Monitor& monitor,
                  const std::function<void(const Lane&, const NextTask&)>& body) const;
   int lanes_for(Work work) const;
+  // Returns whether starting a thread for it would take longer than the work.
+  static bool is_little(Work work);
+  // Runs the only lane of a crew in the thread of the caller.
+  void run_here(Crew& crew, const char* stage, Index total, const Monitor& monitor,
+                const std::function<void(const Lane&)>& body) const;
   void run_crew(Crew& crew, const char* stage, Index total, const Monitor& monitor,
                 const std::function<void(const Lane&)>& body) const;
 

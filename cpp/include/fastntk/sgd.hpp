@@ -412,14 +412,15 @@ double sgd(const Device& device, const Network<T>& network,
            Matrix<const T> targets, const Index* order, Matrix<double> outcomes,
            const Monitor& monitor) {
   const TrainingSamples<T> samples{inputs, targets, order, outcomes.rows};
+  const double operations = descending_operations(network, options.batch, outcomes.rows);
   if constexpr (Device::Lane::kOnHost) {
     if (descends_in_panels<T>(device, options.batch)) {
       const PanelDescent<Device, T> descent(device, network, layers, options, samples);
-      return descend_in_batches(device, descent, options, outcomes, monitor);
+      return descend_in_batches(device, descent, options, operations, outcomes, monitor);
     }
   }
   const Sgd<Device, T> descent(device, network, layers, options, samples);
-  return descend_in_batches(device, descent, options, outcomes, monitor);
+  return descend_in_batches(device, descent, options, operations, outcomes, monitor);
 }
 
 }  // namespace fastntk

@@ -264,9 +264,9 @@ class CudaDevice {
 
   // Runs body(team) once.
   template <class MakeWorkspace, class Body>
-  void run_phases(const char* stage, Index steps, Index /*widest*/, const Monitor& monitor,
+  void run_phases(const char* stage, Work work, Index /*widest*/, const Monitor& monitor,
                   MakeWorkspace make_workspace, Body body) const {
-    Progress progress(stage, steps, monitor);
+    Progress progress(stage, work.tasks, monitor);
     const auto workspace = make_workspace();
     Queue queue(*this, progress, 1);
     body(Team<decltype(make_workspace())>(queue, queue.lane(0), workspace));
