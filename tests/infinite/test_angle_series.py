@@ -157,6 +157,7 @@ def test_all_angles(phi: Activation) -> None:
         gaps = np.empty((1, len(Z)))
         fill_gaps(pairs.X, pairs.Z, slice(0, 1), slice(0, len(Z)), gaps, same=False)
         found = net.kernels(X, Z, normalize=True)
+        assert max(np.abs(kernel).max() for kernel in found) <= 1
         right = by_layers(net, gaps[0], 1.5, 2)
         for kind, series in enumerate(pairs.series):
             for k, depth in enumerate(net.depths):
@@ -219,6 +220,15 @@ def test_depths_without_series_take_all_layers() -> None:
     assert pairs_of(net, Z) is None
     np.testing.assert_array_equal(net.ntk(Z)[2, :-1, :-1], K[2])
     np.testing.assert_allclose(net.ntk(Z)[0, :-1, :-1], K[0], rtol=0, atol=1e-14 * K[0, 0, 0])
+
+
+def test_kernels_of_zero() -> None:
+    X = of_norm(1.0, 6)
+    nngp, ntk = infinite.kernels(X, depth=[0, 1, 2], activation="erf", layer_weights=(0, 0, 1))
+    assert (ntk[:2] == 0).all()
+    np.testing.assert_allclose(ntk[2], nngp[2], rtol=0, atol=1e-14)
+    with pytest.raises(ValueError, match="a kernel of 0 at depth 1"):
+        infinite.ntk(X, depth=[1, 2], activation="erf", layer_weights=(0, 0, 1), normalize=True)
 
 
 def test_norms_that_count_as_one() -> None:
