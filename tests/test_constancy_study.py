@@ -333,7 +333,7 @@ def test_the_command(tmp_path: Path) -> None:
     np.savetxt(tmp_path / "six.csv", table, delimiter=",", header="a,b,c,label", comments="")
     call = ["constancy", str(tmp_path / "six.csv"), "--widths", "4,8", "--seeds", "2"]
     call += ["--architecture", "linear", "--architecture", "square", "--subset", "6"]
-    call += ["--epochs", "50", "--out", str(tmp_path / "out")]
+    call += ["--epochs", "50", "--learning-rate", "30", "--out", str(tmp_path / "out")]
     found = CliRunner().invoke(cli, call)
     assert found.exit_code == 0, found.output
     frame = pd.read_csv(tmp_path / "out" / "six.csv")
@@ -343,6 +343,7 @@ def test_the_command(tmp_path: Path) -> None:
         [4, 8],
         architectures=["linear", "square"],
         seeds=2,
+        learning_rate=30.0,
         epochs=50,
         progress=False,
     )
@@ -353,6 +354,7 @@ def test_the_command(tmp_path: Path) -> None:
     slope = expected.slope("linear", "hessian_norm")
     shown = f"{slope.slope:+.2f} [{slope.lower:+.2f}, {slope.upper:+.2f}]".replace("-", "−")
     assert shown in found.output
+    assert "0 of 4, 4 diverged" in found.output
     refused = CliRunner().invoke(cli, [*call[:2], "--depth", "0", "--subset", "6"])
     assert refused.exit_code == 1
     assert "depth=0: expected at least one hidden layer" in refused.output
