@@ -58,6 +58,11 @@ study = fastntk.convergence_study(X, LABELS, [1, 2], width=16, seeds=3, batch_si
                                   progress=False)
 print(study.to_frame().drop(columns="seconds").to_csv())
 """,
+    "constancy study": """
+study = fastntk.constancy_study(X[:8], 0.4 + 0.2 * LABELS[:8], [8, 16, 32], seeds=2, epochs=300,
+                                hessian_samples=2, store=folder + "/cells.sqlite", progress=False)
+print(study.to_frame().drop(columns="seconds").to_csv())
+""",
     "training": """
 history = fastntk.train(NET, X, LABELS, learning_rate=0.1, epochs=150, batch_size=7, momentum=0.5,
                         probe=X[:4], checkpoint=folder + "/c.npz")

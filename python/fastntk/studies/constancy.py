@@ -38,8 +38,9 @@ if TYPE_CHECKING:
     from fastntk._support.progress import Progress
     from fastntk.activations import Activation
 
-# So many numbers for each parameter has a network in the study at a time: weights at the start and
-# now, their vectors, the difference, a gradient, and the panels that training packs.
+# So many numbers for each parameter has a network in the study at most at a time: weights at the
+# start and now, both as vectors, their difference, and what becomes of it on the way to norms and
+# products. Measured at widths 2048 and 4096: 5.6.
 _NUMBERS_A_PARAMETER = 8
 
 
