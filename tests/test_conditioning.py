@@ -239,8 +239,8 @@ def test_the_kernel_of_the_paper_limits() -> None:
 def test_memory_is_checked_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fastntk._support.memory.ALWAYS_THERE", 0)
     monkeypatch.setattr("fastntk._support.memory.available_memory", lambda: 1000)
-    with pytest.raises(MemoryError, match=r"factorizing a kernel of 40 × 40 needs 6\.4 KiB"):
-        fastntk.conditioning(np.eye(40))
+    with pytest.raises(MemoryError, match=r"factorizing a kernel of 70 × 70 needs 19\.4 KiB"):
+        fastntk.conditioning(np.eye(70))
 
 
 @pytest.mark.parametrize("method", ["dense", "cholesky", "operator"])
@@ -454,9 +454,10 @@ def test_without_bounds_one_solution_is_enough_as_a_rule(monkeypatch: pytest.Mon
     kernels = [
         with_spectrum(np.logspace(-log_kappa, 0, n))
         for log_kappa in (0, 3, 9, 12, 14, 14.5, 15, 17)
-        for n in (2, 30)
+        for n in (66, 80)  # more rows than the short way takes
     ]
-    kernels += [np.diag([1.0, 1.0 + 1e-15, 3.0]), np.ones((5, 5)), np.diag([1e-15, 1.0, 1.0])]
+    kernels += [np.diag([1.0, 1.0 + 1e-15] + [3.0] * 64), np.ones((66, 66))]
+    kernels += [np.diag([1e-15] + [1.0] * 66), np.diag([4e-14] + [1.0] * 66)]
     for K in kernels:
         solutions.append(0)
         found.append(fastntk.conditioning(K, bounds=False))
