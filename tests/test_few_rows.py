@@ -131,7 +131,7 @@ def test_results_are_those_of_the_general_way(
 def test_ends_are_enclosed(kind: str, n: int, dtype: str, exponent: int) -> None:
     """By rational arithmetic: no eigenvalue is outside, and each interval contains one."""
     K = (KINDS[kind](n) * 2.0 ** (exponent if dtype == "float64" else exponent / 2)).astype(dtype)
-    found = ends_of_few_rows(K, 1, bounds=True)
+    found = ends_of_few_rows(K, None, 1, bounds=True)
     if found is None:
         return  # nothing is said
     ends = found[1]
@@ -141,7 +141,7 @@ def test_ends_are_enclosed(kind: str, n: int, dtype: str, exponent: int) -> None
     assert inertia(K, smallest.upper).above < n
     assert inertia(K, largest.lower).below < n
     assert inertia(K, largest.upper).above == 0
-    without = ends_of_few_rows(K, 1, bounds=False)
+    without = ends_of_few_rows(K, None, 1, bounds=False)
     assert without is not None
     assert without[1].around_smallest == smallest
     assert inertia(K, without[1].below_largest).below < n or kind == "indefinite"
@@ -205,8 +205,21 @@ def test_a_matrix_that_is_symmetric_but_for_rounding_is_taken_by_the_general_way
 ) -> None:
     K = kernel(6)
     K[1, 4] = np.nextafter(K[1, 4], np.inf)
-    assert ends_of_few_rows(K, 1, bounds=True) is None
+    assert ends_of_few_rows(K, None, 1, bounds=True) is None
     assert outcome(K) == by_the_general_way(monkeypatch, K)
+
+
+def test_the_same_bits_in_every_form() -> None:
+    K = kernel(9).astype("float32").astype("float64")
+    expected = repr(fastntk.conditioning(K))
+    wide = np.zeros((9, 18))
+    wide[:, ::2] = K
+    forms = [K.tolist(), wide[:, ::2], K.astype(">f8"), np.asfortranarray(K)]
+    for form in forms:
+        assert repr(fastntk.conditioning(form)) == expected
+    single = fastntk.conditioning(K.astype("float32"))
+    assert single.bounds == fastntk.conditioning(K).bounds
+    assert repr(fastntk.conditioning(K.astype(">f4"))) == repr(single)
 
 
 @pytest.mark.parametrize("n", [1, 2, 30])
@@ -223,7 +236,7 @@ def test_what_is_refused(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
         K[1, 0] += 1.0
         bad.append((K, "not symmetric"))
     for K, message in bad:
-        assert ends_of_few_rows(K, 1, bounds=True) is None or "negative" in message
+        assert ends_of_few_rows(K, None, 1, bounds=True) is None or "negative" in message
         with pytest.raises(ValueError, match=message) as error:
             fastntk.conditioning(K)
         assert by_the_general_way(monkeypatch, K) == f"ValueError: {error.value}"

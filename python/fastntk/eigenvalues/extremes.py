@@ -23,6 +23,7 @@ from fastntk.eigenvalues.ends import (
     ends_of_zero,
 )
 from fastntk.eigenvalues.few_rows import ends_of_few_rows
+from fastntk.eigenvalues.host_sources import Full
 from fastntk.eigenvalues.noise import Noise
 from fastntk.eigenvalues.result import Bounds, Conditioning, Interval
 from fastntk.eigenvalues.sources import source_of
@@ -157,12 +158,9 @@ def conditioning(
     overwrite = arguments.flag(overwrite, "overwrite")
     if not request.eigenvectors and method in {"auto", "dense"}:
         require_progress(progress)  # there is none to tell of
-        few = ends_of_few_rows(K, request.k, bounds=request.bounds)
-        if few is not None:
-            measures, ends = few
-            result = _result(ends, request, request.noise_of(measures), "dense")
-            if result.resolved:
-                return result
+        result = _of_few_rows(K, None, request)
+        if result is not None:
+            return result
     # Under single-threaded BLAS everywhere, which has the same bits for any number of threads, and
     # whose own threads would spin for a while after each small product.
     with core_threads():
@@ -174,6 +172,11 @@ def conditioning(
         if method == "auto":
             limit = _DENSE_LIMIT if _values_alone(source, request) else _DENSE_LIMIT_OF_VECTORS
             method = "dense" if source.n <= limit else "cholesky"
+        if method == "dense" and not request.eigenvectors and isinstance(source, Full):
+            # The same bits in whatever form the matrix was given.
+            result = _of_few_rows(source.matrix, source.epsilon, request)
+            if result is not None:
+                return result
         with source.device, monitored(progress, "conditioning") as monitor:
             return _of_matrix(source, method, request, monitor)
 
@@ -193,6 +196,16 @@ class _Request:
 
     def noise_of(self, matrix: Measures) -> Noise:
         return self.noise(matrix.n, matrix.epsilon, matrix.trace)
+
+
+def _of_few_rows(K: object, epsilon: float | None, request: _Request) -> Conditioning | None:
+    """Return what one call of the core tells of a small matrix, if it is all."""
+    few = ends_of_few_rows(K, epsilon, request.k, bounds=request.bounds)
+    if few is None:
+        return None
+    measures, ends = few
+    result = _result(ends, request, request.noise_of(measures), "dense")
+    return result if result.resolved else None
 
 
 def _of_matrix(

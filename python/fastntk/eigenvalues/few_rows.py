@@ -25,13 +25,17 @@ from fastntk.symmetric.matrix import SymmetricMatrix
 _NONE = np.empty((0, 0))
 
 
-def ends_of_few_rows(K: object, k: int, *, bounds: bool) -> tuple[Measures, Ends] | None:
+def ends_of_few_rows(
+    K: object, epsilon: float | None, k: int, *, bounds: bool
+) -> tuple[Measures, Ends] | None:
     """Return what is known of a matrix and of k eigenvalues at each end, without vectors.
+
+    `epsilon` is that of the precision in which the matrix came, if K does not say.
 
     None if K is not an array of few rows, symmetric to the last bit and of moderate scale, as the
     core takes it, or has an end that no decomposition confirms at the first attempt.
     """
-    array, epsilon = (K.array, K.epsilon) if isinstance(K, SymmetricMatrix) else (K, None)
+    array, epsilon = (K.array, K.epsilon) if isinstance(K, SymmetricMatrix) else (K, epsilon)
     if type(array) is not np.ndarray or array.ndim != 2 or len(array) > _core.few_rows:
         return None
     rows, columns = array.shape

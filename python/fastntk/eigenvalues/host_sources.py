@@ -55,6 +55,11 @@ class Full(Source):
         super().__init__(matrix.diagonal(), norm, epsilon)
         self._matrix = matrix
 
+    @property
+    def matrix(self) -> Matrix:
+        """The array."""
+        return self._readable()
+
     def product(self, vectors: Vectors) -> Vectors:
         """Return A V."""
         return symmetric_product(self._readable(), self.n, vectors)
