@@ -89,8 +89,10 @@ struct Shape {
   Activation activation = kRelu;
   double activation_scale = 1.3;
   bool biases = true;
-  bool kernel_weights = false;              // ω other than 1
-  OutputActivation output_activation = {};  // with a single readout, on top
+  bool kernel_weights = false;  // ω other than 1
+  // With a single readout, on top.
+  // NOLINTNEXTLINE(readability-redundant-member-init): without, GCC would miss it in lists.
+  OutputActivation output_activation = {};
 };
 
 // This network owns its parameters. The scales differ from layer to layer and from what is usual.

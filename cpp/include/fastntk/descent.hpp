@@ -41,6 +41,7 @@ struct SgdOptions {
   double momentum = 0.0;
   bool measure_gradient = false;  // of the last batch
   // The network itself computes the linear outputs, of which this makes those that are compared.
+  // NOLINTNEXTLINE(readability-redundant-member-init): without, GCC would miss it in lists.
   OutputActivation output_activation = {};
 };
 

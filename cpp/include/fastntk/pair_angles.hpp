@@ -170,42 +170,42 @@ Moved<T> layer_input(const Layer<T>& layer, const Moved<T>& h) {
   return result;
 }
 
-}  // namespace pair
-
-// Returns the angle in radians between the gradients of the chosen outputs (taken as one long
-// vector) at the samples x and z; it is NaN where one of them is zero, or so small that its square
-// vanishes, or where one is so much larger than the other that the square of their ratio overflows.
 template <class Lane, class T>
-T pair_angle(const Lane& lane, const Network<T>& network, Range outputs, const T* x, const T* z) {
-  using pair::Moved;
-  const Readout<T>& readout = network.readouts.front();
-  const auto multiply = [&](Op op, const Layer<T>& layer, const pair::Vector<T>& from,
-                            pair::Vector<T>& to) {
-    lane.template gemm<T>(Op::none, op, static_cast<T>(layer.weight_scale), pair::row(from),
-                          layer.weights, Write::overwrite, pair::row(to));
-  };
+void multiply(const Lane& lane, Op op, const Layer<T>& layer, const Vector<T>& from,
+              Vector<T>& to) {
+  lane.template gemm<T>(Op::none, op, static_cast<T>(layer.weight_scale), row(from), layer.weights,
+                        Write::overwrite, row(to));
+}
 
+// These are the hidden layers of a pass, of the first readout's network.
+template <class T>
+struct Passed {
   std::vector<Moved<T>> hs;     // [l], l = 0 … L
-  std::vector<Moved<T>> gates;  // [l − 1]: c_φ φ'(zˡ)
-  hs.emplace_back(network.input_width);
+  std::vector<Moved<T>> gates;  // [l − 1]: c_φ φ'(zˡ), or h of a softmax
+};
+
+template <class Lane, class T>
+Passed<T> pass(const Lane& lane, const Network<T>& network, const T* x, const T* z) {
+  Passed<T> passed;
+  passed.hs.emplace_back(network.input_width);
   for (Index i = 0; i < network.input_width; ++i) {
-    hs[0].at[static_cast<std::size_t>(i)] = x[i];
-    hs[0].by[static_cast<std::size_t>(i)] = z[i] - x[i];
+    passed.hs[0].at[static_cast<std::size_t>(i)] = x[i];
+    passed.hs[0].by[static_cast<std::size_t>(i)] = z[i] - x[i];
   }
-  for (Index l = 1; l <= readout.depth; ++l) {
+  for (Index l = 1; l <= network.readouts.front().depth; ++l) {
     const Layer<T>& layer = network.layer(l);
     Moved<T> h(layer.outputs());
     Moved<T> gate(layer.outputs());
-    multiply(Op::transpose, layer, hs.back().at, h.at);
-    multiply(Op::transpose, layer, hs.back().by, h.by);
+    multiply(lane, Op::transpose, layer, passed.hs.back().at, h.at);
+    multiply(lane, Op::transpose, layer, passed.hs.back().by, h.by);
     if (layer.bias != nullptr) {
       const auto bias_scale = static_cast<T>(layer.bias_scale);
       for (std::size_t i = 0; i < h.at.size(); ++i) h.at[i] += bias_scale * layer.bias[i];
     }
     if (network.is_softmax(l)) {
-      h = pair::softmax(h);
-      hs.push_back(h);
-      gates.push_back(std::move(h));
+      h = softmax(h);
+      passed.hs.push_back(h);
+      passed.gates.push_back(std::move(h));
       continue;
     }
     const T c = static_cast<T>(network.activation_scale_of(l));
@@ -220,35 +220,45 @@ T pair_angle(const Lane& lane, const Network<T>& network, Range outputs, const T
         gate.by[i] = c * step.slope;
       }
     });
-    hs.push_back(std::move(h));
-    gates.push_back(std::move(gate));
+    passed.hs.push_back(std::move(h));
+    passed.gates.push_back(std::move(gate));
   }
+  return passed;
+}
 
+// Returns Δ of the highest layer that has parameters, for one output.
+template <class T>
+Moved<T> top_delta(const Network<T>& network, const std::vector<Moved<T>>& gates, Index output) {
+  if (network.is_softmax(network.depth())) return softmax_delta(gates.back(), output);
+  const auto at = static_cast<std::size_t>(output);
+  Moved<T> delta(network.readouts.front().layer.outputs());
+  delta.at[at] = network.has_linear_outputs() ? T(1) : gates.back().at[at];
+  if (!network.has_linear_outputs()) delta.by[at] = gates.back().by[at];
+  return delta;
+}
+
+}  // namespace pair
+
+// Returns the angle in radians between the gradients of the chosen outputs (taken as one long
+// vector) at the samples x and z; it is NaN where one of them is zero, or so small that its square
+// vanishes, or where one is so much larger than the other that the square of their ratio overflows.
+template <class Lane, class T>
+T pair_angle(const Lane& lane, const Network<T>& network, Range outputs, const T* x, const T* z) {
+  using pair::Moved;
+  const Readout<T>& readout = network.readouts.front();
+  const auto [hs, gates] = pair::pass(lane, network, x, z);
   std::vector<pair::LayerGradient<T>> gradients;
   for (Index output = outputs.first; output < outputs.first + outputs.count; ++output) {
-    Moved<T> delta(readout.layer.outputs());
-    delta.at[static_cast<std::size_t>(output)] = T(1);
-    const Layer<T>* above = &readout.layer;
-    Index top = readout.depth;
-    if (!network.has_linear_outputs()) {  // the readout has no parameters
-      const Moved<T>& gate = gates.back();
-      if (network.is_softmax(top)) {
-        delta = pair::softmax_delta(gate, output);
-      } else {
-        const auto at = static_cast<std::size_t>(output);
-        delta.at[at] = gate.at[at];
-        delta.by[at] = gate.by[at];
-      }
-      above = &network.layer(top);
-      --top;
-    }
+    Moved<T> delta = pair::top_delta(network, gates, output);
+    const Index top = network.layers_with_parameters(readout) - 1;
+    const Layer<T>* above = top == readout.depth ? &readout.layer : &network.layer(top + 1);
     for (Index l = top;; --l) {
       gradients.push_back({delta, pair::layer_input(*above, hs[static_cast<std::size_t>(l)])});
       if (l == 0) break;
       const Moved<T>& gate = gates[static_cast<std::size_t>(l - 1)];
       Moved<T> next(gate.size());
-      multiply(Op::none, *above, delta.at, next.at);
-      multiply(Op::none, *above, delta.by, next.by);
+      pair::multiply(lane, Op::none, *above, delta.at, next.at);
+      pair::multiply(lane, Op::none, *above, delta.by, next.by);
       for (std::size_t i = 0; i < next.at.size(); ++i) {
         const T u = next.at[i];
         const T du = next.by[i];

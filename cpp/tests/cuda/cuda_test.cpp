@@ -451,6 +451,7 @@ struct SgdCase {
   Index batch;
   bool measured;
   unsigned trained = ~0U;
+  // NOLINTNEXTLINE(readability-redundant-member-init): without, GCC would miss it in lists.
   OutputActivation output_activation = {};
 };
 
