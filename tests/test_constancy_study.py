@@ -332,7 +332,7 @@ def test_the_command(tmp_path: Path) -> None:
     table = np.column_stack([X, labels])
     np.savetxt(tmp_path / "six.csv", table, delimiter=",", header="a,b,c,label", comments="")
     call = ["constancy", str(tmp_path / "six.csv"), "--widths", "4,8", "--seeds", "2"]
-    call += ["--architecture", "linear", "--architecture", "square", "--subset", "6"]
+    call += ["--architecture", "linear", "--architecture", "square"]
     call += ["--epochs", "50", "--learning-rate", "30", "--out", str(tmp_path / "out")]
     found = CliRunner().invoke(cli, call)
     assert found.exit_code == 0, found.output
@@ -355,11 +355,11 @@ def test_the_command(tmp_path: Path) -> None:
     shown = f"{slope.slope:+.2f} [{slope.lower:+.2f}, {slope.upper:+.2f}]".replace("-", "−")
     assert shown in found.output
     assert "0 of 4, 4 diverged" in found.output
-    refused = CliRunner().invoke(cli, [*call[:2], "--depth", "0", "--subset", "6"])
+    refused = CliRunner().invoke(cli, [*call[:2], "--depth", "0"])
     assert refused.exit_code == 1
     assert "depth=0: expected at least one hidden layer" in refused.output
     np.save(tmp_path / "unlabelled.npy", X)
-    call = ["constancy", str(tmp_path / "unlabelled.npy"), "--subset", "6"]
+    call = ["constancy", str(tmp_path / "unlabelled.npy")]
     refused = CliRunner().invoke(cli, call)
     assert refused.exit_code == 1
     assert "has no labels: expected a data set with labels" in refused.output

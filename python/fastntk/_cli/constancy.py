@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
     from fastntk.studies.constancy_results import ConstancyStudy
 
+# Kernels are formed, and Hessians multiplied, for each network: some tens of samples do.
+_SAMPLES = 32
+
 
 @click.command()
 @click.argument("data")
@@ -55,14 +58,17 @@ if TYPE_CHECKING:
 @click.option("--epochs", type=int, default=4000, help="At most so many steps.")
 @click.option("--loss-target", type=float, default=2e-3, help="The loss at which training ends.")
 @click.option(
-    "--subset", type=int, default=32, help="Take only so many samples, at random (seed 0)."
+    "--subset",
+    type=int,
+    show_default=f"{_SAMPLES}, or all of fewer",
+    help="Take only so many samples, at random (seed 0).",
 )
 @reading_options
 @directory_option("fastntk-constancy", "the table (CSV) and the figure (PNG)")
 @store_option("network")
 def constancy(
     data: str,
-    subset: int,
+    subset: int | None,
     reading: Reading,
     out: Path,
     store: Path | None,
@@ -76,7 +82,7 @@ def constancy(
     from fastntk.figures import save
 
     with explained_ends(out if store is None else store):
-        samples = load_samples(data, reading, subset)
+        samples = load_samples(data, reading, subset, _SAMPLES)
         if samples.y is None:
             raise ValueError(f"data={data!r}: has no labels: expected a data set with labels")
         name = samples.name

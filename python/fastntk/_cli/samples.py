@@ -78,9 +78,13 @@ class Training(NamedTuple):
     test: tuple[FloatArray, Any] | None
 
 
-def load_samples(data: str, reading: Reading, subset: int | None) -> Dataset:
-    """Return the samples of a data set or file, or a subset of them."""
+def load_samples(
+    data: str, reading: Reading, subset: int | None, most: int | None = None
+) -> Dataset:
+    """Return the samples of a data set or file, or a subset of them; by default at most `most`."""
     dataset = _load(data, reading)
+    if subset is None and most is not None and len(dataset.X) > most:
+        subset = most
     if subset is None:
         return dataset
     rows, _ = _drawn(subset, len(dataset.X))
