@@ -193,6 +193,23 @@ def test_angles_of_close_samples(psi: Any) -> None:
     assert angles[1] == pytest.approx(angles[0], rel=3e-5)
 
 
+@pytest.mark.parametrize("outputs", [2, 3, 5])
+def test_angles_where_a_softmax_changes_its_mind(outputs: int) -> None:
+    # All gradients are small, and p is near 1 for another output at the other sample.
+    net = fastntk.MLP.from_weights([60 * np.eye(outputs)], output_activation="softmax")
+    X = np.abs(normal(outputs, outputs)) + 2 * np.eye(outputs)
+    F = net.jacobian(X).reshape(outputs, -1)
+    lengths = np.linalg.norm(F, axis=1)
+    assert 1e-150 < lengths.min() <= lengths.max() < 1e-9
+    F /= lengths[:, np.newaxis]
+    pairs = [(i, j) for i in range(outputs) for j in range(i)]
+    found = net.pair_angles(X, pairs)
+    expected = [
+        2 * np.arctan2(np.linalg.norm(F[i] - F[j]), np.linalg.norm(F[i] + F[j])) for i, j in pairs
+    ]
+    assert np.allclose([pair.angle for pair in found], expected, rtol=1e-10, atol=0)
+
+
 def second_derivatives(net: fastntk.MLP, x: Array, output: int) -> Array:
     """The Hessian of one output from those of the linear outputs g, and their gradients."""
     linear = fastntk.MLP.from_weights(
@@ -461,6 +478,8 @@ def test_large_and_missing_numbers() -> None:
     for net, x in ((tanh, 500.0), (square, 1e-100)):
         with pytest.raises(OverflowError, match="too small"):
             net.ntk([[x]])
+    # A Hessian of which nothing is left is no norm of 0.
+    assert hessian_norm(tanh, [[20.0], [500.0]]).resolved.tolist() == [True, False]
     none = fastntk.MLP.from_weights([[[0.0]]], output_activation="square")
     assert none.ntk([[3.0]])[0, 0] == 0
 

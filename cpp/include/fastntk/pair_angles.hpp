@@ -103,26 +103,33 @@ struct LayerGradient {
   }
 };
 
-// Returns p = softmax(z) and how much more that of z + dz is. With p' ∝ p exp(dz − s), a short step
-// changes p by p ∘ C e/(1 + Σ p e), e = exp(dz − s) − 1; see softmax.hpp. The shift s changes
-// nothing, and keeps the exponents short.
+// This is p = softmax(z) at the first sample and at the second.
 template <class T>
-Moved<T> softmax(const Moved<T>& z) {
-  const auto of = [](const auto& exponent, Vector<T>& p) {
+struct Probabilities {
+  Vector<T> at;
+  Vector<T> beyond;
+  Vector<T> by;  // their difference; empty where the step is so long that two values differ enough
+};
+
+// Returns softmax(z) of both samples. With p' ∝ p exp(dz − s), a short step changes p by
+// p ∘ C e/(1 + Σ p e), e = exp(dz − s) − 1; see softmax.hpp. The shift s changes nothing, and keeps
+// the exponents short.
+template <class T>
+Probabilities<T> softmax(const Moved<T>& z) {
+  const auto of = [&](const auto& exponent) {
+    Vector<T> p(z.at.size());
     T largest = exponent(0);
     for (std::size_t c = 1; c < p.size(); ++c) largest = std::max(largest, exponent(c));
     T sum = T(0);
     for (std::size_t c = 0; c < p.size(); ++c) sum += p[c] = std::exp(exponent(c) - largest);
     for (T& probability : p) probability /= sum;
-  };
-  Moved<T> p(z.size());
-  of([&](std::size_t c) { return z.at[c]; }, p.at);
-  const auto [least, most] = std::ranges::minmax(z.by);
-  if (!(most - least < T(1))) {
-    of([&](std::size_t c) { return z.at[c] + z.by[c]; }, p.by);
-    for (std::size_t c = 0; c < p.by.size(); ++c) p.by[c] -= p.at[c];
     return p;
-  }
+  };
+  Probabilities<T> p{of([&](std::size_t c) { return z.at[c]; }),
+                     of([&](std::size_t c) { return z.at[c] + z.by[c]; }),
+                     {}};
+  const auto [least, most] = std::ranges::minmax(z.by);
+  if (!(most - least < T(1))) return p;
   const auto top = static_cast<std::size_t>(std::ranges::max_element(p.at) - p.at.begin());
   Vector<T> e(p.at.size());
   T mean = T(0);
@@ -130,26 +137,37 @@ Moved<T> softmax(const Moved<T>& z) {
     e[c] = std::expm1(z.by[c] - z.by[top]);
     mean += p.at[c] * e[c];
   }
+  p.by.resize(e.size());
   for (std::size_t c = 0; c < e.size(); ++c) p.by[c] = p.at[c] * (e[c] - mean) / (T(1) + mean);
   return p;
 }
 
 // Returns Δ = p ∘ (u − ⟨p, u⟩), the same for both samples, for the unit vector u of an output.
+//
+// Over a long step Δ is computed at both samples: it is a product of p_c and of what is left to the
+// others, which may both be near 1 at one of the samples and small beside the difference at the
+// other, so that Δ' = Δ + dΔ of differences of p would have lost all digits.
 template <class T>
-Moved<T> softmax_delta(const Moved<T>& p, Index output) {
+Moved<T> softmax_delta(const Probabilities<T>& p, Index output) {
   const auto c = static_cast<std::size_t>(output);
-  T others = T(0);  // 1 − p_c
-  for (std::size_t k = 0; k < p.at.size(); ++k) others += k == c ? T(0) : p.at[k];
-  T others_by = T(0);
-  for (std::size_t k = 0; k < p.by.size(); ++k) others_by += k == c ? T(0) : p.by[k];
-  Moved<T> delta(p.size());
+  const auto of_others = [c](const Vector<T>& of) {  // 1 − p_c
+    T sum = T(0);
+    for (std::size_t k = 0; k < of.size(); ++k) sum += k == c ? T(0) : of[k];
+    return sum;
+  };
+  const T others = of_others(p.at);
+  const T others_beyond = of_others(p.beyond);
+  const bool is_short = !p.by.empty();
+  const T others_by = of_others(p.by);
+  Moved<T> delta(static_cast<Index>(p.at.size()));
   for (std::size_t k = 0; k < p.at.size(); ++k) {
-    if (k == c) {
-      delta.at[k] = p.at[k] * others;
-      delta.by[k] = p.by[k] * (others + others_by) + p.at[k] * others_by;
+    const T size = k == c ? others : -p.at[c];
+    const T size_beyond = k == c ? others_beyond : -p.beyond[c];
+    delta.at[k] = p.at[k] * size;
+    if (is_short) {
+      delta.by[k] = p.by[k] * size_beyond + p.at[k] * (k == c ? others_by : -p.by[c]);
     } else {
-      delta.at[k] = -p.at[k] * p.at[c];
-      delta.by[k] = -p.by[k] * (p.at[c] + p.by[c]) - p.at[k] * p.by[c];
+      delta.by[k] = p.beyond[k] * size_beyond - delta.at[k];
     }
   }
   return delta;
@@ -180,8 +198,9 @@ void multiply(const Lane& lane, Op op, const Layer<T>& layer, const Vector<T>& f
 // These are the hidden layers of a pass, of the first readout's network.
 template <class T>
 struct Passed {
-  std::vector<Moved<T>> hs;     // [l], l = 0 … L
-  std::vector<Moved<T>> gates;  // [l − 1]: c_φ φ'(zˡ), or h of a softmax
+  std::vector<Moved<T>> hs;        // [l], l = 0 … L
+  std::vector<Moved<T>> gates;     // [l − 1]: c_φ φ'(zˡ), of a softmax none
+  Probabilities<T> probabilities;  // of a softmax
 };
 
 template <class Lane, class T>
@@ -203,10 +222,8 @@ Passed<T> pass(const Lane& lane, const Network<T>& network, const T* x, const T*
       for (std::size_t i = 0; i < h.at.size(); ++i) h.at[i] += bias_scale * layer.bias[i];
     }
     if (network.is_softmax(l)) {
-      h = softmax(h);
-      passed.hs.push_back(h);
-      passed.gates.push_back(std::move(h));
-      continue;
+      passed.probabilities = softmax(h);
+      break;  // they are the outputs
     }
     const T c = static_cast<T>(network.activation_scale_of(l));
     with_activation(network.activation_of(l), [&](auto phi) {
@@ -228,12 +245,12 @@ Passed<T> pass(const Lane& lane, const Network<T>& network, const T* x, const T*
 
 // Returns Δ of the highest layer that has parameters, for one output.
 template <class T>
-Moved<T> top_delta(const Network<T>& network, const std::vector<Moved<T>>& gates, Index output) {
-  if (network.is_softmax(network.depth())) return softmax_delta(gates.back(), output);
+Moved<T> top_delta(const Network<T>& network, const Passed<T>& passed, Index output) {
+  if (network.is_softmax(network.depth())) return softmax_delta(passed.probabilities, output);
   const auto at = static_cast<std::size_t>(output);
   Moved<T> delta(network.readouts.front().layer.outputs());
-  delta.at[at] = network.has_linear_outputs() ? T(1) : gates.back().at[at];
-  if (!network.has_linear_outputs()) delta.by[at] = gates.back().by[at];
+  delta.at[at] = network.has_linear_outputs() ? T(1) : passed.gates.back().at[at];
+  if (!network.has_linear_outputs()) delta.by[at] = passed.gates.back().by[at];
   return delta;
 }
 
@@ -246,16 +263,17 @@ template <class Lane, class T>
 T pair_angle(const Lane& lane, const Network<T>& network, Range outputs, const T* x, const T* z) {
   using pair::Moved;
   const Readout<T>& readout = network.readouts.front();
-  const auto [hs, gates] = pair::pass(lane, network, x, z);
+  const pair::Passed<T> passed = pair::pass(lane, network, x, z);
   std::vector<pair::LayerGradient<T>> gradients;
   for (Index output = outputs.first; output < outputs.first + outputs.count; ++output) {
-    Moved<T> delta = pair::top_delta(network, gates, output);
+    Moved<T> delta = pair::top_delta(network, passed, output);
     const Index top = network.layers_with_parameters(readout) - 1;
     const Layer<T>* above = top == readout.depth ? &readout.layer : &network.layer(top + 1);
     for (Index l = top;; --l) {
-      gradients.push_back({delta, pair::layer_input(*above, hs[static_cast<std::size_t>(l)])});
+      gradients.push_back(
+          {delta, pair::layer_input(*above, passed.hs[static_cast<std::size_t>(l)])});
       if (l == 0) break;
-      const Moved<T>& gate = gates[static_cast<std::size_t>(l - 1)];
+      const Moved<T>& gate = passed.gates[static_cast<std::size_t>(l - 1)];
       Moved<T> next(gate.size());
       pair::multiply(lane, Op::none, *above, delta.at, next.at);
       pair::multiply(lane, Op::none, *above, delta.by, next.by);

@@ -94,6 +94,11 @@ def in_core(psi: OutputActivation) -> bool:
     return isinstance(psi, Softmax) or psi == SQUARE or psi.in_core
 
 
+def is_nowhere_flat(psi: OutputActivation) -> bool:
+    """Return whether ψ' is nowhere 0; of a softmax, whether each output depends on all."""
+    return isinstance(psi, Softmax) or psi.name in {"identity", "tanh", "sigmoid", "softplus"}
+
+
 def restore_output(name: str, parameters: tuple[float, ...]) -> OutputActivation:
     """Return the output activation of a name, with the parameters that it was made with."""
     return Softmax() if name == Softmax.name else restore(name, parameters)

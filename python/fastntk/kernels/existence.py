@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastntk.activations.outputs import SQUARE, Softmax
+from fastntk.activations.outputs import SQUARE, Softmax, is_nowhere_flat
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fastntk._support.dtypes import FloatArray
-    from fastntk.activations.outputs import OutputActivation
     from fastntk.networks.network import Layer, Network, Readout
 
     Rows = NDArray[Any]
@@ -49,7 +48,8 @@ def kernels_exist(network: Network, outputs: range, *sides: FloatArray) -> list[
         The samples X, or X and Z, on the host.
     """
     psi = network.output_activation
-    if not network.activation.in_core or not (_rises(psi) or psi == SQUARE):
+    # The kernel of ψ(g) vanishes only where that of g does, but for cancellations of outputs.
+    if not network.activation.in_core or not (is_nowhere_flat(psi) or psi == SQUARE):
         return [False] * len(network.readouts)
     if isinstance(psi, Softmax):
         outputs = range(network.n_outputs)
@@ -61,14 +61,6 @@ def kernels_exist(network: Network, outputs: range, *sides: FloatArray) -> list[
         )
         for readout in network.readouts
     ]
-
-
-def _rises(psi: OutputActivation) -> bool:
-    """Return whether the derivative of ψ is nowhere 0, or each output of a softmax depends on all.
-
-    The kernel of ψ(g) then vanishes only where that of g does, but for cancellations of outputs.
-    """
-    return isinstance(psi, Softmax) or psi.name in {"identity", "tanh", "sigmoid", "softplus"}
 
 
 def _some_of_size_1(X: FloatArray) -> Rows:

@@ -30,7 +30,7 @@ import numpy as np
 
 import fastntk._core as _core
 from fastntk._support.threads import core_threads
-from fastntk.activations.outputs import Softmax
+from fastntk.activations.outputs import Softmax, is_nowhere_flat
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -93,6 +93,9 @@ class SampleHessian:
             below.any() and slope.any() and not value.any()
             for below, slope, value in zip([x, *h], self._slopes, h, strict=False)
         )
+        # Far from 0 the slope of an output's tanh is below the smallest number, and never 0.
+        if not network.has_linear_outputs and is_nowhere_flat(network.output_activation):
+            self.vanishes = self.vanishes or not deltas[-1].any()
         sizes = [s for layer in self._layers for s in (len(layer.delta), len(layer.unit_h))]
         self._ends = np.cumsum(sizes)
 
