@@ -325,6 +325,26 @@ def test_kernels_whose_squares_overflow_are_refused(exponent: int) -> None:
         fastntk.conditioning(np.eye(3) * 2.0**exponent)
 
 
+@pytest.mark.parametrize("lowest", [[1e-9], [0.0, 0.0], [1e-16, 1e-10, 1e-4]])
+def test_small_eigenvalues_beside_much_smaller_ones(lowest: list[float]) -> None:
+    """Beside the inverse of the smallest one those of the others are next to nothing."""
+    values = np.concatenate([lowest, np.linspace(0.5, 1.0, 300 - len(lowest))])
+    K = with_spectrum(values)
+    result = fastntk.conditioning(K, k=6, eigenvectors=True)
+    assert result.method == "cholesky"
+    assert result.smallest == pytest.approx(values[:6], rel=1e-6, abs=1e-13)
+    assert result.resolved == (lowest[0] == 1e-9)
+    vectors = result.smallest_vectors
+    assert vectors is not None
+    assert vectors.T @ vectors == pytest.approx(np.eye(6), abs=1e-12)
+    assert K @ vectors == pytest.approx(vectors * result.smallest, abs=1e-4)
+
+
+def test_all_eigenvalues_of_a_small_singular_matrix_by_cholesky() -> None:
+    result = fastntk.conditioning(np.kron(np.eye(4), np.ones((2, 2))), k=8, method="cholesky")
+    assert result.smallest == pytest.approx([0.0] * 4 + [2.0] * 4, abs=1e-12)
+
+
 def test_the_whole_spectrum() -> None:
     values = np.geomspace(1e-3, 5.0, 70)
     K = with_spectrum(values)

@@ -20,7 +20,7 @@ from fastntk.eigenvalues.enclosures import (
     smallest_upper,
 )
 from fastntk.eigenvalues.result import Bounds, Interval
-from fastntk.symmetric.block_lanczos import RitzPairs, largest_eigenpairs
+from fastntk.symmetric.block_lanczos import RitzPairs, graded_eigenpairs, largest_eigenpairs
 from fastntk.symmetric.cholesky import NotPositiveDefinite
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ def ends_by_cholesky(
     below = largest_lower(source, largest.vectors)
     floor = noise.floor(float(largest.values[0]))
     factor, shift, regular = _factor(source, floor, noise, monitor)
-    inverse = largest_eigenpairs(
+    inverse = graded_eigenpairs(
         _counted(monitor, "λ_min", factor.solve),
         n,
         k,

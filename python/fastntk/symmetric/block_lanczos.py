@@ -59,6 +59,10 @@ _EXTRA = 10
 _NOISE = 1e-13
 
 
+# Values within this factor of the largest have enough digits, at a tolerance relative to that.
+_SAME_SIZE = 1e-2
+
+
 @dataclass(frozen=True)
 class RitzPairs:
     """Approximate eigenpairs of a symmetric operator A.
@@ -156,6 +160,72 @@ def largest_eigenpairs(
         new = new[:, : n - space.size]
     following = float(values[::-1][k]) if len(values) > k else None
     return RitzPairs(theta, vectors, residuals, converged or space.size == n, following)
+
+
+def graded_eigenpairs(
+    multiply: Callable[[Vectors], Vectors],
+    n: int,
+    k: int,
+    *,
+    tolerance: float,
+    most_passes: int = 1000,
+    xp: Any = np,
+) -> RitzPairs:
+    """Return the k largest eigenvalues of a positive operator, each to digits of its own.
+
+    Errors of `largest_eigenpairs` are relative to the largest one, beside which others may be
+    nothing, as they are for the inverse of a matrix with one small eigenvalue. So only those of its
+    size are taken, and the others found on the complement of their vectors, where the largest is
+    another one.
+
+    Parameters
+    ----------
+    multiply, n, k, tolerance, most_passes, xp
+        As for `largest_eigenpairs`. More than `most_passes` may be taken to find others than those
+        of the size of the largest, which alone `converged` is said of.
+
+    Examples
+    --------
+    >>> sizes = np.array([[1e3], [1e-14], [2e-14]])
+    >>> graded_eigenpairs(lambda V: sizes * V, 3, 2, tolerance=1e-5).values
+    array([1.e+03, 2.e-14])
+    """
+    found = largest_eigenpairs(multiply, n, k, tolerance=tolerance, most_passes=most_passes, xp=xp)
+    taken = _of_largest_size(found)
+    converged = found.converged
+    while taken < k:
+        basis = found.vectors[:, :taken]
+
+        def beside(vectors: Vectors, basis: Any = basis) -> Vectors:
+            projected: Vectors = vectors - basis @ (basis.T @ vectors)
+            return projected
+
+        def multiply_beside(vectors: Vectors, beside: Any = beside) -> Vectors:
+            image: Vectors = beside(multiply(beside(vectors)))
+            return image
+
+        rest = largest_eigenpairs(multiply_beside, n, k - taken, tolerance=tolerance, xp=xp)
+        # What Ritz vectors have of the basis is of the order of their residuals.
+        vectors = beside(rest.vectors)
+        vectors = vectors / xp.linalg.norm(vectors, axis=0)
+        found = RitzPairs(
+            np.concatenate([found.values[:taken], rest.values]),
+            xp.concatenate([basis, vectors], axis=1),
+            np.concatenate([found.residuals[:taken], rest.residuals]),
+            converged,
+        )
+        taken += _of_largest_size(rest)
+    # One of a cluster that is larger than a block may be found after smaller ones.
+    order = np.argsort(-found.values, kind="stable")
+    if (order[1:] > order[:-1]).all():
+        return found
+    vectors = found.vectors[:, xp.asarray(order)]
+    return RitzPairs(found.values[order], vectors, found.residuals[order], converged)
+
+
+def _of_largest_size(pairs: RitzPairs) -> int:
+    small = pairs.values[1:] < _SAME_SIZE * pairs.values[0]
+    return 1 + (int(small.argmax()) if small.any() else len(small))
 
 
 class _Space:
