@@ -78,8 +78,8 @@ inline constexpr std::array<Activation, 14> kBuiltInActivations = {{
 }};
 
 // These are activations of outputs.
-inline const std::vector<OutputActivation> kOutputActivations = {
-    kSquare, kTanh, activation::Sigmoid{}, kSoftplus, activation::Softmax{}};
+inline constexpr std::array<OutputActivation, 5> kOutputActivations = {
+    {kSquare, kTanh, Activation(activation::Sigmoid{}), kSoftplus, activation::Softmax{}}};
 
 struct Shape {
   Index inputs = 4;
