@@ -19,7 +19,7 @@
 namespace fastntk {
 
 struct ShiftedEnd {
-  Index good;             // n, or the pivot that is not positive; then there are no numbers
+  Index good = 0;         // n, or the pivot that is not positive; then there are no numbers
   double quotient = 0.0;  // vᵀA v/vᵀv
   double length = 0.0;    // ‖A v‖/‖v‖
 };
