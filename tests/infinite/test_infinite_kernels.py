@@ -493,6 +493,18 @@ def test_bad_input(arguments: dict[str, Any], error: type[Exception], message: s
         infinite.ntk(**{"X": np.ones((2, 3)), **arguments})
 
 
+@pytest.mark.parametrize("activation", ["erf", "sin", "gaussian"])
+def test_samples_whose_squares_overflow_are_refused(activation: str) -> None:
+    """They made kernels of NaN: of opposite samples, or normalized."""
+    X = np.array([[1.0, 0.0], [-1.0, 0.0], [0.6, 0.8]])
+    for normalize in (False, True):
+        with pytest.raises(OverflowError, match=r"deviations up to 7.07e\+159 .* at most 1e\+153"):
+            infinite.ntk(X * 1e160, activation=activation, normalize=normalize)
+    assert np.isfinite(infinite.ntk(X * 1e152, activation=activation, normalize=True)).all()
+    # ReLU makes nothing of size.
+    assert np.isfinite(infinite.ntk(X * 1e160, bias_std=1.0, normalize=True)).all()
+
+
 def test_what_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fastntk._support.memory.ALWAYS_THERE", 0)
     monkeypatch.setattr("fastntk._support.memory.available_memory", lambda: 10**6)

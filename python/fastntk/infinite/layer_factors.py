@@ -47,6 +47,10 @@ NNGP, NTK = range(2)
 # The order of the factors of a layer in the arrays that hold them.
 R, P, A, B, C = range(5)
 
+# Squares of standard deviations, and small multiples of them, enter the duals of activations to
+# which size makes a difference.
+_LARGEST_DEVIATION = 1e153
+
 # Steps for which a factor between 1/2 and 2 can be multiplied up without overflow.
 _SAFE_POWER = 512
 
@@ -190,7 +194,14 @@ def _general(samples: Norms, network: Architecture, unit_norms: bool) -> LayerFa
             for k in np.flatnonzero(np.equal(network.depths, layer)):
                 scales[:, k] = hidden[layer], gradients[layer]
             if layer < last:
-                state = layers.duals[layer].state(deviation)
+                dual = layers.duals[layer]
+                if not (dual.scale_free or deviation.max() <= _LARGEST_DEVIATION):
+                    raise OverflowError(
+                        f"samples have standard deviations up to {deviation.max():.3g} before an "
+                        f"activation; expected at most {_LARGEST_DEVIATION:g}, from smaller "
+                        "samples, weight_std or bias_std"
+                    )
+                state = dual.state(deviation)
                 gain = layers.gain(layer)
                 a = gain * state.activation
                 turn = gain * deviation * state.derivative
