@@ -311,9 +311,38 @@ def test_gradients_whose_squares_vanish_have_no_angle() -> None:
     ((angle, _, _, resolved),) = net.pair_angles([[1e-50, 0.0], [0.0, 1e-50]], [(0, 1)])
     assert np.isnan(angle)
     assert not resolved
-    # The ratio of two gradients may be out of range, too.
+    # The ratio of two gradients may be out of range all the same.
     deep = fastntk.MLP([2, *[8] * 6, 1], activation="relu2")
-    for pair in ((0, 1), (1, 0)):
-        ((angle, _, _, resolved),) = deep.pair_angles([[1e-2, 0.0], [0.0, 1e2]], [pair])
-        assert np.isnan(angle)
-        assert not resolved
+    X = np.array([[1e-2, 0.0], [0.0, 1e2]])
+    F = deep.jacobian(X)[:, 0]
+    F /= np.abs(F).max(axis=1)[:, np.newaxis]
+    cosine = F[0] @ F[1] / np.linalg.norm(F[0]) / np.linalg.norm(F[1])
+    found = deep.pair_angles(X, [(0, 1), (1, 0)])
+    assert [pair.angle for pair in found] == pytest.approx([np.arccos(cosine)] * 2, rel=1e-12)
+
+
+@pytest.mark.parametrize("psi", ["identity", "softplus"])
+@pytest.mark.parametrize("ratio", [1e5, 1e9, 1e100])
+def test_angles_of_samples_of_very_different_sizes(psi: str, ratio: float) -> None:
+    # Far from 0 nothing is left of the slope of a tanh, as of a small sample beside a large one.
+    net = fastntk.MLP([2, 4, 2], activation="tanh", output_activation=psi)
+    x = np.array([-0.1, -1.3])
+    X = np.stack([x, ratio * x])
+    F = net.jacobian(X).reshape(2, -1)
+    F /= np.linalg.norm(F, axis=1)[:, np.newaxis]
+    expected = 2 * np.arctan2(np.linalg.norm(F[0] - F[1]), np.linalg.norm(F[0] + F[1]))
+    assert 0.2 < expected < 1
+    found = net.pair_angles(X, [(0, 1), (1, 0)])
+    assert [pair.angle for pair in found] == pytest.approx([expected] * 2, rel=1e-12, abs=0)
+
+
+def test_outputs_without_a_gradient_at_one_sample() -> None:
+    # The square of the slope of the second tanh vanishes at the first sample.
+    net = fastntk.MLP.from_weights([np.diag([0.1, 90.0])], output_activation="tanh")
+    X = np.array([[1.0, 3.0], [2.0, 0.001]])
+    F = net.jacobian(X).reshape(2, -1)
+    cosine = F[0] @ F[1] / np.linalg.norm(F[0]) / np.linalg.norm(F[1])
+    found = net.pair_angles(X, [(0, 1), (1, 0)])
+    assert [pair.angle for pair in found] == pytest.approx(
+        [np.arccos(cosine)] * 2, rel=1e-10, abs=0
+    )

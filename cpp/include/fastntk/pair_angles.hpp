@@ -83,25 +83,56 @@ struct LayerGradient {
 
   // Returns ‖dg − t g‖². With a = 1 + ⟨dδ, δ⟩/‖δ‖² and a b = 1 + t this is
   //   (dδ − (a − 1) δ) ⊗ (h̄ + dh̄)  +  a δ ⊗ (dh̄ − (b − 1) h̄),
-  // two parts at right angles, neither a difference of large vectors.
+  // two parts at right angles, neither a difference of large vectors. Of δ its power of two is
+  // taken out, as one output of several may be so small that its square vanishes.
   T squared_rest(T t) const {
-    const T size = dot(delta.at, delta.at);
     Vector<T> h_beyond(h.at);
     for (std::size_t i = 0; i < h_beyond.size(); ++i) h_beyond[i] += h.by[i];
     const T beyond = dot(h_beyond, h_beyond);
-    if (!(size > T(0))) return dot(delta.by, delta.by) * beyond;
-    const T shift = dot(delta.by, delta.at) / size;  // a − 1
-    const T a = T(1) + shift;
-    const T turned = squared_distance(delta.by, shift, delta.at) * beyond;
-    // The second part is δ times a dh̄ − (t − (a − 1)) h̄.
+    T largest = T(0);
+    for (const T d : delta.at) largest = std::max(largest, std::abs(d));
+    if (!(largest > T(0))) return dot(delta.by, delta.by) * beyond;
+    const int exponent = std::ilogb(largest);
+    const T scale = std::ldexp(T(1), exponent);
+    Vector<T> unit(delta.at);  // δ/scale
+    for (T& d : unit) d = std::ldexp(d, -exponent);
+    const T size = dot(unit, unit);
+    const T shift = dot(delta.by, unit) / size;  // scale (a − 1)
+    const T a = scale + shift;                   // scale a
+    const T turned = squared_distance(delta.by, shift, unit) * beyond;
+    // The second part is the unit times scale (a dh̄ − (t − (a − 1)) h̄).
     T moved = T(0);
     for (std::size_t i = 0; i < h.at.size(); ++i) {
-      const T d = a * h.by[i] - (t - shift) * h.at[i];
+      const T d = a * h.by[i] - (scale * t - shift) * h.at[i];
       moved += d * d;
     }
     return turned + size * moved;
   }
 };
+
+// Returns whether one of two samples is so much larger that a sum of one and their difference has
+// lost digits of the smaller, as have slopes of a tanh that is steep at one and flat at the other.
+template <class T>
+bool are_far(Index width, const T* x, const T* z) {
+  constexpr T kRatio = T(1024);
+  const T of_x = fastntk::dot(width, x, x);
+  const T of_z = fastntk::dot(width, z, z);
+  return std::max(of_x, of_z) > kRatio * kRatio * std::min(of_x, of_z);
+}
+
+// Returns the cosine of the gradients at the first samples of two pairs.
+template <class T>
+T cosine(const std::vector<LayerGradient<T>>& g, const std::vector<LayerGradient<T>>& other) {
+  T product = T(0);
+  T size = T(0);
+  T other_size = T(0);
+  for (std::size_t l = 0; l < g.size(); ++l) {
+    product += dot(g[l].delta.at, other[l].delta.at) * dot(g[l].h.at, other[l].h.at);
+    size += g[l].squared_norm();
+    other_size += other[l].squared_norm();
+  }
+  return product / (std::sqrt(size) * std::sqrt(other_size));
+}
 
 // This is p = softmax(z) at the first sample and at the second.
 template <class T>
@@ -188,14 +219,7 @@ Moved<T> layer_input(const Layer<T>& layer, const Moved<T>& h) {
   return result;
 }
 
-template <class Lane, class T>
-void multiply(const Lane& lane, Op op, const Layer<T>& layer, const Vector<T>& from,
-              Vector<T>& to) {
-  lane.template gemm<T>(Op::none, op, static_cast<T>(layer.weight_scale), row(from), layer.weights,
-                        Write::overwrite, row(to));
-}
-
-// These are the hidden layers of a pass, of the first readout's network.
+// This is what a forward pass of both samples leaves.
 template <class T>
 struct Passed {
   std::vector<Moved<T>> hs;        // [l], l = 0 … L
@@ -203,8 +227,16 @@ struct Passed {
   Probabilities<T> probabilities;  // of a softmax
 };
 
+// Computes to = s · from · W, or with Wᵀ.
 template <class Lane, class T>
-Passed<T> pass(const Lane& lane, const Network<T>& network, const T* x, const T* z) {
+void multiply(const Lane& lane, Op op, const Layer<T>& layer, const Vector<T>& from,
+              Vector<T>& to) {
+  lane.template gemm<T>(Op::none, op, static_cast<T>(layer.weight_scale), row(from), layer.weights,
+                        Write::overwrite, row(to));
+}
+
+template <class Lane, class T>
+Passed<T> forward(const Lane& lane, const Network<T>& network, const T* x, const T* z) {
   Passed<T> passed;
   passed.hs.emplace_back(network.input_width);
   for (Index i = 0; i < network.input_width; ++i) {
@@ -254,29 +286,24 @@ Moved<T> top_delta(const Network<T>& network, const Passed<T>& passed, Index out
   return delta;
 }
 
-}  // namespace pair
-
-// Returns the angle in radians between the gradients of the chosen outputs (taken as one long
-// vector) at the samples x and z; it is NaN where one of them is zero, or so small that its square
-// vanishes, or where one is so much larger than the other that the square of their ratio overflows.
+// Returns the gradients of the chosen outputs, layer by layer, at the samples x and z.
 template <class Lane, class T>
-T pair_angle(const Lane& lane, const Network<T>& network, Range outputs, const T* x, const T* z) {
-  using pair::Moved;
+std::vector<LayerGradient<T>> gradients_of(const Lane& lane, const Network<T>& network,
+                                           Range outputs, const T* x, const T* z) {
   const Readout<T>& readout = network.readouts.front();
-  const pair::Passed<T> passed = pair::pass(lane, network, x, z);
-  std::vector<pair::LayerGradient<T>> gradients;
+  const Passed<T> passed = forward(lane, network, x, z);
+  std::vector<LayerGradient<T>> gradients;
   for (Index output = outputs.first; output < outputs.first + outputs.count; ++output) {
-    Moved<T> delta = pair::top_delta(network, passed, output);
+    Moved<T> delta = top_delta(network, passed, output);
     const Index top = network.layers_with_parameters(readout) - 1;
     const Layer<T>* above = top == readout.depth ? &readout.layer : &network.layer(top + 1);
     for (Index l = top;; --l) {
-      gradients.push_back(
-          {delta, pair::layer_input(*above, passed.hs[static_cast<std::size_t>(l)])});
+      gradients.push_back({delta, layer_input(*above, passed.hs[static_cast<std::size_t>(l)])});
       if (l == 0) break;
       const Moved<T>& gate = passed.gates[static_cast<std::size_t>(l - 1)];
       Moved<T> next(gate.size());
-      pair::multiply(lane, Op::none, *above, delta.at, next.at);
-      pair::multiply(lane, Op::none, *above, delta.by, next.by);
+      multiply(lane, Op::none, *above, delta.at, next.at);
+      multiply(lane, Op::none, *above, delta.by, next.by);
       for (std::size_t i = 0; i < next.at.size(); ++i) {
         const T u = next.at[i];
         const T du = next.by[i];
@@ -287,7 +314,22 @@ T pair_angle(const Lane& lane, const Network<T>& network, Range outputs, const T
       above = &network.layer(l);
     }
   }
+  return gradients;
+}
 
+}  // namespace pair
+
+// Returns the angle in radians between the gradients of the chosen outputs (taken as one long
+// vector) at the samples x and z; it is NaN where one of them is zero, or so small that its square
+// vanishes, or where one is so large that its square overflows.
+template <class Lane, class T>
+T pair_angle(const Lane& lane, const Network<T>& network, Range outputs, const T* x, const T* z) {
+  const auto gradients = pair::gradients_of(lane, network, outputs, x, z);
+  if (pair::are_far(network.input_width, x, z)) {
+    // Large angles need no differences.
+    const T cosine = pair::cosine(gradients, pair::gradients_of(lane, network, outputs, z, z));
+    if (std::abs(cosine) < static_cast<T>(0.99)) return std::acos(cosine);
+  }
   T size = T(0);
   T along = T(0);
   for (const auto& gradient : gradients) {
