@@ -374,6 +374,17 @@ def test_matrices_of_all_scales_are_reduced_alike(packed: bool, exponent: int) -
     assert np.array_equal(eigenvalues(np.ldexp(K, exponent)), np.ldexp(eigenvalues(K), exponent))
 
 
+@pytest.mark.parametrize("scale", [1e-40, 1e40])
+def test_a_row_that_nearly_vanishes_in_a_matrix_of_another_scale(scale: float) -> None:
+    """Squares of its elements are in range; those times the largest element may not be."""
+    K = np.diag([1.0, 2.0, 3.0]) * scale
+    K[0, 1] = K[1, 0] = 0.5 * scale
+    K[2, :2] = K[:2, 2] = [1e-144, 2e-144]
+    result = fastntk.conditioning(K, k=3)
+    assert result.resolved
+    assert result.smallest / scale == pytest.approx([1.5 - 0.5**0.5, 1.5 + 0.5**0.5, 3.0])
+
+
 @settings(max_examples=60)
 @given(st.integers(1, 60), st.integers(0, 99), st.floats(0.0, 6.0), st.integers(-20, 20))
 def test_scaling_and_permutation(n: int, seed: int, log_kappa: float, exponent: int) -> None:

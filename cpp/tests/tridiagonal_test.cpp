@@ -150,6 +150,24 @@ TEST_CASE("extreme eigenvalues: powers of two change nothing, to the last bit") 
   }
 }
 
+TEST_CASE("extreme eigenvalues: a row that nearly vanishes beside others of another scale") {
+  for (const double scale : {1e-58, 1e-40, 1e-13, 1.0, 1e13, 1e40, 1e58}) {
+    CAPTURE(scale);
+    PaddedMatrix<double> matrix(3, 3);
+    for (Index i = 0; i < 3; ++i) {
+      for (Index j = 0; j < 3; ++j) matrix(i, j) = 0.0;
+      matrix(i, i) = static_cast<double>(i + 1) * scale;
+    }
+    matrix(0, 1) = matrix(1, 0) = 0.5 * scale;
+    matrix(2, 0) = matrix(0, 2) = 1e-144;
+    matrix(2, 1) = matrix(1, 2) = 2e-144;
+    const ExtremeEigenvalues found =
+        extremes(SymmetricStorage<const double>::full(matrix.view()), 1);
+    CHECK(found.smallest[0] / scale == doctest::Approx(1.5 - std::sqrt(0.5)).epsilon(1e-13));
+    CHECK(found.largest[0] / scale == doctest::Approx(3.0).epsilon(1e-13));
+  }
+}
+
 TEST_CASE("extreme eigenvalues: of rank one, of blocks, of zeros") {
   for (const Index n : {2, 5, 8, 33}) {
     PaddedMatrix<double> matrix(n, n);

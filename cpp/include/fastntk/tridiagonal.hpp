@@ -298,9 +298,10 @@ FASTNTK_MULTIVERSION inline double largest_size(Matrix<const double> lower) {
 }
 
 // Returns the power of two by which a matrix of such elements is to be divided. The reduction forms
-// products of three of them, which have to be in range.
+// products of three of them, and divides by squares of those of one row, of which `kNothing` is the
+// least: all that has to be in range for that row, too, beside elements of the largest size.
 inline int exponent_to_take_out(double largest) {
-  constexpr int kModerate = 200;
+  constexpr int kModerate = 40;
   if (largest == 0.0 || !std::isfinite(largest)) return 0;
   const int exponent = std::ilogb(largest);
   return std::abs(exponent) > kModerate ? exponent : 0;
