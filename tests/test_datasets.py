@@ -303,6 +303,7 @@ def test_a_folder_that_may_not_be_entered_is_named(monkeypatch: pytest.MonkeyPat
         (gzip.compress(FILES["train-images-idx3-ubyte"] + b"\0"), "found 59 or more"),
         (gzip.compress(FILES["train-images-idx3-ubyte"][:-1] + b"\0"), "is damaged, or not"),
     ],
+    ids=["nonsense", "empty", "short", "cut off", "long", "another"],
 )
 def test_files_with_other_contents(content: bytes, message: str) -> None:
     put(Path("system/fashion-mnist"))

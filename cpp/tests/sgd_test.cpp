@@ -82,8 +82,9 @@ struct Training {
              const Monitor& monitor = nullptr) {
     const HostDevice device(reference_blas(), threads);
     const TrainingSamples<T> samples{inputs.view(), targets.view(), order, outcomes.rows()};
+    const double operations = descending_operations(network, options.batch, outcomes.rows());
     const auto descend = [&](const auto& descent) {
-      return descend_in_batches(device, descent, options, outcomes.view(), monitor);
+      return descend_in_batches(device, descent, options, operations, outcomes.view(), monitor);
     };
     const double square =
         way == Way::panels
