@@ -70,7 +70,10 @@ CALLS: dict[str, tuple[Callable[[], Any], list[str]]] = {
     "ntk": (lambda: NET.ntk(X, progress=True), ["kernel"]),
     "smallest_angle": (lambda: NET.smallest_angle(X, progress=True), ["features", "closest pairs"]),
     "jacobian": (lambda: NET.jacobian(X, progress=True), ["gradient features"]),
-    "conditioning": (lambda: fastntk.conditioning(K, progress=True), ["conditioning"]),
+    "conditioning": (
+        lambda: fastntk.conditioning(np.diag(np.arange(1.0, 81.0)), progress=True),
+        ["conditioning"],
+    ),
     "batch_conditioning": (
         lambda: fastntk.batch_conditioning(K, batch_size=4, progress=True),
         ["batches"],

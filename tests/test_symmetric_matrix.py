@@ -125,11 +125,11 @@ def test_a_matrix_from_outside_is_checked_once(
 
 
 @pytest.mark.filterwarnings("ignore:X has 1 zero row")
-@pytest.mark.parametrize("batches", [None, 25])
+@pytest.mark.parametrize("batches", [None, 70])  # more than the few that the core looks at itself
 def test_a_cell_of_a_depth_study_reads_its_kernel_once(
     readings: list[int], batches: int | None
 ) -> None:
-    X = np.random.default_rng(0).standard_normal((60, 4))
+    X = np.random.default_rng(0).standard_normal((150, 4))
     X[30] = X[7] + 1e-6  # so close that the closest pairs are looked for again
     X[50] = 0.0  # without a gradient: the angles are those of the rest
     study = fastntk.depth_study(
@@ -143,19 +143,19 @@ def test_a_cell_of_a_depth_study_reads_its_kernel_once(
         progress=False,
     )
     assert len(study.results) == 4
-    assert readings.count(60) == 4
-    assert readings.count(25) == sum(result.batches for result in study.results)
-    assert set(readings) <= {60, 25}
+    assert readings.count(150) == 4
+    assert readings.count(70) == sum(result.batches for result in study.results)
+    assert set(readings) <= {150, 70}
 
 
 def test_kernels_that_are_followed_in_training_are_read_once(readings: list[int]) -> None:
-    X = np.random.default_rng(0).standard_normal((30, 4))
+    X = np.random.default_rng(0).standard_normal((100, 4))
     net = fastntk.MLP([4, 32, 1])
-    history = fastntk.train(net, X, X[:, 0], loss="mse", learning_rate=0.1, epochs=2, probe=X[:12])
-    assert readings == [12] * len(history.probe)
+    history = fastntk.train(net, X, X[:, 0], loss="mse", learning_rate=0.1, epochs=2, probe=X[:70])
+    assert readings == [70] * len(history.probe)
     readings.clear()
     convergence_rate(net, X, X[:, 0], steps=20)
-    assert readings == [30]
+    assert readings == [100]
 
 
 @pytest.mark.parametrize(

@@ -156,7 +156,7 @@ def conditioning(
         with core_threads(), monitored(progress, "conditioning") as monitor:
             return _of_operator(K, request, monitor)
     overwrite = arguments.flag(overwrite, "overwrite")
-    if not request.eigenvectors and method in {"auto", "dense"}:
+    if not (request.eigenvectors or overwrite) and method in {"auto", "dense"}:
         require_progress(progress)  # there is none to tell of
         result = _of_few_rows(K, None, request)
         if result is not None:
