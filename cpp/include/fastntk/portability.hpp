@@ -31,6 +31,13 @@
 #define FASTNTK_INDEPENDENT_ITERATIONS
 #endif
 
+// This keeps a GPU's compiler from copying the body of a loop, which would only cost registers.
+#ifdef __CUDA_ARCH__
+#define FASTNTK_NOT_UNROLLED _Pragma("unroll 1")
+#else
+#define FASTNTK_NOT_UNROLLED
+#endif
+
 // Vectors of any size are types of the compiler.
 #ifdef __GNUC__
 #define FASTNTK_HAS_VECTOR_TYPES

@@ -7,18 +7,13 @@
 #include <cmath>
 
 #include "fastntk/matrix.hpp"
+#include "fastntk/portability.hpp"
 
 // The kernels are what the operations of a lane do on the GPU. They are written so that the tests
 // can run the same text on a processor: shared memory is declared by a macro, and launches are
 // function calls (lane.cuh).
 #ifndef FASTNTK_SHARED
 #define FASTNTK_SHARED(T, name, size) __shared__ T name[size]
-#endif
-
-#ifdef __CUDACC__
-#define FASTNTK_NOT_UNROLLED _Pragma("unroll 1")
-#else
-#define FASTNTK_NOT_UNROLLED
 #endif
 
 namespace fastntk::kernels {
