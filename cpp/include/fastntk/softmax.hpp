@@ -33,8 +33,8 @@ FASTNTK_HOST_DEVICE void centre(Index outputs, const T* p, Values v, Store store
 
 namespace fastntk::element {
 
-// Puts p in the place of z, without its bias, and of the slope. Loops are not unrolled, or a thread
-// of a GPU would run out of registers.
+// Puts p in the place of z, without its bias, and of the slope. Loops with an exponential or a
+// division are not unrolled, or a thread of a GPU would run out of registers.
 template <class T>
 struct Softmax {
   T bias_scale;
@@ -46,11 +46,9 @@ struct Softmax {
     T* const p = z_to_p.row(i);
     const Index outputs = z_to_p.cols;
     if (bias != nullptr) {
-      FASTNTK_NOT_UNROLLED
       for (Index c = 0; c < outputs; ++c) p[c] += bias_scale * bias[c];
     }
     T largest = p[0];
-    FASTNTK_NOT_UNROLLED
     for (Index c = 1; c < outputs; ++c) largest = p[c] > largest ? p[c] : largest;
     T sum = T(0);
     FASTNTK_NOT_UNROLLED
