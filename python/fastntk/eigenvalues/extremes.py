@@ -27,6 +27,7 @@ from fastntk.eigenvalues.host_sources import Full
 from fastntk.eigenvalues.noise import Noise
 from fastntk.eigenvalues.result import Bounds, Conditioning, Interval
 from fastntk.eigenvalues.sources import source_of
+from fastntk.symmetric.matrix import SymmetricMatrix
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -156,7 +157,9 @@ def conditioning(
         with core_threads(), monitored(progress, "conditioning") as monitor:
             return _of_operator(K, request, monitor)
     overwrite = arguments.flag(overwrite, "overwrite")
+    looked_at = None
     if not (request.eigenvectors or overwrite) and method in {"auto", "dense"}:
+        looked_at = K.array if isinstance(K, SymmetricMatrix) else K
         require_progress(progress)  # there is none to tell of
         result = _of_few_rows(K, None, request)
         if result is not None:
@@ -172,7 +175,8 @@ def conditioning(
         if method == "auto":
             limit = _DENSE_LIMIT if _values_alone(source, request) else _DENSE_LIMIT_OF_VECTORS
             method = "dense" if source.n <= limit else "cholesky"
-        if method == "dense" and not request.eigenvectors and isinstance(source, Full):
+        values_of_dense = method == "dense" and not request.eigenvectors
+        if values_of_dense and isinstance(source, Full) and source.matrix is not looked_at:
             # The same bits in whatever form the matrix was given.
             result = _of_few_rows(source.matrix, source.epsilon, request)
             if result is not None:
