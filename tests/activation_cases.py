@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastntk import activations
 from fastntk.activations import Activation
 
@@ -31,3 +33,21 @@ FUNCTIONS = [phi for phi in ALL if phi.function is not None]
 
 def identify(phi: Activation) -> str:
     return repr(phi)
+
+
+# One of a user's own, with both derivatives.
+
+
+def cube(x: Any) -> Any:
+    return x**3
+
+
+def slope_of_cube(x: Any) -> Any:
+    return 3 * x**2
+
+
+def bend_of_cube(x: Any) -> Any:
+    return 6 * x
+
+
+CUBE = activations.custom(cube, slope_of_cube, "cube", curvature=bend_of_cube)

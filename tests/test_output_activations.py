@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import reference
+from activation_cases import CUBE, cube, slope_of_cube
 from hypothesis import given
 from hypothesis import strategies as st
 from reference import ReferenceNetwork
@@ -33,19 +34,6 @@ Array = npt.NDArray[np.float64]
 NAMED = ["square", "tanh", "sigmoid", "softmax", "softplus"]
 
 
-def value(x: Any) -> Any:
-    return x**3
-
-
-def slope(x: Any) -> Any:
-    return 3 * x**2
-
-
-def bend(x: Any) -> Any:
-    return 6 * x
-
-
-CUBE = activations.custom(value, slope, "cube", curvature=bend)
 ALL: list[Any] = [*NAMED, CUBE]
 
 BIAS_STD = 0.4
@@ -544,12 +532,12 @@ def test_the_error_of_features_counts_the_outputs() -> None:
             "output_activation=None: expected one of",
         ),
         (
-            lambda: fastntk.MLP([2, 3], output_activation=activations.custom(value)),
+            lambda: fastntk.MLP([2, 3], output_activation=activations.custom(cube)),
             ValueError,
             r"output_activation=Activation\(custom\): expected one with a function, a derivative",
         ),
         (
-            lambda: fastntk.MLP([2, 3], output_activation=activations.custom(value, slope)),
+            lambda: fastntk.MLP([2, 3], output_activation=activations.custom(cube, slope_of_cube)),
             ValueError,
             r"output_activation=Activation\(custom\): expected one with .* a curvature",
         ),
@@ -571,7 +559,7 @@ def test_the_error_of_features_counts_the_outputs() -> None:
             r"activation=Activation\(softmax\): expected one of",
         ),
         (
-            lambda: activations.custom(value, slope, curvature=cast("Any", 3)),
+            lambda: activations.custom(cube, slope_of_cube, curvature=cast("Any", 3)),
             TypeError,
             "curvature=3: expected None or a function",
         ),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from activation_cases import CUBE
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -194,18 +195,6 @@ class Cube(nn.Module):  # type: ignore[misc]
         return z**3
 
 
-def value(x: Any) -> Any:
-    return x**3
-
-
-def slope(x: Any) -> Any:
-    return 3 * x**2
-
-
-def bend(x: Any) -> Any:
-    return 6 * x
-
-
 # Modules that follow the linear outputs, and what they are as activations of outputs.
 OUTPUTS: dict[str, tuple[Any, Any]] = {
     "square": (Square, "square"),
@@ -213,7 +202,7 @@ OUTPUTS: dict[str, tuple[Any, Any]] = {
     "sigmoid": (nn.Sigmoid, "sigmoid"),
     "softplus": (lambda: nn.Softplus(threshold=40), "softplus"),
     "softmax": (lambda: nn.Softmax(-1), "softmax"),
-    "cube": (Cube, activations.custom(value, slope, "cube", curvature=bend)),
+    "cube": (Cube, CUBE),
 }
 
 
