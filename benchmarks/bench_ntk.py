@@ -58,7 +58,7 @@ def test_gram_of_one_layer_by_blas(benchmark: Any, dtype: str) -> None:
     syrk = blas.ssyrk if dtype == "float32" else blas.dsyrk
     H = np.random.default_rng(0).standard_normal((N, M)).astype(dtype)
     K = Yardstick(benchmark, dtype).time(lambda: syrk(1.0, H.T, trans=1), N * N * M)
-    assert K[0, 1] == pytest.approx(H[0] @ H[1], rel=1e-3)
+    assert K[0, 1] == pytest.approx(H[0] @ H[1], rel=1e-3, abs=0)
 
 
 @pytest.mark.parametrize("way", ["one pass", "separate kernels"])
@@ -103,4 +103,4 @@ def test_smallest_angle_of_images(benchmark: Any) -> None:
     pair = Yardstick(benchmark, "float64", rounds=2).time(lambda: net.smallest_angle(X), flops)
     u, v = net.gradient_features(X[[pair.i, pair.j]])
     cosine = u @ v / np.linalg.norm(u) / np.linalg.norm(v)
-    assert pair.angle == pytest.approx(np.arccos(cosine), rel=1e-6)
+    assert pair.angle == pytest.approx(np.arccos(cosine), rel=1e-6, abs=0)

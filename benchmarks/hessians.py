@@ -93,7 +93,7 @@ def lanczos_by_torch(net: fastntk.MLP, x: npt.NDArray[np.float64], products: int
     before = tuple(torch.zeros_like(part) for part in v)
     diagonal, beside = [], [0.0]
     for _ in range(products):
-        _, product = torch.func.jvp(gradient, (weights,), (v,))
+        product = torch.func.jvp(gradient, (weights,), (v,))[1]
         alpha = dot(product, v)
         rest = tuple(
             p - alpha * a - beside[-1] * b for p, a, b in zip(product, v, before, strict=True)

@@ -114,9 +114,9 @@ def test_second_moments(phi: Activation) -> None:
     if phi.function is not None:
         nodes, weights = gaussian_nodes((0.0,), 2)
         expected = float(weights @ phi.function(nodes) ** 2)
-        assert phi.second_moment == pytest.approx(expected, rel=1e-12)
+        assert phi.second_moment == pytest.approx(expected, rel=1e-12, abs=0)
     state = dual_of(phi).state(np.ones(1))
-    assert state.activation[0] * phi.scale == pytest.approx(1.0, rel=1e-12)
+    assert state.activation[0] * phi.scale == pytest.approx(1.0, rel=1e-12, abs=0)
 
 
 @pytest.mark.parametrize("phi", [p for p in FUNCTIONS if p.name != "sign"], ids=identify)
@@ -192,9 +192,9 @@ def test_duals_at_equal_samples(phi: Activation, deviation: float) -> None:
     state = dual.state(np.array([deviation]))
     nodes, weights = gaussian_nodes((0.0,), 2)
     value, slope, _ = (part(deviation * nodes) for part in parts(phi))
-    assert state.activation[0] ** 2 == pytest.approx(weights @ value**2, rel=1e-11)
+    assert state.activation[0] ** 2 == pytest.approx(weights @ value**2, rel=1e-11, abs=0)
     if dual.no_derivative is None:
-        assert state.derivative[0] ** 2 == pytest.approx(weights @ slope**2, rel=1e-11)
+        assert state.derivative[0] ** 2 == pytest.approx(weights @ slope**2, rel=1e-11, abs=0)
 
 
 def choices_of(command: click.Command) -> Iterator[tuple[str, ...]]:

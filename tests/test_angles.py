@@ -25,8 +25,8 @@ def test_each_number_that_tells_an_angle(theta: float) -> None:
     with mpmath.workdps(60):
         gap = float(1 - mpmath.cos(theta))
         chord = float(2 * mpmath.sin(mpmath.mpf(theta) / 2))
-    assert angle_from_gap(np.array(gap)) == pytest.approx(theta, rel=1e-11)
-    assert angle_from_chord(chord) == pytest.approx(theta, rel=1e-11)
+    assert angle_from_gap(np.array(gap)) == pytest.approx(theta, rel=1e-11, abs=0)
+    assert angle_from_chord(chord) == pytest.approx(theta, rel=1e-11, abs=0)
     # A cosine is off by half a rounding, and that is all that is lost.
     cosine = np.array(np.cos(theta))
     assert abs(np.cos(angle_from_cosine(cosine)) - cosine) <= 4e-16
@@ -161,7 +161,9 @@ def test_the_bound_is_the_smallest_eigenvalue_of_the_pair(a: float, b: float, an
         product = mpmath.mpf(a) * b
         half, across = (mpmath.mpf(a) + b) / 2, product * mpmath.cos(angle) ** 2
         exact = half - mpmath.sqrt(((mpmath.mpf(a) - b) / 2) ** 2 + across)
-        assert smallest_eigenvalue_of_pair(angle, a, b) == pytest.approx(float(exact), rel=1e-13)
+        assert smallest_eigenvalue_of_pair(angle, a, b) == pytest.approx(
+            float(exact), rel=1e-13, abs=0
+        )
 
 
 def test_the_bound_of_a_given_pair_has_its_digits() -> None:
@@ -172,7 +174,7 @@ def test_the_bound_of_a_given_pair_has_its_digits() -> None:
     K = net.ntk(X)
     pair = net.smallest_angle(X)
     expected = 0.5 * pair.angle**2 * (K[2, 2] + K[7, 7]) / 2
-    assert fastntk.angle_bound(K, pair) == pytest.approx(expected, rel=1e-6)
+    assert fastntk.angle_bound(K, pair) == pytest.approx(expected, rel=1e-6, abs=0)
     assert 0 < fastntk.angle_bound(K, pair) < 1e-20
 
 
@@ -199,7 +201,7 @@ def test_angles_of_kernels_that_came_in_less_precision(dtype: type[np.floating])
     K = np.array([[1.0, 1 - step, 0.0], [1 - step, 1.0, 0.0], [0.0, 0.0, 1.0]])
     assert fastntk.smallest_angle(K).resolved  # in float64
     pair = fastntk.smallest_angle(K.astype(dtype))
-    assert pair.angle == pytest.approx(np.sqrt(2 * step), rel=1e-3)
+    assert pair.angle == pytest.approx(np.sqrt(2 * step), rel=1e-3, abs=0)
     assert not pair.resolved
     assert fastntk.smallest_angle(np.eye(2, dtype=dtype)).resolved
 
@@ -226,8 +228,8 @@ def test_small_angles_between_a_sample_and_nearly_a_multiple(
         ((angle, _, _, resolved), (back, _, _, _)) = net.pair_angles([x, z], [(0, 1), (1, 0)])
         assert resolved
         expected = exact_angle(net, x, z)
-        assert angle == pytest.approx(expected, rel=1e-9 + 1e-17 / step)
-        assert back == pytest.approx(expected, rel=1e-9 + 1e-17 / step)
+        assert angle == pytest.approx(expected, rel=1e-9 + 1e-17 / step, abs=0)
+        assert back == pytest.approx(expected, rel=1e-9 + 1e-17 / step, abs=0)
     # As small as it gets.
     pair = net.smallest_angle([[1.0, 0, 0, 0, 0], [factor, factor * 1e-30, 0, 0, 0]])
     assert pair.resolved
@@ -303,7 +305,7 @@ def test_angles_of_powers_near_zero() -> None:
     x = np.array([0.3, -0.7])
     z = x + np.array([1e-9, 0.0])
     ((angle, _, _, _),) = steep.pair_angles([x, z], [(0, 1)])
-    assert angle == pytest.approx(exact_angle(steep, x, z), rel=1e-7)
+    assert angle == pytest.approx(exact_angle(steep, x, z), rel=1e-7, abs=0)
 
 
 def test_gradients_whose_squares_vanish_have_no_angle() -> None:
@@ -318,7 +320,9 @@ def test_gradients_whose_squares_vanish_have_no_angle() -> None:
     F /= np.abs(F).max(axis=1)[:, np.newaxis]
     cosine = F[0] @ F[1] / np.linalg.norm(F[0]) / np.linalg.norm(F[1])
     found = deep.pair_angles(X, [(0, 1), (1, 0)])
-    assert [pair.angle for pair in found] == pytest.approx([np.arccos(cosine)] * 2, rel=1e-12)
+    assert [pair.angle for pair in found] == pytest.approx(
+        [np.arccos(cosine)] * 2, rel=1e-12, abs=0
+    )
 
 
 @pytest.mark.parametrize("psi", ["identity", "softplus"])

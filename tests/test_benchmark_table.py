@@ -275,7 +275,9 @@ def test_derived_numbers() -> None:
     assert row.times_ours(fast) == 0.5
     assert row.ns_core(ours) == 0.5
     x = [1.0, 2.0, 4.0]
-    assert Curve("w", OURS, "bytes", "n", x, [3 * v**1.5 for v in x]).exponent == pytest.approx(1.5)
+    assert Curve("w", OURS, "bytes", "n", x, [3 * v**1.5 for v in x]).exponent == pytest.approx(
+        1.5, rel=1e-9, abs=0
+    )
 
 
 @pytest.mark.parametrize(
@@ -384,7 +386,9 @@ def test_own_work_is_not_that_of_others(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(machine, "_busy_and_elapsed", lambda: next(moments))
     own = iter([5.0, 6.0])
     monkeypatch.setattr(machine, "_own_seconds", lambda: next(own))
-    assert machine.OtherWork().processors() == pytest.approx(0.3)  # 3 of 4 busy seconds in 10
+    assert machine.OtherWork().processors() == pytest.approx(
+        0.3, rel=1e-9, abs=0
+    )  # 3 of 4 busy seconds in 10
 
 
 def test_a_process_computes_and_says_what_went_wrong() -> None:

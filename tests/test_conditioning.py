@@ -45,11 +45,13 @@ def test_known_condition_numbers(n: int, log_kappa: float) -> None:
     result = fastntk.conditioning(K)
     assert result.resolved
     assert result.rank == result.n == n
-    assert result.eigenvalue_max == pytest.approx(7.0, rel=1e-12 * n)
+    assert result.eigenvalue_max == pytest.approx(7.0, rel=1e-12 * n, abs=0)
     uncertainty = result.noise_floor / result.eigenvalue_min
-    assert result.eigenvalue_min == pytest.approx(7.0 * 10**-log_kappa, rel=1e-8 + uncertainty)
+    assert result.eigenvalue_min == pytest.approx(
+        7.0 * 10**-log_kappa, rel=1e-8 + uncertainty, abs=0
+    )
     assert result.condition_number == result.eigenvalue_max / result.eigenvalue_min
-    assert result.noise_floor == pytest.approx(noise_floor(n) * 7.0, rel=1e-6)
+    assert result.noise_floor == pytest.approx(noise_floor(n) * 7.0, rel=1e-6, abs=0)
 
 
 @settings(max_examples=25)
@@ -70,7 +72,7 @@ def test_spectra_with_awkward_ends(
     result = fastntk.conditioning(K)
     truth = 3.0 * 10**log_kappa
     assert result.resolved
-    assert result.condition_number == pytest.approx(truth, rel=1e-6 + 1e-15 * n * truth)
+    assert result.condition_number == pytest.approx(truth, rel=1e-6 + 1e-15 * n * truth, abs=0)
 
 
 @pytest.mark.parametrize("n", SIZES)
@@ -82,7 +84,7 @@ def test_singular_matrices_are_unresolved(n: int) -> None:
         assert np.isnan(result.eigenvalue_min)
         assert np.isnan(result.condition_number)
         assert result.rank == rank
-        assert result.eigenvalue_max == pytest.approx(1.0 if rank else 0.0, rel=1e-9)
+        assert result.eigenvalue_max == pytest.approx(1.0 if rank else 0.0, rel=1e-9, abs=0)
         assert "unresolved" in str(result)
         # As far as rounding lets it be told from 0: n ε ‖K‖_F, and the noise floor itself.
         assert result.noise_floor <= (1 + np.sqrt(n)) * noise_floor(n) * 4
@@ -105,9 +107,9 @@ def test_float32_keeps_its_own_noise_floor(n: int) -> None:
     assert fastntk.conditioning(K).resolved
     single = fastntk.conditioning(K.astype(np.float32))
     assert not single.resolved
-    assert single.noise_floor == pytest.approx(noise_floor(n, 2.0**-23), rel=1e-5)
+    assert single.noise_floor == pytest.approx(noise_floor(n, 2.0**-23), rel=1e-5, abs=0)
     good = fastntk.conditioning(with_spectrum(np.linspace(0.5, 1.0, n)).astype(np.float32))
-    assert good.condition_number == pytest.approx(2.0, rel=1e-4)
+    assert good.condition_number == pytest.approx(2.0, rel=1e-4, abs=0)
 
 
 @pytest.mark.parametrize("depth", [1, 4, 12])
@@ -145,7 +147,7 @@ def test_errors_larger_than_the_kernel(errors: tuple[float, float], method: str)
     )
     assert not result.resolved
     assert np.isnan(result.eigenvalue_min)
-    assert result.noise_floor == result.eigenvalue_max == pytest.approx(4.0)
+    assert result.noise_floor == result.eigenvalue_max == pytest.approx(4.0, rel=1e-9, abs=0)
     assert str(result).endswith("κ ≥ 1")
     assert result.rank is not None
     assert result.rank < 3
@@ -170,11 +172,15 @@ def test_widened_bounds_leave_what_is_resolved() -> None:
     assert widened.bounds is not None
     assert given.bounds is not None
     for found, expected in zip(widened.bounds, given.bounds, strict=True):
-        assert found == pytest.approx(expected, rel=1e-12)
+        assert found == pytest.approx(expected, rel=1e-12, abs=0)
     # (√λ ± δ √tr K)² ± η
     away = 1e-3 * np.sqrt(7.0)
-    assert widened.bounds.eigenvalue_min.lower == pytest.approx((1 - away) ** 2 - 1e-2)
-    assert widened.bounds.eigenvalue_max.upper == pytest.approx((2 + away) ** 2 + 1e-2)
+    assert widened.bounds.eigenvalue_min.lower == pytest.approx(
+        (1 - away) ** 2 - 1e-2, rel=1e-9, abs=0
+    )
+    assert widened.bounds.eigenvalue_max.upper == pytest.approx(
+        (2 + away) ** 2 + 1e-2, rel=1e-9, abs=0
+    )
     nothing = result.widened(feature_error=np.inf)
     assert nothing.resolved
     assert nothing.condition_number == result.condition_number
@@ -188,7 +194,7 @@ def test_a_kernel_with_the_vector_of_ones_in_its_null_space() -> None:
     n = 300
     centre = np.eye(n) - 1.0 / n
     result = fastntk.conditioning(centre)
-    assert result.eigenvalue_max == pytest.approx(1.0, rel=1e-12)
+    assert result.eigenvalue_max == pytest.approx(1.0, rel=1e-12, abs=0)
     assert not result.resolved
     assert result.rank == n - 1
 
@@ -233,7 +239,9 @@ def test_the_kernel_of_the_paper_limits() -> None:
     # The infinitely deep, infinitely wide ReLU network: (3/4) I + (1/4) 11ᵀ, κ = 1 + n/3.
     for n in (10, 400):
         K = 0.75 * np.eye(n) + 0.25
-        assert fastntk.conditioning(K).condition_number == pytest.approx(1 + n / 3, rel=1e-10)
+        assert fastntk.conditioning(K).condition_number == pytest.approx(
+            1 + n / 3, rel=1e-10, abs=0
+        )
 
 
 def test_memory_is_checked_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,8 +257,8 @@ def test_several_eigenpairs(method: str) -> None:
     K = with_spectrum(values)
     result = fastntk.conditioning(K, k=3, eigenvectors=True, method=method)
     assert result.method == method
-    assert result.smallest == pytest.approx(values[:3], rel=1e-6)
-    assert result.largest == pytest.approx(values[:-4:-1], rel=1e-6)
+    assert result.smallest == pytest.approx(values[:3], rel=1e-6, abs=0)
+    assert result.largest == pytest.approx(values[:-4:-1], rel=1e-6, abs=0)
     for vectors, theirs in (
         (result.smallest_vectors, result.smallest),
         (result.largest_vectors, result.largest),
@@ -272,8 +280,8 @@ def test_products_are_enough(n: int) -> None:
     assert result.method == "operator"
     assert result.bounds is None
     assert result.resolved
-    assert result.eigenvalue_max == pytest.approx(truth.eigenvalue_max, rel=1e-10)
-    assert result.eigenvalue_min == pytest.approx(truth.eigenvalue_min, rel=1e-6)
+    assert result.eigenvalue_max == pytest.approx(truth.eigenvalue_max, rel=1e-10, abs=0)
+    assert result.eigenvalue_min == pytest.approx(truth.eigenvalue_min, rel=1e-6, abs=0)
     assert np.isnan(result.effective_rank)
     linear = fastntk.conditioning(net.linear().ntk_operator(X))
     assert not linear.resolved
@@ -285,7 +293,9 @@ def test_operators_of_float32_keep_their_noise_floor() -> None:
     net = fastntk.MLP([50, 64, 1], dtype="float32")
     result = fastntk.conditioning(net.ntk_operator(np.eye(50, dtype=np.float32)))
     assert result.resolved
-    assert result.noise_floor == pytest.approx(50 * 2.0**-23 * result.eigenvalue_max)
+    assert result.noise_floor == pytest.approx(
+        50 * 2.0**-23 * result.eigenvalue_max, rel=1e-9, abs=0
+    )
 
 
 @pytest.mark.parametrize(
@@ -348,15 +358,17 @@ def test_all_eigenvalues_of_a_small_singular_matrix_by_cholesky() -> None:
 def test_the_whole_spectrum() -> None:
     values = np.geomspace(1e-3, 5.0, 70)
     K = with_spectrum(values)
-    assert fastntk.spectrum(K) == pytest.approx(values, rel=1e-11)
+    assert fastntk.spectrum(K) == pytest.approx(values, rel=1e-11, abs=0)
     assert fastntk.spectrum(K.astype(np.float32)).dtype == np.float64
     with pytest.raises(ValueError, match="K is not symmetric"):
         fastntk.spectrum(np.triu(np.ones((4, 4))))
 
 
 def test_effective_rank() -> None:
-    assert fastntk.conditioning(np.eye(12)).effective_rank == pytest.approx(12)
-    assert fastntk.conditioning(np.diag([8.0, 1.0, 1.0])).effective_rank == pytest.approx(1.25)
+    assert fastntk.conditioning(np.eye(12)).effective_rank == pytest.approx(12, rel=1e-9, abs=0)
+    assert fastntk.conditioning(np.diag([8.0, 1.0, 1.0])).effective_rank == pytest.approx(
+        1.25, rel=1e-9, abs=0
+    )
     assert np.isnan(fastntk.conditioning(np.zeros((3, 3))).effective_rank)
 
 
@@ -382,7 +394,9 @@ def test_a_row_that_nearly_vanishes_in_a_matrix_of_another_scale(scale: float) -
     K[2, :2] = K[:2, 2] = [1e-144, 2e-144]
     result = fastntk.conditioning(K, k=3)
     assert result.resolved
-    assert result.smallest / scale == pytest.approx([1.5 - 0.5**0.5, 1.5 + 0.5**0.5, 3.0])
+    assert result.smallest / scale == pytest.approx(
+        [1.5 - 0.5**0.5, 1.5 + 0.5**0.5, 3.0], rel=1e-9, abs=0
+    )
 
 
 @settings(max_examples=60)
@@ -392,11 +406,11 @@ def test_scaling_and_permutation(n: int, seed: int, log_kappa: float, exponent: 
     result = fastntk.conditioning(K)
     scaled = fastntk.conditioning(K * 2.0**exponent)
     noise = 1e-12 + 4 * result.noise_floor / result.eigenvalue_min
-    assert scaled.condition_number == pytest.approx(result.condition_number, rel=noise)
-    assert scaled.noise_floor == pytest.approx(result.noise_floor * 2.0**exponent, rel=1e-12)
+    assert scaled.condition_number == pytest.approx(result.condition_number, rel=noise, abs=0)
+    assert scaled.noise_floor == pytest.approx(result.noise_floor * 2.0**exponent, rel=1e-12, abs=0)
     order = np.random.default_rng(seed).permutation(n)
     permuted = fastntk.conditioning(K[np.ix_(order, order)])
-    assert permuted.condition_number == pytest.approx(result.condition_number, rel=noise)
+    assert permuted.condition_number == pytest.approx(result.condition_number, rel=noise, abs=0)
 
 
 @settings(max_examples=60)

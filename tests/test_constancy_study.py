@@ -72,10 +72,10 @@ def test_cells_are_what_their_networks_are(study: fastntk.ConstancyStudy) -> Non
             np.linalg.norm(hessian_vector_product(net, x[np.newaxis], np.eye(net.n_parameters)), 2)
             for x in X[:2]
         ]
-        assert result.hessian_norm == pytest.approx(np.mean(norms), rel=1e-5)
+        assert result.hessian_norm == pytest.approx(np.mean(norms), rel=1e-5, abs=0)
         assert result.hessian_norm_resolved
         gradients = np.linalg.norm(net.gradient_features(X), axis=1)
-        assert result.gradient_norm == pytest.approx(gradients.mean(), rel=1e-10)
+        assert result.gradient_norm == pytest.approx(gradients.mean(), rel=1e-10, abs=0)
         rate = 0.5 * fastntk.learning_rate_bound(net, X, loss="mse")
         assert result.learning_rate == rate
         history = fastntk.train(
@@ -88,26 +88,28 @@ def test_cells_are_what_their_networks_are(study: fastntk.ConstancyStudy) -> Non
             continue
         before, after = net.ntk(X), history.net.ntk(X)
         change = np.linalg.norm(after - before) / np.linalg.norm(before)
-        assert result.relative_change == pytest.approx(change, rel=1e-9)
+        assert result.relative_change == pytest.approx(change, rel=1e-9, abs=0)
         alignment = (after * before).sum() / np.linalg.norm(after) / np.linalg.norm(before)
-        assert result.alignment == pytest.approx(alignment, rel=1e-9)
-        assert result.weight_change == pytest.approx(history.weight_change[-1], rel=1e-9)
-        assert result.weight_change_max == pytest.approx(history.weight_change_max[-1], rel=1e-9)
+        assert result.alignment == pytest.approx(alignment, rel=1e-9, abs=0)
+        assert result.weight_change == pytest.approx(history.weight_change[-1], rel=1e-9, abs=0)
+        assert result.weight_change_max == pytest.approx(
+            history.weight_change_max[-1], rel=1e-9, abs=0
+        )
         for kappa, kernel in (
             (result.condition_number, before),
             (result.condition_number_after, after),
         ):
             expected = np.linalg.cond(kernel)
-            assert kappa == pytest.approx(expected, rel=1e-3) or (
+            assert kappa == pytest.approx(expected, rel=1e-3, abs=0) or (
                 np.isnan(kappa) and expected > 1e6
             )
         moved = history.net(X) - net(X)
-        assert result.output_change == pytest.approx(np.sqrt(np.mean(moved**2)), rel=1e-9)
+        assert result.output_change == pytest.approx(np.sqrt(np.mean(moved**2)), rel=1e-9, abs=0)
         delta = np.concatenate(
             [(b - a).ravel() for a, b in zip(net.weights, history.net.weights, strict=True)]
         )
         error = moved - net.jvp(X, delta)
-        assert result.linear_error == pytest.approx(np.sqrt(np.mean(error**2)), rel=1e-8)
+        assert result.linear_error == pytest.approx(np.sqrt(np.mean(error**2)), rel=1e-8, abs=0)
     assert {"target reached", "completed"} <= statuses
 
 
@@ -125,12 +127,14 @@ def test_tables(study: fastntk.ConstancyStudy, tmp_path: Path) -> None:
         reached = cell[cell["status"] == "target reached"]
         assert (row["seeds"], row["reached"]) == (2, len(reached))
         assert row["diverged"] == (cell["status"] == "diverged").sum()
-        assert row["hessian_norm"] == pytest.approx(cell["hessian_norm"].mean())
+        assert row["hessian_norm"] == pytest.approx(cell["hessian_norm"].mean(), rel=1e-9, abs=0)
         np.testing.assert_equal(row["weight_change"], reached["weight_change"].mean())
     slopes = study.slopes().set_index(["architecture", "quantity"])
     of_linear = frame[frame["architecture"] == "linear"]
     law = fit_power_law(of_linear["width"], of_linear["hessian_norm"])
-    assert slopes.loc[("linear", "hessian_norm"), "slope"] == pytest.approx(law.slope, rel=1e-12)
+    assert slopes.loc[("linear", "hessian_norm"), "slope"] == pytest.approx(
+        law.slope, rel=1e-12, abs=0
+    )
     for name, row in slopes.iterrows():
         architecture, quantity = map(str, tuple(name))  # type: ignore[arg-type]
         found = study.slope(architecture, quantity)
@@ -288,7 +292,7 @@ def test_slopes_with_intervals() -> None:
     shuffled = random.permutation(20)
     found = bootstrap_slope(widths, values)
     assert found == pytest.approx(bootstrap_slope(widths[shuffled], values[shuffled]), abs=0.01)
-    assert found.slope == pytest.approx(fit_power_law(widths, values).slope, rel=1e-9)
+    assert found.slope == pytest.approx(fit_power_law(widths, values).slope, rel=1e-9, abs=0)
     # The same draws, with a fit for each.
     slopes = []
     for _ in range(1000):
@@ -306,7 +310,7 @@ def test_slopes_with_intervals() -> None:
         inside += interval.lower <= -0.5 <= interval.upper
     assert 0.85 <= inside / 200 <= 0.99
     alone = bootstrap_slope([1, 2, 4], [1.0, 2.0, 4.0])
-    assert alone.slope == pytest.approx(1.0)
+    assert alone.slope == pytest.approx(1.0, rel=1e-9, abs=0)
     assert np.isnan(alone[1:]).all()
     assert np.isnan(bootstrap_slope([4, 4], [1.0, 2.0])).all()
 

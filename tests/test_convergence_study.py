@@ -49,14 +49,14 @@ def test_measured_rate_is_the_predicted_one_for_a_linear_model(kappa: float) -> 
     samples = samples_with([1.0, 2.0, kappa / 3, kappa])
     y = samples @ generator.standard_normal(4) + 1.0
     rate = fastntk.convergence_rate(fastntk.MLP([4, 1]), samples, y, steps=int(20 * kappa) + 60)
-    assert rate.condition_number == pytest.approx(kappa, rel=1e-9)
-    assert rate.worst_case == pytest.approx(1 - 1 / kappa, rel=1e-9)
-    assert rate.learning_rate == pytest.approx(0.9 * 2 * 4 / (kappa + 1), rel=1e-9)
-    assert rate.predicted == pytest.approx((1 - 1.8 / (kappa + 1)) ** 2, rel=1e-9)
+    assert rate.condition_number == pytest.approx(kappa, rel=1e-9, abs=0)
+    assert rate.worst_case == pytest.approx(1 - 1 / kappa, rel=1e-9, abs=0)
+    assert rate.learning_rate == pytest.approx(0.9 * 2 * 4 / (kappa + 1), rel=1e-9, abs=0)
+    assert rate.predicted == pytest.approx((1 - 1.8 / (kappa + 1)) ** 2, rel=1e-9, abs=0)
     assert rate.resolved
     # With κ = 4 rounding stops the descent before the other errors are quite gone.
-    assert rate.measured == pytest.approx(rate.predicted, rel=1e-3 if kappa < 10 else 1e-6)
-    assert rate.linear == pytest.approx(rate.measured, rel=1e-6)
+    assert rate.measured == pytest.approx(rate.predicted, rel=1e-3 if kappa < 10 else 1e-6, abs=0)
+    assert rate.linear == pytest.approx(rate.measured, rel=1e-6, abs=0)
     assert rate.measured < rate.worst_case
     assert rate.r_squared > 1 - 1e-9
 
@@ -66,7 +66,7 @@ def test_a_tail_that_is_not_reached_is_not_resolved() -> None:
     rate = fastntk.convergence_rate(fastntk.MLP([3, 1]), samples, np.ones(3), steps=50)
     assert not rate.resolved
     # The linear model has the same slope there, and it is not that of the tail.
-    assert rate.linear == pytest.approx(rate.measured, rel=1e-6)
+    assert rate.linear == pytest.approx(rate.measured, rel=1e-6, abs=0)
     short = fastntk.convergence_rate(fastntk.MLP([3, 1]), samples, np.ones(3), steps=5)
     assert np.isnan(short.measured)
     assert not short.resolved
@@ -86,16 +86,16 @@ def test_wide_networks_converge_as_their_kernel_predicts() -> None:
         fastntk.MLP([6, 4096, 1], activation="erf"), samples, samples[:, 0], steps=1500
     )
     assert rate.resolved
-    assert np.log(rate.measured) == pytest.approx(np.log(rate.predicted), rel=0.1)
+    assert np.log(rate.measured) == pytest.approx(np.log(rate.predicted), rel=0.1, abs=0)
 
 
 @pytest.mark.parametrize("factor", [0.3, 0.9, 0.9999])
 def test_fits_of_the_tail(factor: float) -> None:
     steps = np.arange(400)
     fit = fit_tail(5.0 * factor**steps)
-    assert fit.factor == pytest.approx(factor, rel=1e-9)
+    assert fit.factor == pytest.approx(factor, rel=1e-9, abs=0)
     assert (fit.first, fit.last) == (200, 399)
-    assert fit.r_squared == pytest.approx(1.0)
+    assert fit.r_squared == pytest.approx(1.0, rel=1e-9, abs=0)
     assert fit.drift < 1e-6
     bent = fit_tail(0.99**steps + 0.5 * 0.9999**steps)
     assert bent.drift > 0.05
@@ -194,8 +194,10 @@ def test_summary_has_means_over_seeds(study: fastntk.ConvergenceStudy) -> None:
     frame, summary = study.to_frame(), study.summary().set_index("depth")
     for depth, cell in frame.groupby("depth"):
         row = summary.loc[depth]
-        assert row["test_accuracy"] == pytest.approx(cell["test_accuracy"].mean())
-        assert row["final_loss_std"] == pytest.approx(np.std(cell["final_loss"], ddof=1))
+        assert row["test_accuracy"] == pytest.approx(cell["test_accuracy"].mean(), rel=1e-9, abs=0)
+        assert row["final_loss_std"] == pytest.approx(
+            np.std(cell["final_loss"], ddof=1), rel=1e-9, abs=0
+        )
         assert row["reached"] == cell["epochs_to_target"].notna().sum()
         assert row["rates_resolved"] == cell["rate_resolved"].sum()
         assert row["learning_rate"] == cell["learning_rate"].iloc[0]

@@ -75,7 +75,7 @@ def test_nodes_are_fine_on_both_sides_of_a_breakpoint() -> None:
     expected = 2**0.25 * math.gamma(0.75) / math.sqrt(math.pi) / 2
     for side in (-1, 1):
         half = float(weights @ np.sqrt(np.maximum(side * nodes, 0)))
-        assert half == pytest.approx(expected, rel=1e-9)
+        assert half == pytest.approx(expected, rel=1e-9, abs=0)
 
 
 class Spoiled:
@@ -107,7 +107,9 @@ def test_rounding_errors_of_huge_sums() -> None:
     for n in (1, 10**6, 10**15):
         units = (n + 8) * UNIT
         assert gamma(n) == units / (1 - units)
-        assert cholesky_error(n, -3.0) == pytest.approx(3 * units / (1 - 2 * units), rel=1e-12)
+        assert cholesky_error(n, -3.0) == pytest.approx(
+            3 * units / (1 - 2 * units), rel=1e-12, abs=0
+        )
 
 
 def test_widened_bounds_of_an_indefinite_matrix_contain_what_they_should() -> None:
@@ -119,8 +121,8 @@ def test_widened_bounds_of_an_indefinite_matrix_contain_what_they_should() -> No
     assert 4.5 <= wider.eigenvalue_max.upper < 4.5 + 1e-12
     roots = Bounds(Interval(4.0, 4.0), Interval(9.0, 9.0)).widened(0.5, 4.0, 0.0)
     # √λ moves by at most the relative error times √trace.
-    assert roots.eigenvalue_min == pytest.approx((1.0, 9.0))
-    assert roots.eigenvalue_max == pytest.approx((4.0, 16.0))
+    assert roots.eigenvalue_min == pytest.approx((1.0, 9.0), rel=1e-9, abs=0)
+    assert roots.eigenvalue_max == pytest.approx((4.0, 16.0), rel=1e-9, abs=0)
 
 
 def test_zeros_have_ends_of_zero() -> None:
@@ -198,14 +200,14 @@ def test_losses_of_large_outputs() -> None:
     net = fastntk.MLP.from_weights([np.array([[1.0], [-1.0]])])
     for label, loss in ((0, 0.0), (1, 2000.0)):
         history = fastntk.train(net, [[1000.0]], [label], learning_rate=1e-9)
-        assert history.loss[0] == pytest.approx(loss, rel=1e-12)
+        assert history.loss[0] == pytest.approx(loss, rel=1e-12, abs=0)
 
 
 def test_angles_of_a_report_are_in_degrees(tmp_path: Path) -> None:
     circle = np.array([[1.0, 0.0], [math.cos(0.5), math.sin(0.5)]])
     net = fastntk.MLP([2, 1])
     report = fastntk.kernel_report(net, circle, tmp_path, progress=False)
-    assert report.closest_pair.angle == pytest.approx(0.5)
+    assert report.closest_pair.angle == pytest.approx(0.5, rel=1e-9, abs=0)
     assert f"smallest angle  {math.degrees(0.5):.6g}°, samples 0 and 1" in str(report)
 
 
@@ -418,7 +420,7 @@ def test_matrices_whose_squares_stay_in_range() -> None:
     for scale, fits in ((0.9e120, True), (1.1e120, False), (1.1e-120, True), (0.9e-120, False)):
         K = np.diag([scale, 0.0])
         if fits:
-            assert fastntk.conditioning(K).eigenvalue_max == pytest.approx(scale)
+            assert fastntk.conditioning(K).eigenvalue_max == pytest.approx(scale, rel=1e-9, abs=0)
         else:
             with pytest.raises(ValueError, match="expected between 1e-120 and 1e"):
                 fastntk.conditioning(K)
@@ -468,7 +470,7 @@ def test_features_that_are_rounded_to_another_precision_carry_its_errors(
     ):
         found = error_bounds.kernel_errors(NET._network, X, range(3), np.dtype(dtype))
         expected = error / (1 - 2 * error) * (1 + 1e-6) / (1 - rounding)
-        assert found["feature_error"] == pytest.approx(expected, rel=1e-9)
+        assert found["feature_error"] == pytest.approx(expected, rel=1e-9, abs=0)
 
 
 def test_precision_of_given_weights() -> None:

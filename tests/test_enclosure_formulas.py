@@ -105,8 +105,8 @@ def test_rayleigh_quotients_and_their_errors() -> None:
     vectors = np.array([[2.0, 0.0], [1.0, 0.0], [0.0, 4.0]])
     lengths = math.sqrt((36 + 1) / 5), 0.5
     errors = [1e-3 + gamma(3) * (length + q) for length, q in zip(lengths, (2.6, 0.5), strict=True)]
-    assert smallest_upper(source, vectors) == pytest.approx(0.5 + errors[1], rel=1e-15)
-    assert largest_lower(source, vectors) == pytest.approx(2.6 - errors[0], rel=1e-15)
+    assert smallest_upper(source, vectors) == pytest.approx(0.5 + errors[1], rel=1e-15, abs=0)
+    assert largest_lower(source, vectors) == pytest.approx(2.6 - errors[0], rel=1e-15, abs=0)
 
 
 @pytest.mark.parametrize("angle", [0.0, 0.01, 0.3])
@@ -119,16 +119,16 @@ def test_the_largest_eigenvalue_is_in_the_interval_of_the_formula(angle: float) 
     top, residual = 3 * c * c + s * s, 2 * c * s
     norm = source.frobenius_norm
     error = 8 * ((gamma(3) + gamma(3)) * norm + 1e-3)
-    assert found.lower == pytest.approx(top - error, rel=1e-14)
+    assert found.lower == pytest.approx(top - error, rel=1e-14, abs=0)
     left = norm**2 - max(0.0, top - error) ** 2 - 2 * max(0.0, residual - error) ** 2
     off, rest = residual + error, math.sqrt(left)
     block = np.array([[top + error, off], [off, rest]])
-    assert found.upper == pytest.approx(float(np.linalg.eigvalsh(block)[-1]), rel=1e-13)
+    assert found.upper == pytest.approx(float(np.linalg.eigvalsh(block)[-1]), rel=1e-13, abs=0)
     # The interval is wide, so that decompositions were tried; each gap is 16 times the one before.
     first = 2e-3 + 2 * cholesky_error(3, 3 * found.lower - 4.5) + 16e-3
     assert [sign for sign, _ in source.asked] == [-1, -1, -1]
     expected = [found.lower + first * growth for growth in (1, 16, 256)]
-    assert [shift for _, shift in source.asked] == pytest.approx(expected, rel=1e-14)
+    assert [shift for _, shift in source.asked] == pytest.approx(expected, rel=1e-14, abs=0)
 
 
 def test_the_best_of_several_vectors_counts_on_either_side() -> None:
@@ -174,8 +174,8 @@ def test_lower_bounds_of_the_smallest_eigenvalue() -> None:
     gap = 1e-2 + 2e-4  # twice what a decomposition of the matrix itself may be off by
     assert [sign for sign, _ in source.asked] == [1, 1]
     expected = [gap - 0.5, 16 * gap - 0.5]
-    assert [shift for _, shift in source.asked] == pytest.approx(expected, rel=1e-14)
-    assert proved == pytest.approx(0.5 - 16 * gap - 3e-4, rel=1e-14)
+    assert [shift for _, shift in source.asked] == pytest.approx(expected, rel=1e-14, abs=0)
+    assert proved == pytest.approx(0.5 - 16 * gap - 3e-4, rel=1e-14, abs=0)
     # What is known already is not proved again, and a worse bound does not replace it.
     known = Matrix([3.0, 1.0, 0.5], product_error=0.0)
     assert smallest_lower(known, 0.5, 1e-2, 0.495) == 0.495
@@ -199,7 +199,9 @@ def test_a_decomposition_and_its_vector_enclose_either_end() -> None:
         v = start / (source.diagonal + gap - 0.5) ** iterations
         expected = rayleigh_quotient(v, source.diagonal * v)
         rounding = 1e-3 + gamma(3) * (expected.length + expected.value)
-        assert around == pytest.approx((0.5 - gap - 3e-4, expected.value + rounding), rel=1e-14)
+        assert around == pytest.approx(
+            (0.5 - gap - 3e-4, expected.value + rounding), rel=1e-14, abs=0
+        )
     source.asked = []
     around = around_largest(source, 2.9)
     gap = 16 * (1e-3 + 2 * cholesky_error(3, 3 * 2.9 - 4.5) + 16e-3)
@@ -207,7 +209,7 @@ def test_a_decomposition_and_its_vector_enclose_either_end() -> None:
     v = start / (2.9 + gap - source.diagonal) ** 3
     expected = rayleigh_quotient(v, source.diagonal * v)
     rounding = 1e-3 + gamma(3) * (expected.length + expected.value)
-    assert around == pytest.approx((expected.value - rounding, 2.9 + gap + 3e-4), rel=1e-14)
+    assert around == pytest.approx((expected.value - rounding, 2.9 + gap + 3e-4), rel=1e-14, abs=0)
 
 
 def test_where_no_decomposition_runs_to_its_end_nothing_is_enclosed() -> None:
@@ -216,14 +218,14 @@ def test_where_no_decomposition_runs_to_its_end_nothing_is_enclosed() -> None:
         found = around_smallest(source, 0.5, 1) if smallest else around_largest(source, 2.9)
         assert found is None
         first, second, third = (shift for _, shift in source.asked)
-        assert (third - second) / (second - first) == pytest.approx(16)
+        assert (third - second) / (second - first) == pytest.approx(16, rel=1e-9, abs=0)
 
 
 def test_the_noise_floor() -> None:
     noise = Noise(n=100, epsilon=1e-7, trace=50.0, feature_error=1e-3, kernel_error=0.5)
-    assert noise.floor(4.0) == pytest.approx(100 * 1e-7 * 4.0 + 1e-6 * 50.0 + 0.5)
+    assert noise.floor(4.0) == pytest.approx(100 * 1e-7 * 4.0 + 1e-6 * 50.0 + 0.5, rel=1e-9, abs=0)
     assert noise.floor(0.25) == 0.25
-    assert noise.floor(-1.0) == pytest.approx(1e-6 * 50.0 + 0.5)
+    assert noise.floor(-1.0) == pytest.approx(1e-6 * 50.0 + 0.5, rel=1e-9, abs=0)
     few = Noise(n=3, epsilon=1e-7, trace=math.nan, feature_error=0.0, kernel_error=0.0)
     assert few.floor(2.0) == 16 * 1e-7 * 2.0
     assert few.below_zero(2.0) == 2000.0
@@ -255,8 +257,8 @@ def test_shifts_that_both_ends_are_found_and_proved_with(k: int) -> None:
 
     source.factor = watched
     ends = ends_by_cholesky(source, k, noise, None, bounds=True)
-    assert ends.smallest.values == pytest.approx(values[:k], rel=1e-9)
-    assert ends.largest.values == pytest.approx(values[::-1][:k], rel=1e-9)
+    assert ends.smallest.values == pytest.approx(values[:k], rel=1e-9, abs=0)
+    assert ends.largest.values == pytest.approx(values[::-1][:k], rel=1e-9, abs=0)
     assert ends.bounds is not None
     assert ends.around_smallest == ends.bounds.eigenvalue_min
     assert ends.below_largest == ends.bounds.eigenvalue_max.lower
@@ -303,7 +305,9 @@ def test_ends_by_products_take_the_error_of_products() -> None:
     noise = Noise(30, 2 * UNIT, math.nan, 0.0, 0.0)
     ends = ends_by_products(lambda V: K @ V, 1, noise, None, product_error=1e-3)
     value, residual = float(ends.smallest.values[0]), float(ends.smallest.residuals[0])
-    assert ends.around_smallest == pytest.approx((value - residual - 1e-3, value + 1e-3), rel=1e-14)
+    assert ends.around_smallest == pytest.approx(
+        (value - residual - 1e-3, value + 1e-3), rel=1e-14, abs=0
+    )
     assert ends.below_largest == float(ends.largest.values[0]) - 1e-3
     exact = ends_by_products(lambda V: K @ V, 1, noise, None)
     assert exact.below_largest == float(exact.largest.values[0])

@@ -95,7 +95,7 @@ def test_spectra_of_integers(eigenvalues: list[int], method: str, exponent: int)
     if result.resolved:
         assert result.eigenvalue_min in result.bounds.eigenvalue_min
         assert result.condition_number == pytest.approx(
-            kappa, rel=1e-6 + 4 * result.noise_floor / smallest
+            kappa, rel=1e-6 + 4 * result.noise_floor / smallest, abs=0
         )
 
 
@@ -206,7 +206,7 @@ def test_feature_error_widens_the_bounds() -> None:
             assert values[-1] in bounds.eigenvalue_max
             assert values[-1] / values[0] in bounds.condition_number
         assert bounds.eigenvalue_min.lower == pytest.approx(
-            (s[-1] - delta * np.linalg.norm(F)) ** 2, rel=1e-9
+            (s[-1] - delta * np.linalg.norm(F)) ** 2, rel=1e-9, abs=0
         )
 
 
@@ -214,9 +214,11 @@ def test_kernel_error_widens_the_bounds_and_counts_as_noise() -> None:
     K = np.diag([1.0, 2.0, 8.0])
     result = fastntk.conditioning(K, kernel_error=0.25)
     assert result.bounds is not None
-    assert result.bounds.eigenvalue_min == pytest.approx((0.75, 1.25), rel=1e-12)
-    assert result.bounds.eigenvalue_max == pytest.approx((7.75, 8.25), rel=1e-12)
-    assert result.bounds.condition_number == pytest.approx((7.75 / 1.25, 8.25 / 0.75), rel=1e-12)
+    assert result.bounds.eigenvalue_min == pytest.approx((0.75, 1.25), rel=1e-12, abs=0)
+    assert result.bounds.eigenvalue_max == pytest.approx((7.75, 8.25), rel=1e-12, abs=0)
+    assert result.bounds.condition_number == pytest.approx(
+        (7.75 / 1.25, 8.25 / 0.75), rel=1e-12, abs=0
+    )
     assert not fastntk.conditioning(K, kernel_error=1.5).resolved
 
 
@@ -240,7 +242,7 @@ def test_a_decomposition_that_fails_proves_nothing() -> None:
     # The estimate is too high: the shift has to come down before the decomposition succeeds.
     source = source_of(np.diag([1.0, 2.0, 3.0]), overwrite=False)
     lower = smallest_lower(source, 1.5, 0.1, -np.inf)
-    assert lower == pytest.approx(1.5 - 16 * 0.1)
+    assert lower == pytest.approx(1.5 - 16 * 0.1, rel=1e-9, abs=0)
     # Never within reach: what was known.
     assert smallest_lower(source, 1.5, 1e-12, -1.0) == -1.0
 

@@ -148,9 +148,9 @@ def test_columns_of_the_table() -> None:
     rates = roofline.Gpu("made up", {"float64": 1e12}, {"float64": 1e12}, 1e12, launch_seconds=0.0)
     steps = [roofline.Step("gemm", "float64", 4e9, 1e6, 1, is_gemm=True, useful=0.5)]
     ms, rate, share, expected, on_paper = Timing("job", 0.02, steps, 2.0).columns(rates)
-    assert (ms, expected) == pytest.approx((20.0, 8.0))
-    assert (rate, share) == pytest.approx((0.2, 0.2))
-    assert on_paper == pytest.approx(2e3 * 4e9 / 67e12)
+    assert (ms, expected) == pytest.approx((20.0, 8.0), rel=1e-9, abs=0)
+    assert (rate, share) == pytest.approx((0.2, 0.2), rel=1e-9, abs=0)
+    assert on_paper == pytest.approx(2e3 * 4e9 / 67e12, rel=1e-9, abs=0)
 
 
 def test_the_end_of_work_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -319,7 +319,7 @@ def test_near_duplicates_keep_their_digits(activation: str, exponent: int) -> No
     rounding = 1e-16 / 10.0**exponent
     found = (angle(step) + angle(-step)) / 2
     if activation != "relu" or exponent < -4:  # no unit switches between the samples
-        assert found == pytest.approx(small, rel=1e-6 + 20 * rounding)
+        assert found == pytest.approx(small, rel=1e-6 + 20 * rounding, abs=0)
 
 
 def test_equal_and_parallel_samples() -> None:
@@ -338,7 +338,7 @@ def test_samples_without_a_gradient_are_left_out() -> None:
     X = normal(10, 4)
     X[3] = 0.0
     expected = net.smallest_angle(np.delete(X, 3, axis=0))
-    assert net.smallest_angle(X).angle == pytest.approx(expected.angle, rel=1e-12)
+    assert net.smallest_angle(X).angle == pytest.approx(expected.angle, rel=1e-12, abs=0)
     with pytest.raises(ValueError, match="X of 2 samples has fewer than two with a gradient"):
         net.smallest_angle(X[2:4])
     with pytest.raises(ValueError, match="k=0: expected"):
@@ -350,7 +350,7 @@ def test_pair_angles() -> None:
     X = normal(9, 4)
     expected = {(i, j): a for a, i, j in brute_force(net, X)}
     for angle, i, j, resolved in net.pair_angles(X, list(expected)):
-        assert angle == pytest.approx(expected[i, j], rel=1e-12)
+        assert angle == pytest.approx(expected[i, j], rel=1e-12, abs=0)
         assert resolved
     assert net.pair_angles(X, []) == []
     with pytest.raises(

@@ -71,7 +71,7 @@ def test_descent_is_that_of_an_explicit_loop(
     np.testing.assert_allclose(training.outputs(**at), f, atol=1e-10)
     np.testing.assert_allclose(training.outputs(Z, **at), g, atol=1e-10)
     np.testing.assert_allclose(training.parameter_change(**at), change, atol=1e-10)
-    assert training.loss(**at) == pytest.approx(loss, rel=1e-9)
+    assert training.loss(**at) == pytest.approx(loss, rel=1e-9, abs=0)
 
 
 def test_outputs_by_themselves() -> None:
@@ -86,7 +86,7 @@ def test_outputs_by_themselves() -> None:
     at: dict[str, Any] = {"steps": 25, "learning_rate": 0.7}
     assert_close(training.outputs(**at), f, "float64")
     assert_close(training.outputs(Z, **at), g, "float64")
-    assert training.loss(**at) == pytest.approx(((f - Y) ** 2).sum() / 24, rel=1e-11)
+    assert training.loss(**at) == pytest.approx(((f - Y) ** 2).sum() / 24, rel=1e-11, abs=0)
     assert training.eigenvalues.shape == (3, 12)
 
 
@@ -191,7 +191,9 @@ def test_eigenvalues_below_the_floor_count_as_zero_from_some_time_on() -> None:
 
 def test_floor_is_that_of_conditioning() -> None:
     K = fastntk.MLP([4, 32, 1]).ntk(X)
-    assert Spectrum.of(K).floor == pytest.approx(fastntk.conditioning(K).noise_floor, rel=1e-12)
+    assert Spectrum.of(K).floor == pytest.approx(
+        fastntk.conditioning(K).noise_floor, rel=1e-12, abs=0
+    )
 
 
 def test_same_bits_for_any_number_of_threads() -> None:
@@ -236,7 +238,7 @@ def test_arrays_of_times_and_steps(outputs: str) -> None:
             assert_close(f[index], training.outputs(**one), "float64")
             assert_close(g[index], training.outputs(Z, **one), "float64")
             assert_close(change[index], training.parameter_change(**one), "float64")
-            assert loss[index] == pytest.approx(float(training.loss(**one)), rel=1e-12)
+            assert loss[index] == pytest.approx(float(training.loss(**one)), rel=1e-12, abs=0)
     assert_close(training.outputs(time=0.0), net(X), "float64")
     assert_close(training.outputs(Z, time=0.0), net(Z), "float64")
 
@@ -252,8 +254,10 @@ def test_learning_rates() -> None:
     net = fastntk.MLP([4, 64, 1])
     training = net.linearize().fit(X, Y[:, 0])
     values = np.linalg.eigvalsh(net.ntk(X))
-    assert training.largest_learning_rate == pytest.approx(24 / values[-1], rel=1e-12)
-    assert training.best_learning_rate == pytest.approx(24 / (values[-1] + values[0]), rel=1e-12)
+    assert training.largest_learning_rate == pytest.approx(24 / values[-1], rel=1e-12, abs=0)
+    assert training.best_learning_rate == pytest.approx(
+        24 / (values[-1] + values[0]), rel=1e-12, abs=0
+    )
     converging, diverging = (
         training.loss(steps=[0, 10**5], learning_rate=share * training.largest_learning_rate)
         for share in (0.99, 1.01)
@@ -264,7 +268,7 @@ def test_learning_rates() -> None:
     rate = 0.5 * training.largest_learning_rate
     ends = training.loss(steps=[2000, 2001], learning_rate=rate)
     assert 1e-290 < ends[0] < ends[1] / 0.5
-    assert ends[1] / ends[0] == pytest.approx((1 - values[0] / values[-1]) ** 2, rel=1e-6)
+    assert ends[1] / ends[0] == pytest.approx((1 - values[0] / values[-1]) ** 2, rel=1e-6, abs=0)
 
 
 def test_outputs_of_diverging_descent_overflow() -> None:
@@ -398,7 +402,7 @@ def test_trajectories_are_compared_step_by_step() -> None:
         _, linear, _, _ = explicit_descent(start, np.ones(start.n_parameters), 0.3, k)
         worst = max(worst, float(np.sqrt(np.mean((net(X) - linear) ** 2))))
     (result,) = study.results
-    assert result.error == pytest.approx(worst, rel=1e-9)
+    assert result.error == pytest.approx(worst, rel=1e-9, abs=0)
     assert np.isnan(result.test_error)
     assert np.isnan(study.fit.slope)  # a single width has none
 

@@ -129,7 +129,7 @@ def test_custom_activations(tmp_path: Path) -> None:
     for w, b in zip(net.weights[1:], (net.biases or ())[1:], strict=True):
         z = w @ h / np.sqrt(len(h)) + 0.2 * b
         h = net.activation_scale * z**3
-    assert net(X[:1])[0, 0] == pytest.approx(z[0], rel=1e-12)
+    assert net(X[:1])[0, 0] == pytest.approx(z[0], rel=1e-12, abs=0)
     F = net.gradient_features(X)
     assert_close(net.ntk(X), F @ F.T, "float64")
     step = 1e-6 * normal(net.n_parameters, seed=2)

@@ -62,7 +62,7 @@ def test_batches_are_a_partition(n: int, batch_size: int, seed: int, drop_last: 
     assert set(rows.tolist()) <= set(range(n))
     assert all((np.diff(each) > 0).all() for each in result.samples)
     assert result.resolved == len(result.batches) == len(sizes)
-    assert result.mean == pytest.approx(1.0)
+    assert result.mean == pytest.approx(1.0, rel=1e-9, abs=0)
 
 
 def test_against_eigenvalues_of_the_submatrices() -> None:
@@ -72,11 +72,11 @@ def test_against_eigenvalues_of_the_submatrices() -> None:
     expected = []
     for rows, batch in zip(result.samples, result.batches, strict=True):
         values = np.linalg.eigvalsh(K[rows][:, rows])
-        assert batch.eigenvalue_min == pytest.approx(values[0], rel=1e-10)
-        assert batch.eigenvalue_max == pytest.approx(values[-1], rel=1e-10)
+        assert batch.eigenvalue_min == pytest.approx(values[0], rel=1e-10, abs=0)
+        assert batch.eigenvalue_max == pytest.approx(values[-1], rel=1e-10, abs=0)
         expected.append(values[-1] / values[0])
-    assert result.mean == pytest.approx(np.mean(expected), rel=1e-9)
-    assert result.std == pytest.approx(np.std(expected, ddof=1), rel=1e-9)
+    assert result.mean == pytest.approx(np.mean(expected), rel=1e-9, abs=0)
+    assert result.std == pytest.approx(np.std(expected, ddof=1), rel=1e-9, abs=0)
     frame = result.to_frame()
     assert frame["condition_number"].tolist() == [b.condition_number for b in result.batches]
     assert frame["n"].tolist() == [20, 20, 20]

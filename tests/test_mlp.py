@@ -204,7 +204,7 @@ def test_attributes() -> None:
     assert net.dtype == np.float32
     assert [w.shape for w in net.weights] == [(6, 4), (5, 6), (2, 5)]
     assert net.n_parameters == 6 * 4 + 5 * 6 + 2 * 5 + 6 + 5 + 2
-    assert net.activation_scale == pytest.approx(np.sqrt(2))
+    assert net.activation_scale == pytest.approx(np.sqrt(2), rel=1e-9, abs=0)
     assert fastntk.MLP([4, 2]).biases is None
     assert "widths=(4, 6, 5, 2)" in repr(net)
 

@@ -168,7 +168,7 @@ def test_angles(psi: Any) -> None:
     pairs = [(i, j) for i in range(5) for j in range(i)]
     expected = {frozenset(p): reference.angle(F[p[0]], F[p[1]]) for p in pairs}
     for pair in net.smallest_angle(X, k=10):
-        assert pair.angle == pytest.approx(expected[frozenset((pair.i, pair.j))], rel=1e-10)
+        assert pair.angle == pytest.approx(expected[frozenset((pair.i, pair.j))], rel=1e-10, abs=0)
 
 
 @every
@@ -178,7 +178,7 @@ def test_angles_of_close_samples(psi: Any) -> None:
     angles = [
         net.smallest_angle(np.array([x, x + size * step])).angle / size for size in (2e-6, 1e-9)
     ]
-    assert angles[1] == pytest.approx(angles[0], rel=3e-5)
+    assert angles[1] == pytest.approx(angles[0], rel=3e-5, abs=0)
 
 
 @pytest.mark.parametrize("outputs", [2, 3, 5])
@@ -232,7 +232,7 @@ def test_hessians(psi: Any, widths: list[int]) -> None:
             norm = hessian_norm(net, x, output=c)
             largest = np.abs(np.linalg.eigvalsh((H + H.T) / 2)).max()
             assert norm.resolved.all()
-            assert norm.values[0] == pytest.approx(largest, rel=1e-9)
+            assert norm.values[0] == pytest.approx(largest, rel=1e-9, abs=0)
             total += of_sample[c] * expected
     assert_close(hessian_vector_product(net, X, eye, coefficients=u), total, "float64")
 
@@ -281,7 +281,9 @@ def test_large_batches_descend_along_the_gradient(psi: Any, dtype: str) -> None:
     history = fastntk.train(
         net, X, y, loss="mse", learning_rate=0.5, layer_rates=[1, 0, 2], validation=(X, y)
     )
-    assert history.loss[0] == pytest.approx(0.5 * np.mean((residual**2).sum(axis=1)), rel=1e-5)
+    assert history.loss[0] == pytest.approx(
+        0.5 * np.mean((residual**2).sum(axis=1)), rel=1e-5, abs=0
+    )
     gradient = double.vjp(X, residual / 100)
     sizes = [(w.size, b.size) for w, b in zip(net.weights, net.biases or (), strict=True)]
     parts = np.split(gradient, np.cumsum(np.ravel(sizes))[:-1])
@@ -292,7 +294,7 @@ def test_large_batches_descend_along_the_gradient(psi: Any, dtype: str) -> None:
         assert_close(history.net.weights[layer], expected, dtype)
     after = 0.5 * np.mean(((history.net.astype("float64")(X) - y) ** 2).sum(axis=1))
     assert history.validation_loss is not None
-    assert history.validation_loss[-1] == pytest.approx(after, rel=1e-5)
+    assert history.validation_loss[-1] == pytest.approx(after, rel=1e-5, abs=0)
 
 
 @every

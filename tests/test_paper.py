@@ -206,8 +206,10 @@ def test_figure_5() -> None:
     part = paper.figure(5)
     assert [claim.verdict for claim in part.claims] == [HOLDS] * 4
     one = part.tables[""].query("layers == 1").set_index("input_angle")["embedding_angle"]
-    assert one[60.0] == pytest.approx(math.degrees(fastntk.infinite.angle_map(math.pi / 3)))
-    assert one[180.0] == pytest.approx(90.0)
+    assert one[60.0] == pytest.approx(
+        math.degrees(fastntk.infinite.angle_map(math.pi / 3)), rel=1e-9, abs=0
+    )
+    assert one[180.0] == pytest.approx(90.0, rel=1e-9, abs=0)
     frame = part.tables[""]
     expected(layer_map.judge_increasing(frame.assign(embedding_angle=-frame["input_angle"])), FAILS)
     falling = frame["embedding_angle"].where(frame["layers"] > 1, -frame["input_angle"])
@@ -238,7 +240,7 @@ def test_figure_6() -> None:
     row = frame.query(
         "scales == 'first layer × 4' and depth == 1 and seed == 1 and input_angle == 60"
     )
-    assert row["gradient_angle"].item() == pytest.approx(math.degrees(angle), rel=1e-12)
+    assert row["gradient_angle"].item() == pytest.approx(math.degrees(angle), rel=1e-12, abs=0)
 
 
 def test_theorems_at_finite_width() -> None:
@@ -272,7 +274,7 @@ def test_theorems_on_the_condition_number() -> None:
     expected(theorems.judge_pairs(pairs), HOLDS)
     at_start = pairs[(pairs["depth"] == 0) & (pairs["theta"] == 0.1)]["condition_number"].item()
     eigenvalues = np.linalg.eigvalsh([[1, math.cos(0.1)], [math.cos(0.1), 1]])
-    assert at_start == pytest.approx(eigenvalues[1] / eigenvalues[0])
+    assert at_start == pytest.approx(eigenvalues[1] / eigenvalues[0], rel=1e-9, abs=0)
     expected(theorems.judge_pairs(pairs.assign(condition_number=pairs["depth"])), FAILS)
 
     deep = theorems.infinite_depth([1, 10, 100, 10_000])
@@ -369,9 +371,9 @@ def test_condition_numbers_are_means_over_minibatches(monkeypatch: pytest.Monkey
     kappa = [np.linalg.cond(net.ntk(X[rows], dtype="float64")) for rows in protocol.batches(3)]
     assert max(kappa) > 1.05 * min(kappa)
     row = found.loc["relu"]
-    assert row["condition_number"] == pytest.approx(np.mean(kappa), rel=1e-6)
-    assert row["condition_number_least"] == pytest.approx(np.mean(kappa), rel=1e-6)
-    assert row["spread_over_batches"] == pytest.approx(np.std(kappa), rel=1e-5)
+    assert row["condition_number"] == pytest.approx(np.mean(kappa), rel=1e-6, abs=0)
+    assert row["condition_number_least"] == pytest.approx(np.mean(kappa), rel=1e-6, abs=0)
+    assert row["spread_over_batches"] == pytest.approx(np.std(kappa), rel=1e-5, abs=0)
     assert row[["batches", "batches_resolved", "batch_size"]].tolist() == [2, 2, 20]
     # Six features make a kernel of rank six for the linear network.
     row = found.loc["identity"]

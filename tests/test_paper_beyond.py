@@ -46,8 +46,10 @@ def test_edge_of_chaos(name: str, bias_std: float) -> None:
     value, slope, root = phi.function, phi.derivative, math.sqrt(edge.variance)
     moment = expectation(lambda u: float(value(np.array([root * u]))[0]) ** 2)
     drift = expectation(lambda u: float(slope(np.array([root * u]))[0]) ** 2)
-    assert edge.weight_std**2 * moment + bias_std**2 == pytest.approx(edge.variance, rel=1e-9)
-    assert edge.weight_std**2 * drift == pytest.approx(1.0, rel=1e-9)
+    assert edge.weight_std**2 * moment + bias_std**2 == pytest.approx(
+        edge.variance, rel=1e-9, abs=0
+    )
+    assert edge.weight_std**2 * drift == pytest.approx(1.0, rel=1e-9, abs=0)
 
 
 def test_close_samples_keep_their_angle_at_the_edge() -> None:
@@ -103,7 +105,7 @@ def test_hardest_pairs_are_the_closest(monkeypatch: pytest.MonkeyPatch) -> None:
         assert (row.label_i, row.label_j) == (digits.y[row.i], digits.y[row.j])  # type: ignore[index]
         u, v = digits.X[row.i], digits.X[row.j]  # type: ignore[index]
         angle = math.degrees(math.acos(u @ v / np.linalg.norm(u) / np.linalg.norm(v)))
-        assert row.input_angle == pytest.approx(angle)
+        assert row.input_angle == pytest.approx(angle, rel=1e-9, abs=0)
     monkeypatch.setattr(samples_of_data, "_SEARCHED", 60)
     part = samples_of_data.hardest_pairs(checked_run(seeds=[1], width=32), "digits")
     pd.testing.assert_frame_equal(part.tables[""], frame)
@@ -141,7 +143,7 @@ def test_sample_size(monkeypatch: pytest.MonkeyPatch) -> None:
     net = fastntk.MLP([64, 64, 64, 64, 1], seed=32)
     expected = np.linalg.cond(net.ntk(shuffled, dtype="float64"))
     row = frame.query("depth == 3 and seed == 32 and n == 50")["condition_number"].item()
-    assert row == pytest.approx(expected, rel=1e-6)
+    assert row == pytest.approx(expected, rel=1e-6, abs=0)
     wide = frame.pivot_table(index="n", columns=["depth", "seed"], values="condition_number")
     assert (np.diff(wide.to_numpy(), axis=0) > 0).all()  # interlacing
     monkeypatch.setattr(samples_of_data, "BATCH_SIZE", 50)

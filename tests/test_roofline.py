@@ -49,7 +49,7 @@ def test_operations_are_those_of_the_plan(
     plan = net.plan(np.ones((n, widths[0])), Z)
     for tile in (64, 4096):
         steps = roofline.ntk(n, widths, dtype, m=m, tile=tile)
-        assert roofline.gemm_flops(steps) == pytest.approx(plan.flops, rel=1e-14)
+        assert roofline.gemm_flops(steps) == pytest.approx(plan.flops, rel=1e-14, abs=0)
 
 
 @given(n=st.integers(1, 30), widths=WIDTHS, dtype=DTYPES)
@@ -82,9 +82,9 @@ def test_traffic_of_tiles_against_counting(blocks: int, half: int, width: int) -
     entries = sum(rows * cols for rows, cols in tiles)
     step = one(roofline.ntk(n, [width, 1], "float64", tile=tile), "Gram: H Hᵀ")
     assert step.launches == len(tiles)
-    assert step.bytes == pytest.approx(8 * (read + entries), rel=1e-14)
-    assert step.flops == pytest.approx(2 * entries * width, rel=1e-14)
-    assert step.useful * step.flops == pytest.approx(n * n * width, rel=1e-14)
+    assert step.bytes == pytest.approx(8 * (read + entries), rel=1e-14, abs=0)
+    assert step.flops == pytest.approx(2 * entries * width, rel=1e-14, abs=0)
+    assert step.useful * step.flops == pytest.approx(n * n * width, rel=1e-14, abs=0)
     cross = roofline.ntk(n, [width, 1], "float64", m=2 * n, tile=tile)
     assert one(cross, "Gram: H Hᵀ").bytes == 8 * (2 * blocks**2 * 2 * tile * width + 2 * n * n)
 
@@ -192,8 +192,8 @@ def test_what_bounds_a_step() -> None:
     assert (loop.seconds(gpu), loop.bound(gpu)) == (1.6, "memory")
     short = Step("s", "float64", flops=1.0, bytes=1.0, launches=3, is_gemm=False)
     assert (short.seconds(gpu), short.bound(gpu)) == (1.5, "launches")
-    assert roofline.seconds([step, loop], gpu) == pytest.approx(3.6)
-    assert roofline.of_gemm_rate([step, loop], gpu) == pytest.approx(1.0 / 3.6)
+    assert roofline.seconds([step, loop], gpu) == pytest.approx(3.6, rel=1e-9, abs=0)
+    assert roofline.of_gemm_rate([step, loop], gpu) == pytest.approx(1.0 / 3.6, rel=1e-9, abs=0)
     assert roofline.gemm_flops([step, loop]) == 100.0
     (both,) = roofline.merged([step, Step("s", "float64", 300.0, 1.0, 2, is_gemm=True)])
     assert both == Step("s", "float64", 500.0, 1501.0, 5, is_gemm=True, useful=0.8)

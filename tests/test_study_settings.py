@@ -94,7 +94,9 @@ def test_convergence(tmp_path: Path) -> None:
         rows = np.sort(np.random.default_rng(0).permutation(len(X))[:5])
         expected = fastntk.conditioning(net.ntk(X[rows])).eigenvalue_max
         # From the store of both, which has to tell them apart.
-        assert frame.eigenvalue_max[0] == pytest.approx(expected, rel=1e-5)  # float32 samples
+        assert frame.eigenvalue_max[0] == pytest.approx(
+            expected, rel=1e-5, abs=0
+        )  # float32 samples
         assert frame.activation_scale.tolist() == [scale]
         assert frame.iloc[0][["activation", "dtype", "width"]].tolist() == ["tanh", "float32", 16]
     assert default.final_loss[0] != scaled.final_loss[0]

@@ -115,7 +115,7 @@ def test_gradients_by_differences() -> None:
                 slope /= 2 * step
                 square += slope**2
                 assert (old[index] - new[index]) / rate == pytest.approx(slope, rel=1e-5, abs=1e-8)
-    assert after.gradient_norm[0] == pytest.approx(np.sqrt(square), rel=1e-6)
+    assert after.gradient_norm[0] == pytest.approx(np.sqrt(square), rel=1e-6, abs=0)
 
 
 def test_custom_activation() -> None:
@@ -151,7 +151,9 @@ def test_linear_regression_has_its_closed_form() -> None:
         history.net.weights[0][0], solution + contraction @ (w - solution), rtol=1e-11
     )
     long = fastntk.train(net, X, y[:, np.newaxis], loss="mse", learning_rate=1.5, epochs=2000)
-    assert long.loss[-1] == pytest.approx(np.sum((features @ solution - y) ** 2) / 60, rel=1e-12)
+    assert long.loss[-1] == pytest.approx(
+        np.sum((features @ solution - y) ** 2) / 60, rel=1e-12, abs=0
+    )
     assert long.gradient_norm[-1] < 1e-12
     assert long.accuracy is None
 
@@ -171,7 +173,7 @@ def test_a_step_moves_the_function_by_the_kernel(parametrization: str) -> None:
         after = fastntk.train(net, X, y, loss="mse", learning_rate=rate).net
         errors.append(np.abs((after(X) - f) / rate - expected).max() / np.abs(expected).max())
     assert errors[1] < 1e-4
-    assert errors[1] == pytest.approx(errors[0] / 10, rel=0.2)
+    assert errors[1] == pytest.approx(errors[0] / 10, rel=0.2, abs=0)
 
 
 def test_standard_parametrization_is_a_matter_of_rates() -> None:
@@ -291,16 +293,18 @@ def test_what_is_recorded() -> None:
     assert history.validation_accuracy is not None
     assert history.accuracy is not None
     expected = -np.log(softmax[np.arange(8), labels]).mean()
-    assert history.validation_loss[-1] == pytest.approx(expected, rel=1e-13)
+    assert history.validation_loss[-1] == pytest.approx(expected, rel=1e-13, abs=0)
     assert history.validation_accuracy[-1] == (f.argmax(axis=1) == labels).mean()
     assert history.accuracy[0] == (net(X).argmax(axis=1) == y).mean()
     change = np.concatenate(
         [(a - b).ravel() for a, b in zip(parameters(after), parameters(net), strict=True)]
     )
-    assert history.weight_change[-1] == pytest.approx(np.linalg.norm(change), rel=1e-13)
+    assert history.weight_change[-1] == pytest.approx(np.linalg.norm(change), rel=1e-13, abs=0)
     assert history.weight_change_max[-1] == np.abs(change).max()
     # One step moves the weights by η ‖gradient‖.
-    assert history.weight_change[0] == pytest.approx(0.3 * history.gradient_norm[0], rel=1e-12)
+    assert history.weight_change[0] == pytest.approx(
+        0.3 * history.gradient_norm[0], rel=1e-12, abs=0
+    )
     assert (history.seconds > 0).all()
     frame = history.to_frame()
     assert list(frame["epoch"]) == [1, 2, 3]

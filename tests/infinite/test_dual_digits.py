@@ -74,7 +74,7 @@ def test_differences_that_the_norms_do_not_show(case: Case) -> None:
                 right = expectation(mpf(s), t, mpf(1)) / mpmath.sqrt(norms[0] * norms[1])
                 found = function(x, z, pair(s, difference, 0.0, opposite=False))
                 assert abs(found.near[0, 0] - (1 - right)) <= 1e-9 * (1 - right) + 1e-90
-                assert found.far[0, 0] == pytest.approx(2.0, rel=1e-15)
+                assert found.far[0, 0] == pytest.approx(2.0, rel=1e-15, abs=0)
 
 
 def elu(alpha: float) -> tuple[Callable[[mpf], mpf], Callable[[mpf], mpf]]:
@@ -113,8 +113,10 @@ def test_elu_of_close_pairs_of_equal_norms(alpha: float, s: float) -> None:
             right = (1 - mpf(alpha)) ** 2 * theta / (2 * mpmath.pi) / slope_size
         pairs = pair(s, 0.0, gap, opposite=False)
         near = dual.gap(x, z, pairs).near[0, 0]
-        assert near == pytest.approx(float(s**2 * gap * slope_size / size), rel=1e-12)
-        assert dual.derivative_gap(x, z, pairs).near[0, 0] == pytest.approx(float(right), rel=1e-12)
+        assert near == pytest.approx(float(s**2 * gap * slope_size / size), rel=1e-12, abs=0)
+        assert dual.derivative_gap(x, z, pairs).near[0, 0] == pytest.approx(
+            float(right), rel=1e-12, abs=0
+        )
 
 
 @pytest.mark.parametrize(
@@ -167,7 +169,7 @@ def test_elu_of_nearly_opposite_pairs_by_differences(alpha: float, opposite: boo
     least, found = (dual.gap(x, z, pair(s, s - t, g, opposite=opposite)) for g in (0.0, gap))
     # 1 − c grows with the angle from parallel samples on, 1 + c from opposite ones
     grown = found.far - least.far if opposite else found.near - least.near
-    assert grown[0, 0] == pytest.approx(change, rel=1e-9)
+    assert grown[0, 0] == pytest.approx(change, rel=1e-9, abs=0)
 
 
 @pytest.mark.parametrize("s", [1e-100, 1e100])
@@ -175,8 +177,8 @@ def test_powers_whose_squares_leave_the_range_of_numbers(s: float) -> None:
     for phi in (activations.monomial(3), activations.rectified_monomial(3)):
         dual = dual_of(phi)
         unit, there = (dual.state(np.array([r, 1.7 * r])) for r in (1.0, s))
-        assert there.activation == pytest.approx(unit.activation * s**3, rel=1e-14)
-        assert there.derivative == pytest.approx(unit.derivative * s**2, rel=1e-14)
+        assert there.activation == pytest.approx(unit.activation * s**3, rel=1e-14, abs=0)
+        assert there.derivative == pytest.approx(unit.derivative * s**2, rel=1e-14, abs=0)
         for gap in (0.0, 1e-9, 0.4, 1.7):
             gaps = [
                 dual.gap(
@@ -202,8 +204,8 @@ def test_sign_of_nearly_opposite_samples(distance: float, depth: int) -> None:
             cosine = 2 / mpmath.pi * mpmath.asin(cosine)
     X = np.sqrt(2) * np.array([[1.0, 0.0], [-1.0, distance], [1.0, distance]])
     K = infinite.nngp(X, depth=depth, activation="sign")
-    assert K[0, 1] == pytest.approx(float(cosine), rel=1e-14)
-    assert K[0, 2] == pytest.approx(-float(cosine), rel=1e-14)
+    assert K[0, 1] == pytest.approx(float(cosine), rel=1e-14, abs=0)
+    assert K[0, 2] == pytest.approx(-float(cosine), rel=1e-14, abs=0)
 
 
 @pytest.mark.parametrize(
@@ -215,4 +217,4 @@ def test_odd_functions_keep_the_angles_of_opposite_samples(phi: Activation) -> N
     K = infinite.ntk([[1.0, 0.0]], np.concatenate([X, -X]), depth=3, activation=phi)[0]
     np.testing.assert_array_equal(K[:4], -K[4:])
     angles = infinite.gradient_angle(theta[:2], 3, phi)
-    assert angles[1] == pytest.approx(100 * angles[0], rel=1e-9)
+    assert angles[1] == pytest.approx(100 * angles[0], rel=1e-9, abs=0)

@@ -91,7 +91,7 @@ def test_map_increases(theta: float, factor: float) -> None:
 
 def test_map_at_its_ends() -> None:
     assert infinite.angle_map(0.0) == 0.0
-    assert infinite.angle_map(math.pi) == pytest.approx(math.pi / 2, rel=1e-15)
+    assert infinite.angle_map(math.pi) == pytest.approx(math.pi / 2, rel=1e-15, abs=0)
 
 
 @given(angles)
@@ -130,7 +130,7 @@ def test_slow_approach_to_the_limit() -> None:
 
 @given(st.floats(0.01, math.pi))
 def test_limit_angle(theta: float) -> None:
-    assert infinite.limit_angle() == pytest.approx(math.radians(75.5225), rel=1e-6)
+    assert infinite.limit_angle() == pytest.approx(math.radians(75.5225), rel=1e-6, abs=0)
     deep = float(infinite.gradient_angle(theta, 10**5))
     assert deep == pytest.approx(infinite.limit_angle(), abs=5e-3)
 
@@ -145,7 +145,7 @@ def test_limit_angle_of_other_kinks(name: str) -> None:
 @given(angles, depths)
 def test_linear_network_keeps_angles(theta: float, depth: int) -> None:
     assert float(infinite.gradient_angle(theta, depth, "identity")) == pytest.approx(
-        theta, rel=1e-14
+        theta, rel=1e-14, abs=0
     )
 
 
@@ -354,7 +354,9 @@ def test_other_activations_separate_towards_right_angles(name: str) -> None:
 def test_limit_kernel_and_its_condition_number() -> None:
     for n in (1, 2, 50):
         kernel = infinite.limit_kernel(n)
-        assert np.linalg.cond(kernel) == pytest.approx(infinite.limit_condition_number(n))
+        assert np.linalg.cond(kernel) == pytest.approx(
+            infinite.limit_condition_number(n), rel=1e-9, abs=0
+        )
     X = np.random.default_rng(0).standard_normal((6, 3))
     deep = infinite.ntk(X, depth=10**5, normalize=True)
     np.testing.assert_allclose(deep, infinite.limit_kernel(6), atol=1e-3)

@@ -40,12 +40,12 @@ def test_systems_are_resolved_from_the_noise_floor_on() -> None:
 def test_the_ridge_that_would_do() -> None:
     assert KernelSystem(pair(0.0), 0.0, 0.0).sufficient_ridge == 1e3 * 16 * EPS * 2
     with_error = KernelSystem(pair(0.0), 0.0, 1e-6).sufficient_ridge
-    assert with_error == pytest.approx(1e3 * 2e-6, rel=1e-6)
+    assert with_error == pytest.approx(1e3 * 2e-6, rel=1e-6, abs=0)
     # By the largest element of the diagonal, of a system that is scaled to numbers about 1.
     assert KernelSystem(64 * pair(0.0), 0.0, 0.0).sufficient_ridge == 64e3 * 16 * EPS * 2
     assert KernelSystem(np.zeros((2, 2)), 0.0, 0.0).sufficient_ridge == 0.0
     large = KernelSystem(np.ones((100, 100)), 0.0, 0.0).sufficient_ridge
-    assert large == pytest.approx(1e3 * 100 * EPS * 100, rel=1e-12)
+    assert large == pytest.approx(1e3 * 100 * EPS * 100, rel=1e-12, abs=0)
 
 
 def test_solutions_do_not_depend_on_norms_that_are_powers_of_two() -> None:

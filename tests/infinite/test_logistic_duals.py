@@ -35,7 +35,9 @@ def check(name: str, deviations: tuple[float, ...], gap: float, tolerance: float
     norms = states.activation, states.derivative
     for (f, power), got, norm in zip(FUNCTIONS[name], found, norms, strict=True):
         for i, s in enumerate(deviations):
-            assert norm[i] / s**power == pytest.approx(root_mean_square(f, s, power), rel=tolerance)
+            assert norm[i] / s**power == pytest.approx(
+                root_mean_square(f, s, power), rel=tolerance, abs=0
+            )
             for j, t in enumerate(deviations[:i]):
                 right = 1 - cosine(f, power, s, t, gap)
                 assert abs(got[i, j] - right) < tolerance, (s, t, gap)
@@ -139,7 +141,7 @@ def compare_with_mpmath(name: str, s: float, t: float, gap: float, slope: bool) 
     reference = cosine(f, power, s, t, gap)
     sizes = [root_mean_square(f, x, power) * x**power for x in (s, t)]
     assert reference * math.prod(sizes) == pytest.approx(
-        float(right * norms[0] * norms[1]), rel=1e-12
+        float(right * norms[0] * norms[1]), rel=1e-12, abs=0
     )
 
 
@@ -252,7 +254,7 @@ def test_kernel_of_opposite_inputs_of_different_sizes(name: str) -> None:
     moment = du @ f(u) ** 2
     expected = (du @ (f(6 * u) * f(-3 * u)) - 18 * du @ (slope(6 * u) * slope(-3 * u))) / moment
     found = infinite.ntk([[6.0], [-3.0]], depth=1, activation=name)[0, 1]
-    assert found == pytest.approx(expected, rel=1e-10)
+    assert found == pytest.approx(expected, rel=1e-10, abs=0)
 
 
 X = np.array([[1.0, 0.2], [0.3, -1.0], [0.5, 0.9]])

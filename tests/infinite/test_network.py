@@ -167,7 +167,7 @@ def test_opposite_and_equal_samples_in_a_mixture() -> None:
     samples = np.array([[1.0, 2.0], [-1.0, -2.0], [1.0, 2.0], [2.0, 4.0]])
     K = network.ntk(samples, normalize=True)
     assert np.isfinite(K).all()
-    assert K[0, 2] == pytest.approx(1.0, rel=1e-12)
+    assert K[0, 2] == pytest.approx(1.0, rel=1e-12, abs=0)
     pair = network.smallest_angle(samples)
     assert pair.angle < 1e-5
     assert not pair.resolved
@@ -189,7 +189,7 @@ def test_angles_of_layers_that_differ(name: str) -> None:
     for depth, angle in zip(depths, network.gradient_angle(theta), strict=True):
         pair = network.at_depth(depth).smallest_angle(samples)
         assert (pair.i, pair.j) == (0, 1)
-        assert pair.angle == pytest.approx(float(angle), rel=1e-8)
+        assert pair.angle == pytest.approx(float(angle), rel=1e-8, abs=0)
 
 
 NETWORK: dict[str, Any] = {
@@ -220,7 +220,9 @@ def test_functions_take_all_that_the_object_takes() -> None:
     (found,) = infinite.conditioning(X, 2, **others)
     expected = network.conditioning(X)
     assert found.condition_number == expected.condition_number
-    assert expected.condition_number == pytest.approx(np.linalg.cond(network.ntk(X)), rel=1e-6)
+    assert expected.condition_number == pytest.approx(
+        np.linalg.cond(network.ntk(X)), rel=1e-6, abs=0
+    )
     with pytest.raises(ValueError, match=r"layer_weights=.*: expected 3 numbers"):
         infinite.conditioning(X, 2, layer_weights=[1.0])
 
@@ -433,7 +435,9 @@ def test_angles_that_are_not_defined() -> None:
     with pytest.raises(ValueError, match="kernel of 0 at depth 0"):
         infinite.gradient_angle(1.0, [0, 1], layer_weights=[0, 1])
     augmented = infinite.Network(0, bias_std=1.0)
-    assert float(augmented.gradient_angle(np.pi / 2)) == pytest.approx(np.arccos(0.5))
+    assert float(augmented.gradient_angle(np.pi / 2)) == pytest.approx(
+        np.arccos(0.5), rel=1e-9, abs=0
+    )
 
 
 def test_arrays_that_numba_has_no_memory_for_have_a_size(monkeypatch: pytest.MonkeyPatch) -> None:
