@@ -163,7 +163,7 @@ void register_network(py::module_& module, const char* name) {
                           activation_named(activation, parameters, {function, derivative, 0}),
                           activation_scale);
            }),
-           py::kw_only(), py::arg("input_width"), py::arg("activation"), py::arg("parameters"),
+           py::arg("input_width"), py::arg("activation"), py::arg("parameters"),
            py::arg("function"), py::arg("derivative"), py::arg("activation_scale"),
            "parameters: as many as activations() says, and then zeros; function, derivative: the "
            "addresses of C functions of one double, for the activation \"custom\".")
@@ -357,6 +357,8 @@ PYBIND11_MODULE(_core, module) {
   fp::register_device<fp::OnHost>(module);
   fp::register_pair_angles<float>(module);
   fp::register_pair_angles<double>(module);
+  fp::register_parameter_change<float>(module);
+  fp::register_parameter_change<double>(module);
   fp::register_symmetric(module);
   module.def(
       "lapack_routine",

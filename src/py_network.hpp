@@ -86,8 +86,10 @@ class PyNetwork {
     return network_;
   }
   // Returns the network with its weights on the device. They are put there when it is first asked
-  // for: before that, their arrays may change.
+  // for: before that, their arrays may change. Where they are used as they lie, several threads may
+  // ask at once.
   const Network<T>& on(const Device& device) const {
+    if constexpr (!P::kCopies) return get();
     if (!on_device_) {
       Network<T> network = get();
       const auto put = [&](Layer<T>& layer) {
