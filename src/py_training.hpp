@@ -213,6 +213,19 @@ std::pair<double, double> py_parameter_change(const std::vector<Array<T>>& now,
   return {change.square, change.largest};
 }
 
+// Returns the means of the two columns of outcomes: each sum in the order of the rows.
+inline std::pair<double, double> py_mean_outcomes(const Array<double>& outcomes) {
+  const Matrix<const double> rows = input_matrix<double>(outcomes, 2, "outcomes");
+  double loss = 0.0;
+  double recognized = 0.0;
+  for (Index i = 0; i < rows.rows; ++i) {
+    loss += rows(i, 0);
+    recognized += rows(i, 1);
+  }
+  const auto count = static_cast<double>(rows.rows);
+  return {loss / count, recognized / count};
+}
+
 template <class T>
 void register_parameter_change(py::module_& module) {
   module.def("parameter_change", &py_parameter_change<T>, py::arg("now").noconvert(),

@@ -71,6 +71,9 @@ class _Network:
         parameters: Sequence[float],
         functions: Sequence[int],
     ) -> None: ...
+    # The same network, of a single readout, with parameters in other arrays: (weights, bias) of
+    # each layer.
+    def with_parameters(self, arrays: list[tuple[_Array, _Array | None]]) -> _Network: ...
     # The memory, in bytes, of the features of so many samples and outputs, for all readouts, in
     # numbers of `itemsize` bytes.
     def feature_bytes(self, samples: int, outputs: int, itemsize: int) -> int: ...
@@ -242,6 +245,9 @@ def pair_angles(
 
 # ‖now − then‖² and the largest |now − then| of all elements of two lists of arrays.
 def parameter_change(now: list[_Array], then: list[_Array]) -> tuple[float, float]: ...
+
+# The means of the columns of outcomes (n, 2).
+def mean_outcomes(outcomes: _Array) -> tuple[float, float]: ...
 
 # target = sign · source + shift · 1, on and below the diagonal. Both are symmetric matrices:
 # square, or packed and of one dimension.

@@ -51,6 +51,16 @@ class Layer:
         """The number of weights and biases."""
         return self.weights.size + (0 if self.bias is None else self.bias.size)
 
+    def copy(self) -> Layer:
+        """Return the layer with arrays of its own."""
+        return Layer(
+            np.array(self.weights, order="C"),
+            None if self.bias is None else np.array(self.bias, order="C"),
+            self.weight_scale,
+            self.bias_scale,
+            self.kernel_weights,
+        )
+
     def with_dtype(self, dtype: FloatDType) -> Layer:
         """Return the layer with its arrays in another precision."""
         bias = None if self.bias is None else self.bias.astype(dtype, copy=False)
@@ -154,6 +164,19 @@ class Network:
         return self.of_layers(
             layers, self.activation, self.activation_scale, self.output_activation
         )
+
+    def copy(self) -> Network:
+        """Return a network of a single readout with weights of its own.
+
+        The core's view on the processor, where there is one, is copied too: that takes less than
+        to make it anew.
+        """
+        result = self.with_layers([layer.copy() for layer in self.layers])
+        name = "_handle_on_processor"
+        if name in vars(self):
+            arrays = [(layer.weights, layer.bias) for layer in result.layers]
+            vars(result)[name] = self._handle_on_processor.with_parameters(arrays)
+        return result
 
     def with_dtype(self, dtype: FloatDType) -> Network:
         """Return the network with all its layers in another precision."""

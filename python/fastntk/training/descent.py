@@ -11,7 +11,6 @@ import numpy as np
 
 import fastntk._core as _core
 from fastntk.devices.processor import PROCESSOR
-from fastntk.networks.network import Layer
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -130,22 +129,6 @@ def _trained(network: Network, rates: npt.NDArray[np.float64]) -> _Parameters:
         for kind, array in enumerate((layer.weights, layer.bias))
         if array is not None and layer_rates[kind] > 0
     }
-
-
-def copy_of(network: Network) -> Network:
-    """Return a network with weights of its own."""
-    return network.with_layers(
-        [
-            Layer(
-                np.array(layer.weights, order="C"),
-                None if layer.bias is None else np.array(layer.bias, order="C"),
-                layer.weight_scale,
-                layer.bias_scale,
-                layer.kernel_weights,
-            )
-            for layer in network.layers
-        ]
-    )
 
 
 def require_training_memory(

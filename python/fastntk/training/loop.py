@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+import fastntk._core as _core
 from fastntk.training.history import COLUMNS, History
 from fastntk.training.probe import KernelProbe, ProbeResult
 
@@ -175,14 +176,14 @@ class TrainingLoop:
             self.status = "diverged"
 
     def _record(self, outcomes: _Values, seconds: float, gradient_norm: float) -> None:
-        loss, accuracy = _means(outcomes)
+        loss, accuracy = _core.mean_outcomes(outcomes)
         record = {"loss": loss, "seconds": seconds, "gradient_norm": gradient_norm}
         many = self.net.n_outputs > 1
         if many:
             record["accuracy"] = accuracy
         if self.data.validation is not None:
             others = self.sgd.outcomes(*self.data.validation)
-            loss, accuracy = _means(others)
+            loss, accuracy = _core.mean_outcomes(others)
             record["validation_loss"] = loss
             if many:
                 record["validation_accuracy"] = accuracy
@@ -193,12 +194,6 @@ class TrainingLoop:
         target = self.settings.loss_target
         if self.status == "completed" and target is not None and record["loss"] <= target:
             self.status = "target reached"
-
-
-def _means(outcomes: _Values) -> list[float]:
-    """Return the means of the columns: what the method `mean` does, without what it looks at."""
-    means: list[float] = (np.add.reduce(outcomes, axis=0) / len(outcomes)).tolist()
-    return means
 
 
 def _shifted(
