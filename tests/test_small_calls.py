@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import pickle
 import threading
 from collections import Counter
@@ -46,7 +47,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         monkeypatch.setattr(owner, name, counted)
 
     count(memory, "available_memory")
-    count(memory.os, "open")
+    count(os, "open")
     count(SingleThreadedBlas, "enter")
     count(Network, "_new_handle")
     count(np.random, "SeedSequence")

@@ -115,9 +115,10 @@ class Sgd:
 
     def change(self, initial: Network) -> tuple[float, float]:
         """Return ‖w − w₀‖ in the Euclidean and in the maximum norm."""
-        then, layers = [], initial.layers
-        for k, kind in self.parameters:
-            then.append(layers[k].bias if kind else layers[k].weights)
+        layers = initial.layers
+        then: list[Any] = [
+            layers[k].bias if kind else layers[k].weights for k, kind in self.parameters
+        ]
         square, largest = _core.parameter_change(list(self.parameters.values()), then)
         return math.sqrt(square), largest
 
