@@ -13,11 +13,9 @@ import numpy as np
 from fastntk._support import arguments
 from fastntk.studies.identities import activation_label
 from fastntk.studies.power_law import BootstrapSlope, bootstrap_slope
-from fastntk.studies.tables import save_table
+from fastntk.studies.tables import SavedTable
 
 if TYPE_CHECKING:
-    import os
-
     import matplotlib.figure
     import pandas as pd
 
@@ -92,7 +90,7 @@ class ConstancyResult:
 
 
 @dataclass(frozen=True, eq=False)
-class ConstancyStudy:
+class ConstancyStudy(SavedTable, costs=("seconds",)):
     """The result of `constancy_study`.
 
     Attributes
@@ -226,22 +224,3 @@ class ConstancyStudy:
         from fastntk.figures import plot_constancy
 
         return plot_constancy(self)
-
-    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-        """Write the table of `to_frame` to a CSV file, completely or not at all.
-
-        Parameters
-        ----------
-        path : path-like
-        overwrite : bool
-            Whether any file that is there may be lost. Otherwise one is replaced if all its rows
-            are in the new table, but for times.
-
-        Raises
-        ------
-        FileExistsError
-            If something else is there.
-        """
-        target = arguments.path(path, "path")
-        flag = arguments.flag(overwrite, "overwrite")
-        save_table(self.to_frame(), target, ("seconds",), overwrite=flag)

@@ -8,12 +8,10 @@ import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from fastntk._support import arguments
 from fastntk.eigenvalues.result import ConditionNumbers
-from fastntk.studies.tables import save_table
+from fastntk.studies.tables import SavedTable
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Mapping
 
     import matplotlib.figure
@@ -107,7 +105,7 @@ COSTS = ("kernel_seconds", "analysis_seconds", "pass_depths", "memory_bytes")
 
 
 @dataclass(frozen=True)
-class DepthStudy:
+class DepthStudy(SavedTable, costs=COSTS):
     """The result of `depth_study`.
 
     Attributes
@@ -266,22 +264,3 @@ class DepthStudy:
         from fastntk.figures import plot_depth_study
 
         return plot_depth_study(self)
-
-    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-        """Write the table of `to_frame` to a CSV file, completely or not at all.
-
-        Parameters
-        ----------
-        path : path-like
-        overwrite : bool
-            Whether any file that is there may be lost. Otherwise one is replaced if all its rows
-            are in the new table, but for times and memory.
-
-        Raises
-        ------
-        FileExistsError
-            If something else is there.
-        """
-        target = arguments.path(path, "path")
-        flag = arguments.flag(overwrite, "overwrite")
-        save_table(self.to_frame(), target, COSTS, overwrite=flag)

@@ -22,12 +22,11 @@ from fastntk.networks.initialization import activation_and_scale
 from fastntk.networks.targets import targets
 from fastntk.studies.identities import activation_label
 from fastntk.studies.power_law import PowerLaw, fit_power_law
-from fastntk.studies.tables import save_table
+from fastntk.studies.tables import SavedTable
 from fastntk.training.learning_rate_bound import learning_rate_bound
 from fastntk.training.run import train
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Sequence
 
     import matplotlib.figure
@@ -70,7 +69,7 @@ class LinearizationResult:
 
 
 @dataclass(frozen=True)
-class LinearizationStudy:
+class LinearizationStudy(SavedTable):
     """The result of `linearization_error`.
 
     Attributes
@@ -129,25 +128,6 @@ class LinearizationStudy:
         from fastntk.figures import plot_linearization
 
         return plot_linearization(self)
-
-    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-        """Write the table of `to_frame` to a CSV file, completely or not at all.
-
-        Parameters
-        ----------
-        path : path-like
-        overwrite : bool
-            Whether any file that is there may be lost. Otherwise one is replaced if all its rows
-            are in the new table.
-
-        Raises
-        ------
-        FileExistsError
-            If something else is there.
-        """
-        target = arguments.path(path, "path")
-        flag = arguments.flag(overwrite, "overwrite")
-        save_table(self.to_frame(), target, overwrite=flag)
 
 
 def linearization_error(

@@ -5,15 +5,55 @@
 from __future__ import annotations
 
 import io
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
+from fastntk._support import arguments
 from fastntk._support.files import regular_file, replacing, require_own
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Collection
     from pathlib import Path
 
     import pandas as pd
+
+
+class SavedTable(ABC):
+    """A study of one table, which can be written to a file.
+
+    A class is derived with the columns, `costs`, that differ from run to run.
+    """
+
+    __slots__ = ()
+    _costs: Collection[str]
+
+    def __init_subclass__(cls, *, costs: Collection[str] = ()) -> None:
+        super().__init_subclass__()
+        cls._costs = costs
+
+    @abstractmethod
+    def to_frame(self) -> pd.DataFrame:
+        """Return the table."""
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write the table of `to_frame` to a CSV file, completely or not at all.
+
+        Parameters
+        ----------
+        path : path-like
+        overwrite : bool
+            Whether any file that is there may be lost. Otherwise one is replaced if all its rows
+            are in the new table, but for times and memory.
+
+        Raises
+        ------
+        FileExistsError
+            If something else is there.
+        """
+        target = arguments.path(path, "path")
+        flag = arguments.flag(overwrite, "overwrite")
+        save_table(self.to_frame(), target, self._costs, overwrite=flag)
 
 
 def save_table(
