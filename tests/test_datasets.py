@@ -9,6 +9,7 @@ import gzip
 import hashlib
 import io
 import os
+import re
 import sys
 import threading
 from dataclasses import FrozenInstanceError, replace
@@ -101,6 +102,7 @@ def test_digests_of_the_originals() -> None:
         assert len({file.sha256 for file in every}) == len(every)
         assert set(files.parts) == {"train", "test"}
         assert len(files.label_names) == 10
+        assert all(re.fullmatch(r"https?://[\w.-]+(/[a-z-]+)*/", each) for each in files.mirrors)
 
 
 @pytest.mark.skipif(

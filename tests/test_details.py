@@ -26,7 +26,7 @@ from fastntk._support.rounding import UNIT, cholesky_error, gamma
 from fastntk.activations import gaussian_nodes, label_of, names
 from fastntk.eigenvalues.enclosures import largest_interval, smallest_lower
 from fastntk.eigenvalues.result import Bounds, Interval
-from fastntk.kernels import error_bounds, planning
+from fastntk.kernels import angles, error_bounds, planning
 from fastntk.kernels.request import KernelRequest
 from fastntk.networks.targets import targets
 from fastntk.studies.store import StudyStore, key_of
@@ -512,3 +512,28 @@ def test_networks_that_do_not_learn_have_no_rate() -> None:
     net = fastntk.MLP.from_weights(weights, activation="relu")
     with pytest.raises(ValueError, match="net has gradients of 0 at all samples"):
         fastntk.convergence_rate(net, np.ones((4, 2)), np.ones(4))
+
+
+def test_samples_without_gradients_have_no_resolved_angle() -> None:
+    alone = np.zeros((3, 4))
+    alone[1] = 1.0
+    with pytest.warns(UserWarning, match=r"2 zero rows \(0, 2\)"):
+        frame = fastntk.depth_study(alone, depths=[0, 1], width=8).to_frame()
+    assert frame["smallest_angle"].isna().all()
+    assert (frame["i"] == -1).all()
+
+
+def test_the_closest_of_pairs_that_the_kernel_cannot_tell_apart() -> None:
+    rng = np.random.default_rng(3)
+    first, second = rng.standard_normal((2, 4))
+    samples = np.array([first, first, second, second])
+    samples[[1, 3], 0] += 1e-11, 1e-10
+    frame = fastntk.depth_study(samples, depths=[2], width=32).to_frame()
+    assert set(zip(frame["i"], frame["j"], strict=True)) == {(0, 1)}
+
+
+def test_rows_of_large_kernels_are_looked_at_in_blocks() -> None:
+    blocks = list(angles._row_slices(5000))
+    assert [block.start for block in blocks[1:]] == [block.stop for block in blocks[:-1]]
+    assert (blocks[0].start, blocks[-1].stop) == (0, 5000)
+    assert max(block.stop - block.start for block in blocks) * 5000 <= 2**21

@@ -14,7 +14,7 @@ from tolerances import assert_close
 import fastntk
 from fastntk._support import memory
 from fastntk.devices.processor import PROCESSOR
-from fastntk.kernels import block_sizes
+from fastntk.kernels import block_loop, block_sizes
 from fastntk.kernels.block_loop import BlockLoop, Destination
 from fastntk.kernels.destinations import Arrays, Packed
 from fastntk.kernels.features import Features
@@ -135,6 +135,27 @@ def test_memory_decides_about_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
         BlockLoop.of_size(asked, 100)
     with pytest.raises(MemoryError, match=r"the kernel of 100 × 100 in float64 and the features"):
         NET.ntk(X)
+
+
+def test_features_of_rows_are_computed_once_for_all_blocks_beside(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    computed = []
+    features = block_loop._features
+
+    def counted(request: KernelRequest, samples: Any) -> Any:
+        computed.append(len(samples))
+        return features(request, samples)
+
+    monkeypatch.setattr(block_loop, "_features", counted)
+    source = block_loop._FromFeaturesOfBlocks(request(None))
+    out = np.empty((4, 4))
+    for cols in (slice(0, 4), slice(4, 8), slice(8, 12)):
+        source.fill(slice(0, 4), cols, [out], None)
+    # Of the rows, of two other blocks of columns; then of other rows and columns.
+    assert computed == [4, 4, 4]
+    source.fill(slice(4, 8), slice(8, 12), [out], None)
+    assert len(computed) == 5
 
 
 def test_progress_of_blocks_and_of_a_single_one() -> None:

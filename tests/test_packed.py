@@ -48,6 +48,7 @@ def test_round_trip_and_lapack_agree(n: int, dtype: str) -> None:
     assert packed.data.dtype == dtype
     assert np.array_equal(packed.data, expected)
     assert np.array_equal(packed.to_dense(), K)
+    assert packed.to_dense().dtype == dtype
     assert (packed.n, packed.shape, packed.dtype) == (n, (n, n), np.dtype(dtype))
     assert packed.nbytes == n * (n + 1) // 2 * packed.dtype.itemsize
 

@@ -139,7 +139,14 @@ def test_noise_rarely_decides(seeds: int) -> None:
 
 @pytest.mark.parametrize(
     ("drift", "spread", "verdict"),
-    [(0.01, 0.001, HOLDS), (1.0, 0.001, FAILS), (1.0, 5.0, UNDECIDED), (math.nan, 0.0, UNDECIDED)],
+    [
+        (0.01, 0.001, HOLDS),
+        (1.0, 0.001, FAILS),
+        # Outside the interval of 95 %, within that of one of two depths.
+        (1.0, 0.345, UNDECIDED),
+        (1.0, 5.0, UNDECIDED),
+        (math.nan, 0.0, UNDECIDED),
+    ],
 )
 def test_no_difference_is_seen_only_where_it_would_be(
     drift: float, spread: float, verdict: str
@@ -200,6 +207,8 @@ def test_figures_1_and_2() -> None:
     expected(judge(curves({1: 74, 2: 70, 3: 75})), HOLDS)
     expected(judge(curves({1: 74, 2: 70, 3: 75}), every_step=True), FAILS)
     expected(judge(curves({1: 20, 2: 74, 3: 75}, resolved=False)), UNDECIDED)
+    both = pd.concat([curves({1: 20, 3: 74.9}).assign(input_angle=4.0), curves({1: 20, 3: 74.8})])
+    expected(judge(both), HOLDS, "at most 0.2° from 75.00°")
 
 
 def test_figure_5() -> None:

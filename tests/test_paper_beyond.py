@@ -17,6 +17,7 @@ import fastntk
 from fastntk import activations
 from fastntk.figures.pairs import plot_pairs
 from fastntk.paper.parts import chaos, samples_of_data
+from fastntk.paper.parts.theorems import on_sphere
 from fastntk.paper.run import checked_run
 from fastntk.paper.samples import part_of, samples
 
@@ -83,6 +84,9 @@ def test_other_activations(monkeypatch: pytest.MonkeyPatch) -> None:
     frame = chaos.against_depth(checked_run(), {})
     assert frame["depth"].tolist() == [0, 1, 4]
     assert math.isnan(frame["condition_number"][0])  # 50 samples in 10 dimensions
+    X = math.sqrt(10) * on_sphere((50, 10))
+    smallest = [fastntk.infinite.smallest_angle(X, depth=k).angle for k in (0, 1, 4)]
+    np.testing.assert_allclose(frame["smallest_angle"], np.degrees(smallest), rtol=1e-12)
     (claim,) = chaos.judged(frame)
     assert (claim.verdict, claim.data) == ("holds", "ReLU, scaled")
     (claim,) = chaos.judged(

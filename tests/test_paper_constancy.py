@@ -72,6 +72,7 @@ def test_statements_hold_for_what_they_say() -> None:
         ("hessian_norm", (-0.9, 0.0), "HESSIAN"),
         ("relative_change", (0.3, 0.0), "DRIFT"),
         ("hessian_norm", (-0.5, -0.5), "OTHER_HESSIANS"),
+        ("hessian_norm", (-0.5, -0.35), "OTHER_HESSIANS"),
         ("relative_change", (-1.0, -1.0), "OTHER_DRIFTS"),
         ("weight_change", (-0.5, -0.5), "DISTANCE"),
         ("weight_change", (0.0, 0.5), "DISTANCE"),

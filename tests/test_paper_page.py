@@ -30,7 +30,7 @@ from fastntk.paper.claims import Claim, Statement
 from fastntk.paper.part import Part
 from fastntk.paper.parts import scales
 from fastntk.paper.report.page import page
-from fastntk.paper.report.svg import element
+from fastntk.paper.report.svg import _own_identifiers, element
 from fastntk.paper.reproduction import Reproduction
 
 if TYPE_CHECKING:
@@ -97,6 +97,17 @@ def test_any_figure_can_be_shown() -> None:
     figure = Figure()
     figure.subplots().plot([1, 2])
     assert "<svg" in element(figure, "name", "title")
+
+
+@pytest.mark.parametrize("key", ["href", "{http://www.w3.org/1999/xlink}href"])
+def test_identifiers_are_those_of_a_figure(key: str) -> None:
+    root = ET.fromstring(
+        '<svg><path id="a"/><use xmlns:x="http://www.w3.org/1999/xlink" clip="url(#a)"/></svg>'
+    )
+    root[1].set(key, "#a")
+    _own_identifiers(root, "own")
+    assert root[0].get("id") == "own-a"
+    assert (root[1].get(key), root[1].get("clip")) == ("#own-a", "url(#own-a)")
 
 
 # Its structure.

@@ -13,6 +13,7 @@ import re
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import matplotlib.colors
 import numpy as np
@@ -22,6 +23,7 @@ import pytest
 from fastntk import paper
 from fastntk.figures.panels import Sheet
 from fastntk.paper.catalogue import NAMES
+from fastntk.paper.parts import theorems
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,8 +31,8 @@ if TYPE_CHECKING:
     from fastntk.paper.part import Part
 
 WRITTEN = Path(__file__).with_name("paper_parts.json")
-# Without those that take half a minute, which have tests of their own.
-PARTS = [name for name in NAMES if name not in {"constancy", "theorems"}]
+# Without the one that takes half a minute, which has tests of its own.
+PARTS = [name for name in NAMES if name != "constancy"]
 
 
 def samples(folder: Path) -> str:
@@ -103,9 +105,10 @@ def of_axes(axes: Axes) -> dict[str, Any]:
 
 def computed(name: str, folder: Path) -> dict[str, Any]:
     data = samples(folder)
-    part, *_ = paper.reproduce(
-        folder / "out", [data], only=[name], seeds=2, width=16, progress=False
-    ).parts
+    with patch.object(theorems, "_WIDTHS", (8, 16)):
+        part, *_ = paper.reproduce(
+            folder / "out", [data], only=[name], seeds=2, width=16, progress=False
+        ).parts
     return described(part, data)
 
 

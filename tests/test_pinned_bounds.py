@@ -83,6 +83,14 @@ def of_passes(phi: Activation) -> list[float]:
     return found
 
 
+def of_outputs(psi: Activation) -> list[float]:
+    """Return errors of one output f = ψ(g) and of all, of networks with an output activation."""
+    net = fastntk.MLP([3, 6, 2], activation="gelu", bias_std=0.3, seed=3, output_activation=psi)
+    x = np.array([[0.3, -1.1, 0.7]])
+    errors = [net.ntk_errors(x, outputs=outputs) for outputs in (0, 1, "trace")]
+    return [each[name] for each in errors for name in ("feature_error", "kernel_error")]
+
+
 def of_gates(phi: Activation) -> list[float]:
     """Return errors where units are 0, or as near to it as rounding takes them."""
     weights = [
@@ -129,6 +137,7 @@ def of_angles(phi: Activation) -> list[float]:
 
 KINDS = {
     "passes": (of_passes, FINITE),
+    "outputs": (of_outputs, {name: FINITE[name] for name in ("tanh", "sigmoid", "softplus")}),
     "gates": (of_gates, FINITE),
     "kernels": (of_kernels, INFINITE),
     "angles": (of_angles, INFINITE),

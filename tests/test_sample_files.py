@@ -21,6 +21,7 @@ from scipy.io import savemat
 from fastntk import datasets
 from fastntk._support import memory
 from fastntk.datasets import idx
+from fastntk.datasets.mat_elements import require_readable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -168,6 +169,13 @@ def test_matrices_of_matlab_that_are_no_samples() -> None:
     savemat("x.mat", {"X": real, "y": np.array(["a", "b", "c"], dtype=object)})
     with pytest.raises(ValueError, match=r"y is of MATLAB's kind cell.*label=False leaves it out"):
         datasets.load("x.mat")
+    # A name of more than one letter, but short enough to stand within its tag.
+    savemat("x.mat", {"abc": real + 1j})
+    with (
+        Path("x.mat").open("rb") as file,
+        pytest.raises(ValueError, match="abc has complex numbers"),
+    ):
+        require_readable(file, ["abc"])
     # What is not asked for may be anything.
     savemat("x.mat", {"X": real, "y": y, "c": real + 1j, "s": sparse.eye(2), "a": "a"})
     assert datasets.load("x.mat").X.tolist() == real.tolist()

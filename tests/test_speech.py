@@ -143,6 +143,11 @@ def test_channels_are_averaged_and_rates_may_differ() -> None:
     assert "from 20 to 4000 Hz" in found.description
 
 
+def test_bands_end_at_8000_hz() -> None:
+    record("talk/a.wav", rate=44100)
+    assert "from 20 to 8000 Hz" in datasets.load("talk").description
+
+
 def test_the_data_set_speech() -> None:
     with pytest.raises(FileNotFoundError, match=r"name='speech': .*pocketsphinx-testdata.*unpubl"):
         datasets.load("speech")

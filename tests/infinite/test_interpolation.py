@@ -44,6 +44,18 @@ def test_others_are_computed_for_all_samples() -> None:
     np.testing.assert_array_equal(interpolated(function, s, 1e-10), function(s))
 
 
+def test_the_worst_point_decides() -> None:
+    """Far from a kink a few points are enough, near it they are not."""
+    s = np.linspace(1.0, 2.0, 4000)
+
+    def function(s: Array) -> Array:
+        vectors = np.stack([np.ones_like(s), np.abs(s - 1.5)])
+        return np.vstack([vectors, np.linalg.norm(vectors, axis=0)])
+
+    off = np.abs(interpolated(function, s, 1e-3)[:-1] - function(s)[:-1])
+    assert off.max() <= 2e-3
+
+
 @pytest.mark.parametrize("n", [0, 1, 2, 17])
 def test_few_samples_are_not_interpolated(n: int) -> None:
     s = np.linspace(1.0, 2.0, n)
