@@ -80,7 +80,7 @@ LARGEST = Statement(
 
 def constancy(run: Run, data: str) -> Part:
     """Networks with linear and with non-linear outputs, and with a bottleneck."""
-    chosen = part_of(samples(data), _SAMPLES)
+    chosen = run.named(part_of(samples(data), _SAMPLES))
     study, name = studied(run, chosen), chosen.name
     return Part(
         name=f"constancy-{name}",

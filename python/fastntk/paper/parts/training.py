@@ -131,7 +131,7 @@ def table_1(run: Run, data: str) -> Part:
 
 def trained(run: Run, data: str) -> tuple[ConvergenceStudy, Split]:
     """Return the study that figure and table are of, and its samples."""
-    parts = split(data, run.sized(_SAMPLES, None))
+    parts = run.named(split(data, run.sized(_SAMPLES, None)))
     study = convergence_study(
         parts.X,
         parts.y,

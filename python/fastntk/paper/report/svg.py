@@ -118,7 +118,12 @@ def _points(axes: Axes, panel: Panel, line: Line) -> Iterator[tuple[float, float
 
 
 def _own_identifiers(root: ET.Element, name: str) -> None:
-    """Let all identifiers, and what refers to them, begin with a name."""
+    """Let all identifiers, and what refers to them, begin with a name.
+
+    What may not stand in an identifier, such as a space in the name of a file, is written as its
+    number, and so is the sign that marks numbers: different names stay different.
+    """
+    name = re.sub(r"[^A-Za-z0-9-]", lambda found: f"_{ord(found[0]):x}_", name)
     for node in root.iter():
         for key, value in list(node.attrib.items()):
             if key in {"id", "aria-labelledby"}:
