@@ -179,6 +179,18 @@ def test_page(reproduction: Reproduction) -> None:
     assert "OpenBLAS" in text or "BLAS" in text
 
 
+def test_links_to_the_parts_tell_them_apart() -> None:
+    names = ["figure-3-digits", "figure-3-x", "hardest-pairs-digits", "edge-of-chaos"]
+    parts = [Part(name=name, title="Beyond: all", text="", command="") for name in names]
+    links = re.findall(r'<a href="#([^"]*)">([^<]*)</a>', page(parts, "", 1.0, 1))
+    assert links[1:-1] == [
+        ("figure-3-digits", "Figure 3 digits"),
+        ("figure-3-x", "Figure 3 x"),
+        ("hardest-pairs-digits", "Hardest pairs digits"),
+        ("edge-of-chaos", "Edge of chaos"),
+    ]
+
+
 def test_text_of_others_is_escaped() -> None:
     claim = Claim(Statement("<b>", "a < b & c", ""), "holds", "<script>", "x.csv")
     text = page([Part(name="p", title="<i>", text="", command="", claims=(claim,))], "", 1.0, 1)
