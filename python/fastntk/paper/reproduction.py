@@ -196,7 +196,7 @@ def reproduce(
             each(parts[-1])
     seconds, memory = time.perf_counter() - started, peak_memory()
     report = folder / "report.html"
-    command = "fastntk reproduce" + "".join(f" --data {name}" for name in data) + run.options()
+    command = "fastntk reproduce" + run.options(*data)
     with replacing(report, "out") as temporary:
         temporary.write_text(page(parts, command, seconds, memory), encoding="utf-8")
     return Reproduction(tuple(parts), report, seconds, memory)

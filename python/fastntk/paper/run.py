@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import shlex
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -78,9 +79,11 @@ class Run:
         """Return samples, called as the data set of this run is."""
         return samples if self.name is None else replace(samples, name=self.name)
 
-    def options(self) -> str:
-        """Return what a command needs for the same settings."""
-        parts = [" --full"] if self.full else []
+    def options(self, *data: str) -> str:
+        """Return what a command needs for the same data and settings, as a shell takes it."""
+        parts = [f" --data {shlex.quote(each)}" for each in data]
+        if self.full:
+            parts.append(" --full")
         if self.seeds is not None:
             parts.append(f" --seeds {len(self.seeds)}")
         if self.width is not None:

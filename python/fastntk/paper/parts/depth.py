@@ -123,7 +123,7 @@ def figure_3(run: Run, data: str) -> Part:
             f"those of {len(protocol.raw)} samples with pixels as they are in the files. Bars are "
             f"standard deviations over seeds.{note}"
         ),
-        command=f"fastntk figure 3 --data {data}" + run.options(),
+        command="fastntk figure 3" + run.options(data),
         tables={"": whole, "minibatches": batches},
         drawings={
             "": Sheet(

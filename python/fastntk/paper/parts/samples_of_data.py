@@ -71,7 +71,7 @@ def hardest_pairs(run: Run, data: str) -> Part:
             f"The {len(frame)} smallest angles between gradients among all pairs of "
             f"{len(dataset.X)} samples, found tile by tile.{labels}"
         ),
-        command=f"fastntk reproduce --only 'hardest pairs' --data {data}" + run.options(),
+        command="fastntk reproduce --only 'hardest pairs'" + run.options(data),
         tables={"": frame},
         drawings=drawings,
     )
@@ -147,7 +147,7 @@ def sample_size(run: Run, data: str) -> Part:
             "that κ cannot fall as n grows (Cauchy's interlacing); how fast it grows says what "
             f"minibatches of {BATCH_SIZE} leave out. κ ∝ n^r with r = {', '.join(slopes)}."
         ),
-        command=f"fastntk reproduce --only 'sample size' --data {data}" + run.options(),
+        command="fastntk reproduce --only 'sample size'" + run.options(data),
         tables={"": frame},
         drawings={
             "": Sheet(
