@@ -50,6 +50,7 @@ KINDS: dict[str, set[str]] = {
             *("batch_size", "seed", "seeds", "width", "depth", "depths", "k", "output", "outputs"),
             *("epochs", "steps", "jobs", "subset", "rate_samples", "tile", "size", "i", "n"),
             *("most_passes", "callback_every", "probe_every", "degree", "search_epochs"),
+            "keep_every",
             *("rate_steps", "batches", "refinement", "d", "hop", "bottleneck", "hessian_samples"),
         )
     },

@@ -237,6 +237,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "callback_every": None,
         "probe": None,
         "probe_every": None,
+        "keep_every": None,
         "checkpoint": None,
         "inplace": False,
         "device": None,

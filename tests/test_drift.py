@@ -108,6 +108,20 @@ def test_the_linear_model_beside_its_own_training() -> None:
     assert 0 < drift.trajectory_error[-1] < 0.2 * drift.output_change[-1]
 
 
+def test_a_history_is_what_its_networks_are() -> None:
+    net = fastntk.MLP([4, 8, 2])
+    options: dict[str, Any] = {"loss": "mse", "learning_rate": RATE, "epochs": 12}
+    history = fastntk.train(net, X, Y, keep_every=4, **options)
+    by_history = kernel_drift(history, Z, linear=net.linearize().fit(X, Y), learning_rate=RATE)
+    by_step = kernel_drift(trained(net)[0], Z, linear=net.linearize().fit(X, Y), learning_rate=RATE)
+    assert by_history.steps.tolist() == [0, 4, 8, 12]
+    for name, values in vars(by_step).items():
+        np.testing.assert_array_equal(getattr(by_history, name), values)
+    without = fastntk.train(net, X, Y, **options)
+    with pytest.raises(ValueError, match=r"networks is a History without any: .*with keep_every"):
+        kernel_drift(without, Z)
+
+
 def test_networks_in_their_order() -> None:
     kept, _ = trained(fastntk.MLP([4, 8, 2]))
     by_step, in_order = kernel_drift(kept, Z), kernel_drift(list(kept.values()), Z)

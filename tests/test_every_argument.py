@@ -436,6 +436,7 @@ CASES = [
             "loss_target": 50.0,
             "probe": Z,
             "probe_every": 3,
+            "keep_every": 3,
         },
         {"progress": silent, "device": None, "callback": silent, "callback_every": 2}
         | {"checkpoint": None, "inplace": False},
@@ -616,7 +617,8 @@ def numbers(value: Any) -> Any:  # noqa: PLR0911 (one for each kind of result)
             getattr(value, name)() for name in ("curves", "probe_frame") if hasattr(value, name)
         ]
         dropped = ["seconds", "kernel_seconds", "analysis_seconds", "memory_bytes"]
-        return [part.drop(columns=dropped, errors="ignore").to_dict("list") for part in parts]
+        frames = [part.drop(columns=dropped, errors="ignore").to_dict("list") for part in parts]
+        return [*frames, list(getattr(value, "networks", ()))]
     if isinstance(value, (pd.DataFrame, pd.Series)):
         return value.to_dict()
     if is_dataclass(value) and not isinstance(value, type):

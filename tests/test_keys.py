@@ -199,6 +199,7 @@ ARGUMENTS: dict[str, tuple[Any, str | None]] = {
     "loss_target": (1e-3, "loss_target"),
     "callback": (ignored, None),
     "callback_every": (2, None),
+    "keep_every": (None, None),  # stands beside no checkpoint
     "probe": (problem("cross_entropy", seed=3)[0][:4], "probe"),
     "probe_every": (2, "probe_every"),
     "checkpoint": ("other.npz", None),

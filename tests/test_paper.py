@@ -515,6 +515,36 @@ def test_samples_by_name(labelled: Path) -> None:
         samples.split("synthetic", None)
 
 
+def test_data_sets_of_the_same_name_are_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = ("x.csv", "a/x.csv", "b/a/x.csv", "b/y.csv", "a/z.csv", "a/z.npy", "digits.csv")
+    for each in given:
+        file = Path(each)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if file.suffix == ".npy":
+            np.save(file, np.eye(2))
+        else:
+            file.write_text("1.5,2\n3,4.5\n")
+    for few in (["x.csv"], ["b/a/x.csv", "b/y.csv", "synthetic"]):
+        assert list(samples.names_apart(few).values()) == [Path(each).stem for each in few]
+    assert samples.names_apart([*given, "digits"]) == {
+        "x.csv": f"{tmp_path.name}-x",
+        "a/x.csv": f"{tmp_path.name}-a-x",
+        "b/a/x.csv": "b-a-x",
+        "b/y.csv": "y",
+        "a/z.csv": "z-csv",
+        "a/z.npy": "z-npy",
+        "digits.csv": "digits-csv",
+        "digits": "digits",
+    }
+    for twice in (["digits", "digits"], ["a/x.csv", "b/../a/x.csv"]):
+        with pytest.raises(ValueError, match=r"data=\['.*: expected each data set only once"):
+            paper.reproduce("out", twice, only=["figure 5"], progress=False)
+    assert not Path("out").exists()
+
+
 def test_seeds() -> None:
     assert runs.checked_run().several_seeds(3) == (1, 32, 111)
     assert runs.checked_run(full=True).several_seeds(3) == runs.AUTHORS_SEEDS

@@ -8,6 +8,7 @@ import errno
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -77,6 +78,18 @@ def test_points_tell_their_numbers() -> None:
     assert all(0 < left < width and 0 < top < height for left, top in places)
     assert root.findtext(f"{SVG}title") == "what it shows"
     assert root.attrib["aria-labelledby"] == "name-title"
+
+
+def test_identifiers_are_of_names_with_any_sign() -> None:
+    line = Line(x=np.arange(3.0), y=np.arange(3.0), label="ReLU")
+    sheet = Sheet(title="t", panels=[Panel(x="x", y="y", lines=[line])])
+    texts = [element(draw(sheet), name, "title", sheet) for name in ("my data_1", "my data-1")]
+    for text, start in zip(texts, ("my_20_data_5f_1-", "my_20_data-1-"), strict=True):
+        identifiers = set(re.findall(r'id="([^"]*)"', text))
+        assert all(re.fullmatch(start + r"[\w.-]+", each) for each in identifiers)
+        referred = set(re.findall(r'(?:url\(#|href="#)([^")]*)', text))
+        assert referred
+        assert referred <= identifiers
 
 
 def test_areas_lie_on_the_marks() -> None:
@@ -178,6 +191,20 @@ def test_page(reproduction: Reproduction) -> None:
     assert "OpenBLAS" in text or "BLAS" in text
 
 
+def test_links_to_the_parts_tell_them_apart() -> None:
+    names = ["figure-3-digits", "figure-3-a b", "hardest-pairs-digits", "edge-of-chaos"]
+    parts = [Part(name=name, title="Beyond: all", text="", command="") for name in names]
+    text = page(parts, "", 1.0, 1)
+    links = re.findall(r'<a href="#([^"]*)">([^<]*)</a>', text)
+    assert re.findall(r'<section id="([^"]*)">', text)[1:-1] == [link for link, _ in links[1:-1]]
+    assert links[1:-1] == [
+        ("figure-3-digits", "Figure 3 digits"),
+        ("figure-3-a_20_b", "Figure 3 a b"),
+        ("hardest-pairs-digits", "Hardest pairs digits"),
+        ("edge-of-chaos", "Edge of chaos"),
+    ]
+
+
 def test_text_of_others_is_escaped() -> None:
     claim = Claim(Statement("<b>", "a < b & c", ""), "holds", "<script>", "x.csv")
     text = page([Part(name="p", title="<i>", text="", command="", claims=(claim,))], "", 1.0, 1)
@@ -274,11 +301,40 @@ def test_figure_command(tmp_path: Path) -> None:
     assert "[holds] Figure 5: g is increasing.\n" in result.output
     names = {"figure-5.csv", "figure-5-limit.csv", "figure-5.png", "figure-5.svg", "figure-5.pdf"}
     assert {path.name for path in tmp_path.iterdir()} == names
-    # A table of somebody else's is kept.
+    # A table of somebody else's is kept, and so are the pictures beside it.
     (tmp_path / "figure-5.csv").write_text("mine\n1\n")
+    pictures = {f"figure-5-1.{ending}" for ending in ("png", "svg", "pdf")}
+    for each in pictures:
+        (tmp_path / each.replace("-1", "")).write_text("mine")
     result = run("figure", 5, "--out", tmp_path)
     assert "are kept as" in result.output
     assert (tmp_path / "figure-5-1.csv").read_text() == "mine\n1\n"
+    assert {(tmp_path / each).read_text() for each in pictures} == {"mine"}
+    assert {path.name for path in tmp_path.iterdir()} == names | pictures | {"figure-5-1.csv"}
+
+
+def test_files_of_the_same_name(tmp_path: Path) -> None:
+    """Their samples are the same, their labels are not; a folder's name is no identifier."""
+    X = np.random.default_rng(0).standard_normal((30, 3))
+    files = [tmp_path / folder / "x.csv" for folder in ("of one", "of two")]
+    for k, file in enumerate(files):
+        file.parent.mkdir()
+        frame = pd.DataFrame(X, columns=list("abc"))
+        frame.assign(label=np.arange(30) % (k + 1)).to_csv(file, index=False)
+    out = tmp_path / "out"
+    made = paper.reproduce(
+        out, [str(file) for file in files], only=["hardest pairs"], width=8, progress=False
+    )
+    for part, folder, file in zip(made.parts, ("of one", "of two"), files, strict=True):
+        assert part.name == f"hardest-pairs-{folder}-x"
+        assert part.title.endswith(f", {folder}-x")
+        assert shlex.split(part.command)[4:6] == ["--data", str(file)]
+    first, second = (pd.read_csv(out / f"{part.name}.csv") for part in made.parts)
+    assert not first["label_i"].any()
+    assert second["label_i"].tolist() == (second["i"] % 2).tolist()
+    pd.testing.assert_frame_equal(
+        first.drop(columns=["label_i", "label_j"]), second.drop(columns=["label_i", "label_j"])
+    )
 
 
 def test_a_reproduction_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -255,7 +256,15 @@ def test_bits_depend_on_the_seed_and_not_on_what_is_watched(n: int, batch: int) 
     arguments: dict[str, Any] = {"learning_rate": 0.1, "epochs": 3, "batch_size": batch}
     plain = fastntk.train(net, X, y, **arguments)
     watched = fastntk.train(
-        net, X, y, **arguments, callback=lambda *_: None, callback_every=2, probe=X, probe_every=3
+        net,
+        X,
+        y,
+        **arguments,
+        callback=lambda *_: None,
+        callback_every=2,
+        probe=X,
+        probe_every=3,
+        keep_every=4,
     )
     assert (
         plain.to_frame()
@@ -277,6 +286,55 @@ def test_the_network_is_copied_unless_it_is_not() -> None:
     inplace = fastntk.train(net, X, y, learning_rate=0.1, epochs=2, inplace=True)
     assert inplace.net is net
     assert_same_history(inplace, copied)
+
+
+@pytest.mark.parametrize("inplace", [False, True])
+def test_networks_that_are_kept(inplace: bool) -> None:
+    X, y = problem("cross_entropy", n=25)
+    net = fastntk.MLP([5, 20, 3], bias_std=BIAS_STD)
+    start, seen = copy.deepcopy(net), {}
+    history = fastntk.train(
+        net,
+        X,
+        y,
+        learning_rate=0.1,
+        epochs=2,
+        batch_size=5,
+        keep_every=4,
+        inplace=inplace,
+        callback=lambda step, now: seen.update({step: copy.deepcopy(now)}),
+        callback_every=1,
+    )
+    assert list(history.networks) == [0, 4, 8, 10]
+    for step, kept in history.networks.items():
+        assert_same_bits(kept, seen[step] if step else start)
+        assert kept is not history.net
+        assert not any(
+            np.shares_memory(a, b)
+            for a, b in zip(parameters(kept), parameters(history.net), strict=True)
+        )
+    assert not fastntk.train(net, X, y, learning_rate=0.1).networks
+
+
+def test_of_a_training_that_diverges_no_last_network_is_kept() -> None:
+    X, y = problem("mse", n=25)
+    net = fastntk.MLP([5, 20, 3], dtype="float32")
+    history = fastntk.train(net, X, y, loss="mse", learning_rate=1e30, epochs=9, keep_every=1)
+    assert history.status == "diverged"
+    assert 0 in history.networks
+    assert all(np.isfinite(a).all() for kept in history.networks.values() for a in parameters(kept))
+    assert not all(np.isfinite(a).all() for a in parameters(history.net))
+
+
+def test_more_networks_than_fit_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    X, y = problem("cross_entropy", n=20)
+    net = fastntk.MLP([5, 20, 3])
+    monkeypatch.setattr(memory, "ALWAYS_THERE", 0)
+    monkeypatch.setattr(memory, "available_memory", lambda: 100_000)
+    options: dict[str, Any] = {"learning_rate": 0.1, "batch_size": 5, "epochs": 50}
+    assert len(fastntk.train(net, X, y, keep_every=4, **options).networks) == 51
+    with pytest.raises(MemoryError, match=r"102 copies of the weights.* larger keep_every"):
+        fastntk.train(net, X, y, keep_every=2, **options)
 
 
 def test_what_is_recorded() -> None:
@@ -419,6 +477,12 @@ GOOD: dict[str, Any] = {"X": np.eye(3), "y": [0, 1, 1], "learning_rate": 0.1}
         ({"loss_target": -1}, ValueError, "loss_target=-1: expected a finite number of at least"),
         ({"callback_every": 2}, ValueError, "callback_every=2: expected None without callback"),
         ({"probe_every": 2}, ValueError, "probe_every=2: expected None without probe"),
+        ({"keep_every": 0}, ValueError, "keep_every=0: expected an integer of at least 1"),
+        (
+            {"keep_every": 2, "checkpoint": "file.npz"},
+            ValueError,
+            "keep_every=2: expected None beside checkpoint",
+        ),
         (
             {"probe": np.eye(3), "probe_every": 0},
             ValueError,

@@ -109,10 +109,11 @@ def reproduce(data: tuple[str, ...], only: tuple[str, ...], out: Path, **setting
 
 
 def _write(part: Part, out: Path) -> None:
-    from fastntk.paper.part import COSTS
+    from fastntk.paper.part import COSTS, FORMATS
 
     for file, frame in part.table_files(out).items():
-        keep_others(file, frame, [], COSTS)
+        pictures = [file.with_name(f"{file.stem}.{ending}") for ending in FORMATS]
+        keep_others(file, frame, pictures, COSTS)
     files = part.save(out)
     _tell(part)
     click.echo("\nFiles: " + ", ".join(map(str, files)))

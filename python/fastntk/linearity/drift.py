@@ -16,7 +16,7 @@ import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -44,6 +44,14 @@ if TYPE_CHECKING:
     Values = npt.NDArray[np.float64]
 
 _EXPECTED = "expected the networks of a training, by step or in their order"
+
+
+class Trained(Protocol):
+    """What a training leaves behind, such as a `fastntk.History`."""
+
+    @property
+    def networks(self) -> Mapping[int, NetworkBase]:
+        """The networks on its way, by the number of steps before each."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +113,7 @@ class KernelDrift:
 
 
 def kernel_drift(
-    networks: Sequence[NetworkBase] | Mapping[int, NetworkBase],
+    networks: Trained | Sequence[NetworkBase] | Mapping[int, NetworkBase],
     X: npt.ArrayLike,
     *,
     linear: LinearizedTraining | None = None,
@@ -117,10 +125,10 @@ def kernel_drift(
 
     Parameters
     ----------
-    networks : sequence of MLP, or mapping of int to MLP
-        The network at the start, then in training: at least two, of the same widths and activation.
-        With the steps after which they are so, ascending; or in their order. `fastntk.train` hands
-        each to its `callback`, which has to copy what it keeps.
+    networks : History, sequence of MLP, or mapping of int to MLP
+        A training that has kept its networks, as `fastntk.train` does with `keep_every`. Or the
+        network at the start, then in training: at least two, of the same widths and activation,
+        with the steps after which they are so, ascending, or in their order.
     X : array_like (n, d)
         Samples, one a row, on which kernels and outputs are compared: n² numbers.
     linear, learning_rate : LinearizedTraining and float, optional
@@ -146,17 +154,14 @@ def kernel_drift(
 
     Examples
     --------
-    >>> import copy
     >>> import numpy as np
     >>> import fastntk
     >>> X = np.random.default_rng(0).standard_normal((20, 4))
     >>> net = fastntk.MLP([4, 256, 256, 1], activation="tanh")
-    >>> kept = {0: net}
     >>> history = fastntk.train(
-    ...     net, X, np.sign(X[:, 0]), loss="mse", learning_rate=1.0, epochs=100,
-    ...     callback=lambda step, now: kept.update({step: copy.deepcopy(now)}), callback_every=50,
+    ...     net, X, np.sign(X[:, 0]), loss="mse", learning_rate=1.0, epochs=100, keep_every=50
     ... )
-    >>> drift = fastntk.linearity.kernel_drift(kept, X)
+    >>> drift = fastntk.linearity.kernel_drift(history, X)
     >>> drift.steps.tolist()
     [0, 50, 100]
     >>> bool(0 < drift.relative_change[-1] < 0.5)
@@ -164,6 +169,8 @@ def kernel_drift(
     >>> bool(np.isclose(drift.weight_change[-1], history.weight_change[-1]))
     True
     """
+    if hasattr(networks, "networks"):
+        networks = _kept_by(networks)
     given = _checked_networks(networks)
     if linear is not None and not isinstance(linear, LinearizedTraining):
         raise TypeError(
@@ -247,6 +254,15 @@ class _Path:
 
 def _root_mean_square(values: FloatArray) -> float:
     return float(np.linalg.norm(values)) / math.sqrt(values.size)
+
+
+def _kept_by(training: Trained) -> Mapping[int, NetworkBase]:
+    if not training.networks:
+        raise ValueError(
+            f"networks is a {type(training).__name__} without any: expected that of a training "
+            "which keeps them, as fastntk.train does with keep_every"
+        )
+    return training.networks
 
 
 def _checked_networks(networks: Any) -> dict[int, NetworkBase]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ from fastntk.paper import catalogue
 from fastntk.paper.claims import Claim
 from fastntk.paper.report.page import page
 from fastntk.paper.run import checked_run
-from fastntk.paper.samples import has_labels, samples
+from fastntk.paper.samples import has_labels, names_apart, samples
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -158,7 +158,8 @@ def reproduce(
         A folder: for ``report.html``, which needs nothing else, for the tables and figures, and for
         ``cells.sqlite``, from which a reproduction that was stopped goes on.
     data : sequence of str
-        The data sets of Figures 3 and 4 and of Table 1.
+        The data sets of Figures 3 and 4 and of Table 1, each once. Files of the same name are
+        called by their folders too: "a-x" and "b-x".
     only : sequence of str, optional
         The parts that are wanted, such as "figure 3"; by default all.
     full, seeds, width, progress
@@ -188,14 +189,14 @@ def reproduce(
         raise PermissionError(f"out={str(folder)!r}: expected a folder that can be written")
     started = time.perf_counter()
     parts = []
-    for name, each_data in wanted:
-        parts.append(catalogue.computed(name, run, each_data))
+    for name, each_data, called in wanted:
+        parts.append(catalogue.computed(name, replace(run, name=called), each_data))
         parts[-1].save(folder, overwrite=True)
         if each is not None:
             each(parts[-1])
     seconds, memory = time.perf_counter() - started, peak_memory()
     report = folder / "report.html"
-    command = "fastntk reproduce" + "".join(f" --data {name}" for name in data) + run.options()
+    command = "fastntk reproduce" + run.options(*data)
     with replacing(report, "out") as temporary:
         temporary.write_text(page(parts, command, seconds, memory), encoding="utf-8")
     return Reproduction(tuple(parts), report, seconds, memory)
@@ -212,8 +213,13 @@ def peak_memory() -> int:
     return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def _wanted(only: Sequence[str] | None, data: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield the parts and their data, checked; those that train are of data with labels."""
+def _wanted(
+    only: Sequence[str] | None, data: Sequence[str]
+) -> Iterator[tuple[str, str, str | None]]:
+    """Yield the parts, their data and what these are called, checked.
+
+    Those that train are of data with labels.
+    """
     names = catalogue.NAMES
     if only is not None:
         given = arguments.items(only, "only", "names of parts")
@@ -224,15 +230,14 @@ def _wanted(only: Sequence[str] | None, data: Sequence[str]) -> Iterator[tuple[s
     sets = [arguments.text(each, "data") for each in arguments.items(data, "data", "names")]
     if not sets:
         raise ValueError(f"data={arguments.shown(data)}: expected at least one data set")
-    for each in sets:
-        samples(each)
+    called = names_apart(sets)
     for name in names:
         if name in catalogue.OF_FORMULAS:
-            yield name, ""
+            yield name, "", None
             continue
         for each in sets:
             if name not in catalogue.TRAINED or has_labels(each):
-                yield name, each
+                yield name, each, called[each]
 
 
 def _checked_data(name: str, data: str | None) -> str:

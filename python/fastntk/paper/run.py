@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
+import shlex
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,9 +22,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from fastntk._support.progress import Monitor, Progress
+    from fastntk.datasets import Dataset
+    from fastntk.paper.samples import Split
     from fastntk.studies.store import Values
 
     Value = TypeVar("Value")
+    Samples = TypeVar("Samples", Dataset, Split)
 
 # The seeds of the authors' code; further ones, where more are asked for, begin at 1000.
 AUTHORS_SEEDS = (1, 32, 111, 555, 666)
@@ -47,6 +51,8 @@ class Run:
         Of every hidden layer; None: 512.
     store : str or None
         The file in which finished pieces are kept.
+    name : str or None
+        What the data set is called in titles and names of files; None: as it calls itself.
     progress : bool or callable
     """
 
@@ -54,6 +60,7 @@ class Run:
     seeds: tuple[int, ...] | None = None
     width: int | None = None
     store: str | None = None
+    name: str | None = None
     progress: Progress = False
 
     def sized(self, quick: Value, full: Value) -> Value:
@@ -68,9 +75,15 @@ class Run:
         """Return the width: that asked for, or the default."""
         return default if self.width is None else self.width
 
-    def options(self) -> str:
-        """Return what a command needs for the same settings."""
-        parts = [" --full"] if self.full else []
+    def named(self, samples: Samples) -> Samples:
+        """Return samples, called as the data set of this run is."""
+        return samples if self.name is None else replace(samples, name=self.name)
+
+    def options(self, *data: str) -> str:
+        """Return what a command needs for the same data and settings, as a shell takes it."""
+        parts = [f" --data {shlex.quote(each)}" for each in data]
+        if self.full:
+            parts.append(" --full")
         if self.seeds is not None:
             parts.append(f" --seeds {len(self.seeds)}")
         if self.width is not None:

@@ -4,7 +4,10 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +16,8 @@ from fastntk._support import arguments
 from fastntk.datasets import NAMES, WITH_TEST_PART, Dataset, load
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from fastntk._support.dtypes import FloatArray
     from fastntk.studies.convergence_cells import Labels
 
@@ -47,6 +52,47 @@ def samples(data: str, preprocessing: str | None = None) -> Dataset:
     except OSError as error:
         error.strerror = f"data: {error.strerror}"
         raise
+
+
+def names_apart(data: Sequence[str]) -> dict[str, str]:
+    """Return what each of some data sets is called, so that no two are called the same.
+
+    Their own names, as a rule. Files of the same name have as much of their folders before it as
+    tells them apart (`a/x.csv` and `b/x.csv`: "a-x" and "b-x"), or their endings behind it.
+
+    Raises
+    ------
+    ValueError
+        If one of them is given twice.
+    """
+    own = {each: samples(each).name for each in data}
+    names = {each: _name_among(each, own) for each in own}
+    if len(set(names.values())) < len(data):
+        raise ValueError(f"data={arguments.shown(data)}: expected each data set only once")
+    return names
+
+
+def _name_among(data: str, own: Mapping[str, str]) -> str:
+    depth = len(_folders(data))
+    for folders, ending in itertools.product(range(depth + 1), (False, True)):
+        names = {each: _spelled(each, own[each], folders, ending) for each in own}
+        if list(names.values()).count(names[data]) == 1:
+            return names[data]
+    return own[data]
+
+
+def _spelled(data: str, own: str, folders: int, ending: bool) -> str:
+    """Return a name with so many folders before it; that of a file also with its ending."""
+    if data in NAMES:
+        return own
+    last = Path(data).name.replace(".", "-") if ending else own
+    every = _folders(data)
+    return "-".join((*every[max(0, len(every) - folders) :], last))
+
+
+def _folders(data: str) -> tuple[str, ...]:
+    """Return the folders that a file is in, from the top."""
+    return Path(os.path.abspath(data)).parts[1:-1]  # noqa: PTH100  (which collapses "..")
 
 
 def has_labels(data: str) -> bool:

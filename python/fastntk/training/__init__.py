@@ -4,7 +4,8 @@
 
 `run` takes what a user asks for: `data` and `settings` check it, `loop` goes through the epochs,
 `descent` takes the steps, `probe` follows the kernel, `checkpoints` keeps what is needed to go on,
-and `history` what came of it. Above them stand `learning_rate_bound` and `learning_rate_search`.
+`kept_networks` copies of the network, and `history` what came of it. Above them stand
+`learning_rate_bound` and `learning_rate_search`.
 """
 
 from fastntk.training.history import History

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -62,6 +62,8 @@ class History:
         The trained network.
     status : {"completed", "target reached", "diverged"}
         Why the training ended.
+    networks : dict of int to MLP
+        Copies of the network, by the number of steps before each; empty without `keep_every`.
     """
 
     loss: _Values
@@ -75,6 +77,7 @@ class History:
     probe: tuple[ProbeResult, ...]
     net: MLP
     status: str
+    networks: dict[int, MLP] = field(default_factory=dict)
 
     @property
     def epochs(self) -> int:

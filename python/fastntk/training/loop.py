@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from fastntk.training.checkpoints import Checkpoint
     from fastntk.training.data import TrainingData
     from fastntk.training.descent import Sgd
+    from fastntk.training.kept_networks import KeptNetworks
     from fastntk.training.settings import TrainingSettings
 
     _Values = npt.NDArray[Any]  # float64
@@ -52,6 +53,7 @@ class TrainingLoop:
     callback : callable or None
     checkpoint : Checkpoint or None
         Where the state is written after each epoch.
+    kept : KeptNetworks or None
     """
 
     settings: TrainingSettings
@@ -62,6 +64,7 @@ class TrainingLoop:
     probe: KernelProbe | None
     callback: Callable[[int, MLP], object] | None
     checkpoint: Checkpoint | None
+    kept: KeptNetworks | None
 
     def __post_init__(self) -> None:
         self.status = "completed"
@@ -74,19 +77,29 @@ class TrainingLoop:
         """Train to the end, from the checkpoint if there is one, and return the history."""
         if not self._resume() and self.probe is not None:
             self.measured.append(self.probe.measure(0, self.net))
+        if self.kept is not None:
+            self.kept.keep(0)
         while len(self.records) < self.settings.epochs and self.status == "completed":
             # What overflows on the way is what divergence means.
             with np.errstate(over="ignore", invalid="ignore"):
                 self._epoch(monitor)
             if self.checkpoint is not None:
                 self.checkpoint.write(self._state(), self.sgd)
+        if self.kept is not None and self.status != "diverged":
+            self.kept.keep(len(self.records) * self.steps_per_epoch)
         columns: dict[str, Any] = {
             name: np.array([record[name] for record in self.records])
             if name in self.records[0]
             else None
             for name in COLUMNS
         }
-        return History(**columns, probe=tuple(self.measured), net=self.net, status=self.status)
+        return History(
+            **columns,
+            probe=tuple(self.measured),
+            net=self.net,
+            status=self.status,
+            networks={} if self.kept is None else self.kept.by_step,
+        )
 
     def _state(self) -> dict[str, Any]:
         return {
@@ -146,10 +159,10 @@ class TrainingLoop:
     def _next_stop(self, epoch: int, step: int) -> int:
         """Return the next step of this epoch after which there is something to do."""
         before = epoch * self.steps_per_epoch
-        intervals = self.settings.callback_every, self.settings.probe_every, self.steps_per_epoch
+        settings, kept = self.settings, None if self.kept is None else self.kept.every
         return min(
             ((before + step) // every + 1) * every - before
-            for every in intervals
+            for every in (settings.callback_every, settings.probe_every, kept, self.steps_per_epoch)
             if every is not None
         )
 
@@ -164,6 +177,8 @@ class TrainingLoop:
             except OverflowError:  # so would the next batch
                 self.status = "diverged"
                 return
+        if self.kept is not None and total % self.kept.every == 0:
+            self.kept.keep(total)
         if self.callback is not None and self._is_due(self.settings.callback_every, total):
             self.callback(total, self.net)
 

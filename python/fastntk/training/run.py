@@ -14,6 +14,7 @@ from fastntk.networks.targets import LOSSES
 from fastntk.training.checkpoints import Checkpoint, network_description
 from fastntk.training.data import TrainingData
 from fastntk.training.descent import Sgd, require_training_memory
+from fastntk.training.kept_networks import KeptNetworks
 from fastntk.training.loop import TrainingLoop
 from fastntk.training.probe import KernelProbe
 from fastntk.training.settings import (
@@ -54,6 +55,7 @@ def train(
     callback_every: int | None = None,
     probe: npt.ArrayLike | None = None,
     probe_every: int | None = None,
+    keep_every: int | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     inplace: bool = False,
     device: str | None = None,
@@ -112,6 +114,10 @@ def train(
         Samples on which the kernel is followed, m² numbers in float64: see `ProbeResult`.
     probe_every : int, optional
         After how many steps each; by default after each epoch.
+    keep_every : int, optional
+        After how many steps each a copy of the network is kept in `History.networks`, beside that
+        of the start and the last one; those whose weights are finite. By default none is. For
+        `fastntk.linearity.kernel_drift`.
     checkpoint : path, optional
         An ``.npz`` file that is written after each epoch, completely or not at all. If it is there
         already, training goes on from it, to the same bits as without interruption; it must have
@@ -137,7 +143,8 @@ def train(
     ValueError, TypeError
         If an argument is not as described, or the checkpoint is of another call.
     MemoryError
-        If the weights in training and the activations of a batch do not fit in memory.
+        If the weights in training and the activations of a batch do not fit in memory, or what
+        `keep_every` asks for.
 
     Notes
     -----
@@ -186,12 +193,20 @@ def train(
     require_training_memory(network, settings, len(data.X), data.place)
     file = None
     checkpoint = arguments.optional_path(checkpoint, "checkpoint")
+    if keep_every is not None:
+        keep_every = arguments.integer(keep_every, "keep_every", minimum=1)
+        if checkpoint is not None:  # a file of which, after each epoch, all would be written anew
+            raise ValueError(f"keep_every={keep_every}: expected None beside checkpoint")
     if checkpoint is not None:
         call = network_description(network) | data.description | settings.description
         file = Checkpoint(checkpoint, call)
     # The other of the two keeps the initial weights.
     copied = network.copy()
     changing, initial = (network, copied) if inplace else (copied, network)
+    kept = None
+    if keep_every is not None:
+        n_steps = settings.epochs * -(-len(data.X) // settings.batch)
+        kept = KeptNetworks(changing, keep_every, n_steps)
     loop = TrainingLoop(
         settings=settings,
         data=data,
@@ -201,6 +216,7 @@ def train(
         probe=None if data.probe is None else KernelProbe(net, data.probe, data.place.device),
         callback=callback,
         checkpoint=file,
+        kept=kept,
     )
     with monitored(progress, "training") as monitor:
         return loop.run(monitor)

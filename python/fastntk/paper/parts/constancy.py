@@ -80,7 +80,7 @@ LARGEST = Statement(
 
 def constancy(run: Run, data: str) -> Part:
     """Networks with linear and with non-linear outputs, and with a bottleneck."""
-    chosen = part_of(samples(data), _SAMPLES)
+    chosen = run.named(part_of(samples(data), _SAMPLES))
     study, name = studied(run, chosen), chosen.name
     return Part(
         name=f"constancy-{name}",
@@ -93,7 +93,7 @@ def constancy(run: Run, data: str) -> Part:
             "numbers; ‖H‖ and ‖∇f‖ are means over samples at the start. The statements are those "
             "of C. Liu, L. Zhu, M. Belkin, NeurIPS 2020."
         ),
-        command=f"fastntk reproduce --only constancy --data {data}" + run.options(),
+        command="fastntk reproduce --only constancy" + run.options(data),
         tables={"": study.to_frame().drop(columns="seconds"), "slopes": study.slopes()},
         drawings={"": constancy_sheet(study, name)},
         claims=judged(study, name),

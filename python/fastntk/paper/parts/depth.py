@@ -81,7 +81,7 @@ LINEAR_STAYS = Statement(
 
 def figure_3(run: Run, data: str) -> Part:
     """Both protocols on one data set."""
-    dataset = samples(data)
+    dataset = run.named(samples(data))
     seeds, width = run.several_seeds(3), run.of_width()
     depths = tuple(run.sized(range(11), range(21)))
     at_once = part_of(dataset, run.sized(_AT_ONCE, _AT_ONCE_FULL))
@@ -123,7 +123,7 @@ def figure_3(run: Run, data: str) -> Part:
             f"those of {len(protocol.raw)} samples with pixels as they are in the files. Bars are "
             f"standard deviations over seeds.{note}"
         ),
-        command=f"fastntk figure 3 --data {data}" + run.options(),
+        command="fastntk figure 3" + run.options(data),
         tables={"": whole, "minibatches": batches},
         drawings={
             "": Sheet(

@@ -47,7 +47,7 @@ LARGER = Statement(
 def hardest_pairs(run: Run, data: str) -> Part:
     """Return the closest pairs of gradients, as pictures where the samples are some."""
     most = run.sized(_SEARCHED, None)
-    dataset = part_of(samples(data), most)
+    dataset = run.named(part_of(samples(data), most))
     width, seed = run.of_width(), run.several_seeds(1)[0]
     frame = closest(run, dataset, width, seed)
     shown = images(data, most)
@@ -71,7 +71,7 @@ def hardest_pairs(run: Run, data: str) -> Part:
             f"The {len(frame)} smallest angles between gradients among all pairs of "
             f"{len(dataset.X)} samples, found tile by tile.{labels}"
         ),
-        command=f"fastntk reproduce --only 'hardest pairs' --data {data}" + run.options(),
+        command="fastntk reproduce --only 'hardest pairs'" + run.options(data),
         tables={"": frame},
         drawings=drawings,
     )
@@ -107,13 +107,19 @@ def closest(run: Run, dataset: Dataset, width: int, seed: int) -> pd.DataFrame:
             }
         )
 
-    settings = {"samples": array_digest(X), "depth": _DEPTH, "width": width, "seed": seed}
+    settings = {
+        "samples": array_digest(X),
+        "labels": None if dataset.y is None else array_digest(dataset.y),
+        "depth": _DEPTH,
+        "width": width,
+        "seed": seed,
+    }
     return kept_tables(run, "hardest pairs", {dataset.name: settings}, compute)
 
 
 def sample_size(run: Run, data: str) -> Part:
     """Return κ of the first n samples of a shuffle, against n."""
-    dataset = part_of(samples(data), run.sized(_MOST, _MOST_FULL))
+    dataset = run.named(part_of(samples(data), run.sized(_MOST, _MOST_FULL)))
     width, seeds = run.of_width(), run.several_seeds(2)
     frame = growth(run, dataset, width, seeds)
     place = levels(_DEPTHS)
@@ -141,7 +147,7 @@ def sample_size(run: Run, data: str) -> Part:
             "that κ cannot fall as n grows (Cauchy's interlacing); how fast it grows says what "
             f"minibatches of {BATCH_SIZE} leave out. κ ∝ n^r with r = {', '.join(slopes)}."
         ),
-        command=f"fastntk reproduce --only 'sample size' --data {data}" + run.options(),
+        command="fastntk reproduce --only 'sample size'" + run.options(data),
         tables={"": frame},
         drawings={
             "": Sheet(

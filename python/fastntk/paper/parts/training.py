@@ -71,7 +71,7 @@ def figure_4(run: Run, data: str) -> Part:
             "learning rate is searched for each depth: the one that reaches a loss of "
             f"{study.loss_target:g} first. κ is that of {_RATE_SAMPLES} of the samples."
         ),
-        command=f"fastntk figure 4 --data {data}" + run.options(),
+        command="fastntk figure 4" + run.options(data),
         tables={
             "": frame,
             "curves": curves,
@@ -110,7 +110,7 @@ def table_1(run: Run, data: str) -> Part:
             "standard deviations over seeds. The paper's, on images of its own choice: "
             "95.98, 97.43, 97.57, 97.52, 97.39, 97.19 % at depths 1, 3, 6, 8, 10, 12."
         ),
-        command=f"fastntk table 1 --data {data}" + run.options(),
+        command="fastntk table 1" + run.options(data),
         tables={"": table, "seeds": frame},
         drawings={
             "": Sheet(
@@ -131,7 +131,7 @@ def table_1(run: Run, data: str) -> Part:
 
 def trained(run: Run, data: str) -> tuple[ConvergenceStudy, Split]:
     """Return the study that figure and table are of, and its samples."""
-    parts = split(data, run.sized(_SAMPLES, None))
+    parts = run.named(split(data, run.sized(_SAMPLES, None)))
     study = convergence_study(
         parts.X,
         parts.y,

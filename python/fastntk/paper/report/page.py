@@ -16,7 +16,7 @@ from fastntk._support.memory import human_bytes
 from fastntk.figures.panels import Sheet
 from fastntk.info import describe
 from fastntk.paper.claims import FAILS, HOLDS, UNDECIDED
-from fastntk.paper.report.svg import element
+from fastntk.paper.report.svg import element, identifier
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,6 +52,7 @@ def page(parts: Sequence[Part], command: str, seconds: float, peak_memory: int) 
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["identifier"] = identifier
     claims = [(part, claim) for part in parts for claim in part.claims]
     counts = Counter(claim.verdict for _, claim in claims)
     return environment.get_template("page.html.j2").render(

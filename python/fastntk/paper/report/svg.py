@@ -43,6 +43,21 @@ ET.register_namespace("", _SVG)
 ET.register_namespace("xlink", _XLINK)
 
 
+def identifier(name: str) -> str:
+    """Return what a name is called where spaces and the like may not stand.
+
+    Whatever is no letter, digit or hyphen is written as its number, and so is the sign that marks
+    numbers: different names stay different.
+
+    Examples
+    --------
+    >>> from fastntk.paper.report.svg import identifier
+    >>> identifier("figure-3-my data")
+    'figure-3-my_20_data'
+    """
+    return re.sub(r"[^A-Za-z0-9-]", lambda found: f"_{ord(found[0]):x}_", name)
+
+
 def element(figure: Figure, name: str, title: str, sheet: Sheet | None = None) -> str:
     """Return a figure as an SVG element.
 
@@ -119,6 +134,7 @@ def _points(axes: Axes, panel: Panel, line: Line) -> Iterator[tuple[float, float
 
 def _own_identifiers(root: ET.Element, name: str) -> None:
     """Let all identifiers, and what refers to them, begin with a name."""
+    name = identifier(name)
     for node in root.iter():
         for key, value in list(node.attrib.items()):
             if key in {"id", "aria-labelledby"}:
