@@ -166,9 +166,7 @@ class KernelRegression:
             mixed = np.einsum("mn,nm->m", prior.cross, filtered)
             if prior.here is None:
                 return np.asarray(-mixed)
-            return np.asarray(
-                np.einsum("nm,nm->m", filtered, prior.here @ filtered) - 2.0 * mixed
-            )
+            return np.asarray(np.einsum("nm,nm->m", filtered, prior.here @ filtered) - 2.0 * mixed)
 
         return np.maximum(in_own_thread(spread_of_filtered) + prior.there, 0.0)
 
