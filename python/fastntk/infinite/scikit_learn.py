@@ -332,13 +332,11 @@ def _warn_of_kind() -> None:
 
 def _checked_bounds(bounds: Any, name: str, count: int) -> Array:
     """Return bounds (1, 2) or (count, 2)."""
-    try:
-        array = np.atleast_2d(np.asarray(bounds, dtype=np.float64))
-    except (TypeError, ValueError):
-        array = np.empty((0, 0))
+    array = np.atleast_2d(matrices.host_array(bounds, f"{name}_bounds"))
     if (
-        array.shape not in {(1, 2), (count, 2)}
-        or not np.isfinite(array).all()
+        array.dtype.kind not in "iuf"
+        or array.shape not in {(1, 2), (count, 2)}
+        or not np.isfinite(array.astype(np.float64)).all()
         or not (array[:, 0] > 0).all()
         or not (array[:, 0] <= array[:, 1]).all()
     ):
@@ -347,4 +345,4 @@ def _checked_bounds(bounds: Any, name: str, count: int) -> Array:
             f"high) with 0 < low <= high, or a pair of these for each of the {count} values of "
             f"{name}"
         )
-    return array
+    return array.astype(np.float64)

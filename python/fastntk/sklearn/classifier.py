@@ -87,14 +87,15 @@ class NTKClassifier(ClassifierMixin, KernelEstimator):  # type: ignore[misc]
         # A copy, as these samples are needed again when something is predicted.
         samples, labels = validate_data(self, X, y, dtype=np.float64, order="C", copy=True)
         check_classification_targets(labels)
-        self.classes_, which = np.unique(labels, return_inverse=True)
-        count = len(self.classes_)
+        classes, which = np.unique(labels, return_inverse=True)
+        count = len(classes)
         if count < 2:
             raise ValueError(
-                f"y has one class only, {self.classes_[0]!r}: expected at least two classes"
+                f"y has one class only, {classes.tolist()[0]!r}: expected at least two classes"
             )
         targets = np.where(which[:, np.newaxis] == np.arange(count), 1.0, -1.0)
         self._fitted = fitted_kernel(self, samples, targets[:, 1] if count == 2 else targets)
+        self.classes_ = classes
         return self
 
     def decision_function(self, X: ArrayLike) -> Array:

@@ -162,6 +162,8 @@ def _source(estimator: KernelEstimator, inputs: int) -> KernelSource:
     parametrization = arguments.choice(
         estimator.parametrization, "parametrization", ("ntk", "standard")
     )
+    tolerance = arguments.tolerance(estimator.tolerance)
+    require_random_state(estimator.random_state)
     parameters = {
         "activation": estimator.activation,
         "weight_std": estimator.weight_std,
@@ -179,24 +181,32 @@ def _source(estimator: KernelEstimator, inputs: int) -> KernelSource:
                 **parameters,
                 "depth": estimator.depth,
                 "layer_weights": estimator.layer_weights,
-                "tolerance": estimator.tolerance,
+                "tolerance": tolerance,
             }
         )
     # What the readout alone is a prior of is the same function in both parametrizations.
     made = "ntk" if estimator.kernel == "nngp" else parametrization
     parameters |= {"parametrization": made, "seed": seed_of(estimator.random_state)}
-    widths = widths_of(inputs, estimator.width, estimator.depth)
+    depth = _DEFAULT_DEPTH if estimator.depth is None else estimator.depth
+    widths = widths_of(inputs, estimator.width, depth)
     return RandomKernels.of({**parameters, "widths": widths}, estimator.layer_weights)
 
 
 def widths_of(inputs: int, width: Any, depth: Any) -> tuple[int, ...]:
     """Return the widths of a network of finite width, of one output."""
-    hidden = _DEFAULT_DEPTH if depth is None else arguments.depth(depth)
+    hidden = arguments.depth(depth)
     return inputs, *(arguments.integer(width, "width", minimum=1),) * hidden, 1
+
+
+def require_random_state(random_state: Any) -> None:
+    """Raise TypeError or ValueError for what is no seed, and gives none."""
+    if random_state is not None and not isinstance(random_state, np.random.RandomState):
+        arguments.seed(random_state, "random_state")
 
 
 def seed_of(random_state: Any) -> int:
     """Return the seed of `MLP` that a ``random_state`` stands for: an integer for itself."""
+    require_random_state(random_state)
     if random_state is None or isinstance(random_state, np.random.RandomState):
         return int(check_random_state(random_state).randint(2**31 - 1))
-    return arguments.seed(random_state, "random_state")
+    return int(random_state)

@@ -30,8 +30,8 @@ class NTKFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     Parameters
     ----------
-    depth : int, optional
-        L, the number of hidden layers; None is 3.
+    depth : int
+        L, the number of hidden layers.
     width : int
         w, their width.
     activation : str or Activation
@@ -71,7 +71,7 @@ class NTKFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def __init__(
         self,
-        depth: int | None = 1,
+        depth: int = 1,
         width: int = 128,
         activation: str | Activation = "relu",
         weight_std: float = 1.0,

@@ -42,9 +42,12 @@ class NTKRegressor(RegressorMixin, MultiOutputMixin, KernelEstimator):  # type: 
     ridge : float or "auto"
         λ ≥ 0: weight decay, with "nngp" the variance of the noise of the targets. "auto" is 0 where
         rounding allows that, and otherwise as little as lets rounding decide nothing. 0 is an error
-        where samples repeat, or where the network has fewer parameters than there are samples.
+        where samples repeat, or where a network of finite width has fewer parameters that are
+        trained than there are samples.
     solution : {"unique", "least_squares"}
-        "least_squares" is the limit λ → `ridge` where "unique" is an error.
+        With ``ridge=0``, "least_squares" is the limit λ → 0 where "unique" is an error: for
+        networks of fewer parameters than samples it is more accurate than "auto", which leaves
+        predictions an error of up to about a thousandth over n of what is left of the targets.
     width : int, optional
         None is the limit of infinite width. Otherwise the width of the hidden layers of a random
         network, whose kernel at initialization is taken.
