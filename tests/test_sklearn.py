@@ -201,10 +201,11 @@ def test_parameters_are_refused_by_name(
 
 
 def test_samples_are_refused_by_scikit_learns_words() -> None:
+    few: Any = sparse.csr_array(X)
     for estimator in (NTKRegressor(depth=1), NTKClassifier(depth=1), NTKFeatures(width=4)):
         y = LABELS if isinstance(estimator, NTKClassifier) else Y
         with pytest.raises(TypeError, match="Sparse data was passed for X, but dense data is req"):
-            estimator.fit(sparse.csr_array(X), y)
+            estimator.fit(few, y)
     with pytest.raises(ValueError, match="y has one class only, 'a': expected at least two"):
         NTKClassifier(depth=1).fit(X, ["a"] * 24)
     with pytest.raises(ValueError, match="return_std=True, return_cov=True: expected one of them"):

@@ -184,7 +184,8 @@ class Regression:
         Z : array_like (m, d)
             Samples, one a row.
         y : array_like (n,) or (n, C)
-            Targets of the training samples.
+            Targets of the training samples. Integers are numbers here, class labels too: for
+            classes there is `fastntk.sklearn.NTKClassifier`, or a column of 1 and −1 for each.
         time : float or array_like
             How long gradient flow on the loss 1/(2n) ‖f − y‖² has run, by default to its end;
             gradient descent with a small step η is at ηk after k steps. Any shape.
