@@ -42,7 +42,7 @@ class KernelCache:
 
     Where the kernels of all splits do not fit together, 8 n² bytes for n training samples and 8 m n
     for m others, those that were used last drive out those that are needed next: set `limit`.
-    Processes of ``n_jobs`` compute kernels of their own.
+    Processes of ``n_jobs`` compute kernels of their own. `clear` gives the memory back.
 
     Parameters
     ----------
