@@ -17,6 +17,7 @@ from test_structure import PUBLIC
 
 import fastntk
 from fastntk import activations, cuda, datasets, depth_sweep, figures, infinite, linearity, paper
+from fastntk import sklearn as estimators
 from fastntk.infinite.functions import NetworkOptions
 from fastntk.studies import rates
 
@@ -116,12 +117,40 @@ _all_tiles.__signature__ = inspect.signature(_NET.ntk_tiles)  # type: ignore[att
 
 def _neural_kernel(**given: Any) -> Any:
     """Make a kernel and use it: scikit-learn wants parameters to be stored as they are given."""
-    return infinite.NeuralKernel(**given)(_X)
+    return infinite.NeuralKernel(**given)(_X, eval_gradient=True)
 
 
-_neural_kernel.__signature__ = inspect.signature(  # type: ignore[attr-defined]
-    infinite.NeuralKernel
+def _without(name: str, call: Callable[..., Any]) -> inspect.Signature:
+    """Return a signature without a parameter that is deprecated."""
+    signature = inspect.signature(call)
+    kept = [each for each in signature.parameters.values() if each.name != name]
+    return signature.replace(parameters=kept)
+
+
+_neural_kernel.__signature__ = _without(  # type: ignore[attr-defined]
+    "kind", infinite.NeuralKernel
 )
+
+
+def _regressor(**given: Any) -> Any:
+    return estimators.NTKRegressor(**given).fit(_X, _Y).predict(_X)
+
+
+def _classifier(**given: Any) -> Any:
+    return estimators.NTKClassifier(**given).fit(_X, _LABELS).predict_proba(_X)
+
+
+def _features(**given: Any) -> Any:
+    found = estimators.NTKFeatures(**given).fit_transform(_X)
+    return found.shape if given.get("random_state") is None else found
+
+
+for _call, _kind in (
+    (_regressor, estimators.NTKRegressor),
+    (_classifier, estimators.NTKClassifier),
+    (_features, estimators.NTKFeatures),
+):
+    _call.__signature__ = inspect.signature(_kind)  # type: ignore[attr-defined]
 
 
 def _polynomial(coefficients: Any) -> Any:
@@ -331,10 +360,15 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
             "learning_rate": 0.1,
         },
     ),
+    "sklearn.KernelCache": (estimators.KernelCache, {"limit": 1000}),
+    "sklearn.NTKClassifier": (_classifier, {"depth": 1, "random_state": 0}),
+    "sklearn.NTKFeatures": (_features, {"width": 4, "random_state": 0}),
+    "sklearn.NTKRegressor": (_regressor, {"depth": 1, "random_state": 0}),
     "studies.rates.fit_tail": (rates.fit_tail, {"losses": 0.5 ** np.arange(30)}),
 }
 
 _RESULT = "results are made by fastntk, with numbers that need no check"
+_SCIKIT_LEARN = "checked by scikit-learn, in its own words: tests/test_sklearn.py"
 _OWN = "called by other parts of fastntk, with what they have made or checked"
 
 # What takes arguments and is not in CALLS, with the reason.
@@ -382,8 +416,35 @@ EXEMPT: dict[str, str] = {
             "cuda.dotted",
             "cuda.too_old",
             "infinite.Network.rates",
+            "sklearn.KernelCache.matrices",
         ),
         _OWN,
+    ),
+    **dict.fromkeys(
+        (
+            "infinite.NeuralKernel.get_params",
+            "infinite.NeuralKernel.set_params",
+            "sklearn.NTKClassifier.decision_function",
+            "sklearn.NTKClassifier.fit",
+            "sklearn.NTKClassifier.predict",
+            "sklearn.NTKClassifier.predict_proba",
+            "sklearn.NTKFeatures.fit",
+            "sklearn.NTKFeatures.get_feature_names_out",
+            "sklearn.NTKFeatures.transform",
+            "sklearn.NTKRegressor.fit",
+            "sklearn.NTKRegressor.predict",
+        ),
+        _SCIKIT_LEARN,
+    ),
+    **dict.fromkeys(
+        (
+            "sklearn.NeuralKernel",
+            "sklearn.NeuralKernel.__call__",
+            "sklearn.NeuralKernel.diag",
+            "sklearn.NeuralKernel.get_params",
+            "sklearn.NeuralKernel.set_params",
+        ),
+        "those of infinite.NeuralKernel",
     ),
     "ntk_depths": "the same function as depth_sweep.ntk_depths",
     "studies.rates.convergence_rate": "the same function as convergence_rate",

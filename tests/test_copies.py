@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 X = np.random.default_rng(0).standard_normal((20, 5))
 V = np.random.default_rng(1).standard_normal((20, 3))
 NET = fastntk.MLP([5, 16, 2], bias_std=0.1)
+LIMIT = infinite.Network(1, "erf", bias_std=0.1)
+LIMIT.ntk(X)
 
 # What is made, and what is asked of it.
 MADE: dict[str, tuple[Any, Callable[[Any], Any]]] = {
@@ -52,6 +54,8 @@ MADE: dict[str, tuple[Any, Callable[[Any], Any]]] = {
         lambda regression: regression.predict(X[:3], V, time=3.0).mean,
     ),
     "limit": (infinite.Network(depth=2), lambda net: net.ntk(X)),
+    # In use, with compiled loops, which lie elsewhere in another process.
+    "limit in use": (LIMIT, lambda net: net.ntk(X)),
 }
 COPIES: dict[str, Callable[[Any], Any]] = {
     "copy": copy.copy,

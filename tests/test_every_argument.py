@@ -20,6 +20,7 @@ import pytest
 import fastntk
 from fastntk import infinite, linearity
 from fastntk.activations import leaky_relu
+from fastntk.sklearn import NTKRegressor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,9 +93,9 @@ WIDE_GIVEN: dict[str, Any] = {
     "tolerance": {"activation": "sigmoid", "weight_std": 3.0},
 }
 WIDE_TANGENT: dict[str, Any] = {  # these matter to the tangent kernel alone
-    "parametrization": {"kind": "ntk"},
-    "width": {"kind": "ntk", "parametrization": "standard", "width": 7},
-    "layer_weights": {"kind": "ntk"},
+    "parametrization": {"kernel": "ntk"},
+    "width": {"kernel": "ntk", "parametrization": "standard", "width": 7},
+    "layer_weights": {"kernel": "ntk"},
 }
 WIDE_BESIDE: dict[str, Any] = {"parametrization": {"width": 5}}
 TRAINING_DOES_NOT_LOOK_AT: dict[str, Any] = {"progress": silent, "device": None}
@@ -132,6 +133,10 @@ def regression(
 
 def neural_kernel(**settings: Any) -> Any:
     return infinite.NeuralKernel(**settings)(X)
+
+
+def estimator(**settings: Any) -> Any:
+    return NTKRegressor(**settings).fit(X, Y).predict(Z)
 
 
 def wide_kernel(**settings: Any) -> Any:
@@ -602,9 +607,26 @@ CASES = [
     Case(
         neural_kernel,
         {"depth": 2},
-        {"kind": "ntk", **WIDE, **WIDE_OPTIONS},
+        {"kernel": "ntk", **WIDE, **WIDE_OPTIONS},
         given=WIDE_GIVEN | WIDE_TANGENT,
         beside=WIDE_BESIDE,
+    ),
+    Case(
+        estimator,
+        {"depth": 2, "bias_std": 0.1},
+        {
+            "kernel": "nngp",
+            "ridge": 0.1,
+            "solution": "least_squares",
+            "random_state": 1,
+            **WIDE,
+            **WIDE_OPTIONS,
+        },
+        given={
+            "random_state": {"width": 5, "random_state": 0},
+            "parametrization": {"width": 5, "random_state": 0},
+            "tolerance": {"activation": "sigmoid", "weight_std": 3.0},
+        },
     ),
 ]
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 ROOT = Path(fastntk.__file__).parent
-MOST_ENTRIES, MOST_FLOORS, MOST_ARGUMENTS = 20, 11, 8
+MOST_ENTRIES, MOST_FLOORS, MOST_ARGUMENTS = 21, 11, 8
 
 # What users may count on; a name that is not here is the package's own affair.
 PUBLIC: dict[str, tuple[str, ...]] = {
@@ -74,6 +74,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "monte_carlo_ntk",
         "ntk_depths",
         "paper",
+        "sklearn",
         "smallest_angle",
         "spectrum",
         "train",
@@ -190,6 +191,14 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "figure",
         "reproduce",
         "table",
+    ),
+    "fastntk.sklearn": (
+        "KernelCache",
+        "NTKClassifier",
+        "NTKFeatures",
+        "NTKRegressor",
+        "NeuralKernel",
+        "kernel_cache",
     ),
     "fastntk.studies.rates": (
         "ConvergenceRate",

@@ -23,7 +23,7 @@ from fastntk.mlp import MLP
 from fastntk.symmetric.packed import PackedKernel
 
 if TYPE_CHECKING:
-    from fastntk import cuda, datasets, figures, infinite, paper
+    from fastntk import cuda, datasets, figures, infinite, paper, sklearn
     from fastntk.eigenvalues.minibatches import BatchConditioning, batch_conditioning
     from fastntk.kernels.depth_sweep import ntk_depths
     from fastntk.studies.angle_curves import AngleCurves, angle_curves
@@ -90,6 +90,7 @@ __all__ = [
     "monte_carlo_ntk",
     "ntk_depths",
     "paper",
+    "sklearn",
     "smallest_angle",
     "spectrum",
     "train",
@@ -105,6 +106,7 @@ _LAZY_MODULES = {
     "infinite": "fastntk.infinite",
     "info": "fastntk.info",
     "paper": "fastntk.paper",
+    "sklearn": "fastntk.sklearn",
     "studies": "fastntk.studies",
     "training": "fastntk.training",
 }

@@ -300,9 +300,9 @@ def test_scikit_learn_kernel(kind: str) -> None:
     assert not kernel.is_stationary()
     np.testing.assert_array_equal(clone(kernel)(X), kernel(X))
     assert repr(kernel) == (
-        f"NeuralKernel(kind='{kind}', depth=2, activation='gelu', weight_std=1.2, bias_std=0.1)"
+        f"NeuralKernel(kernel='{kind}', depth=2, activation='gelu', weight_std=1.2, bias_std=0.1)"
     )
-    with pytest.raises(ValueError, match="kind='rbf': expected one of"):
+    with pytest.raises(ValueError, match="kernel='rbf': expected one of"):
         infinite.NeuralKernel("rbf")(X)
 
 

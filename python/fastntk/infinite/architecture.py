@@ -120,6 +120,10 @@ class Architecture:
                 shown.append(f"{field.name}={_shown(value)}")
         return f"{type(self).__name__}({', '.join(shown)})"
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the parameters alone: compiled loops lie elsewhere in another process."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
+
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)
 

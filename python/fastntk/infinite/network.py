@@ -493,7 +493,8 @@ class Network(Architecture):
         Parameters
         ----------
         X, y : array_like (n, d), (n,) or (n, C)
-            Training samples and their targets.
+            Training samples and their targets; integers are numbers, class labels too, see
+            `Regression.predict`.
         Z : array_like (m, d)
             Samples, one a row.
         kernel, ridge, solution

@@ -2,12 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What a network of infinite width predicts after training: Gaussian processes in closed form.
 
-The square loss 1/(2n) ‖f − y‖² under gradient flow moves the outputs at the training samples by
-df/dt = −(1/n) Θ (f − y). With the spectral filter A_t = Θ_* (Θ + λ)⁻¹ (1 − exp(−(Θ + λ) t/n)) the
-outputs at other samples are f_* = f_*(0) + A_t (y − f(0)), and f(0) has the covariance Σ.
-
-Lee et al., "Wide neural networks of any depth evolve as linear models under gradient descent",
-NeurIPS 2019.
+The formulas, and their source, stand in `kernel_regression`.
 """
 
 from __future__ import annotations
@@ -26,10 +21,15 @@ from fastntk.devices import matrices
 from fastntk.infinite.architecture import Architecture
 from fastntk.infinite.kernel_errors import dual_error
 from fastntk.infinite.kernel_matrices import kernel_matrices, kernel_matrix
-from fastntk.infinite.kernel_system import KernelSystem
+from fastntk.infinite.kernel_regression import (
+    KernelRegression,
+    Prior,
+    checked_ridge,
+    checked_solution,
+)
 from fastntk.infinite.layer_factors import KINDS
 from fastntk.infinite.sample_norms import Samples
-from fastntk.linearity.kernel_descent import Flow, Spectrum, schedule
+from fastntk.linearity.kernel_descent import schedule
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from fastntk.activations import Activation
-    from fastntk.linearity.kernel_descent import Schedule
 
     Array = NDArray[np.float64]
 
@@ -134,8 +133,7 @@ class Regression:
     ) -> None:
         self._samples = matrices.samples(X, "X", np.dtype(np.float64))
         self._kind = arguments.choice(kernel, "kernel", ("ntk", "nngp"))
-        self._given_ridge = _ridge(ridge)
-        self._solution = arguments.choice(solution, "solution", ("unique", "least_squares"))
+        given_ridge, given_solution = checked_ridge(ridge), checked_solution(solution)
         self._network = Architecture(
             depth,
             activation,
@@ -148,60 +146,26 @@ class Regression:
             tolerance=tolerance,
         )
         norms = Samples.of(self._samples).norms
-        self._error = dual_error(self._network, norms, tangent=self._kind == "ntk")
+        error = dual_error(self._network, norms, tangent=self._kind == "ntk")
         n = len(self._samples)
         require_memory(
             16 * n * n, f"regression on {n} samples, with a factorization,", "take fewer samples"
         )
-        self._kernel: Array = np.asarray(kernel_matrix(self._network, self._kind, self._samples))
+        matrix = np.asarray(kernel_matrix(self._network, self._kind, self._samples))
+        self._regression = KernelRegression(
+            matrix, self._samples, ridge=given_ridge, solution=given_solution, error=error
+        )
 
-    @cached_property
-    def _prior(self) -> Array:
-        if self._kind == "nngp":
-            return self._kernel
-        return np.asarray(kernel_matrix(self._network, "nngp", self._samples))
-
-    @cached_property
+    @property
     def ridge(self) -> float:
         """The λ in use: the one that was given, or what "auto" stands for."""
-        if self._given_ridge is not None:
-            return self._given_ridge
-        plain = KernelSystem(self._kernel, 0.0, self._error)
-        if not plain.resolved:
-            return plain.sufficient_ridge
-        self._system = plain
-        return 0.0
+        return self._regression.ridge
 
     @cached_property
-    def _system(self) -> KernelSystem:
-        return KernelSystem(self._kernel, self.ridge, self._error)
-
-    @cached_property
-    def _spectrum(self) -> Spectrum:
-        return Spectrum.of(self._kernel)
-
-    def _filtered(self, right: Array, given: Schedule) -> Array:
-        """Return (Θ + λ)⁻¹ (1 − q(Θ + λ)) times the columns of `right` (n, k): (…, n, k)."""
-        ends = (
-            np.isinf(given.time) if isinstance(given, Flow) else np.zeros(given.steps.shape, bool)
-        )
-        by_cholesky = ends & (self._solution == "unique")
-        if by_cholesky.all():
-            solution = self._solve(right)
-            return np.broadcast_to(solution, (*ends.shape, *solution.shape))
-        spectrum = self._spectrum
-        eigenvalues = spectrum.eigenvalues + self.ridge
-        floor = spectrum.floor + self._error * float(np.diagonal(self._kernel).max())
-        gain = given.gain(eigenvalues, len(self._samples), floor)
-        filtered = spectrum.apply(gain, right)
-        if by_cholesky.any():
-            filtered[by_cholesky] = self._solve(right)
-        return filtered
-
-    def _solve(self, right: Array) -> Array:
-        if not self._system.resolved:
-            raise self._system.singular(self._samples)
-        return self._system.solve(right)
+    def _prior(self) -> Array | None:
+        if self._kind == "nngp":
+            return None
+        return np.asarray(kernel_matrix(self._network, "nngp", self._samples))
 
     def predict(
         self,
@@ -220,7 +184,8 @@ class Regression:
         Z : array_like (m, d)
             Samples, one a row.
         y : array_like (n,) or (n, C)
-            Targets of the training samples.
+            Targets of the training samples. Integers are numbers here, class labels too: for
+            classes there is `fastntk.sklearn.NTKClassifier`, or a column of 1 and −1 for each.
         time : float or array_like
             How long gradient flow on the loss 1/(2n) ‖f − y‖² has run, by default to its end;
             gradient descent with a small step η is at ηk after k steps. Any shape.
@@ -259,36 +224,15 @@ class Regression:
         both = kernel_matrices(self._network, points, self._samples, kinds=kinds)
         cross, prior_cross = np.asarray(getattr(both, self._kind)), np.asarray(both.nngp)
         columns = targets.reshape(len(targets), -1)
-        coefficients = self._filtered(columns, given)
+        coefficients = self._regression.filtered(columns, given)
         mean = in_own_thread(lambda: cross @ coefficients)
         mean = mean.reshape(*coefficients.shape[:-2], len(points), *targets.shape[1:])
         if not covariance:
             return Prediction(mean, None)
-        filtered = self._filtered(cross.T, given)  # A_tᵀ
-        weights = np.swapaxes(filtered, -1, -2)
-        prior = kernel_matrix(self._network, "nngp", points)
-        prior_here = self._prior
-
-        def spread_of_filtered() -> Array:
-            mixed = weights @ prior_cross.T
-            spread = weights @ prior_here @ filtered - mixed - np.swapaxes(mixed, -1, -2)
-            if self._kind == "nngp":  # the noise of the targets
-                spread += self.ridge * (weights @ filtered)
-            return np.asarray(spread)
-
-        spread = in_own_thread(spread_of_filtered) + prior
-        return Prediction(mean, (spread + np.swapaxes(spread, -1, -2)) / 2)
-
-
-def _ridge(value: float | str) -> float | None:
-    """Return a ridge as it was given, or None for "auto"."""
-    if isinstance(value, str):
-        if value != "auto":
-            raise ValueError(
-                f"ridge={arguments.shown(value)}: expected a finite number of at least 0, or 'auto'"
-            )
-        return None
-    return arguments.real(value, "ridge", minimum=0.0)
+        filtered = self._regression.filtered(cross.T, given)  # A_tᵀ
+        there = np.asarray(kernel_matrix(self._network, "nngp", points))
+        prior = Prior(self._prior, prior_cross, there)
+        return Prediction(mean, self._regression.covariance(filtered, prior))
 
 
 def _targets(y: ArrayLike, samples: int) -> Array:

@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import fields
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.gaussian_process.kernels import Kernel
+from sklearn.gaussian_process.kernels import Hyperparameter, Kernel
 
 from fastntk._support import arguments
 from fastntk.devices import matrices
@@ -26,18 +28,24 @@ if TYPE_CHECKING:
 
 # Parameters that are given by name only are not shown where they are at their default.
 _NOT_SHOWN = {each.name: repr(each.default) for each in fields(Network) if each.kw_only}
+_NOT_SHOWN |= dict.fromkeys(("weight_std_bounds", "bias_std_bounds"), repr("fixed"))
+
+# The relative error of kernels whose duals are closed forms, see `Network`.
+_CLOSED_FORMS = 2.0**-46
 
 
 class NeuralKernel(Kernel):  # type: ignore[misc]
     """A kernel of a network of infinite width, as scikit-learn wants it.
 
-    For `GaussianProcessRegressor`, and as the callable ``kernel`` of `KernelRidge` and `SVC`. Its
-    parameters are fixed: what the likelihood is maximized over are those of kernels that it is
-    combined with, ``ConstantKernel() * NeuralKernel() + WhiteKernel()``.
+    For `GaussianProcessRegressor`, and as the callable ``kernel`` of `KernelRidge` and `SVC`. By
+    default its parameters are fixed; σ_w and σ_b are hyperparameters, over which the likelihood is
+    maximized, where they are given bounds. The scale of the outputs and the noise of the targets
+    are those of kernels that it is combined with:
+    ``ConstantKernel() * NeuralKernel() + WhiteKernel()``.
 
     Parameters
     ----------
-    kind : {"nngp", "ntk"}
+    kernel : {"nngp", "ntk"}
         The covariance of the outputs, the prior of a Bayesian network; or the tangent kernel.
     depth : int, optional
         Number of hidden layers, as for `fastntk.infinite.Network`.
@@ -45,6 +53,26 @@ class NeuralKernel(Kernel):  # type: ignore[misc]
         As for `fastntk.infinite.Network`.
     parametrization, width, layer_weights, tolerance
         As for `fastntk.infinite.Network`.
+    weight_std_bounds, bias_std_bounds : "fixed", (float, float), or sequence of pairs (L + 1,)
+        Between which numbers σ_w, or σ_b, is searched for; with pairs, those of each layer. A σ
+        that is given once is one hyperparameter for all layers, a sequence one for each. σ_b = 0
+        has no logarithm, and must be fixed.
+    kind : str, optional
+        What `kernel` was called.
+
+        .. deprecated:: 0.2
+           Use `kernel`, as with `fastntk.infinite.Regression`; `kind` takes its place.
+
+    Notes
+    -----
+    `theta` are the natural logarithms of the hyperparameters that are not fixed, σ_b before σ_w,
+    and gradients are with respect to these. Of piecewise linear activations without biases the
+    kernel is a power of σ_w, and its gradient a number times the kernel. In all other cases it is a
+    central difference, of two more kernels for each hyperparameter: with the relative error u of
+    the kernel, 2⁻⁴⁶ for closed forms and at most the `tolerance` for other duals, and steps of
+    (3u)^⅓/q, where the kernel is about of the degree q in σ, twice the number of its layers, it is
+    off by about u^⅔ times q times the kernel: 6e-10 of it for closed forms. Chaotic networks have
+    larger third derivatives, and errors.
 
     Examples
     --------
@@ -55,11 +83,20 @@ class NeuralKernel(Kernel):  # type: ignore[misc]
     >>> model = GaussianProcessRegressor(NeuralKernel(depth=2), alpha=1e-6).fit(X, X[:, 0])
     >>> bool(np.allclose(model.predict(X), X[:, 0], atol=1e-3))
     True
+
+    With σ_w to be found:
+
+    >>> kernel = NeuralKernel(depth=2, bias_std=0.1, weight_std_bounds=(0.1, 10.0))
+    >>> kernel.theta
+    array([0.])
+    >>> model = GaussianProcessRegressor(kernel, alpha=1e-6).fit(X, X[:, 0])
+    >>> bool(model.kernel_.weight_std != 1.0)
+    True
     """
 
     def __init__(
         self,
-        kind: str = "nngp",
+        kernel: str = "nngp",
         depth: int | None = None,
         activation: str | Activation | Sequence[str | Activation] = "relu",
         weight_std: float | Sequence[float] = 1.0,
@@ -70,9 +107,12 @@ class NeuralKernel(Kernel):  # type: ignore[misc]
         width: int | None = None,
         layer_weights: ArrayLike | None = None,
         tolerance: float = 1e-10,
+        weight_std_bounds: str | ArrayLike = "fixed",
+        bias_std_bounds: str | ArrayLike = "fixed",
+        kind: str | None = None,
     ) -> None:
         # scikit-learn wants parameters to be stored as they were given, and checked when used.
-        self.kind = kind
+        self.kernel = kernel
         self.depth = depth
         self.activation = activation
         self.weight_std = weight_std
@@ -82,25 +122,106 @@ class NeuralKernel(Kernel):  # type: ignore[misc]
         self.width = width
         self.layer_weights = layer_weights
         self.tolerance = tolerance
+        self.weight_std_bounds = weight_std_bounds
+        self.bias_std_bounds = bias_std_bounds
+        if kind is not None:
+            _warn_of_kind()
+            self.kernel = kind
+
+    @property
+    def kind(self) -> str:
+        """What `kernel` was called; deprecated."""
+        _warn_of_kind()
+        return self.kernel
+
+    @kind.setter
+    def kind(self, value: str) -> None:
+        _warn_of_kind()
+        self.kernel = value
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:  # noqa: ARG002
+        """Return the parameters by name, without the deprecated one.
+
+        Parameters
+        ----------
+        deep : bool
+            Not used: no parameter has parameters of its own.
+
+        Returns
+        -------
+        dict
+        """
+        names = signature(type(self)).parameters
+        return {name: getattr(self, name) for name in names if name != "kind"}
+
+    def set_params(self, **params: Any) -> NeuralKernel:
+        """Set parameters.
+
+        Parameters
+        ----------
+        **params
+            By name; the deprecated ``kind`` is one.
+
+        Returns
+        -------
+        NeuralKernel
+            This one.
+        """
+        if "kind" in params:
+            _warn_of_kind()
+            self.kernel = params.pop("kind")
+        super().set_params(**params)
+        return self
 
     def __repr__(self) -> str:
         """Return the call that makes this kernel, without what is as it is by default."""
         shown = [
-            f"{name}={value!r}"
-            for name, value in self.get_params().items()
-            if repr(value) != _NOT_SHOWN.get(name)
+            f"{name}={text}"
+            for name, text in (
+                (name, repr(value.tolist() if isinstance(value, _OF_NUMPY) else value))
+                for name, value in self.get_params().items()
+            )
+            if text != _NOT_SHOWN.get(name)
         ]
         return f"{type(self).__name__}({', '.join(shown)})"
 
-    def _network(self) -> Network:
-        parameters = self.get_params()
-        del parameters["kind"]
+    @property
+    def hyperparameter_weight_std(self) -> Hyperparameter:
+        """σ_w as a hyperparameter, for scikit-learn."""
+        return self._hyperparameter("weight_std")
+
+    @property
+    def hyperparameter_bias_std(self) -> Hyperparameter:
+        """σ_b as a hyperparameter, for scikit-learn."""
+        return self._hyperparameter("bias_std")
+
+    def _hyperparameter(self, name: str) -> Hyperparameter:
+        value, bounds = getattr(self, name), getattr(self, f"{name}_bounds")
+        if isinstance(bounds, str) and bounds == "fixed":
+            return Hyperparameter(name, "numeric", bounds)
+        several = arguments.has_items(value)
+        items = arguments.items(value, name, "values, one for each layer") if several else [value]
+        if several and len(items) == 1:
+            raise ValueError(
+                f"{name}={arguments.shown(value)}: expected a number, where there is one layer"
+            )
+        for item in items:
+            if arguments.real(item, name, minimum=0.0) == 0:
+                raise ValueError(
+                    f"{name}={arguments.shown(value)}: expected above 0, or {name}_bounds='fixed', "
+                    "because a hyperparameter is searched for by its logarithm"
+                )
+        checked = _checked_bounds(bounds, name, len(items))
+        return Hyperparameter(name, "numeric", checked, len(items))
+
+    def _network(self, **changes: Any) -> Network:
+        parameters = {name: getattr(self, name) for name in _OF_NETWORK} | changes
         network = Network(**parameters)
         network.require_one_depth()
         return network
 
-    def _checked_kind(self) -> str:
-        return arguments.choice(self.kind, "kind", ("nngp", "ntk"))
+    def _checked_kernel(self) -> str:
+        return arguments.choice(self.kernel, "kernel", ("nngp", "ntk"))
 
     def __call__(
         self,
@@ -108,34 +229,73 @@ class NeuralKernel(Kernel):  # type: ignore[misc]
         Y: ArrayLike | None = None,  # noqa: N803  (scikit-learn's name)
         eval_gradient: bool = False,
     ) -> Any:
-        """Return the kernel of X with Y; with `eval_gradient`, also an empty gradient.
+        """Return the kernel of X with Y; with `eval_gradient`, also its gradient.
 
         Parameters
         ----------
         X, Y : array_like (n, d), (m, d)
             Samples, one a row.
         eval_gradient : bool
-            Whether to return the derivative by the hyperparameters, of which there are none.
+            Whether to return the derivatives by `theta`.
 
         Returns
         -------
-        ndarray (n, m), and ndarray (n, n, 0)
+        ndarray (n, m), and ndarray (n, n, len(theta))
         """
-        kind = self._checked_kind()
+        self._checked_kernel()
         if Y is not None:
             rows = matrices.samples(X, "X")
             Y = matrices.samples(  # noqa: N806
                 Y, "Y", columns=rows.shape[1], why="as many as X has"
             )
-        try:
-            kernel = np.asarray(kernel_matrix(self._network(), kind, X, Y), dtype=np.float64)
-        except OverflowError as error:
-            raise OverflowError(f"X or Y: {error}") from None
+        network = self._network()
+        kernel = self._matrix(network, X, Y)
         if not arguments.flag(eval_gradient, "eval_gradient"):
             return kernel
         if Y is not None:
             raise ValueError("eval_gradient=True: expected Y=None")
-        return kernel, np.empty((*kernel.shape, 0))
+        free = [
+            (each.name, element)
+            for each in self.hyperparameters
+            if not each.fixed
+            for element in range(each.n_elements)
+        ]
+        gradient = np.empty((*kernel.shape, len(free)))
+        for place, (name, element) in enumerate(free):
+            gradient[..., place] = self._derivative(network, X, kernel, name, element)
+        return kernel, gradient
+
+    def _matrix(
+        self,
+        network: Network,
+        X: ArrayLike,
+        Y: ArrayLike | None = None,  # noqa: N803
+    ) -> Array:
+        try:
+            return np.asarray(kernel_matrix(network, self.kernel, X, Y), dtype=np.float64)
+        except OverflowError as error:
+            raise OverflowError(f"X or Y: {error}") from None
+
+    def _derivative(
+        self, network: Network, X: ArrayLike, kernel: Array, name: str, element: int
+    ) -> Array:
+        """Return the derivative of the kernel of X by the logarithm of a hyperparameter."""
+        value = np.asarray(getattr(self, name), dtype=np.float64)
+        degree = 2.0 * (1 if value.ndim else len(network.layers.weight_std))
+        biased = any(network.layers.bias_std)
+        unscaled = self.kernel == "nngp" or network.parametrization == "ntk"
+        if name == "weight_std" and network.piecewise_linear and not biased and unscaled:
+            return degree * kernel
+        # So that the error of the quotient, by the step and by those of the kernels, is least.
+        error = max((_CLOSED_FORMS, *(dual.gap_error for dual in network.layers.duals)))
+        step = (3 * error) ** (1 / 3) / degree
+
+        def moved(by: float) -> Array:
+            log = np.zeros(value.shape)
+            log[element if value.ndim else ()] = by
+            return self._matrix(self._network(**{name: (value * np.exp(log)).tolist()}), X)
+
+        return np.asarray((moved(step) - moved(-step)) / (2 * step))
 
     def diag(self, X: ArrayLike) -> Array:
         """Return the diagonal of the kernel of X.
@@ -149,8 +309,40 @@ class NeuralKernel(Kernel):  # type: ignore[misc]
         -------
         ndarray (n,)
         """
-        return kernel_diagonal(self._network(), self._checked_kind(), X)
+        return kernel_diagonal(self._network(), self._checked_kernel(), X)
 
     def is_stationary(self) -> bool:
         """Return False: the kernel depends on more than the difference of two samples."""
         return False
+
+
+# What is written as lists and numbers of Python.
+_OF_NUMPY = (np.ndarray, np.generic)
+
+_OF_NETWORK = [each.name for each in fields(Network)]
+
+
+def _warn_of_kind() -> None:
+    warnings.warn(
+        "kind: NeuralKernel calls it kernel now, as infinite.Regression does; the old name will go",
+        DeprecationWarning,
+        stacklevel=3,
+    )
+
+
+def _checked_bounds(bounds: Any, name: str, count: int) -> Array:
+    """Return bounds (1, 2) or (count, 2)."""
+    array = np.atleast_2d(matrices.host_array(bounds, f"{name}_bounds"))
+    if (
+        array.dtype.kind not in "iuf"
+        or array.shape not in {(1, 2), (count, 2)}
+        or not np.isfinite(array.astype(np.float64)).all()
+        or not (array[:, 0] > 0).all()
+        or not (array[:, 0] <= array[:, 1]).all()
+    ):
+        raise ValueError(
+            f"{name}_bounds={arguments.shown(bounds)}: expected 'fixed', or finite numbers (low, "
+            f"high) with 0 < low <= high, or a pair of these for each of the {count} values of "
+            f"{name}"
+        )
+    return array.astype(np.float64)
