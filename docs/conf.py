@@ -2,21 +2,19 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """How Sphinx builds this site: ``sphinx-build -W --keep-going -b html docs DIRECTORY``.
 
-Nothing is fetched: formulas are MathML, and what the theme needs comes with its package. The
-tutorials of ``first_hour/`` are run, so that what they show is what this version computes.
+Nothing is fetched, neither here nor by those who read: MathJax, and what the theme needs, come with
+packages. The tutorials of ``first_hour/`` are run: what they show is what this version computes.
 """
 
 from __future__ import annotations
 
 import os
-import sys
 import tempfile
 import tomllib
 from importlib.util import find_spec
 from pathlib import Path
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE / "_ext"))
 
 project = "fastntk"
 author = "The fastntk authors"
@@ -24,11 +22,11 @@ copyright = author  # noqa: A001
 release = tomllib.loads((HERE.parent / "pyproject.toml").read_text("utf-8"))["project"]["version"]
 
 extensions = [
-    "mathml",
     "myst_nb",
     "numpydoc",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
+    "sphinx-mathjax-offline",
     "sphinx_copybutton",
 ]
 templates_path = ["_templates"]
@@ -73,11 +71,21 @@ else:
 
 html_theme = "pydata_sphinx_theme"
 html_title = "fastntk"
-html_math_renderer = "mathml"
 html_static_path = ["_static"]
 html_css_files = ["fastntk.css"]
 html_show_sourcelink = False
 html_copy_source = False
+# Pages that are not part of a section have no list of its other pages beside them.
+_ALONE = (
+    "install",
+    "mathematics",
+    "how_it_is_built",
+    "contributing",
+    "speed",
+    "changelog",
+    "releasing",
+)
+html_sidebars: dict[str, list[str]] = {page: [] for page in _ALONE}
 html_theme_options = {
     "logo": {"text": "fastntk"},
     "navigation_with_keys": False,

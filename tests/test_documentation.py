@@ -74,15 +74,14 @@ def test_pages_have_examples_at_all() -> None:
 
 
 def listed() -> list[str]:
-    """Return the names for which the reference has a page each, with their modules."""
-    found = []
+    """Return the names, with their modules, that have a page in the reference or stand on one."""
+    found, module = [], ""
     for path in sorted((SITE / "reference").glob("*.md")):
-        tables = re.findall(
-            r"\.\. currentmodule:: (\S+)\n\n\.\. autosummary::\n   :toctree: generated\n\n"
-            r"((?:   \w+\n)+)```",
-            path.read_text(encoding="utf-8"),
-        )
-        found += [f"{module}.{name}" for module, names in tables for name in names.split()]
+        for line in path.read_text(encoding="utf-8").splitlines():
+            if line.startswith(".. currentmodule:: "):
+                module = line.split()[-1]
+            elif entry := re.fullmatch(r"(?:   |\.\. py:data:: )(\w+)", line):
+                found.append(f"{module}.{entry[1]}")
     return found
 
 
