@@ -132,7 +132,7 @@ def leaky_relu(alpha: float = 0.01) -> Activation:
 
 
 def absolute() -> Activation:
-    """Return the absolute value, φ(x) = |x|, whose name is "abs".
+    """Return the absolute value, φ(x) = ``|x|``, whose name is "abs".
 
     Returns
     -------
