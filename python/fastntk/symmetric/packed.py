@@ -249,7 +249,7 @@ class PackedKernel:
             What the kernel is of, in words and numbers that JSON knows.
         overwrite : bool
             Whether any file that is there may be lost. Otherwise a packed kernel of as many samples
-            and with the same description is replaced.
+            and with the same description is replaced, or, where there is none, of the same numbers.
 
         Raises
         ------
@@ -259,8 +259,10 @@ class PackedKernel:
         name, described = arguments.path(path, "path", ".npy"), _as_json(description)
         require_own(
             name,
-            own=lambda: holds_packed(name, self.data.shape, described),
-            what="a packed kernel of as many samples with this description",
+            own=lambda: holds_packed(name, self.data, described),
+            what="a packed kernel of as many samples with this description"
+            if described is not None
+            else "this packed kernel (without a description, one of the same numbers)",
             overwrite=arguments.flag(overwrite, "overwrite"),
         )
         write_packed(name, self.data, self.epsilon, described)
