@@ -116,9 +116,10 @@ struct NormsOutOfRange {
   FASTNTK_HOST_DEVICE void operator()(Index i, Index /*j*/) const {
     constexpr float kOfTerm =
         std::numeric_limits<float>::min() / std::numeric_limits<float>::epsilon();
+    constexpr float kLargest = std::numeric_limits<float>::max();
     const float least = kOfTerm * static_cast<float>(gradient.cols);
     float& square = squares(i, 0);
-    if (square >= least && square <= std::numeric_limits<float>::max()) return;
+    if (square >= least && square <= kLargest) return;
     double sum = 0.0;
     for (Index k = 0; k < gradient.cols; ++k) {
       const auto g = static_cast<double>(gradient(i, k));

@@ -84,7 +84,7 @@ def new_kernels(request: KernelRequest, progress: Progress) -> Any:
     if place.copies_results:
         PROCESSOR.require_memory(request.kernel_bytes, request.description, request.advice)
     else:
-        needed = request.kernel_bytes + request.feature_bytes(request.samples)
+        needed = request.kernel_bytes + request.pass_bytes
         if not place.is_always_there(needed):
             what = f"{request.description} and the features"
             place.require_memory(needed, what, request.advice)
@@ -183,7 +183,7 @@ def _packed_kernel(request: KernelRequest, progress: Progress) -> PackedKernel:
         raise ValueError(f"Z of shape {request.Z.shape}: expected None with out='packed'")
     kernel = PackedKernel.empty(len(request.X), request.dtype)  # its pages are not in use yet
     memory = request.place.available_memory()
-    needed = kernel.nbytes + request.feature_bytes(request.samples)
+    needed = kernel.nbytes + request.pass_bytes
     if memory is None or needed <= memory:
         features = Features(request.network, request.X, request.outputs, request.dtype, progress)
         features.fill_packed_kernel(kernel.data, progress)

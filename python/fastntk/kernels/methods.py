@@ -506,6 +506,11 @@ def _is_pair(pair: Any, n: int) -> bool:
 
 def _tiles(request: KernelRequest, loop: BlockLoop) -> Iterator[KernelTile]:
     for block in loop:
+        rows, cols = block.shape
+        needed = rows * cols * request.dtype.itemsize
+        if not request.place.is_always_there(needed):
+            what = f"a tile of {rows} × {cols} in {request.dtype}"
+            request.place.require_memory(needed, what, "take a smaller tile")
         values: FloatArray = request.place.empty(block.shape, request.dtype)
         block.fill([values])
         yield KernelTile(block.rows, block.cols, values)

@@ -49,7 +49,12 @@ def hessian_products(
     The numbers u are the `coefficients` (n, C). Small products may be lost where they `may_vanish`,
     beside a larger term.
     """
-    out: FloatArray = network.place.empty(directions.shape, network.network.dtype)
+    place, dtype = network.place, network.network.dtype
+    needed = math.prod(directions.shape) * dtype.itemsize
+    if not place.is_always_there(needed):
+        what = f"v: products of Hessians with its columns, in {dtype},"
+        place.require_memory(needed, what, "take fewer columns at a time")
+    out: FloatArray = place.empty(directions.shape, dtype)
     with monitored(progress, "Hessian products") as monitor:
 
         def compute(samples: Any) -> Any:

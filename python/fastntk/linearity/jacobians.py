@@ -87,6 +87,8 @@ def jacobian_products(
 
     Whatever is as small as that may be lost where products `may_vanish`, beside a larger term.
     """
+    # Those of each output, and all of them side by side.
+    _require_memory(network, 2 * len(directions) * len(X) * network.network.n_outputs, "v")
 
     def compute(samples: Any) -> Any:
         features = _features(network, samples)
@@ -114,6 +116,8 @@ def transposed_jacobian_products(
 
     As of `jacobian_products`, small ones may be lost where they `may_vanish`.
     """
+    # The product of an output, and the sums before and after it.
+    _require_memory(network, 3 * cotangents.shape[2] * network.network.n_parameters, "u")
     contiguous = network.place.xp.ascontiguousarray
 
     def compute(samples: Any) -> Any:
@@ -136,6 +140,14 @@ def transposed_jacobian_products(
             u=cotangents,
         )
     return result
+
+
+def _require_memory(network: PlacedNetwork, numbers: int, name: str) -> None:
+    """Raise MemoryError if products with the columns of the argument `name` do not fit."""
+    place, dtype = network.place, network.network.dtype
+    if not place.is_always_there(numbers * dtype.itemsize):
+        what = f"{name}: products with its columns, in {dtype},"
+        place.require_memory(numbers * dtype.itemsize, what, "take fewer columns at a time")
 
 
 def _features(network: PlacedNetwork, X: Any) -> Features:
