@@ -110,13 +110,15 @@ struct Descend {
 // Squares of a float may be beyond its range where it is not. This puts −‖g_i‖ in the place of a
 // sum ‖g_i‖² that has overflowed, or is so small that digits of it may be lost.
 struct NormsOutOfRange {
+  // A sum of so much for each of its terms has lost less than it is rounded by.
+  static constexpr float kOfTerm =
+      std::numeric_limits<float>::min() / std::numeric_limits<float>::epsilon();
+  static constexpr float kLargest = std::numeric_limits<float>::max();
+
   Matrix<const float> gradient;
   Matrix<float> squares;
 
   FASTNTK_HOST_DEVICE void operator()(Index i, Index /*j*/) const {
-    constexpr float kOfTerm =
-        std::numeric_limits<float>::min() / std::numeric_limits<float>::epsilon();
-    constexpr float kLargest = std::numeric_limits<float>::max();
     const float least = kOfTerm * static_cast<float>(gradient.cols);
     float& square = squares(i, 0);
     if (square >= least && square <= kLargest) return;
