@@ -218,6 +218,13 @@ void register_network(py::module_& module, const char* name) {
           "The memory, in bytes, of the features of so many samples and outputs, for all readouts, "
           "in numbers of `itemsize` bytes.")
       .def(
+          "packed_weight_bytes",
+          [](const Class& self, Index samples, const typename P::Where& where) {
+            return packed_weight_bytes(P::device(where), self.get(), samples);
+          },
+          py::arg("samples"), py::arg(P::kWhere),
+          "The memory, in bytes, of the weights that are packed for the passes of so many samples.")
+      .def(
           "training_bytes",
           [](const Class& self, Index batch, bool gathered, const typename P::Where& where) {
             return training_bytes(P::device(where), self.get(), batch, gathered);

@@ -43,6 +43,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "layer_weights": None,
         "dtype": None,
         "out": None,
+        "overwrite": False,
         "device": None,
         "progress": False,
     },

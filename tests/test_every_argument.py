@@ -176,7 +176,7 @@ CASES = [
             "layer_weights": [1.0, 0.5, 0.25],
             "dtype": "float32",
         },
-        {"out": np.empty((6, 6)), "progress": silent, "device": None},
+        {"out": np.empty((6, 6)), "overwrite": True, "progress": silent, "device": None},
     ),
     Case(
         NET.ntk_by_layer,

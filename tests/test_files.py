@@ -19,6 +19,7 @@ import pytest
 import fastntk
 from fastntk._support import files
 from fastntk._support.files import regular_file, replacing, reserve
+from fastntk.kernels.block_loop import BlockLoop
 
 posix = pytest.mark.skipif(os.name != "posix", reason="permissions and links of POSIX")
 X = np.random.default_rng(0).standard_normal((400, 4))
@@ -317,7 +318,7 @@ def test_kernels_and_networks_from_several_threads(tmp_path: Path) -> None:
         try:
             for _ in range(10):
                 # What is returned is the kernel of this call, whoever writes after it.
-                K = nets[me].ntk(X, out=str(tmp_path / "k.npy"))
+                K = nets[me].ntk(X, out=str(tmp_path / "k.npy"), overwrite=True)
                 assert np.array_equal(K, kernels[me])
                 assert isinstance(K, np.memmap)
                 assert K.filename == str(tmp_path / "k.npy")
@@ -512,17 +513,74 @@ def test_networks_replace_earlier_states_of_themselves(tmp_path: Path) -> None:
     assert fastntk.MLP.load(path).digest() == net.linear().digest()
 
 
+def test_kernels_in_files_are_not_overwritten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No file that is there says of which network and samples its kernel is."""
+    path = tmp_path / "k.npy"
+    other = fastntk.MLP([4, 8, 1], seed=1)
+    written = np.array(NET.ntk(X[:9], out=path))
+    content = path.read_bytes()
+    message = r"out: a file is there: expected a name that is free, or overwrite=True: '.*k\.npy'"
+    with monkeypatch.context() as patch:
+        patch.setattr(BlockLoop, "run", lambda *_: pytest.fail("worked before it refused"))
+        for net, Z in ((NET, None), (other, None), (other, X[:5])):
+            with pytest.raises(FileExistsError, match=message):
+                net.ntk(X[:9], Z, out=path)
+    assert path.read_bytes() == content
+    assert list(tmp_path.iterdir()) == [path]
+    assert np.array_equal(other.ntk(X[:9], out=path, overwrite=True), other.ntk(X[:9]))
+    assert not np.array_equal(np.load(path), written)
+    with pytest.raises(TypeError, match="overwrite='yes': expected True or False"):
+        NET.ntk(X[:9], out=path, overwrite="yes")  # type: ignore[call-overload]
+
+
+def test_a_thread_does_not_overwrite_what_another_is_about_to_write(tmp_path: Path) -> None:
+    path = tmp_path / "k.npy"
+    refused: list[BaseException] = []
+
+    def second() -> None:
+        try:
+            fastntk.MLP([4, 8, 1], seed=1).ntk(X[:9], out=path)
+        except FileExistsError as error:
+            refused.append(error)
+
+    other = threading.Thread(target=second)
+
+    def begin(*_: object) -> None:
+        if other.ident is None:
+            assert not path.exists()
+            other.start()
+
+    K = np.array(NET.ntk(X[:9], out=path, progress=begin))
+    other.join(60)
+    assert len(refused) == 1
+    assert np.array_equal(np.load(path), K)
+
+
 def test_packed_kernels_replace_those_of_the_same(tmp_path: Path) -> None:
     path = tmp_path / "K.npy"
     small, large = (fastntk.PackedKernel.from_dense(np.eye(n)) for n in (3, 4))
     small.save(path, description={"of": "three"})
     small.save(path, description={"of": "three"})
     for kernel, description in ((large, {"of": "three"}), (small, {"of": "3"}), (small, None)):
-        with pytest.raises(FileExistsError, match=r"not a packed kernel of as many samples with t"):
+        with pytest.raises(
+            FileExistsError, match=r"not (a packed kernel of as many samples with|this p)"
+        ):
             kernel.save(path, description=description)
     assert fastntk.PackedKernel.load(path, description={"of": "three"}).n == 3
     large.save(path, overwrite=True)
     assert fastntk.PackedKernel.load(path).n == 4
+    # Without a description the numbers are all that tells one kernel from another.
+    written = path.read_bytes()
+    twice = fastntk.PackedKernel.from_dense(2 * np.eye(4))
+    other = fastntk.PackedKernel.from_dense(np.eye(4, dtype=np.float32))
+    for kernel in (twice, other):
+        with pytest.raises(FileExistsError, match=r"not this packed kernel \(without a descr"):
+            kernel.save(path)
+    assert path.read_bytes() == written
+    large.save(path)
+    assert path.read_bytes() == written
 
 
 def test_tables_replace_those_that_they_contain(tmp_path: Path) -> None:

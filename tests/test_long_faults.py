@@ -81,7 +81,7 @@ print("done")
     "packed kernels": """
 kernels = [fastntk.MLP([5, 16, 2], seed=seed).ntk(X, out="packed") for seed in range(2)]
 for seed in range(150):
-    kernels[seed % 2].save(folder + "/K.npy")
+    kernels[seed % 2].save(folder + "/K.npy", overwrite=True)
 print("done")
 """,
 }
@@ -258,7 +258,7 @@ def test_many_threads_and_one_file(tmp_path: Path, count_cases: Count) -> None:
     for _ in range(12):
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(lambda net: net.save(tmp_path / "net.npz"), nets))
-            list(pool.map(lambda net: net.ntk(X, out=tmp_path / "K.npy"), nets))
+            list(pool.map(lambda net: net.ntk(X, out=tmp_path / "K.npy", overwrite=True), nets))
         assert fastntk.MLP.load(tmp_path / "net.npz").digest() in digests
         found = np.load(tmp_path / "K.npy")
         assert any(np.array_equal(found, kernel) for kernel in kernels)

@@ -375,3 +375,172 @@ def test_derivatives_of_what_is_no_number_are_none(activation: Any) -> None:
     for call in (deep.jacobian, deep.input_jacobian, deep.gradient_features, deep):
         with pytest.raises(OverflowError, match=r"X.* with elements of at most .* not finite in f"):
             call(X)
+
+
+def positive(net: fastntk.MLP, samples: Any) -> dict[str, Any]:
+    """Return derivatives at samples, and products with vectors of size 1, by how they scale."""
+    v = np.random.default_rng(1).standard_normal(net.n_parameters).astype(net.dtype)
+    u = np.random.default_rng(2).standard_normal((len(samples), net.n_outputs)).astype(net.dtype)
+    hessian = fastntk.linearity.hessian_vector_product
+    return {
+        "gradient_features": lambda: net.gradient_features(samples, output=1),
+        "jacobian": lambda: net.jacobian(samples),
+        "jvp": lambda: net.jvp(samples, v),
+        "vjp": lambda: net.vjp(samples, u),
+        "hessian product": lambda: hessian(net, samples, v, coefficients=u),
+        "hessian operator": lambda: (
+            fastntk.linearity.hessian_operator(net, samples, coefficients=u) @ v
+        ),
+    }
+
+
+DERIVATIVES = [*positive(NET, X), "input_jacobian"]
+
+
+def derivative(name: str, net: fastntk.MLP, samples: Any) -> Any:
+    samples = samples.astype(net.dtype)
+    return (
+        net.input_jacobian(samples) if name == "input_jacobian" else positive(net, samples)[name]()
+    )
+
+
+def with_weights_of_size(*exponents: int, dtype: str = "float64") -> fastntk.MLP:
+    """Return EXACT with the weights of its layers times powers of two."""
+    weights = [np.ldexp(w, k).astype(dtype) for w, k in zip(EXACT.weights, exponents, strict=True)]
+    return fastntk.MLP.from_weights(weights)
+
+
+@pytest.mark.parametrize("name", DERIVATIVES)
+@pytest.mark.parametrize(("dtype", "size"), [("float64", 1000), ("float32", 100)])
+def test_derivatives_are_right_where_only_activations_leave_the_range(
+    name: str, dtype: str, size: int
+) -> None:
+    """Of small samples nothing is left in the first layer, and the last one makes up for it.
+
+    Of large ones the first layer overflows: derivatives by the inputs have nothing of it.
+    """
+    plain = with_weights_of_size(0, 0, 0, dtype=dtype)
+    expected = derivative(name, plain, X)
+    half = size // 2
+    net = with_weights_of_size(-half, 0, half, dtype=dtype)
+    for exponent in (-size, size):
+        samples = np.ldexp(X, exponent)
+        if name == "input_jacobian":
+            np.testing.assert_array_equal(derivative(name, net, samples), expected)
+    if name == "input_jacobian":
+        return
+    # The gradient by the first weights is 2^half times as large, the others are below all numbers.
+    small = derivative(name, net, np.ldexp(X, -size))
+    assert np.isfinite(small).all()
+    if name in ("gradient_features", "jacobian"):
+        first = EXACT.weights[0].size
+        np.testing.assert_array_equal(
+            np.ldexp(small[..., :first], size - half), expected[..., :first]
+        )
+    assert np.abs(small).max() > np.finfo(dtype).tiny
+
+
+@pytest.mark.parametrize("name", DERIVATIVES)
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_derivatives_that_vanish(name: str, dtype: str) -> None:
+    """What is right is 2^-1900, or in float32 2^-190, times what it is without these factors."""
+    step = -1900 if dtype == "float64" else -190
+    message = r"X with elements of at most .*: the largest element of the result is too small for f"
+    deep: dict[str, Any] = {"activation": "tanh", "seed": 3, "dtype": dtype}
+    tiny = fastntk.MLP([5, *[16] * 7, 2], weight_std=2.0 ** (step / 7), **deep)
+    with pytest.raises(OverflowError, match=message + dtype[1:]):
+        derivative(name, tiny, X)
+    relu = with_weights_of_size(*[step // 2] * 3, dtype=dtype)
+    with pytest.raises(OverflowError, match=message + dtype[1:]):
+        derivative(name, relu if name != "input_jacobian" else tiny, np.ldexp(X, step // 2))
+    # Without units that are active, or without samples that are not 0, all is 0 and right.
+    dead = fastntk.MLP.from_weights(
+        [-np.ones((4, 5)), np.ones((2, 4))], activation="relu", dtype=dtype
+    )
+    assert not np.any(derivative(name, dead, np.ldexp(np.abs(X), step // 2)))
+    if name != "input_jacobian":
+        assert not np.any(derivative(name, relu, 0 * X))
+    saturated = fastntk.MLP([5, 16, 2], activation="tanh", dtype=dtype)
+    if name == "input_jacobian":
+        assert not np.any(derivative(name, saturated, 1e6 * np.ones((2, 5))))
+
+
+def test_products_that_are_small_for_good_reasons() -> None:
+    """Vectors that are orthogonal to all gradients, of large terms that add up to nothing."""
+    tiny = np.finfo(np.float64).tiny
+    for net in (EXACT, fastntk.MLP([5, 16, 16, 1], activation="tanh", bias_std=0.1)):
+        along = np.zeros(net.n_parameters)
+        assert not net.jvp(X, along).any()
+        assert not net.vjp(X, np.zeros((len(X), net.n_outputs))).any()
+        twice = np.concatenate([X[:1], X[:1]])
+        u = np.ones((2, net.n_outputs)) * [[1.0], [-1.0]]
+        assert np.abs(net.vjp(twice, u)).max() < 1e-14
+        product = fastntk.linearity.hessian_vector_product(net, X, along)
+        assert not product.any()
+    # Only weights of units that are not active move.
+    dead = fastntk.MLP.from_weights([-np.ones((4, 5)), np.ones((1, 4))], activation="relu")
+    v = np.r_[np.ones(20), np.zeros(4)]
+    assert not dead.jvp(np.abs(X), v).any()
+    # Two linear layers along which the output stays the same.
+    linear = fastntk.MLP.from_weights([[[1.0]], [[1.0]]], activation="identity")
+    assert linear.jvp([[1.0]], [1.0, -1.0]).tolist() == [[0.0]]
+    with pytest.raises(
+        OverflowError, match=r"X with elements of at most 1 and v with .* too small"
+    ):
+        linear.jvp([[1.0]], [tiny / 4, tiny / 4])
+    # Beside a large term what is small may be lost.
+    model = EXACT.linearize()
+    np.testing.assert_array_equal(model(X, np.full(EXACT.n_parameters, 1e-320)), EXACT(X))
+
+
+def test_a_network_with_biases_is_as_dead_as_its_biases_make_it() -> None:
+    """Samples of size 1 would be above the bias, and have gradients."""
+    net = fastntk.MLP.from_weights(
+        [np.ones((4, 5)), np.ones((1, 4))], biases=[-1e-3 * np.ones(4), None], bias_std=1.0
+    )
+    small = 1e-5 * np.abs(X)
+    for call in (net.jacobian, net.input_jacobian):
+        assert not call(small).any()
+        assert call(np.abs(X)).any()
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize(
+    "activation",
+    ["gelu", "erf", fastntk.activations.erf(1e30), "silu", "tanh", "softplus", "elu"],
+)
+def test_second_derivatives_far_from_0_are_0(activation: Any, dtype: str) -> None:
+    """z² is infinite there, and φ''(z) 0: what is left are the blocks of different layers."""
+    size = 1e300 if dtype == "float64" else 1e30
+    net = fastntk.MLP.from_weights(
+        [np.ones((1, 1)), np.ones((1, 1))],
+        weight_std=1.0,
+        activation=activation,
+        activation_scale=1.0,
+        dtype=dtype,
+    )
+    slope = float(net.input_jacobian([[size]]).item())
+    assert slope == (1.0 if activation in ("gelu", "silu", "softplus", "elu") else 0.0)
+    H = fastntk.linearity.hessian_operator(net, [[size]]) @ np.eye(2, dtype=dtype)
+    large = np.float64(np.asarray(size, dtype))
+    np.testing.assert_allclose(H, slope * large * np.array([[0, 1], [1, 0]]), rtol=1e-6)
+    assert fastntk.linearity.hessian_norm(net, [[size]]).values[0] == pytest.approx(
+        slope * large, rel=1e-6, abs=0
+    )
+
+
+@pytest.mark.parametrize("batch", [3, 600])
+@pytest.mark.parametrize("exponent", [90, -90, 0])
+def test_norms_of_gradients_whose_squares_leave_the_range_of_float32(
+    batch: int, exponent: int
+) -> None:
+    """A linear network: the gradient is a sum of samples times errors, (f - y)/n."""
+    samples = np.random.default_rng(0).standard_normal((batch, 6)).astype(np.float32)
+    y = np.ldexp(np.random.default_rng(1).standard_normal((batch, 2)), exponent).astype(np.float32)
+    net = fastntk.MLP.from_weights([np.zeros((2, 6))], weight_std=1.0, dtype="float32")
+    history = fastntk.train(
+        net, samples, y, loss="mse", learning_rate=1e-30, epochs=1, batch_size=batch
+    )
+    scale = net.network.layers[0].weight_scale
+    right = scale * np.linalg.norm(samples.astype(float).T @ y.astype(float)) / batch
+    assert history.gradient_norm[0] == pytest.approx(right, rel=1e-5, abs=0)

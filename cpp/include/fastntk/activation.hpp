@@ -144,7 +144,8 @@ struct Gelu {
   }
   template <class T>
   FASTNTK_HOST_DEVICE T curvature(T z) const {
-    return density(z) * (T(2) - z * z);
+    const T d = density(z);
+    return d == T(0) ? T(0) : d * (T(2) - z * z);  // far from 0, z² may be infinite
   }
 
  private:
@@ -238,7 +239,8 @@ struct Erf {
   template <class T>
   FASTNTK_HOST_DEVICE T curvature(T z) const {
     const T a = static_cast<T>(rate);
-    return T(-2) * a * a * z * (*this)(z).slope;
+    const T slope = (*this)(z).slope;
+    return slope == T(0) ? T(0) : T(-2) * a * a * z * slope;  // far from 0, a² z may be infinite
   }
 };
 

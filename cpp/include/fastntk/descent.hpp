@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <limits>
+#include <type_traits>
 #include <variant>
 #include <vector>
 
@@ -105,14 +107,41 @@ struct Descend {
   }
 };
 
-// total += Σ_i sums(i)
+// Squares of a float may be beyond its range where it is not. This puts −‖g_i‖ in the place of a
+// sum ‖g_i‖² that has overflowed, or is so small that digits of it may be lost.
+struct NormsOutOfRange {
+  // A sum of so much for each of its terms has lost less than it is rounded by.
+  static constexpr float kOfTerm =
+      std::numeric_limits<float>::min() / std::numeric_limits<float>::epsilon();
+  static constexpr float kLargest = std::numeric_limits<float>::max();
+
+  Matrix<const float> gradient;
+  Matrix<float> squares;
+
+  FASTNTK_HOST_DEVICE void operator()(Index i, Index /*j*/) const {
+    const float least = kOfTerm * static_cast<float>(gradient.cols);
+    float& square = squares(i, 0);
+    if (square >= least && square <= kLargest) return;
+    double sum = 0.0;
+    for (Index k = 0; k < gradient.cols; ++k) {
+      const auto g = static_cast<double>(gradient(i, k));
+      sum += g * g;
+    }
+    square = -static_cast<float>(std::sqrt(sum));
+  }
+};
+
+// total += Σ_i ‖g_i‖², of squares, or of norms that are told by their sign.
 template <class T>
 struct AddUp {
   Matrix<const T> sums;
   double* total;
 
   FASTNTK_HOST_DEVICE void operator()(Index /*i*/, Index /*j*/) const {
-    for (Index i = 0; i < sums.rows; ++i) *total += static_cast<double>(sums(i, 0));
+    for (Index i = 0; i < sums.rows; ++i) {
+      const auto sum = static_cast<double>(sums(i, 0));
+      *total += sum < 0.0 ? sum * sum : sum;
+    }
   }
 };
 
@@ -139,8 +168,12 @@ void descend_along(const Lane& lane, const element::Descend<T>& descend, Matrix<
                    double* square) {
   const Matrix<const T> g = descend.gradient;
   if (square != nullptr) {
-    lane.template row_dots<T>(T(1), g, g, Write::overwrite, sums.row_block(0, g.rows));
-    lane.for_each(1, 1, element::AddUp<T>{sums.row_block(0, g.rows), square});
+    const Matrix<T> squares = sums.row_block(0, g.rows);
+    lane.template row_dots<T>(T(1), g, g, Write::overwrite, squares);
+    if constexpr (std::is_same_v<T, float>) {
+      lane.for_each(g.rows, 1, element::NormsOutOfRange{g, squares});
+    }
+    lane.for_each(1, 1, element::AddUp<T>{squares, square});
   }
   lane.for_each(g.rows, g.cols, descend);
 }

@@ -314,15 +314,43 @@ typename PanelPasses<T>::Layers kept_panels(const Features<Device, T>& features,
   return layers;
 }
 
+// Returns the rows of the panels in which samples pass through a network, or 0 where they pass row
+// by row.
+template <class T, class Device>
+Index passing_panel_rows(const Device& device, const Network<T>& network) {
+  if constexpr (Device::Lane::kOnHost) {
+    // A softmax wants all outputs of a sample at once, which lie in several panels.
+    if (!network.is_softmax(network.depth())) return device.template panel_rows<T>();
+  }
+  return 0;
+}
+
+// Returns whether the weights are packed for all of these blocks of samples: fewer would be done
+// before that.
+inline bool packs_weights_ahead(const Partition& blocks) {
+  constexpr Index kWorthPacking = 8;
+  return blocks.blocks() >= kWorthPacking;
+}
+
+// Returns the memory, in bytes, of the weights that are packed for the passes of so many samples.
+template <class Device, class T>
+Index packed_weight_bytes(const Device& device, const Network<T>& network, Index samples) {
+  if constexpr (Device::Lane::kOnHost) {
+    const Index panel_rows = passing_panel_rows(device, network);
+    if (panel_rows != 0 && packs_weights_ahead(device.template panel_blocks<T>(samples))) {
+      return PackedWeights<T>::numbers(network.hidden, panel_rows) * static_cast<Index>(sizeof(T));
+    }
+  }
+  return 0;
+}
+
 // Passes samples in panels of so many rows.
 template <class Device, class T, class G>
 void pass_panels(const FeaturePasses<Device, T, G>& all, Index panel_rows) {
   const auto& features = all.features;
   const Partition blocks = all.device.template panel_blocks<T>(all.samples.rows);
-  // Fewer blocks would be done before the weights were packed for all of them.
-  constexpr Index kWorthPacking = 8;
   PanelPasses<T> passes(all.network, all.network.hidden, panel_rows, blocks.size(),
-                        blocks.blocks() >= kWorthPacking);
+                        packs_weights_ahead(blocks));
   const bool in_place = std::is_same_v<T, G> && features.panel_rows == panel_rows;
   const std::vector<Index> widths = layer_widths(all.network, 1, all.network.depth());
   struct Workspace {
@@ -404,9 +432,7 @@ Features<Device, G> compute_features(const Device& device, const Network<T>& net
       make_features<G>(device, network, outputs.count, samples.rows, use);
   const FeaturePasses<Device, T, G> passes{device, network, outputs, samples, features, monitor};
   if constexpr (Device::Lane::kOnHost) {
-    // A softmax wants all outputs of a sample at once, which lie in several panels.
-    const bool by_unit = !network.is_softmax(network.depth());
-    if (const Index panel_rows = device.template panel_rows<T>(); panel_rows != 0 && by_unit) {
+    if (const Index panel_rows = passing_panel_rows(device, network); panel_rows != 0) {
       pass_panels(passes, panel_rows);
       return features;
     }

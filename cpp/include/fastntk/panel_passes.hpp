@@ -137,14 +137,21 @@ class PackedWeights {
         tasks_(tasks_of(operands_, ahead)),
         finished_(static_cast<Index>(tasks_.size())) {
     if (!ahead) return;
-    Index numbers = 0;
-    for (const Operand& operand : operands_) numbers += padded(operand.rows()) * operand.terms();
-    memory_ = {1, numbers};
+    memory_ = {1, numbers(layers, panel_rows)};
     T* place = memory_.view().data;
     for (Operand& operand : operands_) {
       operand.packed = {place, operand.rows(), operand.terms(), 1, panel_rows};
       place += padded(operand.rows()) * operand.terms();
     }
+  }
+
+  // Returns how many numbers the weights of these layers are, packed ahead.
+  static Index numbers(const std::vector<Layer<T>>& layers, Index panel_rows) {
+    Index result = 0;
+    for (const Operand& operand : operands(layers)) {
+      result += Partition::round_up(operand.rows(), panel_rows) * operand.terms();
+    }
+    return result;
   }
 
   Index tasks() const { return static_cast<Index>(tasks_.size()); }

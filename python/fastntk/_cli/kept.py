@@ -44,7 +44,11 @@ def keep_others(
         k for k in itertools.count(1) if not any(_numbered(path, k).exists() for path in files)
     )
     for path in files:
-        path.rename(_numbered(path, number))
+        try:
+            path.rename(_numbered(path, number))
+        except OSError as error:
+            error.strerror = f"out: {error.strerror}"
+            raise
     kept = ", ".join(str(_numbered(path, number)) for path in files)
     click.echo(f"Another study had written to the same files; they are kept as {kept}", err=True)
 

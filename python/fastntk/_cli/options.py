@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,17 @@ if TYPE_CHECKING:
 
 # What a shell reports of a command that SIGINT ended.
 _INTERRUPTED = 130
+
+# How the functions that commands call have named what an option says; `out` is where all goes.
+_OTHER_NAMES = {
+    "activations": "names",
+    "directory": "out",
+    "folder": "out",
+    "path": "out",
+    "store": "out",
+    "widths": "width",
+}
+_ARGUMENT = re.compile(r"(?P<errno>\[Errno \d+\] )?(?P<name>\w+)(?P<index>\[\d+\])?(?=[=:]| has )")
 
 # Nobody means more depths or widths; a range could have any number of them.
 _MOST_NUMBERS = 10_000
@@ -97,6 +109,25 @@ def store_option(cell: str) -> Option:
     )
 
 
+def _of_options(message: str) -> str:
+    """Return an error that begins with the option of the command, where it did with an argument."""
+    found = _ARGUMENT.match(message)
+    if found is None:
+        return message
+    context = click.get_current_context()
+    options = {
+        option.name: option.opts[0]
+        for option in context.command.params
+        if isinstance(option, click.Option)
+    }
+    name, index = found["name"], found["index"] or ""
+    if options.get(name) is None or context.params[name] is None:
+        name, index = _OTHER_NAMES.get(name, name), ""
+    if name not in options:
+        return message
+    return f"{found['errno'] or ''}{options[name]}{index}{message[found.end() :]}"
+
+
 @contextmanager
 def explained_ends(kept: Path, *others: type[Exception]) -> Iterator[None]:
     """Say in one line on standard error why a command ends before it is done.
@@ -108,7 +139,7 @@ def explained_ends(kept: Path, *others: type[Exception]) -> Iterator[None]:
     try:
         yield
     except kinds as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(_of_options(str(error))) from error
     except KeyboardInterrupt:
         click.echo(
             f"\nInterrupted: what was finished is in {kept}; the same command goes on there.",

@@ -62,6 +62,21 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_WRITERS.forget)
 
 
+def require_free(path: str, name: str, *, overwrite: bool) -> None:
+    """Raise FileExistsError if there is a file at all, whose content nobody can know to be lost.
+
+    Parameters
+    ----------
+    path : str
+        The file, given by an argument `name`.
+    name : str
+    overwrite : bool
+        Whether there may be one.
+    """
+    if not overwrite and _is_there(path):
+        raise _taken(path, f"{name}: a file is there")
+
+
 def require_own(path: str, *, own: Callable[[], bool], what: str, overwrite: bool) -> None:
     """Raise FileExistsError if a file that is not the caller's own would be overwritten.
 
@@ -76,17 +91,21 @@ def require_own(path: str, *, own: Callable[[], bool], what: str, overwrite: boo
     overwrite : bool
         Whether it may be anything.
     """
+    if not overwrite and _is_there(path) and not own():
+        raise _taken(path, f"path: a file is there that is not {what}")
+
+
+def _is_there(path: str) -> bool:
     try:
-        there = Path(path).exists()
+        return Path(path).exists()
     except OSError:  # as for a name that is too long: whoever writes there says what is wrong
-        return
-    if not overwrite and there and not own():
-        raise FileExistsError(
-            errno.EEXIST,
-            f"path: a file is there that is not {what}: expected a name that is free, or "
-            "overwrite=True",
-            path,
-        )
+        return False
+
+
+def _taken(path: str, why: str) -> FileExistsError:
+    return FileExistsError(
+        errno.EEXIST, f"{why}: expected a name that is free, or overwrite=True", path
+    )
 
 
 @contextmanager

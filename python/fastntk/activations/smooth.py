@@ -97,7 +97,9 @@ def tanh() -> Activation:
     """
 
     def derivative(x: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.cosh(np.clip(x, -350, 350)) ** -2.0  # cosh² does not overflow up to 350
+        # cosh² does not overflow up to 350, and from there on is exp(2 |x|)/4 but for rounding.
+        near = np.cosh(np.clip(x, -350, 350)) ** -2.0
+        return np.where(np.abs(x) <= 350, near, 4 * np.exp(-2 * np.abs(x)))
 
     return Activation(
         name="tanh",

@@ -74,7 +74,7 @@ class Full(Source):
 
     def extreme_eigenvalues(self, k: int) -> tuple[Vectors, Vectors]:
         """Return the k smallest eigenvalues, ascending, and the k largest, descending."""
-        return _extreme_eigenvalues(self._readable(), k)
+        return _extreme_eigenvalues(self._readable(), self.n, k)
 
     def eigenpairs(self) -> tuple[Vectors, Vectors]:
         """Return all eigenvalues, ascending, and their eigenvectors."""
@@ -146,7 +146,7 @@ class Packed(Source):
 
     def extreme_eigenvalues(self, k: int) -> tuple[Vectors, Vectors]:
         """Return the k smallest eigenvalues, ascending, and the k largest, descending."""
-        return _extreme_eigenvalues(self._readable().data, k)
+        return _extreme_eigenvalues(self._readable().data, self.n, k)
 
     def eigenpairs(self) -> tuple[Vectors, Vectors]:
         """Return all eigenvalues, ascending, and their eigenvectors."""
@@ -203,19 +203,30 @@ def _end(
     return End(source.decomposition_error(shift, sign=sign), Quotient(*found))
 
 
-def _extreme_eigenvalues(stored: FloatArray, k: int) -> tuple[Vectors, Vectors]:
+def _extreme_eigenvalues(stored: FloatArray, n: int, k: int) -> tuple[Vectors, Vectors]:
+    _require_copies(n, 1)
     with core_threads() as threads:
         smallest, largest = _core.extreme_eigenvalues(stored, k, threads, None)
     return np.array(smallest), np.array(largest)
 
 
 def _eigenpairs(matrix: Matrix) -> tuple[Vectors, Vectors]:
+    _require_copies(len(matrix), 4)  # that which LAPACK overwrites, its workspace and the result
     # NumPy's function lets go of the interpreter lock, SciPy's does not.
     if len(matrix) <= _SHORT:
         values, vectors = np.linalg.eigh(matrix)
     else:
         values, vectors = in_own_thread(lambda: np.linalg.eigh(matrix))
     return values, vectors
+
+
+def _require_copies(n: int, count: int) -> None:
+    if not is_always_there(8 * n * n * count):
+        require_memory(
+            8 * n * n * count,
+            f"K: all of the spectrum of a kernel of {n} × {n}",
+            "give method='cholesky', or fewer samples",
+        )
 
 
 def source_of_full(given: SymmetricMatrix, *, overwrite: bool) -> Source:

@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 
 
 def save(figure: Figure, path: str | os.PathLike[str]) -> None:
-    """Write a figure to a file, completely or not at all; the ending of `path` is the format."""
+    """Write a figure to a file, completely or not at all; the ending of `path` is the format.
+
+    A file that is there is replaced, as by Matplotlib: figures are drawn again from tables, which
+    are not.
+    """
     if not isinstance(figure, Figure):
         raise TypeError(f"figure={arguments.shown(figure)}: expected a figure of Matplotlib")
     target = arguments.path(path, "path")

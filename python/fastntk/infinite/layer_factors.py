@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fastntk._support.memory import require_memory
 from fastntk._support.threads import core_threads
 from fastntk.infinite.duals import PiecewiseLinear, State
 
@@ -166,6 +167,11 @@ def _unit_factors(
 
 def _general(samples: Norms, network: Architecture, unit_norms: bool) -> LayerFactors:
     n, last, layers = len(samples), network.depths[-1], network.layers
+    require_memory(
+        8 * n * (7 * (last + 1) + 2 * len(network.depths)),
+        f"depth={last}: {n} samples at all layers",
+        "take fewer samples or layers",
+    )
     factors = np.zeros((last + 1, 5, n))
     states = []
     scales = np.empty((2, len(network.depths), n))

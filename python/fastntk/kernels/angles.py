@@ -15,6 +15,7 @@ import numpy as np
 
 from fastntk._support import arguments
 from fastntk._support.angles import angle_from_cosine
+from fastntk._support.memory import require_memory
 from fastntk.symmetric.matrix import SymmetricMatrix
 
 if TYPE_CHECKING:
@@ -122,6 +123,9 @@ def gradient_angles(K: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """
     kernel = SymmetricMatrix.of(K, "K").array
     norms = _norms(kernel)
+    require_memory(
+        8 * kernel.size, f"K: the angles of a kernel of {len(kernel)} rows", "take fewer samples"
+    )
     angles = np.empty(kernel.shape)
     for rows in _row_slices(len(kernel)):
         angles[rows] = angle_from_cosine(_cosines(kernel, norms, rows))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastntk._support import arguments
-from fastntk._support.files import replacing, reserve
+from fastntk._support.files import replacing, require_free, reserve
 from fastntk.devices import gpu_arrays
 from fastntk.devices.processor import PROCESSOR
 from fastntk.kernels.block_loop import BlockLoop, Destination
@@ -86,7 +86,7 @@ def new_kernels(request: KernelRequest, progress: Progress) -> Any:
     if place.copies_results:
         PROCESSOR.require_memory(request.kernel_bytes, request.description, request.advice)
     else:
-        needed = request.kernel_bytes + request.feature_bytes(request.samples)
+        needed = request.kernel_bytes + request.pass_bytes
         if not place.is_always_there(needed):
             what = f"{request.description} and the features"
             place.require_memory(needed, what, request.advice)
@@ -102,12 +102,16 @@ def new_kernels(request: KernelRequest, progress: Progress) -> Any:
 
 
 def kernel_to(
-    request: KernelRequest, out: FloatArray | str | os.PathLike[str], progress: Progress
+    request: KernelRequest,
+    out: FloatArray | str | os.PathLike[str],
+    progress: Progress,
+    *,
+    overwrite: bool,
 ) -> FloatArray | PackedKernel:
     """Fill `out`, an array or the name of a file, and return it; or return a packed kernel.
 
-    A file is returned as a memory map. Features that do not fit in memory are computed anew for
-    each block of rows.
+    A file is returned as a memory map; one that is there is replaced only with `overwrite`.
+    Features that do not fit in memory are computed anew for each block of rows.
     """
     if not request.place.copies_results and request.place.on_gpu and gpu_arrays.on_gpu(out):
         return _kernel_to_gpu(request, out, progress)
@@ -127,7 +131,7 @@ def kernel_to(
         return out
     if isinstance(out, str) and out == "packed":
         return _packed_kernel(request, progress)
-    return _kernel_to_file(request, out, progress)
+    return _kernel_to_file(request, out, progress, overwrite=overwrite)
 
 
 def _overlaps(out: FloatArray) -> bool:
@@ -151,7 +155,7 @@ def _kernel_to_gpu(request: KernelRequest, out: Any, progress: Progress) -> Floa
 
 
 def _kernel_to_file(
-    request: KernelRequest, out: str | os.PathLike[str], progress: Progress
+    request: KernelRequest, out: str | os.PathLike[str], progress: Progress, *, overwrite: bool
 ) -> FloatArray:
     """Write a file, which appears under its name when it is complete."""
     try:
@@ -159,6 +163,8 @@ def _kernel_to_file(
     except (TypeError, ValueError) as error:
         raise type(error)(f"{error}, or an array, or 'packed'") from None
     with replacing(name, "out") as temporary:
+        # Looked at when no other thread writes there: what that leaves is not overwritten either.
+        require_free(name, "out", overwrite=overwrite)
         with temporary.open("w+b") as file:
             header = np.lib.format.header_data_from_array_1_0(np.empty(0, request.dtype))
             np.lib.format.write_array_header_1_0(file, header | {"shape": request.shape})
@@ -179,7 +185,7 @@ def _packed_kernel(request: KernelRequest, progress: Progress) -> PackedKernel:
         raise ValueError(f"Z of shape {request.Z.shape}: expected None with out='packed'")
     kernel = PackedKernel.empty(len(request.X), request.dtype)  # its pages are not in use yet
     memory = request.place.available_memory()
-    needed = kernel.nbytes + request.feature_bytes(request.samples)
+    needed = kernel.nbytes + request.pass_bytes
     if memory is None or needed <= memory:
         features = Features(request.network, request.X, request.outputs, request.dtype, progress)
         features.fill_packed_kernel(kernel.data, progress)

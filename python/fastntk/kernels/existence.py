@@ -18,7 +18,7 @@ import numpy as np
 from fastntk.activations.outputs import SQUARE, Softmax, is_nowhere_flat
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _SAMPLES = 64
 
 # What rounding leaves of a sum that is 0, relative to its terms of size 1.
-_ROUNDING = 1e-12
+NEGLIGIBLE = 1e-12
 
 
 def kernels_exist(network: Network, outputs: range, *sides: FloatArray) -> list[bool]:
@@ -47,11 +47,9 @@ def kernels_exist(network: Network, outputs: range, *sides: FloatArray) -> list[
     *sides : ndarray (n, d)
         The samples X, or X and Z, on the host.
     """
-    psi = network.output_activation
-    # The kernel of ψ(g) vanishes only where that of g does, but for cancellations of outputs.
-    if not network.activation.in_core or not (is_nowhere_flat(psi) or psi == SQUARE):
+    if not _is_known(network):
         return [False] * len(network.readouts)
-    if isinstance(psi, Softmax):
+    if isinstance(network.output_activation, Softmax):
         outputs = range(network.n_outputs)
     passes = [_Passes(network, _some_of_size_1(X)) for X in sides]
     return [
@@ -63,9 +61,70 @@ def kernels_exist(network: Network, outputs: range, *sides: FloatArray) -> list[
     ]
 
 
+def gradient_parts(
+    network: Network, outputs: Sequence[int], X: FloatArray
+) -> Iterator[list[tuple[Rows, Rows]]]:
+    """Yield, for some outputs, Δ and h of each layer, in rows that were brought to size 1.
+
+    Of what `kernels_exist` knows nothing of, there is nothing; of a softmax, there are the parts of
+    all outputs.
+
+    Parameters
+    ----------
+    network : Network
+        Of one readout.
+    outputs : sequence of int
+    X : ndarray (n, d)
+        Samples on the host. With biases they count as large as they are.
+    """
+    if not _is_known(network):
+        return
+    if isinstance(network.output_activation, Softmax):
+        outputs = range(network.n_outputs)
+    (readout,) = network.readouts
+    passes = _Passes(network, _some(X) if _is_biased(network) else _some_of_size_1(X))
+    for output in outputs:
+        yield passes.gradients(readout, output)
+
+
+def input_gradients_exist(network: Network, X: FloatArray) -> bool:
+    """Return whether an output depends on the inputs at one of the samples, of which some are seen.
+
+    As far as activations and slopes, in float64 and with samples as large as they are, tell it: of
+    a function that has become constant, as tanh far from 0, the slope is 0.
+    """
+    if not _is_known(network):
+        return False
+    free = network.activation.slopes is not None and not _is_biased(network)
+    passes = _Passes(network, _some_of_size_1(X) if free else _some(X), sized=free)
+    (readout,) = network.readouts
+    weights = network.layers[0].weights.astype(np.float64)
+    weights = _of_size_1(weights.reshape(1, -1)).reshape(weights.shape)
+    for output in range(network.n_outputs):
+        delta, _ = passes.gradients(readout, output)[0]
+        terms = np.abs(delta) @ np.abs(weights)
+        if (np.abs(delta @ weights) > NEGLIGIBLE * terms).any():
+            return True
+    return False
+
+
+def _is_known(network: Network) -> bool:
+    psi = network.output_activation
+    # The kernel of ψ(g) vanishes only where that of g does, but for cancellations of outputs.
+    return network.activation.in_core and (is_nowhere_flat(psi) or psi == SQUARE)
+
+
+def _is_biased(network: Network) -> bool:
+    layers = (*network.hidden, *(readout.layer for readout in network.readouts))
+    return any(layer.bias is not None for layer in layers)
+
+
+def _some(X: FloatArray) -> Rows:
+    return X[np.flatnonzero(np.abs(X).max(axis=1))[:_SAMPLES]].astype(np.float64)
+
+
 def _some_of_size_1(X: FloatArray) -> Rows:
-    present = X[np.flatnonzero(np.abs(X).max(axis=1))[:_SAMPLES]]
-    return _of_size_1(present.astype(np.float64))
+    return _of_size_1(_some(X))
 
 
 def _of_size_1(rows: Rows) -> Rows:
@@ -85,20 +144,22 @@ def _differs_from_0(
         of_weights, of_bias = layer.kernel_weights
         inputs = np.full((len(h), len(other_h)), layer.bias is not None and of_bias > 0)
         if of_weights > 0:
-            inputs |= np.abs(h @ other_h.T) > _ROUNDING
-        if (inputs & (np.abs(delta @ other_delta.T) > _ROUNDING)).any():
+            inputs |= np.abs(h @ other_h.T) > NEGLIGIBLE
+        if (inputs & (np.abs(delta @ other_delta.T) > NEGLIGIBLE)).any():
             return True
     return False
 
 
 class _Passes:
-    """The passes of some samples, of size 1, through a network."""
+    """The passes of some samples through a network, with activations that may be brought to size 1.
 
-    def __init__(self, network: Network, X: Rows) -> None:
-        layers = (*network.hidden, *(readout.layer for readout in network.readouts))
-        biased = any(layer.bias is not None for layer in layers)
+    Backward signals always may: they are linear in each other.
+    """
+
+    def __init__(self, network: Network, X: Rows, *, sized: bool = True) -> None:
+        sized = sized and not _is_biased(network)
         self._network = network
-        self._sized: Callable[[Rows], Rows] = (lambda rows: rows) if biased else _of_size_1
+        self._sized: Callable[[Rows], Rows] = _of_size_1 if sized else (lambda rows: rows)
         self._activations: list[Rows] = [X]
         self._slopes: list[Rows] = []
         phi, c = network.activation, network.activation_scale
@@ -125,8 +186,8 @@ class _Passes:
             for at in range(readout.depth, -1, -1):
                 found.append((_of_size_1(delta), _of_size_1(self._activations[at])))
                 if at > 0:
-                    signal = self._sized(layers[at].weight_scale * (delta @ layers[at].weights))
-                    delta = self._sized(self._slopes[at - 1] * signal)
+                    signal = _of_size_1(layers[at].weight_scale * (delta @ layers[at].weights))
+                    delta = _of_size_1(self._slopes[at - 1] * signal)
         return found[::-1]
 
 

@@ -65,6 +65,7 @@ class KernelMethods(NetworkBase):
         layer_weights: npt.ArrayLike | None = None,
         dtype: npt.DTypeLike | None = None,
         out: Literal["packed"],
+        overwrite: bool = False,
         device: str | None = None,
         progress: Progress = False,
     ) -> PackedKernel: ...
@@ -78,6 +79,7 @@ class KernelMethods(NetworkBase):
         layer_weights: npt.ArrayLike | None = None,
         dtype: npt.DTypeLike | None = None,
         out: FloatArray | str | os.PathLike[str] | None = None,
+        overwrite: bool = False,
         device: str | None = None,
         progress: Progress = False,
     ) -> FloatArray: ...
@@ -90,6 +92,7 @@ class KernelMethods(NetworkBase):
         layer_weights: npt.ArrayLike | None = None,
         dtype: npt.DTypeLike | None = None,
         out: FloatArray | str | os.PathLike[str] | None = None,
+        overwrite: bool = False,
         device: str | None = None,
         progress: Progress = False,
     ) -> FloatArray | PackedKernel:
@@ -126,6 +129,9 @@ class KernelMethods(NetworkBase):
             for a single kernel ("trace" or one output). "packed": return a `PackedKernel`, in half
             the memory; without Z. All these are the host's; where the samples lie on a GPU, it may
             also be an array of CuPy.
+        overwrite : bool
+            Whether a file that is at the path `out` may be lost. Otherwise that is an error before
+            any work: a kernel in a file does not say of which network and samples it is.
         device : str, optional
             "cuda" computes on the first NVIDIA GPU, "cuda:1" on the second, and so on, for arrays
             of the host; kernels that are too large for the GPU's memory block by block. By default
@@ -144,6 +150,8 @@ class KernelMethods(NetworkBase):
 
         Raises
         ------
+        FileExistsError
+            If there is a file at the path `out` already.
         MemoryError
             If the kernel and the features do not fit in the memory that is available.
         RuntimeError
@@ -166,6 +174,7 @@ class KernelMethods(NetworkBase):
         >>> bool(np.allclose(K.sum(axis=2), net.ntk(X)))
         True
         """
+        overwrite = arguments.flag(overwrite, "overwrite")
         request = KernelRequest.checked(
             self.network.weighted(layer_weights),
             X,
@@ -180,7 +189,7 @@ class KernelMethods(NetworkBase):
                 raise ValueError(
                     f"outputs={arguments.shown(outputs)}: expected 'trace' or one output with out=…"
                 )
-            return kernel_to(request, out, progress)
+            return kernel_to(request, out, progress, overwrite=overwrite)
         kernels = new_kernels(request, progress)
         if request.split == "outputs":
             by_output: FloatArray = kernels.transpose(1, 2, 0)
@@ -497,6 +506,11 @@ def _is_pair(pair: Any, n: int) -> bool:
 
 def _tiles(request: KernelRequest, loop: BlockLoop) -> Iterator[KernelTile]:
     for block in loop:
+        rows, cols = block.shape
+        needed = rows * cols * request.dtype.itemsize
+        if not request.place.is_always_there(needed):
+            what = f"a tile of {rows} × {cols} in {request.dtype}"
+            request.place.require_memory(needed, what, "take a smaller tile")
         values: FloatArray = request.place.empty(block.shape, request.dtype)
         block.fill([values])
         yield KernelTile(block.rows, block.cols, values)

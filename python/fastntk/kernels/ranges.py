@@ -32,9 +32,6 @@ if TYPE_CHECKING:
     from fastntk.devices.place import Place
     from fastntk.networks.network import Network
 
-# Where products are 0, so many samples tell whether that is right.
-_SAMPLES = 64
-
 # So many of the largest samples are looked at for gradients that are not finite.
 _LARGEST = 4
 
@@ -77,7 +74,7 @@ class KernelRanges:
         largest = []
         for kernel in kernels:
             values, xp = _values(kernel, place)
-            if not _all_finite(values, xp):
+            if not all_finite(values, xp):
                 row = _first_row_not_finite(values, xp)
                 raise _not_finite(self._request, rows.start + row)
             # The first row says as a rule that something is left, and then all need not be read.
@@ -138,7 +135,7 @@ def _require_not_vanished(request: KernelRequest, of_kernels: Sequence[float]) -
     exist = kernels_exist(request.network.network, request.outputs, *sides.values())
     if largest[vanished].any() or np.array(exist[: len(vanished)])[vanished].any():
         sizes = [
-            f"{name} with elements of at most {_size(side):.3g}" for name, side in sides.items()
+            f"{name} with elements of at most {size_of(side):.3g}" for name, side in sides.items()
         ]
         raise OverflowError(
             f"{' and '.join(sizes)}: the largest element of the kernel is too small for "
@@ -158,17 +155,25 @@ def require_gradients_in_range(request: KernelRequest, pairs: Sequence[tuple[int
     several = len(X) - min(_LARGEST, len(X))
     found = {int(i) for i in np.argpartition(sizes, several)[several:]}
     rows = sorted(found.union(*pairs[:1]))
-    diagonals = _diagonals(request, np.ascontiguousarray(X[rows]))
+    diagonals = diagonals_of(request, np.ascontiguousarray(X[rows]))
     _require_not_vanished(request, _largest_of_diagonals(request, rows, diagonals))
 
 
 def free_of_scale(network: Network, X: Any) -> Any:
     """Return samples of moderate size with the same angles between their gradients, if there are.
 
-    Gradients of a network without biases whose activation is linear on either side of 0, as ReLU
-    is, are multiples of the size of the sample. Samples that are large or small, whose kernel could
-    leave the range, are multiplied by a power of two, which loses no digit.
-    Others, those on a GPU, and those of very different sizes are returned as they are.
+    See `of_moderate_size`.
+    """
+    return of_moderate_size(network, X)[0]
+
+
+def of_moderate_size(network: Network, X: Any) -> tuple[Any, int]:
+    """Return samples X / 2^k that are neither large nor small, and k.
+
+    Outputs and gradients of a network without biases whose activation is linear on either side of
+    0, as ReLU is, are multiples of the size of the sample. Samples that are large or small, whose
+    kernel could leave the range, are multiplied by a power of two, which loses no digit.
+    Others, those on a GPU, and those of very different sizes are returned as they are: k = 0.
     """
     layers = (*network.hidden, *(readout.layer for readout in network.readouts))
     if (
@@ -177,108 +182,32 @@ def free_of_scale(network: Network, X: Any) -> Any:
         or not network.has_linear_outputs
         or any(layer.bias is not None for layer in layers)
     ):
-        return X
+        return X, 0
     sizes = np.abs(X).max(axis=1)
     _, exponents = np.frexp(sizes[sizes > 0])
     largest = int(exponents.max(initial=np.iinfo(exponents.dtype).min))
     if not exponents.size or abs(largest) <= _MODERATE:
-        return X
+        return X, 0
     if exponents.min() < largest - _SPREAD[X.dtype.name]:
-        return X
+        return X, 0
     scaled = np.ldexp(X, -largest)
-    return scaled if np.array_equal(np.ldexp(scaled, largest), X) else X
+    return (scaled, largest) if np.array_equal(np.ldexp(scaled, largest), X) else (X, 0)
 
 
 def require_finite_outputs(placed: PlacedNetwork, X: Any, outputs: Any) -> None:
     """Raise OverflowError if outputs (n, C) at samples are not all finite."""
     network, xp = placed.network, placed.place.xp
-    if not _all_finite(outputs, xp):
+    if not all_finite(outputs, xp):
         i = _first_row_not_finite(outputs, xp)
         raise OverflowError(
-            f"X[{i}] with elements of at most {_size(placed.place.on_host(X)[i]):.3g}: the outputs "
-            f"of the network are not finite in {network.dtype}: {_advice(network, network.dtype)}"
+            f"X[{i}] with elements of at most {size_of(placed.place.on_host(X)[i]):.3g}: the "
+            f"outputs of the network are not finite in {network.dtype}: "
+            f"{advice(network, network.dtype)}"
         )
 
 
-def require_finite_products(placed: PlacedNetwork, X: Any, results: Any, **others: Any) -> None:
-    """Raise OverflowError if products with derivatives are not all finite.
-
-    Parameters
-    ----------
-    placed : PlacedNetwork
-    X : array
-        The samples, as the place of the network has them.
-    results : array
-        What was computed.
-    **others : array
-        What the derivatives were multiplied with, by the names of the arguments.
-    """
-    xp = placed.place.xp
-    if _all_finite(results, xp):
-        return
-    if not all(_all_finite(values, xp) for values in others.values()):
-        return  # what is not a number stays so, as in products of NumPy
-    raise _products_out_of_range(placed, X, results, "the result is not finite in", **others)
-
-
-def require_kernel_products(
-    placed: PlacedNetwork, X: Any, outputs: range, results: Any, vectors: Any
-) -> None:
-    """Raise OverflowError if products K v (k, rows) left the range of their numbers.
-
-    Products that are too small are right where all gradients that count are 0, and where large ones
-    add up to nothing, as those of a vector of the null space.
-
-    Parameters
-    ----------
-    placed : PlacedNetwork
-        With the ω of its layers.
-    X : array
-        The samples, as the place of the network has them.
-    outputs : range
-        Those of the kernel.
-    results, vectors : array (k, rows), (rows, k)
-        The rows stand for samples, or, one after the other, for their outputs.
-    """
-    require_finite_products(placed, X, results, vectors=vectors)
-    xp, dtype = placed.place.xp, np.dtype(results.dtype)
-    least = float(np.finfo(dtype).tiny)
-    if results.size == 0 or float(xp.absolute(results).max()) >= least:
-        return
-    sizes = on_host(xp.absolute(vectors).reshape(len(X), -1).max(axis=1))
-    used = np.flatnonzero(sizes)[:_SAMPLES]
-    samples = np.ascontiguousarray(placed.place.on_host(X)[used].astype(np.float64))
-    if len(used) == 0 or not kernels_exist(placed.network, outputs, samples)[0]:
-        return
-    exact = PlacedNetwork(placed.network.with_dtype(np.dtype(np.float64)), PROCESSOR)
-    request = KernelRequest(exact, samples, None, outputs, "none", np.dtype(np.float64))
-    (diagonal,) = _diagonals(request, samples)
-    if float((diagonal * sizes[used]).max()) < least:
-        raise _products_out_of_range(
-            placed,
-            X,
-            results,
-            "the largest element of the result is too small for",
-            vectors=vectors,
-        )
-
-
-def _products_out_of_range(
-    placed: PlacedNetwork, X: Any, results: Any, what: str, **others: Any
-) -> OverflowError:
-    xp, network = placed.place.xp, placed.network
-    given = [("X", _size(placed.place.on_host(X)))]
-    given += [(name, float(xp.absolute(values).max())) for name, values in others.items()]
-    sizes = [f"{name} with elements of at most {size:.3g}" for name, size in given]
-    other = "larger" if "small" in what else "smaller"
-    wanted = "".join(f"{other} {name}, " for name in others)
-    return OverflowError(
-        f"{' and '.join(sizes)}: {what} {results.dtype}: "
-        f"{_advice(network, network.dtype).replace('expected ', f'expected {wanted}', 1)}"
-    )
-
-
-def _all_finite(values: Any, xp: Any = np) -> bool:
+def all_finite(values: Any, xp: Any = np) -> bool:
+    """Return whether all elements of an array of NumPy, or of `xp`, are finite."""
     if xp is not np:
         return bool(xp.isfinite(values).all())
     with np.errstate(over="ignore", invalid="ignore"):
@@ -294,20 +223,22 @@ def _first_row_not_finite(values: Any, xp: Any) -> int:
 def _not_finite(request: KernelRequest, row: int) -> OverflowError:
     X = request.place.on_host(request.X)
     return OverflowError(
-        f"X[{row}] with elements of at most {_size(X[row]):.3g} (of all samples {_size(X):.3g}): "
-        f"its kernel is not finite in {request.dtype}: {_expected(request)}"
+        f"X[{row}] with elements of at most {size_of(X[row]):.3g} (of all samples "
+        f"{size_of(X):.3g}): its kernel is not finite in {request.dtype}: {_expected(request)}"
     )
 
 
-def _size(values: NDArray[Any]) -> float:
+def size_of(values: NDArray[Any]) -> float:
+    """Return the size of the largest element."""
     return float(np.abs(values).max())
 
 
 def _expected(request: KernelRequest) -> str:
-    return _advice(request.network.network, request.dtype)
+    return advice(request.network.network, request.dtype)
 
 
-def _advice(network: Network, dtype: FloatDType) -> str:
+def advice(network: Network, dtype: FloatDType) -> str:
+    """Return what would bring a result of this precision back into the range of its numbers."""
     layers = (*network.hidden, *(readout.layer for readout in network.readouts))
     if not all(np.isfinite(layer.weights).all() for layer in layers):
         return "the weights of the network are not finite"
@@ -317,7 +248,7 @@ def _advice(network: Network, dtype: FloatDType) -> str:
     )
 
 
-def _diagonals(request: KernelRequest, X: FloatArray) -> list[FloatArray]:
+def diagonals_of(request: KernelRequest, X: FloatArray) -> list[FloatArray]:
     """Return the diagonals of the kernels of a few samples on the host, whatever they are."""
     placed = PlacedNetwork(request.network.network, PROCESSOR)
     outs = [np.empty((len(X), len(X)), request.dtype) for _ in range(request.count)]

@@ -148,6 +148,11 @@ class KernelRequest:
         """Return the memory that the features of so many samples take."""
         return self.network.feature_bytes(samples, len(self.outputs), self.dtype)
 
+    @property
+    def pass_bytes(self) -> int:
+        """The memory that the features of all samples take, and what it takes to compute them."""
+        return self.network.pass_bytes(self.samples, len(self.outputs), self.dtype)
+
     def require_feature_memory(self) -> None:
         """Raise MemoryError, before any work, if the features of all samples do not fit."""
         self.network.require_feature_memory(self.samples, len(self.outputs), self.dtype)

@@ -226,17 +226,25 @@ class _LossHessian(_Hessian):
         xp, directions = self.place.xp, self.along(V)
         f = self.network.evaluate(self.X)
         predicted = f if self.loss == "mse" else _softmax(f, xp)
-        moved = jacobian_products(self.network, self.X, directions)  # (n, C, k)
+        # Of a sum each term may be small; the Gauss–Newton part alone may not.
+        moved = jacobian_products(
+            self.network, self.X, directions, may_vanish=self.whole
+        )  # (n, C, k)
         with np.errstate(over="ignore", invalid="ignore"):  # found out below
             if self.loss == "cross_entropy":  # ℓ'' = diag(p) − p pᵀ
                 p = predicted[:, :, np.newaxis]
                 moved = p * (moved - (p * moved).sum(axis=1, keepdims=True))
             moved = moved / len(self.X)
-        products = transposed_jacobian_products(self.network, self.X, moved)
+        products = transposed_jacobian_products(self.network, self.X, moved, may_vanish=self.whole)
         if self.whole:
             errors = xp.ascontiguousarray((predicted - self.y) / len(self.X), dtype=self.dtype)
             products = products + hessian_products(
-                self.network, self.X, self.place.for_core(errors), directions, progress=False
+                self.network,
+                self.X,
+                self.place.for_core(errors),
+                directions,
+                progress=False,
+                may_vanish=True,
             )
         return products.T
 

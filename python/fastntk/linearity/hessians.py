@@ -15,8 +15,10 @@ import numpy as np
 
 from fastntk._support.progress import monitored
 from fastntk._support.threads import core_threads
-from fastntk.kernels.ranges import require_finite_products
+from fastntk.linearity.core_calls import fill_hessian_products
+from fastntk.linearity.ranges import require_finite_products, require_products, within_range
 from fastntk.linearity.sample_hessian import SampleHessian
+from fastntk.linearity.vanished import hessian_products_vanished
 from fastntk.symmetric.block_lanczos import largest_eigenpairs
 
 if TYPE_CHECKING:
@@ -34,23 +36,42 @@ _LEAST = float(np.finfo(np.float64).tiny)
 
 
 def hessian_products(
-    network: PlacedNetwork, X: Any, coefficients: Any, directions: Any, progress: Progress
+    network: PlacedNetwork,
+    X: Any,
+    coefficients: Any,
+    directions: Any,
+    progress: Progress,
+    *,
+    may_vanish: bool = False,
 ) -> FloatArray:
     """Return Σ_i Σ_c u_ic ∇²f_c(x_i) v (k, P), for the k rows v of `directions` (k, P).
 
-    The numbers u are the `coefficients` (n, C).
+    The numbers u are the `coefficients` (n, C). Small products may be lost where they `may_vanish`,
+    beside a larger term.
     """
-    place = network.place
-    along = place.for_core(directions)
-    out: FloatArray = place.empty(directions.shape, network.network.dtype)
+    place, dtype = network.place, network.network.dtype
+    needed = math.prod(directions.shape) * dtype.itemsize
+    if not place.is_always_there(needed):
+        what = f"v: products of Hessians with its columns, in {dtype},"
+        place.require_memory(needed, what, "take fewer columns at a time")
+    out: FloatArray = place.empty(directions.shape, dtype)
     with monitored(progress, "Hessian products") as monitor:
-        place.fill(
-            [out],
-            lambda outs, where: place.core.hessian_products(
-                network.handle, X, coefficients, along, outs[0], where, monitor
-            ),
+
+        def compute(samples: Any) -> Any:
+            fill_hessian_products(network, samples, coefficients, directions, out, monitor)
+            return out
+
+        within_range(network, X, compute, degree=1)
+    if may_vanish:
+        require_finite_products(network, X, out, v=directions)
+    else:
+        require_products(
+            network,
+            X,
+            out,
+            lambda: hessian_products_vanished(network, X, coefficients, directions, out),
+            v=directions,
         )
-    require_finite_products(network, X, out, v=directions)
     return out
 
 

@@ -14,8 +14,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastntk._support.progress import monitored
+from fastntk.kernels.existence import input_gradients_exist
 from fastntk.kernels.features import Features
-from fastntk.kernels.ranges import require_finite_products
+from fastntk.linearity.core_calls import fill_gradients
+from fastntk.linearity.ranges import require_finite_products, require_products, within_range
+from fastntk.linearity.vanished import (
+    gradients_vanished,
+    products_vanished,
+    transposed_products_vanished,
+)
 
 if TYPE_CHECKING:
     from fastntk._support.dtypes import FloatArray
@@ -36,12 +43,12 @@ def gradients(network: PlacedNetwork, X: Any, outputs: range, progress: Progress
     out: FloatArray = place.empty(shape, dtype)
     with monitored(progress, "gradient features") as monitor:
 
-        def fill(matrices: list[Any], where: Any) -> None:
-            for features, output in zip(matrices, outputs, strict=True):
-                place.core.gradient_features(network.handle, output, X, features, where, monitor)
+        def compute(samples: Any) -> Any:
+            fill_gradients(network, samples, outputs, out, monitor)
+            return out
 
-        place.fill(list(out), fill)
-    require_finite_products(network, X, out)
+        within_range(network, X, compute, degree=1)
+    require_products(network, X, out, lambda: gradients_vanished(network, X, outputs, out))
     return out.transpose(1, 0, 2)
 
 
@@ -53,34 +60,94 @@ def input_jacobians(network: PlacedNetwork, X: Any) -> FloatArray:
         math.prod(shape) * dtype.itemsize, "the input Jacobian", "take fewer samples"
     )
     out: FloatArray = place.empty(shape, dtype)
-    place.fill(
-        list(out),
-        lambda outs, where: place.core.input_jacobians(network.handle, X, outs, where, None),
+
+    def compute(samples: Any) -> Any:
+        place.fill(
+            list(out),
+            lambda outs, where: place.core.input_jacobians(
+                network.handle, samples, outs, where, None
+            ),
+        )
+        return out
+
+    within_range(network, X, compute, degree=0)
+    require_products(
+        network,
+        X,
+        out,
+        lambda: bool(out.any()) or input_gradients_exist(network.network, place.on_host(X)),
     )
-    require_finite_products(network, X, out)
     return out.transpose(1, 0, 2)
 
 
-def jacobian_products(network: PlacedNetwork, X: Any, directions: Any) -> FloatArray:
-    """Return F v (n, C, k) for the k rows v of `directions` (k, P)."""
-    features = _features(network, X)
-    products = [features.products(c, directions) for c in features.outputs]
-    result: FloatArray = network.place.xp.stack(products).transpose(2, 0, 1)  # from (C, k, n)
-    require_finite_products(network, X, result, v=directions)
+def jacobian_products(
+    network: PlacedNetwork, X: Any, directions: Any, *, may_vanish: bool = False
+) -> FloatArray:
+    """Return F v (n, C, k) for the k rows v of `directions` (k, P).
+
+    Whatever is as small as that may be lost where products `may_vanish`, beside a larger term.
+    """
+    # Those of each output, and all of them side by side.
+    _require_memory(network, 2 * len(directions) * len(X) * network.network.n_outputs, "v")
+
+    def compute(samples: Any) -> Any:
+        features = _features(network, samples)
+        products = [features.products(c, directions) for c in features.outputs]
+        return network.place.xp.stack(products).transpose(2, 0, 1)  # from (C, k, n)
+
+    result: FloatArray = within_range(network, X, compute, degree=1)
+    if may_vanish:
+        require_finite_products(network, X, result, v=directions)
+    else:
+        require_products(
+            network,
+            X,
+            result,
+            lambda: products_vanished(network, X, directions, result),
+            v=directions,
+        )
     return result
 
 
-def transposed_jacobian_products(network: PlacedNetwork, X: Any, cotangents: Any) -> FloatArray:
-    """Return Fᵀ u (k, P) for the k matrices u of `cotangents` (n, C, k)."""
-    features = _features(network, X)
+def transposed_jacobian_products(
+    network: PlacedNetwork, X: Any, cotangents: Any, *, may_vanish: bool = False
+) -> FloatArray:
+    """Return Fᵀ u (k, P) for the k matrices u of `cotangents` (n, C, k).
+
+    As of `jacobian_products`, small ones may be lost where they `may_vanish`.
+    """
+    # The product of an output, and the sums before and after it.
+    _require_memory(network, 3 * cotangents.shape[2] * network.network.n_parameters, "u")
     contiguous = network.place.xp.ascontiguousarray
-    result: Any = 0.0
-    with np.errstate(over="ignore", invalid="ignore"):
-        for c in features.outputs:
-            result = result + features.transposed_products(c, contiguous(cotangents[:, c].T))
-    product: FloatArray = result
-    require_finite_products(network, X, product, u=cotangents)
-    return product
+
+    def compute(samples: Any) -> Any:
+        features = _features(network, samples)
+        result: Any = 0.0
+        with np.errstate(over="ignore", invalid="ignore"):
+            for c in features.outputs:
+                result = result + features.transposed_products(c, contiguous(cotangents[:, c].T))
+        return result
+
+    result: FloatArray = within_range(network, X, compute, degree=1)
+    if may_vanish:
+        require_finite_products(network, X, result, u=cotangents)
+    else:
+        require_products(
+            network,
+            X,
+            result,
+            lambda: transposed_products_vanished(network, X, cotangents, result),
+            u=cotangents,
+        )
+    return result
+
+
+def _require_memory(network: PlacedNetwork, numbers: int, name: str) -> None:
+    """Raise MemoryError if products with the columns of the argument `name` do not fit."""
+    place, dtype = network.place, network.network.dtype
+    if not place.is_always_there(numbers * dtype.itemsize):
+        what = f"{name}: products with its columns, in {dtype},"
+        place.require_memory(numbers * dtype.itemsize, what, "take fewer columns at a time")
 
 
 def _features(network: PlacedNetwork, X: Any) -> Features:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastntk.kernels.features import Features
-from fastntk.kernels.ranges import require_kernel_products
 from fastntk.linearity.operators import operator_of
+from fastntk.linearity.ranges import require_kernel_products
 from fastntk.networks.placed import PlacedNetwork
 
 if TYPE_CHECKING:

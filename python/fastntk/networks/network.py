@@ -16,6 +16,7 @@ import numpy as np
 
 from fastntk._support import arguments
 from fastntk._support.arguments import shown
+from fastntk._support.memory import is_always_there, require_memory
 from fastntk.activations.compiled import (
     core_activation,
     core_output_activation,
@@ -179,7 +180,20 @@ class Network:
         return result
 
     def with_dtype(self, dtype: FloatDType) -> Network:
-        """Return the network with all its layers in another precision."""
+        """Return the network with all its layers in another precision.
+
+        Raises
+        ------
+        MemoryError
+            If a copy of the weights does not fit in the memory that is available.
+        """
+        if dtype != self.dtype:
+            layers = (*self.hidden, *(readout.layer for readout in self.readouts))
+            needed = sum(layer.n_parameters for layer in layers) * dtype.itemsize
+            if not is_always_there(needed):
+                require_memory(
+                    needed, f"the weights of the network in {dtype}", "take a smaller network"
+                )
         return replace(
             self,
             hidden=tuple(layer.with_dtype(dtype) for layer in self.hidden),

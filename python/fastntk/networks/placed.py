@@ -38,7 +38,12 @@ class PlacedNetwork:
     def evaluate(self, X: Any) -> Any:
         """Return f (n, C) of the network's first readout, for samples as the place has them."""
         place = self.place
-        out = place.empty((len(X), self.network.n_outputs), self.network.dtype)
+        shape = (len(X), self.network.n_outputs)
+        needed = shape[0] * shape[1] * self.network.dtype.itemsize
+        if not place.is_always_there(needed):
+            what = f"{shape[1]} outputs of {shape[0]} samples in {self.network.dtype}"
+            place.require_memory(needed, what, "take fewer samples")
+        out = place.empty(shape, self.network.dtype)
         place.fill(
             [out], lambda outs, where: place.core.evaluate(self.handle, X, outs[0], where, None)
         )
@@ -49,10 +54,20 @@ class PlacedNetwork:
         needed: int = self.handle.feature_bytes(samples, outputs, dtype.itemsize)
         return needed
 
+    def pass_bytes(self, samples: int, outputs: int, dtype: FloatDType) -> int:
+        """Return the memory of features and of the weights that are packed to compute them."""
+        packed: int = 0
+        if not self.place.on_gpu:  # the number of threads makes no difference
+            packed = self.handle.packed_weight_bytes(samples, 1)
+        return self.feature_bytes(samples, outputs, dtype) + packed
+
     def require_feature_memory(self, samples: int, outputs: int, dtype: FloatDType) -> None:
-        """Raise MemoryError, before any work, if so many features do not fit in memory."""
+        """Raise MemoryError, before any work, if so many features cannot be computed in memory."""
+        needed = self.pass_bytes(samples, outputs, dtype)
+        if self.place.is_always_there(needed):
+            return
         self.place.require_memory(
-            self.feature_bytes(samples, outputs, dtype),
+            needed,
             f"the features of {samples} samples in {dtype}",
             "take fewer samples" + (" or dtype='float32'" if dtype == np.float64 else ""),
         )

@@ -11,6 +11,7 @@ import numpy as np
 
 from fastntk import infinite
 from fastntk._support import arguments
+from fastntk._support.memory import require_memory
 from fastntk._support.progress import monitored
 from fastntk.devices import matrices
 from fastntk.mlp import MLP
@@ -138,6 +139,11 @@ def monte_carlo_ntk(
         tolerance=tolerance,
     )
     n = len(samples)
+    require_memory(
+        8 * n * n * (3 * len(widths) + 3),  # with the standard errors, and a kernel and its change
+        f"means of kernels of {n} × {n} for {len(widths)} widths",
+        "take fewer samples or widths",
+    )
     mean, squares = np.zeros((2, len(widths), n, n))
     with monitored(progress, "random networks") as report:
         for k, width in enumerate(widths):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import fastntk._core as _core
+from fastntk._support.memory import require_memory
 from fastntk._support.threads import in_own_thread
 
 if TYPE_CHECKING:
@@ -95,9 +96,15 @@ def eigenpairs(
     ------
     LinAlgError
         If the iteration does not converge, as where an element is not finite.
+    MemoryError
     """
+    n = len(matrix)
+    require_memory(
+        8 * n * n * (2 if overwrite else 3),
+        f"all eigenvectors of a matrix of {n} × {n}",
+        "take fewer samples",
+    )
     columns = _in_columns(matrix, overwrite=overwrite)
-    n = len(columns)
     values = np.empty(n)
 
     def decompose(work: Matrix, integers: NDArray[Any], real: int, whole: int) -> int:
@@ -115,8 +122,12 @@ def eigenpairs(
 
 def pivoted_rank(matrix: Matrix, floor: float, *, overwrite: bool = False) -> int:
     """Return how many steps a Cholesky decomposition with diagonal pivoting takes to `floor`."""
+    n = len(matrix)
+    if not overwrite:
+        require_memory(
+            8 * n * n, f"K: the rank of a kernel of {n} × {n}", "give overwrite=True, or fewer rows"
+        )
     columns = _in_columns(matrix, overwrite=overwrite)
-    n = len(columns)
     rank = _integers("dpstrf", 1)
     pivots, work = _integers("dpstrf", n), np.empty(2 * n)
     in_own_thread(_Call("dpstrf", "L", n, columns, n, pivots, rank, float(floor), work))

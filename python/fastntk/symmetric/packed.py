@@ -200,18 +200,39 @@ class PackedKernel:
 
     def rows(self, indices: Sequence[int] | npt.NDArray[np.integer[Any]]) -> FloatArray:
         """Return the rows of these indices, as an array (len(indices), n)."""
-        return np.stack([self.row(i) for i in self._chosen(indices)])
+        chosen = self._chosen(indices)
+        result = self._rows_for(len(chosen), self.n)
+        for k, i in enumerate(chosen):
+            result[k] = self.row(i)
+        return result
 
     def submatrix(self, indices: Sequence[int] | npt.NDArray[np.integer[Any]]) -> FloatArray:
         """Return the rows and columns of these indices, as an array."""
         chosen = self._chosen(indices)
-        return np.stack([self.row(i)[list(chosen)] for i in chosen])
+        result = self._rows_for(len(chosen), len(chosen))
+        for k, i in enumerate(chosen):
+            result[k] = self.row(i)[list(chosen)]
+        return result
+
+    def _rows_for(self, rows: int, columns: int) -> FloatArray:
+        what = f"indices: {rows} × {columns} elements in {self.dtype}"
+        require_memory(rows * columns * self.dtype.itemsize, what, "take fewer rows")
+        result: FloatArray = np.empty((rows, columns), self.dtype)
+        return result
 
     def _chosen(self, indices: Sequence[int] | npt.NDArray[np.integer[Any]]) -> tuple[int, ...]:
         return arguments.integers(indices, "indices", minimum=0, maximum=self.n - 1, in_order=True)
 
     def copy(self) -> PackedKernel:
-        """Return a kernel with numbers of its own."""
+        """Return a kernel with numbers of its own.
+
+        Raises
+        ------
+        MemoryError
+            If it does not fit in the memory that is available.
+        """
+        what = f"a copy of a packed kernel of {self.n} × {self.n} in {self.dtype}"
+        require_memory(self.nbytes, what, "go on with the kernel itself")
         return _restored(type(self), np.array(self.data), self.epsilon)
 
     def __copy__(self) -> PackedKernel:
@@ -249,7 +270,7 @@ class PackedKernel:
             What the kernel is of, in words and numbers that JSON knows.
         overwrite : bool
             Whether any file that is there may be lost. Otherwise a packed kernel of as many samples
-            and with the same description is replaced.
+            and with the same description is replaced, or, where there is none, of the same numbers.
 
         Raises
         ------
@@ -259,8 +280,10 @@ class PackedKernel:
         name, described = arguments.path(path, "path", ".npy"), _as_json(description)
         require_own(
             name,
-            own=lambda: holds_packed(name, self.data.shape, described),
-            what="a packed kernel of as many samples with this description",
+            own=lambda: holds_packed(name, self.data, described),
+            what="a packed kernel of as many samples with this description"
+            if described is not None
+            else "this packed kernel (without a description, one of the same numbers)",
             overwrite=arguments.flag(overwrite, "overwrite"),
         )
         write_packed(name, self.data, self.epsilon, described)

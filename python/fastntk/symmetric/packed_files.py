@@ -22,7 +22,7 @@ import numpy as np
 from fastntk._support.dtypes import epsilon_of
 from fastntk._support.files import regular_file, replacing
 from fastntk._support.memory import require_memory
-from fastntk._support.npy import read_npy_header
+from fastntk._support.npy import NpyHeader, read_npy_header
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -97,15 +97,28 @@ def read_packed(
     return data, float(trailer.get("epsilon", epsilon_of(header.dtype)))
 
 
-def holds_packed(path: str, shape: tuple[int, ...], description: dict[str, Any] | None) -> bool:
-    """Return whether a file ends as `write_packed` ends it, for an array of this shape."""
+def holds_packed(path: str, data: FloatArray, description: dict[str, Any] | None) -> bool:
+    """Return whether a file holds an array of this shape and what it is said to be of.
+
+    That is the description, or, without one, the numbers themselves.
+    """
     try:
         with regular_file(path, "path") as file:
             header = read_npy_header(file)
             trailer = _trailer(file, header.bytes_before + header.bytes_of_data)
+            if header.shape != data.shape or trailer.get("description", object()) != description:
+                return False
+            return description is not None or _holds_numbers(file, header, data)
     except (OSError, ValueError, LookupError):
         return False
-    return header.shape == shape and trailer.get("description", object()) == description
+
+
+def _holds_numbers(file: BinaryIO, header: NpyHeader, data: FloatArray) -> bool:
+    """Return whether the numbers in a file, which is read block by block, are these."""
+    if header.dtype != data.dtype:
+        return False
+    file.seek(header.bytes_before)
+    return all(file.read(len(block)) == block for block in _blocks(b"", data, _BLOCK))
 
 
 def _blocks(header: bytes, data: FloatArray, size: int) -> Iterator[memoryview]:

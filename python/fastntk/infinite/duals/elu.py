@@ -26,6 +26,7 @@ import numpy as np
 from numba import njit
 from scipy.special import erf, erfc, erfcx, owens_t
 
+from fastntk._support.memory import require_memory
 from fastntk.infinite.duals.base import CANCELLATION, Gaps, State
 from fastntk.infinite.duals.closed_form import refine_small
 from fastntk.infinite.duals.compiled import CompiledDual, Loop
@@ -105,6 +106,12 @@ class Elu(CompiledDual):
 
     def state(self, deviation: Array) -> State:
         """Return the state of samples."""
+        # The series of φ and of φ', of those that differ and then of all samples.
+        require_memory(
+            2 * 2 * 8 * _TERMS * len(deviation),
+            f"X: series of ELU for {len(deviation)} samples",
+            "take fewer samples",
+        )
         norms = [part.root_mean_square(deviation) for part in self.covariances]
         distinct, back = np.unique(deviation, return_inverse=True)
         short = (distinct >= _SMALLEST) & (distinct <= _LARGEST)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numba import njit
 
+from fastntk._support.memory import require_memory
 from fastntk.activations import gaussian_nodes
 from fastntk.infinite.duals.base import CANCELLATION, State
 from fastntk.infinite.duals.compiled import CompiledDual, Loop
@@ -217,6 +218,11 @@ class _Basis:
 
     def expand(self, function: Function, deviation: Array) -> Array:
         """Return coefficients, and root mean squares in the last row (K + 1, n)."""
+        require_memory(
+            8 * (self.terms + 1) * len(deviation),
+            f"X: a series of {self.terms} terms for {len(deviation)} samples",
+            "take fewer samples, or a larger tolerance",
+        )
         result = np.empty((self.terms + 1, len(deviation)))
         # Breakpoints other than 0 lie at different u for different s.
         step = 1 if any(self.breakpoints) else _SAMPLES_AT_ONCE

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 
+from fastntk._support.memory import require_memory
 from fastntk.infinite.duals.base import CANCELLATION, State
 from fastntk.infinite.duals.compiled import CompiledDual
 from fastntk.infinite.duals.logistic.mixture import logistic_mixture
@@ -142,6 +143,11 @@ class Logistic(CompiledDual):
         lead = np.zeros_like(s)
         if part.lead:
             lead = np.full_like(s, 0.5) if ODD[part.function] else s / 2
+        require_memory(
+            2 * 8 * terms * len(s),
+            f"X: a series of {terms} terms for {len(s)} samples",
+            "take fewer samples, or a larger tolerance",
+        )
         series = coefficients(part.function, s, self.mixture, terms)
         largest = np.maximum(lead, series[:, 0])
         inverse = np.divide(1.0, largest, out=np.zeros_like(s), where=largest > 0)

@@ -1,0 +1,124 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Whether derivatives of which nothing is left but 0 are 0, or have vanished below all numbers.
+
+A sum has vanished if it has terms that are not 0 and none of them is as large as the numbers that
+have all digits: large ones may add up to nothing. This is asked where a result is small, and takes
+passes of single samples.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastntk.devices.processor import PROCESSOR
+from fastntk.kernels.existence import NEGLIGIBLE, gradient_parts
+from fastntk.linearity.core_calls import fill_gradients, fill_hessian_products
+from fastntk.linearity.parameter_space import by_layer
+from fastntk.linearity.ranges import SAMPLES, least_normal
+from fastntk.linearity.sample_hessian import SampleHessian
+from fastntk.networks.placed import PlacedNetwork
+from fastntk.symmetric.arrays import on_host
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from fastntk._support.dtypes import FloatArray
+    from fastntk.networks.network import Network
+
+
+def gradients_vanished(placed: PlacedNetwork, X: Any, outputs: range, results: Any) -> bool:
+    """Return whether gradients of some outputs, all of them small, are not all 0."""
+    samples = placed.place.on_host(X)
+    everywhere = np.ones(placed.network.n_parameters, bool)
+    return bool(results.any()) or _have_terms(placed.network, outputs, samples, everywhere)
+
+
+def products_vanished(placed: PlacedNetwork, X: Any, directions: Any, results: Any) -> bool:
+    """Return whether products F v (n, C, k) have vanished, for the rows v of `directions`."""
+    largest = np.abs(on_host(directions)).max(axis=0, initial=0.0)
+    samples, outputs = placed.place.on_host(X)[:SAMPLES], range(placed.network.n_outputs)
+    if not largest.any():
+        return False
+    for x in samples:
+        if float((_gradients(placed.network, x) * largest).max()) >= least_normal(results):
+            return False
+    return bool(results.any()) or _have_terms(placed.network, outputs, samples, largest > 0)
+
+
+def transposed_products_vanished(
+    placed: PlacedNetwork, X: Any, cotangents: Any, results: Any
+) -> bool:
+    """Return whether products Fᵀ u (k, P) have vanished, for `cotangents` (n, C, k)."""
+    network = placed.network
+    sizes = np.abs(on_host(cotangents)).max(axis=2, initial=0.0)
+    used = np.flatnonzero(sizes.any(axis=1))[:SAMPLES]
+    samples = placed.place.on_host(X)[used]
+    for x, u in zip(samples, sizes[used], strict=True):
+        if float((_gradients(network, x) * u[:, np.newaxis]).max()) >= least_normal(results):
+            return False
+    outputs = np.flatnonzero(sizes[used].any(axis=0)).tolist()
+    everywhere = np.ones(network.n_parameters, bool)
+    return bool(results.any()) or _have_terms(network, outputs, samples, everywhere)
+
+
+def hessian_products_vanished(
+    placed: PlacedNetwork, X: Any, coefficients: Any, directions: Any, results: Any
+) -> bool:
+    """Return whether products with Hessians, as of `fill_hessian_products`, have vanished.
+
+    They have if they are not 0 for directions and coefficients of size 1 in float64, or if passes
+    of a sample on the way to its Hessian have. What adds up to nothing is not told from that.
+    """
+    if results.any():
+        return True
+    place, along = placed.place, on_host(directions)
+    weights = place.on_host(coefficients)
+    used = np.flatnonzero(weights.any(axis=1))[:SAMPLES]
+    if not len(used) or not along.any() or not placed.network.hidden:
+        return False
+    exact = placed.network.with_dtype(np.dtype(np.float64))
+    samples, u = (np.asarray(a[used], np.float64) for a in (place.on_host(X), weights))
+    out = np.empty(along.shape)
+    fill_hessian_products(
+        PlacedNetwork(exact, PROCESSOR), samples, _of_size_1(u), _of_size_1(along), out
+    )
+    return bool(out.any()) or any(
+        SampleHessian(exact, samples[i : i + 1], int(c)).vanishes
+        for i, c in zip(*np.nonzero(u), strict=True)
+    )
+
+
+def _gradients(network: Network, x: FloatArray) -> FloatArray:
+    """Return |∂f_c/∂w| (C, P) at a sample, in the precision of the network."""
+    out: FloatArray = np.empty((network.n_outputs, 1, network.n_parameters), network.dtype)
+    outputs = range(network.n_outputs)
+    fill_gradients(PlacedNetwork(network, PROCESSOR), x[np.newaxis], outputs, out)
+    return np.abs(out[:, 0])
+
+
+def _have_terms(
+    network: Network, outputs: Sequence[int], X: FloatArray, where: NDArray[np.bool_]
+) -> bool:
+    """Return whether a gradient has, in exact arithmetic, an entry that is not 0 at `where`."""
+    wanted = by_layer(network, where.astype(np.float64))
+    for parts in gradient_parts(network, outputs, X):
+        for layer, vector, (delta, h) in zip(network.layers, wanted, parts, strict=True):
+            of_weights, of_bias = np.split(vector, [layer.weights.size])
+            active, below = (np.abs(rows) > NEGLIGIBLE for rows in (delta, h))
+            reached = active @ of_weights.reshape(layer.weights.shape) > 0
+            if (reached & below).any() or (of_bias.size > 0 and (active @ of_bias > 0).any()):
+                return True
+    return False
+
+
+def _of_size_1(values: FloatArray) -> FloatArray:
+    """Return numbers of which some are not 0, times the power of two that makes them about 1."""
+    result: FloatArray = np.ldexp(
+        values.astype(np.float64), -int(np.frexp(np.abs(values).max())[1])
+    )
+    return result
