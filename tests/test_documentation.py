@@ -24,6 +24,9 @@ README = Path(__file__).parents[1] / "README.md"
 
 @pytest.mark.parametrize("name", MODULES)
 def test_docstrings(name: str) -> None:
+    if name.startswith("fastntk.distributed"):
+        for needed in ("dask.array", "zarr"):
+            pytest.importorskip(needed, reason="needs fastntk[distributed]")
     assert doctest.testmod(importlib.import_module(name)).failed == 0
 
 

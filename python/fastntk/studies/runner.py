@@ -12,13 +12,14 @@ from __future__ import annotations
 import threading
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from fastntk._support.dask_workers import result_of, share_of_threads
 from fastntk._support.threads import map_in_threads
 from fastntk.studies.store import key_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
     from fastntk._support.progress import Monitor
     from fastntk.studies.store import StudyStore, Values
@@ -143,3 +144,39 @@ def in_threads(jobs: int) -> Callable[[Sequence[Task]], Generator[Values]]:
         yield from map_in_threads(numbers, tasks, jobs, stop)
 
     return compute
+
+
+def on_workers(
+    client: Any,
+    function: Callable[..., Iterator[Values]],
+    shared: object,
+    items: Sequence[tuple[Any, ...]],
+) -> Generator[Values]:
+    """Yield what function(shared, *item) yields for each item, in their order.
+
+    Each item is a task of the workers of a `distributed.Client`. What is shared travels once to
+    each worker, and like the items it can be sent again: those of a worker that was lost are
+    computed by another one. When the generator is closed early, what is not finished is cancelled.
+    """
+    common = client.submit(_given, shared, pure=False)
+    futures = [
+        client.submit(_all_of, function, common, item, pure=False, priority=-number)
+        for number, item in enumerate(items)
+    ]
+    try:
+        while futures:
+            yield from result_of(futures[0])
+            del futures[0]
+    finally:
+        client.cancel([common, *futures])
+
+
+def _given(shared: object) -> object:
+    return shared
+
+
+def _all_of(
+    function: Callable[..., Iterator[Values]], shared: object, item: tuple[Any, ...]
+) -> list[Values]:
+    with share_of_threads():
+        return list(function(shared, *item))
