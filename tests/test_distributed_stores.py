@@ -1,15 +1,13 @@
 # SPDX-FileCopyrightText: The fastntk authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""Kernels in stores of zarr, and a cluster of two processes: nothing is lost, nothing trusted."""
+"""Kernels in stores of zarr: nothing is lost, nothing trusted."""
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,13 +17,9 @@ import fastntk
 from fastntk import infinite
 from fastntk._cli import cli
 from fastntk._support.dask_workers import Workers
-from fastntk.studies.depth_results import COSTS
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 dask = pytest.importorskip("dask", reason="needs fastntk[distributed]")
-library = pytest.importorskip("distributed", reason="needs fastntk[distributed]")
+pytest.importorskip("distributed", reason="needs fastntk[distributed]")
 pytest.importorskip("zarr", reason="needs fastntk[distributed]")
 
 from fastntk import distributed  # noqa: E402
@@ -34,16 +28,6 @@ from fastntk.distributed import clusters, stores  # noqa: E402
 X = np.random.default_rng(0).standard_normal((150, 6))
 NET = fastntk.MLP([6, 20, 30, 3], bias_std=0.3, activation="gelu", seed=2)
 K = NET.ntk(X)
-
-
-@pytest.fixture(scope="module")
-def client() -> Iterator[Any]:
-    """Two workers in processes of their own, from the first test on that asks for them."""
-    with (
-        dask.config.set({"distributed.admin.log-length": 0}),
-        clusters.connected("local:2") as connected,
-    ):
-        yield connected
 
 
 @pytest.fixture
@@ -240,65 +224,3 @@ def test_options_of_the_command(
     assert result.exit_code == 1
     assert message in result.output
     assert not any(tmp_path.iterdir())
-
-
-def test_arrays_on_workers(client: Any) -> None:
-    assert np.array_equal(distributed.ntk(NET, X, chunks=40).compute(), K)
-
-
-def test_tiles_outlive_a_worker_that_is_killed(client: Any, path: str) -> None:
-    pids = list(client.run(os.getpid).values())
-    seen = []
-
-    def kill_one(stage: str, done: int, total: int) -> None:
-        seen.append((stage, done, total))
-        if done == 2:
-            os.kill(pids[0], signal.SIGKILL)
-
-    stored = distributed.store(path, NET, X, chunks=20, progress=kill_one)
-    assert seen == [("tiles", done, 36) for done in range(1, 37)]
-    assert stored.found + stored.computed == 36
-    assert np.array_equal(read(path), K)
-    again = distributed.store(path, NET, X, chunks=20)
-    assert (again.found, again.computed, again.damaged) == (36, 0, 0)
-
-
-def same_numbers(study: Any) -> Any:
-    return study.to_frame().drop(columns=list(COSTS))
-
-
-@pytest.mark.parametrize(
-    "killed_at", [None, *(pytest.param(at, marks=pytest.mark.long) for at in range(1, 18, 3))]
-)
-def test_a_study_on_workers(client: Any, tmp_path: Path, killed_at: int | None) -> None:
-    asked: dict[str, Any] = {"depths": [0, 1, 3], "width": 16, "seeds": 3, "bounds": True}
-    here = fastntk.depth_study(X[:30], progress=False, **asked)
-    pids = list(client.run(os.getpid).values())
-    seen = []
-
-    def progress(stage: str, done: int, total: int) -> None:
-        seen.append((done, total))
-        if done == killed_at:
-            os.kill(pids[0], signal.SIGKILL)
-
-    store = tmp_path / "cells.sqlite"
-    there = fastntk.depth_study(X[:30], client=client, store=store, progress=progress, **asked)
-    assert seen == [(done, 18) for done in range(1, 19)]
-    assert same_numbers(there).equals(same_numbers(here))
-    again = fastntk.depth_study(X[:30], client=client, store=store, progress=False, **asked)
-    assert again.stored == 18
-    assert same_numbers(again).equals(same_numbers(here))
-
-
-def test_what_is_no_client() -> None:
-    with pytest.raises(TypeError, match="client='tcp://a': expected a distributed"):
-        fastntk.depth_study(X[:30], client="tcp://a")
-
-
-def test_an_error_on_a_worker_is_raised_here(client: Any, path: str) -> None:
-    """A sample that overflows though its elements are not the largest ones."""
-    samples = X.copy()
-    samples[:4] = 1e154 * np.eye(6)[:4]
-    samples[100] = 0.95e154
-    with pytest.raises(OverflowError, match=r"tile of rows 80 to 119 .*: X\[20\]"):
-        distributed.store(path, fastntk.MLP([6, 1]), samples, chunks=40)

@@ -11,11 +11,14 @@ import sys
 import threading
 from concurrent.futures import CancelledError
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
+from fastntk._support import memory
 from fastntk._support.arguments import shown
-from fastntk._support.memory import available_memory
 from fastntk._support.threads import one_of_many
+
+# What computes numbers, whose last bits other versions may change.
+_SAME_VERSIONS = ("fastntk", "numba", "numpy", "scipy")
 
 
 class Workers(NamedTuple):
@@ -38,17 +41,52 @@ def current_client() -> Any:
 
 
 def checked_client(client: Any) -> Any:
-    """Return the argument `client`; raise TypeError if it is neither a client of Dask nor None."""
+    """Return the argument `client`, None or one whose workers compute what this process would.
+
+    Raises
+    ------
+    TypeError
+        If it is neither a client of Dask nor None.
+    ConnectionError
+        If its scheduler does not answer.
+    ValueError
+        If a worker has other versions, of which the last bits of numbers may depend.
+    """
+    if client is None:
+        return None
     module = sys.modules.get("distributed")
-    if client is None or (module is not None and isinstance(client, module.Client)):
-        return client
-    raise TypeError(f"client={shown(client)}: expected a distributed.Client or None")
+    if module is None or not isinstance(client, module.Client) or client.asynchronous:
+        raise TypeError(
+            f"client={shown(client)}: expected a distributed.Client that is not asynchronous, or "
+            "None"
+        )
+    try:
+        found = client.get_versions(packages=_SAME_VERSIONS)
+    except (OSError, RuntimeError, AttributeError) as error:  # the latter two by one that is closed
+        raise ConnectionError(
+            f"client={shown(client)}: its scheduler does not answer ({error}): expected a client "
+            "that is connected"
+        ) from error
+    here = found["client"]["packages"]
+    for address, worker in found["workers"].items():
+        there = worker["packages"]
+        different = [
+            f"{name} {there.get(name) or 'missing'} (here {here[name]})"
+            for name in _SAME_VERSIONS
+            if there.get(name) != here[name]
+        ]
+        if different:
+            raise ValueError(
+                f"client={shown(client)}: the worker {address} has other versions than this "
+                f"process, {', '.join(different)}: expected the same ones"
+            )
+    return client
 
 
 def workers_of(client: Any) -> Workers:
     """Return the workers of a client; this process for None."""
     if client is None:
-        return Workers(1, 1, available_memory())
+        return Workers(1, 1, memory.available_memory())
     workers = client.scheduler_info(n_workers=-1)["workers"].values()
     limits = [worker["memory_limit"] for worker in workers if worker["memory_limit"]]
     threads = max((worker["nthreads"] for worker in workers), default=1)
@@ -64,6 +102,26 @@ def this_worker() -> Any:
         return module.get_worker()
     except ValueError:
         return None
+
+
+def require_wanted(*_: object) -> None:
+    """Raise CancelledError in a task that nobody waits for any more; a report of progress."""
+    worker = this_worker()
+    if worker is not None:
+        task = worker.state.tasks.get(worker.get_current_task())
+        if task is not None and task.state == "cancelled":
+            raise CancelledError
+
+
+def large_graphs() -> AbstractContextManager[None]:
+    """Return a context in which Dask does not warn of what is large in its tasks.
+
+    Samples and networks are part of them, and can be sent again: what is scattered is lost with the
+    only worker that has it.
+    """
+    threshold = "distributed.admin.large-graph-warning-threshold"
+    context = sys.modules["dask"].config.set({threshold: "1TB"})
+    return cast("AbstractContextManager[None]", context)
 
 
 def result_of(future: Any) -> Any:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastntk._support import arguments
+from fastntk._support.dask_workers import checked_client, current_client
 from fastntk._support.digests import sha256
 from fastntk.distributed.requirements import dask_array, high_level_graph
 from fastntk.distributed.samples import BlocksOfSamples
@@ -148,6 +149,7 @@ def finite_tiles(
     split: Any = None,
 ) -> Tiles:
     """Return the tiles of kernels of finite width, everything checked."""
+    checked_client(current_client())
     network = net.network.weighted(layer_weights)
     network.chosen_outputs(outputs, OUTPUTS if split is None else ("trace",))
     kernel = FiniteKernel(network, outputs, split, network.precision(dtype))
@@ -164,6 +166,7 @@ def infinite_tiles(
     net: InfiniteNetwork, kind: str, X: Any, Z: Any, *, chunks: int | str, normalize: bool
 ) -> Tiles:
     """Return the tiles of a kernel of infinite width, everything checked."""
+    checked_client(current_client())
     normalize = arguments.flag(normalize, "normalize")
     size = chunk_rows(chunks, _INFINITE_ROWS, 8 * len(net.asked))
     rows = BlocksOfSamples.of(X, "X", size, None)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import time
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -20,13 +21,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastntk._support import arguments
-from fastntk._support.dask_workers import current_client, result_of, workers_of
+from fastntk._support.dask_workers import current_client, large_graphs, result_of, workers_of
 from fastntk._support.files import make_folder
 from fastntk._support.progress import monitored, require_progress
 from fastntk.distributed.arrays import Tiles, compute_tile, tiles_of
 from fastntk.distributed.planning import plan_tiles
 from fastntk.distributed.requirements import (
-    dask,
     dask_array,
     distributed,
     high_level_graph,
@@ -34,7 +34,7 @@ from fastntk.distributed.requirements import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     import numpy.typing as npt
 
@@ -161,8 +161,10 @@ def store(
     absolute = str(Path(name).absolute())
     opened = _opened(absolute, tiles)
     opened.attrs["fastntk"] = {**opened.attrs["fastntk"], "complete": False}
+    began = time.time()
     states = _filled(absolute, tiles, progress)
     opened.attrs["fastntk"] = {**opened.attrs["fastntk"], "complete": True}
+    _remove_unfinished(absolute, began)
     found = states.count(_FOUND)
     return StoredKernel(name, plan, found, len(states) - found, states.count(_DAMAGED))
 
@@ -276,16 +278,24 @@ def _filled(path: str, tiles: Tiles, progress: Progress) -> list[int]:
         dtype=np.int8,
     )
     found: list[int] = []
-    with monitored(progress, "kernel") as monitor:
-        for done, state in enumerate(_states(states), start=1):
+    with monitored(progress, "kernel") as monitor, contextlib.closing(_states(states)) as each:
+        for done, state in enumerate(each, start=1):
             found.append(int(state))
             if monitor is not None:
                 monitor("tiles", done, len(every))
     return found
 
 
-def _states(states: Any) -> Iterator[int]:
-    """Yield what was found of the tiles, as they are done."""
+def _remove_unfinished(path: str, began: float) -> None:
+    """Remove what those who were killed had begun to write before the time given."""
+    for file in Path(path).rglob("*.partial"):  # as zarr names it
+        with contextlib.suppress(OSError):
+            if file.stat().st_mtime < began:
+                file.unlink()
+
+
+def _states(states: Any) -> Generator[int]:
+    """Yield what was found of the tiles, as they are done; when it is closed, no other is begun."""
     client = current_client()
     if client is None:
         # One after the other, each with all threads.
@@ -293,12 +303,13 @@ def _states(states: Any) -> Iterator[int]:
             yield states[number].compute(scheduler="synchronous")
         return
     library = distributed()
-    # The samples of an array of NumPy are part of the graph, as they would be lost with the only
-    # worker that they are scattered to.
-    with dask().config.set({"distributed.admin.large-graph-warning-threshold": "1TB"}):
-        begun = client.persist(states)
-    for future in library.as_completed(library.futures_of(begun)):
-        yield result_of(future)[0]
+    with large_graphs():
+        futures = library.futures_of(client.persist(states))
+    try:
+        for future in library.as_completed(futures):
+            yield result_of(future)[0]
+    finally:
+        client.cancel(futures)
 
 
 def _ensure_tile(

@@ -111,6 +111,11 @@ def depth_study(
         settings, and by the version of fastntk.
     progress : bool or callable
         Show a bar, or call ``progress(stage, done, total)`` after each of the networks.
+    client : distributed.Client, optional
+        Compute on the workers of this cluster of Dask, the networks of one pass a task: those of a
+        width, seed and activation, at as many depths as fit in memory. The numbers are the same;
+        those of a worker that is lost are computed by another one. Only this process writes to
+        `store`.
 
     Returns
     -------
@@ -122,7 +127,8 @@ def depth_study(
         For arguments that make no sense; if `store` is damaged, or not a store; if an activation
         has no tangent kernel at infinite width.
     OSError
-        If `store` cannot be written; what it has already stays there.
+        If `store` cannot be written, or the scheduler of `client` is lost; what the store has
+        already stays there.
     MemoryError
         If a kernel does not fit in the memory that is available.
 
@@ -195,7 +201,8 @@ def depth_study(
         monitored(progress, "depth study") as report,
     ):
         runner = Runner(opened, len(families) * len(levels), report)
-        # Here one family after the other, whose cells another process may have stored meanwhile.
+        # In this process one family after the other is looked up: another process may have stored
+        # its cells meanwhile. Workers are given all at once.
         results = [
             result
             for some in ([families] if client is not None else [[each] for each in families])
