@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A kernel in tiles on one and two workers of one core each, beside the plain call on one core.
 
-``python -m benchmarks.distributed --n 8192`` on a quiet machine: the kernel into a store of zarr,
-its condition number from there, and the highest memory of a worker. Without cores of their own
+``python -m benchmarks.distributed`` on a quiet machine: a kernel (n 8192, width 512, depth 3) into
+a store of zarr, its condition number from there, and the highest memory of a worker. ``--n 30000``
+with a disk of 8 GB shows what a store costs beside the arithmetic. Without cores of their own
 workers wait for each other: the processor seconds of all of them say what the tiles themselves
 cost.
 """
@@ -12,11 +13,10 @@ from __future__ import annotations
 
 import argparse
 import resource
-import shutil
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -32,6 +32,15 @@ def _used() -> tuple[float, float]:
     return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 2**20
 
 
+class Run(NamedTuple):
+    """What a number of workers took: seconds, seconds of processor, GiB of the largest one."""
+
+    kernel: float
+    processor: float
+    conditioning: float
+    memory: float
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--n", type=int, default=8192)
@@ -39,42 +48,61 @@ def main() -> None:
     parser.add_argument("--depth", type=int, default=3)
     parser.add_argument("--chunks", type=int, default=2048)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--conditioning", action="store_true", help="λ_min, λ_max and κ as well")
+    parser.add_argument("--no-conditioning", action="store_true", help="the kernel only")
     given = parser.parse_args()
     X = np.random.default_rng(0).standard_normal((given.n, 64))
     net = fastntk.MLP([64, *[given.width] * given.depth, 1], dtype="float32")
     with threadpool_limits(1, user_api="blas"):
+        net.ntk(X[:64], dtype="float64")  # what the first call takes is no part of it
         wall, used = time.perf_counter(), time.process_time()
-        net.ntk(X, dtype="float64", out="packed")
-        wall, used = time.perf_counter() - wall, time.process_time() - used
-    print(f"plain, one core: {wall:.1f} s, {used:.1f} s of processor")
-    for workers in given.workers:
-        folder = tempfile.mkdtemp(prefix="fastntk-benchmark-")
-        with connected(f"local:{workers}") as client:
-            # What a worker imports, and the first tiles, are no part of it.
-            distributed.store(f"{folder}/warm.zarr", net, X[:64], chunks=16)
-            _report(client, given, X, net, Path(folder) / "K.zarr")
-        shutil.rmtree(folder)
-
-
-def _report(client: Any, given: argparse.Namespace, X: Any, net: fastntk.MLP, path: Path) -> None:
-    before = sum(used for used, _ in client.run(_used).values())
-    wall = time.perf_counter()
-    stored = distributed.store(path, net, X, chunks=given.chunks, dtype="float64")
-    wall = time.perf_counter() - wall
-    found = client.run(_used).values()
-    used, memory = sum(each for each, _ in found) - before, max(most for _, most in found)
-    print(
-        f"{len(found)} workers: {wall:.1f} s, {used:.1f} s of processor, at most {memory:.2f} GiB "
-        f"each; planned: {stored.plan}"
-    )
-    if given.conditioning:
+        K = net.ntk(X, dtype="float64", out="packed")
+        plain, processor = time.perf_counter() - wall, time.process_time() - used
         wall = time.perf_counter()
-        print(fastntk.conditioning(stored.array(), bounds=False))
-        found = client.run(_used).values()
+        if not given.no_conditioning:
+            fastntk.conditioning(K, bounds=False)
+        of_plain = time.perf_counter() - wall
+    del K
+    print(f"plain call, one core: kernel {plain:.1f} s ({processor:.1f} s of processor)", end="")
+    print("" if given.no_conditioning else f", κ {of_plain:.1f} s")
+    first: Run | None = None
+    for workers in given.workers:
+        with tempfile.TemporaryDirectory(prefix="fastntk-benchmark-") as folder:
+            run = _measured(given, X, net, Path(folder), workers)
+        first = first or run
         print(
-            f"its conditioning: {time.perf_counter() - wall:.1f} s, at most {max(found)[1]:.2f} GiB"
+            f"{workers} worker(s): kernel to zarr {run.kernel:.1f} s ({run.processor:.1f} s of "
+            f"processor), {run.kernel / plain:.2f} × the plain call, "
+            f"{first.kernel / run.kernel:.2f} × as fast as with {given.workers[0]}; at most "
+            f"{run.memory:.2f} GiB each",
+            end="",
         )
+        if given.no_conditioning:
+            print()
+        else:
+            print(
+                f"; κ {run.conditioning:.1f} s, {run.conditioning / of_plain:.2f} × the plain call,"
+                f" {first.conditioning / run.conditioning:.2f} × as fast as with {given.workers[0]}"
+            )
+
+
+def _measured(
+    given: argparse.Namespace, X: Any, net: fastntk.MLP, folder: Path, workers: int
+) -> Run:
+    with connected(f"local:{workers}") as client:
+        # What a worker imports, and the first tiles, are no part of it.
+        distributed.store(folder / "warm.zarr", net, X[:64], chunks=16)
+        before = sum(used for used, _ in client.run(_used).values())
+        wall = time.perf_counter()
+        stored = distributed.store(folder / "K.zarr", net, X, chunks=given.chunks, dtype="float64")
+        kernel = time.perf_counter() - wall
+        print(f"planned: {stored.plan}")
+        processor = sum(used for used, _ in client.run(_used).values()) - before
+        wall = time.perf_counter()
+        if not given.no_conditioning:
+            fastntk.conditioning(stored.array(), bounds=False)
+        conditioning = time.perf_counter() - wall
+        memory = max(most for _, most in client.run(_used).values())
+    return Run(kernel, processor, conditioning, memory)
 
 
 if __name__ == "__main__":

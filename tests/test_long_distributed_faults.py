@@ -11,6 +11,7 @@ import errno
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -323,6 +324,18 @@ def ip(*words: str) -> None:
     subprocess.run(["ip", *words], check=True, capture_output=True)
 
 
+def wait_until_open(host: str, port: int) -> None:
+    end = time.monotonic() + 60
+    while True:
+        try:
+            socket.create_connection((host, port), timeout=1).close()
+        except OSError:
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        else:
+            return
+
+
 @pytest.fixture
 def two_hosts(tmp_path: Path) -> Iterator[tuple[str, list[str]]]:
     """Yield the address of a scheduler, and the names of the links to its two workers.
@@ -336,8 +349,8 @@ def two_hosts(tmp_path: Path) -> Iterator[tuple[str, list[str]]]:
     environment = {
         **os.environ,
         "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "2s",
-        "DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": "3s",
-        "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "6s",
+        "DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": "12s",
+        "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "10s",
     }
     with ExitStack() as stack:
         ip("link", "add", bridge, "type", "bridge")
@@ -352,11 +365,10 @@ def two_hosts(tmp_path: Path) -> Iterator[tuple[str, list[str]]]:
             stack.callback(process.wait)
             stack.callback(process.kill)
 
-        module = [sys.executable, "-m", "distributed.cli"]
+        module = [sys.executable, "-m"]
         address = f"tcp://{net}.1:8786"
-        started(
-            *module[:-1], "distributed.cli.dask_scheduler", "--host", f"{net}.1", "--no-dashboard"
-        )
+        started(*module, "distributed.cli.dask_scheduler", "--host", f"{net}.1", "--no-dashboard")
+        wait_until_open(f"{net}.1", 8786)
         for k in range(2):
             space, link = f"{name}s{k}", f"{name}v{k}"
             ip("netns", "add", space)
@@ -366,9 +378,9 @@ def two_hosts(tmp_path: Path) -> Iterator[tuple[str, list[str]]]:
             ip("-n", space, "address", "add", f"{net}.{10 + k}/24", "dev", "eth0")
             ip("-n", space, "link", "set", "eth0", "up")
             ip("-n", space, "link", "set", "lo", "up")
-            worker = [sys.executable, "-m", "distributed.cli.dask_worker", address]
-            worker += ["--nthreads", "1", "--no-dashboard", "--local-directory", str(tmp_path)]
             links.append(link)
+            worker = [*module, "distributed.cli.dask_worker", address, "--nthreads", "1"]
+            worker += ["--no-dashboard", "--local-directory", str(tmp_path)]
             started("ip", "netns", "exec", space, *worker)
         yield address, links
 
