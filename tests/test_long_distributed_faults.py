@@ -350,7 +350,7 @@ def two_hosts(tmp_path: Path) -> Iterator[tuple[str, list[str]]]:
         **os.environ,
         "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "2s",
         "DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": "12s",
-        "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "10s",
+        "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "30s",
     }
     with ExitStack() as stack:
         ip("link", "add", bridge, "type", "bridge")
