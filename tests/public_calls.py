@@ -7,7 +7,9 @@ from __future__ import annotations
 import copy
 import importlib
 import inspect
+import shutil
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -367,6 +369,30 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "studies.rates.fit_tail": (rates.fit_tail, {"losses": 0.5 ** np.arange(30)}),
 }
 
+if find_spec("dask") and find_spec("zarr"):
+    from fastntk import distributed
+
+    _STORE = str(_FOLDER / "K.zarr")
+    distributed.store(_STORE, _NET, _X)
+
+    def _stored(**given: Any) -> Any:
+        """Return the kernel, and nothing of how it was found."""
+        stored = distributed.store(**given)
+        kernel = stored.array().compute()
+        shutil.rmtree(stored.path)
+        return kernel
+
+    _stored.__signature__ = inspect.signature(distributed.store)  # type: ignore[attr-defined]
+    _SAMPLES: dict[str, Any] = {"X": _X, "Z": _X[:2]}
+    CALLS |= {
+        "distributed.load": (distributed.load, {"path": _STORE}),
+        "distributed.nngp": (distributed.nngp, {"net": _LIMIT, **_SAMPLES}),
+        "distributed.ntk": (distributed.ntk, {"net": _NET, **_SAMPLES}),
+        "distributed.ntk_by_layer": (distributed.ntk_by_layer, {"net": _NET, **_SAMPLES}),
+        "distributed.plan": (distributed.plan, {"net": _NET, **_SAMPLES}),
+        "distributed.store": (_stored, {"path": "K.zarr", "net": _NET, **_SAMPLES}),
+    }
+
 _RESULT = "results are made by fastntk, with numbers that need no check"
 _SCIKIT_LEARN = "checked by scikit-learn, in its own words: tests/test_sklearn.py"
 _OWN = "called by other parts of fastntk, with what they have made or checked"
@@ -396,6 +422,8 @@ EXEMPT: dict[str, str] = {
             "LinearizationStudy",
             "MonteCarlo",
             "cuda.Device",
+            "distributed.StoredKernel",
+            "distributed.TilePlan",
             "cuda.Options",
             "datasets.Dataset",
             "datasets.NearDuplicates",
@@ -447,6 +475,11 @@ EXEMPT: dict[str, str] = {
         "those of infinite.NeuralKernel",
     ),
     "ntk_depths": "the same function as depth_sweep.ntk_depths",
+    **{
+        f"distributed.{name}": "needs fastntk[distributed], which is not installed"
+        for name in ("load", "nngp", "ntk", "ntk_by_layer", "plan", "store")
+        if f"distributed.{name}" not in CALLS
+    },
     "studies.rates.convergence_rate": "the same function as convergence_rate",
 }
 

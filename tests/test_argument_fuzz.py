@@ -52,6 +52,7 @@ KINDS: dict[str, set[str]] = {
             *("most_passes", "callback_every", "probe_every", "degree", "search_epochs"),
             "keep_every",
             *("rate_steps", "batches", "refinement", "d", "hop", "bottleneck", "hessian_samples"),
+            *("chunks", "workers", "threads", "memory"),
         )
     },
     **dict.fromkeys(
@@ -209,6 +210,8 @@ def _of_error(case: Case, error: Exception) -> str | None:
 
 def _takes(case: Case) -> bool:
     kind = case.value.kind
+    if case.call.startswith("distributed.") and case.label == "limit":
+        return case.call != "distributed.ntk_by_layer"
     if kind in KINDS.get(case.parameter, set()) | {"form"}:
         return True
     return (case.default is None and kind == "none") or case.value.plain is case.default

@@ -202,7 +202,7 @@ WITHOUT_MATRICES = {
 SAME = re.compile(
     r"activations\.|figures\.|.*\.(save|load)$|constancy_study|convergence_study|kernel_report"
     r"|infinite\.Network\.(kernel_error|kernels|nngp|predict)|infinite\.NeuralKernel\.__call__"
-    r"|PackedKernel\.__matmul__|paper\.|sklearn\."
+    r"|PackedKernel\.__matmul__|paper\.|sklearn\.|distributed\."
 )
 
 

@@ -18,6 +18,7 @@ from long_networks import eigenvalues_of, exact_features
 from tolerances import assert_close
 
 import fastntk
+from fastntk._support import memory
 from fastntk.kernels.depth_passes import depth_groups
 from fastntk.studies import depth_families as families
 from fastntk.studies.depth_results import COSTS
@@ -197,7 +198,7 @@ def test_little_memory_means_more_passes_and_the_same_results(
 ) -> None:
     arguments: dict[str, Any] = {"depths": range(5), "width": 32, "seeds": 1, "dtype": "float64"}
     expected = fastntk.depth_study(X, progress=False, **arguments)
-    monkeypatch.setattr(families, "available_memory", lambda: 200_000)
+    monkeypatch.setattr(memory, "available_memory", lambda: 200_000)
     calls: list[tuple[int, ...]] = []
     whole = fastntk.ntk_depths
 

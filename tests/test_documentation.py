@@ -48,6 +48,9 @@ WITH_EXAMPLES = [page for page in PAGES if blocks_of(page)]
 
 @pytest.mark.parametrize("name", MODULES)
 def test_docstrings(name: str) -> None:
+    if name.startswith("fastntk.distributed"):
+        for needed in ("dask.array", "zarr"):
+            pytest.importorskip(needed, reason="needs fastntk[distributed]")
     assert doctest.testmod(importlib.import_module(name)).failed == 0
 
 

@@ -294,7 +294,7 @@ CASES = [
             "batches": 3,
             "bounds": True,
         },
-        {"progress": silent, "store": None},
+        {"progress": silent, "client": None, "store": None},
         given={"tolerance": {"infinite": True, "activations": ["sigmoid"], "weight_std": 3.0}},
     ),
     Case(
@@ -311,7 +311,7 @@ CASES = [
             "bias_std": 0.4,
             "tolerance": 1e-2,
         },
-        {"progress": silent},
+        {"progress": silent, "client": None},
         given={"tolerance": {"activation": "sigmoid", "weight_std": 3.0}},
     ),
     Case(
@@ -364,7 +364,7 @@ CASES = [
             "rate_steps": 5,
             "dtype": "float64",
         },
-        {"progress": silent, "store": None, "jobs": 1},
+        {"progress": silent, "client": None, "store": None, "jobs": 1},
     ),
     Case(
         fastntk.find_learning_rate,
@@ -477,7 +477,7 @@ CASES = [
             "epochs": 6,
             "loss_target": 0.2,
         },
-        {"progress": silent, "store": None, "jobs": 1},
+        {"progress": silent, "client": None, "store": None, "jobs": 1},
     ),
     Case(
         linearity.hessian_operator,

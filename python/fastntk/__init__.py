@@ -23,7 +23,7 @@ from fastntk.mlp import MLP
 from fastntk.symmetric.packed import PackedKernel
 
 if TYPE_CHECKING:
-    from fastntk import cuda, datasets, figures, infinite, paper, sklearn
+    from fastntk import cuda, datasets, distributed, figures, infinite, paper, sklearn
     from fastntk.eigenvalues.minibatches import BatchConditioning, batch_conditioning
     from fastntk.kernels.depth_sweep import ntk_depths
     from fastntk.studies.angle_curves import AngleCurves, angle_curves
@@ -79,6 +79,7 @@ __all__ = [
     "cuda",
     "datasets",
     "depth_study",
+    "distributed",
     "figures",
     "find_learning_rate",
     "gradient_angles",
@@ -102,6 +103,7 @@ _LAZY_MODULES = {
     "cuda": "fastntk.cuda",
     "datasets": "fastntk.datasets",
     "depth_sweep": "fastntk.depth_sweep",
+    "distributed": "fastntk.distributed",
     "figures": "fastntk.figures",
     "infinite": "fastntk.infinite",
     "info": "fastntk.info",

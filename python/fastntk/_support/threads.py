@@ -10,7 +10,7 @@ import ctypes
 import threading
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakSet
@@ -19,7 +19,7 @@ from fastntk._support.blas_threads import SingleThreadedBlas
 from fastntk._support.memory import has_address_space
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -93,6 +93,20 @@ class core_threads:  # noqa: N801  (it is used as a function that returns a cont
         _here.inside -= 1
         if _here.inside == 0:
             _single_threaded_blas.leave(shared=_here.works_for_other)
+
+
+@contextmanager
+def one_of_many() -> Iterator[None]:
+    """Give what this thread computes one thread: others like it, of somebody's pool, run beside it.
+
+    Threads of `map_in_threads` know by themselves.
+    """
+    outer = _here.pool
+    _here.pool = outer or threading.Event()
+    try:
+        yield
+    finally:
+        _here.pool = outer
 
 
 def thread_count() -> int:

@@ -65,10 +65,10 @@ def conditioning(
 
     Parameters
     ----------
-    K : array_like (n, n), PackedKernel or LinearOperator
+    K : array_like (n, n), PackedKernel, dask.array.Array or LinearOperator
         A kernel. What comes in float32 is worked on in float64, but keeps the noise floor of its
         own precision: float32 rounding has already decided what of it is lost. An array in the
-        memory of a GPU is worked on there, see the notes.
+        memory of a GPU, or one of Dask, is worked on there, see the notes.
     bounds : bool
         Also enclose λ_min, λ_max and κ in intervals that hold despite all rounding in this
         function, and despite the errors that are given below; it takes a second Cholesky
@@ -129,6 +129,14 @@ def conditioning(
     does not promise to satisfy, they take the difference of K and the product of its factors, by
     standard float64 arithmetic. Where cuBLAS is set to emulate that
     (``CUBLAS_EMULATE_DOUBLE_PRECISION``), bounds are refused.
+
+    An array of Dask (`fastntk.distributed`) of more than 2048 rows is worked on in square tiles,
+    by Dask's products and Cholesky decomposition, wherever its computations take place; smaller
+    ones as if they were in memory. The numbers are the same for any number of workers. The bounds
+    are as certain, by the difference of K and the product of its factors, which costs as much as
+    three decompositions more. The workers need the memory of K twice, or the disk that Dask writes
+    to where they have not: K is kept by them where it takes less than 0.3 of their memory, and
+    otherwise read, or computed, again for each of some dozen products: `distributed.store` it.
 
     References
     ----------

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,6 +35,10 @@ def source_of(K: npt.ArrayLike | PackedKernel, *, overwrite: bool) -> Source:
         from fastntk.eigenvalues.gpu_source import source_on_gpu  # rarely needed
 
         source = source_on_gpu(K, overwrite=overwrite)
+    elif is_dask_array(K):
+        from fastntk.eigenvalues.dask_source import source_of_dask  # rarely needed
+
+        source = source_of_dask(K, overwrite=overwrite)
     elif isinstance(K, PackedKernel):
         source = source_of_packed(K, overwrite=overwrite)
     else:
@@ -41,6 +46,12 @@ def source_of(K: npt.ArrayLike | PackedKernel, *, overwrite: bool) -> Source:
         source = source_of_full(matrix, overwrite=overwrite and matrix.array is K)
     source.require_moderate_scale()
     return source
+
+
+def is_dask_array(K: object) -> bool:
+    """Return whether K is an array of Dask; what makes one has imported that."""
+    module = sys.modules.get("dask.array")
+    return module is not None and isinstance(K, module.Array)
 
 
 def _require_writable(K: npt.ArrayLike | PackedKernel) -> None:

@@ -183,7 +183,7 @@ class PairsOfOneNorm:
         """Return the pairs of X with Z, or with itself; None if no kernel of them is a series."""
         if network.piecewise_linear or (Z is None and len(X) == 1):
             return None
-        norms = X.norms if Z is None else X.norms.followed_by(Z.norms)
+        norms = X.norms if Z is None else Norms.joined([X.norms, Z.norms])
         norm = one_norm(norms)
         if norm is None:
             return None
@@ -204,15 +204,23 @@ class PairsOfOneNorm:
         complete = found == sum(wanted) * len(network.depths)
         return cls(X, X if Z is None else Z, scales, series, complete)
 
-    def tiles(self) -> list[Tile]:
-        """Return tiles that cover all pairs, each once where X and Z are the same."""
-        n, m, symmetric = len(self.X), len(self.Z), self.X is self.Z
-        return list(tiles(n, m, 1, symmetric=symmetric, shape=_SHAPE))
+    @property
+    def symmetric(self) -> bool:
+        """Whether X and Z are the same samples, of which both may hold other ranges."""
+        return self.X.norms is self.Z.norms
+
+    def tiles(self, wanted: slice | None = None) -> list[Tile]:
+        """Return tiles that cover all pairs, or those of `wanted` rows.
+
+        Each pair once where X and Z are the same.
+        """
+        n, m = len(self.X), len(self.Z)
+        return list(tiles(n, m, 1, symmetric=self.symmetric, shape=_SHAPE, wanted=wanted))
 
     def propagate(self, tile: Tile, results: Results, origin: tuple[int, int]) -> None:
         """Write the kernels that are series; `origin` is where the tile begins in the results."""
         gaps = np.empty((tile.rows.stop - tile.rows.start, tile.columns.stop - tile.columns.start))
-        fill_gaps(self.X, self.Z, tile.rows, tile.columns, gaps, same=self.Z is self.X)
+        fill_gaps(self.X, self.Z, tile.rows, tile.columns, gaps, same=self.symmetric)
         targets = tuple(
             Target(target.out, target.rows[:, tile.rows], target.columns[:, tile.columns])
             for target in (results.nngp, results.ntk)

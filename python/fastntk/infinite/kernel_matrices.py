@@ -98,17 +98,16 @@ def kernel_matrices(
         "ask for fewer depths or samples at a time",
     )
     both = Samples.of(rows), None if columns is None else Samples.of(columns)
-    ways, every_scale, every_zero = _ways(*both, network, kinds)
+    ways, every_scale, every_zero = ways_of_pairs(*both, network, kinds)
     targets = []
     for kind, name in enumerate(KINDS):
         scales, zero = every_scale[kind], every_zero[kind]
         wanted = name in kinds
+        each = scales
         if wanted and normalize:
-            require_nonzero(zero[:, :n], "X", depths)
-            require_nonzero(zero[:, n:], "Z", depths)
+            each = scales_of_cosines(zero, n, depths)
         elif wanted:
             check_range(scales, dtype, depths, zero=zero)
-        each = np.ones_like(scales) if normalize else scales
         out = np.empty((len(depths) * wanted, n, m), dtype)
         targets.append(Target(out, each[:, :n], each[:, -m:]))
     results = Results.of_kernels(*targets)
@@ -124,10 +123,19 @@ def kernel_matrices(
                     )
 
     for_each_tile(work, ways[0].tiles(), progress, "kernel")
-    return Kernels(*(_as_asked(target.out, network) for target in targets))
+    return Kernels(*(as_asked(target.out, network) for target in targets))
 
 
-def _ways(
+def scales_of_cosines(
+    zero: NDArray[np.bool_], n: int, depths: tuple[int, ...]
+) -> NDArray[np.float64]:
+    """Return the scales of normalized kernels, given where the diagonals (depths, n + m) are 0."""
+    require_nonzero(zero[:, :n], "X", depths)
+    require_nonzero(zero[:, n:], "Z", depths)
+    return np.ones(zero.shape)
+
+
+def ways_of_pairs(
     X: Samples, Z: Samples | None, network: Architecture, kinds: tuple[str, ...]
 ) -> tuple[list[Pairs | PairsOfOneNorm], NDArray[np.float64], NDArray[np.bool_]]:
     """Return what writes the kernels of each tile, one after the other, and `LayerFactors.scales`.
@@ -147,7 +155,7 @@ def _ways(
     return ways, pairs.factors.scales, pairs.factors.zero
 
 
-def _as_asked(out: FloatArray, network: Architecture) -> FloatArray:
+def as_asked(out: FloatArray, network: Architecture) -> FloatArray:
     """Return kernels of all depths in the order in which these were asked for."""
     if len(out) == 0:
         return out

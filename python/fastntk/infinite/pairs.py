@@ -14,6 +14,7 @@ from fastntk.infinite.compiled_recursion import CompiledNetwork
 from fastntk.infinite.gaps import fill_gaps
 from fastntk.infinite.layer_factors import LayerFactors
 from fastntk.infinite.recursion import Position, Target, TileLayers
+from fastntk.infinite.sample_norms import Norms
 from fastntk.infinite.tiles import Tile, tiles
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ class Pairs:
         cls, X: Samples, Z: Samples | None, network: Architecture, *, unit_norms: bool = False
     ) -> Pairs:
         """Return the pairs of X with Z, or with itself; for `unit_norms` see `LayerFactors.of`."""
-        norms = X.norms if Z is None else X.norms.followed_by(Z.norms)
+        norms = X.norms if Z is None else Norms.joined([X.norms, Z.norms])
         factors = LayerFactors.of(norms, network, unit_norms=unit_norms)
         compiled = CompiledNetwork.of(network, factors)
         if compiled is not None:
@@ -99,8 +100,16 @@ class Pairs:
             return cls(network, X, X, factors, 0, compiled)
         return cls(network, X, Z, factors, len(X), compiled)
 
-    def tiles(self) -> list[Tile]:
-        """Return tiles that cover all pairs, each once where X and Z are the same."""
+    @property
+    def symmetric(self) -> bool:
+        """Whether X and Z are the same samples, of which both may hold other ranges."""
+        return self.X.norms is self.Z.norms
+
+    def tiles(self, wanted: slice | None = None) -> list[Tile]:
+        """Return tiles that cover all pairs, or those of `wanted` rows.
+
+        Each pair once where X and Z are the same.
+        """
         shape = _GENERAL if self.compiled is None else _COMPILED
         if self.network.piecewise_linear:
             shape = _PIECEWISE
@@ -109,15 +118,16 @@ class Pairs:
                 len(self.X),
                 len(self.Z),
                 self.network.depths[-1] + 1,
-                symmetric=self.X is self.Z,
+                symmetric=self.symmetric,
                 shape=shape,
+                wanted=wanted,
             )
         )
 
     def propagate(self, tile: Tile, results: Results, origin: tuple[int, int]) -> None:
         """Write a tile of the results; `origin` is where the tile begins in them."""
         gaps = np.empty((tile.rows.stop - tile.rows.start, tile.columns.stop - tile.columns.start))
-        fill_gaps(self.X, self.Z, tile.rows, tile.columns, gaps, same=self.Z is self.X)
+        fill_gaps(self.X, self.Z, tile.rows, tile.columns, gaps, same=self.symmetric)
         self.propagate_gaps(gaps, tile, results, origin)
 
     def propagate_gaps(

@@ -16,6 +16,8 @@ import numpy as np
 from numba import njit
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from fastntk._support.dtypes import FloatArray
@@ -50,22 +52,34 @@ class Norms:
     def __len__(self) -> int:
         return len(self.significands)
 
-    def followed_by(self, others: Norms) -> Norms:
-        """Return the norms of both sets of samples, one after the other."""
-        return Norms(
-            self.dimension,
-            np.concatenate([self.significands, others.significands]),
-            np.concatenate([self.exponents, others.exponents]),
-            np.concatenate([self.rests, others.rests]),
+    @classmethod
+    def joined(cls, sets: Sequence[Norms]) -> Norms:
+        """Return the norms of several sets of samples, one after the other."""
+        return cls(
+            sets[0].dimension,
+            np.concatenate([norms.significands for norms in sets]),
+            np.concatenate([norms.exponents for norms in sets]),
+            np.concatenate([norms.rests for norms in sets]),
         )
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Samples as they were given, one a row in float32 or float64, and their norms."""
+    """Samples as they were given, one a row in float32 or float64, and their norms.
+
+    Attributes
+    ----------
+    rows : ndarray (n, d)
+        The samples, or those of a range of them that are looked at.
+    norms : Norms
+        Those of all samples.
+    first : int
+        The sample that `rows` begin with.
+    """
 
     rows: FloatArray
     norms: Norms
+    first: int = 0
 
     @classmethod
     def of(cls, X: FloatArray) -> Samples:
@@ -84,7 +98,7 @@ class Samples:
         return cls(X, Norms(X.shape[1], significands, exponents, rests))
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.norms)
 
     @cached_property
     def _plain(self) -> bool:
@@ -94,9 +108,10 @@ class Samples:
 
     def scaled(self, rows: slice, columns: slice) -> NDArray[np.float64]:
         """Return a panel of the rows, scaled by powers of two where there is a need."""
+        panel = self.rows[rows.start - self.first : rows.stop - self.first, columns]
         if self._plain:
-            return self.rows[rows, columns].astype(np.float64, copy=False)
-        return _scaled(self.rows[rows, columns], self.norms.exponents[rows])
+            return panel.astype(np.float64, copy=False)
+        return _scaled(panel, self.norms.exponents[rows])
 
     def inverse_norms(self, rows: slice) -> NDArray[np.float64]:
         """Return 1 / norm of the rows as they were scaled, and 0 for zero rows."""

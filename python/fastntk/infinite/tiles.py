@@ -43,15 +43,23 @@ class Tile:
 
 
 def tiles(
-    n: int, m: int, layers: int, *, symmetric: bool, shape: tuple[int, int]
+    n: int,
+    m: int,
+    layers: int,
+    *,
+    symmetric: bool,
+    shape: tuple[int, int],
+    wanted: slice | None = None,
 ) -> Iterator[Tile]:
     """Yield tiles that cover all pairs; with `symmetric`, those on and right of the diagonal.
 
-    Those of few layers have the shape that is given, rows and columns.
+    Those of few layers have the shape that is given, rows and columns. If there are `wanted` rows,
+    only the tiles with some of them.
     """
     width = max(1, min(shape[1], _WORK // layers))
     height = max(1, min(shape[0], _WORK // (width * layers)))
-    for row in range(0, n, height):
+    first, stop = (0, n) if wanted is None else (wanted.start // height * height, wanted.stop)
+    for row in range(first, stop, height):
         rows = slice(row, min(n, row + height))
         for column in range(row if symmetric else 0, m, width):
             columns = slice(column, min(m, column + width))

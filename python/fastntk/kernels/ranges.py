@@ -48,13 +48,16 @@ class KernelRanges:
     """What is seen of the kernels of a request, block by block: nothing that left the range.
 
     A kernel of which nothing is left but 0, or numbers with fewer digits than others, is as wrong
-    as one that is infinite. It is right where no unit is active, or X is 0.
+    as one that is infinite. It is right where no unit is active, or X is 0. Of a `part` of kernels
+    that is not known: other parts may have large elements.
     """
 
-    def __init__(self, request: KernelRequest) -> None:
+    def __init__(self, request: KernelRequest, *, part: bool = False) -> None:
         self._request = request
         self._largest = [0.0] * request.count
-        self._left = len(request.X) if request.symmetric else math.prod(request.shape)
+        self._left: float = len(request.X) if request.symmetric else math.prod(request.shape)
+        if part:
+            self._left = math.inf
 
     def look_at(self, rows: slice, cols: slice, kernels: Sequence[Any]) -> None:
         """Raise OverflowError if a block of the kernels left the range, or with it all of them."""

@@ -13,20 +13,20 @@ from __future__ import annotations
 import math
 import time
 from contextlib import nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastntk import activations
 from fastntk._support import arguments
-from fastntk._support.memory import require_memory
+from fastntk._support.dask_workers import checked_client, workers_of
+from fastntk._support.memory import require_of
 from fastntk._support.progress import monitored
-from fastntk._support.threads import thread_count
 from fastntk.devices import matrices
 from fastntk.networks.targets import targets
 from fastntk.studies.constancy_cells import ARCHITECTURES, OUTPUT_RANGES, ConstancySettings
 from fastntk.studies.constancy_results import ConstancyResult, ConstancyStudy
-from fastntk.studies.runner import Runner, in_threads
+from fastntk.studies.runner import Runner, in_threads, jobs_beside, tasks_on_workers
 from fastntk.studies.store import StudyStore
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ def constancy_study(
     store: str | os.PathLike[str] | None = None,
     jobs: int | None = None,
     progress: Progress = True,
+    client: Any = None,
 ) -> ConstancyStudy:
     """Measure how the Hessian, and the path of training, depend on the width of networks.
 
@@ -107,6 +108,10 @@ def constancy_study(
         are threads. The numbers do not depend on it, the seconds do.
     progress : bool or callable
         Show a bar, or call ``progress(stage, done, total)`` after each network.
+    client : distributed.Client, optional
+        Compute on the workers of this cluster of Dask instead of `jobs` threads: each network is a
+        task. The numbers are the same; those of a worker that is lost are computed by another one.
+        Only this process writes to `store`.
 
     Returns
     -------
@@ -118,6 +123,8 @@ def constancy_study(
         If an argument is not as described.
     MemoryError
         If the widest networks do not fit in the memory that is available, before any is trained.
+    ConnectionError
+        If the scheduler of `client` is lost; what `store` has already stays there.
 
     References
     ----------
@@ -138,6 +145,7 @@ def constancy_study(
     """
     samples = matrices.samples(X, "X", np.dtype(np.float64))
     store = arguments.optional_path(store, "store")
+    client = checked_client(client)
     n = len(samples)
     settings = ConstancySettings(
         X=samples,
@@ -159,8 +167,8 @@ def constancy_study(
     )
     if len(set(settings.seeds)) < len(settings.seeds):
         raise ValueError(f"seeds={arguments.shown(seeds)}: expected each seed only once")
-    at_a_time = thread_count() if jobs is None else arguments.integer(jobs, "jobs", minimum=1)
-    _require_memory(settings, at_a_time)
+    at_a_time = jobs_beside(client, jobs)
+    _require_memory(settings, at_a_time, client)
     _require_in_range(settings)
     started = time.perf_counter()
     # Those that take longest are not left to a single thread at the end.
@@ -170,7 +178,8 @@ def constancy_study(
         monitored(progress, "constancy") as report,
     ):
         cells = [settings.cell(*kind) for kind in widest_first]
-        found = Runner(opened, len(cells), report).run(cells, in_threads(at_a_time))
+        compute = in_threads(at_a_time) if client is None else tasks_on_workers(client, settings)
+        found = Runner(opened, len(cells), report).run(cells, compute)
     order = {kind: k for k, kind in enumerate(settings.kinds)}
     results = sorted(
         (
@@ -231,13 +240,20 @@ def _require_in_range(settings: ConstancySettings) -> None:
             )
 
 
-def _require_memory(settings: ConstancySettings, jobs: int) -> None:
+def _require_memory(settings: ConstancySettings, jobs: int, client: Any) -> None:
     widest = settings.widths[-1]
     most = max(settings.parameters(each, widest) for each in settings.architectures)
-    at_a_time = min(jobs, len(settings.architectures) * len(settings.seeds))
-    require_memory(
+    workers = workers_of(client)
+    fewer = "jobs=1" if client is None else "workers of one thread"
+    at_a_time = min(
+        jobs if client is None else workers.threads,
+        len(settings.architectures) * len(settings.seeds),
+    )
+    require_of(
+        workers.memory,
         8 * _NUMBERS_A_PARAMETER * most * at_a_time,
         f"widths={widest}: {at_a_time} networks of {most} parameters at a time, with what their "
         "training takes,",
-        "take smaller widths" + (" or jobs=1" if at_a_time > 1 else ""),
+        "take smaller widths" + (f" or {fewer}" if at_a_time > 1 else ""),
+        "" if client is None else "a worker's ",
     )

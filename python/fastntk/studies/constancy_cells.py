@@ -142,7 +142,8 @@ class ConstancySettings:
                 found |= self._of_training(net, self.targets(architecture), progress)
             return found | {"seconds": time.perf_counter() - started}
 
-        return Task(f"{architecture}, width {width}", settings, compute)
+        recipe = "cell", architecture, width, seed
+        return Task(f"{architecture}, width {width}", settings, compute, recipe)
 
     def _at_start(self, net: MLP) -> Values:
         norms = hessian_norm(net, self.X[: self.hessian_samples], tolerance=_TOLERANCE)

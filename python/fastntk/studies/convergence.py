@@ -10,23 +10,24 @@ square loss (`rates`).
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from contextlib import nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastntk import activations
 from fastntk._support import arguments
+from fastntk._support.dask_workers import checked_client
 from fastntk._support.progress import monitored
-from fastntk._support.threads import thread_count
 from fastntk.devices import matrices
 from fastntk.networks.initialization import activation_and_scale, checked_scale
 from fastntk.studies.convergence_cells import ConvergenceSettings
 from fastntk.studies.convergence_results import ConvergenceResult, ConvergenceStudy
 from fastntk.studies.rates import ConvergenceRate
-from fastntk.studies.runner import Runner, in_threads
+from fastntk.studies.runner import Runner, in_threads, jobs_beside, tasks_on_workers
 from fastntk.studies.store import StudyStore
 from fastntk.training.learning_rate_search import Candidate, LearningRateSearch
 
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from fastntk._support.progress import Progress
     from fastntk.activations import Activation
     from fastntk.studies.convergence_cells import Labels
+    from fastntk.studies.runner import WayToCompute
 
 # A network has an output for each label from 0 on.
 _MOST_CLASSES = 2**20
@@ -68,6 +70,7 @@ def convergence_study(
     store: str | os.PathLike[str] | None = None,
     jobs: int | None = None,
     progress: Progress = True,
+    client: Any = None,
 ) -> ConvergenceStudy:
     """Train networks of several depths, and set how fast they converge beside κ.
 
@@ -120,6 +123,10 @@ def convergence_study(
         are threads. The numbers do not depend on it, the seconds do.
     progress : bool or callable
         Show a bar, or call ``progress(stage, done, total)`` after each training.
+    client : distributed.Client, optional
+        Compute on the workers of this cluster of Dask instead of `jobs` threads: each search for a
+        learning rate, training and rate is a task. The numbers are the same; those of a worker that
+        is lost are computed by another one. Only this process writes to `store`.
 
     Returns
     -------
@@ -131,6 +138,8 @@ def convergence_study(
         If an argument is not as described.
     RuntimeError
         If every learning rate that was tried diverged.
+    ConnectionError
+        If the scheduler of `client` is lost; what `store` has already stays there.
 
     References
     ----------
@@ -152,6 +161,7 @@ def convergence_study(
     precision = arguments.float_dtype(dtype)
     samples = matrices.samples(X, "X", precision)
     store = arguments.optional_path(store, "store")
+    client = checked_client(client)
     n, d = samples.shape
     labels = _labels(y, "y", n)
     classes = max(2, int(labels.max()) + 1)
@@ -183,7 +193,7 @@ def convergence_study(
         ),
         rate_samples=min(n, arguments.integer(rate_samples, "rate_samples", minimum=2)),
         rate_steps=arguments.integer(rate_steps, "rate_steps", minimum=1),
-        jobs=thread_count() if jobs is None else arguments.integer(jobs, "jobs", minimum=1),
+        jobs=jobs_beside(client, jobs),
     )
     if len(set(settings.seeds)) < len(settings.seeds):
         raise ValueError(f"seeds={arguments.shown(seeds)}: expected each seed only once")
@@ -193,10 +203,15 @@ def convergence_study(
         monitored(progress, "convergence") as report,
     ):
         runner = Runner(opened, settings.n_cells, report)
-        studied = {depth: _study_depth(settings, depth, runner) for depth in settings.depths}
+        if client is None:
+            in_turn = in_threads(settings.jobs)
+            studied = [_study(settings, [depth], runner, in_turn) for depth in settings.depths]
+        else:
+            at_once = tasks_on_workers(client, settings)
+            studied = [_study(settings, settings.depths, runner, at_once)]
     return ConvergenceStudy(
-        results=tuple(result for _, results in studied.values() for result in results),
-        searches={depth: search for depth, (search, _) in studied.items()},
+        results=tuple(result for _, results in studied for result in results),
+        searches={depth: search for searches, _ in studied for depth, search in searches.items()},
         n_samples=n,
         width=settings.width,
         batch_size=settings.batch_size,
@@ -210,31 +225,31 @@ def convergence_study(
     )
 
 
-def _study_depth(
-    settings: ConvergenceSettings, depth: int, runner: Runner
-) -> tuple[LearningRateSearch, list[ConvergenceResult]]:
-    """Return the search for the learning rate of a depth, and the results of its networks."""
-    at_a_time = in_threads(settings.jobs)
-    (found,) = runner.run([settings.search(depth)], at_a_time)
-    learning_rate = found["best"]
-    search = LearningRateSearch(
-        candidates=tuple(Candidate(**each) for each in found["candidates"]),
-        best=learning_rate,
-        bound=found["bound"],
-        criterion="fastest",
-        loss_target=settings.loss_target,
-    )
-    if not math.isfinite(learning_rate):
-        raise RuntimeError(
-            f"depth {depth}: training diverged with every learning rate that was tried"
+def _study(
+    settings: ConvergenceSettings, depths: Sequence[int], runner: Runner, compute: WayToCompute
+) -> tuple[dict[int, LearningRateSearch], list[ConvergenceResult]]:
+    """Return the searches for the learning rates of depths, and the results of their networks."""
+    searches = {}
+    found = runner.run([settings.search(depth) for depth in depths], compute)
+    for depth, numbers in zip(depths, found, strict=True):
+        if not math.isfinite(numbers["best"]):
+            raise RuntimeError(
+                f"depth {depth}: training diverged with every learning rate that was tried"
+            )
+        searches[depth] = LearningRateSearch(
+            candidates=tuple(Candidate(**each) for each in numbers["candidates"]),
+            best=numbers["best"],
+            bound=numbers["bound"],
+            criterion="fastest",
+            loss_target=settings.loss_target,
         )
-    seeds = settings.seeds
-    cells = [settings.training(depth, seed, learning_rate) for seed in seeds]
-    cells += [settings.rate(depth, seed) for seed in seeds]
-    numbers = runner.run(cells, at_a_time)
-    trainings, rates = numbers[: len(seeds)], numbers[len(seeds) :]
+    networks = list(itertools.product(depths, settings.seeds))
+    cells = [settings.training(depth, seed, searches[depth].best) for depth, seed in networks]
+    cells += [settings.rate(depth, seed) for depth, seed in networks]
+    of_networks = runner.run(cells, compute)
+    trainings, rates = of_networks[: len(networks)], of_networks[len(networks) :]
     results = []
-    for seed, training, rate in zip(seeds, trainings, rates, strict=True):
+    for (depth, seed), training, rate in zip(networks, trainings, rates, strict=True):
         arrays = {
             name: None if training[name] is None else np.array(training[name], np.float64)
             for name in ("loss", "accuracy", "test_loss", "test_accuracy")
@@ -244,13 +259,13 @@ def _study_depth(
                 depth=depth,
                 seed=seed,
                 rate=ConvergenceRate(**rate),
-                learning_rate=learning_rate,
+                learning_rate=searches[depth].best,
                 status=training["status"],
                 seconds=training["seconds"],
                 **arrays,  # type: ignore[arg-type]
             )
         )
-    return search, results
+    return searches, results
 
 
 def _labels(y: npt.ArrayLike, name: str, count: int) -> Labels:

@@ -94,7 +94,7 @@ class ConvergenceSettings:
                 "candidates": [asdict(candidate) for candidate in found.candidates],
             }
 
-        return Task(f"depth {depth}, learning rate", settings, compute)
+        return Task(f"depth {depth}, learning rate", settings, compute, ("search", depth))
 
     def rate(self, depth: int, seed: int) -> Task:
         """Return the descent on the square loss."""
@@ -116,7 +116,7 @@ class ConvergenceSettings:
             )
             return asdict(found)
 
-        return Task(f"depth {depth}, rate", settings, compute)
+        return Task(f"depth {depth}, rate", settings, compute, ("rate", depth, seed))
 
     def training(self, depth: int, seed: int, learning_rate: float) -> Task:
         """Return the training on cross-entropy."""
@@ -151,7 +151,8 @@ class ConvergenceSettings:
                 "seconds": float(history.seconds.sum()),
             }
 
-        return Task(f"depth {depth}, training", settings, compute)
+        recipe = "training", depth, seed, learning_rate
+        return Task(f"depth {depth}, training", settings, compute, recipe)
 
     def _network(self, depth: int, outputs: int, dtype: FloatDType, seed: int) -> MLP:
         widths = [self.X.shape[1], *[self.width] * depth, outputs]

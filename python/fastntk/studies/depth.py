@@ -10,6 +10,7 @@ kept there one by one (`runner`).
 
 from __future__ import annotations
 
+import itertools
 import time
 import warnings
 from contextlib import nullcontext
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from fastntk import activations
 from fastntk._support import arguments
 from fastntk._support.arguments import shown
+from fastntk._support.dask_workers import checked_client, workers_of
 from fastntk._support.progress import monitored, require_progress
 from fastntk.activations.compiled import core_activation
 from fastntk.devices import matrices
@@ -30,7 +32,7 @@ from fastntk.studies.depth_families import (
     InfiniteFamily,
 )
 from fastntk.studies.depth_results import DepthResult, DepthStudy
-from fastntk.studies.runner import Runner
+from fastntk.studies.runner import Runner, on_workers
 from fastntk.studies.samples import examine
 from fastntk.studies.store import StudyStore
 
@@ -63,6 +65,7 @@ def depth_study(
     bounds: bool = False,
     store: str | os.PathLike[str] | None = None,
     progress: Progress = True,
+    client: Any = None,
 ) -> DepthStudy:
     """Measure the smallest gradient angle and the condition number of the NTK against depth.
 
@@ -108,6 +111,11 @@ def depth_study(
         settings, and by the version of fastntk.
     progress : bool or callable
         Show a bar, or call ``progress(stage, done, total)`` after each of the networks.
+    client : distributed.Client, optional
+        Compute on the workers of this cluster of Dask, the networks of one pass a task: those of a
+        width, seed and activation, at as many depths as fit in memory. The numbers are the same;
+        those of a worker that is lost are computed by another one. Only this process writes to
+        `store`.
 
     Returns
     -------
@@ -119,7 +127,8 @@ def depth_study(
         For arguments that make no sense; if `store` is damaged, or not a store; if an activation
         has no tangent kernel at infinite width.
     OSError
-        If `store` cannot be written; what it has already stays there.
+        If `store` cannot be written, or the scheduler of `client` is lost; what the store has
+        already stays there.
     MemoryError
         If a kernel does not fit in the memory that is available.
 
@@ -154,6 +163,7 @@ def depth_study(
     functions = _named_activations(activations)
     store = arguments.optional_path(store, "store")
     require_progress(progress)
+    client = checked_client(client)
     measurement = Measurement(
         samples,
         batch_size=_batch_size(batches, len(samples)),
@@ -191,10 +201,12 @@ def depth_study(
         monitored(progress, "depth study") as report,
     ):
         runner = Runner(opened, len(families) * len(levels), report)
+        # In this process one family after the other is looked up: another process may have stored
+        # its cells meanwhile. Workers are given all at once.
         results = [
             result
-            for family in families
-            for result in _results(runner, measurement, family, levels)
+            for some in ([families] if client is not None else [[each] for each in families])
+            for result in _results(runner, measurement, some, levels, client)
         ]
     order = {label: position for position, label in enumerate(functions)}
     results.sort(key=lambda r: (order[r.activation], r.width, r.depth, r.seed))
@@ -224,21 +236,35 @@ def depth_study(
 
 
 def _results(
-    runner: Runner, measurement: Measurement, family: Family, depths: Sequence[int]
+    runner: Runner,
+    measurement: Measurement,
+    families: Sequence[Family],
+    depths: Sequence[int],
+    client: Any,
 ) -> list[DepthResult]:
-    """Return the results of a family at some depths."""
+    """Return the results of families at some depths."""
 
     def in_passes(cells: Sequence[DepthCell]) -> Generator[Values]:
-        for group in family.passes(measurement.X, [cell.depth for cell in cells]):
+        workers = workers_of(client)
+        memory = None if workers.memory is None else workers.memory // workers.threads
+        passes = [
+            (family, group)
+            for family, its in itertools.groupby(cells, key=lambda cell: cell.family)
+            for group in family.passes(measurement.X, [cell.depth for cell in its], memory)
+        ]
+        if client is not None:
+            yield from on_workers(client, Measurement.numbers, measurement, passes)
+            return
+        for family, group in passes:
             yield from measurement.numbers(family, group)
 
-    cells = [measurement.cell(family, depth) for depth in depths]
+    cells = [measurement.cell(family, depth) for family in families for depth in depths]
     return [
         DepthResult(
-            activation=family.label,
-            width=family.width,
+            activation=cell.family.label,
+            width=cell.family.width,
             depth=cell.depth,
-            seed=family.seed,
+            seed=cell.family.seed,
             **numbers,
         )
         for cell, numbers in zip(cells, runner.run(cells, in_passes), strict=True)

@@ -46,6 +46,7 @@ _REFINE_PAIRS = 32
 class DepthCell(Cell):
     """One kernel of a depth study: that of a family at a depth."""
 
+    family: Family
     depth: int
 
 
@@ -84,7 +85,7 @@ class Measurement:
             "algorithm": _ALGORITHM,
             "fastntk": version("fastntk"),
         }
-        return DepthCell(family.name, settings, depth)
+        return DepthCell(family.name, settings, family, depth)
 
     def numbers(self, family: Family, depths: Sequence[int]) -> Iterator[Values]:
         """Yield what is measured of the kernels of some depths, which come from one pass."""

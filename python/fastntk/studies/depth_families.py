@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastntk._support.memory import available_memory
 from fastntk.kernels.depth_passes import depth_groups, pass_bytes
 from fastntk.kernels.depth_sweep import ntk_depths
 from fastntk.kernels.rounding import KernelErrors, feature_error
@@ -104,9 +103,10 @@ class Family(ABC):
         """Return the memory of a pass: its features and kernels."""
         return pass_bytes(depths, **self._shape(X))
 
-    def passes(self, X: FloatArray, depths: Sequence[int]) -> list[tuple[int, ...]]:
-        """Cut depths into passes that fit in memory."""
-        memory = available_memory()
+    def passes(
+        self, X: FloatArray, depths: Sequence[int], memory: int | None
+    ) -> list[tuple[int, ...]]:
+        """Cut depths into passes that fit in the memory of who computes them, if it is known."""
         share = None if memory is None else int(_MEMORY_SHARE * memory)
         return depth_groups(depths, memory=share, **self._shape(X))
 

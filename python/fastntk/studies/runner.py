@@ -12,13 +12,20 @@ from __future__ import annotations
 import threading
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from fastntk._support.threads import map_in_threads
+from fastntk._support.arguments import integer, shown
+from fastntk._support.dask_workers import (
+    large_graphs,
+    require_wanted,
+    result_of,
+    share_of_threads,
+)
+from fastntk._support.threads import map_in_threads, thread_count
 from fastntk.studies.store import key_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
     from fastntk._support.progress import Monitor
     from fastntk.studies.store import StudyStore, Values
@@ -48,13 +55,20 @@ class Task(Cell):
     ----------
     compute : callable
         Returns the numbers. It is given a function to be called as often as a progress bar, which
-        raises KeyboardInterrupt when the study was stopped.
+        raises an error when the study was stopped.
+    recipe : tuple
+        The method of a settings' object that makes this task, and its arguments: workers make it
+        again, as functions that are made at run time, and all that they hold, travel badly.
     """
 
     compute: Callable[[Monitor], Values]
+    recipe: tuple[Any, ...] = ()
 
 
 AnyCell = TypeVar("AnyCell", bound=Cell)
+
+WayToCompute: TypeAlias = "Callable[[Sequence[Task]], Generator[Values]]"
+_Found = TypeVar("_Found")
 
 
 class Runner:
@@ -124,7 +138,23 @@ class Runner:
             self._report(name, self._done, self._total)
 
 
-def in_threads(jobs: int) -> Callable[[Sequence[Task]], Generator[Values]]:
+def jobs_beside(client: Any, jobs: int | None) -> int:
+    """Return the checked argument `jobs` of a study: how many cells are computed at a time.
+
+    By default as many as there are threads; one in each task of the workers of a client, and
+    ValueError if both are asked for.
+    """
+    if jobs is None:
+        return thread_count() if client is None else 1
+    if client is not None:
+        raise ValueError(
+            f"jobs={shown(jobs)}: expected None with a client, whose workers compute as many at a "
+            "time as they have threads"
+        )
+    return integer(jobs, "jobs", minimum=1)
+
+
+def in_threads(jobs: int) -> WayToCompute:
     """Return the way to compute tasks of which `jobs` run at a time, each with one thread.
 
     A single job has all threads to itself.
@@ -143,3 +173,54 @@ def in_threads(jobs: int) -> Callable[[Sequence[Task]], Generator[Values]]:
         yield from map_in_threads(numbers, tasks, jobs, stop)
 
     return compute
+
+
+def tasks_on_workers(client: Any, settings: object) -> WayToCompute:
+    """Return the way to compute tasks, which methods of `settings` make, on workers of Dask."""
+
+    def compute(tasks: Sequence[Task]) -> Generator[Values]:
+        yield from on_workers(client, _computed, settings, [task.recipe for task in tasks])
+
+    return compute
+
+
+def _computed(settings: object, method: str, *arguments: object) -> Iterator[Values]:
+    task: Task = getattr(settings, method)(*arguments)
+    yield task.compute(require_wanted)
+
+
+def on_workers(
+    client: Any,
+    function: Callable[..., Iterator[_Found]],
+    shared: object,
+    items: Sequence[tuple[Any, ...]],
+) -> Generator[_Found]:
+    """Yield what function(shared, *item) yields for each item, in their order.
+
+    Each item is a task of the workers of a `distributed.Client`. What is shared travels once to
+    each worker, and like the items it can be sent again: those of a worker that was lost are
+    computed by another one. When the generator is closed early, what is not finished is cancelled.
+    """
+    with large_graphs():
+        common = client.submit(_given, shared, pure=False)
+        futures = [
+            client.submit(_all_of, function, common, item, pure=False, priority=-number)
+            for number, item in enumerate(items)
+        ]
+    try:
+        while futures:
+            yield from result_of(futures[0])
+            del futures[0]
+    finally:
+        client.cancel([common, *futures])
+
+
+def _given(shared: object) -> object:
+    return shared
+
+
+def _all_of(
+    function: Callable[..., Iterator[_Found]], shared: object, item: tuple[Any, ...]
+) -> list[_Found]:
+    with share_of_threads():
+        return list(function(shared, *item))

@@ -4,22 +4,26 @@
 
 from __future__ import annotations
 
+import itertools
+from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastntk import infinite
 from fastntk._support import arguments
+from fastntk._support.dask_workers import checked_client
 from fastntk._support.memory import require_memory
 from fastntk._support.progress import monitored
 from fastntk.devices import matrices
 from fastntk.mlp import MLP
 from fastntk.networks.initialization import activation_and_scale
 from fastntk.studies.power_law import fit_power_law
+from fastntk.studies.runner import on_workers
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -76,6 +80,41 @@ class MonteCarlo:
         return -fit_power_law(self.widths, self.fluctuation).slope
 
 
+@dataclass(frozen=True)
+class _RandomNetworks:
+    """The samples, and what the networks of all widths and seeds have in common."""
+
+    X: Array
+    depth: int
+    activation: Activation
+    activation_scale: float
+    weight_std: float
+    bias_std: float
+
+    def kernels(self, width: int, seed: int) -> Generator[Array]:
+        """Yield the kernel of one network; a task of Dask, if there are workers."""
+        net = MLP(
+            [self.X.shape[1], *[width] * self.depth, 1],
+            activation=self.activation,
+            activation_scale=self.activation_scale,
+            weight_std=self.weight_std,
+            bias_std=self.bias_std,
+            seed=seed,
+        )
+        yield np.asarray(net.ntk(self.X), dtype=np.float64)
+
+
+def _kernels(
+    networks: _RandomNetworks, pairs: Sequence[tuple[int, int]], client: Any
+) -> Generator[Array]:
+    """Yield the kernel of each width and seed, in this order."""
+    if client is not None:
+        yield from on_workers(client, _RandomNetworks.kernels, networks, pairs)
+        return
+    for width, seed in pairs:
+        yield from networks.kernels(width, seed)
+
+
 def monte_carlo_ntk(
     X: ArrayLike,
     widths: Sequence[int],
@@ -88,6 +127,7 @@ def monte_carlo_ntk(
     bias_std: float = 0.0,
     tolerance: float = 1e-10,
     progress: Progress = False,
+    client: Any = None,
 ) -> MonteCarlo:
     """Return mean and standard error of the tangent kernels of random networks.
 
@@ -105,10 +145,20 @@ def monte_carlo_ntk(
         Of the limit, see `infinite.Network`.
     progress : bool or callable
         Whether to show a progress bar; or a function of (stage, done, total).
+    client : distributed.Client, optional
+        Compute on the workers of this cluster of Dask, each network in a task. The numbers are the
+        same; those of a worker that is lost are computed by another one.
 
     Returns
     -------
     MonteCarlo
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is not as described.
+    ConnectionError
+        If the scheduler of `client` is lost.
 
     Examples
     --------
@@ -127,6 +177,7 @@ def monte_carlo_ntk(
             f"seeds={arguments.shown(seeds)}: expected at least two, for a standard error"
         )
     depth = arguments.depth(depth)
+    client = checked_client(client)
     phi, scale = activation_and_scale(activation, activation_scale)
     limit = infinite.ntk(
         samples,
@@ -144,25 +195,21 @@ def monte_carlo_ntk(
         f"means of kernels of {n} × {n} for {len(widths)} widths",
         "take fewer samples or widths",
     )
+    networks = _RandomNetworks(samples, depth, phi, scale, weight_std, bias_std)
+    pairs = list(itertools.product(widths, each))
     mean, squares = np.zeros((2, len(widths), n, n))
-    with monitored(progress, "random networks") as report:
-        for k, width in enumerate(widths):
-            for count, seed in enumerate(each, 1):
-                net = MLP(
-                    [samples.shape[1], *[width] * depth, 1],
-                    activation=phi,
-                    activation_scale=scale,
-                    weight_std=weight_std,
-                    bias_std=bias_std,
-                    seed=seed,
-                )
-                # Welford's update, which does not cancel.
-                kernel = np.asarray(net.ntk(samples), dtype=np.float64)
-                change = kernel - mean[k]
-                mean[k] += change / count
-                squares[k] += change * (kernel - mean[k])
-                if report is not None:
-                    report(f"width {width}", k * len(each) + count, len(widths) * len(each))
+    with (
+        monitored(progress, "random networks") as report,
+        closing(_kernels(networks, pairs, client)) as kernels,
+    ):
+        for done, kernel in enumerate(kernels):
+            k, count = divmod(done, len(each))
+            # Welford's update, which does not cancel.
+            change = kernel - mean[k]
+            mean[k] += change / (count + 1)
+            squares[k] += change * (kernel - mean[k])
+            if report is not None:
+                report(f"width {widths[k]}", done + 1, len(pairs))
     error = np.sqrt(squares / (len(each) * (len(each) - 1)))
     return MonteCarlo(
         widths=widths,

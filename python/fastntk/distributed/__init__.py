@@ -1,0 +1,12 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Beyond one machine: kernels as arrays of Dask, and in stores of zarr that are gone on with.
+
+``pip install 'fastntk[distributed]'``.
+"""
+
+from fastntk.distributed.functions import nngp, ntk, ntk_by_layer, plan
+from fastntk.distributed.planning import TilePlan
+from fastntk.distributed.stores import StoredKernel, load, store
+
+__all__ = ["StoredKernel", "TilePlan", "load", "nngp", "ntk", "ntk_by_layer", "plan", "store"]

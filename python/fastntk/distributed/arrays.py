@@ -1,0 +1,222 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Kernels as arrays of Dask: one task for each tile of one half, the other half is its mirror."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastntk._support import arguments
+from fastntk._support.dask_workers import checked_client, current_client
+from fastntk._support.digests import sha256
+from fastntk.distributed.requirements import dask_array, high_level_graph
+from fastntk.distributed.samples import BlocksOfSamples
+from fastntk.distributed.tiled_kernels import (
+    OUTPUTS,
+    FiniteKernel,
+    InfiniteKernel,
+    TiledKernel,
+    TilePlace,
+)
+from fastntk.infinite.network import Network as InfiniteNetwork
+from fastntk.networks.base import NetworkBase
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy.typing as npt
+
+    from fastntk.mlp import MLP
+
+# Tiles so large that the overhead of a task, about a millisecond, is below a hundredth of its work.
+# At infinite width tiles across the border are computed for both sides, and so they are larger.
+_FINITE_ROWS, _INFINITE_ROWS = 2048, 4096
+_LARGEST_TILE = 2**28
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """All tiles of a kernel.
+
+    Attributes
+    ----------
+    kernel : TiledKernel
+    X, Z : BlocksOfSamples
+        Z is X for the kernel of X with itself.
+    """
+
+    kernel: TiledKernel
+    X: BlocksOfSamples
+    Z: BlocksOfSamples
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether it is the kernel of X with itself."""
+        return self.X is self.Z
+
+    @property
+    def chunks(self) -> int:
+        """The rows and columns of all tiles but the last ones."""
+        return max(int(side.slices[0].stop) for side in (self.X, self.Z))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the whole array."""
+        return (*self.kernel.before, len(self.X), len(self.Z), *self.kernel.after)
+
+    @property
+    def digest(self) -> str:
+        """What tells it from the arrays of other kernels, samples and tiles."""
+        return sha256("\0".join([self.kernel.digest, self.X.digest, self.Z.digest]))
+
+    def index(self, i: int, j: int) -> tuple[int, ...]:
+        """Return the number of a tile in every axis of the array."""
+        return (*(0 for _ in self.kernel.before), i, j, *(0 for _ in self.kernel.after))
+
+    def to_compute(self) -> Iterator[tuple[int, int]]:
+        """Yield the tiles that are computed: all, or those on and right of the diagonal."""
+        for i in range(len(self.X.slices)):
+            for j in range(i if self.symmetric else 0, len(self.Z.slices)):
+                yield i, j
+
+    def place(self, i: int, j: int) -> tuple[TilePlace, list[Any], list[Any]]:
+        """Return where a tile lies, and the keys of the blocks of samples that it is made of."""
+        rows, columns = self.X.slices[i], self.Z.slices[j]
+        needed = self.kernel.needed(rows, columns)
+        blocks = self.X.blocks(needed[0]), self.Z.blocks(needed[1])
+        place = TilePlace(
+            rows,
+            columns,
+            (self.X.slices[blocks[0][0]].start, self.Z.slices[blocks[1][0]].start),
+            needed,
+            (self.X.digests[i], self.Z.digests[j]),
+            self.symmetric and i == j,
+        )
+        x, z = self.X.array.name, self.Z.array.name
+        return place, [(x, b, 0) for b in blocks[0]], [(z, b, 0) for b in blocks[1]]
+
+    @property
+    def sources(self) -> list[Any]:
+        """The arrays of samples that tasks depend on."""
+        return [self.X.array] if self.symmetric else [self.X.array, self.Z.array]
+
+    def array(self) -> Any:
+        """Return the array of Dask; nothing is computed."""
+        name = f"fastntk-{self.kernel.name}-{self.digest[:32]}"
+        shared = f"fastntk-kernel-{self.digest[:32]}"
+        layer: dict[Any, Any] = {shared: self.kernel}
+        for i, j in self.to_compute():
+            place, rows, columns = self.place(i, j)
+            key = (name, *self.index(i, j))
+            layer[key] = (compute_tile, shared, place, rows, columns)
+            if self.symmetric and i != j:
+                layer[(name, *self.index(j, i))] = (_mirrored, key, list(self.kernel.mirror))
+        chunks = (
+            *((length,) for length in self.kernel.before),
+            *(tuple(each.stop - each.start for each in side.slices) for side in (self.X, self.Z)),
+            *((length,) for length in self.kernel.after),
+        )
+        return dask_array().Array(
+            high_level_graph().from_collections(name, layer, dependencies=self.sources),
+            name,
+            chunks,
+            dtype=self.kernel.dtype,
+        )
+
+
+def compute_tile(kernel: TiledKernel, place: TilePlace, X: list[Any], Z: list[Any]) -> Any:
+    """Return a tile; a task of Dask."""
+    return kernel.tile(place, X, Z)
+
+
+def _mirrored(tile: Any, axes: list[int]) -> Any:
+    return np.ascontiguousarray(np.transpose(tile, axes))
+
+
+def finite_tiles(
+    net: MLP,
+    X: Any,
+    Z: Any,
+    *,
+    chunks: int | str,
+    outputs: str | int,
+    layer_weights: npt.ArrayLike | None,
+    dtype: npt.DTypeLike | None,
+    split: Any = None,
+) -> Tiles:
+    """Return the tiles of kernels of finite width, everything checked."""
+    checked_client(current_client())
+    network = net.network.weighted(layer_weights)
+    network.chosen_outputs(outputs, OUTPUTS if split is None else ("trace",))
+    kernel = FiniteKernel(network, outputs, split, network.precision(dtype))
+    size = chunk_rows(chunks, _FINITE_ROWS, kernel.bytes_of_pair)
+    rows = BlocksOfSamples.of(X, "X", size, network.dtype, columns=network.input_width)
+    columns = rows
+    if Z is not None:
+        columns = BlocksOfSamples.of(Z, "Z", size, network.dtype, columns=network.input_width)
+    kernel.require_in_range(rows, None if Z is None else columns)
+    return Tiles(kernel, rows, columns)
+
+
+def infinite_tiles(
+    net: InfiniteNetwork, kind: str, X: Any, Z: Any, *, chunks: int | str, normalize: bool
+) -> Tiles:
+    """Return the tiles of a kernel of infinite width, everything checked."""
+    checked_client(current_client())
+    normalize = arguments.flag(normalize, "normalize")
+    size = chunk_rows(chunks, _INFINITE_ROWS, 8 * len(net.asked))
+    rows = BlocksOfSamples.of(X, "X", size, None)
+    columns = rows
+    if Z is not None:
+        columns = BlocksOfSamples.of(
+            Z, "Z", size, None, columns=rows.array.shape[1], why="as many as X has"
+        )
+    kernel = InfiniteKernel(
+        net,
+        kind,
+        normalize,
+        np.result_type(rows.dtype, columns.dtype),
+        rows.norms,
+        None if Z is None else columns.norms,
+        sha256(rows.digest + columns.digest),
+    )
+    kernel.require_in_range(rows, None if Z is None else columns)
+    return Tiles(kernel, rows, columns)
+
+
+def chunk_rows(chunks: int | str, usual: int, bytes_of_pair: int) -> int:
+    """Return the rows and columns of a tile, by default not more than fit in 256 MiB."""
+    if isinstance(chunks, str) and chunks == "auto":
+        return min(usual, max(1, math.isqrt(_LARGEST_TILE // bytes_of_pair)))
+    try:
+        size = arguments.integer(chunks, "chunks", minimum=1)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{error}, or 'auto'") from None
+    return size
+
+
+def tiles_of(net: Any, X: Any, Z: Any, **options: Any) -> Tiles:
+    """Return the tiles of a kernel of either kind of network.
+
+    Options that only the other kind has are to be as they are by default.
+    """
+    normalize = options.pop("normalize")
+    if isinstance(net, InfiniteNetwork):
+        for name, usual in (("outputs", "trace"), ("layer_weights", None), ("dtype", None)):
+            if options[name] is not usual and options[name] != usual:
+                raise ValueError(
+                    f"{name}={arguments.shown(options[name])}: expected {usual!r} for a network of "
+                    "infinite width"
+                )
+        return infinite_tiles(net, "ntk", X, Z, chunks=options["chunks"], normalize=normalize)
+    if not isinstance(net, NetworkBase):
+        raise TypeError(
+            f"net={arguments.shown(net)}: expected a fastntk.MLP or a fastntk.infinite.Network"
+        )
+    if arguments.flag(normalize, "normalize"):
+        raise ValueError("normalize=True: expected False for a network of finite width")
+    return finite_tiles(net, X, Z, **options)  # type: ignore[arg-type]

@@ -1,0 +1,121 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""What a kernel in tiles would cost, before it is computed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fastntk._support.memory import human_bytes
+from fastntk.distributed.worker import KEPT_SHARE
+from fastntk.kernels.planning import plan as plan_of_kernel
+
+if TYPE_CHECKING:
+    from fastntk._support.dask_workers import Workers
+    from fastntk.distributed.arrays import Tiles
+    from fastntk.distributed.tiled_kernels import TiledKernel
+
+# Beside a tile its mirror image, and copies of both as they are written, with their checksums.
+_COPIES_OF_A_TILE = 4
+
+# Dask begins to write to disk what it holds when this share of a worker's memory is in use.
+_USABLE_SHARE = 0.6
+
+
+@dataclass(frozen=True)
+class TilePlan:
+    """The cost of a kernel in tiles.
+
+    Attributes
+    ----------
+    chunks : int
+        The rows and columns of a tile.
+    tiles : int
+        How many are computed.
+    disk_bytes : int
+        The kernel in a store, both halves.
+    moved_bytes : int
+        What goes through the network at most: the network and all samples to each worker. Tiles
+        are written where they are computed.
+    worker_bytes : int
+        The memory that a worker needs at most, beside that of Python and its libraries: tiles in
+        hand, the network, and features that are kept, which give way where there is no room.
+    seconds : float or None
+        The time to expect if each worker is as fast as this process, from the rate of matrix
+        multiplication measured just now; None at infinite width.
+    """
+
+    chunks: int
+    tiles: int
+    disk_bytes: int
+    moved_bytes: int
+    worker_bytes: int
+    seconds: float | None
+
+    def __str__(self) -> str:
+        time = "" if self.seconds is None else f", about {self.seconds:.2g} s"
+        return (
+            f"{self.tiles} tiles of {self.chunks} × {self.chunks}{time}; on disk "
+            f"{human_bytes(self.disk_bytes)}, moved at most {human_bytes(self.moved_bytes)}, at "
+            f"most {human_bytes(self.worker_bytes)} of memory on each worker"
+        )
+
+
+def plan_tiles(tiles: Tiles, workers: Workers) -> TilePlan:
+    """Return the plan for the tiles of a kernel.
+
+    Raises
+    ------
+    MemoryError
+        If the tiles in hand do not fit into the memory of a worker.
+    """
+    kernel, rows = tiles.kernel, tiles.chunks
+    n, m, d = len(tiles.X), len(tiles.Z), tiles.X.array.shape[1]
+    samples = n if tiles.symmetric else n + m
+
+    def in_hand(size: int) -> int:
+        return 2 * kernel.network_bytes + workers.threads * _bytes_in_hand(kernel, size, d)
+
+    needed, memory = in_hand(rows), workers.memory
+    if memory is not None and needed > _USABLE_SHARE * memory:
+        fitting = rows
+        while fitting > 1 and in_hand(fitting) > _USABLE_SHARE * memory:
+            fitting //= 2
+        raise MemoryError(
+            f"chunks={rows}: the network and the tiles in hand need {human_bytes(needed)} on each "
+            f"worker of {workers.threads} thread(s), but {human_bytes(_USABLE_SHARE * memory)} of "
+            f"its {human_bytes(memory)} of memory are for them: expected chunks of about "
+            f"{fitting}, fewer threads, or more memory"
+        )
+    kept = kernel.feature_bytes(samples)
+    if memory is not None:
+        kept = min(kept, int(KEPT_SHARE * memory))
+    return TilePlan(
+        rows,
+        sum(1 for _ in tiles.to_compute()),
+        n * m * kernel.bytes_of_pair,
+        workers.workers * (kernel.network_bytes + 8 * samples * d),
+        needed + kept,
+        _seconds(kernel, n, None if tiles.symmetric else m, workers.workers),
+    )
+
+
+def _bytes_in_hand(kernel: TiledKernel, rows: int, inputs: int) -> int:
+    """Return the memory of one task: a tile, its samples, and their features."""
+    samples = 2 * (8 * rows * inputs + kernel.feature_bytes(rows))
+    return _COPIES_OF_A_TILE * rows * rows * kernel.bytes_of_pair + samples
+
+
+def _seconds(kernel: TiledKernel, n: int, m: int | None, workers: int) -> float | None:
+    network = kernel.finite_network
+    if network is None:
+        return None
+    X, Z = (
+        None if count is None else np.broadcast_to(0.0, (count, network.input_width))
+        for count in (n, m)
+    )
+    assert X is not None
+    return plan_of_kernel(network.with_dtype(kernel.dtype), X, Z).seconds / workers

@@ -1,0 +1,360 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Kernels as all tiles of a computation share them: what is computed of a tile, and how."""
+
+from __future__ import annotations
+
+import json
+import re
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from fastntk._support.dask_workers import share_of_threads
+from fastntk._support.digests import sha256
+from fastntk.activations import Activation
+from fastntk.distributed.worker import KEPT
+from fastntk.infinite.kernel_parts import KernelParts
+from fastntk.kernels.destinations import new_kernels
+from fastntk.kernels.features import Features
+from fastntk.kernels.parts import kernel_part
+from fastntk.kernels.request import KernelRequest
+from fastntk.networks.files import network_digest
+from fastntk.studies.identities import activation_identity
+
+if TYPE_CHECKING:
+    from fastntk._support.dtypes import FloatArray, FloatDType
+    from fastntk.distributed.samples import BlocksOfSamples
+    from fastntk.infinite.network import Network as InfiniteNetwork
+    from fastntk.infinite.sample_norms import Norms
+    from fastntk.kernels.request import Split
+    from fastntk.networks.network import Network
+
+OUTPUTS = ("trace", "diagonal", "full")
+
+
+@dataclass(frozen=True)
+class TilePlace:
+    """Where a tile lies, and which samples it is made of.
+
+    Attributes
+    ----------
+    rows, columns : slice
+        Where it lies.
+    first : tuple of int
+        With which samples the blocks of X and of the columns begin that it is given.
+    needed : tuple of slice
+        The samples of X, and of the columns, that it is made of.
+    keys : tuple of str
+        The digests of these blocks.
+    diagonal : bool
+        Whether rows and columns are the same samples.
+    """
+
+    rows: slice
+    columns: slice
+    first: tuple[int, int]
+    needed: tuple[slice, slice]
+    keys: tuple[str, str]
+    diagonal: bool
+
+
+class TiledKernel(ABC):
+    """One kernel, or several in a common array, for tasks of Dask: it can be pickled.
+
+    Attributes
+    ----------
+    name : str
+        Which kernel.
+    dtype : dtype
+        Its precision.
+    """
+
+    name: str
+    dtype: FloatDType
+
+    @property
+    @abstractmethod
+    def before(self) -> tuple[int, ...]:
+        """The sizes of its array before those of the rows and columns."""
+
+    @property
+    @abstractmethod
+    def after(self) -> tuple[int, ...]:
+        """The sizes of its array after those of the rows and columns."""
+
+    @property
+    def mirror(self) -> tuple[int, ...]:
+        """The axes of a tile in the order of its mirror image."""
+        row, pair = len(self.before), list(range(len(self.after)))[::-1]
+        # Of two outputs, which stand for rows and columns as the samples do, it is the other one.
+        return (*range(row), row + 1, row, *(row + 2 + axis for axis in pair))
+
+    @cached_property
+    @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """All that decides the numbers, but for the samples; for JSON."""
+
+    @property
+    def digest(self) -> str:
+        """What tells it from all other kernels."""
+        return sha256(json.dumps(self.settings, sort_keys=True))
+
+    @property
+    def bytes_of_pair(self) -> int:
+        """The memory of the elements of a pair of samples."""
+        count = int(np.prod((*self.before, *self.after), dtype=np.int64))
+        return count * self.dtype.itemsize
+
+    @property
+    @abstractmethod
+    def network_bytes(self) -> int:
+        """The memory of what all tiles share."""
+
+    @property
+    @abstractmethod
+    def finite_network(self) -> Network | None:
+        """The network, if it has a finite width."""
+
+    @abstractmethod
+    def feature_bytes(self, samples: int) -> int:
+        """Return the memory of what a worker keeps of so many samples."""
+
+    @abstractmethod
+    def require_in_range(self, X: BlocksOfSamples, Z: BlocksOfSamples | None) -> None:
+        """Raise OverflowError or ValueError, before the work, for what cannot succeed."""
+
+    def needed(self, rows: slice, columns: slice) -> tuple[slice, slice]:
+        """Return the samples that a tile is made of: by default its own."""
+        return rows, columns
+
+    def tile(self, place: TilePlace, X: list[FloatArray], Z: list[FloatArray]) -> FloatArray:
+        """Return a tile, from the blocks of samples that it is made of; it runs on a worker."""
+        given = [
+            _joined(blocks)[needed.start - first : needed.stop - first]
+            for blocks, needed, first in zip((X, Z), place.needed, place.first, strict=True)
+        ]
+        try:
+            with share_of_threads():
+                return self._tile(place, given[0], given[1])
+        except OverflowError as error:
+            rows, columns = place.rows, place.columns
+            raise OverflowError(
+                f"the tile of rows {rows.start} to {rows.stop - 1} and columns {columns.start} to "
+                f"{columns.stop - 1}, counted from its first: {error}"
+            ) from None
+
+    @abstractmethod
+    def _tile(self, place: TilePlace, X: FloatArray, Z: FloatArray) -> FloatArray: ...
+
+
+def _joined(blocks: list[FloatArray]) -> FloatArray:
+    return np.asarray(blocks[0]) if len(blocks) == 1 else np.concatenate(blocks)
+
+
+@dataclass(frozen=True)
+class FiniteKernel(TiledKernel):
+    """Tangent kernels of a network of finite width.
+
+    Attributes
+    ----------
+    network : Network
+        With the ω of its layers.
+    outputs, split, dtype
+        As in `KernelRequest`.
+    """
+
+    network: Network
+    outputs: str | int
+    split: Split | None
+    dtype: FloatDType
+
+    name: ClassVar[str] = "ntk"  # type: ignore[misc]
+
+    def request(self, X: Any, Z: Any = None) -> KernelRequest:
+        """Return the request for the kernels of some samples."""
+        return KernelRequest.checked(
+            self.network,
+            X,
+            Z,
+            outputs=self.outputs,
+            names=OUTPUTS if self.split is None else ("trace",),
+            split=self.split,
+            dtype=self.dtype,
+        )
+
+    @cached_property
+    def _empty(self) -> KernelRequest:
+        return self.request(np.zeros((1, self.network.input_width)))
+
+    @property
+    def before(self) -> tuple[int, ...]:
+        """The layers, if they are split."""
+        return (self._empty.count,) if self._empty.split == "layers" else ()
+
+    @property
+    def after(self) -> tuple[int, ...]:
+        """The outputs, or pairs of them, if they are split."""
+        outputs = len(self._empty.outputs)
+        return {"outputs": (outputs,), "output_pairs": (outputs, outputs)}.get(
+            self._empty.split, ()
+        )
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """All that decides the numbers, but for the samples; for JSON."""
+        return {
+            "kernel": "ntk by layer" if self.split == "layers" else "ntk",
+            "network": network_digest(self.network),
+            "outputs": self.outputs,
+            "dtype": self.dtype.name,
+        }
+
+    @property
+    def network_bytes(self) -> int:
+        """The memory of what all tiles share."""
+        return 8 * self.network.n_parameters
+
+    @property
+    def finite_network(self) -> Network:
+        """The network, if it has a finite width."""
+        return self.network
+
+    def feature_bytes(self, samples: int) -> int:
+        """Return the memory of what a worker keeps of so many samples."""
+        return self._empty.feature_bytes(samples)
+
+    def require_in_range(self, X: BlocksOfSamples, Z: BlocksOfSamples | None) -> None:
+        """Raise an error, before the work, for what cannot succeed."""
+        try:
+            new_kernels(self.request(X.largest, None if Z is None else Z.largest), progress=False)
+        except OverflowError as error:
+            numbered = re.sub(
+                r"^X\[(\d+)\]", lambda found: f"X[{X.places[int(found[1])]}]", str(error)
+            )
+            raise OverflowError(numbered) from None
+
+    def _tile(self, place: TilePlace, X: FloatArray, Z: FloatArray) -> FloatArray:
+        request = self.request(X, None if place.diagonal else Z)
+        features = None
+        if request.single:
+            x = self._features(request, request.X, place.keys[0])
+            z = x if place.diagonal else self._features(request, request.Z, place.keys[1])
+            features = x, z
+        kernels = kernel_part(request, features)
+        if request.split == "layers":
+            return kernels
+        count = len(request.outputs)
+        if request.split == "output_pairs":
+            pairs = kernels.reshape(count, count, *request.shape)
+            return np.ascontiguousarray(pairs.transpose(2, 3, 0, 1))
+        if request.split == "outputs":
+            return np.ascontiguousarray(kernels.transpose(1, 2, 0))
+        kernel: FloatArray = kernels[0]
+        return kernel
+
+    def _features(self, request: KernelRequest, samples: FloatArray, key: str) -> Features:
+        features: Features = KEPT.get(
+            (self.digest, key),
+            request.feature_bytes(len(samples)),
+            lambda: Features(request.network, samples, request.outputs, request.dtype),
+        )
+        return features
+
+
+@dataclass(frozen=True)
+class InfiniteKernel(TiledKernel):
+    """A kernel of a network of infinite width, of samples whose norms are known.
+
+    Attributes
+    ----------
+    network : Network
+    name : str
+        "nngp" or "ntk".
+    normalize : bool
+    dtype : dtype
+    X, Z : Norms
+        Of all samples; Z is None for the kernel of X with itself.
+    samples : str
+        The digest of all samples.
+    """
+
+    network: InfiniteNetwork
+    name: str
+    normalize: bool
+    dtype: FloatDType
+    X: Norms
+    Z: Norms | None
+    samples: str
+
+    @property
+    def before(self) -> tuple[int, ...]:
+        """The depths, if there are several."""
+        depth = self.network.depth
+        return (len(depth),) if isinstance(depth, tuple) else ()
+
+    @property
+    def after(self) -> tuple[int, ...]:
+        """Nothing."""
+        return ()
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """All that decides the numbers, but for the samples; for JSON."""
+        described = {
+            field.name: _plain(getattr(self.network, field.name)) for field in fields(self.network)
+        }
+        return {
+            "kernel": f"infinite {self.name}",
+            "network": sha256(json.dumps(described, sort_keys=True)),
+            "normalize": self.normalize,
+            "dtype": self.dtype.name,
+        }
+
+    @property
+    def network_bytes(self) -> int:
+        """The memory of what all tiles share."""
+        return 24 * (len(self.X) + (0 if self.Z is None else len(self.Z)))
+
+    @property
+    def finite_network(self) -> None:
+        """The network, if it has a finite width."""
+        return None
+
+    def feature_bytes(self, samples: int) -> int:
+        """Return the memory of what a worker keeps of so many samples."""
+        # Of each layer five factors, a size, and what the duals hold: about as much again.
+        return 8 * samples * (16 * (self.network.depths[-1] + 1) + 8)
+
+    def require_in_range(self, X: BlocksOfSamples, Z: BlocksOfSamples | None) -> None:  # noqa: ARG002
+        """Raise an error, before the work, for what cannot succeed."""
+        self._parts()
+
+    def needed(self, rows: slice, columns: slice) -> tuple[slice, slice]:
+        """Return the samples that a tile is made of: those of whole tiles of the library's own."""
+        return self._parts().needed(rows, columns)
+
+    def _parts(self) -> KernelParts:
+        parts: KernelParts = KEPT.get(
+            (self.digest, self.samples),
+            self.feature_bytes(len(self.X) + (0 if self.Z is None else len(self.Z))),
+            lambda: KernelParts.of(
+                self.network, self.name, self.X, self.Z, self.dtype, normalize=self.normalize
+            ),
+        )
+        return parts
+
+    def _tile(self, place: TilePlace, X: FloatArray, Z: FloatArray) -> FloatArray:
+        return self._parts().part(place.rows, place.columns, X, Z)
+
+
+def _plain(value: Any) -> Any:
+    """Return a parameter of a network for JSON, to the last bit."""
+    if isinstance(value, Activation):
+        return activation_identity(value)
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return value

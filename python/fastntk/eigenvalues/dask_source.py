@@ -1,0 +1,195 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""A symmetric matrix in tiles of Dask, on whatever machines its computations take place.
+
+Products are those of Dask's arrays, a factor is that of its blocked Cholesky decomposition: sums in
+an order that the tiles decide on, with the same bits for any number of workers.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastntk._support import arguments
+from fastntk._support.dask_workers import current_client, workers_of
+from fastntk._support.dtypes import epsilon_of
+from fastntk._support.memory import require_memory
+from fastntk._support.rounding import UNIT, gamma
+from fastntk.eigenvalues.host_sources import source_of_full
+from fastntk.eigenvalues.source import Source
+from fastntk.symmetric.cholesky import NotPositiveDefinite
+from fastntk.symmetric.matrix import SYMMETRY_ROUNDINGS, SymmetricMatrix
+
+if TYPE_CHECKING:
+    from fastntk._support.progress import Progress
+    from fastntk.symmetric.block_lanczos import Vectors
+
+# Up to so many rows a matrix is looked at where it is asked for: there it takes a second.
+_SMALL = 2048
+
+# The share of the memory that the matrix may take, beside its factor, to be kept there.
+_KEPT_SHARE = 0.3
+
+
+def _dask_array() -> Any:
+    """Return the module dask.array, which what made the matrix has imported."""
+    return importlib.import_module("dask.array")
+
+
+class DaskFactor:
+    """The Cholesky factor L of a matrix in tiles.
+
+    All tiles of Dask's decomposition have to be of the same size: after the last row of the matrix
+    come rows of a multiple of the identity matrix.
+    """
+
+    def __init__(self, factor: Any) -> None:
+        self.factor = factor
+
+    def solve(self, vectors: Vectors) -> Vectors:
+        """Return (L Lᵀ)⁻¹ V."""
+        da = _dask_array()
+        n = len(vectors)
+        padded = np.zeros((len(self.factor), vectors.shape[1]))
+        padded[:n] = vectors
+        given = da.from_array(padded, chunks=(self.factor.chunks[0], -1))
+        half = da.linalg.solve_triangular(self.factor, given, lower=True)
+        solution: Vectors = da.linalg.solve_triangular(self.factor.T, half).compute()
+        return solution[:n]
+
+
+class DaskSource(Source):
+    """A matrix in square tiles, which stays as it is."""
+
+    def __init__(self, array: Any, diagonal: Vectors, norm: float, epsilon: float) -> None:
+        super().__init__(diagonal, norm, epsilon)
+        self._array = array
+        self._diagonal = diagonal
+
+    def product(self, vectors: Vectors) -> Vectors:
+        """Return A V."""
+        da = _dask_array()
+        given = da.from_array(np.ascontiguousarray(vectors), chunks=(self._array.chunks[0], -1))
+        images: Vectors = (self._array @ given).compute()
+        return images
+
+    def factor(self, shift: float, *, sign: int = 1, progress: Progress = False) -> DaskFactor:  # noqa: ARG002
+        """Return the Cholesky factor of sign · A + shift · I, which Dask keeps on its workers."""
+        da = _dask_array()
+        factor = da.linalg.cholesky(self._shifted(shift, sign), lower=True)
+        try:
+            factor = factor.persist()
+            factor.blocks[-1, -1].compute()  # the last one, which all others come before
+        except np.linalg.LinAlgError:
+            # Dask does not say where; in the first tile that has none there is the first row.
+            raise NotPositiveDefinite(0) from None
+        return DaskFactor(factor)
+
+    def decomposition_error(self, shift: float, *, sign: int = 1, factor: Any = None) -> float:
+        """Bound ‖L Lᵀ − (sign · A + shift · I)‖; without the factor, a guess of it.
+
+        Triangular solutions of a BLAS need not obey the theorem on Cholesky decompositions, so the
+        factor is looked at. An element of L Lᵀ is a sum of n products, in whichever order: it is
+        off by γ_n of the same of absolute values, the norm of which is at most ‖L‖_F². That is the
+        trace of L Lᵀ, at most (Σ|d| + √n ‖E‖_F)/(1 − γ_n) with the shifted diagonal d and the
+        difference E (N. J. Higham, "Accuracy and Stability of Numerical Algorithms", 2002, §3.5).
+        """
+        if factor is None:
+            return super().decomposition_error(shift, sign=sign)
+        lower = factor.factor
+        n = len(lower)
+        difference = lower @ lower.T - self._shifted(shift, sign)
+        # Rounded up like the norm of the matrix.
+        residual = math.sqrt(float((difference**2).sum().compute())) * (1 + (n * n + 8) * UNIT)
+        diagonal = math.fsum(abs(sign * entry + shift) for entry in self._diagonal.tolist())
+        diagonal += (n - self.n) * self._beyond(shift)
+        squares = (diagonal + math.sqrt(n) * residual) / (1 - gamma(n)) * (1 + 8 * UNIT)
+        rounding = 4 * UNIT * (self.largest_diagonal + abs(shift))
+        error = residual + gamma(n) * squares + rounding
+        return error if math.isfinite(error) else math.inf
+
+    def extreme_eigenvalues(self, k: int) -> tuple[Vectors, Vectors]:
+        """Return the k smallest eigenvalues, ascending, and the k largest, descending."""
+        return self._gathered().extreme_eigenvalues(k)
+
+    def eigenpairs(self) -> tuple[Vectors, Any]:
+        """Return all eigenvalues, ascending, and their eigenvectors."""
+        return self._gathered().eigenpairs()
+
+    def rank(self, floor: float) -> None:
+        """Return None: Dask has no pivoted decomposition."""
+
+    def _shifted(self, shift: float, sign: int) -> Any:
+        """Return sign · A + shift · I, and after the last row those that `DaskFactor` has."""
+        da = _dask_array()
+        size = self._array.chunksize[0]
+        more = -self.n % size
+        matrix = da.pad(self._array, (0, more)).rechunk((size, size)) if more else self._array
+        added = np.full(self.n + more, self._beyond(shift))
+        added[: self.n] = shift
+        return (matrix if sign == 1 else -matrix) + da.diag(da.from_array(added, chunks=size))
+
+    def _beyond(self, shift: float) -> float:
+        """Return the diagonal after the last row, of the size that the others have."""
+        return self.largest_diagonal + abs(shift)
+
+    def _gathered(self) -> Source:
+        require_memory(8 * self.n**2, f"K of shape {self._array.shape}", "method='cholesky'")
+        return source_of_full(SymmetricMatrix.of(self._array.compute(), "K"), overwrite=True)
+
+
+def source_of_dask(K: Any, *, overwrite: bool) -> Source:
+    """Return a matrix in tiles, checked; a small one as if it were in memory.
+
+    Raises
+    ------
+    ValueError, TypeError
+        What `fastntk.conditioning` says.
+    """
+    da = _dask_array()
+    if len(K.shape) != 2 or K.shape[0] != K.shape[1] or K.shape[0] == 0:
+        raise ValueError(f"K has shape {K.shape}: expected a square matrix")
+    if any(isinstance(length, float) for length in K.shape):
+        raise ValueError(f"K has shape {K.shape}: expected known numbers of rows and columns")
+    if K.dtype.kind not in "fiub":
+        raise TypeError(f"K has dtype {K.dtype}: expected real numbers")
+    if overwrite:
+        raise ValueError("overwrite=True: expected False for an array of Dask")
+    n, epsilon = int(K.shape[0]), epsilon_of(K.dtype)
+    if n <= _SMALL:
+        return source_of_full(SymmetricMatrix.of(np.asarray(K), "K"), overwrite=False)
+    size = min(n, max(K.chunksize))
+    array = K.rechunk((size, size)).astype(np.float64)
+    memory = _memory()
+    if memory is None or array.nbytes <= _KEPT_SHARE * memory:
+        array = array.persist()
+    squares = array.map_blocks(_sum_of_squares, chunks=tuple((1,) * len(c) for c in array.chunks))
+    difference, largest, squares, diagonal = da.compute(
+        abs(array - array.T).max(), abs(array).max(), squares, da.diag(array)
+    )
+    if not math.isfinite(largest):
+        bad = n * n - int(da.isfinite(array).sum().compute())
+        raise ValueError(f"K of shape {K.shape}: {bad} elements are not finite: expected none")
+    if difference > SYMMETRY_ROUNDINGS * epsilon * largest:
+        raise ValueError(
+            f"K of shape {K.shape} is not symmetric: elements differ from their mirror images by "
+            f"up to {arguments.shown(float(difference))}"
+        )
+    with np.errstate(over="ignore"):  # reported as a matter of scale
+        norm = math.sqrt(float(squares.sum()))
+    return DaskSource(array, diagonal, norm, epsilon)
+
+
+def _sum_of_squares(tile: Vectors) -> Vectors:
+    with np.errstate(over="ignore"):
+        return np.full((1, 1), float((tile * tile).sum()))
+
+
+def _memory() -> int | None:
+    """Return the memory of all workers, or of this process where there are none."""
+    workers = workers_of(current_client())
+    return None if workers.memory is None else workers.workers * workers.memory

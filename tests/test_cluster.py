@@ -1,0 +1,239 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""A cluster of two processes: what they compute, what becomes of it when one of them is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+import fastntk
+from fastntk._support import dask_workers
+from fastntk.studies import constancy
+from fastntk.studies.depth_results import COSTS
+from fastntk.studies.runner import on_workers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+dask = pytest.importorskip("dask", reason="needs fastntk[distributed]")
+library = pytest.importorskip("distributed", reason="needs fastntk[distributed]")
+pytest.importorskip("zarr", reason="needs fastntk[distributed]")
+
+from fastntk import distributed  # noqa: E402
+from fastntk.distributed import clusters  # noqa: E402
+
+X = np.random.default_rng(0).standard_normal((150, 6))
+NET = fastntk.MLP([6, 20, 30, 3], bias_std=0.3, activation="gelu", seed=2)
+K = NET.ntk(X)
+LABELS = (X[:30, 0] > 0).astype(int)
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Any]:
+    """Two workers, from the first test on that asks for them."""
+    with (
+        dask.config.set({"distributed.admin.log-length": 0}),
+        clusters.connected("local:2") as connected,
+    ):
+        yield connected
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    return str(tmp_path / "K.zarr")
+
+
+def test_arrays(client: Any) -> None:
+    assert np.array_equal(distributed.ntk(NET, X, chunks=40).compute(), K)
+
+
+def test_an_error_on_a_worker_is_raised_here(client: Any, path: str) -> None:
+    """A sample that overflows though its elements are not the largest ones."""
+    samples = X.copy()
+    samples[:4] = 1e154 * np.eye(6)[:4]
+    samples[100] = 0.95e154
+    with pytest.raises(OverflowError, match=r"tile of rows 80 to 119 .*: X\[20\]"):
+        distributed.store(path, fastntk.MLP([6, 1]), samples, chunks=40)
+
+
+def rows_of(study: Any) -> Any:
+    """The table of a study without what it cost."""
+    return study.to_frame().drop(columns=[*COSTS, "seconds"], errors="ignore")
+
+
+def moments_of(study: Any) -> Any:
+    return np.stack([study.mean, study.standard_error])
+
+
+STUDIES: dict[str, tuple[Callable[..., Any], dict[str, Any], Callable[[Any], Any]]] = {
+    "convergence": (
+        fastntk.convergence_study,
+        {
+            "X": X[:30],
+            "y": LABELS,
+            "depths": [0, 1],
+            "width": 8,
+            "seeds": 2,
+            "batch_size": 10,
+            "epochs": 2,
+            "rate_samples": 5,
+            "rate_steps": 60,
+        },
+        rows_of,
+    ),
+    "constancy": (
+        fastntk.constancy_study,
+        {
+            "X": X[:6],
+            "y": 0.4 + 0.1 * LABELS[:6],
+            "widths": [4, 8],
+            "seeds": 2,
+            "architectures": ["linear", "softmax"],
+            "epochs": 20,
+        },
+        rows_of,
+    ),
+    "random networks": (
+        fastntk.monte_carlo_ntk,
+        {"X": X[:10], "widths": [4, 8], "seeds": 3, "depth": 1},
+        moments_of,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_study_on_workers(client: Any, name: str) -> None:
+    study, asked, numbers_of = STUDIES[name]
+    reports: dict[Any, list[tuple[int, int]]] = {None: [], client: []}
+
+    def numbers(client: Any) -> Any:
+        def progress(_: str, done: int, total: int) -> None:
+            reports[client].append((done, total))
+
+        return numbers_of(study(**asked, progress=progress, client=client))
+
+    here, there = numbers(None), numbers(client)
+    assert here.equals(there) if hasattr(here, "equals") else np.array_equal(here, there)
+    assert reports[None] == reports[client]
+    assert len(reports[client]) > 3
+
+
+def test_a_depth_study_is_stored_here(client: Any, tmp_path: Path) -> None:
+    asked: dict[str, Any] = {"depths": [0, 1, 3], "width": 16, "seeds": 3, "bounds": True}
+    here = fastntk.depth_study(X[:30], progress=False, **asked)
+    seen = []
+
+    def progress(stage: str, done: int, total: int) -> None:
+        seen.append((done, total))
+
+    store = tmp_path / "cells.sqlite"
+    there = fastntk.depth_study(X[:30], client=client, store=store, progress=progress, **asked)
+    assert seen == [(done, 18) for done in range(1, 19)]
+    assert rows_of(there).equals(rows_of(here))
+    again = fastntk.depth_study(X[:30], client=client, store=store, progress=False, **asked)
+    assert again.stored == 18
+    assert rows_of(again).equals(rows_of(here))
+
+
+def until_nobody_waits(_: object, endless: bool) -> Iterator[int]:
+    while endless:
+        dask_workers.require_wanted()
+        time.sleep(0.01)
+    yield 0
+
+
+def at_work(dask_worker: Any) -> int:
+    """How many tasks a worker has begun and not ended; it runs there."""
+    return len(dask_worker.state.executing)
+
+
+def wait_until_at_work(client: Any, tasks: int) -> None:
+    end = time.monotonic() + 60
+    while sum(client.run(at_work).values()) != tasks:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_what_nobody_waits_for_ends_on_the_workers(client: Any) -> None:
+    with closing(on_workers(client, until_nobody_waits, None, [(False,), (True,)])) as found:
+        assert next(found) == 0
+        wait_until_at_work(client, 1)
+    wait_until_at_work(client, 0)
+
+
+def test_what_is_no_client(client: Any) -> None:
+    with pytest.raises(TypeError, match="client='tcp://a': expected a distributed"):
+        fastntk.depth_study(X[:30], client="tcp://a")
+
+    async def asynchronous() -> None:
+        async with library.Client(client.scheduler.address, asynchronous=True) as other:
+            with pytest.raises(TypeError, match=r"Client that is not asynchronous"):
+                fastntk.depth_study(X[:30], client=other)
+
+    asyncio.run(asynchronous())
+
+
+def test_jobs_are_those_of_the_workers(client: Any) -> None:
+    for study, asked, _ in (STUDIES["convergence"], STUDIES["constancy"]):
+        with pytest.raises(ValueError, match="jobs=2: expected None with a client"):
+            study(**asked, jobs=2, client=client)
+
+
+def test_memory_is_that_of_a_worker(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    little = dask_workers.Workers(2, 1, 2**30)
+    monkeypatch.setattr(constancy, "workers_of", lambda _: little)
+    with pytest.raises(MemoryError, match=r"1\.0 GiB of a worker's memory.*smaller widths$"):
+        fastntk.constancy_study(X[:6], LABELS[:6] / 2, [20_000], client=client)
+
+
+@pytest.mark.parametrize("there", ["0.0.1", None])
+def test_workers_of_other_versions_are_named(
+    client: Any, there: str | None, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    def changed(**asked: Any) -> Any:
+        found = versions(**asked)
+        found["workers"][last]["packages"]["numba"] = there
+        return found
+
+    versions, last = client.get_versions, list(client.scheduler_info()["workers"])[-1]
+    monkeypatch.setattr(client, "get_versions", changed)
+    message = rf"worker {last} has other versions.* numba {there or 'missing'} \(here \d"
+    with pytest.raises(ValueError, match=message):
+        distributed.store(path, NET, X)
+    with pytest.raises(ValueError, match=message):
+        fastntk.monte_carlo_ntk(X, [4], client=client)
+
+
+def test_a_scheduler_that_is_gone_is_named(path: str) -> None:
+    options = {"n_workers": 1, "processes": False, "dashboard_address": None}
+    with library.LocalCluster(**options) as cluster, library.Client(cluster) as lost:
+        cluster.close()
+        with pytest.raises(ConnectionError, match="its scheduler does not answer"):
+            fastntk.monte_carlo_ntk(X, [4], client=lost)
+
+
+def test_tiles_outlive_a_worker_that_is_killed(client: Any, path: str) -> None:
+    """The last test: the worker that takes its place takes some seconds to begin."""
+    pids = list(client.run(os.getpid).values())
+    seen = []
+
+    def kill_one(stage: str, done: int, total: int) -> None:
+        seen.append((stage, done, total))
+        if done == 2:
+            os.kill(pids[0], signal.SIGKILL)
+
+    stored = distributed.store(path, NET, X, chunks=20, progress=kill_one)
+    assert seen == [("tiles", done, 36) for done in range(1, 37)]
+    assert stored.found + stored.computed == 36
+    assert np.array_equal(distributed.load(path).compute(scheduler="synchronous"), K)
+    again = distributed.store(path, NET, X, chunks=20)
+    assert (again.found, again.computed, again.damaged) == (36, 0, 0)

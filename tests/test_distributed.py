@@ -1,0 +1,261 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Kernels as arrays of Dask: the bits of the plain calls, from samples that lie anywhere."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+import fastntk
+from fastntk import infinite
+from fastntk._support.dask_workers import share_of_threads
+from fastntk._support.threads import core_threads
+from fastntk.kernels.features import Features
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+da = pytest.importorskip("dask.array", reason="needs fastntk[distributed]")
+zarr = pytest.importorskip("zarr", reason="needs fastntk[distributed]")
+dask = pytest.importorskip("dask", reason="needs fastntk[distributed]")
+
+from fastntk import distributed  # noqa: E402
+from fastntk.distributed import arrays, tiled_kernels, worker  # noqa: E402
+
+RANDOM = np.random.default_rng(0)
+X, Z = RANDOM.standard_normal((150, 6)), RANDOM.standard_normal((70, 6))
+NET = fastntk.MLP([6, 20, 30, 3], bias_std=0.3, activation="gelu", seed=2)
+LIMIT = infinite.Network(2, "tanh", bias_std=0.1)
+
+
+@pytest.fixture(autouse=True)
+def in_this_thread() -> Iterator[None]:
+    worker.KEPT.clear()
+    with dask.config.set(scheduler="synchronous"):
+        yield
+
+
+@pytest.mark.parametrize("other", [None, Z], ids=["X", "X and Z"])
+@pytest.mark.parametrize("chunks", [64, 37, 1000])
+def test_tiles_have_the_bits_of_the_whole(chunks: int, other: Any) -> None:
+    wanted: list[dict[str, Any]] = [
+        {},
+        {"outputs": 1, "dtype": "float32"},
+        {"outputs": "diagonal"},
+        {"outputs": "full"},
+        {"layer_weights": [1, 0, 0.5]},
+    ]
+    for options in wanted:
+        K = distributed.ntk(NET, X, other, chunks=chunks, **options)
+        whole = NET.ntk(X, other, **options)
+        assert (K.shape, K.dtype) == (whole.shape, whole.dtype)
+        assert np.array_equal(K.compute(), whole), options
+    layers = distributed.ntk_by_layer(NET, X, other, chunks=chunks)
+    assert np.array_equal(layers.compute(), NET.ntk_by_layer(X, other))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_bits_of_wide_networks_in_both_precisions(dtype: str) -> None:
+    net = fastntk.MLP([50, 260, 300, 1], dtype="float32")
+    samples = RANDOM.standard_normal((500, 50))
+    for chunks in (100, 256, 333):
+        K = distributed.ntk(net, samples, chunks=chunks, dtype=dtype)
+        assert np.array_equal(K.compute(), net.ntk(samples, dtype=dtype))
+
+
+@pytest.mark.parametrize("other", [None, Z], ids=["X", "X and Z"])
+@pytest.mark.parametrize("chunks", [64, 37])
+def test_infinite_width_has_the_bits_of_the_whole(chunks: int, other: Any) -> None:
+    several = infinite.Network([3, 1], "relu")
+    for net, normalize in ((LIMIT, False), (several, False), (several, True)):
+        K = distributed.ntk(net, X, other, chunks=chunks, normalize=normalize)
+        assert np.array_equal(K.compute(), net.ntk(X, other, normalize=normalize))
+    single = X.astype(np.float32)
+    K = distributed.nngp(LIMIT, single, other, chunks=chunks)
+    assert K.dtype == (np.float32 if other is None else np.float64)
+    assert np.array_equal(K.compute(), LIMIT.nngp(single, other))
+
+
+def test_infinite_width_beyond_the_width_of_a_tile() -> None:
+    """Tiles across the borders of chunks; repeated samples, on the diagonal and off it."""
+    net = infinite.Network(1, "gelu", bias_std=0.1)
+    samples = RANDOM.standard_normal((1100, 3))
+    samples[7] = samples[900]
+    K = distributed.ntk(net, samples, chunks=600).compute()
+    assert np.array_equal(K, net.ntk(samples))
+
+
+def test_half_of_the_tiles_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    computed = []
+
+    def counted(kernel: Any, place: Any, rows: Any, columns: Any) -> Any:
+        computed.append((place.rows.start, place.columns.start))
+        return kernel.tile(place, rows, columns)
+
+    monkeypatch.setattr(arrays, "compute_tile", counted)
+    distributed.ntk(NET, X, chunks=50).compute()
+    assert sorted(computed) == [(a, b) for a in (0, 50, 100) for b in (0, 50, 100) if a <= b]
+
+
+def test_features_of_a_block_are_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+
+    class Counted(Features):
+        def __init__(self, network: Any, samples: Any, outputs: Any, dtype: Any) -> None:
+            made.append(samples[0, 0])
+            super().__init__(network, samples, outputs, dtype)
+
+    monkeypatch.setattr(tiled_kernels, "Features", Counted)
+    K = distributed.ntk(NET, X, chunks=30)
+    K.compute()
+    assert sorted(made) == sorted(X[::30, 0])
+    worker.KEPT.clear()
+    made.clear()
+    monkeypatch.setattr(worker, "_room", lambda: 1.0)  # for a single block at a time
+    assert np.array_equal(K.compute(), NET.ntk(X))
+    assert len(made) > 5
+
+
+def test_the_network_is_in_one_task() -> None:
+    net = fastntk.MLP([6, 300, 300, 1])
+    K = distributed.ntk(net, X, chunks=50)
+    layer = K.dask.layers[K.name]
+    large = [key for key, task in layer.items() if len(pickle.dumps(task)) > 5000]
+    assert len(layer) == 10
+    assert len(large) == 1
+    assert isinstance(layer[large[0]], tiled_kernels.FiniteKernel)
+
+
+def test_samples_of_dask_and_zarr_are_read_in_blocks() -> None:
+    seen = []
+
+    def part(block: Any) -> Any:
+        seen.append(len(block))
+        return block
+
+    given = da.from_array(X, chunks=(30, 2)).rechunk((30, -1)).map_blocks(part, dtype=X.dtype)
+    seen.clear()  # of Dask's own look at the type
+    K = distributed.ntk(NET, given, chunks=60)
+    assert np.array_equal(K.compute(), NET.ntk(X))
+    assert max(seen) <= 30
+    stored = zarr.create_array({}, shape=X.shape, chunks=(50, 6), dtype="f4")
+    stored[:] = X
+    K = distributed.ntk(NET, stored, da.from_array(Z, chunks=11), chunks=40)
+    assert np.array_equal(K.compute(), NET.ntk(X.astype("f4"), Z))
+    assert distributed.ntk(LIMIT, stored, chunks=40).dtype == np.float32
+
+
+def test_a_sample_that_is_not_finite_is_named_before_the_work() -> None:
+    bad = X.copy()
+    bad[77, 3], bad[149, 0] = np.nan, np.inf
+    with pytest.raises(ValueError, match=r"X\[77, 3\]=.*nan.*2 are not, in 2 of 4 blocks"):
+        distributed.ntk(NET, da.from_array(bad, chunks=50), chunks=40)
+    with pytest.raises(ValueError, match=r"Z\[77, 3\]=.*nan"):
+        distributed.ntk(LIMIT, X, bad)
+    single = fastntk.MLP([6, 20, 1], dtype="float32")
+    huge = X.copy()
+    huge[101] = 1e300
+    with pytest.raises(ValueError, match=r"X\[101, 0\].*finite in float32"):
+        distributed.ntk(single, da.from_array(huge, chunks=50), chunks=40)
+    huge[101] = 1e30
+    with pytest.raises(OverflowError, match=r"^X\[101\].*not finite in float32"):
+        distributed.ntk(single, da.from_array(huge, chunks=50), chunks=40)
+    zero = Z.copy()
+    zero[3] = 0
+    with pytest.raises(ValueError, match=r"Z\[3\] has a kernel of 0"):
+        distributed.ntk(infinite.Network(1), X, zero, normalize=True)
+
+
+def test_a_block_of_small_samples_is_no_underflow() -> None:
+    """What is small beside other blocks is not all of the kernel."""
+    net = fastntk.MLP([6, 20, 1])
+    samples = X.copy()
+    samples[:50] *= 1e-200
+    assert np.array_equal(distributed.ntk(net, samples, chunks=50).compute(), net.ntk(samples))
+    with pytest.raises(OverflowError, match="too small"):
+        distributed.ntk(net, X * 1e-200, chunks=50)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"chunks": 0}, "chunks=0: expected an integer of at least 1, or 'auto'"),
+        ({"chunks": "all"}, "chunks='all': expected an integer of at least 1, or 'auto'"),
+        ({"net": 3}, "net=3: expected a fastntk.MLP or a fastntk.infinite.Network"),
+        ({"outputs": "sum"}, "outputs='sum': expected 'trace', 'diagonal', 'full' or an output"),
+        ({"normalize": True}, "normalize=True: expected False"),
+        ({"net": LIMIT, "outputs": 1}, "outputs=1: expected 'trace'"),
+        ({"net": LIMIT, "dtype": "float32"}, "dtype='float32': expected None"),
+        ({"Z": X[:, :3]}, r"Z has shape \(150, 3\): expected 6 columns"),
+        ({"net": LIMIT, "Z": X[:, :3]}, "expected 6 columns, as many as X has"),
+    ],
+)
+def test_bad_arguments(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises((ValueError, TypeError), match=message):
+        distributed.ntk(**{"net": NET, "X": X, **arguments})
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (da.ones((5, 6, 1)), "X has shape .*: expected a matrix of samples"),
+        (da.ones((5, 6), dtype=complex), "X has dtype complex128: expected real numbers"),
+        (da.ones((5, 6))[da.ones(5) > 0], "expected known numbers of rows"),
+        (dask.delayed(1), "X=.*: expected an array"),
+    ],
+)
+def test_bad_samples(given: Any, message: str) -> None:
+    with pytest.raises((ValueError, TypeError), match=message):
+        distributed.ntk(NET, given)
+
+
+def test_nngp_has_no_finite_width() -> None:
+    with pytest.raises(TypeError, match=r"expected a fastntk\.infinite\.Network"):
+        distributed.nngp(NET, X)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"expected a fastntk\.MLP"):
+        distributed.ntk_by_layer(LIMIT, X)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("missing", ["dask", "zarr"])
+def test_what_is_not_installed_is_named(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.split(".")[0] == missing]:
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'fastntk\[distributed\]'"):
+        distributed.store("K.zarr", NET, X)
+
+
+def test_threads_do_not_multiply() -> None:
+    """Tasks of a pool of threads have one each; a task by itself has those of BLAS."""
+    found = []
+
+    def look() -> None:
+        with share_of_threads(), core_threads() as threads:
+            found.append(threads)
+
+    look()
+    thread = threading.Thread(target=look)
+    thread.start()
+    thread.join()
+    with core_threads() as threads:
+        assert found == [threads, 1]
+
+
+def test_plan_states_what_it_takes() -> None:
+    plan = distributed.plan(NET, X, workers=3, memory=2**30, chunks=50)
+    assert plan.tiles == 6
+    assert plan.disk_bytes == NET.ntk(X).nbytes
+    assert plan.moved_bytes == 3 * (8 * NET.n_parameters + X.nbytes)
+    assert plan.worker_bytes > 50 * 50 * 8
+    assert "6 tiles of 50 × 50, about" in str(plan)
+    assert distributed.plan(NET, X, Z, chunks=50).tiles == 6
+    assert distributed.plan(LIMIT, X, chunks=50).seconds is None
+    with pytest.raises(MemoryError, match=r"chunks=100: .*expected chunks of about 50"):
+        distributed.plan(NET, X, memory=2**20, chunks=100)
+    with pytest.raises(ValueError, match="workers=0: expected an integer of at least 1"):
+        distributed.plan(NET, X, workers=0)

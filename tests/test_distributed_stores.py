@@ -1,0 +1,226 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Kernels in stores of zarr: nothing is lost, nothing trusted."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import fastntk
+from fastntk import infinite
+from fastntk._cli import cli
+from fastntk._support.dask_workers import Workers
+
+dask = pytest.importorskip("dask", reason="needs fastntk[distributed]")
+pytest.importorskip("distributed", reason="needs fastntk[distributed]")
+pytest.importorskip("zarr", reason="needs fastntk[distributed]")
+
+from fastntk import distributed  # noqa: E402
+from fastntk.distributed import clusters, stores  # noqa: E402
+
+X = np.random.default_rng(0).standard_normal((150, 6))
+NET = fastntk.MLP([6, 20, 30, 3], bias_std=0.3, activation="gelu", seed=2)
+K = NET.ntk(X)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    return str(tmp_path / "K.zarr")
+
+
+@pytest.fixture
+def kept(path: str) -> str:
+    """A store that is complete, computed in this process."""
+    with dask.config.set(scheduler="synchronous"):
+        distributed.store(path, NET, X, chunks=40)
+    return path
+
+
+def read(path: str) -> Any:
+    return distributed.load(path).compute(scheduler="synchronous")
+
+
+def tile(path: str, i: int, j: int) -> Path:
+    return Path(path) / "c" / str(i) / str(j)
+
+
+def test_a_run_that_was_stopped_goes_on(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(stage: str, done: int, total: int) -> None:
+        if done == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        distributed.store(path, NET, X, chunks=40, progress=stop)
+    with pytest.raises(ValueError, match="is not complete"):
+        distributed.load(path)
+    stored = distributed.store(path, NET, X, chunks=40)
+    assert (stored.found, stored.computed) == (4, 6)
+    assert np.array_equal(stored.array().compute(), K)
+    assert str(stored) == f"{path}: 6 tiles computed, 4 found there"
+
+
+def truncated(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:100])
+
+
+def empty(file: Path) -> None:
+    file.write_bytes(b"")
+
+
+def flipped(file: Path) -> None:
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+
+
+def of_another_tile(file: Path) -> None:
+    shutil.copy(file.parent.parent / "0" / "0", file)
+
+
+@pytest.mark.parametrize(
+    ("damage", "i", "j"),
+    [
+        (truncated, 1, 2),
+        (empty, 2, 2),
+        (flipped, 3, 0),
+        (of_another_tile, 1, 2),
+        (of_another_tile, 2, 1),
+        (Path.unlink, 3, 3),
+    ],
+)
+def test_damaged_tiles_are_computed_again(kept: str, damage: Any, i: int, j: int) -> None:
+    damage(tile(kept, i, j))
+    stored = distributed.store(kept, NET, X, chunks=40)
+    assert (stored.found, stored.computed) == (9, 1)
+    assert stored.damaged == (damage is not Path.unlink)
+    assert np.array_equal(read(kept), K)
+
+
+def test_a_damaged_tile_is_not_read(kept: str) -> None:
+    flipped(tile(kept, 3, 3))
+    with pytest.raises(ValueError, match="checksum"):
+        read(kept)
+
+
+@pytest.mark.parametrize(
+    ("others", "difference"),
+    [
+        ({"net": fastntk.MLP([6, 20, 30, 3], bias_std=0.3, activation="gelu", seed=3)}, "network"),
+        ({"layer_weights": [1, 0, 0]}, "network"),
+        ({"net": infinite.Network(2)}, "kind of kernel"),
+        ({"X": X + 1}, "samples X"),
+        ({"Z": X[:9]}, "samples Z"),
+        ({"outputs": 1}, "outputs"),
+        ({"dtype": "float32"}, "precision"),
+        ({"chunks": 50}, "size of tiles"),
+    ],
+)
+def test_a_store_of_another_kernel_is_refused(
+    kept: str, others: dict[str, Any], difference: str
+) -> None:
+    with pytest.raises(ValueError, match=f"another kernel, which differs in: .*{difference}"):
+        distributed.store(kept, **{"net": NET, "X": X, "chunks": 40, **others})
+    assert np.array_equal(read(kept), K)
+
+
+def test_a_store_of_another_version_is_refused(kept: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stores, "version", lambda _: "0.0.1")
+    with pytest.raises(ValueError, match=r"version of fastntk \(.*, not 0\.0\.1\)"):
+        distributed.store(kept, NET, X, chunks=40)
+
+
+@pytest.mark.parametrize("content", [None, "", "{}", '{"attributes": {"fastntk": {}}}', "\xff"])
+def test_what_is_no_store_is_refused(path: str, content: str | None) -> None:
+    Path(path).mkdir()
+    if content is not None:
+        (Path(path) / "zarr.json").write_text(content, encoding="latin-1")
+    for call in (lambda: distributed.store(path, NET, X), lambda: distributed.load(path)):
+        with pytest.raises(ValueError, match=r"expected a store that fastntk\.distributed"):
+            call()
+    assert [each.name for each in Path(path).iterdir()] == ["zarr.json"] * (content is not None)
+
+
+def test_what_the_store_says_of_itself(kept: str) -> None:
+    there = json.loads((Path(kept) / "zarr.json").read_text())["attributes"]["fastntk"]
+    assert there["complete"] is True
+    assert set(there["versions"]) == {"numpy", "zarr", "dask"}
+    assert there["identity"]["kernel"] == "ntk"
+    assert there["identity"]["network"] == NET.digest()
+    assert there["identity"]["dtype"] == "float64"
+
+
+def test_other_shapes(path: str) -> None:
+    with dask.config.set(scheduler="synchronous"):
+        stored = distributed.store(path, NET, X, chunks=64, outputs="full")
+        assert np.array_equal(stored.array().compute(), NET.ntk(X, outputs="full"))
+        shutil.rmtree(path)
+        net = infinite.Network([1, 2])
+        stored = distributed.store(path, net, X, X[:70], chunks=64)
+        assert np.array_equal(stored.array().compute(), net.ntk(X, X[:70]))
+
+
+def test_memory_is_stated_before_the_start(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    little = Workers(1, 1, 2**19)
+    monkeypatch.setattr(stores, "workers_of", lambda _: little)
+    with pytest.raises(MemoryError, match=r"chunks=100: .* expected chunks of about"):
+        distributed.store(path, NET, X, chunks=100)
+    assert not Path(path).exists()
+
+
+@pytest.mark.parametrize(
+    ("cluster", "message"),
+    [
+        ("somewhere", "cluster='somewhere': expected 'tcp://HOST:PORT'"),
+        ("local:0", "cluster='local:0': expected 'tcp://HOST:PORT'"),
+        ("tcp://127.0.0.1:9", "cluster='tcp://127.0.0.1:9': no scheduler answers there"),
+    ],
+)
+def test_clusters_that_are_none(
+    cluster: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clusters, "_SECONDS", 0.5)
+    with (
+        pytest.raises((ValueError, ConnectionError), match=message),
+        clusters.connected(cluster),
+    ):
+        pass
+
+
+def test_the_command(path: str) -> None:
+    asked = ["kernel", "digits", "--subset", "60", "--width", "16", "--out", path, "--chunks", "32"]
+    for tiles in ("3 tiles computed, 0 found there", "0 tiles computed, 3 found there"):
+        result = CliRunner().invoke(cli, asked)
+        assert result.exit_code == 0, result.output
+        assert "3 tiles of 32 × 32, about" in result.output
+        assert tiles in result.output
+        assert "κ = " in result.output
+    images = fastntk.datasets.load("digits").X
+    rows = np.sort(np.random.default_rng(0).permutation(len(images))[:60])
+    net = fastntk.MLP([64, 16, 16, 16, 1], dtype="float32")
+    assert np.array_equal(read(path), net.ntk(images[rows], dtype="float64"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--chunks", "5"], "chunks=5: expected --out NAME.zarr with it"),
+        (["--cluster", "local:2"], "cluster='local:2': expected --out NAME.zarr with it"),
+        (["--out", "K.zarr", "--keep-kernel"], "keep-kernel: expected no such option"),
+        (["--out", "K.zarr", "--cluster", "here"], "cluster='here': expected 'tcp://"),
+    ],
+)
+def test_options_of_the_command(
+    options: list[str], message: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(cli, ["kernel", "digits", *options])
+    assert result.exit_code == 1
+    assert message in result.output
+    assert not any(tmp_path.iterdir())
