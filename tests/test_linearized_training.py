@@ -456,7 +456,7 @@ def test_table_and_figure_of_linearization(tmp_path: Path) -> None:
     ]
     study.save(tmp_path / "x.csv")
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "x.csv"), study.to_frame())
-    (axes,) = study.plot().axes
+    axes = study.plot()
     assert axes.get_xscale() == axes.get_yscale() == "log"
 
 

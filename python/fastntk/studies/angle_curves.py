@@ -24,7 +24,6 @@ from fastntk.networks.initialization import activation_and_scale
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import matplotlib.figure
     import pandas as pd
     from numpy.typing import ArrayLike, NDArray
 
@@ -32,6 +31,9 @@ if TYPE_CHECKING:
     from fastntk.activations import Activation
 
     Array = NDArray[np.float64]
+    from matplotlib.axes import Axes
+
+    from fastntk.figures.placing import AxesArray
 
 
 @dataclass(frozen=True)
@@ -92,11 +94,29 @@ class AngleCurves:
         )
         return frame if self.width is None else frame.assign(width=self.width, seeds=self.seeds)
 
-    def plot(self) -> matplotlib.figure.Figure:
-        """Return a figure with a panel for each activation: gradient against input angle."""
-        from fastntk.figures import plot_angle_curves
+    def plot(
+        self, ax: Axes | Sequence[Axes] | None = None, *, panel: str | None = None
+    ) -> Axes | AxesArray:
+        """Draw gradient angle against input angle, a panel for each activation.
 
-        return plot_angle_curves(self)
+        Parameters
+        ----------
+        ax : Axes or sequence of Axes, optional
+            Where to draw: axes of Matplotlib, one for each panel. By default a new figure, which
+            notebooks show and ``matplotlib.pyplot.show()`` opens.
+        panel : str, optional
+            Draw the panel of this activation alone.
+
+        Returns
+        -------
+        Axes, or array of Axes
+            An array where there are several panels. ``fastntk.figures.save`` writes their figure;
+            `fastntk.figures.plot_angle_curves` makes one that pyplot does not know of.
+        """
+        from fastntk.figures.angle_curves import angle_curves_sheet
+        from fastntk.figures.placing import place
+
+        return place(angle_curves_sheet(self), ax, panel)
 
 
 def angle_curves(

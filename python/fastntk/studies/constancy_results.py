@@ -13,15 +13,17 @@ import numpy as np
 from fastntk._support import arguments
 from fastntk.studies.identities import activation_label
 from fastntk.studies.power_law import BootstrapSlope, bootstrap_slope
-from fastntk.studies.tables import save_table
+from fastntk._support.tables import save_table
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Sequence
 
-    import matplotlib.figure
     import pandas as pd
+    from matplotlib.axes import Axes
 
     from fastntk.activations import Activation
+    from fastntk.figures.placing import AxesArray
 
 # What is set beside the width: at the start, and after training to the target.
 AT_START = ("hessian_norm", "gradient_norm")
@@ -221,11 +223,30 @@ class ConstancyStudy:
             rows.append(row)
         return pd.DataFrame(rows)
 
-    def plot(self) -> matplotlib.figure.Figure:
-        """Return a figure: each quantity against the width, a line for each architecture."""
-        from fastntk.figures import plot_constancy
+    def plot(
+        self, ax: Axes | Sequence[Axes] | None = None, *, panel: str | None = None
+    ) -> Axes | AxesArray:
+        """Draw each quantity against the width, a line for each architecture.
 
-        return plot_constancy(self)
+        Parameters
+        ----------
+        ax : Axes or sequence of Axes, optional
+            Where to draw: axes of Matplotlib, one for each panel. By default a new figure, which
+            notebooks show and ``matplotlib.pyplot.show()`` opens.
+        panel : {"hessian_norm", "gradient_norm", "relative_change", \
+"weight_change", "weight_change_max", "linear_error"}, optional
+            Draw this panel alone.
+
+        Returns
+        -------
+        Axes, or array of Axes
+            An array where there are several panels. ``fastntk.figures.save`` writes their figure;
+            `fastntk.figures.plot_constancy` makes one that pyplot does not know of.
+        """
+        from fastntk.figures.constancy import constancy_sheet
+        from fastntk.figures.placing import place
+
+        return place(constancy_sheet(self), ax, panel)
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write the table of `to_frame` to a CSV file, completely or not at all.

@@ -13,12 +13,12 @@ import numpy as np
 
 from fastntk._support import arguments
 from fastntk.studies.identities import activation_label
-from fastntk.studies.tables import save_table
+from fastntk._support.tables import save_table
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Sequence
 
-    import matplotlib.figure
     import numpy.typing as npt
     import pandas as pd
 
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from fastntk.training.learning_rate_search import LearningRateSearch
 
     _Array = npt.NDArray[np.float64]
+    from matplotlib.axes import Axes
+
+    from fastntk.figures.placing import AxesArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -225,11 +228,29 @@ class ConvergenceStudy:
             rows.append(row)
         return pd.DataFrame(rows)
 
-    def plot(self) -> matplotlib.figure.Figure:
-        """Return a figure: loss against epochs; epochs to the target and rates against depth."""
-        from fastntk.figures import plot_convergence_study
+    def plot(
+        self, ax: Axes | Sequence[Axes] | None = None, *, panel: str | None = None
+    ) -> Axes | AxesArray:
+        """Draw loss against epochs; epochs to the target and rates against depth.
 
-        return plot_convergence_study(self)
+        Parameters
+        ----------
+        ax : Axes or sequence of Axes, optional
+            Where to draw: axes of Matplotlib, one for each panel. By default a new figure, which
+            notebooks show and ``matplotlib.pyplot.show()`` opens.
+        panel : {"loss", "epochs", "rates"}, optional
+            Draw this panel alone.
+
+        Returns
+        -------
+        Axes, or array of Axes
+            An array where there are several panels. ``fastntk.figures.save`` writes their figure;
+            `fastntk.figures.plot_convergence_study` makes one that pyplot does not know of.
+        """
+        from fastntk.figures.convergence import convergence_sheet
+        from fastntk.figures.placing import place
+
+        return place(convergence_sheet(self), ax, panel)
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> tuple[Path, ...]:
         """Write the tables to CSV files, each completely or not at all.

@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 from fastntk._support import arguments
 from fastntk.eigenvalues.result import ConditionNumbers
-from fastntk.studies.tables import save_table
+from fastntk._support.tables import save_table
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    import matplotlib.figure
     import pandas as pd
+    from matplotlib.axes import Axes
+
+    from fastntk.figures.placing import AxesArray
 
 _NAN = float("nan")
 
@@ -261,11 +263,29 @@ class DepthStudy:
 
         return limit_condition_number(self.n_samples)
 
-    def plot(self) -> matplotlib.figure.Figure:
-        """Return a figure: smallest angle (left) and condition number (right) against depth."""
-        from fastntk.figures import plot_depth_study
+    def plot(
+        self, ax: Axes | Sequence[Axes] | None = None, *, panel: str | None = None
+    ) -> Axes | AxesArray:
+        """Draw smallest angle and condition number against depth.
 
-        return plot_depth_study(self)
+        Parameters
+        ----------
+        ax : Axes or sequence of Axes, optional
+            Where to draw: axes of Matplotlib, one for each panel. By default a new figure, which
+            notebooks show and ``matplotlib.pyplot.show()`` opens.
+        panel : {"smallest_angle", "condition_number"}, optional
+            Draw this panel alone.
+
+        Returns
+        -------
+        Axes, or array of Axes
+            An array where there are several panels. ``fastntk.figures.save`` writes their figure;
+            `fastntk.figures.plot_depth_study` makes one that pyplot does not know of.
+        """
+        from fastntk.figures.depth_study import depth_study_sheet
+        from fastntk.figures.placing import place
+
+        return place(depth_study_sheet(self), ax, panel)
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write the table of `to_frame` to a CSV file, completely or not at all.

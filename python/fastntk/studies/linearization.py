@@ -22,7 +22,7 @@ from fastntk.networks.initialization import activation_and_scale
 from fastntk.networks.targets import targets
 from fastntk.studies.identities import activation_label
 from fastntk.studies.power_law import PowerLaw, fit_power_law
-from fastntk.studies.tables import save_table
+from fastntk._support.tables import save_table
 from fastntk.training.learning_rate_bound import learning_rate_bound
 from fastntk.training.run import train
 
@@ -30,12 +30,13 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
 
-    import matplotlib.figure
     import numpy.typing as npt
     import pandas as pd
+    from matplotlib.axes import Axes
 
     from fastntk._support.progress import Progress
     from fastntk.activations import Activation
+    from fastntk.figures.placing import AxesArray
 
 # The learning rate, as a share of the largest one that is stable at the greatest width: narrower
 # networks, whose kernels vary more, are to be stable, too.
@@ -124,11 +125,29 @@ class LinearizationStudy:
             bias_std=self.bias_std,
         )
 
-    def plot(self) -> matplotlib.figure.Figure:
-        """Return a figure: errors against width, with the fitted power laws."""
-        from fastntk.figures import plot_linearization
+    def plot(
+        self, ax: Axes | Sequence[Axes] | None = None, *, panel: str | None = None
+    ) -> Axes | AxesArray:
+        """Draw errors against width, with the fitted power laws.
 
-        return plot_linearization(self)
+        Parameters
+        ----------
+        ax : Axes or sequence of Axes, optional
+            Where to draw: axes of Matplotlib, one for each panel. By default a new figure, which
+            notebooks show and ``matplotlib.pyplot.show()`` opens.
+        panel : {"error"}, optional
+            Draw this panel alone.
+
+        Returns
+        -------
+        Axes, or array of Axes
+            An array where there are several panels. ``fastntk.figures.save`` writes their figure;
+            `fastntk.figures.plot_linearization` makes one that pyplot does not know of.
+        """
+        from fastntk.figures.linearization import linearization_sheet
+        from fastntk.figures.placing import place
+
+        return place(linearization_sheet(self), ax, panel)
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write the table of `to_frame` to a CSV file, completely or not at all.

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    import matplotlib.figure
+    from collections.abc import Sequence
+
     import numpy.typing as npt
     import pandas as pd
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from fastntk.training.probe import ProbeResult
 
     _Values = npt.NDArray[Any]  # float64
+    from matplotlib.axes import Axes
+
+    from fastntk.figures.placing import AxesArray
 
 # The arrays of a history, in the order of its table. They are measured where they can be: there is
 # no accuracy for a single output, and nothing of validation without other samples.
@@ -102,8 +106,26 @@ class History:
             frame.insert(0, "step", frame.pop("step"))
         return frame
 
-    def plot(self) -> matplotlib.figure.Figure:
-        """Return a figure: loss (left) and accuracy or weight change (right) against epochs."""
-        from fastntk.figures import plot_history
+    def plot(
+        self, ax: Axes | Sequence[Axes] | None = None, *, panel: str | None = None
+    ) -> Axes | AxesArray:
+        """Draw loss, and accuracy or else change of the weights, against epochs.
 
-        return plot_history(self)
+        Parameters
+        ----------
+        ax : Axes or sequence of Axes, optional
+            Where to draw: axes of Matplotlib, one for each panel. By default a new figure, which
+            notebooks show and ``matplotlib.pyplot.show()`` opens.
+        panel : {"loss", "accuracy", "weight_change"}, optional
+            Draw this panel alone.
+
+        Returns
+        -------
+        Axes, or array of Axes
+            An array where there are several panels. ``fastntk.figures.save`` writes their figure;
+            `fastntk.figures.plot_history` makes one that pyplot does not know of.
+        """
+        from fastntk.figures.history import history_sheet
+        from fastntk.figures.placing import place
+
+        return place(history_sheet(self), ax, panel)

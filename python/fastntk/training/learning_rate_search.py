@@ -22,11 +22,12 @@ from fastntk.training.run import train
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    import matplotlib.figure
     import numpy.typing as npt
     import pandas as pd
+    from matplotlib.axes import Axes
 
     from fastntk._support.progress import Progress
+    from fastntk.figures.placing import AxesArray
     from fastntk.mlp import MLP
     from fastntk.training.history import History
 
@@ -119,11 +120,29 @@ class LearningRateSearch:
         frame.insert(1, "best", frame["learning_rate"] == self.best)
         return frame
 
-    def plot(self) -> matplotlib.figure.Figure:
-        """Return a figure: final loss, and epochs to the target, against the learning rate."""
-        from fastntk.figures import plot_learning_rates
+    def plot(
+        self, ax: Axes | Sequence[Axes] | None = None, *, panel: str | None = None
+    ) -> Axes | AxesArray:
+        """Draw final loss, and epochs to the target, against the learning rate.
 
-        return plot_learning_rates(self)
+        Parameters
+        ----------
+        ax : Axes or sequence of Axes, optional
+            Where to draw: axes of Matplotlib, one for each panel. By default a new figure, which
+            notebooks show and ``matplotlib.pyplot.show()`` opens.
+        panel : {"final_loss", "epochs_to_target"}, optional
+            Draw this panel alone.
+
+        Returns
+        -------
+        Axes, or array of Axes
+            An array where there are several panels. ``fastntk.figures.save`` writes their figure;
+            `fastntk.figures.plot_learning_rates` makes one that pyplot does not know of.
+        """
+        from fastntk.figures.learning_rates import learning_rates_sheet
+        from fastntk.figures.placing import place
+
+        return place(learning_rates_sheet(self), ax, panel)
 
 
 def find_learning_rate(
