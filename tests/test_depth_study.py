@@ -18,6 +18,7 @@ from long_networks import eigenvalues_of, exact_features
 from tolerances import assert_close
 
 import fastntk
+from fastntk import figures
 from fastntk.kernels.depth_passes import depth_groups
 from fastntk.studies import depth_families as families
 from fastntk.studies.depth_results import COSTS

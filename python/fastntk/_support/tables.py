@@ -43,18 +43,25 @@ def is_part(table: str | Path, frame: pd.DataFrame, costs: Collection[str]) -> b
             there = pd.read_csv(stream, dtype=str, keep_default_na=False)
     except (ValueError, OSError):  # no table at all, or no file
         return False
+    return _has(frame, there, costs)
+
+
+def are_rows_of(there: pd.DataFrame, frame: pd.DataFrame, costs: Collection[str]) -> bool:
+    """Return whether all rows of one table are in another one, times and other `costs` left out."""
+    return _has(frame, _as_texts(there), costs)
+
+
+def _has(frame: pd.DataFrame, there: pd.DataFrame, costs: Collection[str]) -> bool:
     columns = [name for name in frame.columns if name not in costs]
     if [name for name in there.columns if name not in costs] != columns:
         return False
     # As they are written: each float has a single shortest text that gives it back.
-    new = set(map(tuple, _as_texts(frame[columns])))
+    new = set(map(tuple, _as_texts(frame[columns]).to_numpy().tolist()))
     return all(row in new for row in map(tuple, there[columns].to_numpy().tolist()))
 
 
-def _as_texts(frame: pd.DataFrame) -> list[list[str]]:
+def _as_texts(frame: pd.DataFrame) -> pd.DataFrame:
     import pandas as pd
 
     text = frame.to_csv(index=False)
-    read = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
-    rows: list[list[str]] = read.to_numpy().tolist()
-    return rows
+    return pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)

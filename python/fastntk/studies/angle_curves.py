@@ -20,6 +20,7 @@ from fastntk.devices import matrices
 from fastntk.kernels.angles import gradient_angles
 from fastntk.mlp import MLP
 from fastntk.networks.initialization import activation_and_scale
+from fastntk.training.result import Result, spans
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class AngleCurves:
+class AngleCurves(Result):
     """Gradient angles, see `angle_curves`.
 
     Attributes
@@ -65,6 +66,8 @@ class AngleCurves:
         That of the angles at infinite width.
     """
 
+    _kind = "set of angle curves"
+
     theta: Array
     depths: tuple[int, ...]
     activations: tuple[str, ...]
@@ -76,6 +79,15 @@ class AngleCurves:
     resolved: NDArray[np.bool_]
     seeds: int | None
     tolerance: float
+
+    def __repr__(self) -> str:
+        beside = (
+            "" if self.width is None else f"; beside {self.seeds} networks of width {self.width}"
+        )
+        return (
+            f"<AngleCurves: {', '.join(self.activations)}; depths {spans(self.depths)}; "
+            f"{len(self.theta)} angles{beside}>"
+        )
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row for each activation, depth and angle; the last columns are settings."""

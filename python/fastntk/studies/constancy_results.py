@@ -13,10 +13,9 @@ import numpy as np
 from fastntk._support import arguments
 from fastntk.studies.identities import activation_label
 from fastntk.studies.power_law import BootstrapSlope, bootstrap_slope
-from fastntk._support.tables import save_table
+from fastntk.training.result import Result, spans
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Sequence
 
     import pandas as pd
@@ -94,7 +93,7 @@ class ConstancyResult:
 
 
 @dataclass(frozen=True, eq=False)
-class ConstancyStudy:
+class ConstancyStudy(Result):
     """The result of `constancy_study`.
 
     Attributes
@@ -108,6 +107,10 @@ class ConstancyStudy:
         The time that the study took; what came from a store is not in it.
     """
 
+    _kind = "constancy study"
+    _parts = (ConstancyResult,)
+    _costs = ("seconds",)
+
     results: tuple[ConstancyResult, ...]
     n_samples: int
     depth: int
@@ -117,6 +120,13 @@ class ConstancyStudy:
     loss_target: float
     activation: Activation
     seconds: float
+
+    def __repr__(self) -> str:
+        architectures = ", ".join(dict.fromkeys(result.architecture for result in self.results))
+        return (
+            f"<ConstancyStudy: {len(self.results)} networks, {architectures}; widths "
+            f"{spans(result.width for result in self.results)}; {self.n_samples} samples>"
+        )
 
     def to_frame(self) -> pd.DataFrame:
         """Return a table with a row for each network; the last columns are settings."""
@@ -247,22 +257,3 @@ class ConstancyStudy:
         from fastntk.figures.placing import place
 
         return place(constancy_sheet(self), ax, panel)
-
-    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-        """Write the table of `to_frame` to a CSV file, completely or not at all.
-
-        Parameters
-        ----------
-        path : path-like
-        overwrite : bool
-            Whether any file that is there may be lost. Otherwise one is replaced if all its rows
-            are in the new table, but for times.
-
-        Raises
-        ------
-        FileExistsError
-            If something else is there.
-        """
-        target = arguments.path(path, "path")
-        flag = arguments.flag(overwrite, "overwrite")
-        save_table(self.to_frame(), target, ("seconds",), overwrite=flag)

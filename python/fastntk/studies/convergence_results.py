@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastntk._support import arguments
-from fastntk.studies.identities import activation_label
 from fastntk._support.tables import save_table
+from fastntk.studies.identities import activation_label
+from fastntk.studies.rates import ConvergenceRate
+from fastntk.training.learning_rate_search import Candidate, LearningRateSearch
+from fastntk.training.result import Result, is_archive, spans
 
 if TYPE_CHECKING:
     import os
@@ -23,8 +26,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from fastntk.activations import Activation
-    from fastntk.studies.rates import ConvergenceRate
-    from fastntk.training.learning_rate_search import LearningRateSearch
 
     _Array = npt.NDArray[np.float64]
     from matplotlib.axes import Axes
@@ -72,7 +73,7 @@ class ConvergenceResult:
 
 
 @dataclass(frozen=True, eq=False)
-class ConvergenceStudy:
+class ConvergenceStudy(Result):
     """The result of `convergence_study`.
 
     Attributes
@@ -94,6 +95,15 @@ class ConvergenceStudy:
         The time that the study took; what came from a store is not in it.
     """
 
+    _kind = "convergence study"
+    _parts = (
+        ConvergenceResult,
+        ConvergenceRate,
+        LearningRateSearch,
+        Candidate,
+    )
+    _costs = ("seconds",)
+
     results: tuple[ConvergenceResult, ...]
     searches: dict[int, LearningRateSearch]
     n_samples: int
@@ -106,6 +116,13 @@ class ConvergenceStudy:
     search_epochs: int
     rate_steps: int
     seconds: float
+
+    def __repr__(self) -> str:
+        return (
+            f"<ConvergenceStudy: {len(self.results)} trainings, {self.activation.name}; depths "
+            f"{spans(result.depth for result in self.results)}; width {self.width}; "
+            f"{self.n_samples} samples>"
+        )
 
     def to_frame(self) -> pd.DataFrame:
         """Return a table with a row for each depth and seed.
@@ -253,10 +270,11 @@ class ConvergenceStudy:
         return place(convergence_sheet(self), ax, panel)
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> tuple[Path, ...]:
-        """Write the tables to CSV files, each completely or not at all.
+        """Write everything to an ``.npz`` file, or the tables to CSV files.
 
-        The table of `to_frame` goes to `path`, those of `curves` and `learning_rates` to files
-        beside it, with "-curves" and "-learning-rates" after the name.
+        A name that ends in ``.npz`` is for `load`. Otherwise the table of `to_frame` goes to
+        `path`, those of `curves` and `learning_rates` to files beside it, with "-curves" and
+        "-learning-rates" after the name. Each is written completely or not at all.
 
         Parameters
         ----------
@@ -268,18 +286,21 @@ class ConvergenceStudy:
         Returns
         -------
         tuple of Path
-            The three files.
+            The files.
 
         Raises
         ------
         FileExistsError
             If something else is there; the files before it are written.
         """
+        if is_archive(arguments.path(path, "path")):
+            super().save(path, overwrite=overwrite)
+            return (Path(path),)
         files = self.files(path)
         flag = arguments.flag(overwrite, "overwrite")
         tables = (self.to_frame, self.curves, self.learning_rates)
         for file, table in zip(files, tables, strict=True):
-            save_table(table(), str(file), ("seconds",), overwrite=flag)
+            save_table(table(), str(file), self._costs, overwrite=flag)
         return files
 
     def files(self, path: str | os.PathLike[str]) -> tuple[Path, ...]:

@@ -8,12 +8,10 @@ import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from fastntk._support import arguments
 from fastntk.eigenvalues.result import ConditionNumbers
-from fastntk._support.tables import save_table
+from fastntk.training.result import Result, spans
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Mapping, Sequence
 
     import pandas as pd
@@ -109,7 +107,7 @@ COSTS = ("kernel_seconds", "analysis_seconds", "pass_depths", "memory_bytes")
 
 
 @dataclass(frozen=True)
-class DepthStudy:
+class DepthStudy(Result):
     """The result of `depth_study`.
 
     Attributes
@@ -143,6 +141,10 @@ class DepthStudy:
         That of the kernels of infinite width.
     """
 
+    _kind = "depth study"
+    _parts = (DepthResult,)
+    _costs = COSTS
+
     results: tuple[DepthResult, ...]
     n_samples: int
     widths: tuple[int, ...]
@@ -158,6 +160,14 @@ class DepthStudy:
     parametrization: str
     dtype: str
     tolerance: float
+
+    def __repr__(self) -> str:
+        names = ", ".join(self.activation_scales)
+        return (
+            f"<DepthStudy: {len(self.results)} networks, {names}; depths "
+            f"{spans(result.depth for result in self.results)}; widths "
+            f"{spans(result.width for result in self.results)}; {self.n_samples} samples>"
+        )
 
     def to_frame(self) -> pd.DataFrame:
         """Return a table with a row for each network: activation, width, depth and seed.
@@ -286,22 +296,3 @@ class DepthStudy:
         from fastntk.figures.placing import place
 
         return place(depth_study_sheet(self), ax, panel)
-
-    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-        """Write the table of `to_frame` to a CSV file, completely or not at all.
-
-        Parameters
-        ----------
-        path : path-like
-        overwrite : bool
-            Whether any file that is there may be lost. Otherwise one is replaced if all its rows
-            are in the new table, but for times and memory.
-
-        Raises
-        ------
-        FileExistsError
-            If something else is there.
-        """
-        target = arguments.path(path, "path")
-        flag = arguments.flag(overwrite, "overwrite")
-        save_table(self.to_frame(), target, COSTS, overwrite=flag)

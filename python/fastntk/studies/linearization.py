@@ -22,12 +22,11 @@ from fastntk.networks.initialization import activation_and_scale
 from fastntk.networks.targets import targets
 from fastntk.studies.identities import activation_label
 from fastntk.studies.power_law import PowerLaw, fit_power_law
-from fastntk._support.tables import save_table
 from fastntk.training.learning_rate_bound import learning_rate_bound
+from fastntk.training.result import Result, spans
 from fastntk.training.run import train
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Sequence
 
     import numpy.typing as npt
@@ -71,7 +70,7 @@ class LinearizationResult:
 
 
 @dataclass(frozen=True)
-class LinearizationStudy:
+class LinearizationStudy(Result):
     """The result of `linearization_error`.
 
     Attributes
@@ -85,6 +84,9 @@ class LinearizationStudy:
     activation_scale, bias_std : float
         The settings of the networks.
     """
+
+    _kind = "linearization study"
+    _parts = (LinearizationResult,)
 
     results: tuple[LinearizationResult, ...]
     depth: int
@@ -110,6 +112,12 @@ class LinearizationStudy:
         if len(known) < 3:  # through two points there is always a line
             return PowerLaw(math.nan, math.nan)
         return fit_power_law(*known.T)
+
+    def __repr__(self) -> str:
+        return (
+            f"<LinearizationStudy: {len(self.results)} networks, {self.activation.name}; depth "
+            f"{self.depth}; widths {spans(result.width for result in self.results)}>"
+        )
 
     def to_frame(self) -> pd.DataFrame:
         """Return a table with a row for each network; the last columns are its settings."""
@@ -148,25 +156,6 @@ class LinearizationStudy:
         from fastntk.figures.placing import place
 
         return place(linearization_sheet(self), ax, panel)
-
-    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-        """Write the table of `to_frame` to a CSV file, completely or not at all.
-
-        Parameters
-        ----------
-        path : path-like
-        overwrite : bool
-            Whether any file that is there may be lost. Otherwise one is replaced if all its rows
-            are in the new table.
-
-        Raises
-        ------
-        FileExistsError
-            If something else is there.
-        """
-        target = arguments.path(path, "path")
-        flag = arguments.flag(overwrite, "overwrite")
-        save_table(self.to_frame(), target, overwrite=flag)
 
 
 def linearization_error(

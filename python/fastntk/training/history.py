@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastntk.training.probe import ProbeResult
+from fastntk.training.result import Result
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -16,7 +19,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from fastntk.mlp import MLP
-    from fastntk.training.probe import ProbeResult
 
     _Values = npt.NDArray[Any]  # float64
     from matplotlib.axes import Axes
@@ -38,7 +40,7 @@ COLUMNS = (
 
 
 @dataclass(frozen=True, eq=False)
-class History:
+class History(Result):
     """How training went; the result of `train`.
 
     Arrays have one entry for each epoch.
@@ -68,6 +70,10 @@ class History:
         Why the training ended.
     """
 
+    _kind = "training history"
+    _parts = (ProbeResult,)
+    _costs = ("seconds",)
+
     loss: _Values
     accuracy: _Values | None
     validation_loss: _Values | None
@@ -84,6 +90,12 @@ class History:
     def epochs(self) -> int:
         """How many epochs there were, the last of which may not have been completed."""
         return len(self.loss)
+
+    def __repr__(self) -> str:
+        return (
+            f"<History: {self.epochs} epoch{'s' * (self.epochs != 1)}, {self.status}; loss "
+            f"{self.loss[-1]:.4g}; {self.net!r}>"
+        )
 
     def to_frame(self) -> pd.DataFrame:
         """Return a table with a row for each epoch, numbered from 1."""

@@ -17,6 +17,7 @@ from fastntk._support.progress import monitored
 from fastntk._support.threads import map_in_threads, thread_count
 from fastntk.networks.base import require_network
 from fastntk.training.learning_rate_bound import learning_rate_bound
+from fastntk.training.result import Result
 from fastntk.training.run import train
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class LearningRateSearch:
+class LearningRateSearch(Result):
     """The result of `find_learning_rate`.
 
     Attributes
@@ -106,11 +107,22 @@ class LearningRateSearch:
         The loss at which trainings stopped, if one was asked for.
     """
 
+    _kind = "learning rate search"
+    _parts = (Candidate,)
+    _costs = ("seconds",)
+
     candidates: tuple[Candidate, ...]
     best: float
     bound: float
     criterion: str
     loss_target: float | None
+
+    def __repr__(self) -> str:
+        rates = [candidate.learning_rate for candidate in self.candidates]
+        return (
+            f"<LearningRateSearch: best {self.best:.4g} of {len(rates)} from {min(rates):.4g} to "
+            f"{max(rates):.4g}; bound {self.bound:.4g}>"
+        )
 
     def to_frame(self) -> pd.DataFrame:
         """Return a table with a row for each learning rate."""

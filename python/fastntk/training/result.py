@@ -1,0 +1,154 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""What studies, histories and searches have in common: files, and how notebooks show them."""
+
+from __future__ import annotations
+
+import html
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from fastntk._support import arguments
+from fastntk._support.archives import read_archive, write_archive
+from fastntk._support.files import require_own
+from fastntk._support.tables import are_rows_of, save_table
+from fastntk.training.records import decode, encode
+
+if TYPE_CHECKING:
+    import os
+    from typing import Self
+
+    import pandas as pd
+
+# The version of the files. Whoever adds a field to a class that is written raises it, and teaches
+# `Result.load` what files of earlier versions mean.
+_VERSION = 1
+
+# A notebook shows so many rows of a table.
+_MOST_ROWS = 20
+
+
+class Result:
+    """A dataclass that can be written to a file, read again, and shown as a table."""
+
+    # What files call it, which other classes are in it, and which columns of its table may differ
+    # when the same is computed again.
+    _kind: ClassVar[str]
+    _parts: ClassVar[tuple[type, ...]] = ()
+    _costs: ClassVar[tuple[str, ...]] = ()
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the numbers as a table."""
+        raise NotImplementedError
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Any:
+        """Write everything to an ``.npz`` file, or the table of `to_frame` to a CSV file.
+
+        Parameters
+        ----------
+        path : path-like
+            A name that ends in ``.npz`` is for `load`, with a format version and a checksum and
+            without pickle; any other is that of a CSV file. The file is written completely or not
+            at all.
+        overwrite : bool
+            Whether any file that is there may be lost. Otherwise one is replaced if all rows of its
+            table are in the new one, but for times and memory.
+
+        Raises
+        ------
+        FileExistsError
+            If something else is there.
+        ValueError
+            If an activation is a function of the user's: no file can hold it but a table.
+        """
+        target = arguments.path(path, "path")
+        flag = arguments.flag(overwrite, "overwrite")
+        if not is_archive(target):
+            save_table(self.to_frame(), target, self._costs, overwrite=flag)
+            return
+        arrays: dict[str, Any] = {}
+        content = encode(self, arrays)
+        require_own(
+            target,
+            own=lambda: self._has_rows_of(target),
+            what=f"a part of the same {self._kind}",
+            overwrite=flag,
+        )
+        header = {"format": f"fastntk {self._kind}", "version": _VERSION, "content": content}
+        write_archive(target, header, arrays)
+
+    def _has_rows_of(self, path: str) -> bool:
+        try:
+            there = type(self).load(path)
+        except (OSError, ValueError):
+            return False
+        return are_rows_of(there.to_frame(), self.to_frame(), self._costs)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Return what `save` wrote to an ``.npz`` file.
+
+        Raises
+        ------
+        ValueError
+            If the file is not one, holds another kind of result, was written by a newer version, or
+            is damaged.
+        """
+        target = arguments.path(path, "path")
+        header, arrays = read_archive(
+            target,
+            "path",
+            f"fastntk {cls._kind}",
+            (_VERSION,),
+            f"a file written by {cls.__name__}.save",
+        )
+        classes = {each.__name__: each for each in (cls, *cls._parts)}
+        try:
+            found = decode(header["content"], arrays, classes)
+            if not isinstance(found, cls):
+                raise TypeError(f"it holds a {type(found).__name__}")
+        # The checksum is right: something else wrote this, or a newer version.
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise ValueError(
+                f"path={target!r}: not a {cls._kind} that this version knows: {error!r}"
+            ) from error
+        return found
+
+    def _repr_html_(self) -> str:
+        """Return what notebooks show: what this is, and the table of it."""
+        summary = getattr(self, "summary", self.to_frame)
+        return f"<p>{html.escape(repr(self))}</p>{table_html(summary())}"
+
+
+def is_archive(path: str) -> bool:
+    """Return whether a file of this name is one for `Result.load`."""
+    return Path(path).suffix.lower() == ".npz"
+
+
+def table_html(frame: pd.DataFrame) -> str:
+    """Return a table for notebooks, in four digits; of a long one, its beginning and its end."""
+    return str(
+        frame.to_html(index=False, border=0, max_rows=_MOST_ROWS, float_format="{:.4g}".format)
+    )
+
+
+def spans(values: Any) -> str:
+    """Return different numbers in short: ranges of whole ones, and otherwise lists.
+
+    Examples
+    --------
+    >>> from fastntk.training.result import spans
+    >>> spans([3, 0, 1, 2, 5]), spans([64, 256]), spans([float("inf")])
+    ('0–3, 5', '64, 256', 'inf')
+    """
+    runs: list[list[float]] = []
+    for value in sorted(set(values)):
+        if runs and value == runs[-1][-1] + 1:
+            runs[-1].append(value)
+        else:
+            runs.append([value])
+    shown = [
+        f"{run[0]:g}–{run[-1]:g}" if len(run) > 2 else ", ".join(f"{each:g}" for each in run)
+        for run in runs
+    ]
+    return ", ".join(shown)
