@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import fastntk
-from fastntk import activations, figures
+from fastntk import activations, figures, infinite, linearity
 from fastntk._support.archives import read_archive, write_archive
 
 if TYPE_CHECKING:
@@ -325,3 +325,102 @@ def test_long_tables_are_cut() -> None:
     )
     assert 20 <= many._repr_html_().count("<tr") <= 23
     assert "best 0.1 of 100 from 0.01 to 1; " in repr(many)
+
+
+NET = fastntk.MLP([3, 6, 2], activation="tanh", bias_std=0.1)
+K = NET.ntk(X)
+OTHERS: dict[str, tuple[Any, str]] = {
+    "batches": (
+        lambda: fastntk.batch_conditioning(K + np.eye(8), batch_size=4),
+        r"<BatchConditioning: batches 2, resolved 2, mean [\d.]+, std [\d.]+>",
+    ),
+    "drift": (
+        lambda: linearity.kernel_drift([NET, NET, NET], X),
+        r"<KernelDrift: networks 3, steps 2, change 0, κ [\d.e+]+>",
+    ),
+    "change": (
+        lambda: linearity.kernel_change(NET, X, np.zeros(NET.n_parameters), 2),
+        r"<KernelChange: positions \[0.5, 1\], relative_change \[0, 0\], alignment \[1, 1\]>",
+    ),
+    "norms": (
+        lambda: linearity.hessian_norm(NET, X),
+        r"<HessianNorms: values \(8,\) float64, errors \(8,\) float64, resolved \(8,\) bool>",
+    ),
+    "monte carlo": (
+        lambda: fastntk.monte_carlo_ntk(X, [4, 8], seeds=2, depth=1),
+        r"<MonteCarlo: activation relu, depth 1, widths 4, 8, seeds 2, samples 8, rate -?[\d.]+>",
+    ),
+    "linear": (NET.linearize, r"<LinearizedMLP: around MLP\(.*\)>"),
+    "linear training": (
+        lambda: NET.linearize().fit(X, np.zeros((8, 2))),
+        r"<LinearizedTraining: n 8, eigenvalues \(16,\) float64>",
+    ),
+    "kernels": (
+        lambda: infinite.kernels(X, depth=1),
+        r"<Kernels: nngp \(8, 8\) float64, ntk \(8, 8\) float64>",
+    ),
+    "prediction": (
+        lambda: infinite.predict(X, X[:, 0], X, depth=1, ridge=1.0),
+        r"<Prediction: mean \(8,\) float64, covariance .*>",
+    ),
+    "regression": (
+        lambda: infinite.Regression(X, depth=1, ridge=0.5),
+        r"<Regression: ntk, 8 samples, ridge 0.5, Architecture\(depth=1, .*\)>",
+    ),
+    "deep network": (
+        lambda: fastntk.MLP([3, 5, 5, *[4] * 60, 1]),
+        r"MLP\(widths=\(3, 5, 5, 4 × 60, 1\), .*\)",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_short_texts_of_others(name: str) -> None:
+    made, expected = OTHERS[name]
+    text = repr(made())
+    assert re.fullmatch(expected, text), text
+    assert len(text) <= 250
+
+
+def cells(shown: str) -> list[list[str]]:
+    """Return the cells of a table of HTML, row by row."""
+    rows = re.findall(r"<tr.*?>(.*?)</tr>", shown, re.DOTALL)
+    return [re.findall(r"<t[hd]>(.*?)</t[hd]>", row) for row in rows]
+
+
+def test_networks_in_notebooks() -> None:
+    shown = NET._repr_html_()
+    assert "MLP(widths=(3, 6, 2), activation=&#x27;tanh&#x27;" in shown
+    assert cells(shown) == [
+        ["layer", "widths", "parameters"],
+        ["1", "3 → 6", "24"],
+        ["2", "6 → 2", "14"],
+    ]
+    assert fastntk.MLP([3, 2])._repr_html_().endswith("<td>6</td></tr></table>")
+
+
+def test_conditioning_in_notebooks() -> None:
+    result = fastntk.conditioning(np.diag([1.0, 2.0, 4.0]), bounds=True)
+    found = {row[0]: row[1] for row in cells(result._repr_html_())[1:]}
+    assert found["λ_max"] == "4"
+    assert found["λ_min"] == "1"
+    assert found["κ"] == "4"
+    assert found["rank"] == "3 of 3"
+    assert found["effective rank"] == "1.75"
+    assert result.bounds is not None
+    assert found["κ is certain to lie in"] == str(result.bounds.condition_number)
+    singular = fastntk.conditioning(np.ones((3, 3)), bounds=False)
+    found = {row[0]: row[1] for row in cells(singular._repr_html_())[1:]}
+    assert found["λ_min"] == "unresolved"
+    assert found["κ"].startswith("≥ ")
+    assert found["κ"] in str(singular).replace("κ ≥", "≥")
+    assert found["rank"] == "1 of 3"
+    assert "κ is certain to lie in" not in found
+
+
+def test_other_tables_in_notebooks() -> None:
+    for name in ("batches", "drift", "change"):
+        result = OTHERS[name][0]()
+        rows = cells(result._repr_html_())
+        assert rows[0] == list(result.to_frame().columns)
+        assert len(rows) == 1 + len(result.to_frame())

@@ -56,6 +56,11 @@ class Prediction(NamedTuple):
     mean: Array
     covariance: Array | None
 
+    def __repr__(self) -> str:
+        from fastntk._support.display import short_repr
+
+        return short_repr(self, mean=self.mean, covariance=self.covariance)
+
 
 class Regression:
     """Regression on training samples, factorized once for any targets, samples and times.
@@ -154,6 +159,11 @@ class Regression:
             16 * n * n, f"regression on {n} samples, with a factorization,", "take fewer samples"
         )
         self._kernel: Array = np.asarray(kernel_matrix(self._network, self._kind, self._samples))
+
+    def __repr__(self) -> str:
+        ridge = "auto" if self._given_ridge is None else f"{self._given_ridge:g}"
+        samples = f"{len(self._samples)} samples"
+        return f"<Regression: {self._kind}, {samples}, ridge {ridge}, {self._network!r}>"
 
     @cached_property
     def _prior(self) -> Array:

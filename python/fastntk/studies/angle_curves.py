@@ -15,12 +15,13 @@ import numpy as np
 
 from fastntk import infinite
 from fastntk._support import arguments
+from fastntk._support.display import spans
 from fastntk._support.progress import monitored, require_progress
 from fastntk.devices import matrices
 from fastntk.kernels.angles import gradient_angles
 from fastntk.mlp import MLP
 from fastntk.networks.initialization import activation_and_scale
-from fastntk.training.result import Result, spans
+from fastntk.training.result import Result
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastntk._support import arguments
+from fastntk._support.display import spans
 from fastntk.studies.identities import activation_label
 from fastntk.studies.power_law import BootstrapSlope, bootstrap_slope
-from fastntk.training.result import Result, spans
+from fastntk.training.result import Result
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

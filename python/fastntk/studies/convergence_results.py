@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastntk._support import arguments
+from fastntk._support.display import spans
 from fastntk._support.tables import save_table
 from fastntk.studies.identities import activation_label
 from fastntk.studies.rates import ConvergenceRate
 from fastntk.training.learning_rate_search import Candidate, LearningRateSearch
-from fastntk.training.result import Result, is_archive, spans
+from fastntk.training.result import Result, is_archive
 
 if TYPE_CHECKING:
     import os

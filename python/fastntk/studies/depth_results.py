@@ -8,8 +8,9 @@ import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from fastntk._support.display import spans
 from fastntk.eigenvalues.result import ConditionNumbers
-from fastntk.training.result import Result, spans
+from fastntk.training.result import Result
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastntk._support import arguments
+from fastntk._support.display import spans
 from fastntk._support.progress import monitored
 from fastntk.devices import matrices
 from fastntk.mlp import MLP
@@ -23,7 +24,7 @@ from fastntk.networks.targets import targets
 from fastntk.studies.identities import activation_label
 from fastntk.studies.power_law import PowerLaw, fit_power_law
 from fastntk.training.learning_rate_bound import learning_rate_bound
-from fastntk.training.result import Result, spans
+from fastntk.training.result import Result
 from fastntk.training.run import train
 
 if TYPE_CHECKING:

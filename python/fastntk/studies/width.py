@@ -11,6 +11,7 @@ import numpy as np
 
 from fastntk import infinite
 from fastntk._support import arguments
+from fastntk._support.display import short_repr, spans
 from fastntk._support.progress import monitored
 from fastntk.devices import matrices
 from fastntk.mlp import MLP
@@ -56,6 +57,17 @@ class MonteCarlo:
     activation_scale: float
     weight_std: float
     bias_std: float
+
+    def __repr__(self) -> str:
+        return short_repr(
+            self,
+            activation=self.activation.name,
+            depth=self.depth,
+            widths=spans(self.widths),
+            seeds=self.n_seeds,
+            samples=len(self.limit),
+            rate=self.rate,
+        )
 
     @property
     def fluctuation(self) -> Array:

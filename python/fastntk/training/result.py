@@ -4,12 +4,12 @@
 
 from __future__ import annotations
 
-import html
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from fastntk._support import arguments
 from fastntk._support.archives import read_archive, write_archive
+from fastntk._support.display import frame_html
 from fastntk._support.files import require_own
 from fastntk._support.tables import are_rows_of, save_table
 from fastntk.training.records import decode, encode
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 # The version of the files. Whoever adds a field to a class that is written raises it, and teaches
 # `Result.load` what files of earlier versions mean.
 _VERSION = 1
-
-# A notebook shows so many rows of a table.
-_MOST_ROWS = 20
 
 
 class Result:
@@ -116,39 +113,9 @@ class Result:
 
     def _repr_html_(self) -> str:
         """Return what notebooks show: what this is, and the table of it."""
-        summary = getattr(self, "summary", self.to_frame)
-        return f"<p>{html.escape(repr(self))}</p>{table_html(summary())}"
+        return frame_html(repr(self), getattr(self, "summary", self.to_frame)())
 
 
 def is_archive(path: str) -> bool:
     """Return whether a file of this name is one for `Result.load`."""
     return Path(path).suffix.lower() == ".npz"
-
-
-def table_html(frame: pd.DataFrame) -> str:
-    """Return a table for notebooks, in four digits; of a long one, its beginning and its end."""
-    return str(
-        frame.to_html(index=False, border=0, max_rows=_MOST_ROWS, float_format="{:.4g}".format)
-    )
-
-
-def spans(values: Any) -> str:
-    """Return different numbers in short: ranges of whole ones, and otherwise lists.
-
-    Examples
-    --------
-    >>> from fastntk.training.result import spans
-    >>> spans([3, 0, 1, 2, 5]), spans([64, 256]), spans([float("inf")])
-    ('0–3, 5', '64, 256', 'inf')
-    """
-    runs: list[list[float]] = []
-    for value in sorted(set(values)):
-        if runs and value == runs[-1][-1] + 1:
-            runs[-1].append(value)
-        else:
-            runs.append([value])
-    shown = [
-        f"{run[0]:g}–{run[-1]:g}" if len(run) > 2 else ", ".join(f"{each:g}" for each in run)
-        for run in runs
-    ]
-    return ", ".join(shown)
