@@ -27,3 +27,8 @@ __all__ = [
     "save",
     "table1",
 ]
+
+
+def __dir__() -> list[str]:
+    """Return the public names, and not those of the files that they come from."""
+    return sorted(__all__)
