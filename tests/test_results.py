@@ -20,7 +20,6 @@ from fastntk import activations, figures, infinite, linearity
 from fastntk._support.archives import read_archive, write_archive
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 RNG = np.random.default_rng(3)
@@ -74,6 +73,10 @@ def make_search() -> fastntk.LearningRateSearch:
     )
 
 
+def make_monte_carlo() -> fastntk.MonteCarlo:
+    return fastntk.monte_carlo_ntk(X, [4, 8], seeds=2, depth=1)
+
+
 # How each is made, and the names of its panels.
 RESULTS: dict[str, tuple[Any, tuple[str, ...]]] = {
     "depth": (make_depth_study, ("smallest_angle", "condition_number")),
@@ -92,6 +95,7 @@ RESULTS: dict[str, tuple[Any, tuple[str, ...]]] = {
     "linearization": (make_linearization_study, ("error",)),
     "angles": (make_angle_curves, ("relu", "identity")),
     "history": (make_history, ("loss", "accuracy")),
+    "monte carlo": (make_monte_carlo, ("fluctuation",)),
     "regression": (make_regression_history, ("loss", "weight_change")),
     "search": (make_search, ("final_loss", "epochs_to_target")),
 }
@@ -108,14 +112,6 @@ def result(name: str) -> Any:
     if name not in _MADE:
         _MADE[name] = RESULTS[name][0]()
     return _MADE[name]
-
-
-@pytest.fixture(autouse=True)
-def closed() -> Iterator[None]:
-    """Without the figures of other tests, here and after."""
-    plt.close("all")
-    yield
-    plt.close("all")
 
 
 def require_same(one: Any, other: Any) -> None:
@@ -242,6 +238,7 @@ def test_texts_are_short_and_true(name: str, result: Any) -> None:
         "constancy": "2 networks, linear; widths 4, 8; 8 samples",
         "linearization": "4 networks, leaky_relu; depth 2; widths 4, 8",
         "angles": "relu, identity; depths 1, 3; 2 angles; beside 2 networks of width 4",
+        "monte carlo": "activation relu, depth 1, widths 4, 8, seeds 2, samples 8, rate ",
         "history": f"2 epochs, completed; loss {make_loss(result):.4g}; MLP(",
         "regression": f"2 epochs, completed; loss {make_loss(result):.4g}; MLP(",
         "search": "best 0.1 of 2 from 0.1 to 1e+06; bound ",
@@ -316,6 +313,23 @@ def test_what_was_a_figure_still_does_what_one_does(tmp_path: Path) -> None:
         _ = axes.nothing_of_it
 
 
+def test_fluctuations_and_their_slope() -> None:
+    result = make_monte_carlo()
+    axes: Any = result.plot()
+    marks, line = axes.lines
+    np.testing.assert_array_equal(marks.get_ydata(), result.fluctuation)
+    assert line.get_label() == f"slope {-result.rate:.2f}".replace("-", "−")
+    # Through two points there is a line.
+    np.testing.assert_allclose(line.get_ydata(), result.fluctuation)
+    one = fastntk.monte_carlo_ntk(X, [4], seeds=2, depth=1).plot(Figure().subplots())
+    assert isinstance(one, Axes)
+    assert len(one.lines) == 1
+    (first, second) = result.to_frame()["mean_error"]
+    limit = np.linalg.norm(result.limit)
+    assert first == pytest.approx(np.linalg.norm(result.mean[0] - result.limit) / limit, abs=0)
+    assert second == pytest.approx(np.linalg.norm(result.mean[1] - result.limit) / limit, abs=0)
+
+
 def test_long_tables_are_cut() -> None:
     search = make_search()
     candidate = search.candidates[0]
@@ -347,7 +361,7 @@ OTHERS: dict[str, tuple[Any, str]] = {
         r"<HessianNorms: values \(8,\) float64, errors \(8,\) float64, resolved \(8,\) bool>",
     ),
     "monte carlo": (
-        lambda: fastntk.monte_carlo_ntk(X, [4, 8], seeds=2, depth=1),
+        make_monte_carlo,
         r"<MonteCarlo: activation relu, depth 1, widths 4, 8, seeds 2, samples 8, rate -?[\d.]+>",
     ),
     "linear": (NET.linearize, r"<LinearizedMLP: around MLP\(.*\)>"),

@@ -57,9 +57,9 @@ def monitored(
         return _NOBODY
     try:
         if _in_notebook():
-            from tqdm.auto import tqdm
+            from tqdm.auto import tqdm as for_notebooks
 
-            return _shown(tqdm, description)
+            return _shown(for_notebooks, description)
         if sys.stderr.isatty():
             from tqdm import tqdm
 

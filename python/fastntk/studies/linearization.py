@@ -84,6 +84,8 @@ class LinearizationStudy(Result):
     activation : Activation
     activation_scale, bias_std : float
         The settings of the networks.
+    n_samples : int
+        The number of training samples.
     """
 
     _kind = "linearization study"
@@ -96,6 +98,7 @@ class LinearizationStudy(Result):
     activation: Activation
     activation_scale: float
     bias_std: float
+    n_samples: int
 
     @property
     def fit(self) -> PowerLaw:
@@ -132,6 +135,7 @@ class LinearizationStudy(Result):
             activation=activation_label(self.activation),
             activation_scale=self.activation_scale,
             bias_std=self.bias_std,
+            samples=self.n_samples,
         )
 
     def plot(
@@ -246,7 +250,16 @@ def linearization_error(
                 results.append(LinearizationResult(width, seed, *found))
                 if report is not None:
                     report(f"width {width}", len(results), len(sizes) * len(chosen))
-    return LinearizationStudy(tuple(results), level, rate, stops, phi, scale, float(bias_std))
+    return LinearizationStudy(
+        results=tuple(results),
+        depth=level,
+        learning_rate=rate,
+        steps=stops,
+        activation=phi,
+        activation_scale=scale,
+        bias_std=float(bias_std),
+        n_samples=n,
+    )
 
 
 def _compare(
