@@ -430,7 +430,7 @@ def test_power_laws() -> None:
     )
     diverged = LinearizationResult(10, 2, np.inf, np.inf, 1.0)
     study = LinearizationStudy(
-        (*results, diverged), 2, 0.1, (1, 10), fastntk.activations.get("relu"), 2**0.5, 0.0
+        (*results, diverged), 2, 0.1, (1, 10), fastntk.activations.get("relu"), 2**0.5, 0.0, 4
     )
     assert study.fit.slope == pytest.approx(-0.5, abs=1e-12)
     assert study.test_fit.slope == pytest.approx(-1.0, abs=1e-12)

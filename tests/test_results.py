@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 import fastntk
 from fastntk import activations, figures, infinite, linearity
 from fastntk._support.archives import read_archive, write_archive
+from fastntk.training.history import COLUMNS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -158,25 +159,12 @@ def test_other_files_are_not_lost(tmp_path: Path) -> None:
         with pytest.raises(FileExistsError, match=r"path: a file is there that is not a part of"):
             result.save(path)
         result.save(path, overwrite=True)
-    longer = replace(
-        history, **{column: np.append(getattr(history, column), 1.0) for column in COLUMNS}
-    )
+    columns: dict[str, Any] = {name: np.append(getattr(history, name), 1.0) for name in COLUMNS}
+    longer = replace(history, **columns)
     history.save(path, overwrite=True)
     longer.save(path)  # goes on where the other one ended
     with pytest.raises(FileExistsError):
         history.save(path)
-
-
-COLUMNS = (
-    "loss",
-    "accuracy",
-    "validation_loss",
-    "validation_accuracy",
-    "seconds",
-    "weight_change",
-    "weight_change_max",
-    "gradient_norm",
-)
 
 
 def test_what_is_no_such_file(tmp_path: Path) -> None:

@@ -172,7 +172,7 @@ def _panel(
     lines: list[Line],
     limits: list[Limit],
 ) -> Panel:
-    kind = {"y_kind": "degrees", "y_from_zero": True} if column == _ANGLE else {}
+    kind: dict[str, Any] = {"y_kind": "degrees", "y_from_zero": True} if column == _ANGLE else {}
     return Panel(x=x, lines=lines, limits=limits, name=column, x_kind=x_kind, **axis | kind)
 
 

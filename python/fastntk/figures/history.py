@@ -13,6 +13,8 @@ from fastntk._support import arguments
 from fastntk.figures.panels import Line, Panel, Sheet, draw
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy.typing as npt
     from matplotlib.figure import Figure
 
@@ -92,7 +94,7 @@ def history_sheet(history: HistoryLike) -> Sheet:
 def _panel(
     history: HistoryLike,
     name_and_label: tuple[str, str],
-    curves: dict[str, _Array | None],
+    curves: Mapping[str, _Array | None],
     first_hue: int = 0,
 ) -> Panel:
     name, label = name_and_label

@@ -106,8 +106,9 @@ class Line:
         """The mark: another one for each hue."""
         if self.style in {"crosses", "edge"}:
             return "x"
-        by_level = self.level is not None or self.hue is None
-        return "o" if by_level else STYLES[self.hue % len(STYLES)][1]
+        if self.level is not None or self.hue is None:
+            return "o"
+        return STYLES[self.hue % len(STYLES)][1]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,8 +241,9 @@ def _columns_below(sheet: Sheet) -> int:
 
 def _rows_below(sheet: Sheet) -> int:
     """Return how many rows the legend has below the panels; 0 if it stands beside them."""
-    named = [*(p.lines for p in sheet.panels if not p.direct), *(p.verticals for p in sheet.panels)]
-    labels = {each.label for group in named for each in group} - {""}
+    panels = [panel for panel in sheet.panels if not panel.direct]
+    labels = {line.label for panel in panels for line in panel.lines if line.label}
+    labels |= {vertical.label for panel in panels for vertical in panel.verticals}
     return 0 if len(labels) <= _MOST_BESIDE else math.ceil(len(labels) / _columns_below(sheet))
 
 

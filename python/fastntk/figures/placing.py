@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _MOST_INSIDE = 4
 
 
-class AxesArray(np.ndarray):
+class AxesArray(np.ndarray[tuple[int, ...], np.dtype[np.object_]]):
     """The axes of several panels, in an array of one dimension.
 
     What a figure can do is still found here, with a warning: `plot` used to return one.
@@ -48,10 +48,7 @@ class AxesArray(np.ndarray):
         return getattr(self.figure, name)
 
 
-Placed: TypeAlias = Axes | AxesArray
-
-
-def place(sheet: Sheet, ax: Axes | Sequence[Axes] | None, panel: str | None) -> Placed:
+def place(sheet: Sheet, ax: Axes | Sequence[Axes] | None, panel: str | None) -> Any:
     """Draw a sheet, or one panel of it, and return its axes.
 
     Parameters
@@ -66,7 +63,7 @@ def place(sheet: Sheet, ax: Axes | Sequence[Axes] | None, panel: str | None) -> 
     Returns
     -------
     Axes, or AxesArray
-        An array where there are several panels.
+        An array where there are several panels. Which it is, only the sheet says: no type does.
     """
     if panel is not None:
         arguments.choice(panel, "panel", [each.name for each in sheet.panels])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
     from matplotlib.axes import Axes
-
-    from fastntk.figures.placing import AxesArray
 
 
 @dataclass(frozen=True)
@@ -107,9 +105,7 @@ class AngleCurves(Result):
         )
         return frame if self.width is None else frame.assign(width=self.width, seeds=self.seeds)
 
-    def plot(
-        self, ax: Axes | Sequence[Axes] | None = None, *, panel: str | None = None
-    ) -> Axes | AxesArray:
+    def plot(self, ax: Axes | Sequence[Axes] | None = None, *, panel: str | None = None) -> Any:
         """Draw gradient angle against input angle, a panel for each activation.
 
         Parameters

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from fastntk.activations import Activation
-    from fastntk.figures.placing import AxesArray
 
 # What is set beside the width: at the start, and after training to the target.
 AT_START = ("hessian_norm", "gradient_norm")
@@ -234,9 +233,7 @@ class ConstancyStudy(Result):
             rows.append(row)
         return pd.DataFrame(rows)
 
-    def plot(
-        self, ax: Axes | Sequence[Axes] | None = None, *, panel: str | None = None
-    ) -> Axes | AxesArray:
+    def plot(self, ax: Axes | Sequence[Axes] | None = None, *, panel: str | None = None) -> Any:
         """Draw each quantity against the width, a line for each architecture.
 
         Parameters

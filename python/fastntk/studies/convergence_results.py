@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     _Array = npt.NDArray[np.float64]
     from matplotlib.axes import Axes
 
-    from fastntk.figures.placing import AxesArray
-
 
 @dataclass(frozen=True, eq=False)
 class ConvergenceResult:
@@ -246,9 +244,7 @@ class ConvergenceStudy(Result):
             rows.append(row)
         return pd.DataFrame(rows)
 
-    def plot(
-        self, ax: Axes | Sequence[Axes] | None = None, *, panel: str | None = None
-    ) -> Axes | AxesArray:
+    def plot(self, ax: Axes | Sequence[Axes] | None = None, *, panel: str | None = None) -> Any:
         """Draw loss against epochs; epochs to the target and rates against depth.
 
         Parameters

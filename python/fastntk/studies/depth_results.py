@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-    from fastntk.figures.placing import AxesArray
 
 _NAN = float("nan")
 
@@ -274,9 +273,7 @@ class DepthStudy(Result):
 
         return limit_condition_number(self.n_samples)
 
-    def plot(
-        self, ax: Axes | Sequence[Axes] | None = None, *, panel: str | None = None
-    ) -> Axes | AxesArray:
+    def plot(self, ax: Axes | Sequence[Axes] | None = None, *, panel: str | None = None) -> Any:
         """Draw smallest angle and condition number against depth.
 
         Parameters

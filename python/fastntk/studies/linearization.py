@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
     from fastntk._support.progress import Progress
     from fastntk.activations import Activation
-    from fastntk.figures.placing import AxesArray
 
 # The learning rate, as a share of the largest one that is stable at the greatest width: narrower
 # networks, whose kernels vary more, are to be stable, too.
@@ -138,9 +137,7 @@ class LinearizationStudy(Result):
             samples=self.n_samples,
         )
 
-    def plot(
-        self, ax: Axes | Sequence[Axes] | None = None, *, panel: str | None = None
-    ) -> Axes | AxesArray:
+    def plot(self, ax: Axes | Sequence[Axes] | None = None, *, panel: str | None = None) -> Any:
         """Draw errors against width, with the fitted power laws.
 
         Parameters

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from fastntk._support.progress import Progress
     from fastntk.activations import Activation
-    from fastntk.figures.placing import AxesArray
 
     Array = NDArray[np.float64]
 
@@ -102,9 +101,7 @@ class MonteCarlo(Result):
             }
         )
 
-    def plot(
-        self, ax: Axes | Sequence[Axes] | None = None, *, panel: str | None = None
-    ) -> Axes | AxesArray:
+    def plot(self, ax: Axes | Sequence[Axes] | None = None, *, panel: str | None = None) -> Any:
         """Draw `fluctuation` against width, with the fitted power law.
 
         Parameters

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     _Values = npt.NDArray[Any]  # float64
     from matplotlib.axes import Axes
 
-    from fastntk.figures.placing import AxesArray
 
 # The arrays of a history, in the order of its table. They are measured where they can be: there is
 # no accuracy for a single output, and nothing of validation without other samples.
@@ -118,9 +117,7 @@ class History(Result):
             frame.insert(0, "step", frame.pop("step"))
         return frame
 
-    def plot(
-        self, ax: Axes | Sequence[Axes] | None = None, *, panel: str | None = None
-    ) -> Axes | AxesArray:
+    def plot(self, ax: Axes | Sequence[Axes] | None = None, *, panel: str | None = None) -> Any:
         """Draw loss, and accuracy or else change of the weights, against epochs.
 
         Parameters

@@ -8,7 +8,7 @@ import math
 import threading
 from contextlib import closing
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from fastntk._support.progress import Progress
-    from fastntk.figures.placing import AxesArray
     from fastntk.mlp import MLP
     from fastntk.training.history import History
 
@@ -132,9 +131,7 @@ class LearningRateSearch(Result):
         frame.insert(1, "best", frame["learning_rate"] == self.best)
         return frame
 
-    def plot(
-        self, ax: Axes | Sequence[Axes] | None = None, *, panel: str | None = None
-    ) -> Axes | AxesArray:
+    def plot(self, ax: Axes | Sequence[Axes] | None = None, *, panel: str | None = None) -> Any:
         """Draw final loss, and epochs to the target, against the learning rate.
 
         Parameters
