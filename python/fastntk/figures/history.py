@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     _Array = npt.NDArray[Any]
 
-# So many characters of a title fit over two panels.
-_TITLE = 100
+# So many characters of a title fit over one panel.
+_TITLE = 76
 
 
 class HistoryLike(Protocol):

@@ -58,6 +58,8 @@ def _panel(search: LearningRateSearchLike, column: str, label: str, kind: str) -
     status, rates = frame["status"], frame["learning_rate"].to_numpy(np.float64)
     values = frame[column].to_numpy(np.float64)
     diverged = (status == "diverged").to_numpy(bool)
+    if kind == "log" and not np.any(values[~diverged] > 0):
+        kind = "linear"  # nothing has a logarithm where all trainings diverged
     unstable = (status == "unstable").to_numpy(bool)
     lines = [Line(x=rates[~diverged], y=values[~diverged], label="")]
     for chosen, text, style, hue in (
