@@ -25,7 +25,7 @@ from scipy.linalg import eigvalsh
 import fastntk
 import fastntk._core as _core
 from fastntk.eigenvalues.source import random_vector
-from fastntk.training.descent import Sgd, copy_of
+from fastntk.training.descent import Sgd
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -79,7 +79,7 @@ def small_calls() -> Iterator[SmallCall]:
     steps, y = 100, np.zeros((SAMPLES, 1))
     many = np.tile(np.arange(SAMPLES), steps)
     outcomes = np.empty((len(many), 2))
-    sgd = Sgd(copy_of(network), np.full((len(WIDTHS) - 1, 2), 1e-9), "mse", 0.0)
+    sgd = Sgd(network.copy(), np.full((len(WIDTHS) - 1, 2), 1e-9), "mse", 0.0)
     yield SmallCall(
         f"`train`, one step of {SAMPLES} samples",
         lambda: fastntk.train(net, X, y, loss="mse", learning_rate=1e-3),

@@ -163,7 +163,7 @@ void register_network(py::module_& module, const char* name) {
                           activation_named(activation, parameters, {function, derivative, 0}),
                           activation_scale);
            }),
-           py::kw_only(), py::arg("input_width"), py::arg("activation"), py::arg("parameters"),
+           py::arg("input_width"), py::arg("activation"), py::arg("parameters"),
            py::arg("function"), py::arg("derivative"), py::arg("activation_scale"),
            "parameters: as many as activations() says, and then zeros; function, derivative: the "
            "addresses of C functions of one double, for the activation \"custom\".")
@@ -206,6 +206,9 @@ void register_network(py::module_& module, const char* name) {
           py::arg("parameters"), py::arg("functions"),
           "The same for the map from the last hidden layer, with an activation of the outputs: one "
           "of the activations(), \"softmax\", or \"custom\" with its functions, φ, φ' and φ''.")
+      .def("with_parameters", &Class::with_parameters, py::arg("arrays").noconvert(),
+           "The same network, of a single readout, with parameters in other arrays: (weights, "
+           "bias) of each layer.")
       .def(
           "feature_bytes",
           [](const Class& self, Index samples, Index outputs, Index itemsize) {
@@ -357,6 +360,10 @@ PYBIND11_MODULE(_core, module) {
   fp::register_device<fp::OnHost>(module);
   fp::register_pair_angles<float>(module);
   fp::register_pair_angles<double>(module);
+  fp::register_parameter_change<float>(module);
+  fp::register_parameter_change<double>(module);
+  module.def("mean_outcomes", &fp::py_mean_outcomes, pybind11::arg("outcomes").noconvert(),
+             "The means of the columns of outcomes (n, 2).");
   fp::register_symmetric(module);
   module.def(
       "lapack_routine",

@@ -109,6 +109,7 @@ struct OnGpu {
     return with_tiles_that_fit(device, work);
   }
 
+  static constexpr bool kCopies = true;
   template <class T>
   class Copies {
    public:

@@ -62,6 +62,7 @@ struct OnHost {
   }
 
   // The processor needs no copies: it uses the arrays themselves.
+  static constexpr bool kCopies = false;
   template <class T>
   class Copies {
    public:

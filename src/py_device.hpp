@@ -42,6 +42,7 @@ inline Monitor python_monitor(const ProgressCallback& callback) {
 //   Guard          lives as long as a call;
 //   run            calls work(device), as often as it takes to find the memory for it;
 //   Copies<T>      arrays of the host, such as weights, as the device sees them;
+//   kCopies        whether these are others than the host's;
 //   with_host_result
 //                  calls work(matrix) with what stands for a small array of the host.
 

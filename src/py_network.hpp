@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -80,14 +81,41 @@ class PyNetwork {
     network_ = with_output_activation<T>(network_, activation, {identity_.data(), c, c});
   }
 
+  // Returns the same network with parameters in other arrays, one entry for each layer. Only for a
+  // single readout.
+  std::unique_ptr<PyNetwork> with_parameters(
+      const std::vector<std::pair<Array<T>, std::optional<Array<T>>>>& arrays) const {
+    const Network<T> net = linear_outputs(get());
+    if (net.readouts.size() != 1 || static_cast<Index>(arrays.size()) != net.depth() + 1) {
+      throw bad_argument("arrays", "one entry for each layer of a network of a single readout");
+    }
+    auto result =
+        std::make_unique<PyNetwork>(net.input_width, net.activation, net.activation_scale);
+    for (std::size_t k = 0; k < arrays.size(); ++k) {
+      const Layer<T>& before = k < net.hidden.size() ? net.hidden[k] : net.readouts.front().layer;
+      const PyLayer layer{arrays[k].first,   arrays[k].second,     before.weight_scale,
+                          before.bias_scale, before.kernel_weight, before.kernel_bias_weight};
+      if (k < net.hidden.size()) {
+        result->add_hidden(layer);
+      } else if (network_.has_linear_outputs()) {
+        result->add_readout(net.depth(), layer);
+      } else {
+        result->add_activated_readout(layer, network_.output_activation);
+      }
+    }
+    return result;
+  }
+
   // Returns the network with its weights on the host.
   const Network<T>& get() const {
     if (network_.readouts.empty()) throw bad_argument("network", "at least one readout");
     return network_;
   }
   // Returns the network with its weights on the device. They are put there when it is first asked
-  // for: before that, their arrays may change.
+  // for: before that, their arrays may change. Where they are used as they lie, several threads may
+  // ask at once.
   const Network<T>& on(const Device& device) const {
+    if constexpr (!P::kCopies) return get();
     if (!on_device_) {
       Network<T> network = get();
       const auto put = [&](Layer<T>& layer) {

@@ -6,11 +6,13 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
 #include "array_args.hpp"
 #include "fastntk/host.hpp"
+#include "fastntk/parameter_change.hpp"
 #include "gil.hpp"
 #include "py_device.hpp"
 #include "py_network.hpp"
@@ -116,13 +118,15 @@ class TrainedLayers {
   std::vector<std::pair<const Copies*, T*>> changing_;
 };
 
-// Passes over the samples once; returns the squared norm of the last gradient.
+// Passes over the samples once; returns the squared norm of the last gradient, and the mean losses
+// of the first batch and of that with the largest.
 template <class P, class T>
-double py_sgd(const PyNetwork<P, T>& network, const std::vector<PyTrainedLayer<P, T>*>& arrays,
-              const typename P::Where& where, const ProgressCallback& monitor,
-              const std::string& loss, Index batch, double momentum, bool measure_gradient,
-              const typename P::template Array<T>& x, const typename P::template Array<T>& y,
-              const std::optional<Array<Index>>& order, Array<double>& outcomes) {
+std::tuple<double, double, double> py_sgd(
+    const PyNetwork<P, T>& network, const std::vector<PyTrainedLayer<P, T>*>& arrays,
+    const std::string& loss, Index batch, double momentum, bool measure_gradient,
+    const typename P::template Array<T>& x, const typename P::template Array<T>& y,
+    const std::optional<Array<Index>>& order, Array<double>& outcomes,
+    const typename P::Where& where, const ProgressCallback& monitor) {
   using Device = typename P::Device;
   const Device device = P::device(where);
   const Network<T> net = linear_outputs(network.get());
@@ -167,7 +171,8 @@ double py_sgd(const PyNetwork<P, T>& network, const std::vector<PyTrainedLayer<P
                  targets, device_indices, rows, on_progress);
     });
     layers.read_back();
-    return square;
+    const BatchLosses losses = batch_losses(results, batch);
+    return {square, losses.first, losses.largest};
   } catch (...) {
     layers.read_back();  // the steps that were taken
     throw;
@@ -192,6 +197,42 @@ void py_evaluate_loss(const std::string& loss, const typename P::template Array<
   });
 }
 
+// Returns ‖now − then‖² and the largest |now − then| of all elements of these arrays.
+template <class T>
+std::pair<double, double> py_parameter_change(const std::vector<Array<T>>& now,
+                                              const std::vector<Array<T>>& then) {
+  if (now.size() != then.size()) throw bad_argument("then", "as many arrays as now");
+  std::vector<ChangedParameters<T>> arrays;
+  arrays.reserve(now.size());
+  for (std::size_t k = 0; k < now.size(); ++k) {
+    if (now[k].size() != then[k].size()) throw bad_argument("then", "arrays of the sizes of now");
+    arrays.push_back({now[k].data(), then[k].data(), now[k].size()});
+  }
+  const WithoutLock no_lock;
+  const ParameterChange change = parameter_change(arrays);
+  return {change.square, change.largest};
+}
+
+// Returns the means of the two columns of outcomes: each sum in the order of the rows.
+inline std::pair<double, double> py_mean_outcomes(const Array<double>& outcomes) {
+  const Matrix<const double> rows = input_matrix<double>(outcomes, 2, "outcomes");
+  double loss = 0.0;
+  double recognized = 0.0;
+  for (Index i = 0; i < rows.rows; ++i) {
+    loss += rows(i, 0);
+    recognized += rows(i, 1);
+  }
+  const auto count = static_cast<double>(rows.rows);
+  return {loss / count, recognized / count};
+}
+
+template <class T>
+void register_parameter_change(py::module_& module) {
+  module.def("parameter_change", &py_parameter_change<T>, py::arg("now").noconvert(),
+             py::arg("then").noconvert(),
+             "‖now − then‖² and the largest |now − then| of all elements of two lists of arrays.");
+}
+
 template <class P, class T>
 void register_training(py::module_& module, const char* layer_name) {
   using Layer = PyTrainedLayer<P, T>;
@@ -208,15 +249,16 @@ void register_training(py::module_& module, const char* layer_name) {
            py::arg("weights").noconvert(), py::arg("bias").noconvert(), py::arg("rate"),
            py::arg("bias_rate"), py::arg("velocity").noconvert(),
            py::arg("bias_velocity").noconvert());
-  module.def("sgd", &py_sgd<P, T>, Guard(), py::arg("network"), py::arg("layers"),
-             py::arg(P::kWhere), py::arg("monitor"), py::kw_only(), py::arg("loss"),
-             py::arg("batch"), py::arg("momentum"), py::arg("measure_gradient"),
-             py::arg("X").noconvert(), py::arg("y").noconvert(), py::arg("order").noconvert(),
-             py::arg("outcomes").noconvert(),
-             "Takes a step for each batch of the samples X (n, d) with targets y (n, C), in the "
-             "order (m,) of their indices, or of all; returns ‖gradient‖² of the last batch if it "
-             "is to be measured. A row of outcomes (m, 2) gets the loss of a sample before its "
-             "step, and whether it was recognized.");
+  module.def(
+      "sgd", &py_sgd<P, T>, Guard(), py::arg("network"), py::arg("layers"), py::arg("loss"),
+      py::arg("batch"), py::arg("momentum"), py::arg("measure_gradient"), py::arg("X").noconvert(),
+      py::arg("y").noconvert(), py::arg("order").noconvert(), py::arg("outcomes").noconvert(),
+      py::arg(P::kWhere), py::arg("monitor"),
+      "Takes a step for each batch of the samples X (n, d) with targets y (n, C), in the "
+      "order (m,) of their indices, or of all. A row of outcomes (m, 2) gets the loss of a "
+      "sample before its step, and whether it was recognized. Returns ‖gradient‖² of the "
+      "last batch if it is to be measured, the mean loss of the first batch, and the largest "
+      "of a batch.");
   module.def("evaluate_loss", &py_evaluate_loss<P, T>, Guard(), py::arg("loss"),
              py::arg("y").noconvert(), py::arg("f").noconvert(), py::arg("outcomes").noconvert(),
              py::arg(P::kWhere), py::arg("monitor"),

@@ -318,6 +318,12 @@ def test_fluctuations_and_their_slope() -> None:
     assert second == pytest.approx(np.linalg.norm(result.mean[1] - result.limit) / limit, abs=0)
 
 
+def test_one_is_no_plural() -> None:
+    study = make_linearization_study()
+    one = repr(replace(study, results=study.results[:1]))
+    assert one == "<LinearizationStudy: 1 network, leaky_relu; depth 2; widths 4>"
+
+
 def test_long_tables_are_cut() -> None:
     search = make_search()
     candidate = search.candidates[0]

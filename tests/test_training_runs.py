@@ -19,6 +19,7 @@ from training_problems import (
     Array,
     assert_same_bits,
     assert_same_history,
+    orders,
     problem,
 )
 
@@ -65,6 +66,29 @@ def test_divergence_is_a_result(dtype: str, rate: float, epochs: int, tmp_path: 
     again = run()
     assert again.status == "diverged"
     assert again.to_frame().equals(history.to_frame())
+
+
+@pytest.mark.parametrize(
+    ("batch", "large", "status"),
+    [
+        (1, [3500.0], "completed"),  # of four samples: 876 on average
+        (1, [3500.0, 600.0], "diverged"),  # 1026
+        (2, [1500.0], "completed"),  # of the two that are left: 751
+        (2, [1500.0, 600.0], "diverged"),  # 1050
+        (2, [1.2e308, 1.2e308], "diverged"),  # of which the sum is not finite
+    ],
+)
+def test_what_counts_is_the_mean_of_a_batch(batch: int, large: list[float], status: str) -> None:
+    """A thousand times that of the first one, and not of the samples in it."""
+    losses = np.ones(10)
+    rows = orders(10, 4, 1, seed=0)[batch]
+    losses[rows[: len(large)]] = large
+    net, X = fastntk.MLP([1, 1]), np.ones((10, 1))
+    y = net(X)[:, 0] - np.sqrt(2.0) * np.sqrt(losses)
+    history = fastntk.train(net, X, y, loss="mse", learning_rate=1e-320, batch_size=4)
+    assert history.status == status
+    with np.errstate(over="ignore"):
+        assert history.loss[0] == pytest.approx(losses.mean(), rel=1e-12, abs=0)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -31,7 +31,6 @@ class _Network:
     # of C functions of one double, for the activation "custom".
     def __init__(
         self,
-        *,
         input_width: int,
         activation: str,
         parameters: Sequence[float],
@@ -72,6 +71,9 @@ class _Network:
         parameters: Sequence[float],
         functions: Sequence[int],
     ) -> None: ...
+    # The same network, of a single readout, with parameters in other arrays: (weights, bias) of
+    # each layer.
+    def with_parameters(self, arrays: list[tuple[_Array, _Array | None]]) -> _Network: ...
     # The memory, in bytes, of the features of so many samples and outputs, for all readouts, in
     # numbers of `itemsize` bytes.
     def feature_bytes(self, samples: int, outputs: int, itemsize: int) -> int: ...
@@ -207,14 +209,12 @@ def ntk(
 ) -> None: ...
 
 # Takes a step for each batch of the samples X (n, d) with targets y (n, C), in the order (m,) of
-# their indices, or of all; returns ‖gradient‖² of the last batch if it is to be measured. A row of
-# outcomes (m, 2) gets the loss of a sample before its step, and whether it was recognized.
+# their indices, or of all. A row of outcomes (m, 2) gets the loss of a sample before its step, and
+# whether it was recognized. Returns ‖gradient‖² of the last batch if it is to be measured, the mean
+# loss of the first batch, and the largest of a batch.
 def sgd(
     network: _Network,
     layers: Sequence[_TrainedLayer],
-    threads: int,
-    monitor: _Monitor,
-    *,
     loss: str,
     batch: int,
     momentum: float,
@@ -223,7 +223,9 @@ def sgd(
     y: _Array,
     order: _Array | None,
     outcomes: _Array,
-) -> float: ...
+    threads: int,
+    monitor: _Monitor,
+) -> _End: ...
 
 # A row of outcomes (n, 2) gets the loss of a sample, and whether it was recognized; f (n, C) is
 # left with the gradient of the loss.
@@ -240,6 +242,12 @@ def pair_angles(
     threads: int,
     monitor: _Monitor,
 ) -> list[float]: ...
+
+# ‖now − then‖² and the largest |now − then| of all elements of two lists of arrays.
+def parameter_change(now: list[_Array], then: list[_Array]) -> tuple[float, float]: ...
+
+# The means of the columns of outcomes (n, 2).
+def mean_outcomes(outcomes: _Array) -> tuple[float, float]: ...
 
 # target = sign · source + shift · 1, on and below the diagonal. Both are symmetric matrices:
 # square, or packed and of one dimension.

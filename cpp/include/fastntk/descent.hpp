@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <variant>
 #include <vector>
@@ -175,6 +176,28 @@ double descend_in_batches(const Device& device, const Descent& descent, const Sg
   double sum = 0.0;
   for (const double square : squares) sum += square;
   return sum;
+}
+
+// These are mean losses of batches: that of the first one, and the largest, which is NaN if one is.
+struct BatchLosses {
+  double first = 0.0;
+  double largest = 0.0;
+};
+
+// Returns those of the samples whose outcomes these are, in batches of so many.
+inline BatchLosses batch_losses(Matrix<const double> outcomes, Index batch) {
+  const Partition batches{outcomes.rows, {batch, batch}};
+  BatchLosses result;
+  for (Index k = 0; k < batches.blocks(); ++k) {
+    const Range rows = batches[k];
+    double sum = 0.0;
+    for (Index i = rows.first; i < rows.first + rows.count; ++i) sum += outcomes(i, 0);
+    const double mean = sum / static_cast<double>(rows.count);
+    if (k == 0) result.first = result.largest = mean;
+    // Nothing is above a NaN, which is therefore kept.
+    if (mean > result.largest || std::isnan(mean)) result.largest = mean;
+  }
+  return result;
 }
 
 // Returns about how many operations so many samples take in batches.

@@ -21,7 +21,8 @@ from fastntk._cli.options import (
     store_option,
 )
 from fastntk._cli.samples import Reading, load_samples, reading_options
-from fastntk._cli.tables import counted, print_table
+from fastntk._cli.tables import print_table
+from fastntk._support.display import counted
 from fastntk.studies.constancy import constancy_study
 from fastntk.studies.constancy_cells import ARCHITECTURES
 from fastntk.studies.samples import numbers_of_labels

@@ -21,7 +21,8 @@ from fastntk._cli.options import (
     store_option,
 )
 from fastntk._cli.samples import Reading, load_for_training, reading_options
-from fastntk._cli.tables import counted, mean_and_deviation, print_table
+from fastntk._cli.tables import mean_and_deviation, print_table
+from fastntk._support.display import counted
 from fastntk.studies.convergence import convergence_study
 
 if TYPE_CHECKING:

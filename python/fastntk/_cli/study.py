@@ -27,7 +27,8 @@ from fastntk._cli.options import (
     store_option,
 )
 from fastntk._cli.samples import Reading, load_samples, reading_options
-from fastntk._cli.tables import counted, mean_and_deviation, print_table
+from fastntk._cli.tables import mean_and_deviation, print_table
+from fastntk._support.display import counted
 from fastntk.eigenvalues import rounded_down
 from fastntk.networks.initialization import PARAMETRIZATIONS
 from fastntk.studies.depth import depth_study

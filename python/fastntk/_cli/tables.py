@@ -24,11 +24,6 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         )
 
 
-def counted(number: int, noun: str) -> str:
-    """Return a number with what is counted, in the plural where there is not one."""
-    return f"{number} {noun}{'s' * (number != 1)}"
-
-
 def mean_and_deviation(
     row: pd.Series[Any], name: str, form: str, std_name: str | None = None
 ) -> str:

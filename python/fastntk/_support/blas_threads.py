@@ -131,7 +131,8 @@ class SingleThreadedBlas:
         self._lock = threading.Lock()
         self._inside = 0
         self._callers = 0
-        self._before: list[int] = []
+        # What gives each BLAS back its threads, where it had more than one.
+        self._limited: list[tuple[Callable[[int], object], int]] = []
         self._threads = 1
         self._buffers = _Buffers()
 
@@ -150,10 +151,14 @@ class SingleThreadedBlas:
         """
         with self._lock:
             if self._inside == 0:
-                self._before = [count() for count, _ in _counts()]
-                self._threads = max(1, min(self._before)) if self._before else os.cpu_count() or 1
-                for _, set_count in _counts():
-                    set_count(1)
+                counts = []
+                for count_now, set_count in _counts():
+                    count = count_now()
+                    counts.append(count)
+                    if count != 1:
+                        self._limited.append((set_count, count))
+                        set_count(1)
+                self._threads = max(1, min(counts)) if counts else os.cpu_count() or 1
             callers = self._callers + (0 if shared else self._threads)
             try:
                 if not shared:
@@ -174,5 +179,6 @@ class SingleThreadedBlas:
 
     def _restore_after_last(self) -> None:
         if self._inside == 0:
-            for (_, set_count), before in zip(_counts(), self._before, strict=True):
-                set_count(before)
+            for set_count, count in self._limited:
+                set_count(count)
+            self._limited.clear()

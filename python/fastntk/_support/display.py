@@ -43,6 +43,11 @@ def spans(values: Iterable[float]) -> str:
     return ", ".join(shown)
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number with what is counted, in the plural where there is not one."""
+    return f"{number} {noun}{'s' * (number != 1)}"
+
+
 def short_repr(of: object, **parts: Any) -> str:
     """Return a text for `repr`: the class with its parts, of long arrays only shape and precision.
 

@@ -29,3 +29,6 @@ def epsilon_of(dtype: np.dtype[Any]) -> float:
 
 
 FLOAT_DTYPES: tuple[FloatDType, ...] = (np.dtype(np.float32), np.dtype(np.float64))
+
+# The smallest normal number of each: to ask NumPy takes as long as to look at a small array.
+SMALLEST_NORMAL = {dtype: float(np.finfo(dtype).tiny) for dtype in FLOAT_DTYPES}

@@ -8,6 +8,7 @@ import mmap
 import os
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 # Nobody asks for so little: it takes longer to read how much there is than to fill that.
 ALWAYS_THERE = 2**20
@@ -80,15 +81,21 @@ def human_bytes(count: float) -> str:
 
 
 @cache
-def _promises_freely() -> bool:
-    """Return whether the system gives out memory that it may not have, and looks when it is used.
+def _only_limits() -> Any:
+    """Return the module of a process's limits if nothing else can refuse it address space.
 
-    Only then does a process that has no limit of its own get any address space that it asks for.
+    That is so where the system gives out memory that it may not have, and looks when it is used.
+    Otherwise None.
     """
     try:
-        return Path("/proc/sys/vm/overcommit_memory").read_bytes()[:1] in {b"0", b"1"}
+        freely = Path("/proc/sys/vm/overcommit_memory").read_bytes()[:1] in {b"0", b"1"}
     except OSError:  # not Linux
-        return False
+        return None
+    if not freely:
+        return None
+    import resource  # which Windows lacks
+
+    return resource
 
 
 def has_address_space(size: int) -> bool:
@@ -97,10 +104,9 @@ def has_address_space(size: int) -> bool:
     Every computation asks, and asking the system for pages and giving them back takes longer than
     the kernel of a few samples: that is done only where the answer may be no.
     """
-    if size <= _NEVER_TOO_MUCH and _promises_freely():
-        import resource  # which Windows lacks
-
-        if resource.getrlimit(resource.RLIMIT_AS)[0] == resource.RLIM_INFINITY:
+    if size <= _NEVER_TOO_MUCH:
+        limits = _only_limits()
+        if limits and limits.getrlimit(limits.RLIMIT_AS)[0] == limits.RLIM_INFINITY:
             return True
     try:
         mmap.mmap(-1, size).close()

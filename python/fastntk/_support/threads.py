@@ -197,10 +197,22 @@ def map_in_threads(
     its turn comes. `stop` is then set, as it is on Ctrl-C and when the generator is closed early:
     computations that take more than some tenths of a second are to look at it.
     """
-    jobs = _with_room(min(jobs, len(items)))
-    if jobs <= 1:
-        yield from map(function, items)
-        return
+    jobs = min(jobs, len(items))
+    with core_threads() as threads:  # for which there is room
+        if jobs > threads:
+            jobs = _with_room(jobs)
+        if jobs > 1:
+            yield from _map_in_pool(function, items, jobs, stop)
+            return
+    yield from map(function, items)
+
+
+def _map_in_pool(
+    function: Callable[[_Item], _Result],
+    items: Sequence[_Item],
+    jobs: int,
+    stop: threading.Event,
+) -> Generator[_Result]:
     # Each thread takes up one item after the other. To hand all of them to the pool would take a
     # while, and an interrupt that comes when Python holds one of its locks may leave it locked.
     # The queue is safe from that: it is one object in C, not a lock and a list in Python.
@@ -223,7 +235,7 @@ def map_in_threads(
                 errors[index] = error
             finished.put(index)
 
-    with core_threads(), ThreadPoolExecutor(jobs, thread_name_prefix="fastntk") as pool:
+    with ThreadPoolExecutor(jobs, thread_name_prefix="fastntk") as pool:
         try:
             for started in range(jobs):
                 try:

@@ -63,6 +63,10 @@ class _Gpu(Place):
     def working(self) -> AbstractContextManager[Any]:
         return nullcontext(self._gpu)
 
+    @property
+    def for_questions(self) -> Any:
+        return self._gpu
+
     def from_host(self, matrix: FloatArray) -> DeviceArray:
         result = self._allocated(matrix.shape, matrix.dtype)
         self.core.write(matrix, result, self._gpu)

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from fastntk._support.dtypes import FloatArray, FloatDType
 
 
+# The kinds of NumPy's types of real numbers: truth values, integers and floats.
+_REAL = "biuf"
+
+
 def host_array(values: Any, name: str) -> np.ndarray[tuple[int, ...], np.dtype[Any]]:
     """Return `values` as an array of NumPy in the byte order of this machine, of any type.
 
@@ -163,14 +167,15 @@ def matrix(values: ArrayLike, name: str, dtype: FloatDType | None = None) -> Flo
 
 def require_real_matrix(array: Any, name: str) -> None:
     """Raise TypeError or ValueError if an array, of NumPy or CuPy, is no matrix of real numbers."""
+    if array.ndim == 2 and array.size > 0 and array.dtype.kind in _REAL:
+        return  # as a rule: nothing else is to be asked
     require_real(array, name)
     if array.ndim != 2:
         raise ValueError(
             f"{name} has shape {array.shape}: expected a matrix, one sample a row"
             f"{_as_a_matrix(array.shape, name)}"
         )
-    if 0 in array.shape:
-        raise ValueError(f"{name} has shape {array.shape}: expected at least one row and column")
+    raise ValueError(f"{name} has shape {array.shape}: expected at least one row and column")
 
 
 def _as_a_matrix(shape: tuple[int, ...], name: str) -> str:
@@ -191,7 +196,7 @@ def _as_a_matrix(shape: tuple[int, ...], name: str) -> str:
 
 def require_real(array: Any, name: str) -> None:
     """Raise TypeError if an array, of NumPy or CuPy, is not of integers, truth values or floats."""
-    if array.dtype.kind not in "biuf":
+    if array.dtype.kind not in _REAL:
         raise TypeError(f"{name} has dtype {array.dtype}: expected real numbers")
 
 
@@ -272,12 +277,13 @@ def require_finite(floats: FloatArray, name: str, given: Any = None) -> None:
     `given` is the matrix from which `floats` was converted.
     """
     finite = np.isfinite(floats)
-    if not finite.all():
+    count = np.count_nonzero(finite)  # which takes half of the time that `all` does of a few
+    if count != finite.size:
         i, j = (int(k) for k in np.argwhere(~finite)[0])
         value = (floats if given is None else given)[i, j]
         raise ValueError(
             f"{name}[{i}, {j}]={value!r}: expected numbers that are finite in {floats.dtype} "
-            f"({finite.size - np.count_nonzero(finite)} of {finite.size} are not)"
+            f"({finite.size - count} of {finite.size} are not)"
         )
 
 

@@ -55,6 +55,11 @@ class Place(ABC):
     def working(self) -> AbstractContextManager[Any]:
         """Enter where the core computes; yields what its functions take for it."""
 
+    @property
+    @abstractmethod
+    def for_questions(self) -> Any:
+        """What the core's functions take for it where they compute nothing, and have no threads."""
+
     @abstractmethod
     def array(self, values: Any, name: str) -> Any:
         """Return an array of `xp`."""

@@ -37,8 +37,9 @@ def place_of(device: str | None, arrays: Mapping[str, Any]) -> Place:
         If a GPU is asked for, and cannot be used: the reason.
     """
     number = _gpu_number(device)
-    given = {name: values for name, values in arrays.items() if values is not None}
-    there = [name for name, values in given.items() if gpu_arrays.on_gpu(values)]
+    there = [
+        name for name, values in arrays.items() if values is not None and gpu_arrays.on_gpu(values)
+    ]
     if not there and number is None:
         return PROCESSOR
     from fastntk.devices.gpu import GpuForDeviceArrays, GpuForHostArrays, UnusableGpuError
@@ -48,6 +49,7 @@ def place_of(device: str | None, arrays: Mapping[str, Any]) -> Place:
             return GpuForHostArrays(number)
         except UnusableGpuError as reason:
             raise RuntimeError(f"device={arguments.shown(device)}: {reason}") from None
+    given = {name: values for name, values in arrays.items() if values is not None}
     first = there[0]
     if device == "cpu":
         raise TypeError(

@@ -52,6 +52,10 @@ class _Processor(HostArrays):
     def working(self) -> AbstractContextManager[int]:
         return core_threads()
 
+    @property
+    def for_questions(self) -> int:
+        return 1
+
     def samples(
         self, values: Any, name: str, dtype: FloatDType, *, columns: int | None = None
     ) -> Any:

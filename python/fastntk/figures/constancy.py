@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from fastntk._support import arguments
+from fastntk._support.display import counted
 from fastntk.figures.panels import Line, Panel, Sheet, draw
 from fastntk.figures.style import LabelledActivation
 
@@ -66,12 +67,11 @@ def constancy_sheet(study: ConstancyStudyLike, data: str = "") -> Sheet:
     """Return the same as data, with the name of the samples in its title."""
     arguments.like(study, "study", ConstancyStudyLike, "a fastntk.ConstancyStudy")
     summary = study.summary()
-    seeds = int(summary["seeds"].max())
+    seeds = counted(int(summary["seeds"].max()), "seed")
     return Sheet(
         title=(
             f"{data}{': ' * bool(data)}n = {study.n_samples}, {study.depth} hidden layers, "
-            f"{study.activation.label}, bottleneck {study.bottleneck}, {seeds} "
-            f"seed{'s' * (seeds != 1)},\n"
+            f"{study.activation.label}, bottleneck {study.bottleneck}, {seeds},\n"
             f"trained to a loss of {study.loss_target:g}"
         ),
         panels=[_panel(summary, name, label) for name, label in _QUANTITIES.items()],

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _MOST_INSIDE = 4
 
 
-class AxesArray(np.ndarray[tuple[int, ...], np.dtype[np.object_]]):
+class AxesArray(np.ndarray[tuple[int, ...], np.dtype[Any]]):
     """The axes of several panels, in an array of one dimension.
 
     What a figure can do is still found here, with a warning: `plot` used to return one.
@@ -34,7 +34,9 @@ class AxesArray(np.ndarray[tuple[int, ...], np.dtype[np.object_]]):
     @property
     def figure(self) -> Figure:
         """The figure on which the first of them is."""
-        found: Figure = self.flat[0].get_figure(root=True)
+        first: Axes = self.flat[0]
+        found = first.get_figure(root=True)
+        assert found is not None
         return found
 
     def __getattr__(self, name: str) -> Any:

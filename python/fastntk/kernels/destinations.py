@@ -33,15 +33,17 @@ class Arrays(Destination):
     """One array for each kernel: of NumPy, in memory or mapped from a file, or of CuPy."""
 
     def __init__(self, request: KernelRequest, arrays: Sequence[Any]) -> None:
+        self._request = request
         self._arrays = arrays
-        self._mirror = request.network.kernel_mirror(request.outputs, request.split)
 
     def put(self, block: KernelBlock, monitor: Monitor | None) -> None:
         """Fill the block, and copy its mirror image where it has one."""
         parts = [array[block.rows, block.cols] for array in self._arrays]
         block.fill(parts, monitor)
         if block.mirrored:
-            for part, mirror in zip(parts, self._mirror, strict=True):
+            request = self._request
+            mirrors = request.network.kernel_mirror(request.outputs, request.split)
+            for part, mirror in zip(parts, mirrors, strict=True):
                 self._arrays[mirror][block.cols, block.rows] = part.T
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastntk._support.dtypes import SMALLEST_NORMAL
 from fastntk.devices.gpu_arrays import device_matrix
 from fastntk.devices.processor import PROCESSOR
 from fastntk.kernels.existence import kernels_exist
@@ -81,7 +82,7 @@ class KernelRanges:
                 raise _not_finite(self._request, rows.start + row)
             # The first row says as a rule that something is left, and then all need not be read.
             found = float(xp.absolute(values[:1]).max())
-            if found < np.finfo(self._request.dtype).tiny:
+            if found < SMALLEST_NORMAL[self._request.dtype]:
                 found = float(xp.absolute(values).max())
             largest.append(found)
         self._seen(largest, (rows.stop - rows.start) * (cols.stop - cols.start))
@@ -96,7 +97,7 @@ class KernelRanges:
 def _diagonal(kernel: Any, place: Place) -> FloatArray:
     """Return the diagonal of a matrix of NumPy or on a GPU, on the host."""
     if isinstance(kernel, np.ndarray):
-        return np.diagonal(kernel)
+        return kernel.diagonal()
     return place.on_host(device_matrix(kernel, "kernel").diagonal)[:, 0]
 
 
@@ -115,7 +116,7 @@ def _largest_of_diagonals(
     request: KernelRequest, rows: Sequence[int], diagonals: Sequence[FloatArray]
 ) -> list[float]:
     """Return the largest element of each; raise OverflowError if one is not finite."""
-    largest = [float(np.abs(diagonal).max()) for diagonal in diagonals]
+    largest = [float(np.maximum.reduce(np.abs(diagonal))) for diagonal in diagonals]
     for found, diagonal in zip(largest, diagonals, strict=True):
         if not math.isfinite(found):
             raise _not_finite(request, rows[int(np.argmin(np.isfinite(diagonal)))])
@@ -126,7 +127,7 @@ def _require_not_vanished(request: KernelRequest, of_kernels: Sequence[float]) -
     """Raise OverflowError if the largest elements are too small, and not 0 for good reasons."""
     if request.split != "none":  # parts of one kernel
         of_kernels = [max(of_kernels)]
-    least = float(np.finfo(request.dtype).tiny)
+    least = SMALLEST_NORMAL[request.dtype]
     if min(of_kernels) >= least:
         return
     largest = np.array(of_kernels)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -127,7 +128,7 @@ class KernelRequest:
         """The number of samples whose features the kernels are formed from."""
         return len(self.X) + (0 if self.Z is None else len(self.Z))
 
-    @property
+    @cached_property
     def count(self) -> int:
         """The number of kernels."""
         return self.network.kernel_count(self.outputs, self.split)

@@ -8,7 +8,8 @@ for each depth where networks of different depth share their hidden layers.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from fastntk._support.dtypes import FloatArray, FloatDType
     from fastntk.activations import Activation
+    from fastntk.activations.compiled import CoreActivation
     from fastntk.activations.outputs import OutputActivation
     from fastntk.devices.place import Place
 
@@ -48,6 +50,16 @@ class Layer:
     def n_parameters(self) -> int:
         """The number of weights and biases."""
         return self.weights.size + (0 if self.bias is None else self.bias.size)
+
+    def copy(self) -> Layer:
+        """Return the layer with arrays of its own."""
+        return Layer(
+            np.array(self.weights, order="C"),
+            None if self.bias is None else np.array(self.bias, order="C"),
+            self.weight_scale,
+            self.bias_scale,
+            self.kernel_weights,
+        )
 
     def with_dtype(self, dtype: FloatDType) -> Layer:
         """Return the layer with its arrays in another precision."""
@@ -121,12 +133,12 @@ class Network:
     def kernel_weights(self) -> list[tuple[float, float]] | None:
         """ω of the weights and the bias of each layer; None where all of them are 1."""
         omega = [layer.kernel_weights for layer in self.layers]
-        return None if all(pair == (1.0, 1.0) for pair in omega) else omega
+        return None if omega.count((1.0, 1.0)) == len(omega) else omega
 
     @property
     def has_linear_outputs(self) -> bool:
         """Whether the outputs are those of an affine map."""
-        return self.output_activation == LINEAR
+        return self.output_activation is LINEAR or self.output_activation == LINEAR
 
     @classmethod
     def of_layers(
@@ -152,6 +164,19 @@ class Network:
         return self.of_layers(
             layers, self.activation, self.activation_scale, self.output_activation
         )
+
+    def copy(self) -> Network:
+        """Return a network of a single readout with weights of its own.
+
+        The core's view on the processor, where there is one, is copied too: that takes less than
+        to make it anew.
+        """
+        result = self.with_layers([layer.copy() for layer in self.layers])
+        name = "_handle_on_processor"
+        if name in vars(self):
+            arrays = [(layer.weights, layer.bias) for layer in result.layers]
+            vars(result)[name] = self._handle_on_processor.with_parameters(arrays)
+        return result
 
     def with_dtype(self, dtype: FloatDType) -> Network:
         """Return the network with all its layers in another precision."""
@@ -223,31 +248,40 @@ class Network:
     def handle(self, place: Place = PROCESSOR) -> Any:
         """Return the core's view of the network at a place; it keeps the weights alive.
 
-        A GPU has its own copies of them, made when they are first needed.
+        The processor's is made once. A GPU has its own copies of the weights, made when they are
+        first needed, and so each handle has.
         """
+        return self._new_handle(place) if place.on_gpu else self._handle_on_processor
+
+    @cached_property
+    def _handle_on_processor(self) -> Any:
+        return self._new_handle(PROCESSOR)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy or a pickle has of a network: not the core's view."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
+
+    def _new_handle(self, place: Place) -> Any:
         activation = core_activation(self.activation)
-        of_outputs = core_output_activation(self.output_activation)
-        for name, given, in_core in (
-            ("activation", self.activation, activation),
-            ("output_activation", self.output_activation, of_outputs),
-        ):
-            if place.on_gpu and in_core.function:
-                raise ValueError(
-                    f"{name}={given!r}: expected one of those that the core has; a GPU cannot call "
-                    "a function that was compiled for the processor"
-                )
+        of_outputs = (
+            None if self.has_linear_outputs else core_output_activation(self.output_activation)
+        )
+        if place.on_gpu:
+            _require_no_function("activation", self.activation, activation)
+            if of_outputs is not None:
+                _require_no_function("output_activation", self.output_activation, of_outputs)
         core = place.core.Network32 if self.dtype == np.float32 else place.core.Network64
         result = core(
-            input_width=self.input_width,
-            activation=activation.activation,
-            parameters=activation.parameters,
-            function=activation.function,
-            derivative=activation.derivative,
-            activation_scale=self.activation_scale,
+            self.input_width,
+            activation.activation,
+            activation.parameters,
+            activation.function,
+            activation.derivative,
+            self.activation_scale,
         )
         for layer in self.hidden:
             result.add_hidden(*layer.core_arguments)
-        if not self.has_linear_outputs:
+        if of_outputs is not None:
             functions = (of_outputs.function, of_outputs.derivative, of_outputs.curvature)
             result.add_activated_readout(
                 *self.readouts[0].layer.core_arguments,
@@ -265,3 +299,11 @@ class Network:
             raise ValueError(
                 f"the network has {len(self.readouts)} readouts: expected a single one"
             )
+
+
+def _require_no_function(name: str, given: OutputActivation, in_core: CoreActivation) -> None:
+    if in_core.function:
+        raise ValueError(
+            f"{name}={given!r}: expected one of those that the core has; a GPU cannot call a "
+            "function that was compiled for the processor"
+        )

@@ -50,7 +50,7 @@ def targets(
             )
         if array.ndim == 1:
             return _one_hot(array, name, rows, outputs, dtype)
-        _check_shape(array, name, f"({rows},) or ({rows}, {outputs})", [(rows, outputs)])
+        _require_shape(array, name, (rows,), (rows, outputs))
         result = matrices.matrix(array, name, dtype)
         sums = result.sum(axis=1, dtype=np.float64)
         wrong = (np.abs(sums - 1.0) > _SUM_TOLERANCE) | (result < 0).any(axis=1)
@@ -61,16 +61,15 @@ def targets(
             )
         return result
     if outputs == 1:
-        _check_shape(array, name, f"({rows},) or ({rows}, 1)", [(rows,), (rows, 1)])
+        _require_shape(array, name, (rows,), (rows, 1))
     else:
-        _check_shape(array, name, f"({rows}, {outputs})", [(rows, outputs)])
+        _require_shape(array, name, (rows, outputs))
     return matrices.matrix(array.reshape(rows, outputs), name, dtype)
 
 
-def _check_shape(
-    array: npt.NDArray[Any], name: str, expected: str, shapes: list[tuple[int, ...]]
-) -> None:
+def _require_shape(array: npt.NDArray[Any], name: str, *shapes: tuple[int, ...]) -> None:
     if array.shape not in shapes:
+        expected = " or ".join(map(str, shapes))
         raise ValueError(f"{name} has shape {array.shape}: expected {expected}")
 
 

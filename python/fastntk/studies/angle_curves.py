@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class AngleCurves(Result):
+class AngleCurves(Result, kind="set of angle curves"):
     """Gradient angles, see `angle_curves`.
 
     Attributes
@@ -64,8 +64,6 @@ class AngleCurves(Result):
     tolerance : float
         That of the angles at infinite width.
     """
-
-    _kind = "set of angle curves"
 
     theta: Array
     depths: tuple[int, ...]

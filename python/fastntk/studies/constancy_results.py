@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastntk._support import arguments
-from fastntk._support.display import spans
+from fastntk._support.display import counted, spans
 from fastntk.studies.identities import activation_label
 from fastntk.studies.power_law import BootstrapSlope, bootstrap_slope
 from fastntk.training.result import Result
@@ -93,7 +93,7 @@ class ConstancyResult:
 
 
 @dataclass(frozen=True, eq=False)
-class ConstancyStudy(Result):
+class ConstancyStudy(Result, kind="constancy study", parts=(ConstancyResult,), costs=("seconds",)):
     """The result of `constancy_study`.
 
     Attributes
@@ -106,10 +106,6 @@ class ConstancyStudy(Result):
     seconds : float
         The time that the study took; what came from a store is not in it.
     """
-
-    _kind = "constancy study"
-    _parts = (ConstancyResult,)
-    _costs = ("seconds",)
 
     results: tuple[ConstancyResult, ...]
     n_samples: int
@@ -124,7 +120,7 @@ class ConstancyStudy(Result):
     def __repr__(self) -> str:
         architectures = ", ".join(dict.fromkeys(result.architecture for result in self.results))
         return (
-            f"<ConstancyStudy: {len(self.results)} networks, {architectures}; widths "
+            f"<ConstancyStudy: {counted(len(self.results), 'network')}, {architectures}; widths "
             f"{spans(result.width for result in self.results)}; {self.n_samples} samples>"
         )
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastntk._support import arguments
-from fastntk._support.display import spans
+from fastntk._support.display import counted, spans
 from fastntk._support.tables import save_table
 from fastntk.studies.identities import activation_label
 from fastntk.studies.rates import ConvergenceRate
@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 
     _Array = npt.NDArray[np.float64]
     from matplotlib.axes import Axes
+
+
+# What may differ when the same is computed again.
+_COSTS = ("seconds",)
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,8 +75,11 @@ class ConvergenceResult:
         return float(reached[0] + 1) if len(reached) else math.nan
 
 
+_PARTS = (ConvergenceResult, ConvergenceRate, LearningRateSearch, Candidate)
+
+
 @dataclass(frozen=True, eq=False)
-class ConvergenceStudy(Result):
+class ConvergenceStudy(Result, kind="convergence study", parts=_PARTS, costs=_COSTS):
     """The result of `convergence_study`.
 
     Attributes
@@ -94,15 +101,6 @@ class ConvergenceStudy(Result):
         The time that the study took; what came from a store is not in it.
     """
 
-    _kind = "convergence study"
-    _parts = (
-        ConvergenceResult,
-        ConvergenceRate,
-        LearningRateSearch,
-        Candidate,
-    )
-    _costs = ("seconds",)
-
     results: tuple[ConvergenceResult, ...]
     searches: dict[int, LearningRateSearch]
     n_samples: int
@@ -117,8 +115,9 @@ class ConvergenceStudy(Result):
     seconds: float
 
     def __repr__(self) -> str:
+        trainings = counted(len(self.results), "training")
         return (
-            f"<ConvergenceStudy: {len(self.results)} trainings, {self.activation.name}; depths "
+            f"<ConvergenceStudy: {trainings}, {self.activation.name}; depths "
             f"{spans(result.depth for result in self.results)}; width {self.width}; "
             f"{self.n_samples} samples>"
         )
@@ -297,7 +296,7 @@ class ConvergenceStudy(Result):
         flag = arguments.flag(overwrite, "overwrite")
         tables = (self.to_frame, self.curves, self.learning_rates)
         for file, table in zip(files, tables, strict=True):
-            save_table(table(), str(file), self._costs, overwrite=flag)
+            save_table(table(), str(file), _COSTS, overwrite=flag)
         return files
 
     def files(self, path: str | os.PathLike[str]) -> tuple[Path, ...]:

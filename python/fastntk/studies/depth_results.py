@@ -8,7 +8,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from fastntk._support.display import spans
+from fastntk._support.display import counted, spans
 from fastntk.eigenvalues.result import ConditionNumbers
 from fastntk.training.result import Result
 
@@ -107,7 +107,7 @@ COSTS = ("kernel_seconds", "analysis_seconds", "pass_depths", "memory_bytes")
 
 
 @dataclass(frozen=True)
-class DepthStudy(Result):
+class DepthStudy(Result, kind="depth study", parts=(DepthResult,), costs=COSTS):
     """The result of `depth_study`.
 
     Attributes
@@ -141,10 +141,6 @@ class DepthStudy(Result):
         That of the kernels of infinite width.
     """
 
-    _kind = "depth study"
-    _parts = (DepthResult,)
-    _costs = COSTS
-
     results: tuple[DepthResult, ...]
     n_samples: int
     widths: tuple[int, ...]
@@ -164,7 +160,7 @@ class DepthStudy(Result):
     def __repr__(self) -> str:
         names = ", ".join(self.activation_scales)
         return (
-            f"<DepthStudy: {len(self.results)} networks, {names}; depths "
+            f"<DepthStudy: {counted(len(self.results), 'network')}, {names}; depths "
             f"{spans(result.depth for result in self.results)}; widths "
             f"{spans(result.width for result in self.results)}; {self.n_samples} samples>"
         )

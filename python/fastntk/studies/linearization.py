@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastntk._support import arguments
-from fastntk._support.display import spans
+from fastntk._support.display import counted, spans
 from fastntk._support.progress import monitored
 from fastntk.devices import matrices
 from fastntk.mlp import MLP
@@ -70,7 +70,7 @@ class LinearizationResult:
 
 
 @dataclass(frozen=True)
-class LinearizationStudy(Result):
+class LinearizationStudy(Result, kind="linearization study", parts=(LinearizationResult,)):
     """The result of `linearization_error`.
 
     Attributes
@@ -86,9 +86,6 @@ class LinearizationStudy(Result):
     n_samples : int
         The number of training samples.
     """
-
-    _kind = "linearization study"
-    _parts = (LinearizationResult,)
 
     results: tuple[LinearizationResult, ...]
     depth: int
@@ -117,8 +114,9 @@ class LinearizationStudy(Result):
         return fit_power_law(*known.T)
 
     def __repr__(self) -> str:
+        networks = counted(len(self.results), "network")
         return (
-            f"<LinearizationStudy: {len(self.results)} networks, {self.activation.name}; depth "
+            f"<LinearizationStudy: {networks}, {self.activation.name}; depth "
             f"{self.depth}; widths {spans(result.width for result in self.results)}>"
         )
 

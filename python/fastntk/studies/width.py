@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class MonteCarlo(Result):
+class MonteCarlo(Result, kind="Monte Carlo study"):
     """Statistics of the kernels of random networks, see `monte_carlo_ntk`.
 
     Attributes
@@ -61,8 +61,6 @@ class MonteCarlo(Result):
     activation_scale: float
     weight_std: float
     bias_std: float
-
-    _kind = "Monte Carlo study"
 
     def __repr__(self) -> str:
         return short_repr(

@@ -4,8 +4,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fastntk.devices.places import place_of
 from fastntk.networks.targets import require_fitting, targets
@@ -21,8 +20,7 @@ if TYPE_CHECKING:
 _VALIDATION = ("validation[0]", "validation[1]")
 
 
-@dataclass(frozen=True)
-class TrainingData:
+class TrainingData(NamedTuple):
     """Samples and targets as the core takes them at a place.
 
     Attributes

@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+import fastntk._core as _core
 from fastntk.devices.processor import PROCESSOR
-from fastntk.networks.network import Layer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import numpy.typing as npt
 
     from fastntk._support.dtypes import FloatArray
@@ -25,9 +23,6 @@ if TYPE_CHECKING:
 
     # (layer, 0 for weights or 1 for the bias) → the array
     _Parameters = dict[tuple[int, int], FloatArray]
-
-# Rows of a weight matrix are looked at so many numbers at a time: what fits in a cache.
-_BLOCK = 2**16
 
 
 class Sgd:
@@ -64,12 +59,12 @@ class Sgd:
             layer_type(
                 self.parameters.get((k, 0)),
                 self.parameters.get((k, 1)),
-                float(rates[k, 0]),
-                float(rates[k, 1]),
+                rate,
+                bias_rate,
                 self.velocities.get((k, 0)),
                 self.velocities.get((k, 1)),
             )
-            for k in range(len(rates))
+            for k, (rate, bias_rate) in enumerate(rates.tolist())
         ]
 
     def step(
@@ -82,28 +77,29 @@ class Sgd:
         monitor: Monitor | None,
         *,
         measure_gradient: bool,
-    ) -> float:
+    ) -> tuple[float, float, float]:
         """Take a step for each batch of the samples in `order`, or of all.
 
         A row of `outcomes` gets the loss of a sample before the step of its batch, and whether it
-        was recognized. Returns the norm of the last gradient, if it is to be measured.
+        was recognized. Returns the norm of the last gradient, if it is to be measured, the mean
+        loss of the first batch, and the largest mean loss of a batch.
         """
         with self.place.working() as where:
-            square: float = self.place.core.sgd(
+            square, first, largest = self.place.core.sgd(
                 self._handle,
                 self._layers,
+                self.loss,
+                batch,
+                self.momentum,
+                measure_gradient,
+                X,
+                y,
+                order,
+                outcomes,
                 where,
                 monitor,
-                loss=self.loss,
-                batch=batch,
-                momentum=self.momentum,
-                measure_gradient=measure_gradient,
-                X=X,
-                y=y,
-                order=order,
-                outcomes=outcomes,
             )
-        return float(np.sqrt(square))
+        return math.sqrt(square), first, largest
 
     def outcomes(self, X: Any, y: Any) -> npt.NDArray[np.float64]:
         """Return loss and recognition (n, 2) of samples, without a step."""
@@ -119,48 +115,21 @@ class Sgd:
 
     def change(self, initial: Network) -> tuple[float, float]:
         """Return ‖w − w₀‖ in the Euclidean and in the maximum norm."""
-        square, largest = 0.0, 0.0
-        for key, array in self.parameters.items():
-            layer = initial.layers[key[0]]
-            before = layer.weights if key[1] == 0 else layer.bias
-            assert before is not None
-            for now, then in zip(_blocks(array), _blocks(before), strict=True):
-                difference = np.subtract(now, then, dtype=np.float64)
-                square += float(np.square(difference).sum())
-                found = float(np.abs(difference, out=difference).max())
-                if found > largest or math.isnan(found):  # which is not lost: nothing is above it
-                    largest = found
-        return float(np.sqrt(square)), largest
+        layers = initial.layers
+        then: list[Any] = [
+            layers[k].bias if kind else layers[k].weights for k, kind in self.parameters
+        ]
+        square, largest = _core.parameter_change(list(self.parameters.values()), then)
+        return math.sqrt(square), largest
 
 
 def _trained(network: Network, rates: npt.NDArray[np.float64]) -> _Parameters:
     return {
         (k, kind): array
-        for k, layer in enumerate(network.layers)
+        for k, (layer, layer_rates) in enumerate(zip(network.layers, rates.tolist(), strict=True))
         for kind, array in enumerate((layer.weights, layer.bias))
-        if array is not None and rates[k, kind] > 0
+        if array is not None and layer_rates[kind] > 0
     }
-
-
-def _blocks(array: FloatArray) -> Iterator[FloatArray]:
-    flat = array.reshape(-1)
-    return (flat[first : first + _BLOCK] for first in range(0, flat.size, _BLOCK))
-
-
-def copy_of(network: Network) -> Network:
-    """Return a network with weights of its own."""
-    return network.with_layers(
-        [
-            Layer(
-                np.array(layer.weights, order="C"),
-                None if layer.bias is None else np.array(layer.bias, order="C"),
-                layer.weight_scale,
-                layer.bias_scale,
-                layer.kernel_weights,
-            )
-            for layer in network.layers
-        ]
-    )
 
 
 def require_training_memory(
@@ -172,10 +141,8 @@ def require_training_memory(
     """
     batch = settings.batch
     # Some of the samples are gathered first; all of them are taken as they lie.
-    with place.working() as where:
-        needed = network.handle(place).training_bytes(batch, batch < n, where)
-    everything = np.ones_like(settings.rates)
-    needed += sum(array.nbytes for array in _trained(network, everything).values())
+    needed = network.handle(place).training_bytes(batch, batch < n, place.for_questions)
+    needed += network.n_parameters * network.dtype.itemsize
     if settings.momentum > 0:
         needed += sum(array.nbytes for array in _trained(network, settings.rates).values())
     if not place.is_always_there(needed):

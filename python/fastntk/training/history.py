@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastntk._support.display import counted
 from fastntk.training.probe import ProbeResult
 from fastntk.training.result import Result
 
@@ -39,7 +40,7 @@ COLUMNS = (
 
 
 @dataclass(frozen=True, eq=False)
-class History(Result):
+class History(Result, kind="training history", parts=(ProbeResult,), costs=("seconds",)):
     """How training went; the result of `train`.
 
     Arrays have one entry for each epoch.
@@ -69,10 +70,6 @@ class History(Result):
         Why the training ended.
     """
 
-    _kind = "training history"
-    _parts = (ProbeResult,)
-    _costs = ("seconds",)
-
     loss: _Values
     accuracy: _Values | None
     validation_loss: _Values | None
@@ -92,7 +89,7 @@ class History(Result):
 
     def __repr__(self) -> str:
         return (
-            f"<History: {self.epochs} epoch{'s' * (self.epochs != 1)}, {self.status}; loss "
+            f"<History: {counted(self.epochs, 'epoch')}, {self.status}; loss "
             f"{self.loss[-1]:.4g}; {self.net!r}>"
         )
 

@@ -89,7 +89,9 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class LearningRateSearch(Result):
+class LearningRateSearch(
+    Result, kind="learning rate search", parts=(Candidate,), costs=("seconds",)
+):
     """The result of `find_learning_rate`.
 
     Attributes
@@ -105,10 +107,6 @@ class LearningRateSearch(Result):
     loss_target : float or None
         The loss at which trainings stopped, if one was asked for.
     """
-
-    _kind = "learning rate search"
-    _parts = (Candidate,)
-    _costs = ("seconds",)
 
     candidates: tuple[Candidate, ...]
     best: float

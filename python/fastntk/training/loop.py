@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+import fastntk._core as _core
 from fastntk.training.history import COLUMNS, History
 from fastntk.training.probe import KernelProbe, ProbeResult
 
@@ -125,7 +126,7 @@ class TrainingLoop:
             rows = min(n, step * batch)
             part = slice(rows_before, rows)
             started = time.perf_counter()
-            norm = self.sgd.step(
+            norm, first_loss, largest_loss = self.sgd.step(
                 self.data.X,
                 self.data.y,
                 None if order is None else order[part],
@@ -137,7 +138,7 @@ class TrainingLoop:
             seconds += time.perf_counter() - started
             if step == self.steps_per_epoch:
                 gradient_norm = norm
-            self._look_for_divergence(outcomes[part, 0])
+            self._look_for_divergence(first_loss, largest_loss)
             if self.status == "completed":
                 self._stop_over(epoch, step)
         self._record(outcomes[:rows], seconds, gradient_norm)
@@ -166,27 +167,23 @@ class TrainingLoop:
         if self.callback is not None and self._is_due(self.settings.callback_every, total):
             self.callback(total, self.net)
 
-    def _look_for_divergence(self, losses: _Values) -> None:
-        batch = self.settings.batch
-        firsts = np.arange(0, len(losses), batch)
-        sizes = np.minimum(batch, len(losses) - firsts)
-        means = np.add.reduceat(losses, firsts) / sizes
+    def _look_for_divergence(self, first: float, largest: float) -> None:
+        """Look at the mean losses of the first batch of some, and of that with the largest."""
         if not self.records and math.isnan(self.start):
-            self.start = float(means[0])
+            self.start = first
         limit = _DIVERGED * self.start if self.start > 0 else math.inf
-        largest = float(means.max())  # a NaN is the largest
         if not (math.isfinite(largest) and largest <= limit):
             self.status = "diverged"
 
     def _record(self, outcomes: _Values, seconds: float, gradient_norm: float) -> None:
-        loss, accuracy = (float(mean) for mean in outcomes.mean(axis=0))
+        loss, accuracy = _core.mean_outcomes(outcomes)
         record = {"loss": loss, "seconds": seconds, "gradient_norm": gradient_norm}
         many = self.net.n_outputs > 1
         if many:
             record["accuracy"] = accuracy
         if self.data.validation is not None:
             others = self.sgd.outcomes(*self.data.validation)
-            loss, accuracy = (float(mean) for mean in others.mean(axis=0))
+            loss, accuracy = _core.mean_outcomes(others)
             record["validation_loss"] = loss
             if many:
                 record["validation_accuracy"] = accuracy

@@ -26,13 +26,21 @@ _VERSION = 1
 
 
 class Result:
-    """A dataclass that can be written to a file, read again, and shown as a table."""
+    """A dataclass that can be written to a file, read again, and shown as a table.
 
-    # What files call it, which other classes are in it, and which columns of its table may differ
-    # when the same is computed again.
+    A class is derived with what files call it, `kind`; with the other classes that it is made of,
+    `parts`; and with the columns of its table, `costs`, that differ from run to run.
+    """
+
     _kind: ClassVar[str]
-    _parts: ClassVar[tuple[type, ...]] = ()
-    _costs: ClassVar[tuple[str, ...]] = ()
+    _parts: ClassVar[tuple[type, ...]]
+    _costs: ClassVar[tuple[str, ...]]
+
+    def __init_subclass__(
+        cls, *, kind: str, parts: tuple[type, ...] = (), costs: tuple[str, ...] = ()
+    ) -> None:
+        super().__init_subclass__()
+        cls._kind, cls._parts, cls._costs = kind, parts, costs
 
     def to_frame(self) -> pd.DataFrame:
         """Return the numbers as a table."""

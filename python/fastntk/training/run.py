@@ -13,7 +13,7 @@ from fastntk.networks.base import require_network
 from fastntk.networks.targets import LOSSES
 from fastntk.training.checkpoints import Checkpoint, network_description
 from fastntk.training.data import TrainingData
-from fastntk.training.descent import Sgd, copy_of, require_training_memory
+from fastntk.training.descent import Sgd, require_training_memory
 from fastntk.training.loop import TrainingLoop
 from fastntk.training.probe import KernelProbe
 from fastntk.training.settings import (
@@ -190,7 +190,7 @@ def train(
         call = network_description(network) | data.description | settings.description
         file = Checkpoint(checkpoint, call)
     # The other of the two keeps the initial weights.
-    copied = copy_of(network)
+    copied = network.copy()
     changing, initial = (network, copied) if inplace else (copied, network)
     loop = TrainingLoop(
         settings=settings,

@@ -4,8 +4,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -22,8 +21,7 @@ if TYPE_CHECKING:
     _Rates = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class TrainingSettings:
+class TrainingSettings(NamedTuple):
     """Numbers that a training follows, beside its data.
 
     Attributes
@@ -77,6 +75,8 @@ def checked_rates(
     """Return the learning rates (L + 1, 2) of weights and biases, 0 for those that are frozen."""
     rate = arguments.real(learning_rate, "learning_rate", minimum=0.0, exclusive=True)
     count = len(network.layers)
+    if layer_rates is None and trainable is None and network.kernel_weights is None:
+        return np.full((count, 2), rate)
     shares: _Rates = np.ones((count, 2))
     if layer_rates is not None:
         shares = arguments.layer_weights(layer_rates, count, "layer_rates").copy()
