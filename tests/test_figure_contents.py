@@ -18,7 +18,7 @@ from matplotlib.text import Text
 
 from fastntk import figures
 from fastntk.figures.panels import Line, Panel, Sheet, draw, draw_panel, legend_entries
-from fastntk.figures.style import OWN
+from fastntk.figures.style import PRINT
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -432,7 +432,7 @@ def sheet_of(lines: int) -> Sheet:
 @pytest.mark.parametrize("lines", [6, 14, 15, 30])
 def test_a_long_legend_squeezes_nothing(lines: int) -> None:
     """Legends stand beside the axes, or below them, and the axes keep their size."""
-    few, many = draw(sheet_of(2)), draw(sheet_of(lines))
+    few, many = draw(sheet_of(2), PRINT), draw(sheet_of(lines), PRINT)
     (legend,) = many.legends
     box = legend.get_window_extent()
     for axes, alone in zip(many.axes, few.axes, strict=True):
@@ -447,7 +447,7 @@ def test_a_long_legend_squeezes_nothing(lines: int) -> None:
 
 
 def test_two_panels_are_as_wide_as_the_text_of_a_paper() -> None:
-    figure = draw(sheet_of(3))
+    figure = draw(sheet_of(3), PRINT)
     assert 6.5 <= figure.get_size_inches()[0] <= 7.1
     texts = [text for text in figure.findobj(Text) if text.get_text()]
     assert {text.get_fontsize() for text in texts} == {6.0, 7.0}
@@ -461,7 +461,7 @@ def test_lines_of_several_colours_with_one_label_are_grey_in_the_legend() -> Non
         Line(x=x, y=x, label="alone", hue=1),
     ]
     axes = Figure().subplots()
-    draw_panel(axes, Panel(x="x", y="y", lines=lines), OWN)
+    draw_panel(axes, Panel(x="x", y="y", lines=lines), PRINT)
     same, alone = legend_entries([axes]).values()
     assert to_hex(same.get_color()) == GREY
     assert to_hex(same.get_markerfacecolor()) == "#ffffff"

@@ -11,6 +11,7 @@ import numpy as np
 from fastntk._support import arguments
 from fastntk.activations import label_of
 from fastntk.figures.panels import Line, Panel, Sheet, draw, levels
+from fastntk.figures.style import PRINT
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -57,7 +58,7 @@ def plot_angle_curves(curves: AngleCurvesLike) -> Figure:
     Lines are networks of infinite width, marks the means over random networks and error bars their
     standard deviations. Below the dotted diagonal the gradients are closer than the inputs.
     """
-    return draw(angle_curves_sheet(curves))
+    return draw(angle_curves_sheet(curves), PRINT)
 
 
 def angle_curves_sheet(curves: AngleCurvesLike) -> Sheet:

@@ -11,7 +11,7 @@ import numpy as np
 from fastntk._support import arguments
 from fastntk._support.display import counted
 from fastntk.figures.panels import Line, Panel, Sheet, draw
-from fastntk.figures.style import LabelledActivation
+from fastntk.figures.style import PRINT, LabelledActivation
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,7 +60,7 @@ def plot_constancy(study: ConstancyStudyLike) -> Figure:
 
     Means over seeds with standard deviations, on logarithmic axes.
     """
-    return draw(constancy_sheet(study))
+    return draw(constancy_sheet(study), PRINT)
 
 
 def constancy_sheet(study: ConstancyStudyLike, data: str = "") -> Sheet:

@@ -10,7 +10,7 @@ import numpy as np
 
 from fastntk._support import arguments
 from fastntk.figures.panels import Limit, Line, Panel, Sheet, draw, levels
-from fastntk.figures.style import LabelledActivation
+from fastntk.figures.style import PRINT, LabelledActivation
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,7 +62,7 @@ def plot_convergence_study(study: ConvergenceStudyLike) -> Figure:
     step: predicted from κ, that of the linear model in the window of the fit, and measured, with an
     open mark where the training did not get to the tail for all seeds.
     """
-    return draw(convergence_sheet(study))
+    return draw(convergence_sheet(study), PRINT)
 
 
 def figure4(study: ConvergenceStudyLike) -> Figure:
@@ -72,7 +72,7 @@ def figure4(study: ConvergenceStudyLike) -> Figure:
     where there are few of them.
     """
     _require(study)
-    return draw(Sheet(title=_settings_of(study), panels=[_losses(study)]))
+    return draw(Sheet(title=_settings_of(study), panels=[_losses(study)]), PRINT)
 
 
 def convergence_sheet(study: ConvergenceStudyLike) -> Sheet:

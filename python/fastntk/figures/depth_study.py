@@ -11,6 +11,7 @@ import numpy as np
 from fastntk._support import arguments
 from fastntk.activations import label_of
 from fastntk.figures.panels import Limit, Line, Panel, Sheet, draw
+from fastntk.figures.style import PRINT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -85,7 +86,7 @@ def plot_depth_study(study: DepthStudyLike) -> Figure:
     biases and no two samples are parallel, of κ where moreover all samples have the same norm; both
     for activations that are piecewise linear with a kink, such as ReLU.
     """
-    return draw(depth_study_sheet(study))
+    return draw(depth_study_sheet(study), PRINT)
 
 
 def depth_study_sheet(study: DepthStudyLike) -> Sheet:

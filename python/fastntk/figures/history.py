@@ -11,6 +11,7 @@ import numpy as np
 
 from fastntk._support import arguments
 from fastntk.figures.panels import Line, Panel, Sheet, draw
+from fastntk.figures.style import PRINT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,7 +70,7 @@ def plot_history(history: HistoryLike) -> Figure:
 
     Without accuracies the right half shows how far the weights have moved.
     """
-    return draw(history_sheet(history))
+    return draw(history_sheet(history), PRINT)
 
 
 def history_sheet(history: HistoryLike) -> Sheet:

@@ -10,6 +10,7 @@ import numpy as np
 
 from fastntk._support import arguments
 from fastntk.figures.panels import Limit, Line, Panel, Sheet, draw
+from fastntk.figures.style import PRINT
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,7 +42,7 @@ def plot_learning_rates(search: LearningRateSearchLike) -> Figure:
     Open marks are trainings whose loss rose above its start, crosses on the upper edge those that
     diverged; the dotted line is the bound from the kernel, the dashed one the rate that was chosen.
     """
-    return draw(learning_rates_sheet(search))
+    return draw(learning_rates_sheet(search), PRINT)
 
 
 def learning_rates_sheet(search: LearningRateSearchLike) -> Sheet:

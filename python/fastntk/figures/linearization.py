@@ -10,7 +10,7 @@ import numpy as np
 
 from fastntk._support import arguments
 from fastntk.figures.panels import Line, Panel, Sheet, draw
-from fastntk.figures.style import LabelledActivation
+from fastntk.figures.style import PRINT, LabelledActivation
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,7 +73,7 @@ def plot_linearization(study: LinearizationStudyLike) -> Figure:
 
     Marks are networks, lines the fitted power laws.
     """
-    return draw(linearization_sheet(study))
+    return draw(linearization_sheet(study), PRINT)
 
 
 def linearization_sheet(study: LinearizationStudyLike) -> Sheet:

@@ -4,8 +4,9 @@
 
 Whoever makes a sheet says what is on it; how it looks is decided here alone: angle axes with ticks
 of 30°, depths in one sequential colour map, limits labelled at their lines, bands behind all lines
-and only where there are few of them, legends beside the panels and never on them. Two panels with
-their legend are as wide as the text of a paper of two columns, in type that can be read there.
+and only where there are few of them, legends beside the panels and never on them. In print
+two panels with their legend are as wide as the text of a paper of two columns; on a page all is
+larger by the same factor.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, MultipleLocator, NullFormatter
 
-from fastntk.figures.style import DASHES, GREY, OWN, STYLES
+from fastntk.figures.style import DASHES, GREY, PAGE, STYLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -42,13 +43,14 @@ _MOST_MARKS = 16
 # The part of the colour map that is dark enough on white, from shallow to deep.
 _SHALLOW, _DEEP = 0.0, 0.75
 
-# Width and height of a panel, and of a legend beside it, in inches.
-_PANEL = (2.8, 2.17)
-_LEGEND = 1.19
+# Width and height of a panel, of a legend beside it, and of the title, in inches on a page.
+_PANEL = (4.0, 3.1)
+_LEGEND = 1.7
+_TITLE = 0.5
 
 # So many entries fit beside a panel; more go below all panels, so many rows of them to an inch.
 _MOST_BESIDE = 14
-_ROWS_TO_AN_INCH = 7.5
+_ROWS_TO_AN_INCH = 5.25
 
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -186,31 +188,32 @@ def levels(values: Sequence[float]) -> dict[float, float]:
     return {value: k / max(1, len(ordered) - 1) for k, value in enumerate(ordered)}
 
 
-def draw(sheet: Sheet) -> Figure:
+def draw(sheet: Sheet, sizes: Sizes = PAGE) -> Figure:
     """Return the figure of a sheet; its axes are in the order of the panels."""
-    figure = Figure(figsize=size_of(sheet), layout="constrained")
-    lay_out(figure, sheet)
+    figure = Figure(figsize=size_of(sheet, sizes), layout="constrained")
+    lay_out(figure, sheet, sizes)
     # The layout is worked out once, not for each format in which the figure is written.
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     return figure
 
 
-def size_of(sheet: Sheet) -> tuple[float, float]:
+def size_of(sheet: Sheet, sizes: Sizes) -> tuple[float, float]:
     """Return width and height of the figure of a sheet, in inches."""
     columns, rows = _grid(sheet)
     below = _rows_below(sheet)
     width = _PANEL[0] * columns + (0.0 if below else _LEGEND)
-    return width, _PANEL[1] * rows + 0.35 + below / _ROWS_TO_AN_INCH
+    height = _PANEL[1] * rows + _TITLE + below / _ROWS_TO_AN_INCH
+    return sizes.scale * width, sizes.scale * height
 
 
-def lay_out(figure: FigureBase, sheet: Sheet) -> list[Axes]:
+def lay_out(figure: FigureBase, sheet: Sheet, sizes: Sizes) -> list[Axes]:
     """Draw a sheet on an empty figure of `size_of`; return the axes, in the order of the panels."""
     columns, rows = _grid(sheet)
     every = figure.subplots(rows, columns, squeeze=False).ravel()
     grid = list(every[: len(sheet.panels)])
     for axes, panel in zip(grid, sheet.panels, strict=True):
-        draw_panel(axes, panel, OWN)
+        draw_panel(axes, panel, sizes)
     for axes in every[len(sheet.panels) :]:
         axes.remove()
     entries = legend_entries(
@@ -224,9 +227,9 @@ def lay_out(figure: FigureBase, sheet: Sheet) -> list[Axes]:
             loc="outside lower center" if below else "outside right center",
             ncols=_columns_below(sheet) if below else 1,
             frameon=False,
-            fontsize=OWN.small,
+            fontsize=sizes.small,
         )
-    figure.suptitle(sheet.title, fontsize=OWN.text)
+    figure.suptitle(sheet.title, fontsize=sizes.text)
     return grid
 
 

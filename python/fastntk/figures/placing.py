@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from fastntk._support import arguments
 from fastntk.figures.panels import draw_panel, lay_out, legend_entries, size_of
-from fastntk.figures.style import GUEST
+from fastntk.figures.style import PAGE, PRINT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,11 +74,13 @@ def place(sheet: Sheet, ax: Axes | Sequence[Axes] | None, panel: str | None) -> 
         # Pyplot takes its time to import, and looks for a screen.
         import matplotlib.pyplot as plt
 
-        grid = lay_out(plt.figure(figsize=size_of(sheet), layout="constrained"), sheet)
+        grid = lay_out(
+            plt.figure(figsize=size_of(sheet, PRINT), layout="constrained"), sheet, PRINT
+        )
     else:
         grid = _axes(ax, sheet.panels)
         for axes, each in zip(grid, sheet.panels, strict=True):
-            draw_panel(axes, each, GUEST)
+            draw_panel(axes, each, PAGE)
             _add_legend(axes, each)
     if len(grid) == 1:
         return grid[0]
@@ -111,6 +113,6 @@ def _add_legend(axes: Axes, panel: Panel) -> None:
         list(entries.values()),
         list(entries),
         frameon=False,
-        fontsize=GUEST.small,
+        fontsize=PAGE.small,
         **{} if inside else elsewhere,
     )

@@ -37,6 +37,8 @@ class Sizes:
         Widths of lines, sizes of marks.
     frame : float or None
         Width of the frame, ticks and grid; None: as the axes have it.
+    scale : float
+        Of the panels.
     """
 
     text: float | str
@@ -44,11 +46,12 @@ class Sizes:
     line: float
     mark: float
     frame: float | None
+    scale: float
 
 
-# Of figures that are made here, for a paper of two columns; and on axes of the user's.
-OWN = Sizes(text=7.0, small=6.0, line=1.0, mark=3.2, frame=0.6)
-GUEST = Sizes(text="medium", small="small", line=1.4, mark=4.5, frame=None)
+# Of figures for a paper of two columns; and on a page, or on axes of the user's.
+PRINT = Sizes(text=7.0, small=6.0, line=1.0, mark=3.2, frame=0.6, scale=0.7)
+PAGE = Sizes(text="medium", small="small", line=1.4, mark=4.5, frame=None, scale=1.0)
 
 
 class LabelledActivation(Protocol):
