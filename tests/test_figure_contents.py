@@ -59,6 +59,8 @@ def contents(axes: Axes) -> list[str]:
     for line in axes.lines:
         if line.get_marker() in {"_", "|"}:  # the caps of error bars
             continue
+        if line.get_marker() == line.get_linestyle() == "None":  # what the bars are at
+            continue
         mark = str(line.get_marker())
         if to_hex(line.get_markerfacecolor()) != to_hex(line.get_color()):
             mark += " open"

@@ -281,7 +281,8 @@ def draw_panel(axes: Axes, panel: Panel, sizes: Sizes) -> None:
     for line in panel.lines:
         _draw_line(axes, line, sizes, with_band=bands <= MOST_BANDS)
     for limit in panel.limits:
-        axes.axhline(limit.value, color=GREY, linestyle="dotted", linewidth=sizes.line, zorder=1.5)
+        width = 1.2 * sizes.scale
+        axes.axhline(limit.value, color=GREY, linestyle="dotted", linewidth=width, zorder=1.5)
     for limit, dash in zip(panel.verticals, (":", "--", "-."), strict=False):
         axes.axvline(
             limit.value, color=GREY, linestyle=dash, linewidth=sizes.line, label=limit.label
@@ -376,7 +377,7 @@ def _draw_line(axes: Axes, line: Line, sizes: Sizes, *, with_band: bool) -> None
         axes.plot(line.x, line.y, **style | {"linestyle": "dotted", "zorder": 1.6})
         return
     if line.style == "thin":
-        thin = {"linewidth": 0.6 * sizes.line, "alpha": 0.35, "zorder": 1.4}
+        thin = {"linewidth": 0.8 * sizes.scale, "alpha": 0.35, "zorder": 1.4}
         axes.plot(line.x, line.y, **style | thin)
         return
     style["linestyle"] = DASHES[line.dash % len(DASHES)]
@@ -385,7 +386,7 @@ def _draw_line(axes: Axes, line: Line, sizes: Sizes, *, with_band: bool) -> None
     if line.style in {"marks", "open", "crosses", "edge"}:
         style |= marks | {"linestyle": "none"}
         if line.style == "open":
-            style |= {"markerfacecolor": "white", "zorder": 3}
+            style["markerfacecolor"] = "white"
     elif line.style == "both":
         style |= marks
     if line.style == "edge":
@@ -407,10 +408,10 @@ def _draw_line(axes: Axes, line: Line, sizes: Sizes, *, with_band: bool) -> None
             line.x[thinned],
             line.y[thinned],
             [below[thinned], line.spread[thinned]],
-            fmt="none",
-            ecolor=line.colour,
-            capsize=0.4 * sizes.mark,
-            elinewidth=0.65 * sizes.line,
+            color=line.colour,
+            linestyle="none",
+            capsize=2 * sizes.scale,
+            elinewidth=0.9 * sizes.scale,
             zorder=1.8,
         )
 
