@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import weakref
 from collections import Counter
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _RUNTIME = on_host.use()
+
+# Figures need no screen.
+os.environ.setdefault("MPLBACKEND", "Agg")
 
 # Machines are shared and noisy: a slow example is no failure.
 settings.register_profile("fastntk", deadline=None, max_examples=40)
@@ -72,6 +76,14 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
                     counted.update(cases)
     for kind, cases in sorted(counted.items()):
         terminalreporter.write_line(f"{kind}: {cases} cases held")
+
+
+@pytest.fixture(autouse=True)
+def closed_figures() -> Iterator[None]:
+    """After each test, pyplot knows of no figure: it warns of many."""
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
 
 
 @pytest.fixture(scope="module")

@@ -75,6 +75,18 @@ _LINEARIZATION = fastntk.linearization_error(**_LINEARIZATION_ARGUMENTS)
 _CURVES = fastntk.angle_curves([0.1], [1], ["tanh"])
 _HISTORY = fastntk.train(_TWO, _X, _LABELS, learning_rate=0.1, epochs=2)
 _SEARCH = fastntk.find_learning_rate(_TWO, _X, _LABELS, epochs=1, grid=[0.1], jobs=1)
+_MONTE_CARLO = fastntk.monte_carlo_ntk(_X, [4], seeds=2, depth=1)
+# Results with the name of one of their panels.
+_RESULTS: dict[str, tuple[Any, str]] = {
+    "AngleCurves": (_CURVES, "tanh"),
+    "ConstancyStudy": (_CONSTANCY, "hessian_norm"),
+    "ConvergenceStudy": (_CONVERGENCE, "loss"),
+    "DepthStudy": (_STUDY, "smallest_angle"),
+    "History": (_HISTORY, "loss"),
+    "LearningRateSearch": (_SEARCH, "final_loss"),
+    "LinearizationStudy": (_LINEARIZATION, "error"),
+    "MonteCarlo": (_MONTE_CARLO, "fluctuation"),
+}
 _STATE = {"0.weight": np.ones((4, 3)), "2.weight": np.ones((1, 4))}
 
 # Files that are there to be read.
@@ -84,6 +96,9 @@ _NET_FILE, _PACKED_FILE, _SAMPLES_FILE = (
 )
 _NET.save(_NET_FILE)
 _PACKED.save(_PACKED_FILE)
+_RESULT_FILES = {name: str(_FOLDER / f"{name}.npz") for name in _RESULTS}
+for _name, _file in _RESULT_FILES.items():
+    _RESULTS[_name][0].save(_file)
 np.save(_SAMPLES_FILE, _X)
 _LABELLED_FILE = str(_FOLDER / "labelled.csv")
 np.savetxt(
@@ -187,6 +202,18 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
         _NET.linearize().fit(_X, _Y).outputs,
         {"Z": _X, "time": 1.0},
     ),
+    **{
+        f"{name}.load": (type(result).load, {"path": _RESULT_FILES[name]})
+        for name, (result, _) in _RESULTS.items()
+    },
+    **{
+        f"{name}.plot": (result.plot, {"ax": Figure().subplots(), "panel": panel})
+        for name, (result, panel) in _RESULTS.items()
+    },
+    "AngleCurves.save": (_CURVES.save, {"path": "curves.csv"}),
+    "History.save": (_HISTORY.save, {"path": "history.npz"}),
+    "MonteCarlo.save": (_MONTE_CARLO.save, {"path": "networks.npz"}),
+    "LearningRateSearch.save": (_SEARCH.save, {"path": "search.npz"}),
     "Conditioning.widened": (fastntk.conditioning(np.eye(3)).widened, {}),
     "ConstancyStudy.save": (_CONSTANCY.save, {"path": "constancy.csv"}),
     "ConstancyStudy.slope": (

@@ -200,7 +200,7 @@ WITHOUT_MATRICES = {
 
 # These call others of those that are tried, or write their results.
 SAME = re.compile(
-    r"activations\.|figures\.|.*\.(save|load)$|constancy_study|convergence_study|kernel_report"
+    r"activations\.|figures\.|.*\.(save|load|plot)$|constancy_study|convergence_study|kernel_report"
     r"|infinite\.Network\.(kernel_error|kernels|nngp|predict)|infinite\.NeuralKernel\.__call__"
     r"|PackedKernel\.__matmul__|paper\.|sklearn\.|distributed\."
 )

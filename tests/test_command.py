@@ -552,6 +552,37 @@ def test_depths_are_lists_and_ranges(tmp_path: Path) -> None:
     assert pd.read_csv(tmp_path / "x.csv")["depth"].unique().tolist() == [0, 1, 4]
 
 
+def test_seeds_are_a_number_or_a_range(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.eye(5) + 1)
+    small = ("study", tmp_path / "x.npy", "--depths", 1, "--width", 4, "--out", tmp_path)
+    result = run(*small, "--seeds", "3-4")
+    assert result.exit_code == 0, result.output
+    assert "width 4, 2 seeds, " in result.output
+    assert pd.read_csv(tmp_path / "x.csv")["seed"].tolist() == [3, 4] * 2
+    result = run(*small, "--seeds", "7-7")
+    assert "width 4, 1 seed, " in result.output
+    assert pd.read_csv(tmp_path / "x.csv")["seed"].tolist() == [7] * 2
+    for bad in ("4-3", "many", "-1"):
+        assert "seeds" in run(*small, "--seeds", bad).output
+
+
+def test_formats_of_figures(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.eye(5) + 1)
+    small = ("study", tmp_path / "x.npy", "--depths", 1, "--width", 4, "--out", tmp_path)
+    result = run(*small, "--seeds", 1, "--format", "svg, pdf")
+    assert result.exit_code == 0, result.output
+    assert f"Figures: {tmp_path / 'x.svg'}, {tmp_path / 'x.pdf'}" in result.output
+    assert b"<svg" in (tmp_path / "x.svg").read_bytes()
+    assert (tmp_path / "x.pdf").read_bytes().startswith(b"%PDF")
+    assert not (tmp_path / "x.png").exists()
+    # All figures of another study are kept, in whatever formats they are.
+    result = run(*small, "--seeds", 1, "--bias-std", 1)
+    assert result.exit_code == 0, result.output
+    assert {"x-1.csv", "x-1.pdf", "x-1.svg", "x.png"} <= {p.name for p in tmp_path.iterdir()}
+    assert not (tmp_path / "x.svg").exists()
+    assert "'gif': expected some of png, pdf, svg" in run(*small, "--format", "gif").output
+
+
 @pytest.mark.parametrize("missing", ["click", "matplotlib"])
 def test_a_missing_extra_is_explained(missing: str, tmp_path: Path) -> None:
     program = (

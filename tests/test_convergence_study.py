@@ -214,10 +214,10 @@ def test_figures_show_every_depth(study: fastntk.ConvergenceStudy) -> None:
     assert axes.get_legend_handles_labels()[1] == labels
     curves = study.curves().query("depth == 1").groupby("epoch")["loss"].mean()
     np.testing.assert_allclose(np.asarray(axes.lines[1].get_ydata(), float), curves.to_numpy())
-    left, middle, right = study.plot().axes
+    left, middle, right = study.plot()
     assert left.get_legend_handles_labels()[1] == labels
     assert "0.3" in middle.get_ylabel()
-    assert right.get_legend_handles_labels()[1] == ["predicted", "linear model", "measured"]
+    assert right.get_legend_handles_labels()[1][:3] == ["predicted", "linear model", "measured"]
 
 
 def test_tables_on_disk(study: fastntk.ConvergenceStudy, tmp_path: Path) -> None:
@@ -331,7 +331,7 @@ def test_without_test_samples() -> None:
     study = fastntk.convergence_study(X, LABELS, [1], **options)
     assert "test_loss" not in study.curves()
     assert np.isnan(study.to_frame()["test_accuracy"]).all()
-    assert study.plot().axes
+    assert len(study.plot()) == 3
 
 
 def test_deeper_networks_are_better_conditioned_and_converge_faster() -> None:

@@ -10,18 +10,28 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import pytest
 from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from fastntk import figures
-from fastntk.figures.style import legend
+from fastntk.figures.panels import Line, Panel, Sheet, draw, draw_panel, legend_entries
+from fastntk.figures.style import PRINT
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-SETTINGS = ", σ_w 1, σ_b 0.1, parametrization ntk, float64\nc_φ of ReLU: 1.414, linear network: 1"
-BLUE, ORANGE, GREEN = "#0072b2", "#d55e00", "#009e73"
+SETTINGS = (
+    ", $\\sigma_w$ 1, $\\sigma_b$ 0.1, parametrization ntk, float64\n"
+    "$c_\\phi$ of ReLU: 1.414, linear network: 1"
+)
+UNRESOLVED = "$\\lambda_\\mathrm{min}$ unresolved, κ above"
+BLUE, ORANGE, GREEN, PURPLE = "#0072b2", "#d55e00", "#009e73", "#cc79a7"
+GREY = "#595959"
+# The ends of the colour map of depths.
+SHALLOW, DEEP = "#440154", "#5ec962"
 
 
 def shown(values: Any) -> str:
@@ -33,11 +43,14 @@ def described(figure: Figure) -> list[str]:
     title = figure.get_suptitle()
     result = [f"figure: {title}"] if title else []
     for axes in figure.axes:
+        assert axes.get_legend() is None
         scales = f"{axes.get_xscale()}, {axes.get_yscale()}"
         if axes.get_ylim()[0] == 0:
             scales += " from 0"
         result.append(f"{axes.get_xlabel()} | {axes.get_ylabel()} | {axes.get_title()} | {scales}")
         result += contents(axes)
+    for legend in figure.legends:
+        result.append("legend: " + ", ".join(text.get_text() for text in legend.get_texts()))
     return result
 
 
@@ -46,11 +59,13 @@ def contents(axes: Axes) -> list[str]:
     for line in axes.lines:
         if line.get_marker() in {"_", "|"}:  # the caps of error bars
             continue
+        if line.get_marker() == line.get_linestyle() == "None":  # what the bars are at
+            continue
         mark = str(line.get_marker())
         if to_hex(line.get_markerfacecolor()) != to_hex(line.get_color()):
             mark += " open"
         style = f"{to_hex(line.get_color())} {line.get_linestyle()} {mark}"
-        numbers = f"{shown(line.get_xdata())} → {shown(line.get_ydata())}"
+        numbers = f"{shown(line.get_xdata())} → {shown(line.get_ydata())}".strip()
         label = str(line.get_label())
         result.append(f"{'' if label.startswith('_') else label}: {style}: {numbers}")
     for collection in axes.collections:
@@ -62,9 +77,7 @@ def contents(axes: Axes) -> list[str]:
             colour = to_hex(np.asarray(collection.get_facecolor())[0])
             (path,) = collection.get_paths()
             result.append(f"band: {colour}: {shown(np.unique(np.asarray(path.vertices)[:, 1]))}")
-    shown_legend = axes.get_legend()
-    if shown_legend is not None:
-        result.append("legend: " + ", ".join(text.get_text() for text in shown_legend.get_texts()))
+    result += [f"at its line: {text.get_text()!r}" for text in axes.texts]
     return result
 
 
@@ -78,27 +91,31 @@ def test_angle_curves() -> None:
         mean=np.radians([[[8.5, 61.0], [7.5, 51.0]], [[9.5, 71.0], [6.5, 41.0]]]),
         deviation=np.radians([[[0.5, 1.0], [0.25, 2.0]], [[1.0, 4.0], [2.0, 8.0]]]),
     )
-    diagonal = "gradient = input: #808080 : None: 10 90 → 10 90"
+    diagonal = f"gradient = input: {GREY} : None: 10 90 → 10 90"
     assert described(figures.plot_angle_curves(curves)) == [
         "figure: lines: infinite width; marks: width 32",
         "input angle (degrees) | gradient angle (degrees) | ReLU | linear, linear",
         diagonal,
-        f"depth 1: {BLUE} - None: 10 90 → 8 60",
-        f": {BLUE} None o: 10 90 → 8.5 61",
-        f"depth 4: {ORANGE} - None: 10 90 → 7 50",
-        f": {ORANGE} None s: 10 90 → 7.5 51",
-        f"bars: {BLUE}: 8 9; 60 62",
-        f"bars: {ORANGE}: 7.25 7.75; 49 53",
-        "legend: gradient = input, depth 1, depth 4",
-        "input angle (degrees) |  | tanh | linear, linear",
+        f"depth 1: {SHALLOW} - None: 10 90 → 8 60",
+        f": {SHALLOW} None o: 10 90 → 8.5 61",
+        f"depth 4: {DEEP} - None: 10 90 → 7 50",
+        f": {DEEP} None o: 10 90 → 7.5 51",
+        f"bars: {SHALLOW}: 8 9; 60 62",
+        f"bars: {DEEP}: 7.25 7.75; 49 53",
+        "input angle (degrees) | gradient angle (degrees) | tanh | linear, linear",
         diagonal,
-        f"depth 1: {BLUE} - None: 10 90 → 9 70",
-        f": {BLUE} None o: 10 90 → 9.5 71",
-        f"depth 4: {ORANGE} - None: 10 90 → 6 40",
-        f": {ORANGE} None s: 10 90 → 6.5 41",
-        f"bars: {BLUE}: 8.5 10.5; 67 75",
-        f"bars: {ORANGE}: 4.5 8.5; 33 49",
+        f"depth 1: {SHALLOW} - None: 10 90 → 9 70",
+        f": {SHALLOW} None o: 10 90 → 9.5 71",
+        f"depth 4: {DEEP} - None: 10 90 → 6 40",
+        f": {DEEP} None o: 10 90 → 6.5 41",
+        f"bars: {SHALLOW}: 8.5 10.5; 67 75",
+        f"bars: {DEEP}: 4.5 8.5; 33 49",
+        "legend: gradient = input, depth 1, depth 4",
     ]
+    (axes, _) = figures.plot_angle_curves(curves).axes
+    for axis in (axes.xaxis, axes.yaxis):
+        inside = [tick for tick in axis.get_ticklocs() if 0 < tick < 90]
+        assert inside == [30, 60]
     curves.width = curves.mean = None
     alone = described(figures.plot_angle_curves(curves))
     assert alone[0].startswith("input angle")
@@ -126,7 +143,6 @@ def test_history() -> None:
         "epoch | loss |  | linear, log",
         f"training: {BLUE} - o: 1 2 → 0.5 0.25",
         f"validation: {ORANGE} - s: 1 2 → 0.625 0.5",
-        "legend: training, validation",
     ]
     assert described(figures.plot_history(history())) == [
         *loss,
@@ -139,9 +155,9 @@ def test_history() -> None:
     assert described(figures.plot_history(regression)) == [
         *loss,
         "epoch | change of the weights |  | linear, log",
-        f"‖w − w₀‖₂: {BLUE} - o: 1 2 → 1 2",
-        f"‖w − w₀‖∞: {ORANGE} - s: 1 2 → 0.125 0.25",
-        "legend: ‖w − w₀‖₂, ‖w − w₀‖∞",
+        f"‖w − w₀‖₂: {GREEN} - ^: 1 2 → 1 2",
+        f"‖w − w₀‖∞: {PURPLE} - D: 1 2 → 0.125 0.25",
+        "legend: training, validation, ‖w − w₀‖₂, ‖w − w₀‖∞",
     ]
     nothing_left = history(loss=np.zeros(2))
     assert described(figures.plot_history(nothing_left))[1] == "epoch | loss |  | linear, linear"
@@ -158,15 +174,15 @@ def test_learning_rates() -> None:
     )
     search = SimpleNamespace(loss_target=0.2, bound=1.5, best=0.5, to_frame=lambda: frame)
     others = [
-        f": {ORANGE} None x: 2 → 1",
-        ": #808080 : None: 1.5 1.5 → 0 1",
-        ": #808080 -- None: 0.5 0.5 → 0 1",
+        f"diverged: {ORANGE} None x: 2 → 1",
+        f"bound from the kernel: {GREY} : None: 1.5 1.5 → 0 1",
+        f"chosen: {GREY} -- None: 0.5 0.5 → 0 1",
     ]
     losses = [
         "learning rate | final loss |  | log, log",
         f": {BLUE} - None: 0.25 0.5 1 → 0.5 0.125 3",
-        f": {BLUE} None o: 0.25 0.5 → 0.5 0.125",
-        f": {BLUE} None o open: 1 → 3",
+        f"stable: {BLUE} None o: 0.25 0.5 → 0.5 0.125",
+        f"loss rose above its start: {BLUE} None o open: 1 → 3",
         *others,
     ]
     figure = figures.plot_learning_rates(search)
@@ -174,14 +190,16 @@ def test_learning_rates() -> None:
         *losses,
         "learning rate | epochs to the target |  | log, linear",
         f": {BLUE} - None: 0.25 0.5 1 → nan 7 nan",
-        f": {BLUE} None o: 0.25 0.5 → nan 7",
-        f": {BLUE} None o open: 1 → nan",
+        f"stable: {BLUE} None o: 0.25 0.5 → nan 7",
+        f"loss rose above its start: {BLUE} None o open: 1 → nan",
         *others,
+        "legend: stable, loss rose above its start, diverged, bound from the kernel, chosen",
     ]
-    ticks = [text.get_text() for text in figure.axes[0].get_xticklabels()]
-    assert ticks == ["0.25", "0.5", "1", "2"]
     search.loss_target, search.best = None, math.nan
-    assert described(figures.plot_learning_rates(search)) == losses[:-1]
+    assert described(figures.plot_learning_rates(search)) == [
+        *losses[:-1],
+        "legend: stable, loss rose above its start, diverged, bound from the kernel",
+    ]
 
 
 def test_linearization() -> None:
@@ -204,19 +222,19 @@ def test_linearization() -> None:
         to_frame=lambda: frame,
     )
     expected = [
-        "figure: depth 3, GELU, c_φ 1.5, σ_b 0.1,\n100 steps of learning rate 0.25",
+        "figure: depth 3, GELU, $c_\\phi$ 1.5, $\\sigma_b$ 0.1,\n100 steps of learning rate 0.25",
         "width | distance from the linear model |  | log, log",
-        f": {BLUE} None o: 16 64 16 → 0.5 0.25 0.5",
-        f"training samples: slope −0.50 ± 0.12: {BLUE} - None: 16 64 → 0.5 0.25",
-        f": {ORANGE} None s: 16 64 16 64 → 1 0.5 1 0.5",
-        f"other samples: slope −0.50 ± 0.06: {ORANGE} - None: 16 64 → 1 0.5",
-        "legend: training samples: slope −0.50 ± 0.12, other samples: slope −0.50 ± 0.06",
+        f"training samples: {BLUE} None o: 16 64 16 → 0.5 0.25 0.5",
+        f"slope −0.50 ± 0.12: {BLUE} - None: 16 64 → 0.5 0.25",
+        f"other samples: {ORANGE} None s: 16 64 16 64 → 1 0.5 1 0.5",
+        f"slope −0.50 ± 0.06: {ORANGE} - None: 16 64 → 1 0.5",
+        "legend: training samples, slope −0.50 ± 0.12, other samples, slope −0.50 ± 0.06",
     ]
     assert described(figures.plot_linearization(study)) == expected
     frame["test_error"] = math.nan
     assert described(figures.plot_linearization(study)) == [
         *expected[:4],
-        "legend: training samples: slope −0.50 ± 0.12",
+        "legend: training samples, slope −0.50 ± 0.12",
     ]
 
 
@@ -261,17 +279,17 @@ def convergence() -> Any:
 
 
 def test_convergence() -> None:
-    title = "figure: 100 samples, width 32, batches of 10,\nGELU, c_φ 1.5, float32"
+    title = "figure: 100 samples, width 32, batches of 10,\nGELU, $c_\\phi$ 1.5, float32"
     losses = [
         "epoch | training loss (cross-entropy) |  | linear, log",
-        "depth 1: #440154 - None: 1 2 → 2 0.5",
-        "depth 3: #bddf26 - None: 1 2 → 0.75 0.25",
-        ": #808080 : None: 0 1 → 0.3 0.3",
-        "band: #440154: 0.5 0.585786 3.41421",
-        "band: #bddf26: 0.25 0.75",
-        "legend: depth 1, depth 3",
+        f"depth 1: {SHALLOW} - None: 1 2 → 2 0.5",
+        f"depth 3: {DEEP} - None: 1 2 → 0.75 0.25",
+        f": {GREY} : None: 0 1 → 0.3 0.3",
+        f"band: {SHALLOW}: 0.5 0.585786 3.41421",
+        f"band: {DEEP}: 0.25 0.75",
+        "at its line: 'target'",
     ]
-    assert described(figures.figure4(convergence())) == [title, *losses]
+    assert described(figures.figure4(convergence())) == [title, *losses, "legend: depth 1, depth 3"]
     assert described(figures.plot_convergence_study(convergence())) == [
         title,
         *losses,
@@ -279,14 +297,14 @@ def test_convergence() -> None:
         f": {BLUE} - o: 1 3 → 8 4",
         f"bars: {BLUE}: 6 10; 3 5",
         "depth | 1 − factor of the square loss a step |  | linear, log",
-        f": {BLUE} - o: 1 3 → 0.25 0.5",
-        f": {ORANGE} - s: 1 3 → 0.125 0.375",
-        f": {GREEN} - ^: 1 3 → 0.2 0.4",
-        f": {GREEN} None ^ open: 1 → 0.2",
+        f"predicted: {BLUE} - o: 1 3 → 0.25 0.5",
+        f"linear model: {ORANGE} - s: 1 3 → 0.125 0.375",
+        f"measured: {GREEN} - ^: 1 3 → 0.2 0.4",
+        f"measured, before the tail: {GREEN} None ^ open: 1 → 0.2",
         f"bars: {BLUE}: 0.125 0.375; 0.5 0.5",
         f"bars: {ORANGE}: 0.125 0.125; 0.0375 0.875",
         f"bars: {GREEN}: 0.1 0.3; 0.2 0.6",
-        "legend: predicted, linear model, measured",
+        "legend: depth 1, depth 3, predicted, linear model, measured, measured, before the tail",
     ]
 
 
@@ -337,50 +355,44 @@ def depth_study(**others: Any) -> Any:
 
 
 def test_depth_study() -> None:
-    inside = ["ReLU, infinite width", "ReLU: limit of infinite depth"]
-    networks = ["ReLU, width 8", "ReLU, width 16", "linear network, width 8"]
-    with_batches = [text + more for text in networks[:2] for more in ("", ": batches of 5")]
-    unresolved = "linear network, width 8: λ_min unresolved, κ above"
     angles = [
         "depth | smallest gradient angle (degrees) |  | linear, linear from 0",
-        f": {BLUE} - o: 1 3 → 2 4",
-        f": {BLUE} -- o: 1 → 2.5",
-        f"ReLU, infinite width: {BLUE} - None: 1 → 3",
-        f": {ORANGE} - s: 1 → 1",
-        "ReLU: limit of infinite depth: #666666 : None: 0 1 → 75 75",
+        f"ReLU, width 8: {BLUE} - o: 1 3 → 2 4",
+        f"ReLU, width 16: {BLUE} -- o: 1 → 2.5",
+        f"infinite width: {BLUE} : None: 1 → 3",
+        f"linear network, width 8: {ORANGE} - s: 1 → 1",
+        f": {GREY} : None: 0 1 → 75 75",
         f"bars: {BLUE}: 1.5 2.5; 3 5",
         f"bars: {BLUE}: 2 3",
         f"bars: {ORANGE}: 1 1",
-        "legend: " + ", ".join(inside + networks),
+        "at its line: 'ReLU:\\ninfinite depth'",
     ]
+    labels = ["ReLU, width 8", "ReLU, width 16", "infinite width", "linear network, width 8"]
+    labels += ["κ of batches of 5", UNRESOLVED]
     figure = figures.plot_depth_study(depth_study(batch_size=5))
     assert described(figure) == [
         "figure: 20 samples, width 8, 16" + SETTINGS,
         *angles,
         "depth | condition number κ |  | linear, log",
-        f": {BLUE} - o: 1 3 → 100 50",
-        f": {BLUE} - x: 1 3 → 20 10",
-        f": {BLUE} -- o: 1 → 90",
-        f": {BLUE} -- x: 1 → 19",
-        f"ReLU, infinite width: {BLUE} - None: 1 → 80",
-        f"{unresolved}: {ORANGE} None s open: 1 → 3000",
+        f"ReLU, width 8: {BLUE} - o: 1 3 → 100 50",
+        f"κ of batches of 5: {BLUE} None x: 1 3 → 20 10",
+        f"ReLU, width 16: {BLUE} -- o: 1 → 90",
+        f"κ of batches of 5: {BLUE} None x: 1 → 19",
+        f"infinite width: {BLUE} : None: 1 → 80",
+        f"linear network, width 8: {ORANGE} - s: →",
+        f"{UNRESOLVED}: {ORANGE} None s open: 1 → 3000",
         # Lower ends that a logarithmic axis can show.
         f"bars: {BLUE}: 60 140; 5 130",
         f"bars: {BLUE}: 18 22; 1 30",
         f"bars: {BLUE}: 80 100",
         f"bars: {BLUE}: 18 20",
-        ", ".join([f"legend: {inside[0]}", unresolved, *with_batches]),
+        f"legend: {', '.join(labels)}",
     ]
     assert figure.axes[0].get_ylim()[0] == 0
     study = depth_study(limit_angle=math.nan, limit_condition_number=30.0)
     found = described(figures.plot_depth_study(study))
-    assert found[1:11] == [
-        *angles[:5],
-        *angles[6:9],
-        "legend: " + ", ".join([inside[0], *networks]),
-        "depth | condition number κ |  | linear, log",
-    ]
-    assert "ReLU: limit of infinite depth: #666666 : None: 0 1 → 30 30" in found
+    assert found[1:10] == [*angles[:5], *angles[6:9], "depth | condition number κ |  | linear, log"]
+    assert f": {GREY} : None: 0 1 → 30 30" in found
     assert not any(" x: " in line for line in found)
 
 
@@ -389,19 +401,70 @@ def test_a_single_width_is_not_repeated() -> None:
     rows = study.summary()
     study.summary = lambda: rows[rows["width"] != 16]
     figure = figures.plot_depth_study(study)
-    labels = "ReLU, infinite width, ReLU: limit of infinite depth, ReLU, linear network"
+    labels = f"ReLU, infinite width, linear network, {UNRESOLVED}"
     assert f"legend: {labels}" in described(figure)
     assert figure.get_suptitle() == "20 samples, width 8" + SETTINGS
 
 
-def test_a_long_legend_hides_nothing() -> None:
-    """Up to four entries stand among the curves, more below the axes."""
-    for count, below in ((4, False), (5, True)):
-        axes = Figure().subplots()
-        for number in range(count):
-            axes.plot([1, 2], label=str(number))
-        legend(axes)
-        placed = axes.get_legend()
-        assert placed is not None
-        anchor = placed.get_bbox_to_anchor()
-        assert (anchor.transformed(axes.transAxes.inverted()).y0 < -0.1) == below
+def test_what_varies_is_the_x_axis() -> None:
+    """Of one depth and several widths that is the width; infinite width is a line across."""
+    study = depth_study()
+    rows = study.summary()
+    study.summary = lambda: rows[rows["depth"] == 1]
+    found = described(figures.plot_depth_study(study))
+    assert found[1:9] == [
+        "width | smallest gradient angle (degrees) |  | log, linear from 0",
+        f"ReLU: {BLUE} - o: 8 16 → 2 2.5",
+        f"linear network: {ORANGE} - s: 8 → 1",
+        f": {GREY} : None: 0 1 → 3 3",
+        f"bars: {BLUE}: 1.5 2.5; 2 3",
+        f"bars: {ORANGE}: 1 1",
+        "at its line: 'ReLU:\\ninfinite width'",
+        "width | condition number κ |  | log, log",
+    ]
+    assert f"{UNRESOLVED}: {ORANGE} None s open: 8 → 3000" in found
+
+
+def sheet_of(lines: int) -> Sheet:
+    x = np.array([1.0, 2.0])
+    each = [Line(x=x, y=k * x, label=f"line {k}", hue=k) for k in range(lines)]
+    return Sheet(title="", panels=[Panel(x="x", y="y", lines=each)] * 2)
+
+
+@pytest.mark.parametrize("lines", [6, 14, 15, 30])
+def test_a_long_legend_squeezes_nothing(lines: int) -> None:
+    """Legends stand beside the axes, or below them, and the axes keep their size."""
+    few, many = draw(sheet_of(2), PRINT), draw(sheet_of(lines), PRINT)
+    (legend,) = many.legends
+    box = legend.get_window_extent()
+    for axes, alone in zip(many.axes, few.axes, strict=True):
+        assert not box.overlaps(axes.get_window_extent())
+        for side in ("width", "height"):
+            size, usual = (getattr(a.get_window_extent(), side) for a in (axes, alone))
+            assert size > 0.85 * usual
+    assert many.bbox.x0 <= box.x0
+    assert box.x1 <= many.bbox.x1
+    assert many.bbox.y0 <= box.y0
+    assert box.y1 <= many.bbox.y1
+
+
+def test_two_panels_are_as_wide_as_the_text_of_a_paper() -> None:
+    figure = draw(sheet_of(3), PRINT)
+    assert 6.5 <= figure.get_size_inches()[0] <= 7.1
+    texts = [text for text in figure.findobj(Text) if text.get_text()]
+    assert {text.get_fontsize() for text in texts} == {6.0, 7.0}
+
+
+def test_lines_of_several_colours_with_one_label_are_grey_in_the_legend() -> None:
+    x = np.array([1.0, 2.0])
+    lines = [
+        Line(x=x, y=x, label="same", style="open", hue=0),
+        Line(x=x, y=x, label="same", style="open", hue=1),
+        Line(x=x, y=x, label="alone", hue=1),
+    ]
+    axes = Figure().subplots()
+    draw_panel(axes, Panel(x="x", y="y", lines=lines), PRINT)
+    same, alone = legend_entries([axes]).values()
+    assert to_hex(same.get_color()) == GREY
+    assert to_hex(same.get_markerfacecolor()) == "#ffffff"
+    assert to_hex(alone.get_color()) == ORANGE

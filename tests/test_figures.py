@@ -72,8 +72,9 @@ def test_results_and_titles_say_all_settings() -> None:
         "tolerance": 1e-7,
     }
     assert {name: row[name] for name in settings} == settings
-    assert study.plot().get_suptitle() == (
-        "6 samples, width 4, σ_w 1.5, σ_b 0.5, parametrization ntk, float64\nc_φ of tanh: 1.25"
+    assert figures.plot_depth_study(study).get_suptitle() == (
+        "6 samples, width 4, $\\sigma_w$ 1.5, $\\sigma_b$ 0.5, parametrization ntk, float64\n"
+        "$c_\\phi$ of tanh: 1.25"
     )
     plain = fastntk.depth_study(X, depths=[0], width=4, seeds=1, activations=["relu"])
     assert not {"batch_size", "tolerance"} & set(plain.to_frame().columns)
@@ -109,9 +110,9 @@ def test_results_and_titles_say_all_settings() -> None:
         "epochs": 2,
     }
     assert {name: row[name] for name in settings} == settings
-    for figure in (convergence.plot(), figures.figure4(convergence)):
+    for figure in (figures.plot_convergence_study(convergence), figures.figure4(convergence)):
         assert figure.get_suptitle() == (
-            "6 samples, width 16, batches of 3,\ntanh, c_φ 1.25, float64"
+            "6 samples, width 16, batches of 3,\ntanh, $c_\\phi$ 1.25, float64"
         )
 
     linear = fastntk.linearization_error(
@@ -128,8 +129,8 @@ def test_results_and_titles_say_all_settings() -> None:
     )
     (row,) = linear.to_frame().to_dict("records")
     assert (row["depth"], row["steps"], row["learning_rate"], row["bias_std"]) == (1, 3, 0.01, 0.5)
-    assert linear.plot().get_suptitle() == (
-        "depth 1, tanh, c_φ 1.25, σ_b 0.5,\n3 steps of learning rate 0.01"
+    assert figures.plot_linearization(linear).get_suptitle() == (
+        "depth 1, tanh, $c_\\phi$ 1.25, $\\sigma_b$ 0.5,\n3 steps of learning rate 0.01"
     )
 
     curves = fastntk.angle_curves([0.1], [1], ["tanh"], tolerance=1e-7, width=4, seeds=2)

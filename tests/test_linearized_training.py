@@ -430,7 +430,7 @@ def test_power_laws() -> None:
     )
     diverged = LinearizationResult(10, 2, np.inf, np.inf, 1.0)
     study = LinearizationStudy(
-        (*results, diverged), 2, 0.1, (1, 10), fastntk.activations.get("relu"), 2**0.5, 0.0
+        (*results, diverged), 2, 0.1, (1, 10), fastntk.activations.get("relu"), 2**0.5, 0.0, 4
     )
     assert study.fit.slope == pytest.approx(-0.5, abs=1e-12)
     assert study.test_fit.slope == pytest.approx(-1.0, abs=1e-12)
@@ -456,7 +456,7 @@ def test_table_and_figure_of_linearization(tmp_path: Path) -> None:
     ]
     study.save(tmp_path / "x.csv")
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "x.csv"), study.to_frame())
-    (axes,) = study.plot().axes
+    axes = study.plot()
     assert axes.get_xscale() == axes.get_yscale() == "log"
 
 

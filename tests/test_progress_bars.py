@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import sys
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 
 import fastntk
 from fastntk import infinite, linearity
+from fastntk._support.progress import monitored
 from fastntk.symmetric.cholesky import Cholesky
 
 if TYPE_CHECKING:
@@ -139,11 +141,61 @@ def test_the_tasks_of_a_study_have_names(bars: list[Bar]) -> None:
     assert named == ["depth 1, learning rate", "depth 1, training", "depth 1, rate"]
 
 
-def test_nothing_is_shown_where_nobody_looks(
-    bars: list[Bar], monkeypatch: pytest.MonkeyPatch
+def test_nothing_is_shown_unless_asked_for(
+    bars: list[Bar], capsys: pytest.CaptureFixture[str]
+) -> None:
+    NET.ntk(X, progress=False)
+    assert not bars
+    assert capsys.readouterr() == ("", "")
+
+
+def test_logs_have_a_line_every_half_minute(
+    bars: list[Bar], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: False, raising=False)
+    times = iter([100.0, 101.0, 129.9, 130.0, 159.9, 160.0, 295.4])
+    with monitored(True, "study", clock=lambda: next(times)) as report:
+        assert report is not None
+        for done in range(1, 7):
+            report("depth 3", done, 40)
+    assert not bars
+    output, errors = capsys.readouterr()
+    assert not output
+    assert errors.splitlines() == [
+        "study: depth 3, 3 of 40 after 0:30 min",
+        "study: depth 3, 5 of 40 after 1:00 min",
+        "study: depth 3, 6 of 40 after 3:15 min",
+    ]
+
+
+def test_short_runs_leave_nothing_in_logs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: False, raising=False)
     NET.ntk(X, progress=True)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_without_tqdm_terminals_have_lines(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    NET.ntk(X, progress=False)
-    assert not bars
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    times = iter([0.0, 31.0])
+    with monitored(True, "study", clock=lambda: next(times)) as report:
+        assert report is not None
+        report("depth 3", 1, 2)
+    assert capsys.readouterr().err == "study: depth 3, 1 of 2 after 0:31 min\n"
+
+
+@pytest.mark.parametrize("kernel", [True, False])
+def test_notebooks_have_bars_of_their_own(
+    kernel: bool, bars: list[Bar], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A shell of IPython has a kernel in a notebook, and none on a terminal."""
+    shell = SimpleNamespace(kernel=object()) if kernel else SimpleNamespace()
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    monkeypatch.setitem(sys.modules, "tqdm.auto", SimpleNamespace(tqdm=Bar))
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: False, raising=False)
+    NET.ntk(X, progress=True)
+    assert [bar.title for bar in bars] == ["kernel"] * kernel

@@ -165,4 +165,4 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     """Return all public names, those that are not imported yet included."""
-    return sorted({*globals(), *__all__})
+    return sorted(__all__)

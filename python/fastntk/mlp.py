@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import math
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
     from fastntk.activations.outputs import OutputActivation
     from fastntk.kernels.planning import Plan
     from fastntk.linearity.linear_model import LinearizedMLP
+
+# So many layers of one width are written as their number.
+_MANY = 8
 
 # What few programs call is imported by the methods that do: PyTorch's modules, files, the linear
 # model.
@@ -334,12 +338,24 @@ class MLP(KernelMethods, JacobianMethods):
         shown_psi = (
             "" if self.network.has_linear_outputs else (f"output_activation={shown_output(psi)}, ")
         )
+        widths = _shown_widths(self.widths)
         return (
-            f"MLP(widths={self.widths}, activation={_named(self.activation)}, {shown_psi}"
+            f"MLP(widths={widths}, activation={_named(self.activation)}, {shown_psi}"
             f"activation_scale={self.activation_scale:g}, {_shown_scales(self.network.layers)}"
             f"dtype={self.dtype.name!r}, n_parameters={self.n_parameters}"
             f"{'' if omega is None else f', layer_weights={omega}'})"
         )
+
+    def _repr_html_(self) -> str:
+        """Return what notebooks show: each layer with its parameters."""
+        from fastntk._support.display import rows_html
+
+        rows = [
+            (k, f"{columns} → {n}", n * columns + (0 if layer.bias is None else n))
+            for k, layer in enumerate(self.network.layers, 1)
+            for n, columns in [layer.weights.shape]
+        ]
+        return rows_html(repr(self), ("layer", "widths", "parameters"), rows)
 
     @property
     def weights(self) -> tuple[FloatArray, ...]:
@@ -490,6 +506,16 @@ def _shown_scales(layers: Sequence[Layer]) -> str:
     if len(set(bias_scales)) > 1 or not np.allclose(weight_stds, weight_stds[0], 1e-12, 0.0):
         return ""
     return f"weight_std={weight_stds[0]:g}, bias_std={bias_scales[0]:g}, parametrization='ntk', "
+
+
+def _shown_widths(widths: tuple[int, ...]) -> str:
+    """Return widths as a tuple; layers of one width, where there are many, with their number."""
+    runs = [(width, len(list(run))) for width, run in groupby(widths)]
+    parts = [
+        f"{width} × {count}" if count >= _MANY else ", ".join([str(width)] * count)
+        for width, count in runs
+    ]
+    return f"({', '.join(parts)})"
 
 
 def _named(activation: Activation) -> str:

@@ -9,16 +9,20 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
+from fastntk._cli.drawn import beside, draw
 from fastntk._cli.kept import keep_others
 from fastntk._cli.options import (
     ACTIVATION,
+    FORMAT,
     directory_option,
     explained_ends,
     numbers,
+    seeds_option,
     store_option,
 )
 from fastntk._cli.samples import Reading, load_samples, reading_options
 from fastntk._cli.tables import print_table
+from fastntk._support.display import counted
 from fastntk.studies.constancy import constancy_study
 from fastntk.studies.constancy_cells import ARCHITECTURES
 from fastntk.studies.samples import numbers_of_labels
@@ -53,7 +57,7 @@ _SAMPLES = 32
 @click.option("--depth", type=int, default=2, help="Number of hidden layers.")
 @click.option("--bottleneck", type=int, default=2, help="Width of the narrow layer.")
 @click.option("--activation", type=ACTIVATION, default="tanh")
-@click.option("--seeds", type=int, default=5, help="How many networks of each kind.")
+@seeds_option("5", "networks of each kind")
 @click.option("--learning-rate", type=float, show_default="half of the largest stable one")
 @click.option("--epochs", type=int, default=4000, help="At most so many steps.")
 @click.option("--loss-target", type=float, default=2e-3, help="The loss at which training ends.")
@@ -64,13 +68,15 @@ _SAMPLES = 32
     help="Take only so many samples, at random (seed 0).",
 )
 @reading_options
-@directory_option("fastntk-constancy", "the table (CSV) and the figure (PNG)")
+@directory_option("fastntk-constancy", "the table (CSV) and the figure")
+@FORMAT
 @store_option("network")
 def constancy(
     data: str,
     subset: int | None,
     reading: Reading,
     out: Path,
+    endings: tuple[str, ...],
     store: Path | None,
     **settings: Any,
 ) -> None:
@@ -79,7 +85,7 @@ def constancy(
     DATA as for study, with labels: networks learn them as numbers from 0.25 to 0.75.
     """
     # Matplotlib takes longer to import than all else. Whoever lacks it hears so before the work.
-    from fastntk.figures import save
+    from fastntk.figures import plot_constancy
 
     with explained_ends(out if store is None else store):
         samples = load_samples(data, reading, subset, _SAMPLES)
@@ -92,12 +98,13 @@ def constancy(
             store=out / f"{name}.sqlite" if store is None else store,
             **settings,
         )
-        table, figure = out / f"{name}.csv", out / f"{name}.png"
-        keep_others(table, result.to_frame(), [figure], ("seconds",))
+        table = out / f"{name}.csv"
+        figures = beside(table, endings)
+        keep_others(table, result.to_frame(), beside(table), ("seconds",))
         result.save(table)
-        save(result.plot(), figure)
+        drawn = draw(plot_constancy(result), figures)
     _print_constancy(name, result)
-    click.echo(f"\nTable: {table}\nFigure: {figure}")
+    click.echo(f"\nTable: {table}\n{drawn}")
 
 
 def _print_constancy(name: str, result: ConstancyStudy) -> None:
@@ -105,7 +112,7 @@ def _print_constancy(name: str, result: ConstancyStudy) -> None:
     widths = sorted(summary["width"].unique().tolist())
     click.echo(
         f"{name}: {result.n_samples} samples, widths {', '.join(map(str, widths))}, "
-        f"{int(summary['seeds'].max())} seeds, {result.seconds:.1f} s"
+        f"{counted(int(summary['seeds'].max()), 'seed')}, {result.seconds:.1f} s"
     )
     click.echo(
         "Slopes in log–log against the width, with intervals of 95 % (bootstrap over seeds); what\n"

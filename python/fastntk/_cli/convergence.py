@@ -8,17 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fastntk._cli.drawn import beside, draw
 from fastntk._cli.kept import keep_others
 from fastntk._cli.options import (
     ACTIVATION,
     ACTIVATION_SCALE,
+    FORMAT,
     depths_option,
     directory_option,
     explained_ends,
+    seeds_option,
     store_option,
 )
 from fastntk._cli.samples import Reading, load_for_training, reading_options
 from fastntk._cli.tables import mean_and_deviation, print_table
+from fastntk._support.display import counted
 from fastntk.studies.convergence import convergence_study
 
 if TYPE_CHECKING:
@@ -31,7 +35,7 @@ if TYPE_CHECKING:
 @click.argument("data")
 @depths_option("1-4,6,8")
 @click.option("--width", type=int, default=512, help="Of every hidden layer.")
-@click.option("--seeds", type=int, default=3, help="How many networks for each depth.")
+@seeds_option("3", "networks for each depth")
 @click.option("--activation", type=ACTIVATION, default="relu")
 @ACTIVATION_SCALE
 @click.option("--batch-size", type=int, default=500, help="Samples of a step.")
@@ -55,13 +59,15 @@ if TYPE_CHECKING:
     help="Train on so many samples, at random (seed 0).",
 )
 @reading_options
-@directory_option("fastntk-convergence", "the tables (CSV) and the figure (PNG)")
+@directory_option("fastntk-convergence", "the tables (CSV) and the figure")
+@FORMAT
 @store_option("training")
 def convergence(
     data: str,
     subset: int | None,
     reading: Reading,
     out: Path,
+    endings: tuple[str, ...],
     store: Path | None,
     **settings: Any,
 ) -> None:
@@ -71,26 +77,28 @@ def convergence(
     none, of the samples that are not trained on.
     """
     # Matplotlib takes longer to import than all else. Whoever lacks it hears so before the work.
-    from fastntk.figures import save
+    from fastntk.figures import plot_convergence_study
 
     with explained_ends(out if store is None else store, RuntimeError):
         name, X, y, test = load_for_training(data, reading, subset)
         result = convergence_study(
             X, y, test=test, store=out / f"{name}.sqlite" if store is None else store, **settings
         )
-        table, figure = out / f"{name}.csv", out / f"{name}.png"
-        keep_others(table, result.to_frame(), [*result.files(table)[1:], figure], ("seconds",))
+        table = out / f"{name}.csv"
+        figures = beside(table, endings)
+        others = [*result.files(table)[1:], *beside(table)]
+        keep_others(table, result.to_frame(), others, ("seconds",))
         tables = result.save(table)
-        save(result.plot(), figure)
+        drawn = draw(plot_convergence_study(result), figures)
     _print_convergence(name, result)
-    click.echo(f"\nTables: {', '.join(map(str, tables))}\nFigure: {figure}")
+    click.echo(f"\nTables: {', '.join(map(str, tables))}\n{drawn}")
 
 
 def _print_convergence(name: str, result: ConvergenceStudy) -> None:
     summary = result.summary()
     click.echo(
         f"{name}: {result.n_samples} training samples, width {result.width}, "
-        f"{int(summary.seeds.max())} seeds, {result.seconds:.1f} s"
+        f"{counted(int(summary.seeds.max()), 'seed')}, {result.seconds:.1f} s"
     )
     click.echo(
         f"Mean ± standard deviation over seeds. Of {result.results[0].rate.n} samples: κ, and what "

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fastntk.studies.tables import is_part
+from fastntk._support.tables import is_part
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence

@@ -35,6 +35,9 @@ _OTHER_NAMES = {
 }
 _ARGUMENT = re.compile(r"(?P<errno>\[Errno \d+\] )?(?P<name>\w+)(?P<index>\[\d+\])?(?=[=:]| has )")
 
+# Those of figures.
+FORMATS = ("png", "pdf", "svg")
+
 # Nobody means more depths or widths; a range could have any number of them.
 _MOST_NUMBERS = 10_000
 
@@ -58,6 +61,22 @@ def numbers(value: str) -> tuple[int, ...]:
     return tuple(result)
 
 
+def how_many_or_which(value: str) -> int | tuple[int, ...]:
+    """Return a number as it is, and a list of numbers and ranges as a tuple: "3-7"."""
+    try:
+        return int(value)
+    except ValueError:
+        return numbers(value)
+
+
+def formats(value: str) -> tuple[str, ...]:
+    """Return the formats in a list of them: "png,pdf"."""
+    found = tuple(dict.fromkeys(part.strip().lower() for part in value.split(",")))
+    if not set(found) <= set(FORMATS):
+        raise click.BadParameter(f"{value!r}: expected some of {', '.join(FORMATS)}")
+    return found
+
+
 ACTIVATION = click.Choice(FINITE_WIDTH)
 
 ACTIVATION_SCALE = click.option(
@@ -73,6 +92,14 @@ TOLERANCE = click.option(
     help="Of activations without a closed form at infinite width, relative.",
 )
 SUBSET = click.option("--subset", type=int, help="Take only so many samples, at random (seed 0).")
+FORMAT = click.option(
+    "--format",
+    "endings",
+    type=formats,
+    default="png",
+    metavar="LIST",
+    help="Of the figure: some of png, pdf and svg.",
+)
 DTYPE = click.option(
     "--dtype",
     type=click.Choice(["float32", "float64"]),
@@ -85,6 +112,17 @@ def depths_option(default: str) -> Option:
     """Return the option for several numbers of hidden layers."""
     return click.option(
         "--depths", type=numbers, default=default, metavar="LIST", help="Numbers of hidden layers."
+    )
+
+
+def seeds_option(default: str, what: str) -> Option:
+    """Return the option for the seeds of networks: how many from 0, or which."""
+    return click.option(
+        "--seeds",
+        type=how_many_or_which,
+        default=default,
+        metavar="N|LIST",
+        help=f"How many {what}; or their seeds, as 3-7 in one of several jobs.",
     )
 
 

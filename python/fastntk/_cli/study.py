@@ -10,21 +10,25 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
+from fastntk._cli.drawn import beside, draw
 from fastntk._cli.kept import keep_others
 from fastntk._cli.options import (
     ACTIVATION,
     ACTIVATION_SCALE,
     DTYPE,
+    FORMAT,
     SUBSET,
     TOLERANCE,
     depths_option,
     directory_option,
     explained_ends,
     numbers,
+    seeds_option,
     store_option,
 )
 from fastntk._cli.samples import Reading, load_samples, reading_options
 from fastntk._cli.tables import mean_and_deviation, print_table
+from fastntk._support.display import counted
 from fastntk.eigenvalues import rounded_down
 from fastntk.networks.initialization import PARAMETRIZATIONS
 from fastntk.studies.depth import depth_study
@@ -43,7 +47,7 @@ if TYPE_CHECKING:
 @click.argument("data")
 @depths_option("0-10")
 @click.option("--width", type=numbers, default="512", metavar="LIST", help="Of every hidden layer.")
-@click.option("--seeds", type=int, default=5, help="How many networks for each depth.")
+@seeds_option("5", "networks for each depth")
 @click.option(
     "--activation",
     "names",
@@ -74,7 +78,8 @@ if TYPE_CHECKING:
 @reading_options
 @SUBSET
 @DTYPE
-@directory_option("fastntk-study", "the table (CSV) and the figure (PNG)")
+@directory_option("fastntk-study", "the table (CSV) and the figure")
+@FORMAT
 @store_option("network")
 def study(
     data: str,
@@ -83,6 +88,7 @@ def study(
     width: tuple[int, ...],
     names: tuple[str, ...],
     out: Path,
+    endings: tuple[str, ...],
     store: Path | None,
     **settings: Any,
 ) -> None:
@@ -94,7 +100,7 @@ def study(
     yet.
     """
     # Matplotlib takes longer to import than all else. Whoever lacks it hears so before the work.
-    from fastntk.figures import save
+    from fastntk.figures import plot_depth_study
 
     with explained_ends(out if store is None else store):
         dataset = load_samples(data, reading, subset)
@@ -109,12 +115,13 @@ def study(
             )
         for warning in caught:
             click.echo(f"Warning: {warning.message}", err=True)
-        table, figure = out / f"{dataset.name}.csv", out / f"{dataset.name}.png"
-        keep_others(table, result.to_frame(), [figure], COSTS)
+        table = out / f"{dataset.name}.csv"
+        figures = beside(table, endings)
+        keep_others(table, result.to_frame(), beside(table), COSTS)
         result.save(table)
-        save(result.plot(), figure)
+        drawn = draw(plot_depth_study(result), figures)
     _print_study(dataset, result)
-    click.echo(f"\nTable of all seeds: {table}\nFigure: {figure}")
+    click.echo(f"\nTable of all seeds: {table}\n{drawn}")
 
 
 def _print_study(dataset: Dataset, result: DepthStudy) -> None:
@@ -122,9 +129,10 @@ def _print_study(dataset: Dataset, result: DepthStudy) -> None:
     summary = result.summary()
     widths = ", ".join(map(str, result.widths))
     stored = f" ({result.stored} of {len(result.results)} networks from the store)"
+    seeds = counted(int(summary.seeds.max()), "seed")
     click.echo(
         f"{dataset.name}: {n} samples of dimension {d}, width {widths}, "
-        f"{int(summary.seeds.max())} seeds, {result.seconds:.1f} s{stored if result.stored else ''}"
+        f"{seeds}, {result.seconds:.1f} s{stored if result.stored else ''}"
     )
     of_batches = "" if result.batch_size is None else ", of κ of batches over batches"
     click.echo(

@@ -61,3 +61,8 @@ __all__ = [
     "softplus",
     "tanh",
 ]
+
+
+def __dir__() -> list[str]:
+    """Return the public names, and not those of the files that they come from."""
+    return sorted(__all__)

@@ -17,3 +17,8 @@ __all__ = [
     "load_file",
     "near_duplicates",
 ]
+
+
+def __dir__() -> list[str]:
+    """Return the public names, and not those of the files that they come from."""
+    return sorted(__all__)

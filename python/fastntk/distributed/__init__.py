@@ -10,3 +10,8 @@ from fastntk.distributed.planning import TilePlan
 from fastntk.distributed.stores import StoredKernel, load, store
 
 __all__ = ["StoredKernel", "TilePlan", "load", "nngp", "ntk", "ntk_by_layer", "plan", "store"]
+
+
+def __dir__() -> list[str]:
+    """Return the public names, and not those of the files that they come from."""
+    return sorted(__all__)

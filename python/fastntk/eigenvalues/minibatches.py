@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastntk._support import arguments
+from fastntk._support.display import frame_html, short_repr
 from fastntk._support.progress import monitored
 from fastntk.eigenvalues import Conditioning, conditioning
 from fastntk.symmetric.matrix import SymmetricMatrix
@@ -67,6 +68,14 @@ class BatchConditioning:
         frame = pd.DataFrame([{"n": batch.n, **batch.numbers} for batch in self.batches])
         unasked = ["condition_number_lower", "condition_number_upper"]
         return frame.drop(columns=unasked).rename_axis("batch")
+
+    def __repr__(self) -> str:
+        return short_repr(
+            self, batches=len(self.batches), resolved=self.resolved, mean=self.mean, std=self.std
+        )
+
+    def _repr_html_(self) -> str:
+        return frame_html(repr(self), self.to_frame())
 
     def __str__(self) -> str:
         sizes = sorted({len(rows) for rows in self.samples})

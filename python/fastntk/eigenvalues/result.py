@@ -235,6 +235,30 @@ class Conditioning(ResolvedEigenvalues):
             "effective_rank": self.effective_rank,
         }
 
+    def _repr_html_(self) -> str:
+        """Return what notebooks show: each number with its name."""
+        from fastntk._support.display import pairs_html  # rarely needed
+
+        values: dict[str, object] = {
+            "λ_max": f"{self.eigenvalue_max:.6g}",
+            "λ_min": f"{self.eigenvalue_min:.6g}" if self.resolved else "unresolved",
+            "κ": f"{self.condition_number:.6g}",
+            "noise floor": f"{self.noise_floor:.3g}",
+            "rank": "unknown" if self.rank is None else f"{self.rank} of {self.n}",
+            "effective rank": f"{self.effective_rank:.4g}",
+            "method": self.method,
+        }
+        if not self.resolved:
+            values["κ"] = f"≥ {self._least_condition_number}"
+        if self.bounds is not None:
+            values["κ is certain to lie in"] = self.bounds.condition_number
+        return pairs_html("Conditioning", values)
+
+    @property
+    def _least_condition_number(self) -> str:
+        bound = self.eigenvalue_max / self.noise_floor if self.noise_floor > 0 else math.inf
+        return rounded_down(bound, 2)
+
     def __str__(self) -> str:
         text = f"λ_max = {self.eigenvalue_max:.6g}"
         if self.resolved:
@@ -242,9 +266,8 @@ class Conditioning(ResolvedEigenvalues):
             if self.bounds is not None:
                 text += f" in {self.bounds.condition_number}"
             return text
-        bound = self.eigenvalue_max / self.noise_floor if self.noise_floor > 0 else math.inf
         rank = "" if self.rank is None else f" (rank {self.rank} of {self.n})"
-        return f"{text}, λ_min unresolved{rank}, κ ≥ {rounded_down(bound, 2)}"
+        return f"{text}, λ_min unresolved{rank}, κ ≥ {self._least_condition_number}"
 
 
 def rounded_down(value: float, digits: int) -> str:

@@ -1,8 +1,10 @@
 # SPDX-FileCopyrightText: The fastntk authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""Figures. They are returned, never shown: notebooks display them, `save` writes them.
+"""Figures, each of what its argument has, whatever made it: one file says what that is.
 
-Each draws what its argument has, whatever made it: one file a figure, which says what that is.
+The functions here return figures that pyplot does not know of, for programs without a screen and
+for threads; `save` writes them. The method `plot` of a result draws the same on axes: on new ones,
+which notebooks show, or on those of the user.
 """
 
 from fastntk.figures.accuracies import table1
@@ -27,3 +29,8 @@ __all__ = [
     "save",
     "table1",
 ]
+
+
+def __dir__() -> list[str]:
+    """Return the public names, and not those of the files that they come from."""
+    return sorted(__all__)

@@ -7,14 +7,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from fastntk._support import arguments
 from fastntk.activations import label_of
-from fastntk.figures.style import STYLES
+from fastntk.figures.panels import Line, Panel, Sheet, draw, levels
+from fastntk.figures.style import PRINT
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+    from matplotlib.figure import Figure
 
     _Array = npt.NDArray[np.float64]
 
@@ -57,32 +58,44 @@ def plot_angle_curves(curves: AngleCurvesLike) -> Figure:
     Lines are networks of infinite width, marks the means over random networks and error bars their
     standard deviations. Below the dotted diagonal the gradients are closer than the inputs.
     """
+    return draw(angle_curves_sheet(curves), PRINT)
+
+
+def angle_curves_sheet(curves: AngleCurvesLike) -> Sheet:
+    """Return the same as data; panels are called as the activations are."""
     arguments.like(curves, "curves", AngleCurvesLike, "fastntk.AngleCurves")
-    count = len(curves.activations)
-    figure = Figure(figsize=(3.2 * count + 0.8, 3.4), layout="constrained")
-    panels = np.atleast_1d(figure.subplots(1, count, sharex=True, sharey=True))
+    title = "" if curves.width is None else f"lines: infinite width; marks: width {curves.width}"
+    return Sheet(
+        title=title,
+        panels=[_panel(curves, i, name) for i, name in enumerate(curves.activations)],
+        columns=3,
+    )
+
+
+def _panel(curves: AngleCurvesLike, i: int, name: str) -> Panel:
     theta = np.degrees(curves.theta)
-    for i, (axes, name) in enumerate(zip(panels, curves.activations, strict=True)):
-        axes.plot(theta, theta, color="0.5", linestyle="dotted", label="gradient = input")
-        for k, depth in enumerate(curves.depths):
-            colour, mark = STYLES[k % len(STYLES)]
-            label = f"depth {depth}"
-            axes.plot(theta, np.degrees(curves.infinite[i, k]), color=colour, label=label)
-            if curves.mean is not None and curves.deviation is not None:
-                axes.errorbar(
-                    theta,
-                    np.degrees(curves.mean[i, k]),
-                    np.degrees(curves.deviation[i, k]),
-                    color=colour,
-                    marker=mark,
-                    markersize=3,
-                    linestyle="none",
-                    capsize=2,
+    level = levels(curves.depths)
+    lines = [Line(x=theta, y=theta, label="gradient = input", style="dotted", hue=None)]
+    for k, depth in enumerate(curves.depths):
+        angles = np.degrees(curves.infinite[i, k])
+        lines.append(Line(x=theta, y=angles, label=f"depth {depth}", level=level[depth]))
+        if curves.mean is not None and curves.deviation is not None:
+            lines.append(
+                Line(
+                    x=theta,
+                    y=np.degrees(curves.mean[i, k]),
+                    spread=np.degrees(curves.deviation[i, k]),
+                    label="",
+                    style="marks",
+                    level=level[depth],
                 )
-        axes.set(title=label_of(name), xlabel="input angle (degrees)")
-        axes.grid(alpha=0.3)
-    panels[0].set_ylabel("gradient angle (degrees)")
-    panels[0].legend(frameon=False, fontsize="small")
-    if curves.width is not None:
-        figure.suptitle(f"lines: infinite width; marks: width {curves.width}", fontsize="medium")
-    return figure
+            )
+    return Panel(
+        x="input angle (degrees)",
+        y="gradient angle (degrees)",
+        lines=lines,
+        name=name,
+        title=label_of(name),
+        x_kind="degrees",
+        y_kind="degrees",
+    )

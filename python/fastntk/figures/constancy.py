@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from fastntk._support import arguments
+from fastntk._support.display import counted
 from fastntk.figures.panels import Line, Panel, Sheet, draw
-from fastntk.figures.style import LabelledActivation
+from fastntk.figures.style import PRINT, LabelledActivation
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,18 +60,18 @@ def plot_constancy(study: ConstancyStudyLike) -> Figure:
 
     Means over seeds with standard deviations, on logarithmic axes.
     """
-    arguments.like(study, "study", ConstancyStudyLike, "a fastntk.ConstancyStudy")
-    return draw(constancy_sheet(study))
+    return draw(constancy_sheet(study), PRINT)
 
 
 def constancy_sheet(study: ConstancyStudyLike, data: str = "") -> Sheet:
     """Return the same as data, with the name of the samples in its title."""
+    arguments.like(study, "study", ConstancyStudyLike, "a fastntk.ConstancyStudy")
     summary = study.summary()
-    seeds = int(summary["seeds"].max())
+    seeds = counted(int(summary["seeds"].max()), "seed")
     return Sheet(
         title=(
             f"{data}{': ' * bool(data)}n = {study.n_samples}, {study.depth} hidden layers, "
-            f"{study.activation.label}, bottleneck {study.bottleneck}, {seeds} seeds,\n"
+            f"{study.activation.label}, bottleneck {study.bottleneck}, {seeds},\n"
             f"trained to a loss of {study.loss_target:g}"
         ),
         panels=[_panel(summary, name, label) for name, label in _QUANTITIES.items()],
@@ -94,4 +95,4 @@ def _panel(summary: pd.DataFrame, name: str, label: str) -> Panel:
         )
     # Axes without a point, as where no network reached the target, have no logarithm of anything.
     kind = "log" if any(len(line.x) for line in lines) else "linear"
-    return Panel(x="width m", y=label, lines=lines, x_kind=kind, y_kind=kind)
+    return Panel(x="width m", y=label, lines=lines, name=name, x_kind=kind, y_kind=kind)

@@ -4,18 +4,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-from matplotlib import colormaps
-from matplotlib.figure import Figure
 
 from fastntk._support import arguments
-from fastntk.figures.style import STYLES, LabelledActivation, whole_numbers
+from fastntk.figures.panels import Limit, Line, Panel, Sheet, draw, levels
+from fastntk.figures.style import PRINT, LabelledActivation
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 
 class ConvergenceStudyLike(Protocol):
@@ -63,88 +62,110 @@ def plot_convergence_study(study: ConvergenceStudyLike) -> Figure:
     step: predicted from κ, that of the linear model in the window of the fit, and measured, with an
     open mark where the training did not get to the tail for all seeds.
     """
-    arguments.like(study, "study", ConvergenceStudyLike, "a fastntk.ConvergenceStudy")
-    figure = Figure(figsize=(12.5, 3.8), layout="constrained")
-    curves, epochs, rates = figure.subplots(1, 3)
-    _plot_losses(curves, study)
-    summary = study.summary()
-    style: dict[str, Any] = {"capsize": 2, "linewidth": 1.2, "markersize": 5}
-    epochs.errorbar(
-        summary["depth"],
-        summary["epochs_to_target"],
-        summary["epochs_to_target_std"],
-        color=STYLES[0][0],
-        marker=STYLES[0][1],
-        **style,
-    )
-    epochs.set(ylabel=f"epochs to a loss of {study.loss_target:g}", ylim=(0, None))
-    for (name, label), (colour, mark) in zip(
-        (("predicted", "predicted"), ("linear", "linear model"), ("measured", "measured")),
-        STYLES,
-        strict=False,
-    ):
-        missing = 1 - summary[f"{name}_rate"]
-        spread = summary[f"{name}_rate_std"].fillna(0.0)
-        below = np.minimum(spread, 0.9 * missing.abs())
-        rates.errorbar(
-            summary["depth"],
-            missing,
-            [below, spread],
-            color=colour,
-            marker=mark,
-            label=label,
-            **style,
-        )
-        if name == "measured":
-            open_mark = summary["rates_resolved"] < summary["seeds"]
-            rates.plot(
-                summary["depth"][open_mark],
-                missing[open_mark],
-                color=colour,
-                marker=mark,
-                markersize=style["markersize"],
-                markerfacecolor="white",
-                linestyle="none",
-                zorder=3,
-            )
-    rates.set(ylabel="1 − factor of the square loss a step", yscale="log")
-    rates.legend(frameon=False)
-    for axes in (epochs, rates):
-        whole_numbers(axes, "depth")
-    figure.suptitle(_settings_of(study), fontsize="medium")
-    return figure
+    return draw(convergence_sheet(study), PRINT)
 
 
 def figure4(study: ConvergenceStudyLike) -> Figure:
     """Return a figure like Figure 4 of arXiv 2305.08813: training loss against epochs.
 
-    A line for each depth, the mean over seeds, in a band of a standard deviation to either side.
+    A line for each depth, the mean over seeds, in a band of a standard deviation to either side
+    where there are few of them.
     """
+    _require(study)
+    return draw(Sheet(title=_settings_of(study), panels=[_losses(study)]), PRINT)
+
+
+def convergence_sheet(study: ConvergenceStudyLike) -> Sheet:
+    """Return `plot_convergence_study` as data: the panels "loss", "epochs" and "rates"."""
+    _require(study)
+    summary = study.summary()
+    return Sheet(
+        title=_settings_of(study),
+        panels=[_losses(study), _epochs(study, summary), _rates(summary)],
+        columns=3,
+    )
+
+
+def _require(study: ConvergenceStudyLike) -> None:
     arguments.like(study, "study", ConvergenceStudyLike, "a fastntk.ConvergenceStudy")
-    figure = Figure(figsize=(5.6, 4.0), layout="constrained")
-    _plot_losses(figure.subplots(), study)
-    figure.suptitle(_settings_of(study), fontsize="medium")
-    return figure
 
 
 def _settings_of(study: ConvergenceStudyLike) -> str:
     return (
         f"{study.n_samples} samples, width {study.width}, batches of {study.batch_size},\n"
-        f"{study.activation.label}, c_φ {study.activation_scale:.4g}, {study.dtype}"
+        f"{study.activation.label}, $c_\\phi$ {study.activation_scale:.4g}, {study.dtype}"
     )
 
 
-def _plot_losses(axes: Axes, study: ConvergenceStudyLike) -> None:
-    groups = list(study.curves().groupby("depth"))
-    # From dark to light, in the order of the depths.
-    colours = colormaps["viridis"](np.linspace(0.0, 0.9, len(groups)))
-    for (depth, rows), colour in zip(groups, colours, strict=True):
+def _losses(study: ConvergenceStudyLike) -> Panel:
+    curves = study.curves()
+    level = levels(curves["depth"].tolist())
+    lines = []
+    for depth, rows in curves.groupby("depth"):
         cell = rows.groupby("epoch")["loss"].agg(["mean", "std"])
-        mean, spread = cell["mean"].to_numpy(), cell["std"].fillna(0.0).to_numpy()
-        axes.plot(cell.index, mean, color=colour, label=f"depth {depth}")
-        low = np.maximum(mean - spread, 0.1 * mean)
-        axes.fill_between(cell.index, low, mean + spread, color=colour, alpha=0.2, linewidth=0)
-    axes.axhline(study.loss_target, color="0.5", linestyle="dotted")
-    axes.set(xlabel="epoch", ylabel="training loss (cross-entropy)", yscale="log")
-    axes.grid(alpha=0.3)
-    axes.legend(frameon=False, fontsize="small")
+        lines.append(
+            Line(
+                x=cell.index.to_numpy(np.float64),
+                y=cell["mean"].to_numpy(np.float64),
+                spread=cell["std"].fillna(0.0).to_numpy(np.float64),
+                label=f"depth {depth}",
+                level=level[depth],  # type: ignore[index]
+            )
+        )
+    return Panel(
+        x="epoch",
+        y="training loss (cross-entropy)",
+        lines=lines,
+        limits=[Limit(value=study.loss_target, label="target")],
+        name="loss",
+        x_kind="whole",
+        y_kind="log",
+    )
+
+
+def _epochs(study: ConvergenceStudyLike, summary: pd.DataFrame) -> Panel:
+    line = Line(
+        x=summary["depth"].to_numpy(np.float64),
+        y=summary["epochs_to_target"].to_numpy(np.float64),
+        spread=summary["epochs_to_target_std"].to_numpy(np.float64),
+        label="",
+        style="both",
+    )
+    return Panel(
+        x="depth",
+        y=f"epochs to a loss of {study.loss_target:g}",
+        lines=[line],
+        name="epochs",
+        x_kind="whole",
+        y_from_zero=True,
+    )
+
+
+def _rates(summary: pd.DataFrame) -> Panel:
+    depths = summary["depth"].to_numpy(np.float64)
+    lines = []
+    for hue, (name, label) in enumerate(
+        (("predicted", "predicted"), ("linear", "linear model"), ("measured", "measured"))
+    ):
+        missing = 1 - summary[f"{name}_rate"].to_numpy(np.float64)
+        spread = summary[f"{name}_rate_std"].fillna(0.0).to_numpy(np.float64)
+        lines.append(Line(x=depths, y=missing, spread=spread, label=label, style="both", hue=hue))
+    short = (summary["rates_resolved"] < summary["seeds"]).to_numpy(bool)
+    if short.any():
+        lines.append(
+            Line(
+                x=depths[short],
+                y=missing[short],
+                label="measured, before the tail",
+                style="open",
+                hue=hue,
+            )
+        )
+    return Panel(
+        x="depth",
+        y="1 − factor of the square loss a step",
+        lines=lines,
+        name="rates",
+        x_kind="whole",
+        y_kind="log",
+    )

@@ -4,27 +4,24 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from fastntk._support import arguments
 from fastntk.activations import label_of
-from fastntk.figures.style import STYLES, legend, whole_numbers
+from fastntk.figures.panels import Limit, Line, Panel, Sheet, draw
+from fastntk.figures.style import PRINT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
-    import numpy.typing as npt
     import pandas as pd
-    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-    _Array = npt.NDArray[np.float64]
-
-# One for each width.
-_LINES = ("-", "--", "-.", ":")
+# The columns that the panels show, and where minibatches have their spread.
+_ANGLE, _KAPPA, _BATCHES = "smallest_angle", "condition_number", "batch_condition_number"
+_SPREAD = {_ANGLE: "smallest_angle_std", _KAPPA: "condition_number_std", _BATCHES: "batch_spread"}
 
 
 class DepthStudyLike(Protocol):
@@ -81,50 +78,30 @@ class DepthStudyLike(Protocol):
 def plot_depth_study(study: DepthStudyLike) -> Figure:
     """Return a figure like Figure 3 of arXiv 2305.08813.
 
-    Left the smallest gradient angle, right κ on a logarithmic axis, both against depth; marks are
-    means over seeds and error bars standard deviations, pale lines behind them the networks of
-    infinite width, and crosses κ of minibatches. Where λ_min is not resolved an open mark shows the
-    bound λ_max/noise floor, which κ exceeds. Dotted lines are the limits of infinite depth and
-    width: of the angle where there are no biases and no two samples are parallel, of κ where
-    moreover all samples have the same norm; both for activations that are piecewise linear with a
-    kink, such as ReLU.
+    Left the smallest gradient angle, right κ on a logarithmic axis, against depth or, where there
+    is one depth and several widths, against width. Marks are means over seeds and error bars
+    standard deviations, dotted lines the networks of infinite width, and crosses κ of minibatches.
+    Where λ_min is not resolved an open mark shows the bound λ_max/noise floor, which κ exceeds.
+    Labelled grey lines are the limits of infinite depth and width: of the angle where there are no
+    biases and no two samples are parallel, of κ where moreover all samples have the same norm; both
+    for activations that are piecewise linear with a kink, such as ReLU.
     """
+    return draw(depth_study_sheet(study), PRINT)
+
+
+def depth_study_sheet(study: DepthStudyLike) -> Sheet:
+    """Return the same as data: the panels "smallest_angle" and "condition_number"."""
     arguments.like(study, "study", DepthStudyLike, "a fastntk.DepthStudy")
     summary = study.summary()
-    figure = Figure(figsize=(9.0, 4.2), layout="constrained")
-    panels = angle, kappa = figure.subplots(1, 2)
-    colours = dict(zip(summary["activation"].unique(), itertools.cycle(STYLES), strict=False))
-    groups: Any = summary.groupby(["activation", "width"], sort=False)
-    for (name, width), rows in groups:
-        label = label_of(name)
-        colour, mark = colours[name]
-        if np.isinf(width):
-            _plot_infinite_width(panels, rows, f"{label}, infinite width", colour)
-            continue
-        if len(study.widths) > 1:
-            label = f"{label}, width {width:g}"
-        style: dict[str, Any] = {
-            "color": colour,
-            "marker": mark,
-            "markersize": 5,
-            "capsize": 2,
-            "linewidth": 1.2,
-            "linestyle": _LINES[study.widths.index(width) % len(_LINES)],
-        }
-        angle.errorbar(
-            rows["depth"], rows["smallest_angle"], rows["smallest_angle_std"], label=label, **style
-        )
-        _plot_condition_number(kappa, rows, label, style)
-        if study.batch_size is not None:
-            _plot_batches(kappa, rows, f"{label}: batches of {study.batch_size}", style)
-    _plot_limits(panels, study)
-    angle.set(ylabel="smallest gradient angle (degrees)", ylim=(0, None))
-    kappa.set(ylabel="condition number κ", yscale="log")
-    for axes in panels:
-        whole_numbers(axes, "depth")
-        legend(axes)
-    figure.suptitle(_settings_of(study), fontsize="medium")
-    return figure
+    across = len(summary["depth"].unique()) == 1 and len(study.widths) > 1
+    draw_panel = _against_width if across else _against_depth
+    return Sheet(
+        title=_settings_of(study),
+        panels=[
+            draw_panel(study, summary, _ANGLE, {"y": "smallest gradient angle (degrees)"}),
+            draw_panel(study, summary, _KAPPA, {"y": "condition number κ", "y_kind": "log"}),
+        ],
+    )
 
 
 def _settings_of(study: DepthStudyLike) -> str:
@@ -133,74 +110,109 @@ def _settings_of(study: DepthStudyLike) -> str:
         f"{label_of(name)}: {scale:.4g}" for name, scale in study.activation_scales.items()
     )
     return (
-        f"{study.n_samples} samples, width {widths}, σ_w {study.weight_std:g}, "
-        f"σ_b {study.bias_std:g}, parametrization {study.parametrization}, {study.dtype}\n"
-        f"c_φ of {scales}"
+        f"{study.n_samples} samples, width {widths}, $\\sigma_w$ {study.weight_std:g}, "
+        f"$\\sigma_b$ {study.bias_std:g}, parametrization {study.parametrization}, {study.dtype}\n"
+        f"$c_\\phi$ of {scales}"
     )
 
 
-def _plot_condition_number(
-    axes: Axes, rows: pd.DataFrame, label: str, style: dict[str, Any]
-) -> None:
-    known = rows[rows["resolved"]]
-    if len(known):
-        mean, bars = _bars(known["condition_number"], known["condition_number_std"])
-        axes.errorbar(known["depth"], mean, bars, label=label, **style)
+def _against_depth(
+    study: DepthStudyLike, summary: pd.DataFrame, column: str, axis: dict[str, Any]
+) -> Panel:
+    """Return a panel with a line for each activation and width."""
+    hues = {name: hue for hue, name in enumerate(summary["activation"].unique())}
+    lines: list[Line] = []
+    groups: Any = summary.groupby(["activation", "width"], sort=False)
+    for (name, width), rows in groups:
+        if np.isinf(width):
+            if np.isfinite(rows[column]).any():
+                lines.append(
+                    Line(
+                        x=rows["depth"].to_numpy(np.float64),
+                        y=rows[column].to_numpy(np.float64),
+                        label="infinite width",
+                        style="dotted",
+                        hue=hues[name],
+                    )
+                )
+            continue
+        label = label_of(name)
+        if len(study.widths) > 1:
+            label = f"{label}, width {width:g}"
+        look = {"hue": hues[name], "dash": study.widths.index(width)}
+        lines += _networks(study, rows, column, ("depth", label), look)
+    limit = study.limit_angle if column == _ANGLE else study.limit_condition_number
+    names = ", ".join(label_of(name) for name in study.limit_activations)
+    limits = [Limit(value=limit, label=f"{names}:\ninfinite depth")] if np.isfinite(limit) else []
+    return _panel("depth", "whole", column, axis, lines, limits)
+
+
+def _against_width(
+    study: DepthStudyLike, summary: pd.DataFrame, column: str, axis: dict[str, Any]
+) -> Panel:
+    """Return a panel with a line for each activation, and its value at infinite width."""
+    lines: list[Line] = []
+    limits: list[Limit] = []
+    for hue, (name, cell) in enumerate(summary.groupby("activation", sort=False)):
+        finite = np.isfinite(cell["width"])
+        label = label_of(str(name))
+        lines += _networks(study, cell[finite], column, ("width", label), {"hue": hue})
+        limits += [
+            Limit(value=value, label=f"{label}:\ninfinite width")
+            for value in cell.loc[~finite, column]
+            if np.isfinite(value)
+        ]
+    return _panel("width", "log", column, axis, lines, limits)
+
+
+def _panel(
+    x: str,
+    x_kind: str,
+    column: str,
+    axis: dict[str, Any],
+    lines: list[Line],
+    limits: list[Limit],
+) -> Panel:
+    kind: dict[str, Any] = {"y_kind": "degrees", "y_from_zero": True} if column == _ANGLE else {}
+    return Panel(x=x, lines=lines, limits=limits, name=column, x_kind=x_kind, **axis | kind)
+
+
+def _networks(
+    study: DepthStudyLike,
+    rows: pd.DataFrame,
+    column: str,
+    x_and_label: tuple[str, str],
+    look: dict[str, int],
+) -> list[Line]:
+    """Return the lines of networks of finite width: values, bounds of κ, κ of minibatches."""
+    x, label = x_and_label
+    if column == _ANGLE:
+        return [_line(rows, x, column, label=label, style="both", **look)]
+    # Also where nothing is resolved: the legend says whose colour it is.
+    result = [_line(rows[rows["resolved"]], x, column, label=label, style="both", **look)]
     unknown = rows[~rows["resolved"]]
     if len(unknown):
-        axes.plot(
-            unknown["depth"],
-            unknown["eigenvalue_max"] / unknown["noise_floor"],
-            linestyle="none",
-            marker=style["marker"],
-            markersize=style["markersize"],
-            markerfacecolor="none",
-            color=style["color"],
-            label=f"{label}: λ_min unresolved, κ above",
+        result.append(
+            Line(
+                x=unknown[x].to_numpy(np.float64),
+                y=(unknown["eigenvalue_max"] / unknown["noise_floor"]).to_numpy(np.float64),
+                label="$\\lambda_\\mathrm{min}$ unresolved, κ above",
+                style="open",
+                hue=look["hue"],
+            )
         )
+    if study.batch_size is not None:
+        of_batches = rows[np.isfinite(rows[_BATCHES])]
+        if len(of_batches):
+            text = f"κ of batches of {study.batch_size}"
+            result.append(_line(of_batches, x, _BATCHES, label=text, style="crosses", **look))
+    return result
 
 
-def _bars(mean: Any, spread: Any) -> tuple[_Array, list[_Array]]:
-    """Return means and error bars with a lower end on a logarithmic axis, which 0 would not be."""
-    mean, spread = np.asarray(mean, dtype=np.float64), np.asarray(spread, dtype=np.float64)
-    return mean, [np.minimum(spread, 0.9 * mean), spread]
-
-
-def _plot_batches(axes: Axes, rows: pd.DataFrame, label: str, style: dict[str, Any]) -> None:
-    """Draw κ of minibatches, with its spread over the batches."""
-    known = rows[np.isfinite(rows["batch_condition_number"])]
-    if len(known):
-        mean, bars = _bars(known["batch_condition_number"], known["batch_spread"])
-        crosses = style | {"marker": "x", "linewidth": 0.6}
-        axes.errorbar(known["depth"], mean, bars, label=label, **crosses)
-
-
-def _plot_infinite_width(
-    panels: Iterable[Axes], rows: pd.DataFrame, label: str, colour: str
-) -> None:
-    """Draw the limit of infinite width behind the marks; of κ, where it is resolved."""
-    for axes, column in zip(panels, ("smallest_angle", "condition_number"), strict=True):
-        if np.isfinite(rows[column]).any():
-            axes.plot(
-                rows["depth"],
-                rows[column],
-                color=colour,
-                linewidth=4,
-                alpha=0.3,
-                zorder=1,
-                label=label,
-            )
-
-
-def _plot_limits(panels: Iterable[Axes], study: DepthStudyLike) -> None:
-    names = ", ".join(label_of(name) for name in study.limit_activations)
-    limits = (study.limit_angle, study.limit_condition_number)
-    for axes, limit in zip(panels, limits, strict=True):
-        if np.isfinite(limit):
-            axes.axhline(
-                limit,
-                color="0.4",
-                linestyle="dotted",
-                linewidth=1.2,
-                label=f"{names}: limit of infinite depth",
-            )
+def _line(rows: pd.DataFrame, x: str, column: str, **look: Any) -> Line:
+    return Line(
+        x=rows[x].to_numpy(np.float64),
+        y=rows[column].to_numpy(np.float64),
+        spread=rows[_SPREAD[column]].to_numpy(np.float64),
+        **look,
+    )

@@ -4,19 +4,25 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from fastntk._support import arguments
-from fastntk.figures.style import STYLES, whole_numbers
+from fastntk.figures.panels import Line, Panel, Sheet, draw
+from fastntk.figures.style import PRINT
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy.typing as npt
-    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
     _Array = npt.NDArray[Any]
+
+# So many characters of a title fit over one panel.
+_TITLE = 76
 
 
 class HistoryLike(Protocol):
@@ -64,32 +70,47 @@ def plot_history(history: HistoryLike) -> Figure:
 
     Without accuracies the right half shows how far the weights have moved.
     """
+    return draw(history_sheet(history), PRINT)
+
+
+def history_sheet(history: HistoryLike) -> Sheet:
+    """Return the same as data: the panel "loss", and "accuracy" or "weight_change"."""
     arguments.like(history, "history", HistoryLike, "a fastntk.History")
-    figure = Figure(figsize=(9.0, 3.4), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    epochs = np.arange(1, history.epochs + 1)
-    panels: list[tuple[Axes, str, list[tuple[str, Any]]]] = [
-        (
-            left,
-            "loss",
-            [("training", history.loss), ("validation", history.validation_loss)],
-        )
-    ]
+    loss = _panel(
+        history,
+        ("loss", "loss"),
+        {"training": history.loss, "validation": history.validation_loss},
+    )
     if history.accuracy is None:
-        changes = [("‖w − w₀‖₂", history.weight_change), ("‖w − w₀‖∞", history.weight_change_max)]
-        panels.append((right, "change of the weights", changes))
+        # Lines in other colours than those of the losses, which stand in the same legend.
+        changes = {"‖w − w₀‖₂": history.weight_change, "‖w − w₀‖∞": history.weight_change_max}
+        other = _panel(history, ("weight_change", "change of the weights"), changes, first_hue=2)
     else:
-        shares = [("training", history.accuracy), ("validation", history.validation_accuracy)]
-        panels.append((right, "accuracy", shares))
-    for axes, label, curves in panels:
-        for (name, values), (colour, mark) in zip(curves, STYLES, strict=False):
-            if values is not None:
-                axes.plot(epochs, values, color=colour, marker=mark, markersize=3, label=name)
-        axes.set_ylabel(label)
-        # Nothing to show on a logarithmic axis where all has been lost, or nothing was.
-        if label != "accuracy" and all(np.any(v > 0) for _, v in curves if v is not None):
-            axes.set_yscale("log")
-        whole_numbers(axes, "epoch")
-        axes.legend(frameon=False)
-    figure.suptitle(f"{history.net!r}: {history.status}", fontsize="medium")
-    return figure
+        shares = {"training": history.accuracy, "validation": history.validation_accuracy}
+        other = _panel(history, ("accuracy", "accuracy"), shares)
+    title = textwrap.fill(f"{history.net!r}: {history.status}", _TITLE)
+    return Sheet(title=title, panels=[loss, other])
+
+
+def _panel(
+    history: HistoryLike,
+    name_and_label: tuple[str, str],
+    curves: Mapping[str, _Array | None],
+    first_hue: int = 0,
+) -> Panel:
+    name, label = name_and_label
+    known = {key: values for key, values in curves.items() if values is not None}
+    # Nothing to show on a logarithmic axis where all has been lost, or nothing was.
+    logarithmic = name != "accuracy" and all(np.any(values > 0) for values in known.values())
+    epochs = np.arange(1.0, history.epochs + 1)
+    return Panel(
+        x="epoch",
+        y=label,
+        lines=[
+            Line(x=epochs, y=values, label=key, style="both", hue=hue)
+            for hue, (key, values) in enumerate(known.items(), first_hue)
+        ],
+        name=name,
+        x_kind="whole",
+        y_kind="log" if logarithmic else "linear",
+    )

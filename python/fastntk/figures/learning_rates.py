@@ -7,14 +7,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from fastntk._support import arguments
-from fastntk.figures.style import STYLES
+from fastntk.figures.panels import Limit, Line, Panel, Sheet, draw
+from fastntk.figures.style import PRINT
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
 
 class LearningRateSearchLike(Protocol):
@@ -42,51 +42,43 @@ def plot_learning_rates(search: LearningRateSearchLike) -> Figure:
     Open marks are trainings whose loss rose above its start, crosses on the upper edge those that
     diverged; the dotted line is the bound from the kernel, the dashed one the rate that was chosen.
     """
+    return draw(learning_rates_sheet(search), PRINT)
+
+
+def learning_rates_sheet(search: LearningRateSearchLike) -> Sheet:
+    """Return the same as data: the panels "final_loss" and, with a target, "epochs_to_target"."""
     arguments.like(search, "search", LearningRateSearchLike, "a fastntk.LearningRateSearch")
+    panels = [_panel(search, "final_loss", "final loss", "log")]
+    if search.loss_target is not None:
+        panels.append(_panel(search, "epochs_to_target", "epochs to the target", "whole"))
+    return Sheet(title="", panels=panels)
+
+
+def _panel(search: LearningRateSearchLike, column: str, label: str, kind: str) -> Panel:
     frame = search.to_frame()
-    with_target = search.loss_target is not None
-    figure = Figure(figsize=(9.0 if with_target else 4.6, 3.4), layout="constrained")
-    panels = figure.subplots(1, 2 if with_target else 1, squeeze=False)[0]
-    finite = frame[frame["status"] != "diverged"]
-    unstable = finite["status"] == "unstable"
-    colour, mark = STYLES[0]
-    for axes, column, label in zip(
-        panels,
-        ("final_loss", "epochs_to_target"),
-        ("final loss", "epochs to the target"),
-        strict=False,
+    status, rates = frame["status"], frame["learning_rate"].to_numpy(np.float64)
+    values = frame[column].to_numpy(np.float64)
+    diverged = (status == "diverged").to_numpy(bool)
+    if kind == "log" and not np.any(values[~diverged] > 0):
+        kind = "linear"  # nothing has a logarithm where all trainings diverged
+    unstable = (status == "unstable").to_numpy(bool)
+    lines = [Line(x=rates[~diverged], y=values[~diverged], label="")]
+    for chosen, text, style, hue in (
+        (~diverged & ~unstable, "stable", "marks", 0),
+        (unstable, "loss rose above its start", "open", 0),
+        (diverged, "diverged", "edge", 1),
     ):
-        axes.plot(finite["learning_rate"], finite[column], color=colour, linewidth=1.2)
-        for rows, fill in ((finite[~unstable], colour), (finite[unstable], "none")):
-            axes.plot(
-                rows["learning_rate"],
-                rows[column],
-                color=colour,
-                marker=mark,
-                markerfacecolor=fill,
-                linestyle="none",
-            )
-        diverged = frame.loc[frame["status"] == "diverged", "learning_rate"]
-        if len(diverged):
-            # The height in shares of the axes: 1 is the upper edge.
-            axes.plot(
-                diverged,
-                np.ones(len(diverged)),
-                color=STYLES[1][0],
-                marker="x",
-                linestyle="none",
-                transform=axes.get_xaxis_transform(),
-                clip_on=False,
-            )
-        axes.axvline(search.bound, color="0.5", linestyle="dotted")
-        if np.isfinite(search.best):
-            axes.axvline(search.best, color="0.5", linestyle="dashed")
-        axes.set(xlabel="learning rate", ylabel=label, xscale="log")
-        rates = frame["learning_rate"].to_numpy()
-        axes.set_xticks(rates, [f"{rate:.3g}" for rate in rates], rotation=45)
-        axes.minorticks_off()
-        axes.grid(alpha=0.3)
-    panels[0].set_yscale("log")
-    if with_target:
-        panels[1].yaxis.set_major_locator(MaxNLocator(integer=True))
-    return figure
+        if chosen.any():
+            lines.append(Line(x=rates[chosen], y=values[chosen], label=text, style=style, hue=hue))
+    verticals = [Limit(value=search.bound, label="bound from the kernel")]
+    if np.isfinite(search.best):
+        verticals.append(Limit(value=search.best, label="chosen"))
+    return Panel(
+        x="learning rate",
+        y=label,
+        lines=lines,
+        verticals=verticals,
+        name=column,
+        x_kind="log",
+        y_kind=kind,
+    )

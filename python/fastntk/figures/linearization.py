@@ -7,13 +7,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from fastntk._support import arguments
-from fastntk.figures.style import STYLES, LabelledActivation
+from fastntk.figures.panels import Line, Panel, Sheet, draw
+from fastntk.figures.style import PRINT, LabelledActivation
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
 
 class PowerLawLike(Protocol):
@@ -72,32 +73,44 @@ def plot_linearization(study: LinearizationStudyLike) -> Figure:
 
     Marks are networks, lines the fitted power laws.
     """
+    return draw(linearization_sheet(study), PRINT)
+
+
+def linearization_sheet(study: LinearizationStudyLike) -> Sheet:
+    """Return the same as data, a sheet of one panel."""
     arguments.like(study, "study", LinearizationStudyLike, "a fastntk.LinearizationStudy")
     frame = study.to_frame()
-    figure = Figure(figsize=(5.2, 3.6), layout="constrained")
-    axes = figure.subplots()
-    kinds = (
-        ("error", study.fit, "training samples"),
-        ("test_error", study.test_fit, "other samples"),
-    )
-    for (column, fit, label), (colour, mark) in zip(kinds, STYLES, strict=False):
+    lines = []
+    for hue, (column, fit, label) in enumerate(
+        (
+            ("error", study.fit, "training samples"),
+            ("test_error", study.test_fit, "other samples"),
+        )
+    ):
         rows = frame[np.isfinite(frame[column]) & (frame[column] > 0)]
         if not len(rows):
             continue
-        widths, errors = rows["width"].to_numpy(float), rows[column].to_numpy(float)
-        axes.plot(widths, errors, color=colour, marker=mark, linestyle="none", markersize=4)
+        widths, errors = rows["width"].to_numpy(np.float64), rows[column].to_numpy(np.float64)
+        lines.append(Line(x=widths, y=errors, label=label, style="marks", hue=hue))
         # Through the middle of the points on logarithmic axes.
         centre = np.exp(np.log(errors).mean() - fit.slope * np.log(widths).mean())
         ends = np.array([widths.min(), widths.max()])
         slope = f"slope {fit.slope:.2f} ± {fit.standard_error:.2f}".replace("-", "−")
-        axes.plot(ends, centre * ends**fit.slope, color=colour, label=f"{label}: {slope}")
-    axes.set(xlabel="width", ylabel="distance from the linear model", xscale="log", yscale="log")
-    axes.grid(alpha=0.3)
-    axes.legend(frameon=False, loc="lower left")
-    figure.suptitle(
-        f"depth {study.depth}, {study.activation.label}, c_φ {study.activation_scale:.4g}, "
-        f"σ_b {study.bias_std:g},\n{study.steps[-1]} steps of learning rate "
-        f"{study.learning_rate:.4g}",
-        fontsize="medium",
+        lines.append(Line(x=ends, y=centre * ends**fit.slope, label=slope, hue=hue))
+    return Sheet(
+        title=(
+            f"depth {study.depth}, {study.activation.label}, $c_\\phi$ "
+            f"{study.activation_scale:.4g}, $\\sigma_b$ {study.bias_std:g},\n"
+            f"{study.steps[-1]} steps of learning rate {study.learning_rate:.4g}"
+        ),
+        panels=[
+            Panel(
+                x="width",
+                y="distance from the linear model",
+                lines=lines,
+                name="error",
+                x_kind="log",
+                y_kind="log",
+            )
+        ],
     )
-    return figure

@@ -1,15 +1,11 @@
 # SPDX-FileCopyrightText: The fastntk authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""What all figures have in common: colours and marks, labels, axes and legends."""
+"""What all figures have in common: colours, marks, patterns and sizes."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
-
-from matplotlib.ticker import MaxNLocator
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 # Colours that readers with any colour vision can tell apart (Okabe & Ito), and another mark each.
 STYLES = (
@@ -22,8 +18,40 @@ STYLES = (
     ("#000000", "X"),
 )
 
-# A legend with more entries would hide what is drawn: it goes below the axes.
-_MOST_INSIDE = 4
+# Of what is no series: diagonals, limits, targets.
+GREY = "0.35"
+
+# Patterns of lines, from the one without gaps; dotted lines are limits.
+DASHES: tuple[Any, ...] = ("-", "--", "-.", (0, (1, 1, 3, 1)), (0, (6, 2)))
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How large everything is, in points.
+
+    Attributes
+    ----------
+    text, small : float or str
+        Of titles and labels of axes; of ticks, legends and labels at lines.
+    line, mark : float
+        Widths of lines, sizes of marks.
+    frame : float or None
+        Width of the frame, ticks and grid; None: as the axes have it.
+    scale : float
+        Of the panels.
+    """
+
+    text: float | str
+    small: float | str
+    line: float
+    mark: float
+    frame: float | None
+    scale: float
+
+
+# Of figures for a paper of two columns; and on a page, or on axes of the user's.
+PRINT = Sizes(text=7.0, small=6.0, line=1.0, mark=3.2, frame=0.6, scale=0.7)
+PAGE = Sizes(text="medium", small="small", line=1.4, mark=4.5, frame=None, scale=1.0)
 
 
 class LabelledActivation(Protocol):
@@ -32,21 +60,3 @@ class LabelledActivation(Protocol):
     @property
     def label(self) -> str:
         """Its name in figures."""
-
-
-def whole_numbers(axes: Axes, label: str) -> None:
-    """Give axes a grid and an x axis of whole numbers, such as depths or epochs."""
-    axes.set_xlabel(label)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.grid(alpha=0.3)
-
-
-def legend(axes: Axes) -> None:
-    """Add a legend, inside the axes if it is small enough."""
-    entries = len(axes.get_legend_handles_labels()[1])
-    if entries <= _MOST_INSIDE:
-        axes.legend(frameon=False, fontsize="small")
-    else:
-        axes.legend(
-            frameon=False, fontsize="x-small", loc="upper center", bbox_to_anchor=(0.5, -0.16)
-        )

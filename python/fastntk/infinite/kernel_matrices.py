@@ -39,6 +39,11 @@ class Kernels(NamedTuple):
     nngp: FloatArray
     ntk: FloatArray
 
+    def __repr__(self) -> str:
+        from fastntk._support.display import short_repr
+
+        return short_repr(self, nngp=self.nngp, ntk=self.ntk)
+
 
 def kernel_matrix(
     network: Architecture,

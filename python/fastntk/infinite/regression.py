@@ -55,6 +55,11 @@ class Prediction(NamedTuple):
     mean: Array
     covariance: Array | None
 
+    def __repr__(self) -> str:
+        from fastntk._support.display import short_repr
+
+        return short_repr(self, mean=self.mean, covariance=self.covariance)
+
 
 class Regression:
     """Regression on training samples, factorized once for any targets, samples and times.
@@ -134,6 +139,7 @@ class Regression:
         self._samples = matrices.samples(X, "X", np.dtype(np.float64))
         self._kind = arguments.choice(kernel, "kernel", ("ntk", "nngp"))
         given_ridge, given_solution = checked_ridge(ridge), checked_solution(solution)
+        self._given_ridge = given_ridge
         self._network = Architecture(
             depth,
             activation,
@@ -155,6 +161,11 @@ class Regression:
         self._regression = KernelRegression(
             matrix, self._samples, ridge=given_ridge, solution=given_solution, error=error
         )
+
+    def __repr__(self) -> str:
+        ridge = "auto" if self._given_ridge is None else f"{self._given_ridge:g}"
+        samples = f"{len(self._samples)} samples"
+        return f"<Regression: {self._kind}, {samples}, ridge {ridge}, {self._network!r}>"
 
     @property
     def ridge(self) -> float:

@@ -145,6 +145,11 @@ class HessianNorms:
     errors: npt.NDArray[np.float64]
     resolved: npt.NDArray[np.bool_]
 
+    def __repr__(self) -> str:
+        from fastntk._support.display import short_repr
+
+        return short_repr(self, values=self.values, errors=self.errors, resolved=self.resolved)
+
 
 def hessian_norm(
     net: NetworkBase,

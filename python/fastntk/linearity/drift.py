@@ -99,6 +99,17 @@ class KernelDrift:
     linear_error: Values
     trajectory_error: Values
 
+    def __repr__(self) -> str:
+        from fastntk._support.display import short_repr
+
+        last = {"change": self.relative_change[-1], "κ": self.condition_number[-1]}
+        return short_repr(self, networks=len(self.steps), steps=self.steps[-1], **last)
+
+    def _repr_html_(self) -> str:
+        from fastntk._support.display import frame_html
+
+        return frame_html(repr(self), self.to_frame())
+
     def to_frame(self) -> pd.DataFrame:
         """Return a table with a row for each network; layers are numbered from 1."""
         import pandas as pd

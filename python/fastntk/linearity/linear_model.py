@@ -55,6 +55,9 @@ class LinearizedMLP(Generic[Net]):
     def __init__(self, net: Net) -> None:
         self.net = net
 
+    def __repr__(self) -> str:
+        return f"<LinearizedMLP: around {self.net!r}>"
+
     @property
     def n_parameters(self) -> int:
         """P, the length of Δw."""

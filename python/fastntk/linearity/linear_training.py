@@ -83,6 +83,11 @@ class LinearizedTraining:
         self._error = kernels.split(y - kernels.placed.evaluate(X))  # y − f(0)
         self.eigenvalues = kernels.eigenvalues([spectrum.eigenvalues for spectrum in spectra])
 
+    def __repr__(self) -> str:
+        from fastntk._support.display import short_repr
+
+        return short_repr(self, n=self.n, eigenvalues=self.eigenvalues)
+
     @property
     def largest_learning_rate(self) -> float:
         """2n/λ_max: gradient descent converges below it, and diverges above."""

@@ -49,6 +49,16 @@ class KernelChange:
     relative_change: npt.NDArray[np.float64]
     alignment: npt.NDArray[np.float64]
 
+    def __repr__(self) -> str:
+        from fastntk._support.display import short_repr
+
+        return short_repr(self, **vars(self))
+
+    def _repr_html_(self) -> str:
+        from fastntk._support.display import frame_html
+
+        return frame_html(repr(self), self.to_frame())
+
     def to_frame(self) -> pd.DataFrame:
         """Return a table with a row for each position."""
         import pandas as pd

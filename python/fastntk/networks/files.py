@@ -27,14 +27,14 @@ _VERSIONS = (1, 2, 3)
 def save_network(network: Network, path: str | os.PathLike[str], *, overwrite: bool) -> None:
     """Write a network with one readout to an ``.npz`` file, completely or not at all."""
     name = checked_path(path, "path")
-    described = _described(network)
+    content = described(network)
     require_own(
         name,
         own=lambda: _is_alike(network, name),
         what="a network of the same widths and activation",
         overwrite=overwrite,
     )
-    write_archive(name, *described)
+    write_archive(name, *content)
 
 
 def _is_alike(network: Network, path: str) -> bool:
@@ -53,10 +53,11 @@ def _is_alike(network: Network, path: str) -> bool:
 
 def network_digest(network: Network) -> str:
     """Return a digest of everything that decides the function of a network, to the last bit."""
-    return checksum(*_described(network))
+    return checksum(*described(network))
 
 
-def _described(network: Network) -> tuple[dict[str, Any], dict[str, FloatArray]]:
+def described(network: Network) -> tuple[dict[str, Any], dict[str, FloatArray]]:
+    """Return the header and the arrays that a file has of a network with one readout."""
     phi, psi = network.activation, network.output_activation
     for argument, given in (("activation", phi), ("output_activation", psi)):
         if given.name not in (*activations.names(), activations.Softmax.name):
@@ -99,7 +100,7 @@ def load_network(path: str | os.PathLike[str]) -> Network:
     """Read a network; refuse what is damaged, foreign or newer."""
     header, arrays = read_archive(path, "path", _FORMAT, _VERSIONS, "a file written by MLP.save")
     try:
-        return _restored(header, arrays)
+        return restored(header, arrays)
     # The checksum is right: something else wrote this, or an activation of a newer version.
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(
@@ -107,7 +108,8 @@ def load_network(path: str | os.PathLike[str]) -> Network:
         ) from error
 
 
-def _restored(header: dict[str, Any], arrays: dict[str, FloatArray]) -> Network:
+def restored(header: dict[str, Any], arrays: dict[str, FloatArray]) -> Network:
+    """Return the network of a header and its arrays; any error of Python's if there is none."""
     phi = activations.restore(header["activation"], tuple(header["activation_parameters"]))
     layers = [
         Layer(

@@ -9,3 +9,8 @@ activation in wide neural networks", arXiv 2305.08813.
 from fastntk.paper.reproduction import figure, reproduce, table
 
 __all__ = ["figure", "reproduce", "table"]
+
+
+def __dir__() -> list[str]:
+    """Return the public names, and not those of the files that they come from."""
+    return sorted(__all__)

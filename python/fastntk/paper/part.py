@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastntk._support import arguments
+from fastntk._support.tables import save_table
 from fastntk.figures import save
 from fastntk.figures.panels import Sheet, draw
-from fastntk.studies.tables import save_table
 
 if TYPE_CHECKING:
     import os

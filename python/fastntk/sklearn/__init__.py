@@ -24,3 +24,8 @@ __all__ = [
     "NeuralKernel",
     "kernel_cache",
 ]
+
+
+def __dir__() -> list[str]:
+    """Return the public names, and not those of the files that they come from."""
+    return sorted(__all__)

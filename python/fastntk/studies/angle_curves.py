@@ -9,22 +9,23 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastntk import infinite
 from fastntk._support import arguments
+from fastntk._support.display import spans
 from fastntk._support.progress import monitored, require_progress
 from fastntk.devices import matrices
 from fastntk.kernels.angles import gradient_angles
 from fastntk.mlp import MLP
 from fastntk.networks.initialization import activation_and_scale
+from fastntk.training.result import Result
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import matplotlib.figure
     import pandas as pd
     from numpy.typing import ArrayLike, NDArray
 
@@ -32,10 +33,11 @@ if TYPE_CHECKING:
     from fastntk.activations import Activation
 
     Array = NDArray[np.float64]
+    from matplotlib.axes import Axes
 
 
 @dataclass(frozen=True)
-class AngleCurves:
+class AngleCurves(Result, kind="set of angle curves"):
     """Gradient angles, see `angle_curves`.
 
     Attributes
@@ -75,6 +77,15 @@ class AngleCurves:
     seeds: int | None
     tolerance: float
 
+    def __repr__(self) -> str:
+        beside = (
+            "" if self.width is None else f"; beside {self.seeds} networks of width {self.width}"
+        )
+        return (
+            f"<AngleCurves: {', '.join(self.activations)}; depths {spans(self.depths)}; "
+            f"{len(self.theta)} angles{beside}>"
+        )
+
     def to_frame(self) -> pd.DataFrame:
         """Return one row for each activation, depth and angle; the last columns are settings."""
         import pandas as pd
@@ -92,11 +103,27 @@ class AngleCurves:
         )
         return frame if self.width is None else frame.assign(width=self.width, seeds=self.seeds)
 
-    def plot(self) -> matplotlib.figure.Figure:
-        """Return a figure with a panel for each activation: gradient against input angle."""
-        from fastntk.figures import plot_angle_curves
+    def plot(self, ax: Axes | Sequence[Axes] | None = None, *, panel: str | None = None) -> Any:
+        """Draw gradient angle against input angle, a panel for each activation.
 
-        return plot_angle_curves(self)
+        Parameters
+        ----------
+        ax : Axes or sequence of Axes, optional
+            Where to draw: axes of Matplotlib, one for each panel. By default a new figure, which
+            notebooks show and ``matplotlib.pyplot.show()`` opens.
+        panel : str, optional
+            Draw the panel of this activation alone.
+
+        Returns
+        -------
+        Axes, or array of Axes
+            An array where there are several panels. ``fastntk.figures.save`` writes their figure;
+            `fastntk.figures.plot_angle_curves` makes one that pyplot does not know of.
+        """
+        from fastntk.figures.angle_curves import angle_curves_sheet
+        from fastntk.figures.placing import place
+
+        return place(angle_curves_sheet(self), ax, panel)
 
 
 def angle_curves(

@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastntk._support import arguments
+from fastntk._support.display import counted, spans
 from fastntk.studies.identities import activation_label
 from fastntk.studies.power_law import BootstrapSlope, bootstrap_slope
-from fastntk.studies.tables import SavedTable
+from fastntk.training.result import Result
 
 if TYPE_CHECKING:
-    import matplotlib.figure
+    from collections.abc import Sequence
+
     import pandas as pd
+    from matplotlib.axes import Axes
 
     from fastntk.activations import Activation
 
@@ -90,7 +93,7 @@ class ConstancyResult:
 
 
 @dataclass(frozen=True, eq=False)
-class ConstancyStudy(SavedTable, costs=("seconds",)):
+class ConstancyStudy(Result, kind="constancy study", parts=(ConstancyResult,), costs=("seconds",)):
     """The result of `constancy_study`.
 
     Attributes
@@ -113,6 +116,13 @@ class ConstancyStudy(SavedTable, costs=("seconds",)):
     loss_target: float
     activation: Activation
     seconds: float
+
+    def __repr__(self) -> str:
+        architectures = ", ".join(dict.fromkeys(result.architecture for result in self.results))
+        return (
+            f"<ConstancyStudy: {counted(len(self.results), 'network')}, {architectures}; widths "
+            f"{spans(result.width for result in self.results)}; {self.n_samples} samples>"
+        )
 
     def to_frame(self) -> pd.DataFrame:
         """Return a table with a row for each network; the last columns are settings."""
@@ -219,8 +229,25 @@ class ConstancyStudy(SavedTable, costs=("seconds",)):
             rows.append(row)
         return pd.DataFrame(rows)
 
-    def plot(self) -> matplotlib.figure.Figure:
-        """Return a figure: each quantity against the width, a line for each architecture."""
-        from fastntk.figures import plot_constancy
+    def plot(self, ax: Axes | Sequence[Axes] | None = None, *, panel: str | None = None) -> Any:
+        """Draw each quantity against the width, a line for each architecture.
 
-        return plot_constancy(self)
+        Parameters
+        ----------
+        ax : Axes or sequence of Axes, optional
+            Where to draw: axes of Matplotlib, one for each panel. By default a new figure, which
+            notebooks show and ``matplotlib.pyplot.show()`` opens.
+        panel : {"hessian_norm", "gradient_norm", "relative_change", \
+"weight_change", "weight_change_max", "linear_error"}, optional
+            Draw this panel alone.
+
+        Returns
+        -------
+        Axes, or array of Axes
+            An array where there are several panels. ``fastntk.figures.save`` writes their figure;
+            `fastntk.figures.plot_constancy` makes one that pyplot does not know of.
+        """
+        from fastntk.figures.constancy import constancy_sheet
+        from fastntk.figures.placing import place
+
+        return place(constancy_sheet(self), ax, panel)

@@ -12,21 +12,28 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastntk._support import arguments
+from fastntk._support.display import counted, spans
+from fastntk._support.tables import save_table
 from fastntk.studies.identities import activation_label
-from fastntk.studies.tables import save_table
+from fastntk.studies.rates import ConvergenceRate
+from fastntk.training.learning_rate_search import Candidate, LearningRateSearch
+from fastntk.training.result import Result, is_archive
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Sequence
 
-    import matplotlib.figure
     import numpy.typing as npt
     import pandas as pd
 
     from fastntk.activations import Activation
-    from fastntk.studies.rates import ConvergenceRate
-    from fastntk.training.learning_rate_search import LearningRateSearch
 
     _Array = npt.NDArray[np.float64]
+    from matplotlib.axes import Axes
+
+
+# What may differ when the same is computed again.
+_COSTS = ("seconds",)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,8 +75,11 @@ class ConvergenceResult:
         return float(reached[0] + 1) if len(reached) else math.nan
 
 
+_PARTS = (ConvergenceResult, ConvergenceRate, LearningRateSearch, Candidate)
+
+
 @dataclass(frozen=True, eq=False)
-class ConvergenceStudy:
+class ConvergenceStudy(Result, kind="convergence study", parts=_PARTS, costs=_COSTS):
     """The result of `convergence_study`.
 
     Attributes
@@ -103,6 +113,14 @@ class ConvergenceStudy:
     search_epochs: int
     rate_steps: int
     seconds: float
+
+    def __repr__(self) -> str:
+        trainings = counted(len(self.results), "training")
+        return (
+            f"<ConvergenceStudy: {trainings}, {self.activation.name}; depths "
+            f"{spans(result.depth for result in self.results)}; width {self.width}; "
+            f"{self.n_samples} samples>"
+        )
 
     def to_frame(self) -> pd.DataFrame:
         """Return a table with a row for each depth and seed.
@@ -225,17 +243,34 @@ class ConvergenceStudy:
             rows.append(row)
         return pd.DataFrame(rows)
 
-    def plot(self) -> matplotlib.figure.Figure:
-        """Return a figure: loss against epochs; epochs to the target and rates against depth."""
-        from fastntk.figures import plot_convergence_study
+    def plot(self, ax: Axes | Sequence[Axes] | None = None, *, panel: str | None = None) -> Any:
+        """Draw loss against epochs; epochs to the target and rates against depth.
 
-        return plot_convergence_study(self)
+        Parameters
+        ----------
+        ax : Axes or sequence of Axes, optional
+            Where to draw: axes of Matplotlib, one for each panel. By default a new figure, which
+            notebooks show and ``matplotlib.pyplot.show()`` opens.
+        panel : {"loss", "epochs", "rates"}, optional
+            Draw this panel alone.
+
+        Returns
+        -------
+        Axes, or array of Axes
+            An array where there are several panels. ``fastntk.figures.save`` writes their figure;
+            `fastntk.figures.plot_convergence_study` makes one that pyplot does not know of.
+        """
+        from fastntk.figures.convergence import convergence_sheet
+        from fastntk.figures.placing import place
+
+        return place(convergence_sheet(self), ax, panel)
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> tuple[Path, ...]:
-        """Write the tables to CSV files, each completely or not at all.
+        """Write everything to an ``.npz`` file, or the tables to CSV files.
 
-        The table of `to_frame` goes to `path`, those of `curves` and `learning_rates` to files
-        beside it, with "-curves" and "-learning-rates" after the name.
+        A name that ends in ``.npz`` is for `load`. Otherwise the table of `to_frame` goes to
+        `path`, those of `curves` and `learning_rates` to files beside it, with "-curves" and
+        "-learning-rates" after the name. Each is written completely or not at all.
 
         Parameters
         ----------
@@ -247,18 +282,21 @@ class ConvergenceStudy:
         Returns
         -------
         tuple of Path
-            The three files.
+            The files.
 
         Raises
         ------
         FileExistsError
             If something else is there; the files before it are written.
         """
+        if is_archive(arguments.path(path, "path")):
+            super().save(path, overwrite=overwrite)
+            return (Path(path),)
         files = self.files(path)
         flag = arguments.flag(overwrite, "overwrite")
         tables = (self.to_frame, self.curves, self.learning_rates)
         for file, table in zip(files, tables, strict=True):
-            save_table(table(), str(file), ("seconds",), overwrite=flag)
+            save_table(table(), str(file), _COSTS, overwrite=flag)
         return files
 
     def files(self, path: str | os.PathLike[str]) -> tuple[Path, ...]:

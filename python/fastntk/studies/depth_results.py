@@ -8,14 +8,16 @@ import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from fastntk._support.display import counted, spans
 from fastntk.eigenvalues.result import ConditionNumbers
-from fastntk.studies.tables import SavedTable
+from fastntk.training.result import Result
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    import matplotlib.figure
     import pandas as pd
+    from matplotlib.axes import Axes
+
 
 _NAN = float("nan")
 
@@ -105,7 +107,7 @@ COSTS = ("kernel_seconds", "analysis_seconds", "pass_depths", "memory_bytes")
 
 
 @dataclass(frozen=True)
-class DepthStudy(SavedTable, costs=COSTS):
+class DepthStudy(Result, kind="depth study", parts=(DepthResult,), costs=COSTS):
     """The result of `depth_study`.
 
     Attributes
@@ -154,6 +156,14 @@ class DepthStudy(SavedTable, costs=COSTS):
     parametrization: str
     dtype: str
     tolerance: float
+
+    def __repr__(self) -> str:
+        names = ", ".join(self.activation_scales)
+        return (
+            f"<DepthStudy: {counted(len(self.results), 'network')}, {names}; depths "
+            f"{spans(result.depth for result in self.results)}; widths "
+            f"{spans(result.width for result in self.results)}; {self.n_samples} samples>"
+        )
 
     def to_frame(self) -> pd.DataFrame:
         """Return a table with a row for each network: activation, width, depth and seed.
@@ -259,8 +269,24 @@ class DepthStudy(SavedTable, costs=COSTS):
 
         return limit_condition_number(self.n_samples)
 
-    def plot(self) -> matplotlib.figure.Figure:
-        """Return a figure: smallest angle (left) and condition number (right) against depth."""
-        from fastntk.figures import plot_depth_study
+    def plot(self, ax: Axes | Sequence[Axes] | None = None, *, panel: str | None = None) -> Any:
+        """Draw smallest angle and condition number against depth.
 
-        return plot_depth_study(self)
+        Parameters
+        ----------
+        ax : Axes or sequence of Axes, optional
+            Where to draw: axes of Matplotlib, one for each panel. By default a new figure, which
+            notebooks show and ``matplotlib.pyplot.show()`` opens.
+        panel : {"smallest_angle", "condition_number"}, optional
+            Draw this panel alone.
+
+        Returns
+        -------
+        Axes, or array of Axes
+            An array where there are several panels. ``fastntk.figures.save`` writes their figure;
+            `fastntk.figures.plot_depth_study` makes one that pyplot does not know of.
+        """
+        from fastntk.figures.depth_study import depth_study_sheet
+        from fastntk.figures.placing import place
+
+        return place(depth_study_sheet(self), ax, panel)

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastntk._support import arguments
+from fastntk._support.display import counted, spans
 from fastntk._support.progress import monitored
 from fastntk.devices import matrices
 from fastntk.mlp import MLP
@@ -22,16 +23,16 @@ from fastntk.networks.initialization import activation_and_scale
 from fastntk.networks.targets import targets
 from fastntk.studies.identities import activation_label
 from fastntk.studies.power_law import PowerLaw, fit_power_law
-from fastntk.studies.tables import SavedTable
 from fastntk.training.learning_rate_bound import learning_rate_bound
+from fastntk.training.result import Result
 from fastntk.training.run import train
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import matplotlib.figure
     import numpy.typing as npt
     import pandas as pd
+    from matplotlib.axes import Axes
 
     from fastntk._support.progress import Progress
     from fastntk.activations import Activation
@@ -69,7 +70,7 @@ class LinearizationResult:
 
 
 @dataclass(frozen=True)
-class LinearizationStudy(SavedTable):
+class LinearizationStudy(Result, kind="linearization study", parts=(LinearizationResult,)):
     """The result of `linearization_error`.
 
     Attributes
@@ -82,6 +83,8 @@ class LinearizationStudy(SavedTable):
     activation : Activation
     activation_scale, bias_std : float
         The settings of the networks.
+    n_samples : int
+        The number of training samples.
     """
 
     results: tuple[LinearizationResult, ...]
@@ -91,6 +94,7 @@ class LinearizationStudy(SavedTable):
     activation: Activation
     activation_scale: float
     bias_std: float
+    n_samples: int
 
     @property
     def fit(self) -> PowerLaw:
@@ -109,6 +113,13 @@ class LinearizationStudy(SavedTable):
             return PowerLaw(math.nan, math.nan)
         return fit_power_law(*known.T)
 
+    def __repr__(self) -> str:
+        networks = counted(len(self.results), "network")
+        return (
+            f"<LinearizationStudy: {networks}, {self.activation.name}; depth "
+            f"{self.depth}; widths {spans(result.width for result in self.results)}>"
+        )
+
     def to_frame(self) -> pd.DataFrame:
         """Return a table with a row for each network; the last columns are its settings."""
         import pandas as pd
@@ -121,13 +132,30 @@ class LinearizationStudy(SavedTable):
             activation=activation_label(self.activation),
             activation_scale=self.activation_scale,
             bias_std=self.bias_std,
+            samples=self.n_samples,
         )
 
-    def plot(self) -> matplotlib.figure.Figure:
-        """Return a figure: errors against width, with the fitted power laws."""
-        from fastntk.figures import plot_linearization
+    def plot(self, ax: Axes | Sequence[Axes] | None = None, *, panel: str | None = None) -> Any:
+        """Draw errors against width, with the fitted power laws.
 
-        return plot_linearization(self)
+        Parameters
+        ----------
+        ax : Axes or sequence of Axes, optional
+            Where to draw: axes of Matplotlib, one for each panel. By default a new figure, which
+            notebooks show and ``matplotlib.pyplot.show()`` opens.
+        panel : {"error"}, optional
+            Draw this panel alone.
+
+        Returns
+        -------
+        Axes, or array of Axes
+            An array where there are several panels. ``fastntk.figures.save`` writes their figure;
+            `fastntk.figures.plot_linearization` makes one that pyplot does not know of.
+        """
+        from fastntk.figures.linearization import linearization_sheet
+        from fastntk.figures.placing import place
+
+        return place(linearization_sheet(self), ax, panel)
 
 
 def linearization_error(
@@ -217,7 +245,16 @@ def linearization_error(
                 results.append(LinearizationResult(width, seed, *found))
                 if report is not None:
                     report(f"width {width}", len(results), len(sizes) * len(chosen))
-    return LinearizationStudy(tuple(results), level, rate, stops, phi, scale, float(bias_std))
+    return LinearizationStudy(
+        results=tuple(results),
+        depth=level,
+        learning_rate=rate,
+        steps=stops,
+        activation=phi,
+        activation_scale=scale,
+        bias_std=float(bias_std),
+        n_samples=n,
+    )
 
 
 def _compare(

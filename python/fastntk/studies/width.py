@@ -14,17 +14,22 @@ import numpy as np
 from fastntk import infinite
 from fastntk._support import arguments
 from fastntk._support.dask_workers import checked_client
+from fastntk._support.display import short_repr, spans
 from fastntk._support.memory import require_memory
 from fastntk._support.progress import monitored
 from fastntk.devices import matrices
 from fastntk.mlp import MLP
 from fastntk.networks.initialization import activation_and_scale
+from fastntk.studies.identities import activation_label
 from fastntk.studies.power_law import fit_power_law
 from fastntk.studies.runner import on_workers
+from fastntk.training.result import Result
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
+    import pandas as pd
+    from matplotlib.axes import Axes
     from numpy.typing import ArrayLike, NDArray
 
     from fastntk._support.progress import Progress
@@ -34,7 +39,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class MonteCarlo:
+class MonteCarlo(Result, kind="Monte Carlo study"):
     """Statistics of the kernels of random networks, see `monte_carlo_ntk`.
 
     Attributes
@@ -61,6 +66,63 @@ class MonteCarlo:
     activation_scale: float
     weight_std: float
     bias_std: float
+
+    def __repr__(self) -> str:
+        return short_repr(
+            self,
+            activation=self.activation.name,
+            depth=self.depth,
+            widths=spans(self.widths),
+            seeds=self.n_seeds,
+            samples=len(self.limit),
+            rate=self.rate,
+        )
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a table with a row for each width; the last columns are settings.
+
+        Returns
+        -------
+        DataFrame
+            ``fluctuation`` as below, and ``mean_error``: ‖mean − K_∞‖/‖K_∞‖ in the Frobenius norm.
+        """
+        import pandas as pd
+
+        away = np.linalg.norm(self.mean - self.limit, axis=(1, 2))
+        return pd.DataFrame(
+            {
+                "width": self.widths,
+                "fluctuation": self.fluctuation,
+                "mean_error": away / np.linalg.norm(self.limit),
+                "seeds": self.n_seeds,
+                "samples": len(self.limit),
+                "depth": self.depth,
+                "activation": activation_label(self.activation),
+                "activation_scale": self.activation_scale,
+                "weight_std": self.weight_std,
+                "bias_std": self.bias_std,
+            }
+        )
+
+    def plot(self, ax: Axes | Sequence[Axes] | None = None, *, panel: str | None = None) -> Any:
+        """Draw `fluctuation` against width, with the fitted power law.
+
+        Parameters
+        ----------
+        ax : Axes, optional
+            Where to draw: axes of Matplotlib. By default a new figure, which notebooks show and
+            ``matplotlib.pyplot.show()`` opens.
+        panel : {"fluctuation"}, optional
+            The only one.
+
+        Returns
+        -------
+        Axes
+        """
+        from fastntk.figures.monte_carlo import monte_carlo_sheet
+        from fastntk.figures.placing import place
+
+        return place(monte_carlo_sheet(self), ax, panel)
 
     @property
     def fluctuation(self) -> Array:

@@ -9,15 +9,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastntk._support.display import counted
+from fastntk.training.probe import ProbeResult
+from fastntk.training.result import Result
+
 if TYPE_CHECKING:
-    import matplotlib.figure
+    from collections.abc import Sequence
+
     import numpy.typing as npt
     import pandas as pd
 
     from fastntk.mlp import MLP
-    from fastntk.training.probe import ProbeResult
 
     _Values = npt.NDArray[Any]  # float64
+    from matplotlib.axes import Axes
+
 
 # The arrays of a history, in the order of its table. They are measured where they can be: there is
 # no accuracy for a single output, and nothing of validation without other samples.
@@ -34,7 +40,7 @@ COLUMNS = (
 
 
 @dataclass(frozen=True, eq=False)
-class History:
+class History(Result, kind="training history", parts=(ProbeResult,), costs=("seconds",)):
     """How training went; the result of `train`.
 
     Arrays have one entry for each epoch.
@@ -84,6 +90,12 @@ class History:
         """How many epochs there were, the last of which may not have been completed."""
         return len(self.loss)
 
+    def __repr__(self) -> str:
+        return (
+            f"<History: {counted(self.epochs, 'epoch')}, {self.status}; loss "
+            f"{self.loss[-1]:.4g}; {self.net!r}>"
+        )
+
     def to_frame(self) -> pd.DataFrame:
         """Return a table with a row for each epoch, numbered from 1."""
         import pandas as pd
@@ -105,8 +117,24 @@ class History:
             frame.insert(0, "step", frame.pop("step"))
         return frame
 
-    def plot(self) -> matplotlib.figure.Figure:
-        """Return a figure: loss (left) and accuracy or weight change (right) against epochs."""
-        from fastntk.figures import plot_history
+    def plot(self, ax: Axes | Sequence[Axes] | None = None, *, panel: str | None = None) -> Any:
+        """Draw loss, and accuracy or else change of the weights, against epochs.
 
-        return plot_history(self)
+        Parameters
+        ----------
+        ax : Axes or sequence of Axes, optional
+            Where to draw: axes of Matplotlib, one for each panel. By default a new figure, which
+            notebooks show and ``matplotlib.pyplot.show()`` opens.
+        panel : {"loss", "accuracy", "weight_change"}, optional
+            Draw this panel alone.
+
+        Returns
+        -------
+        Axes, or array of Axes
+            An array where there are several panels. ``fastntk.figures.save`` writes their figure;
+            `fastntk.figures.plot_history` makes one that pyplot does not know of.
+        """
+        from fastntk.figures.history import history_sheet
+        from fastntk.figures.placing import place
+
+        return place(history_sheet(self), ax, panel)

@@ -8,7 +8,7 @@ import math
 import threading
 from contextlib import closing
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,14 +17,15 @@ from fastntk._support.progress import monitored
 from fastntk._support.threads import map_in_threads, thread_count
 from fastntk.networks.base import require_network
 from fastntk.training.learning_rate_bound import learning_rate_bound
+from fastntk.training.result import Result
 from fastntk.training.run import train
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    import matplotlib.figure
     import numpy.typing as npt
     import pandas as pd
+    from matplotlib.axes import Axes
 
     from fastntk._support.progress import Progress
     from fastntk.mlp import MLP
@@ -88,7 +89,9 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class LearningRateSearch:
+class LearningRateSearch(
+    Result, kind="learning rate search", parts=(Candidate,), costs=("seconds",)
+):
     """The result of `find_learning_rate`.
 
     Attributes
@@ -111,6 +114,13 @@ class LearningRateSearch:
     criterion: str
     loss_target: float | None
 
+    def __repr__(self) -> str:
+        rates = [candidate.learning_rate for candidate in self.candidates]
+        return (
+            f"<LearningRateSearch: best {self.best:.4g} of {len(rates)} from {min(rates):.4g} to "
+            f"{max(rates):.4g}; bound {self.bound:.4g}>"
+        )
+
     def to_frame(self) -> pd.DataFrame:
         """Return a table with a row for each learning rate."""
         import pandas as pd
@@ -119,11 +129,27 @@ class LearningRateSearch:
         frame.insert(1, "best", frame["learning_rate"] == self.best)
         return frame
 
-    def plot(self) -> matplotlib.figure.Figure:
-        """Return a figure: final loss, and epochs to the target, against the learning rate."""
-        from fastntk.figures import plot_learning_rates
+    def plot(self, ax: Axes | Sequence[Axes] | None = None, *, panel: str | None = None) -> Any:
+        """Draw final loss, and epochs to the target, against the learning rate.
 
-        return plot_learning_rates(self)
+        Parameters
+        ----------
+        ax : Axes or sequence of Axes, optional
+            Where to draw: axes of Matplotlib, one for each panel. By default a new figure, which
+            notebooks show and ``matplotlib.pyplot.show()`` opens.
+        panel : {"final_loss", "epochs_to_target"}, optional
+            Draw this panel alone.
+
+        Returns
+        -------
+        Axes, or array of Axes
+            An array where there are several panels. ``fastntk.figures.save`` writes their figure;
+            `fastntk.figures.plot_learning_rates` makes one that pyplot does not know of.
+        """
+        from fastntk.figures.learning_rates import learning_rates_sheet
+        from fastntk.figures.placing import place
+
+        return place(learning_rates_sheet(self), ax, panel)
 
 
 def find_learning_rate(

@@ -5,55 +5,15 @@
 from __future__ import annotations
 
 import io
-from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
-from fastntk._support import arguments
 from fastntk._support.files import regular_file, replacing, require_own
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Collection
     from pathlib import Path
 
     import pandas as pd
-
-
-class SavedTable(ABC):
-    """A study of one table, which can be written to a file.
-
-    A class is derived with the columns, `costs`, that differ from run to run.
-    """
-
-    __slots__ = ()
-    _costs: Collection[str]
-
-    def __init_subclass__(cls, *, costs: Collection[str] = ()) -> None:
-        super().__init_subclass__()
-        cls._costs = costs
-
-    @abstractmethod
-    def to_frame(self) -> pd.DataFrame:
-        """Return the table."""
-
-    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-        """Write the table of `to_frame` to a CSV file, completely or not at all.
-
-        Parameters
-        ----------
-        path : path-like
-        overwrite : bool
-            Whether any file that is there may be lost. Otherwise one is replaced if all its rows
-            are in the new table, but for times and memory.
-
-        Raises
-        ------
-        FileExistsError
-            If something else is there.
-        """
-        target = arguments.path(path, "path")
-        flag = arguments.flag(overwrite, "overwrite")
-        save_table(self.to_frame(), target, self._costs, overwrite=flag)
 
 
 def save_table(
@@ -83,18 +43,25 @@ def is_part(table: str | Path, frame: pd.DataFrame, costs: Collection[str]) -> b
             there = pd.read_csv(stream, dtype=str, keep_default_na=False)
     except (ValueError, OSError):  # no table at all, or no file
         return False
+    return _has(frame, there, costs)
+
+
+def are_rows_of(there: pd.DataFrame, frame: pd.DataFrame, costs: Collection[str]) -> bool:
+    """Return whether all rows of one table are in another one, times and other `costs` left out."""
+    return _has(frame, _as_texts(there), costs)
+
+
+def _has(frame: pd.DataFrame, there: pd.DataFrame, costs: Collection[str]) -> bool:
     columns = [name for name in frame.columns if name not in costs]
     if [name for name in there.columns if name not in costs] != columns:
         return False
     # As they are written: each float has a single shortest text that gives it back.
-    new = set(map(tuple, _as_texts(frame[columns])))
+    new = set(map(tuple, _as_texts(frame[columns]).to_numpy().tolist()))
     return all(row in new for row in map(tuple, there[columns].to_numpy().tolist()))
 
 
-def _as_texts(frame: pd.DataFrame) -> list[list[str]]:
+def _as_texts(frame: pd.DataFrame) -> pd.DataFrame:
     import pandas as pd
 
     text = frame.to_csv(index=False)
-    read = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
-    rows: list[list[str]] = read.to_numpy().tolist()
-    return rows
+    return pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)

@@ -1,0 +1,90 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Results as values and arrays, and back: what JSON and NumPy can say of them, and nothing runs.
+
+Dataclasses are written field by field under the names of their classes, and made again only of
+those classes that the reader lists.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields, is_dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastntk import activations
+from fastntk.mlp import MLP
+from fastntk.networks.files import described, restored
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from fastntk._support.dtypes import FloatArray
+
+
+def encode(value: Any, arrays: dict[str, FloatArray]) -> Any:
+    """Return what JSON can say of a value; arrays go to `arrays`, under new names."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, np.ndarray):
+        name = f"array{len(arrays)}"
+        arrays[name] = value
+        return {"array": name}
+    if isinstance(value, tuple):
+        return {"tuple": [encode(each, arrays) for each in value]}
+    if isinstance(value, dict):
+        pairs = [[encode(key, arrays), encode(each, arrays)] for key, each in value.items()]
+        return {"dict": pairs}
+    return _encode_object(value, arrays)
+
+
+def _encode_object(value: Any, arrays: dict[str, FloatArray]) -> dict[str, Any]:
+    if isinstance(value, MLP):
+        header, weights = described(value.network)
+        names = {name: encode(each, arrays)["array"] for name, each in weights.items()}
+        return {"network": header, "arrays": names}
+    if isinstance(value, activations.Activation):
+        if value.name not in activations.names():
+            raise ValueError(
+                f"activation={value!r}: expected one that fastntk knows by name; a custom function "
+                "cannot be written to a file"
+            )
+        return {"activation": value.name, "parameters": list(value.parameters)}
+    if is_dataclass(value):
+        content = {each.name: encode(getattr(value, each.name), arrays) for each in fields(value)}
+        return {"class": type(value).__name__, "fields": content}
+    raise TypeError(f"{type(value).__name__} cannot be written to a file")
+
+
+def decode(value: Any, arrays: Mapping[str, FloatArray], classes: Mapping[str, type]) -> Any:
+    """Return the value again; raise LookupError, TypeError or ValueError if there is none."""
+    if not isinstance(value, dict):
+        return value
+    if "array" in value:
+        return arrays[value["array"]]
+    if "tuple" in value:
+        return tuple(decode(each, arrays, classes) for each in value["tuple"])
+    if "dict" in value:
+        return {
+            decode(key, arrays, classes): decode(each, arrays, classes)
+            for key, each in value["dict"]
+        }
+    return _decode_object(value, arrays, classes)
+
+
+def _decode_object(
+    value: dict[str, Any], arrays: Mapping[str, FloatArray], classes: Mapping[str, type]
+) -> Any:
+    if "network" in value:
+        weights = {name: arrays[key] for name, key in value["arrays"].items()}
+        return MLP.of_network(restored(value["network"], weights))
+    if "activation" in value:
+        return activations.restore(value["activation"], tuple(value["parameters"]))
+    made: Any = classes[value["class"]]
+    content = {name: decode(each, arrays, classes) for name, each in value["fields"].items()}
+    if set(content) != {each.name for each in fields(made)}:
+        raise ValueError(f"{value['class']} has other fields: {', '.join(sorted(content))}")
+    return made(**content)

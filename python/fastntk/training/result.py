@@ -1,0 +1,129 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""What studies, histories and searches have in common: files, and how notebooks show them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from fastntk._support import arguments
+from fastntk._support.archives import read_archive, write_archive
+from fastntk._support.display import frame_html
+from fastntk._support.files import require_own
+from fastntk._support.tables import are_rows_of, save_table
+from fastntk.training.records import decode, encode
+
+if TYPE_CHECKING:
+    import os
+    from typing import Self
+
+    import pandas as pd
+
+# The version of the files. Whoever adds a field to a class that is written raises it, and teaches
+# `Result.load` what files of earlier versions mean.
+_VERSION = 1
+
+
+class Result:
+    """A dataclass that can be written to a file, read again, and shown as a table.
+
+    A class is derived with what files call it, `kind`; with the other classes that it is made of,
+    `parts`; and with the columns of its table, `costs`, that differ from run to run.
+    """
+
+    _kind: ClassVar[str]
+    _parts: ClassVar[tuple[type, ...]]
+    _costs: ClassVar[tuple[str, ...]]
+
+    def __init_subclass__(
+        cls, *, kind: str, parts: tuple[type, ...] = (), costs: tuple[str, ...] = ()
+    ) -> None:
+        super().__init_subclass__()
+        cls._kind, cls._parts, cls._costs = kind, parts, costs
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the numbers as a table."""
+        raise NotImplementedError
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Any:
+        """Write everything to an ``.npz`` file, or the table of `to_frame` to a CSV file.
+
+        Parameters
+        ----------
+        path : path-like
+            A name that ends in ``.npz`` is for `load`, with a format version and a checksum and
+            without pickle; any other is that of a CSV file. The file is written completely or not
+            at all.
+        overwrite : bool
+            Whether any file that is there may be lost. Otherwise one is replaced if all rows of its
+            table are in the new one, but for times and memory.
+
+        Raises
+        ------
+        FileExistsError
+            If something else is there.
+        ValueError
+            If an activation is a function of the user's: no file can hold it but a table.
+        """
+        target = arguments.path(path, "path")
+        flag = arguments.flag(overwrite, "overwrite")
+        if not is_archive(target):
+            save_table(self.to_frame(), target, self._costs, overwrite=flag)
+            return
+        arrays: dict[str, Any] = {}
+        content = encode(self, arrays)
+        require_own(
+            target,
+            own=lambda: self._has_rows_of(target),
+            what=f"a part of the same {self._kind}",
+            overwrite=flag,
+        )
+        header = {"format": f"fastntk {self._kind}", "version": _VERSION, "content": content}
+        write_archive(target, header, arrays)
+
+    def _has_rows_of(self, path: str) -> bool:
+        try:
+            there = type(self).load(path)
+        except (OSError, ValueError):
+            return False
+        return are_rows_of(there.to_frame(), self.to_frame(), self._costs)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Return what `save` wrote to an ``.npz`` file.
+
+        Raises
+        ------
+        ValueError
+            If the file is not one, holds another kind of result, was written by a newer version, or
+            is damaged.
+        """
+        target = arguments.path(path, "path")
+        header, arrays = read_archive(
+            target,
+            "path",
+            f"fastntk {cls._kind}",
+            (_VERSION,),
+            f"a file written by {cls.__name__}.save",
+        )
+        classes = {each.__name__: each for each in (cls, *cls._parts)}
+        try:
+            found = decode(header["content"], arrays, classes)
+            if not isinstance(found, cls):
+                raise TypeError(f"it holds a {type(found).__name__}")
+        # The checksum is right: something else wrote this, or a newer version.
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise ValueError(
+                f"path={target!r}: not a {cls._kind} that this version knows: {error!r}"
+            ) from error
+        return found
+
+    def _repr_html_(self) -> str:
+        """Return what notebooks show: what this is, and the table of it."""
+        return frame_html(repr(self), getattr(self, "summary", self.to_frame)())
+
+
+def is_archive(path: str) -> bool:
+    """Return whether a file of this name is one for `Result.load`."""
+    return Path(path).suffix.lower() == ".npz"

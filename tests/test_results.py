@@ -1,0 +1,434 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""What all results have in common: files that are read again, short texts, tables, and axes."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields, is_dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+import fastntk
+from fastntk import activations, figures, infinite, linearity
+from fastntk._support.archives import read_archive, write_archive
+from fastntk.training.history import COLUMNS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RNG = np.random.default_rng(3)
+X = RNG.standard_normal((8, 3))
+LABELS = np.array([0, 1, 1, 0, 1, 0, 0, 1])
+SMALL: dict[str, Any] = {"batch_size": 4, "epochs": 2}
+
+
+def make_depth_study() -> fastntk.DepthStudy:
+    return fastntk.depth_study(X, depths=[0, 2], width=[4, 8], seeds=2, batches=4, progress=False)
+
+
+def make_convergence_study() -> fastntk.ConvergenceStudy:
+    options: dict[str, Any] = {**SMALL, "search_epochs": 1, "rate_samples": 4, "rate_steps": 4}
+    options |= {"width": 32, "seeds": 1, "progress": False}
+    # More than nine depths: the keys of the searches are numbers, and in the order of numbers.
+    return fastntk.convergence_study(X, LABELS, [2, 10], **options)
+
+
+def make_constancy_study() -> fastntk.ConstancyStudy:
+    return fastntk.constancy_study(
+        X, [0.5] * 8, [4, 8], architectures=["linear"], seeds=1, epochs=2, progress=False
+    )
+
+
+def make_linearization_study() -> fastntk.LinearizationStudy:
+    phi = activations.leaky_relu(0.3)
+    return fastntk.linearization_error(X, X[:, 0], [4, 8], activation=phi, seeds=2, steps=3)
+
+
+def make_angle_curves() -> fastntk.AngleCurves:
+    return fastntk.angle_curves([0.5, 1.0], [1, 3], ["relu", "identity"], width=4, seeds=2)
+
+
+def make_history() -> fastntk.History:
+    net = fastntk.MLP([3, 5, 2], activation="gelu", bias_std=0.1, dtype="float32")
+    return fastntk.train(
+        net, X, LABELS, learning_rate=0.1, validation=(X, LABELS), probe=X[:3], **SMALL
+    )
+
+
+def make_regression_history() -> fastntk.History:
+    return fastntk.train(
+        fastntk.MLP([3, 5, 1]), X, X[:, 0], loss="mse", learning_rate=0.1, epochs=2
+    )
+
+
+def make_search() -> fastntk.LearningRateSearch:
+    return fastntk.find_learning_rate(
+        fastntk.MLP([3, 5, 2]), X, LABELS, grid=[0.1, 1e6], loss_target=0.1, **SMALL
+    )
+
+
+def make_monte_carlo() -> fastntk.MonteCarlo:
+    return fastntk.monte_carlo_ntk(X, [4, 8], seeds=2, depth=1)
+
+
+# How each is made, and the names of its panels.
+RESULTS: dict[str, tuple[Any, tuple[str, ...]]] = {
+    "depth": (make_depth_study, ("smallest_angle", "condition_number")),
+    "convergence": (make_convergence_study, ("loss", "epochs", "rates")),
+    "constancy": (
+        make_constancy_study,
+        (
+            "hessian_norm",
+            "gradient_norm",
+            "relative_change",
+            "weight_change",
+            "weight_change_max",
+            "linear_error",
+        ),
+    ),
+    "linearization": (make_linearization_study, ("error",)),
+    "angles": (make_angle_curves, ("relu", "identity")),
+    "history": (make_history, ("loss", "accuracy")),
+    "monte carlo": (make_monte_carlo, ("fluctuation",)),
+    "regression": (make_regression_history, ("loss", "weight_change")),
+    "search": (make_search, ("final_loss", "epochs_to_target")),
+}
+_MADE: dict[str, Any] = {}
+
+
+@pytest.fixture(params=RESULTS)
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def result(name: str) -> Any:
+    if name not in _MADE:
+        _MADE[name] = RESULTS[name][0]()
+    return _MADE[name]
+
+
+def require_same(one: Any, other: Any) -> None:
+    """Require two results to be the same to the bit, and of the same types."""
+    assert type(one) is type(other)
+    if isinstance(one, np.ndarray):
+        assert one.dtype == other.dtype
+        np.testing.assert_array_equal(one, other)
+    elif isinstance(one, fastntk.MLP):
+        require_same((one.weights, repr(one)), (other.weights, repr(other)))
+    elif isinstance(one, activations.Activation):
+        assert one == other
+    elif is_dataclass(one):
+        for field in fields(one):
+            require_same(getattr(one, field.name), getattr(other, field.name))
+    elif isinstance(one, dict):
+        require_same(tuple(one.items()), tuple(other.items()))
+    elif isinstance(one, tuple):
+        for first, second in zip(one, other, strict=True):
+            require_same(first, second)
+    else:
+        np.testing.assert_array_equal(one, other)  # NaN is NaN
+
+
+def test_files_are_read_again(result: Any, tmp_path: Path) -> None:
+    path = tmp_path / "result.npz"
+    result.save(path)
+    found = type(result).load(path)
+    require_same(found, result)
+    pd.testing.assert_frame_equal(found.to_frame(), result.to_frame(), check_exact=True)
+    result.save(path)  # an earlier state of the same
+
+
+def test_tables_are_written(result: Any, tmp_path: Path) -> None:
+    result.save(tmp_path / "result.csv")
+    frame = pd.read_csv(tmp_path / "result.csv")
+    pd.testing.assert_frame_equal(frame, result.to_frame(), check_dtype=False)
+
+
+def test_other_files_are_not_lost(tmp_path: Path) -> None:
+    history, path = make_history(), tmp_path / "x.npz"
+    make_search().save(path)
+    for result in (history, make_regression_history()):
+        with pytest.raises(FileExistsError, match=r"path: a file is there that is not a part of"):
+            result.save(path)
+        result.save(path, overwrite=True)
+    columns: dict[str, Any] = {name: np.append(getattr(history, name), 1.0) for name in COLUMNS}
+    longer = replace(history, **columns)
+    history.save(path, overwrite=True)
+    longer.save(path)  # goes on where the other one ended
+    with pytest.raises(FileExistsError):
+        history.save(path)
+
+
+def test_what_is_no_such_file(tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    with pytest.raises(FileNotFoundError, match=r"x\.npz"):
+        fastntk.History.load(path)
+    path.write_bytes(b"nothing")
+    with pytest.raises(ValueError, match=r"path='.*x\.npz': not a training history, or damaged"):
+        fastntk.History.load(path)
+    make_search().save(path, overwrite=True)
+    with pytest.raises(ValueError, match=r"path='.*': expected a file written by History\.save"):
+        fastntk.History.load(path)
+    content = path.read_bytes()
+    damaged = content.replace("loss_target".encode("utf-32-le"), "loss_tarket".encode("utf-32-le"))
+    assert damaged != content
+    path.write_bytes(damaged)
+    with pytest.raises(ValueError, match=r"x\.npz': not a learning rate search, or damaged"):
+        fastntk.LearningRateSearch.load(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"version": 2}, "has version 2 of the format; expected 1"),
+        ({"content": {"class": "History", "fields": {}}}, "not a learning rate search that this"),
+        ({"content": {"class": "LearningRateSearch", "fields": {}}}, "has other fields"),
+        ({"content": {"array": "array7"}}, "array7"),
+        ({"content": 3}, "it holds a int"),
+        ({"content": {"activation": "none", "parameters": []}}, "none"),
+    ],
+)
+def test_files_of_newer_versions(change: dict[str, Any], message: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    make_search().save(path)
+    header, arrays = read_archive(path, "path", "fastntk learning rate search", (1,), "one")
+    write_archive(path, header | change, arrays)
+    with pytest.raises(ValueError, match=rf"path='.*x\.npz': .*{re.escape(message)}"):
+        fastntk.LearningRateSearch.load(path)
+
+
+def test_functions_of_users_are_in_tables_only(tmp_path: Path) -> None:
+    phi = activations.custom(np.tanh, name="mine")
+    study = replace(make_linearization_study(), activation=phi)
+    study.save(tmp_path / "x.csv")
+    with pytest.raises(ValueError, match=r"activation=.*: expected one that fastntk knows"):
+        study.save(tmp_path / "x.npz")
+    assert [path.name for path in tmp_path.iterdir()] == ["x.csv"]
+
+
+def test_texts_are_short_and_true(name: str, result: Any) -> None:
+    text = repr(result)
+    assert len(text) <= 250
+    assert " at 0x" not in text
+    assert "\n" not in text
+    assert text.startswith(f"<{type(result).__name__}: ")
+    expected = {
+        "depth": "16 networks, relu, identity; depths 0, 2; widths 4, 8; 8 samples",
+        "convergence": "2 trainings, relu; depths 2, 10; width 32; 8 samples",
+        "constancy": "2 networks, linear; widths 4, 8; 8 samples",
+        "linearization": "4 networks, leaky_relu; depth 2; widths 4, 8",
+        "angles": "relu, identity; depths 1, 3; 2 angles; beside 2 networks of width 4",
+        "monte carlo": "activation relu, depth 1, widths 4, 8, seeds 2, samples 8, rate ",
+        "history": f"2 epochs, completed; loss {make_loss(result):.4g}; MLP(",
+        "regression": f"2 epochs, completed; loss {make_loss(result):.4g}; MLP(",
+        "search": "best 0.1 of 2 from 0.1 to 1e+06; bound ",
+    }
+    assert expected[name] in text
+
+
+def make_loss(result: Any) -> float:
+    return float(getattr(result, "loss", [0.0])[-1])
+
+
+def test_notebooks_show_a_table(result: Any) -> None:
+    shown = result._repr_html_()
+    assert shown.startswith(f"<p>&lt;{type(result).__name__}: ")
+    assert shown.count("<table") == 1
+    frame = getattr(result, "summary", result.to_frame)()
+    for column in frame.columns:
+        assert f"<th>{column}</th>" in shown
+
+
+def test_plots_return_axes_that_notebooks_show(name: str, result: Any, tmp_path: Path) -> None:
+    panels = RESULTS[name][1]
+    axes = result.plot()
+    assert len(plt.get_fignums()) == 1  # what an inline backend shows after a cell
+    figure = plt.gcf()
+    assert figure.axes == (list(axes) if len(panels) > 1 else [axes])
+    assert all(isinstance(each, Axes) and each.get_xlabel() for each in figure.axes)
+    figures.save(axes, tmp_path / "x.svg")
+    assert b"<svg" in (tmp_path / "x.svg").read_bytes()
+
+
+def test_plots_on_axes_of_the_users(name: str, result: Any) -> None:
+    panels = RESULTS[name][1]
+    ylabels = [each.get_ylabel() for each in np.ravel(result.plot())]
+    plt.close("all")
+    own = Figure().subplots(1, len(panels), squeeze=False)[0]
+    drawn = result.plot(own)
+    assert list(np.ravel(drawn)) == list(own)
+    assert [each.get_ylabel() for each in own] == ylabels
+    for panel, label in zip(panels, ylabels, strict=True):
+        axes = Figure().subplots()
+        assert result.plot(ax=axes, panel=panel) is axes
+        assert axes.get_ylabel() == label
+        assert axes.get_xlabel()
+        assert axes.lines
+    assert not plt.get_fignums()
+
+
+def test_bad_axes() -> None:
+    study, (one, two) = make_depth_study(), Figure().subplots(1, 2)
+    expected = "expected 2 axes of Matplotlib, or panel=… for one of 'smallest_angle', 'cond"
+    for ax in (one, [one], [one, two, one], 3, [one, "two"]):
+        with pytest.raises(TypeError, match=rf"ax=.*: {re.escape(expected)}"):
+            study.plot(ax)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"ax='here': expected axes of Matplotlib$"):
+        study.plot("here", panel="smallest_angle")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"panel='kappa': expected one of 'smallest_angle', "):
+        study.plot(panel="kappa")
+    assert not plt.get_fignums()
+
+
+def test_what_was_a_figure_still_does_what_one_does(tmp_path: Path) -> None:
+    axes = make_depth_study().plot()
+    with pytest.warns(
+        DeprecationWarning, match=r"plot\(\) returns axes.*plot\(\)\.figure\.savefig"
+    ):
+        axes.savefig(tmp_path / "x.png")
+    with pytest.warns(DeprecationWarning, match=r"figure\.axes"):
+        assert axes.axes == list(axes)
+    assert axes.figure is plt.gcf()
+    with pytest.raises(AttributeError, match="nothing_of_it"):
+        _ = axes.nothing_of_it
+
+
+def test_fluctuations_and_their_slope() -> None:
+    result = make_monte_carlo()
+    axes: Any = result.plot()
+    marks, line = axes.lines
+    np.testing.assert_array_equal(marks.get_ydata(), result.fluctuation)
+    assert line.get_label() == f"slope {-result.rate:.2f}".replace("-", "−")
+    # Through two points there is a line.
+    np.testing.assert_allclose(line.get_ydata(), result.fluctuation)
+    one = fastntk.monte_carlo_ntk(X, [4], seeds=2, depth=1).plot(Figure().subplots())
+    assert isinstance(one, Axes)
+    assert len(one.lines) == 1
+    (first, second) = result.to_frame()["mean_error"]
+    limit = np.linalg.norm(result.limit)
+    assert first == pytest.approx(np.linalg.norm(result.mean[0] - result.limit) / limit, abs=0)
+    assert second == pytest.approx(np.linalg.norm(result.mean[1] - result.limit) / limit, abs=0)
+
+
+def test_one_is_no_plural() -> None:
+    study = make_linearization_study()
+    one = repr(replace(study, results=study.results[:1]))
+    assert one == "<LinearizationStudy: 1 network, leaky_relu; depth 2; widths 4>"
+
+
+def test_long_tables_are_cut() -> None:
+    search = make_search()
+    candidate = search.candidates[0]
+    many = replace(
+        search,
+        candidates=tuple(replace(candidate, learning_rate=0.01 * k) for k in range(1, 101)),
+    )
+    assert 20 <= many._repr_html_().count("<tr") <= 23
+    assert "best 0.1 of 100 from 0.01 to 1; " in repr(many)
+
+
+NET = fastntk.MLP([3, 6, 2], activation="tanh", bias_std=0.1)
+K = NET.ntk(X)
+OTHERS: dict[str, tuple[Any, str]] = {
+    "batches": (
+        lambda: fastntk.batch_conditioning(K + np.eye(8), batch_size=4),
+        r"<BatchConditioning: batches 2, resolved 2, mean [\d.]+, std [\d.]+>",
+    ),
+    "drift": (
+        lambda: linearity.kernel_drift([NET, NET, NET], X),
+        r"<KernelDrift: networks 3, steps 2, change 0, κ [\d.e+]+>",
+    ),
+    "change": (
+        lambda: linearity.kernel_change(NET, X, np.zeros(NET.n_parameters), 2),
+        r"<KernelChange: positions \[0.5, 1\], relative_change \[0, 0\], alignment \[1, 1\]>",
+    ),
+    "norms": (
+        lambda: linearity.hessian_norm(NET, X),
+        r"<HessianNorms: values \(8,\) float64, errors \(8,\) float64, resolved \(8,\) bool>",
+    ),
+    "monte carlo": (
+        make_monte_carlo,
+        r"<MonteCarlo: activation relu, depth 1, widths 4, 8, seeds 2, samples 8, rate -?[\d.]+>",
+    ),
+    "linear": (NET.linearize, r"<LinearizedMLP: around MLP\(.*\)>"),
+    "linear training": (
+        lambda: NET.linearize().fit(X, np.zeros((8, 2))),
+        r"<LinearizedTraining: n 8, eigenvalues \(16,\) float64>",
+    ),
+    "kernels": (
+        lambda: infinite.kernels(X, depth=1),
+        r"<Kernels: nngp \(8, 8\) float64, ntk \(8, 8\) float64>",
+    ),
+    "prediction": (
+        lambda: infinite.predict(X, X[:, 0], X, depth=1, ridge=1.0),
+        r"<Prediction: mean \(8,\) float64, covariance .*>",
+    ),
+    "regression": (
+        lambda: infinite.Regression(X, depth=1, ridge=0.5),
+        r"<Regression: ntk, 8 samples, ridge 0.5, Architecture\(depth=1, .*\)>",
+    ),
+    "deep network": (
+        lambda: fastntk.MLP([3, 5, 5, *[4] * 60, 1]),
+        r"MLP\(widths=\(3, 5, 5, 4 × 60, 1\), .*\)",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_short_texts_of_others(name: str) -> None:
+    made, expected = OTHERS[name]
+    text = repr(made())
+    assert re.fullmatch(expected, text), text
+    assert len(text) <= 250
+
+
+def cells(shown: str) -> list[list[str]]:
+    """Return the cells of a table of HTML, row by row."""
+    rows = re.findall(r"<tr.*?>(.*?)</tr>", shown, re.DOTALL)
+    return [re.findall(r"<t[hd]>(.*?)</t[hd]>", row) for row in rows]
+
+
+def test_networks_in_notebooks() -> None:
+    shown = NET._repr_html_()
+    assert "MLP(widths=(3, 6, 2), activation=&#x27;tanh&#x27;" in shown
+    assert cells(shown) == [
+        ["layer", "widths", "parameters"],
+        ["1", "3 → 6", "24"],
+        ["2", "6 → 2", "14"],
+    ]
+    assert fastntk.MLP([3, 2])._repr_html_().endswith("<td>6</td></tr></table>")
+
+
+def test_conditioning_in_notebooks() -> None:
+    result = fastntk.conditioning(np.diag([1.0, 2.0, 4.0]), bounds=True)
+    found = {row[0]: row[1] for row in cells(result._repr_html_())[1:]}
+    assert found["λ_max"] == "4"
+    assert found["λ_min"] == "1"
+    assert found["κ"] == "4"
+    assert found["rank"] == "3 of 3"
+    assert found["effective rank"] == "1.75"
+    assert result.bounds is not None
+    assert found["κ is certain to lie in"] == str(result.bounds.condition_number)
+    singular = fastntk.conditioning(np.ones((3, 3)), bounds=False)
+    found = {row[0]: row[1] for row in cells(singular._repr_html_())[1:]}
+    assert found["λ_min"] == "unresolved"
+    assert found["κ"].startswith("≥ ")
+    assert found["κ"] in str(singular).replace("κ ≥", "≥")
+    assert found["rank"] == "1 of 3"
+    assert "κ is certain to lie in" not in found
+
+
+def test_other_tables_in_notebooks() -> None:
+    for name in ("batches", "drift", "change"):
+        result = OTHERS[name][0]()
+        rows = cells(result._repr_html_())
+        assert rows[0] == list(result.to_frame().columns)
+        assert len(rows) == 1 + len(result.to_frame())
