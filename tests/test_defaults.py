@@ -527,6 +527,7 @@ COLUMNS: dict[str, list[str]] = {
         "smallest_angle",
         "i",
         "j",
+        "angle_resolved",
         "eigenvalue_min",
         "eigenvalue_max",
         "condition_number",
@@ -568,6 +569,7 @@ COLUMNS: dict[str, list[str]] = {
         "pair",
         "pair_seeds",
         "seeds",
+        "angle_resolved",
         "resolved",
         "rank",
         "noise_floor",
@@ -671,6 +673,7 @@ COLUMNS: dict[str, list[str]] = {
         "activation",
         "activation_scale",
         "bias_std",
+        "samples",
     ],
     "history": [
         "epoch",

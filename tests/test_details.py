@@ -521,6 +521,7 @@ def test_samples_without_gradients_have_no_resolved_angle() -> None:
         frame = fastntk.depth_study(alone, depths=[0, 1], width=8).to_frame()
     assert frame["smallest_angle"].isna().all()
     assert (frame["i"] == -1).all()
+    assert not frame["angle_resolved"].any()
 
 
 def test_the_closest_of_pairs_that_the_kernel_cannot_tell_apart() -> None:

@@ -75,7 +75,7 @@ def test_a_cell_of_the_depth_study() -> None:
         "depth": 5,
         "batches": 2,
         "bounds": True,
-        "algorithm": 2,
+        "algorithm": 3,
         "fastntk": fastntk.__version__,
     }
     others = Measurement(X, batch_size=None, bounds=False).cell(INFINITE, 5).settings

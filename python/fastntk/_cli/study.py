@@ -159,6 +159,8 @@ def _table_row(row: pd.Series[Any], with_width: bool, with_batches: bool) -> lis
         angle, pair = mean_and_deviation(row, "smallest_angle", ".3f") + "°", f"{i}, {j}"
         if 0 < row["smallest_angle"] < 1e-3:
             angle = mean_and_deviation(row, "smallest_angle", ".4g") + "°"
+        if not row["angle_resolved"]:
+            angle += " (unresolved)"
     if row["resolved"]:
         smallest, kappa = (
             mean_and_deviation(row, "eigenvalue_min", ".3g"),

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from fastntk.studies.store import Values
 
 # Part of every key in a store: to be raised with each change of the numbers below.
-_ALGORITHM = 2
+_ALGORITHM = 3
 
 # Below this angle (in radians) the one read off the kernel has lost half of its digits, and is
 # computed again from the differences of the closest pairs, of which there may be so many.
@@ -109,6 +109,7 @@ class Measurement:
                 "smallest_angle": float(np.degrees(pair.angle)),
                 "i": pair.i,
                 "j": pair.j,
+                "angle_resolved": pair.resolved,
                 **spectrum.numbers,
                 "eigenvalue_min_bound": angle_bound(kernel, pair) if pair.i >= 0 else np.nan,
                 **_of_batches(kernel, self.batch_size, max(family.seed, 0), errors),

@@ -39,6 +39,7 @@ class _NetworkAndPair:
     smallest_angle: float
     i: int
     j: int
+    angle_resolved: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +61,8 @@ class DepthResult(ConditionNumbers, _NetworkAndPair):
         samples have a gradient.
     i, j : int
         These two samples; −1 if there are none.
+    angle_resolved : bool
+        Whether the angle has a correct digit, as `AnglePair.resolved` has it.
     eigenvalue_min, eigenvalue_max, condition_number, resolved, noise_floor, rank, effective_rank
         The conditioning of the kernel, as in `fastntk.Conditioning`.
     condition_number_lower, condition_number_upper : float
@@ -218,7 +221,8 @@ class DepthStudy(Result, kind="depth study", parts=(DepthResult,), costs=COSTS):
             resolved for some seed is NaN. ``worst_case_rate``, ``eigenvalue_min_bound``,
             ``batch_spread``, ``kernel_seconds`` and ``analysis_seconds`` are means as well.
             ``pair`` is the pair of samples with the smallest angle for most seeds, and
-            ``pair_seeds`` for how many. ``resolved`` says whether λ_min is, for all seeds; ``rank``
+            ``pair_seeds`` for how many. ``angle_resolved`` says whether the smallest angle is
+            resolved, and ``resolved`` whether λ_min is, for all seeds; ``rank``
             is the smallest one, ``noise_floor`` and ``memory_bytes`` the largest.
         """
         import pandas as pd
@@ -241,6 +245,7 @@ class DepthStudy(Result, kind="depth study", parts=(DepthResult,), costs=COSTS):
             (i, j), count = pairs.index[0], int(pairs.iloc[0])
             row["pair"], row["pair_seeds"] = (int(i), int(j)), count
             row["seeds"] = len(cell)
+            row["angle_resolved"] = bool(cell["angle_resolved"].all())
             row["resolved"] = bool(cell["resolved"].all())
             row["rank"] = int(cell["rank"].min())
             row["noise_floor"] = cell["noise_floor"].max()

@@ -160,6 +160,10 @@ class StudyStore:
                 f"store={str(self.path)!r} has format {version}: expected {_FORMAT}, the one of "
                 "this version of fastntk"
             )
+        # SQLite takes what is missing of the last page for zeros.
+        stated = self._pragma("page_count") * self._pragma("page_size")
+        if (there := self.path.stat().st_size) < stated:
+            raise ValueError(self._damaged(f"{there} bytes are there of {stated}"))
         problem = self._pragma("integrity_check")
         if problem != "ok":
             raise ValueError(self._damaged(str(problem)))
