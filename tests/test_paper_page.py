@@ -365,7 +365,7 @@ def test_a_reproduction_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         patch.setattr(Figure, "savefig", full)
         result = run("reproduce", *options)
     assert result.exit_code == 1
-    assert "path: No space left on device" in result.output
+    assert "--out: No space left on device" in result.output
     assert str(tmp_path / "figure-6.svg") in result.output
     assert not (tmp_path / "figure-6.svg").exists()
     monkeypatch.setattr(scales, "_of_network", None)  # all is in the store

@@ -190,7 +190,7 @@ def test_a_kernel_keeps_the_precision_that_it_came_in(dtype: str, epsilon: float
 def test_files_keep_the_precision_that_a_kernel_came_in(tmp_path: Path, mmap: bool) -> None:
     file = tmp_path / "kernel.npy"
     for dtype, epsilon in ((np.float16, 2.0**-10), (np.float32, 2.0**-23), (np.float64, 2.0**-52)):
-        PackedKernel.from_dense(np.eye(5, dtype=dtype)).save(file)
+        PackedKernel.from_dense(np.eye(5, dtype=dtype)).save(file, overwrite=True)
         assert PackedKernel.load(file, mmap=mmap).epsilon == epsilon
     # Earlier versions wrote no precision behind the array, or nothing at all, as NumPy does.
     PackedKernel.from_dense(np.eye(5)).save(file)

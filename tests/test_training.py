@@ -367,16 +367,16 @@ def test_what_is_recorded() -> None:
     frame = history.to_frame()
     assert list(frame["epoch"]) == [1, 2, 3]
     assert np.array_equal(frame["loss"], history.loss)
-    figure = history.plot()
-    assert [axes.get_ylabel() for axes in figure.axes] == ["loss", "accuracy"]
-    assert len(figure.axes[0].lines) == 2
+    panels = history.plot()
+    assert [axes.get_ylabel() for axes in panels] == ["loss", "accuracy"]
+    assert len(panels[0].lines) == 2
 
 
 def test_plot_of_a_single_output() -> None:
     X, _ = problem("mse")
     history = fastntk.train(fastntk.MLP([5, 1]), X, X[:, 0], loss="mse", learning_rate=0.1)
     assert "accuracy" not in history.to_frame()
-    assert history.plot().axes[1].get_ylabel() == "change of the weights"
+    assert history.plot()[1].get_ylabel() == "change of the weights"
 
 
 def test_soft_targets() -> None:

@@ -240,7 +240,8 @@ def _diagonals(
     exponents = np.full(len(distinct), exponent)
     few = Norms(norms.dimension, distinct, exponents, np.zeros_like(distinct))
     factors = LayerFactors.of(few, network)
-    return factors.scales[..., back], factors.zero[..., back]
+    # In C order, as all scales that a compiled loop gets: it takes both kernels' alike.
+    return np.take(factors.scales, back, axis=-1), np.take(factors.zero, back, axis=-1)
 
 
 def _found(
