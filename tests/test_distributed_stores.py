@@ -131,7 +131,7 @@ def test_a_store_of_another_kernel_is_refused(
 
 
 def test_tiles_of_another_size_tell_nothing_of_the_samples(kept: str) -> None:
-    with pytest.raises(ValueError, match="which differs in: size of tiles .40, not 50.; it was"):
+    with pytest.raises(ValueError, match=r"which differs in: size of tiles \(40, not 50\); it"):
         distributed.store(kept, NET, X, chunks=50)
 
 
