@@ -159,6 +159,20 @@ def test_what_is_no_store_is_refused(path: str, content: str | None) -> None:
     assert [each.name for each in Path(path).iterdir()] == ["zarr.json"] * (content is not None)
 
 
+@pytest.mark.parametrize(
+    "changed", [{"shape": [149, 150]}, {"data_type": "float32"}, {"fill_value": 0.0}]
+)
+def test_a_store_whose_array_is_another_is_refused(kept: str, changed: dict[str, Any]) -> None:
+    file = Path(kept) / "zarr.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changed}))
+    for call in (
+        lambda: distributed.store(kept, NET, X, chunks=40),
+        lambda: distributed.load(kept),
+    ):
+        with pytest.raises(ValueError, match=r"expected a store that fastntk\.distributed"):
+            call()
+
+
 def test_what_the_store_says_of_itself(kept: str) -> None:
     there = json.loads((Path(kept) / "zarr.json").read_text())["attributes"]["fastntk"]
     assert there["complete"] is True
