@@ -112,8 +112,8 @@ class Result:
             if is_archive(target):
                 raise
             raise ValueError(
-                f"{error}; expected a name that ends in .npz: to others `save` writes a table, which "
-                "pandas.read_csv reads"
+                f"{error}; expected a name that ends in .npz: to others `save` writes a table, for "
+                "pandas.read_csv"
             ) from error
         classes = {each.__name__: each for each in (cls, *cls._parts)}
         try:
