@@ -389,6 +389,23 @@ def test_files_of_another_study_are_kept(tmp_path: Path) -> None:
     assert "x-3.csv" in found
 
 
+@pytest.mark.parametrize("command", ["study", "convergence", "constancy"])
+def test_samples_make_no_room_for_the_table_of_themselves(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the same command would read its own table the next time."""
+    monkeypatch.chdir(tmp_path)
+    samples = tmp_path / "x.csv"
+    samples.write_text("a,b,label\n1,2,0\n3,5,1\n8,1,0\n2,7,1\n4,4,0\n")
+    before = samples.read_bytes()
+    for data, out in (("x.csv", "."), (samples, tmp_path)):
+        result = run(command, data, "--out", out)
+        assert result.exit_code == 1
+        assert f"--out='{out}': the table" in result.stderr
+    assert samples.read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["x.csv"]
+
+
 def test_tables_of_another_convergence_study_are_kept(tmp_path: Path) -> None:
     small = ("--subset", 60, "--depths", 1, "--seeds", 1, "--batch-size", 20, "--epochs", 1)
     rates = ("--rate-samples", 5, "--rate-steps", 10, "--width", 8, "--out", tmp_path)

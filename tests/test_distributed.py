@@ -91,6 +91,18 @@ def test_infinite_width_beyond_the_width_of_a_tile() -> None:
     assert np.array_equal(K, net.ntk(samples))
 
 
+@pytest.mark.parametrize("first", [0, 1])
+def test_other_samples_may_be_equal_to_the_first(first: int) -> None:
+    """At infinite width their kernel has other bits: no tile of the one is taken for the other."""
+    net = infinite.Network(2, "relu")
+    whole = net.ntk(X), net.ntk(X, X.copy())
+    assert not np.array_equal(*whole)
+    tiled = [distributed.ntk(net, X, other, chunks=40) for other in (None, X.copy())]
+    assert tiled[0].name != tiled[1].name
+    for which in (first, 1 - first):
+        assert np.array_equal(tiled[which].compute(), whole[which])
+
+
 def test_half_of_the_tiles_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
     computed = []
 

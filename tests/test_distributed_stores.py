@@ -130,6 +130,18 @@ def test_a_store_of_another_kernel_is_refused(
     assert np.array_equal(read(kept), K)
 
 
+def test_tiles_of_another_size_tell_nothing_of_the_samples(kept: str) -> None:
+    with pytest.raises(ValueError, match=r"which differs in: size of tiles \(40, not 50\); it"):
+        distributed.store(kept, NET, X, chunks=50)
+
+
+def test_one_tile_is_called_one(path: str) -> None:
+    with dask.config.set(scheduler="synchronous"):
+        stored = distributed.store(path, NET, X[:30], chunks=40)
+    assert str(stored) == f"{path}: 1 tile computed, 0 found there"
+    assert str(stored.plan).startswith("1 tile of 30 × 30, ")
+
+
 def test_a_store_of_another_version_is_refused(kept: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stores, "version", lambda _: "0.0.1")
     with pytest.raises(ValueError, match=r"version of fastntk \(.*, not 0\.0\.1\)"):
@@ -145,6 +157,20 @@ def test_what_is_no_store_is_refused(path: str, content: str | None) -> None:
         with pytest.raises(ValueError, match=r"expected a store that fastntk\.distributed"):
             call()
     assert [each.name for each in Path(path).iterdir()] == ["zarr.json"] * (content is not None)
+
+
+@pytest.mark.parametrize(
+    "changed", [{"shape": [149, 150]}, {"data_type": "float32"}, {"fill_value": 0.0}]
+)
+def test_a_store_whose_array_is_another_is_refused(kept: str, changed: dict[str, Any]) -> None:
+    file = Path(kept) / "zarr.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changed}))
+    for call in (
+        lambda: distributed.store(kept, NET, X, chunks=40),
+        lambda: distributed.load(kept),
+    ):
+        with pytest.raises(ValueError, match=r"expected a store that fastntk\.distributed"):
+            call()
 
 
 def test_what_the_store_says_of_itself(kept: str) -> None:
@@ -212,7 +238,7 @@ def test_the_command(path: str) -> None:
     [
         (["--chunks", "5"], "chunks=5: expected --out NAME.zarr with it"),
         (["--cluster", "local:2"], "cluster='local:2': expected --out NAME.zarr with it"),
-        (["--out", "K.zarr", "--keep-kernel"], "keep-kernel: expected no such option"),
+        (["--out", "K.zarr", "--keep-kernel"], "--keep-kernel=True: expected no such option"),
         (["--out", "K.zarr", "--cluster", "here"], "cluster='here': expected 'tcp://"),
     ],
 )

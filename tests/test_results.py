@@ -167,6 +167,16 @@ def test_other_files_are_not_lost(tmp_path: Path) -> None:
         history.save(path)
 
 
+def test_a_table_is_not_what_is_loaded(tmp_path: Path) -> None:
+    search = make_search()
+    search.save(tmp_path / "x.csv")
+    with pytest.raises(ValueError, match=r"x\.csv': not a .*; expected a name that ends in \.npz"):
+        fastntk.LearningRateSearch.load(tmp_path / "x.csv")
+    search.save(tmp_path / "x.npz")
+    (tmp_path / "x.npz").rename(tmp_path / "x.csv")  # what has another name is known all the same
+    assert repr(fastntk.LearningRateSearch.load(tmp_path / "x.csv")) == repr(search)
+
+
 def test_what_is_no_such_file(tmp_path: Path) -> None:
     path = tmp_path / "x.npz"
     with pytest.raises(FileNotFoundError, match=r"x\.npz"):

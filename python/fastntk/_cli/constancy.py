@@ -10,7 +10,7 @@ import click
 import numpy as np
 
 from fastntk._cli.drawn import beside, draw
-from fastntk._cli.kept import keep_others
+from fastntk._cli.kept import keep_others, table_in
 from fastntk._cli.options import (
     ACTIVATION,
     FORMAT,
@@ -92,13 +92,13 @@ def constancy(
         if samples.y is None:
             raise ValueError(f"data={data!r}: has no labels: expected a data set with labels")
         name = samples.name
+        table = table_in(out, name, data)
         result = constancy_study(
             samples.X,
             numbers_of_labels(np.asarray(samples.y)),
             store=out / f"{name}.sqlite" if store is None else store,
             **settings,
         )
-        table = out / f"{name}.csv"
         figures = beside(table, endings)
         keep_others(table, result.to_frame(), beside(table), ("seconds",))
         result.save(table)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fastntk._cli.drawn import beside, draw
-from fastntk._cli.kept import keep_others
+from fastntk._cli.kept import keep_others, table_in
 from fastntk._cli.options import (
     ACTIVATION,
     ACTIVATION_SCALE,
@@ -81,10 +81,10 @@ def convergence(
 
     with explained_ends(out if store is None else store, RuntimeError):
         name, X, y, test = load_for_training(data, reading, subset)
+        table = table_in(out, name, data)
         result = convergence_study(
             X, y, test=test, store=out / f"{name}.sqlite" if store is None else store, **settings
         )
-        table = out / f"{name}.csv"
         figures = beside(table, endings)
         others = [*result.files(table)[1:], *beside(table)]
         keep_others(table, result.to_frame(), others, ("seconds",))

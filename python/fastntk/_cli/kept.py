@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -13,9 +14,26 @@ from fastntk._support.tables import is_part
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
-    from pathlib import Path
 
     import pandas as pd
+
+
+def table_in(out: Path, name: str, data: str) -> Path:
+    """Return the file of the table of a study.
+
+    Raises
+    ------
+    ValueError
+        If the samples are read from it: they would make room for the table as another study does,
+        and the same command would then read its own table.
+    """
+    table = out / f"{name}.csv"
+    if table.exists() and Path(data).exists() and table.samefile(data):
+        raise ValueError(
+            f"out={str(out)!r}: the table {str(table)!r} would take the place of the samples: "
+            "expected another directory"
+        )
+    return table
 
 
 def keep_others(

@@ -82,7 +82,7 @@ def kernel(
         report: object
         if out.suffix == ".zarr":
             if keep_kernel:
-                raise ValueError("keep-kernel: expected no such option with --out NAME.zarr")
+                raise ValueError("keep_kernel=True: expected no such option with --out NAME.zarr")
             report = _in_tiles(net, dataset.X, out, bounds, cluster, chunks)
         elif cluster is not None or chunks is not None:
             name, value = ("chunks", chunks) if cluster is None else ("cluster", cluster)

@@ -11,7 +11,7 @@ import click
 import numpy as np
 
 from fastntk._cli.drawn import beside, draw
-from fastntk._cli.kept import keep_others
+from fastntk._cli.kept import keep_others, table_in
 from fastntk._cli.options import (
     ACTIVATION,
     ACTIVATION_SCALE,
@@ -104,6 +104,7 @@ def study(
 
     with explained_ends(out if store is None else store):
         dataset = load_samples(data, reading, subset)
+        table = table_in(out, dataset.name, data)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", UserWarning)
             result = depth_study(
@@ -115,7 +116,6 @@ def study(
             )
         for warning in caught:
             click.echo(f"Warning: {warning.message}", err=True)
-        table = out / f"{dataset.name}.csv"
         figures = beside(table, endings)
         keep_others(table, result.to_frame(), beside(table), COSTS)
         result.save(table)

@@ -71,7 +71,9 @@ class Tiles:
     @property
     def digest(self) -> str:
         """What tells it from the arrays of other kernels, samples and tiles."""
-        return sha256("\0".join([self.kernel.digest, self.X.digest, self.Z.digest]))
+        # Other samples that are equal to X have no mirror images, and at infinite width other bits.
+        columns = "" if self.symmetric else self.Z.digest
+        return sha256("\0".join([self.kernel.digest, self.X.digest, columns]))
 
     def index(self, i: int, j: int) -> tuple[int, ...]:
         """Return the number of a tile in every axis of the array."""
@@ -182,7 +184,7 @@ def infinite_tiles(
         np.result_type(rows.dtype, columns.dtype),
         rows.norms,
         None if Z is None else columns.norms,
-        sha256(rows.digest + columns.digest),
+        sha256(rows.digest + ("" if Z is None else columns.digest)),
     )
     kernel.require_in_range(rows, None if Z is None else columns)
     return Tiles(kernel, rows, columns)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fastntk._support.display import counted
 from fastntk._support.memory import human_bytes
 from fastntk.distributed.worker import KEPT_SHARE
 from fastntk.kernels.planning import plan as plan_of_kernel
@@ -58,7 +59,7 @@ class TilePlan:
     def __str__(self) -> str:
         time = "" if self.seconds is None else f", about {self.seconds:.2g} s"
         return (
-            f"{self.tiles} tiles of {self.chunks} × {self.chunks}{time}; on disk "
+            f"{counted(self.tiles, 'tile')} of {self.chunks} × {self.chunks}{time}; on disk "
             f"{human_bytes(self.disk_bytes)}, moved at most {human_bytes(self.moved_bytes)}, at "
             f"most {human_bytes(self.worker_bytes)} of memory on each worker"
         )

@@ -22,6 +22,7 @@ import numpy as np
 
 from fastntk._support import arguments
 from fastntk._support.dask_workers import current_client, large_graphs, result_of, workers_of
+from fastntk._support.display import counted
 from fastntk._support.files import make_folder
 from fastntk._support.progress import monitored, require_progress
 from fastntk.distributed.arrays import Tiles, compute_tile, tiles_of
@@ -85,7 +86,8 @@ class StoredKernel:
 
     def __str__(self) -> str:
         damaged = f", {self.damaged} of them damaged" if self.damaged else ""
-        return f"{self.path}: {self.computed} tiles computed{damaged}, {self.found} found there"
+        computed = counted(self.computed, "tile")
+        return f"{self.path}: {computed} computed{damaged}, {self.found} found there"
 
 
 def store(
@@ -189,6 +191,7 @@ def load(path: Any) -> Any:
     """
     name = arguments.path(path, "path", ".zarr")
     there = _described(name)
+    _array_of(name, "r", there["identity"])
     if not there["complete"]:
         raise ValueError(f"path={name!r} is not complete: expected a store that is; go on with it")
     return dask_array().from_zarr(str(Path(name).absolute()))
@@ -212,6 +215,9 @@ def _opened(path: str, tiles: Tiles) -> Any:
     if Path(path).exists():
         there = _described(path)["identity"]
         different = [key for key in identity if there.get(key) != identity[key]]
+        if "chunks" in different:
+            # The digests of samples are those of blocks of this size, and tell nothing of others.
+            different = [key for key in different if key not in {"samples", "columns"}]
         if different:
             # Digests are as long as they are unreadable; what differs is enough of them.
             shown = ", ".join(
@@ -222,7 +228,7 @@ def _opened(path: str, tiles: Tiles) -> Any:
                 f"path={path!r} is the store of another kernel, which differs in: {shown}; it was "
                 "left as it is: expected the store of this one, or a name that is free"
             )
-        return zarr().open_array(path, mode="r+")
+        return _array_of(path, "r+", there)
     make_folder(Path(path).parent, "path")
     before, after = tiles.kernel.before, tiles.kernel.after
     return zarr().create_array(
@@ -255,7 +261,20 @@ def _described(path: str) -> dict[str, Any]:
         there: dict[str, Any] = json.loads(text)["attributes"]["fastntk"]
         if there["format"] == _FORMAT and isinstance(there["identity"], dict):
             return {"complete": False, **there}
-    raise ValueError(
+    raise _no_store(path)
+
+
+def _array_of(path: str, mode: str, identity: dict[str, Any]) -> Any:
+    """Return the array of a store, of which zarr reads what its attributes say as well."""
+    array = zarr().open_array(path, mode=mode)
+    whole = list(array.shape) == identity["shape"] and array.dtype == np.dtype(identity["dtype"])
+    if not whole or not np.isnan(array.fill_value):
+        raise _no_store(path)
+    return array
+
+
+def _no_store(path: str) -> ValueError:
+    return ValueError(
         f"path={path!r}: expected a store that fastntk.distributed.store made, which is not "
         "damaged, or a name that is free"
     )

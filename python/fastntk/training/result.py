@@ -100,13 +100,21 @@ class Result:
             is damaged.
         """
         target = arguments.path(path, "path")
-        header, arrays = read_archive(
-            target,
-            "path",
-            f"fastntk {cls._kind}",
-            (_VERSION,),
-            f"a file written by {cls.__name__}.save",
-        )
+        try:
+            header, arrays = read_archive(
+                target,
+                "path",
+                f"fastntk {cls._kind}",
+                (_VERSION,),
+                f"a file written by {cls.__name__}.save",
+            )
+        except ValueError as error:
+            if is_archive(target):
+                raise
+            raise ValueError(
+                f"{error}; expected a name that ends in .npz: to others `save` writes a table, for "
+                "pandas.read_csv"
+            ) from error
         classes = {each.__name__: each for each in (cls, *cls._parts)}
         try:
             found = decode(header["content"], arrays, classes)
