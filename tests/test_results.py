@@ -152,6 +152,15 @@ def test_tables_are_written(result: Any, tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(frame, result.to_frame(), check_dtype=False)
 
 
+def test_names_of_files_with_other_endings(tmp_path: Path) -> None:
+    history = make_history()
+    (tmp_path / "link.npz").symlink_to(tmp_path / "data")
+    for name in ("UPPER.NPZ", "link.npz"):
+        history.save(tmp_path / name)
+        require_same(fastntk.History.load(tmp_path / name), history)
+    assert (tmp_path / "data").is_file()
+
+
 def test_other_files_are_not_lost(tmp_path: Path) -> None:
     history, path = make_history(), tmp_path / "x.npz"
     make_search().save(path)
