@@ -284,6 +284,23 @@ def test_plots_on_axes_of_the_users(name: str, result: Any) -> None:
     assert not plt.get_fignums()
 
 
+def test_angle_curves_of_activations_that_are_no_names() -> None:
+    curves = fastntk.angle_curves([0.5], [1], [activations.leaky_relu(0.1)])  # type: ignore[list-item]
+    assert "leaky_relu(0.1)" in repr(curves)
+    assert "leaky_relu(0.1)" in curves._repr_html_()
+
+
+def test_titles_of_the_users_stay() -> None:
+    _, axes = plt.subplots()
+    axes.set_title("mine")
+    make_regression_history().plot(axes, panel="loss")
+    assert axes.get_title() == "mine"
+    axes.remove()
+    with pytest.raises(TypeError, match=r"ax=.*: expected axes of Matplotlib"):
+        make_regression_history().plot(axes, panel="loss")
+    plt.close("all")
+
+
 def test_bad_axes() -> None:
     study, (one, two) = make_depth_study(), Figure().subplots(1, 2)
     expected = "expected 2 axes of Matplotlib, or panel=… for one of 'smallest_angle', 'cond"
