@@ -493,6 +493,41 @@ def test_products_that_are_small_for_good_reasons() -> None:
     np.testing.assert_array_equal(model(X, np.full(EXACT.n_parameters, 1e-320)), EXACT(X))
 
 
+@pytest.mark.parametrize("activation", ["identity", "tanh", "relu", "relu2"])
+@pytest.mark.parametrize("biased", [False, True])
+def test_hessians_that_are_0_where_weights_are(activation: str, biased: bool) -> None:
+    """The Hessian of a product of three or more matrices is 0 where all are."""
+    shapes = [(4, 3), (4, 4), (1, 4)]
+    biases = [np.zeros(rows) for rows, _ in shapes] if biased else None
+    net = fastntk.MLP.from_weights([np.zeros(s) for s in shapes], biases, activation=activation)
+    hessian = fastntk.linearity.hessian_vector_product
+    along = np.eye(net.n_parameters)[0] if biased else np.ones(net.n_parameters)
+    assert not hessian(net, X[:, :3], along).any()
+    assert fastntk.linearity.hessian_norm(net, X[:, :3]).resolved.all()
+    # The first layer alone is 0, by weights or by terms that add up to nothing, and a direction
+    # is of an input that is 0.
+    for first in (np.zeros((2, 3)), np.array([[1.0, -1.0, 0.0]] * 2)):
+        net = fastntk.MLP.from_weights([first, np.ones((1, 2))], activation=activation)
+        direction = np.eye(net.n_parameters)[2]
+        assert not hessian(net, [[1.0, 1.0, 0.0]], direction).any()
+        assert fastntk.linearity.hessian_norm(net, [[1.0, 1.0, 0.0]]).resolved.all()
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize(
+    "name", [name for name in DERIVATIVES if "hessian" not in name] + ["kernel"]
+)
+def test_units_at_their_kink(name: str, dtype: str) -> None:
+    """Whether z = -0.4 * 0.7 + 0.28 is above 0 is for rounding to say, and 0 is not too small."""
+    rows = [[-0.4, 0.28, 0.0, 0.0, 0.0], [1.0, -0.6, -0.38, 0.0, 0.0], [0.4, -0.28, 0.0, 0.0, 0.0]]
+    samples = [[0.7, 1.0, 0.0, 0.0, 0.0], [0.8, 0.7, 1.0, 0.0, 0.0], [0.7, 1.0, 0.0, 0.0, 0.0]]
+    for row, sample in zip(rows, samples, strict=True):
+        net = fastntk.MLP.from_weights([[row], [[1.0], [1.0]]], activation="relu", dtype=dtype)
+        x = np.array([sample])
+        found = net.ntk(x) if name == "kernel" else derivative(name, net, x)
+        assert np.isfinite(found).all()
+
+
 def test_a_network_with_biases_is_as_dead_as_its_biases_make_it() -> None:
     """Samples of size 1 would be above the bias, and have gradients."""
     net = fastntk.MLP.from_weights(

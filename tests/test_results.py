@@ -152,6 +152,15 @@ def test_tables_are_written(result: Any, tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(frame, result.to_frame(), check_dtype=False)
 
 
+def test_names_of_files_with_other_endings(tmp_path: Path) -> None:
+    history = make_history()
+    (tmp_path / "link.npz").symlink_to(tmp_path / "data")
+    for name in ("UPPER.NPZ", "link.npz"):
+        history.save(tmp_path / name)
+        require_same(fastntk.History.load(tmp_path / name), history)
+    assert (tmp_path / "data").is_file()
+
+
 def test_other_files_are_not_lost(tmp_path: Path) -> None:
     history, path = make_history(), tmp_path / "x.npz"
     make_search().save(path)
@@ -283,6 +292,24 @@ def test_plots_on_axes_of_the_users(name: str, result: Any) -> None:
         assert axes.get_xlabel()
         assert axes.lines
     assert not plt.get_fignums()
+
+
+def test_angle_curves_of_activations_that_are_no_names() -> None:
+    curves = fastntk.angle_curves([0.5], [1], [activations.leaky_relu(0.1)])  # type: ignore[list-item]
+    assert "leaky_relu(0.1)" in repr(curves)
+    assert "leaky_relu(0.1)" in curves._repr_html_()
+    assert "leaky_relu(0.1)" in curves.plot().get_title()
+
+
+def test_titles_of_the_users_stay() -> None:
+    _, axes = plt.subplots()
+    axes.set_title("mine")
+    make_regression_history().plot(axes, panel="loss")
+    assert axes.get_title() == "mine"
+    axes.remove()
+    with pytest.raises(TypeError, match=r"ax=.*: expected axes of Matplotlib"):
+        make_regression_history().plot(axes, panel="loss")
+    plt.close("all")
 
 
 def test_bad_axes() -> None:

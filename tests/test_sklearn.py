@@ -231,6 +231,31 @@ def test_samples_may_change_after_the_fit() -> None:
     np.testing.assert_array_equal(model.predict(Z), expected)
 
 
+def test_weights_may_change_after_the_fit() -> None:
+    """Neither predictions nor the kernels that others find are those of the new weights."""
+
+    def fitted() -> NTKRegressor:
+        return NTKRegressor(width=8, random_state=0, ridge=0.1).fit(X, Y)
+
+    expected = fitted().predict(Z)
+    kernel_cache.clear()
+    model = fitted()
+    model.network_.weights[0][:] = 7.0
+    np.testing.assert_array_equal(model.predict(Z), expected)
+    np.testing.assert_array_equal(fitted().predict(Z), expected)
+
+
+def test_targets_whose_coefficients_are_too_large() -> None:
+    with pytest.raises(OverflowError, match=r"y with elements of at most 1.7e\+308: the "):
+        NTKRegressor(depth=1).fit(X, np.full(24, 1.7e308))
+
+
+def test_ridges_are_numbers_of_python() -> None:
+    assert type(NTKRegressor(depth=1).fit(np.vstack([X, X]), np.vstack([Y, Y])).ridge_) is float
+    with pytest.raises(np.linalg.LinAlgError, match=r"ridge=0\.0: the kernel of X is singular"):
+        NTKRegressor(depth=1).fit(np.zeros((1, 3)), [3.0])
+
+
 @pytest.mark.parametrize("options", [{"activation": "erf"}, {"width": 8, "random_state": 1}])
 def test_pickles_of_fitted_estimators(options: dict[str, Any]) -> None:
     model = NTKRegressor(depth=1, bias_std=0.1, ridge=0.1, **options).fit(X, Y)

@@ -51,8 +51,9 @@ def write_archive(
 ) -> None:
     """Write arrays and what JSON can say about them, completely or not at all."""
     signed = {**header, "sha256": checksum(header, arrays)}
-    with replacing(path, name) as temporary:
-        np.savez(temporary, header=np.array(json.dumps(signed)), **arrays)  # type: ignore[arg-type]
+    # NumPy adds ".npz" to a name that does not end so, as that of what a link points to need not.
+    with replacing(path, name) as temporary, temporary.open("wb") as stream:
+        np.savez(stream, header=np.array(json.dumps(signed)), **arrays)  # type: ignore[arg-type]
 
 
 def read_archive(

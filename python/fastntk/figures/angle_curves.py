@@ -67,7 +67,7 @@ def angle_curves_sheet(curves: AngleCurvesLike) -> Sheet:
     title = "" if curves.width is None else f"lines: infinite width; marks: width {curves.width}"
     return Sheet(
         title=title,
-        panels=[_panel(curves, i, name) for i, name in enumerate(curves.activations)],
+        panels=[_panel(curves, i, str(name)) for i, name in enumerate(curves.activations)],
         columns=3,
     )
 

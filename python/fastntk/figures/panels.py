@@ -291,7 +291,8 @@ def draw_panel(axes: Axes, panel: Panel, sizes: Sizes) -> None:
     _set_scale(axes, "y", panel.y_kind)
     axes.set_xlabel(panel.x, fontsize=sizes.text)
     axes.set_ylabel(panel.y, fontsize=sizes.text)
-    axes.set_title(panel.title, fontsize=sizes.text)
+    if panel.title:  # or else the user's axes keep theirs
+        axes.set_title(panel.title, fontsize=sizes.text)
     if panel.y_from_zero:
         axes.set_ylim(0, None)
     axes.grid(alpha=0.3)

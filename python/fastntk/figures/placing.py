@@ -95,7 +95,10 @@ def _axes(ax: Any, panels: Sequence[Panel]) -> list[Axes]:
     given = [ax]
     if not isinstance(ax, Axes) and arguments.has_items(ax):
         given = np.ravel(np.asarray(ax, dtype=object)).tolist()
-    if len(given) != len(panels) or not all(isinstance(axes, Axes) for axes in given):
+    # Axes that were removed are on no figure.
+    if len(given) != len(panels) or not all(
+        isinstance(axes, Axes) and axes.get_figure() is not None for axes in given
+    ):
         expected = "axes of Matplotlib"
         if len(panels) > 1:
             expected = f"{len(panels)} axes of Matplotlib, or panel=… for one of {names}"

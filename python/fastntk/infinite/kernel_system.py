@@ -99,7 +99,7 @@ class KernelSystem:
     @cached_property
     def sufficient_ridge(self) -> float:
         """A λ with which the system is resolved; 0 where there is no kernel but 0."""
-        return _RIDGE_FLOORS * float(self._diagonal.max()) * self._noise_floor(self._norm)
+        return _RIDGE_FLOORS * float(self._diagonal.max()) * float(self._noise_floor(self._norm))
 
     def solve(self, right: Array) -> Array:
         """Return the solution for each column of `right` (n, k) of a resolved system."""

@@ -31,6 +31,7 @@ import numpy as np
 import fastntk._core as _core
 from fastntk._support.threads import core_threads
 from fastntk.activations.outputs import Softmax, is_nowhere_flat
+from fastntk.kernels.existence import NEGLIGIBLE
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -88,10 +89,12 @@ class SampleHessian:
         sizes_on_the_way = [s for layer in self._layers for s in (layer.norm_h, layer.norm_delta)]
         self._require_finite(np.array(sizes_on_the_way))
         # What is 0 for a good reason, as all beyond a layer none of whose units is active, is 0 in
-        # exact arithmetic, too: but not activations where neither slopes nor what is below them is.
+        # exact arithmetic, too: but not activations where neither slopes nor what they are of is.
         self.vanishes = any(layer.vanishes for layer in self._layers) or any(
-            below.any() and slope.any() and not value.any()
-            for below, slope, value in zip([x, *h], self._slopes, h, strict=False)
+            slope.any() and not value.any() and _is_not_0(layer, below)
+            for layer, below, slope, value in zip(
+                network.layers, [x.T, *h], self._slopes, h, strict=False
+            )
         )
         # Far from 0 the slope of an output's tanh is below the smallest number, and never 0.
         if not network.has_linear_outputs and is_nowhere_flat(network.output_activation):
@@ -181,6 +184,22 @@ class _LayerSpace:
         """Return the part of b that is orthogonal to h̄."""
         result: Vectors = b - self.unit_h * (self.unit_h.T @ b)
         return result
+
+
+def _is_not_0(layer: Layer, below: Vectors) -> bool:
+    """Return whether z of a layer is not 0, in exact arithmetic, above a column of activations.
+
+    It is where weights or activations are, and where terms add up to nothing but rounding.
+    """
+    matrix, column = layer.weight_scale * layer.weights, below
+    if layer.bias is not None:
+        matrix = np.column_stack([matrix, layer.bias_scale * layer.bias])
+        column = np.vstack([below, [[1.0]]])
+    with np.errstate(all="ignore"):
+        terms = np.abs(matrix) @ np.abs(column)
+        remains = np.abs(matrix @ column) > NEGLIGIBLE * terms
+    lost = ((matrix != 0) @ (column != 0)) & (terms == 0)
+    return bool((remains | lost).any())
 
 
 def _centred(rows: Vectors, p: Vectors) -> Vectors:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -149,10 +150,19 @@ def fitted_kernel(estimator: KernelEstimator, X: Array, targets: Array) -> Fitte
     kernel = kernel_cache.matrices(source, (kind,), X)[kind]
     error = source.error(kind, X)
     regression = KernelRegression(kernel, X, ridge=ridge, solution=solution, error=error)
-    coefficients = regression.filtered(targets.reshape(n, -1), AT_THE_END).reshape(targets.shape)
+    with np.errstate(over="ignore", invalid="ignore"):
+        coefficients = regression.filtered(targets.reshape(n, -1), AT_THE_END)
+    coefficients = coefficients.reshape(targets.shape)
+    if not np.isfinite(coefficients).all():
+        raise OverflowError(
+            f"y with elements of at most {np.abs(targets).max():.3g}: the coefficients of the "
+            "kernel are not finite in float64: expected smaller targets, or a larger ridge"
+        )
     estimator.dual_coef_ = coefficients
     estimator.ridge_ = regression.ridge
-    estimator.network_ = source.network
+    # A copy: the weights of a network of finite width are the user's to change, and kernels that
+    # are kept are of those that it was drawn with.
+    estimator.network_ = deepcopy(source.network)
     estimator.X_fit_ = X
     return FittedKernel(kind, source, X, regression, coefficients)
 

@@ -82,7 +82,7 @@ class AngleCurves(Result, kind="set of angle curves"):
             "" if self.width is None else f"; beside {self.seeds} networks of width {self.width}"
         )
         return (
-            f"<AngleCurves: {', '.join(self.activations)}; depths {spans(self.depths)}; "
+            f"<AngleCurves: {', '.join(map(str, self.activations))}; depths {spans(self.depths)}; "
             f"{len(self.theta)} angles{beside}>"
         )
 
