@@ -579,3 +579,17 @@ def test_norms_of_gradients_whose_squares_leave_the_range_of_float32(
     scale = net.network.layers[0].weight_scale
     right = scale * np.linalg.norm(samples.astype(float).T @ y.astype(float)) / batch
     assert history.gradient_norm[0] == pytest.approx(right, rel=1e-5, abs=0)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("activation", ["tanh", "sigmoid", "erf", "gelu", "softplus", "elu"])
+def test_directions_to_which_saturated_units_are_deaf(activation: str, dtype: str) -> None:
+    """Raw pixels: units are so far from 0 that their slopes are, and the others are not."""
+    X = np.random.default_rng(0).integers(0, 256, (3, 16)).astype(dtype)
+    for seed in range(3):
+        net = fastntk.MLP([16, 8, 8, 3], activation=activation, seed=seed, dtype=dtype)
+        for at in (0, 20, 150):
+            v = np.zeros(net.n_parameters, dtype)
+            v[at] = 1.0
+            assert np.isfinite(net.jvp(X, v)).all()
+            assert np.isfinite(linearity.hessian_vector_product(net, X, v)).all()

@@ -3,8 +3,9 @@
 """Whether derivatives of which nothing is left but 0 are 0, or have vanished below all numbers.
 
 A sum has vanished if it has terms that are not 0 and none of them is as large as the numbers that
-have all digits: large ones may add up to nothing. This is asked where a result is small, and takes
-passes of single samples.
+have all digits: large ones may add up to nothing. As for kernels, the largest element decides: where a
+gradient has elements of ordinary size, others that saturation has made too small are as good as 0, and
+so are products with them. This is asked where a result is small, and takes passes of single samples.
 """
 
 from __future__ import annotations
@@ -45,7 +46,9 @@ def products_vanished(placed: PlacedNetwork, X: Any, directions: Any, results: A
     if not largest.any():
         return False
     for x in samples:
-        if float((_gradients(placed.network, x) * largest).max()) >= least_normal(results):
+        if float(_gradients(placed.network, x).max()) * float(largest.max()) >= least_normal(
+            results
+        ):
             return False
     return bool(results.any()) or _have_terms(placed.network, outputs, samples, largest > 0)
 
@@ -72,10 +75,9 @@ def hessian_products_vanished(
     """Return whether products with Hessians, as of `fill_hessian_products`, have vanished.
 
     They have if they are not 0 for directions and coefficients of size 1 in float64, or if passes
-    of a sample on the way to its Hessian have. What adds up to nothing is not told from that.
+    of a sample on the way to its Hessian have. What adds up to nothing is not told from that. Where
+    gradients are of ordinary size, only directions and coefficients make products vanish.
     """
-    if results.any():
-        return True
     place, along = placed.place, on_host(directions)
     weights = place.on_host(coefficients)
     used = np.flatnonzero(weights.any(axis=1))[:SAMPLES]
@@ -87,7 +89,10 @@ def hessian_products_vanished(
     fill_hessian_products(
         PlacedNetwork(exact, PROCESSOR), samples, _of_size_1(u), _of_size_1(along), out
     )
-    return bool(out.any()) or any(
+    least = least_normal(results)
+    if all(float(_gradients(exact, x).max()) >= least for x in samples):
+        return float(np.abs(out).max()) >= least
+    return bool(results.any() or out.any()) or any(
         SampleHessian(exact, samples[i : i + 1], int(c)).vanishes
         for i, c in zip(*np.nonzero(u), strict=True)
     )
