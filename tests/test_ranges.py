@@ -592,4 +592,4 @@ def test_directions_to_which_saturated_units_are_deaf(activation: str, dtype: st
             v = np.zeros(net.n_parameters, dtype)
             v[at] = 1.0
             assert np.isfinite(net.jvp(X, v)).all()
-            assert np.isfinite(linearity.hessian_vector_product(net, X, v)).all()
+            assert np.isfinite(fastntk.linearity.hessian_vector_product(net, X, v)).all()

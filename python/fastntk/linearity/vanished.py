@@ -3,9 +3,10 @@
 """Whether derivatives of which nothing is left but 0 are 0, or have vanished below all numbers.
 
 A sum has vanished if it has terms that are not 0 and none of them is as large as the numbers that
-have all digits: large ones may add up to nothing. As for kernels, the largest element decides: where a
-gradient has elements of ordinary size, others that saturation has made too small are as good as 0, and
-so are products with them. This is asked where a result is small, and takes passes of single samples.
+have all digits: large ones may add up to nothing. As for kernels, the largest element decides:
+where a gradient has elements of ordinary size, others that saturation has made too small are as
+good as 0, and so are products with them. This is asked where a result is small, and takes passes of
+single samples.
 """
 
 from __future__ import annotations
@@ -43,12 +44,11 @@ def products_vanished(placed: PlacedNetwork, X: Any, directions: Any, results: A
     """Return whether products F v (n, C, k) have vanished, for the rows v of `directions`."""
     largest = np.abs(on_host(directions)).max(axis=0, initial=0.0)
     samples, outputs = placed.place.on_host(X)[:SAMPLES], range(placed.network.n_outputs)
-    if not largest.any():
+    size = float(largest.max(initial=0.0))
+    if size == 0:
         return False
     for x in samples:
-        if float(_gradients(placed.network, x).max()) * float(largest.max()) >= least_normal(
-            results
-        ):
+        if float(_gradients(placed.network, x).max()) * size >= least_normal(results):
             return False
     return bool(results.any()) or _have_terms(placed.network, outputs, samples, largest > 0)
 
