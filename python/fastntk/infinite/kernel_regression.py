@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from fastntk._support import arguments
+from fastntk._support.memory import require_memory
 from fastntk._support.threads import in_own_thread
 from fastntk.infinite.kernel_system import KernelSystem
 from fastntk.linearity.kernel_descent import Flow, Spectrum
@@ -65,6 +66,8 @@ class KernelRegression:
 
     Attributes
     ----------
+    given_ridge : float or None
+        The one that was given; None stands for "auto".
     ridge : float
         The λ in use: the one that was given, or what "auto" stands for.
     """
@@ -73,13 +76,13 @@ class KernelRegression:
         self, kernel: Array, samples: Array, *, ridge: float | None, solution: str, error: float
     ) -> None:
         self._kernel, self._samples = kernel, samples
-        self._given_ridge, self._solution, self._error = ridge, solution, error
+        self.given_ridge, self._solution, self._error = ridge, solution, error
 
     @cached_property
     def ridge(self) -> float:
         """The λ in use."""
-        if self._given_ridge is not None:
-            return self._given_ridge
+        if self.given_ridge is not None:
+            return self.given_ridge
         plain = KernelSystem(self._kernel, 0.0, self._error)
         if not plain.resolved:
             return plain.sufficient_ridge
@@ -169,6 +172,16 @@ class KernelRegression:
             return np.asarray(np.einsum("nm,nm->m", filtered, prior.here @ filtered) - 2.0 * mixed)
 
         return np.maximum(in_own_thread(spread_of_filtered) + prior.there, 0.0)
+
+
+def require_regression_memory(n: int) -> None:
+    """Raise MemoryError if the kernel of n training samples and its factor do not fit.
+
+    To be asked before the kernel is computed.
+    """
+    require_memory(
+        16 * n * n, f"regression on {n} samples, with a factorization,", "take fewer samples"
+    )
 
 
 def checked_ridge(value: float | str) -> float | None:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from fastntk._support import arguments
-from fastntk._support.memory import require_memory
 from fastntk._support.threads import in_own_thread
 from fastntk.devices import matrices
 from fastntk.infinite.architecture import Architecture
@@ -26,6 +25,7 @@ from fastntk.infinite.kernel_regression import (
     Prior,
     checked_ridge,
     checked_solution,
+    require_regression_memory,
 )
 from fastntk.infinite.layer_factors import KINDS
 from fastntk.infinite.sample_norms import Samples
@@ -139,7 +139,6 @@ class Regression:
         self._samples = matrices.samples(X, "X", np.dtype(np.float64))
         self._kind = arguments.choice(kernel, "kernel", ("ntk", "nngp"))
         given_ridge, given_solution = checked_ridge(ridge), checked_solution(solution)
-        self._given_ridge = given_ridge
         self._network = Architecture(
             depth,
             activation,
@@ -153,17 +152,15 @@ class Regression:
         )
         norms = Samples.of(self._samples).norms
         error = dual_error(self._network, norms, tangent=self._kind == "ntk")
-        n = len(self._samples)
-        require_memory(
-            16 * n * n, f"regression on {n} samples, with a factorization,", "take fewer samples"
-        )
+        require_regression_memory(len(self._samples))
         matrix = np.asarray(kernel_matrix(self._network, self._kind, self._samples))
         self._regression = KernelRegression(
             matrix, self._samples, ridge=given_ridge, solution=given_solution, error=error
         )
 
     def __repr__(self) -> str:
-        ridge = "auto" if self._given_ridge is None else f"{self._given_ridge:g}"
+        given = self._regression.given_ridge
+        ridge = "auto" if given is None else f"{given:g}"
         samples = f"{len(self._samples)} samples"
         return f"<Regression: {self._kind}, {samples}, ridge {ridge}, {self._network!r}>"
 

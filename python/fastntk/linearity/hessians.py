@@ -16,7 +16,7 @@ import numpy as np
 from fastntk._support.progress import monitored
 from fastntk._support.threads import core_threads
 from fastntk.linearity.core_calls import fill_hessian_products
-from fastntk.linearity.ranges import require_finite_products, require_products, within_range
+from fastntk.linearity.ranges import require_products, within_range
 from fastntk.linearity.sample_hessian import SampleHessian
 from fastntk.linearity.vanished import hessian_products_vanished
 from fastntk.symmetric.block_lanczos import largest_eigenpairs
@@ -62,16 +62,11 @@ def hessian_products(
             return out
 
         within_range(network, X, compute, degree=1)
-    if may_vanish:
-        require_finite_products(network, X, out, v=directions)
-    else:
-        require_products(
-            network,
-            X,
-            out,
-            lambda: hessian_products_vanished(network, X, coefficients, directions, out),
-            v=directions,
-        )
+
+    def vanished() -> bool:
+        return hessian_products_vanished(network, X, coefficients, directions, out)
+
+    require_products(network, X, out, None if may_vanish else vanished, v=directions)
     return out
 
 

@@ -17,7 +17,7 @@ from fastntk._support.progress import monitored
 from fastntk.kernels.existence import input_gradients_exist
 from fastntk.kernels.features import Features
 from fastntk.linearity.core_calls import fill_gradients
-from fastntk.linearity.ranges import require_finite_products, require_products, within_range
+from fastntk.linearity.ranges import require_products, within_range
 from fastntk.linearity.vanished import (
     gradients_vanished,
     products_vanished,
@@ -96,16 +96,11 @@ def jacobian_products(
         return network.place.xp.stack(products).transpose(2, 0, 1)  # from (C, k, n)
 
     result: FloatArray = within_range(network, X, compute, degree=1)
-    if may_vanish:
-        require_finite_products(network, X, result, v=directions)
-    else:
-        require_products(
-            network,
-            X,
-            result,
-            lambda: products_vanished(network, X, directions, result),
-            v=directions,
-        )
+
+    def vanished() -> bool:
+        return products_vanished(network, X, directions, result)
+
+    require_products(network, X, result, None if may_vanish else vanished, v=directions)
     return result
 
 
@@ -129,16 +124,11 @@ def transposed_jacobian_products(
         return result
 
     result: FloatArray = within_range(network, X, compute, degree=1)
-    if may_vanish:
-        require_finite_products(network, X, result, u=cotangents)
-    else:
-        require_products(
-            network,
-            X,
-            result,
-            lambda: transposed_products_vanished(network, X, cotangents, result),
-            u=cotangents,
-        )
+
+    def vanished() -> bool:
+        return transposed_products_vanished(network, X, cotangents, result)
+
+    require_products(network, X, result, None if may_vanish else vanished, u=cotangents)
     return result
 
 

@@ -78,8 +78,14 @@ def least_normal(results: Any) -> float:
     return float(np.finfo(np.dtype(results.dtype)).tiny)
 
 
-def require_finite_products(placed: PlacedNetwork, X: Any, results: Any, **others: Any) -> None:
-    """Raise OverflowError if products with derivatives are not all finite.
+def require_products(
+    placed: PlacedNetwork,
+    X: Any,
+    results: Any,
+    vanished: Callable[[], bool] | None,
+    **others: Any,
+) -> None:
+    """Raise OverflowError if products with derivatives left the range, at either end of it.
 
     Parameters
     ----------
@@ -88,36 +94,18 @@ def require_finite_products(placed: PlacedNetwork, X: Any, results: Any, **other
         The samples, as the place of the network has them.
     results : array
         What was computed.
+    vanished : callable, or None
+        Asked where the results are small: whether they have terms that are not 0, and none that is
+        large. Large terms may add up to nothing. None: small results may be lost.
     **others : array
         What the derivatives were multiplied with, by the names of the arguments.
     """
     xp = placed.place.xp
-    if all_finite(results, xp):
-        return
-    if not all(all_finite(values, xp) for values in others.values()):
-        return  # what is not a number stays so, as in products of NumPy
-    raise _out_of_range(placed, X, results, "the result is not finite in", **others)
-
-
-def require_products(
-    placed: PlacedNetwork,
-    X: Any,
-    results: Any,
-    vanished: Callable[[], bool],
-    **others: Any,
-) -> None:
-    """Raise OverflowError if products with derivatives left the range, at either end of it.
-
-    Parameters
-    ----------
-    placed, X, results, **others
-        As of `require_finite_products`.
-    vanished : callable
-        Asked where the results are small: whether they have terms that are not 0, and none that is
-        large. Large terms may add up to nothing.
-    """
-    require_finite_products(placed, X, results, **others)
-    if is_small(results, placed.place.xp) and vanished():
+    if not all_finite(results, xp):
+        if not all(all_finite(values, xp) for values in others.values()):
+            return  # what is not a number stays so, as in products of NumPy
+        raise _out_of_range(placed, X, results, "the result is not finite in", **others)
+    if vanished is not None and is_small(results, xp) and vanished():
         raise vanished_products(placed, X, results, **others)
 
 

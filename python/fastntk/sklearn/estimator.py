@@ -13,13 +13,13 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 
 from fastntk._support import arguments
-from fastntk._support.memory import require_memory
 from fastntk._support.threads import in_own_thread
 from fastntk.infinite.kernel_regression import (
     KernelRegression,
     Prior,
     checked_ridge,
     checked_solution,
+    require_regression_memory,
 )
 from fastntk.linearity.kernel_descent import Flow
 from fastntk.sklearn.kernel_cache import kernel_cache
@@ -144,9 +144,7 @@ def fitted_kernel(estimator: KernelEstimator, X: Array, targets: Array) -> Fitte
     ridge, solution = checked_ridge(estimator.ridge), checked_solution(estimator.solution)
     source = _source(estimator, X.shape[1])
     n = len(X)
-    require_memory(
-        16 * n * n, f"regression on {n} samples, with a factorization,", "take fewer samples"
-    )
+    require_regression_memory(n)
     kernel = kernel_cache.matrices(source, (kind,), X)[kind]
     error = source.error(kind, X)
     regression = KernelRegression(kernel, X, ridge=ridge, solution=solution, error=error)
