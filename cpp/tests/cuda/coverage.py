@@ -1,12 +1,15 @@
 # SPDX-FileCopyrightText: The fastntk authors
 # SPDX-License-Identifier: BSD-3-Clause
 # ruff: noqa: D103, T201 (a script of the tests)
-"""Which lines of the CUDA sources the tests on the processor run.
+"""Which lines of the CUDA sources the tests on the processor have run.
 
-    python3 cpp/tests/cuda/coverage.py [--at-least 95]
+    cmake -S cpp -B BUILD -DCMAKE_BUILD_TYPE=Debug -DFASTNTK_COVERAGE=ON
+    cmake --build BUILD --target fastntk_cuda_tests && ctest --test-dir BUILD -R ^cuda
+    python3 cpp/tests/cuda/coverage.py BUILD [--at-least 95]
 
 Prints, for each file, the share of its lines and those that are never run; of a line of a template
-it is enough that one instance runs it. Ends with status 1 below the least share.
+it is enough that one instance runs it. Ends with status 1 below the least share, and if nothing was
+measured.
 """
 
 from __future__ import annotations
@@ -15,24 +18,23 @@ import argparse
 import json
 import subprocess
 import sys
-import tempfile
 from collections import defaultdict
 from pathlib import Path
 
-from build_tests import CPP, SOURCES, Build
+from build_tests import CPP
 
 MEASURED = (CPP / "include/fastntk/cuda", CPP / "src/cuda")
 
 
-def counts(build: Build) -> dict[Path, dict[int, int]]:
-    """Return how often each line of each file was run."""
+def counts(folder: Path) -> dict[Path, dict[int, int]]:
+    """Return how often each line of each file was run by the tests that were built in a folder."""
     lines: dict[Path, dict[int, int]] = defaultdict(lambda: defaultdict(int))
-    for notes in sorted(build.folder.glob("*.gcno")):
+    for notes in sorted(folder.rglob("*.gcno")):
         report = subprocess.run(
-            ["gcov", "--json-format", "--stdout", str(notes)],
+            ["gcov", "--json-format", "--stdout", str(notes.resolve())],
             check=True,
             capture_output=True,
-            cwd=build.folder,
+            cwd=folder,
         )
         for text in report.stdout.splitlines():
             for source in json.loads(text)["files"]:
@@ -46,16 +48,13 @@ def counts(build: Build) -> dict[Path, dict[int, int]]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("build", type=Path, help="where the tests were built, and have run")
     parser.add_argument("--at-least", type=float, default=95.0, help="percent")
-    parser.add_argument("--jobs", type=int, default=1)
     chosen = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        build = Build(Path(folder), ["--coverage"])
-        build.compile_all(SOURCES, chosen.jobs)
-        if failure := build.failure(SOURCES, Path(folder) / "tests"):
-            print(f"the tests fail: {failure}")
-            return 1
-        measured = counts(build)
+    measured = counts(chosen.build)
+    if not measured:
+        print(f"{chosen.build}: no test that was built with FASTNTK_COVERAGE has run")
+        return 1
     run = total = 0
     for path, lines in sorted(measured.items()):
         missed = sorted(number for number, count in lines.items() if count == 0)
