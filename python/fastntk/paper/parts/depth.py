@@ -176,7 +176,7 @@ def _kappa_panel(frame: pd.DataFrame, title: str, study: DepthStudy | None) -> P
         if len(resolved):
             lines.append(_over_seeds(resolved, "condition_number", label, hue))
         if len(hidden):
-            above = f"{label}: λ_min\nunresolved,\nκ is above"
+            above = f"{label}: smallest\neigenvalue unresolved,\nκ is above"
             lines.append(_over_seeds(hidden, "condition_number_least", above, hue, style="open"))
     limits = []
     if study is not None and np.isfinite(study.limit_condition_number):
