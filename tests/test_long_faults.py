@@ -129,7 +129,9 @@ def test_kills(program: str, tmp_path: Path, count_cases: Count) -> None:
                 process.wait(rng.uniform(0.0, 0.5 * took))
             except subprocess.TimeoutExpired:
                 process.kill()
-                assert process.wait() == -signal.SIGKILL
+                if process.wait() == 0:  # it had just come to its end
+                    continue
+                assert process.returncode == -signal.SIGKILL
                 count_cases("faults")
         require_whole(program, folder)
     with start(program, folder) as process:

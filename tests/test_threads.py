@@ -144,6 +144,25 @@ def test_what_runs_in_its_own_thread_returns_raises_and_restores() -> None:
         assert blas_threads() == before
 
 
+def test_a_thread_that_finds_no_memory_for_its_work_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = blas_threads()
+    here, room = threading.current_thread(), support._with_room
+
+    def no_room_elsewhere(jobs: int) -> int:
+        if threading.current_thread() is here:
+            return room(jobs)
+        raise MemoryError("6 MiB of memory")
+
+    monkeypatch.setattr(support, "_with_room", no_room_elsewhere)
+    with pytest.raises(MemoryError, match="6 MiB of memory"):
+        in_own_thread(lambda: 1)
+    monkeypatch.undo()
+    assert in_own_thread(lambda: 1) == 1
+    assert blas_threads() == before
+
+
 def test_a_thread_that_finds_no_memory_to_begin_is_not_waited_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -129,11 +129,13 @@ def in_own_thread(function: Callable[[], _Result]) -> _Result:
     def work() -> None:
         begun.put(None)
         _here.works_for_other = True
-        with core_threads():
-            try:
-                outcome.set_result(function())
-            except BaseException as error:
-                outcome.set_exception(error)
+        try:
+            with core_threads():
+                result = function()
+        except BaseException as error:  # also where BLAS finds no memory for this thread
+            outcome.set_exception(error)
+        else:
+            outcome.set_result(result)
         finished.put(None)
 
     with core_threads():

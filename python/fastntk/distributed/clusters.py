@@ -38,8 +38,12 @@ def connected(cluster: str) -> Iterator[Any]:
         )
     library = distributed()
     if local:
-        cores = {"n_workers": int(local[1]), "threads_per_worker": 1, "dashboard_address": ":0"}
+        count = int(local[1])
+        cores = {"n_workers": count, "threads_per_worker": 1, "dashboard_address": ":0"}
         with library.LocalCluster(**cores) as here, library.Client(here) as client:
+            # A process that starts a lost worker again may give up when the machine is busy, and
+            # without any worker what is to be done would wait for ever.
+            here.adapt(minimum=count, maximum=count)
             yield client
         return
     try:

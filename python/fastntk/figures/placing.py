@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -92,9 +93,7 @@ def place(sheet: Sheet, ax: Axes | Sequence[Axes] | None, panel: str | None) -> 
 def _axes(ax: Any, panels: Sequence[Panel]) -> list[Axes]:
     """Return the given axes as a list, one for each panel."""
     names = ", ".join(repr(panel.name) for panel in panels)
-    given = [ax]
-    if not isinstance(ax, Axes) and arguments.has_items(ax):
-        given = np.ravel(np.asarray(ax, dtype=object)).tolist()
+    given = _each(ax, len(panels) + 1)
     # Axes that were removed are on no figure.
     if len(given) != len(panels) or not all(
         isinstance(axes, Axes) and axes.get_figure() is not None for axes in given
@@ -104,6 +103,19 @@ def _axes(ax: Any, panels: Sequence[Panel]) -> list[Axes]:
             expected = f"{len(panels)} axes of Matplotlib, or panel=… for one of {names}"
         raise TypeError(f"ax={arguments.shown(ax)}: expected {expected}")
     return given
+
+
+def _each(ax: Any, most: int) -> list[Any]:
+    """Return what is in a sequence of axes, or in rows of them; of either no more than so many."""
+    if isinstance(ax, Axes) or not arguments.has_items(ax):
+        return [ax]
+    found: list[Any] = []
+    try:
+        for item in islice(ax, most):
+            found += islice(item, most) if isinstance(item, (list, tuple, np.ndarray)) else [item]
+    except Exception:  # of an iterator of somebody's own, or an array without a dimension
+        return [ax]
+    return found
 
 
 def _add_legend(axes: Axes, panel: Panel) -> None:
