@@ -604,7 +604,7 @@ def test_hessians_that_are_0_where_weights_are(activation: str, biased: bool) ->
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize(
-    "name", [name for name in DERIVATIVES if "hessian" not in name] + ["kernel"]
+    "name", [name for name in DERIVATIVES if "hessian" not in name] + ["kernel", "outputs"]
 )
 def test_units_at_their_kink(name: str, dtype: str) -> None:
     """Whether z = -0.4 * 0.7 + 0.28 is above 0 is for rounding to say, and 0 is not too small."""
@@ -613,7 +613,8 @@ def test_units_at_their_kink(name: str, dtype: str) -> None:
     for row, sample in zip(rows, samples, strict=True):
         net = fastntk.MLP.from_weights([[row], [[1.0], [1.0]]], activation="relu", dtype=dtype)
         x = np.array([sample])
-        found = net.ntk(x) if name == "kernel" else derivative(name, net, x)
+        calls: dict[str, Any] = {"kernel": net.ntk, "outputs": net}
+        found = calls[name](x) if name in calls else derivative(name, net, x)
         assert np.isfinite(found).all()
 
 
@@ -668,6 +669,15 @@ def test_norms_of_gradients_whose_squares_leave_the_range_of_float32(
     scale = net.network.layers[0].weight_scale
     right = scale * np.linalg.norm(samples.astype(float).T @ y.astype(float)) / batch
     assert history.gradient_norm[0] == pytest.approx(right, rel=1e-5, abs=0)
+
+
+@pytest.mark.parametrize(("exponent", "right"), [(490, True), (-480, True), (530, False)])
+def test_norms_of_gradients_are_roots_of_squares_in_float64(exponent: int, right: bool) -> None:
+    net = fastntk.MLP.from_weights([np.zeros((1, 5))], weight_std=1.0)
+    y = np.ldexp(np.random.default_rng(1).standard_normal(len(X)), exponent)
+    history = fastntk.train(net, X, y, loss="mse", learning_rate=1e-300, epochs=1)
+    expected = np.ldexp(np.linalg.norm(X.T @ np.ldexp(y, -exponent)) / len(X) / 5**0.5, exponent)
+    assert history.gradient_norm[0] == (pytest.approx(expected, rel=1e-12) if right else np.inf)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -101,7 +101,7 @@ def outputs_vanished(network: Network, X: FloatArray, outputs: Any) -> bool:
     if not _is_known(network):
         return False
     powers = network.has_linear_outputs or network.output_activation == SQUARE
-    if powers and outputs.any():
+    if powers and bool(outputs.any()):
         return True
     readout = network.readouts[0]
     if not _passes_as_large_as_samples(network, X).outputs(readout).any():
