@@ -109,6 +109,14 @@ def test_derivatives_at_breakpoints_are_those_from_the_left(phi: Activation) -> 
         np.testing.assert_allclose(part(at), part(left), rtol=1e-15, atol=1e-290)
 
 
+@pytest.mark.parametrize("phi", FUNCTIONS, ids=identify)
+def test_powers_are_free_of_scale(phi: Activation) -> None:
+    x = np.array([-3.0, -1.0, -0.25, 0.5, 1.0, 3.0])
+    assert phi.function is not None
+    exact = [k for k in range(200) if np.array_equal(phi.function(2 * x), 2.0**k * phi.function(x))]
+    assert exact == ([] if phi.power is None else [phi.power])
+
+
 @pytest.mark.parametrize("phi", ALL, ids=identify)
 def test_second_moments(phi: Activation) -> None:
     if phi.function is not None:

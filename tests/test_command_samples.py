@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 import fastntk
 from fastntk import datasets
 from fastntk.__main__ import main
-from fastntk._cli import cli
+from fastntk._cli import cli, samples
 
 RNG = np.random.default_rng(0)
 SMALL = ("--depths", "1", "--width", "8", "--seeds", "1")
@@ -69,6 +69,30 @@ def test_training_on_a_table() -> None:
     assert result.exit_code == 0, result.output
     assert "table: 16 training samples" in result.output
     assert Path("out/table.csv").exists()
+
+
+@pytest.mark.parametrize("name", datasets.WITH_TEST_PART)
+def test_what_is_trained_is_tested_on_the_test_part(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of data sets that have one; of others, on the samples that are not trained on."""
+    first = {"train": 0.0, "test": 100.0}
+
+    def load(asked: str, part: str = "train", **_: object) -> datasets.Dataset:
+        X = first[part] + np.arange(10.0)[:, np.newaxis]
+        return datasets.Dataset(asked, X, np.arange(10) % 3, part)
+
+    monkeypatch.setattr(samples, "load", load)
+    training = samples.load_for_training(name, samples.Reading(), 4)
+    assert len(training.X) == len(training.y) == 4
+    assert training.test is not None
+    np.testing.assert_array_equal(training.test[0][:, 0], 100 + np.arange(10.0))
+    np.testing.assert_array_equal(training.test[1], np.arange(10) % 3)
+    plain = samples.load_for_training("other", samples.Reading(), 4)
+    assert plain.test is not None
+    np.testing.assert_array_equal(np.sort(np.r_[plain.X, plain.test[0]], axis=0)[:, 0], range(10))
+    np.testing.assert_array_equal(plain.test[1], plain.test[0][:, 0] % 3)
+    assert samples.load_for_training("other", samples.Reading(), 10).test is None
 
 
 @pytest.mark.parametrize(

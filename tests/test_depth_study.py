@@ -8,6 +8,7 @@ import math
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -109,6 +110,28 @@ def test_summary(X: npt.NDArray[np.float64]) -> None:
     assert not linear["resolved"]
     assert linear["rank"] == 6
     assert np.isnan(linear["condition_number"])
+
+
+def test_summary_of_seeds_that_differ(X: npt.NDArray[np.float64]) -> None:
+    study = fastntk.depth_study(
+        X, depths=[1], width=4, seeds=3, activations=["relu"], progress=False
+    )
+    changes: list[dict[str, Any]] = [
+        {"rank": 5, "i": 0, "j": 1, "resolved": True, "angle_resolved": True},
+        {"rank": 2, "i": 4, "j": 7, "resolved": False, "angle_resolved": True},
+        {"rank": 9, "i": 4, "j": 7, "resolved": True, "angle_resolved": False},
+    ]
+    results = [
+        replace(result, noise_floor=floor, memory_bytes=size, **change)
+        for result, change, floor, size in zip(
+            study.results, changes, (2.0, 7.0, 3.0), (100, 200, 150), strict=True
+        )
+    ]
+    (row,) = summary_of(replace(study, results=tuple(results))).values()
+    assert (row["rank"], row["noise_floor"], row["memory_bytes"]) == (2, 7.0, 200)
+    assert (row["pair"], row["pair_seeds"], row["seeds"]) == ((4, 7), 2, 3)
+    assert not row["resolved"]
+    assert not row["angle_resolved"]
 
 
 def test_without_the_nonlinearity_nothing_changes_with_depth() -> None:

@@ -139,6 +139,51 @@ def test_coefficients_of_all_outputs() -> None:
     assert np.array_equal(alone, ones[:, 1])
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize(
+    "phi",
+    [
+        *("relu", "leaky_relu", "abs", "relu2", "elu"),
+        fastntk.activations.abrelu(-0.4, 1.5),
+        fastntk.activations.rectified_monomial(1),
+        fastntk.activations.rectified_monomial(3),
+        fastntk.activations.elu(1.7),
+    ],
+    ids=repr,
+)
+def test_at_a_kink_derivatives_are_those_from_the_left(phi: Any, dtype: str) -> None:
+    """f = v φ(w x) with w x = 0: ∂²f/∂w² = v φ''(0) x² and ∂²f/∂v∂w = φ'(0) x."""
+    net = fastntk.MLP.from_weights(
+        [np.array([[0.0]]), np.array([[3.0]])],
+        activation=phi,
+        activation_scale=1.0,
+        weight_std=1.0,
+        dtype=dtype,
+    )
+    entry = net.activation
+    assert entry.derivative is not None
+    assert entry.curvature is not None
+    slope, bend = (float(part(np.zeros(1))[0]) for part in (entry.derivative, entry.curvature))
+    expected = np.array([[3 * bend * 4.0, slope * 2.0], [slope * 2.0, 0.0]])
+    H = hessian_vector_product(net, [[2.0]], np.eye(2, dtype=dtype))
+    np.testing.assert_allclose(H, expected, rtol=1e-6, atol=0)
+    left = fastntk.MLP.from_weights(
+        [np.array([[-1e-30]]), np.array([[3.0]])],
+        activation=phi,
+        activation_scale=1.0,
+        weight_std=1.0,
+        dtype=dtype,
+    )
+    np.testing.assert_allclose(
+        hessian_vector_product(left, [[2.0]], np.eye(2, dtype=dtype)), H, rtol=1e-6, atol=1e-25
+    )
+    np.testing.assert_allclose(
+        fastntk.linearity.hessian_norm(net, [[2.0]]).values,
+        np.abs(np.linalg.eigvalsh(expected)).max(),
+        rtol=1e-6,
+    )
+
+
 @pytest.mark.parametrize("bias_std", [0.0, 1.0])
 def test_a_model_that_is_linear_in_its_parameters_has_no_hessian(bias_std: float) -> None:
     net = fastntk.MLP([5, 3], bias_std=bias_std)

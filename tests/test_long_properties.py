@@ -275,8 +275,6 @@ def test_infinite_width(phi: Activation, count_cases: Count) -> None:
                 # The rules of the reference: 1e-11 in the plane.
                 relative = 2.0**-44 + (1e-10 if phi.name in SERIES else 0.0)
                 relative += 0.0 if kind in KINDS[:3] else 1e-11
-                if phi.name == "sign" and kind == "opposite":
-                    relative = 3e-8  # its angle is that of a rounded cosine: half of the digits
                 assert abs(found - value) <= relative * scale, (kind, x, z)
                 count_cases("properties")
                 if tangent:

@@ -62,6 +62,16 @@ CALLS: dict[str, tuple[Callable[[], Any], int, str]] = {
         8 * 300**2,
         "K: all of the spectrum of a kernel of 300",
     ),
+    "Lanczos basis": (
+        lambda: fastntk.conditioning(NET.ntk_operator(X)),
+        16 * 300 * 160,
+        "a basis of 160 vectors of 300 elements, and its images",
+    ),
+    "sketch": (
+        lambda: fastntk.conditioning(NET.ntk_operator(X)),
+        16 * 300 * 75,
+        "75 vectors of 300 elements, and their products",
+    ),
     "random networks": (
         lambda: fastntk.monte_carlo_ntk(X[:100], [4, 8], seeds=2, depth=1),
         8 * 100**2 * 9,

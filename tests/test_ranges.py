@@ -462,6 +462,10 @@ def test_derivatives_that_vanish(name: str, dtype: str) -> None:
         assert not np.any(derivative(name, relu, 0 * X))
     saturated = fastntk.MLP([5, 16, 2], activation="tanh", dtype=dtype)
     if name == "input_jacobian":
+        # Slopes of squares are as small as their arguments.
+        squares = fastntk.MLP([5, 16, 16, 16, 2], activation="relu2", dtype=dtype)
+        with pytest.raises(OverflowError, match=message + dtype[1:]):
+            derivative(name, squares, np.ldexp(X, step // 7))
         assert not np.any(derivative(name, saturated, 1e6 * np.ones((2, 5))))
 
 
@@ -493,6 +497,91 @@ def test_products_that_are_small_for_good_reasons() -> None:
     np.testing.assert_array_equal(model(X, np.full(EXACT.n_parameters, 1e-320)), EXACT(X))
 
 
+TOO_SMALL = r"X with elements of at most .*: the largest output of the network is too small for fl"
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_outputs_that_vanish(dtype: str) -> None:
+    """What is right is 2^-1900, or in float32 2^-190, times what it is without these factors."""
+    step = -1900 if dtype == "float64" else -190
+    samples = X.astype(dtype)
+    deep: dict[str, Any] = {"seed": 3, "dtype": dtype}
+    for activation in ("tanh", "relu", "elu", "gelu", "relu2"):
+        small = fastntk.MLP(
+            [5, *[16] * 7, 2], weight_std=2.0 ** (step / 7), activation=activation, **deep
+        )
+        for x in (samples, samples[:1]):
+            with pytest.raises(OverflowError, match=TOO_SMALL + dtype[2:]):
+                small(x)
+    # On the way alone; of numbers with fewer digits than others something would be left.
+    lost = with_weights_of_size(step // 2, 0, -(step // 2), dtype=dtype)
+    with pytest.raises(OverflowError, match=TOO_SMALL):
+        lost(np.ldexp(samples, step // 2))
+    for k in (step // 2, -530 if dtype == "float64" else -70):
+        with pytest.raises(OverflowError, match=TOO_SMALL):
+            with_weights_of_size(k, k, 0, dtype=dtype)(samples)
+    # Outputs g of such a size are as much to a function that is 0 at 0.
+    limits = np.finfo(dtype)
+    for psi, size in (("square", np.sqrt(limits.tiny) / 8), ("tanh", limits.tiny / 8)):
+        weights = [np.ones((1, 5)), np.full((1, 1), size)]
+        net = fastntk.MLP.from_weights(weights, output_activation=psi, weight_std=1.0, dtype=dtype)
+        with pytest.raises(OverflowError, match=TOO_SMALL):
+            net(np.ones((2, 5)))
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_outputs_that_are_0_for_good_reasons(dtype: str) -> None:
+    options: dict[str, Any] = {"weight_std": 1.0, "dtype": dtype}
+    dead = fastntk.MLP.from_weights([-np.ones((4, 5)), np.ones((2, 4))], **options)
+    x = np.abs(X).astype(dtype)
+    assert not dead(x).any()
+    assert not fastntk.MLP([5, 8, 2], dtype=dtype)(0 * x).any()
+    zero = fastntk.MLP.from_weights([np.zeros((4, 5)), np.ones((2, 4))], activation="tanh")
+    assert not zero(x).any()
+    opposite = fastntk.MLP.from_weights([np.ones((2, 5)), [[1.0, -1.0]]], **options)
+    assert not opposite(x).any()
+    # All units of raw pixels far below 0, where GELU has become 0.
+    pixels = np.full((1, 5), 255.0, dtype)
+    for activation in ("gelu", "silu"):
+        far = fastntk.MLP.from_weights(
+            [np.full((4, 5), -1e3), np.ones((2, 4))], activation=activation, **options
+        )
+        assert not far(pixels).any()
+    # What is far from 0 to ψ has become constant as well: a probability of nearly 0.
+    for psi in ("sigmoid", "softplus"):
+        for size in (-1e3, -104.0, -90.0):
+            sure = fastntk.MLP.from_weights(
+                [np.ones((1, 5)), np.full((1, 1), size / 5**0.5)], output_activation=psi, **options
+            )
+            assert 0 <= float(sure(np.ones((1, 5)))[0, 0]) < 1e-38
+    # Beside an output that is not small others may be.
+    two = fastntk.MLP.from_weights([np.eye(2)], **options)
+    assert (two([[1.0, limit := float(np.finfo(dtype).tiny) / 4]]) * 2**0.5)[0, 1] < limit * 1.5
+
+
+@pytest.mark.parametrize("loss", ["mse", "cross_entropy"])
+def test_hessians_of_losses_that_vanish(loss: str) -> None:
+    """Both parts of them; where one is not small, the other may be."""
+    net = fastntk.MLP([5, 16, 2], activation="tanh", seed=3)
+    y = np.zeros((len(X), 2)) if loss == "mse" else np.zeros(len(X), int)
+    v = np.random.default_rng(1).standard_normal(net.n_parameters)
+    hessian = fastntk.linearity.loss_hessian
+    with pytest.raises(OverflowError, match=r"X with .* and vectors with .*result is too small"):
+        hessian(net, X, y, loss=loss) @ (1e-320 * v)
+    assert (hessian(net, X, y, loss=loss) @ v).any()
+    flat = fastntk.MLP([5, *[16] * 7, 2], weight_std=2.0**-270, activation="tanh", seed=3)
+    w = np.random.default_rng(1).standard_normal(flat.n_parameters)
+    with pytest.raises(OverflowError, match=r"X with .* and vectors with .*result is too small"):
+        hessian(flat, X, y, loss=loss) @ w
+    # 0 for good reasons: no direction, no active unit, and outputs that are right.
+    assert not (hessian(net, X, y, loss=loss) @ (0 * v)).any()
+    dead = fastntk.MLP.from_weights([-np.ones((4, 5)), np.ones((2, 4))])
+    labels = np.arange(len(X)) % 2
+    targets = np.zeros((len(X), 2)) if loss == "mse" else labels
+    along_dead = np.r_[np.ones(20), np.zeros(8)]
+    assert not (hessian(dead, np.abs(X), targets, loss=loss) @ along_dead).any()
+
+
 @pytest.mark.parametrize("activation", ["identity", "tanh", "relu", "relu2"])
 @pytest.mark.parametrize("biased", [False, True])
 def test_hessians_that_are_0_where_weights_are(activation: str, biased: bool) -> None:
@@ -515,7 +604,7 @@ def test_hessians_that_are_0_where_weights_are(activation: str, biased: bool) ->
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize(
-    "name", [name for name in DERIVATIVES if "hessian" not in name] + ["kernel"]
+    "name", [name for name in DERIVATIVES if "hessian" not in name] + ["kernel", "outputs"]
 )
 def test_units_at_their_kink(name: str, dtype: str) -> None:
     """Whether z = -0.4 * 0.7 + 0.28 is above 0 is for rounding to say, and 0 is not too small."""
@@ -524,7 +613,8 @@ def test_units_at_their_kink(name: str, dtype: str) -> None:
     for row, sample in zip(rows, samples, strict=True):
         net = fastntk.MLP.from_weights([[row], [[1.0], [1.0]]], activation="relu", dtype=dtype)
         x = np.array([sample])
-        found = net.ntk(x) if name == "kernel" else derivative(name, net, x)
+        calls: dict[str, Any] = {"kernel": net.ntk, "outputs": net}
+        found = calls[name](x) if name in calls else derivative(name, net, x)
         assert np.isfinite(found).all()
 
 
@@ -579,6 +669,15 @@ def test_norms_of_gradients_whose_squares_leave_the_range_of_float32(
     scale = net.network.layers[0].weight_scale
     right = scale * np.linalg.norm(samples.astype(float).T @ y.astype(float)) / batch
     assert history.gradient_norm[0] == pytest.approx(right, rel=1e-5, abs=0)
+
+
+@pytest.mark.parametrize(("exponent", "right"), [(490, True), (-480, True), (530, False)])
+def test_norms_of_gradients_are_roots_of_squares_in_float64(exponent: int, right: bool) -> None:
+    net = fastntk.MLP.from_weights([np.zeros((1, 5))], weight_std=1.0)
+    y = np.ldexp(np.random.default_rng(1).standard_normal(len(X)), exponent)
+    history = fastntk.train(net, X, y, loss="mse", learning_rate=1e-300, epochs=1)
+    expected = np.ldexp(np.linalg.norm(X.T @ np.ldexp(y, -exponent)) / len(X) / 5**0.5, exponent)
+    assert history.gradient_norm[0] == (pytest.approx(expected, rel=1e-12) if right else np.inf)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -11,7 +11,10 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -172,6 +175,31 @@ def test_two_processes_fill_one_store(X: npt.NDArray[np.float64], tmp_path: Path
         f"{r.activation} {r.width} {r.depth} {r.seed}" for r in study(X, None).results
     }
     assert_same(study(X, store), study(X, None))
+
+
+def test_two_that_find_no_store_both_have_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Had both a lock for reading, each would wait for the other before it could write."""
+    both = threading.Barrier(2)
+    is_empty = StudyStore._is_empty
+
+    def until_the_other_has_read(store: StudyStore) -> bool:
+        found = is_empty(store)
+        with suppress(threading.BrokenBarrierError):
+            both.wait(0.5)  # in a transaction one of them is alone
+        return found
+
+    monkeypatch.setattr(StudyStore, "_is_empty", until_the_other_has_read)
+    monkeypatch.setattr(store_module, "_LOCK_SECONDS", 10.0)
+
+    def write(depth: int) -> None:
+        with StudyStore(tmp_path / "s") as store:
+            store.add({"depth": depth}, {"angle": 0.1})
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(write, range(2)))
+    assert rows_in(tmp_path / "s") == 2
 
 
 def test_everything_stored_means_no_work(

@@ -18,7 +18,7 @@ from fastntk.activations.outputs import shown_output
 from fastntk.devices import matrices
 from fastntk.devices.places import place_of
 from fastntk.kernels.methods import KernelMethods
-from fastntk.kernels.ranges import require_finite_outputs
+from fastntk.kernels.ranges import require_outputs_in_range
 from fastntk.kernels.rounding import feature_error
 from fastntk.linearity.methods import JacobianMethods
 from fastntk.networks import initialization
@@ -463,7 +463,7 @@ class MLP(KernelMethods, JacobianMethods):
         samples = self.network.samples(X, "X", place)
         placed = PlacedNetwork(self.network, place)
         outputs: FloatArray = placed.evaluate(samples)
-        require_finite_outputs(placed, samples, outputs)
+        require_outputs_in_range(placed, samples, outputs)
         return outputs
 
 

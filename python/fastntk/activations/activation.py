@@ -59,6 +59,8 @@ class Activation:
     slopes : tuple of two floats, or None
         The slopes of φ for x < 0 and for x > 0, if φ is linear on either side and 0 at 0: identity,
         ReLU, leaky ReLU, ABReLU and the absolute value.
+    power : int, or None
+        k, if φ is a multiple of ``|x|^k`` on either side of 0: it is free of scale.
     in_core : bool
         Whether the core computes it, under the same name and with the same parameters, at most two.
         Otherwise a network of finite width needs φ and φ' compiled.
@@ -84,6 +86,7 @@ class Activation:
     known_second_moment: float | None = field(default=None, compare=False)
     breakpoints: tuple[float, ...] = field(default=(), compare=False)
     slopes: tuple[float, float] | None = field(default=None, compare=False)
+    power: int | None = field(default=None, compare=False)
     in_core: bool = field(default=False, compare=False)
     sensitivity: Sensitivity | None = field(default=None, compare=False)
     dual: Callable[[Any, float], Any] | None = field(default=None, compare=False)

@@ -44,6 +44,7 @@ def monomial(degree: int = 2) -> Activation:
         derivative=lambda x: degree * x ** (degree - 1),
         curvature=lambda x: degree * (degree - 1) * x ** max(degree - 2, 0),
         known_second_moment=float(math.prod(range(1, 2 * degree, 2))),
+        power=degree,
         dual=lambda duals, _: duals.Polynomial((0.0,) * degree + (1.0,)),
     )
 

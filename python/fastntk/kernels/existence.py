@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastntk._support.dtypes import SMALLEST_NORMAL
 from fastntk.activations.outputs import SQUARE, Softmax, is_nowhere_flat
 
 if TYPE_CHECKING:
@@ -86,9 +87,29 @@ def gradient_parts(
     if isinstance(network.output_activation, Softmax):
         outputs = range(network.n_outputs)
     (readout,) = network.readouts
-    passes = _Passes(network, _some(X) if _is_biased(network) else _some_of_size_1(X))
+    passes = _Passes(network, _some(X))
     for output in outputs:
         yield passes.gradients(readout, output)
+
+
+def outputs_vanished(network: Network, X: FloatArray, outputs: Any) -> bool:
+    """Return whether outputs (n, C), all of them small, are not all 0; some samples are looked at.
+
+    Where f = ψ(g) it is g that may vanish: what ψ makes of large g, as sigmoid far below 0, is
+    0 to all digits beside its other values.
+    """
+    if not _is_known(network):
+        return False
+    powers = network.has_linear_outputs or network.output_activation == SQUARE
+    if powers and bool(outputs.any()):
+        return True
+    readout = network.readouts[0]
+    if not _passes_as_large_as_samples(network, X).outputs(readout).any():
+        return False
+    if powers:
+        return True
+    found = _Passes(network, _some(X), _unchanged).outputs(readout)
+    return bool(np.abs(found).max() < SMALLEST_NORMAL[outputs.dtype])
 
 
 def input_gradients_exist(network: Network, X: FloatArray) -> bool:
@@ -99,8 +120,7 @@ def input_gradients_exist(network: Network, X: FloatArray) -> bool:
     """
     if not _is_known(network):
         return False
-    free = network.activation.slopes is not None and not _is_biased(network)
-    passes = _Passes(network, _some_of_size_1(X) if free else _some(X), sized=free)
+    passes = _passes_as_large_as_samples(network, X)
     (readout,) = network.readouts
     weights = network.layers[0].weights.astype(np.float64)
     weights = _of_size_1(weights.reshape(1, -1)).reshape(weights.shape)
@@ -116,6 +136,12 @@ def _is_known(network: Network) -> bool:
     psi = network.output_activation
     # The kernel of ψ(g) vanishes only where that of g does, but for cancellations of outputs.
     return network.activation.in_core and (is_nowhere_flat(psi) or psi == SQUARE)
+
+
+def _passes_as_large_as_samples(network: Network, X: FloatArray) -> _Passes:
+    """Return passes of some samples in which functions are as flat as they are for these."""
+    free_of_scale = network.activation.power is not None
+    return _Passes(network, _some(X), _of_size_1 if free_of_scale else _not_tiny)
 
 
 def _is_biased(network: Network) -> bool:
@@ -138,6 +164,20 @@ def _of_size_1(rows: Rows) -> Rows:
     return result
 
 
+def _not_tiny(rows: Rows) -> Rows:
+    """Return rows times powers of two that leave none of them below 2⁻³⁰⁰, but those of 0.
+
+    Smooth functions that are 0 at 0 are linear there, to all digits.
+    """
+    exponents = np.frexp(np.abs(rows).max(axis=1, initial=0.0))[1]
+    result: Rows = np.ldexp(rows, np.maximum(0, -300 - exponents)[:, np.newaxis])
+    return result
+
+
+def _unchanged(rows: Rows) -> Rows:
+    return rows
+
+
 def _differs_from_0(
     sides: list[list[tuple[Rows, Rows]]], readout: Readout, network: Network
 ) -> bool:
@@ -158,13 +198,21 @@ class _Passes:
     """The passes of some samples through a network, with activations that may be brought to size 1.
 
     Backward signals always may: they are linear in each other.
+
+    Parameters
+    ----------
+    network : Network
+    X : ndarray (n, d)
+    sized : callable
+        What becomes of activations on the way, if there are no biases.
     """
 
-    def __init__(self, network: Network, X: Rows, *, sized: bool = True) -> None:
-        sized = sized and not _is_biased(network)
+    def __init__(
+        self, network: Network, X: Rows, sized: Callable[[Rows], Rows] = _of_size_1
+    ) -> None:
         self._network = network
-        self._sized: Callable[[Rows], Rows] = _of_size_1 if sized else (lambda rows: rows)
-        self._activations: list[Rows] = [X]
+        self._sized = _unchanged if _is_biased(network) else sized
+        self._activations: list[Rows] = [self._sized(X)]
         self._slopes: list[Rows] = []
         phi, c = network.activation, network.activation_scale
         assert phi.function is not None
@@ -175,6 +223,12 @@ class _Passes:
                 self._activations.append(self._sized(c * phi.function(z)))
                 self._slopes.append(c * phi.derivative(z))
 
+    def outputs(self, readout: Readout) -> Rows:
+        """Return g, of which f is ψ(g)."""
+        with np.errstate(all="ignore"):
+            found: Rows = self._sized(_applied(readout.layer, self._activations[readout.depth]))
+        return found
+
     def gradients(self, readout: Readout, output: int) -> list[tuple[Rows, Rows]]:
         """Return Δ and h of each layer, from the first to the readout, in rows of size 1."""
         layers = (*self._network.hidden[: readout.depth], readout.layer)
@@ -182,9 +236,7 @@ class _Passes:
         # The square of an output g has no gradient where g is 0.
         delta[:, output] = 1.0
         if self._network.output_activation == SQUARE:
-            with np.errstate(all="ignore"):
-                g = self._sized(_applied(readout.layer, self._activations[readout.depth]))
-            delta[:, output] = g[:, output]
+            delta[:, output] = self.outputs(readout)[:, output]
         found: list[tuple[Rows, Rows]] = []
         with np.errstate(all="ignore"):
             for at in range(readout.depth, -1, -1):

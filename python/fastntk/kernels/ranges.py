@@ -18,7 +18,7 @@ import numpy as np
 from fastntk._support.dtypes import SMALLEST_NORMAL
 from fastntk.devices.gpu_arrays import device_matrix
 from fastntk.devices.processor import PROCESSOR
-from fastntk.kernels.existence import kernels_exist
+from fastntk.kernels.existence import kernels_exist, outputs_vanished
 from fastntk.kernels.request import KernelRequest
 from fastntk.networks.placed import PlacedNetwork
 from fastntk.symmetric.arrays import on_host
@@ -197,8 +197,11 @@ def of_moderate_size(network: Network, X: Any) -> tuple[Any, int]:
     return (scaled, largest) if np.array_equal(np.ldexp(scaled, largest), X) else (X, 0)
 
 
-def require_finite_outputs(placed: PlacedNetwork, X: Any, outputs: Any) -> None:
-    """Raise OverflowError if outputs (n, C) at samples are not all finite."""
+def require_outputs_in_range(placed: PlacedNetwork, X: Any, outputs: Any) -> None:
+    """Raise OverflowError if outputs (n, C) at samples left the range of their numbers.
+
+    They have if one is not finite, or if all are too small and not 0 for good reasons.
+    """
     network, xp = placed.network, placed.place.xp
     if not all_finite(outputs, xp):
         i = _first_row_not_finite(outputs, xp)
@@ -207,6 +210,27 @@ def require_finite_outputs(placed: PlacedNetwork, X: Any, outputs: Any) -> None:
             f"outputs of the network are not finite in {network.dtype}: "
             f"{advice(network, network.dtype)}"
         )
+    if is_small(outputs, xp) and outputs_vanished(network, placed.place.on_host(X), outputs):
+        raise OverflowError(
+            f"X with elements of at most {size_of(placed.place.on_host(X)):.3g}: the largest "
+            f"output of the network is too small for {network.dtype}: "
+            f"{advice(network, network.dtype)}"
+        )
+
+
+def is_small(results: Any, xp: Any) -> bool:
+    """Return whether nothing is left of a result but 0 and numbers with fewer digits than others.
+
+    An empty one is not small.
+    """
+    if results.size == 0:
+        return False
+    least = SMALLEST_NORMAL[results.dtype]
+    # A few numbers say as a rule that something is left, and then all need not be read.
+    first = results[(slice(0, 1),) * (results.ndim - 1)]
+    if not float(xp.absolute(first).max()) < least:  # a NaN is not small
+        return False
+    return bool(max(float(results.max()), -float(results.min())) < least)
 
 
 def all_finite(values: Any, xp: Any = np) -> bool:

@@ -24,10 +24,17 @@ import numpy as np
 
 from fastntk._support import arguments
 from fastntk.devices.places import place_of
+from fastntk.kernels.ranges import is_small
 from fastntk.linearity.curvature import checked_coefficients, require_second_derivative
 from fastntk.linearity.hessians import hessian_products
 from fastntk.linearity.jacobians import jacobian_products, transposed_jacobian_products
 from fastntk.linearity.operators import operator_of
+from fastntk.linearity.ranges import require_products
+from fastntk.linearity.vanished import (
+    hessian_products_vanished,
+    products_vanished,
+    transposed_products_vanished,
+)
 from fastntk.networks.base import require_network
 from fastntk.networks.placed import PlacedNetwork
 from fastntk.networks.targets import LOSSES, require_fitting, targets
@@ -227,25 +234,34 @@ class _LossHessian(_Hessian):
         f = self.network.evaluate(self.X)
         predicted = f if self.loss == "mse" else _softmax(f, xp)
         # Of a sum each term may be small; the Gauss–Newton part alone may not.
-        moved = jacobian_products(
-            self.network, self.X, directions, may_vanish=self.whole
-        )  # (n, C, k)
+        along = jacobian_products(self.network, self.X, directions, may_vanish=self.whole)
+        moved = along  # (n, C, k)
         with np.errstate(over="ignore", invalid="ignore"):  # found out below
             if self.loss == "cross_entropy":  # ℓ'' = diag(p) − p pᵀ
                 p = predicted[:, :, np.newaxis]
                 moved = p * (moved - (p * moved).sum(axis=1, keepdims=True))
             moved = moved / len(self.X)
-        products = transposed_jacobian_products(self.network, self.X, moved, may_vanish=self.whole)
-        if self.whole:
-            errors = xp.ascontiguousarray((predicted - self.y) / len(self.X), dtype=self.dtype)
-            products = products + hessian_products(
-                self.network,
-                self.X,
-                self.place.for_core(errors),
-                directions,
-                progress=False,
-                may_vanish=True,
+        gauss_newton = transposed_jacobian_products(
+            self.network, self.X, moved, may_vanish=self.whole
+        )
+        if not self.whole:
+            return gauss_newton.T
+        errors = xp.ascontiguousarray((predicted - self.y) / len(self.X), dtype=self.dtype)
+        coefficients = self.place.for_core(errors)
+        bent = hessian_products(
+            self.network, self.X, coefficients, directions, progress=False, may_vanish=True
+        )
+        products = gauss_newton + bent
+
+        def vanished() -> bool:
+            network, X = self.network, self.X
+            return (
+                (is_small(along, xp) and products_vanished(network, X, directions, along))
+                or transposed_products_vanished(network, X, moved, gauss_newton)
+                or hessian_products_vanished(network, X, coefficients, directions, bent)
             )
+
+        require_products(self.network, self.X, products, vanished, vectors=directions)
         return products.T
 
 

@@ -14,9 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastntk._support.dtypes import SMALLEST_NORMAL
 from fastntk.devices.processor import PROCESSOR
 from fastntk.kernels.existence import kernels_exist
-from fastntk.kernels.ranges import advice, all_finite, diagonals_of, of_moderate_size, size_of
+from fastntk.kernels.ranges import (
+    advice,
+    all_finite,
+    diagonals_of,
+    is_small,
+    of_moderate_size,
+    size_of,
+)
 from fastntk.kernels.request import KernelRequest
 from fastntk.networks.placed import PlacedNetwork
 from fastntk.symmetric.arrays import on_host
@@ -56,26 +64,6 @@ def _is_extreme(X: Any) -> bool:
         return False
     limits = np.finfo(X.dtype)
     return not math.sqrt(limits.tiny) <= size_of(X) <= math.sqrt(limits.max)
-
-
-def is_small(results: Any, xp: Any) -> bool:
-    """Return whether nothing is left of a result but 0 and numbers with fewer digits than others.
-
-    An empty one is not small.
-    """
-    if results.size == 0:
-        return False
-    least = least_normal(results)
-    # A few numbers say as a rule that something is left, and then all need not be read.
-    first = results[(slice(0, 1),) * (results.ndim - 1)]
-    if not float(xp.absolute(first).max()) < least:  # a NaN is not small
-        return False
-    return bool(max(float(results.max()), -float(results.min())) < least)
-
-
-def least_normal(results: Any) -> float:
-    """Return the smallest number of a precision that has all digits."""
-    return float(np.finfo(np.dtype(results.dtype)).tiny)
 
 
 def require_products(
@@ -139,7 +127,7 @@ def require_kernel_products(
         exact = PlacedNetwork(placed.network.with_dtype(double), PROCESSOR)
         request = KernelRequest(exact, samples, None, outputs, "none", double)
         (diagonal,) = diagonals_of(request, samples)
-        return float((diagonal * sizes[used]).max()) < least_normal(results)
+        return float((diagonal * sizes[used]).max()) < SMALLEST_NORMAL[results.dtype]
 
     require_products(placed, X, results, vanished, vectors=vectors)
 

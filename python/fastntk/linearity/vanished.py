@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastntk._support.dtypes import SMALLEST_NORMAL
 from fastntk.devices.processor import PROCESSOR
 from fastntk.kernels.existence import NEGLIGIBLE, gradient_parts
 from fastntk.linearity.core_calls import fill_gradients, fill_hessian_products
 from fastntk.linearity.parameter_space import by_layer
-from fastntk.linearity.ranges import SAMPLES, least_normal
+from fastntk.linearity.ranges import SAMPLES
 from fastntk.linearity.sample_hessian import SampleHessian
 from fastntk.networks.placed import PlacedNetwork
 from fastntk.symmetric.arrays import on_host
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from fastntk._support.dtypes import FloatArray
     from fastntk.networks.network import Network
 
+    Rows = NDArray[Any]
+
 
 def gradients_vanished(placed: PlacedNetwork, X: Any, outputs: range, results: Any) -> bool:
     """Return whether gradients of some outputs, all of them small, are not all 0."""
@@ -43,30 +46,44 @@ def gradients_vanished(placed: PlacedNetwork, X: Any, outputs: range, results: A
 def products_vanished(placed: PlacedNetwork, X: Any, directions: Any, results: Any) -> bool:
     """Return whether products F v (n, C, k) have vanished, for the rows v of `directions`."""
     largest = np.abs(on_host(directions)).max(axis=0, initial=0.0)
-    samples, outputs = placed.place.on_host(X)[:SAMPLES], range(placed.network.n_outputs)
-    size = float(largest.max(initial=0.0))
-    if size == 0:
-        return False
-    for x in samples:
-        if float(_gradients(placed.network, x).max()) * size >= least_normal(results):
-            return False
-    return bool(results.any()) or _have_terms(placed.network, outputs, samples, largest > 0)
+    sizes = np.full((len(X), placed.network.n_outputs), largest.max(initial=0.0))
+    return _sums_vanished(placed, X, sizes, largest > 0, results)
 
 
 def transposed_products_vanished(
     placed: PlacedNetwork, X: Any, cotangents: Any, results: Any
 ) -> bool:
     """Return whether products Fᵀ u (k, P) have vanished, for `cotangents` (n, C, k)."""
-    network = placed.network
     sizes = np.abs(on_host(cotangents)).max(axis=2, initial=0.0)
+    everywhere = np.ones(placed.network.n_parameters, bool)
+    return _sums_vanished(placed, X, sizes, everywhere, results)
+
+
+def _sums_vanished(
+    placed: PlacedNetwork, X: Any, sizes: Rows, where: NDArray[np.bool_], results: Any
+) -> bool:
+    """Return whether sums of gradients, times numbers up to the `sizes` (n, C), have vanished.
+
+    Parameters
+    ----------
+    placed : PlacedNetwork
+    X : array (n, d)
+    sizes : ndarray (n, C)
+        Of the largest number with which the gradient of an output at a sample is multiplied.
+    where : ndarray (P,) of bool
+        The elements of the gradients that are multiplied with what is not 0.
+    results : array
+        All of the sums, which are small.
+    """
+    network, least = placed.network, SMALLEST_NORMAL[results.dtype]
     used = np.flatnonzero(sizes.any(axis=1))[:SAMPLES]
-    samples = placed.place.on_host(X)[used]
-    for x, u in zip(samples, sizes[used], strict=True):
-        if float((_gradients(network, x) * u[:, np.newaxis]).max()) >= least_normal(results):
-            return False
-    outputs = np.flatnonzero(sizes[used].any(axis=0)).tolist()
-    everywhere = np.ones(network.n_parameters, bool)
-    return bool(results.any()) or _have_terms(network, outputs, samples, everywhere)
+    samples, sizes = placed.place.on_host(X)[used], sizes[used].astype(np.float64)
+    with np.errstate(over="ignore"):
+        for x, size in zip(samples, sizes, strict=True):
+            if (_gradients(network, x).max(axis=1) * size).max() >= least:
+                return False
+    outputs = np.flatnonzero(sizes.any(axis=0)).tolist()
+    return bool(results.any()) or _have_terms(network, outputs, samples, where)
 
 
 def hessian_products_vanished(
@@ -89,7 +106,7 @@ def hessian_products_vanished(
     fill_hessian_products(
         PlacedNetwork(exact, PROCESSOR), samples, _of_size_1(u), _of_size_1(along), out
     )
-    least = least_normal(results)
+    least = SMALLEST_NORMAL[results.dtype]
     if all(float(_gradients(exact, x).max()) >= least for x in samples):
         return float(np.abs(out).max()) >= least
     return bool(results.any() or out.any()) or any(

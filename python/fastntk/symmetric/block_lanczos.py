@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastntk._support.memory import require_memory
 from fastntk.symmetric.arrays import on_host
 
 if TYPE_CHECKING:
@@ -125,6 +126,10 @@ def largest_eigenpairs(
     """
     block = min(n, k + _GUARD_VECTORS)
     largest_basis = min(n, max(_LARGEST_BASIS, 4 * block))
+    if xp is np:
+        # The basis and its images, and half as many columns of both where they are cut down.
+        what = f"a basis of {largest_basis} vectors of {n} elements, and its images,"
+        require_memory(24 * n * largest_basis, what, "take fewer samples")
     # Always the same start, for the same result; random, because the vector of ones is an
     # eigenvector of many a kernel.
     random = np.random.Generator(np.random.Philox(0))

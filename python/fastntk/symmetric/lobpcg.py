@@ -20,6 +20,7 @@ import numpy as np
 from scipy.linalg import cholesky, solve_triangular, svd
 from scipy.sparse.linalg import LinearOperator, lobpcg
 
+from fastntk._support.memory import require_memory
 from fastntk.symmetric.block_lanczos import RitzPairs
 
 if TYPE_CHECKING:
@@ -109,6 +110,9 @@ def _nystrom(
 ) -> LinearOperator:
     """Return an approximate inverse: exact for the large eigenvalues, a multiple of I elsewhere."""
     rank = max(1, min(_NYSTROM_RANK, n // 4))
+    # Test vectors, their products, and the two factors of these.
+    what = f"{rank} vectors of {n} elements, and their products,"
+    require_memory(32 * n * rank, what, "take fewer samples")
     test, _ = np.linalg.qr(random.standard_normal((n, rank)))
     sketch = multiply(test)
     shift = floor + np.finfo(np.float64).eps * float(np.linalg.norm(sketch))

@@ -61,7 +61,8 @@ class History(Result, kind="training history", parts=(ProbeResult,), costs=("sec
         ‖w − w₀‖₂ and ‖w − w₀‖_∞ of the raw parameters after the epoch.
     gradient_norm : ndarray (epochs,)
         ‖∂loss/∂w‖₂ of the last batch of the epoch before its step, over all that is trained; NaN
-        for an epoch that was not completed.
+        for an epoch that was not completed. It is the root of a sum of squares in float64: infinite
+        above 1e154, and below 1e-146 with fewer digits than other numbers, or 0.
     probe : tuple of ProbeResult
         The kernel on the probe samples: at the start, then after every so many steps.
     net : MLP
