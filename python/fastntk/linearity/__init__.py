@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from fastntk.linearity.curvature import HessianNorms, hessian_norm, hessian_vector_product
+from fastntk.linearity.linear_model import LinearizedMLP
 
 if TYPE_CHECKING:
     from fastntk.linearity.drift import KernelDrift, kernel_drift
@@ -16,6 +17,7 @@ __all__ = [
     "HessianNorms",
     "KernelChange",
     "KernelDrift",
+    "LinearizedMLP",
     "hessian_norm",
     "hessian_operator",
     "hessian_vector_product",
