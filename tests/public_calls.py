@@ -200,6 +200,10 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "MLP.save": (_NET.save, {"path": "net.npz"}),
     "MLP.smallest_angle": (_NET.smallest_angle, {"X": _X}),
     "MLP.vjp": (_NET.vjp, {"X": _X, "u": _Y}),
+    "conjugate_gradients": (
+        fastntk.conjugate_gradients,
+        {"K": _NET.ntk_operator(_X), "y": _Y, "ridge": 0.1},
+    ),
     "LinearizedMLP.fit": (_NET.linearize().fit, {"X": _X, "y": _Y}),
     "LinearizedTraining.outputs": (
         _NET.linearize().fit(_X, _Y).outputs,
@@ -383,6 +387,10 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
         linearity.hessian_vector_product,
         {"net": _NET, "X": _X, "v": np.ones(_NET.n_parameters)},
     ),
+    "linearity.LinearizedMLP.__call__": (
+        _NET.linearize().__call__,
+        {"X": _X, "change": np.ones(_NET.n_parameters)},
+    ),
     "linearity.kernel_change": (
         linearity.kernel_change,
         {"net": _NET, "X": _X, "direction": np.ones(_NET.n_parameters), "steps": 2},
@@ -423,6 +431,7 @@ if find_spec("dask") and find_spec("zarr"):
         "distributed.nngp": (distributed.nngp, {"net": _LIMIT, **_SAMPLES}),
         "distributed.ntk": (distributed.ntk, {"net": _NET, **_SAMPLES}),
         "distributed.ntk_by_layer": (distributed.ntk_by_layer, {"net": _NET, **_SAMPLES}),
+        "distributed.ntk_operator": (distributed.ntk_operator, {"net": _NET, "X": _X}),
         "distributed.plan": (distributed.plan, {"net": _NET, **_SAMPLES}),
         "distributed.store": (_stored, {"path": "K.zarr", "net": _NET, **_SAMPLES}),
     }
@@ -452,6 +461,7 @@ EXEMPT: dict[str, str] = {
             "Interval",
             "Interval.clip",
             "KernelReport",
+            "KernelSolution",
             "LearningRateSearch",
             "LinearizationStudy",
             "MonteCarlo",
@@ -478,6 +488,7 @@ EXEMPT: dict[str, str] = {
             "cuda.dotted",
             "cuda.too_old",
             "infinite.Network.rates",
+            "linearity.LinearizedMLP",
             "sklearn.KernelCache.matrices",
         ),
         _OWN,
@@ -508,10 +519,11 @@ EXEMPT: dict[str, str] = {
         ),
         "those of infinite.NeuralKernel",
     ),
+    "linearity.LinearizedMLP.fit": "the same function as LinearizedMLP.fit",
     "ntk_depths": "the same function as depth_sweep.ntk_depths",
     **{
         f"distributed.{name}": "needs fastntk[distributed], which is not installed"
-        for name in ("load", "nngp", "ntk", "ntk_by_layer", "plan", "store")
+        for name in ("load", "nngp", "ntk", "ntk_by_layer", "ntk_operator", "plan", "store")
         if f"distributed.{name}" not in CALLS
     },
     "studies.rates.convergence_rate": "the same function as convergence_rate",

@@ -89,6 +89,7 @@ def computations(n: int, duals: tuple[str, ...] = QUICK_DUALS) -> dict[str, Call
             net.linearize().fit(X, y).outputs(Z, time=[0.5, np.inf]),
             net.linearize()(X, v[:, 0]),
         ),
+        "linearity.LinearizedMLP.__call__": lambda: two.linearize()(X, v_of(two)),
         "angle_bound": lambda: fastntk.angle_bound(K),
         "angle_curves": lambda: fastntk.angle_curves(
             [0.1, 1.0], [1], ["tanh"], width=64, seeds=2
@@ -100,6 +101,9 @@ def computations(n: int, duals: tuple[str, ...] = QUICK_DUALS) -> dict[str, Call
             for matrix in (K, packed, np.ones((n, n)))
             for method in ("dense", "cholesky")
         ],
+        "conjugate_gradients": lambda: fastntk.conjugate_gradients(
+            net.ntk_operator(X, block_rows=100), y, ridge=0.1
+        ),
         "convergence_rate": lambda: fastntk.convergence_rate(net, X, y, steps=5),
         "depth_study": lambda: fastntk.depth_study(
             X, depths=[0, 2], width=64, seeds=1, bounds=True, batches=70, progress=False

@@ -36,6 +36,15 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "layer_weights": None,
         "dtype": None,
         "device": None,
+        "block_rows": None,
+    },
+    "fastntk.conjugate_gradients": {
+        "ridge": 0.0,
+        "preconditioner_rank": 256,
+        "tolerance": 1e-8,
+        "max_iterations": 1000,
+        "seed": 0,
+        "progress": False,
     },
     "fastntk.MLP.ntk": {
         "Z": None,

@@ -10,6 +10,7 @@ results are is for other tests.
 from __future__ import annotations
 
 import inspect
+import warnings
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -131,6 +132,22 @@ def regression(
     return infinite.Regression(X, **others).predict(Z, y, covariance=covariance, time=time)
 
 
+def solved(**given: Any) -> Any:
+    with warnings.catch_warnings(action="ignore"):
+        return fastntk.conjugate_gradients(**given)
+
+
+solved.__signature__ = inspect.signature(fastntk.conjugate_gradients)  # type: ignore[attr-defined]
+
+
+def fitted(**given: Any) -> Any:
+    with warnings.catch_warnings(action="ignore"):
+        found = NET.linearize().fit(X, Y, **given)
+    if given["solver"] == "eigh":
+        return found.outputs(Z, time=np.inf)
+    return found.outputs(Z)
+
+
 def neural_kernel(**settings: Any) -> Any:
     return infinite.NeuralKernel(**settings)(X)
 
@@ -212,7 +229,44 @@ CASES = [
             "layer_weights": [1.0, 0.5, 0.25],
             "dtype": "float32",
         },
-        {"device": None},
+        {"device": None, "block_rows": 6},
+    ),
+    Case(
+        solved,
+        {"K": NET.ntk_operator(X), "y": Y},
+        {
+            "K": NET.ntk_operator(2 * X),
+            "y": 2 * Y,
+            "ridge": 0.1,
+            "preconditioner_rank": 2,
+            "tolerance": 0.5,
+            "max_iterations": 1,
+            "seed": 1,
+        },
+        {"progress": silent},
+        given={
+            "tolerance": {"preconditioner_rank": 0},
+            "max_iterations": {"preconditioner_rank": 0},
+            "seed": {"preconditioner_rank": 2},
+        },
+    ),
+    Case(
+        fitted,
+        {"solver": "cg"},
+        {
+            "solver": "eigh",
+            "outputs": "diagonal",
+            "layer_weights": [1.0, 0.5, 0.25],
+            "ridge": 0.1,
+            "preconditioner_rank": 2,
+            "tolerance": 0.5,
+            "max_iterations": 1,
+        },
+        {"progress": silent, "block_rows": 6},
+        given={
+            "tolerance": {"preconditioner_rank": 0},
+            "max_iterations": {"preconditioner_rank": 0},
+        },
     ),
     Case(
         NET.gradient_features,
