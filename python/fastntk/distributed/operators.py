@@ -36,7 +36,7 @@ from fastntk.networks.files import network_digest
 from fastntk.networks.placed import PlacedNetwork
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Iterator
 
     import numpy.typing as npt
 
@@ -124,7 +124,9 @@ def ntk_operator(
             dtype=dtype,
         )
         kernel = _Kernel(net.network.weighted(layer_weights), chosen, tiles.kernel.dtype)
-        blocks: _Here = _Here(tiles.X) if working is None else _OnWorkers(tiles.X, working)
+        blocks = _Here(kernel, tiles.X)
+        if working is not None:
+            blocks = _OnWorkers(kernel, tiles.X, working)
         products = _SpreadProducts(kernel, tiles.X, blocks, all_pairs=outputs == "full")
     return KernelOperator(products)
 
@@ -157,28 +159,25 @@ class _Kernel:
 
 
 class _Here:
-    """Blocks of samples whose work is done in this process."""
+    """Blocks of samples whose work is done in this process, one after the other."""
 
-    def __init__(self, samples: BlocksOfSamples) -> None:
-        self._array = samples.array
+    def __init__(self, kernel: Any, samples: BlocksOfSamples) -> None:
+        self.keys = samples.digests
+        self._kernel, self._array = kernel, samples.array
 
-    def shared(self, value: Any) -> Any:
-        """Return what stands for a value that many tasks need."""
-        return value
-
-    def samples(self, block: int) -> Any:
-        """Return what stands for the samples of a block."""
-        return np.ascontiguousarray(self._array.blocks[block].compute())
-
-    def run(self, block: int, function: Callable[..., Any], *given: Any) -> Any:  # noqa: ARG002
-        """Return what stands for the result of a function, for a block."""
-        return function(*given)
+    def each(
+        self, function: Callable[..., Any], blocks: Iterable[tuple[int, tuple[Any, ...]]]
+    ) -> Iterator[Any]:
+        """Yield what stands for the results of a function of some blocks, and what is given."""
+        for block, given in blocks:
+            samples = np.ascontiguousarray(self._array.blocks[block].compute())
+            yield function(self._kernel, self.keys[block], samples, *given)
 
     def add(self, one: Any, other: Any) -> Any:
         """Return what stands for a sum."""
         return _sum(one, other)
 
-    def results(self, values: Sequence[Any]) -> list[Any]:
+    def results(self, values: Iterable[Any]) -> list[Any]:
         """Return results themselves."""
         return list(values)
 
@@ -186,39 +185,43 @@ class _Here:
 class _OnWorkers(_Here):
     """Blocks of samples on the workers of a client; futures stand for what is there."""
 
-    def __init__(self, samples: BlocksOfSamples, client: Any) -> None:
-        super().__init__(samples)
-        self._client, self._blocks = client, len(samples.slices)
+    def __init__(self, kernel: Any, samples: BlocksOfSamples, client: Any) -> None:
+        # The kernel is the result of a task, and not scattered: it can be made again if a worker is
+        # lost. So are samples.
+        super().__init__(client.submit(_same, kernel, pure=False), samples)
+        self._client = client
         with large_graphs():
             self._samples = [
-                client.compute(self._array.blocks[block], **self._where(block))
-                for block in range(self._blocks)
+                client.compute(self._array.blocks[block], **where)
+                for block, where in enumerate(self._places())
             ]
 
-    def _where(self, block: int) -> dict[str, Any]:
-        """Return on which worker a block is: neighbours on the same one, as long as it is there."""
-        found = sorted(self._client.scheduler_info(n_workers=-1)["workers"])
-        if not found:
-            return {}
-        worker = found[block * len(found) // self._blocks]
-        return {"workers": [worker], "allow_other_workers": True}
+    def _places(self) -> list[dict[str, Any]]:
+        """Return on which worker each block is: neighbours on the same one, while it is there."""
+        workers = sorted(self._client.scheduler_info(n_workers=-1)["workers"])
+        if not workers:
+            return [{}] * len(self.keys)
+        numbers = [block * len(workers) // len(self.keys) for block in range(len(self.keys))]
+        return [{"workers": [workers[i]], "allow_other_workers": True} for i in numbers]
 
-    def shared(self, value: Any) -> Any:
-        # The result of a task, and not scattered: it can be made again if a worker is lost.
-        return self._client.submit(_same, value, pure=False)
-
-    def samples(self, block: int) -> Any:
-        return self._samples[block]
-
-    def run(self, block: int, function: Callable[..., Any], *given: Any) -> Any:
-        with large_graphs():
-            return self._client.submit(function, *given, pure=False, **self._where(block))
+    def each(
+        self, function: Callable[..., Any], blocks: Iterable[tuple[int, tuple[Any, ...]]]
+    ) -> Iterator[Any]:
+        """Yield futures of a function of some blocks, and what is given."""
+        places = self._places()
+        for block, given in blocks:
+            task = self._kernel, self.keys[block], self._samples[block], *given
+            with large_graphs():
+                future = self._client.submit(function, *task, pure=False, **places[block])
+            yield future
 
     def add(self, one: Any, other: Any) -> Any:
+        """Return the future of a sum."""
         return self._client.submit(_sum, one, other, pure=False)
 
-    def results(self, values: Sequence[Any]) -> list[Any]:
-        return [result_of(value) for value in values]
+    def results(self, values: Iterable[Any]) -> list[Any]:
+        """Return the results of futures, all of which work before the first is waited for."""
+        return [result_of(value) for value in list(values)]
 
 
 class _SpreadProducts(KernelProducts):
@@ -230,21 +233,16 @@ class _SpreadProducts(KernelProducts):
         self, kernel: _Kernel, samples: BlocksOfSamples, blocks: _Here, *, all_pairs: bool
     ) -> None:
         super().__init__(len(samples), kernel.outputs, kernel.dtype, all_pairs=all_pairs)
-        self._slices, self._keys = samples.slices, samples.digests
+        self._slices, self._blocks = samples.slices, blocks
         self._largest = size_of(samples.largest)
-        self._blocks, self._kernel = blocks, blocks.shared(kernel)
-
-    def _run(self, block: int, function: Callable[..., Any], *given: Any) -> Any:
-        samples = self._blocks.samples(block)
-        return self._blocks.run(block, function, self._kernel, self._keys[block], samples, *given)
 
     def transposed(self, output: int, vectors: Any) -> Any:
         """Return what stands for Fᵀ u (k, P), a sum over the blocks."""
-        parts = (
-            self._run(block, _transposed, output, np.ascontiguousarray(vectors[:, rows]))
+        given = (
+            (block, (output, np.ascontiguousarray(vectors[:, rows])))
             for block, rows in enumerate(self._slices)
         )
-        return tree_sum(parts, self.add)
+        return tree_sum(self._blocks.each(_transposed, given), self.add)
 
     def products(self, output: int, parameters: Any) -> Any:
         """Return F diag(ω) v (k, n)."""
@@ -269,21 +267,17 @@ class _SpreadProducts(KernelProducts):
 
     def with_samples(self, places: Any) -> FloatArray:
         """Return the kernel with some of the samples."""
-        return np.concatenate(self._of_all(_columns, self._samples_at(places), self.all_pairs))
-
-    def _samples_at(self, places: Any) -> FloatArray:
-        """Return some samples, in the order of their rows."""
-        found = []
-        for block, rows in enumerate(self._slices):
-            there = places[(places >= rows.start) & (places < rows.stop)] - rows.start
-            if len(there):
-                samples = self._blocks.samples(block)
-                found.append(self._blocks.run(block, _take, samples, there))
-        return np.concatenate(self._blocks.results(found))
+        there = [
+            (block, (places[(places >= rows.start) & (places < rows.stop)] - rows.start,))
+            for block, rows in enumerate(self._slices)
+        ]
+        wanted = [(block, given) for block, given in there if len(given[0])]
+        others = np.concatenate(self._blocks.results(self._blocks.each(_take, wanted)))
+        return np.concatenate(self._of_all(_columns, others, self.all_pairs))
 
     def _of_all(self, function: Callable[..., Any], *given: Any) -> list[Any]:
-        tasks = [self._run(block, function, *given) for block in range(len(self._slices))]
-        return self._blocks.results(tasks)
+        blocks = ((block, given) for block in range(len(self._slices)))
+        return self._blocks.results(self._blocks.each(function, blocks))
 
 
 # Tasks of Dask: the first three arguments are the kernel, and a block's digest and samples.
@@ -313,7 +307,7 @@ def _columns(kernel: _Kernel, key: str, X: Any, others: Any, all_pairs: bool) ->
         return kernel.rows(key, X).columns(others)
 
 
-def _take(X: Any, places: Any) -> Any:
+def _take(kernel: _Kernel, key: str, X: Any, places: Any) -> Any:  # noqa: ARG001
     return np.ascontiguousarray(X[places])
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Generic, Literal, TypeVar, overload
 import numpy as np
 
 from fastntk._support import arguments
+from fastntk._support.progress import require_progress
 from fastntk.devices.places import place_of
 from fastntk.linearity.jacobians import jacobian_products
 from fastntk.linearity.kernel_descent import Spectrum
@@ -187,6 +188,7 @@ class LinearizedMLP(Generic[Net]):
         size = None
         if block_rows is not None:
             size = arguments.integer(block_rows, "block_rows", minimum=1)
+        require_progress(progress)
         decay = arguments.real(ridge, "ridge", minimum=0.0)
         if not by_iteration and decay > 0:
             raise ValueError(
