@@ -559,6 +559,10 @@ def predict(
     kernel: str = "ntk",
     ridge: float | str = 0.0,
     solution: str = "unique",
+    solver: str = "cholesky",
+    preconditioner_rank: int = 256,
+    max_iterations: int = 1000,
+    solver_tolerance: float = 1e-8,
     time: ArrayLike = math.inf,
     steps: ArrayLike | None = None,
     learning_rate: float | None = None,
@@ -579,7 +583,7 @@ def predict(
         Training samples and their targets.
     Z : array_like (m, d)
         Samples, one a row.
-    kernel, ridge, solution
+    kernel, ridge, solution, solver, preconditioner_rank, max_iterations, solver_tolerance
         As for `Regression`.
     time, steps, learning_rate, covariance
         As for `Regression.predict`.
@@ -609,6 +613,10 @@ def predict(
         kernel=kernel,
         ridge=ridge,
         solution=solution,
+        solver=solver,
+        preconditioner_rank=preconditioner_rank,
+        max_iterations=max_iterations,
+        solver_tolerance=solver_tolerance,
         time=time,
         steps=steps,
         learning_rate=learning_rate,

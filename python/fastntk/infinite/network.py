@@ -632,6 +632,10 @@ class Network(Architecture):
         kernel: str = "ntk",
         ridge: float | str = 0.0,
         solution: str = "unique",
+        solver: str = "cholesky",
+        preconditioner_rank: int = 256,
+        max_iterations: int = 1000,
+        solver_tolerance: float = 1e-8,
     ) -> Regression:
         """Return the regression on training samples, for any targets, samples and times.
 
@@ -646,6 +650,10 @@ class Network(Architecture):
             Weight decay, or the variance of the noise of the targets; see `Regression`.
         solution : {"unique", "least_squares"}
             What the end of training is for a singular kernel; see `Regression`.
+        solver : {"cholesky", "cg", "auto"}
+            With the kernel, or without it, for very many samples; see `Regression`.
+        preconditioner_rank, max_iterations, solver_tolerance
+            For "cg"; see `Regression`.
 
         Returns
         -------
@@ -661,7 +669,17 @@ class Network(Architecture):
         True
         """
         parameters: dict[str, Any] = {each.name: getattr(self, each.name) for each in fields(self)}
-        return Regression(X, kernel=kernel, ridge=ridge, solution=solution, **parameters)
+        return Regression(
+            X,
+            kernel=kernel,
+            ridge=ridge,
+            solution=solution,
+            solver=solver,
+            preconditioner_rank=preconditioner_rank,
+            max_iterations=max_iterations,
+            solver_tolerance=solver_tolerance,
+            **parameters,
+        )
 
     def predict(
         self,
@@ -672,6 +690,10 @@ class Network(Architecture):
         kernel: str = "ntk",
         ridge: float | str = 0.0,
         solution: str = "unique",
+        solver: str = "cholesky",
+        preconditioner_rank: int = 256,
+        max_iterations: int = 1000,
+        solver_tolerance: float = 1e-8,
         time: ArrayLike = math.inf,
         steps: ArrayLike | None = None,
         learning_rate: float | None = None,
@@ -688,7 +710,7 @@ class Network(Architecture):
             `Regression.predict`.
         Z : array_like (m, d)
             Samples, one a row.
-        kernel, ridge, solution
+        kernel, ridge, solution, solver, preconditioner_rank, max_iterations, solver_tolerance
             As for `regression`.
         time, steps, learning_rate, covariance
             As for `Regression.predict`.
@@ -698,7 +720,17 @@ class Network(Architecture):
         Prediction
             With the arrays `mean` and `covariance`.
         """
-        return self.regression(X, kernel=kernel, ridge=ridge, solution=solution).predict(
+        regression = self.regression(
+            X,
+            kernel=kernel,
+            ridge=ridge,
+            solution=solution,
+            solver=solver,
+            preconditioner_rank=preconditioner_rank,
+            max_iterations=max_iterations,
+            solver_tolerance=solver_tolerance,
+        )
+        return regression.predict(
             Z, y, time=time, steps=steps, learning_rate=learning_rate, covariance=covariance
         )
 

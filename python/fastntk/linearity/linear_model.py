@@ -184,7 +184,7 @@ class LinearizedMLP(Generic[Net]):
 
         arguments.choice(outputs, "outputs", tuple(_KERNELS))
         by_iteration = arguments.choice(solver, "solver", ("eigh", "cg")) == "cg"
-        how = Iterations.checked(preconditioner_rank, tolerance, max_iterations, 0)
+        how = Iterations.checked(preconditioner_rank, tolerance, max_iterations)
         size = None
         if block_rows is not None:
             size = arguments.integer(block_rows, "block_rows", minimum=1)

@@ -66,21 +66,27 @@ class Iterations:
         The largest number of iterations.
     seed : int
         Of the pivots of the preconditioner.
+    name : str
+        That of the argument that is the tolerance.
     """
 
     rank: int
     tolerance: float
     most: int
     seed: int
+    name: str
 
     @classmethod
-    def checked(cls, rank: Any, tolerance: Any, most: Any, seed: Any) -> Iterations:
+    def checked(
+        cls, rank: Any, tolerance: Any, most: Any, seed: Any = 0, *, name: str = "tolerance"
+    ) -> Iterations:
         """Return what a user gave."""
         return cls(
             arguments.integer(rank, "preconditioner_rank", minimum=0),
-            arguments.tolerance(tolerance),
+            arguments.real(tolerance, name, minimum=0.0, exclusive=True, maximum=1.0),
             arguments.integer(most, "max_iterations", minimum=1),
             arguments.seed(seed),
+            name,
         )
 
 
@@ -183,10 +189,15 @@ def conjugate_gradients(
     how = Iterations.checked(preconditioner_rank, tolerance, max_iterations, seed)
     found = solution_of(K, right.reshape(len(right), -1), shift, how, progress)
     warn_of_residuals(found, how, shift, stacklevel=3)
-    axes = right.shape[1:]
+    return shaped(found, right.shape)
+
+
+def shaped(found: KernelSolution, shape: tuple[int, ...]) -> KernelSolution:
+    """Return a solution for columns (n, k) with the axes of what was given, (n,) or (n, k)."""
+    axes = shape[1:]
     return replace(
         found,
-        coefficients=found.coefficients.reshape(right.shape),
+        coefficients=found.coefficients.reshape(shape),
         residuals=found.residuals.reshape(axes),
         iterations=found.iterations.reshape(axes),
         converged=found.converged.reshape(axes),
@@ -212,10 +223,10 @@ def warn_of_residuals(
         return
     worst = float(found.residuals[missing].max())
     warnings.warn(
-        f"tolerance={how.tolerance:g}: {missing.size} of {found.converged.size} right-hand sides "
+        f"{how.name}={how.tolerance:g}: {missing.size} of {found.converged.size} right-hand sides "
         f"have not converged, with a relative residual of up to {worst:.2g} after "
         f"{int(found.iterations.max())} iterations: expected a ridge above {ridge:g}, a larger "
-        "preconditioner_rank, max_iterations or tolerance, or a kernel in float64",
+        "preconditioner_rank, max_iterations or {how.name}, or a kernel in float64",
         RuntimeWarning,
         stacklevel=stacklevel,
     )
