@@ -59,20 +59,18 @@ def test_arrays(client: Any) -> None:
 def test_an_operator(client: Any) -> None:
     """Rows on two workers: the bits of blocks in this process, all conjugate gradients included."""
     V = np.random.default_rng(1).standard_normal((150, 2))
-    for outputs in (0, "full"):
-        here = NET.ntk_operator(X, outputs=outputs, block_rows=30)
-        there = distributed.ntk_operator(NET, X, client=client, outputs=outputs, chunks=30)
+    for outputs in ("full", 0):
+        here = NET.ntk_operator(X, outputs=outputs, block_rows=40)
+        there = distributed.ntk_operator(NET, X, client=client, outputs=outputs, chunks=40)
         vectors = np.resize(V, (here.shape[0], 2))
         assert np.array_equal(there @ vectors, here @ vectors)
         assert np.array_equal(there.diagonal(), here.diagonal())
         assert np.array_equal(there.columns([3, 149, 30]), here.columns([3, 149, 30]))
-        found, expected = (
-            fastntk.conjugate_gradients(
-                K, vectors, ridge=0.3, preconditioner_rank=20, tolerance=1e-4
-            )
-            for K in (there, here)
-        )
-        assert np.array_equal(found.coefficients, expected.coefficients)
+    found, expected = (
+        fastntk.conjugate_gradients(K, vectors, ridge=1.0, preconditioner_rank=40, tolerance=1e-3)
+        for K in (there, here)
+    )
+    assert np.array_equal(found.coefficients, expected.coefficients)
     samples = X.copy()
     samples[:4] = 1e154 * np.eye(6)[:4]
     samples[100] = 0.95e154

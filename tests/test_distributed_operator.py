@@ -15,6 +15,7 @@ from tolerances import assert_close
 
 import fastntk
 from fastntk.distributed import worker
+from fastntk.kernels.features import Features
 from fastntk.linearity import kernel_rows
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def test_samples_of_dask_and_zarr() -> None:
 def test_features_are_kept_where_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
 
-    class Counted(kernel_rows.Features):
+    class Counted(Features):
         def __init__(self, network: Any, samples: Any, *given: Any, **named: Any) -> None:
             made.append(len(samples))
             super().__init__(network, samples, *given, **named)
@@ -92,12 +93,12 @@ def test_features_are_kept_where_there_is_room(monkeypatch: pytest.MonkeyPatch) 
 
 def test_conjugate_gradients_of_blocks() -> None:
     targets = RANDOM.standard_normal((150, 2))
-    K = distributed.ntk_operator(NET, X, chunks=64)
+    K = distributed.ntk_operator(NET, X, chunks=64, outputs=2)
     found = fastntk.conjugate_gradients(K, targets, ridge=0.1, preconditioner_rank=30)
     assert found.converged.all()
-    expected = np.linalg.solve(NET.ntk(X) + 0.1 * np.eye(150), targets)
+    expected = np.linalg.solve(NET.ntk(X, outputs=2) + 0.1 * np.eye(150), targets)
     np.testing.assert_allclose(found.coefficients, expected, rtol=0, atol=1e-6)
-    local = NET.ntk_operator(X, block_rows=64)
+    local = NET.ntk_operator(X, block_rows=64, outputs=2)
     same = fastntk.conjugate_gradients(local, targets, ridge=0.1, preconditioner_rank=30)
     assert np.array_equal(found.coefficients, same.coefficients)
 

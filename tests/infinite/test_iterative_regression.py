@@ -11,6 +11,7 @@ import pytest
 
 from fastntk import infinite
 from fastntk.infinite import iterative_regression, regression
+from fastntk.symmetric.conjugate_gradients import solution_of
 
 RANDOM = np.random.default_rng(0)
 X, Z = RANDOM.standard_normal((60, 4)), RANDOM.standard_normal((7, 4))
@@ -45,7 +46,6 @@ def test_rows_in_blocks_and_solutions_that_are_kept(monkeypatch: pytest.MonkeyPa
         solved.append(given)
         return solution_of(*given)
 
-    solution_of = iterative_regression.solution_of
     monkeypatch.setattr(iterative_regression, "solution_of", counted)
     fitted = infinite.Regression(X, depth=2, ridge=0.1, solver="cg")
     assert fitted.ridge == 0.1

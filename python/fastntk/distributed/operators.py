@@ -148,21 +148,36 @@ class _Kernel:
         described = f"{network_digest(self.network)} {self.outputs} {self.dtype.name} products"
         return sha256(described)
 
-    def rows(self, key: str, samples: FloatArray) -> KernelRows:
+    def rows(self, key: str, samples: Any) -> KernelRows:
         """Return the rows of a block of samples, from before if they are kept."""
         found: KernelRows = KEPT.get(
             (self.digest, key),
             self.placed.feature_bytes(len(samples), len(self.outputs), self.dtype),
-            lambda: KernelRows(self.placed, samples, self.outputs, self.dtype),
+            lambda: KernelRows(
+                self.placed, np.ascontiguousarray(samples), self.outputs, self.dtype
+            ),
         )
         return found
+
+
+class _Later:
+    """Samples of a block, which are read where they lie if their features are not kept."""
+
+    def __init__(self, array: Any, block: int, count: int) -> None:
+        self._array, self._block, self._count = array, block, count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> FloatArray:
+        return np.asarray(self._array.blocks[self._block].compute(), dtype=dtype, copy=copy)
 
 
 class _Here:
     """Blocks of samples whose work is done in this process, one after the other."""
 
     def __init__(self, kernel: Any, samples: BlocksOfSamples) -> None:
-        self.keys = samples.digests
+        self.keys, self._slices = samples.digests, samples.slices
         self._kernel, self._array = kernel, samples.array
 
     def each(
@@ -170,7 +185,8 @@ class _Here:
     ) -> Iterator[Any]:
         """Yield what stands for the results of a function of some blocks, and what is given."""
         for block, given in blocks:
-            samples = np.ascontiguousarray(self._array.blocks[block].compute())
+            rows = self._slices[block]
+            samples = _Later(self._array, block, rows.stop - rows.start)
             yield function(self._kernel, self.keys[block], samples, *given)
 
     def add(self, one: Any, other: Any) -> Any:
@@ -296,19 +312,21 @@ def _products(kernel: _Kernel, key: str, X: Any, output: int, parameters: Any) -
 def _diagonal(kernel: _Kernel, key: str, X: Any, all_pairs: bool) -> Any:
     with share_of_threads():
         if all_pairs:
-            return pair_diagonal(kernel.placed, X, kernel.outputs, kernel.dtype).reshape(-1)
+            samples = np.ascontiguousarray(X)
+            return pair_diagonal(kernel.placed, samples, kernel.outputs, kernel.dtype).reshape(-1)
         return kernel.rows(key, X).diagonal()
 
 
 def _columns(kernel: _Kernel, key: str, X: Any, others: Any, all_pairs: bool) -> Any:
     with share_of_threads():
         if all_pairs:
-            return pair_columns(kernel.placed, X, kernel.outputs, kernel.dtype, others)
+            samples = np.ascontiguousarray(X)
+            return pair_columns(kernel.placed, samples, kernel.outputs, kernel.dtype, others)
         return kernel.rows(key, X).columns(others)
 
 
 def _take(kernel: _Kernel, key: str, X: Any, places: Any) -> Any:  # noqa: ARG001
-    return np.ascontiguousarray(X[places])
+    return np.ascontiguousarray(np.asarray(X)[places])
 
 
 def _same(value: Any) -> Any:

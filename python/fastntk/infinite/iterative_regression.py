@@ -71,7 +71,7 @@ class IterativeRegression:
             found = solution_of(self._operator, columns, self.ridge, self._how)
             self._last = columns.copy(), found
         found = self._last[1]
-        warn_of_residuals(found, self._how, self.ridge, stacklevel=4)
+        warn_of_residuals(found, self._how, self.ridge, stacklevel=5)
         return found
 
     def mean(self, points: Array, found: KernelSolution) -> Array:

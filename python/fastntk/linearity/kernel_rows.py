@@ -90,7 +90,8 @@ class KernelRows:
         outputs, dtype = self._features.outputs, self._features.dtype
         request = KernelRequest(self._network, self._samples, others, outputs, "none", dtype)
         beside = Features(self._network, others, outputs, dtype, for_products=True)
-        return kernel_part(request, (self._features, beside))[0]
+        (kernel,) = kernel_part(request, (self._features, beside))
+        return np.asarray(kernel)
 
     def diagonal(self) -> FloatArray:
         """Return the diagonal (n,) of the kernel of these samples, summed over the outputs."""

@@ -146,7 +146,7 @@ class LinearizedRegression:
         parameters in common: an approximation.
         """
         weights = kernel_weights(self._kernels.network)
-        return weights * np.sum(self._changes, axis=0)
+        return np.asarray(weights * np.sum(self._changes, axis=0))
 
     def _change(self, outputs: range, coefficients: Array) -> Array:
         """Return Fᵀ a (P,), which products with diag(ω) take to outputs."""

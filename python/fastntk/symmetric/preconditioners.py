@@ -178,7 +178,7 @@ def _pivoted_cholesky(
         before = factor[:, :done]
 
         def residual(columns: Array = columns, before: Any = before, rows: Any = proposed) -> Array:
-            return columns - before @ before[rows].T
+            return np.asarray(columns - before @ before[rows].T)
 
         columns = in_own_thread(residual)
         taken, triangle = _accepted(
