@@ -61,10 +61,10 @@ def of_spectrum(eigenvalues: Any, seed: int = 0) -> Array:
     return np.asarray((matrix + matrix.T) / 2)
 
 
-@pytest.mark.parametrize("rank", [0, 3, 40, 100, 1000])
+@pytest.mark.parametrize("rank", [0, 40, 1000])
 @pytest.mark.parametrize("ridge", [0.0, 0.3])
 def test_dense_solutions(rank: int, ridge: float) -> None:
-    K, targets = of_spectrum(np.geomspace(1e-2, 1e2, 100)), normal(100, 3, seed=1)
+    K, targets = of_spectrum(np.geomspace(1e-1, 1e2, 100)), normal(100, 3, seed=1)
     expected = np.linalg.solve(K + ridge * np.eye(100), targets)
     options: dict[str, Any] = {"ridge": ridge, "preconditioner_rank": rank, "tolerance": 1e-12}
     found = fastntk.conjugate_gradients(Formed(K), targets, **options)

@@ -28,7 +28,7 @@ References
 .. [1] Y. Chen, E. N. Epperly, J. A. Tropp, R. J. Webber, "Randomly pivoted Cholesky: practical
    approximation of a kernel matrix with few entry evaluations", Comm. Pure Appl. Math. 78 (2025).
 .. [2] E. N. Epperly, J. A. Tropp, R. J. Webber, "Embrace rejection: kernel matrix approximation by
-   accelerated randomly pivoted Cholesky", arXiv 2410.03969, algorithm 2.2.
+   accelerated randomly pivoted Cholesky", arXiv 2410.03969.
 .. [3] M. Díaz, E. N. Epperly, Z. Frangella, J. A. Tropp, R. J. Webber, "Robust, randomized
    preconditioning for kernel ridge regression", arXiv 2304.12465.
 """
@@ -134,6 +134,8 @@ class LowRankPreconditioner:
 
     def solve(self, vectors: Array) -> Array:
         """Return P⁻¹ V for a matrix V (n, k)."""
+        if self.rank == 0:
+            return np.asarray(vectors / self.shift)
 
         def solved() -> Array:
             basis = self._basis
