@@ -91,6 +91,15 @@ def test_features_are_kept_where_there_is_room(monkeypatch: pytest.MonkeyPatch) 
     assert made == [50] * 6
 
 
+def test_weights_that_change_later_do_not_change_the_operator() -> None:
+    net = fastntk.MLP([6, 8, 1])
+    K = distributed.ntk_operator(net, X, chunks=64)
+    before = K @ np.ones(150)
+    net.weights[0][0, 0] += 1.0
+    worker.KEPT.clear()
+    assert np.array_equal(K @ np.ones(150), before)
+
+
 def test_conjugate_gradients_of_blocks() -> None:
     targets = RANDOM.standard_normal((150, 2))
     K = distributed.ntk_operator(NET, X, chunks=64, outputs=2)

@@ -11,6 +11,7 @@ and a few vectors of parameters travel.
 from __future__ import annotations
 
 from contextlib import nullcontext
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -64,7 +65,7 @@ def ntk_operator(
         The network. It travels once to each worker.
     X : array_like (n, d), dask.array.Array or zarr.Array
         Samples, one a row. They are looked at once, block by block, in this call; what is not in
-        the memory of this process never is.
+        the memory of this process never is. They must not change while the operator is in use.
     client : distributed.Client, optional
         Whose workers compute; by default the current one. Where there is none, this process does,
         one block after the other.
@@ -123,7 +124,9 @@ def ntk_operator(
             layer_weights=layer_weights,
             dtype=dtype,
         )
-        kernel = _Kernel(net.network.weighted(layer_weights), chosen, tiles.kernel.dtype)
+        # Weights may be changed later, X must not be: of these there may be more than memory.
+        network = deepcopy(net.network.weighted(layer_weights))
+        kernel = _Kernel(network, chosen, tiles.kernel.dtype)
         blocks = _Here(kernel, tiles.X)
         if working is not None:
             blocks = _OnWorkers(kernel, tiles.X, working)
@@ -170,7 +173,7 @@ class _Later:
         return self._count
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> FloatArray:
-        return np.asarray(self._array.blocks[self._block].compute(), dtype=dtype, copy=copy)
+        return np.asarray(self._array.blocks[self._block].compute(), dtype=dtype)
 
 
 class _Here:
