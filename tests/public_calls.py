@@ -125,11 +125,14 @@ def _train(**given: Any) -> Any:
 _train.__signature__ = inspect.signature(fastntk.train)  # type: ignore[attr-defined]
 
 
-def _all_tiles(**given: Any) -> list[Any]:
-    return list(_NET.ntk_tiles(**given))
+def _all_of(tiles: Callable[..., Any]) -> Callable[..., list[Any]]:
+    """Return the call with all that its iterator hands out."""
 
+    def call(**given: Any) -> list[Any]:
+        return list(tiles(**given))
 
-_all_tiles.__signature__ = inspect.signature(_NET.ntk_tiles)  # type: ignore[attr-defined]
+    call.__signature__ = inspect.signature(tiles)  # type: ignore[attr-defined]
+    return call
 
 
 def _neural_kernel(**given: Any) -> Any:
@@ -191,12 +194,16 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "MLP.ntk_by_layer": (_NET.ntk_by_layer, {"X": _X, "Z": _X}),
     "MLP.ntk_errors": (_NET.ntk_errors, {"X": _X}),
     "MLP.ntk_operator": (_NET.ntk_operator, {"X": _X}),
-    "MLP.ntk_tiles": (_all_tiles, {"X": _X, "Z": _X}),
+    "MLP.ntk_tiles": (_all_of(_NET.ntk_tiles), {"X": _X, "Z": _X}),
     "MLP.pair_angles": (_NET.pair_angles, {"X": _X, "pairs": [(0, 1)]}),
     "MLP.plan": (_NET.plan, {"X": _X, "Z": _X}),
     "MLP.save": (_NET.save, {"path": "net.npz"}),
     "MLP.smallest_angle": (_NET.smallest_angle, {"X": _X}),
     "MLP.vjp": (_NET.vjp, {"X": _X, "u": _Y}),
+    "conjugate_gradients": (
+        fastntk.conjugate_gradients,
+        {"K": _NET.ntk_operator(_X), "y": _Y, "ridge": 0.1},
+    ),
     "LinearizedMLP.fit": (_NET.linearize().fit, {"X": _X, "y": _Y}),
     "LinearizedTraining.outputs": (
         _NET.linearize().fit(_X, _Y).outputs,
@@ -347,6 +354,8 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "infinite.Network.kernels": (_LIMIT.kernels, {"X": _X, "Z": _X}),
     "infinite.Network.nngp": (_LIMIT.nngp, {"X": _X, "Z": _X}),
     "infinite.Network.ntk": (_LIMIT.ntk, {"X": _X, "Z": _X}),
+    "infinite.Network.ntk_operator": (_LIMIT.ntk_operator, {"X": _X}),
+    "infinite.Network.ntk_tiles": (_all_of(_LIMIT.ntk_tiles), {"X": _X, "Z": _X}),
     "infinite.Network.predict": (_LIMIT.predict, {"X": _X, "y": _Y, "Z": _X, "ridge": 0.1}),
     "infinite.Network.regression": (_LIMIT.regression, {"X": _X, "ridge": 0.1}),
     "infinite.Network.smallest_angle": (_LIMIT.smallest_angle, {"X": _X}),
@@ -364,6 +373,8 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "infinite.limit_kernel": (infinite.limit_kernel, {"n": 3}),
     "infinite.nngp": (infinite.nngp, {"X": _X, "Z": _X, "depth": 1}),
     "infinite.ntk": (infinite.ntk, {"X": _X, "Z": _X, "depth": 1}),
+    "infinite.ntk_operator": (infinite.ntk_operator, {"X": _X, "depth": 1}),
+    "infinite.ntk_tiles": (_all_of(infinite.ntk_tiles), {"X": _X, "Z": _X, "depth": 1}),
     "infinite.predict": (
         infinite.predict,
         {"X": _X, "y": _Y, "Z": _X, "ridge": 0.1, "depth": 1},
@@ -375,6 +386,10 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "linearity.hessian_vector_product": (
         linearity.hessian_vector_product,
         {"net": _NET, "X": _X, "v": np.ones(_NET.n_parameters)},
+    ),
+    "linearity.LinearizedMLP.__call__": (
+        _NET.linearize().__call__,
+        {"X": _X, "change": np.ones(_NET.n_parameters)},
     ),
     "linearity.kernel_change": (
         linearity.kernel_change,
@@ -416,6 +431,7 @@ if find_spec("dask") and find_spec("zarr"):
         "distributed.nngp": (distributed.nngp, {"net": _LIMIT, **_SAMPLES}),
         "distributed.ntk": (distributed.ntk, {"net": _NET, **_SAMPLES}),
         "distributed.ntk_by_layer": (distributed.ntk_by_layer, {"net": _NET, **_SAMPLES}),
+        "distributed.ntk_operator": (distributed.ntk_operator, {"net": _NET, "X": _X}),
         "distributed.plan": (distributed.plan, {"net": _NET, **_SAMPLES}),
         "distributed.store": (_stored, {"path": "K.zarr", "net": _NET, **_SAMPLES}),
     }
@@ -445,6 +461,7 @@ EXEMPT: dict[str, str] = {
             "Interval",
             "Interval.clip",
             "KernelReport",
+            "KernelSolution",
             "LearningRateSearch",
             "LinearizationStudy",
             "MonteCarlo",
@@ -471,6 +488,7 @@ EXEMPT: dict[str, str] = {
             "cuda.dotted",
             "cuda.too_old",
             "infinite.Network.rates",
+            "linearity.LinearizedMLP",
             "sklearn.KernelCache.matrices",
         ),
         _OWN,
@@ -501,10 +519,11 @@ EXEMPT: dict[str, str] = {
         ),
         "those of infinite.NeuralKernel",
     ),
+    "linearity.LinearizedMLP.fit": "the same function as LinearizedMLP.fit",
     "ntk_depths": "the same function as depth_sweep.ntk_depths",
     **{
         f"distributed.{name}": "needs fastntk[distributed], which is not installed"
-        for name in ("load", "nngp", "ntk", "ntk_by_layer", "plan", "store")
+        for name in ("load", "nngp", "ntk", "ntk_by_layer", "ntk_operator", "plan", "store")
         if f"distributed.{name}" not in CALLS
     },
     "studies.rates.convergence_rate": "the same function as convergence_rate",

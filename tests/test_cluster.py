@@ -56,6 +56,28 @@ def test_arrays(client: Any) -> None:
     assert np.array_equal(distributed.ntk(NET, X, chunks=40).compute(), K)
 
 
+def test_an_operator(client: Any) -> None:
+    """Rows on two workers: the bits of blocks in this process, all conjugate gradients included."""
+    V = np.random.default_rng(1).standard_normal((150, 2))
+    for outputs in ("full", 0):
+        here = NET.ntk_operator(X, outputs=outputs, block_rows=40)
+        there = distributed.ntk_operator(NET, X, client=client, outputs=outputs, chunks=40)
+        vectors = np.resize(V, (here.shape[0], 2))
+        assert np.array_equal(there @ vectors, here @ vectors)
+        assert np.array_equal(there.diagonal(), here.diagonal())
+        assert np.array_equal(there.columns([3, 149, 30]), here.columns([3, 149, 30]))
+    found, expected = (
+        fastntk.conjugate_gradients(K, vectors, ridge=1.0, preconditioner_rank=40, tolerance=1e-3)
+        for K in (there, here)
+    )
+    assert np.array_equal(found.coefficients, expected.coefficients)
+    samples = X.copy()
+    samples[:4] = 1e154 * np.eye(6)[:4]
+    samples[100] = 0.95e154
+    with pytest.raises(OverflowError, match="is not finite in float64"):
+        distributed.ntk_operator(fastntk.MLP([6, 1]), samples, client=client).diagonal()
+
+
 def test_an_error_on_a_worker_is_raised_here(client: Any, path: str) -> None:
     """A sample that overflows though its elements are not the largest ones."""
     samples = X.copy()
@@ -225,6 +247,8 @@ def test_tiles_outlive_a_worker_that_is_killed(client: Any, path: str) -> None:
     """The last test: the worker that takes its place takes some seconds to begin."""
     pids = list(client.run(os.getpid).values())
     seen = []
+    operator = distributed.ntk_operator(NET, X, client=client, chunks=20)
+    product = operator @ np.ones(150)
 
     def kill_one(stage: str, done: int, total: int) -> None:
         seen.append((stage, done, total))
@@ -237,3 +261,5 @@ def test_tiles_outlive_a_worker_that_is_killed(client: Any, path: str) -> None:
     assert np.array_equal(distributed.load(path).compute(scheduler="synchronous"), K)
     again = distributed.store(path, NET, X, chunks=20)
     assert (again.found, again.computed, again.damaged) == (36, 0, 0)
+    # The samples and sums of the lost worker are made again, with the same bits.
+    assert np.array_equal(operator @ np.ones(150), product)

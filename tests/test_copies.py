@@ -32,6 +32,7 @@ MADE: dict[str, tuple[Any, Callable[[Any], Any]]] = {
         NET.ntk_operator(X, outputs="full", layer_weights=[1.0, 0.5]),
         lambda K: K @ np.repeat(V, 2, axis=0),
     ),
+    "operator of blocks": (NET.ntk_operator(X, block_rows=3), lambda K: K @ V),
     "composed operator": (2 * NET.ntk_operator(X), lambda K: K @ V),
     "packed": (NET.ntk(X, out="packed"), lambda K: K @ V),
     "fit": (
@@ -47,11 +48,19 @@ MADE: dict[str, tuple[Any, Callable[[Any], Any]]] = {
         NET.linearize().fit(X, V[:, :2], outputs="diagonal"),
         lambda fit: fit.outputs(X[:3], time=1.0),
     ),
+    "fit by conjugate gradients": (
+        NET.linearize().fit(X, V[:, :2], solver="cg", ridge=0.1),
+        lambda fit: (fit.outputs(X[:3]), fit.parameter_change(), fit.residuals),
+    ),
     "network": (NET, lambda net: (net.ntk(X), net(X))),
     "linear model": (NET.linearize(), lambda model: model(X, np.ones(NET.n_parameters))),
     "regression": (
         infinite.Regression(X, depth=2),
         lambda regression: regression.predict(X[:3], V, time=3.0).mean,
+    ),
+    "regression by conjugate gradients": (
+        infinite.Regression(X, depth=2, ridge=0.1, solver="cg"),
+        lambda regression: regression.predict(X[:3], V).mean,
     ),
     "limit": (infinite.Network(depth=2), lambda net: net.ntk(X)),
     # In use, with compiled loops, which lie elsewhere in another process.

@@ -98,6 +98,12 @@ WIDE_TANGENT: dict[str, Any] = {  # these matter to the tangent kernel alone
     "layer_weights": {"kernel": "ntk"},
 }
 WIDE_BESIDE: dict[str, Any] = {"parametrization": {"width": 5}}
+# Of conjugate gradients alone; the last two matter where a preconditioner does not do all.
+ITERATED: dict[str, Any] = {
+    "preconditioner_rank": {"solver": "cg", "ridge": 0.1},
+    "max_iterations": {"solver": "cg", "ridge": 0.1, "preconditioner_rank": 0},
+    "solver_tolerance": {"solver": "cg", "ridge": 0.1, "preconditioner_rank": 0},
+}
 TRAINING_DOES_NOT_LOOK_AT: dict[str, Any] = {"progress": silent, "device": None}
 
 NETWORK = Case(
@@ -129,6 +135,13 @@ def regression(
     *, X: Any, Z: Any = Z, y: Any = Y, covariance: bool = False, time: float = np.inf, **others: Any
 ) -> Any:
     return infinite.Regression(X, **others).predict(Z, y, covariance=covariance, time=time)
+
+
+def fitted(**given: Any) -> Any:
+    found = NET.linearize().fit(X, Y, **given)
+    if given["solver"] == "eigh":
+        return found.outputs(Z, time=np.inf)
+    return found.outputs(Z)
 
 
 def neural_kernel(**settings: Any) -> Any:
@@ -212,7 +225,44 @@ CASES = [
             "layer_weights": [1.0, 0.5, 0.25],
             "dtype": "float32",
         },
-        {"device": None},
+        {"device": None, "block_rows": 6},
+    ),
+    Case(
+        fastntk.conjugate_gradients,
+        {"K": NET.ntk_operator(X), "y": Y},
+        {
+            "K": NET.ntk_operator(2 * X),
+            "y": 2 * Y,
+            "ridge": 0.1,
+            "preconditioner_rank": 2,
+            "tolerance": 0.5,
+            "max_iterations": 1,
+            "seed": 1,
+        },
+        {"progress": silent},
+        given={
+            "tolerance": {"preconditioner_rank": 0},
+            "max_iterations": {"preconditioner_rank": 0},
+            "seed": {"preconditioner_rank": 2},
+        },
+    ),
+    Case(
+        fitted,
+        {"solver": "cg"},
+        {
+            "solver": "eigh",
+            "outputs": "diagonal",
+            "layer_weights": [1.0, 0.5, 0.25],
+            "ridge": 0.1,
+            "preconditioner_rank": 2,
+            "tolerance": 0.5,
+            "max_iterations": 1,
+        },
+        {"progress": silent, "block_rows": 6},
+        given={
+            "tolerance": {"preconditioner_rank": 0},
+            "max_iterations": {"preconditioner_rank": 0},
+        },
     ),
     Case(
         NET.gradient_features,
@@ -539,10 +589,26 @@ CASES = [
         Case(
             function,
             {"X": X, "depth": 2},
-            {"X": X**2, "Z": Z, "normalize": True} | WIDE,
-            {"progress": silent},
+            {"X": X**2, "Z": Z, "normalize": True, "dtype": "float32"} | WIDE,
+            {"out": np.empty((6, 6)), "overwrite": True, "progress": silent},
         )
-        for function in (infinite.ntk, infinite.nngp, infinite.kernels)
+        for function in (infinite.ntk, infinite.nngp)
+    ),
+    Case(
+        infinite.kernels,
+        {"X": X, "depth": 2},
+        {"X": X**2, "Z": Z, "normalize": True} | WIDE,
+        {"progress": silent},
+    ),
+    Case(
+        infinite.ntk_tiles,
+        {"X": X, "depth": 2},
+        {"X": X**2, "Z": Z, "tile": 4, "normalize": True, "dtype": "float32"} | WIDE,
+    ),
+    Case(
+        infinite.ntk_operator,
+        {"X": X, "depth": 2},
+        {"X": X**2, "normalize": True, "dtype": "float32"} | WIDE,
     ),
     Case(
         infinite.conditioning,
@@ -554,7 +620,7 @@ CASES = [
     Case(
         infinite.smallest_angle,
         {"X": X, "depth": 2},
-        {"X": X**2} | WIDE,
+        {"X": X**2, "k": 2} | WIDE,
         {"progress": silent},
         given={"weight_std": {"bias_std": 0.4}},  # without a bias it is a scale
     ),
@@ -581,9 +647,13 @@ CASES = [
             "learning_rate": 0.02,
             "covariance": True,
             "solution": "least_squares",  # by eigenvectors: other last bits
+            "solver": "cg",
+            "preconditioner_rank": 1,
+            "max_iterations": 1,
+            "solver_tolerance": 0.5,
             **WIDE,
         },
-        given={"learning_rate": {"steps": 4, "learning_rate": 0.01}},
+        given={"learning_rate": {"steps": 4, "learning_rate": 0.01}} | ITERATED,
         beside={"steps": {"learning_rate": 0.01}},
     ),
     Case(
@@ -598,10 +668,14 @@ CASES = [
             "kernel": "nngp",
             "ridge": 0.1,
             "solution": "least_squares",
+            "solver": "cg",
+            "preconditioner_rank": 1,
+            "max_iterations": 1,
+            "solver_tolerance": 0.5,
             **WIDE,
             **WIDE_OPTIONS,
         },
-        given=WIDE_GIVEN | {"tolerance": WIDE_GIVEN["tolerance"] | {"time": 3.0}},
+        given=WIDE_GIVEN | {"tolerance": WIDE_GIVEN["tolerance"] | {"time": 3.0}} | ITERATED,
         beside=WIDE_BESIDE,
     ),
     Case(
@@ -672,6 +746,7 @@ def same(a: Any, b: Any) -> bool:
     return bool(a == b)
 
 
+@pytest.mark.filterwarnings("ignore:.*right-hand sides have not converged")
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_each_argument_does_something(case: Case) -> None:
     function = case.function

@@ -53,13 +53,13 @@ def test_bound_for_a_handful_of_samples(count: int) -> None:
 
 def test_bound_takes_few_products(monkeypatch: pytest.MonkeyPatch) -> None:
     passes: list[int] = []
-    products = kernel_operator._KernelProducts.__call__
+    products = kernel_operator.KernelProducts.__call__
 
     def counted(self: Any, V: Array) -> Any:
         passes.append(V.shape[1])
         return products(self, V)
 
-    monkeypatch.setattr(kernel_operator._KernelProducts, "__call__", counted)
+    monkeypatch.setattr(kernel_operator.KernelProducts, "__call__", counted)
     net = fastntk.MLP([6, 64, 64, 4], bias_std=0.2, seed=3)
     bound = fastntk.learning_rate_bound(net, X, loss="mse")
     assert passes == [2] * len(passes)

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from fastntk.studies.linearization import LinearizationStudy, linearization_error
     from fastntk.studies.rates import ConvergenceRate, convergence_rate
     from fastntk.studies.width import MonteCarlo, monte_carlo_ntk
+    from fastntk.symmetric.conjugate_gradients import KernelSolution, conjugate_gradients
     from fastntk.training.history import History
     from fastntk.training.learning_rate_bound import learning_rate_bound
     from fastntk.training.learning_rate_search import LearningRateSearch, find_learning_rate
@@ -61,6 +62,7 @@ __all__ = [
     "History",
     "Interval",
     "KernelReport",
+    "KernelSolution",
     "LearningRateSearch",
     "LinearizationStudy",
     "MonteCarlo",
@@ -73,6 +75,7 @@ __all__ = [
     "batch_conditioning",
     "closest_pairs",
     "conditioning",
+    "conjugate_gradients",
     "constancy_study",
     "convergence_rate",
     "convergence_study",
@@ -124,11 +127,13 @@ _LAZY_NAMES = {
     "DepthStudy": "studies.depth_results",
     "History": "training.history",
     "KernelReport": "studies.large_kernel",
+    "KernelSolution": "symmetric.conjugate_gradients",
     "LearningRateSearch": "training.learning_rate_search",
     "LinearizationStudy": "studies.linearization",
     "MonteCarlo": "studies.width",
     "angle_curves": "studies.angle_curves",
     "batch_conditioning": "eigenvalues.minibatches",
+    "conjugate_gradients": "symmetric.conjugate_gradients",
     "constancy_study": "studies.constancy",
     "convergence_rate": "studies.rates",
     "convergence_study": "studies.convergence",

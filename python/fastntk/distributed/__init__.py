@@ -1,15 +1,26 @@
 # SPDX-FileCopyrightText: The fastntk authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""Beyond one machine: kernels as arrays of Dask, and in stores of zarr that are gone on with.
+"""Beyond one machine: kernels as arrays of Dask, in stores of zarr, and as operators.
 
 ``pip install 'fastntk[distributed]'``.
 """
 
 from fastntk.distributed.functions import nngp, ntk, ntk_by_layer, plan
+from fastntk.distributed.operators import ntk_operator
 from fastntk.distributed.planning import TilePlan
 from fastntk.distributed.stores import StoredKernel, load, store
 
-__all__ = ["StoredKernel", "TilePlan", "load", "nngp", "ntk", "ntk_by_layer", "plan", "store"]
+__all__ = [
+    "StoredKernel",
+    "TilePlan",
+    "load",
+    "nngp",
+    "ntk",
+    "ntk_by_layer",
+    "ntk_operator",
+    "plan",
+    "store",
+]
 
 
 def __dir__() -> list[str]:

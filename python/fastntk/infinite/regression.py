@@ -30,6 +30,7 @@ from fastntk.infinite.kernel_regression import (
 from fastntk.infinite.layer_factors import KINDS
 from fastntk.infinite.sample_norms import Samples
 from fastntk.linearity.kernel_descent import schedule
+from fastntk.symmetric.conjugate_gradients import Iterations, shaped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,8 +38,14 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from fastntk.activations import Activation
+    from fastntk.infinite.iterative_regression import IterativeRegression
+    from fastntk.symmetric.conjugate_gradients import KernelSolution
 
     Array = NDArray[np.float64]
+
+
+# With "auto", of more training samples the kernel is not formed: it and its factor take 4 GiB.
+_MOST_FACTORIZED = 16_384
 
 
 class Prediction(NamedTuple):
@@ -61,6 +68,25 @@ class Prediction(NamedTuple):
         return short_repr(self, mean=self.mean, covariance=self.covariance)
 
 
+class IteratedPrediction(Prediction):
+    """A prediction by conjugate gradients.
+
+    Attributes
+    ----------
+    solution : KernelSolution
+        The coefficients of the kernel, and their residuals.
+    """
+
+    solution: KernelSolution
+
+    @classmethod
+    def of(cls, mean: Array, solution: KernelSolution) -> IteratedPrediction:
+        """Return the prediction of a mean."""
+        found = cls(mean, None)
+        found.solution = solution
+        return found
+
+
 class Regression:
     """Regression on training samples, factorized once for any targets, samples and times.
 
@@ -81,6 +107,16 @@ class Regression:
         samples repeat or are parallel. "unique": an error that says which samples do.
         "least_squares": the limit λ → 0, which is that of t → ∞ as well: least squares with the
         smallest change of weights, by the eigenvalues above the noise floor.
+    solver : {"cholesky", "cg", "auto"}
+        "cholesky": the kernel is formed and decomposed, 16 n² bytes. "cg": the end of training by
+        conjugate gradients, without the kernel, whose elements are computed anew in each iteration;
+        for a ridge that is given, and ``solution="unique"``. The predictions have an attribute
+        `solution`, a `fastntk.KernelSolution` with the residuals. "auto": "cg" above 16 384
+        samples.
+    preconditioner_rank, max_iterations : int
+        As for `fastntk.conjugate_gradients`, for "cg".
+    solver_tolerance : float
+        The residual ‖y − (Θ + λ) a‖/‖y‖ that "cg" is to reach.
     depth : int, optional
         Number of hidden layers, as for `Network`.
     activation, weight_std, bias_std, activation_scale
@@ -126,6 +162,10 @@ class Regression:
         kernel: str = "ntk",
         ridge: float | str = 0.0,
         solution: str = "unique",
+        solver: str = "cholesky",
+        preconditioner_rank: int = 256,
+        max_iterations: int = 1000,
+        solver_tolerance: float = 1e-8,
         depth: int | None = None,
         activation: str | Activation | Sequence[str | Activation] = "relu",
         weight_std: float | Sequence[float] = 1.0,
@@ -139,6 +179,12 @@ class Regression:
         self._samples = matrices.samples(X, "X", np.dtype(np.float64))
         self._kind = arguments.choice(kernel, "kernel", ("ntk", "nngp"))
         given_ridge, given_solution = checked_ridge(ridge), checked_solution(solution)
+        how = Iterations.checked(
+            preconditioner_rank, solver_tolerance, max_iterations, name="solver_tolerance"
+        )
+        self._solver = arguments.choice(solver, "solver", ("cholesky", "cg", "auto"))
+        if self._solver == "auto":
+            self._solver = "cg" if len(self._samples) > _MOST_FACTORIZED else "cholesky"
         self._network = Architecture(
             depth,
             activation,
@@ -150,6 +196,9 @@ class Regression:
             layer_weights=layer_weights,
             tolerance=tolerance,
         )
+        if self._solver == "cg":
+            self._iterative = self._iteration(given_ridge, given_solution, how)
+            return
         norms = Samples.of(self._samples).norms
         error = dual_error(self._network, norms, tangent=self._kind == "ntk")
         require_regression_memory(len(self._samples))
@@ -158,8 +207,26 @@ class Regression:
             matrix, self._samples, ridge=given_ridge, solution=given_solution, error=error
         )
 
+    def _iteration(
+        self, ridge: float | None, solution: str, how: Iterations
+    ) -> IterativeRegression:
+        # SciPy's operators take a while to import, and are not always needed.
+        from fastntk.infinite.iterative_regression import IterativeRegression
+
+        if ridge is None:
+            raise ValueError(
+                "ridge='auto': expected a number of at least 0 with solver='cg', which does not "
+                "know the noise floor"
+            )
+        if solution != "unique":
+            raise ValueError(
+                f"solution={solution!r}: expected 'unique' with solver='cg', which has no "
+                "eigenvectors"
+            )
+        return IterativeRegression(self._network, self._kind, self._samples, ridge, how)
+
     def __repr__(self) -> str:
-        given = self._regression.given_ridge
+        given = self._ridges.given_ridge
         ridge = "auto" if given is None else f"{given:g}"
         samples = f"{len(self._samples)} samples"
         return f"<Regression: {self._kind}, {samples}, ridge {ridge}, {self._network!r}>"
@@ -167,7 +234,11 @@ class Regression:
     @property
     def ridge(self) -> float:
         """The λ in use: the one that was given, or what "auto" stands for."""
-        return self._regression.ridge
+        return self._ridges.ridge
+
+    @property
+    def _ridges(self) -> KernelRegression | IterativeRegression:
+        return self._iterative if self._solver == "cg" else self._regression
 
     @cached_property
     def _prior(self) -> Array | None:
@@ -207,10 +278,13 @@ class Regression:
         Returns
         -------
         Prediction
-            With the axes of `time` or `steps` first.
+            With the axes of `time` or `steps` first. With ``solver="cg"`` RuntimeWarning tells of
+            targets whose residual is above the tolerance.
 
         Raises
         ------
+        ValueError
+            With ``solver="cg"``, for a time or steps, or with the covariance.
         numpy.linalg.LinAlgError
             At the end of training, with ``solution="unique"``, if Θ + λ is singular to working
             precision.
@@ -228,6 +302,14 @@ class Regression:
             columns=self._samples.shape[1],
             why="as many as X has",
         )
+        if self._solver == "cg":
+            if not at_the_end or descends or covariance:
+                raise ValueError(
+                    f"time={arguments.shown(time)}, steps={arguments.shown(steps)}, covariance="
+                    f"{covariance}: expected the mean at the end of training, time=inf, with "
+                    "solver='cg'"
+                )
+            return self._iterated(points, targets)
         kinds = KINDS if covariance and self._kind == "ntk" else (self._kind,)
         both = kernel_matrices(self._network, points, self._samples, kinds=kinds)
         cross, prior_cross = np.asarray(getattr(both, self._kind)), np.asarray(both.nngp)
@@ -241,6 +323,11 @@ class Regression:
         there = np.asarray(kernel_matrix(self._network, "nngp", points))
         prior = Prior(self._prior, prior_cross, there)
         return Prediction(mean, self._regression.covariance(filtered, prior))
+
+    def _iterated(self, points: Array, targets: Array) -> Prediction:
+        found = self._iterative.solution(targets.reshape(len(targets), -1))
+        mean = self._iterative.mean(points, found).reshape(len(points), *targets.shape[1:])
+        return IteratedPrediction.of(mean, shaped(found, targets.shape))
 
 
 def _targets(y: ArrayLike, samples: int) -> Array:

@@ -10,12 +10,14 @@ from fastntk.linearity.curvature import HessianNorms, hessian_norm, hessian_vect
 if TYPE_CHECKING:
     from fastntk.linearity.drift import KernelDrift, kernel_drift
     from fastntk.linearity.hessian_operators import hessian_operator, loss_hessian
+    from fastntk.linearity.linear_model import LinearizedMLP
     from fastntk.linearity.segments import KernelChange, kernel_change
 
 __all__ = [
     "HessianNorms",
     "KernelChange",
     "KernelDrift",
+    "LinearizedMLP",
     "hessian_norm",
     "hessian_operator",
     "hessian_vector_product",
@@ -28,6 +30,7 @@ __all__ = [
 _LAZY_NAMES = {
     "KernelChange": "segments",
     "KernelDrift": "drift",
+    "LinearizedMLP": "linear_model",
     "hessian_operator": "hessian_operators",
     "kernel_change": "segments",
     "kernel_drift": "drift",

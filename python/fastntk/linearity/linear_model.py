@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar, overload
 
 import numpy as np
 
 from fastntk._support import arguments
+from fastntk._support.progress import require_progress
 from fastntk.devices.places import place_of
 from fastntk.linearity.jacobians import jacobian_products
 from fastntk.linearity.kernel_descent import Spectrum
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from fastntk._support.dtypes import FloatArray
+    from fastntk._support.progress import Progress
+    from fastntk.linearity.linear_regression import LinearizedRegression
     from fastntk.linearity.output_kernels import OutputKernels
 
 Net = TypeVar("Net", bound=NetworkBase)
@@ -94,6 +97,7 @@ class LinearizedMLP(Generic[Net]):
         initial: FloatArray = placed.evaluate(samples)
         return initial + moved
 
+    @overload
     def fit(
         self,
         X: npt.ArrayLike,
@@ -101,8 +105,42 @@ class LinearizedMLP(Generic[Net]):
         *,
         outputs: str = "full",
         layer_weights: npt.ArrayLike | None = None,
-    ) -> LinearizedTraining:
-        """Return the training of this model on the square loss, at any time in closed form.
+        solver: Literal["eigh"] = "eigh",
+    ) -> LinearizedTraining: ...
+
+    @overload
+    def fit(
+        self,
+        X: npt.ArrayLike,
+        y: npt.ArrayLike,
+        *,
+        outputs: str = "full",
+        layer_weights: npt.ArrayLike | None = None,
+        solver: Literal["cg"],
+        ridge: float = 0.0,
+        preconditioner_rank: int = 256,
+        tolerance: float = 1e-8,
+        max_iterations: int = 1000,
+        block_rows: int | None = None,
+        progress: Progress = False,
+    ) -> LinearizedRegression: ...
+
+    def fit(
+        self,
+        X: npt.ArrayLike,
+        y: npt.ArrayLike,
+        *,
+        outputs: str = "full",
+        layer_weights: npt.ArrayLike | None = None,
+        solver: str = "eigh",
+        ridge: float = 0.0,
+        preconditioner_rank: int = 256,
+        tolerance: float = 1e-8,
+        max_iterations: int = 1000,
+        block_rows: int | None = None,
+        progress: Progress = False,
+    ) -> LinearizedTraining | LinearizedRegression:
+        """Return the training of this model on the square loss: at any time, or its end.
 
         Parameters
         ----------
@@ -118,22 +156,59 @@ class LinearizedMLP(Generic[Net]):
         layer_weights : array_like (L + 1,) or (L + 1, 2), optional
             Learning rates of the layers relative to that of the whole, as in `MLP.ntk`; 0 for what
             is not trained.
+        solver : {"eigh", "cg"}
+            "eigh": all eigenvectors of the kernel, n² numbers; any time is in closed form. "cg":
+            the end of training by conjugate gradients, without the kernel, for very many samples.
+        ridge : float
+            λ ≥ 0, for "cg": weight decay towards the initial weights, as ½ λ ‖w − w_0‖² beside
+            ½ ‖f − y‖² (each weight divided by √ω, if there are layer_weights).
+        preconditioner_rank, tolerance, max_iterations, progress
+            As for `conjugate_gradients`, for "cg".
+        block_rows : int, optional
+            As for `MLP.ntk_operator`, for "cg".
 
         Returns
         -------
-        LinearizedTraining
+        LinearizedTraining, or for "cg" LinearizedRegression
+            With "cg" RuntimeWarning tells of equations that have not been solved to the tolerance.
 
         Raises
         ------
         MemoryError
-            If the kernel and its eigenvectors do not fit in the memory that is available.
+            If the kernel and its eigenvectors, or for "cg" the features and the preconditioner, do
+            not fit in the memory that is available.
         """
+        # What takes a while to import, and is not always needed.
+        from fastntk.linearity.linear_regression import LinearizedRegression
+        from fastntk.symmetric.conjugate_gradients import Iterations
+
         arguments.choice(outputs, "outputs", tuple(_KERNELS))
+        by_iteration = arguments.choice(solver, "solver", ("eigh", "cg")) == "cg"
+        how = Iterations.checked(preconditioner_rank, tolerance, max_iterations)
+        size = None
+        if block_rows is not None:
+            size = arguments.integer(block_rows, "block_rows", minimum=1)
+        require_progress(progress)
+        decay = arguments.real(ridge, "ridge", minimum=0.0)
+        if not by_iteration and decay > 0:
+            raise ValueError(
+                f"ridge={arguments.shown(ridge)}: expected 0 with solver='eigh', or solver='cg'"
+            )
         network = self.net.network
         samples = network.samples(X, "X")
         double = np.dtype(np.float64)
         wanted = targets(y, "y", "mse", len(samples), network.n_outputs, double)
         kernels = _KERNELS[outputs](network.weighted(layer_weights))
+        if by_iteration:
+            return LinearizedRegression(
+                kernels,
+                samples,
+                wanted,
+                ridge=decay,
+                how=how,
+                block_rows=size,
+                progress=progress,
+            )
         kernels.require_memory(len(samples))
         spectra = [Spectrum.of(kernel, overwrite=True) for kernel in kernels.of(samples)]
         return LinearizedTraining(kernels, samples, wanted, spectra)

@@ -22,10 +22,10 @@ from fastntk.networks.placed import PlacedNetwork
 
 if TYPE_CHECKING:
     import numpy.typing as npt
-    from scipy.sparse.linalg import LinearOperator
 
     from fastntk._support.dtypes import FloatArray
     from fastntk._support.progress import Progress
+    from fastntk.linearity.kernel_operator import KernelOperator
 
 
 class JacobianMethods(NetworkBase):
@@ -193,7 +193,8 @@ class JacobianMethods(NetworkBase):
         layer_weights: npt.ArrayLike | None = None,
         dtype: npt.DTypeLike | None = None,
         device: str | None = None,
-    ) -> LinearOperator:
+        block_rows: int | None = None,
+    ) -> KernelOperator:
         """Return the tangent kernel as an operator, which multiplies without being formed.
 
         A product costs 4 n P operations; memory is that of the features and of one vector of P
@@ -203,13 +204,21 @@ class JacobianMethods(NetworkBase):
         ----------
         X, outputs, layer_weights, dtype, device
             As in `ntk`.
+        block_rows : int, optional
+            How many samples make a block. The features of as many blocks are kept as fit in half of
+            the memory that is available; those of the others are computed anew in each of the two
+            passes of a product, which then takes up to three times as long. Blocks are added up in
+            a fixed tree: the numbers depend on `block_rows`, in their last bits, and not on the
+            memory. By default there is one block, whose features must fit.
 
         Returns
         -------
         scipy.sparse.linalg.LinearOperator (n, n), or (n C, n C) for "full"
             (Of samples that lie on a GPU a `DeviceOperator`, which multiplies arrays of CuPy.)
-            Symmetric; for ``scipy.sparse.linalg.eigsh``, ``cg``, ``lobpcg``, …. The rows of "full"
-            are sample-major: of all outputs of the first sample, then of the next.
+            Symmetric; for `conjugate_gradients`, ``scipy.sparse.linalg.eigsh``, ``lobpcg``, …. Its
+            methods ``diagonal()`` and ``columns(indices)`` return elements, those of `ntk` but for
+            rounding. The rows of "full" are sample-major: of all outputs of the first sample, then
+            of the next.
 
         Examples
         --------
@@ -227,4 +236,9 @@ class JacobianMethods(NetworkBase):
         network = PlacedNetwork(self.network.weighted(layer_weights), place)
         chosen = self.network.chosen_outputs(outputs, ("trace", "full"))
         precision = self.network.precision(dtype)
-        return kernel_operator(network, samples, chosen, precision, all_pairs=outputs == "full")
+        size = None
+        if block_rows is not None:
+            size = arguments.integer(block_rows, "block_rows", minimum=1)
+        return kernel_operator(
+            network, samples, chosen, precision, all_pairs=outputs == "full", block_rows=size
+        )

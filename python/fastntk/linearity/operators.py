@@ -41,8 +41,14 @@ class Products(Protocol):
         """Return A V for a real matrix V of columns."""
 
 
-def operator_of(products: Products) -> LinearOperator:
+def operator_of(products: Products, host: type[HostOperator] | None = None) -> LinearOperator:
     """Return the operator of these products.
+
+    Parameters
+    ----------
+    products : Products
+    host : type, optional
+        The operator for arrays of NumPy, by default a `HostOperator`.
 
     Returns
     -------
@@ -50,7 +56,7 @@ def operator_of(products: Products) -> LinearOperator:
         The latter for arrays of CuPy, which SciPy's operator would convert to NumPy.
     """
     if products.place.xp is np:
-        return HostOperator(products)
+        return (host or HostOperator)(products)
     operator: Any = DeviceOperator(products)
     return operator  # type: ignore[no-any-return]
 
@@ -68,7 +74,7 @@ class HostOperator(LinearOperator):
         super().__init__(products.dtype, (products.rows, products.rows))  # type: ignore[call-arg]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return HostOperator, (self._products,)
+        return type(self), (self._products,)
 
     def dot(self, x: Any) -> Any:
         """Return A x for an array, or the product with a number or an operator."""

@@ -57,6 +57,11 @@ class OutputKernels(ABC):
 
     @property
     @abstractmethod
+    def outputs_of_equations(self) -> list[range]:
+        """The outputs that each equation is about."""
+
+    @property
+    @abstractmethod
     def rows_a_sample(self) -> int:
         """How many rows of a kernel stand for a sample."""
 
@@ -99,6 +104,11 @@ class AllPairs(OutputKernels):
     _less_memory = " or outputs='diagonal'"
 
     @property
+    def outputs_of_equations(self) -> list[range]:
+        """All outputs, which the only equation is about."""
+        return [range(self.network.n_outputs)]
+
+    @property
     def rows_a_sample(self) -> int:
         """How many rows of a kernel stand for a sample."""
         return self.network.n_outputs
@@ -134,6 +144,11 @@ class EachOutput(OutputKernels):
     def count(self) -> int:
         """How many outputs there are."""
         return self.network.n_outputs
+
+    @property
+    def outputs_of_equations(self) -> list[range]:
+        """Each output by itself."""
+        return [range(c, c + 1) for c in range(self.count)]
 
     def of(self, X: FloatArray, Z: FloatArray | None = None) -> list[Array]:
         """Return the kernels K^cc(X, Z), or K^cc(X, X), in float64."""

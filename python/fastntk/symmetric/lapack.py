@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 # The parameters of each routine: characters, integers and real numbers.
 _PARAMETERS = {
+    "dgeqrf": "iirirrii",
+    "dorgqr": "iiirirrii",
     "dpocon": "cirirrrii",
     "dpotrf": "cirii",
     "dpotrs": "ciiririi",
@@ -118,6 +120,33 @@ def eigenpairs(
     if in_own_thread(lambda: decompose(work, integers, len(work), len(integers))) != 0:
         raise np.linalg.LinAlgError("the eigenvalues of a symmetric matrix did not converge")
     return values, columns
+
+
+def orthonormal_factor(matrix: Matrix) -> tuple[Matrix, Matrix]:
+    """Return Q (n, k), which takes the place of a matrix with n ≥ k, and the triangle R: it is Q R.
+
+    The columns of Q are orthonormal to rounding by Householder's reflections, whatever the rank.
+
+    Parameters
+    ----------
+    matrix : ndarray (n, k)
+        In Fortran's order.
+    """
+    n, k = matrix.shape
+    assert matrix.flags.f_contiguous
+    assert n >= k
+    scales = np.empty(k)
+
+    def run(name: str, sizes: tuple[int, ...]) -> None:
+        work = np.empty(1)  # first it is asked how large the workspace should be
+        _Call(name, *sizes, matrix, n, scales, work, -1)()
+        work = np.empty(int(work[0]))
+        in_own_thread(_Call(name, *sizes, matrix, n, scales, work, len(work)))
+
+    run("dgeqrf", (n, k))
+    triangle = np.triu(matrix[:k])
+    run("dorgqr", (n, k, k))
+    return matrix, triangle
 
 
 def pivoted_rank(matrix: Matrix, floor: float, *, overwrite: bool = False) -> int:
