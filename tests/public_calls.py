@@ -125,11 +125,14 @@ def _train(**given: Any) -> Any:
 _train.__signature__ = inspect.signature(fastntk.train)  # type: ignore[attr-defined]
 
 
-def _all_tiles(**given: Any) -> list[Any]:
-    return list(_NET.ntk_tiles(**given))
+def _all_of(tiles: Callable[..., Any]) -> Callable[..., list[Any]]:
+    """Return the call with all that its iterator hands out."""
 
+    def call(**given: Any) -> list[Any]:
+        return list(tiles(**given))
 
-_all_tiles.__signature__ = inspect.signature(_NET.ntk_tiles)  # type: ignore[attr-defined]
+    call.__signature__ = inspect.signature(tiles)  # type: ignore[attr-defined]
+    return call
 
 
 def _neural_kernel(**given: Any) -> Any:
@@ -191,7 +194,7 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "MLP.ntk_by_layer": (_NET.ntk_by_layer, {"X": _X, "Z": _X}),
     "MLP.ntk_errors": (_NET.ntk_errors, {"X": _X}),
     "MLP.ntk_operator": (_NET.ntk_operator, {"X": _X}),
-    "MLP.ntk_tiles": (_all_tiles, {"X": _X, "Z": _X}),
+    "MLP.ntk_tiles": (_all_of(_NET.ntk_tiles), {"X": _X, "Z": _X}),
     "MLP.pair_angles": (_NET.pair_angles, {"X": _X, "pairs": [(0, 1)]}),
     "MLP.plan": (_NET.plan, {"X": _X, "Z": _X}),
     "MLP.save": (_NET.save, {"path": "net.npz"}),
@@ -347,6 +350,8 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "infinite.Network.kernels": (_LIMIT.kernels, {"X": _X, "Z": _X}),
     "infinite.Network.nngp": (_LIMIT.nngp, {"X": _X, "Z": _X}),
     "infinite.Network.ntk": (_LIMIT.ntk, {"X": _X, "Z": _X}),
+    "infinite.Network.ntk_operator": (_LIMIT.ntk_operator, {"X": _X}),
+    "infinite.Network.ntk_tiles": (_all_of(_LIMIT.ntk_tiles), {"X": _X, "Z": _X}),
     "infinite.Network.predict": (_LIMIT.predict, {"X": _X, "y": _Y, "Z": _X, "ridge": 0.1}),
     "infinite.Network.regression": (_LIMIT.regression, {"X": _X, "ridge": 0.1}),
     "infinite.Network.smallest_angle": (_LIMIT.smallest_angle, {"X": _X}),
@@ -364,6 +369,8 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "infinite.limit_kernel": (infinite.limit_kernel, {"n": 3}),
     "infinite.nngp": (infinite.nngp, {"X": _X, "Z": _X, "depth": 1}),
     "infinite.ntk": (infinite.ntk, {"X": _X, "Z": _X, "depth": 1}),
+    "infinite.ntk_operator": (infinite.ntk_operator, {"X": _X, "depth": 1}),
+    "infinite.ntk_tiles": (_all_of(infinite.ntk_tiles), {"X": _X, "Z": _X, "depth": 1}),
     "infinite.predict": (
         infinite.predict,
         {"X": _X, "y": _Y, "Z": _X, "ridge": 0.1, "depth": 1},

@@ -134,6 +134,8 @@ def computations(n: int, duals: tuple[str, ...] = QUICK_DUALS) -> dict[str, Call
             [two, fastntk.MLP([20, 64, 64, 2], activation="tanh", seed=1)], X[:50]
         ),
         "infinite.Network.ntk": lambda: limit.ntk(X),
+        "infinite.Network.ntk_operator": lambda: limit.ntk_operator(X) @ X[:, :3],
+        "infinite.Network.ntk_tiles": lambda: [tile.kernel for tile in limit.ntk_tiles(X, tile=90)],
         "infinite.Network.conditioning": lambda: limit.conditioning(X),
         "infinite.Network.smallest_angle": lambda: limit.smallest_angle(X),
         "infinite.Network.regression": lambda: limit.regression(X, ridge=0.1).predict(
@@ -149,8 +151,12 @@ def computations(n: int, duals: tuple[str, ...] = QUICK_DUALS) -> dict[str, Call
         "infinite.ntk": lambda: [
             infinite.ntk(X, depth=2, activation=activation) for activation in duals
         ],
+        "infinite.ntk_operator": lambda: infinite.ntk_operator(X, 2).columns(range(9)),
+        "infinite.ntk_tiles": lambda: [
+            tile.kernel for tile in infinite.ntk_tiles(X, Z, 2, tile=50)
+        ],
         "infinite.predict": lambda: infinite.predict(X, y, Z, depth=2).mean,
-        "infinite.smallest_angle": lambda: infinite.smallest_angle(X, depth=2),
+        "infinite.smallest_angle": lambda: infinite.smallest_angle(X, depth=2, k=20),
         "PackedKernel.from_dense": lambda: [packed @ X, packed.frobenius_norm()],
     }
 

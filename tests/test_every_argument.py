@@ -539,10 +539,26 @@ CASES = [
         Case(
             function,
             {"X": X, "depth": 2},
-            {"X": X**2, "Z": Z, "normalize": True} | WIDE,
-            {"progress": silent},
+            {"X": X**2, "Z": Z, "normalize": True, "dtype": "float32"} | WIDE,
+            {"out": np.empty((6, 6)), "overwrite": True, "progress": silent},
         )
-        for function in (infinite.ntk, infinite.nngp, infinite.kernels)
+        for function in (infinite.ntk, infinite.nngp)
+    ),
+    Case(
+        infinite.kernels,
+        {"X": X, "depth": 2},
+        {"X": X**2, "Z": Z, "normalize": True} | WIDE,
+        {"progress": silent},
+    ),
+    Case(
+        infinite.ntk_tiles,
+        {"X": X, "depth": 2},
+        {"X": X**2, "Z": Z, "tile": 4, "normalize": True, "dtype": "float32"} | WIDE,
+    ),
+    Case(
+        infinite.ntk_operator,
+        {"X": X, "depth": 2},
+        {"X": X**2, "normalize": True, "dtype": "float32"} | WIDE,
     ),
     Case(
         infinite.conditioning,
@@ -554,7 +570,7 @@ CASES = [
     Case(
         infinite.smallest_angle,
         {"X": X, "depth": 2},
-        {"X": X**2} | WIDE,
+        {"X": X**2, "k": 2} | WIDE,
         {"progress": silent},
         given={"weight_std": {"bias_std": 0.4}},  # without a bias it is a scale
     ),

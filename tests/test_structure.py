@@ -183,6 +183,8 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "limit_kernel",
         "nngp",
         "ntk",
+        "ntk_operator",
+        "ntk_tiles",
         "predict",
         "smallest_angle",
     ),

@@ -18,6 +18,7 @@ from fastntk._support.digests import sha256
 from fastntk.activations import Activation
 from fastntk.distributed.worker import KEPT
 from fastntk.infinite.kernel_parts import KernelParts
+from fastntk.infinite.sample_norms import Samples
 from fastntk.kernels.destinations import new_kernels
 from fastntk.kernels.features import Features
 from fastntk.kernels.parts import kernel_part
@@ -342,7 +343,12 @@ class InfiniteKernel(TiledKernel):
             (self.digest, self.samples),
             self.feature_bytes(len(self.X) + (0 if self.Z is None else len(self.Z))),
             lambda: KernelParts.of(
-                self.network, self.name, self.X, self.Z, self.dtype, normalize=self.normalize
+                self.network,
+                (self.name,),
+                Samples.unseen(self.X),
+                None if self.Z is None else Samples.unseen(self.Z),
+                self.dtype,
+                normalize=self.normalize,
             ),
         )
         return parts

@@ -12,6 +12,8 @@ from fastntk.infinite.functions import (
     kernels,
     nngp,
     ntk,
+    ntk_operator,
+    ntk_tiles,
     predict,
     smallest_angle,
 )
@@ -39,6 +41,8 @@ __all__ = [
     "limit_kernel",
     "nngp",
     "ntk",
+    "ntk_operator",
+    "ntk_tiles",
     "predict",
     "smallest_angle",
 ]

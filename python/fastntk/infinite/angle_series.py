@@ -221,6 +221,12 @@ class PairsOfOneNorm:
         """Write the kernels that are series; `origin` is where the tile begins in the results."""
         gaps = np.empty((tile.rows.stop - tile.rows.start, tile.columns.stop - tile.columns.start))
         fill_gaps(self.X, self.Z, tile.rows, tile.columns, gaps, same=self.symmetric)
+        self.propagate_gaps(gaps, tile, results, origin)
+
+    def propagate_gaps(
+        self, gaps: Array, tile: Tile, results: Results, origin: tuple[int, int]
+    ) -> None:
+        """Do the same for pairs at given gaps, with a sign."""
         targets = tuple(
             Target(target.out, target.rows[:, tile.rows], target.columns[:, tile.columns])
             for target in (results.nngp, results.ntk)

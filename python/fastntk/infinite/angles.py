@@ -19,8 +19,7 @@ from fastntk.devices import matrices
 from fastntk.infinite.duals.base import ROUNDING
 from fastntk.infinite.gap_bounds import RELATIVE_ERROR, bounded_gaps
 from fastntk.infinite.gaps import gaps_of_angles
-from fastntk.infinite.kernel_matrices import require_nonzero
-from fastntk.infinite.layer_factors import NTK
+from fastntk.infinite.layer_factors import NTK, require_nonzero
 from fastntk.infinite.pairs import Pairs, Results
 from fastntk.infinite.sample_norms import Samples
 from fastntk.infinite.tiles import Tile

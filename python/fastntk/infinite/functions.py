@@ -5,23 +5,27 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, TypeAlias, TypedDict, Unpack
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypedDict, Unpack, overload
 
 from fastntk.infinite.network import Network
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    import os
+    from collections.abc import Iterator, Sequence
 
     import numpy as np
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike, DTypeLike, NDArray
 
     from fastntk._support.dtypes import FloatArray
     from fastntk._support.progress import Progress
     from fastntk.activations import Activation
     from fastntk.eigenvalues import Conditioning
     from fastntk.infinite.kernel_matrices import Kernels
+    from fastntk.infinite.kernel_operator import KernelOperator
     from fastntk.infinite.regression import Prediction
     from fastntk.kernels.angles import AnglePair
+    from fastntk.kernels.methods import KernelTile
+    from fastntk.symmetric.packed import PackedKernel
 
     Depths: TypeAlias = int | Sequence[int] | None
     Activations: TypeAlias = str | Activation | Sequence[str | Activation]
@@ -38,6 +42,23 @@ class NetworkOptions(TypedDict, total=False):
     tolerance: float
 
 
+@overload
+def ntk(  # type: ignore[overload-overlap]
+    X: ArrayLike,
+    Z: None = None,
+    depth: int | None = None,
+    activation: Activations = "relu",
+    weight_std: Values = 1.0,
+    bias_std: Values = 0.0,
+    *,
+    normalize: bool = False,
+    dtype: DTypeLike | None = None,
+    out: Literal["packed"],
+    overwrite: bool = False,
+    progress: Progress = False,
+    **options: Unpack[NetworkOptions],
+) -> PackedKernel: ...
+@overload
 def ntk(
     X: ArrayLike,
     Z: ArrayLike | None = None,
@@ -47,16 +68,33 @@ def ntk(
     bias_std: Values = 0.0,
     *,
     normalize: bool = False,
+    dtype: DTypeLike | None = None,
+    out: FloatArray | str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
     progress: Progress = False,
     **options: Unpack[NetworkOptions],
-) -> FloatArray:
+) -> FloatArray: ...
+def ntk(
+    X: ArrayLike,
+    Z: ArrayLike | None = None,
+    depth: Depths = None,
+    activation: Activations = "relu",
+    weight_std: Values = 1.0,
+    bias_std: Values = 0.0,
+    *,
+    normalize: bool = False,
+    dtype: DTypeLike | None = None,
+    out: FloatArray | str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
+    progress: Progress = False,
+    **options: Unpack[NetworkOptions],
+) -> FloatArray | PackedKernel:
     """Return the neural tangent kernel of a network of infinite width, the Θ^{L+1} of `Network`.
 
     Parameters
     ----------
     X, Z : array_like (n, d), (m, d)
-        Samples, one a row. Without Z the symmetric kernel of X with itself. float32 samples give a
-        float32 kernel, computed in float64 and rounded once.
+        Samples, one a row. Without Z the symmetric kernel of X with itself.
     depth : int or sequence of int, optional
         L ≥ 0, the number of hidden layers; several of them take one pass. By default what a
         sequence of σ_w, σ_b, φ or c_φ says, which has a value for each layer, or else 3.
@@ -66,6 +104,8 @@ def ntk(
         σ_w > 0 and σ_b ≥ 0; or those of each layer, the inputs' first.
     normalize : bool
         Whether to return K_ij/√(K_ii K_jj), the cosines of the angles between gradients.
+    dtype, out, overwrite
+        Precision of the kernel, and where it is to go, a file or packed storage: see `Network.ntk`.
     progress : bool or callable
         Whether to show a progress bar; or a function of (stage, done, total).
     **options
@@ -74,7 +114,7 @@ def ntk(
 
     Returns
     -------
-    ndarray (n, m), or (depths, n, m) for a sequence of depths
+    ndarray (n, m), or (depths, n, m) for a sequence of depths; or PackedKernel
         See `Network.ntk`, also for what is raised.
 
     Examples
@@ -89,9 +129,34 @@ def ntk(
     (4, 2, 2)
     """
     network = Network(depth, activation, weight_std, bias_std, **options)
-    return network.ntk(X, Z, normalize=normalize, progress=progress)
+    return network.ntk(
+        X,
+        Z,
+        normalize=normalize,
+        dtype=dtype,
+        out=out,
+        overwrite=overwrite,
+        progress=progress,
+    )
 
 
+@overload
+def nngp(  # type: ignore[overload-overlap]
+    X: ArrayLike,
+    Z: None = None,
+    depth: int | None = None,
+    activation: Activations = "relu",
+    weight_std: Values = 1.0,
+    bias_std: Values = 0.0,
+    *,
+    normalize: bool = False,
+    dtype: DTypeLike | None = None,
+    out: Literal["packed"],
+    overwrite: bool = False,
+    progress: Progress = False,
+    **options: Unpack[NetworkOptions],
+) -> PackedKernel: ...
+@overload
 def nngp(
     X: ArrayLike,
     Z: ArrayLike | None = None,
@@ -101,21 +166,39 @@ def nngp(
     bias_std: Values = 0.0,
     *,
     normalize: bool = False,
+    dtype: DTypeLike | None = None,
+    out: FloatArray | str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
     progress: Progress = False,
     **options: Unpack[NetworkOptions],
-) -> FloatArray:
+) -> FloatArray: ...
+def nngp(
+    X: ArrayLike,
+    Z: ArrayLike | None = None,
+    depth: Depths = None,
+    activation: Activations = "relu",
+    weight_std: Values = 1.0,
+    bias_std: Values = 0.0,
+    *,
+    normalize: bool = False,
+    dtype: DTypeLike | None = None,
+    out: FloatArray | str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
+    progress: Progress = False,
+    **options: Unpack[NetworkOptions],
+) -> FloatArray | PackedKernel:
     """Return the covariance of the outputs of a network of infinite width at initialization.
 
     Outputs are then a Gaussian process with this kernel, the Σ^{L+1} of `Network` [1]_.
 
     Parameters
     ----------
-    X, Z, depth, activation, weight_std, bias_std, normalize, progress, **options
-        As for `ntk`.
+    X, Z, depth, activation, weight_std, bias_std, normalize, dtype, out, overwrite, progress
+        As for `ntk`, and so are the **options.
 
     Returns
     -------
-    ndarray (n, m), or (depths, n, m) for a sequence of depths
+    ndarray (n, m), or (depths, n, m) for a sequence of depths; or PackedKernel
 
     References
     ----------
@@ -131,7 +214,15 @@ def nngp(
            [0.338774, 0.5     ]])
     """
     network = Network(depth, activation, weight_std, bias_std, **options)
-    return network.nngp(X, Z, normalize=normalize, progress=progress)
+    return network.nngp(
+        X,
+        Z,
+        normalize=normalize,
+        dtype=dtype,
+        out=out,
+        overwrite=overwrite,
+        progress=progress,
+    )
 
 
 def kernels(
@@ -170,6 +261,80 @@ def kernels(
     return network.kernels(X, Z, normalize=normalize, progress=progress)
 
 
+def ntk_tiles(
+    X: ArrayLike,
+    Z: ArrayLike | None = None,
+    depth: int | None = None,
+    activation: Activations = "relu",
+    weight_std: Values = 1.0,
+    bias_std: Values = 0.0,
+    *,
+    tile: int = 2048,
+    normalize: bool = False,
+    dtype: DTypeLike | None = None,
+    **options: Unpack[NetworkOptions],
+) -> Iterator[KernelTile]:
+    """Iterate over blocks of the tangent kernel, for kernels that need not be kept.
+
+    Parameters
+    ----------
+    X, Z, depth, activation, weight_std, bias_std, normalize, dtype, **options
+        As for `ntk`.
+    tile : int
+        The number of rows and columns of a block.
+
+    Yields
+    ------
+    KernelTile
+        See `Network.ntk_tiles`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastntk import infinite
+    >>> [tile.kernel.shape for tile in infinite.ntk_tiles(np.eye(3), depth=2, tile=2)]
+    [(2, 2), (1, 2), (1, 1)]
+    """
+    network = Network(depth, activation, weight_std, bias_std, **options)
+    return network.ntk_tiles(X, Z, tile=tile, normalize=normalize, dtype=dtype)
+
+
+def ntk_operator(
+    X: ArrayLike,
+    depth: int | None = None,
+    activation: Activations = "relu",
+    weight_std: Values = 1.0,
+    bias_std: Values = 0.0,
+    *,
+    normalize: bool = False,
+    dtype: DTypeLike | None = None,
+    **options: Unpack[NetworkOptions],
+) -> KernelOperator:
+    """Return the tangent kernel as an operator, which multiplies without being formed.
+
+    Parameters
+    ----------
+    X, depth, activation, weight_std, bias_std, normalize, dtype, **options
+        As for `ntk`.
+
+    Returns
+    -------
+    KernelOperator (n, n)
+        See `Network.ntk_operator`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastntk import infinite
+    >>> operator = infinite.ntk_operator(np.eye(3), depth=2)
+    >>> (operator @ np.ones(3)).shape, operator.diagonal().shape
+    ((3,), (3,))
+    """
+    network = Network(depth, activation, weight_std, bias_std, **options)
+    return network.ntk_operator(X, normalize=normalize, dtype=dtype)
+
+
+@overload
 def smallest_angle(
     X: ArrayLike,
     depth: int | None = None,
@@ -177,10 +342,34 @@ def smallest_angle(
     weight_std: Values = 1.0,
     bias_std: Values = 0.0,
     *,
+    k: None = None,
     progress: Progress = False,
     **options: Unpack[NetworkOptions],
-) -> AnglePair:
-    """Return the smallest angle between the gradients of two samples, and which they are.
+) -> AnglePair: ...
+@overload
+def smallest_angle(
+    X: ArrayLike,
+    depth: int | None = None,
+    activation: Activations = "relu",
+    weight_std: Values = 1.0,
+    bias_std: Values = 0.0,
+    *,
+    k: int,
+    progress: Progress = False,
+    **options: Unpack[NetworkOptions],
+) -> list[AnglePair]: ...
+def smallest_angle(
+    X: ArrayLike,
+    depth: int | None = None,
+    activation: Activations = "relu",
+    weight_std: Values = 1.0,
+    bias_std: Values = 0.0,
+    *,
+    k: int | None = None,
+    progress: Progress = False,
+    **options: Unpack[NetworkOptions],
+) -> AnglePair | list[AnglePair]:
+    """Return the smallest angle between the gradients of two samples, or the k smallest.
 
     Parameters
     ----------
@@ -188,10 +377,12 @@ def smallest_angle(
         At least two samples, one a row.
     depth, activation, weight_std, bias_std, progress, **options
         As for `ntk`.
+    k : int, optional
+        How many pairs.
 
     Returns
     -------
-    AnglePair
+    AnglePair, or list of AnglePair
         See `Network.smallest_angle`.
 
     Examples
@@ -202,7 +393,7 @@ def smallest_angle(
     (0, 2, 2.5231e-05)
     """
     network = Network(depth, activation, weight_std, bias_std, **options)
-    return network.smallest_angle(X, progress=progress)
+    return network.smallest_angle(X, k, progress=progress)
 
 
 def conditioning(

@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from fastntk._support import arguments
 from fastntk._support.memory import require_memory
 from fastntk.devices import matrices
-from fastntk.infinite.angle_series import PairsOfOneNorm
+from fastntk.infinite.kernel_parts import as_asked
 from fastntk.infinite.layer_factors import KINDS, LayerFactors, check_range
-from fastntk.infinite.pairs import Pairs, Results
-from fastntk.infinite.recursion import Target, mirror
+from fastntk.infinite.recursion import mirror
+from fastntk.infinite.request import KernelRequest
 from fastntk.infinite.sample_norms import Samples
-from fastntk.infinite.tiles import for_each_tile
+from fastntk.infinite.tiles import for_each_tile, in_squares
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import ArrayLike, NDArray
 
     from fastntk._support.dtypes import FloatArray
@@ -55,8 +56,8 @@ def kernel_matrix(
     progress: Progress = False,
 ) -> FloatArray:
     """Return the kernel "nngp" or "ntk" of X with Z, or with itself."""
-    both = kernel_matrices(network, X, Z, kinds=(kind,), normalize=normalize, progress=progress)
-    return both.ntk if kind == "ntk" else both.nngp
+    request = KernelRequest.checked(network, (kind,), X, Z, normalize=normalize)
+    return new_kernels(request, progress)[0]
 
 
 def kernel_matrices(
@@ -87,90 +88,42 @@ def kernel_matrices(
     -------
     Kernels
     """
-    normalize = arguments.flag(normalize, "normalize")
-    rows = matrices.samples(X, "X")
-    columns = None
-    if Z is not None:
-        columns = matrices.samples(Z, "Z", columns=rows.shape[1], why="as many as X has")
-    if "ntk" in kinds:
-        network.require_tangent_kernel()
-    dtype = rows.dtype if columns is None else np.result_type(rows, columns)
-    n, m = len(rows), len(rows if columns is None else columns)
-    depths = network.depths
-    require_memory(
-        len(kinds) * len(depths) * n * m * dtype.itemsize,
-        f"the result, {len(kinds) * len(depths)} kernel(s) of {n} × {m} in {dtype},",
-        "ask for fewer depths or samples at a time",
-    )
-    both = Samples.of(rows), None if columns is None else Samples.of(columns)
-    ways, every_scale, every_zero = ways_of_pairs(*both, network, kinds)
-    targets = []
-    for kind, name in enumerate(KINDS):
-        scales, zero = every_scale[kind], every_zero[kind]
-        wanted = name in kinds
-        each = scales
-        if wanted and normalize:
-            each = scales_of_cosines(zero, n, depths)
-        elif wanted:
-            check_range(scales, dtype, depths, zero=zero)
-        out = np.empty((len(depths) * wanted, n, m), dtype)
-        targets.append(Target(out, each[:, :n], each[:, -m:]))
-    results = Results.of_kernels(*targets)
+    request = KernelRequest.checked(network, kinds, X, Z, normalize=normalize)
+    found = dict(zip(kinds, new_kernels(request, progress), strict=True))
+    absent = np.empty((0, *request.shape), request.dtype)
+    return Kernels(*(found.get(name, absent) for name in KINDS))
+
+
+def new_kernels(request: KernelRequest, progress: Progress) -> list[FloatArray]:
+    """Return the kernels in new arrays, for several depths with a first axis for these.
+
+    Raises
+    ------
+    MemoryError
+        If they do not fit in the memory that is available.
+    """
+    require_memory(request.kernel_bytes, f"the result, {request.description},", request.advice)
+    outs = [
+        np.empty((len(request.network.depths), *request.shape), request.dtype)
+        for _ in request.kinds
+    ]
+    fill_kernels(request, outs, progress)
+    return [as_asked(out, request.network) for out in outs]
+
+
+def fill_kernels(request: KernelRequest, outs: Sequence[FloatArray], progress: Progress) -> None:
+    """Fill contiguous arrays (depths, n, m), one for each of the kinds, tile by tile."""
+    parts = request.parts
 
     def work(tile: Tile) -> None:
-        for way in ways:
-            way.propagate(tile, results, (tile.rows.start, tile.columns.start))
-        if columns is None:
-            for target in targets:
-                for out in target.out:
-                    mirror(
-                        out, tile.rows.start, tile.rows.stop, tile.columns.start, tile.columns.stop
-                    )
+        rows, columns = tile.rows, tile.columns
+        parts.fill(outs, tile, (rows.start, columns.start))
+        if parts.symmetric:
+            for out in outs:
+                for kernel in out:
+                    mirror(kernel, rows.start, rows.stop, columns.start, columns.stop)
 
-    for_each_tile(work, ways[0].tiles(), progress, "kernel")
-    return Kernels(*(as_asked(target.out, network) for target in targets))
-
-
-def scales_of_cosines(
-    zero: NDArray[np.bool_], n: int, depths: tuple[int, ...]
-) -> NDArray[np.float64]:
-    """Return the scales of normalized kernels, given where the diagonals (depths, n + m) are 0."""
-    require_nonzero(zero[:, :n], "X", depths)
-    require_nonzero(zero[:, n:], "Z", depths)
-    return np.ones(zero.shape)
-
-
-def ways_of_pairs(
-    X: Samples, Z: Samples | None, network: Architecture, kinds: tuple[str, ...]
-) -> tuple[list[Pairs | PairsOfOneNorm], NDArray[np.float64], NDArray[np.bool_]]:
-    """Return what writes the kernels of each tile, one after the other, and `LayerFactors.scales`.
-
-    Where samples have one norm, the kernels that are series are written by these: at each depth
-    without a look at the others, so that no kernel depends on which ones are asked for beside it.
-    After the scales comes where they are 0.
-    """
-    of_one_norm = PairsOfOneNorm.of(X, Z, network, kinds)
-    if of_one_norm is not None and of_one_norm.complete:
-        scales = of_one_norm.scales
-        return [of_one_norm], scales, np.zeros(scales.shape, dtype=bool)
-    pairs = Pairs.of(X, Z, network)
-    ways: list[Pairs | PairsOfOneNorm] = [pairs]
-    if of_one_norm is not None:
-        ways.append(of_one_norm)
-    return ways, pairs.factors.scales, pairs.factors.zero
-
-
-def as_asked(out: FloatArray, network: Architecture) -> FloatArray:
-    """Return kernels of all depths in the order in which these were asked for."""
-    if len(out) == 0:
-        return out
-    if isinstance(network.depth, int):
-        result: FloatArray = out[0]
-    elif network.asked == network.depths:
-        result = out
-    else:
-        result = out[[network.depths.index(depth) for depth in network.asked]]
-    return result
+    for_each_tile(work, in_squares(parts.tiles()), progress, "kernel")
 
 
 def kernel_diagonal(network: Architecture, kind: str, X: ArrayLike) -> NDArray[np.float64]:
@@ -184,13 +137,3 @@ def kernel_diagonal(network: Architecture, kind: str, X: ArrayLike) -> NDArray[n
     check_range(factors.scales[which], samples.dtype, network.depths, zero=factors.zero[which])
     result: NDArray[np.float64] = factors.scales[which, 0] ** 2
     return result
-
-
-def require_nonzero(zero: NDArray[np.bool_], name: str, depths: tuple[int, ...]) -> None:
-    """Raise ValueError where the diagonal of a kernel is 0, given (depths, samples)."""
-    if zero.any():
-        k, i = (int(index) for index in np.argwhere(zero)[0])
-        raise ValueError(
-            f"{name}[{i}] has a kernel of 0 at depth {depths[k]}, as a row of zeros has: expected "
-            "samples with K(x, x) > 0, because the angle to a zero gradient is not defined"
-        )

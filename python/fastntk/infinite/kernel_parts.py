@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The fastntk authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""Parts of a kernel of all pairs of samples, each computed by itself, with the bits of the whole.
+"""Kernels of all pairs of samples, tile by tile: whole, or parts with the bits of the whole.
 
 Matrix products have other last bits in other shapes, and duals without a closed form are
 interpolated between nodes that all samples decide on. So a part is made of the very tiles that the
@@ -11,85 +11,168 @@ bring into the recursion: their norms, 24 bytes each.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from fastntk.infinite.kernel_matrices import as_asked, scales_of_cosines, ways_of_pairs
-from fastntk.infinite.layer_factors import KINDS, check_range
-from fastntk.infinite.pairs import Results
-from fastntk.infinite.recursion import Target
+from fastntk.infinite.angle_series import PairsOfOneNorm
+from fastntk.infinite.gaps import fill_gaps
+from fastntk.infinite.layer_factors import KINDS, check_range, require_nonzero
+from fastntk.infinite.pairs import Pairs, Results
+from fastntk.infinite.recursion import Target, mirror
 from fastntk.infinite.sample_norms import Samples
-from fastntk.infinite.tiles import for_each_tile
+from fastntk.infinite.tiles import Tile, for_each_tile
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Self
 
     from numpy.typing import NDArray
 
     from fastntk._support.dtypes import FloatArray, FloatDType
-    from fastntk.infinite.angle_series import PairsOfOneNorm
     from fastntk.infinite.architecture import Architecture
-    from fastntk.infinite.pairs import Pairs
-    from fastntk.infinite.sample_norms import Norms
-    from fastntk.infinite.tiles import Tile
+
+Way: TypeAlias = Pairs | PairsOfOneNorm
 
 
 @dataclass(frozen=True)
 class KernelParts:
-    """A kernel "nngp" or "ntk" of X with Z, or with itself, of which parts are asked for.
+    """Kernels of X with Z, or with itself, of which tiles are asked for.
 
     Attributes
     ----------
     network : Architecture
     ways : list
-        What writes tiles, see `ways_of_pairs`; of the samples only their norms are known.
-    kind : str
-        Which kernel.
-    scales : ndarray (depths, samples)
-        What it is multiplied with: of X and, after these, of another set Z.
+        What writes tiles, one after the other. Where samples have one norm, the kernels that are
+        series are written by these: at each depth without a look at the others, so that no kernel
+        depends on which ones are asked for beside it.
+    kinds : tuple of str
+        Which kernels, "nngp" or "ntk" or both.
+    scales : tuple of ndarray (depths, samples)
+        What both kernels are multiplied with: of X and, after these, of another set Z.
     dtype : dtype
-        That of the kernel.
+        That of the kernels.
     """
 
     network: Architecture
-    ways: list[Pairs | PairsOfOneNorm]
-    kind: str
-    scales: NDArray[np.float64]
+    ways: list[Way]
+    kinds: tuple[str, ...]
+    scales: tuple[NDArray[np.float64], NDArray[np.float64]]
     dtype: FloatDType
 
     @classmethod
     def of(
         cls,
         network: Architecture,
-        kind: str,
-        X: Norms,
-        Z: Norms | None,
+        kinds: tuple[str, ...],
+        X: Samples,
+        Z: Samples | None,
         dtype: FloatDType,
         *,
         normalize: bool,
     ) -> Self:
-        """Return the kernel of samples with these norms.
+        """Return the kernels of samples, of which only the norms are looked at here.
 
         Raises
         ------
         ValueError, OverflowError
-            As `kernel_matrices` does.
+            If the network has no such kernel, or the kernel leaves the range of its numbers.
         """
-        if kind == "ntk":
+        if "ntk" in kinds:
             network.require_tangent_kernel()
-        unseen = _unseen(X), None if Z is None else _unseen(Z)
-        ways, every_scale, every_zero = ways_of_pairs(*unseen, network, (kind,))
-        scales, zero = (each[KINDS.index(kind)] for each in (every_scale, every_zero))
-        if normalize:
-            scales = scales_of_cosines(zero, len(X), network.depths)
-        else:
-            check_range(scales, dtype, network.depths, zero=zero)
-        return cls(network, ways, kind, scales, dtype)
+        ways, every_scale, every_zero = _ways_of_pairs(X, Z, network, kinds)
+        scales = []
+        for name, raw, zero in zip(KINDS, every_scale, every_zero, strict=True):
+            if name in kinds and normalize:
+                require_nonzero(zero[:, : len(X)], "X", network.depths)
+                require_nonzero(zero[:, len(X) :], "Z", network.depths)
+                scales.append(np.ones(zero.shape))
+                continue
+            if name in kinds:
+                check_range(raw, dtype, network.depths, zero=zero)
+            scales.append(raw)
+        return cls(network, ways, kinds, (scales[0], scales[1]), dtype)
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether they are kernels of X with itself."""
+        return self.ways[0].symmetric
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """The numbers of rows and columns."""
+        return len(self.ways[0].X), len(self.ways[0].Z)
+
+    def tiles(self) -> list[Tile]:
+        """Return tiles that cover all pairs, each once where X and Z are the same."""
+        return self.ways[0].tiles()
+
+    def tiles_of(self, rows: slice, columns: slice) -> list[Tile]:
+        """Return the tiles of a part."""
+        return [
+            tile
+            for tile in self.ways[0].tiles(rows)
+            if tile.columns.start < columns.stop and columns.start < tile.columns.stop
+        ]
+
+    def fill(self, outs: Sequence[FloatArray], tile: Tile, origin: tuple[int, int]) -> None:
+        """Write a tile of the kernels.
+
+        Parameters
+        ----------
+        outs : sequence of ndarray (depths, …, …)
+            One contiguous array for each of the `kinds`, with the depths in ascending order.
+        tile : Tile
+            One of `tiles`. What lies left of the diagonal in it is not written.
+        origin : (int, int)
+            Where it begins in the arrays.
+        """
+        results = self._results(outs)
+        for way in self.ways:
+            way.propagate(tile, results, origin)
+
+    def values(self, tile: Tile) -> FloatArray:
+        """Return a tile (depths, rows, columns) of the only kernel, complete at the diagonal."""
+        height, width = (part.stop - part.start for part in (tile.rows, tile.columns))
+        out = np.empty((len(self.network.depths), height, width), self.dtype)
+        self.fill([out], tile, (0, 0))
+        if tile.diagonal:
+            for kernel in out:
+                mirror(kernel, 0, height, 0, height)
+        return out
+
+    def rows_of(self, chosen: Sequence[int], columns: slice) -> FloatArray:
+        """Return some rows (depths, k, columns) of the only kernel, that of X with itself.
+
+        Rows that do not lie together are no part of tiles, whose bits they do not have: they are
+        the same but for rounding.
+        """
+        X, places = self.ways[0].X, np.asarray(chosen)
+        picked = Samples(X.rows[places], X.norms.take(places))
+        gaps = np.empty((len(chosen), columns.stop - columns.start))
+        fill_gaps(picked, X, slice(0, len(chosen)), columns, gaps, same=False)
+        out = np.empty((len(self.network.depths), *gaps.shape), self.dtype)
+        results = self._results([out])
+        for k, i in enumerate(chosen):
+            if columns.start <= i < columns.stop:
+                gaps[k, i - columns.start] = 0.0  # of a sample with itself, a row of zeros too
+            tile = Tile(slice(i, i + 1), columns, diagonal=False)
+            for way in self.ways:
+                way.propagate_gaps(gaps[k : k + 1].copy(), tile, results, (k, 0))
+        return out
+
+    def _results(self, outs: Sequence[FloatArray]) -> Results:
+        n, m = self.shape
+        targets = []
+        for name, scales in zip(KINDS, self.scales, strict=True):
+            wanted = name in self.kinds
+            out = outs[self.kinds.index(name)] if wanted else outs[0][:0]
+            targets.append(Target(out, scales[:, :n], scales[:, -m:]))
+        return Results.of_kernels(*targets)
 
     def needed(self, rows: slice, columns: slice) -> tuple[slice, slice]:
         """Return the samples of X and of Z that a part needs: whole tiles."""
-        return _covered(self._tiles(rows, columns))
+        return _covered(self.tiles_of(rows, columns))
 
     def part(self, rows: slice, columns: slice, X: FloatArray, Z: FloatArray) -> FloatArray:
         """Return the kernel of these rows and columns, from the samples that `needed` says.
@@ -105,45 +188,63 @@ class KernelParts:
         -------
         ndarray (rows, columns), or (depths, rows, columns) for a sequence of depths
         """
-        tiles = self._tiles(rows, columns)
+        tiles = self.tiles_of(rows, columns)
         high, wide = _covered(tiles)
-        first, symmetric = self.ways[0], self.ways[0].symmetric
-        there = replace(first.X, rows=X, first=high.start)
-        beside = replace(first.Z, rows=Z, first=wide.start)
-        ways = [replace(way, X=there, Z=beside) for way in self.ways]
-        size = high.stop - high.start, wide.stop - wide.start
-        target = Target(
-            np.empty((len(self.scales), *size), self.dtype),
-            self.scales[:, : len(there)],
-            self.scales[:, -len(beside) :],
-        )
-        unwanted = target._replace(out=target.out[:0])
-        both = (target, unwanted) if self.kind == "nngp" else (unwanted, target)
-        results = Results.of_kernels(*both)
+        there = replace(self.ways[0].X, rows=X, first=high.start)
+        beside = replace(self.ways[0].Z, rows=Z, first=wide.start)
+        given = replace(self, ways=[replace(way, X=there, Z=beside) for way in self.ways])
+        size = rows.stop - rows.start, columns.stop - columns.start
+        out = np.empty((len(self.network.depths), *size), self.dtype)
 
         def work(tile: Tile) -> None:
-            origin = tile.rows.start - high.start, tile.columns.start - wide.start
-            for way in ways:
-                way.propagate(tile, results, origin)
+            put_part(given.values(tile), tile, rows, columns, out)
 
         for_each_tile(work, tiles, progress=False, description="kernel")
-        whole = target.out[
-            :,
-            rows.start - high.start : rows.stop - high.start,
-            columns.start - wide.start : columns.stop - wide.start,
-        ]
-        if symmetric and rows == columns:
-            below = np.tri(rows.stop - rows.start, k=-1, dtype=bool)
-            for kernel in whole:
-                np.copyto(kernel, kernel.T.copy(), where=below)
-        return np.ascontiguousarray(as_asked(whole, self.network))
+        if self.symmetric and rows == columns:
+            for kernel in out:
+                mirror(kernel, 0, size[0], 0, size[1])
+        return np.ascontiguousarray(as_asked(out, self.network))
 
-    def _tiles(self, rows: slice, columns: slice) -> list[Tile]:
-        return [
-            tile
-            for tile in self.ways[0].tiles(rows)
-            if tile.columns.start < columns.stop and columns.start < tile.columns.stop
+
+def put_part(values: FloatArray, tile: Tile, rows: slice, columns: slice, out: FloatArray) -> None:
+    """Copy what a tile (depths, …, …) has of a part of a kernel to where that is in the part."""
+    top, bottom = max(tile.rows.start, rows.start), min(tile.rows.stop, rows.stop)
+    left, right = max(tile.columns.start, columns.start), min(tile.columns.stop, columns.stop)
+    out[:, top - rows.start : bottom - rows.start, left - columns.start : right - columns.start] = (
+        values[
+            :,
+            top - tile.rows.start : bottom - tile.rows.start,
+            left - tile.columns.start : right - tile.columns.start,
         ]
+    )
+
+
+def as_asked(out: FloatArray, network: Architecture) -> FloatArray:
+    """Return kernels of all depths in the order in which these were asked for."""
+    if len(out) == 0:
+        return out
+    if isinstance(network.depth, int):
+        result: FloatArray = out[0]
+    elif network.asked == network.depths:
+        result = out
+    else:
+        result = out[[network.depths.index(depth) for depth in network.asked]]
+    return result
+
+
+def _ways_of_pairs(
+    X: Samples, Z: Samples | None, network: Architecture, kinds: tuple[str, ...]
+) -> tuple[list[Way], NDArray[np.float64], NDArray[np.bool_]]:
+    """Return what writes the kernels of each tile, `LayerFactors.scales`, and where these are 0."""
+    of_one_norm = PairsOfOneNorm.of(X, Z, network, kinds)
+    if of_one_norm is not None and of_one_norm.complete:
+        scales = of_one_norm.scales
+        return [of_one_norm], scales, np.zeros(scales.shape, dtype=bool)
+    pairs = Pairs.of(X, Z, network)
+    ways: list[Way] = [pairs]
+    if of_one_norm is not None:
+        ways.append(of_one_norm)
+    return ways, pairs.factors.scales, pairs.factors.zero
 
 
 def _covered(tiles: list[Tile]) -> tuple[slice, slice]:
@@ -152,7 +253,3 @@ def _covered(tiles: list[Tile]) -> tuple[slice, slice]:
         slice(min(t.rows.start for t in tiles), max(t.rows.stop for t in tiles)),
         slice(min(t.columns.start for t in tiles), max(t.columns.stop for t in tiles)),
     )
-
-
-def _unseen(norms: Norms) -> Samples:
-    return Samples(np.empty((0, norms.dimension)), norms)

@@ -311,3 +311,13 @@ def check_range(
                 f"{'large' if too_large else 'small'} for {dtype}; expected X, Z, weight_std, "
                 "bias_std and activation_scale that keep it in range, or normalize=True"
             )
+
+
+def require_nonzero(zero: NDArray[np.bool_], name: str, depths: tuple[int, ...]) -> None:
+    """Raise ValueError where the diagonal of a kernel is 0, given (depths, samples)."""
+    if zero.any():
+        k, i = (int(index) for index in np.argwhere(zero)[0])
+        raise ValueError(
+            f"{name}[{i}] has a kernel of 0 at depth {depths[k]}, as a row of zeros has: expected "
+            "samples with K(x, x) > 0, because the angle to a zero gradient is not defined"
+        )

@@ -17,21 +17,29 @@ from fastntk.infinite.angles import angles_after_layers
 from fastntk.infinite.architecture import Architecture
 from fastntk.infinite.closest_gradients import closest_gradients
 from fastntk.infinite.kernel_errors import kernel_error
-from fastntk.infinite.kernel_matrices import kernel_matrices, kernel_matrix
+from fastntk.infinite.kernel_matrices import kernel_matrices, new_kernels
+from fastntk.infinite.kernel_outputs import kernel_tiles, kernel_to
 from fastntk.infinite.regression import Regression
+from fastntk.infinite.request import KernelRequest
 from fastntk.infinite.sample_norms import Samples
 from fastntk.symmetric.matrix import SymmetricMatrix
+from fastntk.symmetric.packed import PackedKernel
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
+    import os
+    from collections.abc import Iterator
+
+    from numpy.typing import ArrayLike, DTypeLike, NDArray
 
     from fastntk._support.dtypes import FloatArray
     from fastntk._support.progress import Progress
     from fastntk.eigenvalues import Conditioning
     from fastntk.infinite.angles import Angles
     from fastntk.infinite.kernel_matrices import Kernels
+    from fastntk.infinite.kernel_operator import KernelOperator
     from fastntk.infinite.regression import Prediction
     from fastntk.kernels.angles import AnglePair
+    from fastntk.kernels.methods import KernelTile
 
 
 @dataclass(frozen=True, repr=False)
@@ -132,31 +140,70 @@ class Network(Architecture):
     True
     """
 
+    @overload
+    def ntk(  # type: ignore[overload-overlap]
+        self,
+        X: ArrayLike,
+        Z: None = None,
+        *,
+        normalize: bool = False,
+        dtype: DTypeLike | None = None,
+        out: Literal["packed"],
+        overwrite: bool = False,
+        progress: Progress = False,
+    ) -> PackedKernel: ...
+
+    @overload
     def ntk(
         self,
         X: ArrayLike,
         Z: ArrayLike | None = None,
         *,
         normalize: bool = False,
+        dtype: DTypeLike | None = None,
+        out: FloatArray | str | os.PathLike[str] | None = None,
+        overwrite: bool = False,
         progress: Progress = False,
-    ) -> FloatArray:
+    ) -> FloatArray: ...
+
+    def ntk(
+        self,
+        X: ArrayLike,
+        Z: ArrayLike | None = None,
+        *,
+        normalize: bool = False,
+        dtype: DTypeLike | None = None,
+        out: FloatArray | str | os.PathLike[str] | None = None,
+        overwrite: bool = False,
+        progress: Progress = False,
+    ) -> FloatArray | PackedKernel:
         """Return the neural tangent kernel.
 
         Parameters
         ----------
         X, Z : array_like (n, d), (m, d)
-            Samples, one a row. Without Z the symmetric kernel of X with itself. float32 samples
-            give a float32 kernel, computed in float64 and rounded once.
+            Samples, one a row. Without Z the symmetric kernel of X with itself.
         normalize : bool
             Whether to return K_ij/√(K_ii K_jj), the cosines of the angles between gradients.
+        dtype : {"float32", "float64"}, optional
+            Precision of the result, by default that of the samples. All kernels are computed in
+            float64, and those in float32 rounded once.
+        out : ndarray (n, m), path or "packed", optional
+            Where the kernel of a single depth is to go, as for `fastntk.MLP.ntk`: into an array,
+            such as a ``numpy.memmap``, or into a ``.npy`` file of this name, which is returned as a
+            memory map; kernels may be larger than memory. "packed": return a
+            `fastntk.PackedKernel`, in half the memory; without Z.
+        overwrite : bool
+            Whether a file that is at the path `out` may be lost. Otherwise that is an error before
+            any work.
         progress : bool or callable
             Whether to show a progress bar; or a function of (stage, done, total).
 
         Returns
         -------
-        ndarray (n, m), or (depths, n, m) for a sequence of depths
-            The same, bit for bit, for any number of threads. Rows of zeros are allowed: without
-            biases, and if φ(0) = 0, their kernel is 0.
+        ndarray (n, m), or (depths, n, m) for a sequence of depths; or PackedKernel
+            The same, bit for bit, for any number of threads and wherever it goes. Rows of zeros are
+            allowed: without biases, and if φ(0) = 0, their kernel is 0.
 
         Raises
         ------
@@ -164,6 +211,8 @@ class Network(Architecture):
             For arguments that make no sense, or if the activation has no tangent kernel.
         OverflowError
             If the kernel would leave the range of floating-point numbers.
+        FileExistsError
+            If there is a file at the path `out` already.
         MemoryError
             If the result does not fit.
 
@@ -173,8 +222,37 @@ class Network(Architecture):
         >>> from fastntk import infinite
         >>> infinite.Network(depth=range(4)).ntk(np.eye(2)).shape
         (4, 2, 2)
+        >>> infinite.Network(depth=1).ntk(np.eye(2), out="packed")
+        PackedKernel(n=2, dtype=float64)
         """
-        return kernel_matrix(self, "ntk", X, Z, normalize=normalize, progress=progress)
+        request = KernelRequest.checked(self, ("ntk",), X, Z, dtype=dtype, normalize=normalize)
+        return _kernel(request, out, overwrite, progress)
+
+    @overload
+    def nngp(  # type: ignore[overload-overlap]
+        self,
+        X: ArrayLike,
+        Z: None = None,
+        *,
+        normalize: bool = False,
+        dtype: DTypeLike | None = None,
+        out: Literal["packed"],
+        overwrite: bool = False,
+        progress: Progress = False,
+    ) -> PackedKernel: ...
+
+    @overload
+    def nngp(
+        self,
+        X: ArrayLike,
+        Z: ArrayLike | None = None,
+        *,
+        normalize: bool = False,
+        dtype: DTypeLike | None = None,
+        out: FloatArray | str | os.PathLike[str] | None = None,
+        overwrite: bool = False,
+        progress: Progress = False,
+    ) -> FloatArray: ...
 
     def nngp(
         self,
@@ -182,20 +260,23 @@ class Network(Architecture):
         Z: ArrayLike | None = None,
         *,
         normalize: bool = False,
+        dtype: DTypeLike | None = None,
+        out: FloatArray | str | os.PathLike[str] | None = None,
+        overwrite: bool = False,
         progress: Progress = False,
-    ) -> FloatArray:
+    ) -> FloatArray | PackedKernel:
         """Return the covariance of the outputs at initialization.
 
         Outputs are then a Gaussian process with this kernel [1]_.
 
         Parameters
         ----------
-        X, Z, normalize, progress
+        X, Z, normalize, dtype, out, overwrite, progress
             As for `ntk`.
 
         Returns
         -------
-        ndarray (n, m), or (depths, n, m) for a sequence of depths
+        ndarray (n, m), or (depths, n, m) for a sequence of depths; or PackedKernel
 
         References
         ----------
@@ -209,7 +290,8 @@ class Network(Architecture):
         array([[0.5     , 0.159155],
                [0.159155, 0.5     ]])
         """
-        return kernel_matrix(self, "nngp", X, Z, normalize=normalize, progress=progress)
+        request = KernelRequest.checked(self, ("nngp",), X, Z, dtype=dtype, normalize=normalize)
+        return _kernel(request, out, overwrite, progress)
 
     def kernels(
         self,
@@ -233,22 +315,117 @@ class Network(Architecture):
         """
         return kernel_matrices(self, X, Z, normalize=normalize, progress=progress)
 
-    def smallest_angle(self, X: ArrayLike, *, progress: Progress = False) -> AnglePair:
-        """Return the smallest angle between the gradients of two samples, and which they are.
+    def ntk_tiles(
+        self,
+        X: ArrayLike,
+        Z: ArrayLike | None = None,
+        *,
+        tile: int = 2048,
+        normalize: bool = False,
+        dtype: DTypeLike | None = None,
+    ) -> Iterator[KernelTile]:
+        """Iterate over blocks of the tangent kernel, for kernels that need not be kept.
 
-        No kernel is formed; small angles keep their digits.
+        Parameters
+        ----------
+        X, Z, normalize, dtype
+            As for `ntk`, of a single depth. X and Z must not change before the last block.
+        tile : int
+            The number of rows and columns of a block; it need not divide the number of samples.
+            Blocks are made of the library's own tiles, of up to 128 rows and 1024 or 2048 columns:
+            those with fewer rows take as long as such tiles.
+
+        Yields
+        ------
+        KernelTile
+            Named tuples of the slices `rows` and `cols`, and of `kernel` with the bits that `ntk`
+            has there. Without Z, the blocks on and below the diagonal, column by column: the rest
+            is their mirror image.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastntk import infinite
+        >>> tiles = infinite.Network(depth=2).ntk_tiles(np.eye(3), tile=2)
+        >>> sum(t.kernel.size for t in tiles)
+        7
+        """
+        size = arguments.integer(tile, "tile", minimum=1)
+        request = KernelRequest.checked(self, ("ntk",), X, Z, dtype=dtype, normalize=normalize)
+        return kernel_tiles(request, size)
+
+    def ntk_operator(
+        self, X: ArrayLike, *, normalize: bool = False, dtype: DTypeLike | None = None
+    ) -> KernelOperator:
+        """Return the tangent kernel as an operator, which multiplies without being formed.
+
+        Each product computes the kernel anew, tile by tile, each of which serves for its mirror
+        image too: it takes as long as `ntk` does. Memory is that of the samples, of which a copy is
+        kept, and of the vectors; so products with several vectors at once cost little more.
+
+        Parameters
+        ----------
+        X, normalize
+            As for `ntk`, of a single depth.
+        dtype : {"float32", "float64"}, optional
+            Precision of the elements and the products, by default that of the samples.
+
+        Returns
+        -------
+        KernelOperator (n, n)
+            A ``scipy.sparse.linalg.LinearOperator``, symmetric; for
+            ``scipy.sparse.linalg.eigsh``, ``cg``, ``lobpcg``, …. For preconditioners it has the
+            methods ``diagonal()``, and ``columns(indices)``, which returns an array
+            (n, len(indices)). The same, bit for bit, for any number of threads.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastntk import infinite
+        >>> net, X = infinite.Network(depth=2), np.eye(3)
+        >>> operator = net.ntk_operator(X)
+        >>> bool(np.allclose(operator @ np.ones(3), net.ntk(X) @ np.ones(3)))
+        True
+        >>> operator.columns([0, 2]).shape
+        (3, 2)
+        """
+        # SciPy's operators take a while to import, and are not always needed.
+        from fastntk.infinite.kernel_operator import KernelOperator, TileProducts
+
+        request = KernelRequest.checked(self, ("ntk",), X, dtype=dtype, normalize=normalize)
+        return KernelOperator(TileProducts(request.with_samples_of_its_own()))
+
+    @overload
+    def smallest_angle(
+        self, X: ArrayLike, k: None = None, *, progress: Progress = False
+    ) -> AnglePair: ...
+
+    @overload
+    def smallest_angle(
+        self, X: ArrayLike, k: int, *, progress: Progress = False
+    ) -> list[AnglePair]: ...
+
+    def smallest_angle(
+        self, X: ArrayLike, k: int | None = None, *, progress: Progress = False
+    ) -> AnglePair | list[AnglePair]:
+        """Return the smallest angle between the gradients of two samples, or the k smallest.
+
+        No kernel is formed, memory is that of the samples; small angles keep their digits.
 
         Parameters
         ----------
         X : array_like (n, d)
             At least two samples, one a row.
+        k : int, optional
+            How many pairs.
         progress : bool or callable
             As for `ntk`.
 
         Returns
         -------
-        AnglePair
-            The first pair of those at the smallest angle, as far as rounding tells. It is resolved
+        AnglePair, or list of AnglePair
+            By angle, the first pairs of those at the same angle, as far as rounding tells. A pair
+            is resolved
             where a running error says that the angle is right to a relative 1e-3: for piecewise
             linear activations always, with biases as well, where it has nearly all digits; for
             other activations as far as the errors of their duals allow, which chaotic networks
@@ -269,8 +446,12 @@ class Network(Architecture):
         >>> pair = infinite.Network(depth=2).smallest_angle(X)
         >>> pair.i, pair.j, round(pair.angle, 9)
         (0, 2, 2.5231e-05)
+        >>> [(pair.i, pair.j) for pair in infinite.Network(depth=2).smallest_angle(X, k=2)]
+        [(0, 2), (1, 2)]
         """
-        return closest_gradients(self, X, progress)
+        count = 1 if k is None else arguments.integer(k, "k", minimum=1)
+        found = closest_gradients(self, X, count, progress)
+        return found[0] if k is None else found
 
     def conditioning(
         self, X: ArrayLike, *, normalize: bool = False, progress: Progress = False
@@ -311,7 +492,7 @@ class Network(Architecture):
                 f"X, with this weight_std, bias_std and activation_scale: {problem}"
             ) from None
 
-    def kernel_error(self, X: ArrayLike, kernel: ArrayLike) -> float:
+    def kernel_error(self, X: ArrayLike, kernel: ArrayLike | PackedKernel) -> float:
         """Return by how much a tangent kernel may be off, in the norm of the difference.
 
         For every activation, in chaotic networks as well, whose layers widen errors. It is proved
@@ -323,8 +504,8 @@ class Network(Architecture):
         ----------
         X : array_like (n, d)
             Samples, one a row.
-        kernel : array_like (n, n)
-            `ntk` of them, in float64.
+        kernel : array_like (n, n) or PackedKernel
+            `ntk` of them, wherever it lies. One in float32 is off by its own rounding, too.
 
         Returns
         -------
@@ -342,15 +523,25 @@ class Network(Architecture):
         """
         self.require_one_depth()
         samples = matrices.samples(X, "X", np.dtype(np.float64))
-        K = SymmetricMatrix.of(kernel, "kernel")
+        K: PackedKernel | SymmetricMatrix
+        if isinstance(kernel, PackedKernel):
+            K, diagonal = kernel, kernel.diagonal()
+        else:
+            K = SymmetricMatrix.of(kernel, "kernel")
+            diagonal = np.diagonal(K.array)
         if K.n != len(samples):
             raise ValueError(
                 f"kernel has shape {K.shape}: expected that of X with itself, for {len(samples)} "
                 "samples"
             )
         # Elements that are off by e √(K_ii K_jj) at most make a matrix of norm e tr K at most.
-        trace = float(np.diagonal(K.array).astype(np.float64).sum())
-        return kernel_error(self, Samples.of(samples).norms) * trace
+        trace = float(diagonal.astype(np.float64).sum())
+        error = kernel_error(self, Samples.of(samples).norms) * trace
+        if K.epsilon > np.finfo(np.float64).eps:
+            # Rounded once, to normal numbers or to others, of which n² have half the least one.
+            least = float(np.finfo(np.float32).smallest_subnormal)
+            error += K.epsilon / 2 * (1 + K.epsilon) * trace + least / 2 * K.n
+        return error
 
     @overload
     def embedding_angle(
@@ -510,3 +701,15 @@ class Network(Architecture):
         return self.regression(X, kernel=kernel, ridge=ridge, solution=solution).predict(
             Z, y, time=time, steps=steps, learning_rate=learning_rate, covariance=covariance
         )
+
+
+def _kernel(
+    request: KernelRequest,
+    out: FloatArray | str | os.PathLike[str] | None,
+    overwrite: bool,
+    progress: Progress,
+) -> FloatArray | PackedKernel:
+    overwrite = arguments.flag(overwrite, "overwrite")
+    if out is None:
+        return new_kernels(request, progress)[0]
+    return kernel_to(request, out, progress, overwrite=overwrite)

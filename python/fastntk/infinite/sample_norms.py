@@ -52,6 +52,15 @@ class Norms:
     def __len__(self) -> int:
         return len(self.significands)
 
+    def take(self, samples: NDArray[np.intp]) -> Norms:
+        """Return the norms of some of the samples."""
+        return Norms(
+            self.dimension,
+            self.significands[samples],
+            self.exponents[samples],
+            self.rests[samples],
+        )
+
     @classmethod
     def joined(cls, sets: Sequence[Norms]) -> Norms:
         """Return the norms of several sets of samples, one after the other."""
@@ -80,6 +89,11 @@ class Samples:
     rows: FloatArray
     norms: Norms
     first: int = 0
+
+    @classmethod
+    def unseen(cls, norms: Norms) -> Samples:
+        """Return samples of which only the norms are at hand."""
+        return cls(np.empty((0, norms.dimension)), norms)
 
     @classmethod
     def of(cls, X: FloatArray) -> Samples:

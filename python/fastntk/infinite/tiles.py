@@ -32,6 +32,9 @@ T = TypeVar("T")
 # Pairs times layers of one tile, some tenths of a second: how long Ctrl-C may have to wait.
 _WORK = 2**25
 
+# Rows and columns that are written together: of a square and its mirror image, 256 MiB at most.
+_SQUARE = 2**12
+
 
 @dataclass(frozen=True)
 class Tile:
@@ -40,6 +43,11 @@ class Tile:
     rows: slice
     columns: slice
     diagonal: bool
+
+    @property
+    def beside_diagonal(self) -> slice:
+        """The columns of the pairs whose mirror images are no pairs of the tile."""
+        return slice(self.rows.stop, self.columns.stop) if self.diagonal else self.columns
 
 
 def tiles(
@@ -66,10 +74,36 @@ def tiles(
             yield Tile(rows, columns, symmetric and column == row)
 
 
+def in_squares(every: list[Tile]) -> list[Tile]:
+    """Return tiles in an order in which those that follow one another lie close to each other.
+
+    So do their mirror images: what is written of a kernel in a file at a time are the same few
+    pages, which go to the disk once, however little of the kernel fits in memory.
+    """
+    return sorted(every, key=lambda t: (t.rows.start // _SQUARE, t.columns.start // _SQUARE))
+
+
 def for_each_tile(
     work: Callable[[Tile], T], every: list[Tile], progress: Progress, description: str
 ) -> list[T]:
     """Return work(tile) for every tile, in their order."""
+    results: list[T] = []
+    fold_tiles(work, lambda _, result: results.append(result), every, progress, description)
+    return results
+
+
+def fold_tiles(
+    work: Callable[[Tile], T],
+    take: Callable[[Tile, T], object],
+    every: list[Tile],
+    progress: Progress,
+    description: str,
+) -> None:
+    """Call take(tile, work(tile)) for every tile, in their order, one after the other.
+
+    Only `work` is done by several threads: what `take` adds up has the same bits for any number of
+    them, and no result is kept.
+    """
 
     def sized(tile: Tile) -> T:
         try:
@@ -79,17 +113,15 @@ def for_each_tile(
                 raise
             raise _too_large(tile) from error
 
-    results = []
     with (
         core_threads() as threads,
         monitored(progress, description) as report,
         closing(map_in_threads(sized, every, threads, Event())) as found,
     ):
-        for result in found:
-            results.append(result)
+        for done, (tile, result) in enumerate(zip(every, found, strict=True), start=1):
+            take(tile, result)
             if report is not None:
-                report("tiles", len(results), len(every))
-    return results
+                report("tiles", done, len(every))
 
 
 def _too_large(tile: Tile) -> MemoryError:

@@ -4,18 +4,15 @@
 
 from __future__ import annotations
 
-import math
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastntk._support import arguments
-from fastntk._support.files import replacing, require_free, reserve
 from fastntk.devices import gpu_arrays
 from fastntk.devices.processor import PROCESSOR
 from fastntk.kernels.block_loop import BlockLoop, Destination
 from fastntk.kernels.features import Features
+from fastntk.kernels.given_places import asks_for_packed, written_to
 from fastntk.kernels.ranges import KernelRanges
 from fastntk.symmetric.packed import PackedKernel
 
@@ -115,33 +112,13 @@ def kernel_to(
     """
     if not request.place.copies_results and request.place.on_gpu and gpu_arrays.on_gpu(out):
         return _kernel_to_gpu(request, out, progress)
-    if isinstance(out, np.ndarray):
-        if out.shape != request.shape or out.dtype != request.dtype or not out.flags.writeable:
-            raise ValueError(
-                f"out has shape {out.shape} and dtype {out.dtype}"
-                f"{'' if out.flags.writeable else ', and is read-only'}: expected a writable array "
-                f"of shape {request.shape} and dtype {request.dtype}"
-            )
-        if _overlaps(out):
-            raise ValueError(
-                f"out has strides {out.strides}: expected an array whose elements do not share "
-                "memory with each other"
-            )
-        BlockLoop.within_memory(request).run(Arrays(request, [out]), progress)
-        return out
-    if isinstance(out, str) and out == "packed":
+    if asks_for_packed(out):
         return _packed_kernel(request, progress)
-    return _kernel_to_file(request, out, progress, overwrite=overwrite)
 
+    def write(array: FloatArray) -> None:
+        BlockLoop.within_memory(request).run(Arrays(request, [array]), progress)
 
-def _overlaps(out: FloatArray) -> bool:
-    """Return whether elements of an array lie on each other, as with strides of 0."""
-    reach = out.itemsize
-    for stride, length in sorted((abs(s), n) for s, n in zip(out.strides, out.shape, strict=True)):
-        if length > 1 and stride < reach:
-            return True
-        reach += stride * (length - 1)
-    return False
+    return written_to(out, request.shape, request.dtype, write, overwrite=overwrite)
 
 
 def _kernel_to_gpu(request: KernelRequest, out: Any, progress: Progress) -> FloatArray:
@@ -152,31 +129,6 @@ def _kernel_to_gpu(request: KernelRequest, out: Any, progress: Progress) -> Floa
     BlockLoop.whole(request).run(GpuMatrix(matrix), progress)
     filled: FloatArray = out
     return filled
-
-
-def _kernel_to_file(
-    request: KernelRequest, out: str | os.PathLike[str], progress: Progress, *, overwrite: bool
-) -> FloatArray:
-    """Write a file, which appears under its name when it is complete."""
-    try:
-        name = arguments.path(out, "out", ".npy")
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"{error}, or an array, or 'packed'") from None
-    with replacing(name, "out") as temporary:
-        # Looked at when no other thread writes there: what that leaves is not overwritten either.
-        require_free(name, "out", overwrite=overwrite)
-        with temporary.open("w+b") as file:
-            header = np.lib.format.header_data_from_array_1_0(np.empty(0, request.dtype))
-            np.lib.format.write_array_header_1_0(file, header | {"shape": request.shape})
-            reserve(file, file.tell() + math.prod(request.shape) * request.dtype.itemsize)
-        written: Any = np.lib.format.open_memmap(temporary, mode="r+")
-        BlockLoop.within_memory(request).run(Arrays(request, [written]), progress)
-        written.flush()
-    # The file was mapped before it got its name. To open that anew could give another kernel: that
-    # of a thread or process which has written to the same name since.
-    written.filename = str(Path(name).absolute())
-    result: FloatArray = written
-    return result
 
 
 def _packed_kernel(request: KernelRequest, progress: Progress) -> PackedKernel:
