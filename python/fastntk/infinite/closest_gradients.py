@@ -99,7 +99,7 @@ class _Closest:
         self._count = count
         nothing = np.empty(0, np.intp)
         self.found = _Candidates(np.empty(0), nothing, nothing)
-        self._limit = np.finfo(np.float64).max
+        self._limit = float(np.finfo(np.float64).max)
 
     def among(self, gaps: NDArray[np.float64], tile: Tile) -> _Candidates:
         """Return the closest pairs of a tile, as many as are wanted, of those that may be any.

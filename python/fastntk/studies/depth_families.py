@@ -249,7 +249,8 @@ class InfiniteFamily(Family):
         """Return the closest of all pairs, which have all digits at infinite width."""
         from fastntk.infinite import smallest_angle
 
-        return smallest_angle(X, depth=depth, **self._network())
+        closest: AnglePair = smallest_angle(X, depth=depth, **self._network())
+        return closest
 
     def errors(self, X: FloatArray, depth: int, kernel: SymmetricMatrix) -> KernelErrors:
         """Return what rounding and the errors of duals can have made of the kernel."""
