@@ -389,6 +389,27 @@ def test_files_of_another_study_are_kept(tmp_path: Path) -> None:
     assert "x-3.csv" in found
 
 
+def test_two_studies_by_turns_leave_no_more_and_more_files(tmp_path: Path) -> None:
+    table, picture = tmp_path / "x.csv", tmp_path / "x.png"
+    frames = [pd.DataFrame({"depth": range(rows), "seed": seed}) for rows, seed in ((3, 0), (2, 1))]
+    frames.append(frames[0][:2])  # less of the first one
+    (tmp_path / "x-1.pdf").write_text("of the user")
+    for turn in (0, 1, 0, 1, 2, 0, 2, 2, 1, 0, 1):
+        frame = frames[turn].assign(seconds=float(turn))
+        keep_others(table, frame, [picture, table.with_suffix(".pdf")], ("seconds",))
+        frame.to_csv(table, index=False)
+        picture.write_text(f"of {turn}")
+        kept = {
+            path.with_suffix(".png").read_text(): len(pd.read_csv(path))
+            for path in tmp_path.glob("x*.csv")
+        }
+        # No study that has been there is lost, but what is part of another one.
+        assert kept[f"of {turn}"] == len(frame)
+        assert len(kept) <= 3
+    assert kept == {"of 0": 3, "of 1": 2}
+    assert len(list(tmp_path.glob("x*.csv"))) == 2
+
+
 @pytest.mark.parametrize("command", ["study", "convergence", "constancy"])
 def test_samples_make_no_room_for_the_table_of_themselves(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -148,6 +148,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
     "fastntk.distributed": (
         "StoredKernel",
         "TilePlan",
+        "closest_pairs",
         "load",
         "nngp",
         "ntk",

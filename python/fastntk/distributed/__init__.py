@@ -6,10 +6,21 @@
 """
 
 from fastntk.distributed.functions import nngp, ntk, ntk_by_layer, plan
+from fastntk.distributed.pairs import closest_pairs
 from fastntk.distributed.planning import TilePlan
 from fastntk.distributed.stores import StoredKernel, load, store
 
-__all__ = ["StoredKernel", "TilePlan", "load", "nngp", "ntk", "ntk_by_layer", "plan", "store"]
+__all__ = [
+    "StoredKernel",
+    "TilePlan",
+    "closest_pairs",
+    "load",
+    "nngp",
+    "ntk",
+    "ntk_by_layer",
+    "plan",
+    "store",
+]
 
 
 def __dir__() -> list[str]:

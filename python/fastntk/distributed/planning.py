@@ -77,8 +77,31 @@ def plan_tiles(tiles: Tiles, workers: Workers) -> TilePlan:
     n, m, d = len(tiles.X), len(tiles.Z), tiles.X.array.shape[1]
     samples = n if tiles.symmetric else n + m
 
+    needed = require_room(kernel, rows, d, workers)
+    kept = kernel.feature_bytes(samples)
+    if workers.memory is not None:
+        kept = min(kept, int(KEPT_SHARE * workers.memory))
+    return TilePlan(
+        rows,
+        sum(1 for _ in tiles.to_compute()),
+        n * m * kernel.bytes_of_pair,
+        workers.workers * (kernel.network_bytes + 8 * samples * d),
+        needed + kept,
+        _seconds(kernel, n, None if tiles.symmetric else m, workers.workers),
+    )
+
+
+def require_room(kernel: TiledKernel, rows: int, inputs: int, workers: Workers) -> int:
+    """Return the bytes that tiles of so many rows, and the network, need on each worker.
+
+    Raises
+    ------
+    MemoryError
+        If they do not fit into its memory; with the rows that do.
+    """
+
     def in_hand(size: int) -> int:
-        return 2 * kernel.network_bytes + workers.threads * _bytes_in_hand(kernel, size, d)
+        return 2 * kernel.network_bytes + workers.threads * _bytes_in_hand(kernel, size, inputs)
 
     needed, memory = in_hand(rows), workers.memory
     if memory is not None and needed > _USABLE_SHARE * memory:
@@ -91,17 +114,7 @@ def plan_tiles(tiles: Tiles, workers: Workers) -> TilePlan:
             f"its {human_bytes(memory)} of memory are for them: expected chunks of about "
             f"{fitting}, fewer threads, or more memory"
         )
-    kept = kernel.feature_bytes(samples)
-    if memory is not None:
-        kept = min(kept, int(KEPT_SHARE * memory))
-    return TilePlan(
-        rows,
-        sum(1 for _ in tiles.to_compute()),
-        n * m * kernel.bytes_of_pair,
-        workers.workers * (kernel.network_bytes + 8 * samples * d),
-        needed + kept,
-        _seconds(kernel, n, None if tiles.symmetric else m, workers.workers),
-    )
+    return needed
 
 
 def _bytes_in_hand(kernel: TiledKernel, rows: int, inputs: int) -> int:

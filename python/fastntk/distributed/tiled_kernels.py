@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import re
 from abc import ABC, abstractmethod
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -26,6 +27,8 @@ from fastntk.networks.files import network_digest
 from fastntk.studies.identities import activation_identity
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from fastntk._support.dtypes import FloatArray, FloatDType
     from fastntk.distributed.samples import BlocksOfSamples
     from fastntk.infinite.network import Network as InfiniteNetwork
@@ -155,6 +158,16 @@ def _joined(blocks: list[FloatArray]) -> FloatArray:
     return np.asarray(blocks[0]) if len(blocks) == 1 else np.concatenate(blocks)
 
 
+@contextmanager
+def numbered(places: Sequence[int]) -> Iterator[None]:
+    """Name samples in errors by their places among all, of which some were looked at."""
+    try:
+        yield
+    except OverflowError as error:
+        message = re.sub(r"^X\[(\d+)\]", lambda found: f"X[{places[int(found[1])]}]", str(error))
+        raise OverflowError(message) from None
+
+
 @dataclass(frozen=True)
 class FiniteKernel(TiledKernel):
     """Tangent kernels of a network of finite width.
@@ -229,20 +242,15 @@ class FiniteKernel(TiledKernel):
 
     def require_in_range(self, X: BlocksOfSamples, Z: BlocksOfSamples | None) -> None:
         """Raise an error, before the work, for what cannot succeed."""
-        try:
+        with numbered(X.places):
             new_kernels(self.request(X.largest, None if Z is None else Z.largest), progress=False)
-        except OverflowError as error:
-            numbered = re.sub(
-                r"^X\[(\d+)\]", lambda found: f"X[{X.places[int(found[1])]}]", str(error)
-            )
-            raise OverflowError(numbered) from None
 
     def _tile(self, place: TilePlace, X: FloatArray, Z: FloatArray) -> FloatArray:
         request = self.request(X, None if place.diagonal else Z)
         features = None
         if request.single:
-            x = self._features(request, request.X, place.keys[0])
-            z = x if place.diagonal else self._features(request, request.Z, place.keys[1])
+            x = self.features(request, request.X, place.keys[0])
+            z = x if place.diagonal else self.features(request, request.Z, place.keys[1])
             features = x, z
         kernels = kernel_part(request, features)
         if request.split == "layers":
@@ -256,7 +264,8 @@ class FiniteKernel(TiledKernel):
         kernel: FloatArray = kernels[0]
         return kernel
 
-    def _features(self, request: KernelRequest, samples: FloatArray, key: str) -> Features:
+    def features(self, request: KernelRequest, samples: FloatArray, key: str) -> Features:
+        """Return the features of a block of samples of this digest, which this worker keeps."""
         features: Features = KEPT.get(
             (self.digest, key),
             request.feature_bytes(len(samples)),
