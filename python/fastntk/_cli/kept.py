@@ -59,19 +59,21 @@ def keep_others(
     """
     if not table.exists() or is_part(table, frame, costs):
         return
-    files = [path for path in (table, *others) if path.exists()]
+    every = (table, *others)
+    files = [path for path in every if path.exists()]
     known = [each for each in (frame, texts_in(table)) if each is not None]
 
-    def free(number: int) -> bool:
-        return not any(_numbered(path, number).exists() for path in files) or any(
-            is_part(_numbered(table, number), each, costs) for each in known
-        )
+    def dispensable(number: int) -> bool:
+        return any(is_part(_numbered(table, number), each, costs) for each in known)
 
-    number = next(filter(free, itertools.count(1)))
+    number = next(
+        k
+        for k in itertools.count(1)
+        if dispensable(k) or not any(_numbered(path, k).exists() for path in every)
+    )
     try:
-        if _numbered(table, number).exists():
-            for path in (table, *others):
-                _numbered(path, number).unlink(missing_ok=True)
+        for path in every:
+            _numbered(path, number).unlink(missing_ok=True)
         for path in files:
             path.rename(_numbered(path, number))
     except OSError as error:

@@ -82,8 +82,8 @@ def kernel(
         report: object
         if out.suffix != ".zarr" and out.name.lower().endswith(".zarr"):
             raise ValueError(
-                f"out={str(out)!r}: expected NAME.zarr in small letters for the kernel in tiles, or "
-                "another directory"
+                f"out={str(out)!r}: expected NAME.zarr in small letters for the kernel in tiles, "
+                "or another directory"
             )
         if out.suffix == ".zarr":
             if keep_kernel:

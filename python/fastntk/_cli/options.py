@@ -129,9 +129,7 @@ def seeds_option(default: str, what: str) -> Option:
 class _GivenPath(click.Path):
     """A path that is not empty, which would be the present directory."""
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Any:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if value == "":
             self.fail("'': expected the path of a " + self.name, param, ctx)
         return super().convert(value, param, ctx)
