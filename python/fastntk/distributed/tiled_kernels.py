@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from abc import ABC, abstractmethod
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -19,9 +20,11 @@ from fastntk._support.digests import sha256
 from fastntk.activations import Activation
 from fastntk.distributed.worker import KEPT
 from fastntk.infinite.kernel_parts import KernelParts
+from fastntk.infinite.sample_norms import Samples
 from fastntk.kernels.destinations import new_kernels
 from fastntk.kernels.features import Features
 from fastntk.kernels.parts import kernel_part
+from fastntk.kernels.planning import plan
 from fastntk.kernels.request import KernelRequest
 from fastntk.networks.files import network_digest
 from fastntk.studies.identities import activation_identity
@@ -35,6 +38,9 @@ if TYPE_CHECKING:
     from fastntk.infinite.sample_norms import Norms
     from fastntk.kernels.request import Split
     from fastntk.networks.network import Network
+
+# So many samples the rate of pairs is measured with, at infinite width.
+_CALIBRATION_ROWS = 1024
 
 OUTPUTS = ("trace", "diagonal", "full")
 
@@ -117,10 +123,12 @@ class TiledKernel(ABC):
     def network_bytes(self) -> int:
         """The memory of what all tiles share."""
 
-    @property
     @abstractmethod
-    def finite_network(self) -> Network | None:
-        """The network, if it has a finite width."""
+    def seconds(self, samples: int, others: int | None) -> float:
+        """Return the time for samples with themselves, or with others, of one process.
+
+        From rates that are measured just now.
+        """
 
     @abstractmethod
     def feature_bytes(self, samples: int) -> int:
@@ -231,10 +239,14 @@ class FiniteKernel(TiledKernel):
         """The memory of what all tiles share."""
         return 8 * self.network.n_parameters
 
-    @property
-    def finite_network(self) -> Network:
-        """The network, if it has a finite width."""
-        return self.network
+    def seconds(self, samples: int, others: int | None) -> float:
+        """Return the time for samples with themselves, or with others, of one process."""
+        X, Z = (
+            None if count is None else np.broadcast_to(0.0, (count, self.network.input_width))
+            for count in (samples, others)
+        )
+        assert X is not None
+        return plan(self.network.with_dtype(self.dtype), X, Z).seconds
 
     def feature_bytes(self, samples: int) -> int:
         """Return the memory of what a worker keeps of so many samples."""
@@ -328,10 +340,26 @@ class InfiniteKernel(TiledKernel):
         """The memory of what all tiles share."""
         return 24 * (len(self.X) + (0 if self.Z is None else len(self.Z)))
 
-    @property
-    def finite_network(self) -> None:
-        """The network, if it has a finite width."""
-        return None
+    def seconds(self, samples: int, others: int | None) -> float:
+        """Return the time for samples with themselves, or with others, of one process.
+
+        Random samples with some of the norms take as long as these: a kernel of samples of one norm
+        has a simpler recursion than others.
+        """
+        count = min(samples, _CALIBRATION_ROWS)
+        norms = np.ldexp(self.X.significands[:count], self.X.exponents[:count])
+        rows = np.random.default_rng(0).standard_normal((2, count, self.X.dimension))
+        rows *= (norms / np.linalg.norm(rows, axis=2))[..., np.newaxis]
+        X, Z = rows.astype(self.dtype)
+        seen = Samples.of(X).norms, Samples.of(Z).norms
+        parts = KernelParts.of(self.network, self.name, *seen, self.dtype, normalize=self.normalize)
+        whole, spent = slice(0, count), []
+        for _ in range(3):
+            began = time.perf_counter()
+            parts.part(whole, whole, X, Z)
+            spent.append(time.perf_counter() - began)
+        pairs = samples * (samples + 1) / 2 if others is None else samples * others
+        return min(spent) * pairs / count**2
 
     def feature_bytes(self, samples: int) -> int:
         """Return the memory of what a worker keeps of so many samples."""
