@@ -7,6 +7,7 @@ from __future__ import annotations
 import pickle
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,7 @@ import fastntk
 from fastntk import infinite
 from fastntk._support.dask_workers import share_of_threads
 from fastntk._support.threads import core_threads
+from fastntk.infinite.kernel_parts import KernelParts
 from fastntk.kernels.features import Features
 
 if TYPE_CHECKING:
@@ -275,14 +277,14 @@ def test_plan_states_what_it_takes() -> None:
 def test_plan_states_the_time_at_infinite_width(monkeypatch: pytest.MonkeyPatch) -> None:
     """By a clock on which each piece that is measured takes a second."""
     measured = []
-    part = tiled_kernels.KernelParts.part
+    part = KernelParts.part
 
     def counted(self: Any, rows: slice, columns: slice, given: Any, others: Any) -> Any:
         measured.append((given, others, part(self, rows, columns, given, others)))
         return measured[-1][-1]
 
-    monkeypatch.setattr(tiled_kernels.KernelParts, "part", counted)
-    monkeypatch.setattr(tiled_kernels.time, "perf_counter", iter(range(99)).__next__)
+    monkeypatch.setattr(KernelParts, "part", counted)
+    monkeypatch.setattr(time, "perf_counter", iter(range(99)).__next__)
     monkeypatch.setattr(tiled_kernels, "_CALIBRATION_ROWS", 100)
     plan = distributed.plan(LIMIT, X, workers=3, chunks=50)
     assert plan.seconds == 150 * 151 / 2 / 100**2 / 3

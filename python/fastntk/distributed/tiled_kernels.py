@@ -30,7 +30,9 @@ from fastntk.networks.files import network_digest
 from fastntk.studies.identities import activation_identity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
 
     from fastntk._support.dtypes import FloatArray, FloatDType
     from fastntk.distributed.samples import BlocksOfSamples
@@ -167,7 +169,7 @@ def _joined(blocks: list[FloatArray]) -> FloatArray:
 
 
 @contextmanager
-def numbered(places: Sequence[int]) -> Iterator[None]:
+def numbered(places: NDArray[np.intp]) -> Iterator[None]:
     """Name samples in errors by their places among all, of which some were looked at."""
     try:
         yield
