@@ -9,10 +9,10 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import distributed
 import numpy as np
 
 import fastntk
+from fastntk.distributed.requirements import distributed
 
 if TYPE_CHECKING:
     import argparse
@@ -29,7 +29,7 @@ def problem(given: argparse.Namespace) -> tuple[fastntk.MLP, Any]:
 
 
 @contextmanager
-def workers(count: int, memory: str, folder: Path) -> Iterator[distributed.Client]:
+def workers(count: int, memory: str, folder: Path) -> Iterator[Any]:
     """Yield a client of so many workers of one core, which spill into a folder."""
     options = {
         "n_workers": count,
@@ -38,10 +38,8 @@ def workers(count: int, memory: str, folder: Path) -> Iterator[distributed.Clien
         "local_directory": str(folder),
         "dashboard_address": ":0",
     }
-    with (
-        distributed.LocalCluster(**options) as cluster,
-        distributed.Client(cluster) as client,
-    ):
+    library = distributed()
+    with library.LocalCluster(**options) as cluster, library.Client(cluster) as client:
         # What a worker imports, and the first tiles, are no part of what is measured.
         net = fastntk.MLP([4, 8, 1])
         X = np.random.default_rng(0).standard_normal((64, 4))
@@ -56,12 +54,12 @@ def _used() -> tuple[float, float]:
     return usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024 / 1e9
 
 
-def processor_seconds(client: distributed.Client) -> float:
+def processor_seconds(client: Any) -> float:
     """Return the processor seconds of all workers."""
-    return sum(used for used, _ in client.run(_used).values())
+    return float(sum(used for used, _ in client.run(_used).values()))
 
 
-def peaks(client: distributed.Client) -> list[float]:
+def peaks(client: Any) -> list[float]:
     """Return the most memory that each worker has had, in GB."""
     return [most for _, most in client.run(_used).values()]
 

@@ -60,8 +60,8 @@ def _task(given: argparse.Namespace, folder: Path) -> float:
     layer = {("nothing", k): (int, k) for k in range(given.tasks)}
     with workers(1, given.memory, folder):
         watch = Watch()
-        assert sum(1 for _ in results("nothing", layer, list(layer), [])) == given.tasks
-        return watch.seconds / given.tasks
+        done = sum(1 for _ in results("nothing", layer, list(layer), []))
+        return watch.seconds / done
 
 
 def _disk(size: int, folder: Path) -> float:

@@ -9,11 +9,10 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import dask
-
 import fastntk
 from benchmarks.distributed.cluster import Watch, peaks, problem, workers
 from fastntk import info
+from fastntk.distributed.requirements import dask
 
 if TYPE_CHECKING:
     import argparse
@@ -28,7 +27,7 @@ def run(given: argparse.Namespace) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     net, X = problem(given)
     with (
-        dask.config.set({"temporary-directory": str(folder)}),
+        dask().config.set({"temporary-directory": str(folder)}),
         workers(given.workers[-1], given.memory, folder) as client,
     ):
         watch, last = Watch(), ("", 0.0)
@@ -77,4 +76,4 @@ def _compute(net: fastntk.MLP, X: Any, chunks: int) -> None:
     K = fastntk.distributed.ntk(net, X, chunks=chunks, dtype="float64")
     blocks = range(K.numblocks[0])
     pairs = itertools.combinations_with_replacement(blocks, 2)
-    dask.compute(*[K.blocks[i, j][0, 0] for i, j in pairs])
+    dask().compute(*[K.blocks[i, j][0, 0] for i, j in pairs])
