@@ -105,20 +105,20 @@ def offer_tile(
     """
     kernel = np.empty((len(x), len(z)), x.dtype)
     x.fill_kernel(z, slice(0, len(x)), slice(0, len(z)), kernel, None)
-    absent = z.inverse_norms == 0
+    absent = np.flatnonzero(z.inverse_norms == 0)
     for some in row_slices(len(x), max(1, _ELEMENTS_AT_A_TIME // len(z))):
-        cosines, scales = kernel[some], x.inverse_norms[some]
+        # In a block itself, a sample has pairs with those before it.
+        beside = slice(0, some.stop if rows == columns else len(z))
+        cosines, scales = kernel[some, beside], x.inverse_norms[some]
         # What is not finite is of gradients that are left out.
         with np.errstate(invalid="ignore", over="ignore"):
-            cosines *= z.inverse_norms  # first, as the core does
+            cosines *= z.inverse_norms[beside]  # first, as the core does
             cosines *= scales[:, np.newaxis]
-        cosines[:, absent] = LEFT_OUT
+        cosines[:, absent[absent < beside.stop]] = LEFT_OUT
         cosines[scales == 0] = LEFT_OUT
-        part = slice(rows.start + some.start, rows.start + some.stop)
         if rows == columns:
-            own = np.arange(part.start, part.stop)[:, np.newaxis]
-            cosines[np.arange(columns.start, columns.stop) >= own] = LEFT_OUT
-        found.offer(cosines, part, columns)
+            cosines[:, some][np.triu_indices(len(cosines))] = LEFT_OUT
+        found.offer(cosines, slice(rows.start + some.start, rows.start + some.stop), columns)
 
 
 def pair_angles(

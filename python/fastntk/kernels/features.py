@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 # The norms of so many samples come from a kernel of their own, of which the diagonal is wanted.
-_NORMS_AT_A_TIME = 64
+_NORMS_AT_A_TIME = 16
 
 
 class Features:
