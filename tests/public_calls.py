@@ -427,6 +427,10 @@ if find_spec("dask") and find_spec("zarr"):
     _stored.__signature__ = inspect.signature(distributed.store)  # type: ignore[attr-defined]
     _SAMPLES: dict[str, Any] = {"X": _X, "Z": _X[:2]}
     CALLS |= {
+        "distributed.closest_pairs": (
+            distributed.closest_pairs,
+            {"net": _NET, "X": _X, "k": 1},
+        ),
         "distributed.load": (distributed.load, {"path": _STORE}),
         "distributed.nngp": (distributed.nngp, {"net": _LIMIT, **_SAMPLES}),
         "distributed.ntk": (distributed.ntk, {"net": _NET, **_SAMPLES}),
@@ -523,7 +527,10 @@ EXEMPT: dict[str, str] = {
     "ntk_depths": "the same function as depth_sweep.ntk_depths",
     **{
         f"distributed.{name}": "needs fastntk[distributed], which is not installed"
-        for name in ("load", "nngp", "ntk", "ntk_by_layer", "ntk_operator", "plan", "store")
+        for name in (
+            *("closest_pairs", "load", "nngp", "ntk", "ntk_by_layer", "ntk_operator", "plan"),
+            "store",
+        )
         if f"distributed.{name}" not in CALLS
     },
     "studies.rates.convergence_rate": "the same function as convergence_rate",

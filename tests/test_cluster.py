@@ -78,6 +78,21 @@ def test_an_operator(client: Any) -> None:
         distributed.ntk_operator(fastntk.MLP([6, 1]), samples, client=client).diagonal()
 
 
+def test_closest_pairs(client: Any) -> None:
+    with library.LocalCluster(n_workers=1, processes=False, dashboard_address=None) as cluster:
+        other = library.Client(cluster, set_as_default=True)
+        try:
+            seen = []
+            found = distributed.closest_pairs(
+                NET, X, 9, chunks=40, client=client, progress=lambda *report: seen.append(report)
+            )
+            assert not other.cluster.scheduler.task_prefixes  # the client that was named did it
+        finally:
+            other.close()
+    assert found == NET.smallest_angle(X, 9)
+    assert seen == [("tiles", done, 10) for done in range(1, 11)]
+
+
 def test_an_error_on_a_worker_is_raised_here(client: Any, path: str) -> None:
     """A sample that overflows though its elements are not the largest ones."""
     samples = X.copy()

@@ -26,6 +26,7 @@ from click.testing import CliRunner, Result
 import fastntk
 from fastntk import datasets
 from fastntk._cli import cli
+from fastntk._cli.kept import keep_others
 from fastntk.studies.depth_results import COSTS
 
 if TYPE_CHECKING:
@@ -344,6 +345,11 @@ def test_bad_files(tmp_path: Path) -> None:
         (["digits", "--bias-std", "-1"], "--bias-std=-1.0: expected a finite number of at least 0"),
         (["digits", "--infinite", "--parametrization", "standard"], "expected 'ntk'"),
         (["digits", "--seeds", "0"], "--seeds=0: expected"),
+        (
+            ["digits", "--out", ""],
+            "Invalid value for '--out': '': expected the path of a directory",
+        ),
+        (["digits", "--store="], "Invalid value for '--store': '': expected the path of a file"),
         (["digits", "--activation-scale", "0"], "--activation-scale=0.0: expected a finite number"),
         (["digits", "--tolerance", "0"], "--tolerance=0.0: expected a finite number above 0"),
         (["digits", "--subset", "5000"], "--subset=5000: expected from 2 to the 1797 samples"),
@@ -387,6 +393,26 @@ def test_files_of_another_study_are_kept(tmp_path: Path) -> None:
     assert found == ["x-1.csv", "x-1.png", "x-2.csv", "x-2.png", *own]
     found, _ = names("--depths", "0", *second)
     assert "x-3.csv" in found
+
+
+def test_two_studies_by_turns_leave_no_more_and_more_files(tmp_path: Path) -> None:
+    table, picture = tmp_path / "x.csv", tmp_path / "x.png"
+    frames = [pd.DataFrame({"depth": range(rows), "seed": seed}) for rows, seed in ((3, 0), (2, 1))]
+    frames.append(frames[0][:2])  # less of the first one
+    (tmp_path / "x-1.pdf").write_text("of mine")
+    for turn in (0, 1, 0, 1, 2, 0, 2, 2, 1, 0, 1):
+        frame = frames[turn].assign(seconds=float(turn))
+        keep_others(table, frame, [picture, table.with_suffix(".pdf")], ("seconds",))
+        frame.to_csv(table, index=False)
+        picture.write_text(f"of {turn}")
+        kept = {
+            path.with_suffix(".png").read_text(): len(pd.read_csv(path))
+            for path in tmp_path.glob("x*.csv")
+        }
+        assert kept[f"of {turn}"] == len(frame)
+        assert len(list(tmp_path.glob("x*.csv"))) <= 3
+    assert kept == {"of 0": 3, "of 1": 2, "of 2": 2}
+    assert (tmp_path / "x-1.pdf").read_text() == "of mine"
 
 
 @pytest.mark.parametrize("command", ["study", "convergence", "constancy"])

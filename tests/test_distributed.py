@@ -7,6 +7,7 @@ from __future__ import annotations
 import pickle
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,7 @@ import fastntk
 from fastntk import infinite
 from fastntk._support.dask_workers import share_of_threads
 from fastntk._support.threads import core_threads
+from fastntk.infinite.kernel_parts import KernelParts
 from fastntk.kernels.features import Features
 
 if TYPE_CHECKING:
@@ -266,8 +268,30 @@ def test_plan_states_what_it_takes() -> None:
     assert plan.worker_bytes > 50 * 50 * 8
     assert "6 tiles of 50 × 50, about" in str(plan)
     assert distributed.plan(NET, X, Z, chunks=50).tiles == 6
-    assert distributed.plan(LIMIT, X, chunks=50).seconds is None
     with pytest.raises(MemoryError, match=r"chunks=100: .*expected chunks of about 50"):
         distributed.plan(NET, X, memory=2**20, chunks=100)
     with pytest.raises(ValueError, match="workers=0: expected an integer of at least 1"):
         distributed.plan(NET, X, workers=0)
+
+
+def test_plan_states_the_time_at_infinite_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock on which each piece that is measured takes a second."""
+    measured = []
+    part = KernelParts.part
+
+    def counted(self: Any, rows: slice, columns: slice, given: Any, others: Any) -> Any:
+        measured.append((given, others, part(self, rows, columns, given, others)))
+        return measured[-1][-1]
+
+    monkeypatch.setattr(KernelParts, "part", counted)
+    monkeypatch.setattr(time, "perf_counter", iter(range(99)).__next__)
+    monkeypatch.setattr(tiled_kernels, "_CALIBRATION_ROWS", 100)
+    plan = distributed.plan(LIMIT, X, workers=3, chunks=50)
+    assert plan.seconds == 150 * 151 / 2 / 100**2 / 3
+    assert "6 tiles of 50 × 50, about 0.38 s" in str(plan)
+    several = infinite.Network([3, 1], "relu")
+    assert distributed.plan(several, X[:40], Z, chunks=50).seconds == 40 * 70 / 40**2
+    # What is measured is the kernel of samples of that size.
+    given, others, kernel = measured[0]
+    assert np.allclose(np.linalg.norm(given, axis=1), np.linalg.norm(X[:100], axis=1))
+    assert np.allclose(kernel, LIMIT.ntk(given, others), rtol=1e-12, atol=0)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 from pathlib import Path
 from typing import Any
@@ -192,6 +193,66 @@ def test_other_shapes(path: str) -> None:
         assert np.array_equal(stored.array().compute(), net.ntk(X, X[:70]))
 
 
+def folder_for_a_tile(path: Path) -> None:
+    tile(str(path), 1, 2).unlink()
+    tile(str(path), 1, 2).mkdir()
+
+
+def file_for_a_folder(path: Path) -> None:
+    shutil.rmtree(path / "c" / "2")
+    (path / "c" / "2").write_text("")
+
+
+@pytest.mark.parametrize(
+    ("damage", "place", "kind"),
+    [
+        (folder_for_a_tile, "c/1/2", "the file of a tile"),
+        (file_for_a_folder, "c/2", "a folder of tiles"),
+    ],
+)
+def test_what_is_no_tile_is_named_before_the_work(
+    kept: str, damage: Any, place: str, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    damage(Path(kept))
+    monkeypatch.setattr(stores, "_filled", None)
+    message = rf"path='.*K\.zarr': '{place}' is something else than {kind}: expected nothing there"
+    for call in (lambda: distributed.store(kept, NET, X, chunks=40), lambda: read(kept)):
+        with pytest.raises(ValueError, match=message):
+            call()
+
+
+def test_a_tile_that_is_not_there_is_not_read_as_one(kept: str) -> None:
+    tile(kept, 3, 1).unlink()
+    with pytest.raises(ValueError, match="is not complete: expected a store that is"):
+        distributed.load(kept)
+
+
+def test_errors_of_the_system_name_the_argument(tmp_path: Path) -> None:
+    long = str(tmp_path / ("a" * 300 + ".zarr"))
+    for call in (lambda path: distributed.store(path, NET, X), distributed.load):
+        with pytest.raises(OSError, match=r"^\[Errno \d+\] path: .*: '.*aaa\.zarr"):
+            call(long)
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="no file system where none can write")
+def test_a_place_where_nobody_can_write() -> None:
+    with pytest.raises(OSError, match=r"^\[Errno \d+\] path: .*: '/proc/S\.zarr"):
+        distributed.store("/proc/S.zarr", NET, X)
+
+
+def test_an_error_of_a_tile_names_the_argument(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device", "tile.partial")
+
+    monkeypatch.setattr(stores, "_state", full)
+    with (
+        dask.config.set(scheduler="synchronous"),
+        pytest.raises(OSError, match=r"path: No space left on device: 'tile\.partial'") as caught,
+    ):
+        distributed.store(path, NET, X, chunks=40)
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+
+
 def test_memory_is_stated_before_the_start(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     little = Workers(1, 1, 2**19)
     monkeypatch.setattr(stores, "workers_of", lambda _: little)
@@ -239,6 +300,9 @@ def test_the_command(path: str) -> None:
         (["--chunks", "5"], "chunks=5: expected --out NAME.zarr with it"),
         (["--cluster", "local:2"], "cluster='local:2': expected --out NAME.zarr with it"),
         (["--out", "K.zarr", "--keep-kernel"], "--keep-kernel=True: expected no such option"),
+        (["--out", "K.ZARR"], "--out='K.ZARR': expected NAME.zarr in small letters for the kernel"),
+        (["--out", ".Zarr"], "--out='.Zarr': expected NAME.zarr in small letters"),
+        (["--out", ".zarr"], "--out='.zarr': expected NAME.zarr in small letters"),
         (["--out", "K.zarr", "--cluster", "here"], "cluster='here': expected 'tcp://"),
     ],
 )

@@ -131,6 +131,23 @@ def test_a_worker_is_killed(
     count_cases("faults")
 
 
+@pytest.mark.parametrize("case", range(6))
+def test_a_worker_is_killed_while_pairs_are_looked_for(
+    client: Any, case: int, random: Any, count_cases: Callable[..., None]
+) -> None:
+    client.wait_for_workers(1, timeout=60)
+
+    def kill_one() -> None:
+        pids = sorted(client.run(os.getpid, on_error="ignore").values())
+        os.kill(pids[int(random.integers(len(pids)))], signal.SIGKILL)
+
+    found = distributed.closest_pairs(
+        NET, X, 9, chunks=CHUNKS, client=client, progress=at(moment_of(random), kill_one)
+    )
+    assert found == NET.smallest_angle(X, 9)
+    count_cases("faults")
+
+
 @contextmanager
 def cluster_of_its_own() -> Iterator[tuple[Any, str]]:
     command = [sys.executable, "-c", CLUSTER]

@@ -150,6 +150,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
     "fastntk.distributed": (
         "StoredKernel",
         "TilePlan",
+        "closest_pairs",
         "load",
         "nngp",
         "ntk",

@@ -186,9 +186,14 @@ def readme_block(results: Results) -> str:
 
 def write_into(readme: Path, results: Results) -> None:
     """Replace the marked block of a README."""
-    text = readme.read_text(encoding="utf-8")
-    if text.count(BEGIN) != 1 or text.count(END) != 1:
-        raise ValueError(f"{readme} must have the lines {BEGIN!r} and {END!r} once")
-    before, rest = text.split(BEGIN)
-    after = rest.split(END)[1]
-    readme.write_text(before + readme_block(results) + after, encoding="utf-8")
+    write_block(readme, readme_block(results))
+
+
+def write_block(path: Path, block: str) -> None:
+    """Replace what stands between the first and the last line of a block, these included."""
+    begin, *_, end = block.splitlines()
+    text = path.read_text(encoding="utf-8")
+    if text.count(begin) != 1 or text.count(end) != 1:
+        raise ValueError(f"{path} must have the lines {begin!r} and {end!r} once")
+    before, rest = text.split(begin)
+    path.write_text(before + block + rest.split(end)[1], encoding="utf-8")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fastntk._support.tables import is_part
+from fastntk._support.tables import is_part, texts_in
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -42,7 +42,9 @@ def keep_others(
     """Rename the files of another study that lie where those of this one are to be written.
 
     A table is of the same study if all of its rows are in the new one, which may have more: times
-    and other `costs` left out. Its own name and that of the `others` are then free.
+    and other `costs` left out. Its own name and that of the `others` are then free. Files that were
+    kept before make room for those that are now if their table has no row that is not in one of
+    these: two studies by turns do not leave more and more of them.
 
     Parameters
     ----------
@@ -57,16 +59,26 @@ def keep_others(
     """
     if not table.exists() or is_part(table, frame, costs):
         return
-    files = [path for path in (table, *others) if path.exists()]
+    every = (table, *others)
+    files = [path for path in every if path.exists()]
+    known = [each for each in (frame, texts_in(table)) if each is not None]
+
+    def dispensable(number: int) -> bool:
+        return any(is_part(_numbered(table, number), each, costs) for each in known)
+
     number = next(
-        k for k in itertools.count(1) if not any(_numbered(path, k).exists() for path in files)
+        k
+        for k in itertools.count(1)
+        if dispensable(k) or not any(_numbered(path, k).exists() for path in every)
     )
-    for path in files:
-        try:
+    try:
+        for path in every:
+            _numbered(path, number).unlink(missing_ok=True)
+        for path in files:
             path.rename(_numbered(path, number))
-        except OSError as error:
-            error.strerror = f"out: {error.strerror}"
-            raise
+    except OSError as error:
+        error.strerror = f"out: {error.strerror}"
+        raise
     kept = ", ".join(str(_numbered(path, number)) for path in files)
     click.echo(f"Another study had written to the same files; they are kept as {kept}", err=True)
 

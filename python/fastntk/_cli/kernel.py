@@ -80,6 +80,11 @@ def kernel(
         widths = [dataset.X.shape[1], *[width] * depth, 1]
         net = MLP(widths, **network)
         report: object
+        if out.suffix != ".zarr" and out.name.lower().endswith(".zarr"):
+            raise ValueError(
+                f"out={str(out)!r}: expected NAME.zarr in small letters for the kernel in tiles, "
+                "or another directory"
+            )
         if out.suffix == ".zarr":
             if keep_kernel:
                 raise ValueError("keep_kernel=True: expected no such option with --out NAME.zarr")

@@ -126,11 +126,20 @@ def seeds_option(default: str, what: str) -> Option:
     )
 
 
+class _GivenPath(click.Path):
+    """A path that is not empty, which would be the present directory."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("'': expected the path of a " + self.name, param, ctx)
+        return super().convert(value, param, ctx)
+
+
 def directory_option(default: str, content: str) -> Option:
     """Return the option for the directory that a command writes to."""
     return click.option(
         "--out",
-        type=click.Path(path_type=Path, file_okay=False),
+        type=_GivenPath(path_type=Path, file_okay=False),
         default=Path(default),
         help=f"Directory for {content}.",
     )
@@ -140,7 +149,7 @@ def store_option(cell: str) -> Option:
     """Return the option for the file in which a study keeps its cells."""
     return click.option(
         "--store",
-        type=click.Path(path_type=Path, dir_okay=False),
+        type=_GivenPath(path_type=Path, dir_okay=False),
         show_default="DATA.sqlite beside the table",
         help=f"File that keeps each {cell} as soon as it is finished: the same command goes on "
         "there.",

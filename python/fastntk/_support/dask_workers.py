@@ -40,6 +40,11 @@ def current_client() -> Any:
         return None
 
 
+def using(client: Any) -> AbstractContextManager[Any]:
+    """Return a context in which computations go to this client; for None where they go anyway."""
+    return nullcontext() if client is None else cast("Any", checked_client(client).as_current())
+
+
 def checked_client(client: Any) -> Any:
     """Return the argument `client`, None or one whose workers compute what this process would.
 

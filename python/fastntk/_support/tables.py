@@ -34,16 +34,21 @@ def save_table(
         frame.to_csv(temporary, index=False)
 
 
-def is_part(table: str | Path, frame: pd.DataFrame, costs: Collection[str]) -> bool:
-    """Return whether all rows of a file are in a table, times and other `costs` left out."""
+def texts_in(table: str | Path) -> pd.DataFrame | None:
+    """Return the table in a file as it is written there, or None if there is none."""
     import pandas as pd
 
     try:
         with regular_file(table, "path") as stream:
-            there = pd.read_csv(stream, dtype=str, keep_default_na=False)
+            return pd.read_csv(stream, dtype=str, keep_default_na=False)
     except (ValueError, OSError):  # no table at all, or no file
-        return False
-    return _has(frame, there, costs)
+        return None
+
+
+def is_part(table: str | Path, frame: pd.DataFrame, costs: Collection[str]) -> bool:
+    """Return whether all rows of a file are in a table, times and other `costs` left out."""
+    there = texts_in(table)
+    return there is not None and _has(frame, there, costs)
 
 
 def are_rows_of(there: pd.DataFrame, frame: pd.DataFrame, costs: Collection[str]) -> bool:

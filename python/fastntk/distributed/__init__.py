@@ -7,12 +7,14 @@
 
 from fastntk.distributed.functions import nngp, ntk, ntk_by_layer, plan
 from fastntk.distributed.operators import ntk_operator
+from fastntk.distributed.pairs import closest_pairs
 from fastntk.distributed.planning import TilePlan
 from fastntk.distributed.stores import StoredKernel, load, store
 
 __all__ = [
     "StoredKernel",
     "TilePlan",
+    "closest_pairs",
     "load",
     "nngp",
     "ntk",

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 # Tiles so large that the overhead of a task, about a millisecond, is below a hundredth of its work.
 # At infinite width tiles across the border are computed for both sides, and so they are larger.
-_FINITE_ROWS, _INFINITE_ROWS = 2048, 4096
+FINITE_ROWS, _INFINITE_ROWS = 2048, 4096
 _LARGEST_TILE = 2**28
 
 
@@ -155,7 +155,7 @@ def finite_tiles(
     network = net.network.weighted(layer_weights)
     network.chosen_outputs(outputs, OUTPUTS if split is None else ("trace",))
     kernel = FiniteKernel(network, outputs, split, network.precision(dtype))
-    size = chunk_rows(chunks, _FINITE_ROWS, kernel.bytes_of_pair)
+    size = chunk_rows(chunks, FINITE_ROWS, kernel.bytes_of_pair)
     rows = BlocksOfSamples.of(X, "X", size, network.dtype, columns=network.input_width)
     columns = rows
     if Z is not None:

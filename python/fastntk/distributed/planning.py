@@ -7,12 +7,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from fastntk._support.display import counted
 from fastntk._support.memory import human_bytes
 from fastntk.distributed.worker import KEPT_SHARE
-from fastntk.kernels.planning import plan as plan_of_kernel
 
 if TYPE_CHECKING:
     from fastntk._support.dask_workers import Workers
@@ -44,9 +41,9 @@ class TilePlan:
     worker_bytes : int
         The memory that a worker needs at most, beside that of Python and its libraries: tiles in
         hand, the network, and features that are kept, which give way where there is no room.
-    seconds : float or None
-        The time to expect if each worker is as fast as this process, from the rate of matrix
-        multiplication measured just now; None at infinite width.
+    seconds : float
+        The time to expect if each worker is as fast as this process, from a rate measured just now:
+        that of matrix multiplication or, at infinite width, that of pairs of random samples.
     """
 
     chunks: int
@@ -54,14 +51,14 @@ class TilePlan:
     disk_bytes: int
     moved_bytes: int
     worker_bytes: int
-    seconds: float | None
+    seconds: float
 
     def __str__(self) -> str:
-        time = "" if self.seconds is None else f", about {self.seconds:.2g} s"
         return (
-            f"{counted(self.tiles, 'tile')} of {self.chunks} × {self.chunks}{time}; on disk "
-            f"{human_bytes(self.disk_bytes)}, moved at most {human_bytes(self.moved_bytes)}, at "
-            f"most {human_bytes(self.worker_bytes)} of memory on each worker"
+            f"{counted(self.tiles, 'tile')} of {self.chunks} × {self.chunks}, about "
+            f"{self.seconds:.2g} s; on disk {human_bytes(self.disk_bytes)}, moved at most "
+            f"{human_bytes(self.moved_bytes)}, at most {human_bytes(self.worker_bytes)} of memory "
+            "on each worker"
         )
 
 
@@ -77,8 +74,31 @@ def plan_tiles(tiles: Tiles, workers: Workers) -> TilePlan:
     n, m, d = len(tiles.X), len(tiles.Z), tiles.X.array.shape[1]
     samples = n if tiles.symmetric else n + m
 
+    needed = require_room(kernel, rows, d, workers)
+    kept = kernel.feature_bytes(samples)
+    if workers.memory is not None:
+        kept = min(kept, int(KEPT_SHARE * workers.memory))
+    return TilePlan(
+        rows,
+        sum(1 for _ in tiles.to_compute()),
+        n * m * kernel.bytes_of_pair,
+        workers.workers * (kernel.network_bytes + 8 * samples * d),
+        needed + kept,
+        kernel.seconds(n, None if tiles.symmetric else m) / workers.workers,
+    )
+
+
+def require_room(kernel: TiledKernel, rows: int, inputs: int, workers: Workers) -> int:
+    """Return the bytes that tiles of so many rows, and the network, need on each worker.
+
+    Raises
+    ------
+    MemoryError
+        If they do not fit into its memory; with the rows that do.
+    """
+
     def in_hand(size: int) -> int:
-        return 2 * kernel.network_bytes + workers.threads * _bytes_in_hand(kernel, size, d)
+        return 2 * kernel.network_bytes + workers.threads * _bytes_in_hand(kernel, size, inputs)
 
     needed, memory = in_hand(rows), workers.memory
     if memory is not None and needed > _USABLE_SHARE * memory:
@@ -91,32 +111,10 @@ def plan_tiles(tiles: Tiles, workers: Workers) -> TilePlan:
             f"its {human_bytes(memory)} of memory are for them: expected chunks of about "
             f"{fitting}, fewer threads, or more memory"
         )
-    kept = kernel.feature_bytes(samples)
-    if memory is not None:
-        kept = min(kept, int(KEPT_SHARE * memory))
-    return TilePlan(
-        rows,
-        sum(1 for _ in tiles.to_compute()),
-        n * m * kernel.bytes_of_pair,
-        workers.workers * (kernel.network_bytes + 8 * samples * d),
-        needed + kept,
-        _seconds(kernel, n, None if tiles.symmetric else m, workers.workers),
-    )
+    return needed
 
 
 def _bytes_in_hand(kernel: TiledKernel, rows: int, inputs: int) -> int:
     """Return the memory of one task: a tile, its samples, and their features."""
     samples = 2 * (8 * rows * inputs + kernel.feature_bytes(rows))
     return _COPIES_OF_A_TILE * rows * rows * kernel.bytes_of_pair + samples
-
-
-def _seconds(kernel: TiledKernel, n: int, m: int | None, workers: int) -> float | None:
-    network = kernel.finite_network
-    if network is None:
-        return None
-    X, Z = (
-        None if count is None else np.broadcast_to(0.0, (count, network.input_width))
-        for count in (n, m)
-    )
-    assert X is not None
-    return plan_of_kernel(network.with_dtype(kernel.dtype), X, Z).seconds / workers

@@ -22,6 +22,12 @@ def dask_array() -> Any:
     return library("dask.array", "fastntk.distributed", _INSTALL)
 
 
+def delayed() -> Any:
+    """Return the module dask.delayed."""
+    dask()
+    return library("dask.delayed", "fastntk.distributed", _INSTALL)
+
+
 def high_level_graph() -> Any:
     """Return the class of Dask's graphs."""
     return library("dask.highlevelgraph", "fastntk.distributed", _INSTALL).HighLevelGraph

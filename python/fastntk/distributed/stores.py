@@ -21,18 +21,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastntk._support import arguments
-from fastntk._support.dask_workers import current_client, large_graphs, result_of, workers_of
+from fastntk._support.dask_workers import current_client, workers_of
 from fastntk._support.display import counted
 from fastntk._support.files import make_folder
 from fastntk._support.progress import monitored, require_progress
 from fastntk.distributed.arrays import Tiles, compute_tile, tiles_of
 from fastntk.distributed.planning import plan_tiles
-from fastntk.distributed.requirements import (
-    dask_array,
-    distributed,
-    high_level_graph,
-    zarr,
-)
+from fastntk.distributed.requirements import dask_array, zarr
+from fastntk.distributed.tasks import results
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -161,11 +157,13 @@ def store(
     )
     plan = plan_tiles(tiles, workers_of(current_client()))
     absolute = str(Path(name).absolute())
-    opened = _opened(absolute, tiles)
-    opened.attrs["fastntk"] = {**opened.attrs["fastntk"], "complete": False}
+    with _naming_the_path(absolute):
+        opened = _opened(absolute, tiles)
+        opened.attrs["fastntk"] = {**opened.attrs["fastntk"], "complete": False}
     began = time.time()
     states = _filled(absolute, tiles, progress)
-    opened.attrs["fastntk"] = {**opened.attrs["fastntk"], "complete": True}
+    with _naming_the_path(absolute):
+        opened.attrs["fastntk"] = {**opened.attrs["fastntk"], "complete": True}
     _remove_unfinished(absolute, began)
     found = states.count(_FOUND)
     return StoredKernel(name, plan, found, len(states) - found, states.count(_DAMAGED))
@@ -188,11 +186,16 @@ def load(path: Any) -> Any:
     ValueError
         If it is no store of a kernel, or not complete. A tile that is damaged raises an error of
         zarr when it is read; `store` computes it again.
+    OSError
+        If it cannot be read.
     """
     name = arguments.path(path, "path", ".zarr")
-    there = _described(name)
-    _array_of(name, "r", there["identity"])
-    if not there["complete"]:
+    with _naming_the_path(name):
+        there = _described(name)
+        array = _array_of(name, "r", there["identity"])
+        # zarr reads a tile that is not there as one of NaN.
+        whole = there["complete"] and _tiles_there(name, array.ndim) == array.nchunks
+    if not whole:
         raise ValueError(f"path={name!r} is not complete: expected a store that is; go on with it")
     return dask_array().from_zarr(str(Path(name).absolute()))
 
@@ -228,7 +231,9 @@ def _opened(path: str, tiles: Tiles) -> Any:
                 f"path={path!r} is the store of another kernel, which differs in: {shown}; it was "
                 "left as it is: expected the store of this one, or a name that is free"
             )
-        return _array_of(path, "r+", there)
+        array = _array_of(path, "r+", there)
+        _tiles_there(path, array.ndim)
+        return array
     make_folder(Path(path).parent, "path")
     before, after = tiles.kernel.before, tiles.kernel.after
     return zarr().create_array(
@@ -253,9 +258,7 @@ def _described(path: str) -> dict[str, Any]:
     """Return what the attributes of a store say, which has to be one of fastntk."""
     try:
         text = (Path(path) / "zarr.json").read_text(encoding="utf-8")
-    except FileNotFoundError:
-        text = "null"
-    except (NotADirectoryError, UnicodeDecodeError):
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError, UnicodeDecodeError):
         text = "null"
     with contextlib.suppress(ValueError, TypeError, KeyError):
         there: dict[str, Any] = json.loads(text)["attributes"]["fastntk"]
@@ -271,6 +274,38 @@ def _array_of(path: str, mode: str, identity: dict[str, Any]) -> Any:
     if not whole or not np.isnan(array.fill_value):
         raise _no_store(path)
     return array
+
+
+def _tiles_there(path: str, dimensions: int) -> int:
+    """Return how many tiles there are files of, whatever is in them.
+
+    Raises
+    ------
+    ValueError
+        If what lies in the place of one, or of a folder of some, is something else.
+    """
+    count = 0
+    for depth in range(dimensions + 1):
+        for place in Path(path).glob("/".join(["c", *["*"] * depth])):
+            if not (place.is_dir() if depth < dimensions else place.is_file()):
+                kind = "a folder of tiles" if depth < dimensions else "the file of a tile"
+                raise ValueError(
+                    f"path={path!r}: {str(place.relative_to(path))!r} is something else than "
+                    f"{kind}: expected nothing there, or what fastntk.distributed.store wrote"
+                )
+            count += depth == dimensions and place.name.isdecimal()
+    return count
+
+
+@contextlib.contextmanager
+def _naming_the_path(path: str) -> Generator[None]:
+    """Say in errors of the system which argument they are about."""
+    try:
+        yield
+    except OSError as error:
+        reason = str(error.strerror or error).removeprefix("path: ")
+        # A new error: what is changed in one does not travel from a worker.
+        raise OSError(error.errno, f"path: {reason}", error.filename or path) from error
 
 
 def _no_store(path: str) -> ValueError:
@@ -290,16 +325,11 @@ def _filled(path: str, tiles: Tiles, progress: Progress) -> list[int]:
         place, rows, columns = tiles.place(i, j)
         mirrored = tiles.symmetric and i != j
         layer[name, number] = (_ensure_tile, shared, place, rows, columns, path, mirrored)
-    states = dask_array().Array(
-        high_level_graph().from_collections(name, layer, dependencies=tiles.sources),
-        name,
-        ((1,) * len(every),),
-        dtype=np.int8,
-    )
+    states = results(name, layer, [key for key in layer if key != shared], tiles.sources)
     found: list[int] = []
-    with monitored(progress, "kernel") as monitor, contextlib.closing(_states(states)) as each:
-        for done, state in enumerate(each, start=1):
-            found.append(int(state))
+    with monitored(progress, "kernel") as monitor, contextlib.closing(states):
+        for done, state in enumerate(states, start=1):
+            found.append(state)
             if monitor is not None:
                 monitor("tiles", done, len(every))
     return found
@@ -313,24 +343,6 @@ def _remove_unfinished(path: str, began: float) -> None:
                 file.unlink()
 
 
-def _states(states: Any) -> Generator[int]:
-    """Yield what was found of the tiles, as they are done; when it is closed, no other is begun."""
-    client = current_client()
-    if client is None:
-        # One after the other, each with all threads.
-        for number in range(states.shape[0]):
-            yield states[number].compute(scheduler="synchronous")
-        return
-    library = distributed()
-    with large_graphs():
-        futures = library.futures_of(client.persist(states))
-    try:
-        for future in library.as_completed(futures):
-            yield result_of(future)[0]
-    finally:
-        client.cancel(futures)
-
-
 def _ensure_tile(
     kernel: TiledKernel,
     place: TilePlace,
@@ -338,19 +350,20 @@ def _ensure_tile(
     Z: list[Any],
     path: str,
     mirrored: bool,
-) -> Any:
+) -> int:
     """Read a tile, and its mirror image; compute and write them if they are not there. A task."""
-    stored = zarr().open_array(path, mode="r+")
-    regions = [_region(kernel, place.rows, place.columns)]
-    if mirrored:
-        regions.append(_region(kernel, place.columns, place.rows))
-    state = _state(kernel, stored, regions)
-    if state != _FOUND:
-        tile = compute_tile(kernel, place, X, Z)
-        stored[regions[0]] = tile
+    with _naming_the_path(path):
+        stored = zarr().open_array(path, mode="r+")
+        regions = [_region(kernel, place.rows, place.columns)]
         if mirrored:
-            stored[regions[1]] = np.ascontiguousarray(np.transpose(tile, kernel.mirror))
-    return np.array([state], dtype=np.int8)
+            regions.append(_region(kernel, place.columns, place.rows))
+        state = _state(kernel, stored, regions)
+        if state != _FOUND:
+            tile = compute_tile(kernel, place, X, Z)
+            stored[regions[0]] = tile
+            if mirrored:
+                stored[regions[1]] = np.ascontiguousarray(np.transpose(tile, kernel.mirror))
+    return state
 
 
 def _region(kernel: TiledKernel, rows: slice, columns: slice) -> tuple[slice, ...]:

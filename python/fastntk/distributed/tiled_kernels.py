@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from abc import ABC, abstractmethod
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -22,17 +24,25 @@ from fastntk.infinite.sample_norms import Samples
 from fastntk.kernels.destinations import new_kernels
 from fastntk.kernels.features import Features
 from fastntk.kernels.parts import kernel_part
+from fastntk.kernels.planning import plan
 from fastntk.kernels.request import KernelRequest
 from fastntk.networks.files import network_digest
 from fastntk.studies.identities import activation_identity
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
     from fastntk._support.dtypes import FloatArray, FloatDType
     from fastntk.distributed.samples import BlocksOfSamples
     from fastntk.infinite.network import Network as InfiniteNetwork
     from fastntk.infinite.sample_norms import Norms
     from fastntk.kernels.request import Split
     from fastntk.networks.network import Network
+
+# So many samples the rate of pairs is measured with, at infinite width.
+_CALIBRATION_ROWS = 1024
 
 OUTPUTS = ("trace", "diagonal", "full")
 
@@ -115,10 +125,12 @@ class TiledKernel(ABC):
     def network_bytes(self) -> int:
         """The memory of what all tiles share."""
 
-    @property
     @abstractmethod
-    def finite_network(self) -> Network | None:
-        """The network, if it has a finite width."""
+    def seconds(self, samples: int, others: int | None) -> float:
+        """Return the time for samples with themselves, or with others, of one process.
+
+        From rates that are measured just now.
+        """
 
     @abstractmethod
     def feature_bytes(self, samples: int) -> int:
@@ -154,6 +166,16 @@ class TiledKernel(ABC):
 
 def _joined(blocks: list[FloatArray]) -> FloatArray:
     return np.asarray(blocks[0]) if len(blocks) == 1 else np.concatenate(blocks)
+
+
+@contextmanager
+def numbered(places: NDArray[np.intp]) -> Iterator[None]:
+    """Name samples in errors by their places among all, of which some were looked at."""
+    try:
+        yield
+    except OverflowError as error:
+        message = re.sub(r"^X\[(\d+)\]", lambda found: f"X[{places[int(found[1])]}]", str(error))
+        raise OverflowError(message) from None
 
 
 @dataclass(frozen=True)
@@ -219,10 +241,14 @@ class FiniteKernel(TiledKernel):
         """The memory of what all tiles share."""
         return 8 * self.network.n_parameters
 
-    @property
-    def finite_network(self) -> Network:
-        """The network, if it has a finite width."""
-        return self.network
+    def seconds(self, samples: int, others: int | None) -> float:
+        """Return the time for samples with themselves, or with others, of one process."""
+        X, Z = (
+            None if count is None else np.broadcast_to(0.0, (count, self.network.input_width))
+            for count in (samples, others)
+        )
+        assert X is not None
+        return plan(self.network.with_dtype(self.dtype), X, Z).seconds
 
     def feature_bytes(self, samples: int) -> int:
         """Return the memory of what a worker keeps of so many samples."""
@@ -230,20 +256,15 @@ class FiniteKernel(TiledKernel):
 
     def require_in_range(self, X: BlocksOfSamples, Z: BlocksOfSamples | None) -> None:
         """Raise an error, before the work, for what cannot succeed."""
-        try:
+        with numbered(X.places):
             new_kernels(self.request(X.largest, None if Z is None else Z.largest), progress=False)
-        except OverflowError as error:
-            numbered = re.sub(
-                r"^X\[(\d+)\]", lambda found: f"X[{X.places[int(found[1])]}]", str(error)
-            )
-            raise OverflowError(numbered) from None
 
     def _tile(self, place: TilePlace, X: FloatArray, Z: FloatArray) -> FloatArray:
         request = self.request(X, None if place.diagonal else Z)
         features = None
         if request.single:
-            x = self._features(request, request.X, place.keys[0])
-            z = x if place.diagonal else self._features(request, request.Z, place.keys[1])
+            x = self.features(request, request.X, place.keys[0])
+            z = x if place.diagonal else self.features(request, request.Z, place.keys[1])
             features = x, z
         kernels = kernel_part(request, features)
         if request.split == "layers":
@@ -257,7 +278,8 @@ class FiniteKernel(TiledKernel):
         kernel: FloatArray = kernels[0]
         return kernel
 
-    def _features(self, request: KernelRequest, samples: FloatArray, key: str) -> Features:
+    def features(self, request: KernelRequest, samples: FloatArray, key: str) -> Features:
+        """Return the features of a block of samples of this digest, which this worker keeps."""
         features: Features = KEPT.get(
             (self.digest, key),
             request.feature_bytes(len(samples)),
@@ -320,10 +342,26 @@ class InfiniteKernel(TiledKernel):
         """The memory of what all tiles share."""
         return 24 * (len(self.X) + (0 if self.Z is None else len(self.Z)))
 
-    @property
-    def finite_network(self) -> None:
-        """The network, if it has a finite width."""
-        return None
+    def seconds(self, samples: int, others: int | None) -> float:
+        """Return the time for samples with themselves, or with others, of one process.
+
+        Random samples with some of the norms take as long as these: a kernel of samples of one norm
+        has a simpler recursion than others.
+        """
+        count = min(samples, _CALIBRATION_ROWS)
+        norms = np.ldexp(self.X.significands[:count], self.X.exponents[:count])
+        rows = np.random.default_rng(0).standard_normal((2, count, self.X.dimension))
+        rows *= (norms / np.linalg.norm(rows, axis=2))[..., np.newaxis]
+        X, Z = rows.astype(self.dtype)
+        seen = Samples.of(X).norms, Samples.of(Z).norms
+        parts = KernelParts.of(self.network, self.name, *seen, self.dtype, normalize=self.normalize)
+        whole, spent = slice(0, count), []
+        for _ in range(3):
+            began = time.perf_counter()
+            parts.part(whole, whole, X, Z)
+            spent.append(time.perf_counter() - began)
+        pairs = samples * (samples + 1) / 2 if others is None else samples * others
+        return min(spent) * pairs / count**2
 
     def feature_bytes(self, samples: int) -> int:
         """Return the memory of what a worker keeps of so many samples."""

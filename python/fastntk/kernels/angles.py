@@ -16,6 +16,7 @@ import numpy as np
 from fastntk._support import arguments
 from fastntk._support.angles import angle_from_cosine
 from fastntk._support.memory import require_memory
+from fastntk.kernels.largest_cosines import LEFT_OUT, LargestCosines
 from fastntk.symmetric.matrix import SymmetricMatrix
 
 if TYPE_CHECKING:
@@ -260,27 +261,14 @@ def closest_pairs(K: npt.ArrayLike, k: int) -> list[AnglePair]:
     if n < 2:
         raise ValueError(f"K has shape {kernel.shape}: expected at least two samples")
     norms = _norms(kernel)
-    best = np.empty(0)  # the largest cosines so far, in descending order, and their i · n + j
-    where = np.empty(0, dtype=np.intp)
+    found = LargestCosines(k)
     for rows in _row_slices(n):
         cosines = _cosines(kernel, norms, rows)
         # Pairs (i, j) with j ≤ i are left to their mirror images.
-        cosines[np.arange(n) <= np.arange(rows.start, rows.stop)[:, np.newaxis]] = -2.0
-        # A row adds at most k pairs; usually none, once there are k good ones.
-        floor = best[-1] if len(best) == k else -2.0
-        for i, row in enumerate(cosines, start=rows.start):
-            if row.max() <= floor:
-                continue
-            columns = np.flatnonzero(row > floor)
-            if len(columns) > k:
-                columns = columns[np.argsort(-row[columns], kind="stable")[:k]]
-            best = np.concatenate([best, row[columns]])
-            where = np.concatenate([where, i * n + columns])
-            order = np.lexsort((where, -best))[:k]
-            best, where = best[order], where[order]
-            floor = best[-1] if len(best) == k else -2.0
+        cosines[np.arange(n) <= np.arange(rows.start, rows.stop)[:, np.newaxis]] = LEFT_OUT
+        found.offer(cosines, rows, slice(0, n))
     resolution = kernel_angle_resolution(matrix.epsilon)
     return [
-        AnglePair(float(angle), int(at // n), int(at % n), resolved=bool(angle > resolution))
-        for angle, at in zip(angle_from_cosine(best), where, strict=True)
+        AnglePair(float(angle), int(i), int(j), resolved=bool(angle > resolution))
+        for angle, i, j in zip(angle_from_cosine(found.cosines), found.i, found.j, strict=True)
     ]

@@ -13,8 +13,9 @@ from fastntk._support.threads import core_threads
 from fastntk.activations.outputs import in_core
 from fastntk.kernels.angles import AnglePair
 from fastntk.kernels.block_loop import BlockLoop, Destination
-from fastntk.kernels.block_sizes import samples_that_fit
+from fastntk.kernels.block_sizes import row_slices, samples_that_fit
 from fastntk.kernels.features import Features
+from fastntk.kernels.largest_cosines import LEFT_OUT
 from fastntk.kernels.rounding import feature_error
 
 if TYPE_CHECKING:
@@ -23,12 +24,20 @@ if TYPE_CHECKING:
     from fastntk._support.dtypes import FloatArray
     from fastntk._support.progress import Monitor, Progress
     from fastntk.kernels.block_loop import KernelBlock
+    from fastntk.kernels.largest_cosines import LargestCosines
     from fastntk.kernels.request import KernelRequest
     from fastntk.networks.network import Network
+
+# So many pairs more than were asked for are looked at again with exact angles: the rounding of the
+# kernel cannot order pairs whose angles are nearly the same.
+CANDIDATES = 32
 
 # So many of the usual errors of features what is subtracted may be off by. Some tens of them were
 # measured (tests/test_angles.py); where gates turn, and in chaotic networks, more.
 _ANGLE_ERRORS = 64
+
+# So many elements of a tile of the kernel are looked at before they leave the cache.
+_ELEMENTS_AT_A_TIME = 2**16
 
 # The samples of so many pairs are laid side by side.
 _PAIRS_AT_A_TIME = 1024
@@ -78,6 +87,38 @@ def closest_pairs(request: KernelRequest, count: int, progress: Progress) -> lis
     closest = ClosestPairs(request, count)
     BlockLoop.of_size(request, max(1, fit // 2)).run(closest, progress, "closest pairs")
     return closest.pairs
+
+
+def offer_tile(
+    found: LargestCosines, x: Features, z: Features, rows: slice, columns: slice
+) -> None:
+    """Offer all pairs of samples of two blocks, or of one, in the bits of the core's cosines.
+
+    Parameters
+    ----------
+    found : LargestCosines
+        Those that were found before, and takes the others.
+    x, z : Features
+        Of the samples in `rows`, and of those in `columns`: the same, or others that come before.
+    rows, columns : slice
+        Which of all samples these are.
+    """
+    kernel = np.empty((len(x), len(z)), x.dtype)
+    x.fill_kernel(z, slice(0, len(x)), slice(0, len(z)), kernel, None)
+    absent = np.flatnonzero(z.inverse_norms == 0)
+    for some in row_slices(len(x), max(1, _ELEMENTS_AT_A_TIME // len(z))):
+        # In a block itself, a sample has pairs with those before it.
+        beside = slice(0, some.stop if rows == columns else len(z))
+        cosines, scales = kernel[some, beside], x.inverse_norms[some]
+        # What is not finite is of gradients that are left out.
+        with np.errstate(invalid="ignore", over="ignore"):
+            cosines *= z.inverse_norms[beside]  # first, as the core does
+            cosines *= scales[:, np.newaxis]
+        cosines[:, absent[absent < beside.stop]] = LEFT_OUT
+        cosines[scales == 0] = LEFT_OUT
+        if rows == columns:
+            cosines[:, some][np.triu_indices(len(cosines))] = LEFT_OUT
+        found.offer(cosines, slice(rows.start + some.start, rows.start + some.stop), columns)
 
 
 def pair_angles(

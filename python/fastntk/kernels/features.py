@@ -4,14 +4,22 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from fastntk._support.progress import monitored
+from fastntk.kernels.block_sizes import row_slices
 
 if TYPE_CHECKING:
     from fastntk._support.dtypes import FloatArray, FloatDType
     from fastntk._support.progress import Monitor, Progress
     from fastntk.networks.placed import PlacedNetwork
+
+
+# The norms of so many samples come from a kernel of their own, of which the diagonal is wanted.
+_NORMS_AT_A_TIME = 16
 
 
 class Features:
@@ -61,6 +69,22 @@ class Features:
             self.place.fill(
                 [out], lambda outs, where: self._core.packed_kernel(outs[0], where, monitor)
             )
+
+    @cached_property
+    def inverse_norms(self) -> FloatArray:
+        """1/√K(x, x) of each sample, and 0 where the gradient is zero or not finite.
+
+        They have the bits of those that `closest_pairs` takes for the norms of gradients.
+        """
+        squares = np.empty(len(self), self.dtype)
+        for rows in row_slices(len(self), _NORMS_AT_A_TIME):
+            count = rows.stop - rows.start
+            kernel = np.empty((count, count), self.dtype)
+            self.fill_kernel(self, rows, rows, kernel, None)
+            squares[rows] = kernel.diagonal()
+        inverse, present = np.zeros_like(squares), squares > 0
+        inverse[present] = 1 / np.sqrt(squares[present])
+        return inverse
 
     def closest_pairs(self, k: int, progress: Progress) -> list[tuple[float, int, int]]:
         """Return (cosine, i, j) of the k closest pairs of samples that have a gradient."""

@@ -13,7 +13,7 @@ from fastntk._support import arguments
 from fastntk.activations.outputs import shown_output
 from fastntk.devices.places import place_of
 from fastntk.kernels.block_loop import BlockLoop
-from fastntk.kernels.closest_pairs import closest_pairs, pair_angles
+from fastntk.kernels.closest_pairs import CANDIDATES, closest_pairs, pair_angles
 from fastntk.kernels.destinations import kernel_to, new_kernels
 from fastntk.kernels.ranges import free_of_scale, require_gradients_in_range
 from fastntk.kernels.request import KernelRequest
@@ -30,10 +30,6 @@ if TYPE_CHECKING:
     from fastntk.kernels.angles import AnglePair
     from fastntk.kernels.rounding import KernelErrors
     from fastntk.symmetric.packed import PackedKernel
-
-# So many pairs more than were asked for are looked at again with exact angles: the rounding of the
-# kernel cannot order pairs whose angles are nearly the same.
-_CANDIDATES = 32
 
 
 class KernelTile(NamedTuple):
@@ -413,7 +409,7 @@ class KernelMethods(NetworkBase):
         count = 1 if k is None else arguments.integer(k, "k", minimum=1)
         request = KernelRequest.checked(self.network, X, None, dtype=np.float64, device=device)
         request = replace(request, X=free_of_scale(self.network, request.X))
-        candidates = closest_pairs(request, count + _CANDIDATES, progress)
+        candidates = closest_pairs(request, count + CANDIDATES, progress)
         require_gradients_in_range(request, candidates)
         if not candidates:
             raise ValueError(

@@ -173,28 +173,51 @@ def free_of_scale(network: Network, X: Any) -> Any:
 def of_moderate_size(network: Network, X: Any) -> tuple[Any, int]:
     """Return samples X / 2^k that are neither large nor small, and k.
 
-    Outputs and gradients of a network without biases whose activation is linear on either side of
-    0, as ReLU is, are multiples of the size of the sample. Samples that are large or small, whose
-    kernel could leave the range, are multiplied by a power of two, which loses no digit.
-    Others, those on a GPU, and those of very different sizes are returned as they are: k = 0.
+    Those on a GPU are returned as they are: k = 0; others see `moderating_power`.
     """
-    layers = (*network.hidden, *(readout.layer for readout in network.readouts))
-    if (
-        not isinstance(X, np.ndarray)
-        or network.activation.slopes is None
-        or not network.has_linear_outputs
-        or any(layer.bias is not None for layer in layers)
-    ):
+    if not isinstance(X, np.ndarray) or not _is_free_of_scale(network):
         return X, 0
     sizes = np.abs(X).max(axis=1)
-    _, exponents = np.frexp(sizes[sizes > 0])
-    largest = int(exponents.max(initial=np.iinfo(exponents.dtype).min))
-    if not exponents.size or abs(largest) <= _MODERATE:
-        return X, 0
-    if exponents.min() < largest - _SPREAD[X.dtype.name]:
-        return X, 0
-    scaled = np.ldexp(X, -largest)
-    return (scaled, largest) if np.array_equal(np.ldexp(scaled, largest), X) else (X, 0)
+    power = moderating_power(network, np.frexp(sizes[sizes > 0])[1], X.dtype)
+    return (np.ldexp(X, -power), power) if power and divides_exactly(X, power) else (X, 0)
+
+
+def moderating_power(network: Network, exponents: NDArray[Any], dtype: FloatDType) -> int:
+    """Return the k for which samples X / 2^k are neither large nor small.
+
+    Outputs and gradients of a network without biases whose activation is linear on either side of
+    0, as ReLU is, are multiples of the size of the sample. Samples that are large or small, whose
+    kernel could leave the range, are multiplied by a power of two, which loses no digit if
+    `divides_exactly` says so. For other networks, and samples of very different sizes, k = 0.
+
+    Parameters
+    ----------
+    network : Network
+    exponents : ndarray
+        Those of the largest elements of all samples that are not zero.
+    dtype : dtype
+        Of the samples.
+    """
+    if not exponents.size or not _is_free_of_scale(network):
+        return 0
+    largest, smallest = int(exponents.max()), int(exponents.min())
+    if abs(largest) <= _MODERATE or smallest < largest - _SPREAD[dtype.name]:
+        return 0
+    return largest
+
+
+def divides_exactly(X: FloatArray, power: int) -> bool:
+    """Return whether X / 2^power loses no digit."""
+    return np.array_equal(np.ldexp(np.ldexp(X, -power), power), X)
+
+
+def _is_free_of_scale(network: Network) -> bool:
+    layers = (*network.hidden, *(readout.layer for readout in network.readouts))
+    return (
+        network.activation.slopes is not None
+        and network.has_linear_outputs
+        and all(layer.bias is None for layer in layers)
+    )
 
 
 def require_outputs_in_range(placed: PlacedNetwork, X: Any, outputs: Any) -> None:
