@@ -153,7 +153,7 @@ def test_study_of_a_file(tmp_path: Path, suffix: str) -> None:
     assert result.exit_code == 0, result.output
     frame = pd.read_csv(tmp_path / "out" / "points.csv")
     expected = fastntk.depth_study(
-        X, depths=range(3), width=32, seeds=2, activations=["relu"], progress=False
+        X, depths=range(3), width=32, seeds=2, activations=["relu"], data="points", progress=False
     )
     pd.testing.assert_frame_equal(
         frame.drop(columns=list(COSTS)), expected.to_frame().drop(columns=list(COSTS))
@@ -561,6 +561,7 @@ def test_scale_and_tolerance_of_a_study(tmp_path: Path) -> None:
         dtype="float64",
         infinite=True,
         tolerance=1e-4,
+        data="x",
         progress=False,
     )
     pd.testing.assert_frame_equal(

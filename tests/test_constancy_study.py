@@ -349,6 +349,7 @@ def test_the_command(tmp_path: Path) -> None:
         seeds=2,
         learning_rate=30.0,
         epochs=50,
+        data="six",
         progress=False,
     )
     pd.testing.assert_frame_equal(

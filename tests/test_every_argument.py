@@ -344,7 +344,7 @@ CASES = [
             "batches": 3,
             "bounds": True,
         },
-        {"progress": silent, "client": None, "store": None},
+        {"progress": silent, "client": None, "store": None, "data": "some"},
         given={"tolerance": {"infinite": True, "activations": ["sigmoid"], "weight_std": 3.0}},
     ),
     Case(
@@ -361,7 +361,7 @@ CASES = [
             "bias_std": 0.4,
             "tolerance": 1e-2,
         },
-        {"progress": silent, "client": None},
+        {"progress": silent, "client": None, "data": "some"},
         given={"tolerance": {"activation": "sigmoid", "weight_std": 3.0}},
     ),
     Case(
@@ -414,7 +414,7 @@ CASES = [
             "rate_steps": 5,
             "dtype": "float64",
         },
-        {"progress": silent, "client": None, "store": None, "jobs": 1},
+        {"progress": silent, "client": None, "store": None, "jobs": 1, "data": "some"},
     ),
     Case(
         fastntk.find_learning_rate,
@@ -433,7 +433,7 @@ CASES = [
             "layer_rates": [1.0, 0.5, 0.25],
             "seed": 1,
         },
-        {"progress": silent, "jobs": 1},
+        {"progress": silent, "jobs": 1, "data": "some"},
         given={"loss": {"y": np.eye(2)[LABELS]}},
     ),
     Case(
@@ -470,7 +470,7 @@ CASES = [
             "steps": 4,
             "learning_rate": 0.05,
         },
-        {"progress": silent},
+        {"progress": silent, "data": "some"},
     ),
     Case(
         fastntk.train,
@@ -494,7 +494,7 @@ CASES = [
             "keep_every": 3,
         },
         {"progress": silent, "device": None, "callback": silent, "callback_every": 2}
-        | {"checkpoint": None, "inplace": False},
+        | {"checkpoint": None, "inplace": False, "data": "some"},
         given={
             "loss": {"y": np.eye(2)[LABELS]},
             "probe_every": {"probe": Z},
@@ -527,7 +527,8 @@ CASES = [
             "epochs": 6,
             "loss_target": 0.2,
         },
-        {"progress": silent, "client": None, "store": None, "jobs": 1},
+        {"progress": silent, "client": None, "store": None, "jobs": 1, "data": "some"},
+        given={"epochs": {"loss_target": 1e-9}},
     ),
     Case(
         linearity.hessian_operator,
@@ -714,12 +715,16 @@ def numbers(value: Any) -> Any:  # noqa: PLR0911 (one for each kind of result)
             getattr(value, name)() for name in ("curves", "probe_frame") if hasattr(value, name)
         ]
         dropped = ["seconds", "kernel_seconds", "analysis_seconds", "memory_bytes"]
+        # What a table says of the arguments tells nothing of what was done with them.
+        dropped += getattr(value, "settings", {})
         frames = [part.drop(columns=dropped, errors="ignore").to_dict("list") for part in parts]
         return [*frames, list(getattr(value, "networks", ()))]
     if isinstance(value, (pd.DataFrame, pd.Series)):
         return value.to_dict()
     if is_dataclass(value) and not isinstance(value, type):
-        return {each.name: numbers(getattr(value, each.name)) for each in fields(value)}
+        said = {"data", *getattr(value, "settings", {})}
+        kept = [each.name for each in fields(value) if each.name not in said]
+        return {name: numbers(getattr(value, name)) for name in kept}
     if isinstance(value, dict):
         return {key: numbers(each) for key, each in value.items()}
     if inspect.isgenerator(value):

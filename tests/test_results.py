@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import inspect
+import math
 import re
 from dataclasses import fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -18,7 +20,11 @@ from matplotlib.figure import Figure
 import fastntk
 from fastntk import activations, figures, infinite, linearity
 from fastntk._support.archives import read_archive, write_archive
+from fastntk.networks.network import Network
+from fastntk.networks.settings import USUAL, network_settings
+from fastntk.studies import constancy_cells, convergence_cells, linearization
 from fastntk.training.history import COLUMNS
+from fastntk.training.result import Result
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,28 +33,31 @@ RNG = np.random.default_rng(3)
 X = RNG.standard_normal((8, 3))
 LABELS = np.array([0, 1, 1, 0, 1, 0, 0, 1])
 SMALL: dict[str, Any] = {"batch_size": 4, "epochs": 2}
+EIGHT: Any = {"data": "eight samples"}
 
 
 def make_depth_study() -> fastntk.DepthStudy:
-    return fastntk.depth_study(X, depths=[0, 2], width=[4, 8], seeds=2, batches=4, progress=False)
+    options: Any = {"seeds": 2, "batches": 4, "progress": False, **EIGHT}
+    return fastntk.depth_study(X, depths=[0, 2], width=[4, 8], **options)
 
 
 def make_convergence_study() -> fastntk.ConvergenceStudy:
     options: dict[str, Any] = {**SMALL, "search_epochs": 1, "rate_samples": 4, "rate_steps": 4}
-    options |= {"width": 32, "seeds": 1, "progress": False}
+    options |= {"width": 32, "seeds": 1, "progress": False, **EIGHT}
     # More than nine depths: the keys of the searches are numbers, and in the order of numbers.
     return fastntk.convergence_study(X, LABELS, [2, 10], **options)
 
 
 def make_constancy_study() -> fastntk.ConstancyStudy:
     return fastntk.constancy_study(
-        X, [0.5] * 8, [4, 8], architectures=["linear"], seeds=1, epochs=2, progress=False
+        X, [0.5] * 8, [4, 8], architectures=["linear"], seeds=1, epochs=2, progress=False, **EIGHT
     )
 
 
 def make_linearization_study() -> fastntk.LinearizationStudy:
     phi = activations.leaky_relu(0.3)
-    return fastntk.linearization_error(X, X[:, 0], [4, 8], activation=phi, seeds=2, steps=3)
+    options: Any = {"activation": phi, "seeds": 2, "steps": 3, **EIGHT}
+    return fastntk.linearization_error(X, X[:, 0], [4, 8], **options)
 
 
 def make_angle_curves() -> fastntk.AngleCurves:
@@ -58,24 +67,24 @@ def make_angle_curves() -> fastntk.AngleCurves:
 def make_history() -> fastntk.History:
     net = fastntk.MLP([3, 5, 2], activation="gelu", bias_std=0.1, dtype="float32")
     return fastntk.train(
-        net, X, LABELS, learning_rate=0.1, validation=(X, LABELS), probe=X[:3], **SMALL
+        net, X, LABELS, learning_rate=0.1, validation=(X, LABELS), probe=X[:3], **SMALL, **EIGHT
     )
 
 
 def make_regression_history() -> fastntk.History:
     return fastntk.train(
-        fastntk.MLP([3, 5, 1]), X, X[:, 0], loss="mse", learning_rate=0.1, epochs=2
+        fastntk.MLP([3, 5, 1]), X, X[:, 0], loss="mse", learning_rate=0.1, epochs=2, **EIGHT
     )
 
 
 def make_search() -> fastntk.LearningRateSearch:
     return fastntk.find_learning_rate(
-        fastntk.MLP([3, 5, 2]), X, LABELS, grid=[0.1, 1e6], loss_target=0.1, **SMALL
+        fastntk.MLP([3, 5, 2]), X, LABELS, grid=[0.1, 1e6], loss_target=0.1, **SMALL, **EIGHT
     )
 
 
 def make_monte_carlo() -> fastntk.MonteCarlo:
-    return fastntk.monte_carlo_ntk(X, [4, 8], seeds=2, depth=1)
+    return fastntk.monte_carlo_ntk(X, [4, 8], seeds=2, depth=1, **EIGHT)
 
 
 # How each is made, and the names of its panels.
@@ -152,6 +161,158 @@ def test_tables_are_written(result: Any, tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(frame, result.to_frame(), check_dtype=False)
 
 
+# What the tables of all results say of the networks, and of trainings.
+OF_NETWORKS = {
+    *("width", "depth", "activation", "activation_scale", "weight_std", "bias_std"),
+    *("parametrization", "dtype", "seed", "samples", "data"),
+}
+OF_TRAININGS = {"learning_rate", "batch_size", "loss_function", "momentum"}
+WITHOUT_TRAININGS = {"depth", "angles", "monte carlo"}
+# Angle curves are of two samples at each angle; their seeds are those below the number of seeds.
+NOT_OF_ANGLES = {"seed", "samples", "data"}
+
+
+def tables_of(result: Any) -> list[pd.DataFrame]:
+    methods = ("to_frame", "curves", "learning_rates", "probe_frame")
+    return [getattr(result, method)() for method in methods if hasattr(result, method)]
+
+
+def test_tables_have_all_settings(name: str, result: Any) -> None:
+    expected = OF_NETWORKS - (NOT_OF_ANGLES if name == "angles" else set())
+    expected |= set() if name in WITHOUT_TRAININGS else OF_TRAININGS
+    for frame in tables_of(result):
+        assert expected <= set(frame.columns)
+        assert not frame[sorted(expected)].isna().any(axis=None)
+        if name != "angles" and len(frame):
+            assert set(frame["data"]) == {"eight samples"}
+            assert set(frame["samples"]) == {8}
+    settings = result.settings
+    assert set(settings) < set(result.to_frame().columns)
+    for column, value in settings.items():
+        assert (result.to_frame()[column] == value).all()
+
+
+def test_all_kinds_of_results_are_looked_at() -> None:
+    kinds = {type(make()) for make, _ in RESULTS.values()}
+    assert set(Result.__subclasses__()) == kinds
+    assert not any(kind.__subclasses__() for kind in kinds)
+
+
+@pytest.mark.parametrize(
+    ("place", "make"),
+    [
+        (convergence_cells, make_convergence_study),
+        (constancy_cells, make_constancy_study),
+        (linearization, make_linearization_study),
+    ],
+)
+def test_studies_say_what_their_networks_were_trained_with(
+    place: Any, make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: list[dict[str, Any]] = []
+
+    def spied(*args: Any, **given: Any) -> fastntk.History:
+        history = fastntk.train(*args, **given)
+        trained.append(history.settings)
+        return history
+
+    monkeypatch.setattr(place, "train", spied)
+    study = make()
+    shared = (OF_NETWORKS | OF_TRAININGS) & set(study.settings) - {"data"}
+    assert len(shared) >= 10
+    for settings in trained:
+        assert {key: settings[key] for key in shared} == {
+            key: study.settings[key] for key in shared
+        }
+    assert len(trained) >= len(study.results)
+
+
+def test_searches_of_studies_say_what_those_of_users_do() -> None:
+    (_, search), alone = make_convergence_study().searches.items(), make_search()
+    (depth, found) = search
+    net = fastntk.MLP([3, *[32] * depth, 2], dtype="float32")
+    same = fastntk.find_learning_rate(
+        net, X, LABELS, batch_size=4, epochs=1, loss_target=0.1, **EIGHT
+    )
+    assert found.settings == same.settings | {"bound": found.bound}
+    assert set(alone.settings) == set(same.settings)
+
+
+def test_settings_of_trainings() -> None:
+    net = fastntk.MLP([3, 5, 4, 2], weight_std=1.1, bias_std=0.3, output_activation="square")
+    history = fastntk.train(
+        net, X, np.eye(2)[LABELS], loss="mse", learning_rate=0.3, batch_size=3, momentum=0.5,
+        seed=7, layer_rates=[1.0, 0.5, 0.0], loss_target=1e-9,
+    )  # fmt: skip
+    assert history.settings == {
+        "width": "5-4",
+        "depth": 2,
+        "activation": "relu",
+        "activation_scale": net.activation_scale,
+        "output_activation": "square",
+        "weight_std": 1.1,
+        "bias_std": 0.3,
+        "parametrization": "ntk",
+        "dtype": "float64",
+        "loss_function": "mse",
+        "learning_rate": 0.3,
+        "batch_size": 3,
+        "momentum": 0.5,
+        "seed": 7,
+        "samples": 8,
+        "layer_rates": "1, 1; 0.5, 0.5; 0, 0",
+        "loss_target": 1e-9,
+    }
+
+
+@pytest.mark.parametrize(
+    ("net", "expected"),
+    [
+        (fastntk.MLP([3, 2]), (0, "ntk", 1.0, 0.0)),
+        (fastntk.MLP([3, 6, 2], parametrization="standard"), (6, "standard", math.nan, math.nan)),
+        (fastntk.MLP([3, 6, 6, 2], weight_std=1.5, bias_std=0.1), (6, "ntk", 1.5, 0.1)),
+    ],
+)
+def test_settings_of_networks(net: fastntk.MLP, expected: tuple[Any, ...]) -> None:
+    columns = ("width", "parametrization", "weight_std", "bias_std")
+    settings = network_settings(net.network)
+    np.testing.assert_equal(tuple(settings[column] for column in columns), expected)
+    assert settings["output_activation"] == "identity"
+
+
+def test_settings_of_layers_that_differ() -> None:
+    first, last = fastntk.MLP([3, 6, 2], bias_std=0.1).network.layers
+    layers = (replace(first, weight_scale=7.0), last)
+    network = Network.of_layers(layers, activations.leaky_relu(0.3), 1.0, activations.Softmax())
+    settings = network_settings(network)
+    assert settings["parametrization"] == "mixed"
+    assert math.isnan(settings["weight_std"])
+    assert settings["activation"] == "Activation(leaky_relu(0.3))"
+    assert settings["output_activation"] == "softmax"
+
+
+def test_usual_settings_are_those_of_networks() -> None:
+    parameters = inspect.signature(fastntk.MLP).parameters
+    assert {name: parameters[name].default for name in USUAL} == USUAL
+
+
+def test_files_of_version_1(tmp_path: Path) -> None:
+    """They have no settings of trainings, and no names of data sets."""
+    for made, kind, fields_of_2 in (
+        (make_history, "training history", ["options"]),
+        (make_monte_carlo, "Monte Carlo study", ["tolerance", "seeds", "data"]),
+    ):
+        result, path = made(), tmp_path / f"{kind}.npz"
+        result.save(path)
+        header, arrays = read_archive(path, "path", f"fastntk {kind}", (2,), "one")
+        for name in fields_of_2:
+            del header["content"]["fields"][name]
+        write_archive(path, header | {"version": 1}, arrays)
+        found = type(result).load(path)
+        np.testing.assert_array_equal(found.to_frame()["width"], result.to_frame()["width"])
+        assert "data" not in found.settings
+
+
 def test_names_of_files_with_other_endings(tmp_path: Path) -> None:
     history = make_history()
     (tmp_path / "link.npz").symlink_to(tmp_path / "data")
@@ -207,7 +368,7 @@ def test_what_is_no_such_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"version": 2}, "has version 2 of the format; expected 1"),
+        ({"version": 3}, "has version 3 of the format; expected 1 or 2"),
         ({"content": {"class": "History", "fields": {}}}, "not a learning rate search that this"),
         ({"content": {"class": "LearningRateSearch", "fields": {}}}, "has other fields"),
         ({"content": {"array": "array7"}}, "array7"),
@@ -218,7 +379,7 @@ def test_what_is_no_such_file(tmp_path: Path) -> None:
 def test_files_of_newer_versions(change: dict[str, Any], message: str, tmp_path: Path) -> None:
     path = tmp_path / "x.npz"
     make_search().save(path)
-    header, arrays = read_archive(path, "path", "fastntk learning rate search", (1,), "one")
+    header, arrays = read_archive(path, "path", "fastntk learning rate search", (2,), "one")
     write_archive(path, header | change, arrays)
     with pytest.raises(ValueError, match=rf"path='.*x\.npz': .*{re.escape(message)}"):
         fastntk.LearningRateSearch.load(path)
@@ -263,7 +424,9 @@ def test_notebooks_show_a_table(result: Any) -> None:
     assert shown.count("<table") == 1
     frame = getattr(result, "summary", result.to_frame)()
     for column in frame.columns:
-        assert f"<th>{column}</th>" in shown
+        assert (f"<th>{column}</th>" in shown) == (column not in result.settings)
+    for setting in result.settings:
+        assert f"{setting} " in shown
 
 
 def test_plots_return_axes_that_notebooks_show(name: str, result: Any, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import copy
 import itertools
 from collections import OrderedDict
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -980,3 +981,107 @@ def test_states_that_are_no_such_network(change: dict[str, Any], message: str) -
         fastntk.MLP.from_torch({**plain().state_dict(), **change}, activation="tanh")
     with pytest.raises(ValueError, match="entries of an empty mapping: expected a weight"):
         fastntk.MLP.from_torch({}, activation="tanh")
+
+
+NOT_MODULES = sorted(set(activations.FINITE_WIDTH) - set(ACTIVATIONS))
+OF_OUTPUTS = ("identity", "tanh", "sigmoid", "softplus", "softmax")
+OTHER_PARAMETERS = [
+    activations.leaky_relu(0.3),
+    activations.elu(0.4),
+    activations.softplus(0.25),
+    activations.softplus(3.0),
+]
+
+
+def factors(net: fastntk.MLP) -> npt.NDArray[np.float64]:
+    """What gradients of a module's parameters are multiplied by to be those of the network's."""
+    found = []
+    for k, layer in enumerate(net.network.layers):
+        scale = (net.activation_scale if k else 1.0) * layer.weight_scale
+        found.append(np.full(layer.weights.size, scale))
+        if layer.bias is not None:
+            found.append(np.full(layer.bias.size, layer.bias_scale))
+    return np.concatenate(found)
+
+
+@pytest.mark.parametrize("output", OF_OUTPUTS)
+@pytest.mark.parametrize("parametrization", ["ntk", "standard"])
+@pytest.mark.parametrize("activation", [*sorted(ACTIVATIONS), *OTHER_PARAMETERS])
+def test_networks_become_modules(activation: Any, parametrization: str, output: str) -> None:
+    net = fastntk.MLP(
+        [5, 9, 8, 3], activation=activation, output_activation=output, seed=1,
+        parametrization=parametrization, weight_std=1.3, bias_std=0.4, activation_scale=1.2,
+    )  # fmt: skip
+    module = net.to_torch()
+    X = 2.0 * np.random.default_rng(0).standard_normal((7, 5))
+    outputs = module(torch.from_numpy(X)).detach().numpy()
+    np.testing.assert_allclose(outputs, net(X), rtol=1e-12, atol=1e-13)
+    J = torch_jacobian(module, X)
+    np.testing.assert_allclose(J * factors(net), net.jacobian(X), rtol=1e-11, atol=1e-12)
+    again = fastntk.MLP.from_torch(module)
+    assert again.widths == net.widths
+    assert again.activation == net.activation
+    assert again.output_activation == net.output_activation
+    np.testing.assert_allclose(again.jacobian(X), J, rtol=1e-11, atol=1e-12)
+
+
+@pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
+def test_modules_come_back_to_the_bit(activation: str) -> None:
+    module = module_of(activation, bias=activation != "tanh")
+    module[1].weight.requires_grad_(False)
+    net = fastntk.MLP.from_torch(module)
+    state = torch.get_rng_state()
+    back = net.to_torch()
+    assert torch.equal(torch.get_rng_state(), state)
+    assert fastntk.MLP.from_torch(back).digest() == net.digest()
+    for parameter, same in zip(module.parameters(), back.parameters(), strict=True):
+        assert torch.equal(parameter, same)
+        assert parameter.requires_grad == same.requires_grad
+        assert parameter.data_ptr() != same.data_ptr()
+    with torch.no_grad():  # copies: a module that changes does not change the network
+        back[0].weight += 1
+    assert np.array_equal(net.weights[0], module[1].weight.detach().numpy())
+
+
+def test_modules_of_networks_in_float32() -> None:
+    net = fastntk.MLP([5, 9, 1], activation="tanh", bias_std=0.5, dtype="float32")
+    module = net.to_torch()
+    assert {parameter.dtype for parameter in module.parameters()} == {torch.float32}
+    expected = net.weights[1].astype(np.float64) * (net.activation_scale / 3)
+    assert torch.equal(module[2].weight, torch.from_numpy(expected.astype(np.float32)))
+    assert [type(part).__name__ for part in module] == ["Linear", "Tanh", "Linear"]
+    assert [type(part) for part in fastntk.MLP([5, 1]).to_torch()] == [nn.Linear]
+
+
+def test_activations_that_no_module_has() -> None:
+    assert "erf" in NOT_MODULES
+    without: list[Any] = [*NOT_MODULES, CUBE]
+    for activation in without:
+        net = fastntk.MLP([2, 3, 1], activation=activation)
+        with pytest.raises(ValueError, match=r"^activation=Activation\(.*\): expected one that to"):
+            net.to_torch()
+    net = fastntk.MLP([2, 3, 1], output_activation="square")
+    with pytest.raises(ValueError, match=r"^output_activation=.*: expected .* 'relu', .*'softmax'"):
+        net.to_torch()
+
+
+def test_networks_that_are_no_modules() -> None:
+    large = fastntk.MLP([2, 3, 1], activation_scale=1e30, dtype="float32", init_scale=1e15)
+    with pytest.raises(OverflowError, match=r"weight of module\[2\]: .* beyond float32"):
+        large.to_torch()
+    first, last = fastntk.MLP([2, 3, 1]).network.layers
+    network = large.network.of_layers(
+        [replace(first, kernel_weights=(0.5, 1.0)), last], large.activation, 1.0
+    )
+    with pytest.raises(ValueError, match=r"layer_weights: 0\.5 for the weight of module\[0\]: exp"):
+        fastntk.MLP.of_network(network).to_torch()
+
+
+def test_thresholds_of_softplus() -> None:
+    """A threshold is of beta · z: below 20 the line differs from the function, whatever beta is."""
+    parts = nn.Linear(2, 3), nn.Softplus(10.0, threshold=5), nn.Linear(3, 1)
+    with pytest.raises(ValueError, match="expected a threshold of at least 20"):
+        fastntk.MLP.from_torch(nn.Sequential(*parts))
+    parts = nn.Linear(2, 3), nn.Softplus(0.5), nn.Linear(3, 1)
+    net = fastntk.MLP.from_torch(nn.Sequential(*parts))
+    assert net.activation == activations.softplus(0.5)

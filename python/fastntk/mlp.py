@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import math
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -287,6 +286,42 @@ class MLP(KernelMethods, JacobianMethods):
 
         return cls.of_network(network_of_torch(module, activation, output_activation, check))
 
+    def to_torch(self) -> Any:
+        r"""Return the network as a PyTorch module, the inverse of `from_torch`.
+
+        Returns
+        -------
+        torch.nn.Sequential
+            Of ``Linear`` layers and activations, with the same outputs, in the precision of the
+            network and on the processor. Its parameters are copies.
+
+        Raises
+        ------
+        ValueError
+            If there is no class in ``torch.nn`` for an activation, or if layer weights are neither
+            0 nor 1.
+        OverflowError
+            If a weight times its scale is beyond the precision of the network.
+        ModuleNotFoundError
+            If PyTorch is not installed.
+
+        Notes
+        -----
+        A ``Linear`` has no factors: its weight is :math:`c_φ s W`, and its bias :math:`σ_b b`, with
+        :math:`s = σ_w/\sqrt{n}` in the NTK parametrization and 1 in the standard one, where σ_b is
+        1, too; :math:`c_φ`, the activation scale, is that of the activations before the layer, and
+        1 for the first one. So gradients with respect to the module's parameters are those of the
+        raw weights and biases of this network divided by :math:`c_φ s` and by σ_b: equal in the
+        standard parametrization with activation scale 1, and otherwise those of another
+        parametrization, with another tangent kernel. ``MLP.from_torch(net.to_torch())`` has the
+        kernel of the module.
+
+        Parameters whose layer weight is 0 are frozen in the module (``requires_grad=False``).
+        """
+        from fastntk.networks.torch_sequential import sequential_of
+
+        return sequential_of(self.network)
+
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> MLP:
         """Return a network from a file that `save` wrote.
@@ -334,14 +369,20 @@ class MLP(KernelMethods, JacobianMethods):
         return network_digest(self.network)
 
     def __repr__(self) -> str:
+        from fastntk.networks.settings import scale_settings
+
         omega, psi = self.network.kernel_weights, self.output_activation
         shown_psi = (
             "" if self.network.has_linear_outputs else (f"output_activation={shown_output(psi)}, ")
         )
         widths = _shown_widths(self.widths)
+        scales = "".join(
+            f"{name}={value!r}, " if isinstance(value, str) else f"{name}={value:g}, "
+            for name, value in scale_settings(self.network.layers).items()
+        )
         return (
             f"MLP(widths={widths}, activation={_named(self.activation)}, {shown_psi}"
-            f"activation_scale={self.activation_scale:g}, {_shown_scales(self.network.layers)}"
+            f"activation_scale={self.activation_scale:g}, {scales}"
             f"dtype={self.dtype.name!r}, n_parameters={self.n_parameters}"
             f"{'' if omega is None else f', layer_weights={omega}'})"
         )
@@ -486,26 +527,6 @@ def _bias(values: npt.ArrayLike, index: int, count: int, dtype: FloatDType) -> F
         raise ValueError(f"biases[{index}] has shape {array.shape}: expected ({count},)")
     bias: FloatArray = matrices.matrix(array[np.newaxis], f"biases[{index}]", dtype)[0].copy()
     return bias
-
-
-def _shown_scales(layers: Sequence[Layer]) -> str:
-    """Return σ_w, σ_b and the parametrization, as far as the layers know them.
-
-    In the NTK parametrization σ_w/√n and σ_b are numbers of the layers. In the standard one they
-    have gone into the weights, which training moves: only that they have is known.
-    """
-    scales = [layer.weight_scale for layer in layers]
-    bias_scales = [layer.bias_scale for layer in layers]
-    weight_stds = [
-        scale * math.sqrt(layer.weights.shape[1])
-        for scale, layer in zip(scales, layers, strict=True)
-    ]
-    if scales == bias_scales == [1.0] * len(layers):
-        return "parametrization='standard', "
-    # Layers that were set up one by one may have different ones.
-    if len(set(bias_scales)) > 1 or not np.allclose(weight_stds, weight_stds[0], 1e-12, 0.0):
-        return ""
-    return f"weight_std={weight_stds[0]:g}, bias_std={bias_scales[0]:g}, parametrization='ntk', "
 
 
 def _shown_widths(widths: tuple[int, ...]) -> str:

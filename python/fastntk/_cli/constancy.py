@@ -97,6 +97,7 @@ def constancy(
             samples.X,
             numbers_of_labels(np.asarray(samples.y)),
             store=out / f"{name}.sqlite" if store is None else store,
+            data=name,
             **settings,
         )
         figures = beside(table, endings)

@@ -83,7 +83,12 @@ def convergence(
         name, X, y, test = load_for_training(data, reading, subset)
         table = table_in(out, name, data)
         result = convergence_study(
-            X, y, test=test, store=out / f"{name}.sqlite" if store is None else store, **settings
+            X,
+            y,
+            test=test,
+            store=out / f"{name}.sqlite" if store is None else store,
+            data=name,
+            **settings,
         )
         figures = beside(table, endings)
         others = [*result.files(table)[1:], *beside(table)]

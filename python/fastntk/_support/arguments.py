@@ -265,6 +265,11 @@ def text(value: object, name: str) -> str:
     return str(value)
 
 
+def optional_text(value: object, name: str) -> str | None:
+    """Return a text, or None."""
+    return None if value is None else text(value, name)
+
+
 def like(value: object, name: str, protocol: type, expected: str) -> None:
     """Raise TypeError for an object without the attributes of a protocol."""
     wanted = [each for each in vars(protocol) if not each.startswith("_")]

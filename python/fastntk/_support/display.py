@@ -70,10 +70,17 @@ def _short(value: Any) -> str:
     return f"{value.shape} {value.dtype}"
 
 
-def frame_html(title: str, frame: pd.DataFrame) -> str:
-    """Return what notebooks show of a table: of a long one, its beginning and its end."""
+def frame_html(
+    title: str, frame: pd.DataFrame, settings: Mapping[str, object] | None = None
+) -> str:
+    """Return what notebooks show of a table: of a long one, its beginning and its end.
+
+    What all of its rows have in common stands before it.
+    """
     table = frame.to_html(index=False, border=0, max_rows=_MOST_ROWS, float_format="{:.4g}".format)
-    return f"<p>{html.escape(title)}</p>{table}"
+    common = ", ".join(f"{name} {_short(value)}" for name, value in (settings or {}).items())
+    above = [title, common] if common else [title]
+    return "".join(f"<p>{html.escape(line)}</p>" for line in above) + table
 
 
 def rows_html(title: str, head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:

@@ -32,10 +32,13 @@ class TorchModule:
     parameters : callable
         Takes a module of the class and returns the parameters of the activation. It raises
         ValueError where the module computes another function.
+    arguments : callable
+        Takes these parameters and returns the arguments with which a module is made.
     """
 
     name: str
     parameters: Callable[[Any], tuple[float, ...]] = lambda module: ()  # noqa: ARG005
+    arguments: Callable[..., dict[str, Any]] = dict
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)

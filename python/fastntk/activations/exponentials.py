@@ -141,5 +141,5 @@ def elu(alpha: float = 1.0) -> Activation:
         in_core=True,
         sensitivity=sensitivity.of_elu(alpha),
         dual=lambda duals, _: duals.Elu(alpha),
-        module=TorchModule("ELU", lambda module: (module.alpha,)),
+        module=TorchModule("ELU", lambda module: (module.alpha,), lambda alpha: {"alpha": alpha}),
     )

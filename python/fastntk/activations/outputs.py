@@ -43,7 +43,7 @@ class Softmax:
     name: ClassVar[str] = "softmax"
     label: ClassVar[str] = "softmax"
     parameters: ClassVar[tuple[float, ...]] = ()
-    module: ClassVar[TorchModule] = TorchModule("Softmax", _along_the_outputs)
+    module: ClassVar[TorchModule] = TorchModule("Softmax", _along_the_outputs, lambda: {"dim": -1})
 
     def __repr__(self) -> str:
         return "Activation(softmax)"
@@ -104,9 +104,15 @@ def restore_output(name: str, parameters: tuple[float, ...]) -> OutputActivation
     return Softmax() if name == Softmax.name else restore(name, parameters)
 
 
-def shown_output(psi: OutputActivation) -> str:
-    """Return how a network shows the activation of its outputs."""
+def output_label(psi: OutputActivation) -> str:
+    """Return what the activation of outputs is called in tables."""
     for name, constructor in _CONSTRUCTORS.items():
         if constructor() == psi:
-            return repr(name)
-    return repr(psi) if psi.parameters else repr(psi.name)
+            return name
+    return repr(psi) if psi.parameters else psi.name
+
+
+def shown_output(psi: OutputActivation) -> str:
+    """Return how a network shows the activation of its outputs: names in quotation marks."""
+    label = output_label(psi)
+    return label if label == repr(psi) else repr(label)

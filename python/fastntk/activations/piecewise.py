@@ -128,7 +128,11 @@ def leaky_relu(alpha: float = 0.01) -> Activation:
         name="leaky_relu",
         label="leaky ReLU",
         parameters=(alpha,),
-        module=TorchModule("LeakyReLU", lambda module: (module.negative_slope,)),
+        module=TorchModule(
+            "LeakyReLU",
+            lambda module: (module.negative_slope,),
+            lambda slope: {"negative_slope": slope},
+        ),
         **_linear_pieces(alpha, 1.0),
     )
 

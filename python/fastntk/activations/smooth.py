@@ -173,8 +173,8 @@ def softplus(beta: float = 1.0) -> Activation:
 
     def beta_of(module: Any) -> tuple[float]:
         # PyTorch replaces the function by a line where beta · z exceeds the threshold; above 20
-        # the two differ by less than 3e-9.
-        if module.beta * module.threshold < 20:
+        # the two differ by less than 3e-9/beta.
+        if module.threshold < 20:
             raise ValueError(f"module contains {module!r}: expected a threshold of at least 20")
         return (module.beta,)
 
@@ -189,7 +189,8 @@ def softplus(beta: float = 1.0) -> Activation:
         in_core=True,
         sensitivity=sensitivity.of_softplus(beta),
         dual=lambda duals, tolerance: duals.Softplus(tolerance, beta),
-        module=TorchModule("Softplus", beta_of),
+        # Above 37 the line is the function, to the last bit of a float64.
+        module=TorchModule("Softplus", beta_of, lambda beta: {"beta": beta, "threshold": 40.0}),
     )
 
 

@@ -21,6 +21,7 @@ from fastntk.devices import matrices
 from fastntk.kernels.angles import gradient_angles
 from fastntk.mlp import MLP
 from fastntk.networks.initialization import activation_and_scale
+from fastntk.networks.settings import USUAL
 from fastntk.training.result import Result
 
 if TYPE_CHECKING:
@@ -86,6 +87,15 @@ class AngleCurves(Result, kind="set of angle curves"):
             f"{len(self.theta)} angles{beside}>"
         )
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Settings of all networks, by the last columns of the table.
+
+        Those of finite width, if there are any, have the seeds from 0 on, so many of them.
+        """
+        finite = {} if self.width is None else {"width": self.width, "seeds": self.seeds}
+        return {"tolerance": self.tolerance} | finite | USUAL | {"dtype": "float64"}
+
     def to_frame(self) -> pd.DataFrame:
         """Return one row for each activation, depth and angle; the last columns are settings."""
         import pandas as pd
@@ -98,10 +108,8 @@ class AngleCurves(Result, kind="set of angle curves"):
             columns |= {"mean": self.mean.ravel(), "deviation": self.deviation.ravel()}
         frame = pd.DataFrame(columns, index=index).reset_index()
         rows = len(self.depths) * len(self.theta)
-        frame = frame.assign(
-            activation_scale=np.repeat(self.activation_scales, rows), tolerance=self.tolerance
-        )
-        return frame if self.width is None else frame.assign(width=self.width, seeds=self.seeds)
+        scales = np.repeat(self.activation_scales, rows)
+        return frame.assign(activation_scale=scales, **self.settings)
 
     def plot(self, ax: Axes | Sequence[Axes] | None = None, *, panel: str | None = None) -> Any:
         """Draw gradient angle against input angle, a panel for each activation.

@@ -62,6 +62,7 @@ def constancy_study(
     jobs: int | None = None,
     progress: Progress = True,
     client: Any = None,
+    data: str | None = None,
 ) -> ConstancyStudy:
     """Measure how the Hessian, and the path of training, depend on the width of networks.
 
@@ -112,6 +113,9 @@ def constancy_study(
         Compute on the workers of this cluster of Dask instead of `jobs` threads: each network is a
         task. The numbers are the same; those of a worker that is lost are computed by another one.
         Only this process writes to `store`.
+    data : str, optional
+        What the samples are called, for the table: the `name` of a `fastntk.datasets.Dataset`, or
+        any other.
 
     Returns
     -------
@@ -145,6 +149,7 @@ def constancy_study(
     """
     samples = matrices.samples(X, "X", np.dtype(np.float64))
     store = arguments.optional_path(store, "store")
+    called = arguments.optional_text(data, "data")
     client = checked_client(client)
     n = len(samples)
     settings = ConstancySettings(
@@ -198,6 +203,7 @@ def constancy_study(
         loss_target=settings.loss_target,
         activation=settings.activation,
         seconds=time.perf_counter() - started,
+        data=called,
     )
 
 

@@ -19,6 +19,7 @@ import numpy as np
 
 from fastntk.linearity import hessian_norm, kernel_drift
 from fastntk.mlp import MLP
+from fastntk.networks.settings import USUAL
 from fastntk.studies.identities import activation_identity, array_digest
 from fastntk.studies.runner import Task
 from fastntk.training.learning_rate_bound import learning_rate_bound
@@ -105,6 +106,7 @@ class ConstancySettings:
             activation=self.activation,
             output_activation=architecture if architecture in OUTPUT_RANGES else "identity",
             seed=seed,
+            **USUAL,
         )
 
     def targets(self, architecture: str) -> Array:

@@ -12,9 +12,9 @@ import numpy as np
 
 from fastntk._support import arguments
 from fastntk._support.display import counted, spans
-from fastntk.studies.identities import activation_label
+from fastntk.networks.settings import USUAL, activation_label
 from fastntk.studies.power_law import BootstrapSlope, bootstrap_slope
-from fastntk.training.result import Result
+from fastntk.training.result import Result, named_data
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -105,6 +105,8 @@ class ConstancyStudy(Result, kind="constancy study", parts=(ConstancyResult,), c
     activation : Activation
     seconds : float
         The time that the study took; what came from a store is not in it.
+    data : str or None
+        What the samples are called, if that was said.
     """
 
     results: tuple[ConstancyResult, ...]
@@ -116,6 +118,7 @@ class ConstancyStudy(Result, kind="constancy study", parts=(ConstancyResult,), c
     loss_target: float
     activation: Activation
     seconds: float
+    data: str | None = None
 
     def __repr__(self) -> str:
         architectures = ", ".join(dict.fromkeys(result.architecture for result in self.results))
@@ -124,20 +127,31 @@ class ConstancyStudy(Result, kind="constancy study", parts=(ConstancyResult,), c
             f"{spans(result.width for result in self.results)}; {self.n_samples} samples>"
         )
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Settings of all networks and their trainings, by the last columns of the table."""
+        return {
+            "samples": self.n_samples,
+            "depth": self.depth,
+            "bottleneck": self.bottleneck,
+            "hessian_samples": self.hessian_samples,
+            "epochs": self.epochs,
+            "loss_target": self.loss_target,
+            "activation": activation_label(self.activation),
+            "activation_scale": self.activation.scale,
+            **USUAL,
+            "dtype": "float64",
+            "loss_function": "mse",
+            "batch_size": self.n_samples,
+            "momentum": 0.0,
+        } | named_data(self.data)
+
     def to_frame(self) -> pd.DataFrame:
         """Return a table with a row for each network; the last columns are settings."""
         import pandas as pd
 
         frame = pd.DataFrame([asdict(result) for result in self.results])
-        return frame.assign(
-            samples=self.n_samples,
-            depth=self.depth,
-            bottleneck=self.bottleneck,
-            hessian_samples=self.hessian_samples,
-            epochs=self.epochs,
-            loss_target=self.loss_target,
-            activation=activation_label(self.activation),
-        )
+        return frame.assign(**self.settings)
 
     def slope(self, architecture: str, quantity: str) -> BootstrapSlope:
         """Return the slope of a quantity against the width, in log–log, with an interval of 95 %.

@@ -14,6 +14,7 @@ import itertools
 import math
 import time
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -71,6 +72,7 @@ def convergence_study(
     jobs: int | None = None,
     progress: Progress = True,
     client: Any = None,
+    data: str | None = None,
 ) -> ConvergenceStudy:
     """Train networks of several depths, and set how fast they converge beside κ.
 
@@ -127,6 +129,9 @@ def convergence_study(
         Compute on the workers of this cluster of Dask instead of `jobs` threads: each search for a
         learning rate, training and rate is a task. The numbers are the same; those of a worker that
         is lost are computed by another one. Only this process writes to `store`.
+    data : str, optional
+        What the samples are called, for the tables: the `name` of a `fastntk.datasets.Dataset`, or
+        any other.
 
     Returns
     -------
@@ -161,6 +166,7 @@ def convergence_study(
     precision = arguments.float_dtype(dtype)
     samples = matrices.samples(X, "X", precision)
     store = arguments.optional_path(store, "store")
+    called = arguments.optional_text(data, "data")
     client = checked_client(client)
     n, d = samples.shape
     labels = _labels(y, "y", n)
@@ -211,7 +217,11 @@ def convergence_study(
             studied = [_study(settings, settings.depths, runner, at_once)]
     return ConvergenceStudy(
         results=tuple(result for _, results in studied for result in results),
-        searches={depth: search for searches, _ in studied for depth, search in searches.items()},
+        searches={
+            depth: replace(search, options=settings.search_options(depth, called))
+            for searches, _ in studied
+            for depth, search in searches.items()
+        },
         n_samples=n,
         width=settings.width,
         batch_size=settings.batch_size,
@@ -222,6 +232,7 @@ def convergence_study(
         search_epochs=settings.search_epochs,
         rate_steps=settings.rate_steps,
         seconds=time.perf_counter() - started,
+        data=called,
     )
 
 

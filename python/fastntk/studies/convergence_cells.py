@@ -15,10 +15,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastntk.mlp import MLP
+from fastntk.networks.initialization import activation_and_scale
+from fastntk.networks.settings import USUAL, activation_label
 from fastntk.studies.identities import activation_identity, array_digest
 from fastntk.studies.rates import convergence_rate
 from fastntk.studies.runner import Task
 from fastntk.training.learning_rate_search import find_learning_rate
+from fastntk.training.result import named_data
 from fastntk.training.run import train
 
 if TYPE_CHECKING:
@@ -162,7 +165,30 @@ class ConvergenceSettings:
             activation_scale=self.activation_scale,
             seed=seed,
             dtype=dtype,
+            **USUAL,
         )
+
+    def search_options(self, depth: int, data: str | None) -> dict[str, Any]:
+        """Return the settings of the search at a depth, as `LearningRateSearch.options` has them.
+
+        They are not in the store: they are what its cells are looked up by.
+        """
+        phi, scale = activation_and_scale(self.activation, self.activation_scale)
+        return {
+            "width": self.width if depth else 0,
+            "depth": depth,
+            "activation": activation_label(phi),
+            "activation_scale": scale,
+            "output_activation": "identity",
+            **USUAL,
+            "dtype": self.X.dtype.name,
+            "loss_function": "cross_entropy",
+            "batch_size": self.batch_size,
+            "momentum": 0.0,
+            "seed": self.seeds[0],
+            "samples": len(self.X),
+            "search_epochs": self.search_epochs,
+        } | named_data(data)
 
     def _settings(self, kind: str, depth: int, seed: int, **others: Any) -> Values:
         return {

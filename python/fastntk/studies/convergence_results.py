@@ -14,10 +14,10 @@ import numpy as np
 from fastntk._support import arguments
 from fastntk._support.display import counted, spans
 from fastntk._support.tables import save_table
-from fastntk.studies.identities import activation_label
+from fastntk.networks.settings import USUAL, activation_label
 from fastntk.studies.rates import ConvergenceRate
 from fastntk.training.learning_rate_search import Candidate, LearningRateSearch
-from fastntk.training.result import Result, is_archive
+from fastntk.training.result import Result, is_archive, named_data
 
 if TYPE_CHECKING:
     import os
@@ -99,6 +99,8 @@ class ConvergenceStudy(Result, kind="convergence study", parts=_PARTS, costs=_CO
         The most epochs of the search for a learning rate, and steps on the square loss.
     seconds : float
         The time that the study took; what came from a store is not in it.
+    data : str or None
+        What the samples are called, if that was said.
     """
 
     results: tuple[ConvergenceResult, ...]
@@ -113,6 +115,7 @@ class ConvergenceStudy(Result, kind="convergence study", parts=_PARTS, costs=_CO
     search_epochs: int
     rate_steps: int
     seconds: float
+    data: str | None = None
 
     def __repr__(self) -> str:
         trainings = counted(len(self.results), "training")
@@ -121,6 +124,28 @@ class ConvergenceStudy(Result, kind="convergence study", parts=_PARTS, costs=_CO
             f"{spans(result.depth for result in self.results)}; width {self.width}; "
             f"{self.n_samples} samples>"
         )
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Settings of all networks and their trainings, by the last columns of the tables.
+
+        They are of the training on cross-entropy. That on the square loss has all samples in one
+        batch, and networks in float64.
+        """
+        return {
+            "width": self.width,
+            "batch_size": self.batch_size,
+            "loss_target": self.loss_target,
+            "activation": activation_label(self.activation),
+            "activation_scale": self.activation_scale,
+            "dtype": self.dtype,
+            "samples": self.n_samples,
+            "search_epochs": self.search_epochs,
+            "rate_steps": self.rate_steps,
+            **USUAL,
+            "loss_function": "cross_entropy",
+            "momentum": 0.0,
+        } | named_data(self.data)
 
     def to_frame(self) -> pd.DataFrame:
         """Return a table with a row for each depth and seed.
@@ -134,11 +159,12 @@ class ConvergenceStudy(Result, kind="convergence study", parts=_PARTS, costs=_CO
             see `ConvergenceRate`; ``tail_…``: the window of the fit and its quality;
             ``rate_resolved``: whether it is the tail. ``learning_rate`` to ``seconds``: training
             on cross-entropy; accuracies are those after the last epoch. The last columns are the
-            settings of the networks.
+            `settings`.
         """
         import pandas as pd
 
-        return pd.DataFrame([self._row(result) for result in self.results])
+        frame = pd.DataFrame([self._row(result) for result in self.results])
+        return frame.assign(**self.settings)
 
     def _row(self, result: ConvergenceResult) -> dict[str, Any]:
         rate = result.rate
@@ -167,15 +193,6 @@ class ConvergenceStudy(Result, kind="convergence study", parts=_PARTS, costs=_CO
             "test_accuracy": _last(result.test_accuracy),
             "status": result.status,
             "seconds": result.seconds,
-            "width": self.width,
-            "batch_size": self.batch_size,
-            "loss_target": self.loss_target,
-            "activation": activation_label(self.activation),
-            "activation_scale": self.activation_scale,
-            "dtype": self.dtype,
-            "samples": self.n_samples,
-            "search_epochs": self.search_epochs,
-            "rate_steps": self.rate_steps,
         }
 
     def curves(self) -> pd.DataFrame:
@@ -193,8 +210,9 @@ class ConvergenceStudy(Result, kind="convergence study", parts=_PARTS, costs=_CO
             }
             if result.test_loss is not None:
                 columns |= {"test_loss": result.test_loss, "test_accuracy": result.test_accuracy}
+            columns["learning_rate"] = result.learning_rate
             parts.append(pd.DataFrame(columns))
-        return pd.concat(parts, ignore_index=True)
+        return pd.concat(parts, ignore_index=True).assign(**self.settings)
 
     def learning_rates(self) -> pd.DataFrame:
         """Return a table with a row for each depth and learning rate that was tried."""
@@ -202,8 +220,8 @@ class ConvergenceStudy(Result, kind="convergence study", parts=_PARTS, costs=_CO
 
         parts = []
         for depth, search in self.searches.items():
-            frame = search.to_frame()
-            frame.insert(0, "depth", depth)
+            frame = search.to_frame().assign(depth=depth)
+            frame.insert(0, "depth", frame.pop("depth"))
             parts.append(frame)
         return pd.concat(parts, ignore_index=True)
 

@@ -66,6 +66,7 @@ def depth_study(
     store: str | os.PathLike[str] | None = None,
     progress: Progress = True,
     client: Any = None,
+    data: str | None = None,
 ) -> DepthStudy:
     """Measure the smallest gradient angle and the condition number of the NTK against depth.
 
@@ -116,6 +117,9 @@ def depth_study(
         width, seed and activation, at as many depths as fit in memory. The numbers are the same;
         those of a worker that is lost are computed by another one. Only this process writes to
         `store`.
+    data : str, optional
+        What the samples are called, for the table: the `name` of a `fastntk.datasets.Dataset`, or
+        any other.
 
     Returns
     -------
@@ -162,6 +166,7 @@ def depth_study(
     numbers = tuple(sorted(set(arguments.seeds(seeds))))
     functions = _named_activations(activations)
     store = arguments.optional_path(store, "store")
+    called = arguments.optional_text(data, "data")
     require_progress(progress)
     client = checked_client(client)
     measurement = Measurement(
@@ -232,6 +237,7 @@ def depth_study(
         parametrization=finite["parametrization"],
         dtype=finite["dtype"],
         tolerance=infinite_tolerance,
+        data=called,
     )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastntk._support.display import counted, spans
 from fastntk.eigenvalues.result import ConditionNumbers
-from fastntk.training.result import Result
+from fastntk.training.result import Result, named_data
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -142,6 +142,8 @@ class DepthStudy(Result, kind="depth study", parts=(DepthResult,), costs=COSTS):
         The settings of the networks.
     tolerance : float
         That of the kernels of infinite width.
+    data : str or None
+        What the samples are called, if that was said.
     """
 
     results: tuple[DepthResult, ...]
@@ -159,6 +161,7 @@ class DepthStudy(Result, kind="depth study", parts=(DepthResult,), costs=COSTS):
     parametrization: str
     dtype: str
     tolerance: float
+    data: str | None = None
 
     def __repr__(self) -> str:
         names = ", ".join(self.activation_scales)
@@ -167,6 +170,21 @@ class DepthStudy(Result, kind="depth study", parts=(DepthResult,), costs=COSTS):
             f"{spans(result.depth for result in self.results)}; widths "
             f"{spans(result.width for result in self.results)}; {self.n_samples} samples>"
         )
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Settings of all networks, by the last columns of the table; see `to_frame`."""
+        found: dict[str, Any] = {
+            "weight_std": self.weight_std,
+            "bias_std": self.bias_std,
+            "parametrization": self.parametrization,
+            "samples": self.n_samples,
+        }
+        if self.batch_size is not None:
+            found["batch_size"] = self.batch_size
+        if not all(math.isfinite(result.width) for result in self.results):
+            found["tolerance"] = self.tolerance
+        return found | named_data(self.data)
 
     def to_frame(self) -> pd.DataFrame:
         """Return a table with a row for each network: activation, width, depth and seed.
@@ -178,7 +196,8 @@ class DepthStudy(Result, kind="depth study", parts=(DepthResult,), costs=COSTS):
             The last columns are the settings of the network: ``activation_scale`` (c_φ),
             ``weight_std``, ``bias_std``, ``parametrization`` and ``dtype``, which is always float64
             at infinite width; and those of the study: ``samples``, how many there are,
-            ``batch_size`` where there are batches, and ``tolerance`` where infinite width is.
+            ``batch_size`` where there are batches, ``tolerance`` where infinite width is, and
+            ``data``, what the samples are called, if that was said.
             Besides, ``worst_case_rate`` is 1 − 1/κ: gradient descent on the square loss at its best
             constant step multiplies the loss by no more than about this factor in each step [1]_.
 
@@ -189,24 +208,15 @@ class DepthStudy(Result, kind="depth study", parts=(DepthResult,), costs=COSTS):
         import pandas as pd
 
         frame = pd.DataFrame([asdict(result) for result in self.results])
-        after = frame.columns.get_loc("condition_number")
         rates = [result.worst_case_rate for result in self.results]
-        frame.insert(int(after) + 1, "worst_case_rate", rates)  # type: ignore[arg-type]
+        _insert_after(frame, "condition_number", "worst_case_rate", rates)
         unasked = [] if self.batch_size is not None else list(_BATCH_COLUMNS)
         unasked += [] if self.bounds else list(_BOUND_COLUMNS)
         frame = frame.drop(columns=unasked)
-        frame = frame.assign(
-            activation_scale=[self.activation_scales[r.activation] for r in self.results],
-            weight_std=self.weight_std,
-            bias_std=self.bias_std,
-            parametrization=self.parametrization,
-            dtype=[self.dtype if math.isfinite(r.width) else "float64" for r in self.results],
-            samples=self.n_samples,
-        )
-        if self.batch_size is not None:
-            frame = frame.assign(batch_size=self.batch_size)
-        if not all(math.isfinite(result.width) for result in self.results):
-            frame = frame.assign(tolerance=self.tolerance)
+        scales = [self.activation_scales[result.activation] for result in self.results]
+        frame = frame.assign(activation_scale=scales, **self.settings)
+        dtypes = [self.dtype if math.isfinite(r.width) else "float64" for r in self.results]
+        _insert_after(frame, "parametrization", "dtype", dtypes)
         return frame
 
     def summary(self) -> pd.DataFrame:
@@ -295,3 +305,8 @@ class DepthStudy(Result, kind="depth study", parts=(DepthResult,), costs=COSTS):
         from fastntk.figures.placing import place
 
         return place(depth_study_sheet(self), ax, panel)
+
+
+def _insert_after(frame: pd.DataFrame, column: str, name: str, values: Sequence[object]) -> None:
+    at = frame.columns.tolist().index(column) + 1
+    frame.insert(at, name, values)

@@ -24,11 +24,6 @@ def array_digest(X: FloatArray) -> str:
     return sha256(f"{X.dtype.name} {X.shape} ", little_endian)
 
 
-def activation_label(activation: Activation) -> str:
-    """Return what an activation is called in tables."""
-    return repr(activation) if activation.parameters else activation.name
-
-
 def activation_identity(activation: Activation) -> list[Any]:
     """Return what tells an activation from all others."""
     if activation.identity is None:

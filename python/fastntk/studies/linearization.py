@@ -20,11 +20,11 @@ from fastntk._support.progress import monitored
 from fastntk.devices import matrices
 from fastntk.mlp import MLP
 from fastntk.networks.initialization import activation_and_scale
+from fastntk.networks.settings import USUAL, activation_label
 from fastntk.networks.targets import targets
-from fastntk.studies.identities import activation_label
 from fastntk.studies.power_law import PowerLaw, fit_power_law
 from fastntk.training.learning_rate_bound import learning_rate_bound
-from fastntk.training.result import Result
+from fastntk.training.result import Result, named_data
 from fastntk.training.run import train
 
 if TYPE_CHECKING:
@@ -85,6 +85,8 @@ class LinearizationStudy(Result, kind="linearization study", parts=(Linearizatio
         The settings of the networks.
     n_samples : int
         The number of training samples.
+    data : str or None
+        What the samples are called, if that was said.
     """
 
     results: tuple[LinearizationResult, ...]
@@ -95,6 +97,7 @@ class LinearizationStudy(Result, kind="linearization study", parts=(Linearizatio
     activation_scale: float
     bias_std: float
     n_samples: int
+    data: str | None = None
 
     @property
     def fit(self) -> PowerLaw:
@@ -120,20 +123,30 @@ class LinearizationStudy(Result, kind="linearization study", parts=(Linearizatio
             f"{self.depth}; widths {spans(result.width for result in self.results)}>"
         )
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Settings of all networks and their trainings, by the last columns of the table."""
+        return {
+            "depth": self.depth,
+            "steps": self.steps[-1],
+            "learning_rate": self.learning_rate,
+            "activation": activation_label(self.activation),
+            "activation_scale": self.activation_scale,
+            **USUAL,
+            "bias_std": self.bias_std,
+            "samples": self.n_samples,
+            "dtype": "float64",
+            "loss_function": "mse",
+            "batch_size": self.n_samples,
+            "momentum": 0.0,
+        } | named_data(self.data)
+
     def to_frame(self) -> pd.DataFrame:
         """Return a table with a row for each network; the last columns are its settings."""
         import pandas as pd
 
         frame = pd.DataFrame([asdict(result) for result in self.results])
-        return frame.assign(
-            depth=self.depth,
-            steps=self.steps[-1],
-            learning_rate=self.learning_rate,
-            activation=activation_label(self.activation),
-            activation_scale=self.activation_scale,
-            bias_std=self.bias_std,
-            samples=self.n_samples,
-        )
+        return frame.assign(**self.settings)
 
     def plot(self, ax: Axes | Sequence[Axes] | None = None, *, panel: str | None = None) -> Any:
         """Draw errors against width, with the fitted power laws.
@@ -171,6 +184,7 @@ def linearization_error(
     seeds: int | Sequence[int] = 3,
     steps: int = 100,
     learning_rate: float | None = None,
+    data: str | None = None,
     progress: Progress = False,
 ) -> LinearizationStudy:
     """Compare gradient descent of networks with that of their linear models, against width.
@@ -197,6 +211,9 @@ def linearization_error(
         Steps of gradient descent; trajectories are compared at about a dozen counts up to this one.
     learning_rate : float, optional
         By default half of 2n/λ_max of the kernel of the widest network.
+    data : str, optional
+        What the samples are called, for the table: the `name` of a `fastntk.datasets.Dataset`, or
+        any other.
     progress : bool or callable
         Show a bar, or call ``progress(stage, done, total)`` after each network.
 
@@ -225,11 +242,13 @@ def linearization_error(
     level = arguments.depth(depth)
     most = arguments.integer(steps, "steps", minimum=1)
     chosen = arguments.seeds(seeds)
+    called = arguments.optional_text(data, "data")
     phi, scale = activation_and_scale(activation, activation_scale)
 
     def network(width: int, seed: int) -> MLP:
         layers = [d, *[width] * level, outputs]
-        return MLP(layers, activation=phi, activation_scale=scale, bias_std=bias_std, seed=seed)
+        scales = USUAL | {"bias_std": bias_std, "activation_scale": scale}
+        return MLP(layers, activation=phi, seed=seed, **scales)
 
     if learning_rate is None:
         bound = learning_rate_bound(network(max(sizes), chosen[0]), samples, loss="mse", subset=n)
@@ -254,6 +273,7 @@ def linearization_error(
         activation_scale=scale,
         bias_std=float(bias_std),
         n_samples=n,
+        data=called,
     )
 
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,10 +21,10 @@ from fastntk._support.progress import monitored
 from fastntk.devices import matrices
 from fastntk.mlp import MLP
 from fastntk.networks.initialization import activation_and_scale
-from fastntk.studies.identities import activation_label
+from fastntk.networks.settings import activation_label
 from fastntk.studies.power_law import fit_power_law
 from fastntk.studies.runner import on_workers
-from fastntk.training.result import Result
+from fastntk.training.result import Result, named_data
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -54,6 +55,12 @@ class MonteCarlo(Result, kind="Monte Carlo study"):
         The kernel at infinite width.
     depth, activation, activation_scale, weight_std, bias_std
         The settings of the networks.
+    tolerance : float
+        That of the limit.
+    seeds : tuple of int
+        Those of the weights.
+    data : str or None
+        What the samples are called, if that was said.
     """
 
     widths: tuple[int, ...]
@@ -66,6 +73,9 @@ class MonteCarlo(Result, kind="Monte Carlo study"):
     activation_scale: float
     weight_std: float
     bias_std: float
+    tolerance: float = math.nan
+    seeds: tuple[int, ...] = ()
+    data: str | None = None
 
     def __repr__(self) -> str:
         return short_repr(
@@ -77,6 +87,26 @@ class MonteCarlo(Result, kind="Monte Carlo study"):
             samples=len(self.limit),
             rate=self.rate,
         )
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Settings of all networks, by the last columns of the table.
+
+        ``seeds`` is how many there are of each width, and ``seed`` which ones, as a text.
+        """
+        return {
+            "seeds": self.n_seeds,
+            "samples": len(self.limit),
+            "depth": self.depth,
+            "activation": activation_label(self.activation),
+            "activation_scale": self.activation_scale,
+            "weight_std": self.weight_std,
+            "bias_std": self.bias_std,
+            "parametrization": "ntk",
+            "dtype": "float64",
+            "seed": spans(self.seeds),
+            "tolerance": self.tolerance,
+        } | named_data(self.data)
 
     def to_frame(self) -> pd.DataFrame:
         """Return a table with a row for each width; the last columns are settings.
@@ -94,13 +124,7 @@ class MonteCarlo(Result, kind="Monte Carlo study"):
                 "width": self.widths,
                 "fluctuation": self.fluctuation,
                 "mean_error": away / np.linalg.norm(self.limit),
-                "seeds": self.n_seeds,
-                "samples": len(self.limit),
-                "depth": self.depth,
-                "activation": activation_label(self.activation),
-                "activation_scale": self.activation_scale,
-                "weight_std": self.weight_std,
-                "bias_std": self.bias_std,
+                **self.settings,
             }
         )
 
@@ -188,6 +212,7 @@ def monte_carlo_ntk(
     weight_std: float = 1.0,
     bias_std: float = 0.0,
     tolerance: float = 1e-10,
+    data: str | None = None,
     progress: Progress = False,
     client: Any = None,
 ) -> MonteCarlo:
@@ -205,6 +230,9 @@ def monte_carlo_ntk(
         Settings of the networks, see `MLP` and `infinite.ntk`.
     tolerance : float
         Of the limit, see `infinite.Network`.
+    data : str, optional
+        What the samples are called, for the table: the `name` of a `fastntk.datasets.Dataset`, or
+        any other.
     progress : bool or callable
         Whether to show a progress bar; or a function of (stage, done, total).
     client : distributed.Client, optional
@@ -239,6 +267,7 @@ def monte_carlo_ntk(
             f"seeds={arguments.shown(seeds)}: expected at least two, for a standard error"
         )
     depth = arguments.depth(depth)
+    called = arguments.optional_text(data, "data")
     client = checked_client(client)
     phi, scale = activation_and_scale(activation, activation_scale)
     limit = infinite.ntk(
@@ -284,4 +313,7 @@ def monte_carlo_ntk(
         activation_scale=scale,
         weight_std=float(weight_std),
         bias_std=float(bias_std),
+        tolerance=float(tolerance),
+        seeds=each,
+        data=called,
     )

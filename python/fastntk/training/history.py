@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastntk._support.display import counted
+from fastntk.networks.settings import network_settings
 from fastntk.training.probe import ProbeResult
 from fastntk.training.result import Result
 
@@ -71,6 +72,8 @@ class History(Result, kind="training history", parts=(ProbeResult,), costs=("sec
         Why the training ended.
     networks : dict of int to MLP
         Copies of the network, by the number of steps before each; empty without `keep_every`.
+    options : dict
+        What the network was trained with, by the columns of tables; see `settings`.
     """
 
     loss: _Values
@@ -85,6 +88,7 @@ class History(Result, kind="training history", parts=(ProbeResult,), costs=("sec
     net: MLP
     status: str
     networks: dict[int, MLP] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
 
     @property
     def epochs(self) -> int:
@@ -97,26 +101,36 @@ class History(Result, kind="training history", parts=(ProbeResult,), costs=("sec
             f"{self.loss[-1]:.4g}; {self.net!r}>"
         )
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Settings of the network and of its training, by the last columns of the tables.
+
+        ``seed`` is that of the order of the samples. ``width`` is a text where hidden layers
+        differ; σ_w and σ_b are NaN in the standard parametrization, where the weights carry them.
+        """
+        return network_settings(self.net.network) | self.options
+
     def to_frame(self) -> pd.DataFrame:
-        """Return a table with a row for each epoch, numbered from 1."""
+        """Return a table with a row for each epoch, numbered from 1, and the `settings`."""
         import pandas as pd
 
         columns = {name: getattr(self, name) for name in COLUMNS}
-        return pd.DataFrame(
+        frame = pd.DataFrame(
             {
                 "epoch": np.arange(1, self.epochs + 1),
                 **{name: values for name, values in columns.items() if values is not None},
             }
         )
+        return frame.assign(**self.settings)
 
     def probe_frame(self) -> pd.DataFrame:
-        """Return a table with a row for each measurement of the kernel."""
+        """Return a table with a row for each measurement of the kernel, and the `settings`."""
         import pandas as pd
 
         frame = pd.DataFrame([asdict(result) for result in self.probe])
         if self.probe:
             frame.insert(0, "step", frame.pop("step"))
-        return frame
+        return frame.assign(**self.settings)
 
     def plot(self, ax: Axes | Sequence[Axes] | None = None, *, panel: str | None = None) -> Any:
         """Draw loss, and accuracy or else change of the weights, against epochs.

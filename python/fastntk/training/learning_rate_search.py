@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 import threading
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -106,6 +106,8 @@ class LearningRateSearch(
         By what `best` was chosen: "fastest" or "largest_stable".
     loss_target : float or None
         The loss at which trainings stopped, if one was asked for.
+    options : dict
+        What networks were trained with, by the columns of tables; see `settings`.
     """
 
     candidates: tuple[Candidate, ...]
@@ -113,6 +115,7 @@ class LearningRateSearch(
     bound: float
     criterion: str
     loss_target: float | None
+    options: dict[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         rates = [candidate.learning_rate for candidate in self.candidates]
@@ -121,13 +124,23 @@ class LearningRateSearch(
             f"{max(rates):.4g}; bound {self.bound:.4g}>"
         )
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Settings of the network, the trainings and the search, by the last columns of the table.
+
+        ``seed`` is that of the order of the samples, ``search_epochs`` the most epochs of a
+        training, and ``bound`` that of the learning rate. Others are as in `History.settings`.
+        """
+        found = self.options | {"criterion": self.criterion, "bound": self.bound}
+        return found if self.loss_target is None else found | {"loss_target": self.loss_target}
+
     def to_frame(self) -> pd.DataFrame:
-        """Return a table with a row for each learning rate."""
+        """Return a table with a row for each learning rate, and the `settings`."""
         import pandas as pd
 
         frame = pd.DataFrame([asdict(candidate) for candidate in self.candidates])
         frame.insert(1, "best", frame["learning_rate"] == self.best)
-        return frame
+        return frame.assign(**self.settings)
 
     def plot(self, ax: Axes | Sequence[Axes] | None = None, *, panel: str | None = None) -> Any:
         """Draw final loss, and epochs to the target, against the learning rate.
@@ -167,6 +180,7 @@ def find_learning_rate(
     layer_rates: npt.ArrayLike | None = None,
     seed: int = 0,
     jobs: int | None = None,
+    data: str | None = None,
     progress: Progress = False,
 ) -> LearningRateSearch:
     """Search for a learning rate on a geometric grid, with a training for each rate.
@@ -175,7 +189,7 @@ def find_learning_rate(
     ----------
     net : MLP
         Its weights are where every training starts; they are left as they are.
-    X, y, loss, batch_size, momentum, layer_rates, seed
+    X, y, loss, batch_size, momentum, layer_rates, seed, data
         As in `train`.
     epochs : int
         The largest number of epochs of each training.
@@ -222,6 +236,7 @@ def find_learning_rate(
     length = arguments.integer(epochs, "epochs", minimum=1)
     target = None if loss_target is None else arguments.real(loss_target, "loss_target", minimum=0)
     rates = None if grid is None else _grid(grid)
+    called = arguments.optional_text(data, "data")
     bound = learning_rate_bound(net, X, loss=loss, layer_rates=layer_rates, seed=seed)
     stop = threading.Event()
 
@@ -243,11 +258,13 @@ def find_learning_rate(
             layer_rates=layer_rates,
             seed=seed,
             loss_target=target,
+            data=called,
             progress=poll,
         )
 
     # The loss at the initial weights, in the same batches.
-    start = float(attempt((_STANDSTILL * bound, 1)).loss[0])
+    first = attempt((_STANDSTILL * bound, 1))
+    start = float(first.loss[0])
 
     tried: dict[float, Candidate] = {}
     with monitored(progress, "learning rate") as report:
@@ -265,7 +282,9 @@ def find_learning_rate(
         else:
             _follow(run, tried, bound, criterion, length)
     ordered = tuple(tried[rate] for rate in sorted(tried))
-    return LearningRateSearch(ordered, _best(ordered, criterion), bound, criterion, target)
+    of_all = first.settings | {"search_epochs": length}
+    del of_all["learning_rate"]
+    return LearningRateSearch(ordered, _best(ordered, criterion), bound, criterion, target, of_all)
 
 
 def _candidate(rate: float, history: History, start: float, target: float | None) -> Candidate:

@@ -99,6 +99,7 @@ class TrainingLoop:
             net=self.net,
             status=self.status,
             networks={} if self.kept is None else self.kept.by_step,
+            options=self.settings.options(len(self.data.X)),
         )
 
     def _state(self) -> dict[str, Any]:

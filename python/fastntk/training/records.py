@@ -8,7 +8,7 @@ those classes that the reader lists.
 
 from __future__ import annotations
 
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -85,6 +85,12 @@ def _decode_object(
         return activations.restore(value["activation"], tuple(value["parameters"]))
     made: Any = classes[value["class"]]
     content = {name: decode(each, arrays, classes) for name, each in value["fields"].items()}
-    if set(content) != {each.name for each in fields(made)}:
+    # Fields that have a default were not in all versions of the files.
+    required = {each.name for each in fields(made) if _has_no_default(each)}
+    if not required <= set(content) <= {each.name for each in fields(made)}:
         raise ValueError(f"{value['class']} has other fields: {', '.join(sorted(content))}")
     return made(**content)
+
+
+def _has_no_default(field: Field[Any]) -> bool:
+    return field.default is MISSING and field.default_factory is MISSING

@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-# The version of the files. Whoever adds a field to a class that is written raises it, and teaches
-# `Result.load` what files of earlier versions mean.
-_VERSION = 1
+# The versions of the files that are read; the last one is written. Whoever adds a field to a class
+# that is written adds one, and gives the field a default, which files of earlier versions mean.
+# Version 2 has the settings of histories and searches, and the names of data sets.
+_VERSIONS = (1, 2)
 
 
 class Result:
@@ -44,6 +45,16 @@ class Result:
 
     def to_frame(self) -> pd.DataFrame:
         """Return the numbers as a table."""
+        raise NotImplementedError
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What all rows of the table have in common, by its last columns.
+
+        Settings of the networks, of the samples and of the training, by the names of arguments:
+        ``samples`` is how many there are, ``data`` what they are called, if that was said, and
+        ``loss_function`` the argument `loss`. What differs from row to row is in columns alone.
+        """
         raise NotImplementedError
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Any:
@@ -79,7 +90,7 @@ class Result:
             what=f"a part of the same {self._kind}",
             overwrite=flag,
         )
-        header = {"format": f"fastntk {self._kind}", "version": _VERSION, "content": content}
+        header = {"format": f"fastntk {self._kind}", "version": _VERSIONS[-1], "content": content}
         write_archive(target, header, arrays)
 
     def _has_rows_of(self, path: str) -> bool:
@@ -105,7 +116,7 @@ class Result:
                 target,
                 "path",
                 f"fastntk {cls._kind}",
-                (_VERSION,),
+                _VERSIONS,
                 f"a file written by {cls.__name__}.save",
             )
         except ValueError as error:
@@ -129,7 +140,14 @@ class Result:
 
     def _repr_html_(self) -> str:
         """Return what notebooks show: what this is, and the table of it."""
-        return frame_html(repr(self), getattr(self, "summary", self.to_frame)())
+        frame, settings = getattr(self, "summary", self.to_frame)(), self.settings
+        rows = frame.drop(columns=[name for name in settings if name in frame])
+        return frame_html(repr(self), rows, settings)
+
+
+def named_data(data: str | None) -> dict[str, str]:
+    """Return the setting that says what the samples are called, if that is known."""
+    return {} if data is None else {"data": data}
 
 
 def is_archive(path: str) -> bool:

@@ -59,6 +59,7 @@ def train(
     checkpoint: str | os.PathLike[str] | None = None,
     inplace: bool = False,
     device: str | None = None,
+    data: str | None = None,
     progress: Progress = False,
 ) -> History:
     r"""Train a network by gradient descent, on all samples at once or on mini-batches.
@@ -122,7 +123,7 @@ def train(
         An ``.npz`` file that is written after each epoch, completely or not at all. If it is there
         already, training goes on from it, to the same bits as without interruption; it must have
         been written by a call with the same arguments, but for a smaller `epochs` and for
-        `callback`, `callback_every`, `inplace` and `progress`.
+        `callback`, `callback_every`, `inplace`, `data` and `progress`.
     inplace : bool
         Change the weights of `net` itself, and of networks that share them, instead of a copy.
         Whatever interrupts training, steps are complete.
@@ -131,6 +132,9 @@ def train(
         are, all of them on the same side; see `MLP.ntk`. The weights of `net` are the host's: they
         are copied to the GPU at the start, and back at the end of each epoch and where a callback
         or probe is due.
+    data : str, optional
+        What the samples are called, for the tables of the history: the `name` of a
+        `fastntk.datasets.Dataset`, or any other.
     progress : bool or callable
         Show a bar, or call ``progress(stage, done, total)`` with numbers of steps.
 
@@ -170,7 +174,8 @@ def train(
     arguments.function(callback, "callback", "(step, net)")
     inplace = arguments.flag(inplace, "inplace")
     network = net.network
-    data = TrainingData.checked(
+    called = arguments.optional_text(data, "data")
+    given = TrainingData.checked(
         network,
         arguments.choice(loss, "loss", LOSSES),
         X,
@@ -184,13 +189,15 @@ def train(
         rates=checked_rates(network, learning_rate, trainable, layer_rates),
         momentum=checked_momentum(momentum),
         epochs=arguments.integer(epochs, "epochs", minimum=1),
-        batch=checked_batch_size(batch_size, len(data.X)),
+        batch=checked_batch_size(batch_size, len(given.X)),
         seed=arguments.seed(seed),
         loss_target=checked_target(loss_target),
         callback_every=checked_interval(callback_every, "callback_every", callback),
         probe_every=checked_interval(probe_every, "probe_every", probe),
+        learning_rate=float(learning_rate),
+        data=called,
     )
-    require_training_memory(network, settings, len(data.X), data.place)
+    require_training_memory(network, settings, len(given.X), given.place)
     file = None
     checkpoint = arguments.optional_path(checkpoint, "checkpoint")
     if keep_every is not None:
@@ -198,22 +205,22 @@ def train(
         if checkpoint is not None:  # a file of which, after each epoch, all would be written anew
             raise ValueError(f"keep_every={keep_every}: expected None beside checkpoint")
     if checkpoint is not None:
-        call = network_description(network) | data.description | settings.description
+        call = network_description(network) | given.description | settings.description
         file = Checkpoint(checkpoint, call)
     # The other of the two keeps the initial weights.
     copied = network.copy()
     changing, initial = (network, copied) if inplace else (copied, network)
     kept = None
     if keep_every is not None:
-        n_steps = settings.epochs * -(-len(data.X) // settings.batch)
+        n_steps = settings.epochs * -(-len(given.X) // settings.batch)
         kept = KeptNetworks(changing, keep_every, n_steps)
     loop = TrainingLoop(
         settings=settings,
-        data=data,
-        sgd=Sgd(changing, settings.rates, loss, settings.momentum, data.place),
+        data=given,
+        sgd=Sgd(changing, settings.rates, loss, settings.momentum, given.place),
         initial=initial,
         net=net if inplace else MLP.of_network(changing),
-        probe=None if data.probe is None else KernelProbe(net, data.probe, data.place.device),
+        probe=None if given.probe is None else KernelProbe(net, given.probe, given.place.device),
         callback=callback,
         checkpoint=file,
         kept=kept,

@@ -10,6 +10,7 @@ import numpy as np
 
 from fastntk._support import arguments
 from fastntk._support.arguments import shown
+from fastntk.training.result import named_data
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,6 +41,10 @@ class TrainingSettings(NamedTuple):
     callback_every, probe_every : int or None
         After how many steps each there is a callback, or the kernel is looked at; None for the end
         of an epoch.
+    learning_rate : float
+        η, by which rates are multiplied.
+    data : str or None
+        What the samples are called.
     """
 
     loss: str
@@ -51,6 +56,25 @@ class TrainingSettings(NamedTuple):
     loss_target: float | None
     callback_every: int | None
     probe_every: int | None
+    learning_rate: float
+    data: str | None
+
+    def options(self, n: int) -> dict[str, Any]:
+        """Return the settings of a training on n samples, by the columns of tables."""
+        found = {
+            "loss_function": self.loss,
+            "learning_rate": self.learning_rate,
+            "batch_size": self.batch,
+            "momentum": self.momentum,
+            "seed": self.seed,
+            "samples": n,
+        }
+        if (self.rates != self.learning_rate).any():
+            shares = (self.rates / self.learning_rate).tolist()
+            found["layer_rates"] = "; ".join(f"{of_w:g}, {of_b:g}" for of_w, of_b in shares)
+        if self.loss_target is not None:
+            found["loss_target"] = self.loss_target
+        return found | named_data(self.data)
 
     @property
     def description(self) -> dict[str, Any]:

@@ -111,6 +111,7 @@ def studied(run: Run, chosen: Dataset) -> ConstancyStudy:
         architectures=_ARCHITECTURES,
         seeds=run.several_seeds(_SEEDS, _SEEDS_FULL),
         store=run.store,
+        data=chosen.name,
         progress=run.progress,
     )
 

@@ -91,6 +91,7 @@ def figure_3(run: Run, data: str) -> Part:
         width=width,
         seeds=seeds,
         store=run.store,
+        data=dataset.name,
         progress=run.progress,
     )
     whole = study.to_frame()

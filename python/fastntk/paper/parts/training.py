@@ -145,6 +145,7 @@ def trained(run: Run, data: str) -> tuple[ConvergenceStudy, Split]:
         rate_samples=_RATE_SAMPLES,
         rate_steps=_RATE_STEPS,
         store=run.store,
+        data=parts.name,
         progress=run.progress,
     )
     return study, parts
