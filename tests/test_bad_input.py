@@ -347,6 +347,30 @@ def test_other_byte_orders_and_precisions_are_converted() -> None:
     assert floors[0] == floors[1]
 
 
+def test_numbers_that_vanish_in_float32() -> None:
+    """They had been taken for samples that are 0, whose kernel is 0 and right."""
+    net = fastntk.MLP([3, 4, 1], dtype="float32")
+    message = (
+        "X with elements of at most .*: expected larger ones, as float32 has none below 1.2e-38"
+    )
+    for size in (1e-200, 1e-42):
+        calls: list[Any] = [net, net.ntk, net.jacobian, net.smallest_angle]
+        calls.append(lambda X: fastntk.depth_study(X, depths=[1], width=4, seeds=1, progress=False))
+        for call in calls:
+            with pytest.raises(ValueError, match=message):
+                call(size * FINITE)
+        with pytest.raises(
+            ValueError, match=r"v with elements of at most .*: expected larger ones"
+        ):
+            net.jvp(FINITE, np.full(net.n_parameters, size))
+    # The largest decides, numbers that came in float32 are what they are, and 0 is 0.
+    assert net.ntk(np.concatenate([FINITE, 1e-60 * FINITE])).any()
+    tiny = (1e-42 * FINITE).astype(np.float32)
+    assert net.smallest_angle(tiny) == net.smallest_angle(np.ldexp(tiny, 100))
+    assert not net.ntk(0 * FINITE).any()
+    assert net.astype("float64").ntk(1e-60 * FINITE).any()
+
+
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_products_with_complex_vectors(packed: bool, dtype: str) -> None:

@@ -513,6 +513,11 @@ def test_outputs_that_vanish(dtype: str) -> None:
         for x in (samples, samples[:1]):
             with pytest.raises(OverflowError, match=TOO_SMALL + dtype[2:]):
                 small(x)
+        # The linear model is a sum of these and of products that are as small.
+        along = np.ones(small.n_parameters, dtype)
+        for size in (0.0, 1.0):
+            with pytest.raises(OverflowError, match=r"X with .* and change with .* is too small"):
+                small.linearize()(samples, size * along)
     # On the way alone; of numbers with fewer digits than others something would be left.
     lost = with_weights_of_size(step // 2, 0, -(step // 2), dtype=dtype)
     with pytest.raises(OverflowError, match=TOO_SMALL):
@@ -554,6 +559,10 @@ def test_outputs_that_are_0_for_good_reasons(dtype: str) -> None:
                 [np.ones((1, 5)), np.full((1, 1), size / 5**0.5)], output_activation=psi, **options
             )
             assert 0 <= float(sure(np.ones((1, 5)))[0, 0]) < 1e-38
+    for network in (dead, zero, opposite):
+        assert not network.linearize()(
+            x.astype(network.dtype), np.zeros(network.n_parameters)
+        ).any()
     # Beside an output that is not small others may be.
     two = fastntk.MLP.from_weights([np.eye(2)], **options)
     assert (two([[1.0, limit := float(np.finfo(dtype).tiny) / 4]]) * 2**0.5)[0, 1] < limit * 1.5

@@ -505,6 +505,30 @@ def test_samples_whose_squares_overflow_are_refused(activation: str) -> None:
     assert np.isfinite(infinite.ntk(X * 1e160, bias_std=1.0, normalize=True)).all()
 
 
+@pytest.mark.parametrize("activation", ["gelu", "sin", "erf", "tanh", "elu", "silu"])
+def test_samples_whose_squares_vanish_are_refused(activation: str) -> None:
+    """Their angles had lost digits in silence, or all of them."""
+    X = np.random.default_rng(0).standard_normal((4, 3))
+    plain = infinite.nngp(1e-100 * X, depth=1, activation=activation, normalize=True)
+    small = infinite.nngp(1e-152 * X, depth=1, activation=activation, normalize=True)
+    np.testing.assert_allclose(small, plain, rtol=1e-9)
+    options: dict[str, Any] = {"depth": 1, "activation": activation}
+    message = r"standard deviations down to .* before an activation; expected at least 1.5e-154, or"
+    calls: list[Any] = [
+        lambda X: infinite.nngp(X, **options, normalize=True),
+        lambda X: infinite.ntk(X, **options),
+        lambda X: infinite.smallest_angle(X, **options),
+    ]
+    for size, call in ((1e-155, calls[0]), (1e-160, calls[1]), (1e-310, calls[2])):
+        with pytest.raises(OverflowError, match=message):
+            call(size * X)
+    # Beside biases they are as good as 0, and so are units that are not 0 at 0.
+    biased = infinite.nngp(1e-160 * X, **options, bias_std=1.0, normalize=True)
+    np.testing.assert_allclose(biased, 1.0, rtol=1e-12)
+    at_0 = infinite.nngp(1e-160 * X, depth=1, activation="sigmoid", normalize=True)
+    np.testing.assert_allclose(at_0, 1.0, rtol=1e-12)
+
+
 def test_what_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fastntk._support.memory.ALWAYS_THERE", 0)
     monkeypatch.setattr("fastntk._support.memory.available_memory", lambda: 10**6)

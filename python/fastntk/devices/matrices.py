@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastntk._support import arguments
-from fastntk._support.dtypes import FLOAT_DTYPES
+from fastntk._support.dtypes import FLOAT_DTYPES, SMALLEST_NORMAL
 from fastntk._support.memory import require_memory
 from fastntk.devices import gpu_arrays
 
@@ -162,7 +162,23 @@ def matrix(values: ArrayLike, name: str, dtype: FloatDType | None = None) -> Flo
     given = real_matrix(values, name)
     result = as_floats(given, name, dtype)
     require_finite(result, name, given)
+    _require_digits(result, name, given)
     return result
+
+
+def _require_digits(floats: FloatArray, name: str, given: Any) -> None:
+    """Raise ValueError if numbers of a wider type are all too small for this one, and not 0."""
+    if given.dtype.kind != "f" or given.dtype.itemsize <= floats.dtype.itemsize:
+        return
+    # The first row says as a rule that something is left, and then all need not be read.
+    least = SMALLEST_NORMAL[floats.dtype]
+    if any(max(rows.max(), -rows.min()) >= least for rows in (floats[:1], floats)):
+        return
+    if given.any():
+        raise ValueError(
+            f"{name} with elements of at most {float(np.abs(given).max()):.3g}: expected larger "
+            f"ones, as {floats.dtype} has none below {least:.2g} with all digits"
+        )
 
 
 def require_real_matrix(array: Any, name: str) -> None:

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fastntk._support.dtypes import SMALLEST_NORMAL
 from fastntk._support.memory import require_memory
 from fastntk._support.threads import core_threads
 from fastntk.infinite.duals import PiecewiseLinear, State
@@ -51,6 +52,10 @@ R, P, A, B, C = range(5)
 # Squares of standard deviations, and small multiples of them, enter the duals of activations to
 # which size makes a difference.
 _LARGEST_DEVIATION = 1e153
+
+# The smallest size of which the square has all digits: that of u, or of φ(u), which need not be
+# small where u is.
+_SMALLEST_SIZE = 2.0**-511
 
 # Steps for which a factor between 1/2 and 2 can be multiplied up without overflow.
 _SAFE_POWER = 512
@@ -191,6 +196,7 @@ def _general(samples: Norms, network: Architecture, unit_norms: bool) -> LayerFa
                     f"depth={network.depths[-1]}: samples grow beyond {np.finfo(float).max:.1g} "
                     f"at layer {layer}; expected smaller X, Z, weight_std or activation_scale"
                 )
+            _require_digits(deviation, deviation, SMALLEST_NORMAL[deviation.dtype])
             with np.errstate(divide="ignore"):
                 inverse = np.where(deviation > 0, 1.0 / deviation, 0.0)
             r, p, t = a * inverse, bias * inverse, turn * inverse
@@ -208,6 +214,9 @@ def _general(samples: Norms, network: Architecture, unit_norms: bool) -> LayerFa
                         "samples, weight_std or bias_std"
                     )
                 state = dual.state(deviation)
+                if not dual.scale_free:
+                    sizes_of_units = np.maximum(deviation, state.activation)
+                    _require_digits(deviation, sizes_of_units, _SMALLEST_SIZE)
                 gain = layers.gain(layer)
                 a = gain * state.activation
                 turn = gain * deviation * state.derivative
@@ -221,6 +230,19 @@ def _general(samples: Norms, network: Architecture, unit_norms: bool) -> LayerFa
         unit_norms,
     )
     return LayerFactors(factors, False, tuple(states), scales, scales == 0, sizes)
+
+
+def _require_digits(
+    deviation: NDArray[np.float64], sizes: NDArray[np.float64], least: float
+) -> None:
+    """Raise OverflowError where a sample that is not 0 has a size below the least."""
+    lost = (deviation > 0) & (sizes < least)
+    if lost.any():
+        raise OverflowError(
+            f"samples have standard deviations down to {deviation[lost].min():.3g} before an "
+            f"activation; expected at least {_SMALLEST_SIZE:.2g}, or 0, from larger samples, "
+            "weight_std or bias_std"
+        )
 
 
 def _without_bias(samples: Norms, network: Architecture) -> LayerFactors:

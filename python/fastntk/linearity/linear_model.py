@@ -11,11 +11,15 @@ import numpy as np
 from fastntk._support import arguments
 from fastntk._support.progress import require_progress
 from fastntk.devices.places import place_of
+from fastntk.kernels.existence import outputs_vanished
+from fastntk.kernels.ranges import is_small
 from fastntk.linearity.jacobians import jacobian_products
 from fastntk.linearity.kernel_descent import Spectrum
 from fastntk.linearity.linear_training import LinearizedTraining
 from fastntk.linearity.output_kernels import AllPairs, EachOutput
 from fastntk.linearity.parameter_space import directions
+from fastntk.linearity.ranges import require_products
+from fastntk.linearity.vanished import products_vanished
 from fastntk.networks.base import NetworkBase
 from fastntk.networks.placed import PlacedNetwork
 from fastntk.networks.targets import targets
@@ -95,7 +99,18 @@ class LinearizedMLP(Generic[Net]):
         placed = PlacedNetwork(network, place)
         moved: FloatArray = jacobian_products(placed, samples, along, may_vanish=True)[:, :, 0]
         initial: FloatArray = placed.evaluate(samples)
-        return initial + moved
+        with np.errstate(over="ignore", invalid="ignore"):  # found out below
+            outputs: FloatArray = initial + moved
+
+        def vanished() -> bool:
+            # Of a sum that is small, either both are or neither is.
+            return is_small(moved, place.xp) and (
+                outputs_vanished(network, place.on_host(samples), initial)
+                or products_vanished(placed, samples, along, moved)
+            )
+
+        require_products(placed, samples, outputs, vanished, change=along)
+        return outputs
 
     @overload
     def fit(
