@@ -88,7 +88,8 @@ def test_sign_has_a_tiled_kernel_of_outputs_alone(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("small_tiles")
 @pytest.mark.parametrize("tile", [1, 16, 90, 1000])
 def test_tiles_of_any_size(tile: int) -> None:
-    for options in ({}, {"normalize": True}, {"dtype": "float32"}):
+    every: list[dict[str, Any]] = [{}, {"normalize": True}, {"dtype": "float32"}]
+    for options in every:
         whole = BIASED.ntk(X[:30], **options)
         given = list(BIASED.ntk_tiles(X[:30], tile=tile, **options))
         assert {t.kernel.dtype for t in given} == {whole.dtype}
@@ -201,11 +202,11 @@ def test_an_interrupted_file_does_not_appear(tmp_path: Path) -> None:
         ),
         (lambda: RELU.ntk(X, out="kernel.csv"), ValueError, "out='kernel.csv': expected a file th"),
         (lambda: RELU.ntk(X, Z, out="packed"), ValueError, r"Z of shape \(37, 5\): expected None"),
-        (lambda: RELU.ntk(X, overwrite=1), TypeError, "overwrite=1: expected True or False"),
+        (lambda: RELU.ntk(X, overwrite=1), TypeError, "overwrite=1: expected True or False"),  # type: ignore[call-overload]
         (lambda: RELU.ntk(X, dtype="float16"), ValueError, "dtype='float16': expected 'float32'"),
         (lambda: RELU.ntk_tiles(X, tile=0), ValueError, "tile=0: expected an integer of at least"),
         (lambda: RELU.ntk_tiles(X, Z[:, :2]), ValueError, r"Z has shape \(37, 2\): expected 5 co"),
-        (lambda: RELU.ntk_tiles(X, normalize=2), TypeError, "normalize=2: expected True or False"),
+        (lambda: RELU.ntk_tiles(X, normalize=2), TypeError, "normalize=2: expected True or False"),  # type: ignore[arg-type]
         (
             lambda: RELU.ntk_tiles(0 * X, normalize=True),
             ValueError,
@@ -221,7 +222,7 @@ def test_an_interrupted_file_does_not_appear(tmp_path: Path) -> None:
             r"products with vectors up to 1e\+308 leave the range of float64: expected smaller",
         ),
         (lambda: RELU.smallest_angle(X, k=0), ValueError, "k=0: expected an integer of at least 1"),
-        (lambda: RELU.smallest_angle(X, k=1.5), TypeError, "k=1.5: expected an integer"),
+        (lambda: RELU.smallest_angle(X, k=1.5), TypeError, "k=1.5: expected an integer"),  # type: ignore[call-overload]
     ],
 )
 def test_bad_input(call: Any, error: type[Exception], message: str) -> None:
@@ -248,9 +249,10 @@ def test_of_one_depth() -> None:
 @pytest.mark.usefixtures("small_tiles")
 @pytest.mark.parametrize("net", [RELU, BIASED, infinite.Network(1, "tanh")], ids=str)
 def test_products(net: infinite.Network) -> None:
-    for options in ({}, {"normalize": True}):
+    every: list[dict[str, Any]] = [{}, {"normalize": True}]
+    for options in every:
         K, operator = net.ntk(X, **options), net.ntk_operator(X, **options)
-        assert (operator.shape, operator.dtype) == ((90, 90), np.float64)
+        assert (operator.shape, operator.dtype) == ((90, 90), np.dtype(np.float64))
         V = RANDOM.standard_normal((90, 4))
         found = operator @ V
         size = np.abs(K) @ np.abs(V)

@@ -353,8 +353,14 @@ class InfiniteKernel(TiledKernel):
         rows = np.random.default_rng(0).standard_normal((2, count, self.X.dimension))
         rows *= (norms / np.linalg.norm(rows, axis=2))[..., np.newaxis]
         X, Z = rows.astype(self.dtype)
-        seen = Samples.of(X).norms, Samples.of(Z).norms
-        parts = KernelParts.of(self.network, self.name, *seen, self.dtype, normalize=self.normalize)
+        parts = KernelParts.of(
+            self.network,
+            (self.name,),
+            Samples.of(X),
+            Samples.of(Z),
+            self.dtype,
+            normalize=self.normalize,
+        )
         whole, spent = slice(0, count), []
         for _ in range(3):
             began = time.perf_counter()
