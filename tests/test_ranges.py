@@ -527,7 +527,7 @@ def test_outputs_that_vanish(dtype: str) -> None:
             with_weights_of_size(k, k, 0, dtype=dtype)(samples)
     # Outputs g of such a size are as much to a function that is 0 at 0.
     limits = np.finfo(dtype)
-    for psi, size in (("square", np.sqrt(limits.tiny) / 8), ("tanh", limits.tiny / 8)):
+    for psi, size in (("square", float(limits.tiny) ** 0.5 / 8), ("tanh", float(limits.tiny) / 8)):
         weights = [np.ones((1, 5)), np.full((1, 1), size)]
         net = fastntk.MLP.from_weights(weights, output_activation=psi, weight_std=1.0, dtype=dtype)
         with pytest.raises(OverflowError, match=TOO_SMALL):
