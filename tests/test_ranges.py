@@ -528,7 +528,7 @@ def test_outputs_that_vanish(dtype: str) -> None:
     # Outputs g of such a size are as much to a function that is 0 at 0.
     limits = np.finfo(dtype)
     for psi, size in (("square", float(limits.tiny) ** 0.5 / 8), ("tanh", float(limits.tiny) / 8)):
-        weights = [np.ones((1, 5)), np.full((1, 1), size)]
+        weights = [np.ones((1, 5)), np.full((1, 1), size, dtype)]
         net = fastntk.MLP.from_weights(weights, output_activation=psi, weight_std=1.0, dtype=dtype)
         with pytest.raises(OverflowError, match=TOO_SMALL):
             net(np.ones((2, 5)))
