@@ -294,6 +294,9 @@ def test_settings_of_layers_that_differ() -> None:
 def test_usual_settings_are_those_of_networks() -> None:
     parameters = inspect.signature(fastntk.MLP).parameters
     assert {name: parameters[name].default for name in USUAL} == USUAL
+    of_limit = inspect.signature(infinite.Network).parameters
+    for name in ("weight_std", "bias_std"):
+        assert of_limit[name].default == USUAL[name]
 
 
 def test_files_of_version_1(tmp_path: Path) -> None:
