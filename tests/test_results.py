@@ -265,6 +265,15 @@ def test_settings_of_trainings() -> None:
     }
 
 
+def test_names_of_data_that_are_no_text(tmp_path: Path) -> None:
+    """Files may be called so, and commands call their samples by the files."""
+    result = fastntk.monte_carlo_ntk(X, [4], seeds=2, depth=1, data="a\udcff")
+    result.save(tmp_path / "x.csv")
+    assert pd.read_csv(tmp_path / "x.csv")["data"].tolist() == ["a?"]
+    with pytest.raises(TypeError, match="data=3: expected a string"):
+        fastntk.monte_carlo_ntk(X, [4], data=3)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("net", "expected"),
     [
