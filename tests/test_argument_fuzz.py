@@ -84,6 +84,7 @@ for _name, _kinds in {
     "curvature": {"function"},
     "net": {"network"},
     "name": {"text"},
+    "data": {"text"},
     "activation": {"activation"},
     "output_activation": {"activation"},
     "grid": _NUMBERS,

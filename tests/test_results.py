@@ -265,6 +265,15 @@ def test_settings_of_trainings() -> None:
     }
 
 
+def test_names_of_data_that_are_no_text(tmp_path: Path) -> None:
+    """Files may be called so, and commands call their samples by the files."""
+    result = fastntk.monte_carlo_ntk(X, [4], seeds=2, depth=1, data="a\udcff")
+    result.save(tmp_path / "x.csv")
+    assert pd.read_csv(tmp_path / "x.csv")["data"].tolist() == ["a?"]
+    with pytest.raises(TypeError, match="data=3: expected a string"):
+        fastntk.monte_carlo_ntk(X, [4], data=3)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("net", "expected"),
     [
@@ -294,6 +303,9 @@ def test_settings_of_layers_that_differ() -> None:
 def test_usual_settings_are_those_of_networks() -> None:
     parameters = inspect.signature(fastntk.MLP).parameters
     assert {name: parameters[name].default for name in USUAL} == USUAL
+    of_limit = inspect.signature(infinite.Network).parameters
+    for name in ("weight_std", "bias_std"):
+        assert of_limit[name].default == USUAL[name]
 
 
 def test_files_of_version_1(tmp_path: Path) -> None:

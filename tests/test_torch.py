@@ -1050,7 +1050,9 @@ def test_modules_of_networks_in_float32() -> None:
     expected = net.weights[1].astype(np.float64) * (net.activation_scale / 3)
     assert torch.equal(module[2].weight, torch.from_numpy(expected.astype(np.float32)))
     assert [type(part).__name__ for part in module] == ["Linear", "Tanh", "Linear"]
-    assert [type(part) for part in fastntk.MLP([5, 1]).to_torch()] == [nn.Linear]
+    for activation in ("relu", "erf"):  # which nothing is an activation of
+        without = fastntk.MLP([5, 1], activation=activation)
+        assert [type(part) for part in without.to_torch()] == [nn.Linear]
 
 
 def test_activations_that_no_module_has() -> None:

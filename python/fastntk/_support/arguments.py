@@ -265,9 +265,12 @@ def text(value: object, name: str) -> str:
     return str(value)
 
 
-def optional_text(value: object, name: str) -> str | None:
-    """Return a text, or None."""
-    return None if value is None else text(value, name)
+def optional_label(value: object, name: str) -> str | None:
+    """Return a text for tables, which are in UTF-8, or None.
+
+    Names of files may hold bytes that are no text: there stand question marks.
+    """
+    return None if value is None else text(value, name).encode(errors="replace").decode()
 
 
 def like(value: object, name: str, protocol: type, expected: str) -> None:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 def sequential_of(network: Network) -> Any:
     """Return the torch.nn.Sequential that computes the same; see `MLP.to_torch`."""
     between, last = network.activation, network.output_activation
-    _require_module(between, "activation")
+    if network.hidden:
+        _require_module(between, "activation")
     _require_module(last, "output_activation")
     import torch
 

@@ -149,7 +149,7 @@ def constancy_study(
     """
     samples = matrices.samples(X, "X", np.dtype(np.float64))
     store = arguments.optional_path(store, "store")
-    called = arguments.optional_text(data, "data")
+    called = arguments.optional_label(data, "data")
     client = checked_client(client)
     n = len(samples)
     settings = ConstancySettings(

@@ -166,7 +166,7 @@ def convergence_study(
     precision = arguments.float_dtype(dtype)
     samples = matrices.samples(X, "X", precision)
     store = arguments.optional_path(store, "store")
-    called = arguments.optional_text(data, "data")
+    called = arguments.optional_label(data, "data")
     client = checked_client(client)
     n, d = samples.shape
     labels = _labels(y, "y", n)

@@ -166,7 +166,7 @@ def depth_study(
     numbers = tuple(sorted(set(arguments.seeds(seeds))))
     functions = _named_activations(activations)
     store = arguments.optional_path(store, "store")
-    called = arguments.optional_text(data, "data")
+    called = arguments.optional_label(data, "data")
     require_progress(progress)
     client = checked_client(client)
     measurement = Measurement(

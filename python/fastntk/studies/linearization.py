@@ -242,7 +242,7 @@ def linearization_error(
     level = arguments.depth(depth)
     most = arguments.integer(steps, "steps", minimum=1)
     chosen = arguments.seeds(seeds)
-    called = arguments.optional_text(data, "data")
+    called = arguments.optional_label(data, "data")
     phi, scale = activation_and_scale(activation, activation_scale)
 
     def network(width: int, seed: int) -> MLP:

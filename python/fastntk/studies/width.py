@@ -267,7 +267,7 @@ def monte_carlo_ntk(
             f"seeds={arguments.shown(seeds)}: expected at least two, for a standard error"
         )
     depth = arguments.depth(depth)
-    called = arguments.optional_text(data, "data")
+    called = arguments.optional_label(data, "data")
     client = checked_client(client)
     phi, scale = activation_and_scale(activation, activation_scale)
     limit = infinite.ntk(

@@ -236,7 +236,7 @@ def find_learning_rate(
     length = arguments.integer(epochs, "epochs", minimum=1)
     target = None if loss_target is None else arguments.real(loss_target, "loss_target", minimum=0)
     rates = None if grid is None else _grid(grid)
-    called = arguments.optional_text(data, "data")
+    called = arguments.optional_label(data, "data")
     bound = learning_rate_bound(net, X, loss=loss, layer_rates=layer_rates, seed=seed)
     stop = threading.Event()
 

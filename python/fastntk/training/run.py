@@ -174,7 +174,7 @@ def train(
     arguments.function(callback, "callback", "(step, net)")
     inplace = arguments.flag(inplace, "inplace")
     network = net.network
-    called = arguments.optional_text(data, "data")
+    called = arguments.optional_label(data, "data")
     given = TrainingData.checked(
         network,
         arguments.choice(loss, "loss", LOSSES),
