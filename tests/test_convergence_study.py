@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,9 @@ import fastntk
 from fastntk import figures
 from fastntk._cli import cli
 from fastntk.studies import convergence_cells
+from fastntk.studies.convergence_cells import ConvergenceSettings
 from fastntk.studies.rates import fit_tail
+from fastntk.studies.runner import Task
 from fastntk.studies.store import StudyStore
 
 Array = npt.NDArray[np.float64]
@@ -342,6 +345,45 @@ def test_deeper_networks_are_better_conditioned_and_converge_faster() -> None:
     assert summary["condition_number"][4] < summary["condition_number"][1]
     assert summary["predicted_rate"][4] < summary["predicted_rate"][1]
     assert summary["measured_rate"][4] < summary["measured_rate"][1]
+
+
+@pytest.mark.parametrize("halvings", [2, 9])
+def test_a_learning_rate_with_which_trainings_diverge_is_halved(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, halvings: int
+) -> None:
+    """Rates that are the fastest of few epochs need not do for many: here those of one seed."""
+    asked: dict[tuple[int, int], list[float]] = {}
+    training = ConvergenceSettings.training
+
+    def diverges_at_first(self: Any, depth: int, seed: int, learning_rate: float) -> Task:
+        task = training(self, depth, seed, learning_rate)
+        tried = asked.setdefault((depth, seed), [])
+        tried.append(learning_rate)
+        bad = depth == 1 and seed == 8 and len(tried) <= halvings
+        numbers = task.compute
+        return replace(
+            task,
+            compute=lambda poll: numbers(poll) | ({"status": "diverged"} if bad else {}),
+        )
+
+    monkeypatch.setattr(ConvergenceSettings, "training", diverges_at_first)
+    reports: list[tuple[int, int]] = []
+    options = SMALL | {
+        "progress": lambda _, done, total: reports.append((done, total)),
+        "store": tmp_path / "s",
+    }
+    study = fastntk.convergence_study(X, LABELS, [0, 1], **options)
+    best = {depth: search.best for depth, search in study.searches.items()}
+    most = min(halvings, 6)
+    assert asked[1, 3] == asked[1, 8] == [best[1] / 2**k for k in range(most + 1)]
+    assert asked[0, 3] == [best[0]]
+    used = {(each.depth, each.seed): (each.learning_rate, each.status) for each in study.results}
+    last = best[1] / 2**most
+    assert used[1, 3] == (last, "completed")
+    assert used[1, 8] == (last, "completed" if halvings <= 6 else "diverged")
+    assert used[0, 8] == (best[0], "completed")
+    # Two searches, two cells for each of four networks, and two more for each halving.
+    assert reports[-1] == (10 + 2 * most, 10 + 2 * most)
 
 
 def test_nothing_converges(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,6 +50,10 @@ _MOST_CLASSES = 2**20
 # By default learning rates are searched by trainings of at most so many epochs.
 _SEARCH_EPOCHS = 10
 
+# How often a learning rate is halved while trainings diverge. The largest that is tried is 128
+# times the bound of the first step, and rates are found to a factor of two.
+_MOST_HALVINGS = 6
+
 
 def convergence_study(
     X: npt.ArrayLike,
@@ -105,7 +109,9 @@ def convergence_study(
     search_epochs : int, optional
         At most so many epochs for each learning rate that is tried with `find_learning_rate`, by
         the network of the first seed; the fastest one is that of all seeds. By default 10, or
-        `epochs` if these are fewer.
+        `epochs` if these are fewer. What is fastest for so few epochs may be too large for more:
+        where the training of any seed diverges, all seeds of that depth are trained with half of
+        it, and so on, up to six times. `learning_rate` of the results is what was used in the end.
     rate_samples : int
         κ and the rates on the square loss are those of so many of the samples, drawn at random, the
         same ones throughout: gradient descent needs about κ steps, and κ grows with the samples.
@@ -255,12 +261,25 @@ def _study(
             loss_target=settings.loss_target,
         )
     networks = list(itertools.product(depths, settings.seeds))
-    cells = [settings.training(depth, seed, searches[depth].best) for depth, seed in networks]
+    steps = {depth: searches[depth].best for depth in depths}
+    cells = [settings.training(depth, seed, steps[depth]) for depth, seed in networks]
     cells += [settings.rate(depth, seed) for depth, seed in networks]
     of_networks = runner.run(cells, compute)
-    trainings, rates = of_networks[: len(networks)], of_networks[len(networks) :]
+    rates = of_networks[len(networks) :]
+    trainings = dict(zip(networks, of_networks[: len(networks)], strict=True))
+    for _ in range(_MOST_HALVINGS):
+        diverged = {depth for (depth, _), each in trainings.items() if each["status"] == "diverged"}
+        again = [network for network in networks if network[0] in diverged]
+        if not again:
+            break
+        for depth in diverged:
+            steps[depth] /= 2
+        runner.expect(len(again))
+        cells = [settings.training(depth, seed, steps[depth]) for depth, seed in again]
+        trainings.update(zip(again, runner.run(cells, compute), strict=True))
     results = []
-    for (depth, seed), training, rate in zip(networks, trainings, rates, strict=True):
+    for (depth, seed), rate in zip(networks, rates, strict=True):
+        training = trainings[depth, seed]
         arrays = {
             name: None if training[name] is None else np.array(training[name], np.float64)
             for name in ("loss", "accuracy", "test_loss", "test_accuracy")
@@ -270,7 +289,7 @@ def _study(
                 depth=depth,
                 seed=seed,
                 rate=ConvergenceRate(**rate),
-                learning_rate=searches[depth].best,
+                learning_rate=steps[depth],
                 status=training["status"],
                 seconds=training["seconds"],
                 **arrays,  # type: ignore[arg-type]

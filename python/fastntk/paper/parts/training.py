@@ -69,7 +69,8 @@ def figure_4(run: Run, data: str) -> Part:
             f"ReLU networks of width {study.width}, trained on {study.n_samples} samples by "
             f"gradient descent in batches of {study.batch_size} on softmax cross-entropy. The "
             "learning rate is searched for each depth: the one that reaches a loss of "
-            f"{study.loss_target:g} first. κ is that of {_RATE_SAMPLES} of the samples."
+            f"{study.loss_target:g} first, halved while the training of any seed diverges. κ is "
+            f"that of {_RATE_SAMPLES} of the samples."
         ),
         command="fastntk figure 4" + run.options(data),
         tables={
