@@ -30,8 +30,9 @@ from fastntk.devices.processor import PROCESSOR
 from fastntk.distributed.arrays import finite_tiles
 from fastntk.distributed.worker import KEPT
 from fastntk.kernels.ranges import all_finite, size_of
-from fastntk.linearity.kernel_operator import KernelOperator, KernelProducts
+from fastntk.linearity.kernel_operator import KernelProducts
 from fastntk.linearity.kernel_rows import KernelRows, pair_columns, pair_diagonal, tree_sum
+from fastntk.linearity.operators import KernelOperator
 from fastntk.networks.base import require_network
 from fastntk.networks.files import network_digest
 from fastntk.networks.placed import PlacedNetwork

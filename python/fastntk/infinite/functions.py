@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from fastntk.activations import Activation
     from fastntk.eigenvalues import Conditioning
     from fastntk.infinite.kernel_matrices import Kernels
-    from fastntk.infinite.kernel_operator import KernelOperator
     from fastntk.infinite.regression import Prediction
     from fastntk.kernels.angles import AnglePair
     from fastntk.kernels.methods import KernelTile
+    from fastntk.linearity.operators import KernelOperator
     from fastntk.symmetric.packed import PackedKernel
 
     Depths: TypeAlias = int | Sequence[int] | None

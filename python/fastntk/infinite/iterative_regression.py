@@ -14,9 +14,10 @@ import numpy as np
 
 from fastntk._support.threads import in_own_thread
 from fastntk.infinite.kernel_matrices import kernel_matrix
-from fastntk.infinite.kernel_operator import KernelOperator, TileProducts
+from fastntk.infinite.kernel_operator import TileProducts
 from fastntk.infinite.request import KernelRequest
 from fastntk.kernels.block_sizes import row_slices
+from fastntk.linearity.operators import KernelOperator
 from fastntk.symmetric.conjugate_gradients import solution_of, warn_of_residuals
 
 if TYPE_CHECKING:

@@ -13,16 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastntk._support import arguments
 from fastntk._support.memory import require_memory
 from fastntk.devices.processor import PROCESSOR
 from fastntk.infinite.layer_factors import KINDS
 from fastntk.infinite.tiles import fold_tiles, for_each_tile, tiles
-from fastntk.linearity.operators import HostOperator
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     from fastntk._support.dtypes import FloatArray, FloatDType
@@ -31,40 +27,6 @@ if TYPE_CHECKING:
 
 # Columns of the kernel that are computed together, and rows of these.
 _COLUMNS = 32, 2048
-
-
-class KernelOperator(HostOperator):
-    """A symmetric kernel that multiplies, and of which single elements are known.
-
-    Attributes
-    ----------
-    shape : (int, int)
-    dtype : dtype
-    """
-
-    def __init__(self, products: TileProducts) -> None:
-        super().__init__(products)
-        self._kernel = products
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return KernelOperator, (self._kernel,)
-
-    def diagonal(self) -> FloatArray:
-        """Return the diagonal (n,), with the bits of that of the kernel."""
-        return self._kernel.diagonal()
-
-    def columns(self, indices: Sequence[int] | NDArray[np.integer[Any]]) -> FloatArray:
-        """Return the columns of these indices, as an array (n, len(indices)).
-
-        They are those of the kernel but for rounding; each costs as many pairs as there are
-        samples.
-
-        Raises
-        ------
-        MemoryError
-            If they do not fit in the memory that is available.
-        """
-        return self._kernel.columns(indices)
 
 
 class TileProducts:
@@ -125,10 +87,9 @@ class TileProducts:
         result: FloatArray = np.square(scales[0]).astype(self.dtype)
         return result
 
-    def columns(self, indices: Sequence[int] | NDArray[np.integer[Any]]) -> FloatArray:
-        """Return some columns."""
-        n = self.rows
-        chosen = arguments.integers(indices, "indices", minimum=0, maximum=n - 1, in_order=True)
+    def columns(self, indices: NDArray[np.intp]) -> FloatArray:
+        """Return some columns; each costs as many pairs as there are samples."""
+        n, chosen = self.rows, indices.tolist()
         require_memory(
             n * len(chosen) * self.dtype.itemsize,
             f"indices: {n} × {len(chosen)} elements in {self.dtype}",

@@ -36,10 +36,10 @@ if TYPE_CHECKING:
     from fastntk.eigenvalues import Conditioning
     from fastntk.infinite.angles import Angles
     from fastntk.infinite.kernel_matrices import Kernels
-    from fastntk.infinite.kernel_operator import KernelOperator
     from fastntk.infinite.regression import Prediction
     from fastntk.kernels.angles import AnglePair
     from fastntk.kernels.methods import KernelTile
+    from fastntk.linearity.operators import KernelOperator
 
 
 @dataclass(frozen=True, repr=False)
@@ -390,7 +390,8 @@ class Network(Architecture):
         (3, 2)
         """
         # SciPy's operators take a while to import, and are not always needed.
-        from fastntk.infinite.kernel_operator import KernelOperator, TileProducts
+        from fastntk.infinite.kernel_operator import TileProducts
+        from fastntk.linearity.operators import KernelOperator
 
         request = KernelRequest.checked(self, ("ntk",), X, dtype=dtype, normalize=normalize)
         return KernelOperator(TileProducts(request.with_samples_of_its_own()))

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastntk._support import arguments
 from fastntk.kernels.block_sizes import row_slices
 from fastntk.linearity.kernel_rows import KernelRows, pair_columns, pair_diagonal, tree_sum
-from fastntk.linearity.operators import HostOperator, operator_of
+from fastntk.linearity.operators import KernelOperator, operator_of
 from fastntk.linearity.ranges import require_kernel_products
 from fastntk.networks.placed import PlacedNetwork
 
@@ -65,36 +64,6 @@ def kernel_operator(
     )
     found: Any = operator_of(products, KernelOperator)
     return found  # type: ignore[no-any-return]
-
-
-class KernelOperator(HostOperator):
-    """A tangent kernel that is not formed: its products, and those elements that are asked for.
-
-    Attributes
-    ----------
-    shape : (int, int)
-    dtype : dtype
-    """
-
-    def __init__(self, products: KernelProducts) -> None:
-        super().__init__(products)
-        self._kernel = products
-
-    def diagonal(self) -> FloatArray:
-        """Return the diagonal (n,): that of the kernel but for rounding."""
-        return self._kernel.diagonal()
-
-    def columns(self, indices: Any) -> FloatArray:
-        """Return some columns (n, m): those of the kernel but for rounding.
-
-        Parameters
-        ----------
-        indices : sequence of int (m,)
-            Which ones.
-        """
-        last = self._kernel.rows - 1
-        chosen = arguments.integers(indices, "indices", minimum=0, maximum=last, in_order=True)
-        return self._kernel.columns(np.array(chosen))
 
 
 class KernelProducts(ABC):

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from fastntk._support.dtypes import FloatArray
     from fastntk._support.progress import Progress
-    from fastntk.linearity.kernel_operator import KernelOperator
+    from fastntk.linearity.operators import KernelOperator
 
 
 class JacobianMethods(NetworkBase):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
+from fastntk._support import arguments
 from fastntk.devices import matrices
 
 if TYPE_CHECKING:
@@ -39,6 +40,16 @@ class Products(Protocol):
 
     def __call__(self, V: Any) -> Any:
         """Return A V for a real matrix V of columns."""
+
+
+class KernelParts(Products, Protocol):
+    """A kernel that multiplies, and of which diagonal and columns are known."""
+
+    def diagonal(self) -> FloatArray:
+        """Return the diagonal (n,)."""
+
+    def columns(self, indices: npt.NDArray[np.intp]) -> FloatArray:
+        """Return the columns (n, m) of checked indices."""
 
 
 def operator_of(products: Products, host: type[HostOperator] | None = None) -> LinearOperator:
@@ -105,6 +116,41 @@ class HostOperator(LinearOperator):
 
     def _transpose(self) -> LinearOperator:
         return self
+
+
+class KernelOperator(HostOperator):
+    """A kernel that is not formed: its products, and those elements that are asked for.
+
+    Attributes
+    ----------
+    shape : (int, int)
+    dtype : dtype
+    """
+
+    def __init__(self, kernel: KernelParts) -> None:
+        super().__init__(kernel)
+        self._kernel = kernel
+
+    def diagonal(self) -> FloatArray:
+        """Return the diagonal (n,): that of the kernel but for rounding."""
+        return self._kernel.diagonal()
+
+    def columns(self, indices: Any) -> FloatArray:
+        """Return some columns (n, m): those of the kernel but for rounding.
+
+        Parameters
+        ----------
+        indices : sequence of int (m,)
+            Which ones.
+
+        Raises
+        ------
+        MemoryError
+            If they do not fit in the memory that is available.
+        """
+        last = self._kernel.rows - 1
+        chosen = arguments.integers(indices, "indices", minimum=0, maximum=last, in_order=True)
+        return self._kernel.columns(np.array(chosen))
 
 
 def _operand(x: Any, name: str) -> Any:
