@@ -52,6 +52,7 @@ def test_a_study_of_a_table(how: str | None) -> None:
     ).to_frame()
     found = pd.read_csv("out/table.csv")
     assert found["eigenvalue_max"].tolist() == expected["eigenvalue_max"].tolist()
+    assert found["data"].unique().tolist() == ["table" if how is None else f"table, {how}"]
     assert "table: 20 samples of dimension 3" in result.output
 
 

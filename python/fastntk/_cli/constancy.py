@@ -97,7 +97,7 @@ def constancy(
             samples.X,
             numbers_of_labels(np.asarray(samples.y)),
             store=out / f"{name}.sqlite" if store is None else store,
-            data=name,
+            data=reading.of(name),
             **settings,
         )
         figures = beside(table, endings)

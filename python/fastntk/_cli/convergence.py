@@ -87,7 +87,7 @@ def convergence(
             y,
             test=test,
             store=out / f"{name}.sqlite" if store is None else store,
-            data=name,
+            data=reading.of(name),
             **settings,
         )
         figures = beside(table, endings)

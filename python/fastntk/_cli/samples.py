@@ -33,6 +33,10 @@ class Reading:
     label: str | int | bool | None = None
     index: str | int | bool | None = None
 
+    def of(self, name: str) -> str:
+        """Return what samples of this name are called in tables: with what was asked for."""
+        return name if self.preprocessing is None else f"{name}, {self.preprocessing}"
+
 
 def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of how samples are read, which the command has as one argument `reading`."""

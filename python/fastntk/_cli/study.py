@@ -112,7 +112,7 @@ def study(
                 width=width if len(width) > 1 else width[0],
                 activations=names,
                 store=out / f"{dataset.name}.sqlite" if store is None else store,
-                data=dataset.name,
+                data=reading.of(dataset.name),
                 **settings,
             )
         for warning in caught:

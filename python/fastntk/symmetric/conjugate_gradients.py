@@ -45,6 +45,10 @@ if TYPE_CHECKING:
 # A recursion that begins again has to halve the residual, or it has reached what rounding allows.
 _PROGRESS = 0.5
 
+# Residuals rise on the way, by no more than the root of the condition number that the preconditioner
+# leaves. Beyond this there is no digit to be had, as where K + λ is singular and Y is not in its range.
+_LOST = 1e8
+
 # 2⁻¹⁰⁰⁰ has an inverse, which smaller numbers need not have.
 _LEAST_EXPONENT = -1000
 
@@ -149,7 +153,8 @@ def conjugate_gradients(
         The rank r of a randomly pivoted Cholesky decomposition, whose inverse makes iterations few.
         It takes r columns of the kernel, 2 n r² operations and n r numbers of memory. 0 for none.
     tolerance : float
-        Of the residual ‖y − (K + λ) a‖/‖y‖ of each right-hand side y.
+        Of the residual ‖y − (K + λ) a‖/‖y‖ of each right-hand side y. Products in float32 are
+        rounded to 7 digits: with them no residual below about 1e-6 is to be had, or certain.
     max_iterations : int
         Iterations, each with a product, after which the solution is returned as it is.
     seed : int
@@ -160,7 +165,8 @@ def conjugate_gradients(
     Returns
     -------
     KernelSolution
-        RuntimeWarning tells of right-hand sides that have not converged.
+        RuntimeWarning tells of right-hand sides that have not converged, as where K + λ is singular
+        and y not in its range; their coefficients are those with the smallest residual on the way.
 
     Raises
     ------
@@ -226,7 +232,7 @@ def warn_of_residuals(
         f"{how.name}={how.tolerance:g}: {missing.size} of {found.converged.size} right-hand sides "
         f"have not converged, with a relative residual of up to {worst:.2g} after "
         f"{int(found.iterations.max())} iterations: expected a ridge above {ridge:g}, a larger "
-        "preconditioner_rank, max_iterations or {how.name}, or a kernel in float64",
+        f"preconditioner_rank, max_iterations or {how.name}, or a kernel in float64",
         RuntimeWarning,
         stacklevel=stacklevel,
     )
@@ -307,12 +313,16 @@ class _System:
         self.residuals[self._norms == 0] = 0.0
         left = self._right[:, active] * self._scales[active]
         while active.size:
-            self._recursion(active, left, monitor)
+            before, kept = self.residuals[active], self.solution[:, active]
+            # What overflows where there is no solution is not taken.
+            with np.errstate(over="ignore", invalid="ignore"):
+                self._recursion(active, left, monitor)
             left = self._right[:, active] * self._scales[active]
             left -= self._product(self.solution[:, active])
-            before = self.residuals[active]
-            self.residuals[active] = np.sqrt(_dots(left, left)) / self._norms[active]
-            after = self.residuals[active]
+            after = np.sqrt(_dots(left, left)) / self._norms[active]
+            worse = ~(after <= before)  # by rounding
+            self.solution[:, active[worse]] = kept[:, worse]
+            self.residuals[active] = after = np.where(worse, before, after)
             again = (after > self._tolerance) & (after <= _PROGRESS * before)
             if self._passes >= self._most:
                 break
@@ -327,8 +337,14 @@ class _System:
     def _recursion(
         self, active: npt.NDArray[np.intp], left: Array, monitor: Monitor | None
     ) -> None:
-        """Iterate for some columns, whose residuals are `left`, from their present solutions."""
+        """Iterate for some columns, whose residuals are `left`, from their present solutions.
+
+        Of all iterates, those with the smallest residuals are taken.
+        """
         limits = _MARGIN * self._limits
+        least = np.full(len(limits), np.inf)
+        least[active] = np.sqrt(_dots(left, left))
+        best, columns = self.solution[:, active], active
         improved = self._inverse.solve(left)
         directions = improved
         products = _dots(left, improved)
@@ -346,13 +362,18 @@ class _System:
             self.iterations[active] += 1
             if monitor is not None:
                 monitor("iterations", self._passes, self._most)
-            on = sound & (np.sqrt(_dots(left, left)) > limits[active])
+            sizes = np.sqrt(_dots(left, left))
+            better = sizes < least[active]
+            least[active[better]] = sizes[better]
+            best[:, np.isin(columns, active[better])] = self.solution[:, active[better]]
+            on = sound & (sizes > limits[active]) & (sizes < _LOST * least[active])
             active, left, directions = active[on], left[:, on], directions[:, on]
             if active.size == 0:
                 break
             improved = self._inverse.solve(left)
             before, products = products[on], _dots(left, improved)
             directions = improved + (products / before) * directions
+        self.solution[:, columns] = best
 
 
 def _dots(left: Array, right: Array) -> Array:
