@@ -218,7 +218,7 @@ def test_all_options_of_a_study(tmp_path: Path) -> None:
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["x.csv", "x.png"]
     expected = fastntk.depth_study(
         X, depths=range(3), width=[16, 32], weight_std=1.2, bias_std=0.1, dtype="float64",
-        infinite=True, batches=8, store=tmp_path / "cells", progress=False,
+        infinite=True, batches=8, store=tmp_path / "cells", progress=False, data="x",
     )  # fmt: skip
     assert expected.stored == len(expected.results)
     expected.save(tmp_path / "expected.csv")

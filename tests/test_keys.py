@@ -192,6 +192,7 @@ ARGUMENTS: dict[str, tuple[Any, str | None]] = {
     "epochs": (3, None),
     "batch_size": (4, "batch_size"),
     "momentum": (0.25, "momentum"),
+    "data": ("other", None),
     "seed": (1, "seed"),
     "validation": (problem("cross_entropy", seed=2), "validation"),
     "trainable": ([True, False], "learning_rate, trainable or layer_rates"),

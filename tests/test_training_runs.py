@@ -170,7 +170,7 @@ def test_callback_and_probe_come_every_so_many_steps() -> None:
         assert result.condition_number == pytest.approx(spectrum.condition_number, rel=1e-6, abs=0)
     assert (history.probe[0].relative_change, history.probe[0].angle) == (0.0, 0.0)
     assert list(history.probe_frame()["step"]) == [0, 5, 10]
-    assert list(history.probe_frame().columns) == [
+    assert list(history.probe_frame().columns)[:7] == [
         "step",
         "eigenvalue_min",
         "eigenvalue_max",
@@ -179,6 +179,7 @@ def test_callback_and_probe_come_every_so_many_steps() -> None:
         "relative_change",
         "angle",
     ]
+    assert list(history.probe_frame().columns)[7:] == list(history.settings)
     ends = []
     fastntk.train(
         net, X, y, learning_rate=0.3, epochs=2, batch_size=6, callback=lambda s, _: ends.append(s)

@@ -367,6 +367,10 @@ def test_angle_curves() -> None:
         "tolerance",
         "width",
         "seeds",
+        "weight_std",
+        "bias_std",
+        "parametrization",
+        "dtype",
     ]
     assert len(frame) == 16
     assert frame["resolved"].all()
@@ -383,6 +387,10 @@ def test_angle_curves() -> None:
         "resolved",
         "activation_scale",
         "tolerance",
+        "weight_std",
+        "bias_std",
+        "parametrization",
+        "dtype",
     ]
     with pytest.raises(ValueError, match=r"theta has shape \(1, 2\): expected a vector"):
         fastntk.angle_curves([[0.1, 0.2]])
