@@ -185,13 +185,14 @@ def test_what_has_no_solution_is_never_worse_than_nothing(rank: int, fill: float
     features[30:] = features[:30]
     features[7] = features[37] = 0.0
     K = Formed(fill * (features @ features.T))
-    Y = normal(60, 3, seed=5)
-    Y[[7, 37], 0] = 0.0
-    Y[:30, 0] = Y[30:, 0]  # which has a solution
+    targets = normal(60, 3, seed=5)
+    targets[[7, 37], 0] = 0.0
+    targets[:30, 0] = targets[30:, 0]  # which has a solution
     with pytest.warns(RuntimeWarning, match="2 of 3 .* or tolerance, or a kernel in") as caught:
-        found = fastntk.conjugate_gradients(K, Y, preconditioner_rank=rank)
+        found = fastntk.conjugate_gradients(K, targets, preconditioner_rank=rank)
     assert len(caught) == 1  # and no other warning
-    left = np.linalg.norm(Y - K.matrix @ found.coefficients, axis=0) / np.linalg.norm(Y, axis=0)
+    left = np.linalg.norm(targets - K.matrix @ found.coefficients, axis=0)
+    left /= np.linalg.norm(targets, axis=0)
     np.testing.assert_allclose(found.residuals, left, rtol=1e-6, atol=1e-9)
     assert (found.residuals <= 1.0).all()
     assert found.converged.tolist() == [True, False, False]

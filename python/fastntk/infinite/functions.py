@@ -194,7 +194,7 @@ def nngp(
     Parameters
     ----------
     X, Z, depth, activation, weight_std, bias_std, normalize, dtype, out, overwrite, progress
-        As for `ntk`, and so are the **options.
+        As for `ntk`, and so are all further options.
 
     Returns
     -------

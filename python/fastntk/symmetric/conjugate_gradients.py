@@ -45,8 +45,9 @@ if TYPE_CHECKING:
 # A recursion that begins again has to halve the residual, or it has reached what rounding allows.
 _PROGRESS = 0.5
 
-# Residuals rise on the way, by no more than the root of the condition number that the preconditioner
-# leaves. Beyond this there is no digit to be had, as where K + λ is singular and Y is not in its range.
+# Residuals rise on the way, by no more than the root of the condition number that the
+# preconditioner leaves. Beyond this there is no digit to be had, as where K + λ is singular and Y
+# is not in its range.
 _LOST = 1e8
 
 # 2⁻¹⁰⁰⁰ has an inverse, which smaller numbers need not have.
