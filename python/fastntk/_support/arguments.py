@@ -270,7 +270,7 @@ def optional_label(value: object, name: str) -> str | None:
 
     Names of files may hold bytes that are no text: there stand question marks.
     """
-    if value == "":
+    if isinstance(value, str) and not value:
         raise ValueError(f"{name}='': expected a text that is not empty, or None")
     return None if value is None else text(value, name).encode(errors="replace").decode()
 
