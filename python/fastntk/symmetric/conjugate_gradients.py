@@ -314,15 +314,14 @@ class _System:
         self.residuals[self._norms == 0] = 0.0
         left = self._right[:, active] * self._scales[active]
         while active.size:
-            before, kept = self.residuals[active], self.solution[:, active]
             # What overflows where there is no solution is not taken.
             with np.errstate(over="ignore", invalid="ignore"):
-                self._recursion(active, left, monitor)
-            left = self._right[:, active] * self._scales[active]
-            left -= self._product(self.solution[:, active])
+                found = self._recursion(active, left, monitor)[:, active]
+            left = self._right[:, active] * self._scales[active] - self._product(found)
+            before = self.residuals[active]
             after = np.sqrt(_dots(left, left)) / self._norms[active]
             worse = ~(after <= before)  # by rounding
-            self.solution[:, active[worse]] = kept[:, worse]
+            self.solution[:, active[~worse]] = found[:, ~worse]
             self.residuals[active] = after = np.where(worse, before, after)
             again = (after > self._tolerance) & (after <= _PROGRESS * before)
             if self._passes >= self._most:
@@ -337,15 +336,15 @@ class _System:
 
     def _recursion(
         self, active: npt.NDArray[np.intp], left: Array, monitor: Monitor | None
-    ) -> None:
-        """Iterate for some columns, whose residuals are `left`, from their present solutions.
+    ) -> Array:
+        """Return better solutions for some columns, whose residuals are `left` at present.
 
-        Of all iterates, those with the smallest residuals are taken.
+        Of all iterates, those with the smallest residuals.
         """
         limits = _MARGIN * self._limits
         least = np.full(len(limits), np.inf)
         least[active] = np.sqrt(_dots(left, left))
-        best, columns = self.solution[:, active], active
+        iterate, best = self.solution.copy(), self.solution.copy()
         improved = self._inverse.solve(left)
         directions = improved
         products = _dots(left, improved)
@@ -358,7 +357,7 @@ class _System:
             sound = (curvature > 0) & (products > 0)
             sound &= np.isfinite(curvature) & np.isfinite(products)
             steps = np.divide(products, curvature, out=np.zeros_like(products), where=sound)
-            self.solution[:, active] += steps * directions
+            iterate[:, active] += steps * directions
             left = left - steps * images
             self.iterations[active] += 1
             if monitor is not None:
@@ -366,7 +365,7 @@ class _System:
             sizes = np.sqrt(_dots(left, left))
             better = sizes < least[active]
             least[active[better]] = sizes[better]
-            best[:, np.isin(columns, active[better])] = self.solution[:, active[better]]
+            best[:, active[better]] = iterate[:, active[better]]
             on = sound & (sizes > limits[active]) & (sizes < _LOST * least[active])
             active, left, directions = active[on], left[:, on], directions[:, on]
             if active.size == 0:
@@ -374,7 +373,7 @@ class _System:
             improved = self._inverse.solve(left)
             before, products = products[on], _dots(left, improved)
             directions = improved + (products / before) * directions
-        self.solution[:, columns] = best
+        return best
 
 
 def _dots(left: Array, right: Array) -> Array:
