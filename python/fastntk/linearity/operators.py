@@ -42,7 +42,7 @@ class Products(Protocol):
         """Return A V for a real matrix V of columns."""
 
 
-class KernelParts(Products, Protocol):
+class KernelElements(Products, Protocol):
     """A kernel that multiplies, and of which diagonal and columns are known."""
 
     def diagonal(self) -> FloatArray:
@@ -127,7 +127,7 @@ class KernelOperator(HostOperator):
     dtype : dtype
     """
 
-    def __init__(self, kernel: KernelParts) -> None:
+    def __init__(self, kernel: KernelElements) -> None:
         super().__init__(kernel)
         self._kernel = kernel
 
