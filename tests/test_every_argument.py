@@ -414,7 +414,14 @@ CASES = [
             "rate_steps": 5,
             "dtype": "float64",
         },
-        {"progress": silent, "client": None, "store": None, "jobs": 1, "data": "some"},
+        {
+            "progress": silent,
+            "client": None,
+            "store": None,
+            "jobs": 1,
+            "data": "some",
+            "device": None,
+        },
     ),
     Case(
         fastntk.find_learning_rate,
@@ -433,7 +440,7 @@ CASES = [
             "layer_rates": [1.0, 0.5, 0.25],
             "seed": 1,
         },
-        {"progress": silent, "jobs": 1, "data": "some"},
+        {"progress": silent, "jobs": 1, "data": "some", "device": None},
         given={"loss": {"y": np.eye(2)[LABELS]}},
     ),
     Case(
@@ -527,7 +534,14 @@ CASES = [
             "epochs": 6,
             "loss_target": 0.2,
         },
-        {"progress": silent, "client": None, "store": None, "jobs": 1, "data": "some"},
+        {
+            "progress": silent,
+            "client": None,
+            "store": None,
+            "jobs": 1,
+            "data": "some",
+            "device": None,
+        },
         given={"epochs": {"loss_target": 1e-9}},
     ),
     Case(

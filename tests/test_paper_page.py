@@ -389,7 +389,8 @@ def test_table_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert result.exit_code == 0, result.output
     assert re.search(r"depth +test_accuracy\n +1 +97.5\n", result.output)
     store = tmp_path / "cells.sqlite"
-    assert asked == [((1, "x"), {"full": False, "seeds": 2, "width": 4, "store": store})]
+    settings = {"full": False, "seeds": 2, "width": 4, "device": None, "store": store}
+    assert asked == [((1, "x"), settings)]
 
 
 @pytest.mark.parametrize(

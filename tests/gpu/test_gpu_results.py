@@ -13,13 +13,14 @@ import pytest
 from tolerances import assert_close
 
 import fastntk
-from fastntk import PackedKernel, activations
+from fastntk import PackedKernel, activations, paper
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     import numpy.typing as npt
+    from on_host import Runtime
 
     Array = npt.NDArray[Any]
 
@@ -413,3 +414,38 @@ def test_kernels_that_move(way: Way) -> None:
         for name, values in vars(expected).items():
             assert isinstance(getattr(found, name), np.ndarray)
             np.testing.assert_allclose(getattr(found, name), values, rtol=1e-8, atol=1e-12)
+
+
+@pytest.mark.usefixtures("runtime")
+def test_studies_of_convergence(runtime: Runtime) -> None:
+    X, y = normal(N, INPUTS), np.arange(N) % OUTPUTS
+    options: dict[str, Any] = {
+        "width": 8, "seeds": 1, "test": (X[:M], y[:M]), "activation": "tanh", "batch_size": 10,
+        "epochs": 3, "rate_samples": 4, "rate_steps": 20, "dtype": "float64", "progress": False,
+        "jobs": 1,  # what stands in for CUDA serves one thread at a time
+    }  # fmt: skip
+    expected = fastntk.convergence_study(X, y, [1, 2], **options)
+    multiplied = runtime.products(0)
+    found = fastntk.convergence_study(X, y, [1, 2], device="cuda", **options)
+    assert runtime.products(0) > multiplied  # it was there
+    assert found.to_frame()["learning_rate"].tolist() == expected.to_frame()[
+        "learning_rate"
+    ].tolist()  # fmt: skip
+    for ours, theirs in zip(found.results, expected.results, strict=True):
+        np.testing.assert_allclose(ours.loss, theirs.loss, rtol=1e-8)
+        np.testing.assert_array_equal(ours.test_accuracy, theirs.test_accuracy)
+
+
+@pytest.mark.usefixtures("runtime")
+def test_figures_of_the_paper(runtime: Runtime, tmp_path: Path) -> None:
+    file = tmp_path / "samples.npy"
+    np.save(file, normal(N, INPUTS))
+    settings: dict[str, Any] = {"seeds": 1, "width": 8, "progress": False}
+    expected = paper.figure(3, str(file), **settings).tables["minibatches"]
+    multiplied = runtime.products(0)
+    part = paper.figure(3, str(file), device="cuda", **settings)
+    assert runtime.products(0) > multiplied
+    assert part.command.endswith("--device cuda")
+    found = part.tables["minibatches"]
+    assert found["i"].tolist() == expected["i"].tolist()
+    np.testing.assert_allclose(found["smallest_angle"], expected["smallest_angle"], rtol=1e-7)

@@ -28,11 +28,16 @@ _FULL = click.option(
 _SEEDS = click.option(
     "--seeds", type=int, show_default="3, with --full 5", help="How many networks of each kind."
 )
+_DEVICE = click.option(
+    "--device",
+    show_default="the processor",
+    help='Where networks are trained and closest pairs searched: "cuda" for the first GPU.',
+)
 _WIDTH = click.option("--width", type=int, show_default="512", help="Of every hidden layer.")
 
 
 def _common(command: Callable[..., Any]) -> Callable[..., Any]:
-    for option in (_WIDTH, _SEEDS, _FULL):
+    for option in (_DEVICE, _WIDTH, _SEEDS, _FULL):
         command = option(command)
     return command
 

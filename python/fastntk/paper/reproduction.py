@@ -43,6 +43,7 @@ def figure(
     seeds: int | Sequence[int] | None = None,
     width: int | None = None,
     store: str | os.PathLike[str] | None = None,
+    device: str | None = None,
     progress: Progress = True,
 ) -> Part:
     """Compute a figure of the paper, and judge what the paper says of it.
@@ -63,6 +64,9 @@ def figure(
         Of every hidden layer; by default 512.
     store : path-like, optional
         A file (SQLite) that keeps what is finished: what was stopped goes on from there.
+    device : str, optional
+        Where networks are trained (Figure 4, Table 1) and the closest of all pairs are searched
+        (Figure 3), as in `fastntk.train`: "cuda" for the first GPU. By default the processor.
     progress : bool or callable
         Show a bar, or call ``progress(stage, done, total)``.
 
@@ -82,7 +86,9 @@ def figure(
     90.0
     """
     name = f"figure {arguments.integer(number, 'number', minimum=1, maximum=_FIGURES)}"
-    run = checked_run(full=full, seeds=seeds, width=width, store=store, progress=progress)
+    run = checked_run(
+        full=full, seeds=seeds, width=width, store=store, device=device, progress=progress
+    )
     return catalogue.computed(name, run, _checked_data(name, data))
 
 
@@ -94,6 +100,7 @@ def table(
     seeds: int | Sequence[int] | None = None,
     width: int | None = None,
     store: str | os.PathLike[str] | None = None,
+    device: str | None = None,
     progress: Progress = True,
 ) -> Part:
     """Compute a table of the paper, and judge what the paper says of it.
@@ -102,7 +109,7 @@ def table(
     ----------
     number : int
         1: test accuracy against depth.
-    data, full, seeds, width, store, progress
+    data, full, seeds, width, store, device, progress
         As for `figure`; the data need labels.
 
     Returns
@@ -110,7 +117,9 @@ def table(
     Part
     """
     name = f"table {arguments.integer(number, 'number', minimum=1, maximum=_TABLES)}"
-    run = checked_run(full=full, seeds=seeds, width=width, store=store, progress=progress)
+    run = checked_run(
+        full=full, seeds=seeds, width=width, store=store, device=device, progress=progress
+    )
     return catalogue.computed(name, run, _checked_data(name, data))
 
 
@@ -147,6 +156,7 @@ def reproduce(
     full: bool = False,
     seeds: int | Sequence[int] | None = None,
     width: int | None = None,
+    device: str | None = None,
     progress: Progress = True,
     each: Callable[[Part], None] | None = None,
 ) -> Reproduction:
@@ -162,7 +172,7 @@ def reproduce(
         called by their folders too: "a-x" and "b-x".
     only : sequence of str, optional
         The parts that are wanted, such as "figure 3"; by default all.
-    full, seeds, width, progress
+    full, seeds, width, device, progress
         As for `figure`.
     each : callable, optional
         Called with each part as soon as its files are written.
@@ -181,7 +191,12 @@ def reproduce(
     folder = Path(arguments.path(out, "out"))
     arguments.function(each, "each", "a part")
     run = checked_run(
-        full=full, seeds=seeds, width=width, store=str(folder / STORE), progress=progress
+        full=full,
+        seeds=seeds,
+        width=width,
+        store=str(folder / STORE),
+        device=device,
+        progress=progress,
     )
     wanted = list(_wanted(only, data))
     make_folder(folder, "out")

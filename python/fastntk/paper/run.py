@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from fastntk._support import arguments
 from fastntk._support.progress import monitored, require_progress
+from fastntk.devices.places import place_of
 from fastntk.studies.runner import Runner, Task, in_threads
 from fastntk.studies.store import StudyStore
 
@@ -51,6 +52,8 @@ class Run:
         Of every hidden layer; None: 512.
     store : str or None
         The file in which finished pieces are kept.
+    device : str or None
+        Where networks are trained and the closest of all pairs are searched; None: the processor.
     name : str or None
         What the data set is called in titles and names of files; None: as it calls itself.
     progress : bool or callable
@@ -60,6 +63,7 @@ class Run:
     seeds: tuple[int, ...] | None = None
     width: int | None = None
     store: str | None = None
+    device: str | None = None
     name: str | None = None
     progress: Progress = False
 
@@ -88,6 +92,8 @@ class Run:
             parts.append(f" --seeds {len(self.seeds)}")
         if self.width is not None:
             parts.append(f" --width {self.width}")
+        if self.device is not None:
+            parts.append(f" --device {self.device}")
         return "".join(parts)
 
 
@@ -97,15 +103,18 @@ def checked_run(
     seeds: int | Sequence[int] | None = None,
     width: int | None = None,
     store: str | os.PathLike[str] | None = None,
+    device: str | None = None,
     progress: Progress = False,
 ) -> Run:
     """Return the settings, checked."""
     require_progress(progress)
+    place_of(device, {})
     return Run(
         full=arguments.flag(full, "full"),
         seeds=None if seeds is None else _seeds(seeds),
         width=None if width is None else arguments.integer(width, "width", minimum=1),
         store=arguments.optional_path(store, "store"),
+        device=device,
         progress=progress,
     )
 

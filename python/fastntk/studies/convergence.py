@@ -24,6 +24,7 @@ from fastntk._support import arguments
 from fastntk._support.dask_workers import checked_client
 from fastntk._support.progress import monitored
 from fastntk.devices import matrices
+from fastntk.devices.places import place_of
 from fastntk.networks.initialization import activation_and_scale, checked_scale
 from fastntk.studies.convergence_cells import ConvergenceSettings
 from fastntk.studies.convergence_results import ConvergenceResult, ConvergenceStudy
@@ -77,6 +78,7 @@ def convergence_study(
     progress: Progress = True,
     client: Any = None,
     data: str | None = None,
+    device: str | None = None,
 ) -> ConvergenceStudy:
     """Train networks of several depths, and set how fast they converge beside κ.
 
@@ -138,6 +140,9 @@ def convergence_study(
     data : str, optional
         What the samples are called, for the tables: the `name` of a `fastntk.datasets.Dataset`, or
         any other.
+    device : str, optional
+        Where networks are trained on cross-entropy, as in `train`: "cuda" for the first GPU. What
+        `store` keeps does not tell devices apart, whose results differ as those of two BLAS do.
 
     Returns
     -------
@@ -148,7 +153,7 @@ def convergence_study(
     ValueError, TypeError
         If an argument is not as described.
     RuntimeError
-        If every learning rate that was tried diverged.
+        If every learning rate that was tried diverged, or if `device` cannot be used.
     ConnectionError
         If the scheduler of `client` is lost; what `store` has already stays there.
 
@@ -174,6 +179,8 @@ def convergence_study(
     store = arguments.optional_path(store, "store")
     called = arguments.optional_label(data, "data")
     client = checked_client(client)
+    if client is None:  # workers have devices of their own
+        place_of(device, {})
     n, d = samples.shape
     labels = _labels(y, "y", n)
     classes = max(2, int(labels.max()) + 1)
@@ -206,6 +213,7 @@ def convergence_study(
         rate_samples=min(n, arguments.integer(rate_samples, "rate_samples", minimum=2)),
         rate_steps=arguments.integer(rate_steps, "rate_steps", minimum=1),
         jobs=jobs_beside(client, jobs),
+        device=device,
     )
     if len(set(settings.seeds)) < len(settings.seeds):
         raise ValueError(f"seeds={arguments.shown(seeds)}: expected each seed only once")

@@ -62,6 +62,7 @@ class ConvergenceSettings:
     rate_samples: int
     rate_steps: int
     jobs: int
+    device: str | None
 
     @property
     def n_cells(self) -> int:
@@ -90,6 +91,7 @@ class ConvergenceSettings:
                 loss_target=self.loss_target,
                 seed=seed,
                 jobs=self.jobs,
+                device=self.device,
             )
             return {
                 "best": found.best,
@@ -143,6 +145,7 @@ class ConvergenceSettings:
                 batch_size=self.batch_size,
                 seed=seed,
                 validation=self.test,
+                device=self.device,
                 progress=progress,
             )
             return {

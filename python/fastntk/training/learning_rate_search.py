@@ -181,6 +181,7 @@ def find_learning_rate(
     seed: int = 0,
     jobs: int | None = None,
     data: str | None = None,
+    device: str | None = None,
     progress: Progress = False,
 ) -> LearningRateSearch:
     """Search for a learning rate on a geometric grid, with a training for each rate.
@@ -189,8 +190,8 @@ def find_learning_rate(
     ----------
     net : MLP
         Its weights are where every training starts; they are left as they are.
-    X, y, loss, batch_size, momentum, layer_rates, seed, data
-        As in `train`.
+    X, y, loss, batch_size, momentum, layer_rates, seed, data, device
+        As in `train`. The bound that the default grid starts from is computed on the processor.
     epochs : int
         The largest number of epochs of each training.
     criterion : {"fastest", "largest_stable"}
@@ -259,6 +260,7 @@ def find_learning_rate(
             seed=seed,
             loss_target=target,
             data=called,
+            device=device,
             progress=poll,
         )
 

@@ -100,7 +100,7 @@ def minibatch_study(run: Run, protocol: Protocol) -> pd.DataFrame:
         run,
         "smallest angles",
         {name: cell | common for name, cell in cells.items()},
-        lambda name, _: _angle(protocol, **cells[name]),
+        lambda name, _: _angle(protocol, run.device, **cells[name]),
     )
     frame = kappas.merge(angles, on=["activation", "seed", "depth"])
     return frame.assign(
@@ -151,12 +151,14 @@ def _condition_numbers(protocol: Protocol, activation: str, seed: int) -> pd.Dat
     return pd.DataFrame(rows_of_table)
 
 
-def _angle(protocol: Protocol, activation: str, seed: int, depth: int) -> pd.DataFrame:
+def _angle(
+    protocol: Protocol, device: str | None, activation: str, seed: int, depth: int
+) -> pd.DataFrame:
     import pandas as pd
 
     widths = [protocol.raw.shape[1], *[protocol.width] * depth, 1]
     net = MLP(widths, activation=activation, seed=seed, dtype=_DTYPE).astype("float64")
-    pair = net.smallest_angle(protocol.raw, progress=False)
+    pair = net.smallest_angle(protocol.raw, device=device, progress=False)
     return pd.DataFrame(
         {
             "activation": [activation],

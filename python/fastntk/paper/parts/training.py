@@ -146,6 +146,7 @@ def trained(run: Run, data: str) -> tuple[ConvergenceStudy, Split]:
         rate_samples=_RATE_SAMPLES,
         rate_steps=_RATE_STEPS,
         store=run.store,
+        device=run.device,
         data=parts.name,
         progress=run.progress,
     )
