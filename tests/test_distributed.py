@@ -295,3 +295,30 @@ def test_plan_states_the_time_at_infinite_width(monkeypatch: pytest.MonkeyPatch)
     given, others, kernel = measured[0]
     assert np.allclose(np.linalg.norm(given, axis=1), np.linalg.norm(X[:100], axis=1))
     assert np.allclose(kernel, LIMIT.ntk(given, others), rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("given", "rows"),
+    [
+        (np.empty((100, 3)), 512),
+        (np.empty((8192, 3)), 1024),
+        (np.empty((8193, 3)), 1025),
+        (da.empty((40_000, 3)), 2048),
+        ([[0.0]] * 5000, 625),
+        (None, 512),
+    ],
+)
+def test_small_kernels_have_small_tiles(given: Any, rows: int) -> None:
+    assert arrays.finite_rows("auto", 8, given) == rows
+    assert arrays.finite_rows("auto", 8, np.empty((3, 3)), given) == rows
+    assert arrays.finite_rows(77, 8, given) == 77
+    assert arrays.finite_rows("auto", 2**16, given) <= 64  # 256 MiB at most
+
+
+@pytest.mark.parametrize("axes", [[0, 1], [1, 0], [0, 2, 1], [1, 0, 3, 2], [1, 0, 2]])
+def test_tiles_are_transposed_block_by_block(axes: list[int]) -> None:
+    tile = RANDOM.standard_normal([70, 65, 33, 3][: len(axes)])
+    found = arrays.transposed(tile, axes)
+    assert found.flags.c_contiguous
+    assert found.flags.owndata
+    np.testing.assert_array_equal(found, np.transpose(tile, axes))

@@ -244,7 +244,7 @@ def test_an_error_of_a_tile_names_the_argument(path: str, monkeypatch: pytest.Mo
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device", "tile.partial")
 
-    monkeypatch.setattr(stores, "_state", full)
+    monkeypatch.setattr(stores, "compute_tile", full)
     with (
         dask.config.set(scheduler="synchronous"),
         pytest.raises(OSError, match=r"path: No space left on device: 'tile\.partial'") as caught,

@@ -2,11 +2,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Kernels, κ and closest pairs on one and two workers of one core, beside the plain calls.
 
-``python -m benchmarks.distributed`` on a quiet machine: a kernel (n 8192, width 512, depth 3) into
-a store of zarr, its condition number from there, and the closest pairs; then the rates of tasks,
-disk and memory, and what these make of a kernel of n = 10⁶ and of the closest pairs of n = 10⁷ on
-64 machines. ``--write-docs`` puts all of it into docs/clusters.md. Without cores of their own
-workers wait for each other: the processor seconds say what the tiles themselves cost.
+``python -m benchmarks.distributed`` on a quiet machine: the tiles of a kernel (n 8192, width 512,
+depth 3), these into a store of zarr, its condition number from there, and the closest pairs; then
+the rates of tasks, disk and memory, and what these make of a kernel of n = 10⁶ and of the closest
+pairs of n = 10⁷ on 64 machines. ``--write-docs`` puts all of it into docs/clusters.md. Without
+cores of their own workers wait for each other: the processor seconds say what the tiles themselves
+cost.
 
 ``python -m benchmarks.distributed --whole DIRECTORY --n 30000`` computes that kernel into a store
 and κ from there, on the last number of workers, with a log in gallery/distributed.log.
@@ -36,7 +37,7 @@ def options() -> argparse.ArgumentParser:
     parser.add_argument("--n", type=int, default=8192)
     parser.add_argument("--width", type=int, default=512)
     parser.add_argument("--depth", type=int, default=3)
-    parser.add_argument("--chunks", type=int, default=2048)
+    parser.add_argument("--chunks", type=_chunks, default="auto", help="rows of a tile")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--memory", default="2GB", help="of each worker")
     parser.add_argument("--folder", help="for stores, by default that of temporary files")
@@ -51,13 +52,17 @@ def options() -> argparse.ArgumentParser:
     return parser
 
 
+def _chunks(text: str) -> int | str:
+    return text if text == "auto" else int(text)
+
+
 def main() -> None:
     given = options().parse_args()
     if given.whole:
         whole.run(given)
         return
     plain = runs.plain_runs(given)
-    size = f"n {given.n}, width {given.width}, depth {given.depth}, tiles of {given.chunks}"
+    size = f"n {given.n}, width {given.width}, depth {given.depth}, chunks {given.chunks}"
     machine = dict(info.describe())["instruction set"]
     lines = [f"{size}, float64; {machine}:", "", *runs.table(given, plain)]
     if set(given.only) == set(runs.NAMES):

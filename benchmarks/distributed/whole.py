@@ -7,7 +7,7 @@ from __future__ import annotations
 import itertools
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import fastntk
 from benchmarks.distributed.cluster import Watch, peaks, problem, workers
@@ -52,7 +52,7 @@ def run(given: argparse.Namespace) -> None:
         )
         say(f"{net!r}, n {given.n}, float64")
         began = watch.seconds
-        _compute(net, X, given.chunks)
+        compute_tiles(net, X, given.chunks)
         computed = watch.seconds - began
         say(f"the tiles, computed and not kept: {computed:.1f} s")
         began = watch.seconds
@@ -71,7 +71,7 @@ def run(given: argparse.Namespace) -> None:
         say(f"κ: {watch.seconds - began:.1f} s")
 
 
-def _compute(net: fastntk.MLP, X: Any, chunks: int) -> None:
+def compute_tiles(net: fastntk.MLP, X: Any, chunks: int | Literal["auto"]) -> None:
     """Compute the tiles that a store has written, one element of each of which comes here."""
     K = fastntk.distributed.ntk(net, X, chunks=chunks, dtype="float64")
     blocks = range(K.numblocks[0])

@@ -4,7 +4,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import numbers
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +26,7 @@ from fastntk.distributed.tiled_kernels import (
     TilePlace,
 )
 from fastntk.infinite.network import Network as InfiniteNetwork
+from fastntk.kernels.block_sizes import row_slices
 from fastntk.networks.base import NetworkBase
 
 if TYPE_CHECKING:
@@ -30,12 +34,20 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from fastntk._support.dtypes import FloatArray
     from fastntk.mlp import MLP
 
 # Tiles so large that the overhead of a task, about a millisecond, is below a hundredth of its work.
 # At infinite width tiles across the border are computed for both sides, and so they are larger.
-FINITE_ROWS, _INFINITE_ROWS = 2048, 4096
+_FINITE_ROWS, _INFINITE_ROWS = 2048, 4096
 _LARGEST_TILE = 2**28
+
+# So many blocks a side, if they have so many rows, leave no worker of a few without work for long
+# while others end theirs. It depends on the samples alone, as stores go on with any workers.
+_BLOCKS, _FEWEST_ROWS = 8, 512
+
+# A block of so many rows and columns lies in the first cache, as it is and transposed.
+_TRANSPOSED_ROWS = 32
 
 
 @dataclass(frozen=True)
@@ -136,7 +148,24 @@ def compute_tile(kernel: TiledKernel, place: TilePlace, X: list[Any], Z: list[An
 
 
 def _mirrored(tile: Any, axes: list[int]) -> Any:
-    return np.ascontiguousarray(np.transpose(tile, axes))
+    return transposed(np.asarray(tile), axes)
+
+
+def transposed(tile: FloatArray, axes: Sequence[int]) -> FloatArray:
+    """Return a tile with its axes in another order, as an array of its own.
+
+    Block by block: NumPy follows the order of one of both, which takes twice as long.
+    """
+    mirror = np.transpose(tile, axes)
+    copy = np.empty(mirror.shape, mirror.dtype)
+    swapped = [k for k, axis in enumerate(axes) if axis != k][:2]
+    cuts = [row_slices(mirror.shape[k], _TRANSPOSED_ROWS) for k in swapped]
+    for block in itertools.product(*cuts):
+        where = [slice(None)] * mirror.ndim
+        for k, cut in zip(swapped, block, strict=True):
+            where[k] = cut
+        copy[tuple(where)] = mirror[tuple(where)]
+    return copy
 
 
 def finite_tiles(
@@ -155,7 +184,7 @@ def finite_tiles(
     network = net.network.weighted(layer_weights)
     network.chosen_outputs(outputs, OUTPUTS if split is None else ("trace",))
     kernel = FiniteKernel(network, outputs, split, network.precision(dtype))
-    size = chunk_rows(chunks, FINITE_ROWS, kernel.bytes_of_pair)
+    size = finite_rows(chunks, kernel.bytes_of_pair, X, Z)
     rows = BlocksOfSamples.of(X, "X", size, network.dtype, columns=network.input_width)
     columns = rows
     if Z is not None:
@@ -170,7 +199,7 @@ def infinite_tiles(
     """Return the tiles of a kernel of infinite width, everything checked."""
     checked_client(current_client())
     normalize = arguments.flag(normalize, "normalize")
-    size = chunk_rows(chunks, _INFINITE_ROWS, 8 * len(net.asked))
+    size = _chunk_rows(chunks, _INFINITE_ROWS, 8 * len(net.asked))
     rows = BlocksOfSamples.of(X, "X", size, None)
     columns = rows
     if Z is not None:
@@ -190,7 +219,22 @@ def infinite_tiles(
     return Tiles(kernel, rows, columns)
 
 
-def chunk_rows(chunks: int | str, usual: int, bytes_of_pair: int) -> int:
+def finite_rows(chunks: int | str, bytes_of_pair: int, X: Any, Z: Any = None) -> int:
+    """Return the rows and columns of a tile of finite width."""
+    longest = max(_length(X), _length(Z))
+    usual = min(_FINITE_ROWS, max(_FEWEST_ROWS, -(-longest // _BLOCKS)))
+    return _chunk_rows(chunks, usual, bytes_of_pair)
+
+
+def _length(samples: Any) -> int:
+    """Return how many samples there are; 0 where that is not known, of which others complain."""
+    shape = getattr(samples, "shape", None)
+    if isinstance(shape, tuple) and shape and isinstance(shape[0], numbers.Integral):
+        return int(shape[0])
+    return len(samples) if isinstance(samples, Sequence) else 0
+
+
+def _chunk_rows(chunks: int | str, usual: int, bytes_of_pair: int) -> int:
     """Return the rows and columns of a tile, by default not more than fit in 256 MiB."""
     if isinstance(chunks, str) and chunks == "auto":
         return min(usual, max(1, math.isqrt(_LARGEST_TILE // bytes_of_pair)))

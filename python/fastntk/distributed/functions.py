@@ -48,7 +48,8 @@ def ntk(
         and the others are their mirror images.
     chunks : int or "auto"
         The number of rows and columns of a tile; it need not divide the number of samples. By
-        default 2048, or 4096 at infinite width, if the tiles have 256 MiB at most.
+        default 2048, fewer for less than 16 384 samples, or 4096 at infinite width, if the tiles
+        have 256 MiB at most.
     outputs, layer_weights, dtype
         As for `MLP.ntk`, for networks of finite width.
     normalize : bool

@@ -25,7 +25,7 @@ from fastntk._support.dask_workers import (
 )
 from fastntk._support.digests import sha256
 from fastntk._support.progress import monitored, require_progress
-from fastntk.distributed.arrays import FINITE_ROWS, chunk_rows
+from fastntk.distributed.arrays import finite_rows
 from fastntk.distributed.planning import require_room
 from fastntk.distributed.requirements import dask
 from fastntk.distributed.samples import BlocksOfSamples
@@ -81,7 +81,7 @@ def closest_pairs(
     k : int
         How many pairs.
     chunks : int or "auto"
-        The number of rows and columns of a tile, by default 2048.
+        The number of rows and columns of a tile; by default as for `ntk`.
     client : distributed.Client, optional
         Whose workers look for the pairs. By default those of the client there is, or this process.
     progress : bool or callable
@@ -129,7 +129,7 @@ def closest_pairs(
     with using(client):
         checked_client(current_client())
         kernel = FiniteKernel(net.network, "trace", None, np.dtype(np.float64))
-        size = chunk_rows(chunks, FINITE_ROWS, kernel.bytes_of_pair)
+        size = finite_rows(chunks, kernel.bytes_of_pair, X)
         dtype, inputs = net.network.dtype, net.network.input_width
         samples = BlocksOfSamples.of(X, "X", size, dtype, columns=inputs)
         workers = workers_of(current_client())

@@ -25,7 +25,7 @@ from fastntk._support.dask_workers import current_client, workers_of
 from fastntk._support.display import counted
 from fastntk._support.files import make_folder
 from fastntk._support.progress import monitored, require_progress
-from fastntk.distributed.arrays import Tiles, compute_tile, tiles_of
+from fastntk.distributed.arrays import Tiles, compute_tile, tiles_of, transposed
 from fastntk.distributed.planning import plan_tiles
 from fastntk.distributed.requirements import dask_array, zarr
 from fastntk.distributed.tasks import results
@@ -323,8 +323,11 @@ def _filled(path: str, tiles: Tiles, progress: Progress) -> list[int]:
     every = list(tiles.to_compute())
     for number, (i, j) in enumerate(every):
         place, rows, columns = tiles.place(i, j)
-        mirrored = tiles.symmetric and i != j
-        layer[name, number] = (_ensure_tile, shared, place, rows, columns, path, mirrored)
+        at = [tiles.index(i, j)]
+        if tiles.symmetric and i != j:
+            at.append(tiles.index(j, i))
+        files = [str(Path(path, "c", *map(str, index))) for index in at]  # as zarr names them
+        layer[name, number] = (_ensure_tile, shared, place, rows, columns, path, files)
     states = results(name, layer, [key for key in layer if key != shared], tiles.sources)
     found: list[int] = []
     with monitored(progress, "kernel") as monitor, contextlib.closing(states):
@@ -349,20 +352,26 @@ def _ensure_tile(
     X: list[Any],
     Z: list[Any],
     path: str,
-    mirrored: bool,
+    files: list[str],
 ) -> int:
-    """Read a tile, and its mirror image; compute and write them if they are not there. A task."""
+    """Read a tile, and its mirror image; compute and write them if they are not there. A task.
+
+    Two files are those of a tile and of its mirror image.
+    """
+    mirrored = len(files) == 2
     with _naming_the_path(path):
-        stored = zarr().open_array(path, mode="r+")
+        # Otherwise each tile would be compared with one of NaN before it is written.
+        stored = zarr().open_array(path, mode="r+", config={"write_empty_chunks": True})
         regions = [_region(kernel, place.rows, place.columns)]
         if mirrored:
             regions.append(_region(kernel, place.columns, place.rows))
-        state = _state(kernel, stored, regions)
+        there = all(Path(file).exists() for file in files)
+        state = _state(kernel, stored, regions) if there else _MISSING
         if state != _FOUND:
             tile = compute_tile(kernel, place, X, Z)
             stored[regions[0]] = tile
             if mirrored:
-                stored[regions[1]] = np.ascontiguousarray(np.transpose(tile, kernel.mirror))
+                stored[regions[1]] = transposed(tile, kernel.mirror)
     return state
 
 

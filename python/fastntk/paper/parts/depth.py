@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fastntk._support.display import counted
 from fastntk.figures.panels import Limit, Line, Panel, Sheet
 from fastntk.paper.claims import (
     Claim,
@@ -129,8 +130,8 @@ def figure_3(run: Run, data: str) -> Part:
         drawings={
             "": Sheet(
                 title=(
-                    f"{dataset.name}: n = {len(dataset.X)}, width {width}, {len(seeds)} seeds, "
-                    "networks in float32"
+                    f"{dataset.name}: n = {len(dataset.X)}, width {width}, "
+                    f"{counted(len(seeds), 'seed')}, networks in float32"
                 ),
                 panels=[
                     _angle_panel(whole, f"all pairs of {n} samples", study),

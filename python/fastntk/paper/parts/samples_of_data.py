@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastntk._support.display import counted
 from fastntk.eigenvalues import conditioning
 from fastntk.figures.pairs import plot_pairs
 from fastntk.figures.panels import Line, Panel, Sheet, levels
@@ -152,7 +153,7 @@ def sample_size(run: Run, data: str) -> Part:
         drawings={
             "": Sheet(
                 title=f"{dataset.name}: n up to {len(dataset.X)}, ReLU, width {width}, "
-                f"{len(seeds)} seeds",
+                f"{counted(len(seeds), 'seed')}",
                 panels=[
                     Panel(
                         x="samples n",

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastntk._support.display import counted
 from fastntk.figures.panels import Sheet
 from fastntk.kernels.angles import gradient_angles
 from fastntk.mlp import MLP
@@ -80,7 +81,7 @@ def figure_6(run: Run) -> Part:
         tables={"": frame},
         drawings={
             "": Sheet(
-                title=f"ReLU, width {width}, {len(seeds)} seeds",
+                title=f"ReLU, width {width}, {counted(len(seeds), 'seed')}",
                 panels=[angle_panel(frame[frame["scales"] == name], name) for name in drawn],
                 columns=3,
             )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fastntk._support.display import counted
 from fastntk.figures import table1
 from fastntk.figures.panels import MOST_BANDS, Limit, Line, Panel, Sheet, levels
 from fastntk.paper.claims import Claim, Statement, compared, count, from_to, steps
@@ -162,7 +163,7 @@ def _title(study: ConvergenceStudy, parts: Split) -> str:
     seeds = len({result.seed for result in study.results})
     return (
         f"{parts.name}: n = {study.n_samples} ({parts.n_test} test samples), "
-        f"width {study.width}, {seeds} seeds, batches of {study.batch_size}"
+        f"width {study.width}, {counted(seeds, 'seed')}, batches of {study.batch_size}"
     )
 
 
