@@ -545,7 +545,8 @@ def _bias(values: npt.ArrayLike, index: int, count: int, dtype: FloatDType) -> F
     array = matrices.host_array(values, f"biases[{index}]")
     if array.shape != (count,):
         raise ValueError(f"biases[{index}] has shape {array.shape}: expected ({count},)")
-    bias: FloatArray = matrices.matrix(array[np.newaxis], f"biases[{index}]", dtype)[0].copy()
+    row = matrices.matrix(array[np.newaxis], f"biases[{index}]", dtype, given=array)
+    bias: FloatArray = row[0].copy()
     return bias
 
 
