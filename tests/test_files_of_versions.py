@@ -9,6 +9,7 @@ They lie in ``tests/data``, a folder for each version, and are never written ane
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from typing import TYPE_CHECKING, Any
 
@@ -88,4 +89,6 @@ def test_results(folder: Path) -> None:
                 if found[column].dtype == np.float64:
                     np.testing.assert_allclose(found[column], values, rtol=1e-12)
                 else:
-                    assert found[column].tolist() == values
+                    # 0.1 called an activation with parameters "Activation(leaky_relu(0.25))".
+                    called = [re.sub(r"^Activation\((.*)\)$", r"\1", str(each)) for each in values]
+                    assert list(map(str, found[column])) == called

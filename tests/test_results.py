@@ -555,7 +555,7 @@ def test_plots_on_axes_of_the_users(name: str, result: Any) -> None:
 
 
 def test_angle_curves_of_activations_that_are_no_names() -> None:
-    curves = fastntk.angle_curves([0.5], [1], [activations.leaky_relu(0.1)])  # type: ignore[list-item]
+    curves = fastntk.angle_curves([0.5], [1], [activations.leaky_relu(0.1)])
     assert "leaky_relu(0.1)" in repr(curves)
     assert "leaky_relu(0.1)" in curves._repr_html_()
     assert "leaky_relu(0.1)" in curves.plot().get_title()

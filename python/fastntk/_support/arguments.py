@@ -46,8 +46,7 @@ class _Short(reprlib.Repr):
     def repr1(self, x: Any, level: int) -> str:
         if type(x) is np.ndarray and x.ndim == 0:
             x = x[()]
-        # NumPy's durations count as integers.
-        if isinstance(x, (np.number, np.bool_)) and not isinstance(x, np.timedelta64):
+        if isinstance(x, np.generic) and x.dtype.kind in "biufc":
             return str(x)
         if type(x) is np.ndarray and x.dtype.kind in "biufc" and x.ndim > 0:
             text = np.array2string(

@@ -52,7 +52,7 @@ class Result:
         costs: tuple[str, ...] = (),
     ) -> None:
         super().__init_subclass__()
-        cls._kind, cls._sheet = kind, staticmethod(sheet)
+        cls._kind, cls._sheet = kind, sheet
         cls._parts, cls._costs = parts, costs
 
     def __eq__(self, other: object) -> bool:
@@ -100,7 +100,7 @@ class Result:
         """
         from fastntk.figures.placing import place
 
-        return place(self._sheet(self), ax, panel)
+        return place(self._sheet(), ax, panel)
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Any:
         """Write everything to an ``.npz`` file, or the table of `to_frame` to a CSV file.
