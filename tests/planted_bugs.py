@@ -13,17 +13,11 @@ text that it changes is no longer there.
 from __future__ import annotations
 
 import argparse
-import concurrent.futures
-import importlib.util
-import os
-import shutil
-import subprocess
+import queue
 import sys
-import tempfile
-from pathlib import Path
 from typing import NamedTuple
 
-ROOT = Path(__file__).parent.parent
+from seed_bugs import Copy, Modules, Outcome, in_copies
 
 
 class Planted(NamedTuple):
@@ -109,45 +103,29 @@ BUGS = (
 )
 
 
-def end(bug: Planted, package: Path, folder: Path) -> str:
-    """Return what is wrong, or "" if the tests find the bug."""
-    copy = folder / "fastntk"
-    shutil.copytree(package, copy, ignore=shutil.ignore_patterns("__pycache__"))
-    changed = copy / bug.path
-    text = changed.read_text(encoding="utf-8")
+def outcome(bug: Planted, modules: Modules, copies: queue.Queue[Copy]) -> Outcome:
+    """Return whether the tests find a bug."""
+    text = "\n".join(modules.sources[bug.path]) + "\n"
     if text.count(bug.old) != 1:
-        return f"what it changes is there {text.count(bug.old)} times: {bug.old!r}"
-    changed.write_text(text.replace(bug.old, bug.new), encoding="utf-8")
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--tb=line"]
-    done = subprocess.run(
-        [*command, f"tests/{bug.test}", f"--basetemp={folder / 'scratch'}"],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(folder)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    # 1 is that of tests that fail; others are of pytest itself.
-    return "" if done.returncode == 1 else f"status {done.returncode}\n{done.stdout[-2000:]}"
+        return Outcome("not there", f"what it changes is there {text.count(bug.old)} times")
+    copied = copies.get()
+    try:
+        source, affected = text.replace(bug.old, bug.new), modules.compiled_with(bug.path)
+        return copied.outcome(bug.path, source, affected, [f"tests/{bug.test}"])
+    finally:
+        copies.put(copied)
 
 
 def main() -> int:
+    assert __doc__ is not None
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--jobs", type=int, default=1)
-    chosen = parser.parse_args()
-    spec = importlib.util.find_spec("fastntk")
-    assert spec is not None
-    assert spec.origin is not None
-    package = Path(spec.origin).parent
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        concurrent.futures.ThreadPoolExecutor(chosen.jobs) as pool,
-    ):
-        folders = [Path(folder) / str(k) for k in range(len(BUGS))]
-        ends = list(pool.map(end, BUGS, [package] * len(BUGS), folders))
-    for bug, complaint in zip(BUGS, ends, strict=True):
-        print(f"{'SURVIVES' if complaint else 'found   '} {bug.path}: {bug.new} {complaint}")
-    return 1 if any(ends) else 0
+    modules = Modules([""], [])
+    with in_copies(parser.parse_args().jobs) as (pool, copies):
+        ends = list(pool.map(lambda bug: outcome(bug, modules, copies), BUGS))
+    for bug, found in zip(BUGS, ends, strict=True):
+        print(f"{found.word:9} {bug.path}: {bug.new!r}: {found.by}")
+    return 0 if all(found.word == "found" for found in ends) else 1
 
 
 if __name__ == "__main__":

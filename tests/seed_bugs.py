@@ -330,9 +330,9 @@ class Copy:
             for file in (path.parent / "__pycache__").glob(f"{path.stem}.*.nb[ci]")
         ]
 
-    def outcome(self, bug: Bug, source: str, affected: set[str], tests: list[str]) -> Outcome:
-        """Run tests on the package with a bug; the affected modules may have to be compiled."""
-        path = self.package / bug.path
+    def outcome(self, module: str, source: str, affected: set[str], tests: list[str]) -> Outcome:
+        """Run tests with another source of a module; the affected ones may have to be compiled."""
+        path = self.package / module
         original, times = path.read_bytes(), path.stat()
         path.write_text(source, encoding="utf-8")
         try:
@@ -369,11 +369,13 @@ def explained() -> dict[tuple[str, str, str], str]:
     return {(entry["path"], entry["old"], entry["new"]): entry["reason"] for entry in entries}
 
 
-def outcomes(
-    bugs: list[Bug], tests: Tests, most: int, jobs: int
-) -> Iterator[tuple[Bug, tuple[str, str], Outcome]]:
-    """Yield each bug, how it changes the module, and what has become of it."""
-    known = explained()
+@contextlib.contextmanager
+def in_copies(jobs: int) -> Iterator[tuple[concurrent.futures.Executor, queue.Queue[Copy]]]:
+    """Yield so many copies of the package, and what tries bugs in all of them at once.
+
+    Whoever takes a copy puts it back.
+    """
+    multiprocessing.set_forkserver_preload(PRELOADED)
     with (
         tempfile.TemporaryDirectory() as folder,
         concurrent.futures.ThreadPoolExecutor(jobs) as pool,
@@ -381,7 +383,15 @@ def outcomes(
         copies: queue.Queue[Copy] = queue.Queue()
         for number in range(jobs):
             copies.put(Copy(Path(folder) / str(number)))
+        yield pool, copies
 
+
+def outcomes(
+    bugs: list[Bug], tests: Tests, most: int, jobs: int
+) -> Iterator[tuple[Bug, tuple[str, str], Outcome]]:
+    """Yield each bug, how it changes the module, and what has become of it."""
+    known = explained()
+    with in_copies(jobs) as (pool, copies):
         copied = copies.get()
         copied.require_success(sorted(tests.sizes, key=lambda test: (tests.sizes[test], test))[:1])
         copies.put(copied)
@@ -396,7 +406,7 @@ def outcomes(
             try:
                 affected = tests.modules.compiled_with(bug.path)
                 for chosen in tests.rounds(bug, most):
-                    result = copied.outcome(bug, bug.applied(tree), affected, chosen)
+                    result = copied.outcome(bug.path, bug.applied(tree), affected, chosen)
                     if result.word == "found":
                         break
             finally:
@@ -433,7 +443,6 @@ def main() -> int:
             old, new = bug.difference(modules.trees[bug.path])
             print(f"{bug.path}:{bug.lines.start}: {bug.kind}\n  - {old}\n  + {new}")
         return 0
-    multiprocessing.set_forkserver_preload(PRELOADED)
     began = time.monotonic()
     counts: dict[str, int] = defaultdict(int)
     tests = Tests(asked.coverage, modules)

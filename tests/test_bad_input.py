@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import math
+import re
 from fractions import Fraction
 from typing import Any
 
@@ -15,6 +16,64 @@ from scipy import sparse
 import fastntk
 from fastntk import infinite
 from fastntk._support import memory
+from fastntk._support.arguments import shown
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (np.float64("nan"), "nan"),
+        (np.float32(0.1257), "0.1257"),
+        (np.bool_(True), "True"),
+        (np.str_("a"), "'a'"),
+        (np.array(2.5), "2.5"),
+        (np.array([0.12, 2.0], np.float32), "[0.12, 2.0]"),
+        (np.array([[1, 2], [3, 4]]), "[[1, 2], [3, 4]]"),
+        (np.arange(1000.0), "[0.0, 1.0, 2.0, …, 997.0, 998.0, 999.0]"),
+        ([np.float64(1.5), {"a": np.int64(2)}], "[1.5, {'a': 2}]"),
+        (np.timedelta64(3, "s"), "np.timedelta64(3,'s')"),
+        (np.array(["a"]), "array(['a'], dtype='<U1')"),
+        ([10**5000], "<list>"),
+    ],
+)
+def test_values_are_shown_as_they_are_typed(value: object, text: str) -> None:
+    assert shown(value) == text
+    assert len(shown([value] * 100)) < 2000
+
+
+def test_arrays_of_many_dimensions_are_shown_in_short() -> None:
+    assert len(shown(np.random.default_rng(0).random((5, 5, 5, 5)))) < 500
+
+
+def test_errors_have_the_indices_of_what_was_given() -> None:
+    net, X = fastntk.MLP([2, 3, 1]), np.eye(4, 2)
+    number = np.array([0.5, 1.0, np.nan, 2.0])
+    pair = np.stack([np.zeros(4), number], axis=1)
+    of_parameters = np.zeros((net.n_parameters, 2))
+    of_parameters[5, 1] = np.inf
+    train: Any = {"loss": "mse", "learning_rate": 0.1}
+    for call, told in (
+        (lambda: fastntk.train(net, X, number, **train), "y[2]=nan: expected numbers"),
+        (lambda: fastntk.train(net, X, number[:, np.newaxis], **train), "y[2, 0]=nan: expected"),
+        (lambda: net.vjp(X, number), "u[2]=nan: expected"),
+        (lambda: net.vjp(X, pair[:, np.newaxis]), "u[2, 0, 1]=nan: expected"),
+        (lambda: net.jvp(X, of_parameters), "v[5, 1]=inf: expected"),
+        (lambda: net.jvp(X, of_parameters[:, 1]), "v[5]=inf: expected"),
+        (lambda: infinite.predict(X, number, X), "y[2]=nan: expected"),
+        (lambda: infinite.predict(X, pair, X), "y[2, 1]=nan: expected"),
+        (
+            lambda: fastntk.MLP.from_weights([np.eye(4)], [number]),
+            "biases[0][2]=nan: expected",
+        ),
+        (
+            lambda: fastntk.train(fastntk.MLP([2, 2]), X, np.full((4, 2), 0.25), learning_rate=0.1),
+            "y[0]=[0.25, 0.25]: expected probabilities that sum to 1 (sum: 0.5)",
+        ),
+        (lambda: fastntk.conditioning(pair[:2] + 1), "K is not symmetric: K[0, 1]=1.5 but K[1, 0]"),
+        (lambda: fastntk.gradient_angles(-np.eye(2)), "K[0, 0]=-1.0: expected a positive diagon"),
+    ):
+        with pytest.raises(ValueError, match=f"^{re.escape(told)}"):
+            call()
 
 
 @pytest.mark.parametrize(
@@ -131,7 +190,7 @@ def test_numbers_of_numpy_and_arrays_of_no_dimension() -> None:
         fastntk.train(_NET, _X, _X[:, 0], loss="mse", learning_rate=given) for given in (0.1, rate)
     )
     np.testing.assert_array_equal(one.loss, other.loss)
-    with pytest.raises(TypeError, match=r"learning_rate=array\(\[0\.1\]\): expected a finite"):
+    with pytest.raises(TypeError, match=r"learning_rate=\[0\.1\]: expected a finite"):
         fastntk.train(_NET, _X, _X[:, 0], loss="mse", learning_rate=np.array([0.1]))  # type: ignore[arg-type]
 
 

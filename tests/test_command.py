@@ -334,7 +334,7 @@ def test_bad_files(tmp_path: Path) -> None:
     [
         (
             ["mnits"],
-            "data='mnits': expected one of 'digits', 'mnist', 'mnist-5000'",
+            "DATA='mnits': expected one of 'digits', 'mnist', 'mnist-5000'",
         ),
         (["digits", "--depths", "a"], "expected numbers and ranges"),
         (["digits", "--depths", "3-1"], "the range '3-1' is empty"),
@@ -516,7 +516,7 @@ def test_errors_of_commands_begin_with_what_was_typed(tmp_path: Path) -> None:
         (["convergence", table, "--batch-size", 0], "--batch-size=0: expected"),
         (["figure", 5, "--data", "digits"], "--data='digits': expected none"),
         (["reproduce", "--only", "x"], "--only='x': expected one of"),
-        (["study", "nothing"], "data='nothing': expected one of"),  # an argument, no option
+        (["study", "nothing"], "DATA='nothing': expected one of"),
     ):
         result = run(*command, "--out", tmp_path / "out")
         assert result.exit_code == 1

@@ -52,7 +52,9 @@ def test_a_study_of_a_table(how: str | None) -> None:
     ).to_frame()
     found = pd.read_csv("out/table.csv")
     assert found["eigenvalue_max"].tolist() == expected["eigenvalue_max"].tolist()
-    assert found["data"].unique().tolist() == ["table" if how is None else f"table, {how}"]
+    read = "label kind, index 0"
+    called = f"table, {read}" if how is None else f"table, {how}, {read}"
+    assert found["data"].unique().tolist() == [called]
     assert "table: 20 samples of dimension 3" in result.output
 
 
@@ -101,17 +103,37 @@ def test_what_is_trained_is_tested_on_the_test_part(
     [
         (
             ("study", "table.csv"),
-            "data='table.csv': cannot be read as samples: its first column has",
+            (
+                "Error: DATA='table.csv': cannot be read as samples: its first column has no name, "
+                "as the index of a table of pandas: expected columns of numbers only; leave it out "
+                "with --index 0, take it for a feature with --index none, or let pandas write "
+                "none, by to_csv(index=False)\n"
+            ),
         ),
-        (("kernel", "table.csv", "--index", "0"), "column 'kind' has 'x' in row 1 of the samples"),
-        (("study", "table.csv", "--index", "z"), "index='z': expected one of the columns ['', 'a'"),
-        (("study", "table.csv", "--index", "9"), "index=9: expected a column from 0 to 4"),
-        (("study", "digits", "--label", "none"), "label=False: expected None for 'digits'"),
-        (("convergence", "synthetic"), "data='synthetic': has no labels: expected a data set with"),
-        (("convergence", "mnits"), "data='mnits': expected one of 'digits', 'mnist'"),
+        (
+            ("kernel", "table.csv", "--index", "0"),
+            (
+                "column 'kind' has 'x' in row 1 of the samples: expected a number; if these are "
+                "labels, say so with --label kind\n"
+            ),
+        ),
+        (
+            ("study", "table.csv", "--index", "z"),
+            "Error: DATA='table.csv': cannot be read as samples: --index='z': expected one of",
+        ),
+        (
+            ("study", "table.csv", "--index", "9"),
+            "Error: DATA='table.csv': cannot be read as samples: --index=9: expected a column from",
+        ),
+        (("study", "digits", "--label", "None"), "Error: --label='None': expected None for 'digi"),
+        (
+            ("convergence", "synthetic"),
+            "Error: DATA='synthetic': has no labels: expected a data set with",
+        ),
+        (("convergence", "mnits"), "Error: DATA='mnits': expected one of 'digits', 'mnist'"),
         (("study", "digits", "--preprocessing", "white"), "'white' is not one of 'symmetric'"),
-        (("study", "gone.csv"), "data: No such file or directory: 'gone.csv'"),
-        (("kernel", "complex.npy"), "data='complex.npy': X has dtype complex128: expected real"),
+        (("study", "gone.csv"), "DATA: No such file or directory: 'gone.csv'"),
+        (("kernel", "complex.npy"), "DATA='complex.npy': X has dtype complex128: expected real"),
     ],
 )
 def test_bad_samples_are_refused_before_any_work(arguments: tuple[str, ...], message: str) -> None:
@@ -126,6 +148,20 @@ def test_a_column_may_be_none() -> None:
     found = run("study", "table.csv", "--index", "none", "--label", "kind", "--out", "out", *SMALL)
     assert found.exit_code == 0, found.output
     assert "table: 20 samples of dimension 4" in found.output
+    assert set(pd.read_csv("out/table.csv")["data"]) == {"table, label kind, index none"}
+
+
+def test_tables_say_how_samples_were_read() -> None:
+    np.save("plain.npy", np.random.default_rng(1).standard_normal((20, 3)))
+    for command, expected in (
+        (("study", "digits", "--subset", "9"), "digits, subset of 9"),
+        (("study", "plain.npy", "--preprocessing", "standardized"), "plain, standardized"),
+        (("study", "plain.npy"), "plain"),
+    ):
+        assert run(*command, "--out", "out", *SMALL).exit_code == 0
+        assert set(pd.read_csv(f"out/{expected.partition(',')[0]}.csv")["data"]) == {expected}
+    reading = samples.Reading("standardized", -1, "id")
+    assert reading.called("x", None) == "x, standardized, label -1, index id"
 
 
 def test_what_is_missing_for_some_samples_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -304,7 +304,7 @@ def test_orthonormal_factors(n: int, k: int) -> None:
     [
         ({"K": np.eye(3)}, TypeError, "(?s)^K=.*expected an operator with matmat, diagonal a"),
         ({"y": np.ones(4)}, ValueError, r"y has shape \(4,\): expected \(3,\) or \(3, k\)"),
-        ({"y": np.array([1.0, np.nan, 2.0])}, ValueError, r"y\[1, 0\]=.*nan"),
+        ({"y": np.array([1.0, np.nan, 2.0])}, ValueError, r"^y\[1\]=nan: expected"),
         ({"ridge": -1.0}, ValueError, "ridge=-1.0: expected a finite number of at least 0"),
         ({"preconditioner_rank": -1}, ValueError, "preconditioner_rank=-1: expected"),
         ({"tolerance": 0.0}, ValueError, "tolerance=0.0: expected"),

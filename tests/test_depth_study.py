@@ -89,7 +89,7 @@ def test_activations_with_parameters(X: npt.NDArray[np.float64]) -> None:
     study = fastntk.depth_study(
         X, depths=[2], width=24, seeds=1, activations=chosen, dtype="float64", progress=False
     )
-    assert [r.activation for r in study.results] == ["gelu", "Activation(leaky_relu(0.3))"]
+    assert [r.activation for r in study.results] == ["gelu", "leaky_relu(0.3)"]
     for result, phi in zip(study.results, chosen, strict=True):
         K = fastntk.MLP([6, 24, 24, 1], activation=phi).ntk(X)
         assert result.eigenvalue_max == pytest.approx(np.linalg.eigvalsh(K)[-1], rel=1e-9, abs=0)
@@ -460,10 +460,10 @@ def test_limits_of_infinite_depth(X: npt.NDArray[np.float64]) -> None:
     normalized[4] *= 1 + 1e-5
     assert np.isnan(limits(normalized).limit_condition_number)
     slopes = [fastntk.activations.leaky_relu(a) for a in (0.2, -0.3, 1.0, -1.0)]
-    kinked = ("Activation(leaky_relu(0.2))", "Activation(leaky_relu(-0.3))")
+    kinked = ("leaky_relu(0.2)", "leaky_relu(-0.3)")
     assert limits(X, *slopes).limit_activations == kinked
     abrelu = fastntk.activations.abrelu(0.0, 1.0)
-    assert limits(X, abrelu, "abs").limit_activations == ("Activation(abrelu(0, 1))",)
+    assert limits(X, abrelu, "abs").limit_activations == ("abrelu(0, 1)",)
     assert limits(X, bias_std=0.1).limit_activations == ()
     assert np.isnan(limits(X, bias_std=0.1).limit_angle)
     X[3] = X[8]

@@ -379,7 +379,7 @@ def test_custom_activations_are_refused(function: Any) -> None:
         (
             lambda n, X, v: hessian_vector_product(n, X, v * np.nan),
             ValueError,
-            r"v\[0, 0\]=.*nan",
+            r"^v\[0\]=nan: expected",
         ),
         (
             lambda n, X, v: hessian_vector_product(n, X, v, output=2),
@@ -399,7 +399,7 @@ def test_custom_activations_are_refused(function: Any) -> None:
         (
             lambda n, X, v: hessian_vector_product(n, X, v, coefficients=np.full(5, np.inf)),
             ValueError,
-            r"coefficients\[0, 0\]=.*inf",
+            r"^coefficients\[0\]=inf: expected",
         ),
         (lambda n, X, _: hessian_norm(n, X, output=-1), ValueError, "output=-1: expected an in"),
         (lambda n, X, _: hessian_norm(n, X, tolerance=0), ValueError, "tolerance=0: expected a"),

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import io
 import sys
+import warnings
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -199,3 +201,20 @@ def test_notebooks_have_bars_of_their_own(
     monkeypatch.setattr(sys.stderr, "isatty", lambda: False, raising=False)
     NET.ntk(X, progress=True)
     assert [bar.title for bar in bars] == ["kernel"] * kernel
+
+
+def test_notebooks_without_widgets_have_bars_of_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And no warning that asks for them."""
+    shell = SimpleNamespace(kernel=object(), config={"IPKernelApp": {}})
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    monkeypatch.setitem(sys.modules, "ipykernel.zmqshell", SimpleNamespace())  # by which tqdm knows
+    monkeypatch.setitem(sys.modules, "ipywidgets", None)
+    for module in ("tqdm.auto", "tqdm.autonotebook", "tqdm.notebook"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    written = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", written)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        NET.ntk(X, progress=True)
+    assert not caught
+    assert "kernel: " in written.getvalue()

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import math
 import re
@@ -151,8 +152,67 @@ def test_files_are_read_again(result: Any, tmp_path: Path) -> None:
     result.save(path)
     found = type(result).load(path)
     require_same(found, result)
+    assert found == result
+    assert hash(found) == hash(result)
     pd.testing.assert_frame_equal(found.to_frame(), result.to_frame(), check_exact=True)
     result.save(path)  # an earlier state of the same
+
+
+def test_results_that_differ_are_not_equal(result: Any) -> None:
+    """In any of their attributes, arrays and parts of parts among them."""
+    assert result != "another"
+    for field in fields(result):
+        value = getattr(result, field.name)
+        assert replace(result, **{field.name: changed(value)}) != result, field.name
+        assert replace(result, **{field.name: copied(value)}) == result, field.name
+
+
+def changed(value: Any) -> Any:  # noqa: PLR0911 - a line for each type
+    """Return another value of the same type, with a change deep in it."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, np.ndarray):
+        other = value.copy()
+        other.flat[-1] = changed(value.flat[-1].item())
+        return other
+    if isinstance(value, fastntk.MLP):
+        weights = [w.copy() for w in value.weights]
+        weights[-1][-1, -1] += 1
+        layers = [
+            replace(layer, weights=w)
+            for layer, w in zip(value.network.layers, weights, strict=True)
+        ]
+        return fastntk.MLP.of_network(value.network.with_layers(layers))
+    if isinstance(value, activations.Activation):
+        return activations.leaky_relu(0.7)
+    if isinstance(value, tuple) and value:
+        return (*value[:-1], changed(value[-1]))
+    if isinstance(value, dict) and value:
+        *_, last = value
+        return {**value, last: changed(value[last])}
+    if isinstance(value, str):
+        return f"{value}?"
+    if is_dataclass(value) and not isinstance(value, type):
+        first = fields(value)[0].name
+        return replace(value, **{first: changed(getattr(value, first))})
+    if isinstance(value, (int, float)):
+        return 7.0 if math.isnan(value) else value + 1
+    return ("another",)
+
+
+def copied(value: Any) -> Any:
+    """Return an equal value of other arrays and other objects of NaN."""
+    if isinstance(value, np.ndarray):
+        return value.copy()
+    if isinstance(value, fastntk.MLP):
+        return fastntk.MLP.of_network(value.network.copy())
+    if isinstance(value, tuple):
+        return tuple(map(copied, value))
+    if isinstance(value, dict):
+        return {key: copied(each) for key, each in value.items()}
+    if isinstance(value, float):
+        return float(str(value))
+    return value
 
 
 def test_tables_are_written(result: Any, tmp_path: Path) -> None:
@@ -239,7 +299,10 @@ def test_searches_of_studies_say_what_those_of_users_do() -> None:
 
 
 def test_settings_of_trainings() -> None:
-    net = fastntk.MLP([3, 5, 4, 2], weight_std=1.1, bias_std=0.3, output_activation="square")
+    net = fastntk.MLP(
+        [3, 5, 4, 2], weight_std=1.1, bias_std=0.3, output_activation="square", seed=2**100,
+        init_scale=[1.0, 0.5, 2.0],
+    )  # fmt: skip
     history = fastntk.train(
         net, X, np.eye(2)[LABELS], loss="mse", learning_rate=0.3, batch_size=3, momentum=0.5,
         seed=7, layer_rates=[1.0, 0.5, 0.0], loss_target=1e-9,
@@ -254,6 +317,8 @@ def test_settings_of_trainings() -> None:
         "bias_std": 0.3,
         "parametrization": "ntk",
         "dtype": "float64",
+        "init_seed": 2**100,
+        "init_scale": "1; 0.5; 2",
         "loss_function": "mse",
         "learning_rate": 0.3,
         "batch_size": 3,
@@ -263,6 +328,26 @@ def test_settings_of_trainings() -> None:
         "layer_rates": "1, 1; 0.5, 0.5; 0, 0",
         "loss_target": 1e-9,
     }
+
+
+def test_how_weights_were_drawn_is_known_as_long_as_it_holds(tmp_path: Path) -> None:
+    net = fastntk.MLP([3, 5, 2], seed=2**100, init_scale=0.5)
+    history = fastntk.train(net, X, LABELS, learning_rate=0.1, keep_every=1)
+    history.save(tmp_path / "history.npz")
+    history.net.save(tmp_path / "net.npz")
+    for same in (
+        *(net, net.linear(), net.astype("float32"), history.net, *history.networks.values()),
+        fastntk.MLP.load(tmp_path / "net.npz"),
+        fastntk.History.load(tmp_path / "history.npz").net,
+        copy.deepcopy(net),
+    ):
+        assert (same.seed, same.init_scale) == (2**100, 0.5)
+    assert fastntk.MLP([3, 5, 2], init_scale=[0.5, 2.0]).init_scale == (0.5, 2.0)
+    given = fastntk.MLP.from_weights(net.weights)
+    assert (given.seed, given.init_scale) == (None, None)
+    assert given.digest() == net.digest()  # it is that of the function alone
+    again = fastntk.train(given, X, LABELS, learning_rate=0.1)
+    assert {"init_seed", "init_scale"} == set(history.settings) - set(again.settings)
 
 
 def test_names_of_data_that_are_no_text(tmp_path: Path) -> None:
@@ -296,7 +381,7 @@ def test_settings_of_layers_that_differ() -> None:
     settings = network_settings(network)
     assert settings["parametrization"] == "mixed"
     assert math.isnan(settings["weight_std"])
-    assert settings["activation"] == "Activation(leaky_relu(0.3))"
+    assert settings["activation"] == "leaky_relu(0.3)"
     assert settings["output_activation"] == "softmax"
 
 
@@ -470,7 +555,7 @@ def test_plots_on_axes_of_the_users(name: str, result: Any) -> None:
 
 
 def test_angle_curves_of_activations_that_are_no_names() -> None:
-    curves = fastntk.angle_curves([0.5], [1], [activations.leaky_relu(0.1)])  # type: ignore[list-item]
+    curves = fastntk.angle_curves([0.5], [1], [activations.leaky_relu(0.1)])
     assert "leaky_relu(0.1)" in repr(curves)
     assert "leaky_relu(0.1)" in curves._repr_html_()
     assert "leaky_relu(0.1)" in curves.plot().get_title()

@@ -125,7 +125,7 @@ def test_matrices_of_matlab(form: Any) -> None:
         datasets.load("x.mat")
     savemat("x.mat", {"X": X, "y": Y + 0.5}, format=form)
     with pytest.raises(
-        ValueError, match=r"label='y': .* found an array of shape \(6,\) and float64; label=Fa"
+        ValueError, match=r"label='y': .* found an array of shape \(6,\) and float64; leave"
     ):
         datasets.load("x.mat")
     assert datasets.load("x.mat", label=False).y is None
@@ -167,7 +167,7 @@ def test_matrices_of_matlab_that_are_no_samples() -> None:
         with pytest.raises(ValueError, match=message):
             datasets.load("x.mat")
     savemat("x.mat", {"X": real, "y": np.array(["a", "b", "c"], dtype=object)})
-    with pytest.raises(ValueError, match=r"y is of MATLAB's kind cell.*label=False leaves it out"):
+    with pytest.raises(ValueError, match=r"y is of MATLAB's kind cell.*leave it out with label"):
         datasets.load("x.mat")
     # A name of more than one letter, but short enough to stand within its tag.
     savemat("x.mat", {"abc": real + 1j})
@@ -298,6 +298,10 @@ def test_columns_that_are_no_features(
         ("a,label\n1,u\n2,NA\n", {}, r"column 'label' has 'u' in row 1 of the samples"),
         ("a,class,label\n1,0,1\n", {}, r"several columns of labels: .* with label='class'"),
         ("a;b\n1;2\n", {}, r"has '1;2' in row 1"),
+        ("a,kind\n1,u\n2,v\n", {}, r"'u' in row 1 .*: expected a number; if .* label='kind'$"),
+        ("1,u\n2,v\n", {}, r"'u' in row 1 .*: expected a number; if these are labels, .* label=1$"),
+        ("a,kind\n1,u\n2,4\n", {}, r"'u' in row 1 of the samples: expected a number$"),
+        ("a,b,c\n1,u,x\n", {"label": "c"}, r"'u' in row 1 of the samples: expected a number$"),
         ("a,Index\n3,1\n4,2\n", {}, r"column 2 is named 'Index', as the index.* index=1"),
         ("a,Unnamed: 1\n3,1\n4,2\n", {}, r"column 2 is named 'Unnamed: 1', as the index"),
         (".5,0\n.5,1\n.5,2\n.5,3\n.5,4\n", {}, r"column 2 counts the rows, as the index"),

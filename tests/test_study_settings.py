@@ -75,6 +75,15 @@ def test_angle_curves() -> None:
     assert abs(default.infinite[0] - scaled.infinite[0]).max() > 1e-3
 
 
+def test_angle_curves_of_activations_with_parameters() -> None:
+    phi = fastntk.activations.leaky_relu(0.2)
+    curves = fastntk.angle_curves([0.5], [1], [phi, "relu"])
+    assert curves.activations == ("leaky_relu(0.2)", "relu")
+    assert curves.to_frame().activation.tolist() == ["leaky_relu(0.2)", "relu"]
+    np.testing.assert_array_equal(curves.infinite[0], infinite.gradient_angle([0.5], [1], phi))
+    assert curves.plot(panel="leaky_relu(0.2)").get_title() == "leaky_relu(0.2)"
+
+
 def test_convergence(tmp_path: Path) -> None:
     fixed: dict[str, Any] = {
         "width": 16,

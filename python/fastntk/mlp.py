@@ -22,7 +22,7 @@ from fastntk.kernels.rounding import feature_error
 from fastntk.linearity.methods import JacobianMethods
 from fastntk.networks import initialization
 from fastntk.networks.base import NetworkBase
-from fastntk.networks.network import Layer, Network
+from fastntk.networks.network import Drawn, Layer, Network
 from fastntk.networks.placed import PlacedNetwork
 
 if TYPE_CHECKING:
@@ -138,8 +138,10 @@ class MLP(KernelMethods, JacobianMethods):
         initial = initialization.Initialization.checked(
             seed, weight_std, bias_std, parametrization, arguments.float_dtype(dtype)
         )
-        layers = initial.layers(sizes, _init_scales(init_scale, len(sizes) - 1))
-        super().__init__(Network.of_layers(layers, phi, scale, psi))
+        init_scales = _init_scales(init_scale, len(sizes) - 1)
+        layers = initial.layers(sizes, init_scales)
+        drawn = Drawn(initial.seed, tuple(init_scales))
+        super().__init__(Network.of_layers(layers, phi, scale, psi, drawn))
 
     @classmethod
     def of_network(cls, network: Network) -> MLP:
@@ -340,7 +342,8 @@ class MLP(KernelMethods, JacobianMethods):
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write the network to an ``.npz`` file, completely or not at all.
 
-        Weights, scales, activation, what is frozen, a format version and a checksum; no pickle.
+        Weights, scales, activation, what is frozen, the seed that they were drawn with, a format
+        version and a checksum; no pickle.
         Custom activations cannot be saved.
 
         Parameters
@@ -438,6 +441,23 @@ class MLP(KernelMethods, JacobianMethods):
         return self.network.activation_scale
 
     @property
+    def seed(self) -> int | None:
+        """The seed that the weights were drawn with, before all training.
+
+        None where they came from elsewhere: from arrays, from PyTorch, or from a file of an earlier
+        version.
+        """
+        return None if self.network.drawn is None else self.network.drawn.seed
+
+    @property
+    def init_scale(self) -> float | tuple[float, ...] | None:
+        """The `init_scale` that they were drawn with: of all layers, or of each; None as `seed`."""
+        if self.network.drawn is None:
+            return None
+        scales = self.network.drawn.init_scales
+        return scales[0] if len(set(scales)) == 1 else scales
+
+    @property
     def feature_error(self) -> float:
         """About the relative rounding error of passes in the network's own precision.
 
@@ -454,8 +474,8 @@ class MLP(KernelMethods, JacobianMethods):
         Its outputs are linear, too.
         """
         identity = activations.get("identity")
-        layers = self.network.layers
-        return MLP.of_network(Network.of_layers(layers, identity, identity.scale))
+        layers, drawn = self.network.layers, self.network.drawn
+        return MLP.of_network(Network.of_layers(layers, identity, identity.scale, drawn=drawn))
 
     def astype(self, dtype: npt.DTypeLike) -> MLP:
         """Return the network with its weights rounded to, or continued in, another precision."""
@@ -525,7 +545,8 @@ def _bias(values: npt.ArrayLike, index: int, count: int, dtype: FloatDType) -> F
     array = matrices.host_array(values, f"biases[{index}]")
     if array.shape != (count,):
         raise ValueError(f"biases[{index}] has shape {array.shape}: expected ({count},)")
-    bias: FloatArray = matrices.matrix(array[np.newaxis], f"biases[{index}]", dtype)[0].copy()
+    row = matrices.matrix(array[np.newaxis], f"biases[{index}]", dtype, given=array)
+    bias: FloatArray = row[0].copy()
     return bias
 
 

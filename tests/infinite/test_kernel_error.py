@@ -56,6 +56,30 @@ def test_the_error_is_what_the_tolerance_and_the_depth_say(activation: str) -> N
             assert error >= 1e-6 * np.trace(K)
 
 
+def test_a_kernel_of_something_else_is_refused() -> None:
+    X = np.random.default_rng(1).standard_normal((12, 4))
+    net = infinite.Network(2, "erf", bias_std=0.1)
+    K = net.ntk(X)
+    error = net.kernel_error(X, K)
+    assert net.kernel_error(X, K * (1 + 1e-4)) == pytest.approx(error, rel=1e-3)
+    normalized = net.ntk(X, normalize=True)
+    assert net.kernel_error(X, normalized) == net.kernel_error(X[::-1], normalized)
+    single = fastntk.PackedKernel.from_dense(K.astype(np.float32))
+    assert net.kernel_error(X, single) > error
+    changed = K.copy()
+    changed[5, 5] *= 1 + 2e-3
+    for other, i in (
+        (changed, 5),
+        (net.ntk(X[::-1]), 0),
+        (net.nngp(X), 0),
+        (fastntk.PackedKernel.from_dense(infinite.ntk(X, depth=3, activation="erf")), 0),
+    ):
+        with pytest.raises(ValueError, match=rf"^kernel\[{i}, {i}\]=.*: expected the tangent kern"):
+            net.kernel_error(X, other)
+    zero = np.zeros((2, 4))
+    assert infinite.Network(2).kernel_error(zero, np.zeros((2, 2))) == 0
+
+
 def relu_kernel(X: np.ndarray[Any, np.dtype[np.float64]], depth: int) -> mpmath.matrix:
     """Return the tangent kernel of a ReLU network of infinite width, without biases."""
     n, d = X.shape

@@ -88,7 +88,7 @@ def constancy(
     from fastntk.figures import plot_constancy
 
     with explained_ends(out if store is None else store):
-        samples = load_samples(data, reading, subset, _SAMPLES)
+        samples, called = load_samples(data, reading, subset, _SAMPLES)
         if samples.y is None:
             raise ValueError(f"data={data!r}: has no labels: expected a data set with labels")
         name = samples.name
@@ -97,7 +97,7 @@ def constancy(
             samples.X,
             numbers_of_labels(np.asarray(samples.y)),
             store=out / f"{name}.sqlite" if store is None else store,
-            data=reading.of(name),
+            data=called,
             **settings,
         )
         figures = beside(table, endings)

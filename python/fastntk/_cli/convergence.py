@@ -80,14 +80,14 @@ def convergence(
     from fastntk.figures import plot_convergence_study
 
     with explained_ends(out if store is None else store, RuntimeError):
-        name, X, y, test = load_for_training(data, reading, subset)
+        name, called, X, y, test = load_for_training(data, reading, subset)
         table = table_in(out, name, data)
         result = convergence_study(
             X,
             y,
             test=test,
             store=out / f"{name}.sqlite" if store is None else store,
-            data=reading.of(name),
+            data=called,
             **settings,
         )
         figures = beside(table, endings)

@@ -74,7 +74,7 @@ def kernel(
     neither has to fit in the memory of a machine.
     """
     with explained_ends(out):
-        dataset = load_samples(data, reading, subset)
+        dataset, _ = load_samples(data, reading, subset)
         if depth < 0:
             raise ValueError(f"depth={depth}: expected at least 0")
         widths = [dataset.X.shape[1], *[width] * depth, 1]

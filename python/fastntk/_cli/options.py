@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,6 +35,12 @@ _OTHER_NAMES = {
     "widths": "width",
 }
 _ARGUMENT = re.compile(r"(?P<errno>\[Errno \d+\] )?(?P<name>\w+)(?P<index>\[\d+\])?(?=[=:]| has )")
+
+# What an error suggests: "with label='kind'", "with index=False".
+_SUGGESTED = re.compile(r"(?<=\bwith )(?P<name>\w+)=(?P<value>False|-?\d+|'[^']*')")
+
+# An argument that is the reason why a file is refused.
+_REASON = re.compile(r"(?<=: cannot be read as samples: )(?P<name>\w+)(?==)")
 
 # Those of figures.
 FORMATS = ("png", "pdf", "svg")
@@ -157,22 +164,33 @@ def store_option(cell: str) -> Option:
 
 
 def _of_options(message: str) -> str:
-    """Return an error that begins with the option of the command, where it did with an argument."""
+    """Return an error that has options of the command, as they are typed, in place of arguments."""
+    context = click.get_current_context()
+    options = {
+        each.name: each.opts[0] if isinstance(each, click.Option) else each.human_readable_name
+        for each in context.command.params
+    }
+
+    def suggested(found: re.Match[str]) -> str:
+        name, value = found["name"], found["value"]
+        typed = "none" if value == "False" else shlex.quote(value.strip("'"))
+        return f"{options[name]} {typed}" if name in options else found[0]
+
+    message = _SUGGESTED.sub(suggested, message)
+    message = _REASON.sub(lambda found: options.get(found["name"], found["name"]), message)
     found = _ARGUMENT.match(message)
     if found is None:
         return message
-    context = click.get_current_context()
-    options = {
-        option.name: option.opts[0]
-        for option in context.command.params
-        if isinstance(option, click.Option)
-    }
     name, index = found["name"], found["index"] or ""
     if options.get(name) is None or context.params[name] is None:
         name, index = _OTHER_NAMES.get(name, name), ""
     if name not in options:
         return message
-    return f"{found['errno'] or ''}{options[name]}{index}{message[found.end() :]}"
+    rest = message[found.end() :]
+    # False is what "none" was understood as.
+    if isinstance(context.params[name], str) and rest.startswith("=False"):
+        rest = f"={context.params[name]!r}{rest.removeprefix('=False')}"
+    return f"{found['errno'] or ''}{options[name]}{index}{rest}"
 
 
 @contextmanager

@@ -33,9 +33,16 @@ class Reading:
     label: str | int | bool | None = None
     index: str | int | bool | None = None
 
-    def of(self, name: str) -> str:
-        """Return what samples of this name are called in tables: with what was asked for."""
-        return name if self.preprocessing is None else f"{name}, {self.preprocessing}"
+    def called(self, name: str, drawn: int | None) -> str:
+        """Return what samples are called in tables: by their name, and by what was asked for.
+
+        `drawn` is how many of them were drawn at random, None where all were taken.
+        """
+        parts = [name] if self.preprocessing is None else [name, self.preprocessing]
+        for option, column in (("label", self.label), ("index", self.index)):
+            if column is not None:
+                parts.append(f"{option} {'none' if column is False else column}")
+        return ", ".join(parts if drawn is None else [*parts, f"subset of {drawn}"])
 
 
 def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -74,9 +81,13 @@ def _column(text: str | None) -> str | int | bool | None:
 
 
 class Training(NamedTuple):
-    """Samples with labels to train on, and others to test with if there are any."""
+    """Samples with labels to train on, and others to test with if there are any.
+
+    `called` is what tables call them.
+    """
 
     name: str
+    called: str
     X: FloatArray
     y: npt.NDArray[np.int64]
     test: tuple[FloatArray, Any] | None
@@ -84,16 +95,20 @@ class Training(NamedTuple):
 
 def load_samples(
     data: str, reading: Reading, subset: int | None, most: int | None = None
-) -> Dataset:
-    """Return the samples of a data set or file, or a subset of them; by default at most `most`."""
+) -> tuple[Dataset, str]:
+    """Return the samples of a data set or file, or a subset of them, and what tables call them.
+
+    By default there are at most `most` of them.
+    """
     dataset = _load(data, reading)
     if subset is None and most is not None and len(dataset.X) > most:
         subset = most
+    called = reading.called(dataset.name, subset)
     if subset is None:
-        return dataset
+        return dataset, called
     rows, _ = _drawn(subset, len(dataset.X))
     labels = None if dataset.y is None else dataset.y[rows]
-    return replace(dataset, X=dataset.X[rows], y=labels)
+    return replace(dataset, X=dataset.X[rows], y=labels), called
 
 
 def load_for_training(data: str, reading: Reading, subset: int | None) -> Training:
@@ -108,7 +123,8 @@ def load_for_training(data: str, reading: Reading, subset: int | None) -> Traini
     if dataset.name in WITH_TEST_PART and dataset.name == data:
         part = load(data, "test", **vars(reading))
         test = part.X, np.asarray(part.y)
-    return Training(dataset.name, dataset.X[rows], dataset.y[rows], test)
+    called = reading.called(dataset.name, count)
+    return Training(dataset.name, called, dataset.X[rows], dataset.y[rows], test)
 
 
 def _load(data: str, reading: Reading) -> Dataset:

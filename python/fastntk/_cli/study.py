@@ -103,7 +103,7 @@ def study(
     from fastntk.figures import plot_depth_study
 
     with explained_ends(out if store is None else store):
-        dataset = load_samples(data, reading, subset)
+        dataset, called = load_samples(data, reading, subset)
         table = table_in(out, dataset.name, data)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", UserWarning)
@@ -112,7 +112,7 @@ def study(
                 width=width if len(width) > 1 else width[0],
                 activations=names,
                 store=out / f"{dataset.name}.sqlite" if store is None else store,
-                data=reading.of(dataset.name),
+                data=called,
                 **settings,
             )
         for warning in caught:

@@ -39,7 +39,25 @@ SMALLEST_SCALE, LARGEST_SCALE = 1e-100, 1e100
 # No network is so deep; and layers are listed one by one.
 _LARGEST_DEPTH = 2**20
 
-_SHORT = reprlib.Repr()
+
+class _Short(reprlib.Repr):
+    """Values as somebody would type them, NumPy's too: ``0.5``, not ``np.float64(0.5)``."""
+
+    def repr1(self, x: Any, level: int) -> str:
+        if type(x) is np.ndarray and x.ndim == 0:
+            x = x[()]
+        if isinstance(x, np.generic) and x.dtype.kind in "biufc":
+            return str(x)
+        if type(x) is np.ndarray and x.dtype.kind in "biufc" and x.ndim > 0:
+            text = np.array2string(
+                x, separator=", ", threshold=self.maxlist, formatter={"all": str}
+            )
+            text = " ".join(text.split()).replace("...", "…")
+            return text if len(text) <= self.maxother else f"{text[: self.maxother]} …"
+        return super().repr1(str(x) if isinstance(x, np.str_) else x, level)
+
+
+_SHORT = _Short()
 _SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxset = _SHORT.maxfrozenset = _SHORT.maxdict = 20
 _SHORT.maxstring = _SHORT.maxlong = 120
 _SHORT.maxother = 400

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import sys
 import time
+import warnings
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -57,7 +58,10 @@ def monitored(
         return _NOBODY
     try:
         if _in_notebook():
-            from tqdm.auto import tqdm as for_notebooks
+            with warnings.catch_warnings():
+                # Without ipywidgets the bar is one of text, and tqdm asks for them each time.
+                warnings.simplefilter("ignore")
+                from tqdm.auto import tqdm as for_notebooks
 
             return _shown(for_notebooks, description)
         if sys.stderr.isatty():

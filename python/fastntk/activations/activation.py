@@ -110,8 +110,21 @@ class Activation:
         return float(self.second_moment**-0.5)
 
     def __repr__(self) -> str:
-        arguments = ", ".join(f"{p:g}" for p in self.parameters)
-        return f"Activation({self.name}{f'({arguments})' if arguments else ''})"
+        return f"Activation({activation_label(self)})"
+
+
+def activation_label(activation: Activation) -> str:
+    """Return what an activation is called in tables: by its name, and as it is made.
+
+    Examples
+    --------
+    >>> from fastntk import activations
+    >>> from fastntk.activations.activation import activation_label
+    >>> activation_label(activations.leaky_relu(0.2)), activation_label(activations.get("gelu"))
+    ('leaky_relu(0.2)', 'gelu')
+    """
+    arguments = ", ".join(f"{parameter:g}" for parameter in activation.parameters)
+    return f"{activation.name}({arguments})" if arguments else activation.name
 
 
 def with_exponent(base: str, degree: int) -> str:

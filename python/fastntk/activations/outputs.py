@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 from fastntk._support import arguments
 from fastntk.activations import piecewise, polynomials, smooth
-from fastntk.activations.activation import Activation, TorchModule
+from fastntk.activations.activation import Activation, TorchModule, activation_label
 from fastntk.activations.table import restore
 
 
@@ -109,10 +109,10 @@ def output_label(psi: OutputActivation) -> str:
     for name, constructor in _CONSTRUCTORS.items():
         if constructor() == psi:
             return name
-    return repr(psi) if psi.parameters else psi.name
+    return psi.name if isinstance(psi, Softmax) else activation_label(psi)
 
 
 def shown_output(psi: OutputActivation) -> str:
     """Return how a network shows the activation of its outputs: names in quotation marks."""
     label = output_label(psi)
-    return label if label == repr(psi) else repr(label)
+    return repr(psi) if repr(psi) == f"Activation({label})" and psi.parameters else repr(label)

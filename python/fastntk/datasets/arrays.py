@@ -52,7 +52,7 @@ def read_npz(file: Path, options: ReadOptions) -> RawSamples:
         if found.ndim == 1 and len(found) != len(values):
             raise ValueError(
                 f"its array y has {len(found)} elements, but there are {len(values)} samples: "
-                "expected as many; label=False leaves it out"
+                "expected as many; leave it out with label=False"
             )
         return _raw(file, values, as_labels(found, len(values)))
     return _raw(file, values, required_labels(found, len(values), str(chosen)))

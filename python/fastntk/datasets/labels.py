@@ -31,7 +31,7 @@ def required_labels(values: npt.NDArray[Any], n: int, label: str) -> npt.NDArray
     if found is None:
         raise ValueError(
             f"label={label!r}: expected integers from 0, one for each of {n} samples; found an "
-            f"array of shape {values.shape} and {values.dtype}; label=False leaves it out"
+            f"array of shape {values.shape} and {values.dtype}; leave it out with label=False"
         )
     return found
 

@@ -54,7 +54,7 @@ def samples(stream: Any, size: int, name: str, label: str | int | bool | None) -
     for each in wanted:
         shape, kind = shapes[each]
         if kind not in _BYTES:
-            left_out = "; label=False leaves it out" if each == chosen else ""
+            left_out = "; leave it out with label=False" if each == chosen else ""
             raise ValueError(f"{each} is of MATLAB's kind {kind}: expected numbers{left_out}")
         needed = math.prod(shape) * _BYTES[kind]
         if needed > LARGEST_INFLATION * size:

@@ -61,7 +61,7 @@ def read_file(file: Path, options: ReadOptions) -> RawSamples:
     labels, label_names = (None, ()) if label is None else _labels(table, label)
     return RawSamples(
         name=file.stem,
-        values=_numbers(table, left),
+        values=_numbers(table, left, may_be_labels=label is None),
         labels=labels,
         source=f"the table {file}",
         feature_names=() if table.names is None else tuple(table.names[k] for k in left),
@@ -174,7 +174,7 @@ def _index_column(table: _Table, index: str | int | bool | None, label: int | No
             raise ValueError(
                 f"its {which} {seems}, as the index of a table of pandas: expected columns of "
                 f"numbers only; leave it out with index={k}, take it for a feature with "
-                "index=False, or write the table with index=False"
+                "index=False, or let pandas write none, by to_csv(index=False)"
             )
     return None
 
@@ -227,14 +227,23 @@ def _labels(table: _Table, column: int) -> tuple[npt.NDArray[np.int64], tuple[st
     return found, ()
 
 
-def _numbers(table: _Table, columns: list[int]) -> npt.NDArray[np.float64]:
-    """Return the numbers of some columns; ValueError with the first cell that is none."""
+def _numbers(
+    table: _Table, columns: list[int], *, may_be_labels: bool = False
+) -> npt.NDArray[np.float64]:
+    """Return the numbers of some columns; ValueError with the first cell that is none.
+
+    It says how a column of names is taken for labels, if these `may_be_labels`.
+    """
     texts = table.cells[:, columns]
     try:
         return texts.astype(np.float64)
     except ValueError:
         i, k = next(at for at, cell in np.ndenumerate(texts) if not _is_number(cell))
+        hint = ""
+        if may_be_labels and all(cell and _is_name(cell) for cell in map(str.strip, texts[:, k])):
+            which = columns[k] if table.names is None else repr(table.names[columns[k]])
+            hint = f"; if these are labels, say so with label={which}"
         raise ValueError(
             f"{table.called(columns[k])} has {texts[i, k]!r} in row {i + 1} of the samples: "
-            "expected a number"
+            f"expected a number{hint}"
         ) from None

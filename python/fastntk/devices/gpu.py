@@ -153,13 +153,13 @@ class GpuForDeviceArrays(_Gpu):
             return self.xp.asarray(values)
         return self.xp.from_dlpack(values)
 
-    def matrix(self, values: Any, name: str, dtype: FloatDType) -> Any:
+    def matrix(self, values: Any, name: str, dtype: FloatDType, *, given: Any = None) -> Any:
         """Return a contiguous matrix of CuPy whose elements are finite; none is converted."""
         array = self.array(values, name)
         if array.dtype != dtype:
             gpu_arrays.wrong_dtype(name, array.dtype, dtype)
         result = self.xp.ascontiguousarray(array)
-        self._require_finite(device_matrix(result, name), name)
+        self._require_finite(device_matrix(result, name), name, given)
         return result
 
     def samples(
@@ -205,7 +205,7 @@ class GpuForDeviceArrays(_Gpu):
         if free is None or needed > free:
             super().require_memory(needed, what, instead)
 
-    def _require_finite(self, matrix: DeviceArray, name: str) -> None:
+    def _require_finite(self, matrix: DeviceArray, name: str, given: Any = None) -> None:
         try:
             xp = self.xp
         except ImportError:
@@ -213,4 +213,5 @@ class GpuForDeviceArrays(_Gpu):
             return
         finite = xp.isfinite(xp.asarray(matrix))
         if not bool(finite.all()):
-            matrices.require_finite(self.on_host(matrix), name)
+            on_host = None if given is None else xp.asnumpy(given)
+            matrices.require_finite(self.on_host(matrix), name, on_host)

@@ -154,15 +154,18 @@ def _table_of_numbers(values: Any, name: str) -> np.ndarray[tuple[int, ...], np.
     return np.asarray(values.to_numpy(dtype=dtype))
 
 
-def matrix(values: ArrayLike, name: str, dtype: FloatDType | None = None) -> FloatArray:
+def matrix(
+    values: ArrayLike, name: str, dtype: FloatDType | None = None, *, given: Any = None
+) -> FloatArray:
     """Return a finite, non-empty, C-contiguous matrix of floats; convert what can be converted.
 
-    Without `dtype`, float32 stays float32 and everything else becomes float64.
+    Without `dtype`, float32 stays float32 and everything else becomes float64. `given` is the array
+    that the user gave, where `values` are it in another shape: errors have its indices.
     """
-    given = real_matrix(values, name)
-    result = as_floats(given, name, dtype)
-    require_finite(result, name, given)
-    _require_digits(result, name, given)
+    array = real_matrix(values, name)
+    result = as_floats(array, name, dtype)
+    require_finite(result, name, array if given is None else given)
+    _require_digits(result, name, array)
     return result
 
 
@@ -290,16 +293,18 @@ def as_floats(
 def require_finite(floats: FloatArray, name: str, given: Any = None) -> None:
     """Raise ValueError with the first element that is not finite, as it was given if that is known.
 
-    `given` is the matrix from which `floats` was converted.
+    `given` is the array from which `floats` was converted, of the same or of another shape.
     """
     finite = np.isfinite(floats)
     count = np.count_nonzero(finite)  # which takes half of the time that `all` does of a few
     if count != finite.size:
-        i, j = (int(k) for k in np.argwhere(~finite)[0])
-        value = (floats if given is None else given)[i, j]
+        source = floats if given is None else given
+        with np.errstate(over="ignore"):
+            bad = ~np.isfinite(source.astype(floats.dtype, copy=False))
+        index = tuple(np.argwhere(bad)[0])
         raise ValueError(
-            f"{name}[{i}, {j}]={value!r}: expected numbers that are finite in {floats.dtype} "
-            f"({finite.size - count} of {finite.size} are not)"
+            f"{_element(name, index)}={arguments.shown(source[index])}: expected numbers that are "
+            f"finite in {floats.dtype} ({finite.size - count} of {finite.size} are not)"
         )
 
 

@@ -65,8 +65,11 @@ class Place(ABC):
         """Return an array of `xp`."""
 
     @abstractmethod
-    def matrix(self, values: Any, name: str, dtype: FloatDType) -> Any:
-        """Return a contiguous matrix of `xp` whose elements are finite."""
+    def matrix(self, values: Any, name: str, dtype: FloatDType, *, given: Any = None) -> Any:
+        """Return a contiguous matrix of `xp` whose elements are finite.
+
+        `given` is the array of `xp` that the user gave, if `values` are it in another shape.
+        """
 
     @abstractmethod
     def samples(

@@ -33,9 +33,9 @@ class HostArrays(Place):
         """Return an array of NumPy."""
         return matrices.host_array(values, name)
 
-    def matrix(self, values: Any, name: str, dtype: FloatDType) -> Any:
+    def matrix(self, values: Any, name: str, dtype: FloatDType, *, given: Any = None) -> Any:
         """Return a contiguous matrix of NumPy whose elements are finite."""
-        return matrices.matrix(values, name, dtype)
+        return matrices.matrix(values, name, dtype, given=given)
 
     def host_array(self, values: Any, name: str) -> FloatArray:
         """Return an array of any numbers."""

@@ -270,7 +270,7 @@ def _require_finite(kernel: PackedKernel) -> None:
         bad = ~np.isfinite(kernel.data[first : first + _ELEMENTS])
         if bad.any():
             at = first + int(bad.argmax())
-            raise ValueError(f"K.data[{at}]={kernel.data[at]!r}: expected finite numbers")
+            raise ValueError(f"K.data[{at}]={kernel.data[at]}: expected finite numbers")
 
 
 def _require_memory(n: int, *, converted: int, factor: bool) -> None:

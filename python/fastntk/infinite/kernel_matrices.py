@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from fastntk._support.progress import Progress
     from fastntk.infinite.architecture import Architecture
     from fastntk.infinite.tiles import Tile
+
+# Kernels whose diagonals differ by more than this share are not computed from the same samples:
+# neither float32 nor a tolerance of duals that anybody means does as much.
+_ALIKE = 1e-3
 
 
 class Kernels(NamedTuple):
@@ -124,6 +128,26 @@ def fill_kernels(request: KernelRequest, outs: Sequence[FloatArray], progress: P
                     mirror(kernel, rows.start, rows.stop, columns.start, columns.stop)
 
     for_each_tile(work, in_squares(parts.tiles()), progress, "kernel")
+
+
+def require_tangent_kernel_of(
+    network: Architecture, X: ArrayLike, diagonal: NDArray[np.floating[Any]], name: str
+) -> None:
+    """Raise ValueError if the diagonal of a matrix cannot be that of the tangent kernel of X.
+
+    It is neither that, nor the one of the normalized kernel.
+    """
+    found = diagonal.astype(np.float64)
+    if ((np.abs(found - 1.0) <= _ALIKE) | (found == 0.0)).all():
+        return
+    expected = kernel_diagonal(network, "ntk", X)
+    alike = np.abs(found - expected) <= _ALIKE * expected  # nothing is alike NaN
+    if not alike.all():
+        i = int(np.argmin(alike))
+        raise ValueError(
+            f"{name}[{i}, {i}]={diagonal[i]}: expected the tangent kernel of X, which has "
+            f"{expected[i]:.6g} there"
+        )
 
 
 def kernel_diagonal(network: Architecture, kind: str, X: ArrayLike) -> NDArray[np.float64]:

@@ -17,7 +17,11 @@ from fastntk.infinite.angles import angles_after_layers
 from fastntk.infinite.architecture import Architecture
 from fastntk.infinite.closest_gradients import closest_gradients
 from fastntk.infinite.kernel_errors import kernel_error
-from fastntk.infinite.kernel_matrices import kernel_matrices, new_kernels
+from fastntk.infinite.kernel_matrices import (
+    kernel_matrices,
+    new_kernels,
+    require_tangent_kernel_of,
+)
 from fastntk.infinite.kernel_outputs import kernel_tiles, kernel_to
 from fastntk.infinite.regression import Regression
 from fastntk.infinite.request import KernelRequest
@@ -506,12 +510,19 @@ class Network(Architecture):
         X : array_like (n, d)
             Samples, one a row.
         kernel : array_like (n, n) or PackedKernel
-            `ntk` of them, wherever it lies. One in float32 is off by its own rounding, too.
+            `ntk` of them, wherever it lies, normalized or not. One in float32 is off by its own
+            rounding, too.
 
         Returns
         -------
         float
             The ``kernel_error`` of `fastntk.conditioning`.
+
+        Raises
+        ------
+        ValueError
+            If `kernel` cannot be that kernel, by its shape or by its diagonal, which is compared up
+            to a thousandth: nothing else is, and samples of the same norms have the same one.
 
         Examples
         --------
@@ -535,6 +546,7 @@ class Network(Architecture):
                 f"kernel has shape {K.shape}: expected that of X with itself, for {len(samples)} "
                 "samples"
             )
+        require_tangent_kernel_of(self, samples, diagonal, "kernel")
         # Elements that are off by e √(K_ii K_jj) at most make a matrix of norm e tr K at most.
         trace = float(diagonal.astype(np.float64).sum())
         error = kernel_error(self, Samples.of(samples).norms) * trace

@@ -337,5 +337,7 @@ def _targets(y: ArrayLike, samples: int) -> Array:
             f"y has shape {targets.shape}: expected ({samples},) or ({samples}, C), targets for "
             f"each of the {samples} rows of X"
         )
-    columns = matrices.matrix(targets.reshape(samples, -1), "y", np.dtype(np.float64))
+    columns = matrices.matrix(
+        targets.reshape(samples, -1), "y", np.dtype(np.float64), given=targets
+    )
     return np.asarray(columns.reshape(targets.shape), dtype=np.float64)

@@ -77,7 +77,7 @@ def _norms(kernel: FloatArray) -> npt.NDArray[np.float64]:
     if bad.size:
         i = int(bad[0])
         raise ValueError(
-            f"K[{i}, {i}]={diagonal[i]!r}: expected a positive diagonal; the angle to a zero "
+            f"K[{i}, {i}]={diagonal[i]}: expected a positive diagonal; the angle to a zero "
             f"gradient is not defined (so it is for {bad.size} of {diagonal.size} samples)"
         )
     return np.sqrt(diagonal)

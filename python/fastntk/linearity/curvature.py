@@ -266,7 +266,7 @@ def checked_coefficients(
             "one number for each sample or for each of its outputs"
         )
     columns = given[:, np.newaxis] if given.ndim == 1 else given
-    values = matrices.matrix(columns, "coefficients", network.dtype)
+    values = matrices.matrix(columns, "coefficients", network.dtype, given=given)
     if given.ndim == 2:
         return values
     result[:, index] = values[:, 0]

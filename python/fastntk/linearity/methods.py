@@ -173,12 +173,12 @@ class JacobianMethods(NetworkBase):
         place = place_of(device, {"X": X, "u": u})
         samples = self.network.samples(X, "X", place)
         n, outputs = len(samples), self.n_outputs
-        weights = place.array(u, "u")
+        given = weights = place.array(u, "u")
         if outputs == 1 and weights.ndim == 1:
             weights = weights[:, np.newaxis]
         if weights.ndim not in {2, 3} or weights.shape[:2] != (n, outputs):
             raise ValueError(f"u has shape {weights.shape}: expected ({n}, {outputs}[, k])")
-        flat = place.matrix(weights.reshape(n * outputs, -1), "u", self.dtype)
+        flat = place.matrix(weights.reshape(n * outputs, -1), "u", self.dtype, given=given)
         cotangents = flat.reshape(n, outputs, -1)
         products = transposed_jacobian_products(
             PlacedNetwork(self.network, place), samples, cotangents

@@ -30,7 +30,7 @@ def directions(network: Network, v: npt.ArrayLike, name: str, place: Place) -> t
         )
     single = given.ndim == 1
     columns = given[:, np.newaxis] if single else given
-    return place.matrix(columns.T, name, network.dtype), single
+    return place.matrix(columns.T, name, network.dtype, given=given), single
 
 
 def kernel_weights(network: Network) -> npt.NDArray[np.float64]:

@@ -10,7 +10,7 @@ from fastntk import activations
 from fastntk._support.archives import checked_path, checksum, read_archive, write_archive
 from fastntk._support.files import require_own
 from fastntk.activations.outputs import LINEAR, restore_output
-from fastntk.networks.network import Layer, Network
+from fastntk.networks.network import Drawn, Layer, Network
 
 if TYPE_CHECKING:
     import os
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 _FORMAT = "fastntk network"
 # Version 2 has layers with "kernel_weights", and version 3 an "output_activation", which readers of
-# earlier versions would overlook. Networks without them are written as version 1.
+# earlier versions would overlook. Networks without them are written as version 1. How weights were
+# drawn, "drawn", changes no number: readers of earlier versions may overlook it.
 _VERSIONS = (1, 2, 3)
 
 
@@ -53,7 +54,9 @@ def _is_alike(network: Network, path: str) -> bool:
 
 def network_digest(network: Network) -> str:
     """Return a digest of everything that decides the function of a network, to the last bit."""
-    return checksum(*described(network))
+    header, arrays = described(network)
+    header.pop("drawn", None)
+    return checksum(header, arrays)
 
 
 def described(network: Network) -> tuple[dict[str, Any], dict[str, FloatArray]]:
@@ -88,6 +91,11 @@ def described(network: Network) -> tuple[dict[str, Any], dict[str, FloatArray]]:
         header["version"] = _VERSIONS[2]
         header["output_activation"] = psi.name
         header["output_activation_parameters"] = list(psi.parameters)
+    if network.drawn is not None:
+        header["drawn"] = {
+            "seed": network.drawn.seed,
+            "init_scales": list(network.drawn.init_scales),
+        }
     arrays: dict[str, FloatArray] = {}
     for i, layer in enumerate(network.layers, start=1):
         arrays[f"W{i}"] = layer.weights
@@ -136,4 +144,7 @@ def restored(header: dict[str, Any], arrays: dict[str, FloatArray]) -> Network:
         psi = restore_output(
             header["output_activation"], tuple(header["output_activation_parameters"])
         )
-    return Network.of_layers(layers, phi, header["activation_scale"], psi)
+    drawn = None
+    if "drawn" in header:
+        drawn = Drawn(header["drawn"]["seed"], tuple(header["drawn"]["init_scales"]))
+    return Network.of_layers(layers, phi, header["activation_scale"], psi, drawn)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -81,6 +81,20 @@ class Readout:
     layer: Layer
 
 
+class Drawn(NamedTuple):
+    """How weights were drawn before all training: the arguments of `fastntk.MLP`.
+
+    Attributes
+    ----------
+    seed : int
+    init_scales : tuple of float
+        `init_scale` of each layer.
+    """
+
+    seed: int
+    init_scales: tuple[float, ...]
+
+
 @dataclass(frozen=True)
 class Network:
     """Hidden layers, readouts, and how the activations are computed.
@@ -94,6 +108,7 @@ class Network:
     activation: Activation
     activation_scale: float
     output_activation: OutputActivation = LINEAR  # of a single readout, on top
+    drawn: Drawn | None = None  # None where the weights came from elsewhere
 
     def __post_init__(self) -> None:
         """Refuse activations that such a network cannot have, before anybody asks for more."""
@@ -148,13 +163,16 @@ class Network:
         activation: Activation,
         activation_scale: float,
         output_activation: OutputActivation = LINEAR,
+        drawn: Drawn | None = None,
     ) -> Network:
         """Return the network with these layers, the last of which is the only readout."""
-        readout = Readout(len(layers) - 1, layers[-1])
-        return cls(tuple(layers[:-1]), (readout,), activation, activation_scale, output_activation)
+        hidden, readout = tuple(layers[:-1]), Readout(len(layers) - 1, layers[-1])
+        return cls(hidden, (readout,), activation, activation_scale, output_activation, drawn)
 
     def with_layers(self, layers: Sequence[Layer]) -> Network:
         """Return a network of a single readout with other layers and the same activations.
+
+        They are what the layers of this one became: how these were drawn is still known.
 
         Raises
         ------
@@ -163,7 +181,7 @@ class Network:
         """
         self._require_single_readout()
         return self.of_layers(
-            layers, self.activation, self.activation_scale, self.output_activation
+            layers, self.activation, self.activation_scale, self.output_activation, self.drawn
         )
 
     def copy(self) -> Network:

@@ -9,24 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastntk.activations.activation import activation_label
 from fastntk.activations.outputs import output_label
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fastntk.activations import Activation
-    from fastntk.networks.network import Layer, Network
+    from fastntk.networks.network import Drawn, Layer, Network
 
 # What studies hand to their networks where they do not ask for it, and say in their tables.
 USUAL: dict[str, Any] = {"weight_std": 1.0, "bias_std": 0.0, "parametrization": "ntk"}
 
 # Layers keep σ_w/√n: σ_w is that product again, up to rounding in the last of its digits.
 _DIGITS = 12
-
-
-def activation_label(activation: Activation) -> str:
-    """Return what an activation is called in tables."""
-    return repr(activation) if activation.parameters else activation.name
 
 
 def scale_settings(layers: Sequence[Layer]) -> dict[str, Any]:
@@ -53,12 +48,25 @@ def scale_settings(layers: Sequence[Layer]) -> dict[str, Any]:
     }
 
 
+def drawn_settings(drawn: Drawn | None) -> dict[str, Any]:
+    """Return how weights were drawn, as far as that is known.
+
+    ``init_seed`` is the `seed` of the network: that of a training is another one. ``init_scale`` is
+    a text where layers have different ones.
+    """
+    if drawn is None:
+        return {}
+    scales = [f"{scale:g}" for scale in drawn.init_scales]
+    of_all = drawn.init_scales[0] if len(set(drawn.init_scales)) == 1 else "; ".join(scales)
+    return {"init_seed": drawn.seed, "init_scale": of_all}
+
+
 def network_settings(network: Network) -> dict[str, Any]:
     """Return the settings of a network, by the columns of tables.
 
     ``width`` is that of all hidden layers, 0 without any, and a text where they differ. σ_w and σ_b
     are NaN where they have gone into the weights, and ``parametrization`` is "mixed" where layers
-    have different ones.
+    have different ones. How weights were drawn is left out where they came from elsewhere.
     """
     hidden = [len(layer.weights) for layer in network.hidden]
     unknown = {"weight_std": math.nan, "bias_std": math.nan, "parametrization": "mixed"}
@@ -70,4 +78,5 @@ def network_settings(network: Network) -> dict[str, Any]:
         "output_activation": output_label(network.output_activation),
         **(unknown | scale_settings(network.layers)),
         "dtype": network.dtype.name,
+        **drawn_settings(network.drawn),
     }

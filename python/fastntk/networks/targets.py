@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastntk._support import arguments
 from fastntk.activations.outputs import shown_output
 from fastntk.devices import matrices
 
@@ -57,14 +58,15 @@ def targets(
         if wrong.any():
             i = int(wrong.argmax())
             raise ValueError(
-                f"{name}[{i}]={array[i]!r}: expected probabilities that sum to 1 (sum: {sums[i]!r})"
+                f"{name}[{i}]={arguments.shown(array[i])}: expected probabilities that sum to 1 "
+                f"(sum: {sums[i]})"
             )
         return result
     if outputs == 1:
         _require_shape(array, name, (rows,), (rows, 1))
     else:
         _require_shape(array, name, (rows, outputs))
-    return matrices.matrix(array.reshape(rows, outputs), name, dtype)
+    return matrices.matrix(array.reshape(rows, outputs), name, dtype, given=array)
 
 
 def _require_shape(array: npt.NDArray[Any], name: str, *shapes: tuple[int, ...]) -> None:

@@ -259,7 +259,7 @@ def _require_outputs(network: Network, check: tuple[Any, Any]) -> None:
     dtype = np.dtype(np.float32 if np.dtype(np.float32) in dtypes else np.float64)
     samples = matrices.samples(X, "check[0]", columns=network.input_width)
     rows = given[:, np.newaxis] if given.ndim == 1 and network.n_outputs == 1 else given
-    outputs = matrices.matrix(rows, "check[1]")
+    outputs = matrices.matrix(rows, "check[1]", given=given)
     _require_close(_outputs(network, samples), outputs, _CHECK_TOLERANCES[dtype], "check[1] has")
 
 

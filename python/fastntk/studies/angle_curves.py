@@ -17,6 +17,7 @@ from fastntk import infinite
 from fastntk._support import arguments
 from fastntk._support.display import spans
 from fastntk._support.progress import monitored, require_progress
+from fastntk.activations.activation import activation_label
 from fastntk.devices import matrices
 from fastntk.kernels.angles import gradient_angles
 from fastntk.mlp import MLP
@@ -32,13 +33,19 @@ if TYPE_CHECKING:
 
     from fastntk._support.progress import Progress
     from fastntk.activations import Activation
+    from fastntk.figures.panels import Sheet
 
     Array = NDArray[np.float64]
-    from matplotlib.axes import Axes
 
 
-@dataclass(frozen=True)
-class AngleCurves(Result, kind="set of angle curves"):
+def _sheet(result: AngleCurves) -> Sheet:
+    from fastntk.figures.angle_curves import angle_curves_sheet
+
+    return angle_curves_sheet(result)
+
+
+@dataclass(frozen=True, eq=False)
+class AngleCurves(Result, kind="set of angle curves", sheet=_sheet):
     """Gradient angles, see `angle_curves`.
 
     Attributes
@@ -48,7 +55,7 @@ class AngleCurves(Result, kind="set of angle curves"):
     depths : tuple of int
         Numbers of hidden layers.
     activations : tuple of str
-        Their names.
+        Their names; those of an `Activation` with its parameters.
     infinite : ndarray (activations, depths, angles)
         Gradient angles at infinite width.
     width : int, or None
@@ -64,6 +71,10 @@ class AngleCurves(Result, kind="set of angle curves"):
         The number of random networks of each depth, if there are any.
     tolerance : float
         That of the angles at infinite width.
+
+    Notes
+    -----
+    `plot` draws gradient angle against input angle, with a panel for each activation, of its name.
     """
 
     theta: Array
@@ -111,33 +122,11 @@ class AngleCurves(Result, kind="set of angle curves"):
         scales = np.repeat(self.activation_scales, rows)
         return frame.assign(activation_scale=scales, **self.settings)
 
-    def plot(self, ax: Axes | Sequence[Axes] | None = None, *, panel: str | None = None) -> Any:
-        """Draw gradient angle against input angle, a panel for each activation.
-
-        Parameters
-        ----------
-        ax : Axes or sequence of Axes, optional
-            Where to draw: axes of Matplotlib, one for each panel. By default a new figure, which
-            notebooks show and ``matplotlib.pyplot.show()`` opens.
-        panel : str, optional
-            Draw the panel of this activation alone.
-
-        Returns
-        -------
-        Axes, or array of Axes
-            An array where there are several panels. ``fastntk.figures.save`` writes their figure;
-            `fastntk.figures.plot_angle_curves` makes one that pyplot does not know of.
-        """
-        from fastntk.figures.angle_curves import angle_curves_sheet
-        from fastntk.figures.placing import place
-
-        return place(angle_curves_sheet(self), ax, panel)
-
 
 def angle_curves(
     theta: ArrayLike,
     depths: Sequence[int] = (1, 3, 6),
-    activations: Sequence[str] = ("relu2", "gelu", "tanh"),
+    activations: Sequence[str | Activation] = ("relu2", "gelu", "tanh"),
     *,
     activation_scale: float | None = None,
     tolerance: float = 1e-10,
@@ -153,8 +142,8 @@ def angle_curves(
         Input angles in [0, π].
     depths : sequence of int
         Numbers of hidden layers.
-    activations : sequence of str
-        Names of activations.
+    activations : sequence of str or Activation
+        See `fastntk.activations`.
     activation_scale : float, optional
         c_φ of all activations, see `MLP`; by default that of each activation.
     tolerance : float
@@ -182,13 +171,13 @@ def angle_curves(
            [0.161, 1.192]])
     """
     depths = arguments.depths(depths)
-    names = _names(activations)
+    given = _several(activations)
     seeds = arguments.integer(seeds, "seeds", minimum=2)
     require_progress(progress)
     angles = np.atleast_1d(matrices.host_array(theta, "theta"))
     if angles.ndim != 1:
         raise ValueError(f"theta has shape {angles.shape}: expected a vector of angles")
-    chosen = [activation_and_scale(name, activation_scale) for name in names]
+    chosen = [activation_and_scale(each, activation_scale) for each in given]
     limits = [
         infinite.Network(
             depths, phi, activation_scale=activation_scale, tolerance=tolerance
@@ -203,7 +192,9 @@ def angle_curves(
     return AngleCurves(
         theta=angles.astype(np.float64),
         depths=depths,
-        activations=names,
+        activations=tuple(
+            each if isinstance(each, str) else activation_label(each) for each in given
+        ),
         infinite=np.stack([found.angle for found in limits]),
         width=width,
         mean=mean,
@@ -215,11 +206,11 @@ def angle_curves(
     )
 
 
-def _names(activations: Sequence[str]) -> tuple[str, ...]:
-    names = tuple(arguments.items(activations, "activations", "names"))
-    if not names:
+def _several(activations: Sequence[str | Activation]) -> list[str | Activation]:
+    given = arguments.items(activations, "activations", "names")
+    if not given:
         raise ValueError(f"activations={arguments.shown(activations)}: expected at least one name")
-    return names
+    return given
 
 
 def _random_networks(

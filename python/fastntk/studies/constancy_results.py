@@ -12,17 +12,16 @@ import numpy as np
 
 from fastntk._support import arguments
 from fastntk._support.display import counted, spans
-from fastntk.networks.settings import USUAL, activation_label
+from fastntk.activations.activation import activation_label
+from fastntk.networks.settings import USUAL
 from fastntk.studies.power_law import BootstrapSlope, bootstrap_slope
 from fastntk.training.result import Result, named_data
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import pandas as pd
-    from matplotlib.axes import Axes
 
     from fastntk.activations import Activation
+    from fastntk.figures.panels import Sheet
 
 # What is set beside the width: at the start, and after training to the target.
 AT_START = ("hessian_norm", "gradient_norm")
@@ -92,8 +91,16 @@ class ConstancyResult:
     seconds: float = math.nan
 
 
+def _sheet(result: ConstancyStudy) -> Sheet:
+    from fastntk.figures.constancy import constancy_sheet
+
+    return constancy_sheet(result)
+
+
 @dataclass(frozen=True, eq=False)
-class ConstancyStudy(Result, kind="constancy study", parts=(ConstancyResult,), costs=("seconds",)):
+class ConstancyStudy(
+    Result, kind="constancy study", sheet=_sheet, parts=(ConstancyResult,), costs=("seconds",)
+):
     """The result of `constancy_study`.
 
     Attributes
@@ -107,6 +114,12 @@ class ConstancyStudy(Result, kind="constancy study", parts=(ConstancyResult,), c
         The time that the study took; what came from a store is not in it.
     data : str or None
         What the samples are called, if that was said.
+
+    Notes
+    -----
+    `plot` draws each quantity against the width, a line for each architecture. Its panels are
+    "hessian_norm", "gradient_norm", "relative_change", "weight_change", "weight_change_max" and
+    "linear_error".
     """
 
     results: tuple[ConstancyResult, ...]
@@ -242,26 +255,3 @@ class ConstancyStudy(Result, kind="constancy study", parts=(ConstancyResult,), c
             row["steps"] = reached["steps"].mean()
             rows.append(row)
         return pd.DataFrame(rows)
-
-    def plot(self, ax: Axes | Sequence[Axes] | None = None, *, panel: str | None = None) -> Any:
-        """Draw each quantity against the width, a line for each architecture.
-
-        Parameters
-        ----------
-        ax : Axes or sequence of Axes, optional
-            Where to draw: axes of Matplotlib, one for each panel. By default a new figure, which
-            notebooks show and ``matplotlib.pyplot.show()`` opens.
-        panel : {"hessian_norm", "gradient_norm", "relative_change", \
-"weight_change", "weight_change_max", "linear_error"}, optional
-            Draw this panel alone.
-
-        Returns
-        -------
-        Axes, or array of Axes
-            An array where there are several panels. ``fastntk.figures.save`` writes their figure;
-            `fastntk.figures.plot_constancy` makes one that pyplot does not know of.
-        """
-        from fastntk.figures.constancy import constancy_sheet
-        from fastntk.figures.placing import place
-
-        return place(constancy_sheet(self), ax, panel)

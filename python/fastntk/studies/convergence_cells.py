@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastntk.activations.activation import activation_label
 from fastntk.mlp import MLP
 from fastntk.networks.initialization import activation_and_scale
-from fastntk.networks.settings import USUAL, activation_label
+from fastntk.networks.network import Drawn
+from fastntk.networks.settings import USUAL, drawn_settings
 from fastntk.studies.identities import activation_identity, array_digest
 from fastntk.studies.rates import convergence_rate
 from fastntk.studies.runner import Task
@@ -185,6 +187,7 @@ class ConvergenceSettings:
             "output_activation": "identity",
             **USUAL,
             "dtype": self.X.dtype.name,
+            **drawn_settings(Drawn(self.seeds[0], (1.0,) * (depth + 1))),
             "loss_function": "cross_entropy",
             "batch_size": self.batch_size,
             "momentum": 0.0,

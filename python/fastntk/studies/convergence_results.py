@@ -14,22 +14,22 @@ import numpy as np
 from fastntk._support import arguments
 from fastntk._support.display import counted, spans
 from fastntk._support.tables import save_table
-from fastntk.networks.settings import USUAL, activation_label
+from fastntk.activations.activation import activation_label
+from fastntk.networks.settings import USUAL
 from fastntk.studies.rates import ConvergenceRate
 from fastntk.training.learning_rate_search import Candidate, LearningRateSearch
 from fastntk.training.result import Result, is_archive, named_data
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Sequence
 
     import numpy.typing as npt
     import pandas as pd
 
     from fastntk.activations import Activation
+    from fastntk.figures.panels import Sheet
 
     _Array = npt.NDArray[np.float64]
-    from matplotlib.axes import Axes
 
 
 # What may differ when the same is computed again.
@@ -78,8 +78,14 @@ class ConvergenceResult:
 _PARTS = (ConvergenceResult, ConvergenceRate, LearningRateSearch, Candidate)
 
 
+def _sheet(result: ConvergenceStudy) -> Sheet:
+    from fastntk.figures.convergence import convergence_sheet
+
+    return convergence_sheet(result)
+
+
 @dataclass(frozen=True, eq=False)
-class ConvergenceStudy(Result, kind="convergence study", parts=_PARTS, costs=_COSTS):
+class ConvergenceStudy(Result, kind="convergence study", sheet=_sheet, parts=_PARTS, costs=_COSTS):
     """The result of `convergence_study`.
 
     Attributes
@@ -101,6 +107,11 @@ class ConvergenceStudy(Result, kind="convergence study", parts=_PARTS, costs=_CO
         The time that the study took; what came from a store is not in it.
     data : str or None
         What the samples are called, if that was said.
+
+    Notes
+    -----
+    `plot` draws loss against epochs; epochs to the target and rates against depth. Its panels are
+    "loss", "epochs" and "rates".
     """
 
     results: tuple[ConvergenceResult, ...]
@@ -260,28 +271,6 @@ class ConvergenceStudy(Result, kind="convergence study", parts=_PARTS, costs=_CO
             row["learning_rate"] = cell["learning_rate"].iloc[0]
             rows.append(row)
         return pd.DataFrame(rows)
-
-    def plot(self, ax: Axes | Sequence[Axes] | None = None, *, panel: str | None = None) -> Any:
-        """Draw loss against epochs; epochs to the target and rates against depth.
-
-        Parameters
-        ----------
-        ax : Axes or sequence of Axes, optional
-            Where to draw: axes of Matplotlib, one for each panel. By default a new figure, which
-            notebooks show and ``matplotlib.pyplot.show()`` opens.
-        panel : {"loss", "epochs", "rates"}, optional
-            Draw this panel alone.
-
-        Returns
-        -------
-        Axes, or array of Axes
-            An array where there are several panels. ``fastntk.figures.save`` writes their figure;
-            `fastntk.figures.plot_convergence_study` makes one that pyplot does not know of.
-        """
-        from fastntk.figures.convergence import convergence_sheet
-        from fastntk.figures.placing import place
-
-        return place(convergence_sheet(self), ax, panel)
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> tuple[Path, ...]:
         """Write everything to an ``.npz`` file, or the tables to CSV files.

@@ -21,6 +21,7 @@ from fastntk._support import arguments
 from fastntk._support.arguments import shown
 from fastntk._support.dask_workers import checked_client, workers_of
 from fastntk._support.progress import monitored, require_progress
+from fastntk.activations.activation import activation_label
 from fastntk.activations.compiled import core_activation
 from fastntk.devices import matrices
 from fastntk.networks.initialization import PARAMETRIZATIONS, checked_scale
@@ -301,7 +302,8 @@ def _validated_infinite(infinite: bool, parametrization: str) -> bool:
 def _named_activations(chosen: Sequence[str | Activation]) -> dict[str, Activation]:
     chosen = arguments.items(chosen, "activations", "activations")
     result = {
-        given if isinstance(given, str) else repr(given): activations.get(given) for given in chosen
+        given if isinstance(given, str) else activation_label(phi): phi
+        for given, phi in ((each, activations.get(each)) for each in chosen)
     }
     if not result or len(result) < len(chosen):
         raise ValueError(f"activations={shown(chosen)}: expected at least one, each only once")

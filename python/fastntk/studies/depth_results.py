@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import pandas as pd
-    from matplotlib.axes import Axes
+
+    from fastntk.figures.panels import Sheet
 
 
 _NAN = float("nan")
@@ -49,7 +50,7 @@ class DepthResult(ConditionNumbers, _NetworkAndPair):
     Attributes
     ----------
     activation : str
-        Its name, or its representation if it has parameters.
+        Its name as it was given, or that of an `Activation`, with its parameters.
     width : int or inf
         Width of every hidden layer; inf at infinite width.
     depth : int
@@ -109,8 +110,14 @@ class DepthResult(ConditionNumbers, _NetworkAndPair):
 COSTS = ("kernel_seconds", "analysis_seconds", "pass_depths", "memory_bytes")
 
 
-@dataclass(frozen=True)
-class DepthStudy(Result, kind="depth study", parts=(DepthResult,), costs=COSTS):
+def _sheet(result: DepthStudy) -> Sheet:
+    from fastntk.figures.depth_study import depth_study_sheet
+
+    return depth_study_sheet(result)
+
+
+@dataclass(frozen=True, eq=False)
+class DepthStudy(Result, kind="depth study", sheet=_sheet, parts=(DepthResult,), costs=COSTS):
     """The result of `depth_study`.
 
     Attributes
@@ -144,6 +151,11 @@ class DepthStudy(Result, kind="depth study", parts=(DepthResult,), costs=COSTS):
         That of the kernels of infinite width.
     data : str or None
         What the samples are called, if that was said.
+
+    Notes
+    -----
+    `plot` draws smallest angle and condition number against depth. Its panels are "smallest_angle"
+    and "condition_number".
     """
 
     results: tuple[DepthResult, ...]
@@ -283,28 +295,6 @@ class DepthStudy(Result, kind="depth study", parts=(DepthResult,), costs=COSTS):
         from fastntk.infinite import limit_condition_number
 
         return limit_condition_number(self.n_samples)
-
-    def plot(self, ax: Axes | Sequence[Axes] | None = None, *, panel: str | None = None) -> Any:
-        """Draw smallest angle and condition number against depth.
-
-        Parameters
-        ----------
-        ax : Axes or sequence of Axes, optional
-            Where to draw: axes of Matplotlib, one for each panel. By default a new figure, which
-            notebooks show and ``matplotlib.pyplot.show()`` opens.
-        panel : {"smallest_angle", "condition_number"}, optional
-            Draw this panel alone.
-
-        Returns
-        -------
-        Axes, or array of Axes
-            An array where there are several panels. ``fastntk.figures.save`` writes their figure;
-            `fastntk.figures.plot_depth_study` makes one that pyplot does not know of.
-        """
-        from fastntk.figures.depth_study import depth_study_sheet
-        from fastntk.figures.placing import place
-
-        return place(depth_study_sheet(self), ax, panel)
 
 
 def _insert_after(frame: pd.DataFrame, column: str, name: str, values: Sequence[object]) -> None:

@@ -17,10 +17,11 @@ import numpy as np
 from fastntk._support import arguments
 from fastntk._support.display import counted, spans
 from fastntk._support.progress import monitored
+from fastntk.activations.activation import activation_label
 from fastntk.devices import matrices
 from fastntk.mlp import MLP
 from fastntk.networks.initialization import activation_and_scale
-from fastntk.networks.settings import USUAL, activation_label
+from fastntk.networks.settings import USUAL
 from fastntk.networks.targets import targets
 from fastntk.studies.power_law import PowerLaw, fit_power_law
 from fastntk.training.learning_rate_bound import learning_rate_bound
@@ -32,10 +33,10 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
     import pandas as pd
-    from matplotlib.axes import Axes
 
     from fastntk._support.progress import Progress
     from fastntk.activations import Activation
+    from fastntk.figures.panels import Sheet
 
 # The learning rate, as a share of the largest one that is stable at the greatest width: narrower
 # networks, whose kernels vary more, are to be stable, too.
@@ -69,8 +70,16 @@ class LinearizationResult:
     change: float
 
 
-@dataclass(frozen=True)
-class LinearizationStudy(Result, kind="linearization study", parts=(LinearizationResult,)):
+def _sheet(result: LinearizationStudy) -> Sheet:
+    from fastntk.figures.linearization import linearization_sheet
+
+    return linearization_sheet(result)
+
+
+@dataclass(frozen=True, eq=False)
+class LinearizationStudy(
+    Result, kind="linearization study", sheet=_sheet, parts=(LinearizationResult,)
+):
     """The result of `linearization_error`.
 
     Attributes
@@ -87,6 +96,10 @@ class LinearizationStudy(Result, kind="linearization study", parts=(Linearizatio
         The number of training samples.
     data : str or None
         What the samples are called, if that was said.
+
+    Notes
+    -----
+    `plot` draws errors against width, with the fitted power laws, in a single panel, "error".
     """
 
     results: tuple[LinearizationResult, ...]
@@ -147,28 +160,6 @@ class LinearizationStudy(Result, kind="linearization study", parts=(Linearizatio
 
         frame = pd.DataFrame([asdict(result) for result in self.results])
         return frame.assign(**self.settings)
-
-    def plot(self, ax: Axes | Sequence[Axes] | None = None, *, panel: str | None = None) -> Any:
-        """Draw errors against width, with the fitted power laws.
-
-        Parameters
-        ----------
-        ax : Axes or sequence of Axes, optional
-            Where to draw: axes of Matplotlib, one for each panel. By default a new figure, which
-            notebooks show and ``matplotlib.pyplot.show()`` opens.
-        panel : {"error"}, optional
-            Draw this panel alone.
-
-        Returns
-        -------
-        Axes, or array of Axes
-            An array where there are several panels. ``fastntk.figures.save`` writes their figure;
-            `fastntk.figures.plot_linearization` makes one that pyplot does not know of.
-        """
-        from fastntk.figures.linearization import linearization_sheet
-        from fastntk.figures.placing import place
-
-        return place(linearization_sheet(self), ax, panel)
 
 
 def linearization_error(

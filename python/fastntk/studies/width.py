@@ -18,10 +18,10 @@ from fastntk._support.dask_workers import checked_client
 from fastntk._support.display import short_repr, spans
 from fastntk._support.memory import require_memory
 from fastntk._support.progress import monitored
+from fastntk.activations.activation import activation_label
 from fastntk.devices import matrices
 from fastntk.mlp import MLP
 from fastntk.networks.initialization import activation_and_scale
-from fastntk.networks.settings import activation_label
 from fastntk.studies.power_law import fit_power_law
 from fastntk.studies.runner import on_workers
 from fastntk.training.result import Result, named_data
@@ -30,17 +30,23 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
     import pandas as pd
-    from matplotlib.axes import Axes
     from numpy.typing import ArrayLike, NDArray
 
     from fastntk._support.progress import Progress
     from fastntk.activations import Activation
+    from fastntk.figures.panels import Sheet
 
     Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class MonteCarlo(Result, kind="Monte Carlo study"):
+def _sheet(result: MonteCarlo) -> Sheet:
+    from fastntk.figures.monte_carlo import monte_carlo_sheet
+
+    return monte_carlo_sheet(result)
+
+
+@dataclass(frozen=True, eq=False)
+class MonteCarlo(Result, kind="Monte Carlo study", sheet=_sheet):
     """Statistics of the kernels of random networks, see `monte_carlo_ntk`.
 
     Attributes
@@ -61,6 +67,11 @@ class MonteCarlo(Result, kind="Monte Carlo study"):
         Those of the weights.
     data : str or None
         What the samples are called, if that was said.
+
+    Notes
+    -----
+    `plot` draws `fluctuation` against width, with the fitted power law, in a single panel,
+    "fluctuation".
     """
 
     widths: tuple[int, ...]
@@ -127,26 +138,6 @@ class MonteCarlo(Result, kind="Monte Carlo study"):
                 **self.settings,
             }
         )
-
-    def plot(self, ax: Axes | Sequence[Axes] | None = None, *, panel: str | None = None) -> Any:
-        """Draw `fluctuation` against width, with the fitted power law.
-
-        Parameters
-        ----------
-        ax : Axes, optional
-            Where to draw: axes of Matplotlib. By default a new figure, which notebooks show and
-            ``matplotlib.pyplot.show()`` opens.
-        panel : {"fluctuation"}, optional
-            The only one.
-
-        Returns
-        -------
-        Axes
-        """
-        from fastntk.figures.monte_carlo import monte_carlo_sheet
-        from fastntk.figures.placing import place
-
-        return place(monte_carlo_sheet(self), ax, panel)
 
     @property
     def fluctuation(self) -> Array:

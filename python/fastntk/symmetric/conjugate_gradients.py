@@ -217,7 +217,7 @@ def _right_hand_sides(y: npt.ArrayLike, n: int) -> Array:
         raise ValueError(
             f"y has shape {given.shape}: expected ({n},) or ({n}, k), an element for each row of K"
         )
-    columns = matrices.matrix(given.reshape(n, -1), "y", np.dtype(np.float64))
+    columns = matrices.matrix(given.reshape(n, -1), "y", np.dtype(np.float64), given=given)
     return np.asarray(columns.reshape(given.shape), dtype=np.float64)
 
 

@@ -67,8 +67,8 @@ def symmetric_floats(given: Any) -> tuple[Any, bool]:
     difference, (i, j) = _asymmetry(floats)
     if difference > SYMMETRY_ROUNDINGS * float(np.finfo(floats.dtype).eps) * largest:
         raise ValueError(
-            f"K is not symmetric: K[{i}, {j}]={floats[i, j].get()[()]!r} but "
-            f"K[{j}, {i}]={floats[j, i].get()[()]!r}"
+            f"K is not symmetric: K[{i}, {j}]={floats[i, j].get()[()]} but "
+            f"K[{j}, {i}]={floats[j, i].get()[()]}"
         )
     return floats, difference == 0
 
@@ -89,7 +89,7 @@ def _largest(floats: Any) -> float:
             first = rows.start + i, j
     if first is not None:
         raise ValueError(
-            f"K[{first[0]}, {first[1]}]={floats[first].get()[()]!r}: expected numbers that are "
+            f"K[{first[0]}, {first[1]}]={floats[first].get()[()]}: expected numbers that are "
             f"finite in {floats.dtype} ({bad} of {floats.size} are not)"
         )
     return largest

@@ -158,6 +158,6 @@ def _not_symmetric(square: FloatArray, name: str, difference: float) -> ValueErr
         for at in np.argwhere(strip == difference)
     )
     return ValueError(
-        f"{name} is not symmetric: {name}[{i}, {j}]={square[i, j]!r} but "
-        f"{name}[{j}, {i}]={square[j, i]!r}"
+        f"{name} is not symmetric: {name}[{i}, {j}]={square[i, j]} but "
+        f"{name}[{j}, {i}]={square[j, i]}"
     )

@@ -15,15 +15,13 @@ from fastntk.training.probe import ProbeResult
 from fastntk.training.result import Result
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import numpy.typing as npt
     import pandas as pd
 
+    from fastntk.figures.panels import Sheet
     from fastntk.mlp import MLP
 
     _Values = npt.NDArray[Any]  # float64
-    from matplotlib.axes import Axes
 
 
 # The arrays of a history, in the order of its table. They are measured where they can be: there is
@@ -40,8 +38,16 @@ COLUMNS = (
 )
 
 
+def _sheet(result: History) -> Sheet:
+    from fastntk.figures.history import history_sheet
+
+    return history_sheet(result)
+
+
 @dataclass(frozen=True, eq=False)
-class History(Result, kind="training history", parts=(ProbeResult,), costs=("seconds",)):
+class History(
+    Result, kind="training history", sheet=_sheet, parts=(ProbeResult,), costs=("seconds",)
+):
     """How training went; the result of `train`.
 
     Arrays have one entry for each epoch.
@@ -74,6 +80,11 @@ class History(Result, kind="training history", parts=(ProbeResult,), costs=("sec
         Copies of the network, by the number of steps before each; empty without `keep_every`.
     options : dict
         What the network was trained with, by the columns of tables; see `settings`.
+
+    Notes
+    -----
+    `plot` draws loss, and accuracy or else change of the weights, against epochs. Its panels are
+    "loss" and "accuracy", or "weight_change".
     """
 
     loss: _Values
@@ -105,8 +116,10 @@ class History(Result, kind="training history", parts=(ProbeResult,), costs=("sec
     def settings(self) -> dict[str, Any]:
         """Settings of the network and of its training, by the last columns of the tables.
 
-        ``seed`` is that of the order of the samples. ``width`` is a text where hidden layers
-        differ; σ_w and σ_b are NaN in the standard parametrization, where the weights carry them.
+        ``seed`` is that of the order of the samples. ``init_seed`` and ``init_scale`` are those
+        that the weights were drawn with before all training, and left out where they came from
+        elsewhere. ``width`` is a text where hidden layers differ; σ_w and σ_b are NaN in the
+        standard parametrization, where the weights carry them.
         """
         return network_settings(self.net.network) | self.options
 
@@ -131,25 +144,3 @@ class History(Result, kind="training history", parts=(ProbeResult,), costs=("sec
         if self.probe:
             frame.insert(0, "step", frame.pop("step"))
         return frame.assign(**self.settings)
-
-    def plot(self, ax: Axes | Sequence[Axes] | None = None, *, panel: str | None = None) -> Any:
-        """Draw loss, and accuracy or else change of the weights, against epochs.
-
-        Parameters
-        ----------
-        ax : Axes or sequence of Axes, optional
-            Where to draw: axes of Matplotlib, one for each panel. By default a new figure, which
-            notebooks show and ``matplotlib.pyplot.show()`` opens.
-        panel : {"loss", "accuracy", "weight_change"}, optional
-            Draw this panel alone.
-
-        Returns
-        -------
-        Axes, or array of Axes
-            An array where there are several panels. ``fastntk.figures.save`` writes their figure;
-            `fastntk.figures.plot_history` makes one that pyplot does not know of.
-        """
-        from fastntk.figures.history import history_sheet
-        from fastntk.figures.placing import place
-
-        return place(history_sheet(self), ax, panel)

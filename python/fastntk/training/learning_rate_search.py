@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
     import pandas as pd
-    from matplotlib.axes import Axes
 
     from fastntk._support.progress import Progress
+    from fastntk.figures.panels import Sheet
     from fastntk.mlp import MLP
     from fastntk.training.history import History
 
@@ -88,9 +88,15 @@ class Candidate:
         return to_target, loss, self.learning_rate
 
 
-@dataclass(frozen=True)
+def _sheet(result: LearningRateSearch) -> Sheet:
+    from fastntk.figures.learning_rates import learning_rates_sheet
+
+    return learning_rates_sheet(result)
+
+
+@dataclass(frozen=True, eq=False)
 class LearningRateSearch(
-    Result, kind="learning rate search", parts=(Candidate,), costs=("seconds",)
+    Result, kind="learning rate search", sheet=_sheet, parts=(Candidate,), costs=("seconds",)
 ):
     """The result of `find_learning_rate`.
 
@@ -108,6 +114,11 @@ class LearningRateSearch(
         The loss at which trainings stopped, if one was asked for.
     options : dict
         What networks were trained with, by the columns of tables; see `settings`.
+
+    Notes
+    -----
+    `plot` draws final loss, and epochs to the target, against the learning rate. Its panels are
+    "final_loss" and "epochs_to_target".
     """
 
     candidates: tuple[Candidate, ...]
@@ -141,28 +152,6 @@ class LearningRateSearch(
         frame = pd.DataFrame([asdict(candidate) for candidate in self.candidates])
         frame.insert(1, "best", frame["learning_rate"] == self.best)
         return frame.assign(**self.settings)
-
-    def plot(self, ax: Axes | Sequence[Axes] | None = None, *, panel: str | None = None) -> Any:
-        """Draw final loss, and epochs to the target, against the learning rate.
-
-        Parameters
-        ----------
-        ax : Axes or sequence of Axes, optional
-            Where to draw: axes of Matplotlib, one for each panel. By default a new figure, which
-            notebooks show and ``matplotlib.pyplot.show()`` opens.
-        panel : {"final_loss", "epochs_to_target"}, optional
-            Draw this panel alone.
-
-        Returns
-        -------
-        Axes, or array of Axes
-            An array where there are several panels. ``fastntk.figures.save`` writes their figure;
-            `fastntk.figures.plot_learning_rates` makes one that pyplot does not know of.
-        """
-        from fastntk.figures.learning_rates import learning_rates_sheet
-        from fastntk.figures.placing import place
-
-        return place(learning_rates_sheet(self), ax, panel)
 
 
 def find_learning_rate(

@@ -8,6 +8,7 @@ those classes that the reader lists.
 
 from __future__ import annotations
 
+import math
 from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -90,6 +91,27 @@ def _decode_object(
     if not required <= set(content) <= {each.name for each in fields(made)}:
         raise ValueError(f"{value['class']} has other fields: {', '.join(sorted(content))}")
     return made(**content)
+
+
+def same(one: Any, other: Any) -> bool:
+    """Return whether two values that `encode` takes are equal, with arrays and NaN compared.
+
+    Networks are compared by what they are made of.
+    """
+    if isinstance(one, MLP) and isinstance(other, MLP):
+        one, other = one.network, other.network
+    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
+        return one.dtype == other.dtype and np.array_equal(one, other, equal_nan=True)
+    if isinstance(one, tuple) and isinstance(other, tuple):
+        return len(one) == len(other) and all(map(same, one, other))
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if type(one) is type(other) and is_dataclass(one):
+        compared = [each.name for each in fields(one) if each.compare]
+        return all(same(getattr(one, name), getattr(other, name)) for name in compared)
+    if isinstance(one, float) and isinstance(other, float) and math.isnan(one):
+        return math.isnan(other)
+    return type(one) is not np.ndarray and type(other) is not np.ndarray and bool(one == other)
 
 
 def _has_no_default(field: Field[Any]) -> bool:

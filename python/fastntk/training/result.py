@@ -12,13 +12,17 @@ from fastntk._support.archives import read_archive, write_archive
 from fastntk._support.display import frame_html
 from fastntk._support.files import require_own
 from fastntk._support.tables import are_rows_of, save_table
-from fastntk.training.records import decode, encode
+from fastntk.training.records import decode, encode, same
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Callable, Sequence
     from typing import Self
 
     import pandas as pd
+    from matplotlib.axes import Axes
+
+    from fastntk.figures.panels import Sheet
 
 # The versions of the files that are read; the last one is written. Whoever adds a field to a class
 # that is written adds one, and gives the field a default, which files of earlier versions mean.
@@ -29,19 +33,38 @@ _VERSIONS = (1, 2)
 class Result:
     """A dataclass that can be written to a file, read again, and shown as a table.
 
-    A class is derived with what files call it, `kind`; with the other classes that it is made of,
-    `parts`; and with the columns of its table, `costs`, that differ from run to run.
+    A class is derived with what files call it, `kind`; with what makes a sheet of it, to be drawn;
+    with the other classes that it is made of, `parts`; and with the columns of its table, `costs`,
+    that differ from run to run. It leaves comparing to this class, by ``eq=False``.
     """
 
     _kind: ClassVar[str]
+    _sheet: ClassVar[Callable[[Any], Sheet]]
     _parts: ClassVar[tuple[type, ...]]
     _costs: ClassVar[tuple[str, ...]]
 
     def __init_subclass__(
-        cls, *, kind: str, parts: tuple[type, ...] = (), costs: tuple[str, ...] = ()
+        cls,
+        *,
+        kind: str,
+        sheet: Callable[[Any], Sheet],
+        parts: tuple[type, ...] = (),
+        costs: tuple[str, ...] = (),
     ) -> None:
         super().__init_subclass__()
-        cls._kind, cls._parts, cls._costs = kind, parts, costs
+        cls._kind, cls._sheet = kind, sheet
+        cls._parts, cls._costs = parts, costs
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether two results are of one class and equal in all attributes, times too.
+
+        Arrays and networks are compared by their numbers, of which NaN is equal to NaN.
+        """
+        return same(self, other) if type(self) is type(other) else NotImplemented
+
+    def __hash__(self) -> int:
+        """Return a number that equal results share: their texts are equal."""
+        return hash(repr(self))
 
     def to_frame(self) -> pd.DataFrame:
         """Return the numbers as a table."""
@@ -54,8 +77,30 @@ class Result:
         Settings of the networks, of the samples and of the training, by the names of arguments:
         ``samples`` is how many there are, ``data`` what they are called, if that was said, and
         ``loss_function`` the argument `loss`. What differs from row to row is in columns alone.
+        Networks of studies are drawn with an `init_scale` of 1, from the ``seed`` of their row.
         """
         raise NotImplementedError
+
+    def plot(self, ax: Axes | Sequence[Axes] | None = None, *, panel: str | None = None) -> Any:
+        """Draw the result; what there is to see, the class says.
+
+        Parameters
+        ----------
+        ax : Axes or sequence of Axes, optional
+            Where to draw: axes of Matplotlib, one for each panel. By default a new figure, which
+            notebooks show and ``matplotlib.pyplot.show()`` opens.
+        panel : str, optional
+            Draw this panel alone; the class lists their names.
+
+        Returns
+        -------
+        Axes, or array of Axes
+            An array where there are several panels. ``fastntk.figures.save`` writes their figure;
+            the functions of `fastntk.figures` make figures that pyplot does not know of.
+        """
+        from fastntk.figures.placing import place
+
+        return place(self._sheet(), ax, panel)
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Any:
         """Write everything to an ``.npz`` file, or the table of `to_frame` to a CSV file.
