@@ -11,6 +11,7 @@ import pytest
 
 import fastntk
 from fastntk.eigenvalues import dask_source
+from fastntk.eigenvalues.dask_factor import DaskFactor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,8 +76,12 @@ def test_the_error_of_a_factor_is_seen() -> None:
     factor = source.factor(0.5)
     small = source.decomposition_error(0.5, factor=factor)
     assert 0 < small < 1e-8
-    factor.factor = factor.factor * (1 + 1e-6)  # type: ignore[attr-defined]
-    assert source.decomposition_error(0.5, factor=factor) > 1e-6 * np.linalg.norm(K)
+    for place in [(0, 0), (2, 1)]:
+        wrong = dict(factor.tiles)  # type: ignore[attr-defined]
+        wrong[place] = dask.delayed(wrong[place].compute() * (1 + 1e-6))
+        changed = DaskFactor(factor.cuts, wrong)  # type: ignore[attr-defined]
+        moved = 1e-6 * np.linalg.norm(wrong[place].compute()) ** 2
+        assert source.decomposition_error(0.5, factor=changed) > 0.1 * moved > 10 * small
 
 
 def test_several_eigenvalues_with_vectors() -> None:

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A symmetric matrix in tiles of Dask, on whatever machines its computations take place.
 
-Products are those of Dask's arrays, a factor is that of its blocked Cholesky decomposition: sums in
-an order that the tiles decide on, with the same bits for any number of workers.
+Products are those of Dask's arrays, a factor is that of `dask_factor`: sums in an order that the
+tiles decide on, with the same bits for any number of workers.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from fastntk._support.dask_workers import current_client, workers_of
 from fastntk._support.dtypes import epsilon_of
 from fastntk._support.memory import require_memory
 from fastntk._support.rounding import UNIT, gamma
+from fastntk.eigenvalues.dask_factor import DaskFactor, ShiftedTiles
 from fastntk.eigenvalues.host_sources import source_of_full
 from fastntk.eigenvalues.source import Source
-from fastntk.symmetric.cholesky import NotPositiveDefinite
 from fastntk.symmetric.matrix import SYMMETRY_ROUNDINGS, SymmetricMatrix
 
 if TYPE_CHECKING:
@@ -38,28 +38,6 @@ _KEPT_SHARE = 0.3
 def _dask_array() -> Any:
     """Return the module dask.array, which what made the matrix has imported."""
     return importlib.import_module("dask.array")
-
-
-class DaskFactor:
-    """The Cholesky factor L of a matrix in tiles.
-
-    All tiles of Dask's decomposition have to be of the same size: after the last row of the matrix
-    come rows of a multiple of the identity matrix.
-    """
-
-    def __init__(self, factor: Any) -> None:
-        self.factor = factor
-
-    def solve(self, vectors: Vectors) -> Vectors:
-        """Return (L Lᵀ)⁻¹ V."""
-        da = _dask_array()
-        n = len(vectors)
-        padded = np.zeros((len(self.factor), vectors.shape[1]))
-        padded[:n] = vectors
-        given = da.from_array(padded, chunks=(self.factor.chunks[0], -1))
-        half = da.linalg.solve_triangular(self.factor, given, lower=True)
-        solution: Vectors = da.linalg.solve_triangular(self.factor.T, half).compute()
-        return solution[:n]
 
 
 class DaskSource(Source):
@@ -79,15 +57,7 @@ class DaskSource(Source):
 
     def factor(self, shift: float, *, sign: int = 1, progress: Progress = False) -> DaskFactor:  # noqa: ARG002
         """Return the Cholesky factor of sign · A + shift · I, which Dask keeps on its workers."""
-        da = _dask_array()
-        factor = da.linalg.cholesky(self._shifted(shift, sign), lower=True)
-        try:
-            factor = factor.persist()
-            factor.blocks[-1, -1].compute()  # the last one, which all others come before
-        except np.linalg.LinAlgError:
-            # Dask does not say where; in the first tile that has none there is the first row.
-            raise NotPositiveDefinite(0) from None
-        return DaskFactor(factor)
+        return DaskFactor.of(self._shifted(shift, sign))
 
     def decomposition_error(self, shift: float, *, sign: int = 1, factor: Any = None) -> float:
         """Bound ‖L Lᵀ − (sign · A + shift · I)‖; without the factor, a guess of it.
@@ -100,13 +70,10 @@ class DaskSource(Source):
         """
         if factor is None:
             return super().decomposition_error(shift, sign=sign)
-        lower = factor.factor
-        n = len(lower)
-        difference = lower @ lower.T - self._shifted(shift, sign)
+        n = self.n
         # Rounded up like the norm of the matrix.
-        residual = math.sqrt(float((difference**2).sum().compute())) * (1 + (n * n + 8) * UNIT)
+        residual = factor.distance(self._shifted(shift, sign)) * (1 + (n * n + 8) * UNIT)
         diagonal = math.fsum(abs(sign * entry + shift) for entry in self._diagonal.tolist())
-        diagonal += (n - self.n) * self._beyond(shift)
         squares = (diagonal + math.sqrt(n) * residual) / (1 - gamma(n)) * (1 + 8 * UNIT)
         rounding = 4 * UNIT * (self.largest_diagonal + abs(shift))
         error = residual + gamma(n) * squares + rounding
@@ -123,19 +90,8 @@ class DaskSource(Source):
     def rank(self, floor: float) -> None:
         """Return None: Dask has no pivoted decomposition."""
 
-    def _shifted(self, shift: float, sign: int) -> Any:
-        """Return sign · A + shift · I, and after the last row those that `DaskFactor` has."""
-        da = _dask_array()
-        size = self._array.chunksize[0]
-        more = -self.n % size
-        matrix = da.pad(self._array, (0, more)).rechunk((size, size)) if more else self._array
-        added = np.full(self.n + more, self._beyond(shift))
-        added[: self.n] = shift
-        return (matrix if sign == 1 else -matrix) + da.diag(da.from_array(added, chunks=size))
-
-    def _beyond(self, shift: float) -> float:
-        """Return the diagonal after the last row, of the size that the others have."""
-        return self.largest_diagonal + abs(shift)
+    def _shifted(self, shift: float, sign: int) -> ShiftedTiles:
+        return ShiftedTiles(self._array, shift, sign)
 
     def _gathered(self) -> Source:
         require_memory(8 * self.n**2, f"K of shape {self._array.shape}", "method='cholesky'")
@@ -167,9 +123,8 @@ def source_of_dask(K: Any, *, overwrite: bool) -> Source:
     memory = _memory()
     if memory is None or array.nbytes <= _KEPT_SHARE * memory:
         array = array.persist()
-    squares = array.map_blocks(_sum_of_squares, chunks=tuple((1,) * len(c) for c in array.chunks))
     difference, largest, squares, diagonal = da.compute(
-        abs(array - array.T).max(), abs(array).max(), squares, da.diag(array)
+        abs(array - array.T).max(), abs(array).max(), _squares(array), da.diag(array)
     )
     if not math.isfinite(largest):
         bad = n * n - int(da.isfinite(array).sum().compute())
@@ -179,9 +134,16 @@ def source_of_dask(K: Any, *, overwrite: bool) -> Source:
             f"K of shape {K.shape} is not symmetric: elements differ from their mirror images by "
             f"up to {arguments.shown(float(difference))}"
         )
+    if difference > 0:  # from here on it is what lies on and below the diagonal
+        array = da.tril(array) + da.tril(array, -1).T
+        squares = _squares(array).compute()
     with np.errstate(over="ignore"):  # reported as a matter of scale
         norm = math.sqrt(float(squares.sum()))
     return DaskSource(array, diagonal, norm, epsilon)
+
+
+def _squares(array: Any) -> Any:
+    return array.map_blocks(_sum_of_squares, chunks=tuple((1,) * len(c) for c in array.chunks))
 
 
 def _sum_of_squares(tile: Vectors) -> Vectors:
