@@ -540,7 +540,6 @@ CASES = [
             "store": None,
             "jobs": 1,
             "data": "some",
-            "device": None,
         },
         given={"epochs": {"loss_target": 1e-9}},
     ),
