@@ -39,15 +39,15 @@ ACTIVATIONS = {
     "tanh": nn.Tanh,
     "sigmoid": nn.Sigmoid,
     "selu": nn.SELU,
-    "celu": lambda: nn.CELU(0.6),
+    # PyTorch rounds 1/alpha to float32 in derivatives of CELU, here to nothing.
+    "celu": lambda: nn.CELU(0.5),
     "mish": nn.Mish,
     "gelu_tanh": lambda: nn.GELU(approximate="tanh"),
     "softsign": nn.Softsign,
     "relu6": nn.ReLU6,
     "hardtanh": lambda: nn.Hardtanh(-0.5, 1.5),
-    "hardsigmoid": nn.Hardsigmoid,
     "hardswish": nn.Hardswish,
-}
+}  # without Hardsigmoid, whose slope PyTorch has as a float32 1/6, in float64 too
 
 
 def module_of(activation: str, outputs: int = 2, bias: bool = True) -> Any:
@@ -496,7 +496,7 @@ def test_bad_state_dicts() -> None:
         lambda: nn.LeakyReLU(0.2),
         lambda: nn.ELU(0.7),
         lambda: nn.Softplus(1.3, threshold=40),
-        lambda: nn.CELU(0.6),
+        lambda: nn.CELU(0.5),
         lambda: nn.GELU("tanh"),
         lambda: nn.Hardtanh(-0.5, 1.5),
     ],
@@ -516,13 +516,25 @@ def test_modules_are_what_their_entries_say(make: Any) -> None:
     value = module(z)
     (slope,) = torch.autograd.grad(value.sum(), z)
     np.testing.assert_allclose(phi.function(points), value.detach(), rtol=1e-13, atol=1e-15)
-    np.testing.assert_allclose(phi.derivative(points), slope, rtol=1e-13, atol=1e-15)
+    # PyTorch has 1/6 in float32, and GELU's form by a tanh loses digits in its tail.
+    rtol, atol = (1e-7 if phi.name == "hardsigmoid" else 1e-13), 1e-15
+    atol = 4e-15 if phi.name == "gelu_tanh" else atol
+    np.testing.assert_allclose(phi.derivative(points), slope, rtol=rtol, atol=atol)
+
+
+def test_a_hard_sigmoid_comes_back() -> None:
+    module = nn.Sequential(nn.Linear(3, 4), nn.Hardsigmoid(), nn.Linear(4, 2)).double()
+    net = fastntk.MLP.from_torch(module)
+    assert net.activation == activations.hardsigmoid()
+    back = net.to_torch()
+    assert [type(part) for part in back] == [type(part) for part in module]
+    assert fastntk.MLP.from_torch(back).digest() == net.digest()
 
 
 def test_parameters_of_activations_are_found() -> None:
     assert fastntk.MLP.from_torch(module_of("leaky_relu")).activation == activations.leaky_relu(0.2)
     assert fastntk.MLP.from_torch(module_of("elu")).activation == activations.elu(0.7)
-    assert fastntk.MLP.from_torch(module_of("celu")).activation == activations.celu(0.6)
+    assert fastntk.MLP.from_torch(module_of("celu")).activation == activations.celu(0.5)
     hardtanh = fastntk.MLP.from_torch(module_of("hardtanh")).activation
     assert hardtanh == activations.hardtanh(-0.5, 1.5)
 
@@ -1022,12 +1034,12 @@ def test_states_that_are_no_such_network(change: dict[str, Any], message: str) -
         fastntk.MLP.from_torch({}, activation="tanh")
 
 
-NOT_MODULES = sorted(set(activations.FINITE_WIDTH) - set(ACTIVATIONS))
+NOT_MODULES = sorted(set(activations.FINITE_WIDTH) - set(ACTIVATIONS) - {"hardsigmoid"})
 OF_OUTPUTS = ("identity", "tanh", "sigmoid", "softplus", "softmax")
 OTHER_PARAMETERS = [
     activations.leaky_relu(0.3),
     activations.elu(0.4),
-    activations.celu(1.8),
+    activations.celu(2.0),
     activations.hardtanh(-2.0, 0.25),
     activations.softplus(0.25),
     activations.softplus(3.0),

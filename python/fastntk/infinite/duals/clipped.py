@@ -46,7 +46,8 @@ _PANELS = 14
 _PAIRS_AT_ONCE = 64
 
 # The density of u at one kink and v at another begins to differ from 0 where the angle is about the
-# distance of the kinks, however small that is: angles have nodes in each of so many octaves.
+# distance of the kinks: angles have nodes in each octave down to a sixteenth of that, but in no
+# more than so many.
 _OCTAVES = 46
 _LEAST_GAP = 1e-200  # its angle, 1e-100, adds nothing
 _ANGLES, _ANGLE_WEIGHTS = np.polynomial.legendre.leggauss(12)
@@ -168,14 +169,12 @@ class Clipped(Kinked):
             np.minimum(own.max(axis=1), other[:, 1]),
         )
         together = np.maximum(ndtr(high) - ndtr(low), 0.0)
-        # Of φ'', and of the derivative of what is 1 between the kinks.
-        masses, squares = (
-            _densities(gap, own, other, np.outer(j, j)) for j in (self.masses, (1.0, -1.0))
-        )
-        # … and the slope of what is 1 between the kinks has the other sign, too.
-        squares = turned * squares
+        masses = _densities(gap, own, other, np.outer(self.masses, self.masses))
         k = self.constant
+        squares = np.zeros_like(masses)
         if k:
+            # Of the derivative of what is 1 between the kinks, which −u gives the other sign.
+            squares = turned * _densities(gap, own, other, np.outer((1.0, -1.0), (1.0, -1.0)))
             mixed = _mixed(gap, (own, other), (s, t), self.masses)
             masses = masses[0] + k * mixed[0], masses[1] + k * mixed[1]
         product, both = s * t, k**2 * s * t
@@ -233,6 +232,18 @@ def _hermite_functions(terms: int, x: Array) -> Array:
 
 
 @njit(nogil=True, cache=True)
+def _octaves(own: Array, other: Array, theta: float) -> int:
+    """Return in how many octaves of angles up to this one there are nodes."""
+    least = theta
+    for x in own:
+        for y in other:
+            # Kinks at the same place have a density at all angles.
+            if 0.0 < abs(x - y) < least:
+                least = abs(x - y)
+    return min(5 + int(math.log2(theta / least)), _OCTAVES)
+
+
+@njit(nogil=True, cache=True)
 def _densities(gap: Array, own: Array, other: Array, weights: Array) -> Array:
     """Return ∫ w, ∫ w c and ∫ w c²/2 of densities at pairs of kinks with these weights (3, n)."""
     result = np.zeros((3, len(gap)))
@@ -242,8 +253,9 @@ def _densities(gap: Array, own: Array, other: Array, weights: Array) -> Array:
         # The sine of half the angle: 1 − cos ψ and sin ψ have all their digits from it.
         theta = 2.0 * math.asin(math.sqrt(0.5 * gap[i]))
         top = theta
-        for octave in range(_OCTAVES):
-            low = 0.0 if octave == _OCTAVES - 1 else 0.5 * top
+        octaves = _octaves(own[i], other[i], theta)
+        for octave in range(octaves):
+            low = 0.0 if octave == octaves - 1 else 0.5 * top
             for k in range(len(_ANGLES)):
                 psi = low + (top - low) * (0.5 * (_ANGLES[k] + 1.0))
                 half = math.sin(0.5 * psi)
@@ -278,8 +290,9 @@ def _mixed(
             continue
         theta = 2.0 * math.asin(math.sqrt(0.5 * gap[i]))
         top = theta
-        for octave in range(_OCTAVES):
-            low = 0.0 if octave == _OCTAVES - 1 else 0.5 * top
+        octaves = _octaves(places[0][i], places[1][i], theta)
+        for octave in range(octaves):
+            low = 0.0 if octave == octaves - 1 else 0.5 * top
             for k in range(len(_ANGLES)):
                 psi = low + (top - low) * (0.5 * (_ANGLES[k] + 1.0))
                 half = math.sin(0.5 * psi)

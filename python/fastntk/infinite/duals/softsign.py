@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 _SMALLEST, _LARGEST = 1e-100, 100.0
 
 # The density is 1e-18 of its maximum at the largest radius; below the smallest one, over the larger
-# deviation, functions are constant or small. The error of the rule is exp(−2π (π/4)/step).
-_LEAST, _MOST, _STEP = 1e-9, 9.2, 0.13
+# deviation, functions are constant or small. The error of the rule is about 14 exp(−2π · 0.7/step).
+_LEAST, _MOST, _STEP = 1e-9, 9.2, 0.11
 
 # Angles of a sector have nodes in so many octaves from either end, beside those down to where the
 # numbers are far below 1.
