@@ -26,6 +26,9 @@ PARAMETRIZED = [
     activations.rbf(0.6),
     activations.softplus(2.0),
     activations.elu(1.7),
+    activations.celu(0.6),
+    activations.squareplus(0.5),
+    activations.hardtanh(-0.4, 1.5),
 ]
 ALL = [activations.get(name) for name in activations.names()] + PARAMETRIZED
 FUNCTIONS = [phi for phi in ALL if phi.function is not None]

@@ -52,25 +52,30 @@ def relu_kernels(
 _POINTS, _WEIGHTS = np.polynomial.legendre.leggauss(20)
 
 
-def normal_nodes(kink: float) -> tuple[Array, Array]:
-    """Return nodes and weights for E[g(u)] of a function with a kink, u a normal number."""
-    edges = np.union1d(np.linspace(-10, 10, 17), [min(max(kink, -10.0), 10.0)])
+def normal_nodes(kinks: Sequence[float]) -> tuple[Array, Array]:
+    """Return nodes and weights for E[g(u)] of a function with kinks, u a normal number."""
+    edges = np.union1d(np.linspace(-10, 10, 17), np.clip(kinks, -10.0, 10.0))
     centers, halves = (edges[1:] + edges[:-1]) / 2, (edges[1:] - edges[:-1]) / 2
     nodes = (centers[:, np.newaxis] + np.outer(halves, _POINTS)).ravel()
     weights = np.outer(halves, _WEIGHTS).ravel() * np.exp(-(nodes**2) / 2) / math.sqrt(2 * np.pi)
     return nodes, weights
 
 
-def expectation(f: Function, s: float, t: float, rho: float, kink: float = 0.0) -> float:
+def expectation(
+    f: Function, s: float, t: float, rho: float, kinks: Sequence[float] = (0.0,)
+) -> float:
     """Return E[f(u) f(v)] by an integral over v given u, and one over u."""
-    nodes, weights = normal_nodes(kink / s)
     if rho == 1:
+        nodes, weights = normal_nodes([b / r for b in kinks for r in (s, t)])
         return float(weights @ (f(s * nodes) * f(t * nodes)))
     rest = math.sqrt(1 - rho**2)
+    # Where v is likely to be at a kink, the integral over u turns in a distance of `rest`.
+    turns = [b / t / rho + k * rest for b in kinks if b and rho for k in (-4, -2, 0, 2, 4)]
+    nodes, weights = normal_nodes([*(b / s for b in kinks), *turns])
     total = 0.0
     for u, weight in zip(nodes, weights, strict=True):
-        # Given u, v = t(ρu + √(1 − ρ²) w) passes its kink at this w.
-        w, inner = normal_nodes((kink / t - rho * u) / rest)
+        # Given u, v = t(ρu + √(1 − ρ²) w) passes its kinks at these w.
+        w, inner = normal_nodes([(b / t - rho * u) / rest for b in kinks])
         total += weight * f(np.array([s * u]))[0] * (inner @ f(t * (rho * u + rest * w)))
     return float(total)
 
@@ -100,7 +105,7 @@ def layered_kernels(
     for layer, phi in enumerate(phis, 1):
         assert phi.function is not None
         assert phi.derivative is not None
-        kink = phi.breakpoints[0] if phi.breakpoints else 0.0
+        kinks = phi.breakpoints or (0.0,)
         gain = (weight_std[layer] * scales[layer - 1]) ** 2
         deviation = np.sqrt(np.diag(sigma))
         new, slope = np.empty((2, n, n))
@@ -108,8 +113,8 @@ def layered_kernels(
             for j in range(i + 1):
                 s, t = deviation[i], deviation[j]
                 rho = 1.0 if i == j else sigma[i, j] / (s * t)
-                new[i, j] = new[j, i] = expectation(phi.function, s, t, rho, kink)
-                slope[i, j] = slope[j, i] = expectation(phi.derivative, s, t, rho, kink)
+                new[i, j] = new[j, i] = expectation(phi.function, s, t, rho, kinks)
+                slope[i, j] = slope[j, i] = expectation(phi.derivative, s, t, rho, kinks)
         sigma = gain * new + bias_std[layer] ** 2
         theta = (
             rates[layer][0] * gain * new

@@ -21,6 +21,19 @@ if TYPE_CHECKING:
 Long: Any = np.longdouble  # 64 bits of precision, 11 more than float64 has
 
 
+SELU, SELU_ALPHA = Long("1.0507009873554804934"), Long("1.6732632423543772848")
+GELU_RATE, GELU_CUBIC = Long("1.5957691216057307118"), Long("0.044715")
+
+
+def clipped(low: Any, high: Any) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
+    """Return x between two numbers, constant beyond, and its slope."""
+    one = Long(1)
+    return (
+        lambda x: np.clip(x, low, high),
+        lambda x: np.where((x > low) & (x <= high), one, 0),
+    )
+
+
 def elementwise(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """Return a function of arrays from one of numbers of mpmath."""
 
@@ -49,6 +62,20 @@ def exactly(phi: Activation) -> tuple[Callable[[Any], Any], Callable[[Any], Any]
     def density(x: Any) -> Any:
         return logistic(x) * logistic(-x)
 
+    def softplus(x: Any) -> Any:
+        return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+
+    def mish_gate(x: Any) -> Any:
+        return np.tanh(softplus(x))
+
+    def gelu_argument(x: Any) -> Any:
+        x = np.clip(x, -40, 40)
+        return GELU_RATE * (x + GELU_CUBIC * x**3)
+
+    def squareplus(x: Any) -> Any:
+        root = np.sqrt(x**2 + p[0])
+        return np.where(x > 0, (x + root) / 2, p[0] / (2 * (root + np.abs(x))))
+
     if phi.slopes is not None:
         negative, positive = map(Long, phi.slopes)
         return (
@@ -63,6 +90,43 @@ def exactly(phi: Activation) -> tuple[Callable[[Any], Any], Callable[[Any], Any]
         "elu": (
             lambda x: np.where(x > 0, x, p[0] * np.expm1(np.minimum(x, 0))),
             lambda x: np.where(x > 0, one, p[0] * np.exp(np.minimum(x, 0))),
+        ),
+        "selu": (
+            lambda x: SELU * np.where(x > 0, x, SELU_ALPHA * np.expm1(np.minimum(x, 0))),
+            lambda x: SELU * np.where(x > 0, one, SELU_ALPHA * np.exp(np.minimum(x, 0))),
+        ),
+        "celu": (
+            lambda x: np.where(x > 0, x, p[0] * np.expm1(np.minimum(x, 0) / p[0])),
+            lambda x: np.where(x > 0, one, np.exp(np.minimum(x, 0) / p[0])),
+        ),
+        "mish": (
+            lambda x: x * mish_gate(x),
+            lambda x: mish_gate(x) + x * 4 * density(2 * softplus(x)) * logistic(x),
+        ),
+        "gelu_tanh": (
+            lambda x: x * logistic(gelu_argument(x)),
+            lambda x: (
+                logistic(gelu_argument(x))
+                + x
+                * GELU_RATE
+                * (one + 3 * GELU_CUBIC * np.clip(x, -40, 40) ** 2)
+                * density(gelu_argument(x))
+            ),
+        ),
+        "softsign": (lambda x: x / (one + np.abs(x)), lambda x: one / (one + np.abs(x)) ** 2),
+        "squareplus": (
+            squareplus,
+            lambda x: squareplus(x) / np.sqrt(x**2 + p[0]),
+        ),
+        "relu6": clipped(0, 6),
+        "hardtanh": clipped(*p) if phi.name == "hardtanh" else clipped(-1, 1),
+        "hardsigmoid": (
+            lambda x: np.clip(x + 3, 0, 6) / 6,
+            lambda x: np.where((x > -3) & (x <= 3), one / 6, 0),
+        ),
+        "hardswish": (
+            lambda x: x * np.clip(x + 3, 0, 6) / 6,
+            lambda x: np.where((x > -3) & (x <= 3), (2 * x + 3) / 6, np.where(x > 3, one, 0)),
         ),
         "sin": (lambda x: np.sin(p[0] * x + p[1]), lambda x: p[0] * np.cos(p[0] * x + p[1])),
         "cos": (lambda x: np.cos(p[0] * x + p[1]), lambda x: -p[0] * np.sin(p[0] * x + p[1])),

@@ -34,6 +34,13 @@ def _logistic(z: Array) -> Array:
     return 1 / (1 + np.exp(-z))
 
 
+SELU, SELU_ALPHA = 1.0507009873554804934, 1.6732632423543772848
+
+
+def _cubic(z: Array) -> Array:
+    return math.sqrt(8 / math.pi) * (z + 0.044715 * z**3)
+
+
 # φ and φ' by name, with the default parameters of the package's activations; from the left at 0.
 FUNCTIONS: dict[str, tuple[Callable[[Array], Any], Callable[[Array], Any]]] = {
     "identity": (lambda z: z, np.ones_like),
@@ -60,6 +67,44 @@ FUNCTIONS: dict[str, tuple[Callable[[Array], Any], Callable[[Array], Any]]] = {
     "erf": (_erf, lambda z: 2 / math.sqrt(math.pi) * np.exp(-(z**2))),
     "sin": (np.sin, np.cos),
     "cos": (np.cos, lambda z: -np.sin(z)),
+    "selu": (
+        lambda z: SELU * np.where(z > 0, z, SELU_ALPHA * np.expm1(np.minimum(z, 0))),
+        lambda z: SELU * np.where(z > 0, 1.0, SELU_ALPHA * np.exp(np.minimum(z, 0))),
+    ),
+    "celu": (
+        lambda z: np.where(z > 0, z, np.expm1(np.minimum(z, 0))),
+        lambda z: np.where(z > 0, 1.0, np.exp(np.minimum(z, 0))),
+    ),
+    "mish": (
+        lambda z: z * np.tanh(np.log(1 + np.exp(z))),
+        lambda z: (
+            np.tanh(np.log(1 + np.exp(z)))
+            + z * _logistic(z) * (1 - np.tanh(np.log(1 + np.exp(z))) ** 2)
+        ),
+    ),
+    "gelu_tanh": (
+        lambda z: z * _logistic(_cubic(z)),
+        lambda z: (
+            _logistic(_cubic(z))
+            + z
+            * math.sqrt(8 / math.pi)
+            * (1 + 3 * 0.044715 * z**2)
+            * _logistic(_cubic(z))
+            * (1 - _logistic(_cubic(z)))
+        ),
+    ),
+    "softsign": (lambda z: z / (1 + np.abs(z)), lambda z: 1 / (1 + np.abs(z)) ** 2),
+    "squareplus": (
+        lambda z: (z + np.sqrt(z**2 + 4)) / 2,
+        lambda z: (1 + z / np.sqrt(z**2 + 4)) / 2,
+    ),
+    "relu6": (lambda z: np.clip(z, 0, 6), lambda z: 1.0 * ((z > 0) & (z <= 6))),
+    "hardtanh": (lambda z: np.clip(z, -1, 1), lambda z: 1.0 * ((z > -1) & (z <= 1))),
+    "hardsigmoid": (lambda z: np.clip(z + 3, 0, 6) / 6, lambda z: ((z > -3) & (z <= 3)) / 6),
+    "hardswish": (
+        lambda z: z * np.clip(z + 3, 0, 6) / 6,
+        lambda z: np.where(z > 3, 1.0, np.where(z > -3, (2 * z + 3) / 6, 0.0)),
+    ),
 }
 
 

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
 NAMES = (
     "identity relu leaky_relu abrelu abs sign relu2 rectified_monomial monomial hermite erf gelu "
-    "sin cos exp gaussian rbf gabor exp_normalized tanh sigmoid silu softplus elu"
+    "sin cos exp gaussian rbf gabor exp_normalized tanh sigmoid silu softplus elu selu celu mish "
+    "gelu_tanh softsign squareplus relu6 hardtanh hardsigmoid hardswish"
 )
 IN_CORE = [phi for phi in ALL if phi.in_core]
 COMPILED = [
@@ -77,6 +78,21 @@ DEFINITIONS: dict[str, Callable[..., Any]] = {
     "silu": lambda x: x / (1 + mpmath.exp(-x)),
     "softplus": lambda x, beta: mpmath.log1p(mpmath.exp(beta * x)) / beta,
     "elu": lambda x, alpha: x if x > 0 else alpha * mpmath.expm1(x),
+    "selu": lambda x: (
+        mpmath.mpf("1.0507009873554804934193349852946")
+        * (x if x > 0 else mpmath.mpf("1.6732632423543772848170429916717") * mpmath.expm1(x))
+    ),
+    "celu": lambda x, alpha: x if x > 0 else alpha * mpmath.expm1(x / mpmath.mpf(alpha)),
+    "mish": lambda x: x * mpmath.tanh(mpmath.log1p(mpmath.exp(x))),
+    "gelu_tanh": lambda x: (
+        x / (1 + mpmath.exp(-mpmath.sqrt(8 / mpmath.pi) * (x + mpmath.mpf("0.044715") * x**3)))
+    ),
+    "softsign": lambda x: x / (1 + abs(x)),
+    "squareplus": lambda x, b: (x + mpmath.sqrt(x**2 + mpmath.mpf(b))) / 2,
+    "relu6": lambda x: min(max(x, 0), 6),
+    "hardtanh": lambda x, low, high: min(max(x, low), high),
+    "hardsigmoid": lambda x: min(max(x + 3, 0), 6) / mpmath.mpf(6),
+    "hardswish": lambda x: x * min(max(x + 3, 0), 6) / mpmath.mpf(6),
 }
 
 
@@ -103,15 +119,16 @@ def test_entries_against_their_definitions(phi: Activation) -> None:
 
 @pytest.mark.parametrize("phi", FUNCTIONS, ids=identify)
 def test_derivatives_at_breakpoints_are_those_from_the_left(phi: Activation) -> None:
-    at, left = np.zeros(1), np.array([-1e-300])
+    at = np.array([0.0, *phi.breakpoints])
+    left = np.where(at == 0, -1e-300, np.nextafter(at, -np.inf))
     for part in list(parts(phi))[1:]:
         assert np.isfinite(part(at)).all()
-        np.testing.assert_allclose(part(at), part(left), rtol=1e-15, atol=1e-290)
+        np.testing.assert_allclose(part(at), part(left), rtol=2e-15, atol=1e-290)
 
 
 @pytest.mark.parametrize("phi", FUNCTIONS, ids=identify)
 def test_powers_are_free_of_scale(phi: Activation) -> None:
-    x = np.array([-3.0, -1.0, -0.25, 0.5, 1.0, 3.0])
+    x = np.array([-4.0, -1.0, -0.25, 0.5, 1.0, 4.0])
     assert phi.function is not None
     exact = [k for k in range(200) if np.array_equal(phi.function(2 * x), 2.0**k * phi.function(x))]
     assert exact == ([] if phi.power is None else [phi.power])
@@ -120,7 +137,7 @@ def test_powers_are_free_of_scale(phi: Activation) -> None:
 @pytest.mark.parametrize("phi", ALL, ids=identify)
 def test_second_moments(phi: Activation) -> None:
     if phi.function is not None:
-        nodes, weights = gaussian_nodes((0.0,), 2)
+        nodes, weights = gaussian_nodes((0.0, *phi.breakpoints), 2)
         expected = float(weights @ phi.function(nodes) ** 2)
         assert phi.second_moment == pytest.approx(expected, rel=1e-12, abs=0)
     state = dual_of(phi).state(np.ones(1))
@@ -198,7 +215,7 @@ def test_the_core_has_the_same_activations() -> None:
 def test_duals_at_equal_samples(phi: Activation, deviation: float) -> None:
     dual = dual_of(phi, 1e-12)
     state = dual.state(np.array([deviation]))
-    nodes, weights = gaussian_nodes((0.0,), 2)
+    nodes, weights = gaussian_nodes((0.0, *(b / deviation for b in phi.breakpoints)), 2)
     value, slope, _ = (part(deviation * nodes) for part in parts(phi))
     assert state.activation[0] ** 2 == pytest.approx(weights @ value**2, rel=1e-11, abs=0)
     if dual.no_derivative is None:
@@ -307,6 +324,13 @@ def test_activations_can_be_pickled_and_copied(phi: Activation) -> None:
             r"breakpoints\[0\]=",
         ),
         (lambda: activations.abrelu(0, 0), ValueError, "positive=0.0: expected two slopes"),
+        (lambda: activations.hardtanh(1, 1), ValueError, "high=1.0: expected a number above low=1"),
+        (
+            lambda: activations.celu(0.0),
+            ValueError,
+            "alpha=0.0: expected a finite number of at lea",
+        ),
+        (lambda: activations.squareplus(0), ValueError, "b=0: expected a finite number of at lea"),
         (lambda: activations.polynomial(0.0), ValueError, "coefficients=.*: expected one that"),
         (lambda: activations.leaky_relu(math.inf), ValueError, "alpha=inf: expected a finite"),
         (

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 QUICK_DUALS = ("relu", "gelu", "sin", "erf")
-SLOW_DUALS = ("tanh", "sigmoid", "silu", "elu", "softplus")
+SLOW_DUALS = ("tanh", "sigmoid", "silu", "elu", "softplus", "hardswish", "softsign")
 SAMPLES = 150  # squared, and times the width of 64, beyond where OpenBLAS begins to share out work
 
 

@@ -238,6 +238,16 @@ def test_labels_of_activations() -> None:
         "silu": "SiLU",
         "softplus": "softplus",
         "elu": "ELU",
+        "selu": "SELU",
+        "celu": "CELU",
+        "mish": "mish",
+        "gelu_tanh": "GELU (tanh)",
+        "softsign": "softsign",
+        "squareplus": "squareplus",
+        "relu6": "ReLU6",
+        "hardtanh": "hardtanh",
+        "hardsigmoid": "hard sigmoid",
+        "hardswish": "hard swish",
     }
 
 

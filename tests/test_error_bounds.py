@@ -30,6 +30,9 @@ ACTIVATIONS = [
     activations.cosine(1.4, 0.3),
     activations.softplus(5.0),
     activations.elu(1.7),
+    activations.celu(0.3),
+    activations.squareplus(0.1),
+    activations.hardtanh(-0.3, 0.7),
 ]
 
 

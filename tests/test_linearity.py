@@ -143,7 +143,7 @@ def test_coefficients_of_all_outputs() -> None:
 @pytest.mark.parametrize(
     "phi",
     [
-        *("relu", "leaky_relu", "abs", "relu2", "elu"),
+        *("relu", "leaky_relu", "abs", "relu2", "elu", "selu", "softsign", "relu6"),
         fastntk.activations.abrelu(-0.4, 1.5),
         fastntk.activations.rectified_monomial(1),
         fastntk.activations.rectified_monomial(3),

@@ -21,7 +21,7 @@ import pytest
 from activation_cases import ALL, identify
 from exact import inertia, with_integer_spectrum
 from infinite_reference import exact_angles, exact_input_angle
-from reference import FUNCTIONS, ReferenceNetwork
+from reference import FUNCTIONS, SELU, SELU_ALPHA, ReferenceNetwork
 from scipy.special import erf
 
 import fastntk
@@ -90,6 +90,18 @@ def negative_part(m: Any, x: Any) -> Any:
     return m.where(x > 0, 0 * x, x)
 
 
+def cubic(m: Any, x: Any) -> Any:
+    return m.sqrt(8 / m.pi) * (x + 0.044715 * x**3)
+
+
+def clipped(m: Any, x: Any, low: float, high: float) -> Any:
+    return m.where(x > low, m.where(x > high, high + 0 * x, x), low + 0 * x)
+
+
+def inside(m: Any, x: Any, low: float, high: float) -> Any:
+    return m.where(x > low, m.where(x > high, 0 * x, 1 + 0 * x), 0 * x)
+
+
 Definition: TypeAlias = Callable[..., Any]
 DEFINITIONS: dict[str, tuple[Definition, Definition | None]] = {
     "identity": (lambda m, x: x, lambda m, x: 1 + 0 * x),
@@ -147,6 +159,49 @@ DEFINITIONS: dict[str, tuple[Definition, Definition | None]] = {
         lambda m, x, a: m.where(x > 0, x, a * (m.exp(negative_part(m, x)) - 1)),
         lambda m, x, a: m.where(x > 0, 1 + 0 * x, a * m.exp(negative_part(m, x))),
     ),
+    "selu": (
+        lambda m, x: m.where(x > 0, SELU * x, SELU * SELU_ALPHA * (m.exp(negative_part(m, x)) - 1)),
+        lambda m, x: m.where(x > 0, SELU + 0 * x, SELU * SELU_ALPHA * m.exp(negative_part(m, x))),
+    ),
+    "celu": (
+        lambda m, x, a: m.where(x > 0, x, a * (m.exp(negative_part(m, x) / a) - 1)),
+        lambda m, x, a: m.where(x > 0, 1 + 0 * x, m.exp(negative_part(m, x) / a)),
+    ),
+    "mish": (
+        lambda m, x: x * m.tanh(softplus(m, x, 1)),
+        lambda m, x: (
+            m.tanh(softplus(m, x, 1)) + x * logistic(m, x) * (1 - m.tanh(softplus(m, x, 1)) ** 2)
+        ),
+    ),
+    "gelu_tanh": (
+        lambda m, x: x * logistic(m, cubic(m, x)),
+        lambda m, x: (
+            logistic(m, cubic(m, x))
+            + x
+            * m.sqrt(8 / m.pi)
+            * (1 + 3 * 0.044715 * x**2)
+            * (1 - m.tanh(cubic(m, x) / 2) ** 2)
+            / 4
+        ),
+    ),
+    "softsign": (
+        lambda m, x: x / (1 + m.where(x > 0, x, -x)),
+        lambda m, x: 1 / (1 + m.where(x > 0, x, -x)) ** 2,
+    ),
+    "squareplus": (
+        lambda m, x, b: (x + m.sqrt(x**2 + b)) / 2,
+        lambda m, x, b: (1 + x / m.sqrt(x**2 + b)) / 2,
+    ),
+    "relu6": (lambda m, x: clipped(m, x, 0, 6), lambda m, x: inside(m, x, 0, 6)),
+    "hardtanh": (clipped, inside),
+    "hardsigmoid": (
+        lambda m, x: (clipped(m, x, -3, 3) + 3) / 6,
+        lambda m, x: inside(m, x, -3, 3) / 6,
+    ),
+    "hardswish": (
+        lambda m, x: x * (clipped(m, x, -3, 3) + 3) / 6,
+        lambda m, x: (clipped(m, x, -3, 3) + 3 + x * inside(m, x, -3, 3)) / 6,
+    ),
 }
 
 # Standard deviations that occur: "tiny", "usual", "huge"; what oscillates or grows is asked for
@@ -159,9 +214,12 @@ SCALES: dict[str, tuple[float, float]] = {
     "rbf": (1e-6, 6.0),
     "gabor": (1e-6, 6.0),
     "gaussian": (1e-6, 30.0),
+    "mish": (1e-6, 4.0),
+    "gelu_tanh": (1e-6, 4.0),
+    "squareplus": (1e-6, 2.0),
 }
 # Those with a Hermite series keep its tolerance, the others 2^-46 of the root mean squares.
-SERIES = {"tanh", "sigmoid", "silu", "softplus", "elu"}
+SERIES = {"tanh", "sigmoid", "silu", "softplus", "elu", "mish", "gelu_tanh", "squareplus"}
 KINDS = ("equal", "parallel", "opposite", "tiny", "huge", "unequal", "any angle")
 DRAWS = 2
 
@@ -188,7 +246,9 @@ def pair_of(kind: str, phi: Activation, rng: np.random.Generator) -> tuple[Array
     )
 
 
-def along_a_line(f: Definition, parameters: tuple[Any, ...], s: Any, t: Any) -> Any:
+def along_a_line(
+    f: Definition, parameters: tuple[Any, ...], kinks: tuple[float, ...], s: Any, t: Any
+) -> Any:
     """Return E[f(s u) f(t u)] of a normal number u in many digits; t may be negative."""
 
     def integrand(u: Any) -> Any:
@@ -197,8 +257,9 @@ def along_a_line(f: Definition, parameters: tuple[Any, ...], s: Any, t: Any) -> 
 
     # Panels that follow steep functions of large arguments.
     steps = [mpmath.mpf(2) ** k for k in range(-12, 4)]
-    edges = sorted({mpmath.mpf(0), *steps, *(-step for step in steps), *map(mpmath.mpf, (-14, 14))})
-    return mpmath.quad(integrand, edges, maxdegree=4) / mpmath.sqrt(2 * mpmath.pi)
+    edges = {mpmath.mpf(0), *steps, *(-step for step in steps), *map(mpmath.mpf, (-14, 14))}
+    edges |= {b / r for b in kinks for r in (s, t) if abs(b) < 14 * abs(r)}
+    return mpmath.quad(integrand, sorted(edges), maxdegree=4) / mpmath.sqrt(2 * mpmath.pi)
 
 
 POINTS, WEIGHTS = np.polynomial.legendre.leggauss(14)
@@ -218,18 +279,21 @@ def rule(*centres: float) -> tuple[Array, Array]:
     return nodes, weights
 
 
-def in_the_plane(f: Definition, parameters: tuple[Any, ...], s: float, t: float, rho: float) -> Any:
+def in_the_plane(phi: Activation, f: Definition, s: float, t: float, rho: float) -> Any:
     """Return E[f(s u) f(t v)] of normal numbers with a correlation, by panels in float64."""
-    outer, weights = rule(0.0)
+    parameters, kinks = phi.parameters, phi.breakpoints or (0.0,)
+    # The integral over v turns where v is likely to be at a kink.
+    outer, weights = rule(0.0, *(b / s for b in kinks), *(b / t / rho for b in kinks if rho))
     rest = math.sqrt((1 - rho) * (1 + rho))
     values = f(Arrays, s * outer, *parameters) * weights
-    # Given u, v = ρu + √(1 − ρ²) w passes 0 at w = −ρu/√(1 − ρ²): the panels are finest there.
+    # Given u, v = ρu + √(1 − ρ²) w passes b/t at w = (b/t − ρu)/√(1 − ρ²): the panels are finest
+    # there.
     inner, inner_weights = rule(0.0)
     total = 0.0
     for u, value in zip(outer, values, strict=True):
-        kink = -rho * u / rest
-        if abs(kink) < 10:
-            nodes, own = rule(kink)
+        passed = [(b / t - rho * u) / rest for b in kinks]
+        if any(abs(w) < 10 for w in passed):
+            nodes, own = rule(*passed)
         else:
             nodes, own = inner, inner_weights
         total += value * (own @ f(Arrays, t * (rho * u + rest * nodes), *parameters))
@@ -241,14 +305,15 @@ def moments(phi: Activation, x: Array, z: Array, which: int) -> tuple[float, flo
     f = DEFINITIONS[phi.name][which]
     assert f is not None
     norms = [mpmath.sqrt(mpmath.fdot(map(mpmath.mpf, v), map(mpmath.mpf, v)) / 2) for v in (x, z)]
-    own = [along_a_line(f, phi.parameters, s, s) for s in norms]
+    of_phi = phi.parameters, phi.breakpoints
+    own = [along_a_line(f, *of_phi, s, s) for s in norms]
     parallel = x[0] * z[1] == x[1] * z[0]
     if parallel:
         sign = 1 if x @ z > 0 else -1
-        value = along_a_line(f, phi.parameters, norms[0], sign * norms[1])
+        value = along_a_line(f, *of_phi, norms[0], sign * norms[1])
     else:
         s, t = map(float, norms)
-        value = in_the_plane(f, phi.parameters, s, t, float(x @ z) / (2 * s * t))
+        value = in_the_plane(phi, f, s, t, float(x @ z) / (2 * s * t))
     return float(value), float(mpmath.sqrt(own[0] * own[1]))
 
 

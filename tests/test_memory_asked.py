@@ -80,7 +80,7 @@ CALLS: dict[str, tuple[Callable[[], Any], int, str]] = {
     "elu": (
         lambda: infinite.ntk(X, X[:1], depth=1, activation="elu"),
         32 * 300 * 10,
-        r"X: series of ELU for 30\d samples",
+        r"X: series of an activation with kinks for 30\d samples",
     ),
     "tanh": (
         lambda: infinite.ntk(X, X[:1], depth=1, activation="tanh"),

@@ -15,11 +15,14 @@ namespace fastntk::test {
 
 namespace {
 
+using activation::Clipped;
 using activation::Cosine;
 using activation::Elu;
 using activation::Erf;
 using activation::Gelu;
+using activation::GeluTanh;
 using activation::Identity;
+using activation::Mish;
 using activation::PiecewiseLinear;
 using activation::RectifiedMonomial;
 using activation::Relu;
@@ -27,6 +30,8 @@ using activation::Sigmoid;
 using activation::Silu;
 using activation::Sine;
 using activation::Softplus;
+using activation::Softsign;
+using activation::Squareplus;
 using activation::Tanh;
 
 std::vector<Activation> all_activations() {
@@ -47,7 +52,18 @@ std::vector<Activation> all_activations() {
           Erf{0.5, 0.25},
           Erf{1.0, 0.0},
           Sine{2.0, 0.5},
-          Cosine{0.5, 0.25}};
+          Cosine{0.5, 0.25},
+          Elu{1.75, 1.0625, 1.0},
+          Elu{0.5, 1.0, 2.0},
+          Softsign{},
+          Squareplus{4.0},
+          Squareplus{0.25},
+          Mish{},
+          GeluTanh{},
+          Clipped{-1.0, 1.0},
+          Clipped{0.0, 6.0},
+          Clipped{-3.0, 3.0, 0.125, 0.375},
+          Clipped{-3.0, 3.0, 0.125, 0.375, true}};
 }
 
 // All sums of these points and steps are exact, but for the smallest steps, which are beyond what
@@ -68,7 +84,8 @@ bool agree(long double actual, long double expected, long double size, long doub
 // Of exp(-z^2/2), a rounding of z takes as many digits as z^2 has, and of those of z that cancel.
 template <class Phi>
 constexpr long double kDigits =
-    std::is_same_v<Phi, Gelu> || std::is_same_v<Phi, Erf> ? 1e-11L : 2e-14L;
+    std::is_same_v<Phi, Gelu> || std::is_same_v<Phi, GeluTanh> || std::is_same_v<Phi, Erf> ? 1e-11L
+                                                                                           : 2e-14L;
 
 template <class Phi>
 void check(const Phi& phi, double z, double dz) {

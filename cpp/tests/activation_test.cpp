@@ -41,7 +41,16 @@ constexpr auto kSmooth = std::to_array<Activation>({
     activation::Sine{1.5, 0.25},
     activation::Cosine{1.0, 0.0},
     activation::Cosine{0.75, -0.5},
+    activation::Squareplus{4.0},
+    activation::Squareplus{0.3},
+    activation::Mish{},
+    activation::GeluTanh{},
 });
+
+constexpr activation::Clipped kHardtanh{-1.0, 1.0};
+constexpr activation::Clipped kHardsigmoid{-3.0, 3.0, 1.0 / 6.0, 0.5};
+constexpr activation::Clipped kHardswish{-3.0, 3.0, 1.0 / 6.0, 0.5, true};
+constexpr activation::Elu kSelu{1.75809934084737685995, 1.05070098735548049342};
 
 constexpr auto kWithKink = std::to_array<Activation>({
     activation::Relu{},
@@ -54,11 +63,18 @@ constexpr auto kWithKink = std::to_array<Activation>({
     activation::RectifiedMonomial{5},
     activation::Elu{1.0},
     activation::Elu{0.4},
+    kSelu,
+    activation::Elu{0.4, 1.0, 2.5},
+    activation::Softsign{},
+    activation::Clipped{0.0, 6.0},
+    kHardtanh,
+    kHardswish,
 });
 
 std::vector<Activation> all_activations() {
   std::vector<Activation> all(kSmooth.begin(), kSmooth.end());
   all.insert(all.end(), kWithKink.begin(), kWithKink.end());
+  all.emplace_back(kHardsigmoid);
   return all;
 }
 
@@ -187,10 +203,12 @@ TEST_CASE("activation: every digit of the tails") {
     bool value_vanishes_left;  // else the value tends to a constant or grows
   };
   const std::vector<Tail> tails = {
-      {activation::Gelu{}, true},         {activation::Sigmoid{}, true},
-      {activation::Silu{}, true},         {activation::Softplus{1.0}, true},
-      {activation::Softplus{2.5}, true},  {activation::Tanh{}, false},
-      {activation::Erf{1.0, 0.0}, false}, {activation::Elu{1.0}, false},
+      {activation::Gelu{}, true},          {activation::Sigmoid{}, true},
+      {activation::Silu{}, true},          {activation::Softplus{1.0}, true},
+      {activation::Softplus{2.5}, true},   {activation::Tanh{}, false},
+      {activation::Erf{1.0, 0.0}, false},  {activation::Elu{1.0}, false},
+      {activation::Mish{}, true},          {activation::GeluTanh{}, true},
+      {activation::Squareplus{4.0}, true}, {activation::Softsign{}, false},
   };
   // exp(−x²/2) magnifies the rounding of its argument by x².
   constexpr double kTail = 2e-13;
@@ -220,6 +238,12 @@ TEST_CASE("activation: every digit of the tails") {
     CHECK(tail_error(curvature_at(activation::Softplus{1.0}, z), e) < 1e-14);
     CHECK(tail_error(curvature_at(activation::Silu{}, z), -38.0L * e) < 1e-14);
     CHECK(tail_error(curvature_at(activation::Tanh{}, z), 8.0L * sign * e * e) < 1e-14);
+    // Of mish, z (1 − 2 e^−2z) and z e^z.
+    const long double mish = z > 0.0 ? 8.0L * e * e * (1.0L - z) : (2.0L + z) * e;
+    CHECK(tail_error(curvature_at(activation::Mish{}, z), mish) < 1e-14);
+    const long double root = std::sqrt(static_cast<long double>(z) * z + 4.0L);
+    CHECK(tail_error(curvature_at(activation::Squareplus{4.0}, z), 2.0L / (root * root * root)) <
+          1e-14);
   }
 }
 
@@ -233,6 +257,9 @@ TEST_CASE("activation: close to 0 nothing cancels") {
                      z / (1.0L + std::exp(-static_cast<long double>(z)))) < 1e-15);
     CHECK(tail_error(evaluate_at(activation::Elu{0.5}, z).value,
                      z > 0.0 ? z : 0.5L * std::expm1(static_cast<long double>(z))) < 1e-15);
+    CHECK(evaluate_at(activation::Softsign{}, z).value == doctest::Approx(z).epsilon(1e-9));
+    CHECK(evaluate_at(kHardtanh, z).value == z);
+    CHECK(evaluate_at(kHardswish, z).value == doctest::Approx(z / 2.0).epsilon(1e-9));
   }
 }
 
@@ -247,6 +274,18 @@ TEST_CASE_TEMPLATE("activation: at a kink the derivatives are those from the lef
   CHECK(at_zero(activation::Elu{0.5}).slope == T(0.5));
   CHECK(curvature_at(activation::Elu{0.5}, T(0)) == T(0.5));
   CHECK(curvature_at(activation::RectifiedMonomial{2}, T(0)) == T(0));
+  CHECK(evaluate_at(kSelu, T(0)).slope == static_cast<T>(kSelu.alpha));
+  CHECK(curvature_at(activation::Softsign{}, T(0)) == T(2));
+  CHECK(curvature_at(activation::Softsign{}, T(0x1p-100)) == T(-2));
+  // So they are at kinks elsewhere.
+  CHECK(evaluate_at(kHardtanh, T(-1)).slope == T(0));
+  CHECK(evaluate_at(kHardtanh, T(1)).slope == T(1));
+  CHECK(evaluate_at(kHardtanh, T(1.0 + 0x1p-20)).slope == T(0));
+  CHECK(evaluate_at(kHardswish, T(-3)).slope == T(0));
+  CHECK(evaluate_at(kHardswish, T(3)).slope == T(1.5));
+  CHECK(evaluate_at(kHardswish, T(3.0 + 0x1p-20)).slope == T(1));
+  CHECK(curvature_at(kHardswish, T(-3)) == T(0));
+  CHECK(curvature_at(kHardswish, T(3)) == static_cast<T>(1.0 / 3.0));
   // They are those from the right as soon as z is positive, however small.
   const T smallest = std::numeric_limits<T>::min();
   CHECK(evaluate_at(activation::Relu{}, smallest).value == smallest);
@@ -284,6 +323,7 @@ TEST_CASE("activation: names") {
     functors.insert(named.make(1.0, 1.0).index());
     // As many parameters as are said make a difference, and no others.
     const auto value_and_slope = [&](double first, double second) {
+      if (named.name == "hardtanh") first = -first / 4.0;  // below the second
       const auto [value, slope] = evaluate_at(named.make(first, second), 0.75);
       const auto [below, slope_below] = evaluate_at(named.make(first, second), -0.75);
       return std::array{value, slope, below, slope_below};
@@ -303,6 +343,13 @@ TEST_CASE("activation: names") {
   CHECK(evaluate_at(named("abs")(7.0, 7.0), -2.0).value == 2.0);
   CHECK(evaluate_at(named("abrelu")(-0.5, 3.0), -2.0).value == 1.0);
   CHECK(evaluate_at(named("abrelu")(-0.5, 3.0), 2.0).value == 6.0);
+  CHECK(evaluate_at(named("relu6")(7.0, 7.0), 8.0).value == 6.0);
+  CHECK(evaluate_at(named("hardtanh")(-2.0, 0.5), 8.0).value == 0.5);
+  CHECK(evaluate_at(named("hardtanh")(-2.0, 0.5), -8.0).value == -2.0);
+  CHECK(evaluate_at(named("hardsigmoid")(7.0, 7.0), 1.5).value == 0.75);
+  CHECK(evaluate_at(named("hardsigmoid")(7.0, 7.0), 8.0).value == 1.0);
+  CHECK(evaluate_at(named("hardswish")(7.0, 7.0), 1.5).value == 1.125);
+  CHECK(evaluate_at(named("hardswish")(7.0, 7.0), 8.0).value == 8.0);
 }
 
 }  // namespace fastntk::test

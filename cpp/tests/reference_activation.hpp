@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 #include <variant>
@@ -45,7 +46,10 @@ struct ReferenceActivation {
   }
   ValueAndSlope<Real> operator()(activation::Elu phi) const {
     const auto alpha = static_cast<Real>(phi.alpha);
-    return {on ? z : alpha * std::expm1(z), on ? Real(1) : alpha * std::exp(z)};
+    const auto positive = static_cast<Real>(phi.positive);
+    const auto rate = static_cast<Real>(phi.rate);
+    if (on) return {positive * z, positive};
+    return {alpha * std::expm1(rate * z), alpha * rate * std::exp(rate * z)};
   }
   ValueAndSlope<Real> operator()(activation::Softplus phi) const {
     const auto beta = static_cast<Real>(phi.beta);
@@ -69,6 +73,38 @@ struct ReferenceActivation {
     const auto frequency = static_cast<Real>(phi.frequency);
     const Real x = frequency * z + static_cast<Real>(phi.phase);
     return {std::cos(x), -frequency * std::sin(x)};
+  }
+  ValueAndSlope<Real> operator()(activation::Softsign /*phi*/) const {
+    const Real sum = Real(1) + std::abs(z);
+    return {z / sum, Real(1) / (sum * sum)};
+  }
+  ValueAndSlope<Real> operator()(activation::Squareplus phi) const {
+    const auto bend = static_cast<Real>(phi.bend);
+    const Real r = std::sqrt(z * z + bend);
+    // In the far tail long double cancels as well.
+    const Real value = on ? (z + r) / Real(2) : bend / (r - z) / Real(2);
+    return {value, value / r};
+  }
+  ValueAndSlope<Real> operator()(activation::Mish /*phi*/) const {
+    const Real x = std::log1p(std::exp(z));
+    const Real slope = sigmoid(z) / (std::cosh(x) * std::cosh(x));
+    return {z * std::tanh(x), std::tanh(x) + z * slope};
+  }
+  ValueAndSlope<Real> operator()(activation::GeluTanh /*phi*/) const {
+    const Real rate = std::sqrt(Real(8) / std::numbers::pi_v<Real>);
+    const auto cubic = static_cast<Real>(0.044715L);
+    const Real y = rate * (z + cubic * z * z * z);
+    const Real slope = rate * (Real(1) + Real(3) * cubic * z * z);
+    return {z * sigmoid(y), sigmoid(y) + z * slope * sigmoid(y) * sigmoid(-y)};
+  }
+  ValueAndSlope<Real> operator()(activation::Clipped phi) const {
+    const auto rate = static_cast<Real>(phi.rate);
+    const auto low = static_cast<Real>(phi.below);
+    const auto high = static_cast<Real>(phi.above);
+    const Real g = rate * std::min(std::max(z, low), high) + static_cast<Real>(phi.offset);
+    const Real slope = z > low && z <= high ? rate : Real(0);
+    if (phi.is_gate) return {z * g, g + z * slope};
+    return {g, slope};
   }
   ValueAndSlope<Real> operator()(activation::Square /*phi*/) const { return {z * z, z + z}; }
   ValueAndSlope<Real> operator()(activation::Custom phi) const {

@@ -19,7 +19,7 @@ from fastntk.infinite.duals import dual_of
 
 @pytest.mark.parametrize("phi", FUNCTIONS, ids=identify)
 def test_expectations(phi: Activation) -> None:
-    dual = dual_of(phi, 1e-12)
+    dual, kinks = dual_of(phi, 1e-12), phi.breakpoints or (0.0,)
     states = dual.state(np.array([0.4, 1.7, 1.0]))
     first, second = states.take(slice(0, 2)), states.take(slice(2, 3))
     for s, i, gap in ((0.4, 0, 0.01), (1.7, 1, 0.6), (1.7, 1, 1.9)):
@@ -27,14 +27,14 @@ def test_expectations(phi: Activation) -> None:
         assert phi.function is not None
         cosine = 1 - dual.gap(first, second, pairs).near[i, 0]
         found = cosine * first.activation[i] * second.activation[0]
-        expected = expectation(phi.function, s, 1.0, 1 - gap)
+        expected = expectation(phi.function, s, 1.0, 1 - gap, kinks)
         scale = first.activation[i] * second.activation[0]
         assert found == pytest.approx(expected, rel=1e-11, abs=1e-11 * scale)
         if dual.no_derivative is None:
             assert phi.derivative is not None
             cosine = 1 - dual.derivative_gap(first, second, pairs).near[i, 0]
             scale = first.derivative[i] * second.derivative[0]
-            expected = expectation(phi.derivative, s, 1.0, 1 - gap)
+            expected = expectation(phi.derivative, s, 1.0, 1 - gap, kinks)
             assert cosine * scale == pytest.approx(expected, rel=1e-11, abs=1e-11 * scale)
 
 

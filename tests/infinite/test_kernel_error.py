@@ -208,7 +208,7 @@ def test_whether_slopes_jump(activation: Any) -> None:
     phi = activations.get(activation)
     if phi.derivative is None:
         return
-    x = np.linspace(-1.0, 1.0, 5)  # where the kinks are that any of them has
+    x = np.linspace(-6.0, 6.0, 25)  # where the kinks are that any of them has
     step = np.abs(phi.derivative(x + 1e-9) - phi.derivative(x - 1e-9))
     dual = infinite.Network(1, activation).layers.duals[0]
     assert dual.slope_jumps == (step.max() > 1e-3)

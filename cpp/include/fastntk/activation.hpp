@@ -14,7 +14,7 @@
 namespace fastntk {
 
 // The activation functions φ: each functor gives φ(z) and φ'(z), as the passes need them together,
-// and φ''(z) on its own. Where φ has a kink, at 0, the derivatives are those from the left.
+// and φ''(z) on its own. Where φ has a kink, the derivatives are those from the left.
 //
 // Where φ' depends on the sign of z alone, and φ keeps that sign, φ'(φ(z)) = φ'(z). The functors of
 // which some are so have a member slope_is_that_of_value() that says whether this one is.
@@ -33,6 +33,10 @@ template <class T>
 constexpr T kInvSqrt2Pi = static_cast<T>(0.39894228040143267794);
 template <class T>
 constexpr T kTwoInvSqrtPi = static_cast<T>(1.12837916709551257390);
+template <class T>
+constexpr T kTwiceSqrt2OverPi = static_cast<T>(1.59576912160573071176);
+template <class T>
+constexpr T kGeluCubic = static_cast<T>(0.044715);  // of its form by a tanh
 
 // A positive z times any factor from this one upwards is positive again, but for some of the
 // subnormal numbers.
@@ -179,19 +183,24 @@ struct Silu {
   }
 };
 
-// φ(z) is z for z > 0 and alpha (exp(z) − 1) for z < 0.
+// φ(z) is positive · z for z > 0 and alpha (exp(rate z) − 1) for z < 0: ELU, SELU and CELU.
 struct Elu {
   double alpha;
+  double positive = 1.0;
+  double rate = 1.0;
 
   template <class T>
   FASTNTK_HOST_DEVICE ValueAndSlope<T> operator()(T z) const {
-    if (z > T(0)) return {z, T(1)};
+    if (z > T(0)) return {static_cast<T>(positive) * z, static_cast<T>(positive)};
     const T a = static_cast<T>(alpha);
-    return {a * std::expm1(z), a * std::exp(z)};
+    const T r = static_cast<T>(rate);
+    return {a * std::expm1(r * z), a * r * std::exp(r * z)};
   }
   template <class T>
   FASTNTK_HOST_DEVICE T curvature(T z) const {
-    return z > T(0) ? T(0) : static_cast<T>(alpha) * std::exp(z);
+    if (z > T(0)) return T(0);
+    const T r = static_cast<T>(rate);
+    return static_cast<T>(alpha) * r * r * std::exp(r * z);
   }
 };
 
@@ -280,6 +289,138 @@ struct Cosine {
   }
 };
 
+// φ(z) = z / (1 + |z|).
+struct Softsign {
+  template <class T>
+  FASTNTK_HOST_DEVICE ValueAndSlope<T> operator()(T z) const {
+    const T inverse = T(1) / (T(1) + std::abs(z));
+    return {z * inverse, inverse * inverse};
+  }
+  template <class T>
+  FASTNTK_HOST_DEVICE T curvature(T z) const {
+    const T inverse = T(1) / (T(1) + std::abs(z));
+    return (z > T(0) ? T(-2) : T(2)) * inverse * inverse * inverse;
+  }
+};
+
+// φ(z) = (z + √(z² + bend)) / 2, for bend > 0.
+struct Squareplus {
+  double bend;
+
+  template <class T>
+  FASTNTK_HOST_DEVICE ValueAndSlope<T> operator()(T z) const {
+    const T r = root(z);
+    // Below 0 the sum would cancel.
+    const T value = z > T(0) ? (z + r) / T(2) : static_cast<T>(bend) / (T(2) * (r - z));
+    return {value, value / r};
+  }
+  template <class T>
+  FASTNTK_HOST_DEVICE T curvature(T z) const {
+    const T r = root(z);
+    return static_cast<T>(bend) / (T(2) * r) / r / r;
+  }
+  // Returns √(z² + bend), which is |z| where the square is beyond all numbers.
+  template <class T>
+  FASTNTK_HOST_DEVICE T root(T z) const {
+    const T sum = z * z + static_cast<T>(bend);
+    return sum - sum == T(0) ? std::sqrt(sum) : std::abs(z);
+  }
+};
+
+// φ(z) = z tanh(log(1 + exp(z))).
+struct Mish {
+  template <class T>
+  FASTNTK_HOST_DEVICE ValueAndSlope<T> operator()(T z) const {
+    const auto [gate, slope] = this->gate(z);
+    return {z * gate, gate + z * slope};
+  }
+  template <class T>
+  FASTNTK_HOST_DEVICE T curvature(T z) const {
+    const T w = std::exp(-std::abs(z));
+    const bool right = z > T(0);
+    const T sum = right ? T(1) + w * (T(2) + T(2) * w) : T(2) + w * (T(2) + w);
+    const T bend = right ? w * (w * (w * (T(2) * w + T(2)) - T(3)) - T(2))
+                         : T(2) + w * (T(2) - w * (T(3) + T(2) * w));
+    return T(2) * gate(z).slope + z * (T(4) * w * bend / (sum * sum * sum));
+  }
+  // Returns tanh(log(1 + exp(z))) = (y² + 2y)/(y² + 2y + 2), y = exp(z), and its derivative
+  // 4 (y² + y)/(y² + 2y + 2)², in w = exp(−|z|).
+  template <class T>
+  FASTNTK_HOST_DEVICE static ValueAndSlope<T> gate(T z) {
+    const T w = std::exp(-std::abs(z));
+    if (z > T(0)) {
+      const T inverse = T(1) / (T(1) + w * (T(2) + T(2) * w));
+      return {(T(1) + T(2) * w) * inverse, T(4) * w * w * (T(1) + w) * inverse * inverse};
+    }
+    const T inverse = T(1) / (T(2) + w * (T(2) + w));
+    return {w * (T(2) + w) * inverse, T(4) * w * (T(1) + w) * inverse * inverse};
+  }
+};
+
+// This is GELU's form by a tanh, φ(z) = z (1 + tanh(√(2/π) (z + 0.044715 z³)))/2 = z σ(y).
+struct GeluTanh {
+  template <class T>
+  FASTNTK_HOST_DEVICE ValueAndSlope<T> operator()(T z) const {
+    const auto s = logistic(argument(z));
+    return {z * s.value, s.slope == T(0) ? s.value : s.value + product(z) * s.slope};
+  }
+  template <class T>
+  FASTNTK_HOST_DEVICE T curvature(T z) const {
+    const T y = argument(z);
+    const T s = logistic(y).slope;
+    if (s == T(0)) return T(0);  // far from 0, where the other factors may be infinite
+    const T slope = kTwiceSqrt2OverPi<T> * (T(1) + T(3) * kGeluCubic<T> * z * z);
+    return s * (T(2) * slope + z * (kTwiceSqrt2OverPi<T> * T(6) * kGeluCubic<T> * z -
+                                    slope * slope * std::tanh(y / T(2))));
+  }
+  // Returns y, and z y'.
+  template <class T>
+  FASTNTK_HOST_DEVICE static T argument(T z) {
+    return kTwiceSqrt2OverPi<T> * z * (T(1) + kGeluCubic<T> * z * z);
+  }
+  template <class T>
+  FASTNTK_HOST_DEVICE static T product(T z) {
+    return kTwiceSqrt2OverPi<T> * z * (T(1) + T(3) * kGeluCubic<T> * z * z);
+  }
+};
+
+// This is a line between two kinks and constant beyond them, g(z) = rate · z + offset between
+// below and above: hardtanh, ReLU6 and the hard sigmoid. If it is a gate, φ(z) = z g(z), and 0
+// for z < below: the hard swish.
+struct Clipped {
+  double below;
+  double above;
+  double rate = 1.0;
+  double offset = 0.0;
+  bool is_gate = false;
+
+  template <class T>
+  FASTNTK_HOST_DEVICE ValueAndSlope<T> operator()(T z) const {
+    const T g = line(inside(z));
+    // At a kink the slope is that from the left.
+    const bool bends = z > static_cast<T>(below) && z <= static_cast<T>(above);
+    const T slope = bends ? static_cast<T>(rate) : T(0);
+    if (!is_gate) return {g, slope};
+    if (z <= static_cast<T>(below)) return {T(0), T(0)};
+    return {z * g, bends ? g + z * slope : g};
+  }
+  template <class T>
+  FASTNTK_HOST_DEVICE T curvature(T z) const {
+    const bool bends = z > static_cast<T>(below) && z <= static_cast<T>(above);
+    return is_gate && bends ? T(2) * static_cast<T>(rate) : T(0);
+  }
+  // Returns the nearest number between the kinks; of a NaN, itself.
+  template <class T>
+  FASTNTK_HOST_DEVICE T inside(T z) const {
+    const T from_below = z < static_cast<T>(below) ? static_cast<T>(below) : z;
+    return from_below > static_cast<T>(above) ? static_cast<T>(above) : from_below;
+  }
+  template <class T>
+  FASTNTK_HOST_DEVICE T line(T z) const {
+    return static_cast<T>(rate) * z + static_cast<T>(offset);
+  }
+};
+
 // A custom activation is any function that was compiled elsewhere. The pointers must stay valid and
 // be safe to call from several threads; only the processor can call them.
 struct Custom {
@@ -311,7 +452,8 @@ using Activation =
                  activation::RectifiedMonomial, activation::Gelu, activation::Sigmoid,
                  activation::Silu, activation::Elu, activation::Softplus, activation::Tanh,
                  activation::Erf, activation::Sine, activation::Cosine, activation::Square,
-                 activation::Custom>;
+                 activation::Softsign, activation::Squareplus, activation::Mish,
+                 activation::GeluTanh, activation::Clipped, activation::Custom>;
 
 // This is what makes outputs f = ψ(g) of the linear outputs g: nothing, a function of each, or of
 // all outputs of a sample.

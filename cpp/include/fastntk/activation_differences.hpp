@@ -165,9 +165,13 @@ ValueAndSlope<T> difference_of(const activation::Silu& phi, T z, T dz) {
 template <class T>
 ValueAndSlope<T> difference_of(const activation::Elu& phi, T z, T dz) {
   if ((z > T(0)) != (z + dz > T(0))) return difference::of_values(phi, z, dz);
-  if (z > T(0)) return {dz, T(0)};
-  const T change = dz > T(0) ? std::exp(z + dz) * -std::expm1(-dz) : std::exp(z) * std::expm1(dz);
-  return {static_cast<T>(phi.alpha) * change, static_cast<T>(phi.alpha) * change};
+  if (z > T(0)) return {static_cast<T>(phi.positive) * dz, T(0)};
+  const T rate = static_cast<T>(phi.rate);
+  const T from = rate * z;
+  const T step = rate * dz;
+  const T change =
+      dz > T(0) ? std::exp(from + step) * -std::expm1(-step) : std::exp(from) * std::expm1(step);
+  return {static_cast<T>(phi.alpha) * change, static_cast<T>(phi.alpha) * rate * change};
 }
 
 template <class T>
@@ -213,6 +217,80 @@ ValueAndSlope<T> difference_of(const activation::Cosine& phi, T z, T dz) {
 template <class T>
 ValueAndSlope<T> difference_of(const activation::Square& /*phi*/, T z, T dz) {
   return {dz * (T(2) * z + dz), T(2) * dz};
+}
+
+// With a and b for 1 + |z| at both ends: φ' = 1/a², and on one side of 0 φ = ±(1 − 1/a).
+template <class T>
+ValueAndSlope<T> difference_of(const activation::Softsign& phi, T z, T dz) {
+  const T end = z + dz;
+  const T a = T(1) + std::abs(z);
+  const T b = T(1) + std::abs(end);
+  const bool across = (z > T(0)) != (end > T(0));
+  const T side = z > T(0) ? T(1) : T(-1);
+  const T nearer = side * (across ? z + end : -dz);  // |z| − |end|
+  return {across ? difference::of_values(phi, z, dz).value : dz / a / b,
+          nearer / a / b * ((a + b) / a / b)};
+}
+
+// With r = √(z² + bend) and s at the other end: s − r = dz (z + end)/(r + s).
+template <class T>
+ValueAndSlope<T> difference_of(const activation::Squareplus& phi, T z, T dz) {
+  const T end = z + dz;
+  const T r = phi.root(z);
+  const T s = phi.root(end);
+  // φ' = (1 + z/r)/2, and end · r − z · s has its digits from its square where it would cancel.
+  const bool cancels = (z > T(0) && end > T(0)) || (z < T(0) && end < T(0));
+  const T apart =
+      cancels ? static_cast<T>(phi.bend) * dz * (z + end) / (end * r + z * s) : end * r - z * s;
+  return {dz * ((phi(z).value + phi(end).value) / (r + s)), apart / r / s / T(2)};
+}
+
+// φ = z g(z), φ' = g + z g', where g = tanh(x), x = log(1 + exp(z)), and g' = (1 − g²) σ(z).
+template <class T>
+ValueAndSlope<T> difference_of(const activation::Mish& phi, T z, T dz) {
+  if (is_long_from_the_left(z, dz)) return difference::of_values(phi, z, dz);
+  const T x = T(2) * difference::softplus(z);
+  const T dx = T(2) * difference::softplus(z, dz);
+  const T gate = T(2) * difference::logistic(x, dx);
+  const T slope = T(4) * (difference::logistic_slope(x, dx) * activation::logistic(z + dz).value +
+                          activation::logistic(x).slope * difference::logistic(z, dz));
+  const auto end = activation::Mish::gate(z + dz);
+  return {z * gate + dz * end.value, gate + z * slope + dz * end.slope};
+}
+
+// φ = z σ(y), φ' = σ(y) + z y' σ'(y), where y is a polynomial of z of degree 3.
+template <class T>
+ValueAndSlope<T> difference_of(const activation::GeluTanh& phi, T z, T dz) {
+  if (is_long_from_the_left(z, dz)) return difference::of_values(phi, z, dz);
+  using activation::GeluTanh;
+  const T end = z + dz;
+  const T squares = activation::kGeluCubic<T> * (end * end + end * z + z * z);
+  const T y = GeluTanh::argument(z);
+  const T dy = activation::kTwiceSqrt2OverPi<T> * dz * (T(1) + squares);
+  const T logistic = difference::logistic(y, dy);
+  const auto at_end = activation::logistic(GeluTanh::argument(end));
+  return {z * logistic + dz * at_end.value,
+          logistic + GeluTanh::product(z) * difference::logistic_slope(y, dy) +
+              activation::kTwiceSqrt2OverPi<T> * dz * (T(1) + T(3) * squares) * at_end.slope};
+}
+
+// The parts of the step below, between and above the kinks, each with a slope of its own.
+template <class T>
+ValueAndSlope<T> difference_of(const activation::Clipped& phi, T z, T dz) {
+  const T end = z + dz;
+  const T low = static_cast<T>(phi.below);
+  const T high = static_cast<T>(phi.above);
+  const T from = phi.inside(z);
+  const T to = phi.inside(end);
+  const bool inside = from == z && to == end;
+  const T between = inside ? dz : to - from;
+  const T rate = static_cast<T>(phi.rate);
+  if (!phi.is_gate) return {rate * between, phi(end).slope - phi(z).slope};
+  const bool beyond = z > high && end > high;
+  const T above = beyond ? dz : (end > high ? end - high : T(0)) - (z > high ? z - high : T(0));
+  const T value = between * phi.line(from + to) + phi.line(high) * above;
+  const bool bends = z > low && z <= high && end > low && end <= high;
+  return {value, bends ? T(2) * rate * dz : phi(end).slope - phi(z).slope};
 }
 
 // Of a custom activation φ' is known. A short step takes it at the midpoint: the relative error, of

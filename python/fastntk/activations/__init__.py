@@ -7,7 +7,16 @@ parameters: ``leaky_relu(0.2)``. Any other function becomes one by `custom`.
 """
 
 from fastntk.activations.activation import Activation
-from fastntk.activations.exponentials import elu, exp_normalized, exponential, gaussian
+from fastntk.activations.algebraic import softsign, squareplus
+from fastntk.activations.clipped import hardsigmoid, hardswish, hardtanh, relu6
+from fastntk.activations.exponentials import (
+    celu,
+    elu,
+    exp_normalized,
+    exponential,
+    gaussian,
+    selu,
+)
 from fastntk.activations.outputs import Softmax
 from fastntk.activations.periodic import cosine, gabor, rbf, sine
 from fastntk.activations.piecewise import (
@@ -21,7 +30,16 @@ from fastntk.activations.piecewise import (
 )
 from fastntk.activations.polynomials import hermite, monomial, polynomial
 from fastntk.activations.quadrature import Function, gaussian_nodes
-from fastntk.activations.smooth import erf, gelu, sigmoid, silu, softplus, tanh
+from fastntk.activations.smooth import (
+    erf,
+    gelu,
+    gelu_tanh,
+    mish,
+    sigmoid,
+    silu,
+    softplus,
+    tanh,
+)
 from fastntk.activations.table import FINITE_WIDTH, get, label_of, names, restore
 from fastntk.activations.user_functions import custom
 
@@ -32,6 +50,7 @@ __all__ = [
     "Softmax",
     "abrelu",
     "absolute",
+    "celu",
     "cosine",
     "custom",
     "elu",
@@ -42,23 +61,32 @@ __all__ = [
     "gaussian",
     "gaussian_nodes",
     "gelu",
+    "gelu_tanh",
     "get",
+    "hardsigmoid",
+    "hardswish",
+    "hardtanh",
     "hermite",
     "identity",
     "label_of",
     "leaky_relu",
+    "mish",
     "monomial",
     "names",
     "polynomial",
     "rbf",
     "rectified_monomial",
     "relu",
+    "relu6",
     "restore",
+    "selu",
     "sigmoid",
     "sign",
     "silu",
     "sine",
     "softplus",
+    "softsign",
+    "squareplus",
     "tanh",
 ]
 

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What the package knows of an activation function φ: one entry, which all rooms ask.
 
-Each function in `piecewise`, `polynomials`, `smooth`, `periodic` and `exponentials` is the entry of
-one φ: its arguments are the parameters of φ, with their defaults; it checks them and returns an
-`Activation` with everything else.
+Each function in `piecewise`, `clipped`, `polynomials`, `algebraic`, `smooth`, `periodic` and
+`exponentials` is the entry of one φ: its arguments are the parameters of φ, with their defaults; it
+checks them and returns an `Activation` with everything else.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -125,21 +125,88 @@ def elu(alpha: float = 1.0) -> Activation:
     Activation
     """
     alpha = arguments.real(alpha, "alpha", minimum=0.0, maximum=LARGEST_SCALE)
-
-    def function(x: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0)))
-
     return Activation(
         name="elu",
         label="ELU",
         parameters=(alpha,),
-        function=function,
-        derivative=lambda x: np.where(x > 0, 1.0, alpha * np.exp(np.minimum(x, 0))),
-        curvature=lambda x: np.where(x > 0, 0.0, alpha * np.exp(np.minimum(x, 0))),
-        known_second_moment=0.5 + alpha**2 * _SECOND_MOMENT_OF_EXPONENTIAL,
-        breakpoints=(0.0,),
-        in_core=True,
-        sensitivity=sensitivity.of_elu(alpha),
-        dual=lambda duals, _: duals.Elu(alpha),
         module=TorchModule("ELU", lambda module: (module.alpha,), lambda alpha: {"alpha": alpha}),
+        **_exponential_below_zero(alpha),
     )
+
+
+# The numbers for which a standard normal distribution of arguments stays one, in mean and variance:
+# G. Klambauer et al., "Self-normalizing neural networks", NeurIPS 2017.
+_SELU_SCALE, _SELU_ALPHA = 1.0507009873554804934193349852946, 1.6732632423543772848170429916717
+
+
+def selu() -> Activation:
+    """Return the SELU, 1.0507… times the ELU with α = 1.6733….
+
+    Returns
+    -------
+    Activation
+
+    Examples
+    --------
+    >>> from fastntk import activations
+    >>> round(activations.selu().second_moment, 12)
+    1.0
+    """
+    return Activation(
+        name="selu",
+        label="SELU",
+        module=TorchModule("SELU"),
+        **_exponential_below_zero(_SELU_ALPHA, scale=_SELU_SCALE),
+    )
+
+
+# 1/α and its square are numbers of float32.
+_SMALLEST_CELU, _LARGEST_CELU = 1e-18, 1e18
+
+
+def celu(alpha: float = 1.0) -> Activation:
+    """Return the CELU, φ(x) = x for x > 0 and α(exp(x/α) − 1) for x < 0.
+
+    Parameters
+    ----------
+    alpha : float
+        α, from 1e-18 to 1e18.
+
+    Returns
+    -------
+    Activation
+    """
+    alpha = arguments.real(alpha, "alpha", minimum=_SMALLEST_CELU, maximum=_LARGEST_CELU)
+    return Activation(
+        name="celu",
+        label="CELU",
+        parameters=(alpha,),
+        module=TorchModule("CELU", lambda module: (module.alpha,), lambda alpha: {"alpha": alpha}),
+        **_exponential_below_zero(1.0, scale=alpha, rate=1 / alpha),
+    )
+
+
+def _exponential_below_zero(alpha: float, scale: float = 1.0, rate: float = 1.0) -> dict[str, Any]:
+    """Return what an entry says of scale · ELU(rate · x)."""
+    below, slope = scale * alpha, scale * rate
+
+    def function(x: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.where(x > 0, slope * x, below * np.expm1(rate * np.minimum(x, 0)))
+
+    def derivative(x: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.where(x > 0, slope, below * rate * np.exp(rate * np.minimum(x, 0)))
+
+    def curvature(x: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.where(x > 0, 0.0, below * rate**2 * np.exp(rate * np.minimum(x, 0)))
+
+    known = slope**2 / 2 + below**2 * _SECOND_MOMENT_OF_EXPONENTIAL if rate == 1 else None
+    return {
+        "function": function,
+        "derivative": derivative,
+        "curvature": curvature,
+        "known_second_moment": known,
+        "breakpoints": (0.0,),
+        "in_core": True,
+        "sensitivity": sensitivity.of_elu(below, slope, rate),
+        "dual": lambda duals, _: duals.Elu(alpha, scale, rate),
+    }

@@ -37,9 +37,11 @@ class Sensitivity:
     slope : callable
         Takes the ends of intervals and returns the largest |φ'| in each.
     bend : callable
-        Takes the ends of intervals and returns the largest |φ''| in each, 0 left out.
+        Takes the ends of intervals and returns the largest |φ''| in each, kinks left out.
     jump : float
-        How far φ' jumps at 0.
+        How far φ' jumps at kinks.
+    kinks : tuple of float
+        Where they are.
     value_terms, slope_terms : callable
         The magnitudes of the terms of which φ and φ' at some numbers are made up. From one number
         to another they change by at most 512 times as much as φ and φ' may.
@@ -48,6 +50,7 @@ class Sensitivity:
     slope: Callable[[Array, Array], Array]
     bend: Callable[[Array, Array], Array]
     jump: float = 0.0
+    kinks: tuple[float, ...] = (0.0,)
     value_terms: Callable[[Array], Array]
     slope_terms: Callable[[Array], Array]
 
@@ -181,18 +184,116 @@ def of_softplus(beta: float) -> Sensitivity:
     )
 
 
-def of_elu(alpha: float) -> Sensitivity:
-    """Return the bounds for x for x > 0 and α(exp(x) − 1) for x < 0."""
+def of_elu(alpha: float, positive: float = 1.0, rate: float = 1.0) -> Sensitivity:
+    """Return the bounds for positive · x for x > 0 and alpha (exp(rate · x) − 1) for x < 0."""
+    steepest = alpha * rate
 
-    def slope_at(x: Array) -> Array:
-        return np.where(x > 0, 1.0, alpha * np.exp(np.minimum(x, 0.0)))
+    def slope_terms(x: Array) -> Array:
+        exponent = rate * np.minimum(x, 0.0)
+        # The exponent is rounded before its exponential is taken, if the rate is not 1.
+        grown = 1.0 if rate == 1 else 1 - exponent
+        return np.where(x > 0, positive, steepest * np.exp(exponent) * grown)
 
     return Sensitivity(
-        slope=_everywhere(max(1.0, alpha)),
-        bend=_everywhere(alpha),
-        jump=abs(1.0 - alpha),
-        value_terms=lambda x: np.where(x > 0, x, -alpha * np.expm1(np.minimum(x, 0.0))),
-        slope_terms=slope_at,
+        slope=_everywhere(max(positive, steepest)),
+        bend=_everywhere(steepest * rate),
+        jump=abs(positive - steepest),
+        value_terms=lambda x: np.where(
+            x > 0, positive * x, -alpha * np.expm1(rate * np.minimum(x, 0.0))
+        ),
+        slope_terms=slope_terms,
+    )
+
+
+def of_mish() -> Sensitivity:
+    """Return the bounds for x tanh(log(1 + exp(x)))."""
+
+    def gate(x: Array) -> Array:
+        return np.asarray(np.tanh(np.logaddexp(0, x)))
+
+    return Sensitivity(
+        slope=_everywhere(1.09),  # at x = 1.49
+        bend=_everywhere(0.65),  # at x = −0.04
+        value_terms=lambda x: np.abs(x) * gate(x),
+        # The slope of the gate, (1 − gate²) σ(x), is at most 2 min(gate, exp(−x)).
+        slope_terms=lambda x: gate(x) + 2 * np.abs(x) * np.minimum(gate(x), np.exp(-np.abs(x))),
+    )
+
+
+def of_gelu_tanh() -> Sensitivity:
+    """Return the bounds for x σ(y) with y = √(8/π) (x + 0.044715 x³)."""
+
+    def terms(x: Array) -> Array:
+        # As y is rounded before its exponential is taken, so are σ and σ' by |y| times as much.
+        # Beyond 40 the exponential is 0.
+        x = np.clip(x, -40, 40)
+        y = math.sqrt(8 / math.pi) * x * (1 + 0.044715 * x**2)
+        return _logistic(y) + (1 + np.abs(y)) * (1 + 3 * np.abs(y)) * _logistic_slope(y)
+
+    return Sensitivity(
+        slope=_everywhere(1.13),  # at x = 1.42
+        bend=_everywhere(math.sqrt(2 / math.pi) * (1 + 1e-12)),  # at 0
+        value_terms=lambda x: np.abs(x) * terms(x),
+        slope_terms=terms,
+    )
+
+
+def of_softsign() -> Sensitivity:
+    """Return the bounds for x/(1 + |x|)."""
+    return Sensitivity(
+        slope=_everywhere(1.0),
+        bend=_everywhere(2.0),  # on either side of 0
+        value_terms=lambda x: np.abs(x) / (1 + np.abs(x)),
+        slope_terms=lambda x: (1 + np.abs(x)) ** -2.0,
+    )
+
+
+def of_squareplus(b: float) -> Sensitivity:
+    """Return the bounds for (x + √(x² + b))/2, in which nothing cancels."""
+
+    def root(x: Array) -> Array:
+        return np.asarray(np.hypot(x, math.sqrt(b)))
+
+    def value(x: Array) -> Array:
+        return np.where(x > 0, (x + root(x)) / 2, b / (2 * (root(x) + np.abs(x))))
+
+    return Sensitivity(
+        slope=_everywhere(1.0),
+        bend=_everywhere((1 + 1e-12) / (2 * math.sqrt(b))),  # at 0
+        value_terms=value,
+        slope_terms=lambda x: value(x) / root(x),
+    )
+
+
+def of_clipped(below: float, above: float, rate: float, offset: float) -> Sensitivity:
+    """Return the bounds for rate · x + offset, constant beyond two kinks."""
+
+    def slope(low: Array, high: Array) -> Array:
+        return np.where((low <= above) & (high > below), rate, 0.0)
+
+    return Sensitivity(
+        slope=slope,
+        bend=_everywhere(0.0),
+        jump=rate,
+        kinks=(below, above),
+        value_terms=lambda x: rate * np.abs(np.clip(x, below, above)) + abs(offset),
+        slope_terms=lambda x: np.where((x > below) & (x <= above), rate, 0.0),
+    )
+
+
+def of_hardswish() -> Sensitivity:
+    """Return the bounds for x (x + 3)/6 between −3 and 3, 0 below and x above."""
+
+    def terms(x: Array) -> Array:
+        return np.where(x > -3, 1.0 + np.minimum(np.abs(x), 3.0), 0.0)
+
+    return Sensitivity(
+        slope=lambda low, high: np.where(high > -3, np.where(low > 3, 1.0, 1.5), 0.0),
+        bend=_everywhere(1 / 3 * (1 + 1e-12)),
+        jump=0.5,
+        kinks=(-3.0, 3.0),
+        value_terms=lambda x: np.abs(x) * terms(x),
+        slope_terms=terms,
     )
 
 

@@ -194,6 +194,94 @@ def softplus(beta: float = 1.0) -> Activation:
     )
 
 
+def mish() -> Activation:
+    """Return the mish, φ(x) = x tanh(log(1 + exp(x))).
+
+    Returns
+    -------
+    Activation
+    """
+
+    def gate(x: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+        # tanh(log(1 + y)) = (y² + 2y)/(y² + 2y + 2) and its derivatives by x, y = exp(x), of whose
+        # denominators and numerators the highest powers are taken out for x > 0.
+        w = np.exp(-np.abs(x))
+        right = x > 0
+        total = np.where(right, 1 + w * (2 + 2 * w), 2 + w * (2 + w))
+        bend = np.where(right, w * (w * (w * (2 * w + 2) - 3) - 2), 2 + w * (2 - w * (3 + 2 * w)))
+        value = np.where(right, 1 + 2 * w, w * (2 + w)) / total
+        slope = 4 * w * np.where(right, w, 1.0) * (1 + w) / total**2
+        return [value, slope, 4 * w * bend / total**3]
+
+    def derivative(x: NDArray[np.float64]) -> NDArray[np.float64]:
+        value, slope, _ = gate(x)
+        return value + x * slope
+
+    def curvature(x: NDArray[np.float64]) -> NDArray[np.float64]:
+        _, slope, bend = gate(x)
+        return 2 * slope + x * bend
+
+    return Activation(
+        name="mish",
+        label="mish",
+        function=lambda x: x * gate(x)[0],
+        derivative=derivative,
+        curvature=curvature,
+        breakpoints=(0.0,),
+        in_core=True,
+        sensitivity=sensitivity.of_mish(),
+        module=TorchModule("Mish"),
+    )
+
+
+# Of GELU's form by a tanh, x σ(y), y = rate (x + cubic x³).
+_RATE, _CUBIC = math.sqrt(8 / math.pi), 0.044715
+
+
+def gelu_tanh() -> Activation:
+    """Return GELU's form by a tanh, x (1 + tanh(√(2/π) (x + 0.044715 x³)))/2.
+
+    Returns
+    -------
+    Activation
+    """
+
+    def only_by_tanh(module: Any) -> tuple[()]:
+        if module.approximate != "tanh":
+            raise ValueError(f"module contains {module!r}: expected GELU's form by a tanh")
+        return ()
+
+    def argument(x: NDArray[np.float64]) -> NDArray[np.float64]:
+        # Beyond 40, where exp(−y) is 0, the cube might overflow.
+        x = np.clip(x, -40, 40)
+        return _RATE * x * (1 + _CUBIC * x**2)
+
+    def slope_of_argument(x: NDArray[np.float64]) -> NDArray[np.float64]:
+        return _RATE * (1 + 3 * _CUBIC * np.clip(x, -40, 40) ** 2)
+
+    def derivative(x: NDArray[np.float64]) -> NDArray[np.float64]:
+        y = argument(x)
+        return _logistic(y) + x * slope_of_argument(x) * _logistic_density(y)
+
+    def curvature(x: NDArray[np.float64]) -> NDArray[np.float64]:
+        x = np.clip(x, -40, 40)
+        y, slope = argument(x), slope_of_argument(x)
+        inner = x * (6 * _RATE * _CUBIC * x - slope**2 * np.tanh(y / 2))
+        return _logistic_density(y) * (2 * slope + inner)
+
+    return Activation(
+        name="gelu_tanh",
+        label="GELU (tanh)",
+        function=lambda x: x * _logistic(argument(x)),
+        derivative=derivative,
+        curvature=curvature,
+        breakpoints=(0.0,),
+        in_core=True,
+        sensitivity=sensitivity.of_gelu_tanh(),
+        module=TorchModule("GELU", only_by_tanh, lambda: {"approximate": "tanh"}),
+    )
+
+
 def _logistic(x: NDArray[np.float64]) -> NDArray[np.float64]:
     values: NDArray[np.float64] = scipy.special.expit(x)
     return values

@@ -9,7 +9,15 @@ from collections.abc import Callable
 from functools import cache
 
 from fastntk._support import arguments
-from fastntk.activations import exponentials, periodic, piecewise, polynomials, smooth
+from fastntk.activations import (
+    algebraic,
+    clipped,
+    exponentials,
+    periodic,
+    piecewise,
+    polynomials,
+    smooth,
+)
 from fastntk.activations.activation import Activation
 
 CONSTRUCTORS: dict[str, Callable[..., Activation]] = {
@@ -38,6 +46,16 @@ CONSTRUCTORS: dict[str, Callable[..., Activation]] = {
     "silu": smooth.silu,
     "softplus": smooth.softplus,
     "elu": exponentials.elu,
+    "selu": exponentials.selu,
+    "celu": exponentials.celu,
+    "mish": smooth.mish,
+    "gelu_tanh": smooth.gelu_tanh,
+    "softsign": algebraic.softsign,
+    "squareplus": algebraic.squareplus,
+    "relu6": clipped.relu6,
+    "hardtanh": clipped.hardtanh,
+    "hardsigmoid": clipped.hardsigmoid,
+    "hardswish": clipped.hardswish,
 }
 
 _NAMES = tuple(

@@ -14,9 +14,10 @@ for the vectors of a pass in float64, which is one such computation,
 
 with U^l = s Δ^{l+1} W^{l+1}, R and R' for the rounding of φ and φ' themselves, and max over all
 that lies within 2 ρ^l of ẑ^l: both the exact z^l and that of another computation do. φ may bend
-where |ẑ| ≤ 2 ρ^l: there the slope of a ReLU may be 0 in one computation and 1 in another, and the
-whole of U counts as an error. The first terms are the propagation of what is wrong already; the
-terms with γ hold for sums in any order, with or without fused multiply-adds [1]_.
+where a kink is no further from ẑ than that: there the slope of a ReLU may be 0 in one computation
+and 1 in another, and the whole of U counts as an error. The first terms are the propagation of what
+is wrong already; the terms with γ hold for sums in any order, with or without fused multiply-adds
+[1]_.
 
 An activation ψ of the outputs makes theirs a layer like those below it, with c = 1, and with a U of
 an output that is 1 for itself and 0 for the others. Of a softmax nothing is proved.
@@ -195,7 +196,7 @@ class _Hidden:
 
     slopes: Vector  # c φ'(ẑ) (n, m)
     slope_roundings: Vector  # (n, m): what φ' may be off by where it is computed at ẑ
-    may_bend: Vector  # (n, m): how far c φ' jumps where z may lie on either side of 0, otherwise 0
+    may_bend: Vector  # (n, m): how far c φ' jumps where z may lie on either side of a kink, else 0
     z_error: Vector  # ρ (n,)
     slope: Vector  # c max |φ'| (n,)
     bend: Vector  # c max |φ''| (n,)
@@ -262,7 +263,11 @@ class _Analysis:
             reach = 2 * z_error
             low, high = z.min(axis=1) - reach, z.max(axis=1) + reach
             slope, bend = c * bounds.slope(low, high), c * bounds.bend(low, high)
-            may_bend = (np.abs(z) <= reach[:, np.newaxis]) & (reach > 0)[:, np.newaxis]
+            may_bend = np.zeros(z.shape, bool)
+            for kink in bounds.kinks if bounds.jump else ():
+                # In the precision of the passes the kink itself is rounded.
+                around = (reach + 4 * self.unit * abs(kink))[:, np.newaxis]
+                may_bend |= (np.abs(z - kink) <= around) & (around > 0)
             layers.append(
                 _Hidden(
                     slopes=c * phi.derivative(z),

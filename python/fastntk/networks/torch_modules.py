@@ -8,7 +8,7 @@ PyTorch is not imported here: whoever gives a module has done so.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,21 +28,25 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from fastntk.activations import Activation
+    from fastntk.activations.activation import TorchModule
     from fastntk.activations.outputs import OutputActivation
 
 
-# The names of activations and what is known of their modules, by the name of the class in torch.nn.
-_ACTIVATIONS = {
-    phi.module.name: (phi.name, phi.module)
-    for phi in map(activations.get, activations.names())
-    if phi.module is not None
-}
+# The names of activations and what is known of their modules, by the name of the class in torch.nn:
+# GELU is two of them.
+_ACTIVATIONS: dict[str, list[tuple[str, TorchModule]]] = {}
+for _phi in map(activations.get, activations.names()):
+    if _phi.module is not None:
+        _ACTIVATIONS.setdefault(_phi.module.name, []).append((_phi.name, _phi.module))
 # Those that only the outputs have.
-_OF_OUTPUTS = {Softmax.module.name: (Softmax.name, Softmax.module)}
+_OF_OUTPUTS = {Softmax.module.name: [(Softmax.name, Softmax.module)]}
+# A leaky ReLU whose slope is a tensor.
+_PRELU = "PReLU"
 _PASSED_OVER = ("Dropout", "Flatten", "Identity")
 _EXPECTED = (
-    f"expected a torch.nn.Sequential of {', '.join(['Linear', *sorted(_ACTIVATIONS)])}, Softmax at "
-    "the end, Identity, Flatten, and Dropout in evaluation mode, each of exactly this class"
+    f"expected a torch.nn.Sequential of {', '.join(['Linear', *sorted([*_ACTIVATIONS, _PRELU])])}, "
+    "Softmax at the end, Identity, Flatten, and Dropout in evaluation mode, each of exactly this "
+    "class"
 )
 
 # Where a module and a tensor keep functions that are called with its outputs or its gradients.
@@ -105,14 +109,13 @@ def _parts_of(module: Any) -> tuple[list[AffineMap], Activation, OutputActivatio
         if type(part) is torch.nn.Linear:
             maps.append(_map_of(part, path, torch.nn))
             between.append((path, None))
-        elif type(part) in classes:
+        elif type(part) in classes or type(part) is torch.nn.PReLU:
             if not between or between[-1][1] is not None:
                 raise ValueError(f"{path} is {part!r}: expected one activation after a Linear")
-            name, of_class = classes[type(part)]
-            try:
-                between[-1] = path, restore_output(name, of_class.parameters(part))
-            except ValueError as error:
-                raise ValueError(f"{path}: {error}") from None
+            if type(part) is torch.nn.PReLU:
+                between[-1] = path, activations.leaky_relu(_slope_of(part, path, torch.nn))
+            else:
+                between[-1] = path, _activation_of(part, path, classes[type(part)])
         else:
             _require_identity(part, path, torch.nn)
     if not maps:
@@ -130,6 +133,36 @@ def _parts_of(module: Any) -> tuple[list[AffineMap], Activation, OutputActivatio
     first = between[0][1] if len(between) > 1 else None
     assert not isinstance(first, Softmax)
     return maps, first or activations.get("identity"), last or LINEAR
+
+
+def _activation_of(
+    part: Any, path: str, known: Sequence[tuple[str, TorchModule]]
+) -> OutputActivation:
+    """Return the activation of a module, of those of its class the one that it computes."""
+    reasons = []
+    for name, of_class in known:
+        try:
+            return restore_output(name, of_class.parameters(part))
+        except ValueError as error:
+            reasons.append(str(error))
+    raise ValueError(f"{path}: {'; or '.join(reasons)}")
+
+
+def _slope_of(prelu: Any, path: str, nn: Any) -> float:
+    """Return the slope of a PReLU below 0; it is no parameter of the network."""
+    name = f"{path}.weight"
+    weight = _plain_parameter(prelu.weight, name, nn)
+    if weight.numel() != 1:
+        raise ValueError(
+            f"{name} has {weight.numel()} slopes: expected one, PReLU(1), the same for all units"
+        )
+    if weight.requires_grad:
+        raise ValueError(
+            f"{name} is trained: expected requires_grad=False, as the slope of a leaky ReLU is no "
+            "parameter of the network, and the kernel has no part of it; "
+            "requires_grad_(False) freezes it"
+        )
+    return float(weight)
 
 
 def _flat(module: Any, path: str, nn: Any) -> list[tuple[str, Any]]:
@@ -157,7 +190,7 @@ def _require_plain(part: Any, path: str, nn: Any) -> None:
         )
     if type(part) not in {
         getattr(nn, name)
-        for name in ("Sequential", "Linear", *_PASSED_OVER, *_ACTIVATIONS, *_OF_OUTPUTS)
+        for name in ("Sequential", "Linear", _PRELU, *_PASSED_OVER, *_ACTIVATIONS, *_OF_OUTPUTS)
     }:
         hint = ""
         if isinstance(part, (nn.Sequential, nn.Linear)):
@@ -176,7 +209,8 @@ def _require_plain(part: Any, path: str, nn: Any) -> None:
             f"{path} has been compiled: expected a module as it was before module.compile(), such "
             "as copy.deepcopy(module)"
         )
-    parameters = {"weight", "bias"} if type(part) is nn.Linear else set()
+    known = {nn.Linear: {"weight", "bias"}, nn.PReLU: {"weight"}}
+    parameters = known.get(type(part), set())
     # The dictionaries themselves: the methods leave out what is there twice.
     found = {name for name, value in own["_parameters"].items() if value is not None} - parameters
     found |= {name for name, value in own["_buffers"].items() if value is not None}
@@ -184,28 +218,36 @@ def _require_plain(part: Any, path: str, nn: Any) -> None:
     if found:
         raise ValueError(
             f"{path} has {', '.join(sorted(found))} of its own: expected {_class_of(part)} with "
-            f"{'a weight and a bias' if parameters else 'no parameters or buffers'} only"
+            f"{_listed(parameters)} only"
         )
+
+
+def _listed(parameters: set[str]) -> str:
+    if not parameters:
+        return "no parameters or buffers"
+    return " and ".join(f"a {name}" for name in sorted(parameters, reverse=True))
 
 
 def _map_of(linear: Any, path: str, nn: Any) -> AffineMap:
     result = AffineMap((f"{path}.weight", f"{path}.bias"), linear.weight, linear.bias)
     for name, tensor in result.tensors:
-        if type(tensor) is not nn.Parameter:
-            raise ValueError(
-                f"{name} is of class {_class_of(tensor)}: expected a torch.nn.Parameter"
-            )
-        hooks = [
-            hook.strip("_").replace("_", " ")
-            for hook in _TENSOR_HOOKS
-            if getattr(tensor, hook, None)
-        ]
-        if hooks:
-            raise ValueError(
-                f"{name} has {', '.join(hooks)}: expected a parameter without hooks, which may "
-                "change its gradient; call remove() of their handles"
-            )
+        _plain_parameter(tensor, name, nn)
     return result
+
+
+def _plain_parameter(tensor: Any, name: str, nn: Any) -> Any:
+    """Return a parameter that is nothing else."""
+    if type(tensor) is not nn.Parameter:
+        raise ValueError(f"{name} is of class {_class_of(tensor)}: expected a torch.nn.Parameter")
+    hooks = [
+        hook.strip("_").replace("_", " ") for hook in _TENSOR_HOOKS if getattr(tensor, hook, None)
+    ]
+    if hooks:
+        raise ValueError(
+            f"{name} has {', '.join(hooks)}: expected a parameter without hooks, which may "
+            "change its gradient; call remove() of their handles"
+        )
+    return tensor
 
 
 def _require_identity(part: Any, path: str, nn: Any) -> None:
@@ -228,13 +270,16 @@ def _require_identity(part: Any, path: str, nn: Any) -> None:
 
 def _require_same(module: Any, network: Network) -> None:
     """Refuse a network with other outputs, or another number of parameters, than the module."""
-    count = sum(parameter.numel() for parameter in module.parameters())
+    torch = sys.modules["torch"]
+    slopes = {id(part.weight) for part in module.modules() if type(part) is torch.nn.PReLU}
+    count = sum(
+        parameter.numel() for parameter in module.parameters() if id(parameter) not in slopes
+    )
     if count != network.n_parameters:
         raise ValueError(
             f"module has {count} parameters, {count - network.n_parameters:+d} than its layers "
             f"have: expected {network.n_parameters}, their weights and biases"
         )
-    torch = sys.modules["torch"]
     X = np.random.default_rng(0).standard_normal((_SAMPLES, network.input_width))
     # In float64 on the processor, whatever precision products have elsewhere. Numbers are only
     # lent to the module: it keeps its parameters, their gradients, its mode and its device.

@@ -26,66 +26,26 @@ import numpy as np
 from numba import njit
 from scipy.special import erf, erfc, erfcx, owens_t
 
-from fastntk._support.memory import require_memory
-from fastntk.infinite.duals.base import CANCELLATION, Gaps, State
+from fastntk.infinite.duals.base import CANCELLATION, Correlation, Gaps
 from fastntk.infinite.duals.closed_form import refine_small
-from fastntk.infinite.duals.compiled import CompiledDual, Loop
-from fastntk.infinite.duals.expectation import CLOSE, ByQuadrature
-from fastntk.infinite.duals.hermite import fill_terms, hermite_coefficients
+from fastntk.infinite.duals.expectation import ByQuadrature
+from fastntk.infinite.duals.hermite import hermite_coefficients
+from fastntk.infinite.duals.kinked import OFF, TERMS, Kinked
 from fastntk.infinite.duals.parallel import opposite_gap
-from fastntk.infinite.duals.series import Series
-from fastntk.infinite.duals.vectorized import correlation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fastntk.infinite.duals.base import Array, Correlation
-    from fastntk.infinite.duals.compiled import RowGaps, RowPairs
+    from fastntk.infinite.duals.base import Array, State
 
 _DENSITY = 1 / math.sqrt(2 * math.pi)  # of a standard normal number at 0
 
-# So many terms of Hermite series are enough for most angles, and quadratures give them for samples
-# between these, whose squares do not underflow and whose exponentials are smooth enough.
-_TERMS, _SMALLEST, _LARGEST = 256, 1e-100, 8.0
-
-# What a series leaves out of a cosine, and by how much its coefficients may be off.
-_MISSING, _OFF = 2.0**-52, 2.0**-48
+# Quadratures give the terms of series for samples between these.
+_SMALLEST, _LARGEST = 1e-100, 8.0
 
 
-@Loop
-def fill_elu(
-    pairs: RowPairs,
-    row: Array,
-    columns: Array,
-    first: int,
-    constants: Array,
-    tangent: bool,
-    out: RowGaps,
-) -> int:
-    """Write 1 ∓ c by series, see `Loop`, or 0 and 0 where these are too long.
-
-    Samples have 1 where there are series of them, and 0 elsewhere; and what `fill_series` takes.
-    """
-    near, far = pairs[0], pairs[1]
-    fill_terms((near, far), row[1:], columns[1:], first, constants, tangent, out)
-    close = 0
-    own, others = row[0], columns[0, first:]
-    at = 0
-    for part in range(2 if tangent else 1):
-        terms = int(constants[at])
-        largest = constants[at + 1 + terms]
-        at += 2 + terms
-        new_near, new_far = out[2 * part], out[2 * part + 1]
-        for j in range(len(near)):
-            long = abs(correlation(near[j], far[j])) > largest or own * others[j] == 0.0
-            new_near[j] = 0.0 if long else new_near[j]
-            new_far[j] = 0.0 if long else new_far[j]
-            close += min(new_near[j], new_far[j]) < CLOSE
-    return close
-
-
-class Elu(CompiledDual):
-    """The dual of φ(x) = x for x > 0, α(exp(x) − 1) for x < 0.
+class Elu(Kinked):
+    """The dual of scale · φ(rate · x), φ(x) = x for x > 0, α(exp(x) − 1) for x < 0.
 
     Pairs that are not nearly parallel or opposite take their Hermite series, which the kink does
     not make long, all others and large samples the closed form.
@@ -94,44 +54,45 @@ class Elu(CompiledDual):
     ----------
     alpha : float
         α.
+    scale, rate : float
+        By what the function and its argument are multiplied.
     """
 
     gap_error = CANCELLATION
     keeps_digits = True
-    loop = fill_elu
 
-    def __init__(self, alpha: float) -> None:
+    def __init__(self, alpha: float, scale: float = 1.0, rate: float = 1.0) -> None:
         self.covariances = Value(alpha), Slope(alpha)
+        self.scales = scale, scale * rate
+        self.rate = rate
         self.slope_jumps = alpha != 1
 
-    def state(self, deviation: Array) -> State:
-        """Return the state of samples."""
-        # The series of φ and of φ', of those that differ and then of all samples.
-        require_memory(
-            2 * 2 * 8 * _TERMS * len(deviation),
-            f"X: series of ELU for {len(deviation)} samples",
-            "take fewer samples",
+    def norms(self, s: Array) -> tuple[Array, Array]:
+        """Return those of the two parts."""
+        value, slope = (part.root_mean_square(self.rate * s) for part in self.covariances)
+        return self.scales[0] * value, self.scales[1] * slope
+
+    def has_series(self, s: Array) -> Array:
+        """Return where squares do not underflow and exponentials are smooth enough."""
+        return (self.rate * s >= _SMALLEST) & (self.rate * s <= _LARGEST)
+
+    def coefficients(self, s: Array) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+        """Return them by quadrature."""
+        value, slope = (
+            hermite_coefficients(part.function, self.rate * s, TERMS, OFF)
+            for part in self.covariances
         )
-        norms = [part.root_mean_square(deviation) for part in self.covariances]
-        distinct, back = np.unique(deviation, return_inverse=True)
-        short = (distinct >= _SMALLEST) & (distinct <= _LARGEST)
-        numbers, constants = [short[np.newaxis].astype(np.float64)], [np.empty(0)]
-        for part in self.covariances:
-            coefficients = np.zeros((_TERMS, len(distinct)))
-            rest = np.zeros(len(distinct))
-            if short.any():
-                found = hermite_coefficients(part.function, distinct[short], _TERMS, _OFF)
-                coefficients[:, short], rest[short] = found
-            series = Series.of(coefficients, rest, _MISSING)
-            numbers.append(series.coefficients)
-            constants.append(np.append(len(series.coefficients), series.limits))
-        samples = np.concatenate(numbers)[:, back]
-        return State(deviation, norms[0], norms[1], samples, np.concatenate(constants))
+        return value, slope
 
     def refine(self, x: State, z: State, pairs: Correlation, found: tuple[Gaps, ...]) -> None:
         """Write gaps that have no series, and small ones to their own digits."""
-        norms = (x.activation, z.activation), (x.derivative, z.derivative)
-        deviations = x.deviation, z.deviation
+        first, second = self.scales
+        norms = (
+            (x.activation / first, z.activation / first),
+            (x.derivative / second, z.derivative / second),
+        )
+        deviations = self.rate * x.deviation, self.rate * z.deviation
+        pairs = Correlation(pairs.gaps, self.rate * pairs.difference)
         for part, result, (left, right) in zip(self.covariances, found, norms, strict=False):
             rows, columns = np.nonzero((result.near == 0) & (result.far == 0))
             s, t = deviations[0][rows], deviations[1][columns]
