@@ -176,6 +176,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
     ),
     "fastntk.infinite": (
         "Kernels",
+        "LayeredNetwork",
         "Network",
         "NeuralKernel",
         "Prediction",

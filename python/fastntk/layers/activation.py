@@ -60,7 +60,8 @@ class Activation(Layer):
         name = _NAMES.get(phi.name)
         if phi.identity is not None or name is None:
             return super().__repr__()
-        given = [repr(each) for each in phi.parameters]
+        usual = phi.name in activations.names() and phi == activations.get(phi.name)
+        given = [] if usual else [written(each) for each in phi.parameters]
         if self.scale is not None:
             given.append(f"scale={written(self.scale)}")
         return f"{name}({', '.join(given)})"
