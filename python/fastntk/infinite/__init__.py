@@ -18,6 +18,7 @@ from fastntk.infinite.functions import (
     smallest_angle,
 )
 from fastntk.infinite.kernel_matrices import Kernels
+from fastntk.infinite.layered_network import LayeredNetwork
 from fastntk.infinite.limits import limit_angle, limit_condition_number, limit_kernel
 from fastntk.infinite.network import Network
 from fastntk.infinite.regression import Prediction, Regression
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Kernels",
+    "LayeredNetwork",
     "Network",
     "NeuralKernel",
     "Prediction",

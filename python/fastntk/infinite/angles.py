@@ -16,10 +16,12 @@ import numpy as np
 
 from fastntk._support.angles import angle_from_gap
 from fastntk.devices import matrices
+from fastntk.infinite.architecture import Architecture
 from fastntk.infinite.duals.base import ROUNDING
-from fastntk.infinite.gap_bounds import RELATIVE_ERROR, bounded_gaps
+from fastntk.infinite.gap_bounds import RELATIVE_ERROR
 from fastntk.infinite.gaps import gaps_of_angles
 from fastntk.infinite.layer_factors import NTK, require_nonzero
+from fastntk.infinite.layered_bounds import bounded_gaps
 from fastntk.infinite.pairs import Pairs, Results
 from fastntk.infinite.sample_norms import Samples
 from fastntk.infinite.tiles import Tile
@@ -27,7 +29,7 @@ from fastntk.infinite.tiles import Tile
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from fastntk.infinite.architecture import Architecture
+    from fastntk.infinite.several_depths import SeveralDepths
 
     Array = NDArray[np.float64]
 
@@ -57,13 +59,13 @@ class Angles(NamedTuple):
 
 
 def angles_after_layers(
-    network: Architecture, theta: ArrayLike, *, gradient: bool, bounds: bool
+    network: SeveralDepths, theta: ArrayLike, *, gradient: bool, bounds: bool
 ) -> Angles:
     """Return the angle between gradients, or after the last layer, of samples at an angle θ.
 
     Parameters
     ----------
-    network : Architecture
+    network : SeveralDepths
         The network; for several depths, the result has a first axis for these.
     theta : array_like
         Angles of samples of norm √d, in [0, π].
@@ -86,7 +88,7 @@ def angles_after_layers(
         raise ValueError(f"theta={float(bad.flat[0])!r}: expected angles between 0 and π")
     if gradient:
         network.require_tangent_kernel()
-        if network.parametrization == "standard":
+        if isinstance(network, Architecture) and network.parametrization == "standard":
             raise ValueError(
                 "parametrization='standard': expected 'ntk', because the weight of the first layer "
                 "in the kernel then depends on the number of inputs, which angles do not tell"
@@ -97,7 +99,7 @@ def angles_after_layers(
     for first in range(0, flat.size, _ANGLES_AT_ONCE):
         part = slice(first, first + _ANGLES_AT_ONCE)
         result[:, :, part] = propagate(network, flat[part], gradient=gradient)
-    if network.depths[0] == 0 and network.layers.bias_std[0] == 0:
+    if _is_linear_map(network):
         result[:, 0] = flat  # no rounding at all, not even close to π
     result = result[:, [network.depths.index(depth) for depth in network.asked]]
     if not bounds:
@@ -106,16 +108,27 @@ def angles_after_layers(
     return Angles(*result.reshape(3, *depths, *angles.shape))
 
 
-def _pairs(network: Architecture, angles: int, *, gradient: bool) -> Pairs:
+def _is_linear_map(network: SeveralDepths) -> bool:
+    """Return whether the first of the depths has nothing but weights, which keep angles."""
+    if not isinstance(network, Architecture) or network.depths[0] > 0:
+        return False
+    return network.layers.bias_std[0] == 0
+
+
+def _keeps_unit_norms(network: SeveralDepths) -> bool:
+    return isinstance(network, Architecture) and network.keeps_unit_norms
+
+
+def _pairs(network: SeveralDepths, angles: int, *, gradient: bool) -> Pairs:
     """Return pairs of one sample with many others, all of the same norm."""
     one, many = Samples.of(np.ones((1, 1))), Samples.of(np.ones((angles, 1)))
-    pairs = Pairs.of(one, many, network, unit_norms=network.keeps_unit_norms)
+    pairs = Pairs.of(one, many, network, unit_norms=_keeps_unit_norms(network))
     if gradient:
         require_nonzero(pairs.factors.zero[NTK], "theta", network.depths)
     return pairs
 
 
-def _compiled(network: Architecture, theta: Array, *, gradient: bool) -> Array:
+def _compiled(network: SeveralDepths, theta: Array, *, gradient: bool) -> Array:
     """Return angles, which have nearly all digits, and their bounds: (3, depths, angles)."""
     pairs = _pairs(network, theta.size, gradient=gradient)
     found = np.empty((len(network.depths), 1, theta.size))
@@ -126,19 +139,20 @@ def _compiled(network: Architecture, theta: Array, *, gradient: bool) -> Array:
     return np.stack([angle, angle * (1 - _COMPILED_ERROR), angle * (1 + _COMPILED_ERROR)])
 
 
-def _general(network: Architecture, theta: Array, *, gradient: bool) -> Array:
+def _general(network: SeveralDepths, theta: Array, *, gradient: bool) -> Array:
     """Return angles and their bounds: (3, depths, angles)."""
-    factors = _pairs(network, theta.size, gradient=gradient).factors
-    sides = factors.take(slice(0, 1)), factors.take(slice(1, None))
+    pairs = _pairs(network, theta.size, gradient=gradient)
+    rows, columns = slice(0, 1), slice(1, None)
     gaps = gaps_of_angles(theta)[np.newaxis]
     found = []
-    for both in bounded_gaps(network, sides, gaps, ROUNDING * np.abs(gaps), tangent=gradient):
+    error = ROUNDING * np.abs(gaps)
+    for both in bounded_gaps(pairs, rows, columns, gaps, error, tangent=gradient):
         bounded = both[gradient]
         found.append([bounded.gaps.angle[0], *(end[0] for end in bounded.angle_bounds)])
     return np.array(found).swapaxes(0, 1)
 
 
-def _warn_of_unresolved(network: Architecture, theta: Array, found: Angles) -> None:
+def _warn_of_unresolved(network: SeveralDepths, theta: Array, found: Angles) -> None:
     unresolved = np.argwhere(~found.resolved)
     if unresolved.size == 0:
         return

@@ -21,6 +21,7 @@ from fastntk._support import arguments
 from fastntk._support.arguments import shown
 from fastntk.activations import Activation
 from fastntk.infinite.duals import PiecewiseLinear, dual_of
+from fastntk.infinite.several_depths import SeveralDepths
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,7 +57,7 @@ class Layers(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Architecture:
+class Architecture(SeveralDepths):
     """A fully connected network of infinite width, at one or several depths.
 
     The parameters are those of `fastntk.infinite.Network`, which adds what can be asked of it. They
@@ -147,14 +148,9 @@ class Architecture:
         return _DEFAULT_DEPTH
 
     @property
-    def asked(self) -> tuple[int, ...]:
-        """The depths in the order in which they were asked for."""
-        return self.depth if isinstance(self.depth, tuple) else (self.depth,)
-
-    @cached_property
-    def depths(self) -> tuple[int, ...]:
-        """The different depths, in ascending order."""
-        return tuple(sorted(set(self.asked)))
+    def layer_count(self) -> int:
+        """How many layers there are, that of the outputs included."""
+        return self.depths[-1] + 1
 
     @cached_property
     def layers(self) -> Layers:
@@ -241,15 +237,6 @@ class Architecture:
                     f"{self.depths[-1]}, because {dual.no_derivative}; expected another "
                     "activation, the NNGP kernel, or layer_weights that train the last layer only"
                 )
-
-    def require_one_depth(self) -> int:
-        """Return the depth; raise TypeError if several were asked for."""
-        if isinstance(self.depth, int):
-            return self.depth
-        raise TypeError(
-            f"depth={shown(list(self.asked))}: expected an integer, because this is asked of one "
-            "network; at_depth(L) returns one of several"
-        )
 
     def at_depth(self, depth: int) -> Self:
         """Return the network of one depth that is made of the first layers of this one.

@@ -11,9 +11,10 @@ import numpy as np
 
 from fastntk._support.angles import angle_from_gap
 from fastntk.devices import matrices
-from fastntk.infinite.gap_bounds import bounded_gaps, input_error
+from fastntk.infinite.gap_bounds import input_error
 from fastntk.infinite.gaps import fill_gaps
 from fastntk.infinite.layer_factors import NTK, require_nonzero
+from fastntk.infinite.layered_bounds import bounded_gaps
 from fastntk.infinite.pairs import Pairs, Results
 from fastntk.infinite.sample_norms import Samples
 from fastntk.infinite.tiles import fold_tiles
@@ -28,13 +29,13 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from fastntk._support.progress import Progress
-    from fastntk.infinite.architecture import Architecture
     from fastntk.infinite.gap_bounds import Bounded
+    from fastntk.infinite.several_depths import SeveralDepths
     from fastntk.infinite.tiles import Tile
 
 
 def closest_gradients(
-    network: Architecture, X: ArrayLike, count: int, progress: Progress
+    network: SeveralDepths, X: ArrayLike, count: int, progress: Progress
 ) -> list[AnglePair]:
     """Return the pairs at the `count` smallest angles, the first ones of those at the same.
 
@@ -132,7 +133,7 @@ def _bounded(pairs: Pairs, i: int, j: int) -> Bounded:
     """Return the gap of the gradients of a pair, and by how much it may be off."""
     inputs = np.empty((1, 1))
     fill_gaps(pairs.X, pairs.X, slice(i, i + 1), slice(j, j + 1), inputs, same=True)
-    sides = pairs.factors.take(slice(i, i + 1)), pairs.factors.take(slice(j, j + 1))
+    rows, columns = slice(i, i + 1), slice(j, j + 1)
     error = input_error(inputs, pairs.X.norms.dimension)
-    ((_, gradients),) = bounded_gaps(pairs.network, sides, inputs, error, tangent=True)
+    ((_, gradients),) = bounded_gaps(pairs, rows, columns, inputs, error, tangent=True)
     return gradients

@@ -181,23 +181,23 @@ class _Errors:
         before = Correlation(self.pairs.hidden, self.pairs.size_difference)
         self.pairs.activate(self.network, layer, tangent=True)
         error = self.hidden
-        moved = None if self.sides[0].sizes is None else _Moved.of(dual, x, z)
+        moved = None if self.sides[0].sizes is None else Moved.of(dual, x, z)
         if dual.no_derivative is None:
-            steps = _modulus(dual, dual.derivative_gap, (x, z), before.gaps, error)
+            steps = modulus(dual, dual.derivative_gap, (x, z), before.gaps, error)
             slopes = self.pairs.slopes
-            steepness = _steepness(x)[:, np.newaxis] * _steepness(z)
-            self.hidden = steepness * np.minimum(np.abs(slopes.cosine) + steps, 1.0) * error
+            steep = steepness(x)[:, np.newaxis] * steepness(z)
+            self.hidden = steep * np.minimum(np.abs(slopes.cosine) + steps, 1.0) * error
             of_sizes = self._of_sizes(dual, dual.derivative_gap, moved, before)
             own = dual.error(x, z, np.minimum(*slopes))
             self.slopes = np.minimum(steps + own + of_sizes, 2.0)
         else:
-            self.hidden = _modulus(dual, dual.gap, (x, z), before.gaps, error)
+            self.hidden = modulus(dual, dual.gap, (x, z), before.gaps, error)
         of_sizes = self._of_sizes(dual, dual.gap, moved, before)
         self.hidden = self.hidden + dual.error(x, z, np.minimum(*self.pairs.hidden)) + of_sizes
         if moved is not None:
             self._activate_sizes(dual, layer, moved, before)
 
-    def _same(self, before: Correlation) -> Array:
+    def _same(self, before: Correlation) -> NDArray[np.bool_]:
         """Return which pairs are certain to be of samples of one size."""
         return np.asarray((before.difference == 0) & (self.size_difference == 0))
 
@@ -205,30 +205,17 @@ class _Errors:
         self,
         dual: Dual,
         function: Callable[[State, State, Correlation], Gaps],
-        moved: _Moved | None,
+        moved: Moved | None,
         before: Correlation,
     ) -> Array | float:
         """Return what the errors of the sizes make of the cosines of an activation."""
         if moved is None or dual.scale_free:
             return 0.0
-        s = moved.x.deviation[:, np.newaxis]
-        shifts = (
-            (moved.z_moved, before._replace(difference=(1 - _STEP) * before.difference)),
-            (moved.z, before._replace(difference=before.difference - _STEP * s)),
-        )
-        base = function(moved.x, moved.z, before)
-        quotients = []
-        for z, pairs in shifts:
-            other = function(moved.x_moved, z, pairs)
-            change = np.minimum(np.abs(other.near - base.near), np.abs(other.far - base.far))
-            quotients.append(change / _STEP)
-        together, alone = quotients
         rows, columns = self.x.hidden[:, np.newaxis], self.z.hidden
-        apart = rows + columns + self.size_difference * inverse_or_zero(s)
-        alone = np.where(self._same(before), 0.0, alone * apart)
-        return np.asarray(_DOUBT * (together * np.maximum(rows, columns) + alone))
+        off = self.size_difference
+        return moved.cosine_error(function, before, (rows, columns), off, self._same(before))
 
-    def _activate_sizes(self, dual: Dual, layer: int, moved: _Moved, before: Correlation) -> None:
+    def _activate_sizes(self, dual: Dual, layer: int, moved: Moved, before: Correlation) -> None:
         """Take the errors of the sizes, and of their differences, through an activation."""
         x, z = (side.states[layer - 1] for side in self.sides)
         same = self._same(before)
@@ -303,7 +290,7 @@ class _Errors:
         if self.network.layers.bias_std[layer] > 0:
             t = columns.hidden[layer]
             sine = np.abs(left[P] * difference / t)
-            chord = _square_error(sine, left[P] * off / t + sizes * sine)
+            chord = square_error(sine, left[P] * off / t + sizes * sine)
             self.size_difference = off + 2 * sizes * np.abs(difference)
         if self.tangent:
             s, t = rows.gradients[layer, :, np.newaxis], columns.gradients[layer]
@@ -318,7 +305,7 @@ class _Errors:
             length = np.sqrt(
                 (c * u) ** 2 + (c * v) ** 2 + inverse**2 * (a * turns - b * rate * difference) ** 2
             )
-            gradient_chord = _square_error(length, entries)
+            gradient_chord = square_error(length, entries)
             s, t = s * inverse, t * inverse  # their sum stays in range
             total = inverse_or_zero(s + t)
             self.gradient_difference = (
@@ -328,7 +315,7 @@ class _Errors:
         return chord, gradient_chord
 
 
-class _Moved(NamedTuple):
+class Moved(NamedTuple):
     """States of both samples, and those of samples that are a little smaller."""
 
     x: State
@@ -337,7 +324,7 @@ class _Moved(NamedTuple):
     z_moved: State
 
     @classmethod
-    def of(cls, dual: Dual, x: State, z: State) -> _Moved:
+    def of(cls, dual: Dual, x: State, z: State) -> Moved:
         """Return states that all have the same number of terms, where they are series."""
         # From below only: the series of a dual may end where the samples do.
         deviations = [x.deviation, z.deviation]
@@ -345,6 +332,46 @@ class _Moved(NamedTuple):
         state = dual.state(np.concatenate(deviations))
         ends = itertools.accumulate((len(each) for each in deviations), initial=0)
         return cls(*(state.take(slice(*part)) for part in itertools.pairwise(ends)))
+
+    def cosine_error(
+        self,
+        function: Callable[[State, State, Correlation], Gaps],
+        pairs: Correlation,
+        sizes: tuple[Array, Array],
+        off: Array,
+        same: NDArray[np.bool_],
+    ) -> Array:
+        """Return what the errors of the sizes make of the cosines of a map.
+
+        Parameters
+        ----------
+        function : callable
+            The map: a method of the dual.
+        pairs : Correlation
+            The pairs before it.
+        sizes : tuple of ndarray (1, 1), (n,)
+            The relative errors of the sizes of both samples.
+        off : ndarray
+            The errors of the differences of sizes.
+        same : ndarray of bool
+            Which pairs are certain to be of samples of one size.
+        """
+        s = self.x.deviation[:, np.newaxis]
+        shifts = (
+            (self.z_moved, pairs._replace(difference=(1 - _STEP) * pairs.difference)),
+            (self.z, pairs._replace(difference=pairs.difference - _STEP * s)),
+        )
+        base = function(self.x, self.z, pairs)
+        quotients = []
+        for z, moved in shifts:
+            other = function(self.x_moved, z, moved)
+            change = np.minimum(np.abs(other.near - base.near), np.abs(other.far - base.far))
+            quotients.append(change / _STEP)
+        together, alone = quotients
+        rows, columns = sizes
+        apart = rows + columns + off * inverse_or_zero(s)
+        alone = np.where(same, 0.0, alone * apart)
+        return np.asarray(_DOUBT * (together * np.maximum(rows, columns) + alone))
 
     def growth(self) -> tuple[tuple[float, float], tuple[float, float]]:
         """Return d ln √E[φ(su)²]/d ln s of both samples, and the same for φ'."""
@@ -360,17 +387,17 @@ def _growth(values: Array, less: Array) -> float:
     return _GROWTH_DOUBT * float(np.abs(change).max()) / _STEP
 
 
-def _square_error(size: Array, error: Array) -> Array:
+def square_error(size: Array, error: Array) -> Array:
     """Return by how much the square of a size that may be off by an error may be off."""
     return np.asarray(error * (2 * size + error))
 
 
-def _steepness(state: State) -> Array:
+def steepness(state: State) -> Array:
     """Return χ."""
     return np.asarray(state.deviation * state.derivative * inverse_or_zero(state.activation))
 
 
-def _modulus(
+def modulus(
     dual: Dual,
     function: Callable[[State, State, Correlation], Gaps],
     states: tuple[State, State],

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fastntk._support.dtypes import FloatArray
-    from fastntk.infinite.architecture import Architecture
+    from fastntk.infinite.several_depths import SeveralDepths
     from fastntk.symmetric.conjugate_gradients import Iterations, KernelSolution
 
     Array = NDArray[np.float64]
@@ -38,7 +38,7 @@ class IterativeRegression:
 
     Parameters
     ----------
-    network : Architecture
+    network : SeveralDepths
         Of one depth.
     kind : str
         "nngp" or "ntk".
@@ -55,7 +55,7 @@ class IterativeRegression:
     """
 
     def __init__(
-        self, network: Architecture, kind: str, samples: Array, ridge: float, how: Iterations
+        self, network: SeveralDepths, kind: str, samples: Array, ridge: float, how: Iterations
     ) -> None:
         self.ridge = self.given_ridge = ridge
         self._network, self._kind, self._samples, self._how = network, kind, samples, how

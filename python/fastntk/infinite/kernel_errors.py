@@ -32,18 +32,26 @@ import numpy as np
 
 from fastntk._support.threads import core_threads
 from fastntk.infinite.angle_series import ARGUMENT_ERROR, NORM_ERROR, allowed_error
-from fastntk.infinite.duals import Correlation, Gaps
+from fastntk.infinite.architecture import Architecture
+from fastntk.infinite.duals import Correlation, Gaps, PiecewiseLinear
 from fastntk.infinite.duals.base import ROUNDING
 from fastntk.infinite.layer_factors import A, B, LayerFactors, R
+from fastntk.infinite.layered_architecture import LayeredArchitecture
+from fastntk.infinite.layered_factors import LayeredFactors
+from fastntk.infinite.wiring import follow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-    from fastntk.infinite.architecture import Architecture
     from fastntk.infinite.duals import Dual, State
     from fastntk.infinite.sample_norms import Norms
+    from fastntk.infinite.several_depths import SeveralDepths
+    from fastntk.infinite.wiring import Place
+
+    # Of the cosine, in absolute terms, and of the size, in relative ones.
+    Error = tuple[float, float]
 
     Array = NDArray[np.float64]
 
@@ -58,21 +66,21 @@ _STEP, _DOUBT = 2.0**-7, 1.25
 _SAMPLES_AT_ONCE = 64
 
 
-def kernel_error(network: Architecture, norms: Norms) -> float:
+def kernel_error(network: SeveralDepths, norms: Norms) -> float:
     """Return by how much elements of the tangent kernel of some samples may be off.
 
     By this times √(K_ii K_jj): `dual_error`, to which some roundings for each layer are added.
     """
-    depth = network.require_one_depth()
-    return dual_error(network, norms) + _ROUNDINGS_A_LAYER * (depth + 1) * _EPS
+    network.require_one_depth()
+    return dual_error(network, norms) + _ROUNDINGS_A_LAYER * network.layer_count * _EPS
 
 
-def dual_error(network: Architecture, norms: Norms, *, tangent: bool = True) -> float:
+def dual_error(network: SeveralDepths, norms: Norms, *, tangent: bool = True) -> float:
     """Return by how much elements of a kernel may be off because of duals and sizes, likewise.
 
     Parameters
     ----------
-    network : Architecture
+    network : SeveralDepths
         The network, of one depth.
     norms : Norms
         Norms of the samples.
@@ -80,6 +88,9 @@ def dual_error(network: Architecture, norms: Norms, *, tangent: bool = True) -> 
         Whether the kernel is the tangent kernel, not the NNGP.
     """
     depth = network.require_one_depth()
+    if isinstance(network, LayeredArchitecture):
+        return _error_of_layers(network, norms, tangent=tangent)
+    assert isinstance(network, Architecture)
     if network.piecewise_linear:
         return 0.0
     factors = LayerFactors.of(norms, network)
@@ -95,6 +106,20 @@ def dual_error(network: Architecture, norms: Norms, *, tangent: bool = True) -> 
     return min(cosine + 2 * size + allowed_error(network, depth), 2.0)
 
 
+def _error_of_layers(network: LayeredArchitecture, norms: Norms, *, tangent: bool) -> float:
+    if all(isinstance(dual, PiecewiseLinear) for dual in network.duals.values()):
+        return 0.0
+    of_sums = (norms.dimension + 16) * _EPS
+    with core_threads():  # as the factors
+        factors = LayeredFactors.of(norms, network)
+        calculus = _LayeredErrors(network, factors)
+        ((hidden, gradients),) = follow(
+            network.steps, calculus, (of_sums, of_sums), tangent=tangent
+        )
+    cosine, size = (gradients or (0.0, 0.0)) if tangent else hidden
+    return min(cosine + 2 * size, 2.0)
+
+
 class _Errors:
     """Errors of cosines, and relative errors of sizes, the largest of all samples.
 
@@ -107,51 +132,13 @@ class _Errors:
     """
 
     def __init__(self, of_sums: float) -> None:
-        self.hidden = of_sums, of_sums
-        self.gradients = 0.0, 0.0
-        self.slopes = 0.0, 0.0
+        self.hidden: Error = (of_sums, of_sums)
+        self.gradients: Error = (0.0, 0.0)
+        self.slopes: Error = (0.0, 0.0)
 
     def activate(self, dual: Dual, state: State, *, tangent: bool) -> None:
         """Take the errors through an activation."""
-        error, size = self.hidden
-        # One call, as its series have one length.
-        both = dual.state(np.concatenate([state.deviation, (1 - _STEP) * state.deviation]))
-        n = len(state.deviation)
-        state, less = both.take(slice(n)), both.take(slice(n, None))
-        own = dual.gap_error + ROUNDING
-        present = state.activation > 0
-        inverse = np.divide(
-            1.0, state.activation, out=np.zeros_like(state.activation), where=present
-        )
-        steepness = float((state.deviation * state.derivative * inverse).max(initial=0.0)) ** 2
-        if dual.no_derivative is None:
-            changed = steepness * error
-        else:
-            changed = _largest(dual.gap, state, state, min(2 * error, 1.0)) if error > 0 else 0.0
-        turned = 0.0
-        if tangent and dual.no_derivative is None and error > 0:
-            turned = _largest(dual.derivative_gap, state, state, min(2 * error, 1.0)) + own
-        of_sizes = slope_of_sizes = 0.0
-        if not dual.scale_free:
-            moved = _largest(dual.gap, state, less, 0.0)
-            of_sizes = 2 * _DOUBT * math.sqrt(2 * moved) * size / _STEP
-            if tangent and dual.no_derivative is None:
-                moved = _largest(dual.derivative_gap, state, less, 0.0)
-                # Where φ' jumps elsewhere than at 0, distances of it grow like roots.
-                share = math.sqrt(size / _STEP) if dual.slope_jumps else size / _STEP
-                slope_of_sizes = 2 * _DOUBT * math.sqrt(2 * moved) * share
-        growth, slope_growth = (
-            _DOUBT * float(np.abs(1 - ratio).max(initial=0.0)) / _STEP
-            for ratio in (
-                np.divide(b, a, out=np.ones_like(a), where=a > 0)
-                for a, b in (
-                    (state.activation, less.activation),
-                    (state.derivative, less.derivative),
-                )
-            )
-        )
-        self.hidden = min(changed + own + of_sizes, 2.0), growth * size + dual.size_error
-        self.slopes = min(turned + own + slope_of_sizes, 2.0), slope_growth * size + dual.size_error
+        self.hidden, self.slopes = _activated(dual, state, self.hidden, tangent=tangent)
 
     def weigh(self, factors: Array, *, biased: bool) -> None:
         """Take the errors through a layer of weights and biases, with the factors (5, n) of it."""
@@ -164,6 +151,95 @@ class _Errors:
         if biased:
             error = float(squares[R]) * error + 4 * size
         self.hidden = min(error, 2.0), size + 2 * _EPS
+
+
+class _LayeredErrors:
+    """The calculus of these errors, for networks that are described by their layers."""
+
+    def __init__(self, network: LayeredArchitecture, factors: LayeredFactors) -> None:
+        self._network, self._factors = network, factors
+
+    def combined(
+        self,
+        place: Place,
+        first: tuple[Error | None, float],
+        second: tuple[Error | None, float],
+        c: float,  # noqa: ARG002
+    ) -> Error:
+        parts = [part for part, factor in (first, second) if part is not None and factor != 0]
+        found = self._factors.sums.get(place)
+        if found is None:  # a single part
+            return (parts[0][0], parts[0][1] + _EPS) if parts else (0.0, 0.0)
+        squares = (found.factors**2).max(axis=1)
+        both = ((first[0], squares[A]), (second[0], squares[B]))
+        errors = sum(part[0] * float(square) for part, square in both if part is not None)
+        unit = max((part[1] for part in parts), default=0.0) + 4 * _EPS
+        return min(errors + 4 * unit, 2.0), unit
+
+    def activated(
+        self, step: int, hidden: Error, gradients: Error | None
+    ) -> tuple[Error, Error | None]:
+        state = _distinct(self._factors.activated[step].state)
+        tangent = gradients is not None
+        made, slopes = _activated(self._network.duals[step], state, hidden, tangent=tangent)
+        if gradients is None:
+            return made, None
+        return made, (min(gradients[0] + slopes[0], 2.0), gradients[1] + slopes[1])
+
+    def normalized(
+        self,
+        step: int,  # noqa: ARG002
+        hidden: Error,
+        gradients: Error | None,
+        epsilon: float,
+    ) -> tuple[Error, Error | None]:
+        made = hidden[0], 0.0 if epsilon == 0 else hidden[1] + 4 * _EPS
+        if gradients is None:
+            return made, None
+        return made, (gradients[0], gradients[1] + hidden[1] + 4 * _EPS)
+
+
+def _activated(dual: Dual, state: State, hidden: Error, *, tangent: bool) -> tuple[Error, Error]:
+    """Return the errors of φ and of φ' from those before the activation."""
+    error, size = hidden
+    # One call, as its series have one length.
+    both = dual.state(np.concatenate([state.deviation, (1 - _STEP) * state.deviation]))
+    n = len(state.deviation)
+    state, less = both.take(slice(n)), both.take(slice(n, None))
+    own = dual.gap_error + ROUNDING
+    present = state.activation > 0
+    inverse = np.divide(1.0, state.activation, out=np.zeros_like(state.activation), where=present)
+    steepness = float((state.deviation * state.derivative * inverse).max(initial=0.0)) ** 2
+    if dual.no_derivative is None:
+        changed = steepness * error
+    else:
+        changed = _largest(dual.gap, state, state, min(2 * error, 1.0)) if error > 0 else 0.0
+    turned = 0.0
+    if tangent and dual.no_derivative is None and error > 0:
+        turned = _largest(dual.derivative_gap, state, state, min(2 * error, 1.0)) + own
+    of_sizes = slope_of_sizes = 0.0
+    if not dual.scale_free:
+        moved = _largest(dual.gap, state, less, 0.0)
+        of_sizes = 2 * _DOUBT * math.sqrt(2 * moved) * size / _STEP
+        if tangent and dual.no_derivative is None:
+            moved = _largest(dual.derivative_gap, state, less, 0.0)
+            # Where φ' jumps elsewhere than at 0, distances of it grow like roots.
+            share = math.sqrt(size / _STEP) if dual.slope_jumps else size / _STEP
+            slope_of_sizes = 2 * _DOUBT * math.sqrt(2 * moved) * share
+    growth, slope_growth = (
+        _DOUBT * float(np.abs(1 - ratio).max(initial=0.0)) / _STEP
+        for ratio in (
+            np.divide(b, a, out=np.ones_like(a), where=a > 0)
+            for a, b in (
+                (state.activation, less.activation),
+                (state.derivative, less.derivative),
+            )
+        )
+    )
+    return (
+        (min(changed + own + of_sizes, 2.0), growth * size + dual.size_error),
+        (min(turned + own + slope_of_sizes, 2.0), slope_growth * size + dual.size_error),
+    )
 
 
 def _distinct(state: State) -> State:

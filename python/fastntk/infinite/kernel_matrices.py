@@ -11,7 +11,8 @@ import numpy as np
 from fastntk._support.memory import require_memory
 from fastntk.devices import matrices
 from fastntk.infinite.kernel_parts import as_asked
-from fastntk.infinite.layer_factors import KINDS, LayerFactors, check_range
+from fastntk.infinite.layer_factors import KINDS, check_range
+from fastntk.infinite.pairs import factors_of
 from fastntk.infinite.recursion import mirror
 from fastntk.infinite.request import KernelRequest
 from fastntk.infinite.sample_norms import Samples
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from fastntk._support.dtypes import FloatArray
     from fastntk._support.progress import Progress
-    from fastntk.infinite.architecture import Architecture
+    from fastntk.infinite.several_depths import SeveralDepths
     from fastntk.infinite.tiles import Tile
 
 # Kernels whose diagonals differ by more than this share are not computed from the same samples:
@@ -51,7 +52,7 @@ class Kernels(NamedTuple):
 
 
 def kernel_matrix(
-    network: Architecture,
+    network: SeveralDepths,
     kind: str,
     X: ArrayLike,
     Z: ArrayLike | None = None,
@@ -65,7 +66,7 @@ def kernel_matrix(
 
 
 def kernel_matrices(
-    network: Architecture,
+    network: SeveralDepths,
     X: ArrayLike,
     Z: ArrayLike | None = None,
     *,
@@ -77,7 +78,7 @@ def kernel_matrices(
 
     Parameters
     ----------
-    network : Architecture
+    network : SeveralDepths
         The network; for several depths, kernels have a first axis for these.
     X, Z : array_like (n, d), (m, d)
         Samples, one a row.
@@ -131,7 +132,7 @@ def fill_kernels(request: KernelRequest, outs: Sequence[FloatArray], progress: P
 
 
 def require_tangent_kernel_of(
-    network: Architecture, X: ArrayLike, diagonal: NDArray[np.floating[Any]], name: str
+    network: SeveralDepths, X: ArrayLike, diagonal: NDArray[np.floating[Any]], name: str
 ) -> None:
     """Raise ValueError if the diagonal of a matrix cannot be that of the tangent kernel of X.
 
@@ -150,13 +151,14 @@ def require_tangent_kernel_of(
         )
 
 
-def kernel_diagonal(network: Architecture, kind: str, X: ArrayLike) -> NDArray[np.float64]:
+def kernel_diagonal(network: SeveralDepths, kind: str, X: ArrayLike) -> NDArray[np.float64]:
     """Return the diagonal of the kernel "nngp" or "ntk", in float64, without the rest of it."""
     network.require_one_depth()
     samples = matrices.samples(X, "X", np.dtype(np.float64))
+    network.require_inputs(samples.shape[1], "X")
     if kind == "ntk":
         network.require_tangent_kernel()
-    factors = LayerFactors.of(Samples.of(samples).norms, network)
+    factors = factors_of(Samples.of(samples).norms, network)
     which = KINDS.index(kind)
     check_range(factors.scales[which], samples.dtype, network.depths, zero=factors.zero[which])
     result: NDArray[np.float64] = factors.scales[which, 0] ** 2

@@ -101,7 +101,7 @@ class TileProducts:
             (some,) = self._parts.rows_of(chosen[tile.rows], tile.columns)
             out[tile.columns, tile.rows] = some.T
 
-        layers = self._request.network.depths[-1] + 1
+        layers = self._request.network.layer_count
         every = list(tiles(len(chosen), n, layers, symmetric=False, shape=_COLUMNS))
         for_each_tile(work, every, progress=False, description="columns")
         return out

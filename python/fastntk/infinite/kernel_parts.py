@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from fastntk.infinite.angle_series import PairsOfOneNorm
+from fastntk.infinite.architecture import Architecture
 from fastntk.infinite.gaps import fill_gaps
 from fastntk.infinite.layer_factors import KINDS, check_range, require_nonzero
 from fastntk.infinite.pairs import Pairs, Results
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fastntk._support.dtypes import FloatArray, FloatDType
-    from fastntk.infinite.architecture import Architecture
+    from fastntk.infinite.several_depths import SeveralDepths
 
 Way: TypeAlias = Pairs | PairsOfOneNorm
 
@@ -41,7 +42,7 @@ class KernelParts:
 
     Attributes
     ----------
-    network : Architecture
+    network : SeveralDepths
     ways : list
         What writes tiles, one after the other. Where samples have one norm, the kernels that are
         series are written by these: at each depth without a look at the others, so that no kernel
@@ -54,7 +55,7 @@ class KernelParts:
         That of the kernels.
     """
 
-    network: Architecture
+    network: SeveralDepths
     ways: list[Way]
     kinds: tuple[str, ...]
     scales: tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -63,7 +64,7 @@ class KernelParts:
     @classmethod
     def of(
         cls,
-        network: Architecture,
+        network: SeveralDepths,
         kinds: tuple[str, ...],
         X: Samples,
         Z: Samples | None,
@@ -219,7 +220,7 @@ def put_part(values: FloatArray, tile: Tile, rows: slice, columns: slice, out: F
     )
 
 
-def as_asked(out: FloatArray, network: Architecture) -> FloatArray:
+def as_asked(out: FloatArray, network: SeveralDepths) -> FloatArray:
     """Return kernels of all depths in the order in which these were asked for."""
     if len(out) == 0:
         return out
@@ -233,10 +234,12 @@ def as_asked(out: FloatArray, network: Architecture) -> FloatArray:
 
 
 def _ways_of_pairs(
-    X: Samples, Z: Samples | None, network: Architecture, kinds: tuple[str, ...]
+    X: Samples, Z: Samples | None, network: SeveralDepths, kinds: tuple[str, ...]
 ) -> tuple[list[Way], NDArray[np.float64], NDArray[np.bool_]]:
     """Return what writes the kernels of each tile, `LayerFactors.scales`, and where these are 0."""
-    of_one_norm = PairsOfOneNorm.of(X, Z, network, kinds)
+    of_one_norm = None
+    if isinstance(network, Architecture):
+        of_one_norm = PairsOfOneNorm.of(X, Z, network, kinds)
     if of_one_norm is not None and of_one_norm.complete:
         scales = of_one_norm.scales
         return [of_one_norm], scales, np.zeros(scales.shape, dtype=bool)

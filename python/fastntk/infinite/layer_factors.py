@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from fastntk._support.dtypes import FloatDType
     from fastntk.infinite.architecture import Architecture
+    from fastntk.infinite.duals import Dual
     from fastntk.infinite.sample_norms import Norms
 
 # The order of the kernels in arrays that hold something for both.
@@ -196,7 +197,7 @@ def _general(samples: Norms, network: Architecture, unit_norms: bool) -> LayerFa
                     f"depth={network.depths[-1]}: samples grow beyond {np.finfo(float).max:.1g} "
                     f"at layer {layer}; expected smaller X, Z, weight_std or activation_scale"
                 )
-            _require_digits(deviation, deviation, SMALLEST_NORMAL[deviation.dtype])
+            require_digits(deviation)
             with np.errstate(divide="ignore"):
                 inverse = np.where(deviation > 0, 1.0 / deviation, 0.0)
             r, p, t = a * inverse, bias * inverse, turn * inverse
@@ -206,17 +207,7 @@ def _general(samples: Norms, network: Architecture, unit_norms: bool) -> LayerFa
             for k in np.flatnonzero(np.equal(network.depths, layer)):
                 scales[:, k] = hidden[layer], gradients[layer]
             if layer < last:
-                dual = layers.duals[layer]
-                if not (dual.scale_free or deviation.max() <= _LARGEST_DEVIATION):
-                    raise OverflowError(
-                        f"samples have standard deviations up to {deviation.max():.3g} before an "
-                        f"activation; expected at most {_LARGEST_DEVIATION:g}, from smaller "
-                        "samples, weight_std or bias_std"
-                    )
-                state = dual.state(deviation)
-                if not dual.scale_free:
-                    sizes_of_units = np.maximum(deviation, state.activation)
-                    _require_digits(deviation, sizes_of_units, _SMALLEST_SIZE)
+                state = state_in_range(layers.duals[layer], deviation)
                 gain = layers.gain(layer)
                 a = gain * state.activation
                 turn = gain * deviation * state.derivative
@@ -232,7 +223,26 @@ def _general(samples: Norms, network: Architecture, unit_norms: bool) -> LayerFa
     return LayerFactors(factors, False, tuple(states), scales, scales == 0, sizes)
 
 
-def _require_digits(
+def state_in_range(dual: Dual, deviation: NDArray[np.float64]) -> State:
+    """Return what a dual needs of samples; raise OverflowError for sizes that it cannot take."""
+    if not (dual.scale_free or deviation.max() <= _LARGEST_DEVIATION):
+        raise OverflowError(
+            f"samples have standard deviations up to {deviation.max():.3g} before an "
+            f"activation; expected at most {_LARGEST_DEVIATION:g}, from smaller "
+            "samples, weight_std or bias_std"
+        )
+    state = dual.state(deviation)
+    if not dual.scale_free:
+        _require_sizes(deviation, np.maximum(deviation, state.activation), _SMALLEST_SIZE)
+    return state
+
+
+def require_digits(deviation: NDArray[np.float64]) -> None:
+    """Raise OverflowError where a sample that is not 0 has a size with less than all digits."""
+    _require_sizes(deviation, deviation, SMALLEST_NORMAL[deviation.dtype])
+
+
+def _require_sizes(
     deviation: NDArray[np.float64], sizes: NDArray[np.float64], least: float
 ) -> None:
     """Raise OverflowError where a sample that is not 0 has a size below the least."""

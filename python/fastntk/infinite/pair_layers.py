@@ -292,6 +292,16 @@ def weigh_rows(
 
 
 @njit(nogil=True, cache=True)
+def combine_rows(
+    pairs: Pairs, rows: Side, columns: Side, layer: tuple[float, bool], out: Pairs
+) -> None:
+    """Do as `weigh_gradients` for all rows of a tile, with factors (rows, 5), sizes (rows, 3)."""
+    for i in range(len(rows.factors)):
+        row = Side(rows.factors[i], rows.sizes[i])
+        weigh_gradients(_row_of(pairs, i), row, columns, 0, layer, _row_of(out, i))
+
+
+@njit(nogil=True, cache=True)
 def _row_of(pairs: Pairs, i: int) -> Pairs:
     return Pairs(
         (pairs.hidden[0][i], pairs.hidden[1][i]),

@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from fastntk.infinite import compiled_recursion, general_recursion, recursion
+from fastntk.infinite import compiled_recursion, general_recursion, layered_recursion, recursion
+from fastntk.infinite.architecture import Architecture
 from fastntk.infinite.compiled_recursion import CompiledNetwork
 from fastntk.infinite.gaps import fill_gaps
 from fastntk.infinite.layer_factors import LayerFactors
+from fastntk.infinite.layered_architecture import LayeredArchitecture
+from fastntk.infinite.layered_factors import LayeredFactors
 from fastntk.infinite.recursion import Position, Target, TileLayers
 from fastntk.infinite.sample_norms import Norms
 from fastntk.infinite.tiles import Tile, tiles
@@ -21,8 +24,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fastntk._support.dtypes import FloatArray
-    from fastntk.infinite.architecture import Architecture
     from fastntk.infinite.sample_norms import Samples
+    from fastntk.infinite.several_depths import SeveralDepths
 
 # Rows and columns of a tile: enough rows for matrix products at full speed, and few enough for the
 # thirty arrays of a tile that the general recursion holds to stay in the cache, and small beside
@@ -67,11 +70,11 @@ class Pairs:
 
     Attributes
     ----------
-    network : Architecture
+    network : SeveralDepths
         The network.
     X, Z : Samples
         The samples; the same object where pairs of one set are wanted.
-    factors : LayerFactors
+    factors : LayerFactors or LayeredFactors
         What X brings into the recursion, and after it Z where that is another set.
     offset : int
         The position of the first sample of Z in the factors.
@@ -79,21 +82,23 @@ class Pairs:
         The same for the compiled recursion, where it can be taken.
     """
 
-    network: Architecture
+    network: SeveralDepths
     X: Samples
     Z: Samples
-    factors: LayerFactors
+    factors: LayerFactors | LayeredFactors
     offset: int
     compiled: CompiledNetwork | None
 
     @classmethod
     def of(
-        cls, X: Samples, Z: Samples | None, network: Architecture, *, unit_norms: bool = False
+        cls, X: Samples, Z: Samples | None, network: SeveralDepths, *, unit_norms: bool = False
     ) -> Pairs:
         """Return the pairs of X with Z, or with itself; for `unit_norms` see `LayerFactors.of`."""
         norms = X.norms if Z is None else Norms.joined([X.norms, Z.norms])
-        factors = LayerFactors.of(norms, network, unit_norms=unit_norms)
-        compiled = CompiledNetwork.of(network, factors)
+        factors = factors_of(norms, network, unit_norms=unit_norms)
+        compiled = None
+        if isinstance(network, Architecture) and isinstance(factors, LayerFactors):
+            compiled = CompiledNetwork.of(network, factors)
         if compiled is not None:
             factors = compiled.factors
         if Z is None:
@@ -117,7 +122,7 @@ class Pairs:
             tiles(
                 len(self.X),
                 len(self.Z),
-                self.network.depths[-1] + 1,
+                self.network.layer_count,
                 symmetric=self.symmetric,
                 shape=shape,
                 wanted=wanted,
@@ -140,6 +145,15 @@ class Pairs:
             for target in (results.nngp, results.ntk)
         )
         position = Position(*origin, tile.diagonal)
+        if isinstance(self.network, LayeredArchitecture):
+            assert isinstance(self.factors, LayeredFactors)
+            both = self.factors.take(tile.rows), self.factors.take(columns)
+            layered_recursion.propagate(
+                gaps, self.network, both, (nngp, ntk), results.one, position
+            )
+            return
+        assert isinstance(self.network, Architecture)
+        assert isinstance(self.factors, LayerFactors)
         if self.network.piecewise_linear:
             layers = TileLayers(
                 _part(self.factors.factors, tile.rows),
@@ -166,6 +180,8 @@ class Pairs:
         position: Position,
     ) -> None:
         assert self.compiled is not None
+        assert isinstance(self.network, Architecture)
+        assert isinstance(self.factors, LayerFactors)
         columns = slice(tile.columns.start + self.offset, tile.columns.stop + self.offset)
         sides = self.compiled.rows(tile.rows), self.compiled.columns(columns.start)
         height = len(gaps)
@@ -196,6 +212,16 @@ class Pairs:
                 Position(position.row + row, position.column + left, position.diagonal),
             )
             row = stop
+
+
+def factors_of(
+    norms: Norms, network: SeveralDepths, *, unit_norms: bool = False
+) -> LayerFactors | LayeredFactors:
+    """Return what samples bring into the recursion; for `unit_norms` see `LayerFactors.of`."""
+    if isinstance(network, LayeredArchitecture):
+        return LayeredFactors.of(norms, network)
+    assert isinstance(network, Architecture)
+    return LayerFactors.of(norms, network, unit_norms=unit_norms)
 
 
 def _part(array: NDArray[np.float64], samples: slice) -> NDArray[np.float64]:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from fastntk.activations import Activation
     from fastntk.infinite.iterative_regression import IterativeRegression
+    from fastntk.infinite.several_depths import SeveralDepths
     from fastntk.symmetric.conjugate_gradients import KernelSolution
 
     Array = NDArray[np.float64]
@@ -176,16 +177,10 @@ class Regression:
         layer_weights: ArrayLike | None = None,
         tolerance: float = 1e-10,
     ) -> None:
-        self._samples = matrices.samples(X, "X", np.dtype(np.float64))
-        self._kind = arguments.choice(kernel, "kernel", ("ntk", "nngp"))
-        given_ridge, given_solution = checked_ridge(ridge), checked_solution(solution)
         how = Iterations.checked(
             preconditioner_rank, solver_tolerance, max_iterations, name="solver_tolerance"
         )
-        self._solver = arguments.choice(solver, "solver", ("cholesky", "cg", "auto"))
-        if self._solver == "auto":
-            self._solver = "cg" if len(self._samples) > _MOST_FACTORIZED else "cholesky"
-        self._network = Architecture(
+        network = Architecture(
             depth,
             activation,
             weight_std,
@@ -196,6 +191,46 @@ class Regression:
             layer_weights=layer_weights,
             tolerance=tolerance,
         )
+        self._begin(network, X, (kernel, ridge, solution, solver), how)
+
+    @classmethod
+    def of_network(
+        cls,
+        network: SeveralDepths,
+        X: ArrayLike,
+        given: tuple[str, float | str, str, str],
+        how: Iterations,
+    ) -> Regression:
+        """Return the regression with a network; methods of networks make it by this.
+
+        Parameters
+        ----------
+        network : SeveralDepths
+        X : array_like (n, d)
+        given : tuple
+            The kernel, the ridge, the solution and the solver.
+        how : Iterations
+        """
+        result = cls.__new__(cls)
+        result._begin(network, X, given, how)
+        return result
+
+    def _begin(
+        self,
+        network: SeveralDepths,
+        X: ArrayLike,
+        given: tuple[str, float | str, str, str],
+        how: Iterations,
+    ) -> None:
+        kernel, ridge, solution, solver = given
+        self._network = network
+        self._samples = matrices.samples(X, "X", np.dtype(np.float64))
+        network.require_inputs(self._samples.shape[1], "X")
+        self._kind = arguments.choice(kernel, "kernel", ("ntk", "nngp"))
+        given_ridge, given_solution = checked_ridge(ridge), checked_solution(solution)
+        self._solver = arguments.choice(solver, "solver", ("cholesky", "cg", "auto"))
+        if self._solver == "auto":
+            self._solver = "cg" if len(self._samples) > _MOST_FACTORIZED else "cholesky"
         if self._solver == "cg":
             self._iterative = self._iteration(given_ridge, given_solution, how)
             return

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike
 
     from fastntk._support.dtypes import FloatArray, FloatDType
-    from fastntk.infinite.architecture import Architecture
+    from fastntk.infinite.several_depths import SeveralDepths
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class KernelRequest:
 
     Attributes
     ----------
-    network : Architecture
+    network : SeveralDepths
     kinds : tuple of str
         Which kernels, "nngp" or "ntk" or both.
     X, Z : ndarray
@@ -42,7 +42,7 @@ class KernelRequest:
         Whether they are divided by the roots of their diagonals.
     """
 
-    network: Architecture
+    network: SeveralDepths
     kinds: tuple[str, ...]
     X: FloatArray
     Z: FloatArray | None
@@ -52,7 +52,7 @@ class KernelRequest:
     @classmethod
     def checked(
         cls,
-        network: Architecture,
+        network: SeveralDepths,
         kinds: tuple[str, ...],
         X: ArrayLike,
         Z: ArrayLike | None = None,
@@ -71,6 +71,7 @@ class KernelRequest:
             columns = matrices.samples(Z, "Z", exact, columns=rows.shape[1], why="as many as X has")
         if wanted is None:
             wanted = rows.dtype if columns is None else np.result_type(rows, columns)
+        network.require_inputs(rows.shape[1], "X")
         if "ntk" in kinds:
             network.require_tangent_kernel()
         return cls(network, kinds, rows, columns, wanted, normalize)

@@ -1,0 +1,167 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""The description of a network by its layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fastntk._support import arguments
+from fastntk._support.display import rows_html
+from fastntk.layers.activation import Activation
+from fastntk.layers.dense import Dense
+from fastntk.layers.layer import Layer
+from fastntk.layers.residual import checked_layers
+from fastntk.layers.steps import Linear, Steps, steps_of
+
+if TYPE_CHECKING:
+    from fastntk import infinite
+
+# So many layers are written one by one in a notebook.
+_MOST_ROWS = 100
+
+
+@dataclass(frozen=True, repr=False)
+class Network:
+    """A network described by its layers: no weights, but what they will be.
+
+    Descriptions do not change; those with the same layers compare equal, and what is printed of
+    them makes an equal one again, with the names of `fastntk.layers`.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+        In order, see `fastntk.layers`; the last one is a `Dense`, the layer of the outputs.
+    inputs : int
+        d, the number of inputs.
+
+    See Also
+    --------
+    fastntk.MLP : Fully connected networks without skip connections and normalizations.
+
+    Examples
+    --------
+    >>> import fastntk
+    >>> from fastntk.layers import Dense, LayerNorm, ReLU, Residual
+    >>> block = Residual([LayerNorm(), Dense(64), ReLU(), Dense(64)], scale=0.5)
+    >>> net = fastntk.Network([Dense(64), block, block, Dense(10)], inputs=20)
+    >>> net.widths
+    (20, 64, 64, 64, 64, 64, 10)
+    >>> net.n_parameters
+    18304
+    """
+
+    layers: Sequence[Layer]
+    _: KW_ONLY
+    inputs: int
+
+    def __post_init__(self) -> None:
+        """Check that the layers fit together."""
+        object.__setattr__(self, "layers", checked_layers(self.layers))
+        object.__setattr__(self, "inputs", arguments.integer(self.inputs, "inputs", minimum=1))
+        _ = self.steps
+
+    @cached_property
+    def steps(self) -> Steps:
+        """What the layers compute, step by step, as the functions of fastntk take it."""
+        return steps_of(self.layers, self.inputs)
+
+    @property
+    def linear_maps(self) -> tuple[Linear, ...]:
+        """The maps with weights, in the order of computation, those of projections included."""
+        return self.steps.linear_maps
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """The number of inputs, and the widths of all `linear_maps`."""
+        return (self.inputs, *(step.outputs for step in self.linear_maps))
+
+    @property
+    def n_outputs(self) -> int:
+        """C, the number of outputs."""
+        return self.steps.widths[-1]
+
+    @property
+    def n_parameters(self) -> int:
+        """P, the number of weights, biases, gains and shifts."""
+        return self.steps.n_parameters
+
+    def infinite(
+        self,
+        *,
+        blocks: int | Sequence[int] | None = None,
+        bottlenecks: str = "refuse",
+        tolerance: float = 1e-10,
+    ) -> infinite.Network | infinite.LayeredNetwork:
+        """Return the limit of infinite width.
+
+        Parameters
+        ----------
+        blocks : int or sequence of int, optional
+            How many of the blocks there are, the entries of `layers` that are a ``Residual``;
+            kernels of several depths take one pass. By default all.
+        bottlenecks : {"refuse", "grow"}
+            What becomes of a layer that is narrower than those around it.
+        tolerance : float
+            Relative error allowed to the dual of an activation without a closed form.
+
+        Returns
+        -------
+        infinite.Network or infinite.LayeredNetwork
+            With the same methods. The former for layers that are weights and activations by turns.
+
+        Raises
+        ------
+        ValueError
+            If there is no such limit, or none in closed form, with the layer and the reason.
+
+        Examples
+        --------
+        >>> import fastntk
+        >>> from fastntk.layers import Dense, ReLU
+        >>> fastntk.Network([Dense(64), ReLU(), Dense(1, weight_std=1.5)], inputs=20).infinite()
+        Network(depth=1, activation='relu', weight_std=(1.0, 1.5), bias_std=0.0)
+        """
+        # With Numba, which takes a while to import.
+        from fastntk import infinite
+
+        described = infinite.LayeredNetwork(
+            self.layers,
+            inputs=self.inputs,
+            blocks=blocks,
+            bottlenecks=bottlenecks,
+            tolerance=tolerance,
+        )
+        maps = [layer for layer in self.layers[::2] if isinstance(layer, Dense)]
+        phis = [layer for layer in self.layers[1::2] if isinstance(layer, Activation)]
+        rates = [layer.rates for layer in maps]
+        by_turns = len(maps) + len(phis) == len(self.layers)
+        if not by_turns or not np.any(rates):  # without what is trained, the tangent kernel is 0
+            return described
+        return infinite.Network(
+            len(phis),
+            [layer.phi for layer in phis] or "identity",
+            [layer.weight_std for layer in maps],
+            [layer.bias_std for layer in maps],
+            activation_scale=[layer.scale for layer in phis] or None,
+            layer_weights=None if np.equal(rates, 1).all() else rates,
+            tolerance=tolerance,
+        )
+
+    def __repr__(self) -> str:
+        """Return the call that makes this network."""
+        return f"{type(self).__name__}([{', '.join(map(repr, self.layers))}], inputs={self.inputs})"
+
+    def _repr_html_(self) -> str:
+        rows: list[tuple[object, ...]] = [
+            (f"layers[{i}]", repr(layer)) for i, layer in enumerate(self.layers[:_MOST_ROWS])
+        ]
+        if len(self.layers) > _MOST_ROWS:
+            rows.append(("…", f"{len(self.layers) - _MOST_ROWS} more"))
+        title = f"Network: {self.inputs} inputs, {self.n_parameters} parameters"
+        return rows_html(title, ("", "layer"), rows)

@@ -1,0 +1,249 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Pairs of samples through the steps of a described network, array by array.
+
+What is followed of a pair is what `general_recursion` follows: 1 − cos and 1 + cos of the vectors
+of both, so that neither loses its digits, and the difference of their sizes, which is never formed
+of rounded numbers. A normalization leaves the cosines as they are. The sizes of nodes and of
+gradients after it, with q as in `wiring`, have the differences
+
+    g/q − g'/q' = (g − g')/q − g' (q − q')/(q q'),    q − q' = (s − s') (s + s')/(q + q')
+    s/q − s'/q' = ε (s − s') (s + s') / (q q' (s q' + s' q))
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numba import njit
+
+from fastntk.infinite.duals import Correlation, Gaps, PiecewiseLinear
+from fastntk.infinite.duals.half_angle import angle_factor, deficit_factor
+from fastntk.infinite.general_recursion import both_gaps, inverse_or_zero, product
+from fastntk.infinite.pair_layers import (
+    Pairs,
+    Side,
+    activate_rows,
+    combine_rows,
+    weigh_rows,
+    write_rows,
+)
+from fastntk.infinite.wiring import Place, follow
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fastntk.infinite.layered_architecture import LayeredArchitecture
+    from fastntk.infinite.layered_factors import LayeredFactors
+    from fastntk.infinite.recursion import Position, Target
+
+    Array = NDArray[np.float64]
+
+
+def propagate(
+    gaps: Array,
+    network: LayeredArchitecture,
+    sides: tuple[LayeredFactors, LayeredFactors],
+    targets: tuple[Target, Target],
+    one: float,
+    position: Position,
+) -> None:
+    """Take a tile of pairs through all steps and write what is asked for at each depth.
+
+    Parameters
+    ----------
+    gaps : ndarray (rows, columns)
+        Gaps of the inputs, with a sign.
+    network : LayeredArchitecture
+        The steps.
+    sides : tuple of LayeredFactors
+        The factors of the samples of the rows and of the columns of the tile.
+    targets : tuple of Target
+        Where the two kernels go, NNGP and NTK, with the scales of the samples of the tile.
+    one : float
+        See `Target`.
+    position : Position
+        Where the tile lies.
+    """
+    calculus = PairCalculus(network, sides, diagonal=position.diagonal)
+    tangent = len(targets[1].out) > 0
+    found = follow(network.steps, calculus, calculus.inputs(gaps), tangent=tangent)
+    for k, (hidden, gradients) in enumerate(found):
+        either = hidden if gradients is None else plain(gradients)
+        write_rows(targets, (hidden.gaps[:], either.gaps[:]), one, position, k)
+
+
+class Bundle(NamedTuple):
+    """What is followed of pairs, of all samples of the rows with those of the columns.
+
+    Attributes
+    ----------
+    gaps : Gaps
+        1 − cos and 1 + cos.
+    difference : ndarray (rows, columns)
+        The differences of sizes.
+    slopes : Gaps or None
+        Cosines with which the others are still to be multiplied: those of φ'.
+    """
+
+    gaps: Gaps
+    difference: Array
+    slopes: Gaps | None = None
+
+
+def plain(bundle: Bundle) -> Bundle:
+    """Return pairs with nothing to be multiplied any more."""
+    if bundle.slopes is None:
+        return bundle
+    return Bundle(product(bundle.gaps, bundle.slopes), bundle.difference)
+
+
+class PairCalculus:
+    """The calculus of pairs.
+
+    Parameters
+    ----------
+    network : LayeredArchitecture
+        The steps.
+    sides : tuple of LayeredFactors
+        The factors of the samples of the rows and of the columns.
+    diagonal : bool
+        Whether both begin with the same samples, which are at no distance from themselves.
+
+    Attributes
+    ----------
+    nothing : Bundle
+        The pairs of what is 0, after `inputs` was called.
+    """
+
+    def __init__(
+        self,
+        network: LayeredArchitecture,
+        sides: tuple[LayeredFactors, LayeredFactors],
+        *,
+        diagonal: bool = False,
+    ) -> None:
+        self._network, self._sides, self._diagonal = network, sides, diagonal
+        nothing = np.zeros((1, 1))
+        self.nothing = Bundle(Gaps(nothing, nothing + 2), nothing)
+
+    def inputs(self, gaps: Array) -> Bundle:
+        """Return pairs of inputs with these gaps, with a sign."""
+        rows, columns = self._sides
+        high, low = (rows.norms[k, :, np.newaxis] - columns.norms[k] for k in (0, 1))
+        zero, two = np.zeros_like(gaps), np.full_like(gaps, 2.0)
+        self.nothing = Bundle(Gaps(zero, two), zero)
+        return Bundle(both_gaps(gaps), rows.gain * (high + low))
+
+    def combined(
+        self,
+        place: Place,
+        first: tuple[Bundle | None, float],
+        second: tuple[Bundle | None, float],
+        c: float,
+    ) -> Bundle:
+        """Return the pairs of a u ⊕ b v ⊕ c."""
+        rows, columns = (side.sums.get(place) for side in self._sides)
+        nothing = self.nothing
+        (u, a), (v, b) = first, second
+        if rows is None or columns is None:  # a single part
+            bundle, factor = (u, a) if u is not None and a != 0 else (v, b)
+            return nothing if bundle is None else _scaled(bundle, factor)
+        u = nothing if u is None or a == 0 else plain(u)
+        v = nothing if v is None or b == 0 else v
+        near, far, difference = np.empty((3, *u.difference.shape))
+        slopes = nothing.gaps if v.slopes is None else v.slopes
+        before = Pairs(u.gaps[:], v.gaps[:], slopes[:], u.difference, _times(v.difference, b))
+        left = Side(np.ascontiguousarray(rows.factors.T), np.ascontiguousarray(rows.sizes.T))
+        right = Side(*(np.ascontiguousarray(part) for part in columns))
+        if v is nothing:
+            before = before._replace(size_difference=_times(u.difference, a))
+            after = before._replace(hidden=(near, far), size_difference=difference)
+            weigh_rows(before, left, right, (a, True), False, after)
+        else:
+            after = before._replace(gradients=(near, far), gradient_difference=difference)
+            combine_rows(before, left, right, (a, c != 0), after)
+        return Bundle(Gaps(near, far), difference)
+
+    def activated(
+        self, step: int, hidden: Bundle, gradients: Bundle | None
+    ) -> tuple[Bundle, Bundle | None]:
+        """Return the pairs after an activation."""
+        dual, gain = self._network.duals[step], self._network.factor(step)
+        rows, columns = (side.activated[step] for side in self._sides)
+        x, z, tangent = rows.state, columns.state, gradients is not None
+        if isinstance(dual, PiecewiseLinear):
+            both = np.empty((4, *hidden.difference.shape))
+            _piecewise(*hidden.gaps, dual.kink, tangent, both)
+            gaps, slopes = Gaps(both[0], both[1]), Gaps(both[2], both[3]) if tangent else None
+        else:
+            pairs = Correlation(hidden.gaps, hidden.difference)
+            gaps, slopes = dual.both_gaps(x, z, pairs, tangent=tangent)
+        if self._diagonal:  # a truncated series leaves more than rounding there
+            for each in (gaps, slopes):
+                if each is not None:
+                    np.fill_diagonal(each.near, 0.0)
+                    np.fill_diagonal(each.far, 2.0)
+        turned = None if gradients is None else plain(gradients)
+        before = hidden.difference, hidden.difference if turned is None else turned.difference
+        if dual.keeps_differences:
+            activations, turns = dual.differences(x, z, before[0])
+            difference = gain * activations
+            after = gain * (before[1] * x.derivative[:, np.newaxis] + columns.gradients * turns)
+        else:
+            difference, after = np.empty((2, *before[0].shape))
+            norms = np.stack([z.activation, z.derivative])
+            sizes = norms, np.ascontiguousarray(columns.gradients)
+            own = np.stack([x.activation, x.derivative], axis=1)
+            activate_rows(before, own, sizes, gain, (difference, after))
+        made = Bundle(gaps, difference)
+        return made, None if turned is None else Bundle(turned.gaps, after, slopes)
+
+    def normalized(
+        self, step: int, hidden: Bundle, gradients: Bundle | None, epsilon: float
+    ) -> tuple[Bundle, Bundle | None]:
+        """Return the pairs after a normalization."""
+        x, z = (side.normalized[step] for side in self._sides)
+        s, q, p = x.size[:, np.newaxis], x.divisor[:, np.newaxis], z.divisor
+        between = hidden.difference
+        if epsilon == 0:
+            size = np.zeros_like(between)
+        else:
+            whole = q * p * (s * p + z.size * q)
+            size = epsilon * between * (s + z.size) * inverse_or_zero(whole)
+            between = between * ((s + z.size) / (q + p))
+        turned = None
+        if gradients is not None:
+            difference = (gradients.difference - z.gradients / p * between) / q
+            turned = gradients._replace(difference=difference)
+        return Bundle(hidden.gaps, size), turned
+
+
+def _scaled(bundle: Bundle, factor: float) -> Bundle:
+    return bundle._replace(difference=_times(bundle.difference, factor))
+
+
+def _times(difference: Array, factor: float) -> Array:
+    return difference if factor == 1 else factor * difference
+
+
+@njit(nogil=True, cache=True, fastmath={"contract"})
+def _piecewise(near: Array, far: Array, kink: float, tangent: bool, out: Array) -> None:
+    """Write both gaps of φ and of φ' for an activation with this kink, see `recursion`."""
+    for i in range(near.shape[0]):
+        for j in range(near.shape[1]):
+            acute = near[i, j] <= far[i, j]
+            least = near[i, j] if acute else far[i, j]
+            v = 0.5 * least
+            root = math.sqrt(v)
+            deficit = kink * (v * root * deficit_factor(v))
+            turned = (1.0 - kink) * least + deficit
+            out[0, i, j] = near[i, j] - deficit if acute else (2.0 - kink) - turned
+            out[1, i, j] = far[i, j] + deficit if acute else kink + turned
+            if tangent:
+                turn = root * angle_factor(v)
+                turn = turn if acute else 1.0 - turn
+                out[2, i, j] = kink * turn
+                out[3, i, j] = (2.0 - kink) + kink * (1.0 - turn)

@@ -1,0 +1,172 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Slow, explicit formulas for described networks: of infinite width in many digits, and finite."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import mpmath
+import numpy as np
+
+from fastntk.layers import Activation, Dense, LayerNorm, Residual, RMSNorm
+from fastntk.layers.steps import Activate, Add, GainShift, Linear, Normalize
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+    import fastntk
+    from fastntk.layers import Layer
+
+    Array = npt.NDArray[np.float64]
+
+
+def exact_kernels(net: fastntk.Network, X: Array, digits: int = 30) -> tuple[Any, Any]:
+    """Return Σ and Θ as matrices of mpmath, layer by layer, for relu and erf."""
+    with mpmath.workdps(digits):
+        rows = mpmath.matrix(X.tolist())
+        sigma = rows * rows.T / net.inputs
+        sigma, theta, gain = _followed(net.layers, sigma, 0 * sigma, mpmath.mpf(0))
+        return sigma, theta + gain * sigma
+
+
+def _followed(layers: Sequence[Layer], sigma: Any, theta: Any, gain: Any) -> tuple[Any, Any, Any]:
+    """Return Σ, Θ, and the multiple of Σ that belongs to Θ because of gains."""
+    ones = mpmath.matrix([[1] * sigma.cols] * sigma.rows)
+    for layer in layers:
+        if isinstance(layer, Dense):
+            weights, biases = (mpmath.mpf(rate) for rate in layer.rates)
+            w, b = mpmath.mpf(layer.weight_std) ** 2, mpmath.mpf(layer.bias_std) ** 2
+            theta = w * (theta + (weights + gain) * sigma) + biases * b * ones
+            sigma, gain = w * sigma + b * ones, mpmath.mpf(0)
+        elif isinstance(layer, Activation):
+            scale = mpmath.mpf(layer.factor) ** 2
+            sigma, slopes = _activated(layer.phi.name, sigma)
+            sigma = scale * sigma
+            theta = scale * _product(theta, slopes)
+        elif isinstance(layer, Residual):
+            branch, of_branch, more = _followed(layer.layers, sigma, theta, gain)
+            skip, of_skip, own = sigma, theta, gain
+            if layer.projection is not None:
+                skip, of_skip, own = _followed([layer.projection], sigma, theta, gain)
+            square = mpmath.mpf(layer.scale) ** 2
+            theta = of_skip + own * skip + square * (of_branch + more * branch)
+            sigma, gain = skip + square * branch, mpmath.mpf(0)
+        else:
+            assert isinstance(layer, (LayerNorm, RMSNorm))
+            epsilon = mpmath.mpf(layer.epsilon)
+            sizes = [mpmath.sqrt(sigma[i, i] + epsilon) for i in range(sigma.rows)]
+            inverse = mpmath.diag([1 / size for size in sizes])
+            sigma, theta = inverse * sigma * inverse, inverse * theta * inverse
+            of_gain, of_shift = layer.rates
+            gain = gain + of_gain * layer.gain
+            theta = theta + of_shift * layer.shift * ones
+    return sigma, theta, gain
+
+
+def _activated(name: str, sigma: Any) -> tuple[Any, Any]:
+    """Return the matrices of E[φ(u)φ(v)] and E[φ'(u)φ'(v)]."""
+    n = sigma.rows
+    values, slopes = mpmath.matrix(n, n), mpmath.matrix(n, n)
+    for i in range(n):
+        for j in range(n):
+            values[i, j], slopes[i, j] = _dual(name, sigma[i, i], sigma[i, j], sigma[j, j])
+    return values, slopes
+
+
+def _product(left: Any, right: Any) -> Any:
+    """Return the elementwise product."""
+    result = left.copy()
+    for i in range(left.rows):
+        for j in range(left.cols):
+            result[i, j] = left[i, j] * right[i, j]
+    return result
+
+
+def _dual(name: str, xx: Any, xz: Any, zz: Any) -> tuple[Any, Any]:
+    """Return E[φ(u)φ(v)] and E[φ'(u)φ'(v)]."""
+    if name == "relu":
+        product = mpmath.sqrt(xx * zz)
+        cosine = max(mpmath.mpf(-1), min(mpmath.mpf(1), xz / product))
+        angle = mpmath.acos(cosine)
+        gate = (mpmath.pi - angle) / (2 * mpmath.pi)
+        return product * (mpmath.sin(angle) / (2 * mpmath.pi) + gate * cosine), gate
+    assert name == "erf"
+    both = (1 + 2 * xx) * (1 + 2 * zz)
+    value = 2 / mpmath.pi * mpmath.asin(2 * xz / mpmath.sqrt(both))
+    return value, 4 / mpmath.pi / mpmath.sqrt(both - 4 * xz**2)
+
+
+def finite_kernels(net: fastntk.Network, X: Array, seed: int) -> tuple[Array, Array]:
+    """Return f fᵀ over all outputs and the tangent kernel of a draw, by the chain rule, averaged.
+
+    The mean over the outputs: of the Gram matrix of the outputs, and of their tangent kernels.
+    """
+    generator = np.random.default_rng(seed)
+    steps = net.steps
+    nodes: list[Any] = [X]
+    kept = {}
+    for number, step in enumerate(steps.steps):
+        h = nodes[step.sources[0]]
+        if isinstance(step, Linear):
+            weights = generator.standard_normal((step.outputs, step.inputs))
+            weights *= step.layer.weight_std / np.sqrt(step.inputs)
+            bias = step.layer.bias_std * generator.standard_normal(step.outputs)
+            kept[number] = weights
+            nodes.append(h @ weights.T + bias)
+        elif isinstance(step, Activate):
+            assert step.layer.phi.function is not None
+            nodes.append(step.layer.factor * step.layer.phi.function(h))
+        elif isinstance(step, Add):
+            nodes.append(h + step.scale * nodes[step.branch])
+        elif isinstance(step, Normalize):
+            centered = h - h.mean(axis=1, keepdims=True) * step.layer.centered
+            nodes.append(
+                centered / np.sqrt((centered**2).mean(axis=1, keepdims=True) + step.layer.epsilon)
+            )
+        else:
+            nodes.append(h)  # gains are 1 and shifts are 0
+    outputs = nodes[-1]
+    theta = sum(_tangent_kernel(net, nodes, kept, k) for k in range(net.n_outputs))
+    return outputs @ outputs.T / net.n_outputs, np.asarray(theta) / net.n_outputs
+
+
+def _tangent_kernel(
+    net: fastntk.Network, nodes: list[Array], kept: dict[int, Array], output: int
+) -> Array:
+    steps = net.steps
+    n = len(nodes[0])
+    signals = [np.zeros_like(node) for node in nodes]
+    signals[-1][:, output] = 1.0
+    kernel = np.zeros((n, n))
+    for number, step in reversed(list(enumerate(steps.steps))):
+        delta = signals[step.target]
+        h = nodes[step.sources[0]]
+        back = signals[step.sources[0]]
+        if isinstance(step, Linear):
+            weights, biases = step.layer.rates
+            gram = weights * step.layer.weight_std**2 / step.inputs * h @ h.T
+            kernel += (delta @ delta.T) * (gram + biases * step.layer.bias_std**2)
+            back += delta @ kept[number]
+        elif isinstance(step, Activate):
+            assert step.layer.phi.derivative is not None
+            back += delta * step.layer.factor * step.layer.phi.derivative(h)
+        elif isinstance(step, Add):
+            back += delta
+            signals[step.branch] += step.scale * delta
+        elif isinstance(step, Normalize):
+            assert step.layer.epsilon == 0
+            made = nodes[step.target]
+            centered = h - h.mean(axis=1, keepdims=True) * step.layer.centered
+            size = np.sqrt((centered**2).mean(axis=1, keepdims=True))
+            change = (delta - made * (delta * made).mean(axis=1, keepdims=True)) / size
+            back += change - change.mean(axis=1, keepdims=True) * step.layer.centered
+        else:
+            assert isinstance(step, GainShift)
+            gains, shifts = step.layer.rates
+            kernel += gains * step.layer.gain * ((delta * h) @ (delta * h).T)
+            kernel += shifts * step.layer.shift * (delta @ delta.T)
+            back += delta
+    return kernel
