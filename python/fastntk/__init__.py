@@ -23,7 +23,8 @@ from fastntk.mlp import MLP
 from fastntk.symmetric.packed import PackedKernel
 
 if TYPE_CHECKING:
-    from fastntk import cuda, datasets, distributed, figures, infinite, paper, sklearn
+    from fastntk import cuda, datasets, distributed, figures, infinite, layers, paper, sklearn
+    from fastntk.architectures.network import Network
     from fastntk.eigenvalues.minibatches import BatchConditioning, batch_conditioning
     from fastntk.kernels.depth_sweep import ntk_depths
     from fastntk.studies.angle_curves import AngleCurves, angle_curves
@@ -66,6 +67,7 @@ __all__ = [
     "LearningRateSearch",
     "LinearizationStudy",
     "MonteCarlo",
+    "Network",
     "PackedKernel",
     "__version__",
     "activations",
@@ -88,6 +90,7 @@ __all__ = [
     "gradient_angles",
     "infinite",
     "kernel_report",
+    "layers",
     "learning_rate_bound",
     "linearity",
     "linearization_error",
@@ -110,6 +113,7 @@ _LAZY_MODULES = {
     "figures": "fastntk.figures",
     "infinite": "fastntk.infinite",
     "info": "fastntk.info",
+    "layers": "fastntk.layers",
     "paper": "fastntk.paper",
     "sklearn": "fastntk.sklearn",
     "studies": "fastntk.studies",
@@ -131,6 +135,7 @@ _LAZY_NAMES = {
     "LearningRateSearch": "training.learning_rate_search",
     "LinearizationStudy": "studies.linearization",
     "MonteCarlo": "studies.width",
+    "Network": "architectures.network",
     "angle_curves": "studies.angle_curves",
     "batch_conditioning": "eigenvalues.minibatches",
     "conjugate_gradients": "symmetric.conjugate_gradients",

@@ -1,0 +1,3 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Networks that are described by their layers."""

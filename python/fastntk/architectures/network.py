@@ -1,0 +1,97 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""The description of a network by its layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
+from functools import cached_property
+
+from fastntk._support import arguments
+from fastntk._support.display import rows_html
+from fastntk.layers.layer import Layer
+from fastntk.layers.residual import checked_layers
+from fastntk.layers.steps import Linear, Steps, steps_of
+
+# So many layers are written one by one in a notebook.
+_MOST_ROWS = 100
+
+
+@dataclass(frozen=True, repr=False)
+class Network:
+    """A network described by its layers: no weights, but what they will be.
+
+    Descriptions do not change; those with the same layers compare equal, and what is printed of
+    them makes an equal one again, with the names of `fastntk.layers`.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+        In order, see `fastntk.layers`; the last one is a `Dense`, the layer of the outputs.
+    inputs : int
+        d, the number of inputs.
+
+    See Also
+    --------
+    fastntk.MLP : Fully connected networks without skip connections and normalizations.
+
+    Examples
+    --------
+    >>> import fastntk
+    >>> from fastntk.layers import Dense, LayerNorm, ReLU, Residual
+    >>> block = Residual([LayerNorm(), Dense(64), ReLU(), Dense(64)], scale=0.5)
+    >>> net = fastntk.Network([Dense(64), block, block, Dense(10)], inputs=20)
+    >>> net.widths
+    (20, 64, 64, 64, 64, 64, 10)
+    >>> net.n_parameters
+    18304
+    """
+
+    layers: Sequence[Layer]
+    _: KW_ONLY
+    inputs: int
+
+    def __post_init__(self) -> None:
+        """Check that the layers fit together."""
+        object.__setattr__(self, "layers", checked_layers(self.layers))
+        object.__setattr__(self, "inputs", arguments.integer(self.inputs, "inputs", minimum=1))
+        _ = self.steps
+
+    @cached_property
+    def steps(self) -> Steps:
+        """What the layers compute, step by step, as the functions of fastntk take it."""
+        return steps_of(self.layers, self.inputs)
+
+    @property
+    def linear_maps(self) -> tuple[Linear, ...]:
+        """The maps with weights, in the order of computation, those of projections included."""
+        return self.steps.linear_maps
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """The number of inputs, and the widths of all `linear_maps`."""
+        return (self.inputs, *(step.outputs for step in self.linear_maps))
+
+    @property
+    def n_outputs(self) -> int:
+        """C, the number of outputs."""
+        return self.steps.widths[-1]
+
+    @property
+    def n_parameters(self) -> int:
+        """P, the number of weights, biases, gains and shifts."""
+        return self.steps.n_parameters
+
+    def __repr__(self) -> str:
+        """Return the call that makes this network."""
+        return f"{type(self).__name__}([{', '.join(map(repr, self.layers))}], inputs={self.inputs})"
+
+    def _repr_html_(self) -> str:
+        rows: list[tuple[object, ...]] = [
+            (f"layers[{i}]", repr(layer)) for i, layer in enumerate(self.layers[:_MOST_ROWS])
+        ]
+        if len(self.layers) > _MOST_ROWS:
+            rows.append(("…", f"{len(self.layers) - _MOST_ROWS} more"))
+        title = f"Network: {self.inputs} inputs, {self.n_parameters} parameters"
+        return rows_html(title, ("", "layer"), rows)

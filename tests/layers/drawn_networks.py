@@ -1,0 +1,81 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Random descriptions of networks, drawn by hypothesis."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hypothesis import strategies as st
+
+import fastntk
+from fastntk import layers
+
+if TYPE_CHECKING:
+    from fastntk.layers import Layer
+
+RATES: Any = st.sampled_from([True, False, 0.5, (1.0, 0.0), (0.25, 2.0)])
+WIDTHS: Any = st.integers(2, 6)
+SCALES: Any = st.sampled_from([0.0, 0.25, 1.0])
+
+
+def dense(width: int, draw: st.DrawFn) -> layers.Dense:
+    return layers.Dense(
+        width,
+        weight_std=draw(st.sampled_from([0.5, 1.0, 1.5])),
+        bias_std=draw(st.sampled_from([0.0, 0.3])),
+        trained=draw(RATES),
+    )
+
+
+def norm(draw: st.DrawFn) -> Layer:
+    kind: Any = draw(st.sampled_from([layers.LayerNorm, layers.RMSNorm]))
+    parts: Layer = kind(gain=draw(st.booleans()), shift=draw(st.booleans()), trained=draw(RATES))
+    return parts
+
+
+@st.composite
+def networks(draw: st.DrawFn, activations: tuple[str, ...] = ("relu", "erf")) -> fastntk.Network:
+    """Networks that have a limit: what an activation takes comes from layers of weights."""
+
+    def activation() -> Layer:
+        scale = draw(st.sampled_from([None, 1.0]))
+        return layers.Activation(draw(st.sampled_from(activations)), scale=scale)
+
+    def branch(width: int, depth: int) -> list[Layer]:
+        inner = draw(WIDTHS)
+        found = [norm(draw)] if draw(st.booleans()) else []
+        found += [dense(inner, draw)]
+        if depth > 0 and draw(st.booleans()):
+            found += [block(inner, inner, depth - 1)]
+        if draw(st.booleans()):
+            found += [norm(draw)]
+        found += [activation(), dense(width, draw)]
+        if draw(st.booleans()):
+            found += [norm(draw)]
+        return found
+
+    def block(before: int, after: int, depth: int) -> Layer:
+        projected = before != after or draw(st.booleans())
+        return layers.Residual(
+            branch(after, depth),
+            scale=draw(SCALES),
+            projection=dense(after, draw) if projected else None,
+        )
+
+    width = draw(WIDTHS)
+    found: list[Layer] = [dense(width, draw)]
+    for _ in range(draw(st.integers(0, 3))):
+        what = draw(st.sampled_from(["block", "norm", "layer"]))
+        if what == "block":
+            after = draw(WIDTHS)
+            found.append(block(width, after, 1))
+            width = after
+        elif what == "norm":
+            found.append(norm(draw))
+        else:
+            after = draw(WIDTHS)
+            found += [activation(), dense(after, draw)]
+            width = after
+    found += [activation(), dense(draw(st.integers(1, 3)), draw)]
+    return fastntk.Network(found, inputs=draw(st.integers(2, 5)))
