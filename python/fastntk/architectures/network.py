@@ -7,12 +7,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from fastntk._support import arguments
 from fastntk._support.display import rows_html
 from fastntk.layers.layer import Layer
 from fastntk.layers.residual import checked_layers
 from fastntk.layers.steps import Linear, Steps, steps_of
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from fastntk.architectures.finite import FiniteNetwork
 
 # So many layers are written one by one in a notebook.
 _MOST_ROWS = 100
@@ -82,6 +88,33 @@ class Network:
     def n_parameters(self) -> int:
         """P, the number of weights, biases, gains and shifts."""
         return self.steps.n_parameters
+
+    def sample(self, seed: int = 0, dtype: npt.DTypeLike = "float64") -> FiniteNetwork:
+        """Return a network of finite width with these layers, at its random initialization.
+
+        Parameters
+        ----------
+        seed : int
+            The seed of the weights; gains are 1 and shifts 0.
+        dtype : {"float64", "float32"}
+            Precision of the weights and of the passes through the network.
+
+        Returns
+        -------
+        FiniteNetwork
+
+        Examples
+        --------
+        >>> import fastntk
+        >>> from fastntk.layers import Dense, RMSNorm
+        >>> net = fastntk.Network([RMSNorm(), Dense(1)], inputs=2).sample(seed=1)
+        >>> X = [[3.0, 4.0], [0.0, 1.0]]
+        >>> bool(abs(net.ntk(X)[0, 0] - 1.0) < 1e-12)
+        True
+        """
+        from fastntk.architectures.finite import FiniteNetwork
+
+        return FiniteNetwork(self.layers, inputs=self.inputs, seed=seed, dtype=dtype)
 
     def __repr__(self) -> str:
         """Return the call that makes this network."""
