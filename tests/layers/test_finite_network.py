@@ -297,6 +297,14 @@ def test_what_a_network_says_of_itself() -> None:
             FiniteNetwork(**(settings_ | bad))
 
 
+def test_layers_that_do_not_fit_in_memory() -> None:
+    block = Residual([Dense(2**40), Dense(2)])
+    wide = fastntk.Network([Dense(2), block, Dense(1)], inputs=5)
+    message = r"^layers\[1\]\.layers\[0\]=Dense\(1099511627776\) with 2 inputs: .* take a smaller"
+    with pytest.raises(MemoryError, match=message):
+        wide.sample()
+
+
 def test_what_chains_alone_can_do_is_refused() -> None:
     net: Any = DESCRIPTION.sample()
     y = np.zeros((40, 3))

@@ -12,7 +12,7 @@ import numpy as np
 
 from fastntk._support.dtypes import FLOAT_DTYPES
 from fastntk.activations.compiled import core_activation, require_finite_width
-from fastntk.layers.steps import Activate, Add, GainShift, Linear, Steps, steps_of
+from fastntk.layers.steps import Activate, Add, GainShift, Linear, Steps, label, steps_of
 from fastntk.networks.any_network import AnyNetwork, require_no_function
 from fastntk.networks.initialization import Initialization, scales
 from fastntk.networks.network import Layer
@@ -171,7 +171,10 @@ def drawn(
             maps += 1
             dense = step.layer
             initial = Initialization.checked(seed, dense.weight_std, dense.bias_std, "ntk", dtype)
-            layer = initial.layer(maps, step.inputs, step.outputs)
+            try:
+                layer = initial.layer(maps, step.inputs, step.outputs)
+            except MemoryError as error:
+                raise MemoryError(f"{label(step)} with {step.inputs} inputs: {error}") from None
             layers.append(replace(layer, kernel_weights=dense.rates))
         elif isinstance(step, GainShift):
             ones, zeros = np.ones(step.width, dtype), np.zeros(step.width, dtype)
