@@ -10,6 +10,7 @@ With --check nothing is written: ends with status 1 if the stub is not what it w
 
 What there is in float32 and in float64 has one signature: arrays are of any type, `_Network` stands
 for either precision, and the classes of all precisions inherit from one that lists their methods.
+So has what takes a `_Network` or a `_Wiring`, a chain of layers or a network of steps.
 """
 
 from __future__ import annotations
@@ -64,9 +65,11 @@ REPLACED = (
     (r"numpy\.typing\.NDArray\[[\w.]+\]", "_Array"),
     (r"collections\.abc\.Callable\[\[str, int, int\], object\] \| None", "_Monitor"),
     (r"collections\.abc\.Sequence", "Sequence"),
-    (r"_core\.(Network|Features|TrainedLayer)\w+", r"_\1"),
+    (r"_core\.(Network|Wiring|Features|TrainedLayer)\w+", r"_\1"),
 )
-FAMILY = re.compile(r"(Network|Features|TrainedLayer)\d\w*")
+# What takes networks of both kinds has an overload for each of them.
+KINDS = ("network: _Network,", "network: _Wiring,")
+FAMILY = re.compile(r"(Network|Wiring|Features|TrainedLayer)\d\w*")
 WIDTH = 100
 
 
@@ -90,7 +93,11 @@ def parts(function: Any) -> tuple[str, str, str]:
         overloads = overloads[1:]  # not the one that stands for all
     texts = re.split(r"^(?:\d+\. )?" + name.group() + r"\(.*$", "\n".join(lines), flags=re.M)
     texts = texts[-len(overloads) :]
-    found = {(readable(line), text.strip()) for line, text in zip(overloads, texts, strict=True)}
+    lines = [readable(line) for line in overloads]
+    if all(any(kind in line for line in lines) for kind in KINDS):
+        both = "network: _Network | _Wiring,"
+        lines = [re.sub("|".join(KINDS), both, line) for line in lines]
+    found = {(line, text.strip()) for line, text in zip(lines, texts, strict=True)}
     if len(found) != 1:
         raise SystemExit(
             f"{name.group()}: its overloads differ by more than the precision: {found}"

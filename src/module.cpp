@@ -11,6 +11,7 @@
 #include <new>
 #include <optional>
 #include <string>
+#include <type_traits>
 #include <typeinfo>
 #include <utility>
 #include <vector>
@@ -26,6 +27,7 @@
 #include "py_network.hpp"
 #include "py_symmetric.hpp"
 #include "py_training.hpp"
+#include "py_wiring.hpp"
 
 #ifdef FASTNTK_CUDA
 #include "on_gpu.hpp"
@@ -47,8 +49,8 @@ Split split_named(const std::string& name) {
   return found->second;
 }
 
-template <class P, class T>
-void py_evaluate(const PyNetwork<P, T>& network, const typename P::template Array<T>& x,
+template <class P, class T, class AnyNetwork>
+void py_evaluate(const AnyNetwork& network, const typename P::template Array<T>& x,
                  typename P::template Array<T>& out, const typename P::Where& where,
                  const ProgressCallback& monitor) {
   const auto device = P::device(where);
@@ -61,8 +63,8 @@ void py_evaluate(const PyNetwork<P, T>& network, const typename P::template Arra
   });
 }
 
-template <class P, class T>
-void py_input_jacobians(const PyNetwork<P, T>& network, const typename P::template Array<T>& x,
+template <class P, class T, class AnyNetwork>
+void py_input_jacobians(const AnyNetwork& network, const typename P::template Array<T>& x,
                         std::vector<typename P::template Array<T>> out,
                         const typename P::Where& where, const ProgressCallback& monitor) {
   const auto device = P::device(where);
@@ -83,16 +85,16 @@ void py_input_jacobians(const PyNetwork<P, T>& network, const typename P::templa
   });
 }
 
-template <class P, class T>
-void py_gradient_features(const PyNetwork<P, T>& network, Index output,
+template <class P, class T, class AnyNetwork>
+void py_gradient_features(const AnyNetwork& network, Index output,
                           const typename P::template Array<T>& x,
                           typename P::template Array<T>& out, const typename P::Where& where,
                           const ProgressCallback& monitor) {
   const auto device = P::device(where);
   const auto samples = P::template input<T>(device, x, network.get().input_width, "X");
   network.output_range(output, 1);
-  const Index parameters = parameter_count(network.get(), network.get().readouts.front());
-  const auto features = P::template output<T>(device, out, samples.rows, parameters, "out");
+  const auto features =
+      P::template output<T>(device, out, samples.rows, network.parameters(), "out");
   const Monitor on_progress = python_monitor(monitor);
   const WithoutLock no_lock;
   P::run(device, [&](const auto& fitting) {
@@ -100,9 +102,9 @@ void py_gradient_features(const PyNetwork<P, T>& network, Index output,
   });
 }
 
-template <class P, class T, class G>
-void py_ntk(const PyNetwork<P, T>& network, std::pair<Index, Index> outputs,
-            const std::string& split, const typename P::template Array<T>& x,
+template <class P, class T, class G, class AnyNetwork>
+void py_ntk(const AnyNetwork& network, std::pair<Index, Index> outputs, const std::string& split,
+            const typename P::template Array<T>& x,
             const std::optional<typename P::template Array<T>>& z,
             std::vector<typename P::template Array<G>> out, const typename P::Where& where,
             const ProgressCallback& monitor) {
@@ -146,6 +148,44 @@ std::vector<T> py_pair_angles(const PyNetwork<OnHost, T>& network, std::pair<Ind
   const WithoutLock no_lock;
   pair_angles(device, network.get(), range, samples, pairs, angles, on_progress);
   return angles;
+}
+
+// Registers what is asked of every network before anything is computed.
+template <class P, class Class>
+void register_questions(py::class_<Class>& registered) {
+  registered
+      .def(
+          "feature_bytes",
+          [](const Class& self, Index samples, Index outputs, Index itemsize) {
+            return feature_bytes(self.get(), samples, outputs, itemsize);
+          },
+          py::arg("samples"), py::arg("outputs"), py::arg("itemsize"),
+          "The memory, in bytes, of the features of so many samples and outputs, for all readouts, "
+          "in numbers of `itemsize` bytes.")
+      .def(
+          "packed_weight_bytes",
+          [](const Class& self, Index samples, const typename P::Where& where) {
+            return packed_weight_bytes(P::device(where), self.get(), samples);
+          },
+          py::arg("samples"), py::arg(P::kWhere),
+          "The memory, in bytes, of the weights that are packed for the passes of so many samples.")
+      .def(
+          "kernel_count",
+          [](const Class& self, std::pair<Index, Index> outputs, const std::string& split) {
+            return kernel_count(self.get(), self.output_range(outputs.first, outputs.second),
+                                split_named(split));
+          },
+          py::arg("outputs"), py::arg("split"),
+          "How many kernels `ntk` computes for the outputs (first, count).")
+      .def(
+          "kernel_mirror",
+          [](const Class& self, std::pair<Index, Index> outputs, const std::string& split) {
+            return kernel_mirror(self.get(), self.output_range(outputs.first, outputs.second),
+                                 split_named(split));
+          },
+          py::arg("outputs"), py::arg("split"),
+          "For each of these kernels the index of the one that holds its transpose, where both "
+          "sets of samples are the same.");
 }
 
 template <class P, class T>
@@ -210,60 +250,72 @@ void register_network(py::module_& module, const char* name) {
            "The same network, of a single readout, with parameters in other arrays: (weights, "
            "bias) of each layer.")
       .def(
-          "feature_bytes",
-          [](const Class& self, Index samples, Index outputs, Index itemsize) {
-            return feature_bytes(self.get(), samples, outputs, itemsize);
-          },
-          py::arg("samples"), py::arg("outputs"), py::arg("itemsize"),
-          "The memory, in bytes, of the features of so many samples and outputs, for all readouts, "
-          "in numbers of `itemsize` bytes.")
-      .def(
-          "packed_weight_bytes",
-          [](const Class& self, Index samples, const typename P::Where& where) {
-            return packed_weight_bytes(P::device(where), self.get(), samples);
-          },
-          py::arg("samples"), py::arg(P::kWhere),
-          "The memory, in bytes, of the weights that are packed for the passes of so many samples.")
-      .def(
           "training_bytes",
           [](const Class& self, Index batch, bool gathered, const typename P::Where& where) {
             return training_bytes(P::device(where), self.get(), batch, gathered);
           },
           py::arg("batch"), py::arg("gathered"), py::arg(P::kWhere),
           "The memory, in bytes, of training in batches of so many samples, which are gathered "
-          "first where they have an order.")
-      .def(
-          "kernel_count",
-          [](const Class& self, std::pair<Index, Index> outputs, const std::string& split) {
-            return kernel_count(self.get(), self.output_range(outputs.first, outputs.second),
-                                split_named(split));
-          },
-          py::arg("outputs"), py::arg("split"),
-          "How many kernels `ntk` computes for the outputs (first, count).")
-      .def(
-          "kernel_mirror",
-          [](const Class& self, std::pair<Index, Index> outputs, const std::string& split) {
-            return kernel_mirror(self.get(), self.output_range(outputs.first, outputs.second),
-                                 split_named(split));
-          },
-          py::arg("outputs"), py::arg("split"),
-          "For each of these kernels the index of the one that holds its transpose, where both "
-          "sets of samples are the same.");
+          "first where they have an order.");
+  register_questions<P>(result);
 }
 
 template <class P, class T>
+void register_wiring(py::module_& module, const char* name) {
+  using Class = PyWiring<P, T>;
+  using Weights = std::pair<double, double>;
+  py::class_<Class> result(
+      module, name,
+      "A network of steps with parameters of one precision. Node 0 is the inputs; each step makes "
+      "another node, whose number is returned, and the last one is the outputs.");
+  result.def(py::init<Index>(), py::arg("input_width"))
+      .def(
+          "add_linear",
+          [](Class& self, std::size_t source, const Array<T>& weights,
+             const std::optional<Array<T>>& bias, double weight_scale, double bias_scale,
+             Weights kernel_weights) {
+            return self.add_linear(source, {weights, bias, weight_scale, bias_scale,
+                                            kernel_weights.first, kernel_weights.second});
+          },
+          py::arg("source"), py::arg("weights").noconvert(), py::arg("bias").noconvert(),
+          py::arg("weight_scale"), py::arg("bias_scale"), py::arg("kernel_weights"),
+          "weights (n_out, n_in) and bias (n_out,) as for add_hidden of a network.")
+      .def(
+          "add_activation",
+          [](Class& self, std::size_t source, const std::string& activation,
+             std::array<double, 2> parameters, std::uintptr_t function, std::uintptr_t derivative,
+             double scale) {
+            return self.add_activation(
+                source, activation_named(activation, parameters, {function, derivative, 0}), scale);
+          },
+          py::arg("source"), py::arg("activation"), py::arg("parameters"), py::arg("function"),
+          py::arg("derivative"), py::arg("scale"), "An activation as of a network, and its scale.")
+      .def("add_sum", &Class::add_sum, py::arg("source"), py::arg("branch"), py::arg("scale"),
+           "source + scale · branch.")
+      .def("add_normalization", &Class::add_normalization, py::arg("source"), py::arg("centred"),
+           py::arg("epsilon"),
+           "√n z/√(‖z‖² + n epsilon), or the same of z less its mean if it is centred.")
+      .def("add_gain_shift", &Class::add_gain_shift, py::arg("source"), py::arg("gain").noconvert(),
+           py::arg("shift").noconvert(), py::arg("kernel_weights"),
+           "gain ∘ source + shift, either of which may be missing.");
+  register_questions<P>(result);
+}
+
+// Registers the functions of one kind of networks, PyNetwork or PyWiring.
+template <class P, class T, class AnyNetwork>
 void register_functions(py::module_& module) {
   using Guard = py::call_guard<typename P::Guard>;
-  module.def("evaluate", &py_evaluate<P, T>, Guard(), py::arg("network"), py::arg("X").noconvert(),
-             py::arg("out").noconvert(), py::arg(P::kWhere), py::arg("monitor"),
+  module.def("evaluate", &py_evaluate<P, T, AnyNetwork>, Guard(), py::arg("network"),
+             py::arg("X").noconvert(), py::arg("out").noconvert(), py::arg(P::kWhere),
+             py::arg("monitor"),
              "out (n, C) = the outputs at the samples X (n, d) of the network's first readout.");
   module.def(
-      "input_jacobians", &py_input_jacobians<P, T>, Guard(), py::arg("network"),
+      "input_jacobians", &py_input_jacobians<P, T, AnyNetwork>, Guard(), py::arg("network"),
       py::arg("X").noconvert(), py::arg("out").noconvert(), py::arg(P::kWhere), py::arg("monitor"),
       "out: for each output, an array (n, d) for its derivatives with respect to the inputs.");
-  module.def("gradient_features", &py_gradient_features<P, T>, Guard(), py::arg("network"),
-             py::arg("output"), py::arg("X").noconvert(), py::arg("out").noconvert(),
-             py::arg(P::kWhere), py::arg("monitor"),
+  module.def("gradient_features", &py_gradient_features<P, T, AnyNetwork>, Guard(),
+             py::arg("network"), py::arg("output"), py::arg("X").noconvert(),
+             py::arg("out").noconvert(), py::arg(P::kWhere), py::arg("monitor"),
              "out (n, P) = the gradients of one output with respect to the parameters.");
 }
 
@@ -275,34 +327,47 @@ void register_pair_angles(py::module_& module) {
 }
 
 // T is the network's precision, G that of the features and the Gram matrices.
-template <class P, class T, class G>
-void register_gram(py::module_& module, const char* features_name) {
+template <class P, class T, class G, class AnyNetwork>
+void register_ntk(py::module_& module) {
   using Guard = py::call_guard<typename P::Guard>;
-  module.def("ntk", &py_ntk<P, T, G>, Guard(), py::arg("network"), py::arg("outputs"),
+  module.def("ntk", &py_ntk<P, T, G, AnyNetwork>, Guard(), py::arg("network"), py::arg("outputs"),
              py::arg("split"), py::arg("X").noconvert(), py::arg("Z").noconvert(),
              py::arg("out").noconvert(), py::arg(P::kWhere), py::arg("monitor"),
              "out: as many kernels (n, m) as kernel_count says; m = n without Z. The kernels may "
              "have another precision than the network. split: \"none\", \"layers\", \"outputs\" or "
              "\"output_pairs\".");
+}
 
+template <class P, class T, class G>
+void register_gram(py::module_& module, const char* features_name) {
+  using Guard = py::call_guard<typename P::Guard>;
   using Class = PyFeatures<P, T, G>;
-  py::class_<Class>(
+  register_ntk<P, T, G, PyNetwork<P, T>>(module);
+  register_ntk<P, T, G, PyWiring<P, T>>(module);
+  const auto made_of = [](auto* which) {
+    using AnyNetwork = std::remove_pointer_t<decltype(which)>;
+    return py::init([](const AnyNetwork& network, std::pair<Index, Index> outputs,
+                       const typename P::template Array<T>& x, bool for_products,
+                       const typename P::Where& where, const ProgressCallback& monitor) {
+      return std::make_unique<Class>(network, network.output_range(outputs.first, outputs.second),
+                                     x, for_products ? FeatureUse::products : FeatureUse::grams,
+                                     where, monitor);
+    });
+  };
+  py::class_<Class> features(
       module, features_name,
       "H and Δ of some samples: FeaturesGOfT in the precision G, of a network of precision T. "
       "`outputs` is a range (first, count), and what is computed is summed over it unless one "
       "output is named, by its number in the range. Arrays have the precision G. With "
-      "`for_products` they lie as products with the Jacobian need them, without it as kernels do.")
-      .def(py::init([](const PyNetwork<P, T>& network, std::pair<Index, Index> outputs,
-                       const typename P::template Array<T>& x, bool for_products,
-                       const typename P::Where& where, const ProgressCallback& monitor) {
-             return std::make_unique<Class>(
-                 network, network.output_range(outputs.first, outputs.second), x,
-                 for_products ? FeatureUse::products : FeatureUse::grams, where, monitor);
-           }),
-           py::keep_alive<1, 2>(), Guard(), py::arg("network"), py::arg("outputs"),
-           py::arg("X").noconvert(), py::arg("for_products"), py::arg(P::kWhere),
-           py::arg("monitor"))
-      .def_property_readonly("rows", &Class::rows)
+      "`for_products` they lie as products with the Jacobian need them, without it as kernels do.");
+  const auto define = [&](auto made) {
+    features.def(std::move(made), py::keep_alive<1, 2>(), Guard(), py::arg("network"),
+                 py::arg("outputs"), py::arg("X").noconvert(), py::arg("for_products"),
+                 py::arg(P::kWhere), py::arg("monitor"));
+  };
+  define(made_of(static_cast<PyNetwork<P, T>*>(nullptr)));
+  define(made_of(static_cast<PyWiring<P, T>*>(nullptr)));
+  features.def_property_readonly("rows", &Class::rows)
       .def("kernel", &Class::kernel, Guard(), py::arg("other"), py::arg("rows"), py::arg("cols"),
            py::arg("out").noconvert(), py::arg(P::kWhere), py::arg("monitor"),
            "out (rows, cols) = the kernel at the ranges (first, count) of rows of these and of the "
@@ -328,8 +393,12 @@ template <class P>
 void register_device(py::module_& module) {
   register_network<P, float>(module, "Network32");
   register_network<P, double>(module, "Network64");
-  register_functions<P, float>(module);
-  register_functions<P, double>(module);
+  register_wiring<P, float>(module, "Wiring32");
+  register_wiring<P, double>(module, "Wiring64");
+  register_functions<P, float, PyNetwork<P, float>>(module);
+  register_functions<P, double, PyNetwork<P, double>>(module);
+  register_functions<P, float, PyWiring<P, float>>(module);
+  register_functions<P, double, PyWiring<P, double>>(module);
   register_hessian<P, float>(module);
   register_hessian<P, double>(module);
   register_gram<P, float, float>(module, "Features32Of32");

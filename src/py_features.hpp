@@ -6,17 +6,19 @@
 #include <string>
 #include <tuple>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "fastntk/host.hpp"
 #include "gil.hpp"
 #include "py_device.hpp"
 #include "py_network.hpp"
+#include "py_wiring.hpp"
 
 namespace fastntk::python {
 
-// This keeps H and Δ of some samples for whatever is asked of them one after the other. The network
-// must outlive it (the binding sees to that).
+// This keeps H and Δ of some samples for whatever is asked of them one after the other. The
+// network, a chain or one of steps, must outlive it (the binding sees to that).
 template <class P, class T, class G>
 class PyFeatures {
  public:
@@ -26,9 +28,10 @@ class PyFeatures {
   using Device = typename P::Device;
   using Pairs = std::vector<std::tuple<G, Index, Index>>;
 
-  PyFeatures(const PyNetwork<P, T>& network, Range outputs, const Arrays<T>& x, FeatureUse use,
+  template <class AnyNetwork>
+  PyFeatures(const AnyNetwork& network, Range outputs, const Arrays<T>& x, FeatureUse use,
              const Where& where, const ProgressCallback& monitor)
-      : network_(network), outputs_(outputs) {
+      : network_(&network), outputs_(outputs) {
     const Device device = P::device(where);
     const auto samples = P::template input<T>(device, x, network.get().input_width, "X");
     const Monitor on_progress = python_monitor(monitor);
@@ -52,7 +55,7 @@ class PyFeatures {
     }
     const Monitor on_progress = python_monitor(monitor);
     const WithoutLock no_lock;
-    const auto terms = kernel_terms(network_.get(), outputs_, Split::none, features_, z.features_);
+    const auto terms = terms_with(z);
     P::run(device, [&](const Device& fitting) {
       if (&z == this && rows == cols) {
         symmetric_kernels(fitting, terms, features_, x_rows, {kernel}, on_progress);
@@ -70,7 +73,7 @@ class PyFeatures {
     if (kernel.n() != features_.rows) throw bad_argument("out", "a kernel of all samples");
     const Monitor on_progress = python_monitor(monitor);
     const WithoutLock no_lock;
-    const auto terms = kernel_terms(network_.get(), outputs_, Split::none, features_, features_);
+    const auto terms = terms_with(*this);
     P::run(device, [&](const Device& fitting) {
       lower_kernel(fitting, terms, features_, kernel, on_progress);
     });
@@ -83,7 +86,7 @@ class PyFeatures {
     const Device device = P::device(where);
     const Monitor on_progress = python_monitor(monitor);
     const WithoutLock no_lock;
-    const auto terms = kernel_terms(network_.get(), outputs_, Split::none, features_, features_);
+    const auto terms = terms_with(*this);
     const auto found = P::run(device, [&](const Device& fitting) {
       const typename Device::template Buffer<G> diagonal(1, features_.rows);
       kernel_diagonal(fitting, terms, features_, diagonal.view().data, on_progress);
@@ -108,8 +111,10 @@ class PyFeatures {
     const Monitor on_progress = python_monitor(monitor);
     const WithoutLock no_lock;
     P::run(device, [&](const Device& fitting) {
-      transposed_jacobian_products(fitting, network_.get(), features_, outputs_, output, u, result,
-                                   on_progress);
+      with_network([&](const auto& network) {
+        transposed_jacobian_products(fitting, network, features_, outputs_, output, u, result,
+                                     on_progress);
+      });
     });
   }
 
@@ -123,8 +128,10 @@ class PyFeatures {
     const Monitor on_progress = python_monitor(monitor);
     const WithoutLock no_lock;
     P::run(device, [&](const Device& fitting) {
-      jacobian_products(fitting, network_.get(), features_, outputs_, output, weighted, v, result,
-                        on_progress);
+      with_network([&](const auto& network) {
+        jacobian_products(fitting, network, features_, outputs_, output, weighted, v, result,
+                          on_progress);
+      });
     });
   }
 
@@ -140,10 +147,20 @@ class PyFeatures {
     if (output < 0 || output >= outputs_.count) throw bad_argument("output", "one of the chosen");
   }
   Index parameters() const {
-    return parameter_count(network_.get(), network_.get().readouts.front());
+    return std::visit([](const auto* network) { return network->parameters(); }, network_);
+  }
+  // Calls use(network) with the network on the host.
+  template <class Use>
+  auto with_network(Use use) const {
+    return std::visit([&](const auto* network) { return use(network->get()); }, network_);
+  }
+  KernelTerms<G> terms_with(const PyFeatures& z) const {
+    return with_network([&](const auto& network) {
+      return kernel_terms(network, outputs_, Split::none, features_, z.features_);
+    });
   }
 
-  const PyNetwork<P, T>& network_;
+  std::variant<const PyNetwork<P, T>*, const PyWiring<P, T>*> network_;
   Range outputs_;
   Features<Device, G> features_;
 };

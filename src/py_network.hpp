@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "array_args.hpp"
+#include "fastntk/gradient_features.hpp"
 #include "fastntk/network.hpp"
 
 namespace fastntk::python {
@@ -36,20 +37,58 @@ inline Activation activation_named(const std::string& name, std::array<double, 2
   return found->make(parameters[0], parameters[1]);
 }
 
+// This is a layer with the arrays of the host that hold its parameters.
+template <class T>
+struct PyLayer {
+  Array<T> weights;
+  std::optional<Array<T>> bias;
+  double weight_scale;
+  double bias_scale;
+  double kernel_weight;
+  double kernel_bias_weight;
+
+  // Returns the layer, of so many inputs, and has `arrays` keep what it points to.
+  Layer<T> keep(Index inputs, std::vector<py::object>& arrays) const {
+    Layer<T> result;
+    result.weights = input_matrix<T>(weights, inputs, "weights");
+    result.weight_scale = weight_scale;
+    result.kernel_weight = kernel_weight;
+    arrays.push_back(weights);
+    if (bias) {
+      result.bias = input_vector<T>(*bias, result.outputs(), "bias");
+      result.bias_scale = bias_scale;
+      result.kernel_bias_weight = kernel_bias_weight;
+      arrays.push_back(*bias);
+    }
+    return result;
+  }
+};
+
+// Has a layer point to copies of its parameters on the device.
+template <class Device, class Copies, class T>
+void put_on_device(const Device& device, Copies& copies, Layer<T>& layer) {
+  if (layer.inputs() > 0) {
+    layer.weights.data =
+        copies.add(device, layer.weights.data, layer.weights.rows, layer.weights.cols);
+    layer.weights.stride = layer.weights.cols;
+  }
+  if (layer.bias != nullptr) layer.bias = copies.add(device, layer.bias, layer.outputs(), 1);
+}
+
+// Returns a range of the outputs of a network.
+inline Range range_of_outputs(Index first, Index count, Index outputs) {
+  if (first < 0 || count < 1 || first + count > outputs) {
+    throw bad_argument("outputs", "a range of outputs that exist");
+  }
+  return {first, count};
+}
+
 // This is a network together with the arrays of the host that hold its weights. P is OnHost or
 // OnGpu.
 template <class P, class T>
 class PyNetwork {
  public:
   using Device = typename P::Device;
-  struct PyLayer {
-    Array<T> weights;
-    std::optional<Array<T>> bias;
-    double weight_scale;
-    double bias_scale;
-    double kernel_weight;
-    double kernel_bias_weight;
-  };
 
   PyNetwork(Index input_width, Activation activation, double activation_scale) {
     network_.input_width = input_width;
@@ -57,11 +96,11 @@ class PyNetwork {
     network_.activation_scale = activation_scale;
   }
 
-  void add_hidden(const PyLayer& layer) {
+  void add_hidden(const PyLayer<T>& layer) {
     network_.hidden.push_back(keep(layer, network_.width(network_.depth())));
   }
 
-  void add_readout(Index depth, const PyLayer& layer) {
+  void add_readout(Index depth, const PyLayer<T>& layer) {
     if (!network_.has_linear_outputs()) throw bad_argument("network", "no readout yet");
     if (depth < 0 || depth > network_.depth()) throw bad_argument("depth", "a layer that exists");
     Layer<T> kept = keep(layer, network_.width(depth));
@@ -72,7 +111,7 @@ class PyNetwork {
   }
 
   // Adds a readout on top whose outputs have an activation, to a network without any.
-  void add_activated_readout(const PyLayer& layer, const OutputActivation& activation) {
+  void add_activated_readout(const PyLayer<T>& layer, const OutputActivation& activation) {
     if (!network_.readouts.empty()) throw bad_argument("network", "no readout yet");
     add_readout(network_.depth(), layer);
     const Index c = outputs();
@@ -93,8 +132,8 @@ class PyNetwork {
         std::make_unique<PyNetwork>(net.input_width, net.activation, net.activation_scale);
     for (std::size_t k = 0; k < arrays.size(); ++k) {
       const Layer<T>& before = k < net.hidden.size() ? net.hidden[k] : net.readouts.front().layer;
-      const PyLayer layer{arrays[k].first,   arrays[k].second,     before.weight_scale,
-                          before.bias_scale, before.kernel_weight, before.kernel_bias_weight};
+      const PyLayer<T> layer{arrays[k].first,   arrays[k].second,     before.weight_scale,
+                             before.bias_scale, before.kernel_weight, before.kernel_bias_weight};
       if (k < net.hidden.size()) {
         result->add_hidden(layer);
       } else if (network_.has_linear_outputs()) {
@@ -118,14 +157,8 @@ class PyNetwork {
     if constexpr (!P::kCopies) return get();
     if (!on_device_) {
       Network<T> network = get();
-      const auto put = [&](Layer<T>& layer) {
-        layer.weights.data =
-            copies_.add(device, layer.weights.data, layer.weights.rows, layer.weights.cols);
-        layer.weights.stride = layer.weights.cols;
-        if (layer.bias != nullptr) layer.bias = copies_.add(device, layer.bias, layer.outputs(), 1);
-      };
-      for (Layer<T>& layer : network.hidden) put(layer);
-      for (Readout<T>& readout : network.readouts) put(readout.layer);
+      for (Layer<T>& layer : network.hidden) put_on_device(device, copies_, layer);
+      for (Readout<T>& readout : network.readouts) put_on_device(device, copies_, readout.layer);
       on_device_ = std::move(network);
     }
     return *on_device_;
@@ -135,28 +168,16 @@ class PyNetwork {
 
   Index outputs() const { return get().readouts.front().layer.outputs(); }
 
+  Index parameters() const { return parameter_count(get(), get().readouts.front()); }
+
   Range output_range(Index first, Index count) const {
-    if (first < 0 || count < 1 || first + count > outputs()) {
-      throw bad_argument("outputs", "a range of outputs that exist");
-    }
-    return {first, count};
+    return range_of_outputs(first, count, outputs());
   }
 
  private:
-  Layer<T> keep(const PyLayer& layer, Index inputs) {
+  Layer<T> keep(const PyLayer<T>& layer, Index inputs) {
     if (on_device_) throw bad_argument("network", "one that was not used yet");
-    Layer<T> result;
-    result.weights = input_matrix<T>(layer.weights, inputs, "weights");
-    result.weight_scale = layer.weight_scale;
-    result.kernel_weight = layer.kernel_weight;
-    arrays_.push_back(layer.weights);
-    if (layer.bias) {
-      result.bias = input_vector<T>(*layer.bias, result.outputs(), "bias");
-      result.bias_scale = layer.bias_scale;
-      result.kernel_bias_weight = layer.kernel_bias_weight;
-      arrays_.push_back(*layer.bias);
-    }
-    return result;
+    return layer.keep(inputs, arrays_);
   }
 
   Network<T> network_;

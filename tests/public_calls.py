@@ -18,7 +18,17 @@ from matplotlib.figure import Figure
 from test_structure import PUBLIC
 
 import fastntk
-from fastntk import activations, cuda, datasets, depth_sweep, figures, infinite, linearity, paper
+from fastntk import (
+    activations,
+    cuda,
+    datasets,
+    depth_sweep,
+    figures,
+    infinite,
+    layers,
+    linearity,
+    paper,
+)
 from fastntk import sklearn as estimators
 from fastntk.infinite.functions import NetworkOptions
 from fastntk.studies import rates
@@ -31,6 +41,8 @@ _Y = _X[:, 0].copy()
 _LABELS = np.array([0, 1, 1, 0, 1])
 _NET = fastntk.MLP([3, 4, 1])
 _TWO = fastntk.MLP([3, 4, 2])
+_LAYERS = fastntk.Network([layers.RMSNorm(gain=True), layers.Dense(2)], inputs=3)
+_FINITE = _LAYERS.sample()
 _K = _NET.ntk(_X)
 _PACKED = fastntk.PackedKernel.from_dense(_K)
 _LIMIT = infinite.Network(depth=1)
@@ -91,10 +103,11 @@ _STATE = {"0.weight": np.ones((4, 3)), "2.weight": np.ones((1, 4))}
 
 # Files that are there to be read.
 _FOLDER = Path(tempfile.mkdtemp(prefix="fastntk-public-calls-"))
-_NET_FILE, _PACKED_FILE, _SAMPLES_FILE = (
-    str(_FOLDER / name) for name in ("net.npz", "packed.npy", "samples.npy")
+_NET_FILE, _PACKED_FILE, _SAMPLES_FILE, _FINITE_FILE = (
+    str(_FOLDER / name) for name in ("net.npz", "packed.npy", "samples.npy", "finite.npz")
 )
 _NET.save(_NET_FILE)
+_FINITE.save(_FINITE_FILE)
 _PACKED.save(_PACKED_FILE)
 _RESULT_FILES = {name: str(_FOLDER / f"{name}.npz") for name in _RESULTS}
 for _name, _file in _RESULT_FILES.items():
@@ -179,6 +192,24 @@ def _polynomial(coefficients: Any) -> Any:
 
 # By its name, what is called, and arguments that work, files in the current folder among them.
 CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
+    "FiniteNetwork": (fastntk.FiniteNetwork, {"layers": [layers.Dense(2)], "inputs": 3}),
+    "FiniteNetwork.__call__": (_FINITE.__call__, {"X": _X}),
+    "FiniteNetwork.astype": (_FINITE.astype, {"dtype": "float32"}),
+    "FiniteNetwork.conjugate_kernel": (_FINITE.conjugate_kernel, {"X": _X, "Z": _X}),
+    "FiniteNetwork.gradient_features": (_FINITE.gradient_features, {"X": _X}),
+    "FiniteNetwork.input_jacobian": (_FINITE.input_jacobian, {"X": _X}),
+    "FiniteNetwork.jacobian": (_FINITE.jacobian, {"X": _X}),
+    "FiniteNetwork.jvp": (_FINITE.jvp, {"X": _X, "v": np.ones(_FINITE.n_parameters)}),
+    "FiniteNetwork.load": (fastntk.FiniteNetwork.load, {"path": _FINITE_FILE}),
+    "FiniteNetwork.ntk": (_FINITE.ntk, {"X": _X, "Z": _X}),
+    "FiniteNetwork.ntk_by_layer": (_FINITE.ntk_by_layer, {"X": _X, "Z": _X}),
+    "FiniteNetwork.ntk_errors": (_FINITE.ntk_errors, {"X": _X}),
+    "FiniteNetwork.ntk_operator": (_FINITE.ntk_operator, {"X": _X}),
+    "FiniteNetwork.ntk_tiles": (_all_of(_FINITE.ntk_tiles), {"X": _X, "Z": _X}),
+    "FiniteNetwork.pair_angles": (_FINITE.pair_angles, {"X": _X, "pairs": [(0, 1)]}),
+    "FiniteNetwork.save": (_FINITE.save, {"path": "finite.npz"}),
+    "FiniteNetwork.smallest_angle": (_FINITE.smallest_angle, {"X": _X}),
+    "FiniteNetwork.vjp": (_FINITE.vjp, {"X": _X, "u": np.ones((5, 2))}),
     "MLP": (fastntk.MLP, {"widths": [3, 4, 1]}),
     "MLP.__call__": (_NET.__call__, {"X": _X}),
     "MLP.astype": (_NET.astype, {"dtype": "float32"}),
@@ -200,6 +231,7 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "MLP.save": (_NET.save, {"path": "net.npz"}),
     "MLP.smallest_angle": (_NET.smallest_angle, {"X": _X}),
     "MLP.vjp": (_NET.vjp, {"X": _X, "u": _Y}),
+    "Network.sample": (_LAYERS.sample, {}),
     "conjugate_gradients": (
         fastntk.conjugate_gradients,
         {"K": _NET.ntk_operator(_X), "y": _Y, "ridge": 0.1},
@@ -487,6 +519,7 @@ EXEMPT: dict[str, str] = {
     ),
     **dict.fromkeys(
         (
+            "FiniteNetwork.of_network",
             "MLP.of_network",
             "activations.Activation",
             "cuda.dotted",

@@ -50,7 +50,7 @@ KINDS: dict[str, set[str]] = {
             *("batch_size", "seed", "seeds", "width", "depth", "depths", "k", "output", "outputs"),
             *("epochs", "steps", "jobs", "subset", "rate_samples", "tile", "size", "i", "n"),
             *("most_passes", "callback_every", "probe_every", "degree", "search_epochs"),
-            "keep_every",
+            *("keep_every", "inputs"),
             *("rate_steps", "batches", "refinement", "d", "hop", "bottleneck", "hessian_samples"),
             *("chunks", "workers", "threads", "memory"),
         )

@@ -23,7 +23,7 @@ from public_calls import CALLS
 from threadpoolctl import threadpool_info, threadpool_limits
 
 import fastntk
-from fastntk import datasets, infinite, linearity
+from fastntk import datasets, infinite, layers, linearity
 from fastntk._support.threads import core_threads
 
 if TYPE_CHECKING:
@@ -42,6 +42,10 @@ def computations(n: int, duals: tuple[str, ...] = QUICK_DUALS) -> dict[str, Call
     y, labels = X[:, 0] * X[:, 1], (X[:, 0] > 0).astype(int)
     net = fastntk.MLP([20, 64, 64, 1], bias_std=0.1)
     two = fastntk.MLP([20, 64, 64, 2], activation="tanh")
+    described = [layers.LayerNorm(gain=True), layers.Dense(64), layers.GELU(), layers.Dense(64)]
+    wired = fastntk.Network(
+        [layers.Dense(64), layers.Residual(described, scale=0.5), layers.Dense(2)], inputs=20
+    ).sample()
     K = net.ntk(X)
     packed = fastntk.PackedKernel.from_dense(K)
     v = random.standard_normal((net.n_parameters, 3))
@@ -65,6 +69,23 @@ def computations(n: int, duals: tuple[str, ...] = QUICK_DUALS) -> dict[str, Call
         ).to_frame()
 
     return {
+        "FiniteNetwork.__call__": lambda: [wired(X), wired.astype("float32")(X)],
+        "FiniteNetwork.conjugate_kernel": lambda: wired.conjugate_kernel(X, Z),
+        "FiniteNetwork.gradient_features": lambda: wired.gradient_features(X[some]),
+        "FiniteNetwork.input_jacobian": lambda: wired.input_jacobian(X),
+        "FiniteNetwork.jacobian": lambda: wired.jacobian(X[:20]),
+        "FiniteNetwork.jvp": lambda: wired.jvp(X, v_of(wired)),
+        "FiniteNetwork.vjp": lambda: wired.vjp(X, np.stack([y, -y], axis=1)),
+        "FiniteNetwork.ntk": lambda: [
+            wired.ntk(X),
+            wired.ntk(X, Z, outputs="full"),
+            wired.ntk(X, out="packed"),
+        ],
+        "FiniteNetwork.ntk_by_layer": lambda: wired.ntk_by_layer(X),
+        "FiniteNetwork.ntk_operator": lambda: wired.ntk_operator(X) @ X,
+        "FiniteNetwork.ntk_tiles": lambda: [t.kernel for t in wired.ntk_tiles(X, tile=64)],
+        "FiniteNetwork.pair_angles": lambda: wired.pair_angles(X, [(0, 1), (5, 70)]),
+        "FiniteNetwork.smallest_angle": lambda: wired.smallest_angle(X, k=3),
         "MLP.ntk_errors": lambda: net.ntk_errors(X),
         "MLP.__call__": lambda: [net(X), net.astype("float32")(X)],
         "MLP.conjugate_kernel": lambda: net.conjugate_kernel(X, Z),
@@ -165,7 +186,7 @@ def computations(n: int, duals: tuple[str, ...] = QUICK_DUALS) -> dict[str, Call
     }
 
 
-def v_of(net: fastntk.MLP) -> Any:
+def v_of(net: fastntk.MLP | fastntk.FiniteNetwork) -> Any:
     """Return a direction in the space of the parameters."""
     return np.random.default_rng(1).standard_normal(net.n_parameters)
 
@@ -176,11 +197,15 @@ WITHOUT_MATRICES = {
     "ConstancyStudy.slope",
     "ConvergenceResult.epochs_to",
     "ConvergenceStudy.files",
+    "FiniteNetwork",
+    "FiniteNetwork.astype",
+    "FiniteNetwork.ntk_errors",
     "MLP",
     "MLP.astype",
     "MLP.from_torch",
     "MLP.from_weights",
     "MLP.plan",
+    "Network.sample",
     "PackedKernel",
     "PackedKernel.__rmatmul__",
     "PackedKernel.blocks",

@@ -42,6 +42,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "ConvergenceStudy",
         "DepthResult",
         "DepthStudy",
+        "FiniteNetwork",
         "History",
         "Interval",
         "KernelReport",

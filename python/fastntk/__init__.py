@@ -24,6 +24,7 @@ from fastntk.symmetric.packed import PackedKernel
 
 if TYPE_CHECKING:
     from fastntk import cuda, datasets, distributed, figures, infinite, layers, paper, sklearn
+    from fastntk.architectures.finite import FiniteNetwork
     from fastntk.architectures.network import Network
     from fastntk.eigenvalues.minibatches import BatchConditioning, batch_conditioning
     from fastntk.kernels.depth_sweep import ntk_depths
@@ -60,6 +61,7 @@ __all__ = [
     "ConvergenceStudy",
     "DepthResult",
     "DepthStudy",
+    "FiniteNetwork",
     "History",
     "Interval",
     "KernelReport",
@@ -135,6 +137,7 @@ _LAZY_NAMES = {
     "LearningRateSearch": "training.learning_rate_search",
     "LinearizationStudy": "studies.linearization",
     "MonteCarlo": "studies.width",
+    "FiniteNetwork": "architectures.finite",
     "Network": "architectures.network",
     "angle_curves": "studies.angle_curves",
     "batch_conditioning": "eigenvalues.minibatches",

@@ -74,14 +74,14 @@ class _Network:
     # The same network, of a single readout, with parameters in other arrays: (weights, bias) of
     # each layer.
     def with_parameters(self, arrays: list[tuple[_Array, _Array | None]]) -> _Network: ...
+    # The memory, in bytes, of training in batches of so many samples, which are gathered first
+    # where they have an order.
+    def training_bytes(self, batch: int, gathered: bool, threads: int) -> int: ...
     # The memory, in bytes, of the features of so many samples and outputs, for all readouts, in
     # numbers of `itemsize` bytes.
     def feature_bytes(self, samples: int, outputs: int, itemsize: int) -> int: ...
     # The memory, in bytes, of the weights that are packed for the passes of so many samples.
     def packed_weight_bytes(self, samples: int, threads: int) -> int: ...
-    # The memory, in bytes, of training in batches of so many samples, which are gathered first
-    # where they have an order.
-    def training_bytes(self, batch: int, gathered: bool, threads: int) -> int: ...
     # How many kernels `ntk` computes for the outputs (first, count).
     def kernel_count(self, outputs: tuple[int, int], split: str) -> int: ...
     # For each of these kernels the index of the one that holds its transpose, where both sets of
@@ -91,6 +91,56 @@ class _Network:
 class Network32(_Network): ...
 class Network64(_Network): ...
 
+# A network of steps with parameters of one precision. Node 0 is the inputs; each step makes another
+# node, whose number is returned, and the last one is the outputs.
+class _Wiring:
+    def __init__(self, input_width: int) -> None: ...
+    # weights (n_out, n_in) and bias (n_out,) as for add_hidden of a network.
+    def add_linear(
+        self,
+        source: int,
+        weights: _Array,
+        bias: _Array | None,
+        weight_scale: float,
+        bias_scale: float,
+        kernel_weights: tuple[float, float],
+    ) -> int: ...
+    # An activation as of a network, and its scale.
+    def add_activation(
+        self,
+        source: int,
+        activation: str,
+        parameters: Sequence[float],
+        function: int,
+        derivative: int,
+        scale: float,
+    ) -> int: ...
+    # source + scale · branch.
+    def add_sum(self, source: int, branch: int, scale: float) -> int: ...
+    # √n z/√(‖z‖² + n epsilon), or the same of z less its mean if it is centred.
+    def add_normalization(self, source: int, centred: bool, epsilon: float) -> int: ...
+    # gain ∘ source + shift, either of which may be missing.
+    def add_gain_shift(
+        self,
+        source: int,
+        gain: _Array | None,
+        shift: _Array | None,
+        kernel_weights: tuple[float, float],
+    ) -> int: ...
+    # The memory, in bytes, of the features of so many samples and outputs, for all readouts, in
+    # numbers of `itemsize` bytes.
+    def feature_bytes(self, samples: int, outputs: int, itemsize: int) -> int: ...
+    # The memory, in bytes, of the weights that are packed for the passes of so many samples.
+    def packed_weight_bytes(self, samples: int, threads: int) -> int: ...
+    # How many kernels `ntk` computes for the outputs (first, count).
+    def kernel_count(self, outputs: tuple[int, int], split: str) -> int: ...
+    # For each of these kernels the index of the one that holds its transpose, where both sets of
+    # samples are the same.
+    def kernel_mirror(self, outputs: tuple[int, int], split: str) -> list[int]: ...
+
+class Wiring32(_Wiring): ...
+class Wiring64(_Wiring): ...
+
 # H and Δ of some samples: FeaturesGOfT in the precision G, of a network of precision T. `outputs`
 # is a range (first, count), and what is computed is summed over it unless one output is named, by
 # its number in the range. Arrays have the precision G. With `for_products` they lie as products
@@ -98,7 +148,7 @@ class Network64(_Network): ...
 class _Features:
     def __init__(
         self,
-        network: _Network,
+        network: _Network | _Wiring,
         outputs: tuple[int, int],
         X: _Array,
         for_products: bool,
@@ -162,17 +212,22 @@ class TrainedLayer64(_TrainedLayer): ...
 
 # out (n, C) = the outputs at the samples X (n, d) of the network's first readout.
 def evaluate(
-    network: _Network, X: _Array, out: _Array, threads: int, monitor: _Monitor
+    network: _Network | _Wiring, X: _Array, out: _Array, threads: int, monitor: _Monitor
 ) -> None: ...
 
 # out: for each output, an array (n, d) for its derivatives with respect to the inputs.
 def input_jacobians(
-    network: _Network, X: _Array, out: list[_Array], threads: int, monitor: _Monitor
+    network: _Network | _Wiring, X: _Array, out: list[_Array], threads: int, monitor: _Monitor
 ) -> None: ...
 
 # out (n, P) = the gradients of one output with respect to the parameters.
 def gradient_features(
-    network: _Network, output: int, X: _Array, out: _Array, threads: int, monitor: _Monitor
+    network: _Network | _Wiring,
+    output: int,
+    X: _Array,
+    out: _Array,
+    threads: int,
+    monitor: _Monitor,
 ) -> None: ...
 
 # out (k, P) = Σ_i Σ_c u_ic ∇²f_c(x_i) v for the rows v of vectors (k, P); coefficients (n, C) are
@@ -200,7 +255,7 @@ def passes_with_curvature(
 # out: as many kernels (n, m) as kernel_count says; m = n without Z. The kernels may have another
 # precision than the network. split: "none", "layers", "outputs" or "output_pairs".
 def ntk(
-    network: _Network,
+    network: _Network | _Wiring,
     outputs: tuple[int, int],
     split: str,
     X: _Array,

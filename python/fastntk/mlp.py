@@ -44,7 +44,7 @@ _MANY = 8
 # model.
 
 
-class MLP(KernelMethods, JacobianMethods):
+class MLP(KernelMethods, JacobianMethods, NetworkBase):
     r"""A fully connected network, by default at its random initialization.
 
     Every activation is multiplied by c_φ (`activation_scale`), by default such that σ_w = 1 keeps

@@ -78,6 +78,10 @@ void kernel_diagonal(const Device& device, const KernelTerms<G>& terms,
             add_term(lane, term, h_dots, delta_dots, sums);
           }
         }
+        for (const Term<G>& term : terms.without_h) {
+          squares(term.x_delta, delta_dots);
+          add_term(lane, term, {}, delta_dots, sums);
+        }
       });
 }
 

@@ -4,6 +4,7 @@
 
 #include <type_traits>
 
+#include "fastntk/blas.hpp"
 #include "fastntk/matrix.hpp"
 #include "fastntk/portability.hpp"
 
@@ -12,6 +13,15 @@
 namespace fastntk {
 
 namespace element {
+
+template <Write write, class G>
+FASTNTK_HOST_DEVICE void put(G& target, G value) {
+  if constexpr (write == Write::overwrite) {
+    target = value;
+  } else {
+    target += value;
+  }
+}
 
 template <class From, class To>
 struct Convert {

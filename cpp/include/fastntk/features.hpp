@@ -200,19 +200,51 @@ struct PassingWorkspace : SlopeWorkspace<Device, T> {
         layers(rows, layer_widths(network, 1, network.depth())) {}
 };
 
-// Allocates the features of so many samples.
-template <class G, class Device, class T>
-Features<Device, G> make_features(const Device& device, const Network<T>& network, Index outputs,
-                                  Index samples, FeatureUse use) {
-  const FeatureWidths widths(network, outputs);
+// This says how wide the Δ of each readout are, the first of which has the number `first`.
+struct DeltaWidths {
+  std::size_t first;
+  std::vector<std::vector<Index>> of_readouts;
+};
+
+// Allocates features of these widths, for so many outputs and samples.
+template <class G, class Device>
+Features<Device, G> allocate_features(const Device& device, const std::vector<Index>& activations,
+                                      const DeltaWidths& deltas, Index outputs, Index samples,
+                                      FeatureUse use) {
   Features<Device, G> features;
   features.rows = samples;
   features.outputs = outputs;
   features.panel_rows = use == FeatureUse::grams ? device.template panel_rows<G>() : 0;
   const Index rows = Partition::round_up(samples, std::max<Index>(1, features.panel_rows));
-  features.activations = {rows, 0, widths.activations};
-  for (const auto& of_readout : widths.deltas) features.deltas.emplace_back(rows, 1, of_readout);
+  features.activations = {rows, 0, activations};
+  for (const auto& widths : deltas.of_readouts) {
+    features.deltas.emplace_back(rows, deltas.first, widths);
+  }
   return features;
+}
+
+// Allocates the features of so many samples.
+template <class G, class Device, class T>
+Features<Device, G> make_features(const Device& device, const Network<T>& network, Index outputs,
+                                  Index samples, FeatureUse use) {
+  const FeatureWidths widths(network, outputs);
+  return allocate_features<G>(device, widths.activations, {1, widths.deltas}, outputs, samples,
+                              use);
+}
+
+// Keeps rows of one of several parts of a matrix of features, from sample `first` on.
+template <class Lane, class Device, class T, class G>
+void keep_rows(const Lane& lane, const Features<Device, G>& features, const Matrix<const T>& from,
+               Index first, const Matrix<G>& kept, Range part = {0, 1}) {
+  const auto [index, parts] = part;
+  if constexpr (Lane::kOnHost) {
+    if (features.panel_rows != 0) {
+      pack(from, first, index, features.panels(kept, parts));
+      return;
+    }
+  }
+  const Index width = kept.cols / parts;
+  convert(lane, from, kept.block(first, from.rows, index * width, width));
 }
 
 // These are the features of some samples on their way through the network.
@@ -243,14 +275,7 @@ struct FeaturePasses {
   template <class Lane>
   void keep(const Lane& lane, const Matrix<const T>& from, Index first,
             const LayerBuffers<Device, G>& kept, std::size_t l, Range part = {0, 1}) const {
-    const auto [index, parts] = part;
-    if constexpr (Lane::kOnHost) {
-      if (features.panel_rows != 0) {
-        pack(from, first, index, features.panels(kept[l], parts));
-        return;
-      }
-    }
-    convert(lane, from, kept.views({first, from.rows}, index, parts)[l]);
+    keep_rows(lane, features, from, first, kept[l], part);
   }
 };
 

@@ -28,6 +28,21 @@ struct OuterProduct {
 
 }  // namespace element
 
+// Fills gradients (samples, parameters of the layer) with those of one layer: of its weights
+// row-major, s δ ⊗ h, and of its bias, if it has one.
+template <class Lane, class T>
+void put_gradients(const Lane& lane, const Layer<T>& layer, ConstMatrix<T> delta,
+                   ConstMatrix<T> below, Matrix<T> gradients) {
+  const Index size = layer.outputs() * layer.inputs();
+  lane.for_each(gradients.rows * layer.outputs(), layer.inputs(),
+                element::OuterProduct<T>{static_cast<T>(layer.weight_scale), layer.outputs(), delta,
+                                         below, gradients.col_block(0, size)});
+  if (layer.bias == nullptr) return;
+  lane.for_each(gradients.rows, layer.outputs(),
+                element::Scale<T>{static_cast<T>(layer.bias_scale), delta,
+                                  gradients.col_block(size, layer.outputs())});
+}
+
 // Returns the number of parameters of the network with the given readout.
 template <class T>
 Index parameter_count(const Network<T>& network, const Readout<T>& readout) {
@@ -68,18 +83,9 @@ void gradient_features(const Device& device, const Network<T>& network, Index ou
         Index column = 0;
         const auto put_layer = [&](const Layer<T>& layer, ConstMatrix<T> delta,
                                    ConstMatrix<T> below) {
-          const Index size = layer.outputs() * layer.inputs();
-          lane.for_each(rows.count * layer.outputs(), layer.inputs(),
-                        element::OuterProduct<T>{
-                            static_cast<T>(layer.weight_scale), layer.outputs(), delta, below,
-                            features.block(rows.first, rows.count, column, size)});
-          column += size;
-          if (layer.bias == nullptr) return;
-          lane.for_each(
-              rows.count, layer.outputs(),
-              element::Scale<T>{static_cast<T>(layer.bias_scale), delta,
-                                features.block(rows.first, rows.count, column, layer.outputs())});
-          column += layer.outputs();
+          put_gradients(lane, layer, delta, below,
+                        features.block(rows.first, rows.count, column, layer.parameters()));
+          column += layer.parameters();
         };
         Matrix<const T> below = inputs;
         for (Index l = 1; l <= readout.depth && !lane.stopped(); ++l) {

@@ -24,15 +24,6 @@ namespace fastntk {
 
 namespace element {
 
-template <Write write, class G>
-FASTNTK_HOST_DEVICE void put(G& target, G value) {
-  if constexpr (write == Write::overwrite) {
-    target = value;
-  } else {
-    target += value;
-  }
-}
-
 // The term of a hidden layer is K (+)= (Δ Δᵀ) ∘ layer(H Hᵀ).
 template <Write write, class G>
 struct HiddenTerm {
@@ -58,6 +49,18 @@ struct ReadoutTerm {
   }
 };
 
+// The term of parameters without a factor H is K (+)= ω Δ Δᵀ.
+template <Write write, class G>
+struct VectorTerm {
+  LayerGram<G> layer;
+  Matrix<const G> delta_gram;
+  Matrix<G> kernel;
+
+  FASTNTK_HOST_DEVICE void operator()(Index i, Index j) const {
+    put<write>(kernel(i, j), layer.offset * delta_gram(i, j));
+  }
+};
+
 // Fills the triangle above the diagonal of `square` with what `lower` holds at the mirrored places.
 // With `above` = 1 the diagonal is left as it is; with 0 it is copied too.
 template <class G>
@@ -73,8 +76,8 @@ struct MirrorLowerTriangle {
 
 }  // namespace element
 
-// Adds the term to the kernel, or puts it there, given H Hᵀ and, for a hidden layer, Δ Δᵀ at the
-// same places.
+// Adds the term to the kernel, or puts it there, given those of H Hᵀ and Δ Δᵀ that it is made of,
+// at the same places.
 template <class Lane, class G>
 void add_term(const Lane& lane, const Term<G>& term, const Matrix<G>& h_gram,
               const Matrix<G>& delta_gram, const Matrix<G>& kernel) {
@@ -83,6 +86,9 @@ void add_term(const Lane& lane, const Term<G>& term, const Matrix<G>& h_gram,
     if (term.constant_delta) {
       lane.for_each(kernel.rows, kernel.cols,
                     element::ReadoutTerm<kWrite, G>{term.layer, h_gram, kernel});
+    } else if (term.constant_h) {
+      lane.for_each(kernel.rows, kernel.cols,
+                    element::VectorTerm<kWrite, G>{term.layer, delta_gram, kernel});
     } else {
       lane.for_each(kernel.rows, kernel.cols,
                     element::HiddenTerm<kWrite, G>{term.layer, h_gram, delta_gram, kernel});
@@ -172,6 +178,11 @@ void ntk_tile(const Lane& lane, const TileWorkspace<Device, G>& workspace,
       add_term(lane, term, h_gram, delta_gram, tiles[term.target]);
     }
   }
+  for (const Term<G>& term : terms.without_h) {
+    if (lane.stopped()) return;
+    const Matrix<G> delta_gram = products(term.x_delta, term.z_delta, workspace.delta_gram);
+    add_term(lane, term, {}, delta_gram, tiles[term.target]);
+  }
   for (const std::size_t k : terms.zero) {
     lane.for_each(tiles[k].rows, tiles[k].cols, element::Fill<G>{G(0), tiles[k]});
   }
@@ -203,6 +214,7 @@ double operations_of_pair(const KernelTerms<G>& terms, const Features<Device, G>
       count += term.constant_delta ? 1 : 1 + width(term.x_delta);
     }
   }
+  for (const Term<G>& term : terms.without_h) count += 1 + width(term.x_delta);
   return static_cast<double>(count);
 }
 

@@ -235,7 +235,7 @@ class HessianProducts {
   // before, or puts it there.
   void add_up(const Device& device, Write write, Matrix<T> result, const Monitor& monitor) const {
     using Scratch = typename Device::template Buffer<T>;
-    const auto pieces = parameter_pieces(network_, result.rows, device.unit_block());
+    const auto pieces = parameter_pieces(blocks_, result.rows, device.unit_block());
     device.run(
         "sums", static_cast<Index>(pieces.size()), monitor,
         [&] { return Scratch{inputs_.rows, 1}; },

@@ -14,9 +14,10 @@
 //
 //   ω (Δ Δᵀ) ∘ ( (σ_w²/n) H Hᵀ + σ_b² ),
 //
-// where Δ Δᵀ is constant for the readout. What is asked for (the whole kernel, one for each layer,
-// one for each output or pair of outputs, one for each depth) only decides to which result a term
-// goes.
+// where Δ Δᵀ is constant for the readout. That of parameters which are added to, or multiplied
+// with, each element of a layer (see wired/wiring.hpp) is ω Δ Δᵀ alone. What is asked for (the
+// whole kernel, one for each layer, one for each output or pair of outputs, one for each depth)
+// only decides to which result a term goes.
 namespace fastntk {
 
 // For unit Δ, a layer's Gram matrix is ω (scale · H Hᵀ + offset).
@@ -42,15 +43,17 @@ struct Term {
   Write write;         // overwrite for the first term of a kernel
   LayerGram<G> layer;
   bool constant_delta;  // of the readout: Δ Δᵀ is in `layer` already
+  bool constant_h;      // of parameters without a factor H: the offset of `layer` is ω
   FeatureMatrix<G> x_delta;
   FeatureMatrix<G> z_delta;
 };
 
-// A kernel is the sum of its terms: of_layer[l] are those with Hˡ. A kernel without any term is
-// zero.
+// A kernel is the sum of its terms: of_layer[l] are those with Hˡ, and without_h those that have no
+// such factor, which come last. A kernel without any term is zero.
 template <class G>
 struct KernelTerms {
   std::vector<std::vector<Term<G>>> of_layer;
+  std::vector<Term<G>> without_h;
   std::vector<std::size_t> zero;    // kernels without terms
   std::vector<std::size_t> mirror;  // see kernel_mirror
 };
@@ -87,8 +90,8 @@ inline Index output_groups(Range outputs, Split split) {
 // Returns, for each kernel k, which kernel holds its transpose when both sets of samples are the
 // same. It is the kernel itself, except for pairs of outputs, where it is that of the pair in the
 // other order.
-template <class T>
-std::vector<std::size_t> kernel_mirror(const Network<T>& network, Range outputs, Split split) {
+template <class Net>
+std::vector<std::size_t> kernel_mirror(const Net& network, Range outputs, Split split) {
   std::vector<std::size_t> mirror(kernel_count(network, outputs, split));
   const auto groups = static_cast<std::size_t>(output_groups(outputs, split));
   for (std::size_t k = 0; k < mirror.size(); ++k) {
@@ -124,11 +127,16 @@ class KernelTermsBuilder {
   // Adds the term of a hidden layer.
   void add(std::size_t l, std::size_t target, LayerGram<G> layer, const FeatureMatrix<G>& x_delta,
            const FeatureMatrix<G>& z_delta) {
-    terms_.of_layer[l].push_back({target, write(target), layer, false, x_delta, z_delta});
+    terms_.of_layer[l].push_back({target, write(target), layer, false, false, x_delta, z_delta});
+  }
+  // Adds the term of parameters without a factor H; after all others.
+  void add_vector(std::size_t target, LayerGram<G> layer, const FeatureMatrix<G>& x_delta,
+                  const FeatureMatrix<G>& z_delta) {
+    terms_.without_h.push_back({target, write(target), layer, false, true, x_delta, z_delta});
   }
   // Adds the term of a readout.
   void add_readout(std::size_t l, std::size_t target, LayerGram<G> layer) {
-    terms_.of_layer[l].push_back({target, write(target), layer, true, {}, {}});
+    terms_.of_layer[l].push_back({target, write(target), layer, true, false, {}, {}});
   }
 
   KernelTerms<G> finish(std::vector<std::size_t> mirror) {

@@ -70,6 +70,23 @@ void input_jacobians(const Device& device, const Network<T>& network, Matrix<con
       });
 }
 
+// kernels[k] is K(x, x) without z, and K(x, z) with it, for all that the terms make up, given how
+// features and terms are found.
+template <class Device, class T, class G, class FeaturesOf, class TermsOf>
+void kernels_of_features(const Device& device, FeaturesOf features_of, TermsOf terms_of,
+                         Matrix<const T> x, const std::optional<Matrix<const T>>& z,
+                         const std::vector<Matrix<G>>& kernels, const Monitor& monitor) {
+  const Features<Device, G> x_features = features_of(x);
+  if (!z) {
+    symmetric_kernels(device, terms_of(x_features, x_features), x_features, {0, x.rows}, kernels,
+                      monitor);
+    return;
+  }
+  const Features<Device, G> z_features = features_of(*z);
+  cross_kernels(device, terms_of(x_features, z_features), x_features, {0, x.rows}, z_features,
+                {0, z->rows}, kernels, monitor);
+}
+
 // Computes the kernels that `split` says, of the chosen outputs: kernels[k] is (x.rows, x.rows)
 // without z, and (x.rows, z.rows) with it. G is the precision of the Gram matrices and of the
 // result, T that of the passes through the network.
@@ -77,18 +94,13 @@ template <class Device, class T, class G>
 void ntk(const Device& device, const Network<T>& network, Range outputs, Split split,
          Matrix<const T> x, const std::optional<Matrix<const T>>& z,
          const std::vector<Matrix<G>>& kernels, const Monitor& monitor) {
-  const auto features_of = [&](Matrix<const T> samples) {
-    return compute_features<G>(device, network, outputs, samples, FeatureUse::grams, monitor);
-  };
-  const Features<Device, G> x_features = features_of(x);
-  if (!z) {
-    symmetric_kernels(device, kernel_terms(network, outputs, split, x_features, x_features),
-                      x_features, {0, x.rows}, kernels, monitor);
-    return;
-  }
-  const Features<Device, G> z_features = features_of(*z);
-  cross_kernels(device, kernel_terms(network, outputs, split, x_features, z_features), x_features,
-                {0, x.rows}, z_features, {0, z->rows}, kernels, monitor);
+  kernels_of_features(
+      device,
+      [&](Matrix<const T> samples) {
+        return compute_features<G>(device, network, outputs, samples, FeatureUse::grams, monitor);
+      },
+      [&](const auto& a, const auto& b) { return kernel_terms(network, outputs, split, a, b); }, x,
+      z, kernels, monitor);
 }
 
 }  // namespace fastntk

@@ -20,7 +20,10 @@ from fastntk.layers.residual import checked_layers
 from fastntk.layers.steps import Linear, Steps, steps_of
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from fastntk import infinite
+    from fastntk.architectures.finite import FiniteNetwork
 
 # So many layers are written one by one in a notebook.
 _MOST_ROWS = 100
@@ -152,6 +155,33 @@ class Network:
             layer_weights=None if np.equal(rates, 1).all() else rates,
             tolerance=tolerance,
         )
+
+    def sample(self, seed: int = 0, dtype: npt.DTypeLike = "float64") -> FiniteNetwork:
+        """Return a network of finite width with these layers, at its random initialization.
+
+        Parameters
+        ----------
+        seed : int
+            The seed of the weights; gains are 1 and shifts 0.
+        dtype : {"float64", "float32"}
+            Precision of the weights and of the passes through the network.
+
+        Returns
+        -------
+        FiniteNetwork
+
+        Examples
+        --------
+        >>> import fastntk
+        >>> from fastntk.layers import Dense, RMSNorm
+        >>> net = fastntk.Network([RMSNorm(), Dense(1)], inputs=2).sample(seed=1)
+        >>> X = [[3.0, 4.0], [0.0, 1.0]]
+        >>> bool(abs(net.ntk(X)[0, 0] - 1.0) < 1e-12)
+        True
+        """
+        from fastntk.architectures.finite import FiniteNetwork
+
+        return FiniteNetwork(self.layers, inputs=self.inputs, seed=seed, dtype=dtype)
 
     def __repr__(self) -> str:
         """Return the call that makes this network."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import fastntk._core as _core
+from fastntk._support.memory import require_memory
 from fastntk._support.threads import core_threads
 from fastntk.activations.outputs import in_core
 from fastntk.kernels.angles import AnglePair
@@ -17,6 +18,7 @@ from fastntk.kernels.block_sizes import row_slices, samples_that_fit
 from fastntk.kernels.features import Features
 from fastntk.kernels.largest_cosines import LEFT_OUT
 from fastntk.kernels.rounding import feature_error
+from fastntk.networks.network import Network
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from fastntk.kernels.block_loop import KernelBlock
     from fastntk.kernels.largest_cosines import LargestCosines
     from fastntk.kernels.request import KernelRequest
-    from fastntk.networks.network import Network
+    from fastntk.networks.any_network import AnyNetwork
 
 # So many pairs more than were asked for are looked at again with exact angles: the rounding of the
 # kernel cannot order pairs whose angles are nearly the same.
@@ -122,15 +124,19 @@ def offer_tile(
 
 
 def pair_angles(
-    network: Network, X: FloatArray, pairs: Sequence[tuple[int, int]]
+    network: AnyNetwork, X: FloatArray, pairs: Sequence[tuple[int, int]]
 ) -> list[AnglePair]:
     """Return the angles between the gradients at pairs of samples, in float64.
 
     They come from the differences of the samples, and keep their digits however small these are.
     Where a small angle is between samples that are not close, as those of which one is nearly a
-    multiple of the other, it is told from the rounding of what is subtracted.
+    multiple of the other, it is told from the rounding of what is subtracted. Those of networks
+    that are no chains come from the gradients themselves.
     """
     exact = network.with_dtype(np.dtype(np.float64))
+    if not isinstance(exact, Network):
+        return _angles_of_gradients(exact, X.astype(np.float64, copy=False), pairs)
+    assert isinstance(network, Network)
     samples = X.astype(np.float64, copy=False)
     handle, found = exact.handle(), []
     with core_threads() as threads:
@@ -146,6 +152,45 @@ def pair_angles(
                 AnglePair(angle, i, j, resolved=bool(angle > least))
                 for angle, (i, j), least in zip(angles, some, _resolution(exact, both), strict=True)
             ]
+    return found
+
+
+def _angles_of_gradients(
+    network: AnyNetwork, X: FloatArray, pairs: Sequence[tuple[int, int]]
+) -> list[AnglePair]:
+    """Return the angles between gradients that are formed, of a network of float64.
+
+    Their differences have the absolute error of the features, however close the samples are.
+    """
+    count, outputs = network.n_parameters, network.n_outputs
+    require_memory(
+        5 * outputs * count * 8,
+        f"X: the gradients of {outputs} outputs by {count} parameters at two samples",
+        "take a smaller network",
+    )
+    rates = np.sqrt(
+        np.concatenate(
+            [np.full(a.size, omega) for layer in network.layers for a, omega in layer.arrays]
+        )
+    )
+    least = _ANGLE_ERRORS * feature_error(len(network.layers) - 1, network.dtype)
+    gradients: FloatArray = np.empty((outputs, 2, count))
+    found = []
+    with core_threads() as threads:
+        for i, j in pairs:
+            both = np.ascontiguousarray(X[[i, j]])
+            for output in range(outputs):
+                _core.gradient_features(
+                    network.handle(), output, both, gradients[output], threads, None
+                )
+            first, second = ((gradients[:, side] * rates).reshape(-1) for side in range(2))
+            norms = np.linalg.norm(first), np.linalg.norm(second)
+            angle = np.nan
+            if min(norms) > 0:
+                first, second = first / norms[0], second / norms[1]
+                apart, together = np.linalg.norm(first - second), np.linalg.norm(first + second)
+                angle = 2 * float(np.arctan2(apart, together))
+            found.append(AnglePair(angle, i, j, resolved=bool(angle > least)))
     return found
 
 

@@ -42,6 +42,7 @@ from fastntk.activations.outputs import SQUARE, Softmax
 from fastntk.activations.sensitivity import ROUNDINGS, of_square
 from fastntk.kernels.rounding import KernelErrors
 from fastntk.kernels.spectral_norms import spectral_norm
+from fastntk.networks.network import Network
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -50,7 +51,8 @@ if TYPE_CHECKING:
     from fastntk.activations import Activation
     from fastntk.activations.outputs import OutputActivation
     from fastntk.activations.sensitivity import Sensitivity
-    from fastntk.networks.network import Layer, Network
+    from fastntk.networks.any_network import AnyNetwork
+    from fastntk.networks.network import Layer
 
     # One row, or one number, for each sample; float64.
     Vector = NDArray[Any]
@@ -66,13 +68,13 @@ _PARTS = {np.dtype(np.float32): 6, np.dtype(np.float64): 1}
 
 
 def kernel_errors(
-    network: Network, X: FloatArray, outputs: range, dtype: FloatDType
+    network: AnyNetwork, X: FloatArray, outputs: range, dtype: FloatDType
 ) -> KernelErrors:
     """Return bounds of the errors of a kernel K(X, X), for `fastntk.conditioning`.
 
     Parameters
     ----------
-    network : Network
+    network : AnyNetwork
         Whose precision is that of the passes.
     X : ndarray (n, d)
         Samples on the host.
@@ -88,7 +90,8 @@ def kernel_errors(
         for any subset of them. ``kernel_error``: what rounding of the Gram matrices can add, in
         spectral norm. Infinite where nothing is proved.
     """
-    analysis = _Analysis.of(network)
+    # Nothing is proved of networks with other steps than those of a chain.
+    analysis = _Analysis.of(network) if isinstance(network, Network) else None
     if analysis is None:
         return KernelErrors(feature_error=np.inf, kernel_error=np.inf)
     blocks = [X[first : first + _ROWS] for first in range(0, len(X), _ROWS)]
@@ -108,6 +111,7 @@ def kernel_errors(
         least, most = norms - 2 * errors, norms + 2 * errors
         relative = np.where(errors == 0, 0.0, errors / np.maximum(least, 0.0))
         # Of a sum over layers of products of sums, over the inputs, and over units and outputs.
+        assert isinstance(network, Network)
         layers = network.layers
         terms = max(layer.weights.shape[1] for layer in layers)
         # Δ of linear outputs is a single 1.

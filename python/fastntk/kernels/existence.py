@@ -11,13 +11,14 @@ passes are those of samples of size 1, in float64.
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastntk._support.dtypes import SMALLEST_NORMAL
 from fastntk.activations.outputs import SQUARE, Softmax, is_nowhere_flat
+from fastntk.kernels.affine_maps import applied
+from fastntk.networks.network import Network
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fastntk._support.dtypes import FloatArray
-    from fastntk.networks.network import Layer, Network, Readout
+    from fastntk.kernels.wired_passes import WiredQuestions
+    from fastntk.networks.any_network import AnyNetwork
+    from fastntk.networks.network import Readout
 
     Rows = NDArray[Any]
 
@@ -35,16 +38,21 @@ _SAMPLES = 64
 # What rounding leaves of a sum that is 0, relative to its terms of size 1.
 NEGLIGIBLE = 1e-12
 
-# Errors of sums of n terms are about √n roundings; so many times as much is taken for nothing.
-_ROUNDINGS = 8
+
+def wired_passes(network: AnyNetwork) -> WiredQuestions:
+    """Return what can be asked of a network that is no chain."""
+    # Few programs have such networks.
+    from fastntk.kernels.wired_passes import WiredQuestions
+
+    return WiredQuestions.of(network)
 
 
-def kernels_exist(network: Network, outputs: range, *sides: FloatArray) -> list[bool]:
+def kernels_exist(network: AnyNetwork, outputs: range, *sides: FloatArray) -> list[bool]:
     """Return, for each readout, whether its kernel has an element that is not 0.
 
     Parameters
     ----------
-    network : Network
+    network : AnyNetwork
         With the ω of its layers. Of activations that the core does not have nothing is known: it is
         taken for right that there are none. Nor is it of other ψ of the outputs than those below.
     outputs : range
@@ -52,6 +60,8 @@ def kernels_exist(network: Network, outputs: range, *sides: FloatArray) -> list[
     *sides : ndarray (n, d)
         The samples X, or X and Z, on the host.
     """
+    if not isinstance(network, Network):
+        return [wired_passes(network).kernel_exists(outputs, [_some_of_size_1(X) for X in sides])]
     if not _is_known(network):
         return [False] * len(network.readouts)
     if isinstance(network.output_activation, Softmax):
@@ -66,7 +76,28 @@ def kernels_exist(network: Network, outputs: range, *sides: FloatArray) -> list[
     ]
 
 
-def gradient_parts(
+def have_terms(
+    network: AnyNetwork, outputs: Sequence[int], X: FloatArray, where: NDArray[np.bool_]
+) -> bool:
+    """Return whether a gradient has, in exact arithmetic, an entry that is not 0 at `where` (P,).
+
+    `outputs` and X as for `_gradient_parts`.
+    """
+    if not isinstance(network, Network):
+        return wired_passes(network).gradient_has_terms(outputs, _some(X), where)
+    ends = np.cumsum([layer.n_parameters for layer in network.layers])
+    wanted = np.split(where.astype(np.float64), ends[:-1])
+    for parts in _gradient_parts(network, outputs, X):
+        for layer, vector, (delta, h) in zip(network.layers, wanted, parts, strict=True):
+            of_weights, of_bias = np.split(vector, [layer.weights.size])
+            active, below = (np.abs(rows) > NEGLIGIBLE for rows in (delta, h))
+            reached = active @ of_weights.reshape(layer.weights.shape) > 0
+            if (reached & below).any() or (of_bias.size > 0 and (active @ of_bias > 0).any()):
+                return True
+    return False
+
+
+def _gradient_parts(
     network: Network, outputs: Sequence[int], X: FloatArray
 ) -> Iterator[list[tuple[Rows, Rows]]]:
     """Yield, for some outputs, Δ and h of each layer, in rows that were brought to size 1.
@@ -92,12 +123,14 @@ def gradient_parts(
         yield passes.gradients(readout, output)
 
 
-def outputs_vanished(network: Network, X: FloatArray, outputs: Any) -> bool:
+def outputs_vanished(network: AnyNetwork, X: FloatArray, outputs: Any) -> bool:
     """Return whether outputs (n, C), all of them small, are not all 0; some samples are looked at.
 
     Where f = ψ(g) it is g that may vanish: what ψ makes of large g, as sigmoid far below 0, is
     0 to all digits beside its other values.
     """
+    if not isinstance(network, Network):
+        return bool(outputs.any()) or wired_passes(network).outputs_exist(_some_of_size_1(X))
     if not _is_known(network):
         return False
     powers = network.has_linear_outputs or network.output_activation == SQUARE
@@ -112,12 +145,14 @@ def outputs_vanished(network: Network, X: FloatArray, outputs: Any) -> bool:
     return bool(np.abs(found).max() < SMALLEST_NORMAL[outputs.dtype])
 
 
-def input_gradients_exist(network: Network, X: FloatArray) -> bool:
+def input_gradients_exist(network: AnyNetwork, X: FloatArray) -> bool:
     """Return whether an output depends on the inputs at one of the samples, of which some are seen.
 
     As far as activations and slopes, in float64 and with samples as large as they are, tell it: of
     a function that has become constant, as tanh far from 0, the slope is 0.
     """
+    if not isinstance(network, Network):
+        return wired_passes(network).input_gradients_exist(_some(X))
     if not _is_known(network):
         return False
     passes = _passes_as_large_as_samples(network, X)
@@ -145,8 +180,7 @@ def _passes_as_large_as_samples(network: Network, X: FloatArray) -> _Passes:
 
 
 def _is_biased(network: Network) -> bool:
-    layers = (*network.hidden, *(readout.layer for readout in network.readouts))
-    return any(layer.bias is not None for layer in layers)
+    return any(layer.bias is not None for layer in network.all_layers)
 
 
 def _some(X: FloatArray) -> Rows:
@@ -219,14 +253,14 @@ class _Passes:
         assert phi.derivative is not None
         with np.errstate(all="ignore"):
             for layer in network.hidden:
-                z = self._sized(_applied(layer, self._activations[-1]))
+                z = self._sized(applied(layer, self._activations[-1]))
                 self._activations.append(self._sized(c * phi.function(z)))
                 self._slopes.append(c * phi.derivative(z))
 
     def outputs(self, readout: Readout) -> Rows:
         """Return g, of which f is ψ(g)."""
         with np.errstate(all="ignore"):
-            found: Rows = self._sized(_applied(readout.layer, self._activations[readout.depth]))
+            found: Rows = self._sized(applied(readout.layer, self._activations[readout.depth]))
         return found
 
     def gradients(self, readout: Readout, output: int) -> list[tuple[Rows, Rows]]:
@@ -245,17 +279,3 @@ class _Passes:
                     signal = _of_size_1(layers[at].weight_scale * (delta @ layers[at].weights))
                     delta = _of_size_1(self._slopes[at - 1] * signal)
         return found[::-1]
-
-
-def _applied(layer: Layer, h: Rows) -> Any:
-    """Return z, and 0 where its terms add up to nothing but rounding in the layer's precision.
-
-    Whether that is above the kink of ReLU no two orders of additions need agree on.
-    """
-    z = layer.weight_scale * (h @ layer.weights.T)
-    terms = abs(layer.weight_scale) * (np.abs(h) @ np.abs(layer.weights.T))
-    if layer.bias is not None:
-        bias = layer.bias_scale * layer.bias
-        z, terms = z + bias, terms + np.abs(bias)
-    rounding = _ROUNDINGS * np.finfo(layer.weights.dtype).eps * math.sqrt(1 + h.shape[1])
-    return np.where(np.abs(z) <= rounding * terms, 0.0, z)

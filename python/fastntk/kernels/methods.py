@@ -17,7 +17,8 @@ from fastntk.kernels.closest_pairs import CANDIDATES, closest_pairs, pair_angles
 from fastntk.kernels.destinations import kernel_to, new_kernels
 from fastntk.kernels.ranges import free_of_scale, require_gradients_in_range
 from fastntk.kernels.request import KernelRequest
-from fastntk.networks.base import NetworkBase
+from fastntk.networks.base import FiniteNetworkBase
+from fastntk.networks.network import Network
 
 if TYPE_CHECKING:
     import os
@@ -48,7 +49,7 @@ class KernelTile(NamedTuple):
     kernel: FloatArray
 
 
-class KernelMethods(NetworkBase):
+class KernelMethods(FiniteNetworkBase):
     """Kernels of a finite network."""
 
     @overload
@@ -331,14 +332,15 @@ class KernelMethods(NetworkBase):
             If the outputs have an activation: what comes from the readout is then another matrix
             for each output, that of `ntk_by_layer`.
         """
-        if not self.network.has_linear_outputs:
+        network = self.network
+        if isinstance(network, Network) and not network.has_linear_outputs:
             raise ValueError(
-                f"output_activation={shown_output(self.network.output_activation)}: expected a "
+                f"output_activation={shown_output(network.output_activation)}: expected a "
                 "network with output_activation='identity', whose outputs have this part of their "
                 "kernels in common"
             )
-        hidden = len(self.network.layers) - 1
-        readout_only = self.network.with_kernel_weights([(0.0, 0.0)] * hidden + [(1.0, 1.0)])
+        hidden = len(network.layers) - 1
+        readout_only = network.with_kernel_weights([(0.0, 0.0)] * hidden + [(1.0, 1.0)])
         request = KernelRequest.checked(readout_only, X, Z, outputs=0, dtype=dtype, device=device)
         kernel: FloatArray = new_kernels(request, progress)[0]
         return kernel

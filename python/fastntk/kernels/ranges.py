@@ -18,19 +18,20 @@ import numpy as np
 from fastntk._support.dtypes import SMALLEST_NORMAL
 from fastntk.devices.gpu_arrays import device_matrix
 from fastntk.devices.processor import PROCESSOR
-from fastntk.kernels.existence import kernels_exist, outputs_vanished
+from fastntk.kernels.existence import kernels_exist, outputs_vanished, wired_passes
 from fastntk.kernels.request import KernelRequest
+from fastntk.networks.network import Network
 from fastntk.networks.placed import PlacedNetwork
 from fastntk.symmetric.arrays import on_host
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
     from fastntk._support.dtypes import FloatArray, FloatDType
     from fastntk.devices.place import Place
-    from fastntk.networks.network import Network
+    from fastntk.networks.any_network import AnyNetwork
 
 # So many of the largest samples are looked at for gradients that are not finite.
 _LARGEST = 4
@@ -79,6 +80,9 @@ class KernelRanges:
             values, xp = _values(kernel, place)
             if not all_finite(values, xp):
                 row = _first_row_not_finite(values, xp)
+                column = int(np.argmin(on_host(xp.isfinite(values[row]))))
+                network, columns = self._request.network.network, place.on_host(self._request.Z)
+                require_directions(network, columns, [cols.start + column], "Z")
                 raise _not_finite(self._request, rows.start + row)
             # The first row says as a rule that something is left, and then all need not be read.
             found = float(xp.absolute(values[:1]).max())
@@ -151,9 +155,10 @@ def require_gradients_in_range(request: KernelRequest, pairs: Sequence[tuple[int
 
     A gradient that is not finite has no angle to others and would be left out like one that is 0.
     The largest samples are looked at, which have the largest gradients but for a small factor, and
-    the first of the pairs.
+    the first of the pairs. Where layers normalize, it is any sample that these cannot.
     """
     X = request.place.on_host(request.X)
+    require_normalized(request.network, request.X)
     sizes = np.abs(X).max(axis=1)
     several = len(X) - min(_LARGEST, len(X))
     found = {int(i) for i in np.argpartition(sizes, several)[several:]}
@@ -162,7 +167,7 @@ def require_gradients_in_range(request: KernelRequest, pairs: Sequence[tuple[int
     _require_not_vanished(request, _largest_of_diagonals(request, rows, diagonals))
 
 
-def free_of_scale(network: Network, X: Any) -> Any:
+def free_of_scale(network: AnyNetwork, X: Any) -> Any:
     """Return samples of moderate size with the same angles between their gradients, if there are.
 
     See `of_moderate_size`.
@@ -170,19 +175,19 @@ def free_of_scale(network: Network, X: Any) -> Any:
     return of_moderate_size(network, X)[0]
 
 
-def of_moderate_size(network: Network, X: Any) -> tuple[Any, int]:
+def of_moderate_size(network: AnyNetwork, X: Any) -> tuple[Any, int]:
     """Return samples X / 2^k that are neither large nor small, and k.
 
     Those on a GPU are returned as they are: k = 0; others see `moderating_power`.
     """
-    if not isinstance(X, np.ndarray) or not _is_free_of_scale(network):
+    if not isinstance(X, np.ndarray) or not network.is_free_of_scale:
         return X, 0
     sizes = np.abs(X).max(axis=1)
     power = moderating_power(network, np.frexp(sizes[sizes > 0])[1], X.dtype)
     return (np.ldexp(X, -power), power) if power and divides_exactly(X, power) else (X, 0)
 
 
-def moderating_power(network: Network, exponents: NDArray[Any], dtype: FloatDType) -> int:
+def moderating_power(network: AnyNetwork, exponents: NDArray[Any], dtype: FloatDType) -> int:
     """Return the k for which samples X / 2^k are neither large nor small.
 
     Outputs and gradients of a network without biases whose activation is linear on either side of
@@ -192,13 +197,13 @@ def moderating_power(network: Network, exponents: NDArray[Any], dtype: FloatDTyp
 
     Parameters
     ----------
-    network : Network
+    network : AnyNetwork
     exponents : ndarray
         Those of the largest elements of all samples that are not zero.
     dtype : dtype
         Of the samples.
     """
-    if not exponents.size or not _is_free_of_scale(network):
+    if not exponents.size or not network.is_free_of_scale:
         return 0
     largest, smallest = int(exponents.max()), int(exponents.min())
     if abs(largest) <= _MODERATE or smallest < largest - _SPREAD[dtype.name]:
@@ -211,15 +216,6 @@ def divides_exactly(X: FloatArray, power: int) -> bool:
     return np.array_equal(np.ldexp(np.ldexp(X, -power), power), X)
 
 
-def _is_free_of_scale(network: Network) -> bool:
-    layers = (*network.hidden, *(readout.layer for readout in network.readouts))
-    return (
-        network.activation.slopes is not None
-        and network.has_linear_outputs
-        and all(layer.bias is None for layer in layers)
-    )
-
-
 def require_outputs_in_range(placed: PlacedNetwork, X: Any, outputs: Any) -> None:
     """Raise OverflowError if outputs (n, C) at samples left the range of their numbers.
 
@@ -228,6 +224,7 @@ def require_outputs_in_range(placed: PlacedNetwork, X: Any, outputs: Any) -> Non
     network, xp = placed.network, placed.place.xp
     if not all_finite(outputs, xp):
         i = _first_row_not_finite(outputs, xp)
+        require_directions(network, placed.place.on_host(X), [i])
         raise OverflowError(
             f"X[{i}] with elements of at most {size_of(placed.place.on_host(X)[i]):.3g}: the "
             f"outputs of the network are not finite in {network.dtype}: "
@@ -270,8 +267,29 @@ def _first_row_not_finite(values: Any, xp: Any) -> int:
     return int(np.argmin(on_host(xp.isfinite(values).all(axis=1))))
 
 
+def require_directions(
+    network: AnyNetwork, X: FloatArray, rows: Iterable[int], name: str = "X"
+) -> None:
+    """Raise ValueError if a layer normalizes what is 0 of one of these samples (n, d)."""
+    if isinstance(network, Network):
+        return
+    for row in rows:
+        reason = wired_passes(network).without_direction(X[row])
+        if reason is not None:
+            raise ValueError(f"{name}[{row}]: {reason}")
+
+
+def require_normalized(placed: PlacedNetwork, X: Any) -> None:
+    """Raise ValueError if there is a sample that a layer cannot normalize."""
+    if not isinstance(placed.network, Network):
+        finite = placed.place.xp.isfinite(placed.evaluate(X)).all(axis=1)
+        rows = np.flatnonzero(np.logical_not(on_host(finite)))
+        require_directions(placed.network, placed.place.on_host(X), rows)
+
+
 def _not_finite(request: KernelRequest, row: int) -> OverflowError:
     X = request.place.on_host(request.X)
+    require_directions(request.network.network, X, [row])
     return OverflowError(
         f"X[{row}] with elements of at most {size_of(X[row]):.3g} (of all samples "
         f"{size_of(X):.3g}): its kernel is not finite in {request.dtype}: {_expected(request)}"
@@ -287,10 +305,10 @@ def _expected(request: KernelRequest) -> str:
     return advice(request.network.network, request.dtype)
 
 
-def advice(network: Network, dtype: FloatDType) -> str:
+def advice(network: AnyNetwork, dtype: FloatDType) -> str:
     """Return what would bring a result of this precision back into the range of its numbers."""
-    layers = (*network.hidden, *(readout.layer for readout in network.readouts))
-    if not all(np.isfinite(layer.weights).all() for layer in layers):
+    arrays = [array for layer in network.all_layers for array, _ in layer.arrays]
+    if not all(np.isfinite(array).all() for array in arrays):
         return "the weights of the network are not finite"
     single = np.dtype(np.float32) in {network.dtype, dtype}
     return "expected samples, weight_std, bias_std and activation_scale that keep it in range" + (

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from fastntk._support.dtypes import FloatDType
     from fastntk.devices.place import Place
-    from fastntk.networks.network import Network
+    from fastntk.networks.any_network import AnyNetwork
 
 Split = Literal["none", "layers", "outputs", "output_pairs"]
 
@@ -59,7 +59,7 @@ class KernelRequest:
     @classmethod
     def checked(
         cls,
-        network: Network,
+        network: AnyNetwork,
         X: npt.ArrayLike,
         Z: npt.ArrayLike | None,
         *,
@@ -84,7 +84,7 @@ class KernelRequest:
     @classmethod
     def precise(
         cls,
-        network: Network,
+        network: AnyNetwork,
         place: Place,
         X: Any,
         Z: Any = None,

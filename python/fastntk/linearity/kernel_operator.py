@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from fastntk._support.dtypes import FloatArray, FloatDType
     from fastntk.devices.place import Place
-    from fastntk.networks.network import Network
+    from fastntk.networks.any_network import AnyNetwork
 
 # The share of the memory that the features of blocks may take; those of the others are computed
 # anew for each pass.
@@ -252,7 +252,7 @@ class _LocalProducts(KernelProducts):
 
 
 def _restored_products(
-    network: Network,
+    network: AnyNetwork,
     X: FloatArray,
     place: Place,
     outputs: range,

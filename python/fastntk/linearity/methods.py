@@ -17,7 +17,7 @@ from fastntk.linearity.jacobians import (
     transposed_jacobian_products,
 )
 from fastntk.linearity.parameter_space import directions
-from fastntk.networks.base import NetworkBase
+from fastntk.networks.base import FiniteNetworkBase
 from fastntk.networks.placed import PlacedNetwork
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from fastntk.linearity.operators import KernelOperator
 
 
-class JacobianMethods(NetworkBase):
+class JacobianMethods(FiniteNetworkBase):
     """Derivatives of the outputs with respect to parameters and inputs."""
 
     def gradient_features(

@@ -13,10 +13,11 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from fastntk.devices.place import Place
+    from fastntk.networks.any_network import AnyNetwork
     from fastntk.networks.network import Network
 
 
-def directions(network: Network, v: npt.ArrayLike, name: str, place: Place) -> tuple[Any, bool]:
+def directions(network: AnyNetwork, v: npt.ArrayLike, name: str, place: Place) -> tuple[Any, bool]:
     """Return directions in parameter space as rows (k, P), and whether `v` is a single one (P,).
 
     The caller gives them, as a vector or as the k columns of a matrix (P, k).
@@ -33,21 +34,19 @@ def directions(network: Network, v: npt.ArrayLike, name: str, place: Place) -> t
     return place.matrix(columns.T, name, network.dtype, given=given), single
 
 
-def kernel_weights(network: Network) -> npt.NDArray[np.float64]:
+def kernel_weights(network: AnyNetwork) -> npt.NDArray[np.float64]:
     """Return ω (P,), the weight with which each parameter counts in the tangent kernel."""
     parts: list[npt.NDArray[np.float64]] = []
     for layer in network.layers:
-        of_weights, of_bias = layer.kernel_weights
-        parts.append(np.full(layer.weights.size, of_weights))
-        if layer.bias is not None:
-            parts.append(np.full(layer.bias.size, of_bias))
+        parts += [np.full(array.size, omega) for array, omega in layer.arrays]
     return np.concatenate(parts)
 
 
-def parameter_vector(network: Network) -> npt.NDArray[Any]:
+def parameter_vector(network: AnyNetwork) -> npt.NDArray[Any]:
     """Return w (P,), all parameters as they are."""
-    arrays = [array for layer in network.layers for array in (layer.weights, layer.bias)]
-    return np.concatenate([array.reshape(-1) for array in arrays if array is not None])
+    return np.concatenate(
+        [array.reshape(-1) for layer in network.layers for array, _ in layer.arrays]
+    )
 
 
 def by_layer(network: Network, vector: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:

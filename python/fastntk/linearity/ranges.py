@@ -23,6 +23,7 @@ from fastntk.kernels.ranges import (
     diagonals_of,
     is_small,
     of_moderate_size,
+    require_normalized,
     size_of,
 )
 from fastntk.kernels.request import KernelRequest
@@ -92,6 +93,7 @@ def require_products(
     if not all_finite(results, xp):
         if not all(all_finite(values, xp) for values in others.values()):
             return  # what is not a number stays so, as in products of NumPy
+        require_normalized(placed, X)
         raise _out_of_range(placed, X, results, "the result is not finite in", **others)
     if vanished is not None and is_small(results, xp) and vanished():
         raise vanished_products(placed, X, results, **others)

@@ -17,21 +17,19 @@ import numpy as np
 
 from fastntk._support.dtypes import SMALLEST_NORMAL
 from fastntk.devices.processor import PROCESSOR
-from fastntk.kernels.existence import NEGLIGIBLE, gradient_parts
+from fastntk.kernels.existence import have_terms
 from fastntk.linearity.core_calls import fill_gradients, fill_hessian_products
-from fastntk.linearity.parameter_space import by_layer
 from fastntk.linearity.ranges import SAMPLES
 from fastntk.linearity.sample_hessian import SampleHessian
+from fastntk.networks.network import Network
 from fastntk.networks.placed import PlacedNetwork
 from fastntk.symmetric.arrays import on_host
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     from fastntk._support.dtypes import FloatArray
-    from fastntk.networks.network import Network
+    from fastntk.networks.any_network import AnyNetwork
 
     Rows = NDArray[Any]
 
@@ -40,7 +38,7 @@ def gradients_vanished(placed: PlacedNetwork, X: Any, outputs: range, results: A
     """Return whether gradients of some outputs, all of them small, are not all 0."""
     samples = placed.place.on_host(X)
     everywhere = np.ones(placed.network.n_parameters, bool)
-    return bool(results.any()) or _have_terms(placed.network, outputs, samples, everywhere)
+    return bool(results.any()) or have_terms(placed.network, outputs, samples, everywhere)
 
 
 def products_vanished(placed: PlacedNetwork, X: Any, directions: Any, results: Any) -> bool:
@@ -83,7 +81,7 @@ def _sums_vanished(
             if (_gradients(network, x).max(axis=1) * size).max() >= least:
                 return False
     outputs = np.flatnonzero(sizes.any(axis=0)).tolist()
-    return bool(results.any()) or _have_terms(network, outputs, samples, where)
+    return bool(results.any()) or have_terms(network, outputs, samples, where)
 
 
 def hessian_products_vanished(
@@ -96,6 +94,7 @@ def hessian_products_vanished(
     gradients are of ordinary size, only directions and coefficients make products vanish.
     """
     place, along = placed.place, on_host(directions)
+    assert isinstance(placed.network, Network)
     weights = place.on_host(coefficients)
     used = np.flatnonzero(weights.any(axis=1))[:SAMPLES]
     if not len(used) or not along.any() or not placed.network.hidden:
@@ -115,27 +114,12 @@ def hessian_products_vanished(
     )
 
 
-def _gradients(network: Network, x: FloatArray) -> FloatArray:
+def _gradients(network: AnyNetwork, x: FloatArray) -> FloatArray:
     """Return |∂f_c/∂w| (C, P) at a sample, in the precision of the network."""
     out: FloatArray = np.empty((network.n_outputs, 1, network.n_parameters), network.dtype)
     outputs = range(network.n_outputs)
     fill_gradients(PlacedNetwork(network, PROCESSOR), x[np.newaxis], outputs, out)
     return np.abs(out[:, 0])
-
-
-def _have_terms(
-    network: Network, outputs: Sequence[int], X: FloatArray, where: NDArray[np.bool_]
-) -> bool:
-    """Return whether a gradient has, in exact arithmetic, an entry that is not 0 at `where`."""
-    wanted = by_layer(network, where.astype(np.float64))
-    for parts in gradient_parts(network, outputs, X):
-        for layer, vector, (delta, h) in zip(network.layers, wanted, parts, strict=True):
-            of_weights, of_bias = np.split(vector, [layer.weights.size])
-            active, below = (np.abs(rows) > NEGLIGIBLE for rows in (delta, h))
-            reached = active @ of_weights.reshape(layer.weights.shape) > 0
-            if (reached & below).any() or (of_bias.size > 0 and (active @ of_bias > 0).any()):
-                return True
-    return False
 
 
 def _of_size_1(values: FloatArray) -> FloatArray:

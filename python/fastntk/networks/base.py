@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The fastntk authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""The base of `fastntk.MLP` and of the classes that add methods to it, one topic each."""
+"""The bases of networks of finite width and of the classes that add methods, one topic each."""
 
 from __future__ import annotations
 
@@ -10,27 +10,28 @@ from fastntk._support import arguments
 
 if TYPE_CHECKING:
     from fastntk._support.dtypes import FloatDType
+    from fastntk.networks.any_network import AnyNetwork
     from fastntk.networks.network import Network
 
 
 def require_network(net: object) -> None:
-    """Raise TypeError if the argument `net` is not a network of finite width."""
+    """Raise TypeError if the argument `net` is not a chain of layers of finite width."""
     if not isinstance(net, NetworkBase):
         raise TypeError(f"net={arguments.shown(net)}: expected a fastntk.MLP")
 
 
-class NetworkBase:
+class FiniteNetworkBase:
     """A finite network, which holds the layers and says what they are.
 
     Derived classes add what can be asked of it: kernels, Jacobians. They take the layers from
-    `network`, and `fastntk.MLP` unites them.
+    `network`; `fastntk.MLP` and `fastntk.FiniteNetwork` unite them.
     """
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: AnyNetwork) -> None:
         self._network = network
 
     @property
-    def network(self) -> Network:
+    def network(self) -> AnyNetwork:
         """The layers and how they are computed, as the functions of fastntk hand them on."""
         return self._network
 
@@ -48,3 +49,14 @@ class NetworkBase:
     def n_parameters(self) -> int:
         """P, the number of weights and biases."""
         return self._network.n_parameters
+
+
+class NetworkBase(FiniteNetworkBase):
+    """A finite network that is a chain of layers."""
+
+    _network: Network
+
+    @property
+    def network(self) -> Network:
+        """The layers and how they are computed, as the functions of fastntk hand them on."""
+        return self._network

@@ -8,22 +8,18 @@ for each depth where networks of different depth share their hidden layers.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
-from functools import cached_property
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from fastntk._support import arguments
-from fastntk._support.arguments import shown
-from fastntk._support.memory import is_always_there, require_memory
 from fastntk.activations.compiled import (
     core_activation,
     core_output_activation,
     require_finite_width,
 )
 from fastntk.activations.outputs import LINEAR, output_activation
-from fastntk.devices.processor import PROCESSOR
+from fastntk.networks.any_network import AnyNetwork, require_no_function
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +28,6 @@ if TYPE_CHECKING:
 
     from fastntk._support.dtypes import FloatArray, FloatDType
     from fastntk.activations import Activation
-    from fastntk.activations.compiled import CoreActivation
     from fastntk.activations.outputs import OutputActivation
     from fastntk.devices.place import Place
 
@@ -51,6 +46,13 @@ class Layer:
     def n_parameters(self) -> int:
         """The number of weights and biases."""
         return self.weights.size + (0 if self.bias is None else self.bias.size)
+
+    @property
+    def arrays(self) -> list[tuple[FloatArray, float]]:
+        """The weights and the bias, if there is one, each with its ω."""
+        of_weights, of_bias = self.kernel_weights
+        found = [(self.weights, of_weights)]
+        return found if self.bias is None else [*found, (self.bias, of_bias)]
 
     def copy(self) -> Layer:
         """Return the layer with arrays of its own."""
@@ -96,7 +98,7 @@ class Drawn(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Network:
+class Network(AnyNetwork):
     """Hidden layers, readouts, and how the activations are computed.
 
     The outputs, layers and parameters are those of the network with the first readout, which is the
@@ -141,20 +143,23 @@ class Network:
         return (*self.hidden[: readout.depth], readout.layer)
 
     @property
-    def n_parameters(self) -> int:
-        """The number of weights and biases, P."""
-        return sum(layer.n_parameters for layer in self.layers)
-
-    @property
-    def kernel_weights(self) -> list[tuple[float, float]] | None:
-        """ω of the weights and the bias of each layer; None where all of them are 1."""
-        omega = [layer.kernel_weights for layer in self.layers]
-        return None if omega.count((1.0, 1.0)) == len(omega) else omega
+    def all_layers(self) -> tuple[Layer, ...]:
+        """All layers, also of other readouts than the first."""
+        return (*self.hidden, *(readout.layer for readout in self.readouts))
 
     @property
     def has_linear_outputs(self) -> bool:
         """Whether the outputs are those of an affine map."""
         return self.output_activation is LINEAR or self.output_activation == LINEAR
+
+    @property
+    def is_free_of_scale(self) -> bool:
+        """Whether there are no biases, and φ is linear on either side of 0."""
+        return (
+            self.activation.slopes is not None
+            and self.has_linear_outputs
+            and all(layer.bias is None for layer in self.all_layers)
+        )
 
     @classmethod
     def of_layers(
@@ -191,10 +196,10 @@ class Network:
         to make it anew.
         """
         result = self.with_layers([layer.copy() for layer in self.layers])
-        name = "_handle_on_processor"
+        name = "handle_on_processor"
         if name in vars(self):
             arrays = [(layer.weights, layer.bias) for layer in result.layers]
-            vars(result)[name] = self._handle_on_processor.with_parameters(arrays)
+            vars(result)[name] = self.handle_on_processor.with_parameters(arrays)
         return result
 
     def with_dtype(self, dtype: FloatDType) -> Network:
@@ -205,13 +210,7 @@ class Network:
         MemoryError
             If a copy of the weights does not fit in the memory that is available.
         """
-        if dtype != self.dtype:
-            layers = (*self.hidden, *(readout.layer for readout in self.readouts))
-            needed = sum(layer.n_parameters for layer in layers) * dtype.itemsize
-            if not is_always_there(needed):
-                require_memory(
-                    needed, f"the weights of the network in {dtype}", "take a smaller network"
-                )
+        self.require_memory_for(dtype)
         return replace(
             self,
             hidden=tuple(layer.with_dtype(dtype) for layer in self.hidden),
@@ -232,19 +231,7 @@ class Network:
         if layer_weights is None:
             return self
         self._require_single_readout()
-        rates = arguments.layer_weights(layer_weights, len(self.layers))
-        result = self.with_kernel_weights(
-            [
-                (weights * layer.kernel_weights[0], bias * layer.kernel_weights[1])
-                for layer, (weights, bias) in zip(self.layers, rates.tolist(), strict=True)
-            ]
-        )
-        if not any(any(layer.kernel_weights) for layer in result.layers):
-            raise ValueError(
-                f"layer_weights={shown(layer_weights)}: expected one above 0 for a layer that is "
-                f"not frozen; those of the network itself are {self.kernel_weights}"
-            )
-        return result
+        return super().weighted(layer_weights)
 
     def with_kernel_weights(self, omega: Sequence[tuple[float, float]]) -> Network:
         """Return the network with these ω of its layers, whatever it had before."""
@@ -255,53 +242,16 @@ class Network:
             ]
         )
 
-    def precision(self, dtype: npt.DTypeLike | None) -> FloatDType:
-        """Return the precision that is asked for, by default that of the network."""
-        return self.dtype if dtype is None else arguments.float_dtype(dtype)
-
-    def samples(self, X: Any, name: str, place: Place = PROCESSOR) -> Any:
-        """Return samples as the core takes them at a place: checked, one column for each input."""
-        return place.samples(X, name, self.dtype, columns=self.input_width)
-
-    def chosen_outputs(self, outputs: Any, names: Sequence[str] = ("trace",)) -> range:
-        """Return which outputs `outputs` means: all of them for a name, or the one of an index."""
-        count = self.n_outputs
-        if isinstance(outputs, str) and outputs in names:
-            return range(count)
-        try:
-            index = arguments.integer(outputs, "outputs", minimum=0, maximum=count - 1)
-        except (TypeError, ValueError) as error:
-            raise type(error)(
-                f"outputs={shown(outputs)}: expected {', '.join(map(repr, names))} or an "
-                f"output from 0 to {count - 1}"
-            ) from None
-        return range(index, index + 1)
-
-    def handle(self, place: Place = PROCESSOR) -> Any:
-        """Return the core's view of the network at a place; it keeps the weights alive.
-
-        The processor's is made once. A GPU has its own copies of the weights, made when they are
-        first needed, and so each handle has.
-        """
-        return self._new_handle(place) if place.on_gpu else self._handle_on_processor
-
-    @cached_property
-    def _handle_on_processor(self) -> Any:
-        return self._new_handle(PROCESSOR)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Return what a copy or a pickle has of a network: not the core's view."""
-        return {each.name: getattr(self, each.name) for each in fields(self)}
-
-    def _new_handle(self, place: Place) -> Any:
+    def new_handle(self, place: Place) -> Any:
+        """Return a new view of the core of the network at a place."""
         activation = core_activation(self.activation)
         of_outputs = (
             None if self.has_linear_outputs else core_output_activation(self.output_activation)
         )
         if place.on_gpu:
-            _require_no_function("activation", self.activation, activation)
+            require_no_function("activation", self.activation, activation)
             if of_outputs is not None:
-                _require_no_function("output_activation", self.output_activation, of_outputs)
+                require_no_function("output_activation", self.output_activation, of_outputs)
         core = place.core.Network32 if self.dtype == np.float32 else place.core.Network64
         result = core(
             self.input_width,
@@ -331,11 +281,3 @@ class Network:
             raise ValueError(
                 f"the network has {len(self.readouts)} readouts: expected a single one"
             )
-
-
-def _require_no_function(name: str, given: OutputActivation, in_core: CoreActivation) -> None:
-    if in_core.function:
-        raise ValueError(
-            f"{name}={given!r}: expected one of those that the core has; a GPU cannot call a "
-            "function that was compiled for the processor"
-        )

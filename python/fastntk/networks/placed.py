@@ -11,7 +11,7 @@ import numpy as np
 if TYPE_CHECKING:
     from fastntk._support.dtypes import FloatDType
     from fastntk.devices.place import Place
-    from fastntk.networks.network import Network
+    from fastntk.networks.any_network import AnyNetwork
 
 
 class PlacedNetwork:
@@ -21,13 +21,13 @@ class PlacedNetwork:
 
     Attributes
     ----------
-    network : Network
+    network : AnyNetwork
     place : Place
     handle : object
         What the functions of `place.core` take for the network.
     """
 
-    def __init__(self, network: Network, place: Place) -> None:
+    def __init__(self, network: AnyNetwork, place: Place) -> None:
         self.network = network
         self.place = place
         self.handle = network.handle(place)

@@ -1,0 +1,216 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Networks that were described by their layers, with weights."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fastntk._support import arguments
+from fastntk.devices.places import place_of
+from fastntk.kernels.methods import KernelMethods
+from fastntk.kernels.ranges import require_outputs_in_range
+from fastntk.kernels.rounding import feature_error
+from fastntk.layers.residual import checked_layers
+from fastntk.layers.steps import GainShift, Linear
+from fastntk.linearity.methods import JacobianMethods
+from fastntk.networks.placed import PlacedNetwork
+from fastntk.networks.wired import WiredNetwork, drawn
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+    from fastntk._support.dtypes import FloatArray
+    from fastntk.layers.layer import Layer
+
+
+class FiniteNetwork(KernelMethods, JacobianMethods):
+    r"""A network of finite width with skip connections and normalization, and its weights.
+
+    `fastntk.Network.sample` returns one. It has the kernels, angles, Jacobians and operators of
+    `fastntk.MLP`; its layers, of which `ntk_by_layer` has one kernel each, and for which
+    `layer_weights` has an entry, are those with parameters: maps and gains with their shifts, in
+    the order of computation, projections before the branch beside them.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+        As for `fastntk.Network`.
+    inputs : int
+        d, the number of inputs.
+    seed : int
+        The seed of the weights. Those of a map depend on the seed, the number of maps before it and
+        its two widths alone; so a chain of layers has those of the `MLP` of the same seed.
+    dtype : {"float64", "float32"}
+        Precision of the weights and of the passes through the network.
+
+    Notes
+    -----
+    A sample for which a normalization without ``epsilon`` meets nothing but 0 (for a `LayerNorm`,
+    values that are all equal) is refused with a ValueError that names it.
+
+    Small angles come from gradients that are formed in float64: they have an absolute accuracy of
+    about 1e-15, and are not `resolved` below it. Of what rounding does to kernels nothing is
+    proved: the bounds of `ntk_errors` are infinite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastntk
+    >>> from fastntk.layers import Dense, LayerNorm, ReLU, Residual
+    >>> block = Residual([LayerNorm(), Dense(64), ReLU(), Dense(64)], scale=0.5)
+    >>> net = fastntk.Network([Dense(64), block, Dense(1)], inputs=20).sample(seed=1)
+    >>> X = np.random.default_rng(0).standard_normal((100, 20))
+    >>> net(X).shape
+    (100, 1)
+    >>> F = net.gradient_features(X)
+    >>> bool(np.allclose(net.ntk(X), F @ F.T))
+    True
+    """
+
+    _network: WiredNetwork
+
+    def __init__(
+        self,
+        layers: Sequence[Layer],
+        *,
+        inputs: int,
+        seed: int = 0,
+        dtype: npt.DTypeLike = "float64",
+    ) -> None:
+        given = checked_layers(layers)
+        width = arguments.integer(inputs, "inputs", minimum=1)
+        precision = arguments.float_dtype(dtype)
+        super().__init__(drawn(given, width, arguments.seed(seed), precision))
+
+    @classmethod
+    def of_network(cls, network: WiredNetwork) -> FiniteNetwork:
+        """Return the finite network of a `WiredNetwork`, whose arrays are not copied.
+
+        This is how functions of fastntk make one.
+        """
+        result = cls.__new__(cls)
+        KernelMethods.__init__(result, network)
+        return result
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> FiniteNetwork:
+        """Return a network from a file that `save` wrote.
+
+        Raises
+        ------
+        ValueError
+            If the file is not one, was written by a newer version, or is damaged.
+        MemoryError
+            If the network does not fit in the memory that is available.
+        """
+        from fastntk.networks.wired_files import load_wired
+
+        return cls.of_network(load_wired(path))
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write the network to an ``.npz`` file, completely or not at all.
+
+        The layers, all parameters, a format version and a checksum; no pickle. Custom activations
+        cannot be saved.
+
+        Parameters
+        ----------
+        path : path-like
+        overwrite : bool
+            Whether any file that is there may be lost. Otherwise one that holds a network of the
+            same layers is replaced, as an earlier state of this one.
+
+        Raises
+        ------
+        FileExistsError
+            If something else is there.
+        """
+        from fastntk.networks.wired_files import save_wired
+
+        save_wired(self.network, path, overwrite=arguments.flag(overwrite, "overwrite"))
+
+    def digest(self) -> str:
+        """Return a SHA-256 digest of the function: layers, and parameters to the last bit.
+
+        Custom activations have none.
+        """
+        from fastntk.networks.wired_files import wired_digest
+
+        return wired_digest(self.network)
+
+    def __repr__(self) -> str:
+        layers = ", ".join(map(repr, self.layers))
+        return (
+            f"FiniteNetwork([{layers}], inputs={self.inputs}, dtype={self.dtype.name!r}, "
+            f"n_parameters={self.n_parameters})"
+        )
+
+    def _repr_html_(self) -> str:
+        """Return what notebooks show: each map, and each gain and shift, with its parameters."""
+        from fastntk._support.display import rows_html
+
+        steps = [step for step in self.network.steps.steps if isinstance(step, (Linear, GainShift))]
+        rows = [(step.path, repr(step.layer), step.n_parameters) for step in steps]
+        title = f"FiniteNetwork: {self.inputs} inputs, {self.n_parameters} parameters, {self.dtype}"
+        return rows_html(title, ("", "layer", "parameters"), rows)
+
+    @property
+    def network(self) -> WiredNetwork:
+        """The layers with their parameters, as the functions of fastntk hand them on."""
+        return self._network
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The description of the layers."""
+        return self._network.description
+
+    @property
+    def inputs(self) -> int:
+        """d, the number of inputs."""
+        return self._network.input_width
+
+    @property
+    def parameters(self) -> tuple[FloatArray, ...]:
+        """The arrays of all parameters, in the order of gradients.
+
+        Of each map W (n_out, n_in) and b, without their factors; of a gain and shift γ and β.
+        """
+        return tuple(array for layer in self._network.layers for array, _ in layer.arrays)
+
+    @property
+    def feature_error(self) -> float:
+        """About the relative rounding error of passes in the network's own precision.
+
+        √L ε, where L counts the layers with parameters, as for `MLP`: a rule, which nothing proves,
+        and that does not know of normalizations of what is nearly constant.
+        """
+        return feature_error(len(self._network.layers) - 1, self.dtype)
+
+    def astype(self, dtype: npt.DTypeLike) -> FiniteNetwork:
+        """Return the network with its weights rounded to, or continued in, another precision."""
+        return FiniteNetwork.of_network(self._network.with_dtype(arguments.float_dtype(dtype)))
+
+    def __call__(self, X: npt.ArrayLike, *, device: str | None = None) -> FloatArray:
+        """Return the outputs f(X).
+
+        Parameters
+        ----------
+        X : array_like (n, d)
+            Samples, one a row.
+        device : str, optional
+            Where to compute, as in `ntk`.
+
+        Returns
+        -------
+        ndarray (n, C)
+        """
+        place = place_of(device, {"X": X})
+        placed = PlacedNetwork(self._network, place)
+        samples = self._network.samples(X, "X", place)
+        outputs: FloatArray = placed.evaluate(samples)
+        require_outputs_in_range(placed, samples, outputs)
+        return outputs

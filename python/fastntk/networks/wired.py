@@ -1,0 +1,218 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Networks with skip connections and normalization, as the core takes them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastntk._support.dtypes import FLOAT_DTYPES
+from fastntk.activations.compiled import core_activation, require_finite_width
+from fastntk.layers.steps import Activate, Add, GainShift, Linear, Steps, label, steps_of
+from fastntk.networks.any_network import AnyNetwork, require_no_function
+from fastntk.networks.initialization import Initialization, scales
+from fastntk.networks.network import Layer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from fastntk import layers as described
+    from fastntk._support.dtypes import FloatArray, FloatDType
+    from fastntk.devices.place import Place
+
+
+@dataclass(frozen=True)
+class GainAndShift:
+    """The parameters of y = γ ∘ ĥ + β."""
+
+    gain: FloatArray | None  # (n,), or None when there is none
+    shift: FloatArray | None
+    kernel_weights: tuple[float, float] = (1.0, 1.0)  # ω of the gain and of the shift
+
+    @property
+    def arrays(self) -> list[tuple[FloatArray, float]]:
+        """The gain and the shift, those that there are, each with its ω."""
+        both = zip((self.gain, self.shift), self.kernel_weights, strict=True)
+        return [(array, omega) for array, omega in both if array is not None]
+
+    @property
+    def n_parameters(self) -> int:
+        """The number of gains and shifts."""
+        return sum(array.size for array, _ in self.arrays)
+
+    def with_dtype(self, dtype: FloatDType) -> GainAndShift:
+        """Return the same in another precision."""
+        gain, shift = (
+            None if array is None else array.astype(dtype, copy=False)
+            for array in (self.gain, self.shift)
+        )
+        return replace(self, gain=gain, shift=shift)
+
+
+@dataclass(frozen=True)
+class WiredNetwork(AnyNetwork):
+    """A description of layers, and parameters for them.
+
+    Attributes
+    ----------
+    description : tuple of fastntk.layers.Layer
+        Which fit together; what says in the description whether they are trained is in `layers`.
+    input_width : int
+        The number of inputs, d.
+    layers : tuple of Layer and GainAndShift
+        The parameters, in the order of the steps that have some.
+    """
+
+    description: tuple[described.Layer, ...]
+    input_width: int
+    layers: tuple[Layer | GainAndShift, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse activations that networks of finite width cannot have."""
+        for step in self.steps.steps:
+            if isinstance(step, Activate):
+                require_finite_width(step.layer.phi)
+
+    @cached_property
+    def steps(self) -> Steps:
+        """What is computed, step by step."""
+        return steps_of(self.description, self.input_width)
+
+    @property
+    def dtype(self) -> FloatDType:
+        """The precision of the weights and of the passes through the network."""
+        dtype: FloatDType = self.layers[0].arrays[0][0].dtype
+        return dtype
+
+    @property
+    def n_outputs(self) -> int:
+        """The number of outputs, C."""
+        return self.steps.widths[-1]
+
+    @property
+    def has_linear_outputs(self) -> bool:
+        """Whether the outputs are those of an affine map: they are, as the last layer is dense."""
+        return True
+
+    @property
+    def is_free_of_scale(self) -> bool:
+        """Whether that is known, which it is not."""
+        return False
+
+    def with_layers(self, layers: Sequence[Layer | GainAndShift]) -> WiredNetwork:
+        """Return a network with other parameters and the same description."""
+        return replace(self, layers=tuple(layers))
+
+    def with_dtype(self, dtype: FloatDType) -> WiredNetwork:
+        """Return the network in another precision.
+
+        Raises
+        ------
+        MemoryError
+            If a copy of the weights does not fit in the memory that is available.
+        """
+        self.require_memory_for(dtype)
+        return self.with_layers([layer.with_dtype(dtype) for layer in self.layers])
+
+    def with_kernel_weights(self, omega: Sequence[tuple[float, float]]) -> WiredNetwork:
+        """Return the network with these ω of its layers, whatever it had before."""
+        return self.with_layers(
+            [
+                replace(layer, kernel_weights=pair)
+                for layer, pair in zip(self.layers, omega, strict=True)
+            ]
+        )
+
+    def new_handle(self, place: Place) -> Any:
+        """Return a new view of the core of the network at a place."""
+        core = place.core.Wiring32 if self.dtype == np.float32 else place.core.Wiring64
+        result = core(self.input_width)
+        parameters = iter(self.layers)
+        for step in self.steps.steps:
+            if isinstance(step, Linear):
+                layer = next(parameters)
+                assert isinstance(layer, Layer)
+                result.add_linear(step.source, *layer.core_arguments)
+            elif isinstance(step, GainShift):
+                both = next(parameters)
+                assert isinstance(both, GainAndShift)
+                result.add_gain_shift(step.source, both.gain, both.shift, both.kernel_weights)
+            elif isinstance(step, Activate):
+                phi = core_activation(step.layer.phi)
+                if place.on_gpu:
+                    require_no_function(step.path, step.layer.phi, phi)
+                functions = phi.function, phi.derivative
+                result.add_activation(
+                    step.source, phi.activation, phi.parameters, *functions, step.layer.factor
+                )
+            elif isinstance(step, Add):
+                result.add_sum(step.skip, step.branch, step.scale)
+            else:
+                result.add_normalization(step.source, step.layer.centered, step.layer.epsilon)
+        return result
+
+
+def drawn(
+    description: tuple[described.Layer, ...], inputs: int, seed: int, dtype: FloatDType
+) -> WiredNetwork:
+    """Return a network at its random initialization.
+
+    The weights of a map depend on the seed, the number of maps before it and its two widths alone,
+    so that a chain of layers has those of the `MLP` with the same seed.
+    """
+    layers: list[Layer | GainAndShift] = []
+    maps = 0
+    for step in steps_of(description, inputs).steps:
+        if isinstance(step, Linear):
+            maps += 1
+            dense = step.layer
+            initial = Initialization.checked(seed, dense.weight_std, dense.bias_std, "ntk", dtype)
+            try:
+                layer = initial.layer(maps, step.inputs, step.outputs)
+            except MemoryError as error:
+                raise MemoryError(f"{label(step)} with {step.inputs} inputs: {error}") from None
+            layers.append(replace(layer, kernel_weights=dense.rates))
+        elif isinstance(step, GainShift):
+            ones, zeros = np.ones(step.width, dtype), np.zeros(step.width, dtype)
+            layers.append(_gain_and_shift(step, iter([ones] * step.layer.gain + [zeros])))
+    return WiredNetwork(description, inputs, tuple(layers))
+
+
+def with_arrays(
+    description: tuple[described.Layer, ...], inputs: int, arrays: Sequence[FloatArray]
+) -> WiredNetwork:
+    """Return a network with given parameters, in the order of gradients; ValueError if they differ.
+
+    Their shapes and precisions have to be those of the description.
+    """
+    layers: list[Layer | GainAndShift] = []
+    shapes: list[tuple[int, ...]] = []
+    rest = iter(arrays)
+    for step in steps_of(description, inputs).steps:
+        if isinstance(step, Linear):
+            dense = step.layer
+            weights = next(rest)
+            bias = next(rest) if dense.bias_std > 0 else None
+            shapes.append((step.outputs, step.inputs))
+            shapes += [] if bias is None else [(step.outputs,)]
+            forward = scales("ntk", step.inputs, dense.weight_std, dense.bias_std)
+            layers.append(Layer(weights, bias, *forward, dense.rates))
+        elif isinstance(step, GainShift):
+            layers.append(_gain_and_shift(step, rest))
+            shapes += [(step.width,)] * (step.layer.gain + step.layer.shift)
+    dtypes = {array.dtype for array in arrays}
+    if [array.shape for array in arrays] != shapes or dtypes not in [
+        {each} for each in FLOAT_DTYPES
+    ]:
+        raise ValueError("shapes or precisions of its arrays are not those of its layers")
+    return WiredNetwork(description, inputs, tuple(layers))
+
+
+def _gain_and_shift(step: GainShift, arrays: Iterator[FloatArray]) -> GainAndShift:
+    norm = step.layer
+    gain = next(arrays) if norm.gain else None
+    return GainAndShift(gain, next(arrays) if norm.shift else None, norm.rates)
