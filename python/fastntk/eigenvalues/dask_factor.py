@@ -8,7 +8,9 @@ Tile by tile, with sums over the columns before it,
 
 A sum is taken a few products at a time, one task after the other: a task has few tiles in hand, and
 a sum is one tile, whereas the decomposition of dask.array keeps the products of a whole sum, and
-zeros above the diagonal. The order of the sums depends on the tiles alone.
+zeros above the diagonal. The sums of a column wait for the diagonal of the column before: those of
+all columns at once would be as large as the matrix. The order of the sums depends on the tiles
+alone.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from fastntk.symmetric.block_lanczos import Vectors
 
 # So many products of two tiles are added in a task.
-_AT_ONCE = 4
+_AT_ONCE = 2
 
 
 class ShiftedTiles:
@@ -88,15 +90,19 @@ class DaskFactor:
         layer: dict[Any, Any] = {}
         for i, j in _lower(count):
             left, right = ([(name, row, k) for k in range(j)] for row in (i, j))
-            last = _chain(layer, (name, "sum", i, j), matrix.task(i, j), -1, left, right)
-            layer[name, i, j] = (_root, last) if i == j else (_panel, last, (name, j, j))
+            first = (name, "turn", j) if j else None
+            last = _chain(layer, (name, "sum", i, j), first, left, right)
+            tile = (_difference, matrix.task(i, j), last)
+            layer[name, i, j] = (_root, tile) if i == j else (_panel, tile, (name, j, j))
+        for j in range(1, count):
+            layer[name, "turn", j] = (_nothing, (name, j - 1, j - 1))
         places = list(_lower(count))
         try:
             kept = _persisted(_delayed(name, layer, places, [matrix.array]))
             tiles = dict(zip(places, kept, strict=True))
             end = f"{name}-end"  # the last tile, which all others come before
             (task,) = _delayed(
-                end, {(end, 0): (_shape, tiles[places[-1]].key)}, [(0,)], [tiles[places[-1]]]
+                end, {(end, 0): (_nothing, tiles[places[-1]].key)}, [(0,)], [tiles[places[-1]]]
             )
             task.compute()
         except LinAlgError:
@@ -132,8 +138,8 @@ class DaskFactor:
         layer: dict[Any, Any] = {}
         for i, j in _lower(len(self.cuts)):
             left, right = ([keys[row, k] for k in range(j + 1)] for row in (i, j))
-            last = _chain(layer, (name, "sum", i, j), None, 1, left, right)
-            layer[name, i, j] = (_squared_difference, last, matrix.task(i, j))
+            last = _chain(layer, (name, "sum", i, j), None, left, right)
+            layer[name, i, j] = (_square, (_difference, matrix.task(i, j), last))
         places = list(_lower(len(self.cuts)))
         sources = [matrix.array, *self.tiles.values()]
         squares = _computed(_delayed(name, layer, places, sources))
@@ -153,15 +159,14 @@ def _chain(
     layer: dict[Any, Any],
     key: tuple[Any, ...],
     start: Any,
-    sign: int,
     left: list[Any],
     right: list[Any],
 ) -> Any:
-    """Add the tasks of a sum to a layer, and return the key, or the task, of the last one."""
+    """Add the tasks of a sum to a layer, and return the key of the last one, or `start`."""
     last = start
     for first in range(0, len(left), _AT_ONCE):
         some = slice(first, first + _AT_ONCE)
-        layer[(*key, first)] = (_accumulated, last, sign, left[some], right[some])
+        layer[(*key, first)] = (_accumulated, last, left[some], right[some])
         last = (*key, first)
     return last
 
@@ -194,16 +199,17 @@ def _shifted(tile: Vectors, sign: int, shift: float) -> Vectors:
     return result
 
 
-def _accumulated(
-    start: Vectors | None, sign: int, left: list[Vectors], right: list[Vectors]
-) -> Vectors:
-    """Return start + sign · Σ L Rᵀ; for equal tiles NumPy computes half of a product."""
+def _accumulated(start: Vectors | None, left: list[Vectors], right: list[Vectors]) -> Vectors:
+    """Return start + Σ L Rᵀ; for equal tiles NumPy computes half of a product."""
     with share_of_threads():
         result = np.zeros((len(left[0]), len(right[0]))) if start is None else np.array(start)
         for one, other in zip(left, right, strict=True):
-            product = one @ other.T
-            (np.add if sign > 0 else np.subtract)(result, product, out=result)
+            result += one @ other.T
     return result
+
+
+def _difference(tile: Vectors, others: Vectors | None) -> Vectors:
+    return tile if others is None else tile - others
 
 
 def _root(tile: Vectors) -> Vectors:
@@ -235,10 +241,9 @@ def _solved(lower: Vectors, vectors: Vectors, others: list[Vectors], transposed:
     return solution
 
 
-def _squared_difference(product: Vectors, tile: Vectors) -> float:
-    difference = product - tile
-    return float((difference * difference).sum())
+def _square(tile: Vectors) -> float:
+    return float((tile * tile).sum())
 
 
-def _shape(tile: Vectors) -> tuple[int, ...]:
-    return tile.shape
+def _nothing(tile: Vectors) -> None:
+    """Return None when a tile is there."""
