@@ -215,7 +215,7 @@ def test_bad_vectors(xp: Any) -> None:
         NET.jvp(given, xp.ones(NET.n_parameters, dtype="float32"))
     with pytest.raises(ValueError, match=r"u has shape \(11, 3\): expected \(11, 2\[, k\]\)"):
         NET.vjp(given, xp.ones((11, 3)))
-    with pytest.raises(ValueError, match=r"u\[4, 0\]=.*inf"):
+    with pytest.raises(ValueError, match=r"^u\[2, 0\]=inf: expected"):
         NET.vjp(given, xp.asarray(np.where(np.arange(22) == 4, np.inf, 1.0).reshape(11, 2)))
     with pytest.raises(ValueError, match=r"y\[2\]=7: expected labels from 0 to 1"):
         fastntk.train(NET, given, xp.asarray(np.where(np.arange(11) == 2, 7, 0)), learning_rate=1.0)
