@@ -228,7 +228,8 @@ def of_gelu_tanh() -> Sensitivity:
         # Beyond 40 the exponential is 0.
         x = np.clip(x, -40, 40)
         y = math.sqrt(8 / math.pi) * x * (1 + 0.044715 * x**2)
-        return _logistic(y) + (1 + np.abs(y)) * (1 + 3 * np.abs(y)) * _logistic_slope(y)
+        grown = (1 + np.abs(y)) * (1 + 3 * np.abs(y))
+        return np.asarray(_logistic(y) + grown * _logistic_slope(y))
 
     return Sensitivity(
         slope=_everywhere(1.13),  # at x = 1.42

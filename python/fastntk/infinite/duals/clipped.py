@@ -35,6 +35,8 @@ from fastntk.infinite.duals.kinked import TERMS, Kinked
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from numpy.typing import NDArray
+
     from fastntk.infinite.duals.base import Array, Correlation, Gaps, State
 
 # The normal density is 0 at this, and 1e-43 of its maximum at the other.
@@ -92,7 +94,7 @@ class Clipped(Kinked):
         below, above = self.kinks
         inside = (x > below) & (x <= above)
         if not self.is_gate:
-            return self.rate * inside
+            return np.where(inside, self.rate, 0.0)
         beyond = (x > above) * (self.rate * above + self.offset)
         return np.where(inside, 2 * self.rate * x + self.offset, beyond)
 
@@ -104,7 +106,7 @@ class Clipped(Kinked):
         slope = _expectation(lambda u: self.slope(positive[:, np.newaxis] * u) ** 2, edges)
         return np.sqrt(value)[back], np.sqrt(slope)[back]
 
-    def has_series(self, s: Array) -> Array:
+    def has_series(self, s: Array) -> NDArray[np.bool_]:
         """Return that all have."""
         return np.ones(len(s), bool)
 
@@ -175,8 +177,7 @@ class Clipped(Kinked):
         if k:
             # Of the derivative of what is 1 between the kinks, which −u gives the other sign.
             squares = turned * _densities(gap, own, other, np.outer((1.0, -1.0), (1.0, -1.0)))
-            mixed = _mixed(gap, (own, other), (s, t), self.masses)
-            masses = masses[0] + k * mixed[0], masses[1] + k * mixed[1]
+            masses[:2] += k * _mixed(gap, (own, other), (s, t), self.masses)
         product, both = s * t, k**2 * s * t
         # φ'(−x) is minus the slope of φ(−x).
         slope *= turned

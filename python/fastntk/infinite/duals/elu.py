@@ -36,6 +36,8 @@ from fastntk.infinite.duals.parallel import opposite_gap
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from numpy.typing import NDArray
+
     from fastntk.infinite.duals.base import Array, State
 
 _DENSITY = 1 / math.sqrt(2 * math.pi)  # of a standard normal number at 0
@@ -72,7 +74,7 @@ class Elu(Kinked):
         value, slope = (part.root_mean_square(self.rate * s) for part in self.covariances)
         return self.scales[0] * value, self.scales[1] * slope
 
-    def has_series(self, s: Array) -> Array:
+    def has_series(self, s: Array) -> NDArray[np.bool_]:
         """Return where squares do not underflow and exponentials are smooth enough."""
         return (self.rate * s >= _SMALLEST) & (self.rate * s <= _LARGEST)
 

@@ -23,6 +23,8 @@ from fastntk.infinite.duals.series import Series
 from fastntk.infinite.duals.vectorized import correlation
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from fastntk.infinite.duals.base import Array
     from fastntk.infinite.duals.compiled import RowGaps, RowPairs
 
@@ -75,7 +77,7 @@ class Kinked(CompiledDual):
         """Return √E[φ(u)²] and √E[φ'(u)²] for standard deviations (n,)."""
 
     @abstractmethod
-    def has_series(self, s: Array) -> Array:
+    def has_series(self, s: Array) -> NDArray[np.bool_]:
         """Return for which standard deviations there are series (n,)."""
 
     @abstractmethod

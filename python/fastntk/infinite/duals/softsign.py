@@ -21,6 +21,8 @@ from fastntk.infinite.duals.hermite import hermite_coefficients
 from fastntk.infinite.duals.kinked import OFF, TERMS, Kinked
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from fastntk.infinite.duals.base import Array, Correlation, Gaps, State
 
 # Quadratures give the terms of series for samples between these.
@@ -46,7 +48,7 @@ class Softsign(Kinked):
         value, slope = _norms(s, *_radii(s.max(initial=1.0)))
         return value, slope
 
-    def has_series(self, s: Array) -> Array:
+    def has_series(self, s: Array) -> NDArray[np.bool_]:
         """Return where squares do not underflow and the turn at 0 is not too sharp."""
         return (s >= _SMALLEST) & (s <= _LARGEST)
 
