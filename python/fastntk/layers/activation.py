@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import KW_ONLY, dataclass
 
 from fastntk import activations
@@ -67,12 +67,15 @@ class Activation(Layer):
         return f"{name}({', '.join(given)})"
 
 
-def _name_of(entry: str) -> str:
-    """Return the name of the layer of an entry of the table: that of PyTorch's module, if any."""
+def _name_of(entry: str, taken: Collection[str]) -> str:
+    """Return the name of the layer of an entry of the table: that of PyTorch's module, if any.
+
+    Of several that one module computes, by its arguments, it is the name of the first one.
+    """
     words = entry.split("_")
     if entry in activations.names():
         phi = activations.get(entry)
-        if phi.module is not None:
+        if phi.module is not None and phi.module.name not in taken:
             return phi.module.name
         if phi.label.isidentifier():
             words = [phi.label]
@@ -106,10 +109,9 @@ def _constructor(entry: str, name: str) -> Callable[..., Activation]:
 
 # The names of the layers by those of activations. An entry that stands for another one with its
 # default parameters, as "relu2" does, has no name of its own.
-_NAMES = {
-    entry: _name_of(entry)
-    for entry in ENTRIES
-    if entry not in activations.names() or activations.get(entry).name == entry
-}
+_NAMES: dict[str, str] = {}
+for _entry in ENTRIES:
+    if _entry not in activations.names() or activations.get(_entry).name == _entry:
+        _NAMES[_entry] = _name_of(_entry, _NAMES.values())
 
 CONSTRUCTORS = {name: _constructor(entry, name) for entry, name in _NAMES.items()}
