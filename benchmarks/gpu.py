@@ -29,7 +29,7 @@ import numpy as np
 
 import fastntk
 from benchmarks import roofline
-from fastntk import activations, cuda
+from fastntk import activations, cuda, layers
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))  # where the one table of tolerances is
 from tolerances import RTOL
@@ -50,8 +50,7 @@ _MOST_ROUNDS = 20
 _MEMORY_SHARE = 0.8
 _VECTORS = 16
 
-# φ' jumps at 0: what is so much nearer to it than others may be on either side after rounding.
-_KINKED = ("relu", "leaky_relu", "abs")
+# What is so much nearer than others to where φ' jumps may be on either side after rounding.
 _NEAR = 1e-5
 
 
@@ -139,7 +138,8 @@ class Case:
 
     def _far_from_kinks(self, X: Array) -> Array:
         far = np.full(len(X), True)
-        if self.activation not in _KINKED:
+        kinks = np.array(activations.get(self.activation).breakpoints)
+        if not len(kinks):
             return far
         net = self.network("float64")
         for layer in range(1, len(self.widths) - 1):  # as outputs of the layers below
@@ -151,7 +151,8 @@ class Case:
                 parametrization=self.parametrization,
             )
             z = below(X)
-            far &= np.abs(z).min(axis=1) > _NEAR * np.abs(z).max()
+            distances = np.abs(z[..., np.newaxis] - kinks).min(axis=(1, 2))
+            far &= distances > _NEAR * np.abs(z).max()
         return far
 
 
@@ -316,6 +317,56 @@ def check_case(case: Case, accelerator: Accelerator) -> list[str]:
     return problems + check_eigenvalues(net.ntk(X, dtype="float64"), case, accelerator)
 
 
+def layered_networks(count: int) -> Iterator[fastntk.Network]:
+    """Yield networks with skip connections and normalization, of all activations by turns."""
+    rng = np.random.default_rng(1)
+    phis = itertools.cycle(activations.FINITE_WIDTH)
+    norms = (layers.LayerNorm, layers.RMSNorm)
+    for _ in range(count):
+        width, inner, inputs = (int(size) for size in rng.integers(2, 140, size=3))
+        parts: list[layers.Layer] = [layers.Dense(width, bias_std=0.3)]
+        for block in range(int(rng.integers(1, 4))):
+            norm = norms[block % 2](gain=bool(rng.integers(2)), shift=bool(rng.integers(2)))
+            phi = layers.Activation(next(phis))
+            branch = [norm, layers.Dense(inner), phi, layers.Dense(width, bias_std=0.1)]
+            parts.append(layers.Residual(branch, scale=0.5))
+        parts += [layers.RMSNorm(gain=True), layers.Dense(int(rng.integers(1, 4)))]
+        yield fastntk.Network(parts, inputs=inputs)
+
+
+def layered_quantities(X: Array, Z: Array, w: Array) -> dict[str, Quantity]:
+    """Return what is compared of networks of layers."""
+    return {
+        "outputs": lambda net, on: net(X, **on),
+        "trace": lambda net, on: net.ntk(X, **on),
+        "full": lambda net, on: net.ntk(X, Z, outputs="full", **on),
+        "by layer": lambda net, on: net.ntk_by_layer(X, **on),
+        "jvp": lambda net, on: net.jvp(X, net.vjp(X, w, **on), **on),
+        "gradients": lambda net, on: net.jacobian(Z, **on),
+    }
+
+
+def check_layers(description: fastntk.Network, accelerator: Accelerator) -> list[str]:
+    """Return what differs of a network of layers, in both precisions, a line each."""
+    rng = np.random.default_rng(2)
+    X, Z = (rng.standard_normal((n, description.inputs)) for n in (65, 33))
+    w = rng.standard_normal((len(X), description.n_outputs, 2))
+    problems = []
+    for dtype in ("float32", "float64"):
+        net = description.sample(seed=1, dtype=dtype)
+        given = [each.astype(dtype) for each in (X, Z, w)]
+        for name, function in layered_quantities(*given).items():
+            problem = difference(
+                function(net, accelerator.where),
+                function(net.astype("float64"), {}),
+                dtype,
+                slack=_SLACK.get(name, 1.0),
+            )
+            if problem is not None:
+                problems.append(f"{name} {problem}: {dtype}, {description}")
+    return problems
+
+
 def check_eigenvalues(K: Array, case: Case, accelerator: Accelerator) -> list[str]:
     """Return which eigenvalues cannot be those that the processor finds, a line each."""
     on_host = fastntk.conditioning(K, method="cholesky").bounds
@@ -339,6 +390,11 @@ def check(accelerator: Accelerator, quick: bool) -> bool:
     for case in cases(quick):
         count += 1
         for problem in check_case(case, accelerator):
+            failed += 1
+            print(f"DIFFERENT: {problem}", flush=True)
+    for description in layered_networks(len(activations.FINITE_WIDTH)):
+        count += 1
+        for problem in check_layers(description, accelerator):
             failed += 1
             print(f"DIFFERENT: {problem}", flush=True)
     print(f"{count} networks compared with the processor, {failed} differences")

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from benchmarks import gpu, roofline
 
+import fastntk
+
 pytestmark = pytest.mark.usefixtures("runtime")
 
 # Networks of different activations and precisions; their sizes are those of CI, not of a GPU.
@@ -31,6 +33,13 @@ def accelerator(xp: Any) -> gpu.Accelerator:
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_results_agree(case: gpu.Case, accelerator: gpu.Accelerator) -> None:
     assert gpu.check_case(case, accelerator) == []
+
+
+@pytest.mark.parametrize("description", list(gpu.layered_networks(33))[::11], ids=repr)
+def test_networks_of_layers_agree(
+    description: fastntk.Network, accelerator: gpu.Accelerator
+) -> None:
+    assert gpu.check_layers(description, accelerator) == []
 
 
 def test_timings(accelerator: gpu.Accelerator, monkeypatch: pytest.MonkeyPatch) -> None:
