@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pytest
 from test_gpu_results import HANDING_OVER, INPUTS, OUTPUTS, QUANTITIES, Job, M, N, Way, normal
 from tolerances import assert_close
