@@ -48,6 +48,7 @@ FASTNTK_HOST_DEVICE T sum_of(Index count, Value value) {
     c += value(j + 2);
     d += value(j + 3);
   }
+  FASTNTK_NOT_UNROLLED
   for (; j < count; ++j) a += value(j);
   return (a + b) + (c + d);
 }
@@ -78,6 +79,7 @@ struct Normalize {
     const T n = static_cast<T>(width);
     // The squares of what is large would overflow, and those of what is small vanish.
     T largest = floor;
+    FASTNTK_NOT_UNROLLED
     for (Index j = 0; j < width; ++j) {
       const T size = std::abs(from[j]);
       largest = size > largest ? size : largest;
@@ -92,6 +94,7 @@ struct Normalize {
     const T size = std::sqrt(squares + least * least);
     // All of a vector of size 0 is 0/0: there is no direction that it could be given.
     const T rate = size > T(0) ? std::sqrt(n) / size : size / size;
+    FASTNTK_NOT_UNROLLED
     for (Index j = 0; j < width; ++j) to[j] = rate * (power * from[j] - mean);
     rates(i, 0) = rate * power;
   }
@@ -116,6 +119,7 @@ struct NormalizeBack {
     const T along = sum_of<T>(width, [&](Index j) { return h[j] * from[j]; }) / n;
     const T mean = centred ? sum_of<T>(width, [&](Index j) { return from[j]; }) / n : T(0);
     const T rate = rates(i, 0);
+    FASTNTK_NOT_UNROLLED
     for (Index j = 0; j < width; ++j) {
       put<write>(to[j], rate * ((from[j] - mean) - h[j] * along));
     }
