@@ -67,12 +67,18 @@ class Activation(Layer):
         return f"{name}({', '.join(given)})"
 
 
+def _first_of(module: str) -> str:
+    """Return the first entry of a module: GELU is also that of its form by a tanh."""
+    entries = ((name, activations.get(name).module) for name in activations.names())
+    return next(name for name, known in entries if known is not None and known.name == module)
+
+
 def _name_of(entry: str) -> str:
     """Return the name of the layer of an entry of the table: that of PyTorch's module, if any."""
     words = entry.split("_")
     if entry in activations.names():
         phi = activations.get(entry)
-        if phi.module is not None:
+        if phi.module is not None and _first_of(phi.module.name) == entry:
             return phi.module.name
         if phi.label.isidentifier():
             words = [phi.label]
