@@ -38,6 +38,8 @@ from fastntk.infinite.pair_layers import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from fastntk.infinite.architecture import Architecture
@@ -45,6 +47,9 @@ if TYPE_CHECKING:
     from fastntk.infinite.recursion import Position, Target
 
     Array = NDArray[np.float64]
+
+    # Takes gaps, targets, `one`, the position and the first row; returns where it has stopped.
+    Rows = Callable[[Array, tuple[Target, Target], float, Position, int], int]
 
 
 class Samples(NamedTuple):
@@ -143,52 +148,48 @@ class CompiledNetwork:
             np.ascontiguousarray(sizes.rates, dtype=np.float64),
             np.array(network.layers.bias_std, dtype=np.float64),
             np.array([dual.loop.address for dual in duals]),
-            _stacked([_given(state.constants) for state in factors.states]),
+            stacked([given_array(state.constants) for state in factors.states]),
             np.array(network.depths),
         )
-        loop_samples = _stacked([_given(state.samples) for state in factors.states])
+        loop_samples = stacked([given_array(state.samples) for state in factors.states])
         # The states share them: there may be much of it.
         states = tuple(
-            replace(state, samples=part[: len(_given(state.samples)), : len(state.deviation)])
+            replace(state, samples=part[: len(given_array(state.samples)), : len(state.deviation)])
             for state, part in zip(factors.states, loop_samples, strict=True)
         )
         samples = Samples(
-            _spread(sizes.norms),
-            _spread(factors.factors),
-            _spread(stack_sizes(sizes.hidden, sizes.gradients)),
-            _spread(np.array([(state.activation, state.derivative) for state in states])),
+            spread_rows(sizes.norms),
+            spread_rows(factors.factors),
+            spread_rows(stack_sizes(sizes.hidden, sizes.gradients)),
+            spread_rows(np.array([(state.activation, state.derivative) for state in states])),
             loop_samples,
             0,
         )
         return cls(layers, replace(factors, states=states), samples)
 
-    def rows(self, part: slice) -> Samples:
-        """Return the samples of the rows of a tile."""
+    def tile(self, part: slice, first: int, *, tangent: bool) -> Rows:  # noqa: ARG002
+        """Return what takes rows of a tile, those of a part, through the layers: see `propagate`.
+
+        The columns begin with the `first` sample.
+        """
         whole = self.samples
-        return Samples(
-            _swapped(whole.inputs[..., part]),
-            _swapped(whole.factors[..., part]),
-            _swapped(whole.sizes[..., part]),
-            _swapped(whole.norms[..., part]),
-            _swapped(whole.samples[..., part]),
-            0,
-        )
-
-    def columns(self, first: int) -> Samples:
-        """Return the samples of the columns of a tile."""
-        return self.samples._replace(first=first)
+        rows = Samples._make([*(swapped(each[..., part]) for each in whole[:-1]), 0])
+        network = self.layers, rows, whole._replace(first=first)
+        return lambda gaps, *where: propagate(gaps, network, *where)
 
 
-def _swapped(array: Array) -> Array:
+def swapped(array: Array) -> Array:
+    """Return the same with the last two axes swapped, in one piece."""
     return np.ascontiguousarray(array.swapaxes(-1, -2))
 
 
-def _given(array: Array | None) -> Array:
+def given_array(array: Array | None) -> Array:
+    """Return an array of a state that loops take."""
     assert array is not None
     return array
 
 
-def _stacked(arrays: list[Array]) -> Array:
+def stacked(arrays: list[Array]) -> Array:
     """Return arrays as parts of one, with zeros after the shorter ones, and rows `spread`."""
     width = [spread(n) for n in arrays[0].shape[1:]]
     result = np.zeros((len(arrays), max(map(len, arrays)), *width))
@@ -197,7 +198,7 @@ def _stacked(arrays: list[Array]) -> Array:
     return result
 
 
-def _spread(array: Array) -> Array:
+def spread_rows(array: Array) -> Array:
     """Return an array with rows `spread`, which end with zeros."""
     result = np.zeros((*array.shape[:-1], spread(array.shape[-1])))
     result[..., : array.shape[-1]] = array

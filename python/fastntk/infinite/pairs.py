@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from fastntk.infinite import compiled_recursion, general_recursion, layered_recursion, recursion
+from fastntk.infinite import general_recursion, layered_recursion, recursion
 from fastntk.infinite.architecture import Architecture
 from fastntk.infinite.compiled_recursion import CompiledNetwork
 from fastntk.infinite.gaps import fill_gaps
 from fastntk.infinite.layer_factors import LayerFactors
 from fastntk.infinite.layered_architecture import LayeredArchitecture
+from fastntk.infinite.layered_compiled import CompiledLayers
 from fastntk.infinite.layered_factors import LayeredFactors
 from fastntk.infinite.recursion import Position, Target, TileLayers
 from fastntk.infinite.sample_norms import Norms
@@ -78,7 +79,7 @@ class Pairs:
         What X brings into the recursion, and after it Z where that is another set.
     offset : int
         The position of the first sample of Z in the factors.
-    compiled : CompiledNetwork or None
+    compiled : CompiledNetwork, CompiledLayers or None
         The same for the compiled recursion, where it can be taken.
     """
 
@@ -87,7 +88,7 @@ class Pairs:
     Z: Samples
     factors: LayerFactors | LayeredFactors
     offset: int
-    compiled: CompiledNetwork | None
+    compiled: CompiledNetwork | CompiledLayers | None
 
     @classmethod
     def of(
@@ -96,8 +97,12 @@ class Pairs:
         """Return the pairs of X with Z, or with itself; for `unit_norms` see `LayerFactors.of`."""
         norms = X.norms if Z is None else Norms.joined([X.norms, Z.norms])
         factors = factors_of(norms, network, unit_norms=unit_norms)
-        compiled = None
-        if isinstance(network, Architecture) and isinstance(factors, LayerFactors):
+        compiled: CompiledNetwork | CompiledLayers | None
+        if isinstance(factors, LayeredFactors):
+            assert isinstance(network, LayeredArchitecture)
+            compiled = CompiledLayers.of(network, factors)
+        else:
+            assert isinstance(network, Architecture)
             compiled = CompiledNetwork.of(network, factors)
         if compiled is not None:
             factors = compiled.factors
@@ -145,16 +150,9 @@ class Pairs:
             for target in (results.nngp, results.ntk)
         )
         position = Position(*origin, tile.diagonal)
-        if isinstance(self.network, LayeredArchitecture):
-            assert isinstance(self.factors, LayeredFactors)
-            both = self.factors.take(tile.rows), self.factors.take(columns)
-            layered_recursion.propagate(
-                gaps, self.network, both, (nngp, ntk), results.one, position
-            )
-            return
-        assert isinstance(self.network, Architecture)
-        assert isinstance(self.factors, LayerFactors)
         if self.network.piecewise_linear:
+            assert isinstance(self.network, Architecture)
+            assert isinstance(self.factors, LayerFactors)
             layers = TileLayers(
                 _part(self.factors.factors, tile.rows),
                 _part(self.factors.factors, columns),
@@ -166,10 +164,27 @@ class Pairs:
         elif self.compiled is not None:
             self._propagate_compiled(gaps, tile, (nngp, ntk), results.one, position)
         else:
-            sides = self.factors.take(tile.rows), self.factors.take(columns)
-            general_recursion.propagate(
-                gaps, self.network, sides, (nngp, ntk), results.one, position
-            )
+            self._propagate_arrays(gaps, (tile.rows, columns), (nngp, ntk), results.one, position)
+
+    def _propagate_arrays(
+        self,
+        gaps: NDArray[np.float64],
+        samples: tuple[slice, slice],
+        targets: tuple[Target, Target],
+        one: float,
+        position: Position,
+    ) -> None:
+        """Do it array by array, for rows and columns of all samples."""
+        rows, columns = (self.factors.take(part) for part in samples)
+        if isinstance(self.network, LayeredArchitecture):
+            assert isinstance(rows, LayeredFactors)
+            assert isinstance(columns, LayeredFactors)
+            layered_recursion.propagate(gaps, self.network, (rows, columns), targets, one, position)
+            return
+        assert isinstance(self.network, Architecture)
+        assert isinstance(rows, LayerFactors)
+        assert isinstance(columns, LayerFactors)
+        general_recursion.propagate(gaps, self.network, (rows, columns), targets, one, position)
 
     def _propagate_compiled(
         self,
@@ -180,33 +195,25 @@ class Pairs:
         position: Position,
     ) -> None:
         assert self.compiled is not None
-        assert isinstance(self.network, Architecture)
-        assert isinstance(self.factors, LayerFactors)
         columns = slice(tile.columns.start + self.offset, tile.columns.stop + self.offset)
-        sides = self.compiled.rows(tile.rows), self.compiled.columns(columns.start)
+        go_on = self.compiled.tile(tile.rows, columns.start, tangent=len(targets[1].out) > 0)
         height = len(gaps)
         row = 0
         while True:
-            network = self.compiled.layers, *sides
-            row = compiled_recursion.propagate(gaps, network, targets, one, position, row)
+            row = go_on(gaps, targets, one, position, row)
             if row == height:
                 return
             # Some rows with close pairs: those of a diagonal tile begin at their own diagonal.
             stop = min(row + _GENERAL[0], height)
             left = row if position.diagonal else 0
             rows = slice(tile.rows.start + row, tile.rows.start + stop)
-            part = (
-                self.factors.take(rows),
-                self.factors.take(slice(columns.start + left, columns.stop)),
-            )
             places = tuple(
                 Target(target.out, target.rows[:, row:stop], target.columns[:, left:])
                 for target in targets
             )
-            general_recursion.propagate(
+            self._propagate_arrays(
                 gaps[row:stop, left:],
-                self.network,
-                part,
+                (rows, slice(columns.start + left, columns.stop)),
                 (places[0], places[1]),
                 one,
                 Position(position.row + row, position.column + left, position.diagonal),
