@@ -171,7 +171,7 @@ std::vector<double> reference_outputs(const wired::Wiring<T>& wiring, const T* s
   for (const wired::Step<T>& step : wiring.steps) {
     const std::vector<double>& from = nodes[step.source];
     std::vector<double> made = from;
-    const double n = static_cast<double>(from.size());
+    const auto n = static_cast<double>(from.size());
     if (const auto* const linear = std::get_if<wired::Linear<T>>(&step.operation)) {
       const Layer<T>& layer = linear->layer;
       made.assign(static_cast<std::size_t>(layer.outputs()), 0.0);

@@ -185,8 +185,10 @@ class FiniteNetwork(KernelMethods, JacobianMethods):
     def feature_error(self) -> float:
         """About the relative rounding error of passes in the network's own precision.
 
-        √L ε, where L counts the layers with parameters, as for `MLP`: a rule, which nothing proves,
-        and that does not know of normalizations of what is nearly constant.
+        √L ε, where L counts the layers with parameters, as for `MLP`: a rule, which nothing proves.
+        Of networks that are normalized before each block, of up to 60 blocks, at most 1.1 times as
+        much was measured; without, in deep networks whose signals grow, up to 150 times as much.
+        It does not know of normalizations of what is nearly constant either.
         """
         return feature_error(len(self._network.layers) - 1, self.dtype)
 
