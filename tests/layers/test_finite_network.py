@@ -242,11 +242,28 @@ def test_angles() -> None:
 def test_nothing_is_called_certain() -> None:
     net = DESCRIPTION.sample()
     assert net.ntk_errors(X) == {"feature_error": np.inf, "kernel_error": np.inf}
-    assert net.feature_error == pytest.approx(8**0.5 * 2.0**-52)  # of 8 layers with parameters
+    # Of 8 layers with parameters, and a block that begins with an activation.
+    assert net.feature_error == pytest.approx(256 * 8**0.5 * 2.0**-52)
     with_bounds = fastntk.conditioning(net.ntk(X), **net.ntk_errors(X))
     assert not with_bounds.resolved
     by_rule = fastntk.conditioning(net.ntk(X), feature_error=net.feature_error)
     assert by_rule.resolved
+
+
+@pytest.mark.parametrize("norm", ["before", "after", "none"])
+def test_the_margin_of_the_rule_holds(norm: str) -> None:
+    """Of deep networks whose signals grow, with digits to lose in float32."""
+    before, after = ([LayerNorm()] if norm == place else [] for place in ("before", "after"))
+    block = [Residual([*before, Dense(24, bias_std=0.1), layers.Tanh(), Dense(24)]), *after]
+    description = fastntk.Network([Dense(24), *block * 30, LayerNorm(), Dense(1)], inputs=5)
+    single = description.sample(seed=1, dtype="float32")
+    samples = X[:5].astype(np.float32)
+    exact = single.astype("float64").gradient_features(samples)
+    errors = np.linalg.norm(single.gradient_features(samples) - exact, axis=1)
+    assert (errors <= single.feature_error * np.linalg.norm(exact, axis=1)).all()
+    assert single.feature_error / (61 + 1) ** 0.5 / 2.0**-23 == pytest.approx(
+        2.0 if norm == "before" else 256.0, rel=0.05
+    )
 
 
 def test_files_and_copies(tmp_path: Path) -> None:
