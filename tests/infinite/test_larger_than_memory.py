@@ -61,7 +61,13 @@ def networks(name: str) -> list[infinite.Network]:
     return [infinite.Network(2, name), infinite.Network(2, name, bias_std=0.4)]
 
 
-WITH_TANGENT_KERNEL = [name for name in activations.names() if name != "sign"]
+# These have the loop of another one that is here.
+ALIKE = ("selu", "celu", "relu6", "hardtanh", "hardsigmoid", "gelu_tanh", "squareplus")
+WITH_TANGENT_KERNEL = [
+    pytest.param(name, marks=pytest.mark.long) if name in ALIKE else name
+    for name in activations.names()
+    if name != "sign"
+]
 
 
 @pytest.mark.usefixtures("small_tiles")
