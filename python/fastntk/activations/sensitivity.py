@@ -213,7 +213,7 @@ def of_mish() -> Sensitivity:
 
     return Sensitivity(
         slope=_everywhere(1.09),  # at x = 1.49
-        bend=_everywhere(0.65),  # at x = −0.04
+        bend=_everywhere(0.65),  # at x = −0.09
         value_terms=lambda x: np.abs(x) * gate(x),
         # The slope of the gate, (1 − gate²) σ(x), is at most 2 min(gate, exp(−x)).
         slope_terms=lambda x: gate(x) + 2 * np.abs(x) * np.minimum(gate(x), np.exp(-np.abs(x))),
