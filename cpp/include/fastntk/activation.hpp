@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cmath>
+#include <limits>
 #include <span>
 #include <stdexcept>
 #include <string_view>
@@ -37,6 +38,8 @@ template <class T>
 constexpr T kTwiceSqrt2OverPi = static_cast<T>(1.59576912160573071176);
 template <class T>
 constexpr T kGeluCubic = static_cast<T>(0.044715);  // of its form by a tanh
+template <class T>
+constexpr T kLargestNumber = std::numeric_limits<T>::max();
 
 // A positive z times any factor from this one upwards is positive again, but for some of the
 // subnormal numbers.
@@ -323,7 +326,7 @@ struct Squareplus {
   template <class T>
   FASTNTK_HOST_DEVICE T root(T z) const {
     const T sum = z * z + static_cast<T>(bend);
-    return sum - sum == T(0) ? std::sqrt(sum) : std::abs(z);
+    return sum <= kLargestNumber<T> ? std::sqrt(sum) : std::abs(z);
   }
 };
 
