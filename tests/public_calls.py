@@ -31,6 +31,8 @@ from fastntk import (
 )
 from fastntk import sklearn as estimators
 from fastntk.infinite.functions import NetworkOptions
+from fastntk.infinite.methods import LimitMethods
+from fastntk.layers.activation import CONSTRUCTORS as LAYERS_OF_ACTIVATIONS
 from fastntk.studies import rates
 
 if TYPE_CHECKING:
@@ -43,6 +45,8 @@ _NET = fastntk.MLP([3, 4, 1])
 _TWO = fastntk.MLP([3, 4, 2])
 _LAYERS = fastntk.Network([layers.RMSNorm(gain=True), layers.Dense(2)], inputs=3)
 _FINITE = _LAYERS.sample()
+_WIDE = fastntk.Network([layers.Dense(2), layers.RMSNorm(), layers.Dense(2)], inputs=3)
+_LAYERED = infinite.LayeredNetwork(_WIDE.layers, inputs=3)
 _K = _NET.ntk(_X)
 _PACKED = fastntk.PackedKernel.from_dense(_K)
 _LIMIT = infinite.Network(depth=1)
@@ -231,6 +235,8 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "MLP.save": (_NET.save, {"path": "net.npz"}),
     "MLP.smallest_angle": (_NET.smallest_angle, {"X": _X}),
     "MLP.vjp": (_NET.vjp, {"X": _X, "u": _Y}),
+    "Network": (fastntk.Network, {"layers": [layers.Dense(2)], "inputs": 3}),
+    "Network.infinite": (_WIDE.infinite, {}),
     "Network.sample": (_LAYERS.sample, {}),
     "conjugate_gradients": (
         fastntk.conjugate_gradients,
@@ -374,6 +380,12 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "paper.figure": (paper.figure, {"number": 5, **_PAPER}),
     "paper.reproduce": (paper.reproduce, {**_PAPER, "out": "out", "only": ["figure 5"]}),
     "paper.table": (paper.table, {"number": 1, "data": _LABELLED_FILE, **_PAPER}),
+    "infinite.LayeredNetwork": (
+        infinite.LayeredNetwork,
+        {"layers": [layers.Dense(2)], "inputs": 3},
+    ),
+    "infinite.LayeredNetwork.at_blocks": (_LAYERED.at_blocks, {"blocks": 0}),
+    "infinite.LayeredNetwork.ntk": (_LAYERED.ntk, {"X": _X, "Z": _X}),
     "infinite.Network": (infinite.Network, {"depth": 1}),
     "infinite.Network.at_depth": (_LIMIT.at_depth, {"depth": 1}),
     "infinite.Network.conditioning": (_LIMIT.conditioning, {"X": _X}),
@@ -412,6 +424,11 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
         {"X": _X, "y": _Y, "Z": _X, "ridge": 0.1, "depth": 1},
     ),
     "infinite.smallest_angle": (infinite.smallest_angle, {"X": _X, "depth": 1}),
+    "layers.Activation": (layers.Activation, {"activation": "relu"}),
+    "layers.Dense": (layers.Dense, {"width": 2}),
+    "layers.LayerNorm": (layers.LayerNorm, {}),
+    "layers.RMSNorm": (layers.RMSNorm, {}),
+    "layers.Residual": (layers.Residual, {"layers": [layers.Dense(2)]}),
     "linearity.hessian_norm": (linearity.hessian_norm, {"net": _NET, "X": _X[:1]}),
     "linearity.hessian_operator": (linearity.hessian_operator, {"net": _NET, "X": _X}),
     "linearity.loss_hessian": (linearity.loss_hessian, {"net": _TWO, "X": _X, "y": _LABELS}),
@@ -524,12 +541,26 @@ EXEMPT: dict[str, str] = {
             "activations.Activation",
             "cuda.dotted",
             "cuda.too_old",
+            "infinite.LayeredNetwork.factor",
+            "infinite.LayeredNetwork.require_inputs",
             "infinite.Network.rates",
+            "infinite.Network.require_inputs",
+            "infinite.Regression.of_network",
+            "layers.Layer",
             "linearity.LinearizedMLP",
             "sklearn.KernelCache.matrices",
         ),
         _OWN,
     ),
+    **{
+        f"infinite.LayeredNetwork.{name}": "the same function as that of infinite.Network"
+        for name in dir(LimitMethods)
+        if f"infinite.Network.{name}" in CALLS and f"infinite.LayeredNetwork.{name}" not in CALLS
+    },
+    **{
+        f"layers.{name}": "layers.Activation of a function of fastntk.activations"
+        for name in LAYERS_OF_ACTIVATIONS
+    },
     **dict.fromkeys(
         (
             "infinite.NeuralKernel.get_params",

@@ -48,6 +48,7 @@ KINDS: dict[str, set[str]] = {
         name: {"integer"}
         for name in (
             *("batch_size", "seed", "seeds", "width", "depth", "depths", "k", "output", "outputs"),
+            *("max_iterations", "preconditioner_rank"),
             *("epochs", "steps", "jobs", "subset", "rate_samples", "tile", "size", "i", "n"),
             *("most_passes", "callback_every", "probe_every", "degree", "search_epochs"),
             *("keep_every", "inputs"),
@@ -60,7 +61,7 @@ KINDS: dict[str, set[str]] = {
             *("weight_std", "bias_std", "activation_scale", "init_scale", "learning_rate"),
             *("feature_error", "kernel_error", "loss_target", "tolerance", "ridge", "frequency"),
             *("phase", "slope", "offset", "gamma", "rate", "beta", "alpha", "negative"),
-            *("positive", "target", "momentum"),
+            *("positive", "target", "momentum", "epsilon", "scale", "trained"),
         ),
         _NUMBER,
     ),
@@ -70,6 +71,7 @@ KINDS: dict[str, set[str]] = {
             *("drop_last", "bounds", "eigenvectors", "overwrite", "infinite", "shared", "inplace"),
             *("normalize", "covariance", "mmap", "verify", "keep_kernel", "eval_gradient", "full"),
             *("download", "different_labels"),
+            *("gain", "shift", "trained"),
         )
     },
     **dict.fromkeys(("path", "store", "directory", "checkpoint", "out"), _PATH),
@@ -91,6 +93,8 @@ for _name, _kinds in {
     "breakpoints": _NUMBERS | {"empty", "empty matrix"},
     "depth": {"integers"},
     "depths": {"integers"},
+    "blocks": {"integers", "integer"},
+    "trained": {"flag", "number", "flags", "integer"} | _NUMBERS,
     "width": {"integers"},
     "widths": {"integers"},
     "weight_std": _NUMBERS,

@@ -149,7 +149,7 @@ def test_linearized_network_is_the_first_order() -> None:
     ("call", "message"),
     [
         (lambda n, X: n.jvp(X, np.ones(3)), r"v has shape \(3,\): expected \(35,\) or \(35, k\)"),
-        (lambda n, X: n.jvp(X, np.full(35, np.nan)), r"v\[0, 0\]=.*nan"),
+        (lambda n, X: n.jvp(X, np.full(35, np.nan)), r"v\[0\]=nan"),
         (lambda n, X: n.vjp(X, np.ones(5)), r"u has shape \(5,\): expected \(5, 2\[, k\]\)"),
         (lambda n, X: n.vjp(X, np.ones((5, 3))), r"u has shape \(5, 3\): expected \(5, 2\["),
         (lambda n, X: n.gradient_features(X, 2), "output=2: expected"),

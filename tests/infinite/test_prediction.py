@@ -271,7 +271,7 @@ def test_same_bits_for_any_number_of_threads() -> None:
         ({"ridge": "some"}, ValueError, "ridge='some': expected a finite number of at least 0, or"),
         ({"solution": "any"}, ValueError, "solution='any': expected one of 'unique', 'least_sq"),
         ({"y": np.ones(3)}, ValueError, r"y has shape \(3,\): expected \(15,\) or \(15, C\)"),
-        ({"y": np.full(15, np.nan)}, ValueError, r"y\[0, 0\]=.*: expected numbers that are finit"),
+        ({"y": np.full(15, np.nan)}, ValueError, r"y\[0\]=nan: expected numbers that are finite"),
         ({"Z": np.ones((2, 3))}, ValueError, r"Z has shape \(2, 3\): expected 4 columns"),
         ({"depth": [1, 2]}, TypeError, r"depth=\[1, 2\]: expected an integer"),
     ],

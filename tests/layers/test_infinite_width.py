@@ -354,7 +354,7 @@ def test_samples_that_cannot_be_taken() -> None:
     with pytest.raises(ValueError, match=r"X has 3 columns: expected 4, the number of inputs"):
         net.ntk(SAMPLES[:, :3])
     zero = np.vstack([SAMPLES, np.zeros((1, 4))])
-    with pytest.raises(ValueError, match=r"layers\[1\]=RMSNorm\(\): sample 6 is 0 there"):
+    with pytest.raises(ValueError, match=r"layers\[1\]=RMSNorm\(\): sample 6 of X, Z is 0 there"):
         net.ntk(zero)
     stable = fastntk.Network([Dense(4), RMSNorm(epsilon=1e-5), Dense(1)], inputs=4).infinite()
     assert (stable.ntk(zero)[6] == 0).all()
