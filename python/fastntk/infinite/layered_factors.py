@@ -211,9 +211,9 @@ class _Sizes:
         zero = np.flatnonzero(divisor == 0)
         if zero.size:
             raise ValueError(
-                f"{label(self._network.steps.steps[step])}: sample {zero[0]} of X, Z is 0 there, as "
-                "a row of zeros is without biases, and what is 0 has no normalization: expected other "
-                "samples, or an epsilon above 0"
+                f"{label(self._network.steps.steps[step])}: sample {zero[0]} of X, Z is 0 there, "
+                "as a row of zeros is without biases, and what is 0 has no normalization: expected "
+                "other samples, or an epsilon above 0"
             )
         kept = np.zeros_like(hidden) if gradients is None else gradients
         self.at_normalizations[step] = Normalized(hidden, divisor, kept)
