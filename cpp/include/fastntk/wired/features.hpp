@@ -20,8 +20,8 @@ namespace fastntk::wired {
 // A layer that has parameters, and the number of what its gradients are made of among the features.
 template <class T>
 struct FeatureLayer {
-  const Layer<T>* layer;
-  std::size_t node;          // that its step makes
+  const Layer<T>* layer = nullptr;
+  std::size_t node = 0;      // that its step makes
   bool times_value = false;  // a gain, whose Δ is multiplied with Ĥ
   // The number of H; none of a gain or a shift, whose gradient has no such factor.
   std::optional<std::size_t> activation;
@@ -55,6 +55,7 @@ struct FeatureLayout {
 
   std::vector<Index> activation_widths(const Wiring<T>& wiring) const {
     std::vector<Index> widths;
+    widths.reserve(activations.size());
     for (const std::size_t node : activations) widths.push_back(wiring.widths[node]);
     return widths;
   }
@@ -164,34 +165,44 @@ std::vector<std::size_t> kernel_layers(const Wiring<T>& wiring) {
   return nodes;
 }
 
+// Adds the terms of a layer to a kernel, for groups a and b of the outputs, of which there are so
+// many.
+template <class Device, class T, class G>
+void add_terms(KernelTermsBuilder<G>& builder, std::size_t target, const FeatureLayer<T>& layer,
+               Index a, Index b, Index groups, Range outputs, const Features<Device, G>& x,
+               const Features<Device, G>& z) {
+  if (!layer.delta) {
+    if (a != b || !layer.activation) return;  // different outputs share no parameter
+    const double summed = groups == 1 ? static_cast<double>(outputs.count) : 1.0;
+    builder.add_readout(*layer.activation, target, LayerGram<G>(*layer.layer, summed));
+    return;
+  }
+  // Outputs that are summed are taken at once: their Δ lie side by side.
+  const auto delta_of = [groups](const FeatureMatrix<G>& all, Index group) {
+    return groups == 1 ? all : all.of_output(group, groups);
+  };
+  const FeatureMatrix<G> x_delta = delta_of(x.delta(0, *layer.delta), a);
+  const FeatureMatrix<G> z_delta = delta_of(z.delta(0, *layer.delta), b);
+  const LayerGram<G> gram(*layer.layer);
+  if (layer.activation) {
+    builder.add(*layer.activation, target, gram, x_delta, z_delta);
+  } else {
+    builder.add_vector(target, gram, x_delta, z_delta);
+  }
+}
+
 template <class Device, class T, class G>
 KernelTerms<G> kernel_terms(const Wiring<T>& wiring, Range outputs, Split split,
                             const Features<Device, G>& x, const Features<Device, G>& z) {
   const FeatureLayout<T> layout(wiring);
   const bool pairs = split == Split::output_pairs;
-  // Outputs that are summed are taken at once: their Δ lie side by side.
   const Index groups = output_groups(outputs, split);
-  const auto delta_of = [groups](const FeatureMatrix<G>& all, Index group) {
-    return groups == 1 ? all : all.of_output(group, groups);
-  };
   const std::vector<std::size_t> nodes = kernel_layers(wiring);
   KernelTermsBuilder<G> builder(layout.activations.size(), kernel_count(wiring, outputs, split));
   const auto add_layer = [&](const FeatureLayer<T>& layer, Index a, Index b) {
     const auto at = static_cast<std::size_t>(std::ranges::find(nodes, layer.node) - nodes.begin());
     const std::size_t target = kernel_index(split, 0, at, groups, a, b);
-    if (layer.delta) {
-      const FeatureMatrix<G> x_delta = delta_of(x.delta(0, *layer.delta), a);
-      const FeatureMatrix<G> z_delta = delta_of(z.delta(0, *layer.delta), b);
-      const LayerGram<G> gram(*layer.layer);
-      if (layer.activation) {
-        builder.add(*layer.activation, target, gram, x_delta, z_delta);
-      } else {
-        builder.add_vector(target, gram, x_delta, z_delta);
-      }
-    } else if (a == b) {  // different outputs share no parameter
-      const double summed = groups == 1 ? static_cast<double>(outputs.count) : 1.0;
-      builder.add_readout(*layer.activation, target, LayerGram<G>(*layer.layer, summed));
-    }
+    add_terms(builder, target, layer, a, b, groups, outputs, x, z);
   };
   // Terms are added in the order in which they will be computed: by H, and those without at last.
   const auto add_layers = [&](std::optional<std::size_t> activation) {

@@ -93,7 +93,7 @@ struct Normalize {
     const T least = power * floor;
     const T size = std::sqrt(squares + least * least);
     // All of a vector of size 0 is 0/0: there is no direction that it could be given.
-    const T rate = size > T(0) ? std::sqrt(n) / size : size / size;
+    const T rate = size > T(0) ? std::sqrt(n) / size : T(0) / size;
     FASTNTK_NOT_UNROLLED
     for (Index j = 0; j < width; ++j) to[j] = rate * (power * from[j] - mean);
     rates(i, 0) = rate * power;
