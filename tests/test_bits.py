@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 QUICK_DUALS = ("relu", "gelu", "sin", "erf")
-SLOW_DUALS = ("tanh", "sigmoid", "silu", "elu", "softplus", "hardswish", "softsign")
+SLOW_DUALS = ("tanh", "sigmoid", "silu", "elu", "softplus")
+SLOWER_DUALS = ("hardswish", "softsign")  # minutes of many samples
 SAMPLES = 150  # squared, and times the width of 64, beyond where OpenBLAS begins to share out work
 
 
@@ -43,9 +44,10 @@ def computations(n: int, duals: tuple[str, ...] = QUICK_DUALS) -> dict[str, Call
     net = fastntk.MLP([20, 64, 64, 1], bias_std=0.1)
     two = fastntk.MLP([20, 64, 64, 2], activation="tanh")
     described = [layers.LayerNorm(gain=True), layers.Dense(64), layers.GELU(), layers.Dense(64)]
-    wired = fastntk.Network(
+    description = fastntk.Network(
         [layers.Dense(64), layers.Residual(described, scale=0.5), layers.Dense(2)], inputs=20
-    ).sample()
+    )
+    wired, limit = description.sample(), description.infinite()
     K = net.ntk(X)
     packed = fastntk.PackedKernel.from_dense(K)
     v = random.standard_normal((net.n_parameters, 3))
@@ -76,6 +78,7 @@ def computations(n: int, duals: tuple[str, ...] = QUICK_DUALS) -> dict[str, Call
         "FiniteNetwork.jacobian": lambda: wired.jacobian(X[:20]),
         "FiniteNetwork.jvp": lambda: wired.jvp(X, v_of(wired)),
         "FiniteNetwork.vjp": lambda: wired.vjp(X, np.stack([y, -y], axis=1)),
+        "infinite.LayeredNetwork.ntk": lambda: limit.ntk(X),
         "FiniteNetwork.ntk": lambda: [
             wired.ntk(X),
             wired.ntk(X, Z, outputs="full"),
@@ -193,6 +196,8 @@ def v_of(net: fastntk.MLP | fastntk.FiniteNetwork) -> Any:
 
 # What computes with no matrix, or with its samples alone.
 WITHOUT_MATRICES = {
+    "infinite.LayeredNetwork",
+    "infinite.LayeredNetwork.at_blocks",
     "Conditioning.widened",
     "ConstancyStudy.slope",
     "ConvergenceResult.epochs_to",
@@ -205,6 +210,8 @@ WITHOUT_MATRICES = {
     "MLP.from_torch",
     "MLP.from_weights",
     "MLP.plan",
+    "Network",
+    "Network.infinite",
     "Network.sample",
     "PackedKernel",
     "PackedKernel.__rmatmul__",
@@ -235,7 +242,7 @@ WITHOUT_MATRICES = {
 
 # These call others of those that are tried, or write their results.
 SAME = re.compile(
-    r"activations\.|figures\.|.*\.(save|load|plot)$|constancy_study|convergence_study|kernel_report"
+    r"activations\.|figures\.|layers\.|.*\.(save|load|plot)$|constancy_study|convergence_study|kernel_report"
     r"|infinite\.Network\.(kernel_error|kernels|nngp|predict)|infinite\.NeuralKernel\.__call__"
     r"|PackedKernel\.__matmul__|paper\.|sklearn\.|distributed\."
 )
@@ -340,7 +347,10 @@ def test_same_bits_in_any_thread_and_for_any_number_of_threads() -> None:
     assert differing(results) == set()
 
 
-@pytest.mark.parametrize("activation", SLOW_DUALS)
+@pytest.mark.parametrize(
+    "activation",
+    [*SLOW_DUALS, *(pytest.param(each, marks=pytest.mark.long) for each in SLOWER_DUALS)],
+)
 def test_same_bits_of_quadratures_for_many_samples(activation: str) -> None:
     """Many samples have products of matrices in their expectations, which BLAS may share out."""
     X = np.random.default_rng(0).standard_normal((701, 20))
@@ -361,7 +371,7 @@ def test_same_bits_of_quadratures_for_many_samples(activation: str) -> None:
 
 @pytest.mark.long
 def test_same_bits_of_larger_matrices() -> None:
-    calls = computations(701, QUICK_DUALS + SLOW_DUALS)
+    calls = computations(701, QUICK_DUALS + SLOW_DUALS + SLOWER_DUALS)
     with threadpool_limits(2, user_api="blas"):
         results = [digests(calls), *in_threads(1, calls), *in_threads(3, calls)]
     for threads in (1, 3):
