@@ -20,8 +20,19 @@ from fastntk.layers.normalization import Normalization
 from fastntk.layers.residual import Residual
 
 
+class _OfOneNode:
+    """What steps that take one node have in common."""
+
+    source: int
+
+    @property
+    def sources(self) -> tuple[int, ...]:
+        """The nodes that the step takes."""
+        return (self.source,)
+
+
 @dataclass(frozen=True)
-class Linear:
+class Linear(_OfOneNode):
     """z = (σ_w/√n) W h + σ_b b.
 
     Attributes
@@ -43,18 +54,13 @@ class Linear:
     path: str
 
     @property
-    def sources(self) -> tuple[int, ...]:
-        """The nodes that the step takes."""
-        return (self.source,)
-
-    @property
     def n_parameters(self) -> int:
         """The number of weights and biases."""
         return self.outputs * (self.inputs + (self.layer.bias_std > 0))
 
 
 @dataclass(frozen=True)
-class Activate:
+class Activate(_OfOneNode):
     """h = c_φ φ(z), of the nodes z (source) and h (target)."""
 
     source: int
@@ -62,14 +68,9 @@ class Activate:
     layer: Activation
     path: str
 
-    @property
-    def sources(self) -> tuple[int, ...]:
-        """The nodes that the step takes."""
-        return (self.source,)
-
 
 @dataclass(frozen=True)
-class Normalize:
+class Normalize(_OfOneNode):
     """ĥ = (z − z̄)/√(‖z − z̄‖²/n + ε), or without the mean: the nodes z (source), ĥ (target)."""
 
     source: int
@@ -77,14 +78,9 @@ class Normalize:
     layer: Normalization
     path: str
 
-    @property
-    def sources(self) -> tuple[int, ...]:
-        """The nodes that the step takes."""
-        return (self.source,)
-
 
 @dataclass(frozen=True)
-class GainShift:
+class GainShift(_OfOneNode):
     """y = γ ∘ ĥ + β, one of them or both: the nodes ĥ (source) and y (target) of a width."""
 
     source: int
@@ -92,11 +88,6 @@ class GainShift:
     width: int
     layer: Normalization
     path: str
-
-    @property
-    def sources(self) -> tuple[int, ...]:
-        """The nodes that the step takes."""
-        return (self.source,)
 
     @property
     def n_parameters(self) -> int:
