@@ -399,8 +399,12 @@ void register_device(py::module_& module) {
   register_functions<P, double, PyNetwork<P, double>>(module);
   register_functions<P, float, PyWiring<P, float>>(module);
   register_functions<P, double, PyWiring<P, double>>(module);
-  register_hessian<P, float>(module);
-  register_hessian<P, double>(module);
+  register_hessian_products<P, float, PyNetwork<P, float>>(module);
+  register_hessian_products<P, double, PyNetwork<P, double>>(module);
+  register_hessian_products<P, float, PyWiring<P, float>>(module);
+  register_hessian_products<P, double, PyWiring<P, double>>(module);
+  register_passes_with_curvature<P, float>(module);
+  register_passes_with_curvature<P, double>(module);
   register_gram<P, float, float>(module, "Features32Of32");
   register_gram<P, float, double>(module, "Features64Of32");
   register_gram<P, double, float>(module, "Features32Of64");

@@ -233,7 +233,7 @@ def gradient_features(
 # out (k, P) = Σ_i Σ_c u_ic ∇²f_c(x_i) v for the rows v of vectors (k, P); coefficients (n, C) are
 # the u.
 def hessian_products(
-    network: _Network,
+    network: _Network | _Wiring,
     X: _Array,
     coefficients: _Array,
     vectors: _Array,

@@ -9,6 +9,7 @@
 #include "fastntk/loss.hpp"
 #include "fastntk/ntk.hpp"
 #include "fastntk/sgd.hpp"
+#include "fastntk/wired/hessian_products.hpp"
 #include "fastntk/wired/ntk.hpp"
 
 // These are the algorithms that every device runs, as compiled for one device and one precision.
@@ -48,5 +49,6 @@
   FASTNTK_INSTANCE(PREFIX, wired::evaluate<fastntk::DEVICE, T>)          \
   FASTNTK_INSTANCE(PREFIX, wired::input_jacobians<fastntk::DEVICE, T>)   \
   FASTNTK_INSTANCE(PREFIX, wired::gradient_features<fastntk::DEVICE, T>) \
+  FASTNTK_INSTANCE(PREFIX, wired::hessian_products<fastntk::DEVICE, T>)  \
   FASTNTK_GRAM_ALGORITHMS(PREFIX, DEVICE, T, float)                      \
   FASTNTK_GRAM_ALGORITHMS(PREFIX, DEVICE, T, double)

@@ -42,6 +42,9 @@ class Parameters(Protocol):
     def n_parameters(self) -> int:
         """The number of all their elements."""
 
+    def moved(self, change: npt.NDArray[Any]) -> Self:
+        """Return the same with all of them changed by a vector, in the order of gradients."""
+
 
 class AnyNetwork(ABC):
     """A network of finite width, as the core takes it: a dataclass, which does not change."""
@@ -82,6 +85,10 @@ class AnyNetwork(ABC):
     @abstractmethod
     def is_free_of_scale(self) -> bool:
         """Whether outputs and gradients are multiples of the size of a sample."""
+
+    @abstractmethod
+    def with_layers(self, layers: Sequence[Any]) -> Self:
+        """Return a network with other layers of the same kinds, whose other settings are these."""
 
     @abstractmethod
     def with_kernel_weights(self, omega: Sequence[tuple[float, float]]) -> Self:

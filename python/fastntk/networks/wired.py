@@ -20,6 +20,8 @@ from fastntk.networks.network import Layer
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    import numpy.typing as npt
+
     from fastntk import layers as described
     from fastntk._support.dtypes import FloatArray, FloatDType
     from fastntk.devices.place import Place
@@ -51,6 +53,12 @@ class GainAndShift:
             for array in (self.gain, self.shift)
         )
         return replace(self, gain=gain, shift=shift)
+
+    def moved(self, change: npt.NDArray[Any]) -> GainAndShift:
+        """Return the same with its parameters changed by a vector over them."""
+        of_gain, of_shift = np.split(change, [0 if self.gain is None else self.gain.size])
+        gain = None if self.gain is None else self.gain + of_gain
+        return replace(self, gain=gain, shift=None if self.shift is None else self.shift + of_shift)
 
 
 @dataclass(frozen=True)
