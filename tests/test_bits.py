@@ -79,6 +79,7 @@ def computations(n: int, duals: tuple[str, ...] = QUICK_DUALS) -> dict[str, Call
         "FiniteNetwork.jvp": lambda: wired.jvp(X, v_of(wired)),
         "FiniteNetwork.vjp": lambda: wired.vjp(X, np.stack([y, -y], axis=1)),
         "infinite.LayeredNetwork.ntk": lambda: limit.ntk(X),
+        "Network.ntk_at_blocks": lambda: list(description.ntk_at_blocks(X, [0, 1]).values()),
         "FiniteNetwork.ntk": lambda: [
             wired.ntk(X),
             wired.ntk(X, Z, outputs="full"),
@@ -211,6 +212,7 @@ WITHOUT_MATRICES = {
     "MLP.from_weights",
     "MLP.plan",
     "Network",
+    "Network.at_blocks",
     "Network.infinite",
     "Network.sample",
     "PackedKernel",

@@ -127,6 +127,9 @@ class _Wiring:
         shift: _Array | None,
         kernel_weights: tuple[float, float],
     ) -> int: ...
+    # The last node is the outputs of a network. Others, for which steps are added after it, share
+    # steps with it; there are kernels of all of them at once, and nothing else.
+    def end_network(self) -> None: ...
     # The memory, in bytes, of the features of so many samples and outputs, for all readouts, in
     # numbers of `itemsize` bytes.
     def feature_bytes(self, samples: int, outputs: int, itemsize: int) -> int: ...

@@ -147,6 +147,12 @@ class WiredQuestions:
         passes = WiredPasses(self.network, X)
         return any(passes.gradients(output)[1].any() for output in range(self.network.n_outputs))
 
+    def kernels_exist(self, outputs: Sequence[int], sides: Sequence[Rows]) -> list[bool]:
+        """Return whether the kernel of each network has an element that is not 0."""
+        return [
+            WiredQuestions(each).kernel_exists(outputs, sides) for each in self.network.networks
+        ]
+
     def kernel_exists(self, outputs: Sequence[int], sides: Sequence[Rows]) -> bool:
         """Return whether the kernel of some samples has an element that is not 0."""
         passes = [WiredPasses(self.network, X) for X in sides]

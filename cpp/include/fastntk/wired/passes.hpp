@@ -392,18 +392,30 @@ class Pass {
   // keep(node, Δ) when that of a node is complete.
   template <class Keep>
   void backward(Index output, Keep keep) const {
-    const Matrix<T> first = output_delta();
+    backward(wiring_.top(), output, keep);
+  }
+  // The same from one of the nodes of outputs. Of a node that does not lead to it nothing is kept.
+  template <class Keep>
+  void backward(std::size_t top, Index output, Keep keep) const {
+    const Matrix<T> first = workspace_.delta(top, inputs_.rows);
     lane_.for_each(first.rows, first.cols, fastntk::element::Indicator<T>{output, first});
-    backward(keep);
+    backward_from(top, keep);
   }
   // Returns where Δ of the outputs is to be put for a way back from any of them.
   Matrix<T> output_delta() const { return workspace_.delta(wiring_.top(), inputs_.rows); }
   // Does the same from there.
   template <class Keep>
   void backward(Keep keep) const {
-    std::vector<bool> begun(wiring_.top() + 1, false);
-    for (std::size_t node = wiring_.top(); node >= 1 && !lane_.stopped(); --node) {
-      if (!route_.reaches(node)) continue;
+    backward_from(wiring_.top(), keep);
+  }
+
+ private:
+  template <class Keep>
+  void backward_from(std::size_t top, Keep keep) const {
+    std::vector<bool> begun(top + 1, false);
+    begun[top] = true;
+    for (std::size_t node = top; node >= 1 && !lane_.stopped(); --node) {
+      if (!begun[node]) continue;  // the way back does not come to it
       const Matrix<T> delta = workspace_.delta(node, inputs_.rows);
       keep(node, Matrix<const T>(delta));
       // Returns how what comes back is put to a node, the first time that this is asked of it.
@@ -433,7 +445,6 @@ class Pass {
     }
   }
 
- private:
   void make(std::size_t /*node*/, const Linear<T>& linear, Matrix<const T> h, Matrix<T> z) const {
     const Layer<T>& layer = linear.layer;
     lane_.template gemm<T>(Op::none, Op::transpose, static_cast<T>(layer.weight_scale), h,
