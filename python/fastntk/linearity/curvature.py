@@ -24,7 +24,6 @@ from fastntk._support import arguments
 from fastntk._support.progress import monitored
 from fastntk._support.threads import map_in_threads, thread_count
 from fastntk.activations import FINITE_WIDTH
-from fastntk.activations.compiled import core_activation
 from fastntk.devices import matrices
 from fastntk.devices.places import place_of
 from fastntk.devices.processor import PROCESSOR
@@ -253,7 +252,7 @@ def require_second_derivative(network: AnyNetwork) -> None:
         assert isinstance(network, Network)
         used = [(network.activation, "net has the activation ")]
     for phi, where in used:
-        if core_activation(phi).activation == "custom":
+        if not phi.in_core:
             raise ValueError(
                 f"{where}{phi!r}: expected one with a second derivative in the core: "
                 f"{', '.join(map(repr, FINITE_WIDTH))}"
