@@ -94,6 +94,9 @@ class PyWiring {
     return *on_device_;
   }
 
+  // Returns the parameters as the device sees them, after on().
+  const typename P::template Copies<T>& copies() const { return copies_; }
+
   Index outputs() const { return get().outputs(); }
   // Only for a single network.
   Index parameters() const {

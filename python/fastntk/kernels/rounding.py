@@ -9,19 +9,9 @@ from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
-from fastntk.layers.normalization import Normalization
-from fastntk.layers.residual import Residual
-from fastntk.networks.wired import WiredNetwork
-
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from fastntk._support.dtypes import FloatDType
-    from fastntk.layers.layer import Layer
     from fastntk.networks.any_network import AnyNetwork
-
-# The margins of `FiniteNetwork.feature_error`.
-_NORMALIZED, _NOT_NORMALIZED = 2.0, 256.0
 
 
 class KernelErrors(TypedDict):
@@ -43,19 +33,5 @@ def feature_error(depth: int, dtype: FloatDType) -> float:
 
 
 def network_error(network: AnyNetwork, dtype: FloatDType) -> float:
-    """Return that of a network, whose outputs are linear, with the margin of its layers."""
-    margin = _margin(network.description) if isinstance(network, WiredNetwork) else 1.0
-    return margin * feature_error(len(network.layers) - 1, dtype)
-
-
-def _margin(layers: Sequence[Layer]) -> float:
-    """Return how much more than √L ε is expected, as `FiniteNetwork.feature_error` describes it."""
-    margins = [1.0]
-    for layer in layers:
-        if isinstance(layer, Normalization):
-            margins.append(_NORMALIZED)
-        if isinstance(layer, Residual):
-            begins = isinstance(layer.layers[0], Normalization)
-            margins.append(_NORMALIZED if begins else _NOT_NORMALIZED)
-            margins.append(_margin(layer.layers))
-    return max(margins)
+    """Return that of a network in this precision, with the margin of its layers."""
+    return network.rounding_margin * feature_error(len(network.layers) - 1, dtype)

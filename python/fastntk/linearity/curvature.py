@@ -24,18 +24,14 @@ from fastntk._support import arguments
 from fastntk._support.progress import monitored
 from fastntk._support.threads import map_in_threads, thread_count
 from fastntk.activations import FINITE_WIDTH
-from fastntk.activations.compiled import core_activation
 from fastntk.devices import matrices
 from fastntk.devices.places import place_of
 from fastntk.devices.processor import PROCESSOR
 from fastntk.kernels.ranges import require_normalized
-from fastntk.layers.steps import Activate
 from fastntk.linearity.hessians import SpectralNorm, hessian_products, spectral_norm
 from fastntk.linearity.parameter_space import directions
 from fastntk.networks.base import require_finite_network
-from fastntk.networks.network import Network
 from fastntk.networks.placed import PlacedNetwork
-from fastntk.networks.wired import WiredNetwork
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -246,16 +242,10 @@ def hessian_norm(
 
 def require_second_derivative(network: AnyNetwork) -> None:
     """Raise ValueError for an activation of which the core has no second derivative."""
-    if isinstance(network, WiredNetwork):
-        steps = [step for step in network.steps.steps if isinstance(step, Activate)]
-        used = [(step.layer.phi, f"{step.path} is the activation ") for step in steps]
-    else:
-        assert isinstance(network, Network)
-        used = [(network.activation, "net has the activation ")]
-    for phi, where in used:
-        if core_activation(phi).activation == "custom":
+    for where, phi in network.activations:
+        if not phi.in_core:
             raise ValueError(
-                f"{where}{phi!r}: expected one with a second derivative in the core: "
+                f"{where} {phi!r}: expected one with a second derivative in the core: "
                 f"{', '.join(map(repr, FINITE_WIDTH))}"
             )
 

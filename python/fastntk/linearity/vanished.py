@@ -23,7 +23,6 @@ from fastntk.linearity.ranges import SAMPLES
 from fastntk.linearity.sample_hessian import SampleHessian
 from fastntk.networks.network import Network
 from fastntk.networks.placed import PlacedNetwork
-from fastntk.networks.wired import WiredNetwork
 from fastntk.symmetric.arrays import on_host
 
 if TYPE_CHECKING:
@@ -119,7 +118,6 @@ def sample_hessian(network: AnyNetwork, x: FloatArray, output: int) -> HessianIn
     """Return ∇²f_c at a sample x (1, d), for a network in float64."""
     if isinstance(network, Network):
         return SampleHessian(network, x, output)
-    assert isinstance(network, WiredNetwork)
     # Few programs have such networks.
     from fastntk.linearity.wired_hessian import WiredSampleHessian
 

@@ -18,11 +18,13 @@ import numpy as np
 from fastntk.kernels.wired_passes import WiredPasses
 from fastntk.layers.steps import Activate, Add, GainShift, Linear, Normalize, Step
 from fastntk.linearity.sample_hessian import HessianInCoordinates, LayerSpace, is_not_0
+from fastntk.networks.wired import WiredNetwork
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from fastntk.networks.wired import GainAndShift, WiredNetwork
+    from fastntk.networks.any_network import AnyNetwork
+    from fastntk.networks.wired import GainAndShift
 
     Vectors = npt.NDArray[np.float64]
 
@@ -30,8 +32,9 @@ if TYPE_CHECKING:
 class WiredSampleHessian(HessianInCoordinates):
     """That of a network of steps; parameters and errors are those of `SampleHessian`."""
 
-    def __init__(self, network: WiredNetwork, x: Vectors, output: int) -> None:
+    def __init__(self, network: AnyNetwork, x: Vectors, output: int) -> None:
         super().__init__(x)
+        assert isinstance(network, WiredNetwork)
         self._inputs = network.input_width
         self._steps = network.steps.steps
         passes = WiredPasses(network, x)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
     from fastntk._support.dtypes import FloatArray, FloatDType
+    from fastntk.activations import Activation
     from fastntk.activations.compiled import CoreActivation
     from fastntk.activations.outputs import OutputActivation
     from fastntk.devices.place import Place
@@ -33,6 +34,10 @@ class Parameters(Protocol):
     @property
     def kernel_weights(self) -> tuple[float, float]:
         """ω of the weights and of the bias, or of a gain and a shift."""
+
+    @property
+    def both(self) -> tuple[FloatArray | None, FloatArray | None]:
+        """Weights and bias, or a gain and a shift; None for one that there is not."""
 
     @property
     def arrays(self) -> list[tuple[FloatArray, float]]:
@@ -77,9 +82,19 @@ class AnyNetwork(ABC):
         return self.layers
 
     @property
+    def rounding_margin(self) -> float:
+        """How much more rounding does to features than to those of a chain of as many layers."""
+        return 1.0
+
+    @property
     @abstractmethod
     def has_linear_outputs(self) -> bool:
         """Whether the outputs are those of an affine map."""
+
+    @property
+    @abstractmethod
+    def activations(self) -> Sequence[tuple[str, Activation]]:
+        """The activations of hidden layers, each after what errors say of it: "net has the …"."""
 
     @property
     @abstractmethod
@@ -103,6 +118,10 @@ class AnyNetwork(ABC):
         MemoryError
             If a copy of the weights does not fit in the memory that is available.
         """
+
+    @abstractmethod
+    def copy(self) -> Self:
+        """Return a network with parameters of its own."""
 
     @abstractmethod
     def new_handle(self, place: Place) -> Any:

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <type_traits>
 #include <variant>
 #include <vector>
@@ -266,7 +267,10 @@ struct Lifetimes {
 class Route {
  public:
   template <class T>
-  Route(const Wiring<T>& wiring, Extent extent)
+  Route(const Wiring<T>& wiring, Extent extent) : Route(wiring, extent, nodes_of_layers(wiring)) {}
+  // The way back comes to the nodes that are `wanted`, and to what lies before them.
+  template <class T>
+  Route(const Wiring<T>& wiring, Extent extent, const std::vector<bool>& wanted)
       : values_(wiring.top() + 1), deltas_(wiring.top() + 1), reached_(wiring.top() + 1, false) {
     const std::size_t top = wiring.top();
     Lifetimes lives(wiring);
@@ -275,8 +279,8 @@ class Route {
       const Step<T>& step = wiring.step(node);
       const auto* const add = std::get_if<Add>(&step.operation);
       const auto* const gain_shift = std::get_if<GainShift<T>>(&step.operation);
-      reached_[node] = std::holds_alternative<Linear<T>>(step.operation) || gain_shift != nullptr ||
-                       reached_[step.source] || (add != nullptr && reached_[add->branch]);
+      reached_[node] =
+          wanted[node] || reached_[step.source] || (add != nullptr && reached_[add->branch]);
       if (extent == Extent::forward) continue;
       // The way back wants them again.
       if (std::holds_alternative<Normalize>(step.operation)) lives.keep(lives.values[node]);
@@ -296,6 +300,14 @@ class Route {
   bool reaches(std::size_t node) const { return reached_[node]; }
 
  private:
+  // Returns which nodes are made by steps with parameters.
+  template <class T>
+  static std::vector<bool> nodes_of_layers(const Wiring<T>& wiring) {
+    std::vector<bool> result(wiring.top() + 1, false);
+    wiring.for_each_layer(
+        [&](std::size_t node, const Layer<T>& /*layer*/) { result[node] = true; });
+    return result;
+  }
   static void assign(const std::vector<Lifetime>& lives, std::vector<std::size_t>& places,
                      std::size_t& count) {
     places = shared_places(lives);
@@ -320,6 +332,13 @@ class Workspace {
         deltas_(rows, 0, std::vector<Index>(route.delta_places(), widest(wiring.widths))),
         kept_(rows, 0, kept_widths(wiring, extent)),
         shared_(rows, widest(wiring.widths)) {}
+
+  // Returns how many numbers it has for each sample.
+  static Index numbers(const Wiring<T>& wiring, const Route& route, Extent extent) {
+    const std::vector<Index> kept = kept_widths(wiring, extent);
+    const auto places = static_cast<Index>(route.value_places() + route.delta_places() + 1);
+    return places * widest(wiring.widths) + std::reduce(kept.begin(), kept.end());
+  }
 
   Matrix<T> value(std::size_t node, Index rows) const {
     return part(values_[route_.value_place(node)], rows, wiring_.widths[node]);
