@@ -58,7 +58,8 @@ def hessian_vector_product(
     They are the derivative, along v, of the forward and the backward pass [1]_: each direction
     takes about six times the work of the outputs, after twice that for all directions together.
     Memory, beside that of v and of the result, is 12 numbers for each unit and each of 1024
-    samples.
+    samples; of a `FiniteNetwork`, 16 for each unit that has an activation, and for each that is
+    normalized.
 
     Parameters
     ----------

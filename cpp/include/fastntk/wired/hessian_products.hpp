@@ -595,9 +595,10 @@ class HessianProducts {
 
 // result (vectors, P) = Σ_i Σ_c u_ic ∇²f_c(x_i) v for each row v of `vectors` (vectors, P); the
 // rows of `coefficients` (samples, C) are the u_i. At most so many samples and vectors are taken at
-// a time. For a map below an activation 5 + 3 kVectors numbers a unit and sample are kept, and for
-// a normalization with gain and shift 4 + 3 kVectors; what else nodes have shares a few places. The
-// sums over samples have one order, so that the result has the same bits for any number of threads.
+// a time, for which 4 + 3 kVectors numbers are kept a sample and unit with an activation, and as
+// many a unit that is normalized, with gain and shift; what else nodes have shares a few places.
+// The sums over samples have one order, so that the result has the same bits for any number of
+// threads.
 template <class Device, class T>
 void hessian_products(const Device& device, const Wiring<T>& wiring, Matrix<const T> samples,
                       Matrix<const T> coefficients, Matrix<const T> vectors, Matrix<T> result,
