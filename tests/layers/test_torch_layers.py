@@ -13,13 +13,14 @@ from drawn_networks import networks
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from test_finite_network import DESCRIPTION, assert_near, leaves_only_signs, with_parameters
+from training_problems import orders, problem
 
+import fastntk
 from fastntk import layers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    import fastntk
     from fastntk.layers import Layer
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
@@ -92,3 +93,31 @@ def test_random_networks(description: fastntk.Network, seed: int) -> None:
 
 def test_every_kind_of_step() -> None:
     check(DESCRIPTION, 3)
+
+
+@pytest.mark.parametrize("loss", ["mse", "cross_entropy"])
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_training(loss: str, momentum: float) -> None:
+    """As torch.optim.SGD descends the gradients that autograd finds."""
+    X, y = problem(loss, n=17)
+    net, parameters = with_parameters(DESCRIPTION, 6)
+    history = fastntk.train(
+        net, X, y, loss=loss, learning_rate=0.1, epochs=5, batch_size=6, momentum=momentum, seed=2
+    )
+    tensors = [torch.from_numpy(array.copy()).requires_grad_() for array in parameters]
+    optimizer = torch.optim.SGD(tensors, lr=0.1, momentum=momentum)
+    x, targets = torch.from_numpy(X), torch.from_numpy(y)
+    losses = []
+    for batch in orders(17, 6, 5, 2):
+        f = passed(DESCRIPTION.layers, x[batch], iter(tensors))
+        mean = 3 * F.mse_loss(f, targets[batch]) / 2 if loss == "mse" else None
+        mean = F.cross_entropy(f, targets[batch]) if mean is None else mean
+        optimizer.zero_grad()
+        mean.backward()
+        optimizer.step()
+        losses.append(len(batch) * mean.item())
+    np.testing.assert_allclose(
+        history.loss, np.reshape(losses, (5, 3)).sum(axis=1) / 17, rtol=1e-10
+    )
+    for found, tensor in zip(history.net.parameters, tensors, strict=True):
+        assert_near(found, tensor.detach().numpy())
