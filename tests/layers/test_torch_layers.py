@@ -13,14 +13,15 @@ from drawn_networks import networks
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from test_finite_network import DESCRIPTION, assert_near, leaves_only_signs, with_parameters
+from training_problems import orders, problem
 
+import fastntk
 from fastntk import layers
 from fastntk.linearity import hessian_vector_product
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    import fastntk
     from fastntk.layers import Layer
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
@@ -130,3 +131,31 @@ def check_hessian(description: fastntk.Network, seed: int) -> None:
     product = hessian_vector_product(net, X, v, coefficients=u)
     scale = np.abs(gradient.numpy()).max() + np.abs(expected).max()
     np.testing.assert_allclose(product, expected, rtol=0, atol=1e-10 * scale)
+
+
+@pytest.mark.parametrize("loss", ["mse", "cross_entropy"])
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_training(loss: str, momentum: float) -> None:
+    """As torch.optim.SGD descends the gradients that autograd finds."""
+    X, y = problem(loss, n=17)
+    net, parameters = with_parameters(DESCRIPTION, 6)
+    history = fastntk.train(
+        net, X, y, loss=loss, learning_rate=0.1, epochs=5, batch_size=6, momentum=momentum, seed=2
+    )
+    tensors = [torch.from_numpy(array.copy()).requires_grad_() for array in parameters]
+    optimizer = torch.optim.SGD(tensors, lr=0.1, momentum=momentum)
+    x, targets = torch.from_numpy(X), torch.from_numpy(y)
+    losses = []
+    for batch in orders(17, 6, 5, 2):
+        f = passed(DESCRIPTION.layers, x[batch], iter(tensors))
+        mean = 3 * F.mse_loss(f, targets[batch]) / 2 if loss == "mse" else None
+        mean = F.cross_entropy(f, targets[batch]) if mean is None else mean
+        optimizer.zero_grad()
+        mean.backward()
+        optimizer.step()
+        losses.append(len(batch) * mean.item())
+    np.testing.assert_allclose(
+        history.loss, np.reshape(losses, (5, 3)).sum(axis=1) / 17, rtol=1e-10
+    )
+    for found, tensor in zip(history.net.parameters, tensors, strict=True):
+        assert_near(found, tensor.detach().numpy())
