@@ -118,6 +118,15 @@ def test_a_vector_that_nearly_has_no_direction() -> None:
     assert error(1e-15) == np.inf
 
 
+def test_steps_before_the_first_parameters() -> None:
+    """Nothing is sent back to what is made of the samples alone."""
+    skip = Residual([layers.Tanh(), Residual([RMSNorm(epsilon=0.1)])])
+    for first in ([LayerNorm()], [layers.ReLU(), skip], [RMSNorm(gain=True)], [skip, LayerNorm()]):
+        net = fastntk.Network([*first, Dense(4), layers.Tanh(), Dense(2)], inputs=3)
+        for dtype, most in (("float32", 1e-3), ("float64", 1e-12)):
+            assert 0 < check(net, dtype, 0, 1.0) < most
+
+
 def test_nothing_is_proved_of_activations_of_ones_own() -> None:
     phi = fastntk.activations.custom(lambda z: 2 * z, lambda z: 2 + 0 * z)
     net = fastntk.Network([Dense(4), layers.Activation(phi), Dense(1)], inputs=2).sample()

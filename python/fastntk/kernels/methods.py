@@ -210,9 +210,10 @@ class KernelMethods(FiniteNetworkBase):
         """Return proved bounds of what rounding did to `ntk` of the same arguments.
 
         They are what makes the bounds of `fastntk.conditioning` certain: those of the kernel, in
-        exact arithmetic, of these weights and samples. They hold for every sample and pair, so that
-        they serve for the kernel of any subset of the samples, too. The proof is a running error
-        analysis, which costs about as much as the passes of `ntk` do.
+        exact arithmetic, of these weights and samples, which networks in float32 round to float32
+        first. They hold for every sample and pair, so that they serve for the kernel of any subset
+        of the samples, too. The proof is a running error analysis, which costs about as much as the
+        passes of `ntk` do.
 
         Parameters
         ----------
