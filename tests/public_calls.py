@@ -442,6 +442,7 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
         linearity.hessian_vector_product,
         {"net": _NET, "X": _X, "v": np.ones(_NET.n_parameters)},
     ),
+    "linearity.LinearizedMLP": (linearity.LinearizedMLP, {"net": _NET}),
     "linearity.LinearizedMLP.__call__": (
         _NET.linearize().__call__,
         {"X": _X, "change": np.ones(_NET.n_parameters)},
@@ -553,7 +554,6 @@ EXEMPT: dict[str, str] = {
             "infinite.Network.require_inputs",
             "infinite.Regression.of_network",
             "layers.Layer",
-            "linearity.LinearizedMLP",
             "sklearn.KernelCache.matrices",
         ),
         _OWN,

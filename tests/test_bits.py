@@ -241,6 +241,7 @@ WITHOUT_MATRICES = {
     "infinite.gradient_angle",
     "infinite.limit_condition_number",
     "infinite.limit_kernel",
+    "linearity.LinearizedMLP",
     "studies.rates.fit_tail",
 }
 

@@ -14,6 +14,7 @@ import pytest
 from reference import ReferenceNetwork
 
 import fastntk
+from fastntk import layers
 from fastntk.linearity import KernelDrift, hessian_vector_product, kernel_change, kernel_drift
 
 Array = npt.NDArray[np.float64]
@@ -148,6 +149,8 @@ def test_progress_is_reported() -> None:
 
 
 NET = fastntk.MLP([4, 5, 2])
+OTHER = fastntk.MLP([4, 5, 2], seed=1)
+DESCRIBED = fastntk.Network([layers.Dense(5), layers.ReLU(), layers.Dense(2)], inputs=4).sample()
 NOT_FINITE = fastntk.MLP.of_network(NET.network.with_layers(copy.deepcopy(NET.network.layers)))
 for _weights in NOT_FINITE.weights:
     _weights[:] = np.nan
@@ -194,6 +197,18 @@ for _weights in NOT_FINITE.weights:
             (TypeError, ValueError),
             "learning_rate=None",
         ),
+        (
+            {0: NET, 1: NET},
+            {"linear": OTHER.linearize().fit(X, Y), "learning_rate": 0.1},
+            ValueError,
+            "linear is around other weights",
+        ),
+        (
+            {0: NET, 1: NET},
+            {"linear": DESCRIBED.linearize().fit(X, Y), "learning_rate": 0.1},
+            ValueError,
+            r"linear is around a network of layers \[.*: expected the layers 4→5 .* of the first",
+        ),
     ],
 )
 def test_bad_networks(networks: Any, options: dict[str, Any], error: Any, message: str) -> None:
@@ -201,6 +216,15 @@ def test_bad_networks(networks: Any, options: dict[str, Any], error: Any, messag
         kernel_drift(networks, Z, **options)
     with pytest.raises(ValueError, match=r"X has shape \(2, 3\): expected 4 columns"):
         kernel_drift([NET, NET], np.ones((2, 3)))
+
+
+def test_a_linear_model_in_another_precision() -> None:
+    """It is around the first network, too, whichever of them is rounded."""
+    rounded = NET.astype("float32")
+    for first, center in ((NET, rounded), (rounded, NET)):
+        linear = center.linearize().fit(X, Y)
+        drift = kernel_drift({0: first, 1: OTHER}, Z, linear=linear, learning_rate=0.1)
+        assert drift.trajectory_error[0] < 1e-5
 
 
 @pytest.mark.parametrize("bias_std", [0.0, 0.4])

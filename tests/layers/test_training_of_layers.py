@@ -411,6 +411,24 @@ def test_samples_without_a_direction_are_named() -> None:
         fastntk.train(net, wrong, y, **options)
     with pytest.raises(ValueError, match=r"validation\[0\]" + words):
         fastntk.train(net, X, y, **options, validation=(wrong, y))
+    with pytest.raises(ValueError, match=r"probe: X" + words):
+        fastntk.train(net, X, y, **options, probe=wrong)
+
+
+@pytest.mark.parametrize("probed", [False, True])
+def test_a_sample_that_loses_its_direction_in_training(probed: bool) -> None:
+    """All units of a ReLU before a normalization may die: that is divergence."""
+    net = fastntk.Network([Dense(2), layers.ReLU(), RMSNorm(), Dense(1)], inputs=2).sample()
+    X = np.random.default_rng(0).standard_normal((2, 2))
+    probe = X if probed else None
+    history = fastntk.train(
+        net, X, [5.0, -5.0], loss="mse", learning_rate=0.5, epochs=9, probe=probe
+    )
+    assert history.status == "diverged"
+    assert history.loss[1] < history.loss[0] < 15
+    if probed:  # before the batch whose step would leave no weights
+        with pytest.raises(ValueError, match="have no direction"):
+            history.net(X)
 
 
 def test_divergence_is_no_missing_direction() -> None:

@@ -202,7 +202,10 @@ def kernel_drift(
         )
     place = place_of(device, {"X": X})
     double = np.dtype(np.float64)
-    start = next(iter(given.values())).network.with_dtype(double)
+    first = next(iter(given.values())).network
+    if linear is not None:
+        _require_around(linear.network, first)
+    start = first.with_dtype(double)
     samples = place.on_host(start.samples(X, "X", place))
     predicted = None
     if linear is not None:
@@ -302,6 +305,23 @@ def _checked_networks(networks: Any) -> dict[int, FiniteNetworkBase]:
                 f"networks, step {step}: {_kind(net.network)}: expected the {first} of the first"
             )
     return dict(zip(steps, nets, strict=True))
+
+
+def _require_around(center: AnyNetwork, first: AnyNetwork) -> None:
+    """Raise ValueError if a linear model is around another network than the first one."""
+    if _kind(center) != _kind(first):
+        raise ValueError(
+            f"linear is around a network of {_kind(center)}: expected the {_kind(first)} of the "
+            "first of the networks"
+        )
+    # Either may be the other one, rounded.
+    dtype = min(center.dtype, first.dtype, key=lambda dtype: dtype.itemsize)
+    weights, expected = (parameter_vector(one).astype(dtype) for one in (center, first))
+    if not np.array_equal(weights, expected):
+        raise ValueError(
+            "linear is around other weights: expected those of the first of the networks, as "
+            "they are before training"
+        )
 
 
 def _kind(network: AnyNetwork) -> str:

@@ -20,7 +20,7 @@ from fastntk.linearity.output_kernels import AllPairs, EachOutput
 from fastntk.linearity.parameter_space import directions
 from fastntk.linearity.ranges import require_products
 from fastntk.linearity.vanished import products_vanished
-from fastntk.networks.base import FiniteNetworkBase
+from fastntk.networks.base import FiniteNetworkBase, require_finite_network
 from fastntk.networks.placed import PlacedNetwork
 from fastntk.networks.targets import targets
 
@@ -60,6 +60,7 @@ class LinearizedMLP(Generic[Net]):
     """
 
     def __init__(self, net: Net) -> None:
+        require_finite_network(net)
         self.net = net
 
     def __repr__(self) -> str:

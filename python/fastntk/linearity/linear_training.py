@@ -76,6 +76,7 @@ class LinearizedTraining:
         self, kernels: OutputKernels, X: FloatArray, y: Array, spectra: Sequence[Spectrum]
     ) -> None:
         self.n = len(X)
+        self.network = kernels.network
         self._kernels = kernels
         self._samples = X  # (n, d)
         self._targets = y  # (n, C)
@@ -126,7 +127,7 @@ class LinearizedTraining:
         given = schedule(time, steps, learning_rate)
         if Z is None:
             return self._targets - self._kernels.join(self._apply(given.remaining), self.n)
-        points = self._kernels.network.samples(Z, "Z")
+        points = self.network.samples(Z, "Z")
         coefficients = self._apply(given.gain)
         per_sample = self.n * self._kernels.count * self._kernels.rows_a_sample**2
         size = max(1, _CROSS_KERNEL_ENTRIES // per_sample)
@@ -197,7 +198,7 @@ class LinearizedTraining:
         given = schedule(time, steps, learning_rate)
         coefficients = self._kernels.join(self._apply(given.gain), self.n)  # (…, n, C)
         with np.errstate(over="ignore"):
-            cotangents = coefficients.astype(self._kernels.network.dtype, copy=False)
+            cotangents = coefficients.astype(self.network.dtype, copy=False)
         if not np.isfinite(cotangents).all():
             raise OverflowError(
                 f"steps={shown(steps)}, learning_rate={shown(learning_rate)}: descent diverges, "
@@ -214,7 +215,7 @@ class LinearizedTraining:
     @cached_property
     def _kernel_weights(self) -> Array:
         """ω (P,), by which the parameters' rates of change differ from their gradients."""
-        return kernel_weights(self._kernels.network)
+        return kernel_weights(self.network)
 
     def _apply(self, factors: Callable[[Array, int, float], Array]) -> list[Array]:
         """Return a function of each kernel times y − f(0)."""

@@ -43,14 +43,17 @@ class KernelProbe:
             self._kernel = FollowedKernel(net.network, X, device)
         except OverflowError as error:
             raise OverflowError(f"probe: {error}") from None
+        except ValueError as error:  # a sample without a direction
+            raise ValueError(f"probe: {error}") from None
 
     def measure(self, step: int, net: MLP | FiniteNetwork) -> ProbeResult:
         """Return the state of the kernel of `net` after `step` steps.
 
-        Raises OverflowError if it is not finite.
+        Raises OverflowError if it is not finite, as that of a sample which training has left
+        without a direction for a layer that normalizes.
         """
         try:
             state = self._kernel.state(net.network)
-        except OverflowError as error:
+        except (OverflowError, ValueError) as error:
             raise OverflowError(f"probe: {error}") from None
         return ProbeResult(step=step, **vars(state))
