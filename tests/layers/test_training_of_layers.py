@@ -398,6 +398,31 @@ def test_memory_is_asked_for_before_the_start(monkeypatch: pytest.MonkeyPatch) -
                 fastntk.train(sampled, X, y, learning_rate=0.1)
 
 
+def test_what_interrupts_leaves_whole_steps() -> None:
+    X, y = problem("cross_entropy", n=4000, d=20)
+    described = fastntk.Network([Dense(64), Residual([RMSNorm(), Dense(64)]), Dense(3)], inputs=20)
+    net, start = described.sample(), described.sample()
+    options: dict[str, Any] = {"learning_rate": 0.1, "batch_size": 50, "epochs": 10_000}
+
+    class EnoughError(Exception):
+        pass
+
+    def enough(_stage: str, done: int, _total: int) -> None:
+        if done > 0:
+            raise EnoughError
+
+    with pytest.raises(EnoughError):
+        fastntk.train(net, X, y, **options, inplace=True, progress=enough)
+    assert not np.array_equal(net.parameters[0], start.parameters[0])
+
+    def compare(_step: int, now: FiniteNetwork) -> None:
+        if all(map(np.array_equal, now.parameters, net.parameters)):
+            raise EnoughError
+
+    with pytest.raises(EnoughError):
+        fastntk.train(start, X, y, **options, callback=compare, callback_every=1)
+
+
 def test_samples_without_a_direction_are_named() -> None:
     X, y = problem("cross_entropy", n=12)
     described = fastntk.Network([LayerNorm(), Dense(4), layers.ReLU(), Dense(3)], inputs=5)
