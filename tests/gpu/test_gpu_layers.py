@@ -90,8 +90,8 @@ def test_training(options: dict[str, Any], dtype: str, handed: str, xp: Any) -> 
     for now, truth, before in arrays:
         assert_close(now, truth, dtype)
         assert np.array_equal(now, before) == np.array_equal(truth, before)
-    relative = [[p.relative_change for p in each.probe] for each in (found, expected)]
-    assert_close(*relative, dtype)
+    changes = [[p.relative_change for p in each.probe] for each in (found, expected)]
+    assert_close(changes[0], changes[1], dtype)
 
 
 def test_training_goes_on_from_a_checkpoint(xp: Any, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 from training_problems import assert_same_history, orders, problem, rows_of
 
 import fastntk
-from fastntk import layers
+from fastntk import activations, layers
 from fastntk._support import memory
 from fastntk.architectures.finite import FiniteNetwork
 from fastntk.layers import Dense, LayerNorm, Residual, RMSNorm
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import numpy.typing as npt
+
+CUBE = activations.custom(lambda z: z + z**3 / 8, lambda z: 1 + 3 * z**2 / 8, name="cube")
 
 # Layers that are frozen as a whole or in part, at different rates, gains and shifts among them.
 RATED = fastntk.Network(
@@ -244,8 +246,10 @@ def test_the_loss_falls_by_the_square_of_the_gradient() -> None:
 
 # Those of 200 samples go in blocks, of which the last one is smaller.
 @pytest.mark.parametrize("batch", [7, 200])
-@pytest.mark.parametrize("activation", ["relu", "tanh"])
-def test_a_chain_is_trained_as_the_mlp(activation: str, batch: int) -> None:
+@pytest.mark.parametrize("activation", ["relu", "tanh", CUBE], ids=str)
+def test_a_chain_is_trained_as_the_mlp(
+    activation: str | activations.Activation, batch: int
+) -> None:
     X, y = problem("cross_entropy", n=230, outputs=4)
     chain = [
         layer
