@@ -17,6 +17,7 @@ from training_problems import orders, problem
 
 import fastntk
 from fastntk import layers
+from fastntk.linearity import hessian_vector_product
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -45,13 +46,13 @@ def passed(described: Sequence[Layer], h: Any, rest: Iterator[Any]) -> Any:
             h = skip + layer.scale * passed(layer.layers, h, rest)
         else:
             assert isinstance(layer, (layers.LayerNorm, layers.RMSNorm))
-            gain = next(rest) if layer.gain else None
-            shift = next(rest) if layer.shift else None
+            # PyTorch fails at second derivatives where there is no gain, or no shift.
+            gain = next(rest) if layer.gain else torch.ones_like(h[0])
+            shift = next(rest) if layer.shift else torch.zeros_like(h[0])
             if isinstance(layer, layers.LayerNorm):
                 h = F.layer_norm(h, h.shape[1:], gain, shift, eps=layer.epsilon)
             else:
-                h = F.rms_norm(h, h.shape[1:], gain, eps=layer.epsilon)
-                h = h if shift is None else h + shift
+                h = F.rms_norm(h, h.shape[1:], gain, eps=layer.epsilon) + shift
     return h
 
 
@@ -93,6 +94,43 @@ def test_random_networks(description: fastntk.Network, seed: int) -> None:
 
 def test_every_kind_of_step() -> None:
     check(DESCRIPTION, 3)
+
+
+@settings(max_examples=10)
+@given(
+    description=networks(activations=("tanh", "silu", "gelu", "softplus")), seed=st.integers(0, 99)
+)
+def test_hessians_of_random_networks(description: fastntk.Network, seed: int) -> None:
+    steps = description.steps
+    assume(not any(leaves_only_signs(step, steps.widths) for step in steps.steps))
+    check_hessian(description, seed)
+
+
+def test_hessian_with_every_kind_of_step() -> None:
+    check_hessian(DESCRIPTION, 3)
+
+
+def check_hessian(description: fastntk.Network, seed: int) -> None:
+    """Compare products to 1e-10 of the largest element of gradients and products."""
+    net, parameters = with_parameters(description, seed)
+    draw = np.random.default_rng(seed)
+    X, u = draw.standard_normal((3, description.inputs)), draw.standard_normal((3, net.n_outputs))
+    v = draw.standard_normal(net.n_parameters)
+    sizes, x = [array.size for array in parameters], torch.from_numpy(X)
+
+    def weighted(flat: Any) -> Any:
+        parts = zip(flat.split(sizes), parameters, strict=True)
+        tensors = [part.reshape(array.shape) for part, array in parts]
+        return (torch.from_numpy(u) * passed(description.layers, x, iter(tensors))).sum()
+
+    def along(flat: Any) -> Any:
+        return (torch.func.grad(weighted)(flat) * torch.from_numpy(v)).sum()
+
+    flat = torch.from_numpy(np.concatenate([array.reshape(-1) for array in parameters]))
+    gradient, expected = torch.func.grad(weighted)(flat), torch.func.grad(along)(flat).numpy()
+    product = hessian_vector_product(net, X, v, coefficients=u)
+    scale = np.abs(gradient.numpy()).max() + np.abs(expected).max()
+    np.testing.assert_allclose(product, expected, rtol=0, atol=1e-10 * scale)
 
 
 @pytest.mark.parametrize("loss", ["mse", "cross_entropy"])
