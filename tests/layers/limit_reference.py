@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import mpmath
 import numpy as np
 
-from fastntk.layers import Activation, Dense, LayerNorm, Residual, RMSNorm
+from fastntk.layers import Activation, Dense, LayerNorm, Rescale, Residual, RMSNorm
 from fastntk.layers.steps import Activate, Add, GainShift, Linear, Normalize
 
 if TYPE_CHECKING:
@@ -55,11 +55,12 @@ def _followed(layers: Sequence[Layer], sigma: Any, theta: Any, gain: Any) -> tup
             theta = of_skip + own * skip + square * (of_branch + more * branch)
             sigma, gain = skip + square * branch, mpmath.mpf(0)
         else:
-            assert isinstance(layer, (LayerNorm, RMSNorm))
-            epsilon = mpmath.mpf(layer.epsilon)
-            sizes = [mpmath.sqrt(sigma[i, i] + epsilon) for i in range(sigma.rows)]
-            inverse = mpmath.diag([1 / size for size in sizes])
-            sigma, theta = inverse * sigma * inverse, inverse * theta * inverse
+            assert isinstance(layer, (LayerNorm, RMSNorm, Rescale))
+            if not isinstance(layer, Rescale):
+                epsilon = mpmath.mpf(layer.epsilon)
+                sizes = [mpmath.sqrt(sigma[i, i] + epsilon) for i in range(sigma.rows)]
+                inverse = mpmath.diag([1 / size for size in sizes])
+                sigma, theta = inverse * sigma * inverse, inverse * theta * inverse
             of_gain, of_shift = layer.rates
             gain = gain + of_gain * layer.gain
             theta = theta + of_shift * layer.shift * ones

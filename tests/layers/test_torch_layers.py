@@ -43,11 +43,14 @@ def passed(described: Sequence[Layer], h: Any, rest: Iterator[Any]) -> Any:
             skip = h if layer.projection is None else dense(layer.projection, h, rest)
             h = skip + layer.scale * passed(layer.layers, h, rest)
         else:
-            assert isinstance(layer, (layers.LayerNorm, layers.RMSNorm))
+            assert isinstance(layer, (layers.LayerNorm, layers.RMSNorm, layers.Rescale))
             gain = next(rest) if layer.gain else None
             shift = next(rest) if layer.shift else None
             if isinstance(layer, layers.LayerNorm):
                 h = F.layer_norm(h, h.shape[1:], gain, shift, eps=layer.epsilon)
+            elif isinstance(layer, layers.Rescale):
+                h = h if gain is None else gain * h
+                h = h if shift is None else h + shift
             else:
                 h = F.rms_norm(h, h.shape[1:], gain, eps=layer.epsilon)
                 h = h if shift is None else h + shift

@@ -21,7 +21,7 @@ from fastntk.networks.torch_states import maps_of_state
 from fastntk.networks.torch_tensors import AffineMap, layers_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from fastntk.activations import Activation
     from fastntk.activations.outputs import OutputActivation
@@ -65,6 +65,11 @@ def network_of_torch(
 
 def no_chain(parts: Sequence[Part]) -> str | None:
     """Return why parts are no maps with one activation between them all; None if they are."""
+    return next(_faults(parts), None)
+
+
+def _faults(parts: Sequence[Part]) -> Iterator[str]:
+    """Yield a reason, and then nothing of use."""
     reads = "fastntk.from_torch reads such modules"
     # What stands after each Linear, and where.
     between: list[tuple[str, OutputActivation | None]] = []
@@ -72,28 +77,27 @@ def no_chain(parts: Sequence[Part]) -> str | None:
         if isinstance(part, AffineMap):
             between.append((part.path, None))
         elif not isinstance(part, Activated):
-            return (
+            yield (
                 f"{part.path} is a normalization, a gain and a shift, or a skip connection: "
                 f"expected none of them in an MLP; {reads}"
             )
         elif not between or between[-1][1] is not None:
-            return f"{part.path} is {part.shown}: expected one activation after a Linear; {reads}"
+            yield f"{part.path} is {part.shown}: expected one activation after a Linear; {reads}"
         elif part.factor != 1:
-            return f"{part.path} is {part.shown}, times {part.factor:g}: expected no factor; {reads}"
+            yield f"{part.path} is {part.shown}, {part.factor:g} times: expected it once; {reads}"
         else:
             between[-1] = part.path, part.function
     if not between:
-        return "module: expected at least one Linear"
+        yield "module: expected at least one Linear"
     for path, phi in between[:-1]:
         if isinstance(phi, Softmax):
-            return f"{path} is a Softmax between layers: expected one at the end alone"
+            yield f"{path} is a Softmax between layers: expected one at the end alone"
         if phi != between[0][1]:
-            return (
+            yield (
                 f"{path} ends a layer with {phi or 'no activation'}, {between[0][0]} one with "
                 f"{between[0][1] or 'none'}: expected the same activation after every Linear "
                 f"but the last; {reads}"
             )
-    return None
 
 
 def chain_of(parts: Sequence[Part]) -> Network:

@@ -146,9 +146,7 @@ def tensors_of(parts: Sequence[Part]) -> list[tuple[str, Any]]:
     return [pair for part in parts for pair in part.tensors]
 
 
-def _elementwise(
-    path: str, names: tuple[str, str], gain: Any, shift: Any
-) -> list[tuple[str, Any]]:
+def _elementwise(path: str, names: tuple[str, str], gain: Any, shift: Any) -> list[tuple[str, Any]]:
     both = zip(names, (gain, shift), strict=True)
     return [(f"{path}.{name}", tensor) for name, tensor in both if tensor is not None]
 
@@ -264,8 +262,9 @@ class _Walk:
         unknown = [key for key in given if key not in _BLOCK_KEYS]
         if unknown or "layers" not in given:
             raise ValueError(
-                f"{path} has the keys {', '.join(map(repr, given)) or 'of an empty dict'}: expected "
-                "'layers', and perhaps 'scale' and 'projection', as for fastntk.layers.Residual"
+                f"{path} has the keys {', '.join(map(repr, given)) or 'of an empty dict'}: "
+                "expected 'layers', and perhaps 'scale' and 'projection', as for "
+                "fastntk.layers.Residual"
             )
         scale = arguments.real(given.get("scale", 1.0), f"{path}['scale']", minimum=0.0)
         return self._branched(given["layers"], scale, given.get("projection"), path)
@@ -275,53 +274,43 @@ class _Walk:
         parts = self._listed(made, f"{path}['layers']")
         if not parts:
             raise ValueError(f"{path}: the branch of a skip connection computes nothing")
-        affine = None
+        affine: AffineMap | None = None
         if projection is not None:
-            found = self.parts(projection, f"{path}['projection']")
-            if len(found) > 1 or (found and not isinstance(found[0], AffineMap)):
-                raise ValueError(
-                    f"{self._names.get(id(projection), path)} is a projection of a skip "
-                    "connection: expected a Linear"
-                )
-            affine = found[0] if found else None
-            assert affine is None or isinstance(affine, AffineMap)
+            for found in self.parts(projection, f"{path}['projection']"):
+                if affine is not None or not isinstance(found, AffineMap):
+                    raise ValueError(
+                        f"{self._names.get(id(projection), path)} is a projection of a skip "
+                        "connection: expected a Linear"
+                    )
+                affine = found
         return Branched(path, tuple(parts), scale, affine)
 
     def _leaf(self, part: Any, path: str) -> list[Part]:
         """Return the parts of a module that has none of its own."""
-        nn = self._nn
-        if type(part) is nn.Linear:
-            affine = AffineMap((f"{path}.weight", f"{path}.bias"), part.weight, part.bias)
-            return [_with_plain_parameters(affine, nn)]
-        if type(part) in self._activations:
-            function = _activation_of(part, path, self._activations[type(part)])
-            return [Activated(path, repr(part), function)]
-        if type(part) is nn.PReLU:
+        nn, kind = self._nn, type(part)
+        found: list[Part] = []
+        if kind is nn.Linear:
+            found.append(AffineMap((f"{path}.weight", f"{path}.bias"), part.weight, part.bias))
+        elif kind in self._activations:
+            function = _activation_of(part, path, self._activations[kind])
+            found.append(Activated(path, repr(part), function))
+        elif kind is nn.PReLU:
             slope = activations.leaky_relu(_slope_of(part, path, nn))
-            return [Activated(path, repr(part), slope)]
-        if type(part) is nn.BatchNorm1d:
-            return _batch_normalization(part, path, nn)
-        if type(part).__name__ in _NORMALIZATIONS:
-            shape = tuple(part.normalized_shape)
-            if len(shape) != 1:
-                raise ValueError(
-                    f"{path} is {part!r}: expected a normalized_shape of one number, the neurons "
-                    "of a layer"
-                )
-            centered = type(part) is nn.LayerNorm
-            shift = part.bias if centered else None
-            both = Normalized(
-                path, repr(part), shape[0], centered, part.eps, part.weight, shift
-            )
-            return [_with_plain_parameters(both, nn)]
-        if type(part) is self._own.Rescale:
-            both = Rescaled(path, repr(part), part.width, part.weight, part.bias)
-            return [_with_plain_parameters(both, nn)]
-        if type(part) is self._own.Scale:
+            found.append(Activated(path, repr(part), slope))
+        elif kind is self._own.Scale:
             identity = activations.get("identity")
-            return [Activated(path, repr(part), identity, part.factor)]
-        _require_identity(part, path, nn)
-        return []
+            found.append(Activated(path, repr(part), identity, part.factor))
+        elif kind is self._own.Rescale:
+            found.append(Rescaled(path, repr(part), part.width, part.weight, part.bias))
+        elif kind is nn.BatchNorm1d:
+            found += _batch_normalization(part, path, nn)
+        elif kind.__name__ in _NORMALIZATIONS:
+            found.append(_normalized(part, path, centered=kind is nn.LayerNorm))
+        else:
+            _require_identity(part, path, nn)
+        for name, tensor in tensors_of(found):
+            _plain_parameter(tensor, name, nn)
+        return found
 
     def _require_plain(self, part: Any, path: str, *, described: bool) -> None:
         """Refuse a module of an unknown class, or that does something else than it says."""
@@ -422,6 +411,17 @@ def _slope_of(prelu: Any, path: str, nn: Any) -> float:
     return float(weight)
 
 
+def _normalized(part: Any, path: str, *, centered: bool) -> Normalized:
+    """Return what a LayerNorm or RMSNorm computes."""
+    shape = tuple(part.normalized_shape)
+    if len(shape) != 1:
+        raise ValueError(
+            f"{path} is {part!r}: expected a normalized_shape of one number, the neurons of a layer"
+        )
+    shift = part.bias if centered else None
+    return Normalized(path, repr(part), shape[0], centered, part.eps, part.weight, shift)
+
+
 def _batch_normalization(part: Any, path: str, nn: Any) -> list[Part]:
     """Return what a batch normalization computes of one sample, with the statistics that it has.
 
@@ -445,8 +445,7 @@ def _batch_normalization(part: Any, path: str, nn: Any) -> list[Part]:
         Rescaled(path, repr(part), part.num_features, gain, shift, of_statistics=True)
     ]
     if part.affine:
-        trained = Rescaled(path, repr(part), part.num_features, part.weight, part.bias)
-        found.append(_with_plain_parameters(trained, nn))
+        found.append(Rescaled(path, repr(part), part.num_features, part.weight, part.bias))
     return found
 
 
@@ -466,12 +465,6 @@ def _require_identity(part: Any, path: str, nn: Any) -> None:
             f"{path} is {part!r} in training mode: expected Dropout in evaluation mode "
             "(module.eval()), in which it does nothing"
         )
-
-
-def _with_plain_parameters(part: Part, nn: Any) -> Part:
-    for name, tensor in part.tensors:
-        _plain_parameter(tensor, name, nn)
-    return part
 
 
 def _plain_parameter(tensor: Any, name: str, nn: Any) -> Any:

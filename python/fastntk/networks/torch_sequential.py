@@ -91,7 +91,7 @@ def _parts(
             branch, width = _parts(layer.layers, width, parameters, f"{name}.layers")
             parts.append(Residual(branch, layer.scale, skip))
         elif isinstance(layer, layers.Rescale):
-            parts.append(Rescale(width, *_elementwise(layer, parameters, name)))
+            parts.append(Rescale(width, *_elementwise(parameters, name)))
         else:
             assert isinstance(layer, (layers.LayerNorm, layers.RMSNorm))
             parts += _normalization(layer, width, parameters, name)
@@ -116,7 +116,7 @@ def _normalization(
     module = make(width, eps=layer.epsilon, elementwise_affine=False)
     if not (layer.gain or layer.shift):
         return [module]
-    gain, shift = _elementwise(layer, parameters, path)
+    gain, shift = _elementwise(parameters, path)
     if gain is None or (shift is not None and not centered):
         return [module, Rescale(width, gain, shift)]
     module.elementwise_affine = True
@@ -132,9 +132,7 @@ def _next_map(parameters: Iterator[Layer | GainAndShift]) -> Layer:
     return found
 
 
-def _elementwise(
-    layer: layers.Layer, parameters: Iterator[Layer | GainAndShift], path: str
-) -> list[Any]:
+def _elementwise(parameters: Iterator[Layer | GainAndShift], path: str) -> list[Any]:
     """Return the next gain and shift as parameters, None for what is not there."""
     both = next(parameters)
     assert not isinstance(both, Layer)

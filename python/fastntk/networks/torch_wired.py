@@ -9,7 +9,7 @@ The weights and biases of PyTorch's Linear have no factors. So its layer is the 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -102,9 +102,7 @@ class _Described:
     def __init__(self, arrays: dict[str, FloatArray], epsilon: float) -> None:
         self._arrays, self._epsilon = arrays, epsilon
 
-    def chain(
-        self, parts: Sequence[Part], width: int, before: str
-    ) -> tuple[list[Layer], int]:
+    def chain(self, parts: Sequence[Part], width: int, before: str) -> tuple[list[Layer], int]:
         """Return the layers of parts that take so many neurons of what is called so."""
         layers = []
         for part in parts:
@@ -172,4 +170,3 @@ class _Described:
                 f"{found} neurons"
             )
         return Residual(layers, scale=part.scale, projection=projection), skip
-
