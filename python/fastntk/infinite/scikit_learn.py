@@ -223,8 +223,9 @@ class NeuralKernel(Kernel):  # type: ignore[misc]
 
     def _network(self, **changes: Any) -> Network | LayeredNetwork:
         if self.network is not None:
+            limit = limit_of(self.network, "fastntk.Network, infinite.Network or LayeredNetwork")
             require_defaults(self, kept=("kernel", "kind", "network"))
-            return limit_of(self.network, "fastntk.Network, infinite.Network or LayeredNetwork")
+            return limit
         parameters = {name: getattr(self, name) for name in _OF_NETWORK} | changes
         network = Network(**parameters)
         network.require_one_depth()

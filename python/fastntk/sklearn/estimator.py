@@ -217,14 +217,16 @@ def _source(estimator: KernelEstimator, inputs: int) -> KernelSource:
 
 def _source_of_network(estimator: KernelEstimator, inputs: int) -> KernelSource:
     """Return the kernels of a network that was given."""
-    require_defaults(estimator, kept=("kernel", "ridge", "solution", "layer_weights", "network"))
+    kept = "kernel", "ridge", "solution", "layer_weights", "network"
     given = estimator.network
     if isinstance(given, FINITE):
+        require_defaults(estimator, kept)
         require_columns(given.network.input_width, inputs)
         return FiniteKernels.of_network(given, estimator.layer_weights)
     limit = limit_of(
         given, "fastntk.Network, infinite.Network, LayeredNetwork, MLP or FiniteNetwork"
     )
+    require_defaults(estimator, kept)
     if estimator.layer_weights is not None:
         raise ValueError(
             f"layer_weights={arguments.shown(estimator.layer_weights)}: expected None with a "

@@ -144,14 +144,14 @@ class NTKFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def _given_network(self, inputs: int) -> MLP | FiniteNetwork:
         """Return a copy of the network that was given, or a draw of a description."""
-        require_defaults(self, kept=("random_state", "network"))
-        given, seed = self.network, seed_of(self.random_state)
-        if isinstance(given, Network):
-            given = given.sample(seed)
-        elif not isinstance(given, (MLP, FiniteNetwork)):
+        given = self.network
+        if not isinstance(given, (Network, MLP, FiniteNetwork)):
             raise TypeError(
                 f"network={shown(given)}: expected a fastntk.Network, MLP or FiniteNetwork"
             )
+        require_defaults(self, kept=("random_state", "network"))
+        if isinstance(given, Network):
+            given = given.sample(seed_of(self.random_state))
         elif self.random_state is not None:
             raise ValueError(
                 f"random_state={shown(self.random_state)}: expected None, as the network has its "
