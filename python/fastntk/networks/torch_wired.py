@@ -44,13 +44,14 @@ def wired_of(parts: Sequence[Part], epsilon: float | None = None) -> WiredNetwor
         That of an RMSNorm that has none. By default that of the precision, as in PyTorch.
     """
     named = tensors_of(parts)
-    arrays = arrays_of(named) if named else {}
-    last = parts[-1] if parts else None
+    if not named:
+        raise ValueError("module: expected at least one Linear")
+    arrays = arrays_of(named)
+    last = parts[-1]
     if not isinstance(last, AffineMap):
-        where = "module" if last is None else last.path
         raise ValueError(
-            f"{where} ends the module: expected a Linear at the end; an activation of the outputs "
-            "is only known of a fastntk.MLP, and a normalization of none"
+            f"{last.path} ends the module: expected a Linear at the end; an activation of the "
+            "outputs is only known of a fastntk.MLP, and a normalization of none"
         )
     if epsilon is None:
         epsilon = float(np.finfo(next(iter(arrays.values())).dtype).eps)
