@@ -145,9 +145,7 @@ def assert_same(net: Any, module: Any, X: Any) -> None:
     np.testing.assert_allclose(kernel, full, rtol=0, atol=1e-10 * np.abs(full).max())
 
 
-@settings(max_examples=30, deadline=None)
-@given(module=modules(), seed=st.integers(0, 2**31))
-def test_any_module_and_back(module: Any, seed: int) -> None:
+def check_both_ways(module: Any, seed: int) -> None:
     net = fastntk.from_torch(module, blocks=BLOCKS)
     X = np.random.default_rng(seed).standard_normal((3, net.network.input_width))
     assert_same(net, module, X)
@@ -156,6 +154,19 @@ def test_any_module_and_back(module: Any, seed: int) -> None:
     assert type(again) is type(net)
     assert again.digest() == net.digest()
     assert_same(again, back, X)
+
+
+@settings(max_examples=30, deadline=None)
+@given(module=modules(), seed=st.integers(0, 2**31))
+def test_any_module_and_back(module: Any, seed: int) -> None:
+    check_both_ways(module, seed)
+
+
+@pytest.mark.long
+@settings(max_examples=1500, deadline=None)
+@given(module=modules(), seed=st.integers(0, 2**31))
+def test_thousands_of_modules_and_back(module: Any, seed: int) -> None:
+    check_both_ways(module, seed)
 
 
 def model(*between: Any) -> Any:
