@@ -204,6 +204,16 @@ def test_samples_without_a_direction_are_refused(kind: Any) -> None:
     assert np.isfinite(soft.ntk(bad)).all()
 
 
+@pytest.mark.parametrize("kind", [RMSNorm, LayerNorm])
+def test_samples_that_overflow_are_not_said_to_have_no_direction(kind: Any) -> None:
+    net = fastntk.Network([Dense(9), kind(), Dense(2)], inputs=5).sample()
+    large = np.finfo(float).max / np.abs(X).max() * X
+    with pytest.raises(OverflowError, match=r"^X\[\d+\] .* not finite"):
+        net(large)
+    with pytest.raises(OverflowError, match=r"^X\[\d+\] .* not finite"):
+        net.ntk(large)
+
+
 def test_kernels_that_vanish_or_are_0() -> None:
     net = fastntk.Network([Dense(9), Residual([layers.ReLU(), Dense(9)]), Dense(2)], inputs=5)
     sampled = net.sample()
