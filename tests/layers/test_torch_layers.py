@@ -86,7 +86,8 @@ def check(description: fastntk.Network, seed: int) -> None:
 
 @settings(max_examples=15)
 @given(
-    description=networks(activations=("tanh", "silu", "gelu", "softplus")), seed=st.integers(0, 99)
+    description=networks(activations=("tanh", "silu", "gelu", "softplus"), limit=False),
+    seed=st.integers(0, 99),
 )
 def test_random_networks(description: fastntk.Network, seed: int) -> None:
     steps = description.steps
