@@ -212,6 +212,7 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "FiniteNetwork.ntk_operator": (_FINITE.ntk_operator, {"X": _X}),
     "FiniteNetwork.ntk_tiles": (_all_of(_FINITE.ntk_tiles), {"X": _X, "Z": _X}),
     "FiniteNetwork.pair_angles": (_FINITE.pair_angles, {"X": _X, "pairs": [(0, 1)]}),
+    "FiniteNetwork.plan": (_FINITE.plan, {"X": _X, "Z": _X}),
     "FiniteNetwork.save": (_FINITE.save, {"path": "finite.npz"}),
     "FiniteNetwork.smallest_angle": (_FINITE.smallest_angle, {"X": _X}),
     "FiniteNetwork.vjp": (_FINITE.vjp, {"X": _X, "u": np.ones((5, 2))}),
