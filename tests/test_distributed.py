@@ -93,6 +93,15 @@ def test_infinite_width_beyond_the_width_of_a_tile() -> None:
     assert np.array_equal(K, net.ntk(samples))
 
 
+@pytest.mark.parametrize("count", [150, 161])
+def test_last_tiles_across_the_border_of_chunks(count: int) -> None:
+    """They are square, so that NumPy multiplies samples with themselves, and at hand twice."""
+    net = infinite.Network(2, "gelu", bias_std=0.1)
+    samples = RANDOM.standard_normal((count, 6))
+    K = distributed.ntk(net, samples, chunks=count - 20)
+    assert np.array_equal(K.compute(), net.ntk(samples))
+
+
 @pytest.mark.parametrize("first", [0, 1])
 def test_other_samples_may_be_equal_to_the_first(first: int) -> None:
     """At infinite width their kernel has other bits: no tile of the one is taken for the other."""
@@ -201,7 +210,7 @@ def test_a_block_of_small_samples_is_no_underflow() -> None:
     [
         ({"chunks": 0}, "chunks=0: expected an integer of at least 1, or 'auto'"),
         ({"chunks": "all"}, "chunks='all': expected an integer of at least 1, or 'auto'"),
-        ({"net": 3}, "net=3: expected a fastntk.MLP or a fastntk.infinite.Network"),
+        ({"net": 3}, "net=3: expected a network of finite or infinite width, such as fastntk.MLP"),
         ({"outputs": "sum"}, "outputs='sum': expected 'trace', 'diagonal', 'full' or an output"),
         ({"normalize": True}, "normalize=True: expected False"),
         ({"net": LIMIT, "outputs": 1}, "outputs=1: expected 'trace'"),
@@ -230,7 +239,7 @@ def test_bad_samples(given: Any, message: str) -> None:
 
 
 def test_nngp_has_no_finite_width() -> None:
-    with pytest.raises(TypeError, match=r"expected a fastntk\.infinite\.Network"):
+    with pytest.raises(TypeError, match=r"expected a fastntk\.infinite\.Network or Layered"):
         distributed.nngp(NET, X)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"expected a fastntk\.MLP"):
         distributed.ntk_by_layer(LIMIT, X)  # type: ignore[arg-type]

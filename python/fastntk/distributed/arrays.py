@@ -17,6 +17,7 @@ from fastntk._support import arguments
 from fastntk._support.dask_workers import checked_client, current_client
 from fastntk._support.digests import sha256
 from fastntk.distributed.requirements import dask_array, high_level_graph
+from fastntk.distributed.normalization import require_normalized_blocks
 from fastntk.distributed.samples import BlocksOfSamples
 from fastntk.distributed.tiled_kernels import (
     OUTPUTS,
@@ -25,9 +26,9 @@ from fastntk.distributed.tiled_kernels import (
     TiledKernel,
     TilePlace,
 )
-from fastntk.infinite.network import Network as InfiniteNetwork
+from fastntk.infinite.methods import LimitMethods
 from fastntk.kernels.block_sizes import row_slices
-from fastntk.networks.base import NetworkBase
+from fastntk.networks.base import FiniteNetworkBase
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from fastntk._support.dtypes import FloatArray
-    from fastntk.mlp import MLP
 
 # Tiles so large that the overhead of a task, about a millisecond, is below a hundredth of its work.
 # At infinite width tiles across the border are computed for both sides, and so they are larger.
@@ -169,7 +169,7 @@ def transposed(tile: FloatArray, axes: Sequence[int]) -> FloatArray:
 
 
 def finite_tiles(
-    net: MLP,
+    net: FiniteNetworkBase,
     X: Any,
     Z: Any,
     *,
@@ -186,21 +186,23 @@ def finite_tiles(
     kernel = FiniteKernel(network, outputs, split, network.precision(dtype))
     size = finite_rows(chunks, kernel.bytes_of_pair, X, Z)
     rows = BlocksOfSamples.of(X, "X", size, network.dtype, columns=network.input_width)
+    require_normalized_blocks(network, rows, "X")
     columns = rows
     if Z is not None:
         columns = BlocksOfSamples.of(Z, "Z", size, network.dtype, columns=network.input_width)
+        require_normalized_blocks(network, columns, "Z")
     kernel.require_in_range(rows, None if Z is None else columns)
     return Tiles(kernel, rows, columns)
 
 
 def infinite_tiles(
-    net: InfiniteNetwork, kind: str, X: Any, Z: Any, *, chunks: int | str, normalize: bool
+    net: LimitMethods, kind: str, X: Any, Z: Any, *, chunks: int | str, normalize: bool
 ) -> Tiles:
     """Return the tiles of a kernel of infinite width, everything checked."""
     checked_client(current_client())
     normalize = arguments.flag(normalize, "normalize")
-    size = _chunk_rows(chunks, _INFINITE_ROWS, 8 * len(net.asked))
-    rows = BlocksOfSamples.of(X, "X", size, None)
+    size = chunk_rows(chunks, _INFINITE_ROWS, 8 * len(net.asked))
+    rows = BlocksOfSamples.of(X, "X", size, None, columns=net.dimension)
     columns = rows
     if Z is not None:
         columns = BlocksOfSamples.of(
@@ -223,7 +225,7 @@ def finite_rows(chunks: int | str, bytes_of_pair: int, X: Any, Z: Any = None) ->
     """Return the rows and columns of a tile of finite width."""
     longest = max(_length(X), _length(Z))
     usual = min(_FINITE_ROWS, max(_FEWEST_ROWS, -(-longest // _BLOCKS)))
-    return _chunk_rows(chunks, usual, bytes_of_pair)
+    return chunk_rows(chunks, usual, bytes_of_pair)
 
 
 def _length(samples: Any) -> int:
@@ -234,7 +236,7 @@ def _length(samples: Any) -> int:
     return len(samples) if isinstance(samples, Sequence) else 0
 
 
-def _chunk_rows(chunks: int | str, usual: int, bytes_of_pair: int) -> int:
+def chunk_rows(chunks: int | str, usual: int, bytes_of_pair: int) -> int:
     """Return the rows and columns of a tile, by default not more than fit in 256 MiB."""
     if isinstance(chunks, str) and chunks == "auto":
         return min(usual, max(1, math.isqrt(_LARGEST_TILE // bytes_of_pair)))
@@ -251,7 +253,7 @@ def tiles_of(net: Any, X: Any, Z: Any, **options: Any) -> Tiles:
     Options that only the other kind has are to be as they are by default.
     """
     normalize = options.pop("normalize")
-    if isinstance(net, InfiniteNetwork):
+    if isinstance(net, LimitMethods):
         for name, usual in (("outputs", "trace"), ("layer_weights", None), ("dtype", None)):
             if options[name] is not usual and options[name] != usual:
                 raise ValueError(
@@ -259,10 +261,11 @@ def tiles_of(net: Any, X: Any, Z: Any, **options: Any) -> Tiles:
                     "infinite width"
                 )
         return infinite_tiles(net, "ntk", X, Z, chunks=options["chunks"], normalize=normalize)
-    if not isinstance(net, NetworkBase):
+    if not isinstance(net, FiniteNetworkBase):
         raise TypeError(
-            f"net={arguments.shown(net)}: expected a fastntk.MLP or a fastntk.infinite.Network"
+            f"net={arguments.shown(net)}: expected a network of finite or infinite width, such as "
+            "fastntk.MLP, fastntk.FiniteNetwork or fastntk.infinite.Network"
         )
     if arguments.flag(normalize, "normalize"):
         raise ValueError("normalize=True: expected False for a network of finite width")
-    return finite_tiles(net, X, Z, **options)  # type: ignore[arg-type]
+    return finite_tiles(net, X, Z, **options)

@@ -10,18 +10,18 @@ from fastntk._support import arguments
 from fastntk._support.dask_workers import current_client, workers_of
 from fastntk.distributed.arrays import finite_tiles, infinite_tiles, tiles_of
 from fastntk.distributed.planning import plan_tiles
-from fastntk.infinite.network import Network as InfiniteNetwork
-from fastntk.networks.base import require_network
+from fastntk.infinite.methods import LimitMethods
+from fastntk.networks.base import require_finite_network
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from fastntk.distributed.planning import TilePlan
-    from fastntk.mlp import MLP
+    from fastntk.networks.base import FiniteNetworkBase
 
 
 def ntk(
-    net: MLP | InfiniteNetwork,
+    net: FiniteNetworkBase | LimitMethods,
     X: Any,
     Z: Any = None,
     *,
@@ -38,7 +38,7 @@ def ntk(
 
     Parameters
     ----------
-    net : fastntk.MLP or fastntk.infinite.Network
+    net : MLP, FiniteNetwork, infinite.Network or infinite.LayeredNetwork
         The network. It travels once to each worker.
     X : array_like (n, d), dask.array.Array or zarr.Array
         Samples, one a row. They are looked at once, block by block, in this call; what is not in
@@ -53,7 +53,8 @@ def ntk(
     outputs, layer_weights, dtype
         As for `MLP.ntk`, for networks of finite width.
     normalize : bool
-        As for `infinite.Network.ntk`, for networks of infinite width.
+        As for `infinite.Network.ntk`, for networks of infinite width; one of several depths, or of
+        several numbers of blocks, has a first axis for these.
 
     Returns
     -------
@@ -104,7 +105,7 @@ def ntk(
 
 
 def ntk_by_layer(
-    net: MLP,
+    net: FiniteNetworkBase,
     X: Any,
     Z: Any = None,
     *,
@@ -116,7 +117,7 @@ def ntk_by_layer(
 
     Parameters
     ----------
-    net : fastntk.MLP
+    net : MLP or FiniteNetwork
         The network.
     X, Z, chunks, outputs, dtype
         As for `ntk`.
@@ -125,14 +126,14 @@ def ntk_by_layer(
     -------
     dask.array.Array (L + 1, n, m)
     """
-    require_network(net)
+    require_finite_network(net)
     return finite_tiles(
         net, X, Z, chunks=chunks, outputs=outputs, layer_weights=None, dtype=dtype, split="layers"
     ).array()
 
 
 def nngp(
-    net: InfiniteNetwork,
+    net: LimitMethods,
     X: Any,
     Z: Any = None,
     *,
@@ -143,7 +144,7 @@ def nngp(
 
     Parameters
     ----------
-    net : fastntk.infinite.Network
+    net : infinite.Network or infinite.LayeredNetwork
         The network.
     X, Z, chunks
         As for `ntk`.
@@ -154,13 +155,15 @@ def nngp(
     -------
     dask.array.Array (n, m), or (depths, n, m) for a sequence of depths
     """
-    if not isinstance(net, InfiniteNetwork):
-        raise TypeError(f"net={arguments.shown(net)}: expected a fastntk.infinite.Network")
+    if not isinstance(net, LimitMethods):
+        raise TypeError(
+            f"net={arguments.shown(net)}: expected a fastntk.infinite.Network or LayeredNetwork"
+        )
     return infinite_tiles(net, "nngp", X, Z, chunks=chunks, normalize=normalize).array()
 
 
 def plan(
-    net: MLP | InfiniteNetwork,
+    net: FiniteNetworkBase | LimitMethods,
     X: Any,
     Z: Any = None,
     *,

@@ -28,13 +28,13 @@ from fastntk._support.dask_workers import (
 from fastntk._support.digests import sha256
 from fastntk.devices.processor import PROCESSOR
 from fastntk.distributed.arrays import finite_tiles
+from fastntk.distributed.identities import finite_identity
 from fastntk.distributed.worker import KEPT
 from fastntk.kernels.ranges import all_finite, size_of
 from fastntk.linearity.kernel_operator import KernelProducts
 from fastntk.linearity.kernel_rows import KernelRows, pair_columns, pair_diagonal, tree_sum
 from fastntk.linearity.operators import KernelOperator
-from fastntk.networks.base import require_network
-from fastntk.networks.files import network_digest
+from fastntk.networks.base import require_finite_network
 from fastntk.networks.placed import PlacedNetwork
 
 if TYPE_CHECKING:
@@ -44,12 +44,12 @@ if TYPE_CHECKING:
 
     from fastntk._support.dtypes import FloatArray, FloatDType
     from fastntk.distributed.samples import BlocksOfSamples
-    from fastntk.mlp import MLP
-    from fastntk.networks.network import Network
+    from fastntk.networks.any_network import AnyNetwork
+    from fastntk.networks.base import FiniteNetworkBase
 
 
 def ntk_operator(
-    net: MLP,
+    net: FiniteNetworkBase,
     X: Any,
     *,
     client: Any = None,
@@ -62,7 +62,7 @@ def ntk_operator(
 
     Parameters
     ----------
-    net : fastntk.MLP
+    net : MLP or FiniteNetwork
         The network. It travels once to each worker.
     X : array_like (n, d), dask.array.Array or zarr.Array
         Samples, one a row. They are looked at once, block by block, in this call; what is not in
@@ -112,7 +112,7 @@ def ntk_operator(
     >>> bool(np.array_equal(K @ v, net.ntk_operator(X, block_rows=100) @ v))
     True
     """
-    require_network(net)
+    require_finite_network(net)
     working = current_client() if client is None else checked_client(client)
     with nullcontext() if working is None else working.as_current():
         chosen = net.network.chosen_outputs(outputs, ("trace", "full"))
@@ -139,7 +139,7 @@ def ntk_operator(
 class _Kernel:
     """What all blocks share; it can be pickled."""
 
-    network: Network
+    network: AnyNetwork
     outputs: range
     dtype: FloatDType
 
@@ -149,7 +149,7 @@ class _Kernel:
 
     @cached_property
     def digest(self) -> str:
-        described = f"{network_digest(self.network)} {self.outputs} {self.dtype.name} products"
+        described = f"{finite_identity(self.network)} {self.outputs} {self.dtype.name} products"
         return sha256(described)
 
     def rows(self, key: str, samples: Any) -> KernelRows:

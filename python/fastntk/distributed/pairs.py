@@ -26,6 +26,7 @@ from fastntk._support.dask_workers import (
 from fastntk._support.digests import sha256
 from fastntk._support.progress import monitored, require_progress
 from fastntk.distributed.arrays import finite_rows
+from fastntk.distributed.normalization import require_normalized_blocks
 from fastntk.distributed.planning import require_room
 from fastntk.distributed.requirements import dask
 from fastntk.distributed.samples import BlocksOfSamples
@@ -36,7 +37,7 @@ from fastntk.kernels.angles import AnglePair
 from fastntk.kernels.closest_pairs import CANDIDATES, offer_tile, pair_angles
 from fastntk.kernels.largest_cosines import LargestCosines
 from fastntk.kernels.ranges import divides_exactly, moderating_power, require_gradients_in_range
-from fastntk.networks.base import require_network
+from fastntk.networks.base import require_finite_network
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
     from fastntk._support.progress import Progress
     from fastntk.kernels.features import Features
     from fastntk.kernels.request import KernelRequest
-    from fastntk.mlp import MLP
+    from fastntk.networks.base import FiniteNetworkBase
 
 # With so many blocks a side, features that are not kept are computed for eight tiles each, which
 # take some five times as long as they do.
@@ -58,7 +59,7 @@ _TASKS_OF_A_WORKER = 16
 
 
 def closest_pairs(
-    net: MLP,
+    net: FiniteNetworkBase,
     X: Any,
     k: int,
     *,
@@ -73,7 +74,7 @@ def closest_pairs(
 
     Parameters
     ----------
-    net : fastntk.MLP
+    net : MLP or FiniteNetwork
         The network. It travels once to each worker.
     X : array_like (n, d), dask.array.Array or zarr.Array
         Samples, one a row, as for `ntk`; n ≥ 2. Those of the pairs that are found come to this
@@ -122,7 +123,7 @@ def closest_pairs(
     >>> pairs == net.smallest_angle(X, 3)
     True
     """
-    require_network(net)
+    require_finite_network(net)
     count = arguments.integer(k, "k", minimum=1)
     require_progress(progress)
     dask()
@@ -132,6 +133,7 @@ def closest_pairs(
         size = finite_rows(chunks, kernel.bytes_of_pair, X)
         dtype, inputs = net.network.dtype, net.network.input_width
         samples = BlocksOfSamples.of(X, "X", size, dtype, columns=inputs)
+        require_normalized_blocks(net.network, samples, "X")
         workers = workers_of(current_client())
         require_room(kernel, samples.slices[0].stop, inputs, workers)
         power = _power(kernel, samples)

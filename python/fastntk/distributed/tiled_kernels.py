@@ -9,7 +9,7 @@ import re
 import time
 from abc import ABC, abstractmethod
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -17,7 +17,7 @@ import numpy as np
 
 from fastntk._support.dask_workers import share_of_threads
 from fastntk._support.digests import sha256
-from fastntk.activations import Activation
+from fastntk.distributed.identities import finite_identity, infinite_identity
 from fastntk.distributed.worker import KEPT
 from fastntk.infinite.kernel_parts import KernelParts
 from fastntk.infinite.sample_norms import Samples
@@ -26,20 +26,18 @@ from fastntk.kernels.features import Features
 from fastntk.kernels.parts import kernel_part
 from fastntk.kernels.planning import plan
 from fastntk.kernels.request import KernelRequest
-from fastntk.networks.files import network_digest
-from fastntk.studies.identities import activation_identity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from fastntk._support.dtypes import FloatArray, FloatDType
     from fastntk.distributed.samples import BlocksOfSamples
-    from fastntk.infinite.network import Network as InfiniteNetwork
     from fastntk.infinite.sample_norms import Norms
+    from fastntk.infinite.several_depths import SeveralDepths
     from fastntk.kernels.request import Split
-    from fastntk.networks.network import Network
+    from fastntk.networks.any_network import AnyNetwork
 
 # So many samples the rate of pairs is measured with, at infinite width.
 _CALIBRATION_ROWS = 1024
@@ -169,13 +167,17 @@ def _joined(blocks: list[FloatArray]) -> FloatArray:
 
 
 @contextmanager
-def numbered(places: NDArray[np.intp]) -> Iterator[None]:
+def numbered(places: Sequence[int] | NDArray[np.intp], name: str = "X") -> Iterator[None]:
     """Name samples in errors by their places among all, of which some were looked at."""
     try:
         yield
-    except OverflowError as error:
-        message = re.sub(r"^X\[(\d+)\]", lambda found: f"X[{places[int(found[1])]}]", str(error))
-        raise OverflowError(message) from None
+    except (OverflowError, ValueError) as error:
+        message = re.sub(
+            rf"^{name}\[(\d+)\]",
+            lambda found: f"{name}[{places[int(found[1])]}]",
+            str(error),
+        )
+        raise type(error)(message) from None
 
 
 @dataclass(frozen=True)
@@ -184,13 +186,13 @@ class FiniteKernel(TiledKernel):
 
     Attributes
     ----------
-    network : Network
+    network : AnyNetwork
         With the ω of its layers.
     outputs, split, dtype
         As in `KernelRequest`.
     """
 
-    network: Network
+    network: AnyNetwork
     outputs: str | int
     split: Split | None
     dtype: FloatDType
@@ -231,7 +233,7 @@ class FiniteKernel(TiledKernel):
         """All that decides the numbers, but for the samples; for JSON."""
         return {
             "kernel": "ntk by layer" if self.split == "layers" else "ntk",
-            "network": network_digest(self.network),
+            "network": finite_identity(self.network),
             "outputs": self.outputs,
             "dtype": self.dtype.name,
         }
@@ -294,7 +296,7 @@ class InfiniteKernel(TiledKernel):
 
     Attributes
     ----------
-    network : Network
+    network : SeveralDepths
     name : str
         "nngp" or "ntk".
     normalize : bool
@@ -305,7 +307,7 @@ class InfiniteKernel(TiledKernel):
         The digest of all samples.
     """
 
-    network: InfiniteNetwork
+    network: SeveralDepths
     name: str
     normalize: bool
     dtype: FloatDType
@@ -327,12 +329,9 @@ class InfiniteKernel(TiledKernel):
     @cached_property
     def settings(self) -> dict[str, Any]:
         """All that decides the numbers, but for the samples; for JSON."""
-        described = {
-            field.name: _plain(getattr(self.network, field.name)) for field in fields(self.network)
-        }
         return {
             "kernel": f"infinite {self.name}",
-            "network": sha256(json.dumps(described, sort_keys=True)),
+            "network": infinite_identity(self.network),
             "normalize": self.normalize,
             "dtype": self.dtype.name,
         }
@@ -372,7 +371,7 @@ class InfiniteKernel(TiledKernel):
     def feature_bytes(self, samples: int) -> int:
         """Return the memory of what a worker keeps of so many samples."""
         # Of each layer five factors, a size, and what the duals hold: about as much again.
-        return 8 * samples * (16 * (self.network.depths[-1] + 1) + 8)
+        return 8 * samples * (16 * self.network.layer_count + 8)
 
     def require_in_range(self, X: BlocksOfSamples, Z: BlocksOfSamples | None) -> None:  # noqa: ARG002
         """Raise an error, before the work, for what cannot succeed."""
@@ -400,11 +399,3 @@ class InfiniteKernel(TiledKernel):
     def _tile(self, place: TilePlace, X: FloatArray, Z: FloatArray) -> FloatArray:
         return self._parts().part(place.rows, place.columns, X, Z)
 
-
-def _plain(value: Any) -> Any:
-    """Return a parameter of a network for JSON, to the last bit."""
-    if isinstance(value, Activation):
-        return activation_identity(value)
-    if isinstance(value, tuple):
-        return [_plain(item) for item in value]
-    return value
