@@ -151,7 +151,7 @@ def test_only_networks_that_normalize_look_at_all_samples(monkeypatch: pytest.Mo
     distributed.ntk(with_epsilon, X, chunks=40)
     assert seen == []
     distributed.ntk(NET, X, chunks=40)
-    assert seen == [40, 40, 40, 30]
+    assert sorted(seen) == [30, 40, 40, 40]
 
 
 def test_bad_arguments() -> None:

@@ -16,8 +16,8 @@ import numpy as np
 from fastntk._support import arguments
 from fastntk._support.dask_workers import checked_client, current_client
 from fastntk._support.digests import sha256
-from fastntk.distributed.requirements import dask_array, high_level_graph
 from fastntk.distributed.normalization import require_normalized_blocks
+from fastntk.distributed.requirements import dask_array, high_level_graph
 from fastntk.distributed.samples import BlocksOfSamples
 from fastntk.distributed.tiled_kernels import (
     OUTPUTS,

@@ -398,4 +398,3 @@ class InfiniteKernel(TiledKernel):
 
     def _tile(self, place: TilePlace, X: FloatArray, Z: FloatArray) -> FloatArray:
         return self._parts().part(place.rows, place.columns, X, Z)
-
