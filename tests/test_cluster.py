@@ -16,6 +16,7 @@ import pytest
 
 import fastntk
 from fastntk._support import dask_workers
+from fastntk.layers import Dense, LayerNorm, ReLU, Residual
 from fastntk.studies import constancy
 from fastntk.studies.depth_results import COSTS
 from fastntk.studies.runner import on_workers
@@ -29,7 +30,7 @@ library = pytest.importorskip("distributed", reason="needs fastntk[distributed]"
 pytest.importorskip("zarr", reason="needs fastntk[distributed]")
 
 from fastntk import distributed  # noqa: E402
-from fastntk.distributed import clusters  # noqa: E402
+from fastntk.distributed import clusters, operators  # noqa: E402
 
 X = np.random.default_rng(0).standard_normal((150, 6))
 NET = fastntk.MLP([6, 20, 30, 3], bias_std=0.3, activation="gelu", seed=2)
@@ -91,6 +92,35 @@ def test_closest_pairs(client: Any) -> None:
             other.close()
     assert found == NET.smallest_angle(X, 9)
     assert seen == [("tiles", done, 10) for done in range(1, 11)]
+
+
+def test_described_networks_and_infinite_width(
+    client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On two workers: the bits of this process, all conjugate gradients included."""
+    block = Residual([LayerNorm(), Dense(24), ReLU(), Dense(24)], scale=0.5)
+    described = fastntk.Network([Dense(24), block, ReLU(), Dense(3)], inputs=6)
+    net, limit = described.sample(), described.infinite()
+    assert np.array_equal(distributed.ntk(net, X, chunks=40).compute(), net.ntk(X))
+    assert np.array_equal(distributed.ntk(limit, X, chunks=40).compute(), limit.ntk(X))
+    for each in (net, limit):
+        found = distributed.closest_pairs(each, X, 9, chunks=40, client=client)
+        assert found == each.smallest_angle(X, 9)
+    there = distributed.ntk_operator(limit, X, chunks=40, client=client)
+    products = there @ X
+    columns = there.columns([3, 149, 3])
+    solution = fastntk.conjugate_gradients(there, X[:, :2], ridge=1.0, preconditioner_rank=20)
+    bad = X.copy()
+    bad[101] = 0.0
+    with pytest.raises(ValueError, match=r"^X\[101\]: .*have no direction"):
+        distributed.ntk(net, bad, chunks=40)
+    monkeypatch.setattr(operators, "current_client", lambda: None)
+    here = distributed.ntk_operator(limit, X, chunks=40)
+    with dask.config.set(scheduler="synchronous"):
+        assert np.array_equal(here @ X, products)
+        assert np.array_equal(here.columns([3, 149, 3]), columns)
+        same = fastntk.conjugate_gradients(here, X[:, :2], ridge=1.0, preconditioner_rank=20)
+    assert np.array_equal(same.coefficients, solution.coefficients)
 
 
 def test_an_error_on_a_worker_is_raised_here(client: Any, path: str) -> None:

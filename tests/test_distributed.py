@@ -79,6 +79,10 @@ def test_infinite_width_has_the_bits_of_the_whole(chunks: int, other: Any) -> No
         K = distributed.ntk(net, X, other, chunks=chunks, normalize=normalize)
         assert np.array_equal(K.compute(), net.ntk(X, other, normalize=normalize))
     single = X.astype(np.float32)
+    for dtype in ("float32", "float64"):
+        K = distributed.ntk(LIMIT, single, other, chunks=chunks, dtype=dtype)
+        assert K.dtype == dtype
+        assert np.array_equal(K.compute(), LIMIT.ntk(single, other, dtype=dtype))
     K = distributed.nngp(LIMIT, single, other, chunks=chunks)
     assert K.dtype == (np.float32 if other is None else np.float64)
     assert np.array_equal(K.compute(), LIMIT.nngp(single, other))
@@ -214,7 +218,8 @@ def test_a_block_of_small_samples_is_no_underflow() -> None:
         ({"outputs": "sum"}, "outputs='sum': expected 'trace', 'diagonal', 'full' or an output"),
         ({"normalize": True}, "normalize=True: expected False"),
         ({"net": LIMIT, "outputs": 1}, "outputs=1: expected 'trace'"),
-        ({"net": LIMIT, "dtype": "float32"}, "dtype='float32': expected None"),
+        ({"net": LIMIT, "dtype": "int8"}, "dtype='int8': expected"),
+        ({"net": LIMIT, "layer_weights": [1, 1, 1]}, r"layer_weights=\[1, 1, 1\]: expected None"),
         ({"Z": X[:, :3]}, r"Z has shape \(150, 3\): expected 6 columns"),
         ({"net": LIMIT, "Z": X[:, :3]}, "expected 6 columns, as many as X has"),
     ],

@@ -50,8 +50,10 @@ def ntk(
         The number of rows and columns of a tile; it need not divide the number of samples. By
         default 2048, fewer for less than 16 384 samples, or 4096 at infinite width, if the tiles
         have 256 MiB at most.
-    outputs, layer_weights, dtype
+    outputs, layer_weights
         As for `MLP.ntk`, for networks of finite width.
+    dtype : {"float32", "float64"}, optional
+        As for `MLP.ntk` or `infinite.Network.ntk`.
     normalize : bool
         As for `infinite.Network.ntk`, for networks of infinite width; one of several depths, or of
         several numbers of blocks, has a first axis for these.

@@ -88,6 +88,17 @@ def plan_tiles(tiles: Tiles, workers: Workers) -> TilePlan:
     )
 
 
+def require_memory_of_workers(needed: int, what: str, workers: Workers) -> None:
+    """Raise MemoryError if what each worker needs of all samples does not fit into its memory."""
+    memory = workers.memory
+    if memory is not None and needed > _USABLE_SHARE * memory:
+        raise MemoryError(
+            f"{what} need {human_bytes(needed)} on each worker, but "
+            f"{human_bytes(_USABLE_SHARE * memory)} of its {human_bytes(memory)} of memory are for "
+            "them: expected fewer samples, or more memory"
+        )
+
+
 def require_room(kernel: TiledKernel, rows: int, inputs: int, workers: Workers) -> int:
     """Return the bytes that tiles of so many rows, and the network, need on each worker.
 

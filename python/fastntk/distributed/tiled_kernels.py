@@ -17,7 +17,7 @@ import numpy as np
 
 from fastntk._support.dask_workers import share_of_threads
 from fastntk._support.digests import sha256
-from fastntk.distributed.identities import finite_identity, infinite_identity
+from fastntk.distributed.networks import finite_identity, infinite_identity
 from fastntk.distributed.worker import KEPT
 from fastntk.infinite.kernel_parts import KernelParts
 from fastntk.infinite.sample_norms import Samples
@@ -145,7 +145,7 @@ class TiledKernel(ABC):
     def tile(self, place: TilePlace, X: list[FloatArray], Z: list[FloatArray]) -> FloatArray:
         """Return a tile, from the blocks of samples that it is made of; it runs on a worker."""
         given = [
-            _joined(blocks)[needed.start - first : needed.stop - first]
+            joined(blocks)[needed.start - first : needed.stop - first]
             for blocks, needed, first in zip((X, Z), place.needed, place.first, strict=True)
         ]
         try:
@@ -162,8 +162,18 @@ class TiledKernel(ABC):
     def _tile(self, place: TilePlace, X: FloatArray, Z: FloatArray) -> FloatArray: ...
 
 
-def _joined(blocks: list[FloatArray]) -> FloatArray:
-    return np.asarray(blocks[0]) if len(blocks) == 1 else np.concatenate(blocks)
+def joined(blocks: list[FloatArray]) -> FloatArray:
+    """Return the samples of neighbouring blocks."""
+    return aligned(blocks[0]) if len(blocks) == 1 else np.concatenate(blocks)
+
+
+def aligned(values: Any) -> FloatArray:
+    """Return an array that begins where its numbers may begin.
+
+    One that has come from another process need not, and NumPy then multiplies without a BLAS, with
+    other last bits.
+    """
+    return np.require(values, requirements=("C", "A"))
 
 
 @contextmanager
@@ -290,6 +300,12 @@ class FiniteKernel(TiledKernel):
         return features
 
 
+def factor_bytes(network: SeveralDepths, samples: int) -> int:
+    """Return the memory of what so many samples bring into the recursion at infinite width."""
+    # Of each layer five factors, a size, and what the duals hold: about as much again.
+    return 8 * samples * (16 * network.layer_count + 8)
+
+
 @dataclass(frozen=True)
 class InfiniteKernel(TiledKernel):
     """A kernel of a network of infinite width, of samples whose norms are known.
@@ -370,18 +386,18 @@ class InfiniteKernel(TiledKernel):
 
     def feature_bytes(self, samples: int) -> int:
         """Return the memory of what a worker keeps of so many samples."""
-        # Of each layer five factors, a size, and what the duals hold: about as much again.
-        return 8 * samples * (16 * self.network.layer_count + 8)
+        return factor_bytes(self.network, samples)
 
     def require_in_range(self, X: BlocksOfSamples, Z: BlocksOfSamples | None) -> None:  # noqa: ARG002
         """Raise an error, before the work, for what cannot succeed."""
-        self._parts()
+        self.parts()
 
     def needed(self, rows: slice, columns: slice) -> tuple[slice, slice]:
         """Return the samples that a tile is made of: those of whole tiles of the library's own."""
-        return self._parts().needed(rows, columns)
+        return self.parts().needed(rows, columns)
 
-    def _parts(self) -> KernelParts:
+    def parts(self) -> KernelParts:
+        """Return what tiles are made by, which this worker keeps; no sample is at hand in it."""
         parts: KernelParts = KEPT.get(
             (self.digest, self.samples),
             self.feature_bytes(len(self.X) + (0 if self.Z is None else len(self.Z))),
@@ -397,4 +413,4 @@ class InfiniteKernel(TiledKernel):
         return parts
 
     def _tile(self, place: TilePlace, X: FloatArray, Z: FloatArray) -> FloatArray:
-        return self._parts().part(place.rows, place.columns, X, Z)
+        return self.parts().part(place.rows, place.columns, X, Z)

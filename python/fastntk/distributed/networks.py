@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The fastntk authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""What networks are known by in stores and on workers: all that decides their kernels."""
+"""Which networks there are tiles of, and what is known of them in stores and on workers."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ import json
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, cast
 
+from fastntk._support.arguments import shown
 from fastntk._support.digests import sha256
 from fastntk.activations import Activation
+from fastntk.infinite.methods import LimitMethods
 from fastntk.layers.layer import Layer
+from fastntk.networks.base import FiniteNetworkBase
 from fastntk.networks.files import network_digest
 from fastntk.networks.network import Network
 from fastntk.networks.wired import WiredNetwork
@@ -22,6 +25,15 @@ if TYPE_CHECKING:
 
     from fastntk.infinite.several_depths import SeveralDepths
     from fastntk.networks.any_network import AnyNetwork
+
+
+def require_some_network(net: object) -> None:
+    """Raise TypeError if the argument `net` is no network of finite or infinite width."""
+    if not isinstance(net, (FiniteNetworkBase, LimitMethods)):
+        raise TypeError(
+            f"net={shown(net)}: expected a network of finite or infinite width, such as "
+            "fastntk.MLP, fastntk.FiniteNetwork or fastntk.infinite.Network"
+        )
 
 
 def finite_identity(network: AnyNetwork) -> str:
