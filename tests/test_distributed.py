@@ -18,6 +18,7 @@ from fastntk import infinite
 from fastntk._support.dask_workers import share_of_threads
 from fastntk._support.threads import core_threads
 from fastntk.infinite.kernel_parts import KernelParts
+from fastntk.kernels import planning
 from fastntk.kernels.features import Features
 
 if TYPE_CHECKING:
@@ -309,6 +310,39 @@ def test_plan_states_the_time_at_infinite_width(monkeypatch: pytest.MonkeyPatch)
     given, others, kernel = measured[0]
     assert np.allclose(np.linalg.norm(given, axis=1), np.linalg.norm(X[:100], axis=1))
     assert np.allclose(kernel, LIMIT.ntk(given, others), rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("chunks", [64, "auto"])
+def test_a_sweep_has_the_bits_of_one_machine(chunks: Any) -> None:
+    options: dict[str, Any] = {"width": 20, "activation": "tanh", "bias_std": 0.2, "seed": 3}
+    precise: list[dict[str, Any]] = [{}, {"network_dtype": "float32", "dtype": "float64"}]
+    for dtypes in precise:
+        K = distributed.ntk_depths(X, [3, 0, 1], chunks=chunks, **dtypes, **options)
+        whole = fastntk.ntk_depths(X, [3, 0, 1], **dtypes, **options)
+        assert np.array_equal(K.compute(), np.stack(list(whole.values())))
+    single = distributed.ntk_depths(X, [2], chunks=chunks, **options)
+    assert single.shape == (1, 150, 150)
+    assert np.array_equal(single[0].compute(), fastntk.ntk_depths(X, [2], **options)[2])
+    others = distributed.ntk_depths(X, [2], chunks=chunks, **{**options, "seed": 4})
+    assert not np.array_equal(others[0].compute(), single[0].compute())
+
+
+def test_a_plan_of_a_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planning, "_multiplication_rate", lambda _: 1e9)
+    here: dict[str, Any] = {"workers": 2, "memory": 2**30, "chunks": 50}
+    plan = distributed.plan_depths(X, [1, 2], width=64, **here)
+    alone = [distributed.plan(fastntk.MLP([6, *[64] * depth, 1]), X, **here) for depth in (1, 2)]
+    assert plan.tiles == 6
+    assert plan.disk_bytes == sum(each.disk_bytes for each in alone)
+    # What both depths share is done once.
+    assert alone[1].seconds < plan.seconds < sum(each.seconds for each in alone)
+    assert alone[1].worker_bytes < plan.worker_bytes
+    single = distributed.plan_depths(X, [2], width=64, **here)
+    assert single.seconds == alone[1].seconds
+    with pytest.raises(MemoryError, match=r"chunks=100: .*expected chunks of about"):
+        distributed.plan_depths(X, [1, 2], width=8, memory=2**20, chunks=100)
+    with pytest.raises(ValueError, match="width=0: expected an integer of at least 1"):
+        distributed.plan_depths(X, [1], width=0)
 
 
 @pytest.mark.parametrize(

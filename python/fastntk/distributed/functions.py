@@ -7,9 +7,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from fastntk._support import arguments
-from fastntk._support.dask_workers import current_client, workers_of
 from fastntk.distributed.arrays import finite_tiles, infinite_tiles, tiles_of
-from fastntk.distributed.planning import plan_tiles
+from fastntk.distributed.planning import plan_tiles, stated_workers
 from fastntk.infinite.methods import LimitMethods
 from fastntk.networks.base import require_finite_network
 
@@ -179,6 +178,8 @@ def plan(
 ) -> TilePlan:
     """Return what `ntk` or `store` would cost: tiles, time, memory, and bytes moved and on disk.
 
+    What `ntk_depths` would: `plan_depths`. A network of infinite width may have several depths.
+
     Parameters
     ----------
     net, X, Z, chunks, outputs, layer_weights, dtype
@@ -205,10 +206,7 @@ def plan(
     >>> plan.tiles, plan.disk_bytes
     (6, 720000)
     """
-    found = workers_of(current_client())
-    for name, value in (("workers", workers), ("threads", threads), ("memory", memory)):
-        if value is not None:
-            found = found._replace(**{name: arguments.integer(value, name, minimum=1)})
+    found = stated_workers(workers, threads, memory)
     tiles = tiles_of(
         net,
         X,

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from fastntk._support.arguments import shown
@@ -48,7 +48,8 @@ def finite_identity(network: AnyNetwork) -> str:
         # The description has the ω of what is trained, and not those of `layer_weights`.
         return sha256(f"{wired_digest(network)} {network.kernel_weights}")
     assert isinstance(network, Network)
-    return network_digest(network)
+    each = [network_digest(replace(network, readouts=(one,))) for one in network.readouts]
+    return each[0] if len(each) == 1 else sha256(" ".join(each))
 
 
 def infinite_identity(network: SeveralDepths) -> str:

@@ -5,8 +5,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from fastntk._support import arguments
+from fastntk._support.dask_workers import current_client, workers_of
 from fastntk._support.display import counted
 from fastntk._support.memory import human_bytes
 from fastntk.distributed.worker import KEPT_SHARE
@@ -60,6 +62,15 @@ class TilePlan:
             f"{human_bytes(self.moved_bytes)}, at most {human_bytes(self.worker_bytes)} of memory "
             "on each worker"
         )
+
+
+def stated_workers(workers: Any, threads: Any, memory: Any) -> Workers:
+    """Return the workers that there are, with what a user says of them instead."""
+    found = workers_of(current_client())
+    for name, value in (("workers", workers), ("threads", threads), ("memory", memory)):
+        if value is not None:
+            found = found._replace(**{name: arguments.integer(value, name, minimum=1)})
+    return found
 
 
 def plan_tiles(tiles: Tiles, workers: Workers) -> TilePlan:

@@ -227,8 +227,9 @@ class FiniteKernel(TiledKernel):
 
     @property
     def before(self) -> tuple[int, ...]:
-        """The layers, if they are split."""
-        return (self._empty.count,) if self._empty.split == "layers" else ()
+        """The layers, if they are split; the depths, if the network has several readouts."""
+        several = self._empty.split == "none" and self._empty.count > 1
+        return (self._empty.count,) if self._empty.split == "layers" or several else ()
 
     @property
     def after(self) -> tuple[int, ...]:
@@ -279,7 +280,7 @@ class FiniteKernel(TiledKernel):
             z = x if place.diagonal else self.features(request, request.Z, place.keys[1])
             features = x, z
         kernels = kernel_part(request, features)
-        if request.split == "layers":
+        if self.before:
             return kernels
         count = len(request.outputs)
         if request.split == "output_pairs":

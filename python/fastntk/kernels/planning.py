@@ -90,11 +90,14 @@ def _work_of_layers(network: Network) -> tuple[float, int]:
     # Linear outputs are not needed; those of an activation are a layer like others.
     passed = network.hidden if network.has_linear_outputs else network.layers
     widths = [network.input_width, *(len(layer.weights) for layer in passed)]
-    # Forward through every layer, back through all but the first, for each output.
+    # Forward through every layer, back through all but the first, for each output of each readout.
     pairs = list(itertools.pairwise(widths))
-    forward = sum(2.0 * a * b for a, b in pairs)
-    backward = network.n_outputs * sum(2.0 * a * b for a, b in pairs[1:])
-    return forward + backward, sum(widths) + network.n_outputs * sum(widths[1:])
+    passes, inner = sum(2.0 * a * b for a, b in pairs), sum(widths)
+    for readout in network.readouts:
+        depth = readout.depth if network.has_linear_outputs else len(passed)
+        passes += network.n_outputs * sum(2.0 * a * b for a, b in pairs[1:depth])
+        inner += network.n_outputs * sum(widths[1 : depth + 1])
+    return passes, inner
 
 
 def _work_of_steps(network: WiredNetwork) -> tuple[float, int]:
