@@ -57,6 +57,17 @@ def test_arrays(client: Any) -> None:
     assert np.array_equal(distributed.ntk(NET, X, chunks=40).compute(), K)
 
 
+def settings_of_a_worker() -> Any:
+    names = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "OMP_NUM_THREADS")
+    profiled = dask.config.get("distributed.worker.profile.enabled")
+    return profiled, [os.environ.get(name) for name in names]
+
+
+def test_workers_spend_little_beside_their_tasks(client: Any) -> None:
+    for found in client.run(settings_of_a_worker).values():
+        assert found == (False, [str(2**26), str(2**27), "1"])
+
+
 def test_an_operator(client: Any) -> None:
     """Rows on two workers: the bits of blocks in this process, all conjugate gradients included."""
     V = np.random.default_rng(1).standard_normal((150, 2))

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import fastntk
 from fastntk.kernels import planning
 from fastntk.layers import Dense, LayerNorm, ReLU, Residual, RMSNorm
 from fastntk.networks.placed import PlacedNetwork
+from fastntk.networks.wired import WiredNetwork
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -134,6 +136,28 @@ def test_samples_that_cannot_be_normalized_are_named_before_the_work(
             distributed.closest_pairs(FIRST, given, 1, chunks=40)
     with pytest.raises(ValueError, match=r"^Z\[101\]: .*all equal"):
         distributed.ntk(FIRST, X, bad, chunks=40)
+
+
+def test_the_network_is_in_the_precision_of_the_passes_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A copy of the weights for each tile would take longer than small tiles do."""
+    made = []
+    with_dtype = WiredNetwork.with_dtype
+
+    def counted(self: Any, dtype: Any) -> Any:
+        made.append(dtype)
+        return with_dtype(self, dtype)
+
+    single = DESCRIBED.sample(seed=1, dtype="float32")
+    K = distributed.ntk(single, X, chunks=40, dtype="float64")
+    monkeypatch.setattr(WiredNetwork, "with_dtype", counted)
+    found = K.compute()
+    assert len(made) <= 1
+    assert np.array_equal(found, single.ntk(X, dtype="float64"))
+    made.clear()
+    travelled = pickle.loads(pickle.dumps(next(iter(K.dask.layers[K.name].values()))))
+    assert "_precise" not in vars(travelled)
 
 
 def test_only_networks_that_normalize_look_at_all_samples(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import re
 import time
 from abc import ABC, abstractmethod
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -209,10 +209,20 @@ class FiniteKernel(TiledKernel):
 
     name: ClassVar[str] = "ntk"  # type: ignore[misc]
 
+    @cached_property
+    def _precise(self) -> AnyNetwork:
+        """The network in the precision of the passes, which all tiles of a worker share."""
+        more = self.dtype.itemsize > self.network.dtype.itemsize
+        return self.network.with_dtype(self.dtype) if more else self.network
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what travels: not what each worker makes for itself."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
+
     def request(self, X: Any, Z: Any = None) -> KernelRequest:
         """Return the request for the kernels of some samples."""
         return KernelRequest.checked(
-            self.network,
+            self._precise,
             X,
             Z,
             outputs=self.outputs,
