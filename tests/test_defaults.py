@@ -367,6 +367,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "weight_std_bounds": "fixed",
         "bias_std_bounds": "fixed",
         "kind": None,
+        "network": None,
     },
     "fastntk.infinite.Regression": {
         "kernel": "ntk",
@@ -525,6 +526,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "parametrization": "ntk",
         "layer_weights": None,
         "tolerance": 1e-10,
+        "network": None,
     },
     "fastntk.sklearn.NTKClassifier": {
         "kernel": "ntk",
@@ -540,6 +542,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "parametrization": "ntk",
         "layer_weights": None,
         "tolerance": 1e-10,
+        "network": None,
     },
     "fastntk.sklearn.NTKFeatures": {
         "depth": 1,
@@ -550,6 +553,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "activation_scale": None,
         "parametrization": "ntk",
         "random_state": None,
+        "network": None,
     },
     "fastntk.sklearn.NTKRegressor.predict": {"return_std": False, "return_cov": False},
     "fastntk.sklearn.KernelCache": {"limit": 2**28},

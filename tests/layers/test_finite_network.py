@@ -66,7 +66,7 @@ def leaves_only_signs(step: Any, widths: tuple[int, ...]) -> bool:
 
 
 @settings(max_examples=15)
-@given(description=networks(activations=("tanh", "silu")), seed=st.integers(0, 99))
+@given(description=networks(activations=("tanh", "silu"), limit=False), seed=st.integers(0, 99))
 def test_outputs_derivatives_and_kernels(description: fastntk.Network, seed: int) -> None:
     steps = description.steps
     assume(not any(leaves_only_signs(step, steps.widths) for step in steps.steps))
@@ -204,6 +204,16 @@ def test_samples_without_a_direction_are_refused(kind: Any) -> None:
     assert np.isfinite(soft.ntk(bad)).all()
 
 
+@pytest.mark.parametrize("kind", [RMSNorm, LayerNorm])
+def test_samples_that_overflow_are_not_said_to_have_no_direction(kind: Any) -> None:
+    net = fastntk.Network([Dense(9), kind(), Dense(2)], inputs=5).sample()
+    large = np.finfo(float).max / np.abs(X).max() * X
+    with pytest.raises(OverflowError, match=r"^X\[\d+\] .* not finite"):
+        net(large)
+    with pytest.raises(OverflowError, match=r"^X\[\d+\] .* not finite"):
+        net.ntk(large)
+
+
 def test_kernels_that_vanish_or_are_0() -> None:
     net = fastntk.Network([Dense(9), Residual([layers.ReLU(), Dense(9)]), Dense(2)], inputs=5)
     sampled = net.sample()
@@ -239,13 +249,10 @@ def test_angles() -> None:
     assert half.pair_angles(X, [(0, 1)])[0].angle == pytest.approx(angle, rel=1e-9)
 
 
-def test_nothing_is_called_certain() -> None:
+def test_the_rule_is_no_proof() -> None:
     net = DESCRIPTION.sample()
-    assert net.ntk_errors(X) == {"feature_error": np.inf, "kernel_error": np.inf}
     # Of 8 layers with parameters, and a block that begins with an activation.
     assert net.feature_error == pytest.approx(256 * 8**0.5 * 2.0**-52)
-    with_bounds = fastntk.conditioning(net.ntk(X), **net.ntk_errors(X))
-    assert not with_bounds.resolved
     by_rule = fastntk.conditioning(net.ntk(X), feature_error=net.feature_error)
     assert by_rule.resolved
 
@@ -324,14 +331,7 @@ def test_layers_that_do_not_fit_in_memory() -> None:
 
 def test_what_chains_alone_can_do_is_refused() -> None:
     net: Any = DESCRIPTION.sample()
-    y = np.zeros((40, 3))
     calls: list[Callable[[], Any]] = [
-        lambda: fastntk.train(net, X, y, epochs=1, learning_rate=0.1),
-        lambda: fastntk.find_learning_rate(net, X, y, epochs=1),
-        lambda: fastntk.learning_rate_bound(net, X),
-        lambda: fastntk.linearity.hessian_norm(net, X),
-        lambda: fastntk.linearity.hessian_vector_product(net, X, np.ones(net.n_parameters)),
-        lambda: fastntk.linearity.kernel_change(net, net, X),
         lambda: fastntk.kernel_report(net, X, "nowhere"),
         lambda: fastntk.distributed.ntk(net, X),
     ]
