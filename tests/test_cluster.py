@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import fastntk
+from fastntk import infinite
 from fastntk._support import dask_workers
 from fastntk.layers import Dense, LayerNorm, ReLU, Residual
 from fastntk.studies import constancy
@@ -273,6 +274,22 @@ def test_memory_is_that_of_a_worker(client: Any, monkeypatch: pytest.MonkeyPatch
         fastntk.constancy_study(X[:6], LABELS[:6] / 2, [20_000], client=client)
 
 
+LIMIT = infinite.Network(1)
+CALLS: list[Callable[[], Any]] = [
+    lambda: distributed.ntk(NET, X),
+    lambda: distributed.ntk(LIMIT, X),
+    lambda: distributed.nngp(LIMIT, X),
+    lambda: distributed.ntk_by_layer(NET, X),
+    lambda: distributed.ntk_depths(X, [1], width=4),
+    lambda: distributed.ntk_operator(NET, X),
+    lambda: distributed.ntk_operator(LIMIT, X),
+    lambda: distributed.closest_pairs(NET, X, 1),
+    lambda: distributed.closest_pairs(LIMIT, X, 1),
+    lambda: distributed.plan(NET, X),
+    lambda: distributed.plan_depths(X, [1], width=4),
+]
+
+
 @pytest.mark.parametrize("there", ["0.0.1", None])
 def test_workers_of_other_versions_are_named(
     client: Any, there: str | None, monkeypatch: pytest.MonkeyPatch, path: str
@@ -289,6 +306,9 @@ def test_workers_of_other_versions_are_named(
         distributed.store(path, NET, X)
     with pytest.raises(ValueError, match=message):
         fastntk.monte_carlo_ntk(X, [4], client=client)
+    for call in CALLS:
+        with pytest.raises(ValueError, match=message):
+            call()
 
 
 def test_a_scheduler_that_is_gone_is_named(path: str) -> None:
@@ -297,6 +317,10 @@ def test_a_scheduler_that_is_gone_is_named(path: str) -> None:
         cluster.close()
         with pytest.raises(ConnectionError, match="its scheduler does not answer"):
             fastntk.monte_carlo_ntk(X, [4], client=lost)
+        with lost.as_current():
+            for call in CALLS:
+                with pytest.raises(ConnectionError, match="its scheduler does not answer"):
+                    call()
 
 
 def test_tiles_outlive_a_worker_that_is_killed(client: Any, path: str) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fastntk._support import arguments
-from fastntk._support.dask_workers import current_client, workers_of
+from fastntk._support.dask_workers import checked_client, current_client, workers_of
 from fastntk._support.display import counted
 from fastntk._support.memory import human_bytes
 from fastntk.distributed.worker import KEPT_SHARE
@@ -66,7 +66,7 @@ class TilePlan:
 
 def stated_workers(workers: Any, threads: Any, memory: Any) -> Workers:
     """Return the workers that there are, with what a user says of them instead."""
-    found = workers_of(current_client())
+    found = workers_of(checked_client(current_client()))
     for name, value in (("workers", workers), ("threads", threads), ("memory", memory)):
         if value is not None:
             found = found._replace(**{name: arguments.integer(value, name, minimum=1)})
