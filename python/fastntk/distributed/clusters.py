@@ -20,8 +20,8 @@ _SECONDS = 10
 # By default Dask looks a hundred times a second at what each worker does, and fifty times whether
 # it still answers: a twentieth of a core in every process. And it has malloc return all memory at
 # once, so that each tile, and each copy of one on its way to a store, comes in pages that are new:
-# of a kernel into a store, that is an eighth of the processor's time. Blocks of up to 64 MiB are kept
-# instead, of which 128 MiB may be free at the end of the heap.
+# of a kernel into a store, that is an eighth of the processor's time. Blocks of up to 64 MiB are
+# kept instead, of which 128 MiB may be free at the end of the heap.
 OF_WORKERS = {
     "distributed.worker.profile.enabled": False,
     "distributed.admin.tick.interval": "1s",
