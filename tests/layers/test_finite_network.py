@@ -66,7 +66,7 @@ def leaves_only_signs(step: Any, widths: tuple[int, ...]) -> bool:
 
 
 @settings(max_examples=15)
-@given(description=networks(activations=("tanh", "silu")), seed=st.integers(0, 99))
+@given(description=networks(activations=("tanh", "silu"), limit=False), seed=st.integers(0, 99))
 def test_outputs_derivatives_and_kernels(description: fastntk.Network, seed: int) -> None:
     steps = description.steps
     assume(not any(leaves_only_signs(step, steps.widths) for step in steps.steps))
@@ -204,6 +204,16 @@ def test_samples_without_a_direction_are_refused(kind: Any) -> None:
     assert np.isfinite(soft.ntk(bad)).all()
 
 
+@pytest.mark.parametrize("kind", [RMSNorm, LayerNorm])
+def test_samples_that_overflow_are_not_said_to_have_no_direction(kind: Any) -> None:
+    net = fastntk.Network([Dense(9), kind(), Dense(2)], inputs=5).sample()
+    large = np.finfo(float).max / np.abs(X).max() * X
+    with pytest.raises(OverflowError, match=r"^X\[\d+\] .* not finite"):
+        net(large)
+    with pytest.raises(OverflowError, match=r"^X\[\d+\] .* not finite"):
+        net.ntk(large)
+
+
 def test_kernels_that_vanish_or_are_0() -> None:
     net = fastntk.Network([Dense(9), Residual([layers.ReLU(), Dense(9)]), Dense(2)], inputs=5)
     sampled = net.sample()
@@ -328,3 +338,18 @@ def test_what_chains_alone_can_do_is_refused() -> None:
     for call in calls:
         with pytest.raises(TypeError, match=r"expected a fastntk\.MLP"):
             call()
+
+
+def test_plans() -> None:
+    described = [Dense(30), layers.ReLU(), Dense(20), layers.ReLU(), Dense(2)]
+    net = fastntk.Network(described, inputs=5).sample()
+    mine, other = net.plan(X, X[:7]), fastntk.MLP([5, 30, 20, 2]).plan(X, X[:7])
+    assert mine.flops == other.flops
+    assert (mine.kernel_bytes, mine.feature_bytes) == (40 * 7 * 8, other.feature_bytes)
+    plan = DESCRIPTION.sample(dtype="float32").plan(X)
+    # Forward through 4 maps before that of the outputs, back through the 3 that do not read the
+    # inputs, for each of 3 outputs; half of the pairs, each with H of 5 maps, Δ of 4, and 3 gains.
+    forward, back = 9 * 5 + 9 * 12 + 12 * 9 + 9 * 7 + 9 * 7, 2 * 9 * 12 + 2 * 9 * 7
+    inner = 5 + 9 + 12 + 9 + 9 + 7 + 3 * (9 + 12 + 9 + 7 + 7 + 2 * 9 + 7)
+    assert plan.flops == 40 * 2 * (forward + 3 * back) + 40 * 40 * inner
+    assert plan.strategy == "in memory"
