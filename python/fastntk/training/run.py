@@ -121,7 +121,7 @@ def train(
     keep_every : int, optional
         After how many steps each a copy of the network is kept in `History.networks`, beside that
         of the start and the last one; those whose weights are finite. By default none is. For
-        `fastntk.linearity.kernel_drift`.
+        `fastntk.linearity.kernel_drift`; not beside `checkpoint`.
     checkpoint : path, optional
         An ``.npz`` file that is written after each epoch, completely or not at all. If it is there
         already, training goes on from it, to the same bits as without interruption; it must have
