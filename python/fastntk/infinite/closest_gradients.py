@@ -11,8 +11,9 @@ import numpy as np
 
 from fastntk._support.angles import angle_from_gap
 from fastntk.devices import matrices
-from fastntk.infinite.gap_bounds import input_error
+from fastntk.infinite.gap_bounds import Bounded, input_error
 from fastntk.infinite.gaps import fill_gaps
+from fastntk.infinite.general_recursion import both_gaps
 from fastntk.infinite.layer_factors import NTK, require_nonzero
 from fastntk.infinite.layered_bounds import bounded_gaps
 from fastntk.infinite.pairs import Pairs, Results
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from fastntk._support.progress import Progress
-    from fastntk.infinite.gap_bounds import Bounded
     from fastntk.infinite.several_depths import SeveralDepths
     from fastntk.infinite.tiles import Tile
 
@@ -70,7 +70,7 @@ def closest_gradients(
     if exact:
         angles = angle_from_gap(found.gaps)
         return [
-            AnglePair(float(angle), int(i), int(j), resolved=True)
+            AnglePair(float(angle), int(i), int(j), _inputs_resolved(pairs, int(i), int(j)))
             for angle, i, j in zip(angles, found.i, found.j, strict=True)
         ]
     last = float(found.gaps[min(count, len(found.gaps)) - 1])
@@ -131,9 +131,20 @@ class _Closest:
 
 def _bounded(pairs: Pairs, i: int, j: int) -> Bounded:
     """Return the gap of the gradients of a pair, and by how much it may be off."""
-    inputs = np.empty((1, 1))
-    fill_gaps(pairs.X, pairs.X, slice(i, i + 1), slice(j, j + 1), inputs, same=True)
+    inputs, error = _inputs(pairs, i, j)
     rows, columns = slice(i, i + 1), slice(j, j + 1)
-    error = input_error(inputs, pairs.X.norms.dimension)
     ((_, gradients),) = bounded_gaps(pairs, rows, columns, inputs, error, tangent=True)
     return gradients
+
+
+def _inputs_resolved(pairs: Pairs, i: int, j: int) -> bool:
+    """Return whether the angle of two samples is known: no step makes its relative error larger."""
+    inputs, error = _inputs(pairs, i, j)
+    return bool(Bounded(both_gaps(inputs), error).resolved[0, 0])
+
+
+def _inputs(pairs: Pairs, i: int, j: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the gap of a pair of samples, with a sign, and by how much it may be off."""
+    gaps = np.empty((1, 1))
+    fill_gaps(pairs.X, pairs.X, slice(i, i + 1), slice(j, j + 1), gaps, same=True)
+    return gaps, input_error(gaps, pairs.X.norms.dimension)
