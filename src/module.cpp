@@ -155,6 +155,14 @@ template <class P, class Class>
 void register_questions(py::class_<Class>& registered) {
   registered
       .def(
+          "training_bytes",
+          [](const Class& self, Index batch, bool gathered, const typename P::Where& where) {
+            return training_bytes(P::device(where), self.get(), batch, gathered);
+          },
+          py::arg("batch"), py::arg("gathered"), py::arg(P::kWhere),
+          "The memory, in bytes, of training in batches of so many samples, which are gathered "
+          "first where they have an order.")
+      .def(
           "feature_bytes",
           [](const Class& self, Index samples, Index outputs, Index itemsize) {
             return feature_bytes(self.get(), samples, outputs, itemsize);
@@ -248,15 +256,7 @@ void register_network(py::module_& module, const char* name) {
           "of the activations(), \"softmax\", or \"custom\" with its functions, φ, φ' and φ''.")
       .def("with_parameters", &Class::with_parameters, py::arg("arrays").noconvert(),
            "The same network, of a single readout, with parameters in other arrays: (weights, "
-           "bias) of each layer.")
-      .def(
-          "training_bytes",
-          [](const Class& self, Index batch, bool gathered, const typename P::Where& where) {
-            return training_bytes(P::device(where), self.get(), batch, gathered);
-          },
-          py::arg("batch"), py::arg("gathered"), py::arg(P::kWhere),
-          "The memory, in bytes, of training in batches of so many samples, which are gathered "
-          "first where they have an order.");
+           "bias) of each layer.");
   register_questions<P>(result);
 }
 
@@ -297,7 +297,10 @@ void register_wiring(py::module_& module, const char* name) {
            "√n z/√(‖z‖² + n epsilon), or the same of z less its mean if it is centred.")
       .def("add_gain_shift", &Class::add_gain_shift, py::arg("source"), py::arg("gain").noconvert(),
            py::arg("shift").noconvert(), py::arg("kernel_weights"),
-           "gain ∘ source + shift, either of which may be missing.");
+           "gain ∘ source + shift, either of which may be missing.")
+      .def("end_network", &Class::end_network,
+           "The last node is the outputs of a network. Others, for which steps are added after it, "
+           "share steps with it; there are kernels of all of them at once, and nothing else.");
   register_questions<P>(result);
 }
 
@@ -399,8 +402,12 @@ void register_device(py::module_& module) {
   register_functions<P, double, PyNetwork<P, double>>(module);
   register_functions<P, float, PyWiring<P, float>>(module);
   register_functions<P, double, PyWiring<P, double>>(module);
-  register_hessian<P, float>(module);
-  register_hessian<P, double>(module);
+  register_hessian_products<P, float, PyNetwork<P, float>>(module);
+  register_hessian_products<P, double, PyNetwork<P, double>>(module);
+  register_hessian_products<P, float, PyWiring<P, float>>(module);
+  register_hessian_products<P, double, PyWiring<P, double>>(module);
+  register_passes_with_curvature<P, float>(module);
+  register_passes_with_curvature<P, double>(module);
   register_gram<P, float, float>(module, "Features32Of32");
   register_gram<P, float, double>(module, "Features64Of32");
   register_gram<P, double, float>(module, "Features32Of64");

@@ -25,6 +25,7 @@ from fastntk.symmetric.packed import PackedKernel
 if TYPE_CHECKING:
     from fastntk import cuda, datasets, distributed, figures, infinite, layers, paper, sklearn
     from fastntk.architectures.finite import FiniteNetwork
+    from fastntk.architectures.from_torch import from_torch
     from fastntk.architectures.network import Network
     from fastntk.eigenvalues.minibatches import BatchConditioning, batch_conditioning
     from fastntk.kernels.depth_sweep import ntk_depths
@@ -89,6 +90,7 @@ __all__ = [
     "distributed",
     "figures",
     "find_learning_rate",
+    "from_torch",
     "gradient_angles",
     "infinite",
     "kernel_report",
@@ -147,6 +149,7 @@ _LAZY_NAMES = {
     "convergence_study": "studies.convergence",
     "depth_study": "studies.depth",
     "find_learning_rate": "training.learning_rate_search",
+    "from_torch": "architectures.from_torch",
     "kernel_report": "studies.large_kernel",
     "learning_rate_bound": "training.learning_rate_bound",
     "linearization_error": "studies.linearization",

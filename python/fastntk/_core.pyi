@@ -127,6 +127,12 @@ class _Wiring:
         shift: _Array | None,
         kernel_weights: tuple[float, float],
     ) -> int: ...
+    # The last node is the outputs of a network. Others, for which steps are added after it, share
+    # steps with it; there are kernels of all of them at once, and nothing else.
+    def end_network(self) -> None: ...
+    # The memory, in bytes, of training in batches of so many samples, which are gathered first
+    # where they have an order.
+    def training_bytes(self, batch: int, gathered: bool, threads: int) -> int: ...
     # The memory, in bytes, of the features of so many samples and outputs, for all readouts, in
     # numbers of `itemsize` bytes.
     def feature_bytes(self, samples: int, outputs: int, itemsize: int) -> int: ...
@@ -195,7 +201,8 @@ class Features32Of64(_Features): ...
 class Features64Of64(_Features): ...
 
 # What changes of a layer: its arrays, those that the network has, or None where they stay as they
-# are; the rates; and velocities where there is momentum.
+# are; the rates; and velocities where there is momentum. Of a step with a gain and a shift, these
+# stand for weights and bias.
 class _TrainedLayer:
     def __init__(
         self,
@@ -233,7 +240,7 @@ def gradient_features(
 # out (k, P) = Σ_i Σ_c u_ic ∇²f_c(x_i) v for the rows v of vectors (k, P); coefficients (n, C) are
 # the u.
 def hessian_products(
-    network: _Network,
+    network: _Network | _Wiring,
     X: _Array,
     coefficients: _Array,
     vectors: _Array,
@@ -270,7 +277,7 @@ def ntk(
 # whether it was recognized. Returns ‖gradient‖² of the last batch if it is to be measured, the mean
 # loss of the first batch, and the largest of a batch.
 def sgd(
-    network: _Network,
+    network: _Network | _Wiring,
     layers: Sequence[_TrainedLayer],
     loss: str,
     batch: int,

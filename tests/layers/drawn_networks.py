@@ -29,8 +29,11 @@ def dense(width: int, draw: st.DrawFn) -> layers.Dense:
 
 
 def norm(draw: st.DrawFn) -> Layer:
-    kind: Any = draw(st.sampled_from([layers.LayerNorm, layers.RMSNorm]))
-    parts: Layer = kind(gain=draw(st.booleans()), shift=draw(st.booleans()), trained=draw(RATES))
+    kind: Any = draw(st.sampled_from([layers.LayerNorm, layers.RMSNorm, layers.Rescale]))
+    gain, shift = draw(st.booleans()), draw(st.booleans())
+    if kind is layers.Rescale:
+        return layers.Rescale(gain=gain, shift=shift or not gain, trained=draw(RATES))
+    parts: Layer = kind(gain=gain, shift=shift, trained=draw(RATES))
     return parts
 
 

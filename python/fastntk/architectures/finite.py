@@ -4,15 +4,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastntk._support import arguments
 from fastntk.devices.places import place_of
 from fastntk.kernels.methods import KernelMethods
 from fastntk.kernels.ranges import require_outputs_in_range
-from fastntk.kernels.rounding import feature_error
-from fastntk.layers.normalization import Normalization
-from fastntk.layers.residual import Residual, checked_layers
+from fastntk.kernels.rounding import network_error
+from fastntk.layers.residual import checked_layers
 from fastntk.layers.steps import GainShift, Linear
 from fastntk.linearity.methods import JacobianMethods
 from fastntk.networks.placed import PlacedNetwork
@@ -27,17 +26,15 @@ if TYPE_CHECKING:
     from fastntk._support.dtypes import FloatArray
     from fastntk.layers.layer import Layer
 
-# The margins of `FiniteNetwork.feature_error`.
-_NORMALIZED, _NOT_NORMALIZED = 2.0, 256.0
-
 
 class FiniteNetwork(KernelMethods, JacobianMethods):
     r"""A network of finite width with skip connections and normalization, and its weights.
 
-    `fastntk.Network.sample` returns one. It has the kernels, angles, Jacobians and operators of
-    `fastntk.MLP`; its layers, of which `ntk_by_layer` has one kernel each, and for which
-    `layer_weights` has an entry, are those with parameters: maps and gains with their shifts, in
-    the order of computation, projections before the branch beside them.
+    `fastntk.Network.sample` returns one. It has the kernels, angles, Jacobians, operators and the
+    linear model of `fastntk.MLP`, and `fastntk.train` trains it. Its layers, of which
+    `ntk_by_layer` has one kernel each, and for which `layer_weights` has an entry, are those with
+    parameters: maps and gains with their shifts, in the order of computation, projections before
+    the branch beside them.
 
     Parameters
     ----------
@@ -145,6 +142,39 @@ class FiniteNetwork(KernelMethods, JacobianMethods):
 
         return wired_digest(self.network)
 
+    def to_torch(self) -> Any:
+        r"""Return the network as a PyTorch module, the inverse of `fastntk.from_torch`.
+
+        Returns
+        -------
+        torch.nn.Sequential
+            With the same outputs, in the precision of the network, on the processor and in
+            evaluation mode: of ``Linear``, activations, ``LayerNorm`` and ``RMSNorm``; skip
+            connections, gains and shifts without a normalization, and scales of activations that no
+            ``Linear`` follows are modules of this package, which `fastntk.from_torch` reads. Its
+            parameters are copies.
+
+        Raises
+        ------
+        ValueError
+            If there is no class in ``torch.nn`` for an activation, or if learning rates are neither
+            0 nor 1.
+        OverflowError
+            If a weight times its scale is beyond the precision of the network.
+        ModuleNotFoundError
+            If PyTorch is not installed.
+
+        Notes
+        -----
+        As `fastntk.MLP.to_torch` does, a ``Linear`` takes the factors σ_w/√n and σ_b of its layer,
+        and the scale of an activation right before it, into its weight and bias. So the kernel of
+        the module is another one where these are not 1; ``fastntk.from_torch(net.to_torch())`` has
+        the kernel of the module. Parameters that are not trained are frozen in it.
+        """
+        from fastntk.networks.torch_sequential import sequential_of_layers
+
+        return sequential_of_layers(self.network)
+
     def __repr__(self) -> str:
         layers = ", ".join(map(repr, self.layers))
         return (
@@ -194,7 +224,7 @@ class FiniteNetwork(KernelMethods, JacobianMethods):
         networks whose signals grow, or are normalized after the block, lose more (up to 146 and
         46). It does not know of normalizations of what is nearly constant.
         """
-        return _margin(self.layers) * feature_error(len(self._network.layers) - 1, self.dtype)
+        return network_error(self._network, self.dtype)
 
     def astype(self, dtype: npt.DTypeLike) -> FiniteNetwork:
         """Return the network with its weights rounded to, or continued in, another precision."""
@@ -220,16 +250,3 @@ class FiniteNetwork(KernelMethods, JacobianMethods):
         outputs: FloatArray = placed.evaluate(samples)
         require_outputs_in_range(placed, samples, outputs)
         return outputs
-
-
-def _margin(layers: Sequence[Layer]) -> float:
-    """Return how much more than √L ε is expected, as `FiniteNetwork.feature_error` describes it."""
-    margins = [1.0]
-    for layer in layers:
-        if isinstance(layer, Normalization):
-            margins.append(_NORMALIZED)
-        if isinstance(layer, Residual):
-            begins = isinstance(layer.layers[0], Normalization)
-            margins.append(_NORMALIZED if begins else _NOT_NORMALIZED)
-            margins.append(_margin(layer.layers))
-    return max(margins)

@@ -14,9 +14,11 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from fastntk.layers.activation import Activation
+from fastntk.layers.blocks import block_ends, last_layers
 from fastntk.layers.dense import Dense
 from fastntk.layers.layer import Layer
 from fastntk.layers.normalization import Normalization
+from fastntk.layers.rescale import Rescale
 from fastntk.layers.residual import Residual
 
 
@@ -86,7 +88,7 @@ class GainShift(_OfOneNode):
     source: int
     target: int
     width: int
-    layer: Normalization
+    layer: Normalization | Rescale
     path: str
 
     @property
@@ -149,6 +151,16 @@ class Steps:
             step.n_parameters for step in self.steps if isinstance(step, (Linear, GainShift))
         )
 
+    def leading_to(self, node: int) -> tuple[Step, ...]:
+        """Return the steps on which a node depends, in order."""
+        found: list[Step] = []
+        wanted = {node}
+        for step in reversed(self.steps):
+            if step.target in wanted:
+                found.append(step)
+                wanted.update(step.sources)
+        return tuple(reversed(found))
+
     @property
     def last_uses(self) -> tuple[int, ...]:
         """For each node, the number of the last step that takes it; −1 if none does."""
@@ -192,12 +204,9 @@ def steps_of(layers: Sequence[Layer], inputs: int, blocks: Sequence[int] | None 
     numbered = [(f"layers[{i}]", layer) for i, layer in enumerate(layers)]
     if blocks is None:
         return lowering.finished([lowering.chain(numbered, 0)])
-    places = [i for i, layer in enumerate(layers) if isinstance(layer, Residual)]
-    # After so many entries of the list, the network of each depth goes on with its last layers.
-    ends = [places[0] if k == 0 else places[k - 1] + 1 for k in blocks]
-    head = numbered[places[-1] + 1 :]
+    head = numbered[last_layers(layers)]
     node, done, outputs = 0, 0, []
-    for end in ends:
+    for end in block_ends(layers, blocks):
         node, done = lowering.chain(numbered[done:end], node), end
         outputs.append(lowering.chain(head, node))
     return lowering.finished(outputs)
@@ -232,6 +241,8 @@ class _Lowering:
             return self._append(Activate(node, self._next, layer, path), width)
         if isinstance(layer, Residual):
             return self._residual(path, layer, node)
+        if isinstance(layer, Rescale):
+            return self._append(GainShift(node, self._next, width, layer, path), width)
         assert isinstance(layer, Normalization)
         if width == 1:
             raise ValueError(

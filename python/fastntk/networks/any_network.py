@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
     from fastntk._support.dtypes import FloatArray, FloatDType
+    from fastntk.activations import Activation
     from fastntk.activations.compiled import CoreActivation
     from fastntk.activations.outputs import OutputActivation
     from fastntk.devices.place import Place
@@ -35,12 +36,19 @@ class Parameters(Protocol):
         """ω of the weights and of the bias, or of a gain and a shift."""
 
     @property
+    def both(self) -> tuple[FloatArray | None, FloatArray | None]:
+        """Weights and bias, or a gain and a shift; None for one that there is not."""
+
+    @property
     def arrays(self) -> list[tuple[FloatArray, float]]:
         """The arrays that there are, each with its ω, in the order of gradients."""
 
     @property
     def n_parameters(self) -> int:
         """The number of all their elements."""
+
+    def moved(self, change: npt.NDArray[Any]) -> Self:
+        """Return the same with all of them changed by a vector, in the order of gradients."""
 
 
 class AnyNetwork(ABC):
@@ -74,14 +82,28 @@ class AnyNetwork(ABC):
         return self.layers
 
     @property
+    def rounding_margin(self) -> float:
+        """How much more rounding does to features than to those of a chain of as many layers."""
+        return 1.0
+
+    @property
     @abstractmethod
     def has_linear_outputs(self) -> bool:
         """Whether the outputs are those of an affine map."""
 
     @property
     @abstractmethod
+    def activations(self) -> Sequence[tuple[str, Activation]]:
+        """The activations of hidden layers, each after what errors say of it: "net has the …"."""
+
+    @property
+    @abstractmethod
     def is_free_of_scale(self) -> bool:
         """Whether outputs and gradients are multiples of the size of a sample."""
+
+    @abstractmethod
+    def with_layers(self, layers: Sequence[Any]) -> Self:
+        """Return a network with other layers of the same kinds, whose other settings are these."""
 
     @abstractmethod
     def with_kernel_weights(self, omega: Sequence[tuple[float, float]]) -> Self:
@@ -96,6 +118,10 @@ class AnyNetwork(ABC):
         MemoryError
             If a copy of the weights does not fit in the memory that is available.
         """
+
+    @abstractmethod
+    def copy(self) -> Self:
+        """Return a network with parameters of its own."""
 
     @abstractmethod
     def new_handle(self, place: Place) -> Any:

@@ -12,6 +12,9 @@ import numpy as np
 
 from fastntk._support.dtypes import FLOAT_DTYPES
 from fastntk.activations.compiled import core_activation, require_finite_width
+from fastntk.layers.blocks import block_ends, last_layers
+from fastntk.layers.normalization import Normalization
+from fastntk.layers.residual import Residual
 from fastntk.layers.steps import Activate, Add, GainShift, Linear, Steps, label, steps_of
 from fastntk.networks.any_network import AnyNetwork, require_no_function
 from fastntk.networks.initialization import Initialization, scales
@@ -20,9 +23,15 @@ from fastntk.networks.network import Layer
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    import numpy.typing as npt
+
     from fastntk import layers as described
     from fastntk._support.dtypes import FloatArray, FloatDType
+    from fastntk.activations import Activation
     from fastntk.devices.place import Place
+
+# The margins of rounding: with normalizations, and with blocks that do not begin with one.
+_NORMALIZED, _NOT_NORMALIZED = 2.0, 256.0
 
 
 @dataclass(frozen=True)
@@ -34,23 +43,38 @@ class GainAndShift:
     kernel_weights: tuple[float, float] = (1.0, 1.0)  # ω of the gain and of the shift
 
     @property
+    def both(self) -> tuple[FloatArray | None, FloatArray | None]:
+        """The gain and the shift."""
+        return self.gain, self.shift
+
+    @property
     def arrays(self) -> list[tuple[FloatArray, float]]:
         """The gain and the shift, those that there are, each with its ω."""
-        both = zip((self.gain, self.shift), self.kernel_weights, strict=True)
-        return [(array, omega) for array, omega in both if array is not None]
+        pairs = zip(self.both, self.kernel_weights, strict=True)
+        return [(array, omega) for array, omega in pairs if array is not None]
 
     @property
     def n_parameters(self) -> int:
         """The number of gains and shifts."""
         return sum(array.size for array, _ in self.arrays)
 
+    def copy(self) -> GainAndShift:
+        """Return the same with arrays of its own."""
+        gain, shift = (None if array is None else array.copy() for array in self.both)
+        return replace(self, gain=gain, shift=shift)
+
     def with_dtype(self, dtype: FloatDType) -> GainAndShift:
         """Return the same in another precision."""
         gain, shift = (
-            None if array is None else array.astype(dtype, copy=False)
-            for array in (self.gain, self.shift)
+            None if array is None else array.astype(dtype, copy=False) for array in self.both
         )
         return replace(self, gain=gain, shift=shift)
+
+    def moved(self, change: npt.NDArray[Any]) -> GainAndShift:
+        """Return the same with its parameters changed by a vector over them."""
+        of_gain, of_shift = np.split(change, [0 if self.gain is None else self.gain.size])
+        gain = None if self.gain is None else self.gain + of_gain
+        return replace(self, gain=gain, shift=None if self.shift is None else self.shift + of_shift)
 
 
 @dataclass(frozen=True)
@@ -65,11 +89,15 @@ class WiredNetwork(AnyNetwork):
         The number of inputs, d.
     layers : tuple of Layer and GainAndShift
         The parameters, in the order of the steps that have some.
+    blocks : tuple of int, optional
+        For the kernels of several networks that share layers: the numbers of their blocks,
+        ascending, the last one that of all. There is nothing else of several networks.
     """
 
     description: tuple[described.Layer, ...]
     input_width: int
     layers: tuple[Layer | GainAndShift, ...]
+    blocks: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         """Refuse activations that networks of finite width cannot have."""
@@ -80,7 +108,23 @@ class WiredNetwork(AnyNetwork):
     @cached_property
     def steps(self) -> Steps:
         """What is computed, step by step."""
-        return steps_of(self.description, self.input_width)
+        return steps_of(self.description, self.input_width, self.blocks)
+
+    @property
+    def networks(self) -> list[WiredNetwork]:
+        """Each of the networks by itself, or this one where there is a single one."""
+        if self.blocks is None:
+            return [self]
+        having = [step for step in self.steps.steps if isinstance(step, (Linear, GainShift))]
+        found = []
+        for node, end in zip(
+            self.steps.outputs, block_ends(self.description, self.blocks), strict=True
+        ):
+            leading = set(self.steps.leading_to(node))
+            kept = [own for step, own in zip(having, self.layers, strict=True) if step in leading]
+            own = (*self.description[:end], *self.description[last_layers(self.description)])
+            found.append(WiredNetwork(own, self.input_width, tuple(kept)))
+        return found
 
     @property
     def dtype(self) -> FloatDType:
@@ -99,13 +143,28 @@ class WiredNetwork(AnyNetwork):
         return True
 
     @property
+    def activations(self) -> Sequence[tuple[str, Activation]]:
+        """The activations of all layers, each after what errors say of it."""
+        steps = [step for step in self.steps.steps if isinstance(step, Activate)]
+        return [(f"{step.path} is the activation", step.layer.phi) for step in steps]
+
+    @property
     def is_free_of_scale(self) -> bool:
         """Whether that is known, which it is not."""
         return False
 
+    @property
+    def rounding_margin(self) -> float:
+        """A rule, which `FiniteNetwork.feature_error` describes."""
+        return _margin(self.description)
+
     def with_layers(self, layers: Sequence[Layer | GainAndShift]) -> WiredNetwork:
         """Return a network with other parameters and the same description."""
         return replace(self, layers=tuple(layers))
+
+    def copy(self) -> WiredNetwork:
+        """Return a network with parameters of its own."""
+        return self.with_layers([layer.copy() for layer in self.layers])
 
     def with_dtype(self, dtype: FloatDType) -> WiredNetwork:
         """Return the network in another precision.
@@ -153,33 +212,43 @@ class WiredNetwork(AnyNetwork):
                 result.add_sum(step.skip, step.branch, step.scale)
             else:
                 result.add_normalization(step.source, step.layer.centered, step.layer.epsilon)
+            if step.target in self.steps.outputs[:-1]:
+                result.end_network()
         return result
 
 
 def drawn(
-    description: tuple[described.Layer, ...], inputs: int, seed: int, dtype: FloatDType
+    description: tuple[described.Layer, ...],
+    inputs: int,
+    seed: int,
+    dtype: FloatDType,
+    blocks: tuple[int, ...] | None = None,
 ) -> WiredNetwork:
     """Return a network at its random initialization.
 
     The weights of a map depend on the seed, the number of maps before it and its two widths alone,
-    so that a chain of layers has those of the `MLP` with the same seed.
+    so that a chain of layers has those of the `MLP` with the same seed, and each of several
+    networks those that it has by itself.
     """
+    steps = steps_of(description, inputs, blocks)
+    numbers: dict[int, int] = {}  # of maps, by the nodes that they make
+    for node in steps.outputs:
+        maps = [step for step in steps.leading_to(node) if isinstance(step, Linear)]
+        numbers |= {step.target: number for number, step in enumerate(maps, start=1)}
     layers: list[Layer | GainAndShift] = []
-    maps = 0
-    for step in steps_of(description, inputs).steps:
+    for step in steps.steps:
         if isinstance(step, Linear):
-            maps += 1
             dense = step.layer
             initial = Initialization.checked(seed, dense.weight_std, dense.bias_std, "ntk", dtype)
             try:
-                layer = initial.layer(maps, step.inputs, step.outputs)
+                layer = initial.layer(numbers[step.target], step.inputs, step.outputs)
             except MemoryError as error:
                 raise MemoryError(f"{label(step)} with {step.inputs} inputs: {error}") from None
             layers.append(replace(layer, kernel_weights=dense.rates))
         elif isinstance(step, GainShift):
             ones, zeros = np.ones(step.width, dtype), np.zeros(step.width, dtype)
             layers.append(_gain_and_shift(step, iter([ones] * step.layer.gain + [zeros])))
-    return WiredNetwork(description, inputs, tuple(layers))
+    return WiredNetwork(description, inputs, tuple(layers), blocks)
 
 
 def with_arrays(
@@ -210,6 +279,18 @@ def with_arrays(
     ]:
         raise ValueError("shapes or precisions of its arrays are not those of its layers")
     return WiredNetwork(description, inputs, tuple(layers))
+
+
+def _margin(layers: Sequence[described.Layer]) -> float:
+    margins = [1.0]
+    for layer in layers:
+        if isinstance(layer, Normalization):
+            margins.append(_NORMALIZED)
+        if isinstance(layer, Residual):
+            begins = isinstance(layer.layers[0], Normalization)
+            margins.append(_NORMALIZED if begins else _NOT_NORMALIZED)
+            margins.append(_margin(layer.layers))
+    return max(margins)
 
 
 def _gain_and_shift(step: GainShift, arrays: Iterator[FloatArray]) -> GainAndShift:
