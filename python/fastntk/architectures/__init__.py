@@ -1,3 +1,7 @@
 # SPDX-FileCopyrightText: The fastntk authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""Networks that are described by their layers."""
+"""Networks that are described by their layers, and kinds of them for every depth."""
+
+from fastntk.architectures.by_depth import Architecture
+
+__all__ = ["Architecture"]

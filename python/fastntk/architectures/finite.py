@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from fastntk._support.dtypes import FloatArray
+    from fastntk._support.dtypes import FloatArray, FloatDType
     from fastntk.layers.layer import Layer
 
 # The margins of `FiniteNetwork.feature_error`.
@@ -195,7 +195,7 @@ class FiniteNetwork(KernelMethods, JacobianMethods):
         networks whose signals grow, or are normalized after the block, lose more (up to 146 and
         46). It does not know of normalizations of what is nearly constant.
         """
-        return _margin(self.layers) * feature_error(len(self._network.layers) - 1, self.dtype)
+        return expected_error(self.layers, len(self._network.layers), self.dtype)
 
     def astype(self, dtype: npt.DTypeLike) -> FiniteNetwork:
         """Return the network with its weights rounded to, or continued in, another precision."""
@@ -221,6 +221,21 @@ class FiniteNetwork(KernelMethods, JacobianMethods):
         outputs: FloatArray = placed.evaluate(samples)
         require_outputs_in_range(placed, samples, outputs)
         return outputs
+
+
+def expected_error(layers: Sequence[Layer], parametrized: int, dtype: FloatDType) -> float:
+    """Return `FiniteNetwork.feature_error` of a description, of passes in some precision.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+        The description.
+    parametrized : int
+        How many of the layers have parameters, those within blocks included.
+    dtype : dtype
+        Of the passes.
+    """
+    return _margin(layers) * feature_error(parametrized - 1, dtype)
 
 
 def _margin(layers: Sequence[Layer]) -> float:
