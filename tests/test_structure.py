@@ -58,6 +58,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "amx",
         "angle_bound",
         "angle_curves",
+        "architectures",
         "batch_conditioning",
         "closest_pairs",
         "conditioning",
@@ -137,6 +138,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "is_available",
         "why_not",
     ),
+    "fastntk.architectures": ("Architecture",),
     "fastntk.cuda": (
         "Device",
         "Options",
@@ -186,6 +188,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "table1",
     ),
     "fastntk.infinite": (
+        "Edge",
         "Kernels",
         "LayeredNetwork",
         "Network",
@@ -194,6 +197,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "Regression",
         "angle_map",
         "conditioning",
+        "edge_of_chaos",
         "embedding_angle",
         "gradient_angle",
         "kernels",

@@ -5,3 +5,8 @@
 from fastntk.architectures.by_depth import Architecture
 
 __all__ = ["Architecture"]
+
+
+def __dir__() -> list[str]:
+    """Return the public names, and not those of the files that they come from."""
+    return sorted(__all__)

@@ -152,7 +152,10 @@ class InfiniteDescribedFamily(_DescribedFamily):
     def __post_init__(self) -> None:
         """Raise ValueError, before any work, if a network has no limit or no tangent kernel."""
         for depth in self.networks:
-            self._limit(depth).require_tangent_kernel()
+            try:
+                self._limit(depth).require_tangent_kernel()
+            except ValueError as error:
+                raise ValueError(f"architecture={self.called}, at depth {depth}: {error}") from None
 
     @property
     def name(self) -> str:
