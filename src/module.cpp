@@ -155,6 +155,14 @@ template <class P, class Class>
 void register_questions(py::class_<Class>& registered) {
   registered
       .def(
+          "training_bytes",
+          [](const Class& self, Index batch, bool gathered, const typename P::Where& where) {
+            return training_bytes(P::device(where), self.get(), batch, gathered);
+          },
+          py::arg("batch"), py::arg("gathered"), py::arg(P::kWhere),
+          "The memory, in bytes, of training in batches of so many samples, which are gathered "
+          "first where they have an order.")
+      .def(
           "feature_bytes",
           [](const Class& self, Index samples, Index outputs, Index itemsize) {
             return feature_bytes(self.get(), samples, outputs, itemsize);
@@ -248,15 +256,7 @@ void register_network(py::module_& module, const char* name) {
           "of the activations(), \"softmax\", or \"custom\" with its functions, φ, φ' and φ''.")
       .def("with_parameters", &Class::with_parameters, py::arg("arrays").noconvert(),
            "The same network, of a single readout, with parameters in other arrays: (weights, "
-           "bias) of each layer.")
-      .def(
-          "training_bytes",
-          [](const Class& self, Index batch, bool gathered, const typename P::Where& where) {
-            return training_bytes(P::device(where), self.get(), batch, gathered);
-          },
-          py::arg("batch"), py::arg("gathered"), py::arg(P::kWhere),
-          "The memory, in bytes, of training in batches of so many samples, which are gathered "
-          "first where they have an order.");
+           "bias) of each layer.");
   register_questions<P>(result);
 }
 

@@ -16,6 +16,7 @@
 #include "gil.hpp"
 #include "py_device.hpp"
 #include "py_network.hpp"
+#include "py_wiring.hpp"
 
 namespace fastntk::python {
 
@@ -53,15 +54,40 @@ template <class P, class T>
 class TrainedLayers {
  public:
   using Device = typename P::Device;
+  using Arrays = std::vector<PyTrainedLayer<P, T>*>;
 
-  TrainedLayers(const Device& device, const PyNetwork<P, T>& network,
-                const std::vector<PyTrainedLayer<P, T>*>& arrays)
-      : device_(device), network_(network) {
+  // There is an entry for each layer.
+  TrainedLayers(const Device& device, const PyNetwork<P, T>& network, const Arrays& arrays)
+      : device_(device), parameters_(network.copies()) {
     const Network<T> net = linear_outputs(network.get());
+    const Readout<T>& readout = net.readouts.front();
+    if (net.readouts.size() != 1 || readout.depth != net.depth()) {
+      throw bad_argument("network", "a single readout, on top");
+    }
+    require_count(arrays, net.depth() + 1);
     network.on(device);
     for (std::size_t k = 0; k < arrays.size(); ++k) {
-      add(k < net.hidden.size() ? net.hidden[k] : net.readouts.front().layer, *arrays[k]);
+      add(k < net.hidden.size() ? net.hidden[k] : readout.layer, *arrays[k]);
     }
+    require_one();
+  }
+
+  // There is an entry for each map, of its weights and its bias, and for each step with a gain or a
+  // shift, of these.
+  TrainedLayers(const Device& device, const PyWiring<P, T>& network, const Arrays& arrays)
+      : device_(device), parameters_(network.copies()) {
+    const wired::Wiring<T>& wiring = network.get();
+    require_count(arrays, static_cast<Index>(wired::kernel_layers(wiring).size()));
+    network.on(device);
+    auto next = arrays.begin();
+    for (const wired::Step<T>& step : wiring.steps) {
+      if (const auto* const linear = std::get_if<wired::Linear<T>>(&step.operation)) {
+        add(linear->layer, **next++);
+      } else if (const auto* const both = std::get_if<wired::GainShift<T>>(&step.operation)) {
+        add(*both, **next++);
+      }
+    }
+    require_one();
   }
 
   const std::vector<TrainedLayer<T>>& get() const { return layers_; }
@@ -73,38 +99,66 @@ class TrainedLayers {
  private:
   using Copies = typename P::template Copies<T>;
 
+  static void require_count(const Arrays& arrays, Index layers) {
+    if (static_cast<Index>(arrays.size()) != layers) {
+      throw bad_argument("layers", "one entry for each layer");
+    }
+  }
+  void require_one() const {
+    if (std::ranges::none_of(layers_, [](const auto& layer) { return layer.any(); })) {
+      throw bad_argument("layers", "at least one that is trained");
+    }
+  }
+
   void add(const Layer<T>& layer, PyTrainedLayer<P, T>& arrays) {
     const Index rows = layer.outputs();
     const Index cols = layer.inputs();
     TrainedLayer<T> result;
     result.rate = arrays.rate;
-    result.bias_rate = arrays.bias_rate;
-    const Copies& parameters = network_.copies();
-    const auto velocity = [&](T* host, Index columns) {
-      arrays.velocities.add(device_, host, rows, columns);
-      return changing(arrays.velocities, host);
-    };
     if (arrays.weights) {
       T* const host = output_matrix<T>(*arrays.weights, rows, cols, "weights").data;
       if (host != layer.weights.data) {
         throw bad_argument("weights", "the array that the network has");
       }
-      result.weights = {changing(parameters, host), rows, cols};
-    }
-    if (arrays.bias) {
-      T* const host = column(*arrays.bias, rows, "bias");
-      if (host != layer.bias) throw bad_argument("bias", "the array that the network has");
-      result.bias = {changing(parameters, host), rows, 1};
+      result.weights = {changing(parameters_, host), rows, cols};
     }
     if (arrays.velocity) {
       T* const host = output_matrix<T>(*arrays.velocity, rows, cols, "velocity").data;
-      result.velocity = {velocity(host, cols), rows, cols};
+      result.velocity = velocity(arrays, host, rows, cols);
     }
-    if (arrays.bias_velocity) {
-      T* const host = column(*arrays.bias_velocity, rows, "bias_velocity");
-      result.bias_velocity = {velocity(host, 1), rows, 1};
+    add_vector(result, layer, arrays.bias, arrays.bias_rate, arrays, arrays.bias_velocity);
+  }
+
+  // The core has each of them as a layer without weights.
+  void add(const wired::GainShift<T>& both, PyTrainedLayer<P, T>& arrays) {
+    if (both.gain.bias != nullptr) {
+      add_vector({}, both.gain, arrays.weights, arrays.rate, arrays, arrays.velocity);
+    }
+    if (both.shift.bias != nullptr) {
+      add_vector({}, both.shift, arrays.bias, arrays.bias_rate, arrays, arrays.bias_velocity);
+    }
+  }
+
+  // Adds a layer with what changes of its bias.
+  void add_vector(TrainedLayer<T> result, const Layer<T>& layer,
+                  std::optional<Array<T>>& parameters, double rate, PyTrainedLayer<P, T>& arrays,
+                  std::optional<Array<T>>& moving) {
+    const Index rows = layer.outputs();
+    result.bias_rate = rate;
+    if (parameters) {
+      T* const host = column(*parameters, rows, "bias");
+      if (host != layer.bias) throw bad_argument("bias", "the array that the network has");
+      result.bias = {changing(parameters_, host), rows, 1};
+    }
+    if (moving) {
+      result.bias_velocity = velocity(arrays, column(*moving, rows, "bias_velocity"), rows, 1);
     }
     layers_.push_back(result);
+  }
+
+  Matrix<T> velocity(PyTrainedLayer<P, T>& arrays, T* host, Index rows, Index cols) {
+    arrays.velocities.add(device_, host, rows, cols);
+    return {changing(arrays.velocities, host), rows, cols};
   }
 
   T* changing(const Copies& copies, T* host) {
@@ -113,35 +167,34 @@ class TrainedLayers {
   }
 
   const Device& device_;
-  const PyNetwork<P, T>& network_;
+  const Copies& parameters_;
   std::vector<TrainedLayer<T>> layers_;
   std::vector<std::pair<const Copies*, T*>> changing_;
 };
 
+// Returns the activation of the outputs that linear_outputs() are without.
+template <class T>
+OutputActivation output_activation_of(const Network<T>& network) {
+  return network.output_activation;
+}
+template <class T>
+OutputActivation output_activation_of(const wired::Wiring<T>& /*wiring*/) {
+  return {};
+}
+
 // Passes over the samples once; returns the squared norm of the last gradient, and the mean losses
 // of the first batch and of that with the largest.
-template <class P, class T>
+template <class P, class T, class AnyNetwork>
 std::tuple<double, double, double> py_sgd(
-    const PyNetwork<P, T>& network, const std::vector<PyTrainedLayer<P, T>*>& arrays,
+    const AnyNetwork& network, const std::vector<PyTrainedLayer<P, T>*>& arrays,
     const std::string& loss, Index batch, double momentum, bool measure_gradient,
     const typename P::template Array<T>& x, const typename P::template Array<T>& y,
     const std::optional<Array<Index>>& order, Array<double>& outcomes,
     const typename P::Where& where, const ProgressCallback& monitor) {
   using Device = typename P::Device;
   const Device device = P::device(where);
-  const Network<T> net = linear_outputs(network.get());
-  const Readout<T>& readout = net.readouts.front();
-  if (net.readouts.size() != 1 || readout.depth != net.depth()) {
-    throw bad_argument("network", "a single readout, on top");
-  }
-  if (static_cast<Index>(arrays.size()) != net.depth() + 1) {
-    throw bad_argument("layers", "one entry for each layer");
-  }
   const TrainedLayers<P, T> layers(device, network, arrays);
-  if (std::ranges::none_of(layers.get(), [](const auto& layer) { return layer.any(); })) {
-    throw bad_argument("layers", "at least one that is trained");
-  }
-  const auto samples = P::template input<T>(device, x, net.input_width, "X");
+  const auto samples = P::template input<T>(device, x, network.get().input_width, "X");
   const auto targets = P::template input<T>(device, y, network.outputs(), "y");
   if (targets.rows != samples.rows) throw bad_argument("y", "one row for each sample");
   typename P::template Copies<Index> indices;
@@ -163,7 +216,7 @@ std::tuple<double, double, double> py_sgd(
   const auto results = output_matrix<double>(outcomes, count, 2, "outcomes");
   const Monitor on_progress = python_monitor(monitor);
   const SgdOptions options{loss_named(loss), batch, momentum, measure_gradient,
-                           network.get().output_activation};
+                           output_activation_of(network.get())};
   const WithoutLock no_lock;
   try {
     const double square = P::with_host_result(device, results, [&](const Matrix<double>& rows) {
@@ -233,6 +286,21 @@ void register_parameter_change(py::module_& module) {
              "‖now − then‖² and the largest |now − then| of all elements of two lists of arrays.");
 }
 
+template <class P, class T, class AnyNetwork>
+void register_sgd(py::module_& module) {
+  module.def(
+      "sgd", &py_sgd<P, T, AnyNetwork>, py::call_guard<typename P::Guard>(), py::arg("network"),
+      py::arg("layers"), py::arg("loss"), py::arg("batch"), py::arg("momentum"),
+      py::arg("measure_gradient"), py::arg("X").noconvert(), py::arg("y").noconvert(),
+      py::arg("order").noconvert(), py::arg("outcomes").noconvert(), py::arg(P::kWhere),
+      py::arg("monitor"),
+      "Takes a step for each batch of the samples X (n, d) with targets y (n, C), in the "
+      "order (m,) of their indices, or of all. A row of outcomes (m, 2) gets the loss of a "
+      "sample before its step, and whether it was recognized. Returns ‖gradient‖² of the "
+      "last batch if it is to be measured, the mean loss of the first batch, and the largest "
+      "of a batch.");
+}
+
 template <class P, class T>
 void register_training(py::module_& module, const char* layer_name) {
   using Layer = PyTrainedLayer<P, T>;
@@ -241,7 +309,8 @@ void register_training(py::module_& module, const char* layer_name) {
   py::class_<Layer>(
       module, layer_name,
       "What changes of a layer: its arrays, those that the network has, or None where they stay as "
-      "they are; the rates; and velocities where there is momentum.")
+      "they are; the rates; and velocities where there is momentum. Of a step with a gain and a "
+      "shift, these stand for weights and bias.")
       .def(py::init([](const Optional& weights, const Optional& bias, double rate, double bias_rate,
                        const Optional& velocity, const Optional& bias_velocity) {
              return Layer{weights, bias, rate, bias_rate, velocity, bias_velocity, {}};
@@ -249,16 +318,8 @@ void register_training(py::module_& module, const char* layer_name) {
            py::arg("weights").noconvert(), py::arg("bias").noconvert(), py::arg("rate"),
            py::arg("bias_rate"), py::arg("velocity").noconvert(),
            py::arg("bias_velocity").noconvert());
-  module.def(
-      "sgd", &py_sgd<P, T>, Guard(), py::arg("network"), py::arg("layers"), py::arg("loss"),
-      py::arg("batch"), py::arg("momentum"), py::arg("measure_gradient"), py::arg("X").noconvert(),
-      py::arg("y").noconvert(), py::arg("order").noconvert(), py::arg("outcomes").noconvert(),
-      py::arg(P::kWhere), py::arg("monitor"),
-      "Takes a step for each batch of the samples X (n, d) with targets y (n, C), in the "
-      "order (m,) of their indices, or of all. A row of outcomes (m, 2) gets the loss of a "
-      "sample before its step, and whether it was recognized. Returns ‖gradient‖² of the "
-      "last batch if it is to be measured, the mean loss of the first batch, and the largest "
-      "of a batch.");
+  register_sgd<P, T, PyNetwork<P, T>>(module);
+  register_sgd<P, T, PyWiring<P, T>>(module);
   module.def("evaluate_loss", &py_evaluate_loss<P, T>, Guard(), py::arg("loss"),
              py::arg("y").noconvert(), py::arg("f").noconvert(), py::arg("outcomes").noconvert(),
              py::arg(P::kWhere), py::arg("monitor"),

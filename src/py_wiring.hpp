@@ -81,6 +81,9 @@ class PyWiring {
     return *on_device_;
   }
 
+  // Returns the parameters as the device sees them, after on().
+  const typename P::template Copies<T>& copies() const { return copies_; }
+
   Index outputs() const { return get().outputs(); }
   Index parameters() const { return get().parameters(); }
 

@@ -40,15 +40,17 @@ def orders(n: int, batch: int, epochs: int, seed: int) -> list[npt.NDArray[np.in
     return result
 
 
-def parameters(net: fastntk.MLP) -> list[Array]:
-    return [*net.weights, *(b for b in net.biases or () if b is not None)]
+def parameters(net: fastntk.MLP | fastntk.FiniteNetwork) -> list[Array]:
+    return [array for layer in net.network.layers for array, _ in layer.arrays]
 
 
-def assert_same_bits(a: fastntk.MLP, b: fastntk.MLP) -> None:
+def assert_same_bits(
+    a: fastntk.MLP | fastntk.FiniteNetwork, b: fastntk.MLP | fastntk.FiniteNetwork
+) -> None:
     assert all(np.array_equal(x, y) for x, y in zip(parameters(a), parameters(b), strict=True))
 
 
-def assert_same_history(a: fastntk.History, b: fastntk.History) -> None:
+def assert_same_history(a: fastntk.History[Any], b: fastntk.History[Any]) -> None:
     left, right = a.to_frame(), b.to_frame()
     assert left.drop(columns="seconds").equals(right.drop(columns="seconds"))
     assert (a.status, a.probe) == (b.status, b.probe)

@@ -82,7 +82,8 @@ struct Training {
              const Monitor& monitor = nullptr) {
     const HostDevice device(reference_blas(), threads);
     const TrainingSamples<T> samples{inputs.view(), targets.view(), order, outcomes.rows()};
-    const double operations = descending_operations(network, options.batch, outcomes.rows());
+    const double operations =
+        descending_operations(pass_size(network), options.batch, outcomes.rows());
     const auto descend = [&](const auto& descent) {
       return descend_in_batches(device, descent, options, operations, outcomes.view(), monitor);
     };

@@ -127,6 +127,9 @@ class _Wiring:
         shift: _Array | None,
         kernel_weights: tuple[float, float],
     ) -> int: ...
+    # The memory, in bytes, of training in batches of so many samples, which are gathered first
+    # where they have an order.
+    def training_bytes(self, batch: int, gathered: bool, threads: int) -> int: ...
     # The memory, in bytes, of the features of so many samples and outputs, for all readouts, in
     # numbers of `itemsize` bytes.
     def feature_bytes(self, samples: int, outputs: int, itemsize: int) -> int: ...
@@ -195,7 +198,8 @@ class Features32Of64(_Features): ...
 class Features64Of64(_Features): ...
 
 # What changes of a layer: its arrays, those that the network has, or None where they stay as they
-# are; the rates; and velocities where there is momentum.
+# are; the rates; and velocities where there is momentum. Of a step with a gain and a shift, these
+# stand for weights and bias.
 class _TrainedLayer:
     def __init__(
         self,
@@ -270,7 +274,7 @@ def ntk(
 # whether it was recognized. Returns ‖gradient‖² of the last batch if it is to be measured, the mean
 # loss of the first batch, and the largest of a batch.
 def sgd(
-    network: _Network,
+    network: _Network | _Wiring,
     layers: Sequence[_TrainedLayer],
     loss: str,
     batch: int,

@@ -324,11 +324,7 @@ def test_layers_that_do_not_fit_in_memory() -> None:
 
 def test_what_chains_alone_can_do_is_refused() -> None:
     net: Any = DESCRIPTION.sample()
-    y = np.zeros((40, 3))
     calls: list[Callable[[], Any]] = [
-        lambda: fastntk.train(net, X, y, epochs=1, learning_rate=0.1),
-        lambda: fastntk.find_learning_rate(net, X, y, epochs=1),
-        lambda: fastntk.learning_rate_bound(net, X),
         lambda: fastntk.linearity.hessian_norm(net, X),
         lambda: fastntk.linearity.hessian_vector_product(net, X, np.ones(net.n_parameters)),
         lambda: fastntk.linearity.kernel_change(net, net, X),

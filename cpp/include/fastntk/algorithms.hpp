@@ -10,6 +10,7 @@
 #include "fastntk/ntk.hpp"
 #include "fastntk/sgd.hpp"
 #include "fastntk/wired/ntk.hpp"
+#include "fastntk/wired/sgd.hpp"
 
 // These are the algorithms that every device runs, as compiled for one device and one precision.
 // PREFIX is `extern` where they are declared, to be compiled elsewhere, and empty where they are
@@ -48,5 +49,6 @@
   FASTNTK_INSTANCE(PREFIX, wired::evaluate<fastntk::DEVICE, T>)          \
   FASTNTK_INSTANCE(PREFIX, wired::input_jacobians<fastntk::DEVICE, T>)   \
   FASTNTK_INSTANCE(PREFIX, wired::gradient_features<fastntk::DEVICE, T>) \
+  FASTNTK_INSTANCE(PREFIX, wired::sgd<fastntk::DEVICE, T>)               \
   FASTNTK_GRAM_ALGORITHMS(PREFIX, DEVICE, T, float)                      \
   FASTNTK_GRAM_ALGORITHMS(PREFIX, DEVICE, T, double)

@@ -20,8 +20,8 @@
 #include "fastntk/portability.hpp"
 #include "fastntk/work.hpp"
 
-// This is what all ways to descend the gradient share (sgd.hpp, panel_descent.hpp): what is
-// trained, on what, and the loop over batches.
+// This is what all ways to descend the gradient share (sgd.hpp, panel_descent.hpp, wired/sgd.hpp):
+// what is trained, on what, and the loop over batches.
 namespace fastntk {
 
 // This is what is trained of a layer. The arrays are those that the network reads; one that is null
@@ -233,35 +233,42 @@ inline BatchLosses batch_losses(Matrix<const double> outcomes, Index batch) {
   return result;
 }
 
-// Returns about how many operations so many samples take in batches.
+// What the forward pass of one sample takes.
+struct PassSize {
+  Index multiply_adds = 0;
+  Index units = 0;  // whose φ and φ' may be slow
+};
+
 template <class T>
-double descending_operations(const Network<T>& network, Index batch, Index samples) {
+PassSize pass_size(const Network<T>& network) {
+  PassSize size;
+  for (std::size_t l = 1; l <= network.hidden.size() + 1; ++l) {
+    const Layer<T>& layer = layer_or_readout(network, l);
+    size.multiply_adds += layer.outputs() * layer.inputs();
+    size.units += layer.outputs();
+  }
+  return size;
+}
+
+// Returns about how many operations so many samples take in batches.
+inline double descending_operations(PassSize pass, Index batch, Index samples) {
   // Forward, back and along the gradient; a lane does several multiply-adds in the time of an
-  // operation, and φ and φ' of a unit, which may be slow, in that of some.
+  // operation, and φ and φ' of a unit in that of some.
   constexpr double kMultiplyAdds = 3.0 / 4.0;
   constexpr Index kOfUnit = 20;
   constexpr double kOfStep = 1e4;
-  double work = 0.0;
-  for (std::size_t l = 1; l <= network.hidden.size() + 1; ++l) {
-    const Layer<T>& layer = layer_or_readout(network, l);
-    work += kMultiplyAdds * static_cast<double>(layer.outputs() * (layer.inputs() + kOfUnit));
-  }
+  const double work =
+      kMultiplyAdds * static_cast<double>(pass.multiply_adds + kOfUnit * pass.units);
   const auto count = static_cast<double>(samples);
   return work * count + kOfStep * (1.0 + count / static_cast<double>(batch));
 }
 
 // Returns how many lanes are worth it, where so many could work at once.
-template <class T>
-Index descending_lanes(const Network<T>& network, Index batch, Index widest) {
+inline Index descending_lanes(PassSize pass, Index batch, Index widest) {
   // So many multiply-adds of a step's forward pass are worth a lane of their own: with fewer, lanes
   // would wait for each other for longer than they compute.
   constexpr Index kLaneWork = 2'000'000;
-  Index work = 0;
-  for (std::size_t l = 1; l <= network.hidden.size() + 1; ++l) {
-    const Layer<T>& layer = layer_or_readout(network, l);
-    work += batch * layer.outputs() * layer.inputs();
-  }
-  return std::min(widest, 1 + work / kLaneWork);
+  return std::min(widest, 1 + batch * pass.multiply_adds / kLaneWork);
 }
 
 }  // namespace fastntk

@@ -346,6 +346,9 @@ class HostDevice {
     });
   }
 
+  // Returns how many lanes run_phases has at most.
+  Index phase_lanes() const { return threads_; }
+
   // Runs body(team) on at most as many lanes as there are tiles in the `widest` phase. The tasks of
   // the work are steps of phases that need each other's results, and that are too short to start
   // threads for each; little work is done by the caller, at once. A device whose operations are

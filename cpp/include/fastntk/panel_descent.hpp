@@ -109,7 +109,8 @@ class PanelDescent {
   }
   Index squares() const { return updates_.count(); }
   Index lanes() const {
-    return descending_lanes(network_, options_.batch, std::max(full_.count(), updates_.count()));
+    return descending_lanes(pass_size(network_), options_.batch,
+                            std::max(full_.count(), updates_.count()));
   }
 
   template <class Team>

@@ -10,6 +10,7 @@
 #include "fastntk/descent.hpp"
 #include "fastntk/features.hpp"
 #include "fastntk/forward_backward.hpp"
+#include "fastntk/layer_descent.hpp"
 #include "fastntk/panel_descent.hpp"
 #include "fastntk/tiling.hpp"
 
@@ -179,7 +180,8 @@ class Sgd {
   Workspace make_workspace() const { return Workspace(workspace_); }
   Index squares() const { return last_.squares; }
   Index lanes() const {
-    return descending_lanes(network_, options_.batch, std::max(full_.widest(), last_.widest()));
+    return descending_lanes(pass_size(network_), options_.batch,
+                            std::max(full_.widest(), last_.widest()));
   }
 
   template <class Team>
@@ -242,19 +244,13 @@ class Sgd {
     std::vector<Matrix<const T>> below;  // [l − 1]: what layer l reads
   };
 
-  // The workspace holds a Δ before it meets the slopes that are in its place, and as many rows of a
-  // gradient as there are at a time: where only its norm is wanted, so few that they are little
-  // beside the batch.
+  // The workspace holds a Δ before it meets the slopes that are in its place, and as much of a
+  // gradient as there is at a time.
   Tiling::Shape workspace_shape() const {
-    Tiling::Shape result{0, 0};
-    if (!slopes_follow(network_)) result = Tiling::larger(full_.largest_delta, last_.largest_delta);
-    if (options_.momentum == 0.0 && !options_.measure_gradient) return result;
-    auto [rows, cols] = full_.largest_update;
-    if (options_.momentum == 0.0) {
-      const Index few = Partition::round_up(options_.batch / 2);
-      rows = std::min(rows, std::max(few, device_.row_blocks().smallest));
-    }
-    return Tiling::larger(result, {rows, cols});
+    Tiling::Shape result = gradient_shape(device_, options_, full_.largest_update);
+    if (slopes_follow(network_)) return result;
+    result = Tiling::larger(result, full_.largest_delta);
+    return Tiling::larger(result, last_.largest_delta);
   }
 
   Batch batch(Range rows) const {
@@ -315,46 +311,10 @@ class Sgd {
   template <class Lane>
   void descend(const Lane& lane, const Workspace& workspace, const Batch& at, std::size_t l,
                const Tile& tile, double* square) const {
-    const TrainedLayer<T>& trained = layers_[l - 1];
-    const Matrix<const T> delta = at.deltas[l].col_block(tile.rows.first, tile.rows.count);
-    if (trained.weights.data != nullptr) {
-      descend_tile(lane, workspace, trained.rate, layer(l).weight_scale, delta,
-                   at.below[l - 1].col_block(tile.cols.first, tile.cols.count), tile,
-                   trained.velocity, trained.weights, square);
-    }
-    if (trained.bias.data != nullptr && tile.cols.first == 0) {
-      const Tile column{tile.index, tile.matrix, tile.rows, {0, 1}};
-      descend_tile(lane, workspace, trained.bias_rate, layer(l).bias_scale, delta,
-                   ones_.view().row_block(0, delta.rows), column, trained.bias_velocity,
-                   trained.bias, square);
-    }
-  }
-
-  // Changes a tile: W ← W − rate · scale · Δᵀ H.
-  template <class Lane>
-  void descend_tile(const Lane& lane, const Workspace& workspace, double rate, double scale,
-                    Matrix<const T> delta, Matrix<const T> h, const Tile& tile, Matrix<T> velocity,
-                    Matrix<T> parameters, double* square) const {
-    const Matrix<T> target = tile.of(parameters);
-    if (velocity.data == nullptr && square == nullptr) {
-      lane.template gemm<T>(Op::transpose, Op::none, static_cast<T>(-rate * scale), delta, h,
-                            Write::accumulate, target);
-      return;
-    }
-    const Index at_once = workspace.tile.view().rows;
-    for (Index first = 0; first < target.rows; first += at_once) {
-      const Matrix<T> part = target.row_block(first, std::min(at_once, target.rows - first));
-      const Matrix<T> g = workspace.tile.view().block(0, part.rows, 0, part.cols);
-      lane.template gemm<T>(Op::transpose, Op::none, static_cast<T>(scale),
-                            delta.col_block(first, part.rows), h, Write::overwrite, g);
-      descend_along(
-          lane,
-          element::Descend<T>{
-              static_cast<T>(rate), static_cast<T>(options_.momentum), g,
-              velocity.data == nullptr ? velocity : tile.of(velocity).row_block(first, part.rows),
-              part},
-          workspace.sums.view(), square);
-    }
+    const Index rows = at.deltas[l].rows;
+    const LayerDescent<T> of_layer{layer(l),     layers_[l - 1],  options_.momentum,
+                                   at.deltas[l], at.below[l - 1], ones_.view().row_block(0, rows)};
+    of_layer.change(lane, {workspace.tile.view(), workspace.sums.view()}, tile, square);
   }
 
   const Layer<T>& layer(std::size_t l) const { return layer_or_readout(network_, l); }
@@ -412,7 +372,7 @@ double sgd(const Device& device, const Network<T>& network,
            Matrix<const T> targets, const Index* order, Matrix<double> outcomes,
            const Monitor& monitor) {
   const TrainingSamples<T> samples{inputs, targets, order, outcomes.rows};
-  const double operations = descending_operations(network, options.batch, outcomes.rows);
+  const double operations = descending_operations(pass_size(network), options.batch, outcomes.rows);
   if constexpr (Device::Lane::kOnHost) {
     if (descends_in_panels<T>(device, options.batch)) {
       const PanelDescent<Device, T> descent(device, network, layers, options, samples);

@@ -10,9 +10,8 @@ from fastntk._support import arguments
 from fastntk.devices.places import place_of
 from fastntk.kernels.methods import KernelMethods
 from fastntk.kernels.ranges import require_outputs_in_range
-from fastntk.kernels.rounding import feature_error
-from fastntk.layers.normalization import Normalization
-from fastntk.layers.residual import Residual, checked_layers
+from fastntk.kernels.rounding import network_error
+from fastntk.layers.residual import checked_layers
 from fastntk.layers.steps import GainShift, Linear
 from fastntk.linearity.methods import JacobianMethods
 from fastntk.networks.placed import PlacedNetwork
@@ -24,11 +23,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from fastntk._support.dtypes import FloatArray, FloatDType
+    from fastntk._support.dtypes import FloatArray
     from fastntk.layers.layer import Layer
-
-# The margins of `FiniteNetwork.feature_error`.
-_NORMALIZED, _NOT_NORMALIZED = 2.0, 256.0
 
 
 class FiniteNetwork(KernelMethods, JacobianMethods):
@@ -195,7 +191,7 @@ class FiniteNetwork(KernelMethods, JacobianMethods):
         networks whose signals grow, or are normalized after the block, lose more (up to 146 and
         46). It does not know of normalizations of what is nearly constant.
         """
-        return expected_error(self.layers, len(self._network.layers), self.dtype)
+        return network_error(self._network, self.dtype)
 
     def astype(self, dtype: npt.DTypeLike) -> FiniteNetwork:
         """Return the network with its weights rounded to, or continued in, another precision."""
@@ -221,31 +217,3 @@ class FiniteNetwork(KernelMethods, JacobianMethods):
         outputs: FloatArray = placed.evaluate(samples)
         require_outputs_in_range(placed, samples, outputs)
         return outputs
-
-
-def expected_error(layers: Sequence[Layer], parametrized: int, dtype: FloatDType) -> float:
-    """Return `FiniteNetwork.feature_error` of a description, of passes in some precision.
-
-    Parameters
-    ----------
-    layers : sequence of Layer
-        The description.
-    parametrized : int
-        How many of the layers have parameters, those within blocks included.
-    dtype : dtype
-        Of the passes.
-    """
-    return _margin(layers) * feature_error(parametrized - 1, dtype)
-
-
-def _margin(layers: Sequence[Layer]) -> float:
-    """Return how much more than √L ε is expected, as `FiniteNetwork.feature_error` describes it."""
-    margins = [1.0]
-    for layer in layers:
-        if isinstance(layer, Normalization):
-            margins.append(_NORMALIZED)
-        if isinstance(layer, Residual):
-            begins = isinstance(layer.layers[0], Normalization)
-            margins.append(_NORMALIZED if begins else _NOT_NORMALIZED)
-            margins.append(_margin(layer.layers))
-    return max(margins)

@@ -279,12 +279,12 @@ def require_directions(
             raise ValueError(f"{name}[{row}]: {reason}")
 
 
-def require_normalized(placed: PlacedNetwork, X: Any) -> None:
+def require_normalized(placed: PlacedNetwork, X: Any, name: str = "X") -> None:
     """Raise ValueError if there is a sample that a layer cannot normalize."""
     if not isinstance(placed.network, Network):
         finite = placed.place.xp.isfinite(placed.evaluate(X)).all(axis=1)
         rows = np.flatnonzero(np.logical_not(on_host(finite)))
-        require_directions(placed.network, placed.place.on_host(X), rows)
+        require_directions(placed.network, placed.place.on_host(X), rows, name)
 
 
 def _not_finite(request: KernelRequest, row: int) -> OverflowError:

@@ -11,6 +11,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from fastntk._support.dtypes import FloatDType
+    from fastntk.networks.any_network import AnyNetwork
 
 
 class KernelErrors(TypedDict):
@@ -29,3 +30,8 @@ def feature_error(depth: int, dtype: FloatDType) -> float:
     more. `error_bounds` has what is proved.
     """
     return math.sqrt(depth + 1) * float(np.finfo(dtype).eps)
+
+
+def network_error(network: AnyNetwork, dtype: FloatDType) -> float:
+    """Return that of a network in this precision, with the margin of its layers."""
+    return network.rounding_margin * feature_error(len(network.layers) - 1, dtype)

@@ -14,14 +14,14 @@ from fastntk._support.angles import angle_from_chord
 from fastntk.eigenvalues import conditioning
 from fastntk.eigenvalues.result import ExtremeEigenvalues
 from fastntk.kernels.methods import KernelMethods
-from fastntk.kernels.rounding import feature_error
+from fastntk.kernels.rounding import network_error
 from fastntk.symmetric.matrix import SymmetricMatrix
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from fastntk._support.dtypes import FloatArray
-    from fastntk.networks.network import Network
+    from fastntk.networks.any_network import AnyNetwork
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +80,7 @@ class FollowedKernel:
 
     Parameters
     ----------
-    network : Network
+    network : AnyNetwork
         Those at the start.
     X : array (n, d)
         Samples of the host, checked.
@@ -97,7 +97,7 @@ class FollowedKernel:
 
     def __init__(
         self,
-        network: Network,
+        network: AnyNetwork,
         X: FloatArray,
         device: str | None = None,
         layer_weights: npt.ArrayLike | None = None,
@@ -106,16 +106,16 @@ class FollowedKernel:
         self._options: dict[str, Any] = {"device": device, "layer_weights": layer_weights}
         self._initial = self._kernel(network)
 
-    def distance(self, network: Network) -> tuple[float, float]:
+    def distance(self, network: AnyNetwork) -> tuple[float, float]:
         """Return how far the kernel is from the first one, and at which angle to it."""
         return self._kernel(network).distance(self._initial)
 
-    def state(self, network: Network) -> KernelState:
+    def state(self, network: AnyNetwork) -> KernelState:
         """Return all that is known of the kernel."""
         kernel = self._kernel(network)
         change, angle = kernel.distance(self._initial)
         # That of a kernel in float64, whatever the precision of the network.
-        error = feature_error(len(network.hidden), np.dtype(np.float64))
+        error = network_error(network, np.dtype(np.float64))
         made = SymmetricMatrix.made(kernel.values)
         spectrum = conditioning(made, bounds=False, feature_error=error)
         return KernelState(
@@ -127,6 +127,6 @@ class FollowedKernel:
             angle=angle,
         )
 
-    def _kernel(self, network: Network) -> ScaledKernel:
+    def _kernel(self, network: AnyNetwork) -> ScaledKernel:
         kernel = KernelMethods(network).ntk(self._samples, dtype="float64", **self._options)
         return ScaledKernel.of(kernel)

@@ -35,6 +35,10 @@ class Parameters(Protocol):
         """ω of the weights and of the bias, or of a gain and a shift."""
 
     @property
+    def both(self) -> tuple[FloatArray | None, FloatArray | None]:
+        """Weights and bias, or a gain and a shift; None for one that there is not."""
+
+    @property
     def arrays(self) -> list[tuple[FloatArray, float]]:
         """The arrays that there are, each with its ω, in the order of gradients."""
 
@@ -74,6 +78,11 @@ class AnyNetwork(ABC):
         return self.layers
 
     @property
+    def rounding_margin(self) -> float:
+        """How much more rounding does to features than to those of a chain of as many layers."""
+        return 1.0
+
+    @property
     @abstractmethod
     def has_linear_outputs(self) -> bool:
         """Whether the outputs are those of an affine map."""
@@ -96,6 +105,10 @@ class AnyNetwork(ABC):
         MemoryError
             If a copy of the weights does not fit in the memory that is available.
         """
+
+    @abstractmethod
+    def copy(self) -> Self:
+        """Return a network with parameters of its own."""
 
     @abstractmethod
     def new_handle(self, place: Place) -> Any:

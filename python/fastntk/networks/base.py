@@ -20,6 +20,14 @@ def require_network(net: object) -> None:
         raise TypeError(f"net={arguments.shown(net)}: expected a fastntk.MLP")
 
 
+def require_finite_network(net: object) -> None:
+    """Raise TypeError if the argument `net` is not a network of finite width."""
+    if not isinstance(net, FiniteNetworkBase):
+        raise TypeError(
+            f"net={arguments.shown(net)}: expected a fastntk.MLP or a fastntk.FiniteNetwork"
+        )
+
+
 class FiniteNetworkBase:
     """A finite network, which holds the layers and says what they are.
 

@@ -48,6 +48,11 @@ class Layer:
         return self.weights.size + (0 if self.bias is None else self.bias.size)
 
     @property
+    def both(self) -> tuple[FloatArray, FloatArray | None]:
+        """The weights and the bias, or None without."""
+        return self.weights, self.bias
+
+    @property
     def arrays(self) -> list[tuple[FloatArray, float]]:
         """The weights and the bias, if there is one, each with its ω."""
         of_weights, of_bias = self.kernel_weights

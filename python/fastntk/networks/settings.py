@@ -11,11 +11,14 @@ import numpy as np
 
 from fastntk.activations.activation import activation_label
 from fastntk.activations.outputs import output_label
+from fastntk.networks.network import Network
+from fastntk.networks.wired import WiredNetwork
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fastntk.networks.network import Drawn, Layer, Network
+    from fastntk.networks.any_network import AnyNetwork
+    from fastntk.networks.network import Drawn, Layer
 
 # What studies hand to their networks where they do not ask for it, and say in their tables.
 USUAL: dict[str, Any] = {"weight_std": 1.0, "bias_std": 0.0, "parametrization": "ntk"}
@@ -61,13 +64,18 @@ def drawn_settings(drawn: Drawn | None) -> dict[str, Any]:
     return {"init_seed": drawn.seed, "init_scale": of_all}
 
 
-def network_settings(network: Network) -> dict[str, Any]:
+def network_settings(network: AnyNetwork) -> dict[str, Any]:
     """Return the settings of a network, by the columns of tables.
 
     ``width`` is that of all hidden layers, 0 without any, and a text where they differ. σ_w and σ_b
     are NaN where they have gone into the weights, and ``parametrization`` is "mixed" where layers
-    have different ones. How weights were drawn is left out where they came from elsewhere.
+    have different ones. How weights were drawn is left out where they came from elsewhere. Of a
+    network that was described by ``layers``, these say all but the inputs.
     """
+    if isinstance(network, WiredNetwork):
+        layers = "; ".join(map(repr, network.description))
+        return {"layers": layers, "inputs": network.input_width, "dtype": network.dtype.name}
+    assert isinstance(network, Network)
     hidden = [len(layer.weights) for layer in network.hidden]
     unknown = {"weight_std": math.nan, "bias_std": math.nan, "parametrization": "mixed"}
     return {

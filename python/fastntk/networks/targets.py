@@ -11,12 +11,13 @@ import numpy as np
 from fastntk._support import arguments
 from fastntk.activations.outputs import shown_output
 from fastntk.devices import matrices
+from fastntk.networks.network import Network
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from fastntk._support.dtypes import FloatArray, FloatDType
-    from fastntk.networks.network import Network
+    from fastntk.networks.any_network import AnyNetwork
 
 LOSSES = ("cross_entropy", "mse")
 
@@ -24,12 +25,14 @@ LOSSES = ("cross_entropy", "mse")
 _SUM_TOLERANCE = 1e-5
 
 
-def require_fitting(loss: str, network: Network) -> None:
+def require_fitting(loss: str, network: AnyNetwork) -> None:
     """Raise ValueError for a loss that is none of these outputs.
 
     The cross-entropy here takes logits: it is that of softmax(f), whatever f is.
     """
-    if loss == "cross_entropy" and not network.has_linear_outputs:
+    if loss != "cross_entropy" or not isinstance(network, Network):
+        return
+    if not network.has_linear_outputs:
         psi = shown_output(network.output_activation)
         raise ValueError(
             f"loss='cross_entropy' with output_activation={psi}: expected loss='mse', or a net "

@@ -12,6 +12,8 @@ import numpy as np
 
 from fastntk._support.dtypes import FLOAT_DTYPES
 from fastntk.activations.compiled import core_activation, require_finite_width
+from fastntk.layers.normalization import Normalization
+from fastntk.layers.residual import Residual
 from fastntk.layers.steps import Activate, Add, GainShift, Linear, Steps, label, steps_of
 from fastntk.networks.any_network import AnyNetwork, require_no_function
 from fastntk.networks.initialization import Initialization, scales
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
     from fastntk._support.dtypes import FloatArray, FloatDType
     from fastntk.devices.place import Place
 
+# The margins of rounding: with normalizations, and with blocks that do not begin with one.
+_NORMALIZED, _NOT_NORMALIZED = 2.0, 256.0
+
 
 @dataclass(frozen=True)
 class GainAndShift:
@@ -34,21 +39,30 @@ class GainAndShift:
     kernel_weights: tuple[float, float] = (1.0, 1.0)  # ω of the gain and of the shift
 
     @property
+    def both(self) -> tuple[FloatArray | None, FloatArray | None]:
+        """The gain and the shift."""
+        return self.gain, self.shift
+
+    @property
     def arrays(self) -> list[tuple[FloatArray, float]]:
         """The gain and the shift, those that there are, each with its ω."""
-        both = zip((self.gain, self.shift), self.kernel_weights, strict=True)
-        return [(array, omega) for array, omega in both if array is not None]
+        pairs = zip(self.both, self.kernel_weights, strict=True)
+        return [(array, omega) for array, omega in pairs if array is not None]
 
     @property
     def n_parameters(self) -> int:
         """The number of gains and shifts."""
         return sum(array.size for array, _ in self.arrays)
 
+    def copy(self) -> GainAndShift:
+        """Return the same with arrays of its own."""
+        gain, shift = (None if array is None else array.copy() for array in self.both)
+        return replace(self, gain=gain, shift=shift)
+
     def with_dtype(self, dtype: FloatDType) -> GainAndShift:
         """Return the same in another precision."""
         gain, shift = (
-            None if array is None else array.astype(dtype, copy=False)
-            for array in (self.gain, self.shift)
+            None if array is None else array.astype(dtype, copy=False) for array in self.both
         )
         return replace(self, gain=gain, shift=shift)
 
@@ -103,9 +117,18 @@ class WiredNetwork(AnyNetwork):
         """Whether that is known, which it is not."""
         return False
 
+    @property
+    def rounding_margin(self) -> float:
+        """A rule, which `FiniteNetwork.feature_error` describes."""
+        return _margin(self.description)
+
     def with_layers(self, layers: Sequence[Layer | GainAndShift]) -> WiredNetwork:
         """Return a network with other parameters and the same description."""
         return replace(self, layers=tuple(layers))
+
+    def copy(self) -> WiredNetwork:
+        """Return a network with parameters of its own."""
+        return self.with_layers([layer.copy() for layer in self.layers])
 
     def with_dtype(self, dtype: FloatDType) -> WiredNetwork:
         """Return the network in another precision.
@@ -210,6 +233,18 @@ def with_arrays(
     ]:
         raise ValueError("shapes or precisions of its arrays are not those of its layers")
     return WiredNetwork(description, inputs, tuple(layers))
+
+
+def _margin(layers: Sequence[described.Layer]) -> float:
+    margins = [1.0]
+    for layer in layers:
+        if isinstance(layer, Normalization):
+            margins.append(_NORMALIZED)
+        if isinstance(layer, Residual):
+            begins = isinstance(layer.layers[0], Normalization)
+            margins.append(_NORMALIZED if begins else _NOT_NORMALIZED)
+            margins.append(_margin(layer.layers))
+    return max(margins)
 
 
 def _gain_and_shift(step: GainShift, arrays: Iterator[FloatArray]) -> GainAndShift:

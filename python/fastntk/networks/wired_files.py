@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from fastntk._support.dtypes import FloatArray
 
-_FORMAT = "fastntk layers"
+WIRED_FORMAT = "fastntk layers"
 _VERSIONS = (1,)
 
 # The layers that files know, by their names.
@@ -37,7 +37,7 @@ _CLASSES: dict[str, type[Layer]] = {
 def save_wired(network: WiredNetwork, path: str | os.PathLike[str], *, overwrite: bool) -> None:
     """Write a network to an ``.npz`` file, completely or not at all."""
     name = checked_path(path, "path")
-    content = _described(network)
+    content = described_wired(network)
     require_own(
         name,
         own=lambda: _is_alike(network, name),
@@ -57,17 +57,15 @@ def _is_alike(network: WiredNetwork, path: str) -> bool:
 
 def wired_digest(network: WiredNetwork) -> str:
     """Return a digest of everything that decides the function of a network, to the last bit."""
-    return checksum(*_described(network))
+    return checksum(*described_wired(network))
 
 
 def load_wired(path: str | os.PathLike[str]) -> WiredNetwork:
     """Read a network; refuse what is damaged, foreign or newer."""
     expected = "a file written by FiniteNetwork.save"
-    header, arrays = read_archive(path, "path", _FORMAT, _VERSIONS, expected)
+    header, arrays = read_archive(path, "path", WIRED_FORMAT, _VERSIONS, expected)
     try:
-        description = tuple(_restored(entry) for entry in header["layers"])
-        numbered = [arrays[f"p{i}"] for i in range(len(arrays))]
-        return with_arrays(description, header["inputs"], numbered)
+        return restored_wired(header, arrays)
     # The checksum is right: something else wrote this, or a layer of a newer version.
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(
@@ -75,10 +73,17 @@ def load_wired(path: str | os.PathLike[str]) -> WiredNetwork:
         ) from error
 
 
-def _described(network: WiredNetwork) -> tuple[dict[str, Any], dict[str, FloatArray]]:
+def restored_wired(header: dict[str, Any], arrays: dict[str, FloatArray]) -> WiredNetwork:
+    """Return the network of a header and its arrays; any error of Python's if there is none."""
+    description = tuple(_restored(entry) for entry in header["layers"])
+    numbered = [arrays[f"p{i}"] for i in range(len(arrays))]
+    return with_arrays(description, header["inputs"], numbered)
+
+
+def described_wired(network: WiredNetwork) -> tuple[dict[str, Any], dict[str, FloatArray]]:
     """Return the header and the arrays that a file has of a network."""
     header = {
-        "format": _FORMAT,
+        "format": WIRED_FORMAT,
         "version": _VERSIONS[0],
         "inputs": network.input_width,
         "layers": [_entry(layer, f"layers[{i}]") for i, layer in enumerate(network.description)],

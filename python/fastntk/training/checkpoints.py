@@ -10,13 +10,15 @@ import numpy as np
 
 from fastntk._support.archives import checked_path, read_archive, write_archive
 from fastntk._support.digests import sha256
+from fastntk.networks.network import Network
+from fastntk.networks.wired import WiredNetwork
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
 
     from fastntk._support.dtypes import FloatArray
-    from fastntk.networks.network import Network
+    from fastntk.networks.any_network import AnyNetwork
     from fastntk.training.descent import Sgd
 
 _FORMAT = "fastntk checkpoint"
@@ -78,16 +80,23 @@ def _arrays(sgd: Sgd) -> dict[str, FloatArray]:
     }
 
 
-def network_description(network: Network) -> dict[str, Any]:
+def network_description(network: AnyNetwork) -> dict[str, Any]:
     """Return what a checkpoint must agree with of the network at the start."""
-    arrays = [array for layer in network.layers for array in (layer.weights, layer.bias)]
+    arrays = [array for layer in network.layers for array, _ in layer.arrays]
+    if isinstance(network, WiredNetwork):
+        return {
+            "net": arrays,
+            "layers": list(map(repr, network.description)),
+            "scales": [list(layer.kernel_weights) for layer in network.layers],
+        }
+    assert isinstance(network, Network)
     scales = [[layer.weight_scale, layer.bias_scale] for layer in network.layers]
     # Checkpoints of networks of which nothing is frozen say nothing of it.
     frozen = [] if network.kernel_weights is None else list(map(list, network.kernel_weights))
     # Nor do those of linear outputs say that they are linear.
     outputs = [] if network.has_linear_outputs else [repr(network.output_activation)]
     return {
-        "net": [array for array in arrays if array is not None],
+        "net": arrays,
         "activation": [repr(network.activation), network.activation_scale, *outputs],
         "scales": scales + frozen,
     }

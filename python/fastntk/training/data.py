@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
     from fastntk._support.dtypes import FloatArray
     from fastntk.devices.place import Place
-    from fastntk.networks.network import Network
+    from fastntk.networks.any_network import AnyNetwork
 
 # As the two parts of the argument `validation` are called in errors.
-_VALIDATION = ("validation[0]", "validation[1]")
+VALIDATION = ("validation[0]", "validation[1]")
 
 
 class TrainingData(NamedTuple):
@@ -43,7 +43,7 @@ class TrainingData(NamedTuple):
     @classmethod
     def checked(
         cls,
-        network: Network,
+        network: AnyNetwork,
         loss: str,
         X: npt.ArrayLike,
         y: npt.ArrayLike,
@@ -58,7 +58,7 @@ class TrainingData(NamedTuple):
         ):
             raise TypeError(f"validation is a {type(validation).__name__}: expected a pair (X, y)")
         require_fitting(loss, network)
-        others = {} if validation is None else dict(zip(_VALIDATION, validation, strict=True))
+        others = {} if validation is None else dict(zip(VALIDATION, validation, strict=True))
         place = place_of(device, {"X": X, "y": y, **others, "probe": probe})
 
         def pair(
@@ -73,7 +73,7 @@ class TrainingData(NamedTuple):
         return cls(
             place,
             *pair(X, y),
-            validation=None if validation is None else pair(*validation, _VALIDATION),
+            validation=None if validation is None else pair(*validation, VALIDATION),
             probe=(
                 None if probe is None else place.on_host(network.samples(probe, "probe", place))
             ),

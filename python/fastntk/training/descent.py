@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from fastntk._support.dtypes import FloatArray
     from fastntk._support.progress import Monitor
     from fastntk.devices.place import Place
-    from fastntk.networks.network import Network
+    from fastntk.networks.any_network import AnyNetwork
     from fastntk.training.settings import TrainingSettings
 
-    # (layer, 0 for weights or 1 for the bias) → the array
+    # (layer, 0 for weights or a gain, or 1 for the bias or a shift) → the array
     _Parameters = dict[tuple[int, int], FloatArray]
 
 
 class Sgd:
-    """A network whose weights change; `rates` (layers, 2) are those of weights and biases.
+    """A network whose weights change; `rates` (layers, 2) are those of both arrays of each layer.
 
     Parameters and velocities are arrays of the host. A GPU has copies of them, made for the first
     step, and after each call of `step` the arrays are as those are.
@@ -34,7 +34,7 @@ class Sgd:
 
     def __init__(
         self,
-        network: Network,
+        network: AnyNetwork,
         rates: npt.NDArray[np.float64],
         loss: str,
         momentum: float,
@@ -113,27 +113,24 @@ class Sgd:
         self.place.fill([f], lambda outs, where: compute(outs[0], where))
         return result
 
-    def change(self, initial: Network) -> tuple[float, float]:
+    def change(self, initial: AnyNetwork) -> tuple[float, float]:
         """Return ‖w − w₀‖ in the Euclidean and in the maximum norm."""
-        layers = initial.layers
-        then: list[Any] = [
-            layers[k].bias if kind else layers[k].weights for k, kind in self.parameters
-        ]
+        then: list[Any] = [initial.layers[k].both[kind] for k, kind in self.parameters]
         square, largest = _core.parameter_change(list(self.parameters.values()), then)
         return math.sqrt(square), largest
 
 
-def _trained(network: Network, rates: npt.NDArray[np.float64]) -> _Parameters:
+def _trained(network: AnyNetwork, rates: npt.NDArray[np.float64]) -> _Parameters:
     return {
         (k, kind): array
         for k, (layer, layer_rates) in enumerate(zip(network.layers, rates.tolist(), strict=True))
-        for kind, array in enumerate((layer.weights, layer.bias))
+        for kind, array in enumerate(layer.both)
         if array is not None and layer_rates[kind] > 0
     }
 
 
 def require_training_memory(
-    network: Network, settings: TrainingSettings, n: int, place: Place
+    network: AnyNetwork, settings: TrainingSettings, n: int, place: Place
 ) -> None:
     """Refuse batches of n samples whose passes do not fit in memory, beside a copy of the weights.
 
@@ -141,7 +138,8 @@ def require_training_memory(
     """
     batch = settings.batch
     # Some of the samples are gathered first; all of them are taken as they lie.
-    needed = network.handle(place).training_bytes(batch, batch < n, place.for_questions)
+    with place.working() as where:
+        needed: int = network.handle(place).training_bytes(batch, batch < n, where)
     needed += network.n_parameters * network.dtype.itemsize
     if settings.momentum > 0:
         needed += sum(array.nbytes for array in _trained(network, settings.rates).values())

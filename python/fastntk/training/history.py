@@ -5,12 +5,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic
 
 import numpy as np
 
 from fastntk._support.display import counted
 from fastntk.networks.settings import network_settings
+from fastntk.training.networks import Net
 from fastntk.training.probe import ProbeResult
 from fastntk.training.result import Result
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from fastntk.figures.panels import Sheet
-    from fastntk.mlp import MLP
 
     _Values = npt.NDArray[Any]  # float64
 
@@ -38,7 +38,7 @@ COLUMNS = (
 )
 
 
-def _sheet(result: History) -> Sheet:
+def _sheet(result: History[Any]) -> Sheet:
     from fastntk.figures.history import history_sheet
 
     return history_sheet(result)
@@ -46,7 +46,12 @@ def _sheet(result: History) -> Sheet:
 
 @dataclass(frozen=True, eq=False)
 class History(
-    Result, kind="training history", sheet=_sheet, parts=(ProbeResult,), costs=("seconds",)
+    Result,
+    Generic[Net],
+    kind="training history",
+    sheet=_sheet,
+    parts=(ProbeResult,),
+    costs=("seconds",),
 ):
     """How training went; the result of `train`.
 
@@ -72,11 +77,11 @@ class History(
         above 1e154, and below 1e-146 with fewer digits than other numbers, or 0.
     probe : tuple of ProbeResult
         The kernel on the probe samples: at the start, then after every so many steps.
-    net : MLP
+    net : MLP or FiniteNetwork
         The trained network.
     status : {"completed", "target reached", "diverged"}
         Why the training ended.
-    networks : dict of int to MLP
+    networks : dict of int to MLP or FiniteNetwork
         Copies of the network, by the number of steps before each; empty without `keep_every`.
     options : dict
         What the network was trained with, by the columns of tables; see `settings`.
@@ -96,9 +101,9 @@ class History(
     weight_change_max: _Values
     gradient_norm: _Values
     probe: tuple[ProbeResult, ...]
-    net: MLP
+    net: Net
     status: str
-    networks: dict[int, MLP] = field(default_factory=dict)
+    networks: dict[int, Net] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
 
     @property

@@ -22,13 +22,14 @@ import numpy as np
 
 from fastntk._support import arguments
 from fastntk._support.threads import core_threads
-from fastntk.networks.base import require_network
+from fastntk.networks.base import require_finite_network
 from fastntk.networks.targets import require_fitting
 from fastntk.symmetric.block_lanczos import largest_eigenpairs
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from fastntk.architectures.finite import FiniteNetwork
     from fastntk.mlp import MLP
 
 # The largest norm of D, by loss.
@@ -48,7 +49,7 @@ _RESIDUAL_TOLERANCE = math.sqrt(_EIGENVALUE_TOLERANCE)
 
 
 def learning_rate_bound(
-    net: MLP,
+    net: MLP | FiniteNetwork,
     X: npt.ArrayLike,
     *,
     loss: str = "cross_entropy",
@@ -64,13 +65,13 @@ def learning_rate_bound(
 
     Parameters
     ----------
-    net : MLP
+    net : MLP or FiniteNetwork
         The network, whose weights are where the model is linear.
     X : array_like (n, d)
         Samples, one a row.
     loss : {"cross_entropy", "mse"}
         As in `train`.
-    layer_rates : array_like (L + 1,) or (L + 1, 2), optional
+    layer_rates : array_like (layers,) or (layers, 2), optional
         As in `train`; 0 for what is not trained.
     subset : int
         Where there are more samples, λ_max/n is that of so many, drawn at random. It is the largest
@@ -99,7 +100,7 @@ def learning_rate_bound(
     >>> bool(np.isclose(bound, 2 * 50 / fastntk.conditioning(net.ntk(X)).eigenvalue_max, rtol=1e-3))
     True
     """
-    require_network(net)
+    require_finite_network(net)
     require_fitting(arguments.choice(loss, "loss", tuple(_CURVATURE)), net.network)
     if layer_rates is not None:
         arguments.layer_weights(layer_rates, len(net.network.layers), "layer_rates")

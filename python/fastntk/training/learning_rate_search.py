@@ -15,7 +15,7 @@ import numpy as np
 from fastntk._support import arguments
 from fastntk._support.progress import monitored
 from fastntk._support.threads import map_in_threads, thread_count
-from fastntk.networks.base import require_network
+from fastntk.networks.base import require_finite_network
 from fastntk.training.learning_rate_bound import learning_rate_bound
 from fastntk.training.result import Result
 from fastntk.training.run import train
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from fastntk._support.progress import Progress
+    from fastntk.architectures.finite import FiniteNetwork
     from fastntk.figures.panels import Sheet
     from fastntk.mlp import MLP
     from fastntk.training.history import History
@@ -155,7 +156,7 @@ class LearningRateSearch(
 
 
 def find_learning_rate(
-    net: MLP,
+    net: MLP | FiniteNetwork,
     X: npt.ArrayLike,
     y: npt.ArrayLike,
     *,
@@ -177,7 +178,7 @@ def find_learning_rate(
 
     Parameters
     ----------
-    net : MLP
+    net : MLP or FiniteNetwork
         Its weights are where every training starts; they are left as they are.
     X, y, loss, batch_size, momentum, layer_rates, seed, data, device
         As in `train`. The bound that the default grid starts from is computed on the processor.
@@ -220,7 +221,7 @@ def find_learning_rate(
     >>> search.best in search.to_frame().learning_rate.values
     True
     """
-    require_network(net)
+    require_finite_network(net)
     criterion = arguments.choice(criterion, "criterion", ("fastest", "largest_stable"))
     workers = thread_count() if jobs is None else arguments.integer(jobs, "jobs", minimum=1)
     length = arguments.integer(epochs, "epochs", minimum=1)
@@ -234,7 +235,7 @@ def find_learning_rate(
         if stop.is_set():
             raise KeyboardInterrupt
 
-    def attempt(task: tuple[float, int]) -> History:
+    def attempt(task: tuple[float, int]) -> History[Any]:
         rate, most = task
         return train(
             net,
@@ -278,7 +279,7 @@ def find_learning_rate(
     return LearningRateSearch(ordered, _best(ordered, criterion), bound, criterion, target, of_all)
 
 
-def _candidate(rate: float, history: History, start: float, target: float | None) -> Candidate:
+def _candidate(rate: float, history: History[Any], start: float, target: float | None) -> Candidate:
     losses = np.asarray(history.loss, dtype=np.float64)
     status = history.status
     if status != "diverged" and losses.max() > _RISE * start:

@@ -7,12 +7,16 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic
 
 import numpy as np
 
 import fastntk._core as _core
+from fastntk.kernels.ranges import require_normalized
+from fastntk.networks.placed import PlacedNetwork
+from fastntk.training.data import VALIDATION
 from fastntk.training.history import COLUMNS, History
+from fastntk.training.networks import Net
 from fastntk.training.probe import KernelProbe, ProbeResult
 
 if TYPE_CHECKING:
@@ -21,8 +25,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from fastntk._support.progress import Monitor
-    from fastntk.mlp import MLP
-    from fastntk.networks.network import Network
+    from fastntk.networks.any_network import AnyNetwork
     from fastntk.training.checkpoints import Checkpoint
     from fastntk.training.data import TrainingData
     from fastntk.training.descent import Sgd
@@ -36,7 +39,7 @@ _DIVERGED = 1e3
 
 
 @dataclass
-class TrainingLoop:
+class TrainingLoop(Generic[Net]):
     """A training under way.
 
     Attributes
@@ -45,9 +48,9 @@ class TrainingLoop:
     data : TrainingData
     sgd : Sgd
         The weights that change, and the steps that change them.
-    initial : Network
+    initial : AnyNetwork
         The weights at the start.
-    net : MLP
+    net : MLP or FiniteNetwork
         The network in training, for callbacks, probes and the history.
     probe : KernelProbe or None
     callback : callable or None
@@ -59,12 +62,12 @@ class TrainingLoop:
     settings: TrainingSettings
     data: TrainingData
     sgd: Sgd
-    initial: Network
-    net: MLP
+    initial: AnyNetwork
+    net: Net
     probe: KernelProbe | None
-    callback: Callable[[int, MLP], object] | None
+    callback: Callable[[int, Net], object] | None
     checkpoint: Checkpoint | None
-    kept: KeptNetworks | None
+    kept: KeptNetworks[Net] | None
 
     def __post_init__(self) -> None:
         self.status = "completed"
@@ -73,7 +76,7 @@ class TrainingLoop:
         self.start = math.nan  # the loss of the very first batch
         self.steps_per_epoch = -(-len(self.data.X) // self.settings.batch)
 
-    def run(self, monitor: Monitor | None) -> History:
+    def run(self, monitor: Monitor | None) -> History[Net]:
         """Train to the end, from the checkpoint if there is one, and return the history."""
         if not self._resume() and self.probe is not None:
             self.measured.append(self.probe.measure(0, self.net))
@@ -190,6 +193,12 @@ class TrainingLoop:
         limit = _DIVERGED * self.start if self.start > 0 else math.inf
         if not (math.isfinite(largest) and largest <= limit):
             self.status = "diverged"
+        if math.isnan(largest):
+            self._require_normalized(self.data.X, "X")
+
+    def _require_normalized(self, X: Any, name: str) -> None:
+        """Refuse samples that a layer could not normalize at the start: their loss is no number."""
+        require_normalized(PlacedNetwork(self.initial, self.data.place), X, name)
 
     def _record(self, outcomes: _Values, seconds: float, gradient_norm: float) -> None:
         loss, accuracy = _core.mean_outcomes(outcomes)
@@ -200,6 +209,8 @@ class TrainingLoop:
         if self.data.validation is not None:
             others = self.sgd.outcomes(*self.data.validation)
             loss, accuracy = _core.mean_outcomes(others)
+            if math.isnan(loss):
+                self._require_normalized(self.data.validation[0], VALIDATION[0])
             record["validation_loss"] = loss
             if many:
                 record["validation_accuracy"] = accuracy

@@ -11,6 +11,7 @@ from fastntk.linearity.kernel_states import FollowedKernel, KernelState
 
 if TYPE_CHECKING:
     from fastntk._support.dtypes import FloatArray
+    from fastntk.architectures.finite import FiniteNetwork
     from fastntk.mlp import MLP
 
 
@@ -37,13 +38,13 @@ class ProbeResult(KernelState):
 class KernelProbe:
     """Compares kernels on the samples X with that of the network at the start."""
 
-    def __init__(self, net: MLP, X: FloatArray, device: str | None = None) -> None:
+    def __init__(self, net: MLP | FiniteNetwork, X: FloatArray, device: str | None = None) -> None:
         try:
             self._kernel = FollowedKernel(net.network, X, device)
         except OverflowError as error:
             raise OverflowError(f"probe: {error}") from None
 
-    def measure(self, step: int, net: MLP) -> ProbeResult:
+    def measure(self, step: int, net: MLP | FiniteNetwork) -> ProbeResult:
         """Return the state of the kernel of `net` after `step` steps.
 
         Raises OverflowError if it is not finite.

@@ -15,8 +15,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastntk import activations
+from fastntk.architectures.finite import FiniteNetwork
 from fastntk.mlp import MLP
+from fastntk.networks.base import FiniteNetworkBase
 from fastntk.networks.files import described, restored
+from fastntk.networks.wired_files import WIRED_FORMAT, described_wired, restored_wired
+from fastntk.training.networks import net_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,8 +47,10 @@ def encode(value: Any, arrays: dict[str, FloatArray]) -> Any:
 
 
 def _encode_object(value: Any, arrays: dict[str, FloatArray]) -> dict[str, Any]:
-    if isinstance(value, MLP):
-        header, weights = described(value.network)
+    if isinstance(value, (MLP, FiniteNetwork)):
+        header, weights = (
+            described(value.network) if isinstance(value, MLP) else described_wired(value.network)
+        )
         names = {name: encode(each, arrays)["array"] for name, each in weights.items()}
         return {"network": header, "arrays": names}
     if isinstance(value, activations.Activation):
@@ -81,7 +87,10 @@ def _decode_object(
 ) -> Any:
     if "network" in value:
         weights = {name: arrays[key] for name, key in value["arrays"].items()}
-        return MLP.of_network(restored(value["network"], weights))
+        header = value["network"]
+        if header["format"] == WIRED_FORMAT:
+            return net_of(restored_wired(header, weights))
+        return net_of(restored(header, weights))
     if "activation" in value:
         return activations.restore(value["activation"], tuple(value["parameters"]))
     made: Any = classes[value["class"]]
@@ -98,7 +107,7 @@ def same(one: Any, other: Any) -> bool:
 
     Networks are compared by what they are made of.
     """
-    if isinstance(one, MLP) and isinstance(other, MLP):
+    if isinstance(one, FiniteNetworkBase) and isinstance(other, FiniteNetworkBase):
         one, other = one.network, other.network
     if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
         return one.dtype == other.dtype and np.array_equal(one, other, equal_nan=True)

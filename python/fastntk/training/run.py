@@ -4,18 +4,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from fastntk._support import arguments
 from fastntk._support.progress import monitored
-from fastntk.mlp import MLP
-from fastntk.networks.base import require_network
+from fastntk.networks.base import require_finite_network
 from fastntk.networks.targets import LOSSES
 from fastntk.training.checkpoints import Checkpoint, network_description
 from fastntk.training.data import TrainingData
 from fastntk.training.descent import Sgd, require_training_memory
 from fastntk.training.kept_networks import KeptNetworks
 from fastntk.training.loop import TrainingLoop
+from fastntk.training.networks import net_of
 from fastntk.training.probe import KernelProbe
 from fastntk.training.settings import (
     TrainingSettings,
@@ -34,10 +34,11 @@ if TYPE_CHECKING:
 
     from fastntk._support.progress import Progress
     from fastntk.training.history import History
+    from fastntk.training.networks import Net
 
 
 def train(
-    net: MLP,
+    net: Net,
     X: npt.ArrayLike,
     y: npt.ArrayLike,
     *,
@@ -51,7 +52,7 @@ def train(
     trainable: Sequence[bool] | None = None,
     layer_rates: npt.ArrayLike | None = None,
     loss_target: float | None = None,
-    callback: Callable[[int, MLP], object] | None = None,
+    callback: Callable[[int, Net], object] | None = None,
     callback_every: int | None = None,
     probe: npt.ArrayLike | None = None,
     probe_every: int | None = None,
@@ -61,7 +62,7 @@ def train(
     device: str | None = None,
     data: str | None = None,
     progress: Progress = False,
-) -> History:
+) -> History[Net]:
     r"""Train a network by gradient descent, on all samples at once or on mini-batches.
 
     Each step is :math:`w ← w − η\, ∂\text{loss}/∂w` for the raw weights and biases w: in the NTK
@@ -75,8 +76,8 @@ def train(
 
     Parameters
     ----------
-    net : MLP
-        Where to start from.
+    net : MLP or FiniteNetwork
+        Where to start from. What is trained is a network of the same kind.
     X : array_like (n, d)
         Samples, one a row.
     y : array_like
@@ -101,9 +102,11 @@ def train(
         Other samples and targets, evaluated after each epoch.
     trainable : sequence of bool, optional
         For each of the L + 1 layers, whether it is trained; by default all are. Below the lowest
-        one nothing is propagated back.
+        one nothing is propagated back. Layers of a `FiniteNetwork` are those with parameters.
     layer_rates : array_like (L + 1,) or (L + 1, 2), optional
-        What η is multiplied by for each layer, or for its weights and its bias. 0 leaves alone.
+        What η is multiplied by for each layer, or for its weights and its bias, or its gain and its
+        shift. 0 leaves alone. Rates of the network itself, such as those that layers are described
+        with (`trained`), count too.
     loss_target : float, optional
         Stop after an epoch whose loss is at most this.
     callback : callable, optional
@@ -170,7 +173,7 @@ def train(
     >>> bool(history.loss[-1] < 0.2 * history.loss[0])
     True
     """
-    require_network(net)
+    require_finite_network(net)
     arguments.function(callback, "callback", "(step, net)")
     inplace = arguments.flag(inplace, "inplace")
     network = net.network
@@ -210,7 +213,7 @@ def train(
     # The other of the two keeps the initial weights.
     copied = network.copy()
     changing, initial = (network, copied) if inplace else (copied, network)
-    kept = None
+    kept: KeptNetworks[Net] | None = None
     if keep_every is not None:
         n_steps = settings.epochs * -(-len(given.X) // settings.batch)
         kept = KeptNetworks(changing, keep_every, n_steps)
@@ -219,7 +222,7 @@ def train(
         data=given,
         sgd=Sgd(changing, settings.rates, loss, settings.momentum, given.place),
         initial=initial,
-        net=net if inplace else MLP.of_network(changing),
+        net=net if inplace else cast("Net", net_of(changing)),
         probe=None if given.probe is None else KernelProbe(net, given.probe, given.place.device),
         callback=callback,
         checkpoint=file,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from fastntk.networks.network import Network
+    from fastntk.networks.any_network import AnyNetwork
 
     _Rates = npt.NDArray[np.float64]
 
@@ -29,8 +29,8 @@ class TrainingSettings(NamedTuple):
     ----------
     loss : str
         "mse" or "cross_entropy".
-    rates : ndarray (L + 1, 2)
-        The learning rates of weights and biases, 0 for what stays as it is.
+    rates : ndarray (layers, 2)
+        The learning rates of weights and biases, or of gains and shifts; 0 for what stays as it is.
     momentum : float
     epochs, batch : int
         Passes over the samples, and samples of a step.
@@ -91,12 +91,12 @@ class TrainingSettings(NamedTuple):
 
 
 def checked_rates(
-    network: Network,
+    network: AnyNetwork,
     learning_rate: float,
     trainable: Sequence[bool] | None,
     layer_rates: npt.ArrayLike | None,
 ) -> _Rates:
-    """Return the learning rates (L + 1, 2) of weights and biases, 0 for those that are frozen."""
+    """Return the learning rates (layers, 2) of both arrays of each, 0 for those that are frozen."""
     rate = arguments.real(learning_rate, "learning_rate", minimum=0.0, exclusive=True)
     count = len(network.layers)
     if layer_rates is None and trainable is None and network.kernel_weights is None:
@@ -113,8 +113,8 @@ def checked_rates(
         shares[~np.array(chosen)] = 0.0
     if network.kernel_weights is not None:
         shares = shares * network.kernel_weights
-    has_bias = [layer.bias is not None for layer in network.layers]
-    if not shares[:, 0].any() and not shares[has_bias, 1].any():
+    there = [[array is not None for array in layer.both] for layer in network.layers]
+    if not shares[there].any():
         raise ValueError(
             f"trainable={shown(trainable)}, layer_rates={shown(layer_rates)}: expected at least "
             "one layer that is trained"

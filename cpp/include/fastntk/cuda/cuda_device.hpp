@@ -177,7 +177,9 @@ class CudaDevice {
       for (Index index = 0; index < tiling.count(); ++index) {
         task(lane_, workspace_, tiling[index]);
       }
-      if (phase != Phase::end_of_step) return true;
+      // A task, too, may have left what is not wanted any more.
+      if (phase == Phase::within_step) return !lane_.stopped();
+      if (phase == Phase::changing) return true;
       queue_.end_task(0, 1);
       return !lane_.stopped();
     }
@@ -261,6 +263,9 @@ class CudaDevice {
     }
     progress.finish();
   }
+
+  // Returns how many lanes run_phases has.
+  static constexpr Index phase_lanes() { return 1; }
 
   // Runs body(team) once.
   template <class MakeWorkspace, class Body>

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <type_traits>
 #include <variant>
 #include <vector>
@@ -232,7 +233,10 @@ enum class Extent : std::uint8_t {
 class Route {
  public:
   template <class T>
-  Route(const Wiring<T>& wiring, Extent extent)
+  Route(const Wiring<T>& wiring, Extent extent) : Route(wiring, extent, nodes_of_layers(wiring)) {}
+  // The way back comes to the nodes that are `wanted`, and to what lies before them.
+  template <class T>
+  Route(const Wiring<T>& wiring, Extent extent, const std::vector<bool>& wanted)
       : values_(wiring.top() + 1), deltas_(wiring.top() + 1), reached_(wiring.top() + 1, false) {
     const std::size_t top = wiring.top();
     std::vector<Lifetime> values(top + 1);
@@ -247,8 +251,8 @@ class Route {
       // The way back wants them again.
       stays[node] = std::holds_alternative<Normalize>(step.operation);
       if (gain_shift != nullptr && gain_shift->gain.bias != nullptr) stays[step.source] = true;
-      reached_[node] = is_product || gain_shift != nullptr || reached_[step.source] ||
-                       (add != nullptr && reached_[add->branch]);
+      reached_[node] =
+          wanted[node] || reached_[step.source] || (add != nullptr && reached_[add->branch]);
 
       values[node] = {2 * node + 1, 2 * node + 1};
       values[step.source].last = 2 * node + (is_product ? 1 : 0);
@@ -279,6 +283,14 @@ class Route {
   bool reaches(std::size_t node) const { return reached_[node]; }
 
  private:
+  // Returns which nodes are made by steps with parameters.
+  template <class T>
+  static std::vector<bool> nodes_of_layers(const Wiring<T>& wiring) {
+    std::vector<bool> result(wiring.top() + 1, false);
+    wiring.for_each_layer(
+        [&](std::size_t node, const Layer<T>& /*layer*/) { result[node] = true; });
+    return result;
+  }
   static void assign(const std::vector<Lifetime>& lives, std::vector<std::size_t>& places,
                      std::size_t& count) {
     places = shared_places(lives);
@@ -303,6 +315,13 @@ class Workspace {
         deltas_(rows, 0, std::vector<Index>(route.delta_places(), widest(wiring.widths))),
         kept_(rows, 0, kept_widths(wiring, extent)),
         shared_(rows, widest(wiring.widths)) {}
+
+  // Returns how many numbers it has for each sample.
+  static Index numbers(const Wiring<T>& wiring, const Route& route, Extent extent) {
+    const std::vector<Index> kept = kept_widths(wiring, extent);
+    const auto places = static_cast<Index>(route.value_places() + route.delta_places() + 1);
+    return places * widest(wiring.widths) + std::reduce(kept.begin(), kept.end());
+  }
 
   Matrix<T> value(std::size_t node, Index rows) const {
     return part(values_[route_.value_place(node)], rows, wiring_.widths[node]);
@@ -374,9 +393,16 @@ class Pass {
   // keep(node, Δ) when that of a node is complete.
   template <class Keep>
   void backward(Index output, Keep keep) const {
-    std::vector<bool> begun(wiring_.top() + 1, false);
-    const Matrix<T> first = workspace_.delta(wiring_.top(), inputs_.rows);
+    const Matrix<T> first = output_delta();
     lane_.for_each(first.rows, first.cols, fastntk::element::Indicator<T>{output, first});
+    backward(keep);
+  }
+  // Returns where Δ of the outputs is to be put for a way back from any of them.
+  Matrix<T> output_delta() const { return workspace_.delta(wiring_.top(), inputs_.rows); }
+  // Does the same from there.
+  template <class Keep>
+  void backward(Keep keep) const {
+    std::vector<bool> begun(wiring_.top() + 1, false);
     for (std::size_t node = wiring_.top(); node >= 1 && !lane_.stopped(); --node) {
       if (!route_.reaches(node)) continue;
       const Matrix<T> delta = workspace_.delta(node, inputs_.rows);
