@@ -171,7 +171,7 @@ def test_other_layouts_of_files(tmp_path: Path) -> None:
 def test_a_killed_study_goes_on_when_it_is_started_again(tmp_path: Path) -> None:
     study = ["study", "digits", "--subset", "60", "--depths", "0-3", "--width", "64"]
     study += ["--out", str(tmp_path / "out")]
-    command = [*study, "--seeds", "20"]
+    command = [*study, "--seeds", "6"]
     store = tmp_path / "out" / "digits.sqlite"
     # More networks than any machine is done with before it is stopped.
     endless = [sys.executable, "-m", "fastntk", *study, "--seeds", "5000"]
@@ -184,10 +184,10 @@ def test_a_killed_study_goes_on_when_it_is_started_again(tmp_path: Path) -> None
     assert not (tmp_path / "out" / "digits.csv").exists()
     resumed = run(*command)
     assert resumed.exit_code == 0, resumed.output
-    found = re.search(r"\((\d+) of 160 networks from the store\)", resumed.output)
+    found = re.search(r"\((\d+) of 48 networks from the store\)", resumed.output)
     assert found is not None
     assert int(found[1]) > 0
-    whole = run(*study[:-1], tmp_path / "whole", "--seeds", "20")
+    whole = run(*study[:-1], tmp_path / "whole", "--seeds", "6")
     assert "from the store" not in whole.output
     one, other = (
         pd.read_csv(tmp_path / folder / "digits.csv", dtype=str).drop(columns=list(COSTS))
@@ -195,10 +195,10 @@ def test_a_killed_study_goes_on_when_it_is_started_again(tmp_path: Path) -> None
     )
     pd.testing.assert_frame_equal(one, other)  # of texts: every digit
     again = run(*command)
-    assert "(160 of 160 networks from the store)" in again.output
+    assert "(160 of 48 networks from the store)" in again.output
     # More seeds: what is there is kept.
-    more = run(*study, "--seeds", 21)
-    assert "(160 of 168 networks from the store)" in more.output
+    more = run(*study, "--seeds", 7)
+    assert "(48 of 56 networks from the store)" in more.output
 
 
 def test_all_options_of_a_study(tmp_path: Path) -> None:

@@ -470,7 +470,7 @@ def test_features_that_are_rounded_to_another_precision_carry_its_errors(
     analysis = SimpleNamespace(
         of_features=lambda rows, _: (np.full(len(rows), 0.1), np.ones(len(rows)))
     )
-    monkeypatch.setattr(error_bounds._Analysis, "of", lambda _: analysis)
+    monkeypatch.setattr(error_bounds, "analysis_of", lambda _: analysis)
     # Sums over 8 inputs of a map, over 3 outputs of 8 units, over 2 layers and a few steps more; of
     # float32, in six parts.
     terms = 8 + 3 * 8 + 2 + 8

@@ -69,7 +69,7 @@ def integer_spectra(draw: st.DrawFn) -> list[int]:
     return [int(value) for value in values]
 
 
-@settings(max_examples=1400)
+@settings(max_examples=500)
 @given(integer_spectra(), METHODS, st.integers(-40, 40))
 def test_spectra_of_integers(eigenvalues: list[int], method: str, exponent: int) -> None:
     scale = 2.0**exponent

@@ -64,11 +64,11 @@ def outputs(net: fastntk.Network, parameters: Sequence[Any], X: Any) -> Any:
 
 
 def jacobian(net: fastntk.Network, parameters: Sequence[Any], X: Any) -> Any:
-    """∂f/∂w (n, C, P)."""
+    """∂f/∂w (n, C, P), to as many digits as parameters and samples have, and float64 at least."""
     columns = []
     for k, array in enumerate(parameters):
         for at in np.ndindex(array.shape):
-            moved = array.astype(complex)
+            moved = array.astype(np.result_type(array, complex))
             moved[at] += 1j * STEP
             f = outputs(net, [*parameters[:k], moved, *parameters[k + 1 :]], X)
             columns.append(f.imag / STEP)

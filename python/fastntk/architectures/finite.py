@@ -53,8 +53,7 @@ class FiniteNetwork(KernelMethods, JacobianMethods):
     values that are all equal) is refused with a ValueError that names it.
 
     Small angles come from gradients that are formed in float64: they have an absolute accuracy of
-    about 1e-15, and are not `resolved` below it. Of what rounding does to kernels nothing is
-    proved: the bounds of `ntk_errors` are infinite.
+    about 1e-15, and are not `resolved` below it.
 
     Examples
     --------

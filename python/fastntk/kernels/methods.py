@@ -228,13 +228,13 @@ class KernelMethods(FiniteNetworkBase):
         Notes
         -----
         Proved bounds are far above what rounding does as a rule: they take no account of roundings
-        that cancel, and grow by a factor of two or three with each layer. In float64 they are still
-        far below what matters for a condition number up to a depth of about 10; in float32 they are
-        of use in narrow networks only, and ``net.astype("float64")`` has the same weights and a
-        kernel with useful bounds. What rounding does as a rule is `MLP.feature_error`. Nothing is
-        proved, and the bounds are infinite, where something overflows, where no unit of a layer is
-        active, for activations that the core does not compute itself, and for a softmax of the
-        outputs.
+        that cancel, and grow by a factor of two or three with each layer, and by more with one that
+        is normalized. In float64 they are still far below what matters for a condition number up to
+        a depth of about 10; in float32 they are of use in narrow networks only, and
+        ``net.astype("float64")`` has the same weights and a kernel with useful bounds. What
+        rounding does as a rule is `feature_error`. Nothing is proved, and the bounds are infinite,
+        where something overflows, where no unit of a layer is active, for activations that the core
+        does not compute itself, and for a softmax of the outputs.
 
         Products of the Gram matrices that vanish below the smallest normal number are taken for
         exact; `ntk` refuses kernels of which nothing else is left.

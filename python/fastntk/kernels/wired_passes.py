@@ -65,7 +65,7 @@ class WiredPasses:
             assert phi.derivative is not None
             return c * phi.function(z), c * phi.derivative(z)
         if isinstance(step, Normalize):
-            return _normalized(z, centered=step.layer.centered, epsilon=step.layer.epsilon)
+            return normalized(z, centered=step.layer.centered, epsilon=step.layer.epsilon)
         y = z if own.gain is None else own.gain * z
         return y if own.shift is None else y + own.shift, None
 
@@ -187,7 +187,7 @@ class WiredQuestions:
         return None
 
 
-def _normalized(z: Rows, *, centered: bool, epsilon: float) -> tuple[Rows, Rows]:
+def normalized(z: Rows, *, centered: bool, epsilon: float) -> tuple[Rows, Rows]:
     """Return ĥ, and the rate at which it changes with z."""
     floor = math.sqrt(epsilon)
     exponents = np.frexp(np.maximum(np.abs(z).max(axis=1, keepdims=True), floor))[1]
