@@ -181,7 +181,7 @@ def test_depths_at_infinite_width_come_from_one_pass(
             assert result.eigenvalue_min == other.eigenvalue_min
 
 
-def test_nothing_is_proved_of_drawn_networks(X: npt.NDArray[np.float64]) -> None:
+def test_bounds(X: npt.NDArray[np.float64]) -> None:
     study = fastntk.depth_study(
         X, architecture=["plain", "prenorm"], depths=[2], width=64, infinite=True, bounds=True,
         **SMALL,
@@ -190,9 +190,18 @@ def test_nothing_is_proved_of_drawn_networks(X: npt.NDArray[np.float64]) -> None
         assert result.resolved
         assert result.condition_number_lower <= result.condition_number
         assert result.condition_number <= result.condition_number_upper
-        proved = result.architecture == "plain" or result.seed < 0
-        assert math.isfinite(result.condition_number_upper) == proved
-        assert (result.condition_number_lower == 1.0) != proved
+        bounds = result.condition_number_lower, result.condition_number_upper
+        assert math.isfinite(bounds[1])
+        # As those of the kernel of the network itself.
+        if result.architecture == "prenorm" and result.seed >= 0:
+            net = Architecture("prenorm").network(2, 6, width=64).sample(result.seed, "float32")
+            K = net.ntk(X, dtype="float64")
+            error = net.astype("float64").feature_error
+            found = fastntk.conditioning(K, feature_error=error)
+            found = found.widened(**net.ntk_errors(X, dtype="float64"))
+            assert found.bounds is not None
+            expected = found.bounds.condition_number
+            assert bounds == pytest.approx((expected.lower, expected.upper), rel=1e-9, abs=0)
 
 
 def test_the_noise_floor_is_the_rule_of_the_network(X: npt.NDArray[np.float64]) -> None:

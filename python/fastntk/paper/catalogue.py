@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 from fastntk.paper.parts.angle_curves import figure_1, figure_2
+from fastntk.paper.parts.architectures import architectures
 from fastntk.paper.parts.chaos import edge_part
 from fastntk.paper.parts.constancy import constancy
 from fastntk.paper.parts.depth import figure_3
@@ -40,6 +41,7 @@ OF_DATA: dict[str, Callable[[Run, str], Part]] = {
     "hardest pairs": hardest_pairs,
     "sample size": sample_size,
     "constancy": constancy,
+    "architectures": architectures,
 }
 
 # Those that train networks, and need labels.
@@ -54,6 +56,7 @@ NAMES = (
     "hardest pairs",
     "sample size",
     "constancy",
+    "architectures",
 )
 
 

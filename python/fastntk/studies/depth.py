@@ -117,9 +117,8 @@ def depth_study(
     bounds : bool
         Also enclose each κ in an interval that holds despite all rounding, that of the kernel
         included, see `fastntk.conditioning` and `MLP.ntk_errors`: from a depth of about 10 on,
-        where nothing useful is proved, it is wide or has no end. Of networks with blocks of finite
-        width nothing is proved at any depth; their noise floor is a rule, see
-        `FiniteNetwork.feature_error`.
+        where nothing useful is proved, it is wide or has no end; with normalizations from half of
+        that on, see `FiniteNetwork.ntk_errors`.
     store : path-like, optional
         An SQLite file in which each network is kept as soon as it is finished, and looked up
         before it is computed: a study that was killed goes on from there when it is started again.

@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastntk.activations.activation import activation_label
-from fastntk.architectures.finite import expected_error
 from fastntk.kernels.depth_passes import depth_groups, pass_bytes
+from fastntk.kernels.rounding import feature_error
 from fastntk.layers.activation import Activation
 from fastntk.layers.residual import Residual
 from fastntk.layers.steps import GainShift, Linear
+from fastntk.networks.wired import margin_of
 from fastntk.studies.depth_families import DEFAULT_TOLERANCE, Family, pass_share
 from fastntk.studies.identities import description_identity
 
@@ -103,11 +104,11 @@ class FiniteDescribedFamily(_DescribedFamily):
         """Return what rounding does to the features as a rule: samples pass in float64."""
         network = self.networks[depth]
         counted = [step for step in network.steps.steps if isinstance(step, (Linear, GainShift))]
-        error = expected_error(network.layers, len(counted), np.dtype(np.float64))
+        error = margin_of(network.layers) * feature_error(len(counted) - 1, np.dtype(np.float64))
         return {"feature_error": error, "kernel_error": 0.0}
 
     def further_errors(self, X: FloatArray, depth: int) -> KernelErrors:
-        """Return infinite errors: nothing is proved of these networks."""
+        """Return what rounding can have done."""
         return self._single(depth).ntk_errors(X, dtype="float64")
 
     def work(self, X: FloatArray, depth: int) -> float:  # noqa: ARG002
