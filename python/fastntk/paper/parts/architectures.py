@@ -209,7 +209,7 @@ def judged(frame: pd.DataFrame, data: str) -> tuple[Claim, ...]:
 
 
 def _judge_order(infinite: pd.DataFrame) -> Count:
-    """Compare κ of plain networks with that of the others, and of α = 1/√L with that of the rest."""
+    """Compare κ of plain networks with the others, and of α = 1/√L with the rest."""
     known, least = (
         infinite.pivot_table(index="depth", columns="architecture", values=name, dropna=False)
         for name in ("condition_number", "condition_number_least")
