@@ -173,8 +173,9 @@ def _of_network(
 def _means(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the means over seeds of κ and epochs; NaN where a network of some seed has none."""
     columns = ["condition_number", "epochs_to_loss"]
-    groups = frame.groupby(["architecture", "depth"], sort=False)[columns]
-    return groups.agg(lambda each: each.mean(skipna=False)).reset_index()
+    groups: Any = frame.groupby(["architecture", "depth"], sort=False)[columns]
+    means: pd.DataFrame = groups.agg(lambda each: each.mean(skipna=False)).reset_index()
+    return means
 
 
 def _panels(frame: pd.DataFrame) -> list[Panel]:
