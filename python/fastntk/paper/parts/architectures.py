@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -60,9 +61,14 @@ KAPPA_FALLS = Statement(
 )
 PLAIN_LEADS = Statement(
     "Beyond the paper",
-    "At infinite width plain networks have the smallest κ at every depth, and residual networks "
-    "with α = 1/√L the largest from depth 3 on.",
-    "Depth by depth against the other architectures; with α = 1/√L at depth 1 α is 1.",
+    "At infinite width plain networks have a smaller κ than the other architectures.",
+    "Depth by depth against each of the others.",
+)
+SCALE_KEEPS = Statement(
+    "Beyond the paper",
+    "At infinite width residual networks with α = 1/√L keep a larger κ than the other "
+    "architectures.",
+    "Depth by depth from 3 on against each of the others; at depth 1 α is 1.",
 )
 FINITE_FALLS = Statement(
     "Beyond the paper",
@@ -198,7 +204,8 @@ def judged(frame: pd.DataFrame, data: str) -> tuple[Claim, ...]:
         every(lambda rows: falls(rows, exact=True)).claim(
             KAPPA_FALLS, at_ends("condition_number"), data
         ),
-        _judge_order(infinite).claim(PLAIN_LEADS, "", data),
+        _judge_order(infinite, LABELS[0], PLAIN_LEADS, data),
+        _judge_order(infinite, LABELS[2], SCALE_KEEPS, data),
         *(
             falls(rows, exact=False).claim(
                 FINITE_FALLS, f"κ {from_to(rows, 'condition_number')}", f"{data}, {label}"
@@ -208,31 +215,20 @@ def judged(frame: pd.DataFrame, data: str) -> tuple[Claim, ...]:
     )
 
 
-def _judge_order(infinite: pd.DataFrame) -> Count:
-    """Compare κ of plain networks with the others, and of α = 1/√L with the rest."""
+def _judge_order(infinite: pd.DataFrame, label: str, statement: Statement, data: str) -> Claim:
+    """Compare κ of an architecture with each of the others, depth by depth, as a statement says."""
     known, least = (
         infinite.pivot_table(index="depth", columns="architecture", values=name, dropna=False)
         for name in ("condition_number", "condition_number_least")
     )
-    plain, by_depth = LABELS[0], LABELS[2]
-    among = (len(LABELS) - 1) * len(known)
-    pairs = [(depth, label, plain) for depth in known.index for label in LABELS[1:]]
-    pairs += [
-        (depth, by_depth, label)
-        for depth in known.index[1:]
-        for label in LABELS[1:]
-        if label != by_depth
-    ]
-    return count(
-        (
-            above_some(
-                least[larger][depth],
-                known[larger][depth],
-                known[smaller][depth],
-                exact=True,
-                among=among,
-            )
-            for depth, larger, smaller in pairs
-        ),
-        "comparison",
-    )
+    smaller = statement is PLAIN_LEADS
+    depths = known.index if smaller else known.index[1:]
+    answers = {}
+    for depth, other in itertools.product(depths, (each for each in LABELS if each != label)):
+        above, below = (other, label) if smaller else (label, other)
+        answers[f"{other} at depth {depth}"] = above_some(
+            least[above][depth], known[above][depth], known[below][depth], exact=True
+        )
+    against = [name for name, answer in answers.items() if answer is not None and not answer]
+    names = f"against it: {', '.join(against)}" if against else ""
+    return count(answers.values(), "comparison").claim(statement, names, data)
