@@ -17,6 +17,7 @@ from fastntk.layers.kinds import KINDS
 from fastntk.layers.layer import written
 from fastntk.layers.normalization import LayerNorm
 from fastntk.layers.residual import Residual
+from fastntk.networks.initialization import checked_scale
 
 if TYPE_CHECKING:
     from fastntk import activations
@@ -164,9 +165,10 @@ class Architecture:
         (20, 64, 64, 64, 64, 64, 1)
         """
         count = arguments.depth(depth)
+        scale = checked_scale(activation_scale)
         settings = {"weight_std": weight_std, "bias_std": bias_std}
         dense = Dense(arguments.integer(width, "width", minimum=1), **settings)
-        phi = Activation(activation, scale=activation_scale)
+        phi = Activation(activation, scale=scale)
         last = Dense(arguments.integer(outputs, "outputs", minimum=1), **settings)
         layers: list[Layer]
         if self.kind == "plain":
