@@ -193,15 +193,17 @@ def _panels(frame: pd.DataFrame) -> list[Panel]:
         reached = rows[rows["epochs_to_loss"].notna()]
         missed = rows[rows["epochs_to_loss"].isna()]
         known = reached[reached["condition_number"].notna()]
-        bars = [spread[label, depth] for depth in reached["depth"]]
-        against_depth.append(
-            _line(reached, "depth", label, hue, "both", np.nan_to_num(np.array(bars, np.float64)))
-        )
-        against_kappa.append(_line(known, "condition_number", label, hue, "marks"))
+        bars = np.array([spread[label, depth] for depth in reached["depth"]], np.float64)
+        if len(reached):
+            against_depth.append(_line(reached, "depth", label, hue, "both", np.nan_to_num(bars)))
+        if len(known):
+            against_kappa.append(_line(known, "condition_number", label, hue, "marks"))
         if len(missed):
             text = "loss not reached"
             against_depth.append(_line(missed, "depth", text, hue, "edge"))
-            against_kappa.append(_line(missed, "condition_number", text, hue, "edge"))
+            unreached = missed[missed["condition_number"].notna()]
+            if len(unreached):
+                against_kappa.append(_line(unreached, "condition_number", text, hue, "edge"))
     epochs = f"epochs to a loss of {_LOSS:g}"
     limits = [Limit(value=_EPOCHS, label=f"{_EPOCHS}\nepochs")]
     return [
