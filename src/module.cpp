@@ -297,7 +297,10 @@ void register_wiring(py::module_& module, const char* name) {
            "√n z/√(‖z‖² + n epsilon), or the same of z less its mean if it is centred.")
       .def("add_gain_shift", &Class::add_gain_shift, py::arg("source"), py::arg("gain").noconvert(),
            py::arg("shift").noconvert(), py::arg("kernel_weights"),
-           "gain ∘ source + shift, either of which may be missing.");
+           "gain ∘ source + shift, either of which may be missing.")
+      .def("end_network", &Class::end_network,
+           "The last node is the outputs of a network. Others, for which steps are added after it, "
+           "share steps with it; there are kernels of all of them at once, and nothing else.");
   register_questions<P>(result);
 }
 
@@ -399,8 +402,12 @@ void register_device(py::module_& module) {
   register_functions<P, double, PyNetwork<P, double>>(module);
   register_functions<P, float, PyWiring<P, float>>(module);
   register_functions<P, double, PyWiring<P, double>>(module);
-  register_hessian<P, float>(module);
-  register_hessian<P, double>(module);
+  register_hessian_products<P, float, PyNetwork<P, float>>(module);
+  register_hessian_products<P, double, PyNetwork<P, double>>(module);
+  register_hessian_products<P, float, PyWiring<P, float>>(module);
+  register_hessian_products<P, double, PyWiring<P, double>>(module);
+  register_passes_with_curvature<P, float>(module);
+  register_passes_with_curvature<P, double>(module);
   register_gram<P, float, float>(module, "Features32Of32");
   register_gram<P, float, double>(module, "Features64Of32");
   register_gram<P, double, float>(module, "Features32Of64");

@@ -15,8 +15,8 @@ namespace fastntk::python {
 
 // out (vectors, P) = Σ_i Σ_c u_ic ∇²f_c(x_i) v for the rows v of `vectors` (vectors, P); the rows
 // of `coefficients` (samples, C) are the u_i.
-template <class P, class T>
-void py_hessian_products(const PyNetwork<P, T>& network, const typename P::template Array<T>& x,
+template <class P, class T, class AnyNetwork>
+void py_hessian_products(const AnyNetwork& network, const typename P::template Array<T>& x,
                          const typename P::template Array<T>& coefficients,
                          const typename P::template Array<T>& vectors,
                          typename P::template Array<T>& out, const typename P::Where& where,
@@ -25,7 +25,7 @@ void py_hessian_products(const PyNetwork<P, T>& network, const typename P::templ
   const auto samples = P::template input<T>(device, x, network.get().input_width, "X");
   const auto u = P::template input<T>(device, coefficients, network.outputs(), "coefficients");
   if (u.rows != samples.rows) throw bad_argument("coefficients", "one row for each sample");
-  const Index parameters = parameter_count(network.get(), network.get().readouts.front());
+  const Index parameters = network.parameters();
   const auto v = P::template input<T>(device, vectors, parameters, "vectors");
   const auto result = P::template output<T>(device, out, v.rows, parameters, "out");
   const Monitor on_progress = python_monitor(monitor);
@@ -68,15 +68,21 @@ void py_passes_with_curvature(const PyNetwork<P, T>& network,
   });
 }
 
-template <class P, class T>
-void register_hessian(py::module_& module) {
+// Registers what both kinds of networks have, PyNetwork and PyWiring.
+template <class P, class T, class AnyNetwork>
+void register_hessian_products(py::module_& module) {
   using Guard = py::call_guard<typename P::Guard>;
-  module.def("hessian_products", &py_hessian_products<P, T>, Guard(), py::arg("network"),
-             py::arg("X").noconvert(), py::arg("coefficients").noconvert(),
+  module.def("hessian_products", &py_hessian_products<P, T, AnyNetwork>, Guard(),
+             py::arg("network"), py::arg("X").noconvert(), py::arg("coefficients").noconvert(),
              py::arg("vectors").noconvert(), py::arg("out").noconvert(), py::arg(P::kWhere),
              py::arg("monitor"),
              "out (k, P) = Σ_i Σ_c u_ic ∇²f_c(x_i) v for the rows v of vectors (k, P); "
              "coefficients (n, C) are the u.");
+}
+
+template <class P, class T>
+void register_passes_with_curvature(py::module_& module) {
+  using Guard = py::call_guard<typename P::Guard>;
   module.def("passes_with_curvature", &py_passes_with_curvature<P, T>, Guard(), py::arg("network"),
              py::arg("X").noconvert(), py::arg("coefficients").noconvert(),
              py::arg("passes").noconvert(), py::arg(P::kWhere), py::arg("monitor"),

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <optional>
 #include <utility>
@@ -55,11 +56,23 @@ class PyWiring {
                                            keep(shift, "shift", kernel_weights.second)});
   }
 
+  // Has the last node be outputs, as those of a network that shares steps with others.
+  void end_network() {
+    if (wiring_.top() == 0) throw bad_argument("network", "at least one step");
+    wiring_.before_last.push_back(wiring_.top());
+  }
+
   // Returns the network with its parameters on the host.
   const wired::Wiring<T>& get() const {
     if (wiring_.top() == 0) throw bad_argument("network", "at least one step");
     for (std::size_t node = 1; node < wiring_.top(); ++node) {
-      if (!is_read_[node]) throw bad_argument("network", "a single node that no step reads");
+      const bool ends = std::ranges::binary_search(wiring_.before_last, node);
+      if (is_read_[node] == ends) {
+        throw bad_argument("network", "nodes that are outputs or that a step reads");
+      }
+      if (ends && wiring_.widths[node] != wiring_.outputs()) {
+        throw bad_argument("network", "as many outputs as the others have");
+      }
     }
     return wiring_;
   }
@@ -85,7 +98,11 @@ class PyWiring {
   const typename P::template Copies<T>& copies() const { return copies_; }
 
   Index outputs() const { return get().outputs(); }
-  Index parameters() const { return get().parameters(); }
+  // Only for a single network.
+  Index parameters() const {
+    if (!wiring_.before_last.empty()) throw bad_argument("network", "a single one");
+    return get().parameters();
+  }
 
   Range output_range(Index first, Index count) const {
     return range_of_outputs(first, count, outputs());

@@ -47,6 +47,7 @@ _TWO = fastntk.MLP([3, 4, 2])
 _LAYERS = fastntk.Network([layers.RMSNorm(gain=True), layers.Dense(2)], inputs=3)
 _FINITE = _LAYERS.sample()
 _WIDE = fastntk.Network([layers.Dense(2), layers.RMSNorm(), layers.Dense(2)], inputs=3)
+_BLOCKS = fastntk.Network([layers.Residual([layers.Dense(3)]), layers.Dense(2)], inputs=3)
 _LAYERED = infinite.LayeredNetwork(_WIDE.layers, inputs=3)
 _K = _NET.ntk(_X)
 _PACKED = fastntk.PackedKernel.from_dense(_K)
@@ -237,7 +238,9 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "MLP.smallest_angle": (_NET.smallest_angle, {"X": _X}),
     "MLP.vjp": (_NET.vjp, {"X": _X, "u": _Y}),
     "Network": (fastntk.Network, {"layers": [layers.Dense(2)], "inputs": 3}),
+    "Network.at_blocks": (_BLOCKS.at_blocks, {"blocks": 1}),
     "Network.infinite": (_WIDE.infinite, {}),
+    "Network.ntk_at_blocks": (_BLOCKS.ntk_at_blocks, {"X": _X, "blocks": [0, 1]}),
     "Network.sample": (_LAYERS.sample, {}),
     "conjugate_gradients": (
         fastntk.conjugate_gradients,

@@ -80,6 +80,7 @@ def computations(n: int, duals: tuple[str, ...] = QUICK_DUALS) -> dict[str, Call
         "FiniteNetwork.jvp": lambda: wired.jvp(X, v_of(wired)),
         "FiniteNetwork.vjp": lambda: wired.vjp(X, np.stack([y, -y], axis=1)),
         "infinite.LayeredNetwork.ntk": lambda: limit.ntk(X),
+        "Network.ntk_at_blocks": lambda: list(description.ntk_at_blocks(X, [0, 1]).values()),
         "FiniteNetwork.ntk": lambda: [
             wired.ntk(X),
             wired.ntk(X, Z, outputs="full"),
@@ -155,10 +156,12 @@ def computations(n: int, duals: tuple[str, ...] = QUICK_DUALS) -> dict[str, Call
             ).net.weights,
             fastntk.train(net, X, y, learning_rate=0.1, loss="mse", epochs=2).net.weights,
         ],
-        "linearity.hessian_norm": lambda: linearity.hessian_norm(net, X[:2]),
-        "linearity.hessian_vector_product": lambda: linearity.hessian_vector_product(
-            two, X, v_of(two)
-        ),
+        "linearity.hessian_norm": lambda: [
+            linearity.hessian_norm(each, X[:2]) for each in (net, wired)
+        ],
+        "linearity.hessian_vector_product": lambda: [
+            linearity.hessian_vector_product(each, X, v_of(each)) for each in (two, wired)
+        ],
         "linearity.hessian_operator": lambda: linearity.hessian_operator(two, X) @ v_of(two),
         "linearity.loss_hessian": lambda: linearity.loss_hessian(two, X, labels) @ v_of(two),
         "linearity.kernel_change": lambda: linearity.kernel_change(net, X[:50], v_of(net)),
@@ -215,6 +218,7 @@ WITHOUT_MATRICES = {
     "MLP.from_weights",
     "MLP.plan",
     "Network",
+    "Network.at_blocks",
     "Network.infinite",
     "Network.sample",
     "PackedKernel",

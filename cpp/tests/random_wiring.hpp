@@ -47,6 +47,8 @@ class RandomWiring {
   std::size_t activate(const Activation& phi, std::optional<std::size_t> source = {}) {
     return add(source.value_or(top()), wired::Activate{phi, 1.3});
   }
+  // The last node is the outputs of a network of its own.
+  void end_network() { wiring_.before_last.push_back(top()); }
   std::size_t sum(std::size_t skip, double scale) { return add(skip, wired::Add{top(), scale}); }
   std::size_t normalize(bool centred, double epsilon = 0.0) {
     return add(top(), wired::Normalize{centred, epsilon});

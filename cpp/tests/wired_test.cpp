@@ -261,6 +261,64 @@ TEST_CASE_TEMPLATE("kernels of networks of steps", P, Single, Mixed, Double, Nar
   }
 }
 
+// Returns one of several networks that share steps, by itself.
+template <class T>
+wired::Wiring<T> alone(const wired::Wiring<T>& all, std::size_t top) {
+  const auto leads = all.leads_to(top);
+  wired::Wiring<T> result(all.input_width);
+  std::vector<std::size_t> numbers(all.widths.size(), 0);
+  for (std::size_t node = 1; node <= top; ++node) {
+    if (!leads[node]) continue;
+    wired::Operation<T> operation = all.step(node).operation;
+    if (auto* const sum = std::get_if<wired::Add>(&operation)) sum->branch = numbers[sum->branch];
+    result.add(numbers[all.step(node).source], operation);
+    numbers[node] = result.top();
+  }
+  return result;
+}
+
+TEST_CASE_TEMPLATE("networks that share steps have the kernels of each alone", P, Single, Mixed,
+                   Double) {
+  using T = typename P::Pass;
+  using G = typename P::Gram;
+  RandomWiring<T> net(kInputs);
+  const std::size_t stream = net.linear(9);
+  net.linear(kOutputs, false);
+  net.end_network();
+  net.linear(7, true, stream);
+  net.normalize(true);
+  net.gain_shift(true, true);
+  net.activate(kTanh);
+  net.linear(9);
+  const std::size_t next = net.sum(stream, 0.5);
+  net.linear(kOutputs, true, next);
+  net.end_network();
+  net.linear(8, false, next);
+  net.activate(kTanh);
+  net.linear(9);
+  net.sum(next, 1.0);
+  net.normalize(false);
+  net.linear(kOutputs);
+  const auto x = random_samples<T>(50, kInputs);
+  const auto z = random_samples<T>(21, kInputs, 8);
+  const Range outputs{0, 2};
+  const auto tops = net.get().tops();
+  REQUIRE(tops.size() == 3);
+  for (const auto* const columns : {static_cast<const PaddedMatrix<T>*>(nullptr), &z}) {
+    const auto together = kernels_of<G>(net.get(), outputs, Split::none, x, columns);
+    REQUIRE(together.size() == 3);
+    Index numbers = 0;
+    for (std::size_t k = 0; k < 3; ++k) {
+      const auto by_itself = alone(net.get(), tops[k]);
+      const auto expected = kernels_of<G>(by_itself, outputs, Split::none, x, columns);
+      CHECK(equal_to_the_last_bit(together[k], expected[0]));
+      numbers += wired::feature_bytes(by_itself, 1, 2, 1);
+    }
+    // Activations are there once.
+    CHECK(wired::feature_bytes(net.get(), 1, 2, 1) < numbers);
+  }
+}
+
 TEST_CASE_TEMPLATE("products with Jacobians of networks of steps", G, float, double) {
   const Range outputs{0, kOutputs};
   for (const std::string& name : wiring_names()) {

@@ -127,6 +127,9 @@ class _Wiring:
         shift: _Array | None,
         kernel_weights: tuple[float, float],
     ) -> int: ...
+    # The last node is the outputs of a network. Others, for which steps are added after it, share
+    # steps with it; there are kernels of all of them at once, and nothing else.
+    def end_network(self) -> None: ...
     # The memory, in bytes, of training in batches of so many samples, which are gathered first
     # where they have an order.
     def training_bytes(self, batch: int, gathered: bool, threads: int) -> int: ...
@@ -237,7 +240,7 @@ def gradient_features(
 # out (k, P) = Σ_i Σ_c u_ic ∇²f_c(x_i) v for the rows v of vectors (k, P); coefficients (n, C) are
 # the u.
 def hessian_products(
-    network: _Network,
+    network: _Network | _Wiring,
     X: _Array,
     coefficients: _Array,
     vectors: _Array,

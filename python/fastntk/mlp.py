@@ -35,13 +35,11 @@ if TYPE_CHECKING:
     from fastntk.activations import Activation
     from fastntk.activations.outputs import OutputActivation
     from fastntk.kernels.planning import Plan
-    from fastntk.linearity.linear_model import LinearizedMLP
 
 # So many layers of one width are written as their number.
 _MANY = 8
 
-# What few programs call is imported by the methods that do: PyTorch's modules, files, the linear
-# model.
+# What few programs call is imported by the methods that do: PyTorch's modules, files.
 
 
 class MLP(KernelMethods, JacobianMethods, NetworkBase):
@@ -481,12 +479,6 @@ class MLP(KernelMethods, JacobianMethods, NetworkBase):
         """Return the network with its weights rounded to, or continued in, another precision."""
         precision: FloatDType = arguments.float_dtype(dtype)
         return MLP.of_network(self.network.with_dtype(precision))
-
-    def linearize(self) -> LinearizedMLP[MLP]:
-        """Return the linear model f₀(x) + F(x) Δw around these weights."""
-        from fastntk.linearity.linear_model import LinearizedMLP
-
-        return LinearizedMLP(self)
 
     def plan(self, X: npt.ArrayLike, Z: npt.ArrayLike | None = None) -> Plan:
         """Say what `ntk` would cost for these samples, without computing it.

@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 from test_gpu_results import HANDING_OVER, INPUTS, OUTPUTS, QUANTITIES, Job, M, N, Way, normal
 from tolerances import assert_close
@@ -13,6 +14,9 @@ from tolerances import assert_close
 import fastntk
 from fastntk import activations, layers
 from fastntk.layers import Dense, LayerNorm, Residual, RMSNorm
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 BLOCK = [LayerNorm(gain=True, shift=True), Dense(12, bias_std=0.2), layers.GELU(), Dense(9)]
 DESCRIPTION = fastntk.Network(
@@ -34,8 +38,7 @@ WEIGHTED = {
         @ j.give(normal(M, 2, dtype=j.net.dtype))
     ),
 }
-CHAINS_ALONE = {"linearized", *(name for name in QUANTITIES if name.startswith("Hessian"))}
-OURS = {name: of for name, of in QUANTITIES.items() if name not in CHAINS_ALONE} | WEIGHTED
+OURS = QUANTITIES | WEIGHTED
 
 
 @pytest.mark.parametrize("handed", HANDING_OVER)
@@ -51,6 +54,53 @@ def test_quantities(name: str, dtype: str, handed: str, xp: Any) -> None:
     assert found.dtype == dtype
     assert found.shape == expected.shape
     assert_close(found, expected, dtype)
+
+
+TRAINING: list[dict[str, Any]] = [
+    {"loss": "mse"},
+    {"loss": "cross_entropy", "batch_size": 10, "momentum": 0.5},
+    {"loss": "mse", "batch_size": 16, "momentum": 0.9, "layer_rates": RATES},
+    {"loss": "cross_entropy", "batch_size": 16, "trainable": [False] * 3 + [True] * 5},
+]
+
+
+@pytest.mark.parametrize("handed", HANDING_OVER)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("options", TRAINING, ids=str)
+def test_training(options: dict[str, Any], dtype: str, handed: str, xp: Any) -> None:
+    net, way = DESCRIPTION.sample(seed=3, dtype=dtype), Way(handed, xp)
+    X, labels = normal(N, INPUTS, dtype=dtype), np.arange(N) % OUTPUTS
+    y = labels if options["loss"] == "cross_entropy" else normal(N, OUTPUTS, dtype=dtype)
+    arguments: Any = {"learning_rate": 0.1, "epochs": 3, "seed": 5, **options}
+    expected = fastntk.train(net, X, y, validation=(X[:M], y[:M]), probe=X[:4], **arguments)
+    found = fastntk.train(
+        net,
+        way.give(X),
+        way.give(y),
+        validation=(way.give(X[:M]), way.give(y[:M])),
+        probe=way.give(X[:4]),
+        **arguments,
+        **way.options,
+    )
+    assert found.status == "completed"
+    for name in ("loss", "accuracy", "validation_loss", "weight_change", "gradient_norm"):
+        assert_close(getattr(found, name), getattr(expected, name), dtype)
+    arrays = zip(found.net.parameters, expected.net.parameters, net.parameters, strict=True)
+    for now, truth, before in arrays:
+        assert_close(now, truth, dtype)
+        assert np.array_equal(now, before) == np.array_equal(truth, before)
+    changes = [[p.relative_change for p in each.probe] for each in (found, expected)]
+    assert_close(changes[0], changes[1], dtype)
+
+
+def test_training_goes_on_from_a_checkpoint(xp: Any, tmp_path: Path) -> None:
+    net, X, y = DESCRIPTION.sample(), normal(N, INPUTS), np.arange(N) % OUTPUTS
+    options: Any = {"learning_rate": 0.1, "batch_size": 10, "momentum": 0.5, "device": "cuda"}
+    whole = fastntk.train(net, X, y, epochs=4, **options)
+    for epochs in (2, 4):
+        parts = fastntk.train(net, X, y, epochs=epochs, checkpoint=tmp_path / "c.npz", **options)
+    assert np.array_equal(parts.loss, whole.loss)
+    assert all(map(np.array_equal, parts.net.parameters, whole.net.parameters))
 
 
 def test_pairs_and_samples_without_a_direction(xp: Any) -> None:

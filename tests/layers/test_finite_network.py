@@ -322,9 +322,6 @@ def test_layers_that_do_not_fit_in_memory() -> None:
 def test_what_chains_alone_can_do_is_refused() -> None:
     net: Any = DESCRIPTION.sample()
     calls: list[Callable[[], Any]] = [
-        lambda: fastntk.linearity.hessian_norm(net, X),
-        lambda: fastntk.linearity.hessian_vector_product(net, X, np.ones(net.n_parameters)),
-        lambda: fastntk.linearity.kernel_change(net, net, X),
         lambda: fastntk.kernel_report(net, X, "nowhere"),
         lambda: fastntk.distributed.ntk(net, X),
     ]

@@ -13,13 +13,15 @@ from drawn_networks import networks
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from test_finite_network import DESCRIPTION, assert_near, leaves_only_signs, with_parameters
+from training_problems import orders, problem
 
+import fastntk
 from fastntk import layers
+from fastntk.linearity import hessian_vector_product
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    import fastntk
     from fastntk.layers import Layer
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
@@ -44,13 +46,13 @@ def passed(described: Sequence[Layer], h: Any, rest: Iterator[Any]) -> Any:
             h = skip + layer.scale * passed(layer.layers, h, rest)
         else:
             assert isinstance(layer, (layers.LayerNorm, layers.RMSNorm))
-            gain = next(rest) if layer.gain else None
-            shift = next(rest) if layer.shift else None
+            # PyTorch fails at second derivatives where there is no gain, or no shift.
+            gain = next(rest) if layer.gain else torch.ones_like(h[0])
+            shift = next(rest) if layer.shift else torch.zeros_like(h[0])
             if isinstance(layer, layers.LayerNorm):
                 h = F.layer_norm(h, h.shape[1:], gain, shift, eps=layer.epsilon)
             else:
-                h = F.rms_norm(h, h.shape[1:], gain, eps=layer.epsilon)
-                h = h if shift is None else h + shift
+                h = F.rms_norm(h, h.shape[1:], gain, eps=layer.epsilon) + shift
     return h
 
 
@@ -92,3 +94,68 @@ def test_random_networks(description: fastntk.Network, seed: int) -> None:
 
 def test_every_kind_of_step() -> None:
     check(DESCRIPTION, 3)
+
+
+@settings(max_examples=10)
+@given(
+    description=networks(activations=("tanh", "silu", "gelu", "softplus")), seed=st.integers(0, 99)
+)
+def test_hessians_of_random_networks(description: fastntk.Network, seed: int) -> None:
+    steps = description.steps
+    assume(not any(leaves_only_signs(step, steps.widths) for step in steps.steps))
+    check_hessian(description, seed)
+
+
+def test_hessian_with_every_kind_of_step() -> None:
+    check_hessian(DESCRIPTION, 3)
+
+
+def check_hessian(description: fastntk.Network, seed: int) -> None:
+    """Compare products to 1e-10 of the largest element of gradients and products."""
+    net, parameters = with_parameters(description, seed)
+    draw = np.random.default_rng(seed)
+    X, u = draw.standard_normal((3, description.inputs)), draw.standard_normal((3, net.n_outputs))
+    v = draw.standard_normal(net.n_parameters)
+    sizes, x = [array.size for array in parameters], torch.from_numpy(X)
+
+    def weighted(flat: Any) -> Any:
+        parts = zip(flat.split(sizes), parameters, strict=True)
+        tensors = [part.reshape(array.shape) for part, array in parts]
+        return (torch.from_numpy(u) * passed(description.layers, x, iter(tensors))).sum()
+
+    def along(flat: Any) -> Any:
+        return (torch.func.grad(weighted)(flat) * torch.from_numpy(v)).sum()
+
+    flat = torch.from_numpy(np.concatenate([array.reshape(-1) for array in parameters]))
+    gradient, expected = torch.func.grad(weighted)(flat), torch.func.grad(along)(flat).numpy()
+    product = hessian_vector_product(net, X, v, coefficients=u)
+    scale = np.abs(gradient.numpy()).max() + np.abs(expected).max()
+    np.testing.assert_allclose(product, expected, rtol=0, atol=1e-10 * scale)
+
+
+@pytest.mark.parametrize("loss", ["mse", "cross_entropy"])
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_training(loss: str, momentum: float) -> None:
+    """As torch.optim.SGD descends the gradients that autograd finds."""
+    X, y = problem(loss, n=17)
+    net, parameters = with_parameters(DESCRIPTION, 6)
+    history = fastntk.train(
+        net, X, y, loss=loss, learning_rate=0.1, epochs=5, batch_size=6, momentum=momentum, seed=2
+    )
+    tensors = [torch.from_numpy(array.copy()).requires_grad_() for array in parameters]
+    optimizer = torch.optim.SGD(tensors, lr=0.1, momentum=momentum)
+    x, targets = torch.from_numpy(X), torch.from_numpy(y)
+    losses = []
+    for batch in orders(17, 6, 5, 2):
+        f = passed(DESCRIPTION.layers, x[batch], iter(tensors))
+        mean = 3 * F.mse_loss(f, targets[batch]) / 2 if loss == "mse" else None
+        mean = F.cross_entropy(f, targets[batch]) if mean is None else mean
+        optimizer.zero_grad()
+        mean.backward()
+        optimizer.step()
+        losses.append(len(batch) * mean.item())
+    np.testing.assert_allclose(
+        history.loss, np.reshape(losses, (5, 3)).sum(axis=1) / 17, rtol=1e-10
+    )
+    for found, tensor in zip(history.net.parameters, tensors, strict=True):
+        assert_near(found, tensor.detach().numpy())

@@ -262,7 +262,7 @@ def test_a_chain_is_trained_as_the_mlp(activation: str, batch: int) -> None:
         "layer_rates": [1.0, 0.5, 2.0],
         "validation": (X[:20], y[:20]),
     }
-    found, expected = (fastntk.train(each, X, y, **options) for each in (net, mlp))
+    found, expected = fastntk.train(net, X, y, **options), fastntk.train(mlp, X, y, **options)
     for name in ("loss", "gradient_norm", "weight_change", "weight_change_max", "validation_loss"):
         np.testing.assert_allclose(getattr(found, name), getattr(expected, name), rtol=1e-12)
     of_mlp = [array for layer in expected.net.network.layers for array, _ in layer.arrays]
@@ -338,7 +338,7 @@ def test_histories_in_tables_and_files(tmp_path: Path) -> None:
     assert (history.to_frame()["inputs"] == 5).all()
     assert history.to_frame()["dtype"].eq("float32").all()
     history.save(tmp_path / "history.npz")
-    loaded = fastntk.History.load(tmp_path / "history.npz")
+    loaded: Any = fastntk.History.load(tmp_path / "history.npz")
     assert type(loaded.net) is FiniteNetwork
     assert loaded == history
     other = fastntk.train(net, X, y, learning_rate=0.2, epochs=2, keep_every=1, probe=X[:4])

@@ -9,6 +9,7 @@
 #include "fastntk/loss.hpp"
 #include "fastntk/ntk.hpp"
 #include "fastntk/sgd.hpp"
+#include "fastntk/wired/hessian_products.hpp"
 #include "fastntk/wired/ntk.hpp"
 #include "fastntk/wired/sgd.hpp"
 
@@ -49,6 +50,7 @@
   FASTNTK_INSTANCE(PREFIX, wired::evaluate<fastntk::DEVICE, T>)          \
   FASTNTK_INSTANCE(PREFIX, wired::input_jacobians<fastntk::DEVICE, T>)   \
   FASTNTK_INSTANCE(PREFIX, wired::gradient_features<fastntk::DEVICE, T>) \
+  FASTNTK_INSTANCE(PREFIX, wired::hessian_products<fastntk::DEVICE, T>)  \
   FASTNTK_INSTANCE(PREFIX, wired::sgd<fastntk::DEVICE, T>)               \
   FASTNTK_GRAM_ALGORITHMS(PREFIX, DEVICE, T, float)                      \
   FASTNTK_GRAM_ALGORITHMS(PREFIX, DEVICE, T, double)

@@ -159,6 +159,18 @@ TEST_CASE("cuda device: phases stop between steps, and a step is done as a whole
   };
   CHECK_THROWS_AS(run(), std::runtime_error);
   CHECK(begun == 0);
+  // A task that is told to stop may leave its work undone: no other phase may build on it.
+  bool goes_on = true;
+  const auto leaving = [&] {
+    cuda.run_phases("stage", 1, 1, ending, kNoWorkspace, [&](const auto& team) {
+      goes_on = team.tiles(tiling, CudaDevice::Phase::within_step,
+                           [&](const auto& lane, const NoWorkspace&, const Tile&) {
+                             while (!lane.stopped()) std::this_thread::yield();
+                           });
+    });
+  };
+  CHECK_THROWS_AS(leaving(), std::runtime_error);
+  CHECK_FALSE(goes_on);
 }
 
 TEST_CASE("cuda device: an exception of a task arrives when the lanes are idle") {

@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 class FiniteNetwork(KernelMethods, JacobianMethods):
     r"""A network of finite width with skip connections and normalization, and its weights.
 
-    `fastntk.Network.sample` returns one. It has the kernels, angles, Jacobians and operators of
-    `fastntk.MLP`; its layers, of which `ntk_by_layer` has one kernel each, and for which
-    `layer_weights` has an entry, are those with parameters: maps and gains with their shifts, in
-    the order of computation, projections before the branch beside them.
+    `fastntk.Network.sample` returns one. It has the kernels, angles, Jacobians, operators and the
+    linear model of `fastntk.MLP`; its layers, of which `ntk_by_layer` has one kernel each, and for
+    which `layer_weights` has an entry, are those with parameters: maps and gains with their shifts,
+    in the order of computation, projections before the branch beside them.
 
     Parameters
     ----------

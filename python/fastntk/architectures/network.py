@@ -13,16 +13,27 @@ import numpy as np
 
 from fastntk._support import arguments
 from fastntk._support.display import rows_html
+from fastntk.devices.places import place_of
 from fastntk.layers.activation import Activation
+from fastntk.layers.blocks import (
+    block_ends,
+    block_places,
+    checked_block,
+    checked_blocks,
+    last_layers,
+)
 from fastntk.layers.dense import Dense
 from fastntk.layers.layer import Layer
 from fastntk.layers.residual import checked_layers
 from fastntk.layers.steps import Linear, Steps, steps_of
+from fastntk.networks.wired import drawn
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from fastntk import infinite
+    from fastntk._support.dtypes import FloatArray
+    from fastntk._support.progress import Progress
     from fastntk.architectures.finite import FiniteNetwork
 
 # So many layers are written one by one in a notebook.
@@ -182,6 +193,100 @@ class Network:
         from fastntk.architectures.finite import FiniteNetwork
 
         return FiniteNetwork(self.layers, inputs=self.inputs, seed=seed, dtype=dtype)
+
+    def at_blocks(self, blocks: int) -> Network:
+        """Return the network that has the first of the blocks, and what stands after the last one.
+
+        Parameters
+        ----------
+        blocks : int
+            At most the number of blocks that there are: the entries of `layers` that are a
+            `Residual`.
+
+        Examples
+        --------
+        >>> import fastntk
+        >>> from fastntk.layers import Dense, ReLU, Residual
+        >>> block = Residual([Dense(8), ReLU(), Dense(8)])
+        >>> net = fastntk.Network([Dense(8), *[block] * 3, Dense(1)], inputs=2)
+        >>> net.at_blocks(1).widths
+        (2, 8, 8, 8, 1)
+        """
+        level = checked_block(blocks, "blocks", self._n_blocks("blocks", blocks))
+        (end,) = block_ends(self.layers, [level])
+        kept = [*self.layers[:end], *self.layers[last_layers(self.layers)]]
+        return Network(kept, inputs=self.inputs)
+
+    def ntk_at_blocks(
+        self,
+        X: npt.ArrayLike,
+        blocks: Sequence[int],
+        *,
+        seed: int = 0,
+        network_dtype: npt.DTypeLike = "float64",
+        dtype: npt.DTypeLike | None = None,
+        device: str | None = None,
+        progress: Progress = False,
+    ) -> dict[int, FloatArray]:
+        """Return the neural tangent kernels after several numbers of blocks, from one pass.
+
+        The networks share the weights of their common layers; what stands after the last block
+        has weights of its own for each number of blocks.
+
+        Parameters
+        ----------
+        X : array_like (n, d)
+            Samples, one a row.
+        blocks : sequence of int
+            Numbers of blocks, the entries of `layers` that are a `Residual`.
+        seed : int
+            The kernel after k blocks is that of ``at_blocks(k).sample(seed)``.
+        network_dtype, dtype, device, progress
+            As in `fastntk.ntk_depths`.
+
+        Returns
+        -------
+        dict of int to ndarray (n, n)
+            The kernel after each number of blocks, in their order, summed over the outputs.
+
+        Raises
+        ------
+        MemoryError
+            If the features and kernels of all networks do not fit in the memory that is available.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastntk
+        >>> from fastntk.layers import Dense, ReLU, Residual
+        >>> block = Residual([Dense(8), ReLU(), Dense(8)])
+        >>> net = fastntk.Network([Dense(8), *[block] * 3, Dense(1)], inputs=2)
+        >>> kernels = net.ntk_at_blocks(np.eye(2), [1, 3])
+        >>> bool((kernels[1] == net.at_blocks(1).sample().ntk(np.eye(2))).all())
+        True
+        """
+        from fastntk.kernels.block_sweep import ntk_blocks
+
+        levels = checked_blocks(blocks, self._n_blocks("blocks", blocks))
+        precision = arguments.float_dtype(network_dtype, "network_dtype")
+        kernel_dtype = precision if dtype is None else arguments.float_dtype(dtype)
+        place = place_of(device, {"X": X})
+        samples = place.samples(X, "X", precision, columns=self.inputs)
+        entropy = arguments.seed(seed)
+        several = tuple(sorted(levels))
+        network = drawn(tuple(self.layers), self.inputs, entropy, precision, several)
+        kernels = ntk_blocks(network, place, samples, kernel_dtype, progress)
+        return {level: kernels[level] for level in levels}
+
+    def _n_blocks(self, name: str, value: object) -> int:
+        """Return how many blocks there are; ValueError if there are none."""
+        found = len(block_places(self.layers))
+        if found == 0:
+            raise ValueError(
+                f"{name}={arguments.shown(value)}: the network has no blocks: expected layers with "
+                "a Residual"
+            )
+        return found
 
     def __repr__(self) -> str:
         """Return the call that makes this network."""

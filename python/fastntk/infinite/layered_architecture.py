@@ -10,13 +10,13 @@ from functools import cached_property
 from typing import Any, Self
 
 from fastntk._support import arguments
-from fastntk._support.arguments import shown
 from fastntk.infinite.duals import Dual, dual_of
 from fastntk.infinite.layered_limits import require_gradients, require_limit
 from fastntk.infinite.several_depths import SeveralDepths
 from fastntk.infinite.wiring import Place, follow
+from fastntk.layers.blocks import block_places, checked_block, checked_blocks
 from fastntk.layers.layer import Layer
-from fastntk.layers.residual import Residual, checked_layers
+from fastntk.layers.residual import checked_layers
 from fastntk.layers.steps import Activate, Steps, label, steps_of
 
 
@@ -41,7 +41,7 @@ class LayeredArchitecture(SeveralDepths):
         """Check all parameters, and that the layers have a limit."""
         self._set("layers", checked_layers(self.layers))
         self._set("inputs", arguments.integer(self.inputs, "inputs", minimum=1))
-        self._set("blocks", _checked_blocks(self.blocks, self.n_blocks))
+        self._set("blocks", _one_or_several(self.blocks, self.n_blocks))
         self._set(
             "bottlenecks", arguments.choice(self.bottlenecks, "bottlenecks", ("refuse", "grow"))
         )
@@ -82,7 +82,7 @@ class LayeredArchitecture(SeveralDepths):
     @property
     def n_blocks(self) -> int:
         """The number of blocks that there are: the entries of `layers` that are a `Residual`."""
-        return sum(isinstance(layer, Residual) for layer in self.layers)
+        return len(block_places(self.layers))
 
     @property
     def depth(self) -> int | tuple[int, ...]:  # type: ignore[override]
@@ -135,7 +135,7 @@ class LayeredArchitecture(SeveralDepths):
         LayeredNetwork
             Whose kernels are those that the network of several depths has at this one.
         """
-        return replace(self, blocks=_checked_block(blocks, "blocks", self.n_blocks))
+        return replace(self, blocks=checked_block(blocks, "blocks", self.n_blocks))
 
 
 class _Trained:
@@ -169,20 +169,9 @@ class _Trained:
         return hidden, gradients
 
 
-def _checked_blocks(blocks: Any, most: int) -> int | tuple[int, ...]:
+def _one_or_several(blocks: Any, most: int) -> int | tuple[int, ...]:
     if blocks is None:
         return most
     if not arguments.has_items(blocks):
-        return _checked_block(blocks, "blocks", most)
-    given = arguments.depths(blocks, "blocks")
-    return tuple(_checked_block(each, f"blocks[{i}]", most) for i, each in enumerate(given))
-
-
-def _checked_block(value: Any, name: str, most: int) -> int:
-    blocks = arguments.integer(value, name, minimum=0)
-    if blocks > most:
-        raise ValueError(
-            f"{name}={shown(value)}: expected at most {most}, the number of entries of layers that "
-            "are a Residual"
-        )
-    return blocks
+        return checked_block(blocks, "blocks", most)
+    return checked_blocks(blocks, most)

@@ -61,7 +61,7 @@ def kernels_exist(network: AnyNetwork, outputs: range, *sides: FloatArray) -> li
         The samples X, or X and Z, on the host.
     """
     if not isinstance(network, Network):
-        return [wired_passes(network).kernel_exists(outputs, [_some_of_size_1(X) for X in sides])]
+        return wired_passes(network).kernels_exist(outputs, [_some_of_size_1(X) for X in sides])
     if not _is_known(network):
         return [False] * len(network.readouts)
     if isinstance(network.output_activation, Softmax):

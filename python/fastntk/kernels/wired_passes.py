@@ -37,12 +37,15 @@ class WiredPasses:
     ----------
     nodes : list of ndarray
         The values of all nodes.
+    kept : list
+        Of each step what the way back needs: slopes (n, width) of an activation, rates (n, 1) of a
+        normalization, None of others.
     """
 
     def __init__(self, network: WiredNetwork, X: Rows) -> None:
         self._network = network
         self.nodes: list[Rows] = [X.astype(np.float64)]
-        self._kept: list[Any] = []  # of each step, what the way back needs
+        self.kept: list[Any] = []
         self._parameters: list[Any] = []
         parameters = iter(network.layers)
         with np.errstate(all="ignore"):
@@ -51,7 +54,7 @@ class WiredPasses:
                 self._parameters.append(own)
                 made, kept = self._made(step, own)
                 self.nodes.append(made)
-                self._kept.append(kept)
+                self.kept.append(kept)
 
     def _made(self, step: Any, own: Any) -> tuple[Rows, Any]:
         if isinstance(step, Linear):
@@ -74,36 +77,22 @@ class WiredPasses:
         """The outputs f (n, C)."""
         return self.nodes[-1]
 
-    def gradients(self, output: int) -> tuple[list[list[tuple[Rows, Rows | None]]], Rows]:
-        """Return the factors of the gradients of an output, and its derivatives by the inputs.
-
-        For each layer, and each of its arrays, Δ and h; or what is the gradient itself, and None.
-        """
+    def deltas(self, output: int) -> list[Rows]:
+        """Return Δ of all nodes: the derivatives of an output by them."""
         deltas: list[Any] = [0.0] * len(self.nodes)
         deltas[-1] = np.zeros_like(self.outputs)
         deltas[-1][:, output] = 1.0
-        found: list[list[tuple[Rows, Rows | None]]] = []
         with np.errstate(all="ignore"):
-            for at in range(len(self._kept) - 1, -1, -1):
-                step, own, kept = (
-                    self._network.steps.steps[at],
-                    self._parameters[at],
-                    self._kept[at],
-                )
+            for at in range(len(self.kept) - 1, -1, -1):
+                step, own, kept = self._network.steps.steps[at], self._parameters[at], self.kept[at]
                 delta = deltas[step.target]
                 if isinstance(step, Add):
                     deltas[step.skip] = deltas[step.skip] + delta
                     deltas[step.branch] = deltas[step.branch] + step.scale * delta
                     continue
-                h = self.nodes[step.source]
                 if isinstance(step, Linear):
-                    found.append([(delta, h), (delta, None)][: len(own.arrays)])
                     back = own.weight_scale * (delta @ own.weights)
                 elif isinstance(step, GainShift):
-                    parts: list[tuple[Rows, Rows | None]] = []
-                    parts += [] if own.gain is None else [(delta * h, None)]
-                    parts += [] if own.shift is None else [(delta, None)]
-                    found.append(parts)
                     back = delta if own.gain is None else own.gain * delta
                 elif isinstance(step, Normalize):
                     unit = self.nodes[step.target]
@@ -113,8 +102,28 @@ class WiredPasses:
                 else:
                     back = kept * delta
                 deltas[step.source] = deltas[step.source] + back
-        by_inputs: Rows = deltas[0] + np.zeros_like(self.nodes[0])
-        return found[::-1], by_inputs
+        return deltas
+
+    def gradients(self, output: int) -> tuple[list[list[tuple[Rows, Rows | None]]], Rows]:
+        """Return the factors of the gradients of an output, and its derivatives by the inputs.
+
+        For each layer, and each of its arrays, Δ and h; or what is the gradient itself, and None.
+        """
+        deltas = self.deltas(output)
+        found: list[list[tuple[Rows, Rows | None]]] = []
+        for step, own in zip(self._network.steps.steps, self._parameters, strict=True):
+            if not isinstance(step, (Linear, GainShift)):
+                continue
+            delta, h = deltas[step.target], self.nodes[step.source]
+            if isinstance(step, Linear):
+                found.append([(delta, h), (delta, None)][: len(own.arrays)])
+                continue
+            parts: list[tuple[Rows, Rows | None]] = []
+            with np.errstate(all="ignore"):
+                parts += [] if own.gain is None else [(delta * h, None)]
+            parts += [] if own.shift is None else [(delta, None)]
+            found.append(parts)
+        return found, deltas[0]
 
 
 @dataclass(frozen=True)
@@ -137,6 +146,12 @@ class WiredQuestions:
         """Return whether an output depends on the inputs."""
         passes = WiredPasses(self.network, X)
         return any(passes.gradients(output)[1].any() for output in range(self.network.n_outputs))
+
+    def kernels_exist(self, outputs: Sequence[int], sides: Sequence[Rows]) -> list[bool]:
+        """Return whether the kernel of each network has an element that is not 0."""
+        return [
+            WiredQuestions(each).kernel_exists(outputs, sides) for each in self.network.networks
+        ]
 
     def kernel_exists(self, outputs: Sequence[int], sides: Sequence[Rows]) -> bool:
         """Return whether the kernel of some samples has an element that is not 0."""

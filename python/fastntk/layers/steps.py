@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from fastntk.layers.activation import Activation
+from fastntk.layers.blocks import block_ends, last_layers
 from fastntk.layers.dense import Dense
 from fastntk.layers.layer import Layer
 from fastntk.layers.normalization import Normalization
@@ -149,6 +150,16 @@ class Steps:
             step.n_parameters for step in self.steps if isinstance(step, (Linear, GainShift))
         )
 
+    def leading_to(self, node: int) -> tuple[Step, ...]:
+        """Return the steps on which a node depends, in order."""
+        found: list[Step] = []
+        wanted = {node}
+        for step in reversed(self.steps):
+            if step.target in wanted:
+                found.append(step)
+                wanted.update(step.sources)
+        return tuple(reversed(found))
+
     @property
     def last_uses(self) -> tuple[int, ...]:
         """For each node, the number of the last step that takes it; −1 if none does."""
@@ -192,12 +203,9 @@ def steps_of(layers: Sequence[Layer], inputs: int, blocks: Sequence[int] | None 
     numbered = [(f"layers[{i}]", layer) for i, layer in enumerate(layers)]
     if blocks is None:
         return lowering.finished([lowering.chain(numbered, 0)])
-    places = [i for i, layer in enumerate(layers) if isinstance(layer, Residual)]
-    # After so many entries of the list, the network of each depth goes on with its last layers.
-    ends = [places[0] if k == 0 else places[k - 1] + 1 for k in blocks]
-    head = numbered[places[-1] + 1 :]
+    head = numbered[last_layers(layers)]
     node, done, outputs = 0, 0, []
-    for end in ends:
+    for end in block_ends(layers, blocks):
         node, done = lowering.chain(numbered[done:end], node), end
         outputs.append(lowering.chain(head, node))
     return lowering.finished(outputs)

@@ -24,12 +24,13 @@ from fastntk._support import arguments
 from fastntk._support.progress import monitored
 from fastntk._support.threads import map_in_threads, thread_count
 from fastntk.activations import FINITE_WIDTH
-from fastntk.activations.compiled import core_activation
 from fastntk.devices import matrices
 from fastntk.devices.places import place_of
+from fastntk.devices.processor import PROCESSOR
+from fastntk.kernels.ranges import require_normalized
 from fastntk.linearity.hessians import SpectralNorm, hessian_products, spectral_norm
 from fastntk.linearity.parameter_space import directions
-from fastntk.networks.base import require_network
+from fastntk.networks.base import require_finite_network
 from fastntk.networks.placed import PlacedNetwork
 
 if TYPE_CHECKING:
@@ -38,12 +39,12 @@ if TYPE_CHECKING:
     from fastntk._support.dtypes import FloatArray
     from fastntk._support.progress import Progress
     from fastntk.devices.place import Place
-    from fastntk.networks.base import NetworkBase
-    from fastntk.networks.network import Network
+    from fastntk.networks.any_network import AnyNetwork
+    from fastntk.networks.base import FiniteNetworkBase
 
 
 def hessian_vector_product(
-    net: NetworkBase,
+    net: FiniteNetworkBase,
     X: npt.ArrayLike,
     v: npt.ArrayLike,
     *,
@@ -57,11 +58,12 @@ def hessian_vector_product(
     They are the derivative, along v, of the forward and the backward pass [1]_: each direction
     takes about six times the work of the outputs, after twice that for all directions together.
     Memory, beside that of v and of the result, is 12 numbers for each unit and each of 1024
-    samples.
+    samples; of a `FiniteNetwork`, 16 for each unit that has an activation, and for each that is
+    normalized.
 
     Parameters
     ----------
-    net : MLP
+    net : MLP or FiniteNetwork
         The network. Its activation is one that the core has; a custom one has no second derivative.
     X : array_like (n, d)
         Samples, one a row.
@@ -112,7 +114,7 @@ def hessian_vector_product(
     >>> bool(np.isclose(w @ Hv, v @ Hw))
     True
     """
-    require_network(net)
+    require_finite_network(net)
     network = net.network
     require_second_derivative(network)
     place = place_of(device, {"X": X, "v": v, "coefficients": coefficients})
@@ -152,7 +154,7 @@ class HessianNorms:
 
 
 def hessian_norm(
-    net: NetworkBase,
+    net: FiniteNetworkBase,
     X: npt.ArrayLike,
     *,
     output: int = 0,
@@ -164,7 +166,7 @@ def hessian_norm(
 
     Parameters
     ----------
-    net : MLP
+    net : MLP or FiniteNetwork
         The network, with an activation that the core has. All is computed in float64, for a network
         in float32, too.
     X : array_like (n, d)
@@ -211,13 +213,15 @@ def hessian_norm(
     >>> bool(6 < norms[0] / norms[1] < 14)  # about √(10 000/100)
     True
     """
-    require_network(net)
+    require_finite_network(net)
     require_second_derivative(net.network)
     samples = net.network.samples(X, "X").astype(np.float64, copy=False)
+    exact = net.network.with_dtype(np.dtype(np.float64))
+    require_normalized(PlacedNetwork(exact, PROCESSOR), samples)
     stop = threading.Event()
     search = partial(
         spectral_norm,
-        net.network.with_dtype(np.dtype(np.float64)),
+        exact,
         output=_checked_output(net.network, output),
         tolerance=arguments.real(tolerance, "tolerance", minimum=0.0, exclusive=True),
         most_passes=arguments.integer(most_passes, "most_passes", minimum=1),
@@ -237,21 +241,22 @@ def hessian_norm(
     return HessianNorms(np.array(values), np.array(errors), np.array(resolved))
 
 
-def require_second_derivative(network: Network) -> None:
+def require_second_derivative(network: AnyNetwork) -> None:
     """Raise ValueError for an activation of which the core has no second derivative."""
-    if core_activation(network.activation).activation == "custom":
-        raise ValueError(
-            f"net has the activation {network.activation!r}: expected one with a second derivative "
-            f"in the core: {', '.join(map(repr, FINITE_WIDTH))}"
-        )
+    for where, phi in network.activations:
+        if not phi.in_core:
+            raise ValueError(
+                f"{where} {phi!r}: expected one with a second derivative in the core: "
+                f"{', '.join(map(repr, FINITE_WIDTH))}"
+            )
 
 
-def _checked_output(network: Network, output: int) -> int:
+def _checked_output(network: AnyNetwork, output: int) -> int:
     return arguments.integer(output, "output", minimum=0, maximum=network.n_outputs - 1)
 
 
 def checked_coefficients(
-    network: Network, place: Place, n: int, output: int, coefficients: npt.ArrayLike | None
+    network: AnyNetwork, place: Place, n: int, output: int, coefficients: npt.ArrayLike | None
 ) -> FloatArray:
     """Return u_ic (n, C) of `hessian_vector_product` as a matrix of the host."""
     index = _checked_output(network, output)

@@ -27,8 +27,10 @@ from fastntk.linearity.kernel_states import FollowedKernel
 from fastntk.linearity.linear_model import LinearizedMLP
 from fastntk.linearity.linear_training import LinearizedTraining
 from fastntk.linearity.parameter_space import by_layer, parameter_vector
-from fastntk.networks.base import NetworkBase
+from fastntk.networks.base import FiniteNetworkBase
+from fastntk.networks.network import Network
 from fastntk.networks.placed import PlacedNetwork
+from fastntk.networks.wired import WiredNetwork
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
     from fastntk._support.dtypes import FloatArray
     from fastntk._support.progress import Progress
     from fastntk.devices.place import Place
-    from fastntk.networks.network import Network
+    from fastntk.networks.any_network import AnyNetwork
 
     Values = npt.NDArray[np.float64]
 
@@ -50,7 +52,7 @@ class Trained(Protocol):
     """What a training leaves behind, such as a `fastntk.History`."""
 
     @property
-    def networks(self) -> Mapping[int, NetworkBase]:
+    def networks(self) -> Mapping[int, FiniteNetworkBase]:
         """The networks on its way, by the number of steps before each."""
 
 
@@ -75,7 +77,8 @@ class KernelDrift:
     weight_change, weight_change_max : ndarray (k,)
         ‖w_t − w_0‖₂ and ‖w_t − w_0‖_∞ of the raw parameters, as in `fastntk.History`.
     layer_change, layer_change_max : ndarray (k, L + 1)
-        The same for weights and bias of each layer.
+        The same for weights and bias of each layer; of a `FiniteNetwork`, for each layer with
+        parameters.
     output_change : ndarray (k,)
         Root mean square, over samples and outputs, of f_t − f_0.
     linear_error : ndarray (k,)
@@ -124,7 +127,7 @@ class KernelDrift:
 
 
 def kernel_drift(
-    networks: Trained | Sequence[NetworkBase] | Mapping[int, NetworkBase],
+    networks: Trained | Sequence[FiniteNetworkBase] | Mapping[int, FiniteNetworkBase],
     X: npt.ArrayLike,
     *,
     linear: LinearizedTraining | None = None,
@@ -136,9 +139,9 @@ def kernel_drift(
 
     Parameters
     ----------
-    networks : History, sequence of MLP, or mapping of int to MLP
+    networks : History, sequence of MLP or FiniteNetwork, or mapping of int to these
         A training that has kept its networks, as `fastntk.train` does with `keep_every`. Or the
-        network at the start, then in training: at least two, of the same widths and activation,
+        network at the start, then in training: at least two, of the same layers,
         with the steps after which they are so, ascending, or in their order.
     X : array_like (n, d)
         Samples, one a row, on which kernels and outputs are compared: n² numbers.
@@ -226,16 +229,16 @@ class _Path:
     Samples are of the host, and so are the arrays that the place returns, wherever it computes.
     """
 
-    def __init__(self, start: Network, X: FloatArray, place: Place) -> None:
+    def __init__(self, start: AnyNetwork, X: FloatArray, place: Place) -> None:
         self._samples = X
         self._samples_there = start.samples(X, "X", place)
         self._place = place
         self._weights = parameter_vector(start)
         self._outputs = self._evaluate(start)
-        self._linear = LinearizedMLP(NetworkBase(start))
+        self._linear = LinearizedMLP(FiniteNetworkBase(start))
         self._kernel = FollowedKernel(start, X, place.device)
 
-    def point(self, network: Network, expected: FloatArray | None) -> dict[str, Any]:
+    def point(self, network: AnyNetwork, expected: FloatArray | None) -> dict[str, Any]:
         """Return what `KernelDrift` has of a network."""
         state = self._kernel.state(network)
         change = parameter_vector(network) - self._weights
@@ -258,7 +261,7 @@ class _Path:
             ),
         }
 
-    def _evaluate(self, network: Network) -> FloatArray:
+    def _evaluate(self, network: AnyNetwork) -> FloatArray:
         outputs: FloatArray = PlacedNetwork(network, self._place).evaluate(self._samples_there)
         return outputs
 
@@ -267,7 +270,7 @@ def _root_mean_square(values: FloatArray) -> float:
     return float(np.linalg.norm(values)) / math.sqrt(values.size)
 
 
-def _kept_by(training: Trained) -> Mapping[int, NetworkBase]:
+def _kept_by(training: Trained) -> Mapping[int, FiniteNetworkBase]:
     if not training.networks:
         raise ValueError(
             f"networks is a {type(training).__name__} without any: expected that of a training "
@@ -276,7 +279,7 @@ def _kept_by(training: Trained) -> Mapping[int, NetworkBase]:
     return training.networks
 
 
-def _checked_networks(networks: Any) -> dict[int, NetworkBase]:
+def _checked_networks(networks: Any) -> dict[int, FiniteNetworkBase]:
     """Return networks by their steps, or by their places."""
     if isinstance(networks, Mapping):
         items = list(networks.items())
@@ -290,7 +293,7 @@ def _checked_networks(networks: Any) -> dict[int, NetworkBase]:
     if any(later <= earlier for earlier, later in itertools.pairwise(steps)):
         raise ValueError(f"networks has the steps {arguments.shown(steps)}: expected them to rise")
     for net in nets:
-        if not isinstance(net, NetworkBase):
+        if not isinstance(net, FiniteNetworkBase):
             raise TypeError(f"networks has {arguments.shown(net)}: {_EXPECTED}")
     first = _kind(nets[0].network)
     for step, net in zip(steps, nets, strict=True):
@@ -301,8 +304,11 @@ def _checked_networks(networks: Any) -> dict[int, NetworkBase]:
     return dict(zip(steps, nets, strict=True))
 
 
-def _kind(network: Network) -> str:
+def _kind(network: AnyNetwork) -> str:
     """Return what the networks of one training have in common."""
+    if isinstance(network, WiredNetwork):
+        return f"layers {list(network.description)!r}, inputs {network.input_width}"
+    assert isinstance(network, Network)
     layers = ", ".join(
         f"{layer.weights.shape[1]}→{layer.weights.shape[0]}"
         f"{'' if layer.bias is None else ' with bias'}"

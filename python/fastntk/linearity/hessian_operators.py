@@ -35,7 +35,7 @@ from fastntk.linearity.vanished import (
     products_vanished,
     transposed_products_vanished,
 )
-from fastntk.networks.base import require_network
+from fastntk.networks.base import require_finite_network
 from fastntk.networks.placed import PlacedNetwork
 from fastntk.networks.targets import LOSSES, require_fitting, targets
 
@@ -45,13 +45,13 @@ if TYPE_CHECKING:
 
     from fastntk._support.dtypes import FloatDType
     from fastntk.devices.place import Place
-    from fastntk.networks.base import NetworkBase
+    from fastntk.networks.base import FiniteNetworkBase
 
 _PARTS = ("full", "gauss_newton")
 
 
 def hessian_operator(
-    net: NetworkBase,
+    net: FiniteNetworkBase,
     X: npt.ArrayLike,
     *,
     output: int = 0,
@@ -66,7 +66,7 @@ def hessian_operator(
 
     Parameters
     ----------
-    net : MLP
+    net : MLP or FiniteNetwork
         The network. Its activation is one that the core has; a custom one has no second derivative.
     X : array_like (n, d)
         Samples, one a row.
@@ -101,7 +101,7 @@ def hessian_operator(
     >>> bool(np.isclose(np.abs(ends).max(), norm))
     True
     """
-    require_network(net)
+    require_finite_network(net)
     require_second_derivative(net.network)
     place = place_of(device, {"X": X, "coefficients": coefficients})
     samples = net.network.samples(X, "X", place)
@@ -111,7 +111,7 @@ def hessian_operator(
 
 
 def loss_hessian(
-    net: NetworkBase,
+    net: FiniteNetworkBase,
     X: npt.ArrayLike,
     y: npt.ArrayLike,
     *,
@@ -125,7 +125,7 @@ def loss_hessian(
 
     Parameters
     ----------
-    net : MLP
+    net : MLP or FiniteNetwork
         The network. Its activation is one that the core has, but for the Gauss–Newton part.
     X : array_like (n, d)
         Samples, one a row.
@@ -166,7 +166,7 @@ def loss_hessian(
     >>> bool(np.isclose(largest, fastntk.conditioning(net.ntk(X)).eigenvalue_max / 20))
     True
     """
-    require_network(net)
+    require_finite_network(net)
     network = net.network
     kind = arguments.choice(loss, "loss", LOSSES)
     whole = arguments.choice(part, "part", _PARTS) == "full"

@@ -17,8 +17,7 @@ from fastntk._support.progress import monitored
 from fastntk._support.threads import core_threads
 from fastntk.linearity.core_calls import fill_hessian_products
 from fastntk.linearity.ranges import require_products, within_range
-from fastntk.linearity.sample_hessian import SampleHessian
-from fastntk.linearity.vanished import hessian_products_vanished
+from fastntk.linearity.vanished import hessian_products_vanished, sample_hessian
 from fastntk.symmetric.block_lanczos import largest_eigenpairs
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from fastntk._support.dtypes import FloatArray
     from fastntk._support.progress import Progress
     from fastntk.linearity.sample_hessian import Vectors
-    from fastntk.networks.network import Network
+    from fastntk.networks.any_network import AnyNetwork
     from fastntk.networks.placed import PlacedNetwork
 
 
@@ -79,7 +78,7 @@ class SpectralNorm(NamedTuple):
 
 
 def spectral_norm(
-    network: Network,
+    network: AnyNetwork,
     x: Vectors,
     output: int,
     *,
@@ -92,7 +91,7 @@ def spectral_norm(
     Setting `stop`, in whatever thread, ends the search with InterruptedError.
     """
     with core_threads():  # BLAS of one thread, for the same bits whatever their number
-        hessian = SampleHessian(network, x, output)
+        hessian = sample_hessian(network, x, output)
         exponent: int | None = None
 
         def square(vectors: Vectors) -> Vectors:

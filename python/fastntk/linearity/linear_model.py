@@ -20,7 +20,7 @@ from fastntk.linearity.output_kernels import AllPairs, EachOutput
 from fastntk.linearity.parameter_space import directions
 from fastntk.linearity.ranges import require_products
 from fastntk.linearity.vanished import products_vanished
-from fastntk.networks.base import NetworkBase
+from fastntk.networks.base import FiniteNetworkBase
 from fastntk.networks.placed import PlacedNetwork
 from fastntk.networks.targets import targets
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from fastntk.linearity.linear_regression import LinearizedRegression
     from fastntk.linearity.output_kernels import OutputKernels
 
-Net = TypeVar("Net", bound=NetworkBase)
+Net = TypeVar("Net", bound=FiniteNetworkBase)
 
 _KERNELS: dict[str, type[OutputKernels]] = {"full": AllPairs, "diagonal": EachOutput}
 
@@ -45,7 +45,7 @@ class LinearizedMLP(Generic[Net]):
 
     Parameters
     ----------
-    net : MLP
+    net : MLP or FiniteNetwork
         The network around whose weights the model is linear.
 
     Examples

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Self
 
 import numpy as np
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from fastntk._support.dtypes import FloatArray
     from fastntk._support.progress import Progress
+    from fastntk.linearity.linear_model import LinearizedMLP
     from fastntk.linearity.operators import KernelOperator
 
 
@@ -184,6 +185,13 @@ class JacobianMethods(FiniteNetworkBase):
             PlacedNetwork(self.network, place), samples, cotangents
         )
         return products[0] if weights.ndim == 2 else products.T
+
+    def linearize(self) -> LinearizedMLP[Self]:
+        """Return the linear model f₀(x) + F(x) Δw around these weights."""
+        # With the training of such models, which few programs need.
+        from fastntk.linearity.linear_model import LinearizedMLP
+
+        return LinearizedMLP(self)
 
     def ntk_operator(
         self,

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from fastntk._support.dtypes import FloatArray
     from fastntk.kernels.request import Split
-    from fastntk.networks.network import Network
+    from fastntk.networks.any_network import AnyNetwork
 
     Array = NDArray[np.float64]
 
@@ -38,7 +38,7 @@ class OutputKernels(ABC):
 
     Attributes
     ----------
-    network : Network
+    network : AnyNetwork
     placed : PlacedNetwork
         The network on the processor, where all of this is computed.
     """
@@ -46,7 +46,7 @@ class OutputKernels(ABC):
     # What else than fewer samples would take less memory, for errors.
     _less_memory: ClassVar[str] = ""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: AnyNetwork) -> None:
         self.network = network
         self.placed = PlacedNetwork(network, PROCESSOR)
 

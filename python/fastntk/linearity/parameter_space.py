@@ -1,10 +1,9 @@
 # SPDX-FileCopyrightText: The fastntk authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""Vectors with an entry for each parameter: W^1 by rows, b^1, W^2 by rows, b^2, and so on."""
+"""Vectors with an entry for each parameter, in the order of gradients: W^1 by rows, b^1, …."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +13,6 @@ if TYPE_CHECKING:
 
     from fastntk.devices.place import Place
     from fastntk.networks.any_network import AnyNetwork
-    from fastntk.networks.network import Network
 
 
 def directions(network: AnyNetwork, v: npt.ArrayLike, name: str, place: Place) -> tuple[Any, bool]:
@@ -49,18 +47,13 @@ def parameter_vector(network: AnyNetwork) -> npt.NDArray[Any]:
     )
 
 
-def by_layer(network: Network, vector: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
-    """Return the parts of a vector (P,) that belong to each layer, its bias included."""
+def by_layer(network: AnyNetwork, vector: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
+    """Return the parts of a vector (P,) that belong to each layer with parameters."""
     ends = np.cumsum([layer.n_parameters for layer in network.layers])
     return np.split(vector, ends[:-1])
 
 
-def moved(network: Network, change: npt.NDArray[Any]) -> Network:
+def moved(network: AnyNetwork, change: npt.NDArray[Any]) -> AnyNetwork:
     """Return the network of a single readout with the parameters w + change."""
-    layers = []
-    for layer, part in zip(network.layers, by_layer(network, change), strict=True):
-        of_weights, of_bias = np.split(part, [layer.weights.size])
-        bias = None if layer.bias is None else layer.bias + of_bias
-        weights = layer.weights + of_weights.reshape(layer.weights.shape)
-        layers.append(replace(layer, weights=weights, bias=bias))
-    return network.with_layers(layers)
+    parts = zip(network.layers, by_layer(network, change), strict=True)
+    return network.with_layers([layer.moved(part) for layer, part in parts])

@@ -24,6 +24,7 @@ activation of the outputs, f = ψ(g), makes the last layer one like those below 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,66 +46,32 @@ if TYPE_CHECKING:
 _LEAST_EXPONENT = -970
 
 
-class SampleHessian:
+class HessianInCoordinates(ABC):
     """∇²f_c(x) as an operator on coordinates, with the nonzero eigenvalues of the whole.
 
     Parameters
     ----------
-    network : Network
-        A network in float64, with an activation that has a second derivative.
     x : ndarray (1, d)
         The sample.
-    output : int
-        The index c of the output.
 
     Attributes
     ----------
+    sizes : list of int
+        How many coordinates each part of the network has.
     vanishes : bool
         Whether something on the way is so small that float64 has not all of its digits: of a
         Hessian that is then small or 0, nothing is known but that.
-
-    Raises
-    ------
-    OverflowError
-        If something on the way is not finite.
     """
 
-    def __init__(self, network: Network, x: Vectors, output: int) -> None:
-        cotangent = np.zeros((1, network.n_outputs))
-        cotangent[0, output] = 1.0
-        # All layers have an activation, if the outputs have one.
-        activated = network.hidden if network.has_linear_outputs else network.layers
-        passes: Any = tuple([np.empty((1, len(a.weights))) for a in activated] for _ in "hsdb")
-        with core_threads() as threads:
-            _core.passes_with_curvature(network.handle(), x, cotangent, passes, threads, None)
-        h, self._slopes, deltas, self._bends = ([a.T for a in arrays] for arrays in passes)
-        self._softmax = isinstance(network.output_activation, Softmax)
-        self._layers = [
-            _LayerSpace(layer, below, delta)
-            for layer, below, delta in zip(
-                network.layers, [x.T, *h], [*deltas, cotangent.T], strict=False
-            )
-        ]
+    sizes: list[int]
+    vanishes: bool
+
+    def __init__(self, x: Vectors) -> None:
         self._largest = float(np.abs(x).max())
-        sizes_on_the_way = [s for layer in self._layers for s in (layer.norm_h, layer.norm_delta)]
-        self._require_finite(np.array(sizes_on_the_way))
-        # What is 0 for a good reason, as all beyond a layer none of whose units is active, is 0 in
-        # exact arithmetic, too: but not activations where neither slopes nor what they are of is.
-        self.vanishes = any(layer.vanishes for layer in self._layers) or any(
-            slope.any() and not value.any() and _is_not_0(layer, below)
-            for layer, below, slope, value in zip(
-                network.layers, [x.T, *h], self._slopes, h, strict=False
-            )
-        )
-        # Far from 0 the slope of an output's tanh is below the smallest number, and never 0.
-        if not network.has_linear_outputs and is_nowhere_flat(network.output_activation):
-            self.vanishes = self.vanishes or not deltas[-1].any()
-        sizes = [s for layer in self._layers for s in (len(layer.delta), len(layer.unit_h))]
-        self._ends = np.cumsum(sizes)
 
     def __len__(self) -> int:
         """Return the number of coordinates."""
-        return int(self._ends[-1])
+        return sum(self.sizes)
 
     def __call__(self, vectors: Vectors) -> Vectors:
         """Return the products with the columns of `vectors` (coordinates, k).
@@ -115,14 +82,77 @@ class SampleHessian:
             If they are not finite.
         """
         with np.errstate(over="ignore", invalid="ignore"):
-            products = self._products(vectors)
-        self._require_finite(products)
+            products = self.products(np.split(vectors, np.cumsum(self.sizes)[:-1]))
+        self.require_finite(products)
         return products
 
-    def _products(self, vectors: Vectors) -> Vectors:
-        parts = np.split(vectors, self._ends[:-1])
+    @abstractmethod
+    def products(self, parts: list[Vectors]) -> Vectors:
+        """Return the products with columns that have been cut by `sizes`, whatever they are."""
+
+    def require_finite(self, values: Vectors) -> None:
+        """Raise OverflowError if something on the way is not finite."""
+        if not np.isfinite(values).all():
+            raise OverflowError(
+                f"X with elements of at most {self._largest:.3g}: its Hessian is not finite in "
+                "float64: expected smaller samples, weight_std or activation_scale"
+            )
+
+
+class SampleHessian(HessianInCoordinates):
+    """That of a chain of layers.
+
+    Parameters
+    ----------
+    network : Network
+        A network in float64, with an activation that has a second derivative.
+    x : ndarray (1, d)
+        The sample.
+    output : int
+        The index c of the output.
+
+    Raises
+    ------
+    OverflowError
+        If something on the way is not finite.
+    """
+
+    def __init__(self, network: Network, x: Vectors, output: int) -> None:
+        super().__init__(x)
+        cotangent = np.zeros((1, network.n_outputs))
+        cotangent[0, output] = 1.0
+        # All layers have an activation, if the outputs have one.
+        activated = network.hidden if network.has_linear_outputs else network.layers
+        passes: Any = tuple([np.empty((1, len(a.weights))) for a in activated] for _ in "hsdb")
+        with core_threads() as threads:
+            _core.passes_with_curvature(network.handle(), x, cotangent, passes, threads, None)
+        h, self._slopes, deltas, self._bends = ([a.T for a in arrays] for arrays in passes)
+        self._softmax = isinstance(network.output_activation, Softmax)
+        self._layers = [
+            LayerSpace(layer, below, delta)
+            for layer, below, delta in zip(
+                network.layers, [x.T, *h], [*deltas, cotangent.T], strict=False
+            )
+        ]
+        sizes_on_the_way = [s for layer in self._layers for s in (layer.norm_h, layer.norm_delta)]
+        self.require_finite(np.array(sizes_on_the_way))
+        # What is 0 for a good reason, as all beyond a layer none of whose units is active, is 0 in
+        # exact arithmetic, too: but not activations where neither slopes nor what they are of is.
+        self.vanishes = any(layer.vanishes for layer in self._layers) or any(
+            slope.any() and not value.any() and is_not_0(layer, below)
+            for layer, below, slope, value in zip(
+                network.layers, [x.T, *h], self._slopes, h, strict=False
+            )
+        )
+        # Far from 0 the slope of an output's tanh is below the smallest number, and never 0.
+        if not network.has_linear_outputs and is_nowhere_flat(network.output_activation):
+            self.vanishes = self.vanishes or not deltas[-1].any()
+        self.sizes = [s for layer in self._layers for s in (len(layer.delta), len(layer.unit_h))]
+
+    def products(self, parts: list[Vectors]) -> Vectors:
+        """Return the products with columns that have been cut by `sizes`, whatever they are."""
         layers, a, b = self._layers, parts[::2], parts[1::2]
-        tangents, bent = [np.zeros((len(layers[0].weights.T), vectors.shape[1]))], []
+        tangents, bent = [np.zeros((len(layers[0].weights.T), parts[0].shape[1]))], []
         for layer, along, slope, bend in zip(layers, a, self._slopes, self._bends, strict=False):
             rz = layer.norm_h * along + layer.scale * (layer.weights @ tangents[-1])
             if self._softmax and layer is layers[-1]:
@@ -141,15 +171,8 @@ class SampleHessian:
                 delta_tangent = bent[at - 1] + self._slopes[at - 1] * (layer.scale * ru)
         return np.concatenate(results[::-1])
 
-    def _require_finite(self, values: Vectors) -> None:
-        if not np.isfinite(values).all():
-            raise OverflowError(
-                f"X with elements of at most {self._largest:.3g}: its Hessian is not finite in "
-                "float64: expected smaller samples, weight_std or activation_scale"
-            )
 
-
-class _LayerSpace:
+class LayerSpace:
     """A layer at a sample: s, W, δ and h̄ as columns, and their lengths."""
 
     def __init__(self, layer: Layer, below: Vectors, delta: Vectors) -> None:
@@ -186,7 +209,7 @@ class _LayerSpace:
         return result
 
 
-def _is_not_0(layer: Layer, below: Vectors) -> bool:
+def is_not_0(layer: Layer, below: Vectors) -> bool:
     """Return whether z of a layer is not 0, in exact arithmetic, above a column of activations.
 
     It is where weights or activations are, and where terms add up to nothing but rounding.

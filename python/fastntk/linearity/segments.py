@@ -20,14 +20,14 @@ from fastntk._support.progress import monitored
 from fastntk.devices.places import place_of
 from fastntk.linearity.kernel_states import FollowedKernel
 from fastntk.linearity.parameter_space import directions, moved
-from fastntk.networks.base import require_network
+from fastntk.networks.base import require_finite_network
 
 if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
     from fastntk._support.progress import Progress
-    from fastntk.networks.base import NetworkBase
+    from fastntk.networks.base import FiniteNetworkBase
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +67,7 @@ class KernelChange:
 
 
 def kernel_change(
-    net: NetworkBase,
+    net: FiniteNetworkBase,
     X: npt.ArrayLike,
     direction: npt.ArrayLike,
     steps: int = 1,
@@ -80,7 +80,7 @@ def kernel_change(
 
     Parameters
     ----------
-    net : MLP
+    net : MLP or FiniteNetwork
         The network at the beginning, w.
     X : array_like (n, d)
         Samples, one a row, of which the kernels are formed: n² numbers.
@@ -125,7 +125,7 @@ def kernel_change(
     >>> bool(change.relative_change[-1] > 0.01)
     True
     """
-    require_network(net)
+    require_finite_network(net)
     double = net.network.with_dtype(np.dtype(np.float64))
     place = place_of(device, {"X": X})
     samples = place.on_host(double.samples(X, "X", place))

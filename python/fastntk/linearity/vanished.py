@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fastntk._support.dtypes import FloatArray
+    from fastntk.linearity.sample_hessian import HessianInCoordinates
     from fastntk.networks.any_network import AnyNetwork
 
     Rows = NDArray[Any]
@@ -94,10 +95,9 @@ def hessian_products_vanished(
     gradients are of ordinary size, only directions and coefficients make products vanish.
     """
     place, along = placed.place, on_host(directions)
-    assert isinstance(placed.network, Network)
     weights = place.on_host(coefficients)
     used = np.flatnonzero(weights.any(axis=1))[:SAMPLES]
-    if not len(used) or not along.any() or not placed.network.hidden:
+    if not len(used) or not along.any() or len(placed.network.layers) == 1:
         return False
     exact = placed.network.with_dtype(np.dtype(np.float64))
     samples, u = (np.asarray(a[used], np.float64) for a in (place.on_host(X), weights))
@@ -109,9 +109,19 @@ def hessian_products_vanished(
     if all(float(_gradients(exact, x).max()) >= least for x in samples):
         return float(np.abs(out).max()) >= least
     return bool(results.any() or out.any()) or any(
-        SampleHessian(exact, samples[i : i + 1], int(c)).vanishes
+        sample_hessian(exact, samples[i : i + 1], int(c)).vanishes
         for i, c in zip(*np.nonzero(u), strict=True)
     )
+
+
+def sample_hessian(network: AnyNetwork, x: FloatArray, output: int) -> HessianInCoordinates:
+    """Return ∇²f_c at a sample x (1, d), for a network in float64."""
+    if isinstance(network, Network):
+        return SampleHessian(network, x, output)
+    # Few programs have such networks.
+    from fastntk.linearity.wired_hessian import WiredSampleHessian
+
+    return WiredSampleHessian(network, x, output)
 
 
 def _gradients(network: AnyNetwork, x: FloatArray) -> FloatArray:

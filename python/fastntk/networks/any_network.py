@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
     from fastntk._support.dtypes import FloatArray, FloatDType
+    from fastntk.activations import Activation
     from fastntk.activations.compiled import CoreActivation
     from fastntk.activations.outputs import OutputActivation
     from fastntk.devices.place import Place
@@ -45,6 +46,9 @@ class Parameters(Protocol):
     @property
     def n_parameters(self) -> int:
         """The number of all their elements."""
+
+    def moved(self, change: npt.NDArray[Any]) -> Self:
+        """Return the same with all of them changed by a vector, in the order of gradients."""
 
 
 class AnyNetwork(ABC):
@@ -89,8 +93,17 @@ class AnyNetwork(ABC):
 
     @property
     @abstractmethod
+    def activations(self) -> Sequence[tuple[str, Activation]]:
+        """The activations of hidden layers, each after what errors say of it: "net has the …"."""
+
+    @property
+    @abstractmethod
     def is_free_of_scale(self) -> bool:
         """Whether outputs and gradients are multiples of the size of a sample."""
+
+    @abstractmethod
+    def with_layers(self, layers: Sequence[Any]) -> Self:
+        """Return a network with other layers of the same kinds, whose other settings are these."""
 
     @abstractmethod
     def with_kernel_weights(self, omega: Sequence[tuple[float, float]]) -> Self:

@@ -74,6 +74,13 @@ class Layer:
         bias = None if self.bias is None else self.bias.astype(dtype, copy=False)
         return replace(self, weights=self.weights.astype(dtype, copy=False), bias=bias)
 
+    def moved(self, change: npt.NDArray[Any]) -> Layer:
+        """Return the layer with its parameters changed by a vector over them."""
+        of_weights, of_bias = np.split(change, [self.weights.size])
+        bias = None if self.bias is None else self.bias + of_bias
+        weights = self.weights + of_weights.reshape(self.weights.shape)
+        return replace(self, weights=weights, bias=bias)
+
     @property
     def core_arguments(self) -> tuple[Any, ...]:
         """What the core's `add_hidden` and `add_readout` take for the layer."""
@@ -156,6 +163,11 @@ class Network(AnyNetwork):
     def has_linear_outputs(self) -> bool:
         """Whether the outputs are those of an affine map."""
         return self.output_activation is LINEAR or self.output_activation == LINEAR
+
+    @property
+    def activations(self) -> Sequence[tuple[str, Activation]]:
+        """The activation of all hidden layers, after what errors say of it."""
+        return [("net has the activation", self.activation)]
 
     @property
     def is_free_of_scale(self) -> bool:

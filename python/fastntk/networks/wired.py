@@ -12,6 +12,7 @@ import numpy as np
 
 from fastntk._support.dtypes import FLOAT_DTYPES
 from fastntk.activations.compiled import core_activation, require_finite_width
+from fastntk.layers.blocks import block_ends, last_layers
 from fastntk.layers.normalization import Normalization
 from fastntk.layers.residual import Residual
 from fastntk.layers.steps import Activate, Add, GainShift, Linear, Steps, label, steps_of
@@ -22,8 +23,11 @@ from fastntk.networks.network import Layer
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    import numpy.typing as npt
+
     from fastntk import layers as described
     from fastntk._support.dtypes import FloatArray, FloatDType
+    from fastntk.activations import Activation
     from fastntk.devices.place import Place
 
 # The margins of rounding: with normalizations, and with blocks that do not begin with one.
@@ -66,6 +70,12 @@ class GainAndShift:
         )
         return replace(self, gain=gain, shift=shift)
 
+    def moved(self, change: npt.NDArray[Any]) -> GainAndShift:
+        """Return the same with its parameters changed by a vector over them."""
+        of_gain, of_shift = np.split(change, [0 if self.gain is None else self.gain.size])
+        gain = None if self.gain is None else self.gain + of_gain
+        return replace(self, gain=gain, shift=None if self.shift is None else self.shift + of_shift)
+
 
 @dataclass(frozen=True)
 class WiredNetwork(AnyNetwork):
@@ -79,11 +89,15 @@ class WiredNetwork(AnyNetwork):
         The number of inputs, d.
     layers : tuple of Layer and GainAndShift
         The parameters, in the order of the steps that have some.
+    blocks : tuple of int, optional
+        For the kernels of several networks that share layers: the numbers of their blocks,
+        ascending, the last one that of all. There is nothing else of several networks.
     """
 
     description: tuple[described.Layer, ...]
     input_width: int
     layers: tuple[Layer | GainAndShift, ...]
+    blocks: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         """Refuse activations that networks of finite width cannot have."""
@@ -94,7 +108,23 @@ class WiredNetwork(AnyNetwork):
     @cached_property
     def steps(self) -> Steps:
         """What is computed, step by step."""
-        return steps_of(self.description, self.input_width)
+        return steps_of(self.description, self.input_width, self.blocks)
+
+    @property
+    def networks(self) -> list[WiredNetwork]:
+        """Each of the networks by itself, or this one where there is a single one."""
+        if self.blocks is None:
+            return [self]
+        having = [step for step in self.steps.steps if isinstance(step, (Linear, GainShift))]
+        found = []
+        for node, end in zip(
+            self.steps.outputs, block_ends(self.description, self.blocks), strict=True
+        ):
+            leading = set(self.steps.leading_to(node))
+            kept = [own for step, own in zip(having, self.layers, strict=True) if step in leading]
+            own = (*self.description[:end], *self.description[last_layers(self.description)])
+            found.append(WiredNetwork(own, self.input_width, tuple(kept)))
+        return found
 
     @property
     def dtype(self) -> FloatDType:
@@ -111,6 +141,12 @@ class WiredNetwork(AnyNetwork):
     def has_linear_outputs(self) -> bool:
         """Whether the outputs are those of an affine map: they are, as the last layer is dense."""
         return True
+
+    @property
+    def activations(self) -> Sequence[tuple[str, Activation]]:
+        """The activations of all layers, each after what errors say of it."""
+        steps = [step for step in self.steps.steps if isinstance(step, Activate)]
+        return [(f"{step.path} is the activation", step.layer.phi) for step in steps]
 
     @property
     def is_free_of_scale(self) -> bool:
@@ -176,33 +212,43 @@ class WiredNetwork(AnyNetwork):
                 result.add_sum(step.skip, step.branch, step.scale)
             else:
                 result.add_normalization(step.source, step.layer.centered, step.layer.epsilon)
+            if step.target in self.steps.outputs[:-1]:
+                result.end_network()
         return result
 
 
 def drawn(
-    description: tuple[described.Layer, ...], inputs: int, seed: int, dtype: FloatDType
+    description: tuple[described.Layer, ...],
+    inputs: int,
+    seed: int,
+    dtype: FloatDType,
+    blocks: tuple[int, ...] | None = None,
 ) -> WiredNetwork:
     """Return a network at its random initialization.
 
     The weights of a map depend on the seed, the number of maps before it and its two widths alone,
-    so that a chain of layers has those of the `MLP` with the same seed.
+    so that a chain of layers has those of the `MLP` with the same seed, and each of several
+    networks those that it has by itself.
     """
+    steps = steps_of(description, inputs, blocks)
+    numbers: dict[int, int] = {}  # of maps, by the nodes that they make
+    for node in steps.outputs:
+        maps = [step for step in steps.leading_to(node) if isinstance(step, Linear)]
+        numbers |= {step.target: number for number, step in enumerate(maps, start=1)}
     layers: list[Layer | GainAndShift] = []
-    maps = 0
-    for step in steps_of(description, inputs).steps:
+    for step in steps.steps:
         if isinstance(step, Linear):
-            maps += 1
             dense = step.layer
             initial = Initialization.checked(seed, dense.weight_std, dense.bias_std, "ntk", dtype)
             try:
-                layer = initial.layer(maps, step.inputs, step.outputs)
+                layer = initial.layer(numbers[step.target], step.inputs, step.outputs)
             except MemoryError as error:
                 raise MemoryError(f"{label(step)} with {step.inputs} inputs: {error}") from None
             layers.append(replace(layer, kernel_weights=dense.rates))
         elif isinstance(step, GainShift):
             ones, zeros = np.ones(step.width, dtype), np.zeros(step.width, dtype)
             layers.append(_gain_and_shift(step, iter([ones] * step.layer.gain + [zeros])))
-    return WiredNetwork(description, inputs, tuple(layers))
+    return WiredNetwork(description, inputs, tuple(layers), blocks)
 
 
 def with_arrays(

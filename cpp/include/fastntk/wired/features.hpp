@@ -17,7 +17,8 @@
 // of a shift Δ, with a gradient of which these are all.
 namespace fastntk::wired {
 
-// A layer that has parameters, and the number of what its gradients are made of among the features.
+// A layer that has parameters, and the number of what its gradients, those of the outputs of one
+// network, are made of among the features.
 template <class T>
 struct FeatureLayer {
   const Layer<T>* layer = nullptr;
@@ -30,28 +31,32 @@ struct FeatureLayer {
   std::optional<std::size_t> delta;
 };
 
-// These are the features that a network has. Each of them is the number of a matrix.
+// These are the features that a network has. Each of them is the number of a matrix. Networks that
+// share their first steps share H, and have Δ of their own.
 template <class T>
 struct FeatureLayout {
+  struct OfOutputs {
+    std::size_t top = 0;                  // the node of the outputs
+    std::vector<FeatureLayer<T>> layers;  // in the order of the parameters
+    std::vector<Index> delta_widths;      // [Δ]
+  };
+
   std::vector<std::size_t> activations;  // [H]: its node
-  std::vector<FeatureLayer<T>> layers;   // in the order of the parameters
-  std::vector<Index> delta_widths;       // [Δ]
+  std::vector<OfOutputs> networks;
 
   explicit FeatureLayout(const Wiring<T>& wiring) {
-    wiring.for_each_layer([&](std::size_t node, const Layer<T>& layer) {
-      FeatureLayer<T> found{&layer, node, false, {}, {}};
-      if (const auto* const both = std::get_if<GainShift<T>>(&wiring.step(node).operation)) {
-        found.times_value = &layer == &both->gain;
-      } else {
-        found.activation = number_of(wiring.step(node).source);
-      }
-      if (!found.activation || node != wiring.top()) {
-        found.delta = delta_widths.size();
-        delta_widths.push_back(layer.outputs());
-      }
-      layers.push_back(found);
-    });
+    for (const std::size_t top : wiring.tops()) {
+      OfOutputs network{top, {}, {}};
+      const std::vector<bool> leads = wiring.leads_to(top);
+      wiring.for_each_layer([&](std::size_t node, const Layer<T>& layer) {
+        if (leads[node]) add(network, wiring, node, layer);
+      });
+      networks.push_back(std::move(network));
+    }
   }
+
+  // Returns the layers of the network whose outputs are the last node.
+  const OfOutputs& last() const { return networks.back(); }
 
   std::vector<Index> activation_widths(const Wiring<T>& wiring) const {
     std::vector<Index> widths;
@@ -60,7 +65,30 @@ struct FeatureLayout {
     return widths;
   }
 
+  // Returns the columns of Δ, [network][Δ], for so many outputs.
+  std::vector<std::vector<Index>> delta_widths(Index outputs) const {
+    std::vector<std::vector<Index>> widths;
+    for (const OfOutputs& network : networks) {
+      widths.push_back(network.delta_widths);
+      for (Index& width : widths.back()) width *= outputs;
+    }
+    return widths;
+  }
+
  private:
+  void add(OfOutputs& network, const Wiring<T>& wiring, std::size_t node, const Layer<T>& layer) {
+    FeatureLayer<T> found{&layer, node, false, {}, {}};
+    if (const auto* const both = std::get_if<GainShift<T>>(&wiring.step(node).operation)) {
+      found.times_value = &layer == &both->gain;
+    } else {
+      found.activation = number_of(wiring.step(node).source);
+    }
+    if (!found.activation || node != network.top) {
+      found.delta = network.delta_widths.size();
+      network.delta_widths.push_back(layer.outputs());
+    }
+    network.layers.push_back(found);
+  }
   std::size_t number_of(std::size_t node) {
     const auto found = std::ranges::find(activations, node);
     const auto number = static_cast<std::size_t>(found - activations.begin());
@@ -76,7 +104,9 @@ Index feature_bytes(const Wiring<T>& wiring, Index samples, Index outputs, Index
   const FeatureLayout<T> layout(wiring);
   Index sum = 0;
   for (const Index width : layout.activation_widths(wiring)) sum += width;
-  for (const Index width : layout.delta_widths) sum += outputs * width;
+  for (const auto& widths : layout.delta_widths(outputs)) {
+    for (const Index width : widths) sum += width;
+  }
   return samples * sum * itemsize;
 }
 
@@ -94,15 +124,14 @@ Features<Device, G> compute_features(const Device& device, const Wiring<T>& wiri
                                      Matrix<const T> samples, FeatureUse use,
                                      const Monitor& monitor) {
   const FeatureLayout<T> layout(wiring);
-  std::vector<Index> delta_widths = layout.delta_widths;
-  for (Index& width : delta_widths) width *= outputs.count;
-  Features<Device, G> features =
-      allocate_features<G>(device, layout.activation_widths(wiring), {0, {delta_widths}},
-                           outputs.count, samples.rows, use);
+  Features<Device, G> features = allocate_features<G>(device, layout.activation_widths(wiring),
+                                                      {0, layout.delta_widths(outputs.count)},
+                                                      outputs.count, samples.rows, use);
   const Route route(wiring, Extent::to_parameters);
   const Partition blocks{samples.rows, device.row_blocks()};
-  const double operations = static_cast<double>(samples.rows) *
-                            static_cast<double>(1 + outputs.count) * wiring.multiply_adds();
+  const auto passes = static_cast<Index>(layout.networks.size()) * outputs.count;
+  const double operations =
+      static_cast<double>(samples.rows) * static_cast<double>(1 + passes) * wiring.multiply_adds();
   device.run(
       "features", {blocks.blocks(), operations}, monitor,
       [&] { return Workspace<Device, T>(wiring, route, Extent::to_parameters, blocks.size()); },
@@ -117,9 +146,12 @@ Features<Device, G> compute_features(const Device& device, const Wiring<T>& wiri
         };
         keep_activation(0, pass.value(0));
         pass.forward(keep_activation);
-        for (Index c = 0; c < outputs.count; ++c) {
-          pass.backward(outputs.first + c, [&](std::size_t node, Matrix<const T> delta) {
-            for (const FeatureLayer<T>& layer : layout.layers) {
+        for (Index k = 0; k < passes; ++k) {
+          const auto r = static_cast<std::size_t>(k / outputs.count);
+          const Index c = k % outputs.count;
+          const auto& [top, layers, widths] = layout.networks[r];
+          pass.backward(top, outputs.first + c, [&](std::size_t node, Matrix<const T> delta) {
+            for (const FeatureLayer<T>& layer : layers) {
               if (layer.node != node || !layer.delta) continue;
               Matrix<const T> factor = delta;
               if (layer.times_value) {
@@ -129,7 +161,7 @@ Features<Device, G> compute_features(const Device& device, const Wiring<T>& wiri
                               element::Multiply<T, Write::overwrite>{unit, delta, product});
                 factor = product;
               }
-              keep_rows(lane, features, factor, rows.first, features.deltas[0][*layer.delta],
+              keep_rows(lane, features, factor, rows.first, features.deltas[r][*layer.delta],
                         {c, outputs.count});
             }
           });
@@ -143,7 +175,7 @@ std::size_t kernel_count(const Wiring<T>& wiring, Range outputs, Split split) {
   const auto count = static_cast<std::size_t>(outputs.count);
   switch (split) {
     case Split::none:
-      return 1;
+      return wiring.tops().size();
     case Split::layers:
       return kernel_layers(wiring).size();
     case Split::outputs:
@@ -154,8 +186,8 @@ std::size_t kernel_count(const Wiring<T>& wiring, Range outputs, Split split) {
   throw std::invalid_argument("unknown split");
 }
 
-// Returns the nodes whose steps have parameters: these are the layers that kernels by layer tell
-// apart. A gain and its shift are one layer.
+// Returns the nodes whose steps have parameters: these are the layers that kernels by layer, of a
+// single network, tell apart. A gain and its shift are one layer.
 template <class T>
 std::vector<std::size_t> kernel_layers(const Wiring<T>& wiring) {
   std::vector<std::size_t> nodes;
@@ -165,12 +197,12 @@ std::vector<std::size_t> kernel_layers(const Wiring<T>& wiring) {
   return nodes;
 }
 
-// Adds the terms of a layer to a kernel, for groups a and b of the outputs, of which there are so
-// many.
+// Adds the terms of a layer of a network to a kernel, for groups a and b of the outputs, of which
+// there are so many.
 template <class Device, class T, class G>
-void add_terms(KernelTermsBuilder<G>& builder, std::size_t target, const FeatureLayer<T>& layer,
-               Index a, Index b, Index groups, Range outputs, const Features<Device, G>& x,
-               const Features<Device, G>& z) {
+void add_terms(KernelTermsBuilder<G>& builder, std::size_t target, std::size_t network,
+               const FeatureLayer<T>& layer, Index a, Index b, Index groups, Range outputs,
+               const Features<Device, G>& x, const Features<Device, G>& z) {
   if (!layer.delta) {
     if (a != b || !layer.activation) return;  // different outputs share no parameter
     const double summed = groups == 1 ? static_cast<double>(outputs.count) : 1.0;
@@ -181,8 +213,8 @@ void add_terms(KernelTermsBuilder<G>& builder, std::size_t target, const Feature
   const auto delta_of = [groups](const FeatureMatrix<G>& all, Index group) {
     return groups == 1 ? all : all.of_output(group, groups);
   };
-  const FeatureMatrix<G> x_delta = delta_of(x.delta(0, *layer.delta), a);
-  const FeatureMatrix<G> z_delta = delta_of(z.delta(0, *layer.delta), b);
+  const FeatureMatrix<G> x_delta = delta_of(x.delta(network, *layer.delta), a);
+  const FeatureMatrix<G> z_delta = delta_of(z.delta(network, *layer.delta), b);
   const LayerGram<G> gram(*layer.layer);
   if (layer.activation) {
     builder.add(*layer.activation, target, gram, x_delta, z_delta);
@@ -199,18 +231,24 @@ KernelTerms<G> kernel_terms(const Wiring<T>& wiring, Range outputs, Split split,
   const Index groups = output_groups(outputs, split);
   const std::vector<std::size_t> nodes = kernel_layers(wiring);
   KernelTermsBuilder<G> builder(layout.activations.size(), kernel_count(wiring, outputs, split));
-  const auto add_layer = [&](const FeatureLayer<T>& layer, Index a, Index b) {
+  const auto add_layer = [&](std::size_t r, const FeatureLayer<T>& layer, Index a, Index b) {
     const auto at = static_cast<std::size_t>(std::ranges::find(nodes, layer.node) - nodes.begin());
-    const std::size_t target = kernel_index(split, 0, at, groups, a, b);
-    add_terms(builder, target, layer, a, b, groups, outputs, x, z);
+    const std::size_t target = kernel_index(split, r, at, groups, a, b);
+    add_terms(builder, target, r, layer, a, b, groups, outputs, x, z);
   };
+  // Kernels that are split are those of the last network.
+  const std::size_t first = split == Split::none ? 0 : layout.networks.size() - 1;
   // Terms are added in the order in which they will be computed: by H, and those without at last.
   const auto add_layers = [&](std::optional<std::size_t> activation) {
-    for (const FeatureLayer<T>& layer : layout.layers) {
-      if (layer.activation != activation) continue;
-      for (Index a = 0; a < groups; ++a) {
-        const Range others = pairs ? Range{0, groups} : Range{a, 1};
-        for (Index b = others.first; b < others.first + others.count; ++b) add_layer(layer, a, b);
+    for (std::size_t r = first; r < layout.networks.size(); ++r) {
+      for (const FeatureLayer<T>& layer : layout.networks[r].layers) {
+        if (layer.activation != activation) continue;
+        for (Index a = 0; a < groups; ++a) {
+          const Range others = pairs ? Range{0, groups} : Range{a, 1};
+          for (Index b = others.first; b < others.first + others.count; ++b) {
+            add_layer(r, layer, a, b);
+          }
+        }
       }
     }
   };

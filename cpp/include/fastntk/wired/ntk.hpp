@@ -59,9 +59,9 @@ template <class T>
 std::vector<ParameterBlock<T>> parameter_blocks(const FeatureLayout<T>& layout) {
   std::vector<ParameterBlock<T>> blocks;
   Index first = 0;
-  for (const FeatureLayer<T>& layer : layout.layers) {
+  for (const FeatureLayer<T>& layer : layout.last().layers) {
     blocks.push_back({layer.layer, first, layer.activation.value_or(0),
-                      layer.delta.value_or(layout.delta_widths.size())});
+                      layer.delta.value_or(layout.last().delta_widths.size())});
     first += layer.layer->parameters();
   }
   return blocks;

@@ -224,12 +224,46 @@ enum class Extent : std::uint8_t {
   to_inputs,      // and back to the inputs
 };
 
-// This says where the nodes of a network lie while a block of samples passes through it, and which
-// of them the way back comes to.
+// When the values and the Δ of the nodes live while samples pass through a network, and back to the
+// inputs, where nothing is kept for later.
 //
 // In units of half a step, step k reads at the time 2 k and writes at 2 k + 1. A matrix product
 // reads until it has written; other steps may write in the place of what they read. On the way back
 // time runs backwards.
+struct Lifetimes {
+  std::vector<Lifetime> values;
+  std::vector<Lifetime> deltas;
+
+  template <class T>
+  explicit Lifetimes(const Wiring<T>& wiring)
+      : values(wiring.top() + 1), deltas(wiring.top() + 1), end_(2 * wiring.top() + 2) {
+    const std::size_t top = wiring.top();
+    for (std::size_t node = 1; node <= top; ++node) {
+      const Step<T>& step = wiring.step(node);
+      const bool is_product = std::holds_alternative<Linear<T>>(step.operation);
+      values[node] = {2 * node + 1, 2 * node + 1};
+      values[step.source].last = 2 * node + (is_product ? 1 : 0);
+      deltas[node] = {2 * (top - node), 2 * (top - node) + (is_product ? 1 : 0)};
+      // The first that writes on the way back is the last that reads on the way there.
+      deltas[step.source].first = 2 * (top - node) + 1;
+      if (const auto* const add = std::get_if<Add>(&step.operation)) {
+        values[add->branch].last = 2 * node;
+        deltas[add->branch].first = 2 * (top - node) + 1;
+      }
+    }
+    deltas[0].last = end_;
+    deltas[top].first = 0;
+  }
+
+  // Has a matrix, once it is written, live for as long as anything does.
+  void keep(Lifetime& life) const { life.last = end_; }
+
+ private:
+  std::size_t end_;
+};
+
+// This says where the nodes of a network lie while a block of samples passes through it, and which
+// of them the way back comes to.
 class Route {
  public:
   template <class T>
@@ -239,40 +273,23 @@ class Route {
   Route(const Wiring<T>& wiring, Extent extent, const std::vector<bool>& wanted)
       : values_(wiring.top() + 1), deltas_(wiring.top() + 1), reached_(wiring.top() + 1, false) {
     const std::size_t top = wiring.top();
-    std::vector<Lifetime> values(top + 1);
-    std::vector<Lifetime> deltas(top + 1);
-    std::vector<bool> stays(top + 1, false);
+    Lifetimes lives(wiring);
     reached_[0] = extent == Extent::to_inputs;
     for (std::size_t node = 1; node <= top; ++node) {
       const Step<T>& step = wiring.step(node);
       const auto* const add = std::get_if<Add>(&step.operation);
       const auto* const gain_shift = std::get_if<GainShift<T>>(&step.operation);
-      const bool is_product = std::holds_alternative<Linear<T>>(step.operation);
-      // The way back wants them again.
-      stays[node] = std::holds_alternative<Normalize>(step.operation);
-      if (gain_shift != nullptr && gain_shift->gain.bias != nullptr) stays[step.source] = true;
       reached_[node] =
           wanted[node] || reached_[step.source] || (add != nullptr && reached_[add->branch]);
-
-      values[node] = {2 * node + 1, 2 * node + 1};
-      values[step.source].last = 2 * node + (is_product ? 1 : 0);
-      deltas[node] = {2 * (top - node), 2 * (top - node) + (is_product ? 1 : 0)};
-      // The first that writes on the way back is the last that reads on the way there.
-      deltas[step.source].first = 2 * (top - node) + 1;
-      if (add != nullptr) {
-        values[add->branch].last = 2 * node;
-        deltas[add->branch].first = 2 * (top - node) + 1;
+      if (extent == Extent::forward) continue;
+      // The way back wants them again.
+      if (std::holds_alternative<Normalize>(step.operation)) lives.keep(lives.values[node]);
+      if (gain_shift != nullptr && gain_shift->gain.bias != nullptr) {
+        lives.keep(lives.values[step.source]);
       }
     }
-    deltas[0].last = 2 * top + 2;
-    deltas[top].first = 0;
-    if (extent != Extent::forward) {
-      for (std::size_t node = 1; node <= top; ++node) {
-        if (stays[node]) values[node].last = 2 * top + 2;
-      }
-    }
-    assign(values, values_, value_places_);
-    if (extent != Extent::forward) assign(deltas, deltas_, delta_places_);
+    assign(lives.values, values_, value_places_);
+    if (extent != Extent::forward) assign(lives.deltas, deltas_, delta_places_);
   }
 
   std::size_t value_places() const { return value_places_; }
@@ -363,12 +380,13 @@ class Workspace {
   typename Device::template Buffer<T> shared_;
 };
 
-// One block of samples on its way through a network.
-template <class Lane, class Device, class T>
+// One block of samples on its way through a network. The memory is a Workspace, or what says where
+// values, Δ and the rest lie as one does.
+template <class Lane, class Memory, class T>
 class Pass {
  public:
-  Pass(const Lane& lane, const Wiring<T>& wiring, const Route& route,
-       const Workspace<Device, T>& workspace, Matrix<const T> inputs)
+  Pass(const Lane& lane, const Wiring<T>& wiring, const Route& route, const Memory& workspace,
+       Matrix<const T> inputs)
       : lane_(lane), wiring_(wiring), route_(route), workspace_(workspace), inputs_(inputs) {}
 
   // Returns the values of a node, as long as they are there.
@@ -393,18 +411,30 @@ class Pass {
   // keep(node, Δ) when that of a node is complete.
   template <class Keep>
   void backward(Index output, Keep keep) const {
-    const Matrix<T> first = output_delta();
+    backward(wiring_.top(), output, keep);
+  }
+  // The same from one of the nodes of outputs. Of a node that does not lead to it nothing is kept.
+  template <class Keep>
+  void backward(std::size_t top, Index output, Keep keep) const {
+    const Matrix<T> first = workspace_.delta(top, inputs_.rows);
     lane_.for_each(first.rows, first.cols, fastntk::element::Indicator<T>{output, first});
-    backward(keep);
+    backward_from(top, keep);
   }
   // Returns where Δ of the outputs is to be put for a way back from any of them.
   Matrix<T> output_delta() const { return workspace_.delta(wiring_.top(), inputs_.rows); }
   // Does the same from there.
   template <class Keep>
   void backward(Keep keep) const {
-    std::vector<bool> begun(wiring_.top() + 1, false);
-    for (std::size_t node = wiring_.top(); node >= 1 && !lane_.stopped(); --node) {
-      if (!route_.reaches(node)) continue;
+    backward_from(wiring_.top(), keep);
+  }
+
+ private:
+  template <class Keep>
+  void backward_from(std::size_t top, Keep keep) const {
+    std::vector<bool> begun(top + 1, false);
+    begun[top] = true;
+    for (std::size_t node = top; node >= 1 && !lane_.stopped(); --node) {
+      if (!begun[node]) continue;  // the way back does not come to it
       const Matrix<T> delta = workspace_.delta(node, inputs_.rows);
       keep(node, Matrix<const T>(delta));
       // Returns how what comes back is put to a node, the first time that this is asked of it.
@@ -434,7 +464,6 @@ class Pass {
     }
   }
 
- private:
   void make(std::size_t /*node*/, const Linear<T>& linear, Matrix<const T> h, Matrix<T> z) const {
     const Layer<T>& layer = linear.layer;
     lane_.template gemm<T>(Op::none, Op::transpose, static_cast<T>(layer.weight_scale), h,
@@ -518,7 +547,7 @@ class Pass {
   const Lane& lane_;
   const Wiring<T>& wiring_;
   const Route& route_;
-  const Workspace<Device, T>& workspace_;
+  const Memory& workspace_;
   Matrix<const T> inputs_;
 };
 

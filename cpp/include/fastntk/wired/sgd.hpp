@@ -124,7 +124,7 @@ class Sgd {
     const FeatureLayout<T> layout(wiring);
     Index sum = 1 + (gathered ? wiring.input_width : 0);
     for (const std::size_t node : layout.activations) sum += node == 0 ? 0 : wiring.widths[node];
-    for (const FeatureLayer<T>& layer : layout.layers) sum += layer.layer->outputs();
+    for (const FeatureLayer<T>& layer : layout.last().layers) sum += layer.layer->outputs();
     return sum;
   }
 
@@ -135,7 +135,7 @@ class Sgd {
   std::vector<bool> wanted() const {
     std::vector<bool> result(wiring_.top() + 1, false);
     for (std::size_t k = 0; k < trained_.size(); ++k) {
-      if (trained_[k].any()) result[layout_.layers[k].node] = true;
+      if (trained_[k].any()) result[layout_.last().layers[k].node] = true;
     }
     return result;
   }
@@ -143,7 +143,7 @@ class Sgd {
   std::vector<Tiling::Shape> update_shapes() const {
     std::vector<Tiling::Shape> result(trained_.size(), {0, 0});
     for (std::size_t k = 0; k < trained_.size(); ++k) {
-      const Layer<T>& layer = *layout_.layers[k].layer;
+      const Layer<T>& layer = *layout_.last().layers[k].layer;
       if (trained_[k].any()) result[k] = {layer.outputs(), std::max<Index>(layer.inputs(), 1)};
     }
     return result;
@@ -153,7 +153,7 @@ class Sgd {
     std::vector<Index> result(layout_.activations.size(), 0);
     for (std::size_t k = 0; k < trained_.size(); ++k) {
       if (trained_[k].weights.data == nullptr) continue;
-      const std::size_t number = *layout_.layers[k].activation;
+      const std::size_t number = *layout_.last().layers[k].activation;
       const std::size_t node = layout_.activations[number];
       if (node != 0) result[number] = wiring_.widths[node];
     }
@@ -162,7 +162,7 @@ class Sgd {
   std::vector<Index> delta_widths() const {
     std::vector<Index> result(trained_.size(), 0);
     for (std::size_t k = 0; k < trained_.size(); ++k) {
-      if (trained_[k].any()) result[k] = layout_.layers[k].layer->outputs();
+      if (trained_[k].any()) result[k] = layout_.last().layers[k].layer->outputs();
     }
     return result;
   }
@@ -198,7 +198,7 @@ class Sgd {
     samples_.compare(lane, options_, batch.count, rows, f, {}, outcomes);
     pass.backward([&](std::size_t node, Matrix<const T> delta) {
       for (std::size_t k = 0; k < trained_.size(); ++k) {
-        const FeatureLayer<T>& layer = layout_.layers[k];
+        const FeatureLayer<T>& layer = layout_.last().layers[k];
         if (layer.node != node || !trained_[k].any()) continue;
         if (!layer.times_value) {
           keep(lane, delta, deltas_[k], block);
@@ -223,7 +223,7 @@ class Sgd {
   void change(const Lane& lane, const Workspace& workspace, Range batch, const Tile& tile,
               double* square) const {
     const std::size_t k = tile.matrix;
-    const FeatureLayer<T>& layer = layout_.layers[k];
+    const FeatureLayer<T>& layer = layout_.last().layers[k];
     Matrix<const T> below;
     if (layer.activation) {
       below = layout_.activations[*layer.activation] == 0

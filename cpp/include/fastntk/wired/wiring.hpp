@@ -74,12 +74,14 @@ struct Step {
   Operation<T> operation;
 };
 
-// Node 0 is the inputs, and node k what step k makes. The last node is the outputs.
+// Node 0 is the inputs, and node k what step k makes. The last node is the outputs. For the kernels
+// of several networks that share their first steps, there are nodes of outputs before it.
 template <class T>
 struct Wiring {
   Index input_width = 0;
-  std::vector<Step<T>> steps;  // steps[k − 1] is step k
-  std::vector<Index> widths;   // of the nodes
+  std::vector<Step<T>> steps;            // steps[k − 1] is step k
+  std::vector<Index> widths;             // of the nodes
+  std::vector<std::size_t> before_last;  // the nodes of outputs but the last, ascending
 
   explicit Wiring(Index inputs) : input_width(inputs), widths{inputs} {}
 
@@ -90,8 +92,26 @@ struct Wiring {
   }
 
   std::size_t top() const { return steps.size(); }
+  // Returns the nodes of outputs of all networks.
+  std::vector<std::size_t> tops() const {
+    std::vector<std::size_t> nodes = before_last;
+    nodes.push_back(top());
+    return nodes;
+  }
   const Step<T>& step(std::size_t node) const { return steps[node - 1]; }
   Index outputs() const { return widths.back(); }
+  // Returns which nodes outputs depend on, these included.
+  std::vector<bool> leads_to(std::size_t outputs_node) const {
+    std::vector<bool> leads(top() + 1, false);
+    leads[outputs_node] = true;
+    for (std::size_t node = outputs_node; node >= 1; --node) {
+      if (!leads[node]) continue;
+      leads[step(node).source] = true;
+      const auto* const add = std::get_if<Add>(&step(node).operation);
+      if (add != nullptr) leads[add->branch] = true;
+    }
+    return leads;
+  }
 
   // Calls use(node, layer) for every layer that has parameters, in the order of the steps.
   template <class Use>
