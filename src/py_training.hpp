@@ -77,6 +77,7 @@ class TrainedLayers {
   TrainedLayers(const Device& device, const PyWiring<P, T>& network, const Arrays& arrays)
       : device_(device), parameters_(network.copies()) {
     const wired::Wiring<T>& wiring = network.get();
+    if (!wiring.before_last.empty()) throw bad_argument("network", "outputs of a single depth");
     require_count(arrays, static_cast<Index>(wired::kernel_layers(wiring).size()));
     network.on(device);
     auto next = arrays.begin();

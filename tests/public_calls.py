@@ -445,6 +445,7 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "layers.Dense": (layers.Dense, {"width": 2}),
     "layers.LayerNorm": (layers.LayerNorm, {}),
     "layers.RMSNorm": (layers.RMSNorm, {}),
+    "layers.Rescale": (layers.Rescale, {}),
     "layers.Residual": (layers.Residual, {"layers": [layers.Dense(2)]}),
     "linearity.hessian_norm": (linearity.hessian_norm, {"net": _NET, "X": _X[:1]}),
     "linearity.hessian_operator": (linearity.hessian_operator, {"net": _NET, "X": _X}),
@@ -605,6 +606,7 @@ EXEMPT: dict[str, str] = {
         ),
         "those of infinite.NeuralKernel",
     ),
+    "from_torch": "modules of PyTorch, which need not be installed: layers/test_torch_layers.py",
     "linearity.LinearizedMLP.fit": "the same function as LinearizedMLP.fit",
     "ntk_depths": "the same function as depth_sweep.ntk_depths",
     **{

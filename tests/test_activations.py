@@ -134,6 +134,17 @@ def test_powers_are_free_of_scale(phi: Activation) -> None:
     assert exact == ([] if phi.power is None else [phi.power])
 
 
+@pytest.mark.parametrize(
+    "phi",
+    [*FUNCTIONS, activations.leaky_relu(1.0), activations.polynomial(0.0, 1.0, 0.0, -2.0)],
+    ids=identify,
+)
+def test_odd_functions_are_known(phi: Activation) -> None:
+    assert phi.function is not None
+    x = np.random.default_rng(0).uniform(-3, 3, 50)
+    assert phi.odd == np.allclose(phi.function(-x), -phi.function(x), rtol=1e-12)
+
+
 @pytest.mark.parametrize("phi", ALL, ids=identify)
 def test_second_moments(phi: Activation) -> None:
     if phi.function is not None:

@@ -85,6 +85,7 @@ for _name, _kinds in {
     "derivative": {"function"},
     "curvature": {"function"},
     "net": {"network"},
+    "network": {"network"},
     "name": {"text"},
     "data": {"text"},
     "activation": {"activation"},

@@ -155,6 +155,11 @@ def computations(n: int, duals: tuple[str, ...] = QUICK_DUALS) -> dict[str, Call
                 two, X, labels, learning_rate=0.1, epochs=2, batch_size=64, probe=X[:20]
             ).net.weights,
             fastntk.train(net, X, y, learning_rate=0.1, loss="mse", epochs=2).net.weights,
+            list(
+                fastntk.train(
+                    wired, X, labels, learning_rate=0.1, batch_size=70, momentum=0.5
+                ).net.parameters
+            ),
         ],
         "linearity.hessian_norm": lambda: [
             linearity.hessian_norm(each, X[:2]) for each in (net, wired)

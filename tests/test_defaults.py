@@ -384,6 +384,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "weight_std_bounds": "fixed",
         "bias_std_bounds": "fixed",
         "kind": None,
+        "network": None,
     },
     "fastntk.infinite.Regression": {
         "kernel": "ntk",
@@ -542,6 +543,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "parametrization": "ntk",
         "layer_weights": None,
         "tolerance": 1e-10,
+        "network": None,
     },
     "fastntk.sklearn.NTKClassifier": {
         "kernel": "ntk",
@@ -557,6 +559,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "parametrization": "ntk",
         "layer_weights": None,
         "tolerance": 1e-10,
+        "network": None,
     },
     "fastntk.sklearn.NTKFeatures": {
         "depth": 1,
@@ -567,6 +570,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "activation_scale": None,
         "parametrization": "ntk",
         "random_state": None,
+        "network": None,
     },
     "fastntk.sklearn.NTKRegressor.predict": {"return_std": False, "return_cov": False},
     "fastntk.sklearn.KernelCache": {"limit": 2**28},
@@ -834,6 +838,23 @@ COLUMNS: dict[str, list[str]] = {
         "seed",
         "samples",
     ],
+    "history of layers": [
+        "epoch",
+        "loss",
+        "seconds",
+        "weight_change",
+        "weight_change_max",
+        "gradient_norm",
+        "layers",
+        "inputs",
+        "dtype",
+        "loss_function",
+        "learning_rate",
+        "batch_size",
+        "momentum",
+        "seed",
+        "samples",
+    ],
     "probe": [
         "step",
         "eigenvalue_min",
@@ -1006,6 +1027,9 @@ def test_columns_of_tables() -> None:
     net = fastntk.MLP([3, 4, 2])
     history = fastntk.train(net, X, LABELS, learning_rate=0.1, validation=(X, LABELS), probe=X[:3])
     columns["history"] = history.to_frame().columns.tolist()
+    described = fastntk.Network([fastntk.layers.Dense(1)], inputs=3).sample()
+    of_layers = fastntk.train(described, X, X[:, 0], loss="mse", learning_rate=0.1)
+    columns["history of layers"] = of_layers.to_frame().columns.tolist()
     columns["probe"] = history.probe_frame().columns.tolist()
     constancy = fastntk.constancy_study(
         X, 0.4 + 0.1 * LABELS, [4], architectures=["linear"], seeds=1, epochs=2, progress=False

@@ -25,7 +25,7 @@ PROGRAM = """
 import json, os, resource, signal, sys
 import numpy as np
 import fastntk
-from fastntk import infinite
+from fastntk import infinite, layers
 
 call, limits = sys.argv[1], json.loads(sys.argv[2])
 n = int(sys.argv[3])
@@ -33,11 +33,15 @@ X = np.random.default_rng(0).standard_normal((n, 30))
 y = X[:, 0] * X[:, 1]
 net = fastntk.MLP([30, 128, 128, 1])
 smooth = fastntk.MLP([30, 128, 128, 1], activation="gelu", dtype="float32")
+block = layers.Residual([layers.LayerNorm(gain=True), layers.ReLU(), layers.Dense(128)])
+described = fastntk.Network([layers.Dense(128), block, layers.Dense(1)], inputs=30).sample()
 calls = {
     "finite": lambda X: net.ntk(X),
     "angle": lambda X: smooth.smallest_angle(X),
     "train": lambda X: fastntk.train(
         net, X, y[: len(X)], learning_rate=0.1, loss="mse", epochs=1, batch_size=20),
+    "train layers": lambda X: fastntk.train(
+        described, X, y[: len(X)], learning_rate=0.1, loss="mse", epochs=1, batch_size=20),
     "conditioning": lambda X: fastntk.conditioning(net.ntk(X)),
     "fit": lambda X: net.linearize().fit(X, y[: len(X)]).outputs(X[:5], time=1.0),
     "relu": lambda X: infinite.ntk(X, depth=3),
@@ -69,7 +73,18 @@ for limit in limits:
     _, status = os.waitpid(child, 0)
     print(json.dumps([limit, status, answer]), flush=True)
 """
-CALLS = ["finite", "angle", "train", "conditioning", "fit", "relu", "gelu", "tanh", "predict"]
+CALLS = [
+    "finite",
+    "angle",
+    "train",
+    "train layers",
+    "conditioning",
+    "fit",
+    "relu",
+    "gelu",
+    "tanh",
+    "predict",
+]
 
 
 def ends(call: str, limits: list[float], n: int) -> dict[float, str]:

@@ -26,7 +26,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 
 import fastntk
-from fastntk import infinite
+from fastntk import infinite, layers
 from fastntk.sklearn import (
     KernelCache,
     NeuralKernel,
@@ -160,7 +160,9 @@ def test_networks_of_finite_width(parametrization: str) -> None:
 
 def test_random_states() -> None:
     def weights(random_state: Any) -> Any:
-        return NTKFeatures(width=4, random_state=random_state).fit(X).network_.weights[0]
+        net = NTKFeatures(width=4, random_state=random_state).fit(X).network_
+        assert isinstance(net, fastntk.MLP)
+        return net.weights[0]
 
     np.testing.assert_array_equal(weights(3), fastntk.MLP([3, 4, 1], seed=3).weights[0])
     state = np.random.RandomState(0)
@@ -394,6 +396,193 @@ def test_bounds_of_the_cache() -> None:
     assert "0 of 10 bytes" in repr(cache)
     with pytest.raises(ValueError, match="limit=-1: expected an integer of at least 0"):
         cache.limit = -1
+
+
+BLOCK = layers.Residual([layers.RMSNorm(gain=True), layers.Dense(6), layers.Erf(), layers.Dense(5)])
+DESCRIPTION = fastntk.Network([layers.Dense(5), BLOCK, layers.Dense(1, bias_std=0.1)], inputs=3)
+
+
+@pytest.mark.parametrize("kernel", ["ntk", "nngp"])
+def test_described_networks(kernel: str) -> None:
+    """The limit of a description, networks of infinite width, and those that have weights."""
+    limit = DESCRIPTION.infinite()
+    assert isinstance(limit, infinite.LayeredNetwork)
+    plain = infinite.Network(2, "erf", bias_std=0.1)
+    for network, same in ((DESCRIPTION, limit), (limit, limit), (plain, plain)):
+        model = NTKRegressor(kernel, ridge=0.1, network=network).fit(X, Y)
+        assert model.network_ == same
+        prediction = same.predict(X, Y, Z, kernel=kernel, ridge=0.1)
+        np.testing.assert_allclose(model.predict(Z), prediction.mean, rtol=1e-10, atol=1e-12)
+        assert np.isfinite(model.predict(Z, return_std=True)[1]).all()
+    for net in (DESCRIPTION.sample(3), fastntk.MLP([3, 6, 1], seed=2)):
+        model = NTKRegressor(kernel, ridge=0.1, network=net).fit(X, Y)
+        of = net.ntk if kernel == "ntk" else net.conjugate_kernel
+        expected = of(Z, X) @ np.linalg.solve(of(X) + 0.1 * np.eye(len(X)), Y)
+        np.testing.assert_allclose(model.predict(Z), expected, rtol=1e-8, atol=1e-10)
+        assert model.network_ is not net
+        if kernel == "ntk":
+            with pytest.raises(ValueError, match=r"return_std=True: expected False .* network="):
+                model.predict(Z, return_std=True)
+    signs = NTKClassifier(kernel, network=DESCRIPTION).fit(X, LABELS)
+    assert (signs.predict(X) == LABELS).all()
+
+
+def test_layer_weights_of_described_networks() -> None:
+    net = DESCRIPTION.sample(3)
+    omega = [0.0, 1.0, 0.5, 2.0, 1.0]
+    model = NTKRegressor(ridge=0.1, network=net, layer_weights=omega).fit(X, Y)
+    K, cross = (net.ntk(A, X, layer_weights=omega) for A in (X, Z))
+    expected = cross @ np.linalg.solve(K + 0.1 * np.eye(len(X)), Y)
+    np.testing.assert_allclose(model.predict(Z), expected, rtol=1e-8, atol=1e-10)
+
+
+def test_searches_over_networks() -> None:
+    wide = fastntk.Network([layers.Dense(5), layers.ReLU(), layers.Dense(1)], inputs=3)
+    candidates = [DESCRIPTION, wide.infinite(), DESCRIPTION.sample(1), fastntk.MLP([3, 4, 1])]
+    search = GridSearchCV(NTKRegressor(ridge=0.1), {"network": candidates}, cv=2).fit(X, Y)
+    assert search.best_params_["network"] in candidates
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+    for network in candidates:
+        model = NTKRegressor(network=network)
+        assert model.get_params()["network"] is network
+        copied = clone(model)
+        assert repr(copied) == repr(model)
+        copied.set_params(network=None, depth=1).fit(X, Y)
+    pickled = pickle.loads(pickle.dumps(NTKRegressor(network=candidates[2]).fit(X, Y)))
+    assert pickled.predict(Z).shape == Y[: len(Z)].shape
+
+
+def test_kernels_of_given_networks_are_kept() -> None:
+    kernel_cache.clear()
+    net = DESCRIPTION.sample(1)
+    for ridge in (0.1, 0.2):
+        NTKRegressor(ridge=ridge, network=net).fit(X, Y)
+    assert (kernel_cache.misses, kernel_cache.hits) == (1, 1)
+    before = NTKRegressor(ridge=0.1, network=net).fit(X, Y).predict(Z)
+    net.parameters[0][...] *= 2.0  # another network now
+    after = NTKRegressor(ridge=0.1, network=net).fit(X, Y).predict(Z)
+    assert not np.allclose(before, after)
+    custom = fastntk.activations.custom(lambda z: z**3, lambda z: 3 * z**2)
+    own = fastntk.MLP([3, 4, 1], activation=custom)
+    for _ in range(2):  # nothing says that these are the same
+        kernel_cache.clear()
+        NTKRegressor(ridge=0.1, network=own).fit(X, Y)
+        NTKRegressor(ridge=0.1, network=own).fit(X, Y)
+        assert (kernel_cache.misses, kernel_cache.hits) == (2, 0)
+    kernel_cache.clear()
+
+
+@pytest.mark.parametrize(
+    ("parameters", "error", "message"),
+    [
+        ({"network": 3}, TypeError, r"network=3: expected a fastntk\.Network, infinite\.Network"),
+        ({"network": "relu"}, TypeError, "network='relu': expected a fastntk"),
+        (
+            {"network": DESCRIPTION, "depth": 2},
+            ValueError,
+            "depth=2: expected None, as with a network nothing else says what it is",
+        ),
+        (
+            {"network": DESCRIPTION, "weight_std": [1.0]},
+            ValueError,
+            r"weight_std=\[1\.0\]: expected",
+        ),
+        ({"network": DESCRIPTION, "width": 4}, ValueError, "width=4: expected None"),
+        ({"network": DESCRIPTION, "random_state": 4}, ValueError, "random_state=4: expected None"),
+        (
+            {"network": DESCRIPTION, "layer_weights": [1]},
+            ValueError,
+            "layer_weights=.*expected Non",
+        ),
+        (
+            {"network": DESCRIPTION.sample(), "layer_weights": [1]},
+            ValueError,
+            r"layer_weights=\[1\]: expected 5 numbers",
+        ),
+        (
+            {"network": DESCRIPTION.infinite(blocks=[0, 1])},
+            TypeError,
+            r"blocks=\[0, 1\]: expected an integer",
+        ),
+        (
+            {"network": fastntk.Network([layers.Dense(2)], inputs=4)},
+            ValueError,
+            "X has 3 columns: expected 4",
+        ),
+        (
+            {"network": fastntk.MLP([4, 1])},
+            ValueError,
+            "X has 3 columns: expected 4, the number of",
+        ),
+        (
+            {"network": fastntk.Network([layers.ReLU(), layers.Dense(2)], inputs=3)},
+            ValueError,
+            r"layers\[0\]=ReLU\(\): no limit of infinite width is known",
+        ),
+    ],
+)
+@pytest.mark.parametrize("kind", [NTKRegressor, NTKClassifier])
+def test_networks_are_refused_at_the_fit(
+    kind: Any, parameters: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    model = kind(**parameters)
+    with pytest.raises(error, match=message):
+        model.fit(X, LABELS if kind is NTKClassifier else Y)
+
+
+def test_features_of_described_networks() -> None:
+    features = NTKFeatures(network=DESCRIPTION, random_state=3)
+    F = features.fit_transform(X)
+    net = DESCRIPTION.sample(3)
+    np.testing.assert_array_equal(F, net.gradient_features(X))
+    names = features.get_feature_names_out().tolist()
+    assert len(set(names)) == len(names) == F.shape[1]
+    assert names[15:20] == [f"gain2[{i}]" for i in range(5)]
+    assert names[-1] == "b5[0]"
+    np.testing.assert_array_equal(NTKFeatures(network=net).fit_transform(X), F)
+    mlp = fastntk.MLP.from_weights([np.ones((4, 3)), np.ones((1, 4))], [np.ones(4), None])
+    names = NTKFeatures(network=mlp).fit(X).get_feature_names_out().tolist()
+    assert (names[11:14], names[-1], len(names)) == (["W1[3,2]", "b1[0]", "b1[1]"], "W2[0,3]", 20)
+    bad: list[tuple[dict[str, Any], type[Exception], str]] = [
+        ({"network": DESCRIPTION.infinite()}, TypeError, "network=Layered.*: expected a fastntk"),
+        ({"network": net, "width": 3}, ValueError, "width=3: expected 128"),
+        ({"network": net, "random_state": 3}, ValueError, "random_state=3: expected None"),
+        ({"network": fastntk.MLP([3, 2])}, ValueError, "network has 2 outputs: expected one"),
+        ({"network": fastntk.MLP([2, 1])}, ValueError, "X has 3 columns: expected 2"),
+    ]
+    for parameters, error, message in bad:
+        with pytest.raises(error, match=message):
+            NTKFeatures(**parameters).fit(X)
+
+
+def test_neural_kernels_of_described_networks() -> None:
+    limit = DESCRIPTION.infinite()
+    for network in (DESCRIPTION, limit):
+        kernel = NeuralKernel("ntk", network=network)
+        np.testing.assert_array_equal(kernel(X, Z), limit.ntk(X, Z))
+        np.testing.assert_allclose(kernel.diag(X), np.diagonal(limit.ntk(X)), rtol=1e-13)
+        value, gradient = kernel(X, eval_gradient=True)
+        assert gradient.shape == (*value.shape, 0)
+        assert clone(kernel) == kernel != NeuralKernel("ntk")
+        assert repr(kernel).endswith(f"network={network!r})")
+    model = GaussianProcessRegressor(NeuralKernel(network=DESCRIPTION), alpha=1e-3).fit(X, Y)
+    assert model.predict(Z).shape == (len(Z), *Y.shape[1:])
+    bad: list[tuple[dict[str, Any], type[Exception], str]] = [
+        (
+            {"network": fastntk.MLP([3, 1])},
+            TypeError,
+            r"network=MLP.*: expected a fastntk",
+        ),
+        ({"network": limit, "depth": 3}, ValueError, "depth=3: expected None"),
+        (
+            {"network": limit, "weight_std_bounds": (0.1, 1.0)},
+            ValueError,
+            r"weight_std_bounds=\(0\.1, 1\.0\): expected 'fixed'",
+        ),
+    ]
+    for parameters, error, message in bad:
+        with pytest.raises(error, match=message):
+            NeuralKernel(**parameters)(X)
 
 
 def test_frames_of_pandas() -> None:

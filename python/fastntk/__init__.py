@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         sklearn,
     )
     from fastntk.architectures.finite import FiniteNetwork
+    from fastntk.architectures.from_torch import from_torch
     from fastntk.architectures.network import Network
     from fastntk.eigenvalues.minibatches import BatchConditioning, batch_conditioning
     from fastntk.kernels.depth_sweep import ntk_depths
@@ -100,6 +101,7 @@ __all__ = [
     "distributed",
     "figures",
     "find_learning_rate",
+    "from_torch",
     "gradient_angles",
     "infinite",
     "kernel_report",
@@ -159,6 +161,7 @@ _LAZY_NAMES = {
     "convergence_study": "studies.convergence",
     "depth_study": "studies.depth",
     "find_learning_rate": "training.learning_rate_search",
+    "from_torch": "architectures.from_torch",
     "kernel_report": "studies.large_kernel",
     "learning_rate_bound": "training.learning_rate_bound",
     "linearization_error": "studies.linearization",

@@ -272,6 +272,10 @@ class MLP(KernelMethods, JacobianMethods, NetworkBase):
         ValueError, TypeError
             If the module is another network than can be made here, with the place and the reason.
 
+        See Also
+        --------
+        fastntk.from_torch : Modules with normalizations, skip connections, several activations.
+
         Notes
         -----
         The outputs of a module are compared with those of the network for random samples before it

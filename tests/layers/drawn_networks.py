@@ -29,14 +29,22 @@ def dense(width: int, draw: st.DrawFn) -> layers.Dense:
 
 
 def norm(draw: st.DrawFn) -> Layer:
-    kind: Any = draw(st.sampled_from([layers.LayerNorm, layers.RMSNorm]))
-    parts: Layer = kind(gain=draw(st.booleans()), shift=draw(st.booleans()), trained=draw(RATES))
+    kind: Any = draw(st.sampled_from([layers.LayerNorm, layers.RMSNorm, layers.Rescale]))
+    gain, shift = draw(st.booleans()), draw(st.booleans())
+    if kind is layers.Rescale:
+        return layers.Rescale(gain=gain, shift=shift or not gain, trained=draw(RATES))
+    parts: Layer = kind(gain=gain, shift=shift, trained=draw(RATES))
     return parts
 
 
 @st.composite
-def networks(draw: st.DrawFn, activations: tuple[str, ...] = ("relu", "erf")) -> fastntk.Network:
-    """Networks that have a limit: what an activation takes comes from layers of weights."""
+def networks(
+    draw: st.DrawFn, activations: tuple[str, ...] = ("relu", "erf"), *, limit: bool = True
+) -> fastntk.Network:
+    """Networks that have a limit: what an activation takes comes from layers of weights.
+
+    Without a limit, the inputs may be normalized too.
+    """
 
     def activation() -> Layer:
         scale = draw(st.sampled_from([None, 1.0]))
@@ -64,7 +72,8 @@ def networks(draw: st.DrawFn, activations: tuple[str, ...] = ("relu", "erf")) ->
         )
 
     width = draw(WIDTHS)
-    found: list[Layer] = [dense(width, draw)]
+    found: list[Layer] = [] if limit or draw(st.booleans()) else [norm(draw)]
+    found += [dense(width, draw)]
     for _ in range(draw(st.integers(0, 3))):
         what = draw(st.sampled_from(["block", "norm", "layer"]))
         if what == "block":

@@ -46,10 +46,11 @@ def _passed(described: Sequence[Layer], h: Any, rest: Iterator[Any]) -> Any:
             skip = h if layer.projection is None else _dense(layer.projection, h, rest)
             h = skip + layer.scale * _passed(layer.layers, h, rest)
         else:
-            assert isinstance(layer, (layers.LayerNorm, layers.RMSNorm))
+            assert isinstance(layer, (layers.LayerNorm, layers.RMSNorm, layers.Rescale))
             if isinstance(layer, layers.LayerNorm):
                 h = h - h.mean(axis=1, keepdims=True)
-            h = h / np.sqrt((h**2).mean(axis=1, keepdims=True) + layer.epsilon)
+            if not isinstance(layer, layers.Rescale):
+                h = h / np.sqrt((h**2).mean(axis=1, keepdims=True) + layer.epsilon)
             h = h * next(rest) if layer.gain else h
             h = h + next(rest) if layer.shift else h
     return h

@@ -68,6 +68,16 @@ def test_steps_of_a_block() -> None:
     assert net.widths == (5, 4, 3, 4, 2)
     assert (net.n_outputs, net.inputs) == (2, 5)
     assert "layers[1]" in net._repr_html_()
+    block = Residual([Dense(4)])
+    deep = fastntk.Network([Dense(4), *[block] * 120, Dense(1)], inputs=3)
+    limit = deep.infinite(blocks=[1, 2, 3, 120])
+    assert isinstance(limit, fastntk.infinite.LayeredNetwork)
+    for shown in (deep._repr_html_(), limit._repr_html_()):
+        assert "layers[99]" in shown
+        assert "layers[100]" not in shown
+        assert "22 more" in shown
+    assert "LayeredNetwork: 3 inputs, blocks 1–3, 120" in limit._repr_html_()
+    assert "blocks" not in limit.at_blocks(120)._repr_html_()
 
 
 def test_a_projection_is_a_layer_of_its_own() -> None:

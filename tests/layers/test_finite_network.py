@@ -66,7 +66,7 @@ def leaves_only_signs(step: Any, widths: tuple[int, ...]) -> bool:
 
 
 @settings(max_examples=15)
-@given(description=networks(activations=("tanh", "silu")), seed=st.integers(0, 99))
+@given(description=networks(activations=("tanh", "silu"), limit=False), seed=st.integers(0, 99))
 def test_outputs_derivatives_and_kernels(description: fastntk.Network, seed: int) -> None:
     steps = description.steps
     assume(not any(leaves_only_signs(step, steps.widths) for step in steps.steps))
@@ -202,6 +202,16 @@ def test_samples_without_a_direction_are_refused(kind: Any) -> None:
     soft = fastntk.Network([kind(epsilon=1e-5), Dense(2)], inputs=5).sample()
     assert np.array_equal(soft(bad)[7], [0.0, 0.0])
     assert np.isfinite(soft.ntk(bad)).all()
+
+
+@pytest.mark.parametrize("kind", [RMSNorm, LayerNorm])
+def test_samples_that_overflow_are_not_said_to_have_no_direction(kind: Any) -> None:
+    net = fastntk.Network([Dense(9), kind(), Dense(2)], inputs=5).sample()
+    large = np.finfo(float).max / np.abs(X).max() * X
+    with pytest.raises(OverflowError, match=r"^X\[\d+\] .* not finite"):
+        net(large)
+    with pytest.raises(OverflowError, match=r"^X\[\d+\] .* not finite"):
+        net.ntk(large)
 
 
 def test_kernels_that_vanish_or_are_0() -> None:

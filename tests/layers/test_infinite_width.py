@@ -14,12 +14,12 @@ import pytest
 from drawn_networks import networks
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from limit_reference import exact_kernels, finite_kernels
+from limit_reference import exact_kernels
 from networks_of_reference import NEURAL_TANGENTS
 
 import fastntk
 from fastntk import activations, infinite, layers
-from fastntk.layers import Dense, Erf, LayerNorm, ReLU, Residual, RMSNorm
+from fastntk.layers import Dense, Erf, LayerNorm, ReLU, Rescale, Residual, RMSNorm
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -253,21 +253,46 @@ def test_regression() -> None:
         [GAINS, Dense(1), ReLU()],
         [RMSNorm(shift=True), Erf()],
         [ReLU(), RMSNorm(gain=True)],
+        [Erf(), GAINS],
+        [Erf(), Residual([Dense(1)]), LayerNorm()],
+        [Rescale(trained=0.5), ReLU()],
     ],
-    ids=["gain before relu", "gain before weights", "shift before erf", "gain after relu"],
+    ids=[
+        *("gain before relu", "gain before weights", "shift before erf", "gain after relu"),
+        *("mean of erf", "mean of a sum with erf", "gain without a normalization"),
+    ],
 )
 def test_wide_networks_come_to_the_limit(head: list[Any]) -> None:
     """The mean of many draws, as single ones are off by a multiple of 1/√width."""
     X, width = SAMPLES[:3], 256
     block = [LayerNorm(gain=True), Dense(width), ReLU(), Dense(width)]
-    last = [Dense(width) if isinstance(layer, Dense) else layer for layer in head]
+    wide = {Dense: Dense(width), Residual: Residual([Dense(width)])}
+    last = [wide.get(type(layer), layer) for layer in head]
     net = fastntk.Network(
         [Dense(width, bias_std=0.3), Residual(block, scale=0.7), *last, Dense(1)], inputs=4
     )
     exact = net.infinite().kernels(X)
-    draws = np.mean([finite_kernels(net, X, seed) for seed in range(96)], axis=0)
+    drawn = [net.sample(seed) for seed in range(96)]
+    outputs = np.hstack([each(X) for each in drawn])
+    tangent = np.mean([each.ntk(X) for each in drawn], axis=0)
+    draws = outputs @ outputs.T / len(drawn), tangent
     for found, kernel, tolerance in zip(draws, exact, (0.3, 0.03), strict=True):
         assert np.linalg.norm(found - kernel) < tolerance * np.linalg.norm(kernel)
+
+
+def test_a_mean_that_is_0_makes_no_difference() -> None:
+    """Of odd functions; the mean of all others is refused."""
+    between: list[Any] = [layers.Tanh(), layers.Softsign(), layers.Hardtanh(-0.5, 0.5)]
+    for phi in between:
+        both = [
+            fastntk.Network([Dense(8, bias_std=0.3), phi, norm, Dense(1)], inputs=4).infinite()
+            for norm in (LayerNorm(gain=True, epsilon=0.1), RMSNorm(gain=True, epsilon=0.1))
+        ]
+        assert (both[0].ntk(SAMPLES) == both[1].ntk(SAMPLES)).all()
+    for phi in (layers.Hardtanh(-0.5, 1.0), layers.Erf(1.0, 0.1), layers.GELU()):
+        net = fastntk.Network([Dense(8), phi, LayerNorm(), Dense(1)], inputs=4)
+        with pytest.raises(ValueError, match=r"layers\[2\]=LayerNorm\(\): .* that are odd"):
+            net.infinite()
 
 
 @pytest.mark.parametrize(

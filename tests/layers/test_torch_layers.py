@@ -45,12 +45,14 @@ def passed(described: Sequence[Layer], h: Any, rest: Iterator[Any]) -> Any:
             skip = h if layer.projection is None else dense(layer.projection, h, rest)
             h = skip + layer.scale * passed(layer.layers, h, rest)
         else:
-            assert isinstance(layer, (layers.LayerNorm, layers.RMSNorm))
+            assert isinstance(layer, (layers.LayerNorm, layers.RMSNorm, layers.Rescale))
             # PyTorch fails at second derivatives where there is no gain, or no shift.
             gain = next(rest) if layer.gain else torch.ones_like(h[0])
             shift = next(rest) if layer.shift else torch.zeros_like(h[0])
             if isinstance(layer, layers.LayerNorm):
                 h = F.layer_norm(h, h.shape[1:], gain, shift, eps=layer.epsilon)
+            elif isinstance(layer, layers.Rescale):
+                h = gain * h + shift
             else:
                 h = F.rms_norm(h, h.shape[1:], gain, eps=layer.epsilon) + shift
     return h
@@ -84,7 +86,8 @@ def check(description: fastntk.Network, seed: int) -> None:
 
 @settings(max_examples=15)
 @given(
-    description=networks(activations=("tanh", "silu", "gelu", "softplus")), seed=st.integers(0, 99)
+    description=networks(activations=("tanh", "silu", "gelu", "softplus"), limit=False),
+    seed=st.integers(0, 99),
 )
 def test_random_networks(description: fastntk.Network, seed: int) -> None:
     steps = description.steps

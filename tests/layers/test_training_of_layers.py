@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 from training_problems import assert_same_history, orders, problem, rows_of
 
 import fastntk
-from fastntk import layers
+from fastntk import activations, layers
 from fastntk._support import memory
 from fastntk.architectures.finite import FiniteNetwork
 from fastntk.layers import Dense, LayerNorm, Residual, RMSNorm
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import numpy.typing as npt
+
+CUBE = activations.custom(lambda z: z + z**3 / 8, lambda z: 1 + 3 * z**2 / 8, name="cube")
 
 # Layers that are frozen as a whole or in part, at different rates, gains and shifts among them.
 RATED = fastntk.Network(
@@ -244,8 +246,10 @@ def test_the_loss_falls_by_the_square_of_the_gradient() -> None:
 
 # Those of 200 samples go in blocks, of which the last one is smaller.
 @pytest.mark.parametrize("batch", [7, 200])
-@pytest.mark.parametrize("activation", ["relu", "tanh"])
-def test_a_chain_is_trained_as_the_mlp(activation: str, batch: int) -> None:
+@pytest.mark.parametrize("activation", ["relu", "tanh", CUBE], ids=str)
+def test_a_chain_is_trained_as_the_mlp(
+    activation: str | activations.Activation, batch: int
+) -> None:
     X, y = problem("cross_entropy", n=230, outputs=4)
     chain = [
         layer
@@ -396,6 +400,31 @@ def test_memory_is_asked_for_before_the_start(monkeypatch: pytest.MonkeyPatch) -
                 continue
             with pytest.raises(MemoryError, match="the activations of a batch of 64 samples"):
                 fastntk.train(sampled, X, y, learning_rate=0.1)
+
+
+def test_what_interrupts_leaves_whole_steps() -> None:
+    X, y = problem("cross_entropy", n=4000, d=20)
+    described = fastntk.Network([Dense(64), Residual([RMSNorm(), Dense(64)]), Dense(3)], inputs=20)
+    net, start = described.sample(), described.sample()
+    options: dict[str, Any] = {"learning_rate": 0.1, "batch_size": 50, "epochs": 10_000}
+
+    class EnoughError(Exception):
+        pass
+
+    def enough(_stage: str, done: int, _total: int) -> None:
+        if done > 0:
+            raise EnoughError
+
+    with pytest.raises(EnoughError):
+        fastntk.train(net, X, y, **options, inplace=True, progress=enough)
+    assert not np.array_equal(net.parameters[0], start.parameters[0])
+
+    def compare(_step: int, now: FiniteNetwork) -> None:
+        if all(map(np.array_equal, now.parameters, net.parameters)):
+            raise EnoughError
+
+    with pytest.raises(EnoughError):
+        fastntk.train(start, X, y, **options, callback=compare, callback_every=1)
 
 
 def test_samples_without_a_direction_are_named() -> None:

@@ -407,6 +407,13 @@ MUTATIONS = (
         OF_HEADER,
     ),
     Mutation(
+        "phases: one that a task left is followed by others",
+        HEADER,
+        "if (phase == Phase::within_step) return !lane_.stopped();",
+        "if (phase == Phase::within_step) return true;",
+        OF_HEADER,
+    ),
+    Mutation(
         "queue: lanes not idle at the end",
         DEVICE,
         '    check(cudaStreamSynchronize(streams_[k]->stream), "cudaStreamSynchronize");\n  }\n}',

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     import pandas as pd
 
@@ -87,6 +87,14 @@ def rows_html(title: str, head: Iterable[str], rows: Iterable[Iterable[object]])
     """Return what notebooks show of a few rows."""
     lines = [_row("th", head), *(_row("td", row) for row in rows)]
     return f"<p>{html.escape(title)}</p><table>{''.join(lines)}</table>"
+
+
+def items_html(title: str, name: str, items: Sequence[object], most: int = 100) -> str:
+    """Return what notebooks show of a sequence of that name: its first items, and how many more."""
+    rows: list[tuple[object, ...]] = [(f"{name}[{i}]", each) for i, each in enumerate(items[:most])]
+    if len(items) > most:
+        rows.append(("…", f"{len(items) - most} more"))
+    return rows_html(title, ("", name.removesuffix("s")), rows)
 
 
 def pairs_html(title: str, values: Mapping[str, object]) -> str:

@@ -64,6 +64,8 @@ class Activation:
         ReLU, leaky ReLU, ABReLU and the absolute value.
     power : int, or None
         k, if φ is a multiple of ``|x|^k`` on either side of 0: it is free of scale.
+    odd : bool
+        Whether φ(−x) = −φ(x) is known, so that its mean is 0 for every normal u of mean 0.
     in_core : bool
         Whether the core computes it, under the same name and with the same parameters, at most two.
         Otherwise a network of finite width needs φ and φ' compiled.
@@ -90,6 +92,7 @@ class Activation:
     breakpoints: tuple[float, ...] = field(default=(), compare=False)
     slopes: tuple[float, float] | None = field(default=None, compare=False)
     power: int | None = field(default=None, compare=False)
+    odd: bool = field(default=False, compare=False)
     in_core: bool = field(default=False, compare=False)
     sensitivity: Sensitivity | None = field(default=None, compare=False)
     dual: Callable[[Any, float], Any] | None = field(default=None, compare=False)

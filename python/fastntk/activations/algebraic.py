@@ -32,6 +32,7 @@ def softsign() -> Activation:
         # At 0, where it jumps, that from the left.
         curvature=lambda x: np.where(x > 0, -2.0, 2.0) * (1 + np.abs(x)) ** -3.0,
         breakpoints=(0.0,),
+        odd=True,
         in_core=True,
         sensitivity=sensitivity.of_softsign(),
         dual=lambda duals, _: duals.Softsign(),

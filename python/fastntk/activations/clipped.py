@@ -49,6 +49,7 @@ def hardtanh(low: float = -1.0, high: float = 1.0) -> Activation:
             lambda module: (module.min_val, module.max_val),
             lambda low, high: {"min_val": low, "max_val": high},
         ),
+        odd=low == -high,
         **_clipped(low, high),
     )
 

@@ -80,6 +80,7 @@ def _sinusoid(
         derivative=lambda x: frequency * np.cos(frequency * x + phase + shift),
         curvature=lambda x: -(frequency**2) * np.sin(frequency * x + phase + shift),
         known_second_moment=moment,
+        odd=phase + shift == 0,
         in_core=True,
         sensitivity=bounds(frequency, phase),
         dual=lambda duals, _: duals.Sinusoid(frequency, phase + shift),
@@ -139,5 +140,6 @@ def gabor() -> Activation:
         function=lambda x: np.exp(-(x**2)) * np.sin(x),
         derivative=lambda x: np.exp(-(x**2)) * (np.cos(x) - 2 * x * np.sin(x)),
         curvature=curvature,
+        odd=True,
         dual=lambda duals, _: duals.Gabor(),
     )

@@ -38,6 +38,7 @@ def identity() -> Activation:
         known_second_moment=1.0,
         slopes=(1.0, 1.0),
         power=1,
+        odd=True,
         in_core=True,
         sensitivity=sensitivity.of_linear_pieces(1.0, 1.0),
         dual=lambda duals, _: duals.PiecewiseLinear(1.0, 1.0),
@@ -157,6 +158,7 @@ def _linear_pieces(negative: float, positive: float) -> dict[str, Any]:
         "breakpoints": (0.0,),
         "slopes": (negative, positive),
         "power": 1,
+        "odd": negative == positive,
         "in_core": True,
         "sensitivity": sensitivity.of_linear_pieces(negative, positive),
         "dual": lambda duals, _: duals.PiecewiseLinear(negative, positive),
@@ -182,6 +184,7 @@ def sign() -> Activation:
         known_second_moment=1.0,
         breakpoints=(0.0,),
         power=0,
+        odd=True,
         dual=lambda duals, _: duals.Sign(),
     )
 

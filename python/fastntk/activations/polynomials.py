@@ -45,6 +45,7 @@ def monomial(degree: int = 2) -> Activation:
         curvature=lambda x: degree * (degree - 1) * x ** max(degree - 2, 0),
         known_second_moment=float(math.prod(range(1, 2 * degree, 2))),
         power=degree,
+        odd=degree % 2 == 1,
         dual=lambda duals, _: duals.Polynomial((0.0,) * degree + (1.0,)),
     )
 
@@ -86,6 +87,7 @@ def polynomial(*coefficients: float) -> Activation:
         function=lambda x: polyval(x, powers),
         derivative=lambda x: polyval(x, slope),
         curvature=lambda x: polyval(x, curvature),
+        odd=not any(numbers[::2]),
         known_second_moment=sum(float(c) ** 2 * math.factorial(k) for k, c in enumerate(series)),
         dual=lambda duals, _: duals.Polynomial(numbers),
     )
@@ -126,5 +128,6 @@ def hermite(degree: int = 2) -> Activation:
         derivative=lambda x: hermite_e.hermeval(x, slope),
         curvature=lambda x: hermite_e.hermeval(x, curvature),
         known_second_moment=1.0,
+        odd=degree % 2 == 1,
         dual=lambda duals, _: duals.Polynomial(tuple(hermite_e.herme2poly(series))),
     )

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastntk._support import arguments
 from fastntk.devices.places import place_of
@@ -31,9 +31,10 @@ class FiniteNetwork(KernelMethods, JacobianMethods):
     r"""A network of finite width with skip connections and normalization, and its weights.
 
     `fastntk.Network.sample` returns one. It has the kernels, angles, Jacobians, operators and the
-    linear model of `fastntk.MLP`; its layers, of which `ntk_by_layer` has one kernel each, and for
-    which `layer_weights` has an entry, are those with parameters: maps and gains with their shifts,
-    in the order of computation, projections before the branch beside them.
+    linear model of `fastntk.MLP`, and `fastntk.train` trains it. Its layers, of which
+    `ntk_by_layer` has one kernel each, and for which `layer_weights` has an entry, are those with
+    parameters: maps and gains with their shifts, in the order of computation, projections before
+    the branch beside them.
 
     Parameters
     ----------
@@ -140,6 +141,39 @@ class FiniteNetwork(KernelMethods, JacobianMethods):
         from fastntk.networks.wired_files import wired_digest
 
         return wired_digest(self.network)
+
+    def to_torch(self) -> Any:
+        r"""Return the network as a PyTorch module, the inverse of `fastntk.from_torch`.
+
+        Returns
+        -------
+        torch.nn.Sequential
+            With the same outputs, in the precision of the network, on the processor and in
+            evaluation mode: of ``Linear``, activations, ``LayerNorm`` and ``RMSNorm``; skip
+            connections, gains and shifts without a normalization, and scales of activations that no
+            ``Linear`` follows are modules of this package, which `fastntk.from_torch` reads. Its
+            parameters are copies.
+
+        Raises
+        ------
+        ValueError
+            If there is no class in ``torch.nn`` for an activation, or if learning rates are neither
+            0 nor 1.
+        OverflowError
+            If a weight times its scale is beyond the precision of the network.
+        ModuleNotFoundError
+            If PyTorch is not installed.
+
+        Notes
+        -----
+        As `fastntk.MLP.to_torch` does, a ``Linear`` takes the factors σ_w/√n and σ_b of its layer,
+        and the scale of an activation right before it, into its weight and bias. So the kernel of
+        the module is another one where these are not 1; ``fastntk.from_torch(net.to_torch())`` has
+        the kernel of the module. Parameters that are not trained are frozen in it.
+        """
+        from fastntk.networks.torch_sequential import sequential_of_layers
+
+        return sequential_of_layers(self.network)
 
     def __repr__(self) -> str:
         layers = ", ".join(map(repr, self.layers))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastntk._support import arguments
-from fastntk._support.display import rows_html
+from fastntk._support.display import items_html
 from fastntk.devices.places import place_of
 from fastntk.layers.activation import Activation
 from fastntk.layers.blocks import (
@@ -35,9 +35,6 @@ if TYPE_CHECKING:
     from fastntk._support.dtypes import FloatArray
     from fastntk._support.progress import Progress
     from fastntk.architectures.finite import FiniteNetwork
-
-# So many layers are written one by one in a notebook.
-_MOST_ROWS = 100
 
 
 @dataclass(frozen=True, repr=False)
@@ -293,10 +290,5 @@ class Network:
         return f"{type(self).__name__}([{', '.join(map(repr, self.layers))}], inputs={self.inputs})"
 
     def _repr_html_(self) -> str:
-        rows: list[tuple[object, ...]] = [
-            (f"layers[{i}]", repr(layer)) for i, layer in enumerate(self.layers[:_MOST_ROWS])
-        ]
-        if len(self.layers) > _MOST_ROWS:
-            rows.append(("…", f"{len(self.layers) - _MOST_ROWS} more"))
         title = f"Network: {self.inputs} inputs, {self.n_parameters} parameters"
-        return rows_html(title, ("", "layer"), rows)
+        return items_html(title, "layers", self.layers)

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any, Self
 
 from fastntk._support import arguments
+from fastntk._support.display import items_html, spans
 from fastntk.infinite.duals import Dual, dual_of
 from fastntk.infinite.layered_limits import require_gradients, require_limit
 from fastntk.infinite.several_depths import SeveralDepths
@@ -56,6 +57,13 @@ class LayeredArchitecture(SeveralDepths):
             if value != (self.n_blocks if each.name == "blocks" else each.default):
                 given.append(f"{each.name}={value!r}")
         return f"{type(self).__name__}({', '.join(given)})"
+
+    def _repr_html_(self) -> str:
+        """Return what notebooks show: each layer, and after how many blocks kernels are asked."""
+        title = f"{type(self).__name__}: {self.inputs} inputs"
+        if self.depths != (self.n_blocks,):
+            title += f", blocks {spans(self.depths)}"
+        return items_html(title, "layers", self.layers)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the parameters alone: compiled loops lie elsewhere in another process."""

@@ -32,13 +32,19 @@ def require_limit(steps: Steps, *, bottlenecks: bool) -> None:
         _require_no_bottleneck(steps)
     # Of each node, the nodes whose sum it is, up to normalizations.
     parts: list[frozenset[int]] = [frozenset({_INPUTS})]
-    gaussian = set()
+    gaussian: set[int] = set()
+    # Those whose mean over the neurons tends to 0, which a LayerNorm subtracts: of what an odd
+    # function makes of Gaussian neurons, too.
+    centered: set[int] = set()
     for step in steps.steps:
         if isinstance(step, (Linear, Activate)):
             if isinstance(step, Linear):
                 gaussian.add(step.target)
+                centered.add(step.target)
             else:
                 _require_gaussian(label(step), parts[step.source], gaussian)
+                if step.layer.phi.odd:
+                    centered.add(step.target)
             parts.append(frozenset({step.target}))
         elif isinstance(step, Add):
             skip, branch = parts[step.skip], parts[step.branch]
@@ -46,11 +52,12 @@ def require_limit(steps: Steps, *, bottlenecks: bool) -> None:
             parts.append(skip | branch)
         else:
             source = parts[step.source]
-            if isinstance(step, Normalize) and step.layer.centered and not source <= gaussian:
+            if isinstance(step, Normalize) and step.layer.centered and not source <= centered:
                 raise ValueError(
                     f"{label(step)}: no limit of infinite width is known for the normalization of "
                     f"{_what(source, gaussian)}, whose mean over the neurons is not 0: expected a "
-                    "LayerNorm of the outputs of layers of weights, or RMSNorm"
+                    "LayerNorm of the outputs of layers of weights, or of activations that are "
+                    "odd, such as tanh; or RMSNorm"
                 )
             if isinstance(step, GainShift) and _INPUTS in source:
                 raise ValueError(

@@ -7,7 +7,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import fields
 from inspect import signature
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from sklearn.gaussian_process.kernels import Hyperparameter, Kernel
@@ -15,6 +15,7 @@ from sklearn.gaussian_process.kernels import Hyperparameter, Kernel
 from fastntk._support import arguments
 from fastntk.devices import matrices
 from fastntk.infinite.kernel_matrices import kernel_diagonal, kernel_matrix
+from fastntk.infinite.layered_network import LayeredNetwork
 from fastntk.infinite.network import Network
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 # Parameters that are given by name only are not shown where they are at their default.
 _NOT_SHOWN = {each.name: repr(each.default) for each in fields(Network) if each.kw_only}
 _NOT_SHOWN |= dict.fromkeys(("weight_std_bounds", "bias_std_bounds"), repr("fixed"))
+_NOT_SHOWN["network"] = repr(None)
 
 # The relative error of kernels whose duals are closed forms, see `Network`.
 _CLOSED_FORMS = 2.0**-46
@@ -62,6 +64,9 @@ class NeuralKernel(Kernel):  # type: ignore[misc]
 
         .. deprecated:: 0.2
            Use `kernel`, as with `fastntk.infinite.Regression`; `kind` takes its place.
+    network : fastntk.Network, fastntk.infinite.Network or LayeredNetwork, optional
+        The network, of one depth, in place of all parameters but `kernel`; of a `fastntk.Network`
+        its limit.
 
     Notes
     -----
@@ -110,6 +115,7 @@ class NeuralKernel(Kernel):  # type: ignore[misc]
         weight_std_bounds: str | ArrayLike = "fixed",
         bias_std_bounds: str | ArrayLike = "fixed",
         kind: str | None = None,
+        network: Described | LayeredNetwork | Network | None = None,
     ) -> None:
         # scikit-learn wants parameters to be stored as they were given, and checked when used.
         self.kernel = kernel
@@ -124,6 +130,7 @@ class NeuralKernel(Kernel):  # type: ignore[misc]
         self.tolerance = tolerance
         self.weight_std_bounds = weight_std_bounds
         self.bias_std_bounds = bias_std_bounds
+        self.network = network
         if kind is not None:
             _warn_of_kind()
             self.kernel = kind
@@ -214,7 +221,11 @@ class NeuralKernel(Kernel):  # type: ignore[misc]
         checked = _checked_bounds(bounds, name, len(items))
         return Hyperparameter(name, "numeric", checked, len(items))
 
-    def _network(self, **changes: Any) -> Network:
+    def _network(self, **changes: Any) -> Network | LayeredNetwork:
+        if self.network is not None:
+            limit = limit_of(self.network, "fastntk.Network, infinite.Network or LayeredNetwork")
+            require_defaults(self, kept=("kernel", "kind", "network"))
+            return limit
         parameters = {name: getattr(self, name) for name in _OF_NETWORK} | changes
         network = Network(**parameters)
         network.require_one_depth()
@@ -262,12 +273,13 @@ class NeuralKernel(Kernel):  # type: ignore[misc]
         ]
         gradient = np.empty((*kernel.shape, len(free)))
         for place, (name, element) in enumerate(free):
+            assert isinstance(network, Network)  # others have no hyperparameters
             gradient[..., place] = self._derivative(network, X, kernel, name, element)
         return kernel, gradient
 
     def _matrix(
         self,
-        network: Network,
+        network: Network | LayeredNetwork,
         X: ArrayLike,
         Y: ArrayLike | None = None,  # noqa: N803
     ) -> Array:
@@ -277,7 +289,12 @@ class NeuralKernel(Kernel):  # type: ignore[misc]
             raise OverflowError(f"X or Y: {error}") from None
 
     def _derivative(
-        self, network: Network, X: ArrayLike, kernel: Array, name: str, element: int
+        self,
+        network: Network,
+        X: ArrayLike,
+        kernel: Array,
+        name: str,
+        element: int,
     ) -> Array:
         """Return the derivative of the kernel of X by the logarithm of a hyperparameter."""
         value = np.asarray(getattr(self, name), dtype=np.float64)
@@ -314,6 +331,44 @@ class NeuralKernel(Kernel):  # type: ignore[misc]
     def is_stationary(self) -> bool:
         """Return False: the kernel depends on more than the difference of two samples."""
         return False
+
+
+def require_defaults(estimator: object, kept: Sequence[str]) -> None:
+    """Raise ValueError for parameters, but some, that a network has already and that were given."""
+    for name, parameter in signature(type(estimator)).parameters.items():
+        if name in kept:
+            continue
+        value, default = getattr(estimator, name), parameter.default
+        if not (value is default or (type(value) is type(default) and value == default)):
+            raise ValueError(
+                f"{name}={arguments.shown(value)}: expected {default!r}, as with a network nothing "
+                "else says what it is"
+            )
+
+
+class Described(Protocol):
+    """The description of a network, which knows its limit: `fastntk.Network`."""
+
+    def infinite(self) -> Network | LayeredNetwork:
+        """Return the limit of infinite width."""
+
+
+def limit_of(network: Any, expected: str) -> Network | LayeredNetwork:
+    """Return the network of infinite width, of one depth, that a parameter `network` stands for.
+
+    Parameters
+    ----------
+    network : object
+        What was given.
+    expected : str
+        What is, in messages.
+    """
+    if not isinstance(network, (Network, LayeredNetwork)):
+        arguments.like(network, "network", Described, f"a {expected}")
+        network = network.infinite()
+    network.require_one_depth()
+    limit: Network | LayeredNetwork = network
+    return limit
 
 
 # What is written as lists and numbers of Python.

@@ -13,7 +13,10 @@ parameters before it:
 
 The cross terms of a sum vanish because the branch ends with weights of its own, which are
 independent of all before them and have mean zero; what a normalization takes from a gradient along
-its own direction is one of n directions, and vanishes too.
+its own direction is one of n directions, and vanishes too. So does the mean that a LayerNorm
+subtracts, of neurons and of gradients: what it takes has mean 0, as weights and odd functions of
+Gaussian neurons make it, so that the mean over n neurons is of the size 1/√n, and its square, which
+is what comes to the kernels, of the size 1/n.
 
 The gradient by a gain γ_i is the neuron ĥ_i itself. It is no number that all neurons share until
 weights take the mean over them, and before that an activation multiplies it by φ'(ĥ_i), which is

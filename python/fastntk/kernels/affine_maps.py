@@ -31,4 +31,5 @@ def applied(layer: Layer, h: Rows) -> Rows:
         bias = layer.bias_scale * layer.bias
         z, terms = z + bias, terms + np.abs(bias)
     rounding = _ROUNDINGS * np.finfo(layer.weights.dtype).eps * math.sqrt(1 + h.shape[1])
-    return np.where(np.abs(z) <= rounding * terms, 0.0, z)
+    # Terms that overflow say nothing of what they add up to.
+    return np.where((np.abs(z) <= rounding * terms) & np.isfinite(terms), 0.0, z)

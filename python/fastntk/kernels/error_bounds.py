@@ -174,6 +174,8 @@ class Analysis:
         one[:, output] = 1.0
         deltas: dict[int, Rounded] = {len(self.steps): Rounded(one, np.zeros(count))}
         for at in range(len(self.steps) - 1, -1, -1):
+            if not self._leads_to_parameters[at + 1]:
+                continue
             step, sources = self.steps[at].step, self.steps[at].sources
             delta = deltas.pop(at + 1)
             if step.has_parameters:

@@ -13,6 +13,7 @@ from fastntk.layers.activation import CONSTRUCTORS, Activation
 from fastntk.layers.dense import Dense
 from fastntk.layers.layer import Layer
 from fastntk.layers.normalization import LayerNorm, RMSNorm
+from fastntk.layers.rescale import Rescale
 from fastntk.layers.residual import Residual
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ __all__ = [  # noqa: PLE0604  (names are strings)
     "Layer",
     "LayerNorm",
     "RMSNorm",
+    "Rescale",
     "Residual",
     *CONSTRUCTORS,
 ]

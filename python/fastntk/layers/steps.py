@@ -18,6 +18,7 @@ from fastntk.layers.blocks import block_ends, last_layers
 from fastntk.layers.dense import Dense
 from fastntk.layers.layer import Layer
 from fastntk.layers.normalization import Normalization
+from fastntk.layers.rescale import Rescale
 from fastntk.layers.residual import Residual
 
 
@@ -87,7 +88,7 @@ class GainShift(_OfOneNode):
     source: int
     target: int
     width: int
-    layer: Normalization
+    layer: Normalization | Rescale
     path: str
 
     @property
@@ -240,6 +241,8 @@ class _Lowering:
             return self._append(Activate(node, self._next, layer, path), width)
         if isinstance(layer, Residual):
             return self._residual(path, layer, node)
+        if isinstance(layer, Rescale):
+            return self._append(GainShift(node, self._next, width, layer, path), width)
         assert isinstance(layer, Normalization)
         if width == 1:
             raise ValueError(

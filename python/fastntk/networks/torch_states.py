@@ -40,7 +40,7 @@ def maps_of_state(state: Mapping[Any, Any], *, checked: bool) -> list[AffineMap]
             f"{f' and {more} more' if more > 0 else ''}: "
             "expected a weight and perhaps a bias for each Linear ('0.weight', '0.bias', …), and "
             "nothing else; other modules, normalizations, masks and parametrizations are another "
-            "network"
+            "network, whose module fastntk.from_torch may know"
         )
     numbered = _numbers(prefixes)
     if numbered is not None and numbered != sorted(numbered):

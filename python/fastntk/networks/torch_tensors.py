@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from fastntk._support.dtypes import FloatArray
+
 
 _DTYPES = ("torch.float32", "torch.float64")
 
@@ -33,6 +35,11 @@ class AffineMap:
     names: tuple[str, str]
     weight: Any
     bias: Any  # None where there is none
+
+    @property
+    def path(self) -> str:
+        """What the Linear is called."""
+        return self.names[0].removesuffix(".weight")
 
     @property
     def tensors(self) -> list[tuple[str, Any]]:
@@ -50,10 +57,27 @@ def layers_of(maps: Sequence[AffineMap]) -> list[Layer]:
         If the maps cannot stand one after the other, have numbers in common, or have numbers that
         are not finite, or of another precision than float32 or float64.
     """
-    named = [pair for affine in maps for pair in affine.tensors]
+    arrays = arrays_of([pair for affine in maps for pair in affine.tensors])
+    _require_shapes(maps, arrays)
+    layers = []
+    for affine in maps:
+        values = [arrays[name] for name, _ in affine.tensors]
+        weight, bias = values if len(values) == 2 else (values[0], None)
+        layers.append(Layer(weight, bias, 1.0, 1.0, rates_of(affine.tensors)))
+    return layers
+
+
+def arrays_of(named: Sequence[tuple[str, Any]]) -> dict[str, FloatArray]:
+    """Return copies of tensors, by their names; all of them in float32 or in float64.
+
+    Raises
+    ------
+    ValueError
+        If some have numbers in common, or numbers that are not finite, or of another precision than
+        float32 or float64; or if none is trained.
+    """
     arrays = {name: _array(tensor, name) for name, tensor in named}
     _require_one_dtype(named)
-    _require_shapes(maps, arrays)
     _require_untied(named, arrays)
     if not any(_trained(tensor) for _, tensor in named):
         raise ValueError(
@@ -63,13 +87,13 @@ def layers_of(maps: Sequence[AffineMap]) -> list[Layer]:
         )
     single = all(array.dtype == np.float32 for array in arrays.values())
     dtype = np.dtype(np.float32 if single else np.float64)
-    layers = []
-    for affine in maps:
-        values = [np.array(arrays[name], dtype=dtype, order="C") for name, _ in affine.tensors]
-        omega = [float(_trained(tensor)) for _, tensor in affine.tensors]
-        weight, bias = values if len(values) == 2 else (values[0], None)
-        layers.append(Layer(weight, bias, 1.0, 1.0, (omega[0], omega[-1])))
-    return layers
+    return {name: np.array(array, dtype=dtype, order="C") for name, array in arrays.items()}
+
+
+def rates_of(named: Sequence[tuple[str, Any]]) -> tuple[float, float]:
+    """Return the ω of two tensors, or that of a single one twice: 0 for what is frozen."""
+    omega = [float(_trained(tensor)) for _, tensor in named]
+    return omega[0], omega[-1]
 
 
 def array_of(values: Any, name: str) -> npt.NDArray[Any]:
@@ -110,25 +134,32 @@ def _require_one_dtype(named: Sequence[tuple[str, Any]]) -> None:
             )
 
 
-def _require_shapes(maps: Sequence[AffineMap], arrays: dict[str, npt.NDArray[Any]]) -> None:
+def _require_shapes(maps: Sequence[AffineMap], arrays: dict[str, FloatArray]) -> None:
     previous: tuple[str, int] | None = None
     for affine in maps:
-        name = affine.tensors[0][0]
-        shape = arrays[name].shape
-        if len(shape) != 2:
-            raise ValueError(f"{name} has shape {shape}: expected a matrix, the weight of a Linear")
-        if previous is not None and shape[1] != previous[1]:
+        rows, columns = shape_of(affine, arrays)
+        name = affine.names[0]
+        if previous is not None and columns != previous[1]:
             raise ValueError(
-                f"{name} has shape {shape}: expected {previous[1]} columns, the rows of "
+                f"{name} has shape {(rows, columns)}: expected {previous[1]} columns, the rows of "
                 f"{previous[0]}; layers are taken in the order in which they stand"
             )
-        for bias, _ in affine.tensors[1:]:
-            if arrays[bias].shape != shape[:1]:
-                raise ValueError(
-                    f"{bias} has shape {arrays[bias].shape}: expected {shape[:1]}, a number for "
-                    f"each row of {name}"
-                )
-        previous = name, shape[0]
+        previous = name, rows
+
+
+def shape_of(affine: AffineMap, arrays: dict[str, FloatArray]) -> tuple[int, int]:
+    """Return the numbers of outputs and inputs of a map; ValueError if its arrays do not fit."""
+    name = affine.names[0]
+    shape = arrays[name].shape
+    if len(shape) != 2:
+        raise ValueError(f"{name} has shape {shape}: expected a matrix, the weight of a Linear")
+    for bias, _ in affine.tensors[1:]:
+        if arrays[bias].shape != shape[:1]:
+            raise ValueError(
+                f"{bias} has shape {arrays[bias].shape}: expected {shape[:1]}, a number for "
+                f"each row of {name}"
+            )
+    return shape
 
 
 def _require_untied(named: Sequence[tuple[str, Any]], arrays: dict[str, npt.NDArray[Any]]) -> None:

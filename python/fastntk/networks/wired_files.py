@@ -29,6 +29,7 @@ _CLASSES: dict[str, type[Layer]] = {
         layers.Dense,
         layers.LayerNorm,
         layers.RMSNorm,
+        layers.Rescale,
         layers.Residual,
     )
 }

@@ -31,7 +31,7 @@ class NTKClassifier(ClassifierMixin, KernelEstimator):  # type: ignore[misc]
         As for `NTKRegressor`.
     ridge, solution, width, random_state
         As for `NTKRegressor`.
-    activation_scale, parametrization, layer_weights, tolerance
+    activation_scale, parametrization, layer_weights, tolerance, network
         As for `NTKRegressor`.
 
     Attributes

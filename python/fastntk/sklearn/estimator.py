@@ -14,6 +14,8 @@ from sklearn.utils import check_random_state
 
 from fastntk._support import arguments
 from fastntk._support.threads import in_own_thread
+from fastntk.architectures.finite import FiniteNetwork
+from fastntk.architectures.network import Network
 from fastntk.infinite.kernel_regression import (
     KernelRegression,
     Prior,
@@ -21,21 +23,30 @@ from fastntk.infinite.kernel_regression import (
     checked_solution,
     require_regression_memory,
 )
+from fastntk.infinite.scikit_learn import limit_of, require_defaults
 from fastntk.linearity.kernel_descent import Flow
+from fastntk.mlp import MLP
 from fastntk.sklearn.kernel_cache import kernel_cache
-from fastntk.sklearn.kernel_sources import LimitKernels, RandomKernels
+from fastntk.sklearn.kernel_sources import FiniteKernels, LimitKernels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import TypeAlias
 
     from numpy.typing import ArrayLike, NDArray
 
     from fastntk.activations import Activation
+    from fastntk.infinite.layered_network import LayeredNetwork
+    from fastntk.infinite.network import Network as InfiniteNetwork
     from fastntk.sklearn.kernel_sources import KernelSource
 
+    AnyNetwork: TypeAlias = Network | LayeredNetwork | InfiniteNetwork | MLP | FiniteNetwork
     Array = NDArray[np.float64]
 
 _DEFAULT_DEPTH = 3
+
+# Networks that have weights.
+FINITE = (MLP, FiniteNetwork)
 
 AT_THE_END = Flow(np.array(np.inf))
 
@@ -59,6 +70,7 @@ class KernelEstimator(BaseEstimator):  # type: ignore[misc]
         parametrization: str = "ntk",
         layer_weights: ArrayLike | None = None,
         tolerance: float = 1e-10,
+        network: AnyNetwork | None = None,
     ) -> None:
         # scikit-learn wants parameters to be stored as they were given, and checked when used.
         self.kernel = kernel
@@ -74,6 +86,7 @@ class KernelEstimator(BaseEstimator):  # type: ignore[misc]
         self.parametrization = parametrization
         self.layer_weights = layer_weights
         self.tolerance = tolerance
+        self.network = network
 
 
 @dataclass(frozen=True)
@@ -172,6 +185,8 @@ def _source(estimator: KernelEstimator, inputs: int) -> KernelSource:
     )
     tolerance = arguments.tolerance(estimator.tolerance)
     require_random_state(estimator.random_state)
+    if estimator.network is not None:
+        return _source_of_network(estimator, inputs)
     parameters = {
         "activation": estimator.activation,
         "weight_std": estimator.weight_std,
@@ -197,7 +212,39 @@ def _source(estimator: KernelEstimator, inputs: int) -> KernelSource:
     parameters |= {"parametrization": made, "seed": seed_of(estimator.random_state)}
     depth = _DEFAULT_DEPTH if estimator.depth is None else estimator.depth
     widths = widths_of(inputs, estimator.width, depth)
-    return RandomKernels.of({**parameters, "widths": widths}, estimator.layer_weights)
+    return FiniteKernels.of({**parameters, "widths": widths}, estimator.layer_weights)
+
+
+def _source_of_network(estimator: KernelEstimator, inputs: int) -> KernelSource:
+    """Return the kernels of a network that was given."""
+    kept = "kernel", "ridge", "solution", "layer_weights", "network"
+    given = estimator.network
+    if isinstance(given, FINITE):
+        require_defaults(estimator, kept)
+        require_columns(given.network.input_width, inputs)
+        return FiniteKernels.of_network(given, estimator.layer_weights)
+    limit = limit_of(
+        given, "fastntk.Network, infinite.Network, LayeredNetwork, MLP or FiniteNetwork"
+    )
+    require_defaults(estimator, kept)
+    if estimator.layer_weights is not None:
+        raise ValueError(
+            f"layer_weights={arguments.shown(estimator.layer_weights)}: expected None with a "
+            "network of infinite width, whose layers have their own"
+        )
+    # The limit of a chain of layers takes any samples, a description those of its inputs.
+    expected = given.inputs if isinstance(given, Network) else limit.dimension
+    if expected is not None:
+        require_columns(expected, inputs)
+    return LimitKernels(limit)
+
+
+def require_columns(expected: int, inputs: int) -> None:
+    """Raise ValueError if samples have another number of columns than a network has inputs."""
+    if inputs != expected:
+        raise ValueError(
+            f"X has {inputs} columns: expected {expected}, the number of inputs of the network"
+        )
 
 
 def widths_of(inputs: int, width: Any, depth: Any) -> tuple[int, ...]:

@@ -5,15 +5,21 @@
 from __future__ import annotations
 
 import itertools
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from fastntk._support.arguments import shown
 from fastntk._support.memory import require_memory
+from fastntk.architectures.finite import FiniteNetwork
+from fastntk.architectures.network import Network
+from fastntk.infinite.scikit_learn import require_defaults
 from fastntk.mlp import MLP
-from fastntk.sklearn.estimator import seed_of, widths_of
+from fastntk.networks.network import Layer
+from fastntk.sklearn.estimator import require_columns, seed_of, widths_of
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -44,10 +50,13 @@ class NTKFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         As for `fastntk.MLP`.
     random_state : int, RandomState or None
         The ``seed`` of `fastntk.MLP`, or what a seed is drawn from.
+    network : fastntk.Network, fastntk.MLP or fastntk.FiniteNetwork, optional
+        Of one output, in place of all parameters that describe one: a description, of which
+        `random_state` makes a draw; or a network with the weights that it has.
 
     Attributes
     ----------
-    network_ : fastntk.MLP
+    network_ : fastntk.MLP or fastntk.FiniteNetwork
         The network.
     n_features_in_ : int
         d.
@@ -80,6 +89,7 @@ class NTKFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         activation_scale: float | None = None,
         parametrization: str = "ntk",
         random_state: int | np.random.RandomState | None = None,
+        network: Network | MLP | FiniteNetwork | None = None,
     ) -> None:
         # scikit-learn wants parameters to be stored as they were given, and checked when used.
         self.depth = depth
@@ -90,6 +100,7 @@ class NTKFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.activation_scale = activation_scale
         self.parametrization = parametrization
         self.random_state = random_state
+        self.network = network
 
     def fit(self, X: ArrayLike, y: Any = None) -> NTKFeatures:  # noqa: ARG002
         """Make the network; of the samples only their size matters.
@@ -112,13 +123,14 @@ class NTKFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """
         samples = validate_data(self, X, dtype=np.float64)
         n, inputs = samples.shape
+        if self.network is not None:
+            network = self._given_network(inputs)
+            _require_memory(n, network.n_parameters, "network")
+            self.network_ = network
+            return self
         widths = widths_of(inputs, self.width, self.depth)
         parameters = sum(a * b for a, b in itertools.pairwise(widths))
-        require_memory(
-            8 * n * parameters,
-            f"width={self.width}: the gradients of {n} samples by {parameters} weights,",
-            "take a smaller width, or NTKRegressor or NTKClassifier, which need the kernel alone",
-        )
+        _require_memory(n, parameters, f"width={self.width}")
         self.network_ = MLP(
             widths,
             activation=self.activation,
@@ -129,6 +141,26 @@ class NTKFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             seed=seed_of(self.random_state),
         )
         return self
+
+    def _given_network(self, inputs: int) -> MLP | FiniteNetwork:
+        """Return a copy of the network that was given, or a draw of a description."""
+        given = self.network
+        if not isinstance(given, (Network, MLP, FiniteNetwork)):
+            raise TypeError(
+                f"network={shown(given)}: expected a fastntk.Network, MLP or FiniteNetwork"
+            )
+        require_defaults(self, kept=("random_state", "network"))
+        if isinstance(given, Network):
+            given = given.sample(seed_of(self.random_state))
+        elif self.random_state is not None:
+            raise ValueError(
+                f"random_state={shown(self.random_state)}: expected None, as the network has its "
+                "weights"
+            )
+        require_columns(given.network.input_width, inputs)
+        if given.n_outputs != 1:
+            raise ValueError(f"network has {given.n_outputs} outputs: expected one")
+        return deepcopy(given)
 
     def transform(self, X: ArrayLike) -> Any:
         """Return the gradients.
@@ -150,6 +182,8 @@ class NTKFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:  # noqa: ARG002
         """Return the names of the features: W1[i,j] and b1[i] of the first layer, and so on.
 
+        Gains and shifts are called gain2[i] and shift2[i].
+
         Parameters
         ----------
         input_features : ignored
@@ -161,9 +195,23 @@ class NTKFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self)
         names: list[str] = []
-        layers = enumerate(itertools.pairwise(self.network_.widths), start=1)
-        for number, (inputs, outputs) in layers:
-            names += [f"W{number}[{i},{j}]" for i in range(outputs) for j in range(inputs)]
-            if self.network_.biases is not None:
-                names += [f"b{number}[{i}]" for i in range(outputs)]
+        for number, layer in enumerate(self.network_.network.layers, start=1):
+            if isinstance(layer, Layer):
+                parts = {"W": layer.weights, "b": layer.bias}
+            else:
+                parts = {"gain": layer.gain, "shift": layer.shift}
+            for what, array in parts.items():
+                if array is not None:
+                    names += [
+                        f"{what}{number}[{','.join(map(str, index))}]"
+                        for index in np.ndindex(array.shape)
+                    ]
         return np.array(names, dtype=object)
+
+
+def _require_memory(samples: int, parameters: int, what: str) -> None:
+    require_memory(
+        8 * samples * parameters,
+        f"{what}: the gradients of {samples} samples by {parameters} weights,",
+        "take a smaller width, or NTKRegressor or NTKClassifier, which need the kernel alone",
+    )

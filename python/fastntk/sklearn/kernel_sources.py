@@ -7,14 +7,17 @@ Sources compare equal where their kernels are the same.
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from fastntk._support import arguments
+from fastntk.architectures.finite import FiniteNetwork
 from fastntk.infinite.kernel_errors import dual_error
 from fastntk.infinite.kernel_matrices import kernel_diagonal, kernel_matrices
+from fastntk.infinite.layered_network import LayeredNetwork
 from fastntk.infinite.network import Network
 from fastntk.infinite.sample_norms import Samples
 from fastntk.mlp import MLP
@@ -34,12 +37,12 @@ class KernelSource(Protocol):
 
     Attributes
     ----------
-    network : Network or MLP
+    network : Network, LayeredNetwork, MLP or FiniteNetwork
         The network whose kernels they are.
     """
 
     @property
-    def network(self) -> Network | MLP:
+    def network(self) -> Network | LayeredNetwork | MLP | FiniteNetwork:
         """The network whose kernels they are."""
 
     def matrices(
@@ -58,7 +61,7 @@ class KernelSource(Protocol):
 class LimitKernels:
     """Kernels of a network of infinite width."""
 
-    network: Network
+    network: Network | LayeredNetwork
 
     @classmethod
     def of(cls, parameters: Mapping[str, Any]) -> LimitKernels:
@@ -84,34 +87,44 @@ class LimitKernels:
 
 
 @dataclass(frozen=True)
-class RandomKernels:
-    """Kernels of a network of finite width at its random initialization, of one output.
+class FiniteKernels:
+    """Kernels of a network of finite width; of several outputs, their sum.
 
     Attributes
     ----------
     settings : tuple
         All that makes the kernels what they are.
-    network : MLP
+    network : MLP or FiniteNetwork
         The network.
     layer_weights : array_like or None
         ω of its tangent kernel.
     """
 
     settings: tuple[Any, ...]
-    network: MLP = field(compare=False)
+    network: MLP | FiniteNetwork = field(compare=False)
     layer_weights: Any = field(compare=False, default=None)
 
     @classmethod
-    def of(cls, parameters: Mapping[str, Any], layer_weights: Any = None) -> RandomKernels:
-        """Return those of a network with these parameters, and ω."""
+    def of(cls, parameters: Mapping[str, Any], layer_weights: Any = None) -> FiniteKernels:
+        """Return those of a network at its initialization with these parameters, and ω."""
         network = MLP(**parameters)
-        rates: tuple[Any, ...] = ()
-        if layer_weights is not None:
-            layers = len(network.network.layers)
-            rates = tuple(arguments.layer_weights(layer_weights, layers).ravel().tolist())
         made_of = {"activation": network.activation, "activation_scale": network.activation_scale}
         settings = tuple(sorted({**parameters, **made_of}.items()))
-        return cls((settings, rates), network, layer_weights)
+        return cls((settings, _checked_rates(network, layer_weights)), network, layer_weights)
+
+    @classmethod
+    def of_network(cls, network: MLP | FiniteNetwork, layer_weights: Any = None) -> FiniteKernels:
+        """Return those of a network that there is, and ω.
+
+        The network is copied, as its weights may change.
+        """
+        rates = _checked_rates(network, layer_weights)
+        copied = deepcopy(network)
+        try:
+            known: object = copied.digest()
+        except ValueError:  # a custom activation: no other network is known to be the same
+            known = object()
+        return cls((known, rates), copied, layer_weights)
 
     def matrices(
         self, kinds: tuple[str, ...], X: Array, Z: Array | None = None
@@ -133,3 +146,11 @@ class RandomKernels:
     def error(self, kind: str, X: Array) -> float:  # noqa: ARG002
         """Return 0: what rounding does to features leaves kernels of features."""
         return 0.0
+
+
+def _checked_rates(network: MLP | FiniteNetwork, layer_weights: Any) -> tuple[float, ...]:
+    """Return ω as something that compares; nothing where none is given."""
+    if layer_weights is None:
+        return ()
+    rates = arguments.layer_weights(layer_weights, len(network.network.layers))
+    return tuple(rates.ravel().tolist())

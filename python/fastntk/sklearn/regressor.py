@@ -11,8 +11,7 @@ from sklearn.base import MultiOutputMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastntk._support import arguments
-from fastntk.infinite.network import Network
-from fastntk.sklearn.estimator import KernelEstimator, fitted_kernel
+from fastntk.sklearn.estimator import FINITE, KernelEstimator, fitted_kernel
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -59,6 +58,12 @@ class NTKRegressor(RegressorMixin, MultiOutputMixin, KernelEstimator):  # type: 
         Learning rates of the layers, in the tangent kernel.
     tolerance : float
         As for `fastntk.infinite.Network`.
+    network : network, optional
+        In place of all parameters that describe one: a `fastntk.Network`, of which it is the limit,
+        a `fastntk.infinite.Network` or `fastntk.infinite.LayeredNetwork` of one depth; or an
+        `fastntk.MLP` or `fastntk.FiniteNetwork` with the weights that it has, such as a draw of
+        ``fastntk.Network.sample``, for which `layer_weights` may be given. Of several outputs of
+        these, the kernel is the sum.
 
     Attributes
     ----------
@@ -66,7 +71,7 @@ class NTKRegressor(RegressorMixin, MultiOutputMixin, KernelEstimator):  # type: 
         a.
     ridge_ : float
         The λ in use.
-    network_ : fastntk.infinite.Network or fastntk.MLP
+    network_ : fastntk.infinite.Network, LayeredNetwork, fastntk.MLP or FiniteNetwork
         The network whose kernel it is.
     X_fit_ : ndarray (n, d)
         The training samples.
@@ -166,10 +171,12 @@ class NTKRegressor(RegressorMixin, MultiOutputMixin, KernelEstimator):  # type: 
         if std and covariance:
             raise ValueError("return_std=True, return_cov=True: expected one of them at most")
         fitted = self._fitted
-        if (std or covariance) and fitted.kind == "ntk" and not isinstance(self.network_, Network):
+        if (std or covariance) and fitted.kind == "ntk" and isinstance(self.network_, FINITE):
+            name = "width" if self.network is None else "network"
             raise ValueError(
                 f"return_{'std' if std else 'cov'}=True: expected False with kernel='ntk' and "
-                f"width={self.width!r}, because one network does not say how outputs vary"
+                f"{name}={arguments.shown(getattr(self, name))}, because one network does not "
+                "say how outputs vary"
             )
         points = validate_data(self, X, reset=False, dtype=np.float64, order="C")
         if std:

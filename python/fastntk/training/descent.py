@@ -137,15 +137,23 @@ def require_training_memory(
     With momentum there are velocities too.
     """
     batch = settings.batch
-    # Some of the samples are gathered first; all of them are taken as they lie.
-    with place.working() as where:
-        needed: int = network.handle(place).training_bytes(batch, batch < n, where)
-    needed += network.n_parameters * network.dtype.itemsize
+    arrays = network.n_parameters * network.dtype.itemsize
     if settings.momentum > 0:
-        needed += sum(array.nbytes for array in _trained(network, settings.rates).values())
-    if not place.is_always_there(needed):
-        what = (
-            f"a copy of the weights with the activations of a batch of {batch} samples in "
-            f"{network.dtype}"
-        )
-        place.require_memory(needed, what, "take a smaller batch_size or network")
+        arrays += sum(array.nbytes for array in _trained(network, settings.rates).values())
+
+    def bytes_in_lanes(where: Any) -> int:
+        # Some of the samples are gathered first; all of them are taken as they lie.
+        passes: int = network.handle(place).training_bytes(batch, batch < n, where)
+        return arrays + passes
+
+    # Lanes have memory of their own, which is little where that of one is: to find out how many
+    # there are takes longer than a small step.
+    if place.is_always_there(bytes_in_lanes(place.for_questions)):
+        return
+    with place.working() as where:
+        needed = bytes_in_lanes(where)
+    what = (
+        f"a copy of the weights with the activations of a batch of {batch} samples in "
+        f"{network.dtype}"
+    )
+    place.require_memory(needed, what, "take a smaller batch_size or network")

@@ -124,7 +124,8 @@ class History(
         ``seed`` is that of the order of the samples. ``init_seed`` and ``init_scale`` are those
         that the weights were drawn with before all training, and left out where they came from
         elsewhere. ``width`` is a text where hidden layers differ; σ_w and σ_b are NaN in the
-        standard parametrization, where the weights carry them.
+        standard parametrization, where the weights carry them. In the place of these, a
+        `FiniteNetwork` has ``layers``, a text, and ``inputs``.
         """
         return network_settings(self.net.network) | self.options
 

@@ -208,7 +208,8 @@ struct CurvatureLayout {
       const auto& [source, operation] = wiring.step(node);
       const bool moves = route.reaches(source);
       if (route.reaches(node)) widths[node] = wiring.widths[node];
-      if (std::holds_alternative<Linear<T>>(operation)) {
+      if (std::holds_alternative<Linear<T>>(operation) ||
+          std::holds_alternative<GainShift<T>>(operation)) {
         keep_of_layer(source, node);
       } else if (std::holds_alternative<Activate>(operation)) {
         kept[node] = wiring.widths[node];
@@ -220,8 +221,6 @@ struct CurvatureLayout {
         passes.keep(passes.values[node]);
         passes.keep(passes.deltas[node]);
         tangents.keep(tangents.values[node]);
-      } else if (std::holds_alternative<GainShift<T>>(operation)) {
-        keep_of_layer(source, node);
       }
     }
     Index first = 0;
@@ -470,9 +469,10 @@ class HessianProducts {
     void make(std::size_t node, const GainShift<T>& both, Matrix<T> y_tangent) const {
       const T* const gain = both.gain.bias;
       const T* const of_gain = gain == nullptr ? nullptr : along(node);
-      const T* const of_shift = both.shift.bias == nullptr ? nullptr
-                                : gain == nullptr          ? along(node)
-                                                           : along(node) + y_tangent.cols;
+      const T* of_shift = nullptr;
+      if (both.shift.bias != nullptr) {
+        of_shift = gain == nullptr ? along(node) : along(node) + y_tangent.cols;
+      }
       const Matrix<const T> unit_tangent =
           moves(source(node)) ? Matrix<const T>(tangent(source(node))) : Matrix<const T>();
       lane_.for_each(y_tangent.rows, y_tangent.cols,

@@ -137,7 +137,7 @@ struct Wiring {
 
 // These networks have linear outputs: an activation of theirs would be a step.
 template <class T>
-const Wiring<T>& linear_outputs(const Wiring<T>& wiring) {
+Wiring<T> linear_outputs(Wiring<T> wiring) {
   return wiring;
 }
 
