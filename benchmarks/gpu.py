@@ -204,8 +204,12 @@ def _weights_changed(net: Any, X: Array, loss: str, where: dict[str, str]) -> Ar
         momentum=0.5, **where,
     ).net  # fmt: skip
     # The change itself: the weights hide it.
-    pairs = zip(trained.weights, net.weights, strict=True)
+    pairs = zip(_arrays(trained), _arrays(net), strict=True)
     return np.concatenate([(after - before).ravel() for after, before in pairs])
+
+
+def _arrays(net: fastntk.MLP | fastntk.FiniteNetwork) -> Sequence[Array]:
+    return net.weights if isinstance(net, fastntk.MLP) else net.parameters
 
 
 def quantities(case: Case, X: Array, Z: Array) -> dict[str, Quantity]:
@@ -334,8 +338,12 @@ def layered_networks(count: int) -> Iterator[fastntk.Network]:
         yield fastntk.Network(parts, inputs=inputs)
 
 
-def layered_quantities(X: Array, Z: Array, w: Array) -> dict[str, Quantity]:
+def layered_quantities(
+    description: fastntk.Network, X: Array, Z: Array, w: Array
+) -> dict[str, Quantity]:
     """Return what is compared of networks of layers."""
+    direction = np.random.default_rng(3).standard_normal(description.n_parameters)
+    blocks = range(sum(isinstance(layer, layers.Residual) for layer in description.layers) + 1)
     return {
         "outputs": lambda net, on: net(X, **on),
         "trace": lambda net, on: net.ntk(X, **on),
@@ -343,6 +351,13 @@ def layered_quantities(X: Array, Z: Array, w: Array) -> dict[str, Quantity]:
         "by layer": lambda net, on: net.ntk_by_layer(X, **on),
         "jvp": lambda net, on: net.jvp(X, net.vjp(X, w, **on), **on),
         "gradients": lambda net, on: net.jacobian(Z, **on),
+        "Hessian": lambda net, on: _hessian(net, X, direction.astype(X.dtype), on),
+        "blocks": lambda net, on: list(
+            description.ntk_at_blocks(
+                X.astype(net.dtype), blocks, seed=1, network_dtype=net.dtype, **on
+            ).values()
+        ),
+        "trained, mse": lambda net, on: _weights_changed(net, X, "mse", on),
     }
 
 
@@ -355,12 +370,14 @@ def check_layers(description: fastntk.Network, accelerator: Accelerator) -> list
     for dtype in ("float32", "float64"):
         net = description.sample(seed=1, dtype=dtype)
         given = [each.astype(dtype) for each in (X, Z, w)]
-        for name, function in layered_quantities(*given).items():
+        largest = max(float(np.abs(array).max()) for array in net.parameters)
+        for name, function in layered_quantities(description, *given).items():
             problem = difference(
                 function(net, accelerator.where),
                 function(net.astype("float64"), {}),
                 dtype,
                 slack=_SLACK.get(name, 1.0),
+                rounded=largest if name.startswith("trained") else 0.0,
             )
             if problem is not None:
                 problems.append(f"{name} {problem}: {dtype}, {description}")

@@ -131,8 +131,8 @@ void py_ntk(const AnyNetwork& network, std::pair<Index, Index> outputs, const st
   });
 }
 
-template <class T>
-std::vector<T> py_pair_angles(const PyNetwork<OnHost, T>& network, std::pair<Index, Index> outputs,
+template <class T, class AnyNetwork>
+std::vector<T> py_pair_angles(const AnyNetwork& network, std::pair<Index, Index> outputs,
                               const Array<T>& x, const std::vector<std::pair<Index, Index>>& pairs,
                               int threads, const ProgressCallback& monitor) {
   const HostDevice device = host_device(threads);
@@ -322,9 +322,9 @@ void register_functions(py::module_& module) {
              "out (n, P) = the gradients of one output with respect to the parameters.");
 }
 
-template <class T>
+template <class T, class AnyNetwork>
 void register_pair_angles(py::module_& module) {
-  module.def("pair_angles", &py_pair_angles<T>, py::arg("network"), py::arg("outputs"),
+  module.def("pair_angles", &py_pair_angles<T, AnyNetwork>, py::arg("network"), py::arg("outputs"),
              py::arg("X").noconvert(), py::arg("pairs"), py::arg("threads"), py::arg("monitor"),
              "The angles between the gradients at the pairs (i, j) of rows of X, to all digits.");
 }
@@ -441,8 +441,10 @@ PYBIND11_MODULE(_core, module) {
   fp::borrow_blas();              // an unusable BLAS is an ImportError here, not a surprise later
   fastntk::panel_instructions();  // nor instructions that the processor does not have
   fp::register_device<fp::OnHost>(module);
-  fp::register_pair_angles<float>(module);
-  fp::register_pair_angles<double>(module);
+  fp::register_pair_angles<float, fp::PyNetwork<fp::OnHost, float>>(module);
+  fp::register_pair_angles<double, fp::PyNetwork<fp::OnHost, double>>(module);
+  fp::register_pair_angles<float, fp::PyWiring<fp::OnHost, float>>(module);
+  fp::register_pair_angles<double, fp::PyWiring<fp::OnHost, double>>(module);
   fp::register_parameter_change<float>(module);
   fp::register_parameter_change<double>(module);
   module.def("mean_outcomes", &fp::py_mean_outcomes, pybind11::arg("outcomes").noconvert(),

@@ -213,6 +213,7 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "FiniteNetwork.ntk_operator": (_FINITE.ntk_operator, {"X": _X}),
     "FiniteNetwork.ntk_tiles": (_all_of(_FINITE.ntk_tiles), {"X": _X, "Z": _X}),
     "FiniteNetwork.pair_angles": (_FINITE.pair_angles, {"X": _X, "pairs": [(0, 1)]}),
+    "FiniteNetwork.plan": (_FINITE.plan, {"X": _X, "Z": _X}),
     "FiniteNetwork.save": (_FINITE.save, {"path": "finite.npz"}),
     "FiniteNetwork.smallest_angle": (_FINITE.smallest_angle, {"X": _X}),
     "FiniteNetwork.vjp": (_FINITE.vjp, {"X": _X, "u": np.ones((5, 2))}),
@@ -502,8 +503,16 @@ if find_spec("dask") and find_spec("zarr"):
         "distributed.nngp": (distributed.nngp, {"net": _LIMIT, **_SAMPLES}),
         "distributed.ntk": (distributed.ntk, {"net": _NET, **_SAMPLES}),
         "distributed.ntk_by_layer": (distributed.ntk_by_layer, {"net": _NET, **_SAMPLES}),
+        "distributed.ntk_depths": (
+            distributed.ntk_depths,
+            {"X": _X, "depths": [1], "width": 4},
+        ),
         "distributed.ntk_operator": (distributed.ntk_operator, {"net": _NET, "X": _X}),
         "distributed.plan": (distributed.plan, {"net": _NET, **_SAMPLES}),
+        "distributed.plan_depths": (
+            distributed.plan_depths,
+            {"X": _X, "depths": [1], "width": 4},
+        ),
         "distributed.store": (_stored, {"path": "K.zarr", "net": _NET, **_SAMPLES}),
     }
 
@@ -612,8 +621,8 @@ EXEMPT: dict[str, str] = {
     **{
         f"distributed.{name}": "needs fastntk[distributed], which is not installed"
         for name in (
-            *("closest_pairs", "load", "nngp", "ntk", "ntk_by_layer", "ntk_operator", "plan"),
-            "store",
+            *("closest_pairs", "load", "nngp", "ntk", "ntk_by_layer", "ntk_depths"),
+            *("ntk_operator", "plan", "plan_depths", "store"),
         )
         if f"distributed.{name}" not in CALLS
     },

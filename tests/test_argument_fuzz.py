@@ -222,7 +222,7 @@ def _of_error(case: Case, error: Exception) -> str | None:
 def _takes(case: Case) -> bool:
     kind = case.value.kind
     if case.call.startswith("distributed.") and case.label == "limit":
-        return case.call not in {"distributed.closest_pairs", "distributed.ntk_by_layer"}
+        return case.call != "distributed.ntk_by_layer"
     if kind in KINDS.get(case.parameter, set()) | {"form"}:
         return True
     return (case.default is None and kind == "none") or case.value.plain is case.default

@@ -217,6 +217,7 @@ WITHOUT_MATRICES = {
     "FiniteNetwork",
     "FiniteNetwork.astype",
     "FiniteNetwork.ntk_errors",
+    "FiniteNetwork.plan",
     "MLP",
     "MLP.astype",
     "MLP.from_torch",

@@ -15,7 +15,9 @@ import numpy as np
 import pytest
 
 import fastntk
+from fastntk import infinite
 from fastntk._support import dask_workers
+from fastntk.layers import Dense, LayerNorm, ReLU, Residual
 from fastntk.studies import constancy
 from fastntk.studies.depth_results import COSTS
 from fastntk.studies.runner import on_workers
@@ -29,7 +31,7 @@ library = pytest.importorskip("distributed", reason="needs fastntk[distributed]"
 pytest.importorskip("zarr", reason="needs fastntk[distributed]")
 
 from fastntk import distributed  # noqa: E402
-from fastntk.distributed import clusters  # noqa: E402
+from fastntk.distributed import clusters, operators  # noqa: E402
 
 X = np.random.default_rng(0).standard_normal((150, 6))
 NET = fastntk.MLP([6, 20, 30, 3], bias_std=0.3, activation="gelu", seed=2)
@@ -54,6 +56,17 @@ def path(tmp_path: Path) -> str:
 
 def test_arrays(client: Any) -> None:
     assert np.array_equal(distributed.ntk(NET, X, chunks=40).compute(), K)
+
+
+def settings_of_a_worker() -> Any:
+    names = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "OMP_NUM_THREADS")
+    profiled = dask.config.get("distributed.worker.profile.enabled")
+    return profiled, [os.environ.get(name) for name in names]
+
+
+def test_workers_spend_little_beside_their_tasks(client: Any) -> None:
+    for found in client.run(settings_of_a_worker).values():
+        assert found == (False, [str(2**26), str(2**27), "1"])
 
 
 def test_an_operator(client: Any) -> None:
@@ -91,6 +104,35 @@ def test_closest_pairs(client: Any) -> None:
             other.close()
     assert found == NET.smallest_angle(X, 9)
     assert seen == [("tiles", done, 10) for done in range(1, 11)]
+
+
+def test_described_networks_and_infinite_width(
+    client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On two workers: the bits of this process, all conjugate gradients included."""
+    block = Residual([LayerNorm(), Dense(24), ReLU(), Dense(24)], scale=0.5)
+    described = fastntk.Network([Dense(24), block, ReLU(), Dense(3)], inputs=6)
+    net, limit = described.sample(), described.infinite()
+    assert np.array_equal(distributed.ntk(net, X, chunks=40).compute(), net.ntk(X))
+    assert np.array_equal(distributed.ntk(limit, X, chunks=40).compute(), limit.ntk(X))
+    for each in (net, limit):
+        found = distributed.closest_pairs(each, X, 9, chunks=40, client=client)
+        assert found == each.smallest_angle(X, 9)
+    there = distributed.ntk_operator(limit, X, chunks=40, client=client)
+    products = there @ X
+    columns = there.columns([3, 149, 3])
+    solution = fastntk.conjugate_gradients(there, X[:, :2], ridge=1.0, preconditioner_rank=20)
+    bad = X.copy()
+    bad[101] = 0.0
+    with pytest.raises(ValueError, match=r"^X\[101\]: .*have no direction"):
+        distributed.ntk(net, bad, chunks=40)
+    monkeypatch.setattr(operators, "current_client", lambda: None)
+    here = distributed.ntk_operator(limit, X, chunks=40)
+    with dask.config.set(scheduler="synchronous"):
+        assert np.array_equal(here @ X, products)
+        assert np.array_equal(here.columns([3, 149, 3]), columns)
+        same = fastntk.conjugate_gradients(here, X[:, :2], ridge=1.0, preconditioner_rank=20)
+    assert np.array_equal(same.coefficients, solution.coefficients)
 
 
 def test_an_error_on_a_worker_is_raised_here(client: Any, path: str) -> None:
@@ -232,6 +274,22 @@ def test_memory_is_that_of_a_worker(client: Any, monkeypatch: pytest.MonkeyPatch
         fastntk.constancy_study(X[:6], LABELS[:6] / 2, [20_000], client=client)
 
 
+LIMIT = infinite.Network(1)
+CALLS: list[Callable[[], Any]] = [
+    lambda: distributed.ntk(NET, X),
+    lambda: distributed.ntk(LIMIT, X),
+    lambda: distributed.nngp(LIMIT, X),
+    lambda: distributed.ntk_by_layer(NET, X),
+    lambda: distributed.ntk_depths(X, [1], width=4),
+    lambda: distributed.ntk_operator(NET, X),
+    lambda: distributed.ntk_operator(LIMIT, X),
+    lambda: distributed.closest_pairs(NET, X, 1),
+    lambda: distributed.closest_pairs(LIMIT, X, 1),
+    lambda: distributed.plan(NET, X),
+    lambda: distributed.plan_depths(X, [1], width=4),
+]
+
+
 @pytest.mark.parametrize("there", ["0.0.1", None])
 def test_workers_of_other_versions_are_named(
     client: Any, there: str | None, monkeypatch: pytest.MonkeyPatch, path: str
@@ -248,6 +306,9 @@ def test_workers_of_other_versions_are_named(
         distributed.store(path, NET, X)
     with pytest.raises(ValueError, match=message):
         fastntk.monte_carlo_ntk(X, [4], client=client)
+    for call in CALLS:
+        with pytest.raises(ValueError, match=message):
+            call()
 
 
 def test_a_scheduler_that_is_gone_is_named(path: str) -> None:
@@ -256,6 +317,10 @@ def test_a_scheduler_that_is_gone_is_named(path: str) -> None:
         cluster.close()
         with pytest.raises(ConnectionError, match="its scheduler does not answer"):
             fastntk.monte_carlo_ntk(X, [4], client=lost)
+        with lost.as_current():
+            for call in CALLS:
+                with pytest.raises(ConnectionError, match="its scheduler does not answer"):
+                    call()
 
 
 def test_tiles_outlive_a_worker_that_is_killed(client: Any, path: str) -> None:

@@ -18,6 +18,7 @@ from fastntk import infinite
 from fastntk._support.dask_workers import share_of_threads
 from fastntk._support.threads import core_threads
 from fastntk.infinite.kernel_parts import KernelParts
+from fastntk.kernels import planning
 from fastntk.kernels.features import Features
 
 if TYPE_CHECKING:
@@ -79,6 +80,10 @@ def test_infinite_width_has_the_bits_of_the_whole(chunks: int, other: Any) -> No
         K = distributed.ntk(net, X, other, chunks=chunks, normalize=normalize)
         assert np.array_equal(K.compute(), net.ntk(X, other, normalize=normalize))
     single = X.astype(np.float32)
+    for dtype in ("float32", "float64"):
+        K = distributed.ntk(LIMIT, single, other, chunks=chunks, dtype=dtype)
+        assert K.dtype == dtype
+        assert np.array_equal(K.compute(), LIMIT.ntk(single, other, dtype=dtype))
     K = distributed.nngp(LIMIT, single, other, chunks=chunks)
     assert K.dtype == (np.float32 if other is None else np.float64)
     assert np.array_equal(K.compute(), LIMIT.nngp(single, other))
@@ -91,6 +96,15 @@ def test_infinite_width_beyond_the_width_of_a_tile() -> None:
     samples[7] = samples[900]
     K = distributed.ntk(net, samples, chunks=600).compute()
     assert np.array_equal(K, net.ntk(samples))
+
+
+@pytest.mark.parametrize("count", [150, 161])
+def test_last_tiles_across_the_border_of_chunks(count: int) -> None:
+    """They are square, so that NumPy multiplies samples with themselves, and at hand twice."""
+    net = infinite.Network(2, "gelu", bias_std=0.1)
+    samples = RANDOM.standard_normal((count, 6))
+    K = distributed.ntk(net, samples, chunks=count - 20)
+    assert np.array_equal(K.compute(), net.ntk(samples))
 
 
 @pytest.mark.parametrize("first", [0, 1])
@@ -201,11 +215,12 @@ def test_a_block_of_small_samples_is_no_underflow() -> None:
     [
         ({"chunks": 0}, "chunks=0: expected an integer of at least 1, or 'auto'"),
         ({"chunks": "all"}, "chunks='all': expected an integer of at least 1, or 'auto'"),
-        ({"net": 3}, "net=3: expected a fastntk.MLP or a fastntk.infinite.Network"),
+        ({"net": 3}, "net=3: expected a network of finite or infinite width, such as fastntk.MLP"),
         ({"outputs": "sum"}, "outputs='sum': expected 'trace', 'diagonal', 'full' or an output"),
         ({"normalize": True}, "normalize=True: expected False"),
         ({"net": LIMIT, "outputs": 1}, "outputs=1: expected 'trace'"),
-        ({"net": LIMIT, "dtype": "float32"}, "dtype='float32': expected None"),
+        ({"net": LIMIT, "dtype": "int8"}, "dtype='int8': expected"),
+        ({"net": LIMIT, "layer_weights": [1, 1, 1]}, r"layer_weights=\[1, 1, 1\]: expected None"),
         ({"Z": X[:, :3]}, r"Z has shape \(150, 3\): expected 6 columns"),
         ({"net": LIMIT, "Z": X[:, :3]}, "expected 6 columns, as many as X has"),
     ],
@@ -230,7 +245,7 @@ def test_bad_samples(given: Any, message: str) -> None:
 
 
 def test_nngp_has_no_finite_width() -> None:
-    with pytest.raises(TypeError, match=r"expected a fastntk\.infinite\.Network"):
+    with pytest.raises(TypeError, match=r"expected a fastntk\.infinite\.Network or Layered"):
         distributed.nngp(NET, X)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"expected a fastntk\.MLP"):
         distributed.ntk_by_layer(LIMIT, X)  # type: ignore[arg-type]
@@ -295,6 +310,39 @@ def test_plan_states_the_time_at_infinite_width(monkeypatch: pytest.MonkeyPatch)
     given, others, kernel = measured[0]
     assert np.allclose(np.linalg.norm(given, axis=1), np.linalg.norm(X[:100], axis=1))
     assert np.allclose(kernel, LIMIT.ntk(given, others), rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("chunks", [64, "auto"])
+def test_a_sweep_has_the_bits_of_one_machine(chunks: Any) -> None:
+    options: dict[str, Any] = {"width": 20, "activation": "tanh", "bias_std": 0.2, "seed": 3}
+    precise: list[dict[str, Any]] = [{}, {"network_dtype": "float32", "dtype": "float64"}]
+    for dtypes in precise:
+        K = distributed.ntk_depths(X, [3, 0, 1], chunks=chunks, **dtypes, **options)
+        whole = fastntk.ntk_depths(X, [3, 0, 1], **dtypes, **options)
+        assert np.array_equal(K.compute(), np.stack(list(whole.values())))
+    single = distributed.ntk_depths(X, [2], chunks=chunks, **options)
+    assert single.shape == (1, 150, 150)
+    assert np.array_equal(single[0].compute(), fastntk.ntk_depths(X, [2], **options)[2])
+    others = distributed.ntk_depths(X, [2], chunks=chunks, **{**options, "seed": 4})
+    assert not np.array_equal(others[0].compute(), single[0].compute())
+
+
+def test_a_plan_of_a_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planning, "_multiplication_rate", lambda _: 1e9)
+    here: dict[str, Any] = {"workers": 2, "memory": 2**30, "chunks": 50}
+    plan = distributed.plan_depths(X, [1, 2], width=64, **here)
+    alone = [distributed.plan(fastntk.MLP([6, *[64] * depth, 1]), X, **here) for depth in (1, 2)]
+    assert plan.tiles == 6
+    assert plan.disk_bytes == sum(each.disk_bytes for each in alone)
+    # What both depths share is done once.
+    assert alone[1].seconds < plan.seconds < sum(each.seconds for each in alone)
+    assert alone[1].worker_bytes < plan.worker_bytes
+    single = distributed.plan_depths(X, [2], width=64, **here)
+    assert single.seconds == alone[1].seconds
+    with pytest.raises(MemoryError, match=r"chunks=100: .*expected chunks of about"):
+        distributed.plan_depths(X, [1, 2], width=8, memory=2**20, chunks=100)
+    with pytest.raises(ValueError, match="width=0: expected an integer of at least 1"):
+        distributed.plan_depths(X, [1], width=0)
 
 
 @pytest.mark.parametrize(

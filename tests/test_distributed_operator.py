@@ -122,7 +122,7 @@ def test_products_that_leave_the_range() -> None:
 @pytest.mark.parametrize(
     ("given", "error", "message"),
     [
-        ({"net": 3}, TypeError, "net=3: expected a fastntk.MLP"),
+        ({"net": 3}, TypeError, "net=3: expected a network of finite or infinite width"),
         ({"outputs": "diagonal"}, TypeError, "outputs='diagonal': expected 'trace', 'full' or an"),
         ({"chunks": 0}, ValueError, "chunks=0: expected an integer of at least 1, or 'auto'"),
         ({"client": "local"}, TypeError, "client='local': expected a distributed.Client"),

@@ -218,7 +218,7 @@ def test_progress_counts_tiles() -> None:
     ("arguments", "message"),
     [
         ({"k": 0}, "k=0: expected an integer of at least 1"),
-        ({"net": 3}, "net=3: expected a fastntk.MLP"),
+        ({"net": 3}, "net=3: expected a network of finite or infinite width"),
         ({"chunks": 0}, "chunks=0: expected an integer of at least 1, or 'auto'"),
         ({"X": X[:, :3]}, r"X has shape \(150, 3\): expected 6 columns"),
         ({"client": "tcp://a"}, "client='tcp://a': expected a distributed.Client"),

@@ -172,8 +172,10 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "nngp",
         "ntk",
         "ntk_by_layer",
+        "ntk_depths",
         "ntk_operator",
         "plan",
+        "plan_depths",
         "store",
     ),
     "fastntk.figures": (

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import fastntk
-from fastntk.distributed.requirements import distributed
+from fastntk.distributed.clusters import OF_WORKERS
+from fastntk.distributed.requirements import dask, distributed
 
 if TYPE_CHECKING:
     import argparse
@@ -39,7 +40,11 @@ def workers(count: int, memory: str, folder: Path) -> Iterator[Any]:
         "dashboard_address": ":0",
     }
     library = distributed()
-    with library.LocalCluster(**options) as cluster, library.Client(cluster) as client:
+    with (
+        dask().config.set(OF_WORKERS),
+        library.LocalCluster(**options) as cluster,
+        library.Client(cluster) as client,
+    ):
         # What a worker imports, and the first tiles, are no part of what is measured.
         net = fastntk.MLP([4, 8, 1])
         X = np.random.default_rng(0).standard_normal((64, 4))

@@ -299,7 +299,7 @@ def evaluate_loss(
 
 # The angles between the gradients at the pairs (i, j) of rows of X, to all digits.
 def pair_angles(
-    network: _Network,
+    network: _Network | _Wiring,
     outputs: tuple[int, int],
     X: _Array,
     pairs: Sequence[tuple[int, int]],

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from fastntk._support.dtypes import FloatArray, FloatDType
     from fastntk.activations import Activation
     from fastntk.activations.outputs import OutputActivation
-    from fastntk.kernels.planning import Plan
 
 # So many layers of one width are written as their number.
 _MANY = 8
@@ -483,24 +482,6 @@ class MLP(KernelMethods, JacobianMethods, NetworkBase):
         """Return the network with its weights rounded to, or continued in, another precision."""
         precision: FloatDType = arguments.float_dtype(dtype)
         return MLP.of_network(self.network.with_dtype(precision))
-
-    def plan(self, X: npt.ArrayLike, Z: npt.ArrayLike | None = None) -> Plan:
-        """Say what `ntk` would cost for these samples, without computing it.
-
-        Parameters
-        ----------
-        X, Z
-            As in `ntk`.
-
-        Returns
-        -------
-        Plan
-            Operations, bytes, expected seconds, and which way to go.
-        """
-        from fastntk.kernels.planning import plan
-
-        rows = self.network.samples(X, "X")
-        return plan(self.network, rows, None if Z is None else self.network.samples(Z, "Z"))
 
     def __call__(self, X: npt.ArrayLike, *, device: str | None = None) -> FloatArray:
         """Return the outputs f(X).

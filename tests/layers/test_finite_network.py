@@ -338,3 +338,18 @@ def test_what_chains_alone_can_do_is_refused() -> None:
     for call in calls:
         with pytest.raises(TypeError, match=r"expected a fastntk\.MLP"):
             call()
+
+
+def test_plans() -> None:
+    described = [Dense(30), layers.ReLU(), Dense(20), layers.ReLU(), Dense(2)]
+    net = fastntk.Network(described, inputs=5).sample()
+    mine, other = net.plan(X, X[:7]), fastntk.MLP([5, 30, 20, 2]).plan(X, X[:7])
+    assert mine.flops == other.flops
+    assert (mine.kernel_bytes, mine.feature_bytes) == (40 * 7 * 8, other.feature_bytes)
+    plan = DESCRIPTION.sample(dtype="float32").plan(X)
+    # Forward through 4 maps before that of the outputs, back through the 3 that do not read the
+    # inputs, for each of 3 outputs; half of the pairs, each with H of 5 maps, Δ of 4, and 3 gains.
+    forward, back = 9 * 5 + 9 * 12 + 12 * 9 + 9 * 7 + 9 * 7, 2 * 9 * 12 + 2 * 9 * 7
+    inner = 5 + 9 + 12 + 9 + 9 + 7 + 3 * (9 + 12 + 9 + 7 + 7 + 2 * 9 + 7)
+    assert plan.flops == 40 * 2 * (forward + 3 * back) + 40 * 40 * inner
+    assert plan.strategy == "in memory"

@@ -11,12 +11,14 @@
 #include "fastntk/symmetric_products.hpp"
 #include "fastntk/symmetry.hpp"
 #include "fastntk/tridiagonal.hpp"
+#include "fastntk/wired/pair_angles.hpp"
 
 // These are the algorithms as compiled for the processor, once for each precision, in
 // src/host_*.cpp: those of every device, and those that run here alone.
 #define FASTNTK_HOST(PREFIX, T)                                       \
   FASTNTK_ALGORITHMS(PREFIX, HostDevice, T)                           \
   FASTNTK_INSTANCE(PREFIX, pair_angles<T>)                            \
+  FASTNTK_INSTANCE(PREFIX, wired::pair_angles<T>)                     \
   FASTNTK_INSTANCE(PREFIX, symmetry<fastntk::HostDevice, T>)          \
   FASTNTK_INSTANCE(PREFIX, mirror<fastntk::HostDevice, T>)            \
   FASTNTK_INSTANCE(PREFIX, symmetric_product<fastntk::HostDevice, T>) \

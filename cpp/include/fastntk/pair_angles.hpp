@@ -319,15 +319,15 @@ std::vector<LayerGradient<T>> gradients_of(const Lane& lane, const Network<T>& n
 
 }  // namespace pair
 
-// Returns the angle in radians between the gradients of the chosen outputs (taken as one long
-// vector) at the samples x and z; it is NaN where one of them is zero, or so small that its square
-// vanishes, or where one is so large that its square overflows.
-template <class Lane, class T>
-T pair_angle(const Lane& lane, const Network<T>& network, Range outputs, const T* x, const T* z) {
-  const auto gradients = pair::gradients_of(lane, network, outputs, x, z);
-  if (pair::are_far(network.input_width, x, z)) {
+// Returns the angle in radians between the gradients g of a network at samples x and z of so many
+// numbers, where gradients_of(x, z) returns g layer by layer; it is NaN where one of them is zero,
+// or so small that its square vanishes, or where one is so large that its square overflows.
+template <class T, class GradientsOf>
+T pair_angle(Index width, const GradientsOf& gradients_of, const T* x, const T* z) {
+  const auto gradients = gradients_of(x, z);
+  if (pair::are_far(width, x, z)) {
     // Large angles need no differences.
-    const T cosine = pair::cosine(gradients, pair::gradients_of(lane, network, outputs, z, z));
+    const T cosine = pair::cosine(gradients, gradients_of(z, z));
     if (std::abs(cosine) < static_cast<T>(0.99)) return std::acos(cosine);
   }
   T size = T(0);
@@ -346,23 +346,38 @@ T pair_angle(const Lane& lane, const Network<T>& network, Range outputs, const T
   // g' = (1 + t) g + rest. One that is smaller than g loses digits in the rounding of g + dg.
   const auto smaller = static_cast<T>(0.5);
   if ((T(1) + t) * (T(1) + t) * size + rest < smaller * smaller * size) {
-    return pair_angle(lane, network, outputs, z, x);
+    return pair_angle(width, gradients_of, z, x);
   }
   return std::atan2(std::sqrt(rest), (T(1) + t) * std::sqrt(size));
 }
 
-// angles[k] = the angle of pairs[k] = (i, j), rows of `samples`.
-template <class T>
-void pair_angles(const HostDevice& device, const Network<T>& network, Range outputs,
-                 Matrix<const T> samples, const std::vector<std::pair<Index, Index>>& pairs,
-                 std::vector<T>& angles, const Monitor& monitor) {
+// angles[k] = the angle of pairs[k] = (i, j), rows of `samples`, where gradients_of(lane, x, z)
+// returns the gradients.
+template <class T, class GradientsOf>
+void angles_of_pairs(const HostDevice& device, const GradientsOf& gradients_of,
+                     Matrix<const T> samples, const std::vector<std::pair<Index, Index>>& pairs,
+                     std::vector<T>& angles, const Monitor& monitor) {
   device.run(
       "angles", static_cast<Index>(pairs.size()), monitor, [] { return 0; },
       [&](const auto& lane, int /*no workspace*/, Index index) {
         const auto k = static_cast<std::size_t>(index);
-        angles[k] = pair_angle(lane, network, outputs, samples.row(pairs[k].first),
-                               samples.row(pairs[k].second));
+        angles[k] = pair_angle(
+            samples.cols, [&](const T* x, const T* z) { return gradients_of(lane, x, z); },
+            samples.row(pairs[k].first), samples.row(pairs[k].second));
       });
+}
+
+// The same for the chosen outputs of a network, whose gradients are taken as one long vector.
+template <class T>
+void pair_angles(const HostDevice& device, const Network<T>& network, Range outputs,
+                 Matrix<const T> samples, const std::vector<std::pair<Index, Index>>& pairs,
+                 std::vector<T>& angles, const Monitor& monitor) {
+  angles_of_pairs(
+      device,
+      [&](const auto& lane, const T* x, const T* z) {
+        return pair::gradients_of(lane, network, outputs, x, z);
+      },
+      samples, pairs, angles, monitor);
 }
 
 }  // namespace fastntk

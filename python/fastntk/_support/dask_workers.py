@@ -10,12 +10,15 @@ from __future__ import annotations
 import sys
 import threading
 from concurrent.futures import CancelledError
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any, NamedTuple, cast
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from fastntk._support import memory
 from fastntk._support.arguments import shown
 from fastntk._support.threads import one_of_many
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # What computes numbers, whose last bits other versions may change.
 _SAME_VERSIONS = ("fastntk", "numba", "numpy", "scipy")
@@ -137,9 +140,22 @@ def result_of(future: Any) -> Any:
     ConnectionError
         If the scheduler was lost, and all tasks with it.
     """
+    with _naming_a_lost_scheduler():
+        return future.result()
+
+
+def results_of(client: Any, futures: list[Any]) -> list[Any]:
+    """Return the same of several tasks, with a question to the scheduler for all of them."""
+    with _naming_a_lost_scheduler():
+        found: list[Any] = client.gather(futures)
+    return found
+
+
+@contextmanager
+def _naming_a_lost_scheduler() -> Iterator[None]:
     lost = (CancelledError, sys.modules["distributed"].comm.CommClosedError)
     try:
-        return future.result()
+        yield
     except lost as error:
         raise ConnectionError(
             f"the scheduler of the client was lost, or it cancelled a task ({error}); what was "

@@ -53,9 +53,6 @@ class FiniteNetwork(KernelMethods, JacobianMethods):
     A sample for which a normalization without ``epsilon`` meets nothing but 0 (for a `LayerNorm`,
     values that are all equal) is refused with a ValueError that names it.
 
-    Small angles come from gradients that are formed in float64: they have an absolute accuracy of
-    about 1e-15, and are not `resolved` below it.
-
     Examples
     --------
     >>> import numpy as np

@@ -10,6 +10,7 @@ from fastntk.distributed.operators import ntk_operator
 from fastntk.distributed.pairs import closest_pairs
 from fastntk.distributed.planning import TilePlan
 from fastntk.distributed.stores import StoredKernel, load, store
+from fastntk.distributed.sweeps import ntk_depths, plan_depths
 
 __all__ = [
     "StoredKernel",
@@ -19,8 +20,10 @@ __all__ = [
     "nngp",
     "ntk",
     "ntk_by_layer",
+    "ntk_depths",
     "ntk_operator",
     "plan",
+    "plan_depths",
     "store",
 ]
 

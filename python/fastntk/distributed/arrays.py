@@ -16,6 +16,8 @@ import numpy as np
 from fastntk._support import arguments
 from fastntk._support.dask_workers import checked_client, current_client
 from fastntk._support.digests import sha256
+from fastntk.distributed.networks import require_some_network
+from fastntk.distributed.normalization import require_normalized_blocks
 from fastntk.distributed.requirements import dask_array, high_level_graph
 from fastntk.distributed.samples import BlocksOfSamples
 from fastntk.distributed.tiled_kernels import (
@@ -25,9 +27,8 @@ from fastntk.distributed.tiled_kernels import (
     TiledKernel,
     TilePlace,
 )
-from fastntk.infinite.network import Network as InfiniteNetwork
+from fastntk.infinite.methods import LimitMethods
 from fastntk.kernels.block_sizes import row_slices
-from fastntk.networks.base import NetworkBase
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from fastntk._support.dtypes import FloatArray
-    from fastntk.mlp import MLP
+    from fastntk.networks.base import FiniteNetworkBase
 
 # Tiles so large that the overhead of a task, about a millisecond, is below a hundredth of its work.
 # At infinite width tiles across the border are computed for both sides, and so they are larger.
@@ -45,6 +46,9 @@ _LARGEST_TILE = 2**28
 # So many blocks a side, if they have so many rows, leave no worker of a few without work for long
 # while others end theirs. It depends on the samples alone, as stores go on with any workers.
 _BLOCKS, _FEWEST_ROWS = 8, 512
+
+# Blocks of which pairs are taken: so many, if they have so many rows, and never more than the last.
+_SPREAD, _FEWEST_SPREAD, _MOST_SPREAD = 32, 1024, 128
 
 # A block of so many rows and columns lies in the first cache, as it is and transposed.
 _TRANSPOSED_ROWS = 32
@@ -169,7 +173,7 @@ def transposed(tile: FloatArray, axes: Sequence[int]) -> FloatArray:
 
 
 def finite_tiles(
-    net: MLP,
+    net: FiniteNetworkBase,
     X: Any,
     Z: Any,
     *,
@@ -186,31 +190,43 @@ def finite_tiles(
     kernel = FiniteKernel(network, outputs, split, network.precision(dtype))
     size = finite_rows(chunks, kernel.bytes_of_pair, X, Z)
     rows = BlocksOfSamples.of(X, "X", size, network.dtype, columns=network.input_width)
+    require_normalized_blocks(network, rows, "X")
     columns = rows
     if Z is not None:
         columns = BlocksOfSamples.of(Z, "Z", size, network.dtype, columns=network.input_width)
+        require_normalized_blocks(network, columns, "Z")
     kernel.require_in_range(rows, None if Z is None else columns)
     return Tiles(kernel, rows, columns)
 
 
 def infinite_tiles(
-    net: InfiniteNetwork, kind: str, X: Any, Z: Any, *, chunks: int | str, normalize: bool
+    net: LimitMethods,
+    kind: str,
+    X: Any,
+    Z: Any,
+    *,
+    chunks: int | str,
+    normalize: bool,
+    dtype: npt.DTypeLike | None = None,
 ) -> Tiles:
     """Return the tiles of a kernel of infinite width, everything checked."""
     checked_client(current_client())
     normalize = arguments.flag(normalize, "normalize")
-    size = _chunk_rows(chunks, _INFINITE_ROWS, 8 * len(net.asked))
-    rows = BlocksOfSamples.of(X, "X", size, None)
+    wanted = None if dtype is None else arguments.float_dtype(dtype)
+    # A kernel in float64 is that of samples in float64; one in float32 is rounded once.
+    exact = wanted if wanted == np.float64 else None
+    size = chunk_rows(chunks, _INFINITE_ROWS, 8 * len(net.asked))
+    rows = BlocksOfSamples.of(X, "X", size, exact, columns=net.dimension)
     columns = rows
     if Z is not None:
         columns = BlocksOfSamples.of(
-            Z, "Z", size, None, columns=rows.array.shape[1], why="as many as X has"
+            Z, "Z", size, exact, columns=rows.array.shape[1], why="as many as X has"
         )
     kernel = InfiniteKernel(
         net,
         kind,
         normalize,
-        np.result_type(rows.dtype, columns.dtype),
+        wanted or np.result_type(rows.dtype, columns.dtype),
         rows.norms,
         None if Z is None else columns.norms,
         sha256(rows.digest + ("" if Z is None else columns.digest)),
@@ -223,7 +239,7 @@ def finite_rows(chunks: int | str, bytes_of_pair: int, X: Any, Z: Any = None) ->
     """Return the rows and columns of a tile of finite width."""
     longest = max(_length(X), _length(Z))
     usual = min(_FINITE_ROWS, max(_FEWEST_ROWS, -(-longest // _BLOCKS)))
-    return _chunk_rows(chunks, usual, bytes_of_pair)
+    return chunk_rows(chunks, usual, bytes_of_pair)
 
 
 def _length(samples: Any) -> int:
@@ -234,7 +250,7 @@ def _length(samples: Any) -> int:
     return len(samples) if isinstance(samples, Sequence) else 0
 
 
-def _chunk_rows(chunks: int | str, usual: int, bytes_of_pair: int) -> int:
+def chunk_rows(chunks: int | str, usual: int, bytes_of_pair: int) -> int:
     """Return the rows and columns of a tile, by default not more than fit in 256 MiB."""
     if isinstance(chunks, str) and chunks == "auto":
         return min(usual, max(1, math.isqrt(_LARGEST_TILE // bytes_of_pair)))
@@ -245,24 +261,48 @@ def _chunk_rows(chunks: int | str, usual: int, bytes_of_pair: int) -> int:
     return size
 
 
+def spread_rows(chunks: int | str, X: Any) -> int:
+    """Return the rows of blocks whose pairs with those of others make a task at infinite width.
+
+    No pair is computed twice, so that blocks may be small; but each task has results for its rows
+    and columns, so that there must not be too many.
+    """
+    count = _length(X)
+    usual = max(
+        _FEWEST_SPREAD, min(_INFINITE_ROWS, -(-count // _SPREAD)), -(-count // _MOST_SPREAD)
+    )
+    return chunk_rows(chunks, usual, 1)
+
+
+def require_usual(*, outputs: object, layer_weights: object) -> None:
+    """Raise ValueError for what networks of infinite width have no choice of here."""
+    for name, given, usual in (
+        ("outputs", outputs, "trace"),
+        ("layer_weights", layer_weights, None),
+    ):
+        if given is not usual and given != usual:
+            raise ValueError(
+                f"{name}={arguments.shown(given)}: expected {usual!r} for a network of infinite "
+                "width"
+            )
+
+
+def require_not_normalized(normalize: Any) -> None:
+    """Raise ValueError for what networks of finite width have no choice of here."""
+    if arguments.flag(normalize, "normalize"):
+        raise ValueError("normalize=True: expected False for a network of finite width")
+
+
 def tiles_of(net: Any, X: Any, Z: Any, **options: Any) -> Tiles:
     """Return the tiles of a kernel of either kind of network.
 
     Options that only the other kind has are to be as they are by default.
     """
+    require_some_network(net)
     normalize = options.pop("normalize")
-    if isinstance(net, InfiniteNetwork):
-        for name, usual in (("outputs", "trace"), ("layer_weights", None), ("dtype", None)):
-            if options[name] is not usual and options[name] != usual:
-                raise ValueError(
-                    f"{name}={arguments.shown(options[name])}: expected {usual!r} for a network of "
-                    "infinite width"
-                )
-        return infinite_tiles(net, "ntk", X, Z, chunks=options["chunks"], normalize=normalize)
-    if not isinstance(net, NetworkBase):
-        raise TypeError(
-            f"net={arguments.shown(net)}: expected a fastntk.MLP or a fastntk.infinite.Network"
-        )
-    if arguments.flag(normalize, "normalize"):
-        raise ValueError("normalize=True: expected False for a network of finite width")
-    return finite_tiles(net, X, Z, **options)  # type: ignore[arg-type]
+    if isinstance(net, LimitMethods):
+        require_usual(outputs=options["outputs"], layer_weights=options["layer_weights"])
+        precise = {"dtype": options["dtype"], "normalize": normalize}
+        return infinite_tiles(net, "ntk", X, Z, chunks=options["chunks"], **precise)
+    require_not_normalized(normalize)
+    return finite_tiles(net, X, Z, **options)

@@ -7,21 +7,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from fastntk._support import arguments
-from fastntk._support.dask_workers import current_client, workers_of
 from fastntk.distributed.arrays import finite_tiles, infinite_tiles, tiles_of
-from fastntk.distributed.planning import plan_tiles
-from fastntk.infinite.network import Network as InfiniteNetwork
-from fastntk.networks.base import require_network
+from fastntk.distributed.planning import plan_tiles, stated_workers
+from fastntk.infinite.methods import LimitMethods
+from fastntk.networks.base import require_finite_network
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from fastntk.distributed.planning import TilePlan
-    from fastntk.mlp import MLP
+    from fastntk.networks.base import FiniteNetworkBase
 
 
 def ntk(
-    net: MLP | InfiniteNetwork,
+    net: FiniteNetworkBase | LimitMethods,
     X: Any,
     Z: Any = None,
     *,
@@ -38,7 +37,7 @@ def ntk(
 
     Parameters
     ----------
-    net : fastntk.MLP or fastntk.infinite.Network
+    net : MLP, FiniteNetwork, infinite.Network or infinite.LayeredNetwork
         The network. It travels once to each worker.
     X : array_like (n, d), dask.array.Array or zarr.Array
         Samples, one a row. They are looked at once, block by block, in this call; what is not in
@@ -50,10 +49,13 @@ def ntk(
         The number of rows and columns of a tile; it need not divide the number of samples. By
         default 2048, fewer for less than 16 384 samples, or 4096 at infinite width, if the tiles
         have 256 MiB at most.
-    outputs, layer_weights, dtype
+    outputs, layer_weights
         As for `MLP.ntk`, for networks of finite width.
+    dtype : {"float32", "float64"}, optional
+        As for `MLP.ntk` or `infinite.Network.ntk`.
     normalize : bool
-        As for `infinite.Network.ntk`, for networks of infinite width.
+        As for `infinite.Network.ntk`, for networks of infinite width; one of several depths, or of
+        several numbers of blocks, has a first axis for these.
 
     Returns
     -------
@@ -104,7 +106,7 @@ def ntk(
 
 
 def ntk_by_layer(
-    net: MLP,
+    net: FiniteNetworkBase,
     X: Any,
     Z: Any = None,
     *,
@@ -116,7 +118,7 @@ def ntk_by_layer(
 
     Parameters
     ----------
-    net : fastntk.MLP
+    net : MLP or FiniteNetwork
         The network.
     X, Z, chunks, outputs, dtype
         As for `ntk`.
@@ -125,14 +127,14 @@ def ntk_by_layer(
     -------
     dask.array.Array (L + 1, n, m)
     """
-    require_network(net)
+    require_finite_network(net)
     return finite_tiles(
         net, X, Z, chunks=chunks, outputs=outputs, layer_weights=None, dtype=dtype, split="layers"
     ).array()
 
 
 def nngp(
-    net: InfiniteNetwork,
+    net: LimitMethods,
     X: Any,
     Z: Any = None,
     *,
@@ -143,7 +145,7 @@ def nngp(
 
     Parameters
     ----------
-    net : fastntk.infinite.Network
+    net : infinite.Network or infinite.LayeredNetwork
         The network.
     X, Z, chunks
         As for `ntk`.
@@ -154,13 +156,15 @@ def nngp(
     -------
     dask.array.Array (n, m), or (depths, n, m) for a sequence of depths
     """
-    if not isinstance(net, InfiniteNetwork):
-        raise TypeError(f"net={arguments.shown(net)}: expected a fastntk.infinite.Network")
+    if not isinstance(net, LimitMethods):
+        raise TypeError(
+            f"net={arguments.shown(net)}: expected a fastntk.infinite.Network or LayeredNetwork"
+        )
     return infinite_tiles(net, "nngp", X, Z, chunks=chunks, normalize=normalize).array()
 
 
 def plan(
-    net: MLP | InfiniteNetwork,
+    net: FiniteNetworkBase | LimitMethods,
     X: Any,
     Z: Any = None,
     *,
@@ -173,6 +177,8 @@ def plan(
     dtype: npt.DTypeLike | None = None,
 ) -> TilePlan:
     """Return what `ntk` or `store` would cost: tiles, time, memory, and bytes moved and on disk.
+
+    What `ntk_depths` would: `plan_depths`. A network of infinite width may have several depths.
 
     Parameters
     ----------
@@ -200,10 +206,7 @@ def plan(
     >>> plan.tiles, plan.disk_bytes
     (6, 720000)
     """
-    found = workers_of(current_client())
-    for name, value in (("workers", workers), ("threads", threads), ("memory", memory)):
-        if value is not None:
-            found = found._replace(**{name: arguments.integer(value, name, minimum=1)})
+    found = stated_workers(workers, threads, memory)
     tiles = tiles_of(
         net,
         X,

@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The tangent kernel as an operator whose rows are spread over workers.
 
-A product K v = F diag(ω) Fᵀ v takes two passes over the blocks of samples, which stay where they
-are: each makes its part of Fᵀ v, a vector of all parameters; these are added up in a fixed tree,
-neighbours first, on the workers; and each block takes the sum back to its rows. Only v, the result
-and a few vectors of parameters travel.
+At finite width a product K v = F diag(ω) Fᵀ v takes two passes over the blocks of samples, which
+stay where they are: each makes its part of Fᵀ v, a vector of all parameters; these are added up in
+a fixed tree, neighbours first, on the workers; and each block takes the sum back to its rows. Only
+v, the result and a few vectors of parameters travel. At infinite width: `infinite_operators`.
 """
 
 from __future__ import annotations
@@ -21,35 +21,35 @@ import numpy as np
 from fastntk._support.dask_workers import (
     checked_client,
     current_client,
-    large_graphs,
-    result_of,
     share_of_threads,
 )
 from fastntk._support.digests import sha256
 from fastntk.devices.processor import PROCESSOR
-from fastntk.distributed.arrays import finite_tiles
+from fastntk.distributed.arrays import finite_tiles, require_not_normalized, require_usual
+from fastntk.distributed.blocks import BlocksHere, blocks_of, take
+from fastntk.distributed.infinite_operators import infinite_operator
+from fastntk.distributed.networks import finite_identity, require_some_network
 from fastntk.distributed.worker import KEPT
+from fastntk.infinite.methods import LimitMethods
 from fastntk.kernels.ranges import all_finite, size_of
 from fastntk.linearity.kernel_operator import KernelProducts
 from fastntk.linearity.kernel_rows import KernelRows, pair_columns, pair_diagonal, tree_sum
 from fastntk.linearity.operators import KernelOperator
-from fastntk.networks.base import require_network
-from fastntk.networks.files import network_digest
 from fastntk.networks.placed import PlacedNetwork
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable
 
     import numpy.typing as npt
 
     from fastntk._support.dtypes import FloatArray, FloatDType
     from fastntk.distributed.samples import BlocksOfSamples
-    from fastntk.mlp import MLP
-    from fastntk.networks.network import Network
+    from fastntk.networks.any_network import AnyNetwork
+    from fastntk.networks.base import FiniteNetworkBase
 
 
 def ntk_operator(
-    net: MLP,
+    net: FiniteNetworkBase | LimitMethods,
     X: Any,
     *,
     client: Any = None,
@@ -57,13 +57,14 @@ def ntk_operator(
     outputs: Literal["trace", "full"] | int = "trace",
     layer_weights: npt.ArrayLike | None = None,
     dtype: npt.DTypeLike | None = None,
+    normalize: bool = False,
 ) -> KernelOperator:
     """Return the tangent kernel as an operator, with the rows of X in blocks on workers.
 
     Parameters
     ----------
-    net : fastntk.MLP
-        The network. It travels once to each worker.
+    net : MLP, FiniteNetwork, infinite.Network or infinite.LayeredNetwork
+        The network, at infinite width of a single depth. It travels once to each worker.
     X : array_like (n, d), dask.array.Array or zarr.Array
         Samples, one a row. They are looked at once, block by block, in this call; what is not in
         the memory of this process never is. They must not change while the operator is in use.
@@ -71,17 +72,22 @@ def ntk_operator(
         Whose workers compute; by default the current one. Where there is none, this process does,
         one block after the other.
     chunks : int or "auto"
-        The number of rows of a block, by default at most 2048.
-    outputs, layer_weights, dtype
-        As for `MLP.ntk_operator`.
+        The number of rows of a block, by default at most 2048; at infinite width a 32nd of the
+        samples, from 1024 to 4096, and more for very many.
+    outputs, layer_weights
+        As for `MLP.ntk_operator`, for networks of finite width.
+    dtype : {"float32", "float64"}, optional
+        As for `MLP.ntk_operator` or `infinite.Network.ntk_operator`.
+    normalize : bool
+        As for `infinite.Network.ntk_operator`, for networks of infinite width.
 
     Returns
     -------
     scipy.sparse.linalg.LinearOperator (n, n), or (n C, n C) for "full"
         As `MLP.ntk_operator` returns it, with its methods ``diagonal()`` and ``columns(indices)``;
         for `fastntk.conjugate_gradients`. The same, bit for bit, for any number of workers and
-        threads, and as that of ``net.ntk_operator(X, block_rows=chunks)``. Other chunks change last
-        bits, because sums have another order.
+        threads, and at finite width as that of ``net.ntk_operator(X, block_rows=chunks)``. Other
+        chunks change last bits, because sums have another order.
 
     Raises
     ------
@@ -101,6 +107,11 @@ def ntk_operator(
     blocks as fit in a quarter of its memory, and computes the others anew in each pass. A block
     goes to the same worker each time; what a lost worker had is computed by others.
 
+    At infinite width the tiles of the kernel are computed anew for each product, each for its
+    mirror image as well. A task does those that begin in the rows of one block and the columns of
+    another, with vectors that go to each worker once; this process adds up what it returns, two
+    vectors as long as a block for each of the k, in the order of the tasks.
+
     Examples
     --------
     >>> import numpy as np
@@ -112,9 +123,15 @@ def ntk_operator(
     >>> bool(np.array_equal(K @ v, net.ntk_operator(X, block_rows=100) @ v))
     True
     """
-    require_network(net)
+    require_some_network(net)
     working = current_client() if client is None else checked_client(client)
     with nullcontext() if working is None else working.as_current():
+        if isinstance(net, LimitMethods):
+            require_usual(outputs=outputs, layer_weights=layer_weights)
+            return infinite_operator(
+                net, X, working, chunks=chunks, dtype=dtype, normalize=normalize
+            )
+        require_not_normalized(normalize)
         chosen = net.network.chosen_outputs(outputs, ("trace", "full"))
         tiles = finite_tiles(
             net,
@@ -128,9 +145,7 @@ def ntk_operator(
         # Weights may be changed later, X must not be: of these there may be more than memory.
         network = deepcopy(net.network.weighted(layer_weights))
         kernel = _Kernel(network, chosen, tiles.kernel.dtype)
-        blocks = _Here(kernel, tiles.X)
-        if working is not None:
-            blocks = _OnWorkers(kernel, tiles.X, working)
+        blocks = blocks_of(kernel, tiles.X, working)
         products = _SpreadProducts(kernel, tiles.X, blocks, all_pairs=outputs == "full")
     return KernelOperator(products)
 
@@ -139,7 +154,7 @@ def ntk_operator(
 class _Kernel:
     """What all blocks share; it can be pickled."""
 
-    network: Network
+    network: AnyNetwork
     outputs: range
     dtype: FloatDType
 
@@ -149,7 +164,7 @@ class _Kernel:
 
     @cached_property
     def digest(self) -> str:
-        described = f"{network_digest(self.network)} {self.outputs} {self.dtype.name} products"
+        described = f"{finite_identity(self.network)} {self.outputs} {self.dtype.name} products"
         return sha256(described)
 
     def rows(self, key: str, samples: Any) -> KernelRows:
@@ -164,93 +179,13 @@ class _Kernel:
         return found
 
 
-class _Later:
-    """Samples of a block, which are read where they lie if their features are not kept."""
-
-    def __init__(self, array: Any, block: int, count: int) -> None:
-        self._array, self._block, self._count = array, block, count
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> FloatArray:
-        return np.asarray(self._array.blocks[self._block].compute(), dtype=dtype)
-
-
-class _Here:
-    """Blocks of samples whose work is done in this process, one after the other."""
-
-    def __init__(self, kernel: Any, samples: BlocksOfSamples) -> None:
-        self.keys, self._slices = samples.digests, samples.slices
-        self._kernel, self._array = kernel, samples.array
-
-    def each(
-        self, function: Callable[..., Any], blocks: Iterable[tuple[int, tuple[Any, ...]]]
-    ) -> Iterator[Any]:
-        """Yield what stands for the results of a function of some blocks, and what is given."""
-        for block, given in blocks:
-            rows = self._slices[block]
-            samples = _Later(self._array, block, rows.stop - rows.start)
-            yield function(self._kernel, self.keys[block], samples, *given)
-
-    def add(self, one: Any, other: Any) -> Any:
-        """Return what stands for a sum."""
-        return _sum(one, other)
-
-    def results(self, values: Iterable[Any]) -> list[Any]:
-        """Return results themselves."""
-        return list(values)
-
-
-class _OnWorkers(_Here):
-    """Blocks of samples on the workers of a client; futures stand for what is there."""
-
-    def __init__(self, kernel: Any, samples: BlocksOfSamples, client: Any) -> None:
-        # The kernel is the result of a task, and not scattered: it can be made again if a worker is
-        # lost. So are samples.
-        super().__init__(client.submit(_same, kernel, pure=False), samples)
-        self._client = client
-        with large_graphs():
-            self._samples = [
-                client.compute(self._array.blocks[block], **where)
-                for block, where in enumerate(self._places())
-            ]
-
-    def _places(self) -> list[dict[str, Any]]:
-        """Return on which worker each block is: neighbours on the same one, while it is there."""
-        workers = sorted(self._client.scheduler_info(n_workers=-1)["workers"])
-        if not workers:
-            return [{}] * len(self.keys)
-        numbers = [block * len(workers) // len(self.keys) for block in range(len(self.keys))]
-        return [{"workers": [workers[i]], "allow_other_workers": True} for i in numbers]
-
-    def each(
-        self, function: Callable[..., Any], blocks: Iterable[tuple[int, tuple[Any, ...]]]
-    ) -> Iterator[Any]:
-        """Yield futures of a function of some blocks, and what is given."""
-        places = self._places()
-        for block, given in blocks:
-            task = self._kernel, self.keys[block], self._samples[block], *given
-            with large_graphs():
-                future = self._client.submit(function, *task, pure=False, **places[block])
-            yield future
-
-    def add(self, one: Any, other: Any) -> Any:
-        """Return the future of a sum."""
-        return self._client.submit(_sum, one, other, pure=False)
-
-    def results(self, values: Iterable[Any]) -> list[Any]:
-        """Return the results of futures, all of which work before the first is waited for."""
-        return [result_of(value) for value in list(values)]
-
-
 class _SpreadProducts(KernelProducts):
     """The products of a kernel, from blocks of samples wherever they are."""
 
     place = PROCESSOR
 
     def __init__(
-        self, kernel: _Kernel, samples: BlocksOfSamples, blocks: _Here, *, all_pairs: bool
+        self, kernel: _Kernel, samples: BlocksOfSamples, blocks: BlocksHere, *, all_pairs: bool
     ) -> None:
         super().__init__(len(samples), kernel.outputs, kernel.dtype, all_pairs=all_pairs)
         self._slices, self._blocks = samples.slices, blocks
@@ -292,12 +227,12 @@ class _SpreadProducts(KernelProducts):
             for block, rows in enumerate(self._slices)
         ]
         wanted = [(block, given) for block, given in there if len(given[0])]
-        others = np.concatenate(self._blocks.results(self._blocks.each(_take, wanted)))
+        others = np.concatenate([*self._blocks.results(self._blocks.each(take, wanted))])
         return np.concatenate(self._of_all(_columns, others, self.all_pairs))
 
     def _of_all(self, function: Callable[..., Any], *given: Any) -> list[Any]:
         blocks = ((block, given) for block in range(len(self._slices)))
-        return self._blocks.results(self._blocks.each(function, blocks))
+        return [*self._blocks.results(self._blocks.each(function, blocks))]
 
 
 # Tasks of Dask: the first three arguments are the kernel, and a block's digest and samples.
@@ -327,16 +262,3 @@ def _columns(kernel: _Kernel, key: str, X: Any, others: Any, all_pairs: bool) ->
             samples = np.ascontiguousarray(X)
             return pair_columns(kernel.placed, samples, kernel.outputs, kernel.dtype, others)
         return kernel.rows(key, X).columns(others)
-
-
-def _take(kernel: _Kernel, key: str, X: Any, places: Any) -> Any:  # noqa: ARG001
-    return np.ascontiguousarray(np.asarray(X)[places])
-
-
-def _same(value: Any) -> Any:
-    return value
-
-
-def _sum(one: Any, other: Any) -> Any:
-    with np.errstate(over="ignore", invalid="ignore"):
-        return one + other

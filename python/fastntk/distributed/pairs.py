@@ -26,17 +26,20 @@ from fastntk._support.dask_workers import (
 from fastntk._support.digests import sha256
 from fastntk._support.progress import monitored, require_progress
 from fastntk.distributed.arrays import finite_rows
+from fastntk.distributed.infinite_pairs import infinite_closest_pairs
+from fastntk.distributed.networks import require_some_network
+from fastntk.distributed.normalization import require_normalized_blocks
 from fastntk.distributed.planning import require_room
 from fastntk.distributed.requirements import dask
 from fastntk.distributed.samples import BlocksOfSamples
 from fastntk.distributed.tasks import results
 from fastntk.distributed.tiled_kernels import FiniteKernel, numbered
 from fastntk.distributed.worker import KEPT_SHARE
+from fastntk.infinite.methods import LimitMethods
 from fastntk.kernels.angles import AnglePair
 from fastntk.kernels.closest_pairs import CANDIDATES, offer_tile, pair_angles
 from fastntk.kernels.largest_cosines import LargestCosines
 from fastntk.kernels.ranges import divides_exactly, moderating_power, require_gradients_in_range
-from fastntk.networks.base import require_network
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,7 +50,7 @@ if TYPE_CHECKING:
     from fastntk._support.progress import Progress
     from fastntk.kernels.features import Features
     from fastntk.kernels.request import KernelRequest
-    from fastntk.mlp import MLP
+    from fastntk.networks.base import FiniteNetworkBase
 
 # With so many blocks a side, features that are not kept are computed for eight tiles each, which
 # take some five times as long as they do.
@@ -58,7 +61,7 @@ _TASKS_OF_A_WORKER = 16
 
 
 def closest_pairs(
-    net: MLP,
+    net: FiniteNetworkBase | LimitMethods,
     X: Any,
     k: int,
     *,
@@ -68,20 +71,22 @@ def closest_pairs(
 ) -> list[AnglePair]:
     """Return the k smallest angles between the gradients at two samples, of very many samples.
 
-    As `MLP.smallest_angle` does: the kernel is formed in float64, tile by tile, and never kept, and
-    the angles of the pairs that are found come from the differences of their samples.
+    As the method `smallest_angle` of networks does. At finite width the kernel is formed in
+    float64, tile by tile, and never kept, and the angles of the pairs that are found come from the
+    differences of their samples.
 
     Parameters
     ----------
-    net : fastntk.MLP
-        The network. It travels once to each worker.
+    net : MLP, FiniteNetwork, infinite.Network or infinite.LayeredNetwork
+        The network, at infinite width of a single depth. It travels once to each worker.
     X : array_like (n, d), dask.array.Array or zarr.Array
         Samples, one a row, as for `ntk`; n ≥ 2. Those of the pairs that are found come to this
         process.
     k : int
         How many pairs.
     chunks : int or "auto"
-        The number of rows and columns of a tile; by default as for `ntk`.
+        The number of rows and columns of a tile; by default as for `ntk`, or at infinite width as
+        for `ntk_operator`.
     client : distributed.Client, optional
         Whose workers look for the pairs. By default those of the client there is, or this process.
     progress : bool or callable
@@ -99,7 +104,7 @@ def closest_pairs(
         If Dask is not installed: ``pip install 'fastntk[distributed]'``.
     ValueError, TypeError
         For arguments that make no sense; if a sample is not finite, with its place; if fewer than
-        two samples have a gradient.
+        two samples have a gradient or, at infinite width, one of them has none.
     MemoryError
         If a worker has no memory for the tiles in hand.
     OverflowError
@@ -110,7 +115,8 @@ def closest_pairs(
     Notes
     -----
     n²/2 elements of the kernel are computed, which bounds the time; a worker holds the features of
-    a few blocks of samples, and this process the pairs.
+    a few blocks of samples, or at infinite width what the norms of all samples bring into the
+    recursion, and this process the pairs.
 
     Examples
     --------
@@ -122,16 +128,19 @@ def closest_pairs(
     >>> pairs == net.smallest_angle(X, 3)
     True
     """
-    require_network(net)
+    require_some_network(net)
     count = arguments.integer(k, "k", minimum=1)
     require_progress(progress)
     dask()
     with using(client):
         checked_client(current_client())
+        if isinstance(net, LimitMethods):
+            return infinite_closest_pairs(net, X, count, chunks=chunks, progress=progress)
         kernel = FiniteKernel(net.network, "trace", None, np.dtype(np.float64))
         size = finite_rows(chunks, kernel.bytes_of_pair, X)
         dtype, inputs = net.network.dtype, net.network.input_width
         samples = BlocksOfSamples.of(X, "X", size, dtype, columns=inputs)
+        require_normalized_blocks(net.network, samples, "X")
         workers = workers_of(current_client())
         require_room(kernel, samples.slices[0].stop, inputs, workers)
         power = _power(kernel, samples)

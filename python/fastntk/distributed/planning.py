@@ -5,8 +5,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from fastntk._support import arguments
+from fastntk._support.dask_workers import checked_client, current_client, workers_of
 from fastntk._support.display import counted
 from fastntk._support.memory import human_bytes
 from fastntk.distributed.worker import KEPT_SHARE
@@ -62,6 +64,15 @@ class TilePlan:
         )
 
 
+def stated_workers(workers: Any, threads: Any, memory: Any) -> Workers:
+    """Return the workers that there are, with what a user says of them instead."""
+    found = workers_of(checked_client(current_client()))
+    for name, value in (("workers", workers), ("threads", threads), ("memory", memory)):
+        if value is not None:
+            found = found._replace(**{name: arguments.integer(value, name, minimum=1)})
+    return found
+
+
 def plan_tiles(tiles: Tiles, workers: Workers) -> TilePlan:
     """Return the plan for the tiles of a kernel.
 
@@ -86,6 +97,17 @@ def plan_tiles(tiles: Tiles, workers: Workers) -> TilePlan:
         needed + kept,
         kernel.seconds(n, None if tiles.symmetric else m) / workers.workers,
     )
+
+
+def require_memory_of_workers(needed: int, what: str, workers: Workers) -> None:
+    """Raise MemoryError if what each worker needs of all samples does not fit into its memory."""
+    memory = workers.memory
+    if memory is not None and needed > _USABLE_SHARE * memory:
+        raise MemoryError(
+            f"{what} need {human_bytes(needed)} on each worker, but "
+            f"{human_bytes(_USABLE_SHARE * memory)} of its {human_bytes(memory)} of memory are for "
+            "them: expected fewer samples, or more memory"
+        )
 
 
 def require_room(kernel: TiledKernel, rows: int, inputs: int, workers: Workers) -> int:

@@ -17,7 +17,7 @@ import numpy as np
 
 from fastntk._support.dask_workers import share_of_threads
 from fastntk._support.digests import sha256
-from fastntk.activations import Activation
+from fastntk.distributed.networks import finite_identity, infinite_identity
 from fastntk.distributed.worker import KEPT
 from fastntk.infinite.kernel_parts import KernelParts
 from fastntk.infinite.sample_norms import Samples
@@ -26,20 +26,18 @@ from fastntk.kernels.features import Features
 from fastntk.kernels.parts import kernel_part
 from fastntk.kernels.planning import plan
 from fastntk.kernels.request import KernelRequest
-from fastntk.networks.files import network_digest
-from fastntk.studies.identities import activation_identity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from fastntk._support.dtypes import FloatArray, FloatDType
     from fastntk.distributed.samples import BlocksOfSamples
-    from fastntk.infinite.network import Network as InfiniteNetwork
     from fastntk.infinite.sample_norms import Norms
+    from fastntk.infinite.several_depths import SeveralDepths
     from fastntk.kernels.request import Split
-    from fastntk.networks.network import Network
+    from fastntk.networks.any_network import AnyNetwork
 
 # So many samples the rate of pairs is measured with, at infinite width.
 _CALIBRATION_ROWS = 1024
@@ -147,7 +145,7 @@ class TiledKernel(ABC):
     def tile(self, place: TilePlace, X: list[FloatArray], Z: list[FloatArray]) -> FloatArray:
         """Return a tile, from the blocks of samples that it is made of; it runs on a worker."""
         given = [
-            _joined(blocks)[needed.start - first : needed.stop - first]
+            joined(blocks)[needed.start - first : needed.stop - first]
             for blocks, needed, first in zip((X, Z), place.needed, place.first, strict=True)
         ]
         try:
@@ -164,18 +162,32 @@ class TiledKernel(ABC):
     def _tile(self, place: TilePlace, X: FloatArray, Z: FloatArray) -> FloatArray: ...
 
 
-def _joined(blocks: list[FloatArray]) -> FloatArray:
-    return np.asarray(blocks[0]) if len(blocks) == 1 else np.concatenate(blocks)
+def joined(blocks: list[FloatArray]) -> FloatArray:
+    """Return the samples of neighbouring blocks."""
+    return aligned(blocks[0]) if len(blocks) == 1 else np.concatenate(blocks)
+
+
+def aligned(values: Any) -> FloatArray:
+    """Return an array that begins where its numbers may begin.
+
+    One that has come from another process need not, and NumPy then multiplies without a BLAS, with
+    other last bits.
+    """
+    return np.require(values, requirements=("C", "A"))
 
 
 @contextmanager
-def numbered(places: NDArray[np.intp]) -> Iterator[None]:
+def numbered(places: Sequence[int] | NDArray[np.intp], name: str = "X") -> Iterator[None]:
     """Name samples in errors by their places among all, of which some were looked at."""
     try:
         yield
-    except OverflowError as error:
-        message = re.sub(r"^X\[(\d+)\]", lambda found: f"X[{places[int(found[1])]}]", str(error))
-        raise OverflowError(message) from None
+    except (OverflowError, ValueError) as error:
+        message = re.sub(
+            rf"^{name}\[(\d+)\]",
+            lambda found: f"{name}[{places[int(found[1])]}]",
+            str(error),
+        )
+        raise type(error)(message) from None
 
 
 @dataclass(frozen=True)
@@ -184,23 +196,33 @@ class FiniteKernel(TiledKernel):
 
     Attributes
     ----------
-    network : Network
+    network : AnyNetwork
         With the ω of its layers.
     outputs, split, dtype
         As in `KernelRequest`.
     """
 
-    network: Network
+    network: AnyNetwork
     outputs: str | int
     split: Split | None
     dtype: FloatDType
 
     name: ClassVar[str] = "ntk"  # type: ignore[misc]
 
+    @cached_property
+    def _precise(self) -> AnyNetwork:
+        """The network in the precision of the passes, which all tiles of a worker share."""
+        more = self.dtype.itemsize > self.network.dtype.itemsize
+        return self.network.with_dtype(self.dtype) if more else self.network
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what travels: not what each worker makes for itself."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
+
     def request(self, X: Any, Z: Any = None) -> KernelRequest:
         """Return the request for the kernels of some samples."""
         return KernelRequest.checked(
-            self.network,
+            self._precise,
             X,
             Z,
             outputs=self.outputs,
@@ -215,8 +237,9 @@ class FiniteKernel(TiledKernel):
 
     @property
     def before(self) -> tuple[int, ...]:
-        """The layers, if they are split."""
-        return (self._empty.count,) if self._empty.split == "layers" else ()
+        """The layers, if they are split; the depths, if the network has several readouts."""
+        several = self._empty.split == "none" and self._empty.count > 1
+        return (self._empty.count,) if self._empty.split == "layers" or several else ()
 
     @property
     def after(self) -> tuple[int, ...]:
@@ -231,7 +254,7 @@ class FiniteKernel(TiledKernel):
         """All that decides the numbers, but for the samples; for JSON."""
         return {
             "kernel": "ntk by layer" if self.split == "layers" else "ntk",
-            "network": network_digest(self.network),
+            "network": finite_identity(self.network),
             "outputs": self.outputs,
             "dtype": self.dtype.name,
         }
@@ -267,7 +290,7 @@ class FiniteKernel(TiledKernel):
             z = x if place.diagonal else self.features(request, request.Z, place.keys[1])
             features = x, z
         kernels = kernel_part(request, features)
-        if request.split == "layers":
+        if self.before:
             return kernels
         count = len(request.outputs)
         if request.split == "output_pairs":
@@ -288,13 +311,19 @@ class FiniteKernel(TiledKernel):
         return features
 
 
+def factor_bytes(network: SeveralDepths, samples: int) -> int:
+    """Return the memory of what so many samples bring into the recursion at infinite width."""
+    # Of each layer five factors, a size, and what the duals hold: about as much again.
+    return 8 * samples * (16 * network.layer_count + 8)
+
+
 @dataclass(frozen=True)
 class InfiniteKernel(TiledKernel):
     """A kernel of a network of infinite width, of samples whose norms are known.
 
     Attributes
     ----------
-    network : Network
+    network : SeveralDepths
     name : str
         "nngp" or "ntk".
     normalize : bool
@@ -305,7 +334,7 @@ class InfiniteKernel(TiledKernel):
         The digest of all samples.
     """
 
-    network: InfiniteNetwork
+    network: SeveralDepths
     name: str
     normalize: bool
     dtype: FloatDType
@@ -327,12 +356,9 @@ class InfiniteKernel(TiledKernel):
     @cached_property
     def settings(self) -> dict[str, Any]:
         """All that decides the numbers, but for the samples; for JSON."""
-        described = {
-            field.name: _plain(getattr(self.network, field.name)) for field in fields(self.network)
-        }
         return {
             "kernel": f"infinite {self.name}",
-            "network": sha256(json.dumps(described, sort_keys=True)),
+            "network": infinite_identity(self.network),
             "normalize": self.normalize,
             "dtype": self.dtype.name,
         }
@@ -371,18 +397,18 @@ class InfiniteKernel(TiledKernel):
 
     def feature_bytes(self, samples: int) -> int:
         """Return the memory of what a worker keeps of so many samples."""
-        # Of each layer five factors, a size, and what the duals hold: about as much again.
-        return 8 * samples * (16 * (self.network.depths[-1] + 1) + 8)
+        return factor_bytes(self.network, samples)
 
     def require_in_range(self, X: BlocksOfSamples, Z: BlocksOfSamples | None) -> None:  # noqa: ARG002
         """Raise an error, before the work, for what cannot succeed."""
-        self._parts()
+        self.parts()
 
     def needed(self, rows: slice, columns: slice) -> tuple[slice, slice]:
         """Return the samples that a tile is made of: those of whole tiles of the library's own."""
-        return self._parts().needed(rows, columns)
+        return self.parts().needed(rows, columns)
 
-    def _parts(self) -> KernelParts:
+    def parts(self) -> KernelParts:
+        """Return what tiles are made by, which this worker keeps; no sample is at hand in it."""
         parts: KernelParts = KEPT.get(
             (self.digest, self.samples),
             self.feature_bytes(len(self.X) + (0 if self.Z is None else len(self.Z))),
@@ -398,13 +424,4 @@ class InfiniteKernel(TiledKernel):
         return parts
 
     def _tile(self, place: TilePlace, X: FloatArray, Z: FloatArray) -> FloatArray:
-        return self._parts().part(place.rows, place.columns, X, Z)
-
-
-def _plain(value: Any) -> Any:
-    """Return a parameter of a network for JSON, to the last bit."""
-    if isinstance(value, Activation):
-        return activation_identity(value)
-    if isinstance(value, tuple):
-        return [_plain(item) for item in value]
-    return value
+        return self.parts().part(place.rows, place.columns, X, Z)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -26,8 +27,12 @@ _ROUNDING = 2.0**-48
 _CANDIDATES = 63
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Self
+
     from numpy.typing import ArrayLike, NDArray
 
+    from fastntk._support.dtypes import FloatArray
     from fastntk._support.progress import Progress
     from fastntk.infinite.gap_bounds import Bounded
     from fastntk.infinite.several_depths import SeveralDepths
@@ -41,51 +46,116 @@ def closest_gradients(
 
     They come from gaps, tile by tile, of which a few are kept.
     """
-    network.require_one_depth()
     samples = Samples.of(matrices.samples(X, "X"))
-    n = len(samples)
-    if n < 2:
-        raise ValueError(f"X has shape {samples.rows.shape}: expected at least two samples")
-    network.require_tangent_kernel()
-    pairs = Pairs.of(samples, None, network)
-    require_nonzero(pairs.factors.zero[NTK], "X", network.depths)
+    search = GapSearch.of(network, samples, count)
+    closest = search.nothing_yet()
+    fold_tiles(
+        lambda tile: search.candidates(tile, closest),
+        closest.take,
+        search.pairs.tiles(),
+        progress,
+        "smallest angle",
+    )
+    return search.angles(closest.found, lambda places: samples.rows[places])
 
-    # Without biases all terms of the compiled recursion are non-negative, and nothing is lost. With
-    # them, distances of near-duplicates are differences of rounded numbers there.
-    exact = network.piecewise_linear and pairs.factors.shared
-    slack = _ROUNDING if network.piecewise_linear and not exact else 0.0
-    closest = _Closest(count if exact else count + _CANDIDATES)
 
-    def work(tile: Tile) -> _Candidates:
+@dataclass(frozen=True)
+class GapSearch:
+    """The search for the pairs of samples whose gradients are closest.
+
+    Attributes
+    ----------
+    pairs : Pairs
+        All pairs, with the samples at hand that are looked at.
+    count : int
+        How many are wanted.
+    """
+
+    pairs: Pairs
+    count: int
+
+    @classmethod
+    def of(cls, network: SeveralDepths, samples: Samples, count: int) -> Self:
+        """Return the search among samples, of which only the norms are looked at here.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If there are too few samples, gradients that are 0, or none at all.
+        """
+        network.require_one_depth()
+        if len(samples) < 2:
+            shape = len(samples), samples.norms.dimension
+            raise ValueError(f"X has shape {shape}: expected at least two samples")
+        network.require_inputs(samples.norms.dimension, "X")
+        network.require_tangent_kernel()
+        pairs = Pairs.of(samples, None, network)
+        require_nonzero(pairs.factors.zero[NTK], "X", network.depths)
+        return cls(pairs, count)
+
+    @property
+    def _exact(self) -> bool:
+        """Whether the gaps of the compiled recursion are those of the result.
+
+        Without biases all terms of it are non-negative, and nothing is lost. With them, distances
+        of near-duplicates are differences of rounded numbers there.
+        """
+        piecewise_linear = self.pairs.network.piecewise_linear
+        return piecewise_linear and bool(getattr(self.pairs.factors, "shared", False))
+
+    def nothing_yet(self) -> Closest:
+        """Return what takes the candidates of tiles."""
+        return Closest(self.count if self._exact else self.count + _CANDIDATES)
+
+    def candidates(self, tile: Tile, closest: Closest) -> Candidates:
+        """Return the closest pairs of a tile, of those that may be any beside what was found."""
         rows, columns = tile.rows.stop - tile.rows.start, tile.columns.stop - tile.columns.start
         gaps = np.full((1, rows, columns), np.inf)  # stays so left of the diagonal
-        pairs.propagate(tile, Results.of_gaps(gaps, n, n, gradient=True), (0, 0))
+        n = len(self.pairs.X)
+        self.pairs.propagate(tile, Results.of_gaps(gaps, n, n, gradient=True), (0, 0))
         np.add(gaps, 2.0, out=gaps, where=gaps < 0)  # 1 − cos of obtuse angles
         if tile.diagonal:
             gaps[0][np.tril_indices(rows, 0, columns)] = np.inf
         return closest.among(gaps[0], tile)
 
-    fold_tiles(work, closest.take, pairs.tiles(), progress, "smallest angle")
-    found = closest.found
-    if exact:
-        angles = angle_from_gap(found.gaps)
+    def angles(
+        self, found: Candidates, samples: Callable[[NDArray[np.intp]], FloatArray]
+    ) -> list[AnglePair]:
+        """Return the angles of the closest pairs, from the candidates of all tiles.
+
+        Parameters
+        ----------
+        found : Candidates
+        samples : callable
+            Returns the samples (k, d) at some places, in rising order.
+        """
+        if self._exact:
+            angles = angle_from_gap(found.gaps)
+            return [
+                AnglePair(float(angle), int(i), int(j), resolved=True)
+                for angle, i, j in zip(angles, found.i, found.j, strict=True)
+            ]
+        last = float(found.gaps[min(self.count, len(found.gaps)) - 1])
+        # What rounding may have set apart, in distances of unit vectors.
+        slack = _ROUNDING if self.pairs.network.piecewise_linear else 0.0
+        limit = max(last, (math.sqrt(last) + slack) ** 2)
+        near = found.gaps <= limit
+        places, numbers = np.unique(np.r_[found.i[near], found.j[near]], return_inverse=True)
+        rows = samples(places)
+        bounded = []
+        for one, other in numbers.reshape(2, -1).T:
+            i, j = int(places[one]), int(places[other])
+            X = self.pairs.X.with_rows(rows[one : one + 1], i)
+            Z = self.pairs.Z.with_rows(rows[other : other + 1], j)
+            bounded.append((_bounded(replace(self.pairs, X=X, Z=Z), i, j), i, j))
+        bounded.sort(key=lambda each: (float(each[0].gaps.near[0, 0]), *each[1:]))
         return [
-            AnglePair(float(angle), int(i), int(j), resolved=True)
-            for angle, i, j in zip(angles, found.i, found.j, strict=True)
+            AnglePair(float(best.gaps.angle[0, 0]), i, j, bool(best.resolved[0, 0]))
+            for best, i, j in bounded[: self.count]
         ]
-    last = float(found.gaps[min(count, len(found.gaps)) - 1])
-    # What rounding may have set apart, in distances of unit vectors.
-    limit = max(last, (math.sqrt(last) + slack) ** 2)
-    near = [(int(i), int(j)) for gap, i, j in zip(*found, strict=True) if gap <= limit]
-    bounded = [(_bounded(pairs, i, j), i, j) for i, j in near]
-    bounded.sort(key=lambda each: (float(each[0].gaps.near[0, 0]), *each[1:]))
-    return [
-        AnglePair(float(best.gaps.angle[0, 0]), i, j, bool(best.resolved[0, 0]))
-        for best, i, j in bounded[:count]
-    ]
 
 
-class _Candidates(NamedTuple):
+class Candidates(NamedTuple):
     """Pairs (i, j), and 1 − cos of their gradients, by these and then by i and j."""
 
     gaps: NDArray[np.float64]
@@ -93,16 +163,16 @@ class _Candidates(NamedTuple):
     j: NDArray[np.intp]
 
 
-class _Closest:
+class Closest:
     """The closest pairs of all that were looked at."""
 
     def __init__(self, count: int) -> None:
         self._count = count
         nothing = np.empty(0, np.intp)
-        self.found = _Candidates(np.empty(0), nothing, nothing)
+        self.found = Candidates(np.empty(0), nothing, nothing)
         self._limit = float(np.finfo(np.float64).max)
 
-    def among(self, gaps: NDArray[np.float64], tile: Tile) -> _Candidates:
+    def among(self, gaps: NDArray[np.float64], tile: Tile) -> Candidates:
         """Return the closest pairs of a tile, as many as are wanted, of those that may be any.
 
         While other threads look at other tiles the limit gets smaller, but never below a pair that
@@ -115,16 +185,16 @@ class _Closest:
             places, values = places[kept], values[kept]
         order = np.argsort(values, kind="stable")[: self._count]
         i, j = np.divmod(places[order], gaps.shape[1])
-        return _Candidates(values[order], i + tile.rows.start, j + tile.columns.start)
+        return Candidates(values[order], i + tile.rows.start, j + tile.columns.start)
 
-    def take(self, _: Tile, candidates: _Candidates) -> None:
-        """Take the pairs of a tile."""
+    def take(self, _: Tile | None, candidates: Candidates) -> None:
+        """Take the pairs of a tile, or of several."""
         if len(candidates.gaps) == 0:
             return
         both = zip(self.found, candidates, strict=True)
         gaps, i, j = (np.concatenate(each) for each in both)
         first = np.lexsort((j, i, gaps))[: self._count]
-        self.found = _Candidates(gaps[first], i[first], j[first])
+        self.found = Candidates(gaps[first], i[first], j[first])
         if len(first) == self._count:
             self._limit = float(gaps[first[-1]])
 
@@ -132,7 +202,7 @@ class _Closest:
 def _bounded(pairs: Pairs, i: int, j: int) -> Bounded:
     """Return the gap of the gradients of a pair, and by how much it may be off."""
     inputs = np.empty((1, 1))
-    fill_gaps(pairs.X, pairs.X, slice(i, i + 1), slice(j, j + 1), inputs, same=True)
+    fill_gaps(pairs.X, pairs.Z, slice(i, i + 1), slice(j, j + 1), inputs, same=True)
     rows, columns = slice(i, i + 1), slice(j, j + 1)
     error = input_error(inputs, pairs.X.norms.dimension)
     ((_, gradients),) = bounded_gaps(pairs, rows, columns, inputs, error, tangent=True)

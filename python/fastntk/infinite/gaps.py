@@ -53,6 +53,11 @@ def fill_gaps(
     Rows of zeros are taken as perpendicular to all others. With `same`, X is Z, and samples are at
     no distance from themselves.
     """
+    if same and rows.start == columns.start:
+        # NumPy multiplies a matrix with its own transpose in another way than with that of an equal
+        # one, which has other last bits: samples at hand twice, for the rows and for the columns,
+        # are taken from one of both.
+        X = Z
     d = X.norms.dimension
     first = slice(0, _COLUMNS_AT_ONCE)
     left, right = X.scaled(rows, first), Z.scaled(columns, first)

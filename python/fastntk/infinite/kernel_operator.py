@@ -9,7 +9,7 @@ tiles: the same bits for any number of threads.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fastntk._support.dtypes import FloatArray, FloatDType
+    from fastntk.infinite.kernel_parts import KernelParts
     from fastntk.infinite.request import KernelRequest
     from fastntk.infinite.tiles import Tile
 
@@ -51,57 +52,127 @@ class TileProducts:
 
     def __call__(self, V: Any) -> FloatArray:
         """Return K V for a matrix of columns."""
-        n, count = V.shape
-        require_memory(
-            n * count * (8 + 2 * self.dtype.itemsize),
-            f"products with {count} vectors of {n}",
-            "take fewer vectors at a time",
-        )
-        with np.errstate(over="ignore"):
-            vectors = np.ascontiguousarray(V, dtype=self.dtype)
-        sums = np.zeros((n, count))
-
-        def work(tile: Tile) -> tuple[FloatArray, FloatArray]:
-            with np.errstate(over="ignore", invalid="ignore"):
-                (kernel,) = self._parts.values(tile)
-                beside = kernel[:, tile.beside_diagonal.start - tile.columns.start :]
-                return kernel @ vectors[tile.columns], beside.T @ vectors[tile.rows]
-
-        def add(tile: Tile, found: tuple[FloatArray, FloatArray]) -> None:
-            sums[tile.rows] += found[0]
-            sums[tile.beside_diagonal] += found[1]
-
-        with np.errstate(over="ignore", invalid="ignore"):
-            fold_tiles(work, add, self._parts.tiles(), progress=False, description="product")
-            result: FloatArray = sums.astype(self.dtype, copy=False)
-        if not np.isfinite(result).all() and np.isfinite(V).all():
-            raise OverflowError(
-                f"products with vectors up to {float(np.abs(V).max()):.3g} leave the range of "
-                f"{self.dtype}: expected smaller vectors"
-            )
-        return result
+        vectors = vectors_of(V, self.dtype)
+        sums = Sums(np.zeros(V.shape), 0)
+        add_products(self._parts, self._parts.tiles(), vectors, (sums, sums))
+        return products_in_range(sums.values, V, self.dtype)
 
     def diagonal(self) -> FloatArray:
         """Return the diagonal."""
-        scales = self._parts.scales[KINDS.index(self._request.kinds[0])]
-        result: FloatArray = np.square(scales[0]).astype(self.dtype)
-        return result
+        return diagonal_of(self._parts)
 
     def columns(self, indices: NDArray[np.intp]) -> FloatArray:
         """Return some columns; each costs as many pairs as there are samples."""
         n, chosen = self.rows, indices.tolist()
-        require_memory(
-            n * len(chosen) * self.dtype.itemsize,
-            f"indices: {n} × {len(chosen)} elements in {self.dtype}",
-            "take fewer columns",
+        require_column_memory(n, len(chosen), self.dtype)
+        return columns_of(self._parts, chosen, self._request.X[indices], slice(0, n))
+
+
+class Sums(NamedTuple):
+    """What products add up: rows (n, k) in float64, and which of all rows the first one is."""
+
+    values: NDArray[np.float64]
+    first: int
+
+    def add(self, rows: slice, values: FloatArray) -> None:
+        """Add to some of all rows."""
+        self.values[rows.start - self.first : rows.stop - self.first] += values
+
+
+def vectors_of(V: Any, dtype: FloatDType) -> FloatArray:
+    """Return a matrix of columns (n, k) in the precision of the products.
+
+    Raises
+    ------
+    MemoryError
+        If these do not fit in the memory that is available.
+    """
+    n, count = V.shape
+    require_memory(
+        n * count * (8 + 2 * dtype.itemsize),
+        f"products with {count} vectors of {n}",
+        "take fewer vectors at a time",
+    )
+    with np.errstate(over="ignore"):
+        return np.ascontiguousarray(V, dtype=dtype)
+
+
+def add_products(
+    parts: KernelParts, every: list[Tile], vectors: FloatArray, sums: tuple[Sums, Sums]
+) -> None:
+    """Add the products of tiles, and of their mirror images, with vectors (n, k).
+
+    Parameters
+    ----------
+    parts : KernelParts
+        With the samples of the tiles at hand.
+    every : list of Tile
+        In the order in which they are added up.
+    vectors : ndarray (n, k)
+        Those of all samples.
+    sums : (Sums, Sums)
+        Of the rows of the tiles, and of their columns.
+    """
+    direct, mirrored = sums
+
+    def work(tile: Tile) -> tuple[FloatArray, FloatArray]:
+        with np.errstate(over="ignore", invalid="ignore"):
+            (kernel,) = parts.values(tile)
+            beside = kernel[:, tile.beside_diagonal.start - tile.columns.start :]
+            return kernel @ vectors[tile.columns], beside.T @ vectors[tile.rows]
+
+    def add(tile: Tile, found: tuple[FloatArray, FloatArray]) -> None:
+        direct.add(tile.rows, found[0])
+        mirrored.add(tile.beside_diagonal, found[1])
+
+    with np.errstate(over="ignore", invalid="ignore"):
+        fold_tiles(work, add, every, progress=False, description="product")
+
+
+def products_in_range(sums: NDArray[np.float64], V: Any, dtype: FloatDType) -> FloatArray:
+    """Return products in their precision; raise OverflowError if they have left its range."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        result: FloatArray = sums.astype(dtype, copy=False)
+    if not np.isfinite(result).all() and np.isfinite(V).all():
+        raise OverflowError(
+            f"products with vectors up to {float(np.abs(V).max()):.3g} leave the range of "
+            f"{dtype}: expected smaller vectors"
         )
-        out: FloatArray = np.empty((n, len(chosen)), self.dtype)
+    return result
 
-        def work(tile: Tile) -> None:
-            (some,) = self._parts.rows_of(chosen[tile.rows], tile.columns)
-            out[tile.columns, tile.rows] = some.T
 
-        layers = self._request.network.layer_count
-        every = list(tiles(len(chosen), n, layers, symmetric=False, shape=_COLUMNS))
-        for_each_tile(work, every, progress=False, description="columns")
-        return out
+def diagonal_of(parts: KernelParts) -> FloatArray:
+    """Return the diagonal of the only kernel, that of X with itself."""
+    scales = parts.scales[KINDS.index(parts.kinds[0])]
+    result: FloatArray = np.square(scales[0]).astype(parts.dtype)
+    return result
+
+
+def require_column_memory(n: int, count: int, dtype: FloatDType) -> None:
+    """Raise MemoryError if so many columns do not fit in the memory that is available."""
+    require_memory(
+        n * count * dtype.itemsize,
+        f"indices: {n} × {count} elements in {dtype}",
+        "take fewer columns",
+    )
+
+
+def columns_of(
+    parts: KernelParts, chosen: list[int], rows: FloatArray, within: slice
+) -> FloatArray:
+    """Return some columns of the only kernel, whose samples are `rows`, within some of its rows.
+
+    The samples of the latter are at hand.
+    """
+    count = within.stop - within.start
+    out: FloatArray = np.empty((count, len(chosen)), parts.dtype)
+
+    def work(tile: Tile) -> None:
+        where = slice(tile.columns.start + within.start, tile.columns.stop + within.start)
+        (some,) = parts.rows_of(chosen[tile.rows], rows[tile.rows], where)
+        out[tile.columns, tile.rows] = some.T
+
+    layers = parts.network.layer_count
+    every = list(tiles(len(chosen), count, layers, symmetric=False, shape=_COLUMNS))
+    for_each_tile(work, every, progress=False, description="columns")
+    return out

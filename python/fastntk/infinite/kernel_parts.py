@@ -104,15 +104,23 @@ class KernelParts:
         """The numbers of rows and columns."""
         return len(self.ways[0].X), len(self.ways[0].Z)
 
-    def tiles(self) -> list[Tile]:
-        """Return tiles that cover all pairs, each once where X and Z are the same."""
-        return self.ways[0].tiles()
+    def tiles(self, wanted: slice | None = None) -> list[Tile]:
+        """Return tiles that cover all pairs, or those of `wanted` rows.
+
+        Each pair once where X and Z are the same.
+        """
+        return self.ways[0].tiles(wanted)
+
+    @property
+    def first_tile(self) -> Tile:
+        """The first of all tiles, than which no other is larger."""
+        return self.ways[0].tiles(slice(0, 1))[0]
 
     def tiles_of(self, rows: slice, columns: slice) -> list[Tile]:
         """Return the tiles of a part."""
         return [
             tile
-            for tile in self.ways[0].tiles(rows)
+            for tile in self.tiles(rows)
             if tile.columns.start < columns.stop and columns.start < tile.columns.stop
         ]
 
@@ -142,14 +150,23 @@ class KernelParts:
                 mirror(kernel, 0, height, 0, height)
         return out
 
-    def rows_of(self, chosen: Sequence[int], columns: slice) -> FloatArray:
+    def rows_of(self, chosen: Sequence[int], rows: FloatArray, columns: slice) -> FloatArray:
         """Return some rows (depths, k, columns) of the only kernel, that of X with itself.
 
         Rows that do not lie together are no part of tiles, whose bits they do not have: they are
         the same but for rounding.
+
+        Parameters
+        ----------
+        chosen : sequence of int (k,)
+            Which ones.
+        rows : ndarray (k, d)
+            Their samples.
+        columns : slice
+            Whose samples are at hand.
         """
-        X, places = self.ways[0].X, np.asarray(chosen)
-        picked = Samples(X.rows[places], X.norms.take(places))
+        X = self.ways[0].Z
+        picked = Samples(rows, X.norms.take(np.asarray(chosen)))
         gaps = np.empty((len(chosen), columns.stop - columns.start))
         fill_gaps(picked, X, slice(0, len(chosen)), columns, gaps, same=False)
         out = np.empty((len(self.network.depths), *gaps.shape), self.dtype)
@@ -171,6 +188,14 @@ class KernelParts:
             targets.append(Target(out, scales[:, :n], scales[:, -m:]))
         return Results.of_kernels(*targets)
 
+    def with_samples(self, X: tuple[FloatArray, int], Z: tuple[FloatArray, int]) -> Self:
+        """Return the same kernels with samples at hand for their rows and for their columns.
+
+        Both are ranges of all samples, each with the number of its first one.
+        """
+        there, beside = self.ways[0].X.with_rows(*X), self.ways[0].Z.with_rows(*Z)
+        return replace(self, ways=[replace(way, X=there, Z=beside) for way in self.ways])
+
     def needed(self, rows: slice, columns: slice) -> tuple[slice, slice]:
         """Return the samples of X and of Z that a part needs: whole tiles."""
         return _covered(self.tiles_of(rows, columns))
@@ -191,9 +216,7 @@ class KernelParts:
         """
         tiles = self.tiles_of(rows, columns)
         high, wide = _covered(tiles)
-        there = replace(self.ways[0].X, rows=X, first=high.start)
-        beside = replace(self.ways[0].Z, rows=Z, first=wide.start)
-        given = replace(self, ways=[replace(way, X=there, Z=beside) for way in self.ways])
+        given = self.with_samples((X, high.start), (Z, wide.start))
         size = rows.stop - rows.start, columns.stop - columns.start
         out = np.empty((len(self.network.depths), *size), self.dtype)
 

@@ -95,6 +95,10 @@ class Samples:
         """Return samples of which only the norms are at hand."""
         return cls(np.empty((0, norms.dimension)), norms)
 
+    def with_rows(self, rows: FloatArray, first: int) -> Samples:
+        """Return the same samples, of which a range that begins with `first` is at hand."""
+        return Samples(rows, self.norms, first)
+
     @classmethod
     def of(cls, X: FloatArray) -> Samples:
         """Measure the rows of X."""

@@ -74,6 +74,28 @@ def tiles(
             yield Tile(rows, columns, symmetric and column == row)
 
 
+def begin_in(every: list[Tile], rows: slice, columns: slice) -> list[Tile]:
+    """Return the tiles that begin in these rows and columns, as each does in one of all squares."""
+    return [
+        tile
+        for tile in every
+        if rows.start <= tile.rows.start < rows.stop
+        and columns.start <= tile.columns.start < columns.stop
+    ]
+
+
+def reach(first: Tile, rows: slice, columns: slice, n: int) -> tuple[slice, slice]:
+    """Return in which samples of n the tiles end that begin in these rows and columns, at most.
+
+    `first` is the first of all tiles, than which no other is larger.
+    """
+    height, width = first.rows.stop - 1, first.columns.stop - 1
+    return (
+        slice(rows.start, min(n, rows.stop + height)),
+        slice(columns.start, min(n, columns.stop + width)),
+    )
+
+
 def in_squares(every: list[Tile]) -> list[Tile]:
     """Return tiles in an order in which those that follow one another lie close to each other.
 

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import fastntk._core as _core
-from fastntk._support.memory import require_memory
 from fastntk._support.threads import core_threads
 from fastntk.activations.outputs import in_core
 from fastntk.kernels.angles import AnglePair
 from fastntk.kernels.block_loop import BlockLoop, Destination
 from fastntk.kernels.block_sizes import row_slices, samples_that_fit
+from fastntk.kernels.existence import wired_passes
 from fastntk.kernels.features import Features
 from fastntk.kernels.largest_cosines import LEFT_OUT
-from fastntk.kernels.rounding import feature_error
+from fastntk.kernels.rounding import feature_error, network_error
 from fastntk.networks.network import Network
 
 if TYPE_CHECKING:
@@ -130,13 +130,9 @@ def pair_angles(
 
     They come from the differences of the samples, and keep their digits however small these are.
     Where a small angle is between samples that are not close, as those of which one is nearly a
-    multiple of the other, it is told from the rounding of what is subtracted. Those of networks
-    that are no chains come from the gradients themselves.
+    multiple of the other, it is told from the rounding of what is subtracted.
     """
     exact = network.with_dtype(np.dtype(np.float64))
-    if not isinstance(exact, Network):
-        return _angles_of_gradients(exact, X.astype(np.float64, copy=False), pairs)
-    assert isinstance(network, Network)
     samples = X.astype(np.float64, copy=False)
     handle, found = exact.handle(), []
     with core_threads() as threads:
@@ -155,59 +151,29 @@ def pair_angles(
     return found
 
 
-def _angles_of_gradients(
-    network: AnyNetwork, X: FloatArray, pairs: Sequence[tuple[int, int]]
-) -> list[AnglePair]:
-    """Return the angles between gradients that are formed, of a network of float64.
-
-    Their differences have the absolute error of the features, however close the samples are.
-    """
-    count, outputs = network.n_parameters, network.n_outputs
-    require_memory(
-        5 * outputs * count * 8,
-        f"X: the gradients of {outputs} outputs by {count} parameters at two samples",
-        "take a smaller network",
-    )
-    rates = np.sqrt(
-        np.concatenate(
-            [np.full(a.size, omega) for layer in network.layers for a, omega in layer.arrays]
-        )
-    )
-    least = _ANGLE_ERRORS * feature_error(len(network.layers) - 1, network.dtype)
-    gradients: FloatArray = np.empty((outputs, 2, count))
-    found = []
-    with core_threads() as threads:
-        for i, j in pairs:
-            both = np.ascontiguousarray(X[[i, j]])
-            for output in range(outputs):
-                _core.gradient_features(
-                    network.handle(), output, both, gradients[output], threads, None
-                )
-            first, second = ((gradients[:, side] * rates).reshape(-1) for side in range(2))
-            norms = np.linalg.norm(first), np.linalg.norm(second)
-            angle = np.nan
-            if min(norms) > 0:
-                first, second = first / norms[0], second / norms[1]
-                apart, together = np.linalg.norm(first - second), np.linalg.norm(first + second)
-                angle = 2 * float(np.arctan2(apart, together))
-            found.append(AnglePair(angle, i, j, resolved=bool(angle > least)))
-    return found
-
-
-def _resolution(network: Network, both: FloatArray) -> FloatArray:
+def _resolution(network: AnyNetwork, both: FloatArray) -> FloatArray:
     """Return what rounding hides of the angles of pairs of samples (k, 2, d)."""
-    passed = len(network.layers) - (1 if network.has_linear_outputs else 0)
-    error: float = _ANGLE_ERRORS * feature_error(passed, network.dtype)
+    error = _ANGLE_ERRORS * network_error(network, network.dtype)
     # An activation that the core does not have, it knows no digits of a difference of but those of
     # the values.
-    known = network.activation.in_core and in_core(network.output_activation)
+    known = all(phi.in_core for _, phi in network.activations)
+    if isinstance(network, Network):
+        known = known and in_core(network.output_activation)
+        # That of outputs is passed, too.
+        passed = len(network.layers) - (1 if network.has_linear_outputs else 0)
+        error = _ANGLE_ERRORS * feature_error(passed, network.dtype)
+        grown: float | FloatArray = 1.0
+    else:
+        grown = wired_passes(network).cancellation(both)
     apart = _relative_differences(both) if known else np.ones(len(both))
-    resolution: FloatArray = error * apart
+    resolution: FloatArray = error * apart * grown
     return resolution
 
 
-def _is_homogeneous(network: Network) -> bool:
+def _is_homogeneous(network: AnyNetwork) -> bool:
     """Return whether all gradients at a multiple of a sample are that multiple of those at it."""
+    if not isinstance(network, Network):
+        return False
     biases = any(layer.bias is not None for layer in network.layers)
     return network.activation.slopes is not None and network.has_linear_outputs and not biases
 

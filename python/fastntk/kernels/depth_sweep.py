@@ -11,7 +11,7 @@ has less variance than one on independent weights.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class _Family:
+class Family:
     """Networks that differ in depth only, one output each."""
 
     input_width: int
@@ -41,6 +41,20 @@ class _Family:
     activation: Activation
     activation_scale: float
     initial: Initialization
+
+    @classmethod
+    def of(
+        cls,
+        input_width: int,
+        width: Any,
+        activation: str | Activation,
+        activation_scale: float | None,
+        initial: Initialization,
+    ) -> Family:
+        """Check what a user gave."""
+        size = arguments.integer(width, "width", minimum=1)
+        phi, scale = activation_and_scale(activation, activation_scale)
+        return cls(input_width, size, phi, scale, initial)
 
     def network(self, depths: Sequence[int]) -> Network:
         """Return the hidden layers of the deepest network, with a readout for each depth.
@@ -57,7 +71,7 @@ class _Family:
         hidden = self.initial.layers([self.input_width, *[self.width] * max(depths)])
         return Network(hidden, readouts, self.activation, self.activation_scale)
 
-    def with_seed(self, seed: int) -> _Family:
+    def with_seed(self, seed: int) -> Family:
         """Return the networks with other weights."""
         return replace(self, initial=replace(self.initial, seed=seed))
 
@@ -130,14 +144,12 @@ def ntk_depths(
     place = place_of(device, {"X": X})
     samples = place.samples(X, "X", precision)
     levels = arguments.depths(depths)
-    size = arguments.integer(width, "width", minimum=1)
     shared = arguments.flag(shared, "shared")
-    phi, scale = activation_and_scale(activation, activation_scale)
     initial = Initialization.checked(seed, weight_std, bias_std, parametrization, precision)
     kernel_dtype = precision if dtype is None else arguments.float_dtype(dtype)
-    family = _Family(samples.shape[1], size, phi, scale, initial)
+    family = Family.of(samples.shape[1], width, activation, activation_scale, initial)
 
-    def kernels(family: _Family, depths: Sequence[int]) -> list[FloatArray]:
+    def kernels(family: Family, depths: Sequence[int]) -> list[FloatArray]:
         request = KernelRequest.precise(
             family.network(depths),
             place,

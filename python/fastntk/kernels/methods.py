@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from fastntk._support.dtypes import FloatArray
     from fastntk._support.progress import Progress
     from fastntk.kernels.angles import AnglePair
+    from fastntk.kernels.planning import Plan
     from fastntk.kernels.rounding import KernelErrors
     from fastntk.symmetric.packed import PackedKernel
 
@@ -493,6 +494,25 @@ class KernelMethods(FiniteNetworkBase):
             self.network.weighted(layer_weights), X, Z, outputs=outputs, dtype=dtype, device=device
         )
         return _tiles(request, BlockLoop.of_size(request, size))
+
+    def plan(self, X: npt.ArrayLike, Z: npt.ArrayLike | None = None) -> Plan:
+        """Say what `ntk` would cost for these samples, without computing it.
+
+        Parameters
+        ----------
+        X, Z
+            As in `ntk`.
+
+        Returns
+        -------
+        Plan
+            Operations, bytes, expected seconds, and which way to go.
+        """
+        # What few programs call.
+        from fastntk.kernels.planning import plan
+
+        rows = self.network.samples(X, "X")
+        return plan(self.network, rows, None if Z is None else self.network.samples(Z, "Z"))
 
 
 def _is_pair(pair: Any, n: int) -> bool:

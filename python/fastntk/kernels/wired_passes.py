@@ -186,6 +186,23 @@ class WiredQuestions:
                     return True
         return False
 
+    def cancellation(self, both: FloatArray) -> FloatArray:
+        """Return by how much normalizations let the differences of pairs (k, 2, d) grow.
+
+        A `LayerNorm` of values that are much larger than their differences from the mean makes
+        these of size 1, with the rounding of the values.
+        """
+        passes = WiredPasses(self.network, both.reshape(-1, both.shape[2]))
+        grown: FloatArray = np.ones(len(passes.outputs))
+        for step, kept in zip(self.network.steps.steps, passes.kept, strict=True):
+            if isinstance(step, Normalize):
+                z = passes.nodes[step.source]
+                with np.errstate(all="ignore"):
+                    size = np.linalg.norm(kept * z, axis=1) / math.sqrt(z.shape[1])
+                grown *= np.maximum(size, 1.0)
+        largest: FloatArray = grown.reshape(both.shape[:2]).max(axis=1)
+        return largest
+
     def without_direction(self, x: FloatArray) -> str | None:
         """Return which layer cannot normalize a sample x (d,), and why; None if all can."""
         passes = WiredPasses(self.network, x[np.newaxis])

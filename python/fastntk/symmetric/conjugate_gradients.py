@@ -253,7 +253,7 @@ def solution_of(
     n, k = right.shape
     rank = min(how.rank, n)
     require_memory(
-        8 * n * (rank + 3 * min(rank, COLUMNS_AT_ONCE) + 8 * k),
+        _memory(n, k, rank),
         f"preconditioner_rank={how.rank}: a preconditioner for {n} rows, and the vectors of {k} "
         "right-hand sides,",
         "take a smaller rank, or fewer right-hand sides at a time",
@@ -276,6 +276,19 @@ def solution_of(
     return KernelSolution(
         system.solution, system.residuals, system.iterations, system.converged, inverse.rank
     )
+
+
+def _memory(n: int, k: int, rank: int) -> int:
+    """Return the bytes that a solution for k right-hand sides takes beside these at most.
+
+    First the preconditioner is made, from some columns at a time with three more matrices of their
+    size and a few vectors. Then there are ten matrices as large as the right-hand sides: solution,
+    best and present iterate, residuals, directions, what the preconditioner makes of the residuals,
+    products, and what is on the way to three of them; and what is as wide as the preconditioner is
+    high.
+    """
+    making = 4 * min(rank, COLUMNS_AT_ONCE) + 6
+    return 8 * (n * (rank + max(making, 10 * k + 2)) + rank * (rank + 5 * k))
 
 
 class _System:
