@@ -91,7 +91,7 @@ class FiniteDescribedFamily(_DescribedFamily):
         return {depth: self._single(depth).ntk(X, dtype="float64") for depth in depths}
 
     def closest(self, X: FloatArray, depth: int, candidates: Sequence[AnglePair]) -> AnglePair:
-        """Return the closest of the candidates, from gradients that are formed."""
+        """Return the closest of the candidates, with all digits of its angle."""
         pairs = [(pair.i, pair.j) for pair in candidates]
         return min(self._single(depth).pair_angles(X, pairs))
 
