@@ -20,6 +20,7 @@ from test_structure import PUBLIC
 import fastntk
 from fastntk import (
     activations,
+    architectures,
     cuda,
     datasets,
     depth_sweep,
@@ -356,6 +357,15 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "activations.sine": (activations.sine, {}),
     "activations.softplus": (activations.softplus, {}),
     "activations.squareplus": (activations.squareplus, {}),
+    "architectures.Architecture": (architectures.Architecture, {"kind": "residual"}),
+    "architectures.Architecture.network": (
+        architectures.Architecture("prenorm").network,
+        {"depth": 2, "inputs": 3},
+    ),
+    "architectures.Architecture.scale_at": (
+        architectures.Architecture("residual", residual_scale=0.5).scale_at,
+        {"depth": 2},
+    ),
     "cuda.options": (_with_options, {}),
     "datasets.load": (datasets.load, {"name": "synthetic", "n": 3}),
     "datasets.load_file": (datasets.load_file, {"path": _SAMPLES_FILE}),
@@ -417,6 +427,7 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "infinite.Regression.predict": (_REGRESSION.predict, {"Z": _X, "y": _Y}),
     "infinite.angle_map": (infinite.angle_map, {"theta": [0.1]}),
     "infinite.conditioning": (infinite.conditioning, {"X": _X, "depths": [1]}),
+    "infinite.edge_of_chaos": (infinite.edge_of_chaos, {"activation": "tanh", "bias_std": 0.3}),
     "infinite.embedding_angle": (infinite.embedding_angle, {"theta": [0.1], "depth": 1}),
     "infinite.gradient_angle": (infinite.gradient_angle, {"theta": [0.1], "depth": 1}),
     "infinite.kernels": (infinite.kernels, {"X": _X, "Z": _X, "depth": 1}),
@@ -541,6 +552,7 @@ EXEMPT: dict[str, str] = {
             "cuda.Options",
             "datasets.Dataset",
             "datasets.NearDuplicates",
+            "infinite.Edge",
             "infinite.Kernels",
             "infinite.Prediction",
             "linearity.HessianNorms",

@@ -95,6 +95,8 @@ for _name, _kinds in {
     "depth": {"integers"},
     "depths": {"integers"},
     "blocks": {"integers", "integer"},
+    "architecture": {"function"},
+    "residual_scale": _NUMBER | _NUMBERS,
     "trained": {"flag", "number", "flags", "integer"} | _NUMBERS,
     "width": {"integers"},
     "widths": {"integers"},

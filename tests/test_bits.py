@@ -48,6 +48,7 @@ def computations(n: int, duals: tuple[str, ...] = QUICK_DUALS) -> dict[str, Call
         [layers.Dense(64), layers.Residual(described, scale=0.5), layers.Dense(2)], inputs=20
     )
     wired, limit = description.sample(), description.infinite()
+    blocks: list[dict[str, Any]] = [{}, {"architecture": "postnorm", "infinite": True}]
     K = net.ntk(X)
     packed = fastntk.PackedKernel.from_dense(K)
     v = random.standard_normal((net.n_parameters, 3))
@@ -130,9 +131,12 @@ def computations(n: int, duals: tuple[str, ...] = QUICK_DUALS) -> dict[str, Call
             net.ntk_operator(X, block_rows=100), y, ridge=0.1
         ),
         "convergence_rate": lambda: fastntk.convergence_rate(net, X, y, steps=5),
-        "depth_study": lambda: fastntk.depth_study(
-            X, depths=[0, 2], width=64, seeds=1, bounds=True, batches=70, progress=False
-        ).to_frame(),
+        "depth_study": lambda: pd.concat(
+            fastntk.depth_study(
+                X, depths=[0, 2], width=64, seeds=1, bounds=True, batches=70, progress=False, **own
+            ).to_frame()
+            for own in blocks
+        ),
         "find_learning_rate": learning_rates,
         "gradient_angles": lambda: fastntk.gradient_angles(K),
         "learning_rate_bound": lambda: fastntk.learning_rate_bound(net, X),
@@ -232,6 +236,9 @@ WITHOUT_MATRICES = {
     "PackedKernel.rows",
     "PackedKernel.submatrix",
     "PackedKernel.tile",
+    "architectures.Architecture",
+    "architectures.Architecture.network",
+    "architectures.Architecture.scale_at",
     "cuda.options",
     "datasets.load_file",
     "depth_sweep.independent_seed",
@@ -243,6 +250,7 @@ WITHOUT_MATRICES = {
     "infinite.NeuralKernel.diag",
     "infinite.Regression",
     "infinite.angle_map",
+    "infinite.edge_of_chaos",
     "infinite.embedding_angle",
     "infinite.gradient_angle",
     "infinite.limit_condition_number",

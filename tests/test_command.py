@@ -195,7 +195,7 @@ def test_a_killed_study_goes_on_when_it_is_started_again(tmp_path: Path) -> None
     )
     pd.testing.assert_frame_equal(one, other)  # of texts: every digit
     again = run(*command)
-    assert "(160 of 48 networks from the store)" in again.output
+    assert "(48 of 48 networks from the store)" in again.output
     # More seeds: what is there is kept.
     more = run(*study, "--seeds", 7)
     assert "(48 of 56 networks from the store)" in more.output

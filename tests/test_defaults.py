@@ -161,7 +161,24 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "jobs": None,
         "progress": True,
     },
+    "fastntk.architectures.Architecture": {"residual_scale": 1.0},
+    "fastntk.architectures.Architecture.network": {
+        "width": 512,
+        "outputs": 1,
+        "activation": "relu",
+        "activation_scale": None,
+        "weight_std": 1.0,
+        "bias_std": 0.0,
+    },
+    "fastntk.infinite.edge_of_chaos": {
+        "activation": "relu",
+        "bias_std": 0.0,
+        "architecture": "plain",
+        "activation_scale": None,
+    },
     "fastntk.depth_study": {
+        "architecture": "plain",
+        "residual_scale": 1.0,
         "depths": range(11),
         "width": 512,
         "seeds": 5,
@@ -977,6 +994,14 @@ def test_columns_of_tables() -> None:
     )
     columns["depth study"] = depth.to_frame().columns.tolist()
     columns["its summary"] = depth.summary().columns.tolist()
+    blocks = fastntk.depth_study(
+        X, architecture="residual", depths=[1], width=4, seeds=2, bounds=True, progress=False
+    )
+    assert blocks.to_frame().columns.tolist() == [
+        *("architecture", "residual_scale"),
+        *columns["depth study"],
+    ]
+    assert blocks.summary().columns.tolist() == ["architecture", *columns["its summary"]]
     convergence = fastntk.convergence_study(
         X,
         LABELS,

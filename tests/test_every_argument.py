@@ -20,6 +20,7 @@ import pytest
 import fastntk
 from fastntk import infinite, linearity
 from fastntk.activations import leaky_relu
+from fastntk.architectures import Architecture
 from fastntk.sklearn import NTKRegressor
 
 if TYPE_CHECKING:
@@ -330,6 +331,8 @@ CASES = [
         {"X": X, "depths": [1, 2], "width": 5, "seeds": [1, 2], "progress": False},
         {
             "X": 2 * X,
+            "architecture": ["plain", "postnorm"],
+            "residual_scale": [1, 0.5],
             "depths": [1, 3],
             "width": [5, 6],
             "seeds": [1, 3],
@@ -345,7 +348,35 @@ CASES = [
             "bounds": True,
         },
         {"progress": silent, "client": None, "store": None, "data": "some"},
-        given={"tolerance": {"infinite": True, "activations": ["sigmoid"], "weight_std": 3.0}},
+        given={
+            "tolerance": {"infinite": True, "activations": ["sigmoid"], "weight_std": 3.0},
+            "residual_scale": {"architecture": "residual"},
+        },
+    ),
+    Case(
+        infinite.edge_of_chaos,
+        {"activation": "tanh", "bias_std": 0.3},
+        {
+            "activation": "erf",
+            "bias_std": 0.2,
+            "architecture": "postnorm",
+            "activation_scale": 1.0,
+        },
+    ),
+    Case(
+        Architecture.network,
+        {"self": Architecture("residual"), "depth": 2, "inputs": 3},
+        {
+            "self": Architecture("prenorm"),
+            "depth": 3,
+            "inputs": 4,
+            "width": 5,
+            "outputs": 2,
+            "activation": "tanh",
+            "activation_scale": 1.0,
+            "weight_std": 1.5,
+            "bias_std": 0.4,
+        },
     ),
     Case(
         fastntk.monte_carlo_ntk,

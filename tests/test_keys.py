@@ -18,9 +18,13 @@ from training_problems import assert_same_bits, problem
 
 import fastntk
 from fastntk import activations
+from fastntk.architectures import Architecture
+from fastntk.layers import Dense, LayerNorm, ReLU, Residual, RMSNorm
 from fastntk.studies.convergence_cells import ConvergenceSettings
 from fastntk.studies.depth_cells import Measurement
 from fastntk.studies.depth_families import FiniteFamily, InfiniteFamily
+from fastntk.studies.described_families import FiniteDescribedFamily, InfiniteDescribedFamily
+from fastntk.studies.identities import description_identity
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -90,7 +94,70 @@ def test_all_fields_of_a_family_are_in_its_settings(family: Any) -> None:
         if field.name == "label" or (family is INFINITE and field.name in {"width", "seed"}):
             continue
         changed = replace(family, **{field.name: CHANGES[field.name]})
-        assert changed.settings != family.settings, field.name
+        assert changed.settings(5) != family.settings(5), field.name
+
+
+def described(**others: Any) -> fastntk.Network:
+    settings: dict[str, Any] = {"width": 8, "bias_std": 0.25} | others
+    return Architecture("prenorm").network(2, 3, **settings)
+
+
+DESCRIBED = FiniteDescribedFamily(
+    label="relu",
+    called="prenorm",
+    networks={2: described()},
+    width=8,
+    seed=3,
+    dtype="float32",
+)
+DESCRIBED_LIMIT = InfiniteDescribedFamily(
+    label="relu", called="prenorm", networks={2: described()}, tolerance=1e-10
+)
+
+
+def test_a_cell_of_networks_that_are_described() -> None:
+    """All that a description says is in its digest, which is the same for ever."""
+    layers = description_identity(described())
+    assert DESCRIBED.settings(2) == {"layers": layers, "seed": 3, "dtype": "float32"}
+    assert DESCRIBED_LIMIT.settings(2) == {"layers": layers, "width": "infinite"}
+    assert replace(DESCRIBED_LIMIT, tolerance=1e-9).settings(2) != DESCRIBED_LIMIT.settings(2)
+    for other in (replace(DESCRIBED, seed=4), replace(DESCRIBED, dtype="float64")):
+        assert other.settings(2) != DESCRIBED.settings(2)
+    # Whatever it is called: the same networks are the same cells.
+    assert replace(DESCRIBED, called="mine", label="x").settings(2) == DESCRIBED.settings(2)
+    others = [
+        described(width=9),
+        described(activation="tanh"),
+        described(activation=activations.leaky_relu(0.1)),
+        described(activation=activations.leaky_relu(0.2)),
+        described(activation=activations.custom(np.tanh, name="one")),
+        described(activation=activations.custom(np.arctan, name="one")),
+        described(activation_scale=1.25),
+        described(weight_std=1.75),
+        described(bias_std=0.5),
+        described(outputs=2),
+        Architecture("prenorm").network(3, 3, width=8, bias_std=0.25),
+        Architecture("prenorm").network(2, 4, width=8, bias_std=0.25),
+        Architecture("postnorm").network(2, 3, width=8, bias_std=0.25),
+        Architecture("prenorm", residual_scale=0.5).network(2, 3, width=8, bias_std=0.25),
+        fastntk.Network([Dense(8, trained=False), Dense(1)], inputs=3),
+        fastntk.Network([Dense(8, trained=(0, 1)), Dense(1)], inputs=3),
+        fastntk.Network([Dense(8), LayerNorm(gain=True), Dense(1)], inputs=3),
+        fastntk.Network([Dense(8), LayerNorm(epsilon=0.5), Dense(1)], inputs=3),
+        fastntk.Network([Dense(8), RMSNorm(), Dense(1)], inputs=3),
+        fastntk.Network([Residual([Dense(8)], projection=Dense(8)), Dense(1)], inputs=3),
+        fastntk.Network(
+            [Residual([Dense(8)], projection=Dense(8, bias_std=1)), Dense(1)], inputs=3
+        ),
+    ]
+    small = fastntk.Network([Residual([Dense(3), ReLU()]), Dense(1, trained=(1, 0))], inputs=3)
+    dense = '["Dense", {"width": %d, "weight_std": 1.0, "bias_std": 0.0, "trained": %s}]'
+    phi = '["Activation", {"activation": ["relu"], "scale": null}]'
+    block = f'{{"layers": [{dense % (3, "true")}, {phi}], "scale": 1.0, "projection": null}}'
+    text = f'[3, [["Residual", {block}], {dense % (1, "[1.0, 0.0]")}]]'
+    assert description_identity(small) == hashlib.sha256(text.encode()).hexdigest()
+    digests = [description_identity(each) for each in (described(), *others)]
+    assert len(set(digests)) == len(digests)
 
 
 SETTINGS = ConvergenceSettings(

@@ -5,77 +5,18 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
-from scipy.integrate import quad
 
 import fastntk
-from fastntk import activations
 from fastntk.figures.pairs import plot_pairs
 from fastntk.paper.parts import chaos, samples_of_data
 from fastntk.paper.parts.theorems import on_sphere
 from fastntk.paper.run import checked_run
 from fastntk.paper.samples import part_of, samples
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-
-def expectation(function: Callable[[float], float]) -> float:
-    """Return E[g(u)] of a standard normal u, by another quadrature than the library's."""
-    value, _ = quad(
-        lambda u: function(u) * math.exp(-u * u / 2) / math.sqrt(2 * math.pi),
-        -12,
-        12,
-        epsabs=1e-13,
-        limit=400,
-        points=[0.0],
-    )
-    return float(value)
-
-
-@pytest.mark.parametrize(("name", "bias_std"), [("tanh", 0.3), ("erf", 0.1), ("tanh", 1.0)])
-def test_edge_of_chaos(name: str, bias_std: float) -> None:
-    edge = chaos.edge_of_chaos(name, bias_std)
-    phi = activations.get(name)
-    assert phi.function is not None
-    assert phi.derivative is not None
-    value, slope, root = phi.function, phi.derivative, math.sqrt(edge.variance)
-    moment = expectation(lambda u: float(value(np.array([root * u]))[0]) ** 2)
-    drift = expectation(lambda u: float(slope(np.array([root * u]))[0]) ** 2)
-    assert edge.weight_std**2 * moment + bias_std**2 == pytest.approx(
-        edge.variance, rel=1e-9, abs=0
-    )
-    assert edge.weight_std**2 * drift == pytest.approx(1.0, rel=1e-9, abs=0)
-
-
-def test_close_samples_keep_their_angle_at_the_edge() -> None:
-    """In the infinite network itself: from layer to layer, where in chaos they drift apart."""
-    edge = chaos.edge_of_chaos("erf", 0.3)
-    # Samples of norm √d have variance σ_w² + σ_b² in the first layer; deeper it is q.
-    pair = np.array([[1.0, 0.0], [math.cos(1e-3), math.sin(1e-3)]])
-
-    def gaps(weight_std: float) -> np.ndarray:
-        kernels = fastntk.infinite.nngp(
-            pair * math.sqrt(2), None, range(20, 24), "erf", weight_std, 0.3, activation_scale=1.0
-        )
-        cosines = kernels[:, 0, 1] / np.sqrt(kernels[:, 0, 0] * kernels[:, 1, 1])
-        return np.asarray(1 - cosines)
-
-    at_edge, chaotic = gaps(edge.weight_std), gaps(1.3 * edge.weight_std)
-    np.testing.assert_allclose(at_edge[1:] / at_edge[:-1], 1.0, atol=1e-4)
-    assert (chaotic[1:] / chaotic[:-1] > 1.05).all()
-
-
-def test_where_there_is_no_edge() -> None:
-    with pytest.raises(ValueError, match=r"bias_std=0\.3: expected a σ_b with which ReLU has"):
-        chaos.edge_of_chaos("relu", 0.3)
-    with pytest.raises(ValueError, match="'exp_normalized': expected one that has a slope"):
-        chaos.edge_of_chaos("exp_normalized", 0.3)
 
 
 def test_other_activations(monkeypatch: pytest.MonkeyPatch) -> None:

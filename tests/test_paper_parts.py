@@ -23,7 +23,7 @@ import pytest
 from fastntk import paper
 from fastntk.figures.panels import Sheet
 from fastntk.paper.catalogue import NAMES
-from fastntk.paper.parts import theorems
+from fastntk.paper.parts import architectures, architectures_trained, theorems
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -105,7 +105,12 @@ def of_axes(axes: Axes) -> dict[str, Any]:
 
 def computed(name: str, folder: Path) -> dict[str, Any]:
     data = samples(folder)
-    with patch.object(theorems, "_WIDTHS", (8, 16)):
+    with (
+        patch.object(theorems, "_WIDTHS", (8, 16)),
+        patch.object(architectures, "_DEPTHS", (1, 3)),
+        patch.object(architectures_trained, "_DEPTHS", (1, 3)),
+        patch.object(architectures_trained, "_EPOCHS", 30),
+    ):
         part, *_ = paper.reproduce(
             folder / "out", [data], only=[name], seeds=2, width=16, progress=False
         ).parts

@@ -401,13 +401,31 @@ def test_files_of_version_1(tmp_path: Path) -> None:
     ):
         result, path = made(), tmp_path / f"{kind}.npz"
         result.save(path)
-        header, arrays = read_archive(path, "path", f"fastntk {kind}", (2,), "one")
+        header, arrays = read_archive(path, "path", f"fastntk {kind}", (3,), "one")
         for name in fields_of_2:
             del header["content"]["fields"][name]
         write_archive(path, header | {"version": 1}, arrays)
         found = type(result).load(path)
         np.testing.assert_array_equal(found.to_frame()["width"], result.to_frame()["width"])
         assert "data" not in found.settings
+
+
+def test_depth_studies_of_version_2(tmp_path: Path) -> None:
+    """They have plain networks only, and do not say so."""
+    result, path = make_depth_study(), tmp_path / "x.npz"
+    result.save(path)
+    header, arrays = read_archive(path, "path", "fastntk depth study", (3,), "one")
+
+    def without_architectures(value: Any) -> Any:
+        if isinstance(value, dict):
+            later = {"architecture", "residual_scale", "own_architectures"}
+            return {k: without_architectures(v) for k, v in value.items() if k not in later}
+        return [without_architectures(v) for v in value] if isinstance(value, list) else value
+
+    earlier = without_architectures(header)
+    assert earlier != header
+    write_archive(path, earlier | {"version": 2}, arrays)
+    assert fastntk.DepthStudy.load(path) == result
 
 
 def test_names_of_files_with_other_endings(tmp_path: Path) -> None:
@@ -465,7 +483,7 @@ def test_what_is_no_such_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"version": 3}, "has version 3 of the format; expected 1 or 2"),
+        ({"version": 4}, "has version 4 of the format; expected 1 or 2 or 3"),
         ({"content": {"class": "History", "fields": {}}}, "not a learning rate search that this"),
         ({"content": {"class": "LearningRateSearch", "fields": {}}}, "has other fields"),
         ({"content": {"array": "array7"}}, "array7"),
@@ -476,7 +494,7 @@ def test_what_is_no_such_file(tmp_path: Path) -> None:
 def test_files_of_newer_versions(change: dict[str, Any], message: str, tmp_path: Path) -> None:
     path = tmp_path / "x.npz"
     make_search().save(path)
-    header, arrays = read_archive(path, "path", "fastntk learning rate search", (2,), "one")
+    header, arrays = read_archive(path, "path", "fastntk learning rate search", (3,), "one")
     write_archive(path, header | change, arrays)
     with pytest.raises(ValueError, match=rf"path='.*x\.npz': .*{re.escape(message)}"):
         fastntk.LearningRateSearch.load(path)

@@ -58,6 +58,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "amx",
         "angle_bound",
         "angle_curves",
+        "architectures",
         "batch_conditioning",
         "closest_pairs",
         "conditioning",
@@ -138,6 +139,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "is_available",
         "why_not",
     ),
+    "fastntk.architectures": ("Architecture",),
     "fastntk.cuda": (
         "Device",
         "Options",
@@ -189,6 +191,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "table1",
     ),
     "fastntk.infinite": (
+        "Edge",
         "Kernels",
         "LayeredNetwork",
         "Network",
@@ -197,6 +200,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "Regression",
         "angle_map",
         "conditioning",
+        "edge_of_chaos",
         "embedding_angle",
         "gradient_angle",
         "kernels",

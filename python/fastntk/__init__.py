@@ -23,7 +23,17 @@ from fastntk.mlp import MLP
 from fastntk.symmetric.packed import PackedKernel
 
 if TYPE_CHECKING:
-    from fastntk import cuda, datasets, distributed, figures, infinite, layers, paper, sklearn
+    from fastntk import (
+        architectures,
+        cuda,
+        datasets,
+        distributed,
+        figures,
+        infinite,
+        layers,
+        paper,
+        sklearn,
+    )
     from fastntk.architectures.finite import FiniteNetwork
     from fastntk.architectures.from_torch import from_torch
     from fastntk.architectures.network import Network
@@ -77,6 +87,7 @@ __all__ = [
     "amx",
     "angle_bound",
     "angle_curves",
+    "architectures",
     "batch_conditioning",
     "closest_pairs",
     "conditioning",
@@ -110,6 +121,7 @@ __all__ = [
 # What is not needed for a kernel and its condition is imported when it is asked for: studies and
 # training, GPUs, networks of infinite width with Numba, figures with Matplotlib.
 _LAZY_MODULES = {
+    "architectures": "fastntk.architectures",
     "cuda": "fastntk.cuda",
     "datasets": "fastntk.datasets",
     "depth_sweep": "fastntk.depth_sweep",

@@ -403,3 +403,27 @@ def test_bad_sizes() -> None:
     for function in (infinite.limit_kernel, infinite.limit_condition_number):
         with pytest.raises(ValueError, match="n=0: expected an integer of at least 1"):
             function(0)
+
+
+@pytest.mark.parametrize("depth", [0, 2])
+def test_angles_whose_squares_vanish_are_not_called_resolved(depth: int) -> None:
+    net = infinite.Network(depth=depth)
+    for angle in (1e-158, 1e-161, 1e-170, 1e-300):
+        assert not net.smallest_angle([[1.0, 0.0], [1.0, angle]]).resolved
+    assert net.smallest_angle([[1.0, 0.0], [1.0, 1e-150]]).resolved
+    assert net.smallest_angle([[1.0, 0.0], [2.0, 0.0]]).resolved  # 0
+    # The angle between what biases add to, too
+    biased = infinite.Network(depth=depth, bias_std=0.5)
+    X = np.random.default_rng(0).standard_normal((2, 3))
+    assert biased.smallest_angle(1e-140 * X).resolved
+    assert not biased.smallest_angle(1e-200 * X).resolved
+
+
+def test_bounds_of_angles_whose_squares_vanish() -> None:
+    net = infinite.Network(depth=2)
+    theta = np.array([1e-150, 1e-158, 1e-170, 1e-300])
+    found = net.gradient_angle(theta, bounds=True)
+    assert found.resolved.tolist() == [True, False, False, False]
+    # The squares of small angles between gradients are in proportion to θ.
+    small = found.angle[0] * np.sqrt(theta / theta[0])
+    assert ((found.lower <= small) & (small <= found.upper)).all()

@@ -401,3 +401,35 @@ def test_custom_activations() -> None:
         for phi in (cube, activations.monomial(3))
     )
     np.testing.assert_allclose(own.ntk(SAMPLES), table.ntk(SAMPLES), rtol=1e-8)
+
+
+SKIPPED = [Dense(8), Residual([LayerNorm(), Dense(8), ReLU(), Dense(8)]), LayerNorm()]
+
+
+@pytest.mark.parametrize("power", [155, 160, 300, -155, -160, -300])
+def test_sums_whose_squares_leave_the_range_are_refused(power: int) -> None:
+    """There were kernels of NaN, and small angles that were wrong and called resolved."""
+    X = 10.0**power * np.random.default_rng(0).standard_normal((4, 5))
+    plain = Residual([Dense(8), ReLU(), Dense(8)])
+    for some in ([Dense(8), plain, Dense(1)], [*SKIPPED, Dense(1)]):
+        limit = fastntk.Network(some, inputs=5).infinite()
+        if power < 0 and some[1] is not plain:  # only the branch is left
+            assert np.isfinite(limit.ntk(X)).all()
+            continue
+        for call in (limit.ntk, limit.nngp, limit.smallest_angle, limit.conditioning):
+            with pytest.raises(OverflowError, match=r"^layers\[[01]\].* samples have sizes"):
+                call(X)
+
+
+def test_weights_whose_squares_overflow_are_refused_without_a_warning() -> None:
+    large = Dense(8, weight_std=1e150)
+    net = fastntk.Network([large, Residual([large, ReLU(), large]), Dense(1)], inputs=2)
+    with pytest.raises(OverflowError, match="samples have sizes up to 1e"):
+        net.infinite().ntk(np.eye(2))
+
+
+def test_inputs_of_few_digits_can_be_normalized() -> None:
+    net = fastntk.Network([RMSNorm(), Dense(8), ReLU(), Dense(1)], inputs=5)
+    X = np.random.default_rng(0).standard_normal((3, 5))
+    small = net.infinite().smallest_angle(1e-310 * X)
+    assert abs(small.angle - net.infinite().smallest_angle(X).angle) < 1e-10

@@ -28,9 +28,11 @@ _INTERRUPTED = 130
 # How the functions that commands call have named what an option says; `out` is where all goes.
 _OTHER_NAMES = {
     "activations": "names",
+    "architecture": "kinds",
     "directory": "out",
     "folder": "out",
     "path": "out",
+    "residual_scale": "alphas",
     "store": "out",
     "widths": "width",
 }

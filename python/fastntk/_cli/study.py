@@ -30,6 +30,7 @@ from fastntk._cli.samples import Reading, load_samples, reading_options
 from fastntk._cli.tables import mean_and_deviation, print_table
 from fastntk._support.display import counted
 from fastntk.eigenvalues import rounded_down
+from fastntk.layers.kinds import KINDS
 from fastntk.networks.initialization import PARAMETRIZATIONS
 from fastntk.studies.depth import depth_study
 from fastntk.studies.depth_results import COSTS
@@ -43,8 +44,33 @@ if TYPE_CHECKING:
     from fastntk.studies.depth_results import DepthStudy
 
 
+def _alpha(value: str) -> float | str:
+    """Return a number, or a rule, as it was typed."""
+    try:
+        return float(value)
+    except ValueError:
+        return value
+
+
 @click.command()
 @click.argument("data")
+@click.option(
+    "--architecture",
+    "kinds",
+    type=click.Choice(KINDS),
+    multiple=True,
+    default=("plain",),
+    help="May be repeated.",
+)
+@click.option(
+    "--residual-scale",
+    "alphas",
+    type=_alpha,
+    multiple=True,
+    default=("1",),
+    metavar="NUMBER|1/sqrt(L)",
+    help="α of the blocks, of which there are L; may be repeated.",
+)
 @depths_option("0-10")
 @click.option("--width", type=numbers, default="512", metavar="LIST", help="Of every hidden layer.")
 @seeds_option("5", "networks for each depth")
@@ -86,6 +112,8 @@ def study(
     reading: Reading,
     subset: int | None,
     width: tuple[int, ...],
+    kinds: tuple[str, ...],
+    alphas: tuple[float | str, ...],
     names: tuple[str, ...],
     out: Path,
     endings: tuple[str, ...],
@@ -109,6 +137,8 @@ def study(
             warnings.simplefilter("always", UserWarning)
             result = depth_study(
                 dataset.X,
+                architecture=kinds if len(kinds) > 1 else kinds[0],
+                residual_scale=alphas if len(alphas) > 1 else alphas[0],
                 width=width if len(width) > 1 else width[0],
                 activations=names,
                 store=out / f"{dataset.name}.sqlite" if store is None else store,
@@ -170,7 +200,8 @@ def _table_row(row: pd.Series[Any], with_width: bool, with_batches: bool) -> lis
     else:
         smallest = f"unresolved (rank {row['rank']})"
         kappa = f"> {rounded_down(row['eigenvalue_max'] / row['noise_floor'], 2)}"
-    result = [row["activation"]]
+    kind = f"{row['architecture']}, " if "architecture" in row else ""
+    result = [kind + row["activation"]]
     if with_width:
         result.append("infinite" if np.isinf(row["width"]) else f"{row['width']:g}")
     result += [

@@ -72,7 +72,7 @@ class DepthStudyLike(Protocol):
         """κ at infinite depth and width, or NaN."""
 
     def summary(self) -> pd.DataFrame:
-        """Return a row for each activation, width and depth."""
+        """Return a row for each architecture, if there are several, activation, width and depth."""
 
 
 def plot_depth_study(study: DepthStudyLike) -> Figure:
@@ -92,7 +92,7 @@ def plot_depth_study(study: DepthStudyLike) -> Figure:
 def depth_study_sheet(study: DepthStudyLike) -> Sheet:
     """Return the same as data: the panels "smallest_angle" and "condition_number"."""
     arguments.like(study, "study", DepthStudyLike, "a fastntk.DepthStudy")
-    summary = study.summary()
+    summary = _named(study.summary())
     across = len(summary["depth"].unique()) == 1 and len(study.widths) > 1
     draw_panel = _against_width if across else _against_depth
     return Sheet(
@@ -102,6 +102,21 @@ def depth_study_sheet(study: DepthStudyLike) -> Sheet:
             draw_panel(study, summary, _KAPPA, {"y": "condition number κ", "y_kind": "log"}),
         ],
     )
+
+
+def _named(summary: pd.DataFrame) -> pd.DataFrame:
+    """Return the summary with what each line is called, ``name``: as short as tells them apart."""
+    if "architecture" not in summary:
+        return summary.assign(name=[label_of(each) for each in summary["activation"]])
+    pairs = summary[["architecture", "activation"]].drop_duplicates()
+    one = len(pairs) == len(pairs["architecture"].unique())
+    names = [
+        architecture if one else f"{architecture}, {label_of(activation)}"
+        for architecture, activation in zip(
+            summary["architecture"], summary["activation"], strict=True
+        )
+    ]
+    return summary.assign(name=names)
 
 
 def _settings_of(study: DepthStudyLike) -> str:
@@ -119,10 +134,10 @@ def _settings_of(study: DepthStudyLike) -> str:
 def _against_depth(
     study: DepthStudyLike, summary: pd.DataFrame, column: str, axis: dict[str, Any]
 ) -> Panel:
-    """Return a panel with a line for each activation and width."""
-    hues = {name: hue for hue, name in enumerate(summary["activation"].unique())}
+    """Return a panel with a line for each architecture, activation and width."""
+    hues = {name: hue for hue, name in enumerate(summary["name"].unique())}
     lines: list[Line] = []
-    groups: Any = summary.groupby(["activation", "width"], sort=False)
+    groups: Any = summary.groupby(["name", "width"], sort=False)
     for (name, width), rows in groups:
         if np.isinf(width):
             if np.isfinite(rows[column]).any():
@@ -136,13 +151,13 @@ def _against_depth(
                     )
                 )
             continue
-        label = label_of(name)
-        if len(study.widths) > 1:
-            label = f"{label}, width {width:g}"
+        label = f"{name}, width {width:g}" if len(study.widths) > 1 else name
         look = {"hue": hues[name], "dash": study.widths.index(width)}
         lines += _networks(study, rows, column, ("depth", label), look)
     limit = study.limit_angle if column == _ANGLE else study.limit_condition_number
     names = ", ".join(label_of(name) for name in study.limit_activations)
+    if "architecture" in summary:
+        names = f"plain, {names}"
     limits = [Limit(value=limit, label=f"{names}:\ninfinite depth")] if np.isfinite(limit) else []
     return _panel("depth", "whole", column, axis, lines, limits)
 
@@ -150,12 +165,12 @@ def _against_depth(
 def _against_width(
     study: DepthStudyLike, summary: pd.DataFrame, column: str, axis: dict[str, Any]
 ) -> Panel:
-    """Return a panel with a line for each activation, and its value at infinite width."""
+    """Return a panel with a line for each network, and its value at infinite width."""
     lines: list[Line] = []
     limits: list[Limit] = []
-    for hue, (name, cell) in enumerate(summary.groupby("activation", sort=False)):
+    for hue, (name, cell) in enumerate(summary.groupby("name", sort=False)):
         finite = np.isfinite(cell["width"])
-        label = label_of(str(name))
+        label = str(name)
         lines += _networks(study, cell[finite], column, ("width", label), {"hue": hue})
         limits += [
             Limit(value=value, label=f"{label}:\ninfinite width")

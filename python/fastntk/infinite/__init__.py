@@ -4,6 +4,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from fastntk.infinite.edge_of_chaos import Edge, edge_of_chaos
 from fastntk.infinite.functions import (
     angle_map,
     conditioning,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from fastntk.infinite.scikit_learn import NeuralKernel
 
 __all__ = [
+    "Edge",
     "Kernels",
     "LayeredNetwork",
     "Network",
@@ -35,6 +37,7 @@ __all__ = [
     "Regression",
     "angle_map",
     "conditioning",
+    "edge_of_chaos",
     "embedding_angle",
     "gradient_angle",
     "kernels",

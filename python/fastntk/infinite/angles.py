@@ -19,7 +19,7 @@ from fastntk.devices import matrices
 from fastntk.infinite.architecture import Architecture
 from fastntk.infinite.duals.base import ROUNDING
 from fastntk.infinite.gap_bounds import RELATIVE_ERROR
-from fastntk.infinite.gaps import gaps_of_angles
+from fastntk.infinite.gaps import UNDERFLOW, gaps_of_angles
 from fastntk.infinite.layer_factors import NTK, require_nonzero
 from fastntk.infinite.layered_bounds import bounded_gaps
 from fastntk.infinite.pairs import Pairs, Results
@@ -134,9 +134,14 @@ def _compiled(network: SeveralDepths, theta: Array, *, gradient: bool) -> Array:
     found = np.empty((len(network.depths), 1, theta.size))
     tile = Tile(slice(0, 1), slice(0, theta.size), diagonal=False)
     results = Results.of_gaps(found, 1, theta.size, gradient=gradient)
-    pairs.propagate_gaps(gaps_of_angles(theta)[np.newaxis], tile, results, (0, 0))
+    gaps = gaps_of_angles(theta)
+    # No angle is larger than that of a larger θ, where θ is so small.
+    vanished = (theta > 0) & (np.abs(gaps) < UNDERFLOW) & (gaps >= 0)
+    gaps[vanished] = UNDERFLOW
+    pairs.propagate_gaps(gaps[np.newaxis], tile, results, (0, 0))
     angle = angle_from_gap(found[:, 0])
-    return np.stack([angle, angle * (1 - _COMPILED_ERROR), angle * (1 + _COMPILED_ERROR)])
+    lower = np.where(vanished, 0.0, angle * (1 - _COMPILED_ERROR))
+    return np.stack([angle, lower, angle * (1 + _COMPILED_ERROR)])
 
 
 def _general(network: SeveralDepths, theta: Array, *, gradient: bool) -> Array:
@@ -145,7 +150,7 @@ def _general(network: SeveralDepths, theta: Array, *, gradient: bool) -> Array:
     rows, columns = slice(0, 1), slice(1, None)
     gaps = gaps_of_angles(theta)[np.newaxis]
     found = []
-    error = ROUNDING * np.abs(gaps)
+    error = np.where(theta > 0, ROUNDING * np.abs(gaps) + UNDERFLOW, 0.0)
     for both in bounded_gaps(pairs, rows, columns, gaps, error, tangent=gradient):
         bounded = both[gradient]
         found.append([bounded.gaps.angle[0], *(end[0] for end in bounded.angle_bounds)])

@@ -12,8 +12,9 @@ import numpy as np
 
 from fastntk._support.angles import angle_from_gap
 from fastntk.devices import matrices
-from fastntk.infinite.gap_bounds import input_error
+from fastntk.infinite.gap_bounds import Bounded, input_error
 from fastntk.infinite.gaps import fill_gaps
+from fastntk.infinite.general_recursion import both_gaps
 from fastntk.infinite.layer_factors import NTK, require_nonzero
 from fastntk.infinite.layered_bounds import bounded_gaps
 from fastntk.infinite.pairs import Pairs, Results
@@ -27,14 +28,13 @@ _ROUNDING = 2.0**-48
 _CANDIDATES = 63
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Self
 
     from numpy.typing import ArrayLike, NDArray
 
     from fastntk._support.dtypes import FloatArray
     from fastntk._support.progress import Progress
-    from fastntk.infinite.gap_bounds import Bounded
     from fastntk.infinite.several_depths import SeveralDepths
     from fastntk.infinite.tiles import Tile
 
@@ -132,27 +132,40 @@ class GapSearch:
         if self._exact:
             angles = angle_from_gap(found.gaps)
             return [
-                AnglePair(float(angle), int(i), int(j), resolved=True)
-                for angle, i, j in zip(angles, found.i, found.j, strict=True)
+                AnglePair(float(angle), i, j, _inputs_resolved(pair, i, j))
+                for angle, (pair, i, j) in zip(
+                    angles, self._each(found.i, found.j, samples), strict=True
+                )
             ]
         last = float(found.gaps[min(self.count, len(found.gaps)) - 1])
         # What rounding may have set apart, in distances of unit vectors.
         slack = _ROUNDING if self.pairs.network.piecewise_linear else 0.0
         limit = max(last, (math.sqrt(last) + slack) ** 2)
         near = found.gaps <= limit
-        places, numbers = np.unique(np.r_[found.i[near], found.j[near]], return_inverse=True)
-        rows = samples(places)
-        bounded = []
-        for one, other in numbers.reshape(2, -1).T:
-            i, j = int(places[one]), int(places[other])
-            X = self.pairs.X.with_rows(rows[one : one + 1], i)
-            Z = self.pairs.Z.with_rows(rows[other : other + 1], j)
-            bounded.append((_bounded(replace(self.pairs, X=X, Z=Z), i, j), i, j))
+        bounded = [
+            (_bounded(pair, i, j), i, j)
+            for pair, i, j in self._each(found.i[near], found.j[near], samples)
+        ]
         bounded.sort(key=lambda each: (float(each[0].gaps.near[0, 0]), *each[1:]))
         return [
             AnglePair(float(best.gaps.angle[0, 0]), i, j, bool(best.resolved[0, 0]))
             for best, i, j in bounded[: self.count]
         ]
+
+    def _each(
+        self,
+        i: NDArray[np.intp],
+        j: NDArray[np.intp],
+        samples: Callable[[NDArray[np.intp]], FloatArray],
+    ) -> Iterator[tuple[Pairs, int, int]]:
+        """Yield pairs of samples by themselves, with their numbers."""
+        places, numbers = np.unique(np.r_[i, j], return_inverse=True)
+        rows = samples(places)
+        for one, other in numbers.reshape(2, -1).T:
+            first, second = int(places[one]), int(places[other])
+            X = self.pairs.X.with_rows(rows[one : one + 1], first)
+            Z = self.pairs.Z.with_rows(rows[other : other + 1], second)
+            yield replace(self.pairs, X=X, Z=Z), first, second
 
 
 class Candidates(NamedTuple):
@@ -201,9 +214,20 @@ class Closest:
 
 def _bounded(pairs: Pairs, i: int, j: int) -> Bounded:
     """Return the gap of the gradients of a pair, and by how much it may be off."""
-    inputs = np.empty((1, 1))
-    fill_gaps(pairs.X, pairs.Z, slice(i, i + 1), slice(j, j + 1), inputs, same=True)
+    inputs, error = _inputs(pairs, i, j)
     rows, columns = slice(i, i + 1), slice(j, j + 1)
-    error = input_error(inputs, pairs.X.norms.dimension)
     ((_, gradients),) = bounded_gaps(pairs, rows, columns, inputs, error, tangent=True)
     return gradients
+
+
+def _inputs_resolved(pairs: Pairs, i: int, j: int) -> bool:
+    """Return whether the angle of two samples is known: no step makes its relative error larger."""
+    inputs, error = _inputs(pairs, i, j)
+    return bool(Bounded(both_gaps(inputs), error).resolved[0, 0])
+
+
+def _inputs(pairs: Pairs, i: int, j: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the gap of a pair of samples, with a sign, and by how much it may be off."""
+    gaps = np.empty((1, 1))
+    fill_gaps(pairs.X, pairs.Z, slice(i, i + 1), slice(j, j + 1), gaps, same=True)
+    return gaps, input_error(gaps, pairs.X.norms.dimension)

@@ -32,7 +32,7 @@ import numpy as np
 
 from fastntk.infinite.duals import Correlation, Gaps, State
 from fastntk.infinite.duals.base import ROUNDING
-from fastntk.infinite.gaps import CLOSE
+from fastntk.infinite.gaps import CLOSE, TINY, UNDERFLOW
 from fastntk.infinite.general_recursion import LayerPairs, inverse_or_zero
 from fastntk.infinite.layer_factors import A, B, C, P, R
 
@@ -119,7 +119,9 @@ def input_error(gaps: Array, dimension: int) -> Array:
     # Sums over the inputs have so many roundings; those of close pairs are of small numbers.
     of_sums = (dimension + 16) * _EPS
     size = np.abs(gaps)
-    return np.where(size < CLOSE / 2, 4 * of_sums * size, of_sums * (4 * size + 1))
+    relative = np.where(size < CLOSE / 2, 4 * of_sums * size, of_sums * (4 * size + 1))
+    # Those of equal and opposite samples are known.
+    return np.where((gaps == 0) | (gaps == -TINY), 0.0, relative + UNDERFLOW)
 
 
 @dataclass
@@ -389,7 +391,8 @@ def _growth(values: Array, less: Array) -> float:
 
 def square_error(size: Array, error: Array) -> Array:
     """Return by how much the square of a size that may be off by an error may be off."""
-    return np.asarray(error * (2 * size + error))
+    lost = np.where((size > 0) | (error > 0), UNDERFLOW, 0.0)
+    return np.asarray(error * (2 * size + error) + lost)
 
 
 def steepness(state: State) -> Array:

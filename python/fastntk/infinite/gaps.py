@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 TINY = 5e-324  # the least positive number: the gap of opposite samples
 
+# What is below the smallest normal number has fewer digits: by how much gaps may be off besides.
+UNDERFLOW = 2.0**-1022
+
 # A pair with 1 − cos θ below this is close: θ < 0.0625. Above, the rounding of an inner product
 # moves θ by less than 16 ε.
 CLOSE = 2.0**-9
@@ -128,11 +131,15 @@ def _close_gap(x: NDArray[np.float64], z: NDArray[np.float64]) -> float:
         along += x[k] * _difference(z[k], x[k], alpha, alpha_high, alpha_low)
     beta = along / xx
     square = 0.0
+    parallel = True
     for k in range(x.shape[0]):
         difference = _difference(z[k], x[k], alpha, alpha_high, alpha_low) - beta * x[k]
         square += difference * difference
+        parallel &= difference == 0.0
     sine2 = square / zz
     gap = sine2 / (1.0 + math.sqrt(1.0 - sine2))
+    if gap == 0.0 and not parallel:  # the square vanished
+        gap = TINY
     return gap if alpha > 0.0 else -max(gap, TINY)
 
 

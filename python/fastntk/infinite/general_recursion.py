@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastntk.infinite.duals import Correlation, Gaps
-from fastntk.infinite.gaps import TINY
+from fastntk.infinite.gaps import TINY, UNDERFLOW
 from fastntk.infinite.layer_factors import A, B
 from fastntk.infinite.pair_layers import (
     Pairs,
@@ -215,8 +215,8 @@ def _like(gaps: tuple[Array, Array]) -> tuple[Array, Array]:
 
 
 def inverse_or_zero(x: Array) -> Array:
-    """Return 1/x, and 0 for 0."""
-    return np.divide(1.0, x, out=np.zeros_like(x), where=x > 0)
+    """Return 1/x, and 0 for 0 and for numbers so small that 1/x is none."""
+    return np.divide(1.0, x, out=np.zeros_like(x), where=x >= UNDERFLOW)
 
 
 def product(c: Gaps, other: Gaps) -> Gaps:

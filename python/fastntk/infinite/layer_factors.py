@@ -51,7 +51,7 @@ NNGP, NTK = range(2)
 R, P, A, B, C = range(5)
 
 # Squares of standard deviations, and small multiples of them, enter the duals of activations to
-# which size makes a difference.
+# which size makes a difference, and the differences of samples in sums.
 _LARGEST_DEVIATION = 1e153
 
 # The smallest size of which the square has all digits: that of u, or of φ(u), which need not be
@@ -235,6 +235,21 @@ def state_in_range(dual: Dual, deviation: NDArray[np.float64]) -> State:
     if not dual.scale_free:
         _require_sizes(deviation, np.maximum(deviation, state.activation), _SMALLEST_SIZE)
     return state
+
+
+def require_squares(sizes: NDArray[np.float64], name: str) -> None:
+    """Raise OverflowError where squares of the sizes of a sum, a layer, leave the range."""
+    if not sizes.max() <= _LARGEST_DEVIATION:
+        raise OverflowError(
+            f"{name}: samples have sizes up to {sizes.max():.3g}; expected at most "
+            f"{_LARGEST_DEVIATION:g}, from smaller samples, weight_std, bias_std or scale"
+        )
+    lost = (sizes > 0) & (sizes < _SMALLEST_SIZE)
+    if lost.any():
+        raise OverflowError(
+            f"{name}: samples have sizes down to {sizes[lost].min():.3g}; expected at least "
+            f"{_SMALLEST_SIZE:.2g}, or 0, from larger samples, weight_std, bias_std or scale"
+        )
 
 
 def require_digits(deviation: NDArray[np.float64]) -> None:

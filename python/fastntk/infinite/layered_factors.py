@@ -17,7 +17,16 @@ import numpy as np
 
 from fastntk._support.memory import require_memory
 from fastntk._support.threads import core_threads
-from fastntk.infinite.layer_factors import A, B, C, P, R, require_digits, state_in_range
+from fastntk.infinite.layer_factors import (
+    A,
+    B,
+    C,
+    P,
+    R,
+    require_digits,
+    require_squares,
+    state_in_range,
+)
 from fastntk.infinite.pair_layers import stack_sizes
 from fastntk.infinite.wiring import Place, follow
 from fastntk.layers.steps import label
@@ -170,8 +179,10 @@ class _Sizes:
         second: tuple[Array | None, float],
         c: float,
     ) -> Array:
-        u, v = (None if size is None or a == 0 else a * size for size, a in (first, second))
+        with np.errstate(over="ignore"):  # looked at below
+            u, v = (None if size is None or a == 0 else a * size for size, a in (first, second))
         given = [part for part in (u, v) if part is not None]
+        name = label(self._network.steps.steps[place.step])
         if c == 0 and len(given) < 2:
             size = given[0] if given else np.zeros(self._samples)
         else:
@@ -187,10 +198,12 @@ class _Sizes:
             self.sums[place] = Sum(factors, stack_sizes(size, size))
         if not np.isfinite(size).all():
             raise OverflowError(
-                f"{label(self._network.steps.steps[place.step])}: samples grow beyond "
-                f"{np.finfo(float).max:.1g}; expected smaller X, Z, weight_std or scale"
+                f"{name}: samples grow beyond {np.finfo(float).max:.1g}; expected smaller X, Z, "
+                "weight_std or scale"
             )
-        if not place.gradient:
+        if place in self.sums and v is not None:
+            require_squares(size, name)
+        elif not place.gradient:
             require_digits(size)
         return size
 

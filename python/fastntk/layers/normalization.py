@@ -28,7 +28,9 @@ class Normalization(Layer):
         """Check all parameters and bring them into one form."""
         store(self, "gain", arguments.flag(self.gain, "gain"))
         store(self, "shift", arguments.flag(self.shift, "shift"))
-        store(self, "epsilon", arguments.real(self.epsilon, "epsilon", minimum=0.0))
+        largest = arguments.LARGEST_SCALE
+        epsilon = arguments.real(self.epsilon, "epsilon", minimum=0.0, maximum=largest)
+        store(self, "epsilon", epsilon)
         store(self, "trained", checked_trained(self.trained, "gain and the shift"))
 
     @property
@@ -52,7 +54,8 @@ class LayerNorm(Normalization):
     gain, shift : bool
         Whether there is a gain, and a shift.
     epsilon : float
-        ε ≥ 0, which PyTorch's modules have as ``eps``; without it, what is 0 has no normalization.
+        ε, from 0 to 1e100, which PyTorch's modules have as ``eps``; without it, what is 0 has no
+        normalization.
     trained : bool, float or pair of float
         Whether the gain and the shift are trained; or their learning rates ω ≥ 0, by which their
         parts of the tangent kernel are multiplied.

@@ -156,7 +156,7 @@ class WiredNetwork(AnyNetwork):
     @property
     def rounding_margin(self) -> float:
         """A rule, which `FiniteNetwork.feature_error` describes."""
-        return _margin(self.description)
+        return margin_of(self.description)
 
     def with_layers(self, layers: Sequence[Layer | GainAndShift]) -> WiredNetwork:
         """Return a network with other parameters and the same description."""
@@ -281,7 +281,8 @@ def with_arrays(
     return WiredNetwork(description, inputs, tuple(layers))
 
 
-def _margin(layers: Sequence[described.Layer]) -> float:
+def margin_of(layers: Sequence[described.Layer]) -> float:
+    """Return how much more than √L ε is expected, as `FiniteNetwork.feature_error` describes it."""
     margins = [1.0]
     for layer in layers:
         if isinstance(layer, Normalization):
@@ -289,7 +290,7 @@ def _margin(layers: Sequence[described.Layer]) -> float:
         if isinstance(layer, Residual):
             begins = isinstance(layer.layers[0], Normalization)
             margins.append(_NORMALIZED if begins else _NOT_NORMALIZED)
-            margins.append(_margin(layer.layers))
+            margins.append(margin_of(layer.layers))
     return max(margins)
 
 

@@ -9,6 +9,8 @@ import time
 from typing import TYPE_CHECKING
 
 from fastntk.paper.parts.angle_curves import figure_1, figure_2
+from fastntk.paper.parts.architectures import architectures
+from fastntk.paper.parts.architectures_trained import architectures_trained
 from fastntk.paper.parts.chaos import edge_part
 from fastntk.paper.parts.constancy import constancy
 from fastntk.paper.parts.depth import figure_3
@@ -40,10 +42,12 @@ OF_DATA: dict[str, Callable[[Run, str], Part]] = {
     "hardest pairs": hardest_pairs,
     "sample size": sample_size,
     "constancy": constancy,
+    "architectures": architectures,
+    "architectures trained": architectures_trained,
 }
 
 # Those that train networks, and need labels.
-TRAINED = ("figure 4", "table 1", "constancy")
+TRAINED = ("figure 4", "table 1", "constancy", "architectures trained")
 
 # In the order of the page: the paper's figures, its table, the theorems, and what goes beyond.
 NAMES = (
@@ -54,6 +58,8 @@ NAMES = (
     "hardest pairs",
     "sample size",
     "constancy",
+    "architectures",
+    "architectures trained",
 )
 
 

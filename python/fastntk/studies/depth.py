@@ -2,15 +2,17 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Smallest gradient angle and condition number against depth, with and without nonlinearity.
 
-For each seed, activation and width the kernels of all depths come from one pass
-(`depth_families`), in float64, of all pairs of samples; then the smallest angle and the extreme
-eigenvalues of each kernel are taken (`depth_cells`) and, if there is a file for them (`store`),
-kept there one by one (`runner`).
+For each seed, architecture, activation and width (`depth_networks`) the kernels of all depths come
+from one pass (`depth_families`; those of networks with blocks from `described_families`), in
+float64, of all pairs of samples; then the smallest angle and the extreme eigenvalues of each kernel
+are taken (`depth_cells`) and, if there is a file for them (`store`), kept there one by one
+(`runner`).
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 import time
 import warnings
 from contextlib import nullcontext
@@ -26,11 +28,11 @@ from fastntk.activations.compiled import core_activation
 from fastntk.devices import matrices
 from fastntk.networks.initialization import PARAMETRIZATIONS, checked_scale
 from fastntk.studies.depth_cells import DepthCell, Measurement
-from fastntk.studies.depth_families import (
-    DEFAULT_TOLERANCE,
-    Family,
-    FiniteFamily,
-    InfiniteFamily,
+from fastntk.studies.depth_families import DEFAULT_TOLERANCE
+from fastntk.studies.depth_networks import (
+    NetworkSettings,
+    checked_architectures,
+    families_of,
 )
 from fastntk.studies.depth_results import DepthResult, DepthStudy
 from fastntk.studies.runner import Runner, on_workers
@@ -45,12 +47,16 @@ if TYPE_CHECKING:
 
     from fastntk._support.progress import Progress
     from fastntk.activations import Activation
+    from fastntk.studies.depth_families import Family
+    from fastntk.studies.depth_networks import AnyArchitecture
     from fastntk.studies.store import Values
 
 
 def depth_study(
     X: npt.ArrayLike,
     *,
+    architecture: AnyArchitecture | Sequence[AnyArchitecture] = "plain",
+    residual_scale: float | str | Sequence[float | str] = 1.0,
     depths: Sequence[int] = range(11),
     width: int | Sequence[int] = 512,
     seeds: int | Sequence[int] = 5,
@@ -77,8 +83,15 @@ def depth_study(
     ----------
     X : array_like (n, d)
         Samples, one a row; at least two.
+    architecture : str, Architecture or callable, or a sequence of these
+        "plain", "residual", "prenorm" or "postnorm", see `fastntk.architectures.Architecture`; or
+        a function that returns the `fastntk.Network` of a depth, to which the settings of layers
+        below do not apply. Several are studied side by side.
+    residual_scale : float or "1/sqrt(L)", or a sequence of these
+        α of the blocks of architectures that are given by name; several are studied side by side.
     depths : sequence of int
-        Numbers of hidden layers. Depth 0 is the linear model: its kernel is the Gram matrix.
+        Numbers of hidden layers, or of blocks. Depth 0 of plain networks is the linear model: its
+        kernel is the Gram matrix.
     width : int or sequence of int
         The width of every hidden layer; several widths are studied side by side.
     seeds : int or sequence of int
@@ -88,7 +101,7 @@ def depth_study(
     activation_scale : float, optional
         c_φ of all activations, as for `fastntk.MLP`; by default that of each activation.
     weight_std, bias_std, parametrization
-        As for `fastntk.MLP`.
+        As for `fastntk.MLP`; other networks than plain ones exist in the NTK parametrization only.
     dtype : {"float32", "float64"}
         Precision of the weights. Samples pass through the networks in float64, and the Gram
         matrices are in float64: float32 would drown a small λ_min.
@@ -104,7 +117,8 @@ def depth_study(
     bounds : bool
         Also enclose each κ in an interval that holds despite all rounding, that of the kernel
         included, see `fastntk.conditioning` and `MLP.ntk_errors`: from a depth of about 10 on,
-        where nothing useful is proved, it is wide or has no end.
+        where nothing useful is proved, it is wide or has no end; with normalizations from half of
+        that on, see `FiniteNetwork.ntk_errors`.
     store : path-like, optional
         An SQLite file in which each network is kept as soon as it is finished, and looked up
         before it is computed: a study that was killed goes on from there when it is started again.
@@ -115,7 +129,8 @@ def depth_study(
         Show a bar, or call ``progress(stage, done, total)`` after each of the networks.
     client : distributed.Client, optional
         Compute on the workers of this cluster of Dask, the networks of one pass a task: those of a
-        width, seed and activation, at as many depths as fit in memory. The numbers are the same;
+        width, seed and activation, at as many depths as fit in memory (of networks with blocks of
+        finite width, one). The numbers are the same;
         those of a worker that is lost are computed by another one. Only this process writes to
         `store`.
     data : str, optional
@@ -130,7 +145,7 @@ def depth_study(
     ------
     ValueError, TypeError
         For arguments that make no sense; if `store` is damaged, or not a store; if an activation
-        has no tangent kernel at infinite width.
+        or an architecture has no tangent kernel at infinite width.
     OSError
         If `store` cannot be written, or the scheduler of `client` is lost; what the store has
         already stays there.
@@ -158,6 +173,19 @@ def depth_study(
     True
     >>> table.resolved.tolist(), table["rank"].tolist()
     ([False, True, False, False], [5, 40, 5, 5])
+
+    Residual networks of both scales, without a second row for each activation:
+
+    >>> study = fastntk.depth_study(
+    ...     X,
+    ...     architecture="residual",
+    ...     residual_scale=[1, "1/sqrt(L)"],
+    ...     depths=[4],
+    ...     width=64,
+    ...     activations=["relu"],
+    ... )
+    >>> study.summary().architecture.tolist()
+    ['residual', 'residual(1/sqrt(L))']
     """
     samples = matrices.samples(X, "X")
     if len(samples) < 2:
@@ -175,28 +203,20 @@ def depth_study(
         batch_size=_batch_size(batches, len(samples)),
         bounds=arguments.flag(bounds, "bounds"),
     )
-    common: dict[str, Any] = {
-        "activation_scale": checked_scale(activation_scale),
-        "weight_std": arguments.real(weight_std, "weight_std", minimum=0.0, exclusive=True),
-        "bias_std": arguments.real(bias_std, "bias_std", minimum=0.0),
-    }
-    finite = common | {
-        "parametrization": arguments.choice(parametrization, "parametrization", PARAMETRIZATIONS),
-        "dtype": arguments.float_dtype(dtype).name,
-    }
-    infinite_tolerance = arguments.tolerance(tolerance)
-    families: list[Family] = []
-    if _validated_infinite(infinite, parametrization):
-        families += [
-            InfiniteFamily(label=label, activation=phi, tolerance=infinite_tolerance, **common)
-            for label, phi in functions.items()
-        ]
-    families += [
-        FiniteFamily(label=label, activation=phi, width=size, seed=seed, **finite)
-        for seed in numbers
-        for label, phi in functions.items()
-        for size in widths
-    ]
+    settings = NetworkSettings(
+        activations=functions,
+        activation_scale=checked_scale(activation_scale),
+        weight_std=arguments.real(weight_std, "weight_std", minimum=0.0, exclusive=True),
+        bias_std=arguments.real(bias_std, "bias_std", minimum=0.0),
+        parametrization=arguments.choice(parametrization, "parametrization", PARAMETRIZATIONS),
+        dtype=arguments.float_dtype(dtype).name,
+        tolerance=arguments.tolerance(tolerance),
+        infinite=_validated_infinite(infinite, parametrization),
+    )
+    kinds = checked_architectures(architecture, residual_scale, settings.parametrization)
+    families = families_of(
+        kinds, settings, inputs=samples.shape[1], depths=levels, widths=widths, seeds=numbers
+    )
     findings = examine(samples)
     for message in findings.warnings:
         warnings.warn(message, stacklevel=2)
@@ -214,31 +234,39 @@ def depth_study(
             for some in ([families] if client is not None else [[each] for each in families])
             for result in _results(runner, measurement, some, levels, client)
         ]
-    order = {label: position for position, label in enumerate(functions)}
-    results.sort(key=lambda r: (order[r.activation], r.width, r.depth, r.seed))
-    generic = not findings.zero and not findings.parallel and common["bias_std"] == 0
+    order = list(kinds), [*functions, *(f.label for f in families)]
+    results.sort(
+        key=lambda r: (
+            *(order[0].index(r.architecture), order[1].index(r.activation)),
+            *(r.width, r.depth, r.seed),
+        )
+    )
+    generic = not findings.zero and not findings.parallel and settings.bias_std == 0
     return DepthStudy(
         results=tuple(results),
         n_samples=len(samples),
-        widths=widths,
+        widths=tuple(sorted({int(f.width) for f in families if math.isfinite(f.width)})),
         batch_size=measurement.batch_size,
         bounds=measurement.bounds,
         limit_activations=tuple(
-            label for label, phi in functions.items() if generic and _has_limit_angle(phi)
+            label
+            for label, phi in functions.items()
+            if generic and "plain" in kinds and _has_limit_angle(phi)
         ),
         equal_norms=findings.equal_norms,
         seconds=time.perf_counter() - started,
         stored=runner.stored,
         activation_scales={
-            label: phi.scale if common["activation_scale"] is None else common["activation_scale"]
+            label: phi.scale if settings.activation_scale is None else settings.activation_scale
             for label, phi in functions.items()
         },
-        weight_std=finite["weight_std"],
-        bias_std=finite["bias_std"],
-        parametrization=finite["parametrization"],
-        dtype=finite["dtype"],
-        tolerance=infinite_tolerance,
+        weight_std=settings.weight_std,
+        bias_std=settings.bias_std,
+        parametrization=settings.parametrization,
+        dtype=settings.dtype,
+        tolerance=settings.tolerance,
         data=called,
+        own_architectures=tuple(name for name, kind in kinds.items() if callable(kind)),
     )
 
 
@@ -268,6 +296,8 @@ def _results(
     cells = [measurement.cell(family, depth) for family in families for depth in depths]
     return [
         DepthResult(
+            architecture=cell.family.architecture,
+            residual_scale=cell.family.residual_scale(cell.depth),
             activation=cell.family.label,
             width=cell.family.width,
             depth=cell.depth,

@@ -78,7 +78,7 @@ class Measurement:
         """
         settings = {
             "samples": self._samples,
-            **family.settings,
+            **family.settings(depth),
             "depth": depth,
             "batches": self.batch_size,
             "bounds": self.bounds,

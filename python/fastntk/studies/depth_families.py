@@ -3,7 +3,8 @@
 """The networks of a depth study: families that differ in depth only, one pass for their kernels.
 
 Kernels do not depend, to the last bit, on which depths a pass has: a study may be cut into passes
-by the memory that there is, or go on where another run was stopped.
+by the memory that there is, or go on where another run was stopped. Plain networks are here; those
+that are described by their layers are in `described_families`.
 """
 
 from __future__ import annotations
@@ -46,11 +47,6 @@ class Family(ABC):
     ----------
     label : str
         The activation, as the user called it.
-    activation : Activation
-    activation_scale : float or None
-        c_φ; None stands for that of the activation.
-    weight_std, bias_std : float
-        σ_w and σ_b.
     width : int or inf
         Width of the hidden layers; inf at infinite width.
     seed : int
@@ -58,22 +54,26 @@ class Family(ABC):
     """
 
     label: str
-    activation: Activation
-    activation_scale: float | None
-    weight_std: float
-    bias_std: float
     width: float
     seed: int
+
+    @property
+    def architecture(self) -> str:
+        """What tables call the kind of networks."""
+        return "plain"
+
+    def residual_scale(self, depth: int) -> float:  # noqa: ARG002
+        """Return α of the blocks at a depth; NaN if there are none, or not one for all."""
+        return math.nan
 
     @property
     @abstractmethod
     def name(self) -> str:
         """What a progress bar calls it."""
 
-    @property
     @abstractmethod
-    def settings(self) -> Values:
-        """All that decides the kernels, besides depth and samples, for JSON."""
+    def settings(self, depth: int) -> Values:
+        """Return all that decides the kernel of a depth, besides this and samples, for JSON."""
 
     @abstractmethod
     def kernels(self, X: FloatArray, depths: Sequence[int]) -> dict[int, FloatArray]:
@@ -96,6 +96,40 @@ class Family(ABC):
         """Return the operations of a kernel by itself, up to a factor: to share out a pass."""
 
     @abstractmethod
+    def pass_bytes(self, X: FloatArray, depths: Sequence[int]) -> int:
+        """Return the memory of a pass: its features and kernels."""
+
+    @abstractmethod
+    def passes(
+        self, X: FloatArray, depths: Sequence[int], memory: int | None
+    ) -> list[tuple[int, ...]]:
+        """Cut depths into passes that fit in the memory of who computes them, if it is known."""
+
+
+def pass_share(memory: int | None) -> int | None:
+    """Return how much of the memory that there is a pass may take, if that is known."""
+    return None if memory is None else int(_MEMORY_SHARE * memory)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _PlainFamily(Family):
+    """Plain networks.
+
+    Attributes
+    ----------
+    activation : Activation
+    activation_scale : float or None
+        c_φ; None stands for that of the activation.
+    weight_std, bias_std : float
+        σ_w and σ_b.
+    """
+
+    activation: Activation
+    activation_scale: float | None
+    weight_std: float
+    bias_std: float
+
+    @abstractmethod
     def _shape(self, X: FloatArray) -> dict[str, int]:
         """Return what decides how much memory a pass takes."""
 
@@ -107,8 +141,7 @@ class Family(ABC):
         self, X: FloatArray, depths: Sequence[int], memory: int | None
     ) -> list[tuple[int, ...]]:
         """Cut depths into passes that fit in the memory of who computes them, if it is known."""
-        share = None if memory is None else int(_MEMORY_SHARE * memory)
-        return depth_groups(depths, memory=share, **self._shape(X))
+        return depth_groups(depths, memory=pass_share(memory), **self._shape(X))
 
     def _common_settings(self) -> Values:
         common = {
@@ -123,7 +156,7 @@ class Family(ABC):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FiniteFamily(Family):
+class FiniteFamily(_PlainFamily):
     """Random networks of one width and seed, which share the weights of their common layers."""
 
     width: int
@@ -135,9 +168,8 @@ class FiniteFamily(Family):
         """Activation and seed."""
         return f"{self.label}, seed {self.seed}"
 
-    @property
-    def settings(self) -> Values:
-        """All that decides the kernels, besides depth and samples, for JSON."""
+    def settings(self, depth: int) -> Values:  # noqa: ARG002
+        """Return all that decides the kernels, at every depth, besides samples, for JSON."""
         return self._common_settings() | {
             "width": self.width,
             "seed": self.seed,
@@ -200,7 +232,7 @@ class FiniteFamily(Family):
 
 
 @dataclass(frozen=True, kw_only=True)
-class InfiniteFamily(Family):
+class InfiniteFamily(_PlainFamily):
     """The limit of infinite width. Only what is asked of it imports Numba.
 
     Attributes
@@ -225,9 +257,8 @@ class InfiniteFamily(Family):
         """Activation and width."""
         return f"{self.label}, infinite width"
 
-    @property
-    def settings(self) -> Values:
-        """All that decides the kernels, besides depth and samples, for JSON."""
+    def settings(self, depth: int) -> Values:  # noqa: ARG002
+        """Return all that decides the kernels, at every depth, besides samples, for JSON."""
         settings = self._common_settings() | {"width": "infinite"}
         if self.tolerance != DEFAULT_TOLERANCE:  # left out by default, as above
             settings["tolerance"] = self.tolerance

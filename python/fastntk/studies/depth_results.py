@@ -8,6 +8,8 @@ import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from fastntk._support.display import counted, spans
 from fastntk.eigenvalues.result import ConditionNumbers
 from fastntk.training.result import Result, named_data
@@ -25,6 +27,9 @@ _NAN = float("nan")
 # Columns that only a study with batches has.
 _BATCH_COLUMNS = ("batch_condition_number", "batch_spread", "batches", "batches_resolved")
 
+# Columns that only a study of other networks than plain ones has.
+_ARCHITECTURE_COLUMNS = ("architecture", "residual_scale")
+
 # Columns that only a study with bounds has.
 _BOUND_COLUMNS = ("condition_number_lower", "condition_number_upper")
 
@@ -33,6 +38,8 @@ _BOUND_COLUMNS = ("condition_number_lower", "condition_number_upper")
 class _NetworkAndPair:
     """What the rows of a depth study begin with: a network, and its closest pair of samples."""
 
+    architecture: str = "plain"
+    residual_scale: float = _NAN
     activation: str
     width: float
     depth: int
@@ -49,12 +56,18 @@ class DepthResult(ConditionNumbers, _NetworkAndPair):
 
     Attributes
     ----------
+    architecture : str
+        "plain", or the kind of the blocks with α where that is not 1: "residual(1/sqrt(L))", see
+        `fastntk.architectures.Architecture`; of networks that a function of the user's describes,
+        its name.
+    residual_scale : float
+        α of the blocks; NaN where there are none, or not one α for all of them.
     activation : str
         Its name as it was given, or that of an `Activation`, with its parameters.
     width : int or inf
-        Width of every hidden layer; inf at infinite width.
+        Width of every hidden layer, the largest where there are several; inf at infinite width.
     depth : int
-        The number of hidden layers.
+        The number of hidden layers; where there are blocks, that of blocks.
     seed : int
         Seed of the weights; −1 at infinite width.
     smallest_angle : float
@@ -123,7 +136,7 @@ class DepthStudy(Result, kind="depth study", sheet=_sheet, parts=(DepthResult,),
     Attributes
     ----------
     results : tuple of DepthResult
-        Ordered by activation, width, depth and seed.
+        Ordered by architecture, activation, width, depth and seed.
     n_samples : int
     widths : tuple of int
         Widths of the networks, infinite width left out.
@@ -132,12 +145,14 @@ class DepthStudy(Result, kind="depth study", sheet=_sheet, parts=(DepthResult,),
     bounds : bool
         Whether κ was enclosed.
     limit_activations : tuple of str
-        The activations whose gradients are all at the same angle in the limit of infinite depth
-        and width, `fastntk.infinite.limit_angle`: piecewise linear with a kink, where there are no
-        biases and no two samples are parallel.
+        The activations of plain networks whose gradients are all at the same angle in the limit of
+        infinite depth and width, `fastntk.infinite.limit_angle`: piecewise linear with a kink,
+        where there are no biases and no two samples are parallel.
     equal_norms : bool
         Whether all samples have the same norm; κ of the kernels of `limit_activations` then has a
         limit as well, `fastntk.infinite.limit_condition_number`.
+    own_architectures : tuple of str
+        The architectures that functions of the user's describe: no setting below is theirs.
     seconds : float
         The time that this call took.
     stored : int
@@ -174,14 +189,23 @@ class DepthStudy(Result, kind="depth study", sheet=_sheet, parts=(DepthResult,),
     dtype: str
     tolerance: float
     data: str | None = None
+    own_architectures: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
-        names = ", ".join(self.activation_scales)
+        names = ", ".join(dict.fromkeys(result.activation for result in self.results))
+        if self.has_architectures:
+            kinds = dict.fromkeys(result.architecture for result in self.results)
+            names = f"{', '.join(kinds)}; {names}"
         return (
             f"<DepthStudy: {counted(len(self.results), 'network')}, {names}; depths "
             f"{spans(result.depth for result in self.results)}; widths "
             f"{spans(result.width for result in self.results)}; {self.n_samples} samples>"
         )
+
+    @property
+    def has_architectures(self) -> bool:
+        """Whether there are other networks than plain ones."""
+        return any(result.architecture != "plain" for result in self.results)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -204,12 +228,14 @@ class DepthStudy(Result, kind="depth study", sheet=_sheet, parts=(DepthResult,),
         Returns
         -------
         DataFrame
-            With the attributes of `DepthResult`; those of batches and bounds only if there are any.
+            With the attributes of `DepthResult`; those of batches and bounds only if there are any,
+            and those of architectures only if there are others than plain networks.
             The last columns are the settings of the network: ``activation_scale`` (c_φ),
             ``weight_std``, ``bias_std``, ``parametrization`` and ``dtype``, which is always float64
             at infinite width; and those of the study: ``samples``, how many there are,
             ``batch_size`` where there are batches, ``tolerance`` where infinite width is, and
-            ``data``, what the samples are called, if that was said.
+            ``data``, what the samples are called, if that was said. The settings of
+            `own_architectures` are NaN.
             Besides, ``worst_case_rate`` is 1 − 1/κ: gradient descent on the square loss at its best
             constant step multiplies the loss by no more than about this factor in each step [1]_.
 
@@ -224,9 +250,12 @@ class DepthStudy(Result, kind="depth study", sheet=_sheet, parts=(DepthResult,),
         _insert_after(frame, "condition_number", "worst_case_rate", rates)
         unasked = [] if self.batch_size is not None else list(_BATCH_COLUMNS)
         unasked += [] if self.bounds else list(_BOUND_COLUMNS)
+        unasked += [] if self.has_architectures else list(_ARCHITECTURE_COLUMNS)
         frame = frame.drop(columns=unasked)
-        scales = [self.activation_scales[result.activation] for result in self.results]
+        own = np.array([result.architecture in self.own_architectures for result in self.results])
+        scales = [self.activation_scales.get(result.activation, _NAN) for result in self.results]
         frame = frame.assign(activation_scale=scales, **self.settings)
+        frame.loc[own, ["activation_scale", "weight_std", "bias_std"]] = _NAN
         dtypes = [self.dtype if math.isfinite(r.width) else "float64" for r in self.results]
         _insert_after(frame, "parametrization", "dtype", dtypes)
         return frame
@@ -237,6 +266,7 @@ class DepthStudy(Result, kind="depth study", sheet=_sheet, parts=(DepthResult,),
         Returns
         -------
         DataFrame
+            With the column ``architecture`` if there are others than plain networks.
             ``smallest_angle`` (degrees), ``eigenvalue_min``, ``eigenvalue_max``,
             ``condition_number`` and, of batches, ``batch_condition_number`` are means over seeds,
             and ``…_std`` their standard deviations (NaN for a single seed); the mean of what is not
@@ -256,9 +286,12 @@ class DepthStudy(Result, kind="depth study", sheet=_sheet, parts=(DepthResult,),
             means.append("batch_spread")
         means += ["kernel_seconds", "analysis_seconds"]
         rows: list[dict[str, Any]] = []
-        groups = self.to_frame().groupby(["activation", "width", "depth"], sort=False)
-        for (activation, width, depth), cell in groups:
-            row: dict[str, Any] = {"activation": activation, "width": width, "depth": depth}
+        names = ["activation", "width", "depth"]
+        if self.has_architectures:
+            names.insert(0, "architecture")
+        groups: Any = self.to_frame().groupby(names, sort=False)
+        for found, cell in groups:
+            row: dict[str, Any] = dict(zip(names, found, strict=True))
             for name in spread:
                 row[name] = cell[name].mean(skipna=False)
                 row[f"{name}_std"] = cell[name].std(skipna=False)

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
 # The versions of the files that are read; the last one is written. Whoever adds a field to a class
 # that is written adds one, and gives the field a default, which files of earlier versions mean.
-# Version 2 has the settings of histories and searches, and the names of data sets.
-_VERSIONS = (1, 2)
+# Version 2 has the settings of histories and searches, and the names of data sets; version 3 the
+# architectures of depth studies.
+_VERSIONS = (1, 2, 3)
 
 
 class Result:

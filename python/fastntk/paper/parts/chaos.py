@@ -2,25 +2,17 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Beyond the paper: other activations, and networks at the edge of chaos, at infinite width.
 
-In the recursion of infinite width the size of pre-activations has a fixed point q, and close
-samples drift apart (chaos) or together (order) by a factor χ in each layer,
-
-    q = σ_w² c² E[φ(√q u)²] + σ_b²,    χ = σ_w² c² E[φ'(√q u)²].
-
-The edge is χ = 1 (S. S. Schoenholz, J. Gilmer, S. Ganguli, J. Sohl-Dickstein, "Deep information
-propagation", ICLR 2017). Given q it gives σ_w, then σ_b: one unknown, found as the root of
-σ_b²(q) − σ_b².
+The edge is that of `fastntk.infinite.edge_of_chaos`, of plain networks.
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.optimize import brentq
 
-from fastntk import activations, infinite
+from fastntk import infinite
 from fastntk.activations import label_of
 from fastntk.figures.panels import Limit, Line, Panel, Sheet
 from fastntk.paper.claims import Claim, Statement, falling, from_to, least_condition_number
@@ -42,9 +34,6 @@ _SCALED = ("relu", "gelu", "silu", "tanh")
 _DEPTHS = (0, 1, 2, 4, 8, 16, 32)
 _SAMPLES = (50, 10)
 
-# Of the fixed point.
-_SMALLEST, _LARGEST = 1e-6, 1e3
-
 KAPPA = Statement(
     "Beyond the paper",
     "κ falls with depth for other activations, too, and at the edge of chaos.",
@@ -52,60 +41,9 @@ KAPPA = Statement(
 )
 
 
-class Edge(NamedTuple):
-    """Where a network is at the edge of chaos.
-
-    Attributes
-    ----------
-    weight_std, bias_std : float
-        σ_w and σ_b, for an activation that is not scaled (c_φ = 1).
-    variance : float
-        q.
-    """
-
-    weight_std: float
-    bias_std: float
-    variance: float
-
-
-def edge_of_chaos(activation: str, bias_std: float) -> Edge:
-    """Return the edge of chaos of an activation with biases.
-
-    Raises
-    ------
-    ValueError
-        If there is none with this σ_b.
-
-    Examples
-    --------
-    >>> from fastntk.paper.parts.chaos import edge_of_chaos
-    >>> round(edge_of_chaos("tanh", 0.05**0.5).weight_std ** 2, 2)
-    1.76
-    """
-    phi = activations.get(activation)
-    function, derivative = phi.function, phi.derivative
-    if function is None or derivative is None:
-        raise ValueError(f"activation={activation!r}: expected one that has a slope")
-    nodes, weights = activations.gaussian_nodes(phi.breakpoints)
-
-    def weight_variance(q: float) -> float:
-        return 1 / float(weights @ derivative(math.sqrt(q) * nodes) ** 2)
-
-    def excess(q: float) -> float:
-        moment = float(weights @ function(math.sqrt(q) * nodes) ** 2)
-        return q - weight_variance(q) * moment - bias_std**2
-
-    if excess(_SMALLEST) * excess(_LARGEST) >= 0:
-        raise ValueError(
-            f"bias_std={bias_std}: expected a σ_b with which {phi.label} has an edge of chaos"
-        )
-    q = float(brentq(excess, _SMALLEST, _LARGEST, xtol=1e-14))
-    return Edge(math.sqrt(weight_variance(q)), bias_std, q)
-
-
 def edge_part(run: Run) -> Part:
     """Return angles and κ against depth for both kinds of networks."""
-    edges = {name: edge_of_chaos(name, _BIAS) for name in _AT_EDGE}
+    edges = {name: infinite.edge_of_chaos(name, _BIAS, activation_scale=1.0) for name in _AT_EDGE}
     frame = against_depth(run, edges)
     scaled, critical = (frame[frame["family"] == family] for family in ("scaled", "edge"))
     limit = infinite.limit_condition_number(_SAMPLES[0])
@@ -148,7 +86,7 @@ def edge_part(run: Run) -> Part:
     )
 
 
-def against_depth(run: Run, edges: dict[str, Edge]) -> pd.DataFrame:
+def against_depth(run: Run, edges: dict[str, infinite.Edge]) -> pd.DataFrame:
     """Return a row for each network and depth."""
     scaled: dict[str, dict[str, Any]] = {
         f"{name}, scaled": {

@@ -1,0 +1,252 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+r"""The edge of chaos: with which σ_w close samples neither drift apart nor together.
+
+What two samples have at infinite width are the size of what activations take, q, and the
+correlation C of two of these. One layer, or block, takes C to another one, and close samples drift
+apart (chaos) or together (order) by the slope of this map at C = 1. With E₁ = c² E[φ(√q u)²] and
+E₀ = c² E[φ'(√q u)²] for a standard normal u it is
+
+    plain       χ = σ_w² E₀,  at the fixed point  q = σ_w² E₁ + σ_b²;
+    blocks      χ = (s + α² σ_w⁴ E₀ s_b)/(s + α² (σ_w² E₁ + σ_b²)),  q = σ_w² s_b + σ_b²,
+
+where s is the size of the stream before the block, and s_b that of what its branch takes: s, or 1
+where a normalization is before it or after the block before. With a normalization χ = 1 is
+
+    σ_w⁴ E₀ = σ_w² E₁ + σ_b²,  q = σ_w² + σ_b²,
+
+whatever s and α are. Without one s grows from block to block, and with it χ tends to 1 for every
+σ_w, so that there is no edge to be found (G. Yang, S. S. Schoenholz, "Mean field residual networks:
+on the edge of chaos", NeurIPS 2017).
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from scipy.optimize import brentq
+
+from fastntk import activations
+from fastntk._support import arguments
+from fastntk._support.arguments import shown
+from fastntk.layers.kinds import KINDS
+from fastntk.networks.initialization import checked_scale
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from fastntk.activations import Activation
+
+# Where roots are looked for: sizes q, and weight_std where there is a normalization; so many
+# brackets for each factor of ten. What differs by less than a share is the same up to quadrature.
+_SIZES = (1e-6, 1e3)
+_WEIGHTS = (1e-3, 1e2)
+_BRACKETS = 16
+_SAME = 1e-10
+
+# Fixed points attract if sizes this far from them, relatively, come closer; and 0 if these do.
+_NEAR = 1e-3
+_NEAR_ZERO = (1e-4, 1e-2, 1.0)
+
+
+class Edge(NamedTuple):
+    """Where networks of infinite width are at the edge of chaos.
+
+    Attributes
+    ----------
+    weight_std, bias_std : float
+        σ_w and σ_b.
+    variance : float
+        q, the size of what activations take; NaN where it is what the samples make it, as for ReLU.
+    """
+
+    weight_std: float
+    bias_std: float
+    variance: float
+
+
+def edge_of_chaos(
+    activation: str | Activation = "relu",
+    bias_std: float = 0.0,
+    *,
+    architecture: str = "plain",
+    activation_scale: float | None = None,
+) -> Edge:
+    r"""Return the σ_w with which close samples neither drift apart nor together.
+
+    That is where the correlation of two samples goes through a layer, or a block, with the slope 1
+    at 1. For plain networks [1]_ the size of what the activations take is at its fixed point, in
+    the limit of infinite depth:
+
+    .. math::
+
+        q = σ_w^2 c_φ^2 E[φ(\sqrt q u)^2] + σ_b^2, \quad
+        χ = σ_w^2 c_φ^2 E[φ'(\sqrt q u)^2] = 1, \quad u \sim N(0, 1)
+
+    For blocks with a normalization before or after them it is so in each block, for every α:
+
+    .. math::
+
+        σ_w^4 c_φ^2 E[φ'(\sqrt q u)^2] = σ_w^2 c_φ^2 E[φ(\sqrt q u)^2] + σ_b^2, \quad
+        q = σ_w^2 + σ_b^2
+
+    Away from it the angles of close samples change exponentially with depth in "postnorm" networks,
+    and like a power of the depth in "prenorm" ones, as these have a stream that grows.
+
+    Parameters
+    ----------
+    activation : str or fastntk.activations.Activation
+        φ.
+    bias_std : float
+        σ_b.
+    architecture : {"plain", "residual", "prenorm", "postnorm"}
+        See `fastntk.architectures.Architecture`.
+    activation_scale : float, optional
+        c_φ; by default that of the activation. The literature has 1.
+
+    Returns
+    -------
+    Edge
+        With `weight_std`, `bias_std` and `variance` (q). Where there are several, that of the
+        smallest σ_w, or for plain networks of the smallest q that attracts.
+
+    Raises
+    ------
+    ValueError
+        If there is none: for "residual" networks, whose slope tends to 1 with depth for every σ_w
+        as long as φ grows no faster than linearly [2]_; where every σ_w is one, as for ReLU with a
+        normalization and without biases; and where close samples drift in one direction for every
+        σ_w, as with ReLU and biases.
+
+    References
+    ----------
+    .. [1] S. S. Schoenholz, J. Gilmer, S. Ganguli, J. Sohl-Dickstein, "Deep information
+       propagation", ICLR 2017.
+    .. [2] G. Yang, S. S. Schoenholz, "Mean field residual networks: on the edge of chaos", NeurIPS
+       2017.
+
+    Examples
+    --------
+    >>> from fastntk import infinite
+    >>> round(infinite.edge_of_chaos("relu", activation_scale=1.0).weight_std ** 2, 12)
+    2.0
+    >>> round(infinite.edge_of_chaos("tanh", 0.05**0.5, activation_scale=1.0).weight_std ** 2, 2)
+    1.76
+    >>> round(infinite.edge_of_chaos("tanh", 0.3, architecture="postnorm").weight_std, 3)
+    0.988
+    """
+    phi = activations.get(activation)
+    biases = arguments.real(bias_std, "bias_std", minimum=0.0)
+    kind = arguments.choice(architecture, "architecture", KINDS)
+    scale = checked_scale(activation_scale)
+    if phi.function is None or phi.derivative is None:
+        raise ValueError(f"activation={shown(activation)}: expected one that has a slope")
+    if kind == "residual":
+        raise ValueError(
+            "architecture='residual': expected another one, because the size of its stream grows "
+            "from block to block, and the slope tends to 1 with every σ_w"
+        )
+    moments = _Moments(phi, phi.scale if scale is None else scale)
+    if phi.slopes is not None:
+        return _of_two_slopes(moments, biases, kind)
+    if kind == "plain":
+        return _at_fixed_point(moments, biases)
+    return _with_normalization(moments, biases, kind)
+
+
+class _Moments:
+    """E₁ and E₀ of an activation, as functions of q."""
+
+    def __init__(self, phi: Activation, scale: float) -> None:
+        self.phi = phi
+        self.scale = scale
+
+    def value(self, q: float) -> float:
+        """Return E₁(q) = c² E[φ(√q u)²]."""
+        return self._of(self.phi.function, q)
+
+    def slope(self, q: float) -> float:
+        """Return E₀(q) = c² E[φ'(√q u)²]."""
+        return self._of(self.phi.derivative, q)
+
+    def _of(self, function: Callable[..., np.ndarray] | None, q: float) -> float:
+        assert function is not None
+        root = math.sqrt(q)
+        # Where φ(√q u) turns: as a function of u at its breakpoints over √q, and about 0.
+        turns = {0.0, *(point / root for point in self.phi.breakpoints if q > 0)}
+        nodes, weights = activations.gaussian_nodes(tuple(turns))
+        return self.scale**2 * float(weights @ function(root * nodes) ** 2)
+
+
+def _of_two_slopes(moments: _Moments, biases: float, kind: str) -> Edge:
+    """Return the edge of an activation that is linear on both sides of 0: E₁ = q E₀, of any q."""
+    label = moments.phi.label
+    if biases > 0:
+        raise ValueError(
+            f"bias_std={biases:g}: expected 0 for {label}, with which close samples drift together "
+            "for every σ_w if there are biases"
+        )
+    if kind != "plain":
+        raise ValueError(
+            f"architecture={kind!r}: expected 'plain' for {label} without biases, with which close "
+            "samples stay as they are in such blocks for every σ_w"
+        )
+    assert moments.phi.slopes is not None
+    mean_square = sum(slope**2 for slope in moments.phi.slopes) / 2
+    return Edge(1 / (moments.scale * math.sqrt(mean_square)), 0.0, math.nan)
+
+
+def _at_fixed_point(moments: _Moments, biases: float) -> Edge:
+    """Return the edge of a plain network: given q, χ = 1 says σ_w, and one unknown is left."""
+
+    def next_size(q: float, weights: float) -> float:
+        return weights * moments.value(q) + biases**2
+
+    def excess(q: float) -> float:
+        return next_size(q, 1 / moments.slope(q)) / q - 1
+
+    if biases == 0 and moments.value(0.0) == 0 and moments.slope(0.0) > 0:
+        weights = 1 / moments.slope(0.0)
+        if all(next_size(q, weights) <= q * (1 + _SAME) for q in _NEAR_ZERO):
+            return Edge(math.sqrt(weights), 0.0, 0.0)
+    for q in _roots(excess, _SIZES):
+        weights = 1 / moments.slope(q)
+        around = (q * (1 - _NEAR), q * (1 + _NEAR))
+        if all(abs(next_size(near, weights) - q) < abs(near - q) for near in around):
+            return Edge(math.sqrt(weights), biases, q)
+    raise ValueError(
+        f"bias_std={biases:g}: expected a σ_b with which {moments.phi.label} has an edge of chaos"
+    )
+
+
+def _with_normalization(moments: _Moments, biases: float, kind: str) -> Edge:
+    """Return the edge of blocks with a normalization."""
+
+    def size(weight_std: float) -> float:
+        return weight_std**2 + biases**2
+
+    def excess(weight_std: float) -> float:
+        q, weights = size(weight_std), weight_std**2
+        return weights**2 * moments.slope(q) / (weights * moments.value(q) + biases**2) - 1
+
+    for weight_std in _roots(excess, _WEIGHTS):
+        return Edge(weight_std, biases, size(weight_std))
+    drift = "apart" if excess(1.0) > 0 else "together"
+    raise ValueError(
+        f"bias_std={biases:g} with architecture={kind!r}: expected a σ_b with which "
+        f"{moments.phi.label} has an edge of chaos; close samples drift {drift} for every σ_w from "
+        f"{_WEIGHTS[0]:g} to {_WEIGHTS[1]:g}"
+    )
+
+
+def _roots(function: Callable[[float], float], limits: tuple[float, float]) -> Iterator[float]:
+    """Yield the positive numbers at which a function changes its sign, in ascending order."""
+    count = round(_BRACKETS * math.log10(limits[1] / limits[0])) + 1
+    values = ((x, function(x)) for x in np.geomspace(*limits, count).tolist())
+    known = [(x, value) for x, value in values if abs(value) > _SAME]
+    for (low, left), (high, right) in itertools.pairwise(known):
+        if left * right < 0:
+            yield float(brentq(function, low, high, xtol=1e-14))
