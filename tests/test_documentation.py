@@ -23,7 +23,8 @@ import fastntk
 MODULES = [
     module.name
     for module in pkgutil.walk_packages(fastntk.__path__, "fastntk.")
-    if not module.name.endswith(("._core", ".__main__"))
+    # torch_layers is imported with PyTorch.
+    if not module.name.endswith(("._core", ".__main__", ".torch_layers"))
 ]
 ROOT = Path(__file__).parents[1]
 SITE = ROOT / "docs"

@@ -374,8 +374,9 @@ def test_shapes() -> None:
 def test_more_angles_than_one_block() -> None:
     theta = np.linspace(0, math.pi, 70_000)
     some = [0, 65_535, 65_536, 69_999]
-    np.testing.assert_array_equal(
-        infinite.gradient_angle(theta, 2)[some], infinite.gradient_angle(theta[some], 2)
+    # Which products are fused with sums may depend on an element's place in a loop.
+    np.testing.assert_array_max_ulp(
+        infinite.gradient_angle(theta, 2)[some], infinite.gradient_angle(theta[some], 2), 4
     )
 
 

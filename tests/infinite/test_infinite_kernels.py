@@ -100,7 +100,10 @@ def test_several_depths_are_the_single_ones() -> None:
         for k, depth in enumerate([4, 0, 2, 2]):
             single = infinite.kernels(X, depth=depth, activation=activation, bias_std=0.2)
             for a, b in zip(several, single, strict=True):
-                np.testing.assert_array_equal(a[k], b)
+                # Without an activation there is no compiled recursion, and another loop may fuse
+                # other products with sums.
+                off = 0.0 if depth > 0 or activation == "relu" else 4e-15
+                np.testing.assert_allclose(a[k], b, rtol=0, atol=off)
     assert infinite.ntk(X, depth=[3]).shape == (1, 20, 20)
 
 

@@ -373,7 +373,8 @@ Index packed_weight_bytes(const Device& device, const Network<T>& network, Index
 template <class Device, class T, class G>
 void pass_panels(const FeaturePasses<Device, T, G>& all, Index panel_rows) {
   const auto& features = all.features;
-  const Partition blocks = all.device.template panel_blocks<T>(all.samples.rows);
+  const Partition blocks =
+      all.device.template panel_blocks<T>(all.samples.rows, features.panel_rows);
   PanelPasses<T> passes(all.network, all.network.hidden, panel_rows, blocks.size(),
                         packs_weights_ahead(blocks));
   const bool in_place = std::is_same_v<T, G> && features.panel_rows == panel_rows;

@@ -12,6 +12,7 @@
 #include <memory>
 #include <mutex>
 #include <new>
+#include <numeric>
 #include <optional>
 #include <type_traits>
 #include <utility>
@@ -290,12 +291,14 @@ class HostDevice {
   }
   // Cuts samples that pass through a network in panels. There may be few in a block, as the weights
   // are packed already: small blocks are shared out evenly.
+  // What is kept may lie in panels of another precision, of so many rows: blocks begin with one.
   template <class T>
-  static Partition panel_blocks(Index samples) {
+  static Partition panel_blocks(Index samples, Index kept_panel_rows = 0) {
     constexpr Index kSmall = 24;
     constexpr Index kLarge = 48;
     const bool small = 4 * kLarge < samples && samples < 20 * kLarge;
-    const Index rows = Partition::round_up(small ? kSmall : kLarge, panel_kernel<T>()->strip_rows);
+    const Index unit = std::lcm(panel_kernel<T>()->strip_rows, std::max<Index>(1, kept_panel_rows));
+    const Index rows = Partition::round_up(small ? kSmall : kLarge, unit);
     return {samples, {rows, rows}};
   }
   // A product with a Jacobian takes so many samples, and so many units of a layer, at a time.
