@@ -64,6 +64,22 @@ std::vector<PaddedMatrix<G>> kernels_of(const wired::Wiring<T>& wiring, Range ou
   return kernels;
 }
 
+// Returns one of several networks that share steps, by itself.
+template <class T>
+wired::Wiring<T> alone(const wired::Wiring<T>& all, std::size_t top) {
+  const auto leads = all.leads_to(top);
+  wired::Wiring<T> result(all.input_width);
+  std::vector<std::size_t> numbers(all.widths.size(), 0);
+  for (std::size_t node = 1; node <= top; ++node) {
+    if (!leads[node]) continue;
+    wired::Operation<T> operation = all.step(node).operation;
+    if (auto* const sum = std::get_if<wired::Add>(&operation)) sum->branch = numbers[sum->branch];
+    result.add(numbers[all.step(node).source], operation);
+    numbers[node] = result.top();
+  }
+  return result;
+}
+
 // Returns the derivative of all outputs at all samples by *place, by differences of fourth order.
 PaddedMatrix<double> derivative(double* place, const std::function<PaddedMatrix<double>()>& f) {
   constexpr double kStep = 1e-3;
@@ -259,22 +275,6 @@ TEST_CASE_TEMPLATE("kernels of networks of steps", P, Single, Mixed, Double, Nar
       }
     }
   }
-}
-
-// Returns one of several networks that share steps, by itself.
-template <class T>
-wired::Wiring<T> alone(const wired::Wiring<T>& all, std::size_t top) {
-  const auto leads = all.leads_to(top);
-  wired::Wiring<T> result(all.input_width);
-  std::vector<std::size_t> numbers(all.widths.size(), 0);
-  for (std::size_t node = 1; node <= top; ++node) {
-    if (!leads[node]) continue;
-    wired::Operation<T> operation = all.step(node).operation;
-    if (auto* const sum = std::get_if<wired::Add>(&operation)) sum->branch = numbers[sum->branch];
-    result.add(numbers[all.step(node).source], operation);
-    numbers[node] = result.top();
-  }
-  return result;
 }
 
 TEST_CASE_TEMPLATE("networks that share steps have the kernels of each alone", P, Single, Mixed,

@@ -56,6 +56,7 @@ class MovedPass {
   // Appends the gradients of an output, layer by layer.
   void backward(Index output, std::vector<LayerGradient<T>>& gradients) const {
     std::vector<Moved<T>> deltas;
+    deltas.reserve(wiring_.widths.size());
     for (const Index width : wiring_.widths) deltas.emplace_back(width);
     deltas.back().at[static_cast<std::size_t>(output)] = T(1);
     for (std::size_t node = wiring_.top(); node >= 1; --node) {

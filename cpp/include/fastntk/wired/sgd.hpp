@@ -152,10 +152,10 @@ class Sgd {
   std::vector<Index> activation_widths() const {
     std::vector<Index> result(layout_.activations.size(), 0);
     for (std::size_t k = 0; k < trained_.size(); ++k) {
-      if (trained_[k].weights.data == nullptr) continue;
-      const std::size_t number = *layout_.last().layers[k].activation;
-      const std::size_t node = layout_.activations[number];
-      if (node != 0) result[number] = wiring_.widths[node];
+      const std::optional<std::size_t> number = layout_.last().layers[k].activation;
+      if (trained_[k].weights.data == nullptr || !number) continue;
+      const std::size_t node = layout_.activations[*number];
+      if (node != 0) result[*number] = wiring_.widths[node];
     }
     return result;
   }
