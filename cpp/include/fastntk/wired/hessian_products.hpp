@@ -62,10 +62,14 @@ struct NormalizeTangent {
     const Index width = unit.cols;
     const T n = static_cast<T>(width);
     const T rate = rates(i, 0);
-    const T mean = centred ? sum_of<T>(width, [&](Index j) { return rate * from[j]; }) / n : T(0);
-    const T fall = sum_of<T>(width, [&](Index j) { return h[j] * (rate * from[j] - mean); }) / n;
+    // The rest reads these: with Rz and r beside them, sums would take more registers than a GPU
+    // gives them.
     FASTNTK_NOT_UNROLLED
-    for (Index j = 0; j < width; ++j) to[j] = (rate * from[j] - mean) - h[j] * fall;
+    for (Index j = 0; j < width; ++j) to[j] = rate * from[j];
+    const T mean = centred ? sum_of<T>(width, [&](Index j) { return to[j]; }) / n : T(0);
+    const T fall = sum_of<T>(width, [&](Index j) { return h[j] * (to[j] - mean); }) / n;
+    FASTNTK_NOT_UNROLLED
+    for (Index j = 0; j < width; ++j) to[j] = (to[j] - mean) - h[j] * fall;
     falls(i, 0) = fall;
   }
 };
