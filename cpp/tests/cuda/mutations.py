@@ -506,8 +506,8 @@ MUTATIONS = (
     Mutation(
         "sgd: workspace of the last batch forgotten",
         SGD,
-        "Tiling::larger(full_.largest_delta, last_.largest_delta)",
-        "last_.largest_delta",
+        "Tiling::larger(result, full_.largest_delta)",
+        "result",
         OF_ALGORITHM,
     ),
     Mutation(
