@@ -361,6 +361,41 @@ class HessianProducts {
   LayerBuffers<Device, T> delta_tangents_;  // RΔˡ
 };
 
+// Products with Hessians take so many samples and vectors at a time.
+struct HessianGroups {
+  static constexpr Index kVectors = 4;
+
+  Index samples;
+  Index vectors;
+
+  template <class Device>
+  HessianGroups(const Device& device, Index all_samples, Index all_vectors)
+      : samples(std::clamp<Index>(all_samples, 1, 2 * device.sample_block())),
+        vectors(std::clamp<Index>(all_vectors, 1, kVectors)) {}
+};
+
+// Adds up the products of all samples with all vectors; `products`, of any kind of network, have
+// memory for one group of each.
+template <class Device, class Products, class T>
+void add_up_hessian_products(const Device& device, HessianGroups at_once, Products& products,
+                             Matrix<const T> samples, Matrix<const T> coefficients,
+                             Matrix<const T> vectors, Matrix<T> result, const Monitor& monitor) {
+  Write write = Write::overwrite;
+  Index first = 0;
+  do {  // once also without samples: the products are then 0
+    const Index count = std::min(at_once.samples, samples.rows - first);
+    products.pass(device, samples.row_block(first, count), coefficients.row_block(first, count),
+                  monitor);
+    for (Index v = 0; v < vectors.rows; v += at_once.vectors) {
+      const Index group = std::min(at_once.vectors, vectors.rows - v);
+      products.differentiate(device, vectors.row_block(v, group), monitor);
+      products.add_up(device, write, result.row_block(v, group), monitor);
+    }
+    write = Write::accumulate;
+    first += at_once.samples;
+  } while (first < samples.rows);
+}
+
 // result (vectors, P) = Σ_i Σ_c u_ic ∇²f_c(x_i) v for each row v of `vectors` (vectors, P); the
 // rows of `coefficients` (samples, C) are the u_i. At most so many samples and vectors are taken at
 // a time, for which 4 + 2 kVectors numbers a unit and sample are kept. The sums over samples have
@@ -369,24 +404,10 @@ template <class Device, class T>
 void hessian_products(const Device& device, const Network<T>& network, Matrix<const T> samples,
                       Matrix<const T> coefficients, Matrix<const T> vectors, Matrix<T> result,
                       const Monitor& monitor) {
-  constexpr Index kVectors = 4;
-  const Index samples_at_once = std::clamp<Index>(samples.rows, 1, 2 * device.sample_block());
-  const Index vectors_at_once = std::clamp<Index>(vectors.rows, 1, kVectors);
-  HessianProducts<Device, T> products(network, samples_at_once, vectors_at_once);
-  Write write = Write::overwrite;
-  Index first = 0;
-  do {  // once also without samples: the products are then 0
-    const Index count = std::min(samples_at_once, samples.rows - first);
-    products.pass(device, samples.row_block(first, count), coefficients.row_block(first, count),
-                  monitor);
-    for (Index v = 0; v < vectors.rows; v += vectors_at_once) {
-      const Index group = std::min(vectors_at_once, vectors.rows - v);
-      products.differentiate(device, vectors.row_block(v, group), monitor);
-      products.add_up(device, write, result.row_block(v, group), monitor);
-    }
-    write = Write::accumulate;
-    first += samples_at_once;
-  } while (first < samples.rows);
+  const HessianGroups at_once(device, samples.rows, vectors.rows);
+  HessianProducts<Device, T> products(network, at_once.samples, at_once.vectors);
+  add_up_hessian_products(device, at_once, products, samples, coefficients, vectors, result,
+                          monitor);
 }
 
 }  // namespace fastntk

@@ -471,8 +471,8 @@ MUTATIONS = (
     Mutation(
         "hessian: only the last samples of many",
         HESSIAN,
-        "    write = Write::accumulate;\n    first += samples_at_once;",
-        "    first += samples_at_once;",
+        "    write = Write::accumulate;\n    first += at_once.samples;",
+        "    first += at_once.samples;",
         OF_ALGORITHM,
     ),
     Mutation(

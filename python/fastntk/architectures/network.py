@@ -15,13 +15,7 @@ from fastntk._support import arguments
 from fastntk._support.display import items_html
 from fastntk.devices.places import place_of
 from fastntk.layers.activation import Activation
-from fastntk.layers.blocks import (
-    block_ends,
-    block_places,
-    checked_block,
-    checked_blocks,
-    last_layers,
-)
+from fastntk.layers.blocks import block_places, checked_block, checked_blocks, with_blocks
 from fastntk.layers.dense import Dense
 from fastntk.layers.layer import Layer
 from fastntk.layers.residual import checked_layers
@@ -210,9 +204,7 @@ class Network:
         (2, 8, 8, 8, 1)
         """
         level = checked_block(blocks, "blocks", self._n_blocks("blocks", blocks))
-        (end,) = block_ends(self.layers, [level])
-        kept = [*self.layers[:end], *self.layers[last_layers(self.layers)]]
-        return Network(kept, inputs=self.inputs)
+        return Network(with_blocks(self.layers, level), inputs=self.inputs)
 
     def ntk_at_blocks(
         self,

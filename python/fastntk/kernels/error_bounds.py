@@ -178,8 +178,7 @@ class Analysis:
                 continue  # nothing comes back to a step before the first parameters
             step, sources = self.steps[at].step, self.steps[at].sources
             delta = deltas.pop(at + 1)
-            if step.has_parameters:
-                found.append(step.gradients(kept[at], delta))
+            found.append(step.gradients(kept[at], delta))
             if not any(self._leads_to_parameters[node] for node in sources):
                 continue
             if at == len(self.steps) - 1 and isinstance(step, MapErrors):

@@ -130,9 +130,9 @@ class StepErrors(ABC):
     def back(self, kept: Any, delta: Rounded) -> tuple[Rounded, ...]:
         """Return what comes back to each of these nodes from Δ of the one that was made."""
 
-    def gradients(self, kept: Any, delta: Rounded) -> list[tuple[Vector, Vector]]:
-        """Return the norm and the error of each part of the gradient."""
-        raise NotImplementedError
+    def gradients(self, kept: Any, delta: Rounded) -> list[tuple[Vector, Vector]]:  # noqa: ARG002
+        """Return the norm and the error of each part of the gradient, if it has any here."""
+        return []
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,12 @@ def last_layers(layers: Sequence[Layer]) -> slice:
     return slice(block_places(layers)[-1] + 1, None)
 
 
+def with_blocks(layers: Sequence[Layer], blocks: int) -> tuple[Layer, ...]:
+    """Return the layers with the first of the blocks, and what stands after the last one."""
+    (end,) = block_ends(layers, [blocks])
+    return (*layers[:end], *layers[last_layers(layers)])
+
+
 def checked_block(value: Any, name: str, most: int) -> int:
     """Return a number of blocks, of which there are so many."""
     blocks = arguments.integer(value, name, minimum=0)

@@ -12,7 +12,7 @@ import numpy as np
 
 from fastntk._support.dtypes import FLOAT_DTYPES
 from fastntk.activations.compiled import core_activation, require_finite_width
-from fastntk.layers.blocks import block_ends, last_layers
+from fastntk.layers.blocks import with_blocks
 from fastntk.layers.normalization import Normalization
 from fastntk.layers.residual import Residual
 from fastntk.layers.steps import Activate, Add, GainShift, Linear, Steps, label, steps_of
@@ -117,12 +117,10 @@ class WiredNetwork(AnyNetwork):
             return [self]
         having = [step for step in self.steps.steps if isinstance(step, (Linear, GainShift))]
         found = []
-        for node, end in zip(
-            self.steps.outputs, block_ends(self.description, self.blocks), strict=True
-        ):
+        for node, count in zip(self.steps.outputs, self.blocks, strict=True):
             leading = set(self.steps.leading_to(node))
             kept = [own for step, own in zip(having, self.layers, strict=True) if step in leading]
-            own = (*self.description[:end], *self.description[last_layers(self.description)])
+            own = with_blocks(self.description, count)
             found.append(WiredNetwork(own, self.input_width, tuple(kept)))
         return found
 

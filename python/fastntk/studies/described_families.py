@@ -20,6 +20,7 @@ from fastntk.activations.activation import activation_label
 from fastntk.kernels.depth_passes import depth_groups, pass_bytes
 from fastntk.kernels.rounding import feature_error
 from fastntk.layers.activation import Activation
+from fastntk.layers.blocks import block_places, with_blocks
 from fastntk.layers.residual import Residual
 from fastntk.layers.steps import GainShift, Linear
 from fastntk.networks.wired import margin_of
@@ -62,7 +63,8 @@ class _DescribedFamily(Family):
 
     def residual_scale(self, depth: int) -> float:
         """Return α of the blocks at a depth; NaN if there are none, or not one for all."""
-        scales = {block.scale for block in _blocks(self.networks[depth].layers)}
+        layers = self.networks[depth].layers
+        scales = {layer.scale for layer in layers if isinstance(layer, Residual)}
         return scales.pop() if len(scales) == 1 else math.nan
 
 
@@ -231,17 +233,14 @@ class InfiniteDescribedFamily(_DescribedFamily):
 
     @cached_property
     def _n_blocks(self) -> dict[int, int]:
-        return {depth: len(_blocks(net.layers)) for depth, net in self.networks.items()}
+        return {depth: len(block_places(net.layers)) for depth, net in self.networks.items()}
 
     def _is_part_of_deepest(self, depth: int) -> bool:
         """Return whether `Network.infinite` of the deepest makes this one of its blocks."""
-        layers = self._deepest.layers
-        places = [i for i, layer in enumerate(layers) if isinstance(layer, Residual)]
-        count = self._n_blocks[depth]
-        if not 0 < count <= len(places):
+        layers, count = self._deepest.layers, self._n_blocks[depth]
+        if not 0 < count <= len(block_places(layers)):
             return False
-        cut = (*layers[: places[count - 1] + 1], *layers[places[-1] + 1 :])
-        return cut == tuple(self.networks[depth].layers)
+        return with_blocks(layers, count) == tuple(self.networks[depth].layers)
 
 
 def activations_of(network: Network) -> str:
@@ -256,7 +255,3 @@ def _activations(layers: Sequence[Layer]) -> Iterator[activations.Activation]:
             yield layer.phi
         elif isinstance(layer, Residual):
             yield from _activations(layer.layers)
-
-
-def _blocks(layers: Sequence[Layer]) -> list[Residual]:
-    return [layer for layer in layers if isinstance(layer, Residual)]

@@ -612,24 +612,10 @@ void hessian_products(const Device& device, const Wiring<T>& wiring, Matrix<cons
       with_smooth_activation(activate->phi, [](auto /*phi*/) {});
     }
   }
-  constexpr Index kVectors = 4;
-  const Index samples_at_once = std::clamp<Index>(samples.rows, 1, 2 * device.sample_block());
-  const Index vectors_at_once = std::clamp<Index>(vectors.rows, 1, kVectors);
-  HessianProducts<Device, T> products(wiring, samples_at_once, vectors_at_once);
-  Write write = Write::overwrite;
-  Index first = 0;
-  do {  // once also without samples: the products are then 0
-    const Index count = std::min(samples_at_once, samples.rows - first);
-    products.pass(device, samples.row_block(first, count), coefficients.row_block(first, count),
-                  monitor);
-    for (Index v = 0; v < vectors.rows; v += vectors_at_once) {
-      const Index group = std::min(vectors_at_once, vectors.rows - v);
-      products.differentiate(device, vectors.row_block(v, group), monitor);
-      products.add_up(device, write, result.row_block(v, group), monitor);
-    }
-    write = Write::accumulate;
-    first += samples_at_once;
-  } while (first < samples.rows);
+  const HessianGroups at_once(device, samples.rows, vectors.rows);
+  HessianProducts<Device, T> products(wiring, at_once.samples, at_once.vectors);
+  add_up_hessian_products(device, at_once, products, samples, coefficients, vectors, result,
+                          monitor);
 }
 
 }  // namespace fastntk::wired
