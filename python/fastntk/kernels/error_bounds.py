@@ -36,7 +36,7 @@ from fastntk.kernels.step_errors import (
     product_rounding,
     unit_roundoff,
 )
-from fastntk.layers.steps import Activate, Add, GainShift, Linear
+from fastntk.layers.steps import Activate, Add, Normalize
 from fastntk.networks.network import Layer, Network
 from fastntk.networks.wired import WiredNetwork
 
@@ -235,22 +235,18 @@ def _steps_of_chain(network: Network) -> list[tuple[tuple[int, ...], StepErrors 
 def _steps_of_wired(network: WiredNetwork) -> list[tuple[tuple[int, ...], StepErrors | None]]:
     found: list[tuple[tuple[int, ...], StepErrors | None]] = []
     dtype = network.dtype
-    parameters = iter(network.layers)
-    for step in network.steps.steps:
+    for step, own in network.parts:
         errors: StepErrors | None
-        if isinstance(step, Linear):
-            layer = next(parameters)
-            assert isinstance(layer, Layer)
-            errors = MapErrors.of(layer)
-        elif isinstance(step, GainShift):
-            both = next(parameters)
-            assert not isinstance(both, Layer)
-            errors = GainErrors.of(both)
+        if isinstance(own, Layer):
+            errors = MapErrors.of(own)
+        elif own is not None:
+            errors = GainErrors.of(own)
         elif isinstance(step, Activate):
             errors = ActivationErrors.of(step.layer.phi, step.layer.factor, dtype)
         elif isinstance(step, Add):
             errors = SumErrors(dtype, step.scale)
         else:
+            assert isinstance(step, Normalize)
             errors = NormalizationErrors(dtype, step.layer.centered, step.layer.epsilon)
         found.append((step.sources, errors))
     return found

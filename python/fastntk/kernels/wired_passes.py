@@ -43,15 +43,12 @@ class WiredPasses:
     """
 
     def __init__(self, network: WiredNetwork, X: Rows) -> None:
-        self._network = network
         self.nodes: list[Rows] = [X.astype(np.float64)]
         self.kept: list[Any] = []
-        self._parameters: list[Any] = []
-        parameters = iter(network.layers)
+        # Steps and parameters, of kinds that belong together.
+        self._parts: list[tuple[Any, Any]] = list(network.parts)
         with np.errstate(all="ignore"):
-            for step in network.steps.steps:
-                own = next(parameters) if isinstance(step, (Linear, GainShift)) else None
-                self._parameters.append(own)
+            for step, own in self._parts:
                 made, kept = self._made(step, own)
                 self.nodes.append(made)
                 self.kept.append(kept)
@@ -83,8 +80,7 @@ class WiredPasses:
         deltas[-1] = np.zeros_like(self.outputs)
         deltas[-1][:, output] = 1.0
         with np.errstate(all="ignore"):
-            for at in range(len(self.kept) - 1, -1, -1):
-                step, own, kept = self._network.steps.steps[at], self._parameters[at], self.kept[at]
+            for (step, own), kept in zip(self._parts[::-1], self.kept[::-1], strict=True):
                 delta = deltas[step.target]
                 if isinstance(step, Add):
                     deltas[step.skip] = deltas[step.skip] + delta
@@ -111,8 +107,8 @@ class WiredPasses:
         """
         deltas = self.deltas(output)
         found: list[list[tuple[Rows, Rows | None]]] = []
-        for step, own in zip(self._network.steps.steps, self._parameters, strict=True):
-            if not isinstance(step, (Linear, GainShift)):
+        for step, own in self._parts:
+            if own is None:
                 continue
             delta, h = deltas[step.target], self.nodes[step.source]
             if isinstance(step, Linear):

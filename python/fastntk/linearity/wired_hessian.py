@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastntk.kernels.wired_passes import WiredPasses
-from fastntk.layers.steps import Activate, Add, GainShift, Linear, Normalize, Step
+from fastntk.layers.steps import Activate, Add, Linear, Normalize, Step
 from fastntk.linearity.sample_hessian import HessianInCoordinates, LayerSpace, is_not_0
 from fastntk.networks.wired import WiredNetwork
 
@@ -41,18 +41,11 @@ class WiredSampleHessian(HessianInCoordinates):
         with np.errstate(all="ignore"):
             deltas = [delta.T for delta in passes.deltas(output)]
             nodes = [values.T for values in passes.nodes]
-            parameters = iter(network.layers)
             self._parts = [
                 None
                 if isinstance(step, Add)
-                else _part(
-                    step,
-                    next(parameters) if isinstance(step, (Linear, GainShift)) else None,
-                    nodes,
-                    deltas[step.target],
-                    passes.kept[step.target - 1],
-                )
-                for step in self._steps
+                else _part(step, own, nodes, deltas[step.target], kept)
+                for (step, own), kept in zip(network.parts, passes.kept, strict=True)
             ]
         self.require_finite(np.concatenate([*nodes, *deltas]))
         self.vanishes = any(
@@ -62,11 +55,8 @@ class WiredSampleHessian(HessianInCoordinates):
 
     def _values_vanish(self, network: WiredNetwork, nodes: list[Vectors]) -> bool:
         """Return whether an activation has nothing left where neither φ' nor z is 0."""
-        parameters = iter(network.layers)
         layers: dict[int, Any] = {
-            step.target: (next(parameters), step)
-            for step in self._steps
-            if isinstance(step, (Linear, GainShift))
+            step.target: (own, step) for step, own in network.parts if own is not None
         }
         for step, part in zip(self._steps, self._parts, strict=True):
             if not isinstance(part, _Activation) or nodes[step.target].any():

@@ -15,7 +15,7 @@ from fastntk.activations.compiled import core_activation, require_finite_width
 from fastntk.layers.blocks import with_blocks
 from fastntk.layers.normalization import Normalization
 from fastntk.layers.residual import Residual
-from fastntk.layers.steps import Activate, Add, GainShift, Linear, Steps, label, steps_of
+from fastntk.layers.steps import Activate, Add, GainShift, Linear, Step, Steps, label, steps_of
 from fastntk.networks.any_network import AnyNetwork, require_no_function
 from fastntk.networks.initialization import Initialization, scales
 from fastntk.networks.network import Layer
@@ -110,18 +110,26 @@ class WiredNetwork(AnyNetwork):
         """What is computed, step by step."""
         return steps_of(self.description, self.input_width, self.blocks)
 
+    @cached_property
+    def parts(self) -> list[tuple[Step, Layer | GainAndShift | None]]:
+        """Every step with its parameters, or with None where it has none."""
+        parameters = iter(self.layers)
+        return [
+            (step, next(parameters) if isinstance(step, (Linear, GainShift)) else None)
+            for step in self.steps.steps
+        ]
+
     @property
     def networks(self) -> list[WiredNetwork]:
         """Each of the networks by itself, or this one where there is a single one."""
         if self.blocks is None:
             return [self]
-        having = [step for step in self.steps.steps if isinstance(step, (Linear, GainShift))]
         found = []
         for node, count in zip(self.steps.outputs, self.blocks, strict=True):
             leading = set(self.steps.leading_to(node))
-            kept = [own for step, own in zip(having, self.layers, strict=True) if step in leading]
-            own = with_blocks(self.description, count)
-            found.append(WiredNetwork(own, self.input_width, tuple(kept)))
+            kept = tuple(own for step, own in self.parts if own is not None and step in leading)
+            description = with_blocks(self.description, count)
+            found.append(WiredNetwork(description, self.input_width, kept))
         return found
 
     @property
@@ -188,16 +196,13 @@ class WiredNetwork(AnyNetwork):
         """Return a new view of the core of the network at a place."""
         core = place.core.Wiring32 if self.dtype == np.float32 else place.core.Wiring64
         result = core(self.input_width)
-        parameters = iter(self.layers)
-        for step in self.steps.steps:
+        for step, own in self.parts:
             if isinstance(step, Linear):
-                layer = next(parameters)
-                assert isinstance(layer, Layer)
-                result.add_linear(step.source, *layer.core_arguments)
+                assert isinstance(own, Layer)
+                result.add_linear(step.source, *own.core_arguments)
             elif isinstance(step, GainShift):
-                both = next(parameters)
-                assert isinstance(both, GainAndShift)
-                result.add_gain_shift(step.source, both.gain, both.shift, both.kernel_weights)
+                assert isinstance(own, GainAndShift)
+                result.add_gain_shift(step.source, own.gain, own.shift, own.kernel_weights)
             elif isinstance(step, Activate):
                 phi = core_activation(step.layer.phi)
                 if place.on_gpu:
