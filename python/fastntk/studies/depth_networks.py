@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -171,8 +172,35 @@ class _Plain:
         )
 
 
+class _Described(ABC):
+    """Networks that are described for every depth."""
+
+    called: str
+    label: str
+
+    @abstractmethod
+    def networks(self, width: int) -> dict[int, Network]:
+        """Return the descriptions by their depths, of layers of a width where it is theirs."""
+
+    def infinite(self, tolerance: float) -> Family:
+        networks = self.networks(_ANY_WIDTH)
+        return InfiniteDescribedFamily(
+            called=self.called, label=self.label, networks=networks, tolerance=tolerance
+        )
+
+    def finite(self, width: int, seed: int, dtype: str) -> Family:
+        return FiniteDescribedFamily(
+            called=self.called,
+            label=self.label,
+            networks=self.networks(width),
+            width=width,
+            seed=seed,
+            dtype=dtype,
+        )
+
+
 @dataclass(frozen=True)
-class _WithBlocks:
+class _WithBlocks(_Described):
     """Networks of an architecture with blocks and one activation."""
 
     called: str
@@ -184,23 +212,7 @@ class _WithBlocks:
     depths: tuple[int, ...]
     widths: Sequence[int] = ()  # as asked for
 
-    def infinite(self, tolerance: float) -> Family:
-        networks = self._networks(_ANY_WIDTH)
-        return InfiniteDescribedFamily(
-            called=self.called, label=self.label, networks=networks, tolerance=tolerance
-        )
-
-    def finite(self, width: int, seed: int, dtype: str) -> Family:
-        return FiniteDescribedFamily(
-            called=self.called,
-            label=self.label,
-            networks=self._networks(width),
-            width=width,
-            seed=seed,
-            dtype=dtype,
-        )
-
-    def _networks(self, width: int) -> dict[int, Network]:
+    def networks(self, width: int) -> dict[int, Network]:
         scales = self.settings.scales
         return {
             depth: self.kind.network(depth, self.inputs, width=width, activation=self.phi, **scales)
@@ -209,35 +221,23 @@ class _WithBlocks:
 
 
 @dataclass(frozen=True)
-class _Own:
+class _Own(_Described):
     """Networks that a function of the user's has described."""
 
     called: str
-    networks: dict[int, Network]
+    given: dict[int, Network]
 
     @property
-    def label(self) -> str:
-        return activations_of(self.networks[max(self.networks)])
+    def label(self) -> str:  # type: ignore[override]
+        return activations_of(self.given[max(self.given)])
 
     @property
     def widths(self) -> Sequence[int]:
         """The largest width of a layer, that of the outputs left out where there are others."""
-        return (max(max(net.widths[1:-1] or net.widths[1:]) for net in self.networks.values()),)
+        return (max(max(net.widths[1:-1] or net.widths[1:]) for net in self.given.values()),)
 
-    def infinite(self, tolerance: float) -> Family:
-        return InfiniteDescribedFamily(
-            called=self.called, label=self.label, networks=self.networks, tolerance=tolerance
-        )
-
-    def finite(self, width: int, seed: int, dtype: str) -> Family:
-        return FiniteDescribedFamily(
-            called=self.called,
-            label=self.label,
-            networks=self.networks,
-            width=width,
-            seed=seed,
-            dtype=dtype,
-        )
+    def networks(self, width: int) -> dict[int, Network]:  # noqa: ARG002
+        return self.given
 
 
 def _described(
