@@ -305,10 +305,10 @@ def test_the_disk_is_full(
 def test_more_than_the_memory_of_the_workers(
     case: int, tmp_path: Path, count_cases: Callable[..., None]
 ) -> None:
-    """A kernel of 512 MB that workers of 450 MB each hold: they write to disk, and live."""
+    """A kernel of 512 MB that workers hold, which have 180 MB each before they write to disk."""
     samples = np.random.default_rng(case).standard_normal((8000, 6))
     net = fastntk.MLP([6, 16, 1], seed=case)
-    options = {"n_workers": 2, "threads_per_worker": 1, "memory_limit": 450 * 10**6}
+    options = {"n_workers": 2, "threads_per_worker": 1, "memory_limit": 600 * 10**6}
     with (
         dask.config.set({"temporary-directory": str(tmp_path)}),
         library.LocalCluster(dashboard_address=":0", **options) as cluster,
