@@ -32,7 +32,7 @@ library = pytest.importorskip("distributed", reason="needs fastntk[distributed]"
 pytest.importorskip("zarr", reason="needs fastntk[distributed]")
 
 from fastntk import distributed  # noqa: E402
-from fastntk.distributed import clusters, operators  # noqa: E402
+from fastntk.distributed import clusters, operators, tasks  # noqa: E402
 
 X = np.random.default_rng(0).standard_normal((150, 6))
 NET = fastntk.MLP([6, 20, 30, 3], bias_std=0.3, activation="gelu", seed=2)
@@ -90,6 +90,21 @@ def test_an_operator(client: Any) -> None:
     samples[100] = 0.95e154
     with pytest.raises(OverflowError, match="is not finite in float64"):
         distributed.ntk_operator(fastntk.MLP([6, 1]), samples, client=client).diagonal()
+
+
+def test_what_takes_longer_begins_first(client: Any) -> None:
+    work = {("waiting", k): k % 3 for k in range(30)}
+    layer = {key: (_waited, amount) for key, amount in work.items()}
+    found = [*tasks.results("waiting", layer, work, [])]
+    assert sorted(found) == sorted(work.values())
+    # In the order of their keys it would be 15 and 15. A busy machine may change some places.
+    assert sum(found[:15]) >= 20
+    assert client.scheduler_info()["workers"]
+
+
+def _waited(amount: int) -> int:
+    time.sleep(0.02)
+    return amount
 
 
 def test_conditioning_of_tiles(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
