@@ -216,7 +216,7 @@ def test_the_description_of_a_module() -> None:
 def test_a_single_neuron_that_is_normalized() -> None:
     """PyTorch's RMSNorm always has an ε, with which it keeps more than a sign."""
     module = nn.Sequential(nn.Linear(6, 1), nn.RMSNorm(1, eps=0.1), nn.Linear(1, 2)).double()
-    net = fastntk.from_torch(module)
+    net: Any = fastntk.from_torch(module)
     assert net.layers[1] == layers.RMSNorm(gain=True, epsilon=0.1)
     X = np.random.default_rng(0).standard_normal((3, 6))
     expected = module(torch.from_numpy(X)).detach().numpy()

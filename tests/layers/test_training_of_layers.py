@@ -397,6 +397,43 @@ def test_the_seed_is_known_as_long_as_it_holds(tmp_path: Path) -> None:
     assert same.digest() == net.digest()  # it is that of the function alone
 
 
+@pytest.mark.parametrize("kind", ["layers", "chain", "outputs"])
+def test_checkpoints_know_functions_of_the_user(kind: str, tmp_path: Path) -> None:
+    """By their values: a name says nothing of them."""
+
+    def cube(share: float) -> Any:
+        return activations.custom(
+            lambda z: z + share * z**3,
+            lambda z: 1 + 3 * share * z**2,
+            curvature=lambda z: 6 * share * z,
+            name="cube",
+        )
+
+    def trained(phi: Any, epochs: int) -> fastntk.History[Any]:
+        net: Any = fastntk.MLP([5, 6, 2], activation=phi, activation_scale=1.0)
+        if kind == "outputs":
+            net = fastntk.MLP([5, 6, 2], output_activation=phi)
+        if kind == "layers":
+            block = Residual([layers.Activation(phi, scale=1.0), Dense(6)])
+            net = fastntk.Network([Dense(6), block, Dense(2)], inputs=5).sample()
+        path = tmp_path / "state.npz"
+        return fastntk.train(
+            net, X, y, loss="mse", learning_rate=0.01, epochs=epochs, checkpoint=path
+        )
+
+    X, y = problem("mse", n=12)
+    y = y[:, :2]
+    name = {
+        "layers": r"layers\[1\]\.layers\[0\]=Activation\(Activation\(cube\), scale=1\)",
+        "chain": r"activation=Activation\(cube\)",
+        "outputs": r"output_activation=Activation\(cube\)",
+    }[kind]
+    trained(cube(0.125), 2)
+    assert len(trained(cube(0.125), 3).loss) == 3
+    with pytest.raises(ValueError, match=f"of the same call, but values of {name} differ; remo"):
+        trained(cube(0.25), 3)
+
+
 def test_the_bound_and_the_search() -> None:
     X, y = problem("mse", n=20)
     net = RATED.sample()

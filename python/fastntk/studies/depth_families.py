@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastntk.activations.identities import activation_identity
 from fastntk.kernels.depth_passes import depth_groups, pass_bytes
 from fastntk.kernels.depth_sweep import ntk_depths
 from fastntk.kernels.rounding import KernelErrors, feature_error
 from fastntk.mlp import MLP
-from fastntk.studies.identities import activation_identity
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
