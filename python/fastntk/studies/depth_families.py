@@ -141,7 +141,7 @@ class _PlainFamily(Family):
         self, X: FloatArray, depths: Sequence[int], memory: int | None
     ) -> list[tuple[int, ...]]:
         """Cut depths into passes that fit in the memory of who computes them, if it is known."""
-        return depth_groups(depths, memory=pass_share(memory), **self._shape(X))
+        return depth_groups(depths, lambda some: self.pass_bytes(X, some), pass_share(memory))
 
     def _common_settings(self) -> Values:
         common = {
