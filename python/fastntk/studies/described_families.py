@@ -91,7 +91,10 @@ class _DescribedFamily(Family):
         return [self._n_blocks[depth] for depth in depths]
 
     def _is_part_of_deepest(self, depth: int) -> bool:
-        """Return whether `Network.infinite` of the deepest makes this one of its blocks."""
+        """Return whether `Network.infinite` of the deepest makes this one of its blocks.
+
+        Without blocks it is a chain, whose limit by itself has other last bits.
+        """
         layers, count = self._deepest.layers, self._n_blocks[depth]
         if not 0 < count <= len(block_places(layers)):
             return False
