@@ -116,7 +116,8 @@ def test_limits_without_blocks(activation: str) -> None:
     """The same bits alone and among others; as a chain by itself, the same to rounding."""
     phi = layers.Activation(activation)
     block = Residual([Dense(7, bias_std=0.3), phi, Dense(7)])
-    net = fastntk.Network([Dense(7), phi, Dense(7), *[block] * 2, phi, Dense(1)], inputs=5)
+    first = Dense(7, bias_std=0.3)
+    net = fastntk.Network([first, phi, Dense(7), *[block] * 2, phi, Dense(1)], inputs=5)
     several = net.infinite(blocks=[0, 1, 2]).ntk(X)
     for blocks in (0, 1, 2):
         np.testing.assert_array_equal(net.infinite(blocks=blocks).ntk(X), several[blocks])
