@@ -172,11 +172,17 @@ void register_questions(py::class_<Class>& registered) {
           "in numbers of `itemsize` bytes.")
       .def(
           "packed_weight_bytes",
-          [](const Class& self, Index samples, const typename P::Where& where) {
-            return packed_weight_bytes(P::device(where), self.get(), samples);
+          [](const Class& self, Index samples, Index itemsize, bool for_products,
+             const typename P::Where& where) {
+            const auto device = P::device(where);
+            const FeatureUse use = for_products ? FeatureUse::products : FeatureUse::grams;
+            return itemsize == sizeof(float)
+                       ? packed_weight_bytes<float>(device, self.get(), samples, use)
+                       : packed_weight_bytes<double>(device, self.get(), samples, use);
           },
-          py::arg("samples"), py::arg(P::kWhere),
-          "The memory, in bytes, of the weights that are packed for the passes of so many samples.")
+          py::arg("samples"), py::arg("itemsize"), py::arg("for_products"), py::arg(P::kWhere),
+          "The memory, in bytes, of the weights that are packed for the passes of so many samples, "
+          "whose features are kept in numbers of `itemsize` bytes.")
       .def(
           "kernel_count",
           [](const Class& self, std::pair<Index, Index> outputs, const std::string& split) {

@@ -38,8 +38,11 @@ class PyWiring {
     return add(source, wired::Add{branch, scale});
   }
   std::size_t add_normalization(std::size_t source, bool centred, double epsilon) {
-    if (width(source, "source") < 2) throw bad_argument("source", "a node of at least two units");
     if (!(epsilon >= 0.0)) throw bad_argument("epsilon", "at least 0");
+    // A single unit is nothing but its sign without ε, and 0 without its mean.
+    if (width(source, "source") < 2 && (centred || epsilon == 0.0)) {
+      throw bad_argument("source", "a node of at least two units");
+    }
     return add(source, wired::Normalize{centred, epsilon});
   }
   std::size_t add_gain_shift(std::size_t source, const std::optional<Array<T>>& gain,

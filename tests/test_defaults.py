@@ -848,6 +848,8 @@ COLUMNS: dict[str, list[str]] = {
         "layers",
         "inputs",
         "dtype",
+        "init_seed",
+        "init_scale",
         "loss_function",
         "learning_rate",
         "batch_size",

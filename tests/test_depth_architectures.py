@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 import fastntk
+from fastntk._support import memory
 from fastntk.architectures import Architecture
 from fastntk.layers import Dense, LayerNorm, ReLU, Residual, RMSNorm, Tanh
 from fastntk.studies import described_families
@@ -202,6 +203,53 @@ def test_bounds(X: npt.NDArray[np.float64]) -> None:
             assert found.bounds is not None
             expected = found.bounds.condition_number
             assert bounds == pytest.approx((expected.lower, expected.upper), rel=1e-9, abs=0)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_depths_at_finite_width_come_from_one_pass(
+    X: npt.NDArray[np.float64], dtype: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the bits of a network of each depth, however passes are cut; a store is gone on with."""
+    passes: list[tuple[str, tuple[int, ...]]] = []
+    whole = described_families.FiniteDescribedFamily.kernels
+
+    def counted(self: Any, X: Any, depths: Any) -> Any:
+        passes.append((self.architecture, tuple(depths)))
+        kernels = whole(self, X, depths)
+        for depth, kernel in kernels.items():
+            alone = self.networks[depth].sample(self.seed, dtype).ntk(X, dtype="float64")
+            np.testing.assert_array_equal(kernel, alone)
+        return kernels
+
+    monkeypatch.setattr(described_families.FiniteDescribedFamily, "kernels", counted)
+    common: dict[str, Any] = {**SMALL, "seeds": 1, "width": 8, "dtype": dtype}
+    kinds = [*KINDS, "mine"]
+    common["architecture"] = [*KINDS, mine]
+    study = fastntk.depth_study(X, depths=[0, 1, 2, 5], **common)
+    together = [(0,), (1, 2, 5)]
+    assert passes == [(kind, depths) for kind in kinds for depths in together]
+    assert study.to_frame()["pass_depths"].tolist() == [1, 3, 3, 3] * 4
+    store = tmp_path / "cells.sqlite"
+    fastntk.depth_study(X, depths=[1, 5], store=store, **common)
+    passes.clear()
+    again = fastntk.depth_study(X, depths=[1, 2, 5], store=store, **common)
+    assert again.stored == 8
+    assert passes == [(kind, (2,)) for kind in kinds]
+    expected = numbers(study).query("depth > 0").reset_index(drop=True)
+    pd.testing.assert_frame_equal(numbers(again), expected, check_exact=True)
+    # Passes of several depths take more memory than they may.
+    monkeypatch.setattr(memory, "available_memory", lambda: 50_000)
+    passes.clear()
+    cut = fastntk.depth_study(X, depths=[0, 1, 2, 5], **common)
+    assert passes == [(kind, (depth,)) for kind in kinds for depth in (0, 1, 2, 5)]
+    pd.testing.assert_frame_equal(numbers(cut), numbers(study), check_exact=True)
+    # Two depths may have the same network.
+    monkeypatch.undo()
+    twice = fastntk.depth_study(
+        X, depths=[1, 2, 5], **common | {"architecture": lambda depth: mine(min(depth, 2))}
+    )
+    assert {r.pass_depths for r in twice.results} == {3}
+    assert twice.results[1].eigenvalue_min == twice.results[2].eigenvalue_min
 
 
 def test_the_noise_floor_is_the_rule_of_the_network(X: npt.NDArray[np.float64]) -> None:

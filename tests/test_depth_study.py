@@ -26,6 +26,7 @@ from fastntk.studies import depth_families as families
 from fastntk.studies.depth_results import COSTS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 
@@ -239,9 +240,11 @@ def test_little_memory_means_more_passes_and_the_same_results(
 
 
 def test_groups_of_depths() -> None:
-    shape: dict[str, Any] = {"samples": 10, "input_width": 3, "width": 4}
-    assert depth_groups(range(4), memory=None, **shape) == [(0, 1, 2, 3)]
-    assert depth_groups(range(4), memory=1, **shape) == [(0,), (1,), (2,), (3,)]
+    def needed(depths: Sequence[int]) -> int:
+        return sum(depths)
+
+    assert depth_groups(range(4), needed, None) == [(0, 1, 2, 3)]
+    assert depth_groups(range(5), needed, 3) == [(0, 1, 2), (3,), (4,)]
 
 
 def test_progress_is_reported_for_every_network(X: npt.NDArray[np.float64]) -> None:

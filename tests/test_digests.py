@@ -12,7 +12,8 @@ import pytest
 import fastntk
 from fastntk._support.archives import checksum
 from fastntk._support.digests import sha256
-from fastntk.studies.identities import activation_identity, array_digest
+from fastntk.activations.identities import activation_identity
+from fastntk.studies.identities import array_digest
 from fastntk.studies.store import key_of
 
 A = np.arange(6.0).reshape(2, 3)

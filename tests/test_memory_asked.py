@@ -17,6 +17,7 @@ import fastntk
 from fastntk import infinite, linearity
 from fastntk._support import memory
 from fastntk.devices.processor import PROCESSOR
+from fastntk.kernels.features import Features
 from fastntk.networks.placed import PlacedNetwork
 from fastntk.symmetric import lapack
 
@@ -121,18 +122,47 @@ def test_it_is_asked_for(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
         call()
 
 
+def packed_bytes(net: fastntk.MLP, samples: int, dtype: Any, *, for_products: bool = False) -> int:
+    """Return the memory of packed weights that a pass asks for beside that of its features."""
+    placed = PlacedNetwork(net.network, PROCESSOR)
+    whole = placed.pass_bytes(samples, 1, np.dtype(dtype), for_products=for_products)
+    return whole - placed.feature_bytes(samples, 1, np.dtype(dtype))
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("kept", ["float64", "float32"])
+@pytest.mark.parametrize("for_products", [False, True])
+def test_only_weights_that_are_packed_count(dtype: str, kept: str, for_products: bool) -> None:
+    """To pack them is work of its own, and more for larger networks: samples are cut alike."""
+    nets = [fastntk.MLP([30, width, width, 1], dtype=dtype) for width in (100, 400)]
+
+    def tasks(net: fastntk.MLP, samples: int) -> int:
+        seen: list[int] = []
+        many = np.zeros((samples, 30), dtype)
+        placed = PlacedNetwork(net.network, PROCESSOR)
+        report = lambda stage, done, total: seen.append(total)  # noqa: ARG005, E731
+        Features(placed, many, range(1), np.dtype(kept), report, for_products=for_products)
+        return seen[-1]
+
+    for samples in (20, 200, 250, 330, 400, 960, 1000):
+        packs = tasks(nets[0], samples) != tasks(nets[1], samples)
+        for net in nets:
+            asked = packed_bytes(net, samples, kept, for_products=for_products)
+            assert (asked > 0) == packs, samples
+
+
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_weights_that_are_packed_count(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """They are packed for the passes of many samples: twice, but for the first layer."""
     net = fastntk.MLP([30, 200, 180, 1], dtype=dtype)
     placed = PlacedNetwork(net.network, PROCESSOR)
     one, all_of_them = range(1), net.dtype
-    packed = placed.handle.packed_weight_bytes(1000, 1)
+    packed = packed_bytes(net, 1000, net.dtype)
     if packed == 0:
         pytest.skip("samples pass row by row on this processor")
     first, second = (weights.nbytes for weights in net.weights[:2])
     assert first + 2 * second <= packed <= 1.3 * (first + 2 * second)
-    assert placed.handle.packed_weight_bytes(20, 1) == 0
+    assert packed_bytes(net, 20, net.dtype) == 0
     needed = placed.feature_bytes(1000, len(one), all_of_them) + packed
     assert placed.pass_bytes(1000, len(one), all_of_them) == needed
     many = np.random.default_rng(0).standard_normal((1000, 30))
@@ -149,4 +179,4 @@ def test_weights_that_are_packed_count(dtype: str, monkeypatch: pytest.MonkeyPat
 
 def test_a_softmax_packs_nothing() -> None:
     net = fastntk.MLP([30, 200, 3], output_activation="softmax")
-    assert PlacedNetwork(net.network, PROCESSOR).handle.packed_weight_bytes(1000, 1) == 0
+    assert packed_bytes(net, 1000, net.dtype) == 0

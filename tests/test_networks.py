@@ -13,14 +13,17 @@ from tolerances import assert_close
 
 import fastntk
 from fastntk.devices.processor import PROCESSOR
-from fastntk.kernels.depth_passes import pass_bytes
+from fastntk.kernels.depth_passes import feature_columns, pass_bytes
 from fastntk.kernels.destinations import new_kernels
 from fastntk.kernels.request import KernelRequest
 from fastntk.networks.network import Network, Readout
 from fastntk.networks.placed import PlacedNetwork
+from fastntk.networks.wired import drawn
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from fastntk.layers import Layer
 
 X = np.random.default_rng(0).standard_normal((20, 4))
 DEEP, SHALLOW = fastntk.MLP([4, 9, 8, 1], seed=3), fastntk.MLP([4, 9, 1], seed=3)
@@ -92,6 +95,20 @@ def test_the_memory_of_a_pass_is_known_before_there_are_networks(depths: tuple[i
     features = PlacedNetwork(network, PROCESSOR).feature_bytes(20, 1, np.dtype(np.float64))
     needed = features + len(depths) * 20 * 20 * 8
     assert pass_bytes(depths, samples=20, input_width=4, width=9) == needed
+
+
+@pytest.mark.parametrize("outputs", [1, 2])
+@pytest.mark.parametrize("blocks", [None, (2,), (1, 3), (0, 1, 2, 3)])
+def test_so_is_that_of_described_networks(blocks: tuple[int, ...] | None, outputs: int) -> None:
+    layers: list[Layer] = [fastntk.layers.RMSNorm(gain=True), fastntk.layers.Dense(9)]
+    for width in (8, 7, 9):
+        dense = fastntk.layers.Dense(width, bias_std=0.5)
+        norm = fastntk.layers.LayerNorm(gain=True, shift=True)
+        layers += [fastntk.layers.Residual([norm, fastntk.layers.ReLU(), dense], projection=dense)]
+    layers += [fastntk.layers.Rescale(shift=True), fastntk.layers.Dense(outputs)]
+    network = drawn(tuple(layers), 4, 0, np.dtype(np.float32), blocks)
+    features = PlacedNetwork(network, PROCESSOR).feature_bytes(20, outputs, np.dtype(np.float64))
+    assert features == 20 * 8 * feature_columns(network.steps)
 
 
 def test_kernel_weights_of_a_network_by_itself(tmp_path: Path) -> None:

@@ -80,8 +80,11 @@ class _Network:
     # The memory, in bytes, of the features of so many samples and outputs, for all readouts, in
     # numbers of `itemsize` bytes.
     def feature_bytes(self, samples: int, outputs: int, itemsize: int) -> int: ...
-    # The memory, in bytes, of the weights that are packed for the passes of so many samples.
-    def packed_weight_bytes(self, samples: int, threads: int) -> int: ...
+    # The memory, in bytes, of the weights that are packed for the passes of so many samples, whose
+    # features are kept in numbers of `itemsize` bytes.
+    def packed_weight_bytes(
+        self, samples: int, itemsize: int, for_products: bool, threads: int
+    ) -> int: ...
     # How many kernels `ntk` computes for the outputs (first, count).
     def kernel_count(self, outputs: tuple[int, int], split: str) -> int: ...
     # For each of these kernels the index of the one that holds its transpose, where both sets of
@@ -136,8 +139,11 @@ class _Wiring:
     # The memory, in bytes, of the features of so many samples and outputs, for all readouts, in
     # numbers of `itemsize` bytes.
     def feature_bytes(self, samples: int, outputs: int, itemsize: int) -> int: ...
-    # The memory, in bytes, of the weights that are packed for the passes of so many samples.
-    def packed_weight_bytes(self, samples: int, threads: int) -> int: ...
+    # The memory, in bytes, of the weights that are packed for the passes of so many samples, whose
+    # features are kept in numbers of `itemsize` bytes.
+    def packed_weight_bytes(
+        self, samples: int, itemsize: int, for_products: bool, threads: int
+    ) -> int: ...
     # How many kernels `ntk` computes for the outputs (first, count).
     def kernel_count(self, outputs: tuple[int, int], split: str) -> int: ...
     # For each of these kernels the index of the one that holds its transpose, where both sets of

@@ -102,3 +102,25 @@ def test_angles_of_pairs(name: str, bias: float) -> None:
 def test_angles_of_many_pairs(name: str, bias: float) -> None:
     resolved, could, total = check_pairs(name, bias, range(100, 140))
     assert resolved == total if name in PIECEWISE_LINEAR else resolved >= 0.8 * could
+
+
+@pytest.mark.parametrize("power", [-900, -600, 520, 700, 1020])
+def test_sizes_whose_squares_are_out_of_range(power: int) -> None:
+    """Samples and biases times a power of two have, without activations that bend, the same bits.
+
+    In between, weights may bring samples to sizes that every activation takes.
+    """
+    X = np.random.default_rng(0).standard_normal((5, 4))
+    scale = 2.0**power
+    for phi in ("identity", "relu"):
+        usual, scaled = (infinite.Network(3, phi, 1.0, 0.5 * by) for by in (1.0, scale))
+        assert scaled.smallest_angle(X * scale) == usual.smallest_angle(X)
+        assert usual.smallest_angle(X).resolved
+    if power > 0:
+        usual, scaled = (
+            infinite.Network(2, ["relu", "tanh"], [1.0, 1 / by, 1.0], [0.5 * by, 0.5, 0.5])
+            for by in (1.0, scale)
+        )
+        assert scaled.smallest_angle(X * scale) == usual.smallest_angle(X)
+        K = scaled.ntk(X * scale, normalize=True)
+        np.testing.assert_array_equal(K, usual.ntk(X, normalize=True))

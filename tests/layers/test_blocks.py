@@ -11,7 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import fastntk
-from fastntk import layers
+from fastntk import infinite, layers
 from fastntk.layers import Dense, LayerNorm, ReLU, Residual
 
 X = np.random.default_rng(0).standard_normal((9, 5))
@@ -109,3 +109,18 @@ def test_kernels_that_vanish_are_told_apart() -> None:
     net = fastntk.Network([tiny, Residual([Dense(4), ReLU(), Dense(4)]), Dense(1)], inputs=5)
     with pytest.raises(OverflowError, match="too small for float32"):
         net.ntk_at_blocks(X.astype(np.float32), [0, 1], network_dtype="float32")
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh", "gelu"])
+def test_limits_without_blocks(activation: str) -> None:
+    """The same bits alone and among others; as a chain by itself, the same to rounding."""
+    phi = layers.Activation(activation)
+    block = Residual([Dense(7, bias_std=0.3), phi, Dense(7)])
+    first = Dense(7, bias_std=0.3)
+    net = fastntk.Network([first, phi, Dense(7), *[block] * 2, phi, Dense(1)], inputs=5)
+    several = net.infinite(blocks=[0, 1, 2]).ntk(X)
+    for blocks in (0, 1, 2):
+        np.testing.assert_array_equal(net.infinite(blocks=blocks).ntk(X), several[blocks])
+    chain = net.at_blocks(0).infinite()
+    assert isinstance(chain, infinite.Network)
+    np.testing.assert_allclose(chain.ntk(X), several[0], rtol=1e-12)

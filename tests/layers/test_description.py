@@ -192,7 +192,17 @@ def test_forms_of_trained(trained: Any, kept: str, rates: tuple[float, float]) -
         (
             lambda: fastntk.Network([Dense(1), RMSNorm(), Dense(2)], inputs=3),
             ValueError,
-            "layers[1]=RMSNorm(): a normalization of width 1",
+            "layers[1]=RMSNorm(): a normalization of width 1 leaves nothing but a sign: expected",
+        ),
+        (
+            lambda: fastntk.Network([RMSNorm(), Dense(2)], inputs=1),
+            ValueError,
+            "expected at least 2 neurons before it, or epsilon > 0",
+        ),
+        (
+            lambda: fastntk.Network([Dense(1), LayerNorm(epsilon=1.0), Dense(2)], inputs=3),
+            ValueError,
+            "layers[1]=LayerNorm(epsilon=1): a normalization of width 1 leaves nothing but 0: exp",
         ),
         (
             lambda: fastntk.Network([Dense(4), Residual([ReLU(), Dense(2)]), Dense(2)], inputs=3),

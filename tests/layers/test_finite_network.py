@@ -96,6 +96,29 @@ def test_outputs_derivatives_and_kernels(description: fastntk.Network, seed: int
     assert_near(net.ntk_operator(x, outputs="full") @ np.ones(6 * outputs), pairs.sum(1))
 
 
+@pytest.mark.parametrize("epsilon", [1e-5, 0.5, 10.0])
+def test_a_single_neuron_that_is_normalized(epsilon: float) -> None:
+    """With an ε it keeps more than its sign, and the slope ε/(u² + ε)^{3/2}."""
+    norm = RMSNorm(epsilon=epsilon, gain=True)
+    described = [norm, Dense(1), norm, Dense(4), layers.Tanh(), Dense(1)]
+    description = fastntk.Network(described, inputs=1)
+    net, parameters = with_parameters(description, 0)
+    x = np.random.default_rng(0).standard_normal((6, 1))
+    J = reference.jacobian(description, parameters, x)[:, 0]
+    assert_near(net(x), reference.outputs(description, parameters, x))
+    assert_near(net.jacobian(x)[:, 0], J)
+    assert_near(net.ntk(x), J @ J.T)
+    # The difference of 1 and ĥ² loses digits, of which the proved bounds know.
+    inner = fastntk.Network([Dense(1), RMSNorm(epsilon=epsilon), Dense(1, trained=0)], inputs=1)
+    net, parameters = with_parameters(inner, 0)
+    J = (reference.jacobian(inner, parameters, x) * np.sqrt(reference.rates(inner)))[:, 0]
+    of_features = net.ntk_errors(x)["feature_error"]
+    assert of_features < 1e-6
+    lengths = np.linalg.norm(J, axis=1)
+    off = np.abs(net.ntk(x) - J @ J.T) / np.outer(lengths, lengths)
+    assert (off <= 2.1 * of_features).all()
+
+
 def test_layers_of_the_kernel() -> None:
     net, parameters = with_parameters(DESCRIPTION, 1)
     J = reference.jacobian(DESCRIPTION, parameters, X)

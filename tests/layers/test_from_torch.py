@@ -213,6 +213,16 @@ def test_the_description_of_a_module() -> None:
     assert np.abs(net.parameters[0]).max() > 0
 
 
+def test_a_single_neuron_that_is_normalized() -> None:
+    """PyTorch's RMSNorm always has an ε, with which it keeps more than a sign."""
+    module = nn.Sequential(nn.Linear(6, 1), nn.RMSNorm(1, eps=0.1), nn.Linear(1, 2)).double()
+    net: Any = fastntk.from_torch(module)
+    assert net.layers[1] == layers.RMSNorm(gain=True, epsilon=0.1)
+    X = np.random.default_rng(0).standard_normal((3, 6))
+    expected = module(torch.from_numpy(X)).detach().numpy()
+    np.testing.assert_allclose(net(X), expected, rtol=1e-12)
+
+
 def test_single_precision_and_its_epsilon() -> None:
     """A root mean square as small as the ε that PyTorch takes for float32 by itself."""
     module = nn.Sequential(nn.Linear(5, 6, bias=False), nn.RMSNorm(6), nn.Linear(6, 2))
@@ -316,7 +326,7 @@ def a_block() -> Any:
             r"module\[1\] is BatchNorm1d.* without running statistics: .*expected evaluation mode",
         ),
         ([nn.BatchNorm1d(5).eval()], r"module\[1\] is BatchNorm1d.*of 5 neurons: expected 6"),
-        ([nn.Linear(6, 1), nn.RMSNorm(1), nn.Linear(1, 6)], r"\[2\] is RMSNorm.*width 1 leaves"),
+        ([nn.Linear(6, 1), nn.LayerNorm(1), nn.Linear(1, 6)], r"\[2\] is LayerNorm.*but 0: expec"),
         (
             [nn.Linear(4, 6), nn.RMSNorm(6)],
             r"module\[1\]\.weight has shape \(6, 4\): expected 6",

@@ -22,6 +22,7 @@ from fastntk import activations, layers
 from fastntk._support import memory
 from fastntk.architectures.finite import FiniteNetwork
 from fastntk.layers import Dense, LayerNorm, Residual, RMSNorm
+from fastntk.networks.wired import with_arrays
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -368,6 +369,69 @@ def test_training_goes_on_to_the_same_bits(momentum: float, tmp_path: Path) -> N
     ):
         with pytest.raises(ValueError, match=f"of the same call, but .*{words}.* differ"):
             fastntk.train(differs, X, y, epochs=4, probe=X[:4], checkpoint=path, **options)
+
+
+def test_the_seed_is_known_as_long_as_it_holds(tmp_path: Path) -> None:
+    """As with an MLP, of which results say the same."""
+    X, y = problem("cross_entropy", n=25)
+    net = DESCRIPTION.sample(seed=2**100)
+    history = fastntk.train(net, X, y, learning_rate=0.1, epochs=2, keep_every=1)
+    history.save(tmp_path / "history.npz")
+    history.net.save(tmp_path / "net.npz")
+    loaded: Any = fastntk.History.load(tmp_path / "history.npz")
+    for one in (
+        *(net, net.astype("float32"), history.net, *history.networks.values(), loaded.net),
+        FiniteNetwork.load(tmp_path / "net.npz"),
+        copy.deepcopy(net),
+    ):
+        assert one.seed == 2**100
+    of_mlp = fastntk.train(fastntk.MLP([5, 3], seed=2**100), X, y, learning_rate=0.1, epochs=2)
+    drawn = {"init_seed": 2**100, "init_scale": 1.0}
+    for settings_of in (history.settings, loaded.settings, of_mlp.settings):
+        assert settings_of.items() >= drawn.items()
+    given, _ = with_parameters(DESCRIPTION, 0)  # from arrays
+    assert given.seed is None
+    again = fastntk.train(given, X, y, learning_rate=0.1)
+    assert drawn.keys() == set(history.settings) - set(again.settings)
+    same = FiniteNetwork.of_network(with_arrays(net.layers, net.inputs, net.parameters))
+    assert same.digest() == net.digest()  # it is that of the function alone
+
+
+@pytest.mark.parametrize("kind", ["layers", "chain", "outputs"])
+def test_checkpoints_know_functions_of_the_user(kind: str, tmp_path: Path) -> None:
+    """By their values: a name says nothing of them."""
+
+    def cube(share: float) -> Any:
+        return activations.custom(
+            lambda z: z + share * z**3,
+            lambda z: 1 + 3 * share * z**2,
+            curvature=lambda z: 6 * share * z,
+            name="cube",
+        )
+
+    def trained(phi: Any, epochs: int) -> fastntk.History[Any]:
+        net: Any = fastntk.MLP([5, 6, 2], activation=phi, activation_scale=1.0)
+        if kind == "outputs":
+            net = fastntk.MLP([5, 6, 2], output_activation=phi)
+        if kind == "layers":
+            block = Residual([layers.Activation(phi, scale=1.0), Dense(6)])
+            net = fastntk.Network([Dense(6), block, Dense(2)], inputs=5).sample()
+        path = tmp_path / "state.npz"
+        return fastntk.train(
+            net, X, y, loss="mse", learning_rate=0.01, epochs=epochs, checkpoint=path
+        )
+
+    X, y = problem("mse", n=12)
+    y = y[:, :2]
+    name = {
+        "layers": r"layers\[1\]\.layers\[0\]=Activation\(Activation\(cube\), scale=1\)",
+        "chain": r"activation=Activation\(cube\)",
+        "outputs": r"output_activation=Activation\(cube\)",
+    }[kind]
+    trained(cube(0.125), 2)
+    assert len(trained(cube(0.125), 3).loss) == 3
+    with pytest.raises(ValueError, match=f"of the same call, but values of {name} differ; remo"):
+        trained(cube(0.25), 3)
 
 
 def test_the_bound_and_the_search() -> None:

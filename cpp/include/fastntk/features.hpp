@@ -206,6 +206,13 @@ struct DeltaWidths {
   std::vector<std::vector<Index>> of_readouts;
 };
 
+// Returns of how many rows the panels are in which features lie for one use, or 0 where they lie in
+// rows.
+template <class G, class Device>
+Index kept_panel_rows(const Device& device, FeatureUse use) {
+  return use == FeatureUse::grams ? device.template panel_rows<G>() : 0;
+}
+
 // Allocates features of these widths, for so many outputs and samples.
 template <class G, class Device>
 Features<Device, G> allocate_features(const Device& device, const std::vector<Index>& activations,
@@ -214,7 +221,7 @@ Features<Device, G> allocate_features(const Device& device, const std::vector<In
   Features<Device, G> features;
   features.rows = samples;
   features.outputs = outputs;
-  features.panel_rows = use == FeatureUse::grams ? device.template panel_rows<G>() : 0;
+  features.panel_rows = kept_panel_rows<G>(device, use);
   const Index rows = Partition::round_up(samples, std::max<Index>(1, features.panel_rows));
   features.activations = {rows, 0, activations};
   for (const auto& widths : deltas.of_readouts) {
@@ -357,12 +364,15 @@ inline bool packs_weights_ahead(const Partition& blocks) {
   return blocks.blocks() >= kWorthPacking;
 }
 
-// Returns the memory, in bytes, of the weights that are packed for the passes of so many samples.
-template <class Device, class T>
-Index packed_weight_bytes(const Device& device, const Network<T>& network, Index samples) {
+// Returns the memory, in bytes, of the weights that are packed for the passes of so many samples,
+// whose features are kept in the precision G for one use.
+template <class G, class Device, class T>
+Index packed_weight_bytes(const Device& device, const Network<T>& network, Index samples,
+                          FeatureUse use) {
   if constexpr (Device::Lane::kOnHost) {
     const Index panel_rows = passing_panel_rows(device, network);
-    if (panel_rows != 0 && packs_weights_ahead(device.template panel_blocks<T>(samples))) {
+    if (panel_rows != 0 && packs_weights_ahead(device.template panel_blocks<T>(
+                               samples, kept_panel_rows<G>(device, use)))) {
       return PackedWeights<T>::numbers(network.hidden, panel_rows) * static_cast<Index>(sizeof(T));
     }
   }

@@ -204,6 +204,14 @@ class FiniteNetwork(KernelMethods, JacobianMethods):
         return self._network.input_width
 
     @property
+    def seed(self) -> int | None:
+        """The seed that the weights were drawn with, before all training.
+
+        None where they came from elsewhere: from PyTorch, or from a file of an earlier version.
+        """
+        return self._network.seed
+
+    @property
     def parameters(self) -> tuple[FloatArray, ...]:
         """The arrays of all parameters, in the order of gradients.
 

@@ -118,7 +118,9 @@ class Network:
         Returns
         -------
         infinite.Network or infinite.LayeredNetwork
-            With the same methods. The former for layers that are weights and activations by turns.
+            With the same methods. The former for layers that are weights and activations by turns;
+            its kernels may differ in the last bits from those that the latter has of such layers,
+            for ``blocks=0``.
 
         Raises
         ------

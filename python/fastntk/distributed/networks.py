@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from fastntk._support.arguments import shown
 from fastntk._support.digests import sha256
 from fastntk.activations import Activation
+from fastntk.activations.identities import activation_identity
 from fastntk.infinite.methods import LimitMethods
 from fastntk.layers.layer import Layer
 from fastntk.networks.base import FiniteNetworkBase
@@ -18,7 +19,6 @@ from fastntk.networks.files import network_digest
 from fastntk.networks.network import Network
 from fastntk.networks.wired import WiredNetwork
 from fastntk.networks.wired_files import wired_digest
-from fastntk.studies.identities import activation_identity
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

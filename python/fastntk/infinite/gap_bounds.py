@@ -305,7 +305,7 @@ class _Errors:
             # The last entry of the cross product is a difference.
             entries = c * (u_off + v_off) + a * v_off + b * u_off + unit * (a * v + b * u)
             length = np.sqrt(
-                (c * u) ** 2 + (c * v) ** 2 + inverse**2 * (a * turns - b * rate * difference) ** 2
+                (c * u) ** 2 + (c * v) ** 2 + (inverse * (a * turns - b * rate * difference)) ** 2
             )
             gradient_chord = square_error(length, entries)
             s, t = s * inverse, t * inverse  # their sum stays in range

@@ -169,7 +169,9 @@ def _weigh_gradient(
     return (
         both_a * near + both_b * turned + chord,
         both_a * far + both_b * rest + chord + 2.0 * both_c,
-        share * (weights * (a * s + other_a * t) + turns * (b * s + other_b * t)),
+        # Products of differences and sizes could leave the range of numbers: these are over the
+        # larger one of the sizes, as above.
+        (share * max(s, t)) * (u * (a * s + other_a * t) + v * (b * s + other_b * t)),
     )
 
 

@@ -43,7 +43,7 @@ class Features:
         self.dtype = dtype
         self.place = network.place
         self.n_parameters = network.network.n_parameters
-        network.require_feature_memory(len(X), len(outputs), dtype)
+        network.require_feature_memory(len(X), len(outputs), dtype, for_products=for_products)
         own = network.network.dtype
         core = getattr(self.place.core, f"Features{8 * dtype.itemsize}Of{8 * own.itemsize}")
         with self.place.working() as where, monitored(progress, "features") as monitor:

@@ -38,6 +38,19 @@ class Normalization(Layer):
         """The learning rates ω of the gain and of the shift."""
         return rates_of(self.trained)
 
+    def emptiness(self, width: int) -> str | None:
+        """Return what is wrong with a normalization of so many neurons, and what was expected.
+
+        None if nothing is: then it leaves more than one value, or its sign.
+        """
+        if width > 1 or not (self.centered or self.epsilon == 0):
+            return None
+        left, way = ("a sign", ", or epsilon > 0") if not self.centered else ("0", "")
+        return (
+            f"a normalization of width 1 leaves nothing but {left}: expected at least 2 neurons "
+            f"before it{way}"
+        )
+
 
 @dataclass(frozen=True, repr=False)
 class LayerNorm(Normalization):
@@ -75,6 +88,8 @@ class RMSNorm(Normalization):
     r"""Normalization by the root mean square: as `LayerNorm`, and no mean is subtracted.
 
     .. math:: \hat h = \frac{z}{\sqrt{‖z‖^2/n + ε}}, \quad h = γ ∘ \hat h + β
+
+    Of a single neuron, it needs an ``epsilon``: without, nothing but the sign is left of it.
 
     Parameters
     ----------

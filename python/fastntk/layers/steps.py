@@ -244,11 +244,9 @@ class _Lowering:
         if isinstance(layer, Rescale):
             return self._append(GainShift(node, self._next, width, layer, path), width)
         assert isinstance(layer, Normalization)
-        if width == 1:
-            raise ValueError(
-                f"{path}={layer!r}: a normalization of width 1 leaves nothing but a sign: expected "
-                "at least 2 neurons before it"
-            )
+        wrong = layer.emptiness(width)
+        if wrong is not None:
+            raise ValueError(f"{path}={layer!r}: {wrong}")
         node = self._append(Normalize(node, self._next, layer, path), width)
         if layer.gain or layer.shift:
             node = self._append(GainShift(node, self._next, width, layer, path), width)

@@ -177,7 +177,7 @@ class _LocalProducts(KernelProducts):
 
     def _blocks_that_fit(self) -> int:
         network, size = self._network, self._slices[0].stop
-        needed = network.pass_bytes(size, len(self.outputs), self.dtype)
+        needed = network.pass_bytes(size, len(self.outputs), self.dtype, for_products=True)
         available = self.place.available_memory()
         if available is None:
             return len(self._slices)

@@ -54,16 +54,23 @@ class PlacedNetwork:
         needed: int = self.handle.feature_bytes(samples, outputs, dtype.itemsize)
         return needed
 
-    def pass_bytes(self, samples: int, outputs: int, dtype: FloatDType) -> int:
-        """Return the memory of features and of the weights that are packed to compute them."""
+    def pass_bytes(
+        self, samples: int, outputs: int, dtype: FloatDType, *, for_products: bool = False
+    ) -> int:
+        """Return the memory of features and of the weights that are packed to compute them.
+
+        Those for products lie in rows, which other blocks of samples make.
+        """
         packed: int = 0
         if not self.place.on_gpu:  # the number of threads makes no difference
-            packed = self.handle.packed_weight_bytes(samples, 1)
+            packed = self.handle.packed_weight_bytes(samples, dtype.itemsize, for_products, 1)
         return self.feature_bytes(samples, outputs, dtype) + packed
 
-    def require_feature_memory(self, samples: int, outputs: int, dtype: FloatDType) -> None:
+    def require_feature_memory(
+        self, samples: int, outputs: int, dtype: FloatDType, *, for_products: bool = False
+    ) -> None:
         """Raise MemoryError, before any work, if so many features cannot be computed in memory."""
-        needed = self.pass_bytes(samples, outputs, dtype)
+        needed = self.pass_bytes(samples, outputs, dtype, for_products=for_products)
         if self.place.is_always_there(needed):
             return
         self.place.require_memory(

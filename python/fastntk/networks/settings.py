@@ -11,14 +11,14 @@ import numpy as np
 
 from fastntk.activations.activation import activation_label
 from fastntk.activations.outputs import output_label
-from fastntk.networks.network import Network
+from fastntk.networks.network import Drawn, Network
 from fastntk.networks.wired import WiredNetwork
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fastntk.networks.any_network import AnyNetwork
-    from fastntk.networks.network import Drawn, Layer
+    from fastntk.networks.network import Layer
 
 # What studies hand to their networks where they do not ask for it, and say in their tables.
 USUAL: dict[str, Any] = {"weight_std": 1.0, "bias_std": 0.0, "parametrization": "ntk"}
@@ -73,8 +73,13 @@ def network_settings(network: AnyNetwork) -> dict[str, Any]:
     network that was described by ``layers``, these say all but the inputs.
     """
     if isinstance(network, WiredNetwork):
-        layers = "; ".join(map(repr, network.description))
-        return {"layers": layers, "inputs": network.input_width, "dtype": network.dtype.name}
+        return {
+            "layers": "; ".join(map(repr, network.description)),
+            "inputs": network.input_width,
+            "dtype": network.dtype.name,
+            # There is no other `init_scale` of these.
+            **drawn_settings(None if network.seed is None else Drawn(network.seed, (1.0,))),
+        }
     assert isinstance(network, Network)
     hidden = [len(layer.weights) for layer in network.hidden]
     unknown = {"weight_std": math.nan, "bias_std": math.nan, "parametrization": "mixed"}

@@ -139,14 +139,13 @@ class _Described:
         there = {"gain": part.gain is not None, "shift": part.shift is not None}
         if isinstance(part, Rescaled):
             return Rescale(**there, trained=trained), width
-        if width == 1:
-            raise ValueError(
-                f"{part.path} is {part.shown}: a normalization of width 1 leaves nothing but a "
-                "sign: expected at least 2 neurons before it"
-            )
         kind = LayerNorm if part.centered else RMSNorm
         epsilon = self._epsilon if part.epsilon is None else part.epsilon
-        return kind(**there, epsilon=epsilon, trained=trained), width
+        layer = kind(**there, epsilon=epsilon, trained=trained)
+        wrong = layer.emptiness(width)
+        if wrong is not None:
+            raise ValueError(f"{part.path} is {part.shown}: {wrong}")
+        return layer, width
 
     def _dense(self, affine: AffineMap, width: int, before: str) -> tuple[Dense, int]:
         rows, columns = shape_of(affine, self._arrays)

@@ -92,12 +92,16 @@ class WiredNetwork(AnyNetwork):
     blocks : tuple of int, optional
         For the kernels of several networks that share layers: the numbers of their blocks,
         ascending, the last one that of all. There is nothing else of several networks.
+    seed : int, optional
+        That which the weights were drawn with before all training; None where they came from
+        elsewhere.
     """
 
     description: tuple[described.Layer, ...]
     input_width: int
     layers: tuple[Layer | GainAndShift, ...]
     blocks: tuple[int, ...] | None = None
+    seed: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse activations that networks of finite width cannot have."""
@@ -129,7 +133,7 @@ class WiredNetwork(AnyNetwork):
             leading = set(self.steps.leading_to(node))
             kept = tuple(own for step, own in self.parts if own is not None and step in leading)
             description = with_blocks(self.description, count)
-            found.append(WiredNetwork(description, self.input_width, kept))
+            found.append(WiredNetwork(description, self.input_width, kept, seed=self.seed))
         return found
 
     @property
@@ -165,7 +169,10 @@ class WiredNetwork(AnyNetwork):
         return margin_of(self.description)
 
     def with_layers(self, layers: Sequence[Layer | GainAndShift]) -> WiredNetwork:
-        """Return a network with other parameters and the same description."""
+        """Return a network with other parameters and the same description.
+
+        They are what those of this one became: how these were drawn is still known.
+        """
         return replace(self, layers=tuple(layers))
 
     def copy(self) -> WiredNetwork:
@@ -251,15 +258,19 @@ def drawn(
         elif isinstance(step, GainShift):
             ones, zeros = np.ones(step.width, dtype), np.zeros(step.width, dtype)
             layers.append(_gain_and_shift(step, iter([ones] * step.layer.gain + [zeros])))
-    return WiredNetwork(description, inputs, tuple(layers), blocks)
+    return WiredNetwork(description, inputs, tuple(layers), blocks, seed)
 
 
 def with_arrays(
-    description: tuple[described.Layer, ...], inputs: int, arrays: Sequence[FloatArray]
+    description: tuple[described.Layer, ...],
+    inputs: int,
+    arrays: Sequence[FloatArray],
+    seed: int | None = None,
 ) -> WiredNetwork:
     """Return a network with given parameters, in the order of gradients; ValueError if they differ.
 
-    Their shapes and precisions have to be those of the description.
+    Their shapes and precisions have to be those of the description. The seed is that with which
+    they were drawn once, if any.
     """
     layers: list[Layer | GainAndShift] = []
     shapes: list[tuple[int, ...]] = []
@@ -281,7 +292,7 @@ def with_arrays(
         {each} for each in FLOAT_DTYPES
     ]:
         raise ValueError("shapes or precisions of its arrays are not those of its layers")
-    return WiredNetwork(description, inputs, tuple(layers))
+    return WiredNetwork(description, inputs, tuple(layers), seed=seed)
 
 
 def margin_of(layers: Sequence[described.Layer]) -> float:

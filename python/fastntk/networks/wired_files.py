@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from fastntk._support.dtypes import FloatArray
 
 WIRED_FORMAT = "fastntk layers"
+# How weights were drawn, "drawn", changes no number: earlier readers of version 1 overlook it.
 _VERSIONS = (1,)
 
 # The layers that files know, by their names.
@@ -58,7 +59,9 @@ def _is_alike(network: WiredNetwork, path: str) -> bool:
 
 def wired_digest(network: WiredNetwork) -> str:
     """Return a digest of everything that decides the function of a network, to the last bit."""
-    return checksum(*described_wired(network))
+    header, arrays = described_wired(network)
+    header.pop("drawn", None)
+    return checksum(header, arrays)
 
 
 def load_wired(path: str | os.PathLike[str]) -> WiredNetwork:
@@ -78,17 +81,20 @@ def restored_wired(header: dict[str, Any], arrays: dict[str, FloatArray]) -> Wir
     """Return the network of a header and its arrays; any error of Python's if there is none."""
     description = tuple(_restored(entry) for entry in header["layers"])
     numbered = [arrays[f"p{i}"] for i in range(len(arrays))]
-    return with_arrays(description, header["inputs"], numbered)
+    seed = header["drawn"]["seed"] if "drawn" in header else None
+    return with_arrays(description, header["inputs"], numbered, seed)
 
 
 def described_wired(network: WiredNetwork) -> tuple[dict[str, Any], dict[str, FloatArray]]:
     """Return the header and the arrays that a file has of a network."""
-    header = {
+    header: dict[str, Any] = {
         "format": WIRED_FORMAT,
         "version": _VERSIONS[0],
         "inputs": network.input_width,
         "layers": [_entry(layer, f"layers[{i}]") for i, layer in enumerate(network.description)],
     }
+    if network.seed is not None:
+        header["drawn"] = {"seed": network.seed}
     found = [array for layer in network.layers for array, _ in layer.arrays]
     return header, {f"p{i}": array for i, array in enumerate(found)}
 

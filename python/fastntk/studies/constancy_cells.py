@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fastntk.activations.identities import activation_identity
 from fastntk.linearity import hessian_norm, kernel_drift
 from fastntk.mlp import MLP
 from fastntk.networks.settings import USUAL
-from fastntk.studies.identities import activation_identity, array_digest
+from fastntk.studies.identities import array_digest
 from fastntk.studies.runner import Task
 from fastntk.training.learning_rate_bound import learning_rate_bound
 from fastntk.training.run import train

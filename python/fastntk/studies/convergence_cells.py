@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastntk.activations.activation import activation_label
+from fastntk.activations.identities import activation_identity
 from fastntk.mlp import MLP
 from fastntk.networks.initialization import activation_and_scale
 from fastntk.networks.network import Drawn
 from fastntk.networks.settings import USUAL, drawn_settings
-from fastntk.studies.identities import activation_identity, array_digest
+from fastntk.studies.identities import array_digest
 from fastntk.studies.rates import convergence_rate
 from fastntk.studies.runner import Task
 from fastntk.training.learning_rate_search import find_learning_rate

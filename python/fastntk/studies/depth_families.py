@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastntk.activations.identities import activation_identity
 from fastntk.kernels.depth_passes import depth_groups, pass_bytes
 from fastntk.kernels.depth_sweep import ntk_depths
 from fastntk.kernels.rounding import KernelErrors, feature_error
 from fastntk.mlp import MLP
-from fastntk.studies.identities import activation_identity
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -141,7 +141,7 @@ class _PlainFamily(Family):
         self, X: FloatArray, depths: Sequence[int], memory: int | None
     ) -> list[tuple[int, ...]]:
         """Cut depths into passes that fit in the memory of who computes them, if it is known."""
-        return depth_groups(depths, memory=pass_share(memory), **self._shape(X))
+        return depth_groups(depths, lambda some: self.pass_bytes(X, some), pass_share(memory))
 
     def _common_settings(self) -> Values:
         common = {

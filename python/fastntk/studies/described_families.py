@@ -2,8 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The networks of a depth study that are described by their layers, at every depth.
 
-At infinite width the depths that begin with the same layers come from one pass. Networks of finite
-width are drawn one by one.
+The depths that begin with the same layers come from one pass.
 """
 
 from __future__ import annotations
@@ -17,12 +16,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastntk.activations.activation import activation_label
-from fastntk.kernels.depth_passes import depth_groups, pass_bytes
+from fastntk.kernels.depth_passes import depth_groups, feature_columns, pass_bytes
 from fastntk.kernels.rounding import feature_error
 from fastntk.layers.activation import Activation
 from fastntk.layers.blocks import block_places, with_blocks
 from fastntk.layers.residual import Residual
-from fastntk.layers.steps import GainShift, Linear
+from fastntk.layers.steps import GainShift, Linear, steps_of
 from fastntk.networks.wired import margin_of
 from fastntk.studies.depth_families import DEFAULT_TOLERANCE, Family, pass_share
 from fastntk.studies.identities import description_identity
@@ -67,6 +66,40 @@ class _DescribedFamily(Family):
         scales = {layer.scale for layer in layers if isinstance(layer, Residual)}
         return scales.pop() if len(scales) == 1 else math.nan
 
+    def passes(
+        self, X: FloatArray, depths: Sequence[int], memory: int | None
+    ) -> list[tuple[int, ...]]:
+        """Cut depths into passes, of neighbours that begin with the same layers as the deepest."""
+        groups = []
+        for alike, its in itertools.groupby(depths, self._is_part_of_deepest):
+            run, share = list(its), pass_share(memory)
+            if alike:
+                groups += depth_groups(run, lambda some: self.pass_bytes(X, some), share)
+            else:
+                groups += [(depth,) for depth in run]
+        return groups
+
+    @cached_property
+    def _deepest(self) -> Network:
+        return self.networks[max(self.networks)]
+
+    @cached_property
+    def _n_blocks(self) -> dict[int, int]:
+        return {depth: len(block_places(net.layers)) for depth, net in self.networks.items()}
+
+    def _blocks(self, depths: Sequence[int]) -> list[int]:
+        return [self._n_blocks[depth] for depth in depths]
+
+    def _is_part_of_deepest(self, depth: int) -> bool:
+        """Return whether `Network.infinite` of the deepest makes this one of its blocks.
+
+        Without blocks it is a chain, whose limit by itself has other last bits.
+        """
+        layers, count = self._deepest.layers, self._n_blocks[depth]
+        if not 0 < count <= len(block_places(layers)):
+            return False
+        return with_blocks(layers, count) == tuple(self.networks[depth].layers)
+
 
 @dataclass(frozen=True, kw_only=True)
 class FiniteDescribedFamily(_DescribedFamily):
@@ -89,8 +122,14 @@ class FiniteDescribedFamily(_DescribedFamily):
         }
 
     def kernels(self, X: FloatArray, depths: Sequence[int]) -> dict[int, FloatArray]:
-        """Return the kernels of some depths, each from a network of its own."""
-        return {depth: self._single(depth).ntk(X, dtype="float64") for depth in depths}
+        """Return the kernels of some depths, on shared layers where there are several."""
+        if len(depths) == 1:
+            return {depths[0]: self._single(depths[0]).ntk(X, dtype="float64")}
+        blocks = self._blocks(depths)
+        found = self._deepest.ntk_at_blocks(
+            X, blocks, seed=self.seed, network_dtype=self.dtype, dtype="float64"
+        )
+        return {depth: found[count] for depth, count in zip(depths, blocks, strict=True)}
 
     def closest(self, X: FloatArray, depth: int, candidates: Sequence[AnglePair]) -> AnglePair:
         """Return the closest of the candidates, with all digits of its angle."""
@@ -115,24 +154,16 @@ class FiniteDescribedFamily(_DescribedFamily):
 
     def work(self, X: FloatArray, depth: int) -> float:  # noqa: ARG002
         """Return the columns of H and Δ, which are multiply-adds for each pair of samples."""
-        return float(self._feature_columns(depth))
+        return float(feature_columns(self.networks[depth].steps))
 
     def pass_bytes(self, X: FloatArray, depths: Sequence[int]) -> int:
         """Return the memory of a pass: its features and kernels."""
-        columns = max(map(self._feature_columns, depths)) + len(X) * len(depths)
+        steps = self.networks[depths[0]].steps
+        if len(depths) > 1:
+            deepest = self._deepest
+            steps = steps_of(deepest.layers, deepest.inputs, self._blocks(depths))
+        columns = feature_columns(steps) + len(X) * len(depths)
         return len(X) * columns * np.float64().itemsize
-
-    def passes(
-        self,
-        X: FloatArray,  # noqa: ARG002
-        depths: Sequence[int],
-        memory: int | None,  # noqa: ARG002
-    ) -> list[tuple[int, ...]]:
-        """Return a pass for each depth: it has a network of its own."""
-        return [(depth,) for depth in depths]
-
-    def _feature_columns(self, depth: int) -> int:
-        return sum(step.inputs + step.outputs for step in self.networks[depth].linear_maps)
 
     def _single(self, depth: int) -> FiniteNetwork:
         return self.networks[depth].sample(self.seed, self.dtype)
@@ -180,7 +211,7 @@ class InfiniteDescribedFamily(_DescribedFamily):
         samples = X.astype(np.float64, copy=False)
         if len(depths) == 1:
             return {depths[0]: self._limit(depths[0]).ntk(samples)}
-        blocks = [self._n_blocks[depth] for depth in depths]
+        blocks = self._blocks(depths)
         limit = self._deepest.infinite(blocks=blocks, tolerance=self.tolerance)
         return dict(zip(depths, limit.ntk(samples), strict=True))
 
@@ -210,37 +241,8 @@ class InfiniteDescribedFamily(_DescribedFamily):
         """Return the memory of a pass: its kernels, as there are no features."""
         return pass_bytes(depths, samples=len(X), input_width=0, width=0)
 
-    def passes(
-        self, X: FloatArray, depths: Sequence[int], memory: int | None
-    ) -> list[tuple[int, ...]]:
-        """Cut depths into passes, of neighbours that begin with the same layers as the deepest."""
-        groups = []
-        for alike, its in itertools.groupby(depths, self._is_part_of_deepest):
-            run = list(its)
-            if alike:
-                share = pass_share(memory)
-                groups += depth_groups(run, samples=len(X), input_width=0, width=0, memory=share)
-            else:
-                groups += [(depth,) for depth in run]
-        return groups
-
     def _limit(self, depth: int) -> infinite.Network | infinite.LayeredNetwork:
         return self.networks[depth].infinite(tolerance=self.tolerance)
-
-    @cached_property
-    def _deepest(self) -> Network:
-        return self.networks[max(self.networks)]
-
-    @cached_property
-    def _n_blocks(self) -> dict[int, int]:
-        return {depth: len(block_places(net.layers)) for depth, net in self.networks.items()}
-
-    def _is_part_of_deepest(self, depth: int) -> bool:
-        """Return whether `Network.infinite` of the deepest makes this one of its blocks."""
-        layers, count = self._deepest.layers, self._n_blocks[depth]
-        if not 0 < count <= len(block_places(layers)):
-            return False
-        return with_blocks(layers, count) == tuple(self.networks[depth].layers)
 
 
 def activations_of(network: Network) -> str:

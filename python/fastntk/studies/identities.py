@@ -11,10 +11,9 @@ import json
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from fastntk._support.digests import sha256
 from fastntk.activations import Activation
+from fastntk.activations.identities import activation_identity
 from fastntk.layers.layer import Layer
 
 if TYPE_CHECKING:
@@ -26,20 +25,6 @@ def array_digest(X: FloatArray) -> str:
     """Return a digest of samples or labels, to the last bit, with their shape and precision."""
     little_endian = X.astype(X.dtype.newbyteorder("<"), copy=False)
     return sha256(f"{X.dtype.name} {X.shape} ", little_endian)
-
-
-def activation_identity(activation: Activation) -> list[Any]:
-    """Return what tells an activation from all others."""
-    if activation.identity is None:
-        return [activation.name, *activation.parameters]
-    # A function of the user's is known by its values, to the last bit: names may repeat.
-    points = np.linspace(-8.0, 8.0, 4097)
-    values = [
-        np.asarray(function(points), dtype="<f8")
-        for function in (activation.function, activation.derivative)
-        if function is not None
-    ]
-    return ["custom", sha256(*values), activation.second_moment]
 
 
 def description_identity(network: Network) -> str:

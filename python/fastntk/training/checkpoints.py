@@ -10,6 +10,9 @@ import numpy as np
 
 from fastntk._support.archives import checked_path, read_archive, write_archive
 from fastntk._support.digests import sha256
+from fastntk.activations import Activation
+from fastntk.activations.identities import activation_identity
+from fastntk.layers.steps import Activate, label
 from fastntk.networks.network import Network
 from fastntk.networks.wired import WiredNetwork
 
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from fastntk._support.dtypes import FloatArray
+    from fastntk.activations.outputs import OutputActivation
     from fastntk.networks.any_network import AnyNetwork
     from fastntk.training.descent import Sgd
 
@@ -84,21 +88,34 @@ def network_description(network: AnyNetwork) -> dict[str, Any]:
     """Return what a checkpoint must agree with of the network at the start."""
     arrays = [array for layer in network.layers for array, _ in layer.arrays]
     if isinstance(network, WiredNetwork):
+        steps = [step for step in network.steps.steps if isinstance(step, Activate)]
         return {
             "net": arrays,
             "layers": list(map(repr, network.description)),
             "scales": [list(layer.kernel_weights) for layer in network.layers],
+            **_own_functions({label(step): step.layer.phi for step in steps}),
         }
     assert isinstance(network, Network)
+    phi, psi = network.activation, network.output_activation
     scales = [[layer.weight_scale, layer.bias_scale] for layer in network.layers]
     # Checkpoints of networks of which nothing is frozen say nothing of it.
     frozen = [] if network.kernel_weights is None else list(map(list, network.kernel_weights))
     # Nor do those of linear outputs say that they are linear.
-    outputs = [] if network.has_linear_outputs else [repr(network.output_activation)]
+    outputs = [] if network.has_linear_outputs else [repr(psi)]
     return {
         "net": arrays,
-        "activation": [repr(network.activation), network.activation_scale, *outputs],
+        "activation": [repr(phi), network.activation_scale, *outputs],
         "scales": scales + frozen,
+        **_own_functions({f"activation={phi!r}": phi, f"output_activation={psi!r}": psi}),
+    }
+
+
+def _own_functions(given: Mapping[str, Activation | OutputActivation]) -> dict[str, Any]:
+    """Return the values of functions of the user's, which may share a name with others."""
+    return {
+        f"values of {name}": activation_identity(phi)
+        for name, phi in given.items()
+        if isinstance(phi, Activation) and phi.identity is not None
     }
 
 

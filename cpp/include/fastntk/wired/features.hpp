@@ -111,9 +111,9 @@ Index feature_bytes(const Wiring<T>& wiring, Index samples, Index outputs, Index
 }
 
 // Weights are packed for no pass.
-template <class Device, class T>
-Index packed_weight_bytes(const Device& /*device*/, const Wiring<T>& /*wiring*/,
-                          Index /*samples*/) {
+template <class G, class Device, class T>
+Index packed_weight_bytes(const Device& /*device*/, const Wiring<T>& /*wiring*/, Index /*samples*/,
+                          FeatureUse /*use*/) {
   return 0;
 }
 
