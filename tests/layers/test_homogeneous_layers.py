@@ -148,6 +148,19 @@ def test_who_shares_factors(layers: list[Layer], shared: bool) -> None:
     assert isinstance(Pairs.of(Samples.of(X), None, network).compiled, kind)
 
 
+def test_a_depth_has_the_same_bits_alone_and_among_others() -> None:
+    """Also where all samples share the factors of what comes before the first bias."""
+    X = np.random.default_rng(0).standard_normal((60, 3))
+    biased = Residual([Dense(4, bias_std=0.3), ReLU(), Dense(4)])
+    layers = [Dense(4), FEW, FEW, biased, Dense(1)]
+    together = limit(layers, blocks=(0, 1, 2, 3)).ntk(X)
+    for count, kernel in enumerate(together):
+        assert (limit(layers, blocks=count).ntk(X) == kernel).all()
+    every = limit([Dense(4), FEW, FEW, Dense(1)], blocks=(0, 2))
+    assert is_homogeneous(every)
+    assert (every.ntk(X)[0] == limit([Dense(4), FEW, FEW, Dense(1)], blocks=0).ntk(X)).all()
+
+
 def test_the_same_numbers_as_the_recursion_of_all_networks(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -15,6 +15,7 @@ for its nodes and their gradients.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -46,9 +47,17 @@ NOTHING, INPUTS = range(2)
 
 
 def is_homogeneous(network: LayeredArchitecture) -> bool:
-    """Return whether the factors of each sum are the same for all samples."""
-    powers = _Powers(network)
-    for _ in follow(network.steps, powers, frozenset({1}), tangent=True):
+    """Return whether the factors of each sum are the same for all samples.
+
+    After any number of blocks, not only those that are asked for: the kernel of a depth has the
+    same bits alone and among others.
+    """
+    # Others see more of a node than its direction.
+    if not all(isinstance(dual, PiecewiseLinear) for dual in network.duals.values()):
+        return False
+    every = replace(network, blocks=tuple(range(network.n_blocks + 1)))
+    powers = _Powers(every)
+    for _ in follow(every.steps, powers, frozenset({1}), tangent=True):
         pass
     return powers.of_one_kind
 
@@ -96,7 +105,6 @@ class _Powers:
     def activated(
         self, step: int, hidden: frozenset[int], gradients: frozenset[int] | None
     ) -> tuple[frozenset[int], frozenset[int] | None]:
-        # Others see more of a node than its direction.
         self.of_one_kind &= isinstance(self._network.duals[step], PiecewiseLinear)
         return hidden, gradients
 

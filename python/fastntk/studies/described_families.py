@@ -209,9 +209,9 @@ class InfiniteDescribedFamily(_DescribedFamily):
     def kernels(self, X: FloatArray, depths: Sequence[int]) -> dict[int, FloatArray]:
         """Return the kernels of some depths, by one recursion where there are several."""
         samples = X.astype(np.float64, copy=False)
-        if len(depths) == 1:
+        if not self._is_part_of_deepest(depths[0]):
             return {depths[0]: self._limit(depths[0]).ntk(samples)}
-        blocks = self._blocks(depths)
+        blocks = self._blocks(depths)  # also of a single depth, for the same bits
         limit = self._deepest.infinite(blocks=blocks, tolerance=self.tolerance)
         return dict(zip(depths, limit.ntk(samples), strict=True))
 
