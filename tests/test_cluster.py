@@ -17,6 +17,7 @@ import pytest
 import fastntk
 from fastntk import infinite
 from fastntk._support import dask_workers
+from fastntk.eigenvalues import dask_products, dask_source
 from fastntk.layers import Dense, LayerNorm, ReLU, Residual
 from fastntk.studies import constancy
 from fastntk.studies.depth_results import COSTS
@@ -89,6 +90,25 @@ def test_an_operator(client: Any) -> None:
     samples[100] = 0.95e154
     with pytest.raises(OverflowError, match="is not finite in float64"):
         distributed.ntk_operator(fastntk.MLP([6, 1]), samples, client=client).diagonal()
+
+
+def test_conditioning_of_tiles(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The numbers of one process, to the last bit, wherever tiles are and tasks end."""
+    monkeypatch.setattr(dask_source, "_SMALL", 10)
+    samples = np.random.default_rng(5).standard_normal((150, 8))
+    kernel = fastntk.MLP([8, 64, 1], seed=1).ntk(samples)
+
+    def found() -> Any:
+        array = dask.array.from_array(kernel, chunks=40)
+        return fastntk.conditioning(array, method="cholesky")
+
+    with dask.config.set(scheduler="synchronous"), monkeypatch.context() as alone:
+        alone.setattr(dask_products, "current_client", lambda: None)
+        expected = found()
+    assert found() == expected
+    monkeypatch.setattr(dask_products, "_SHARE", 1e-9)  # a task for each tile
+    assert found() == expected
+    assert client.scheduler_info()["workers"]
 
 
 def test_closest_pairs(client: Any) -> None:

@@ -84,6 +84,29 @@ def test_the_error_of_a_factor_is_seen() -> None:
         assert source.decomposition_error(0.5, factor=changed) > 0.1 * moved > 10 * small
 
 
+def test_solutions_before_and_after_the_inverse() -> None:
+    """L first, then its inverse in its place, row by row; vectors or several of them."""
+    spectrum = np.geomspace(1.0, 1e6, 90)
+    directions = np.linalg.qr(np.random.default_rng(3).standard_normal((90, 90)))[0]
+    matrix = (directions * spectrum) @ directions.T
+    factor: Any = dask_source.source_of_dask(tiled(matrix + matrix.T, 25), overwrite=False).factor(
+        0.0
+    )
+    vectors = np.random.default_rng(4).standard_normal((90, 2))
+    exact = directions @ ((directions.T @ vectors) / (2 * spectrum)[:, np.newaxis])
+    found = [factor.solve(vectors) for _ in range(6)]
+    for solution in found:
+        np.testing.assert_allclose(solution, exact, rtol=0, atol=1e-9 * abs(exact).max())
+    assert [(each == found[0]).all() for each in found] == [True] * 3 + [False] * 3
+    assert factor.inverted
+    whole = np.zeros((90, 90))
+    for (i, j), tile in factor.tiles.items():
+        part = tile.compute()
+        whole[25 * i : 25 * i + part.shape[0], 25 * j : 25 * j + part.shape[1]] = part
+    lower = np.linalg.cholesky(matrix + matrix.T)
+    assert np.linalg.norm(lower @ whole - np.eye(90)) < 1e-9
+
+
 def test_several_eigenvalues_with_vectors() -> None:
     found = conditioning(tiled(K), k=3, eigenvectors=True, bounds=False)
     whole = fastntk.conditioning(K, k=3, method="cholesky", bounds=False)

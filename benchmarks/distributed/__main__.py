@@ -6,7 +6,7 @@
 depth 3), these into a store of zarr, its condition number from there, and the closest pairs; then
 the rates of tasks, disk and memory, and what these make of a kernel of n = 10⁶ and of the closest
 pairs of n = 10⁷ on 64 machines. ``--write-docs`` puts all of it into docs/clusters.md. Without
-cores of their own workers wait for each other: the processor seconds say what the tiles themselves
+cores of their own, workers wait for each other: the processor seconds say what the tiles themselves
 cost.
 
 ``python -m benchmarks.distributed --whole DIRECTORY --n 30000`` computes that kernel into a store
@@ -39,6 +39,7 @@ def options() -> argparse.ArgumentParser:
     parser.add_argument("--depth", type=int, default=3)
     parser.add_argument("--chunks", type=_chunks, default="auto", help="rows of a tile")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--rounds", type=int, default=3, help="of which the fastest counts")
     parser.add_argument("--memory", default="2GB", help="of each worker")
     parser.add_argument("--folder", help="for stores, by default that of temporary files")
     parser.add_argument(

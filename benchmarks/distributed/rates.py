@@ -60,7 +60,7 @@ def _task(given: argparse.Namespace, folder: Path) -> float:
     layer = {("nothing", k): (int, k) for k in range(given.tasks)}
     with workers(1, given.memory, folder):
         watch = Watch()
-        done = sum(1 for _ in results("nothing", layer, list(layer), []))
+        done = sum(1 for _ in results("nothing", layer, dict.fromkeys(layer, 1), []))
         return watch.seconds / done
 
 

@@ -13,12 +13,16 @@ from concurrent.futures import CancelledError
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+import numpy as np
+
 from fastntk._support import memory
 from fastntk._support.arguments import shown
 from fastntk._support.threads import one_of_many
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from fastntk._support.dtypes import FloatArray
 
 # What computes numbers, whose last bits other versions may change.
 _SAME_VERSIONS = ("fastntk", "numba", "numpy", "scipy")
@@ -161,6 +165,15 @@ def _naming_a_lost_scheduler() -> Iterator[None]:
             f"the scheduler of the client was lost, or it cancelled a task ({error}); what was "
             "stored before is safe, and the same call goes on there"
         ) from error
+
+
+def aligned(values: Any) -> FloatArray:
+    """Return an array that begins where its numbers may begin, row by row.
+
+    One that has come from another process need not, and NumPy then multiplies without a BLAS, with
+    other last bits.
+    """
+    return np.require(values, requirements=("C", "A"))
 
 
 def share_of_threads() -> AbstractContextManager[None]:

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastntk._support.dask_workers import share_of_threads
+from fastntk._support.dask_workers import aligned, share_of_threads
 from fastntk.devices.processor import PROCESSOR
 from fastntk.distributed.arrays import infinite_tiles, spread_rows
 from fastntk.distributed.blocks import blocks_of, take
-from fastntk.distributed.tiled_kernels import InfiniteKernel, aligned, joined
+from fastntk.distributed.tiled_kernels import InfiniteKernel, joined
 from fastntk.infinite.kernel_operator import (
     Sums,
     add_products,

@@ -13,8 +13,6 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from fastntk._support.dask_workers import current_client, share_of_threads, workers_of
 from fastntk._support.digests import sha256
 from fastntk._support.progress import monitored
@@ -30,7 +28,6 @@ from fastntk.infinite.sample_norms import Samples
 from fastntk.infinite.tiles import begin_in, fold_tiles, reach
 
 if TYPE_CHECKING:
-    from fastntk._support.dtypes import FloatArray
     from fastntk._support.progress import Progress
     from fastntk.infinite.closest_gradients import Candidates, Closest
     from fastntk.infinite.methods import LimitMethods
@@ -51,11 +48,7 @@ def infinite_closest_pairs(
     )
     gaps = search.gaps()  # which says what cannot succeed
     found = _found(search, samples, progress)
-
-    def at(places: Any) -> FloatArray:
-        return np.asarray(samples.array[places].compute())
-
-    return gaps.angles(found.found, at)
+    return gaps.angles(found.found, samples.__getitem__)
 
 
 @dataclass(frozen=True)
@@ -100,15 +93,18 @@ def _found(search: _Search, samples: BlocksOfSamples, progress: Progress) -> Clo
     layer: dict[Any, Any] = {shared: search}
     gaps = search.gaps()
     first = gaps.pairs.tiles(slice(0, 1))[0]
+    work: dict[Any, int] = {}
     for i, rows in enumerate(slices):
         for columns in slices[i:]:
             given: list[Any] = []
             for reached in reach(first, rows, columns, len(samples)):
                 blocks = samples.blocks(reached)
                 given += [slices[blocks[0]].start, [(array, block, 0) for block in blocks]]
-            layer[name, len(layer) - 1] = (_closest, shared, rows, columns, *given)
-    found, count = gaps.nothing_yet(), len(layer) - 1
-    every = results(name, layer, [(name, number) for number in range(count)], [samples.array])
+            key = name, len(work)
+            layer[key] = (_closest, shared, rows, columns, *given)
+            work[key] = 1 if rows == columns else 2
+    found, count = gaps.nothing_yet(), len(work)
+    every = results(name, layer, work, [samples.array])
     with monitored(progress, "closest pairs") as monitor, closing(every):
         for done, candidates in enumerate(every, start=1):
             found.take(None, candidates)

@@ -199,7 +199,7 @@ class _Search:
                 "expected at least two"
             )
         places, numbers = np.unique(np.r_[found.i, found.j], return_inverse=True)
-        request = self.request(np.asarray(samples.array[places].compute()))
+        request = self.request(samples[places])
         pairs = [(int(i), int(j)) for i, j in numbers.reshape(2, -1).T]
         with numbered(places):
             require_gradients_in_range(request, pairs)
@@ -233,15 +233,18 @@ def _found(
     name, array = f"{shared}-{search.count}-{side}", samples.array.name
     layer: dict[Any, Any] = {shared: search}
     tiles: list[int] = []
+    work: dict[Any, int] = {}
     for rows, columns in _squares(len(samples.slices), side):
         blocks = [[(array, block, 0) for block in blocks] for blocks in (rows, columns)]
-        layer[name, len(tiles)] = (_closest, shared, len(tiles), rows, columns, *blocks)
-        tiles.append(sum(1 for _ in _tiles(rows, columns)))
+        key = name, len(tiles)
+        layer[key] = (_closest, shared, len(tiles), rows, columns, *blocks)
+        every = list(_tiles(rows, columns))
+        work[key] = sum(1 if i == j else 2 for i, j in every)
+        tiles.append(len(every))
     found = LargestCosines(search.count)
-    every = results(name, layer, [(name, number) for number in range(len(tiles))], [samples.array])
-    done = 0
-    with monitored(progress, "closest pairs") as monitor, closing(every):
-        for number, pairs in every:
+    done, computed = 0, results(name, layer, work, [samples.array])
+    with monitored(progress, "closest pairs") as monitor, closing(computed):
+        for number, pairs in computed:
             found.merge(pairs)
             done += tiles[number]
             if monitor is not None:

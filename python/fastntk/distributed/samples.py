@@ -56,6 +56,8 @@ class BlocksOfSamples:
         The samples with the largest elements.
     norms : Norms
         Of all samples.
+    here : ndarray (n, d) or None
+        The samples, if they are in the memory of this process.
     """
 
     array: Any
@@ -65,9 +67,16 @@ class BlocksOfSamples:
     places: NDArray[np.intp]
     largest: FloatArray
     norms: Norms
+    here: FloatArray | None = None
 
     def __len__(self) -> int:
         return int(self.array.shape[0])
+
+    def __getitem__(self, places: NDArray[np.intp]) -> FloatArray:
+        """Return some of the samples; what lies elsewhere comes here."""
+        if self.here is not None:
+            return self.here[places]
+        return np.asarray(self.array[places].compute())
 
     @property
     def digest(self) -> str:
@@ -114,7 +123,7 @@ class BlocksOfSamples:
         ValueError, TypeError
             With the place of the first element that is not finite.
         """
-        array = _elsewhere(given, name)
+        array, floats = _elsewhere(given, name), None
         if array is None:
             floats = matrices.samples(given, name, dtype, columns=columns, why=why)
             slices = row_slices(len(floats), size)
@@ -147,6 +156,7 @@ class BlocksOfSamples:
             places[first],
             np.concatenate([each.largest for each in seen])[first],
             norms,
+            floats,
         )
 
 

@@ -321,6 +321,7 @@ def _filled(path: str, tiles: Tiles, progress: Progress) -> list[int]:
     shared = f"fastntk-kernel-{tiles.digest[:32]}"
     layer: dict[Any, Any] = {shared: tiles.kernel}
     every = list(tiles.to_compute())
+    work: dict[Any, int] = {}
     for number, (i, j) in enumerate(every):
         place, rows, columns = tiles.place(i, j)
         at = [tiles.index(i, j)]
@@ -328,7 +329,8 @@ def _filled(path: str, tiles: Tiles, progress: Progress) -> list[int]:
             at.append(tiles.index(j, i))
         files = [str(Path(path, "c", *map(str, index))) for index in at]  # as zarr names them
         layer[name, number] = (_ensure_tile, shared, place, rows, columns, path, files)
-    states = results(name, layer, [key for key in layer if key != shared], tiles.sources)
+        work[name, number] = 1 if place.diagonal else 2
+    states = results(name, layer, work, tiles.sources)
     found: list[int] = []
     with monitored(progress, "kernel") as monitor, contextlib.closing(states):
         for done, state in enumerate(states, start=1):

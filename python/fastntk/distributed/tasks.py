@@ -4,17 +4,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fastntk._support.dask_workers import current_client, large_graphs, result_of
-from fastntk.distributed.requirements import delayed, distributed, high_level_graph
+from fastntk.distributed.requirements import dask, delayed, distributed, high_level_graph
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Mapping, Sequence
+    from collections.abc import Generator, Mapping, Sequence
 
 
 def results(
-    name: str, layer: Mapping[Any, Any], keys: Iterable[Any], sources: Sequence[Any]
+    name: str, layer: Mapping[Any, Any], work: Mapping[Any, int], sources: Sequence[Any]
 ) -> Generator[Any]:
     """Yield what tasks return, as they are done; when it is closed, no other is begun.
 
@@ -27,13 +28,15 @@ def results(
         Of the layer.
     layer : dict
         Tasks by their keys.
-    keys : iterable
-        Of the tasks whose results are wanted.
+    work : dict
+        How much there is to do in those whose results are wanted, by their keys: what takes longer
+        begins first, so that no worker is without work for long while another ends its last task.
     sources : sequence of dask.array.Array
         What they depend on.
     """
-    graph = high_level_graph().from_collections(name, layer, dependencies=sources)
-    tasks = [delayed().Delayed(key, graph, layer=name) for key in keys]
+    with dask().annotate(priority=partial(_priority, dict(work))):
+        graph = high_level_graph().from_collections(name, layer, dependencies=sources)
+    tasks = [delayed().Delayed(key, graph, layer=name) for key in work]
     client = current_client()
     if client is None:
         for task in tasks:
@@ -48,3 +51,7 @@ def results(
             future.release()
     finally:
         client.cancel(futures)
+
+
+def _priority(work: Mapping[Any, int], key: Any) -> int:
+    return work.get(key, max(work.values(), default=0))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from fastntk._support.dask_workers import share_of_threads
+from fastntk._support.dask_workers import aligned, share_of_threads
 from fastntk._support.digests import sha256
 from fastntk.distributed.networks import finite_identity, infinite_identity
 from fastntk.distributed.worker import KEPT
@@ -165,15 +165,6 @@ class TiledKernel(ABC):
 def joined(blocks: list[FloatArray]) -> FloatArray:
     """Return the samples of neighbouring blocks."""
     return aligned(blocks[0]) if len(blocks) == 1 else np.concatenate(blocks)
-
-
-def aligned(values: Any) -> FloatArray:
-    """Return an array that begins where its numbers may begin.
-
-    One that has come from another process need not, and NumPy then multiplies without a BLAS, with
-    other last bits.
-    """
-    return np.require(values, requirements=("C", "A"))
 
 
 @contextmanager

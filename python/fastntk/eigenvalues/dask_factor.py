@@ -11,6 +11,17 @@ a sum is one tile, whereas the decomposition of dask.array keeps the products of
 zeros above the diagonal. The sums of a column wait for the diagonal of the column before: those of
 all columns at once would be as large as the matrix. The order of the sums depends on the tiles
 alone.
+
+A solution with L goes down and up its tiles, each task waiting for the one before, most of the time
+for the scheduler. Where many are wanted, the inverse takes the place of L, row by row, with as many
+operations as L took,
+
+    W_jj = L_jj⁻¹,   W_ij = −L_ii⁻¹ Σ_{j≤k<i} L_ik W_kj
+
+and a solution is Wᵀ(W v), of tiles that wait for nothing. As L W = I + G with ‖G‖ of the order of
+n ε κ(L) (N. J. Higham, "Accuracy and Stability of Numerical Algorithms", 2002, §14.2), eigenvalues
+of Wᵀ W are those of (L Lᵀ)⁻¹ up to a relative error of 2‖G‖: with κ(L) = √κ, far less than what a
+solution with L makes of the smallest eigenvalue.
 """
 
 from __future__ import annotations
@@ -22,8 +33,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.linalg import LinAlgError, cholesky, solve_triangular
 
-from fastntk._support.dask_workers import share_of_threads
+from fastntk._support.dask_workers import aligned, share_of_threads
 from fastntk._support.digests import sha256
+from fastntk.eigenvalues.dask_products import tile_products
 from fastntk.symmetric.cholesky import NotPositiveDefinite
 
 if TYPE_CHECKING:
@@ -33,6 +45,9 @@ if TYPE_CHECKING:
 
 # So many products of two tiles are added in a task.
 _AT_ONCE = 2
+
+# After so many solutions, many others are likely to follow.
+_SOLUTIONS_BEFORE_INVERSE = 3
 
 
 class ShiftedTiles:
@@ -64,7 +79,7 @@ class ShiftedTiles:
 
 
 class DaskFactor:
-    """The lower tiles of L, which Dask keeps on its workers.
+    """The lower tiles of L, or later of its inverse, which Dask keeps on its workers.
 
     Parameters
     ----------
@@ -76,6 +91,12 @@ class DaskFactor:
     def __init__(self, cuts: tuple[int, ...], tiles: dict[tuple[int, int], Any]) -> None:
         self.cuts = cuts
         self.tiles = tiles
+        self._solutions = 0
+
+    @property
+    def inverted(self) -> bool:
+        """Whether the tiles are those of the inverse."""
+        return self._solutions > _SOLUTIONS_BEFORE_INVERSE
 
     @classmethod
     def of(cls, matrix: ShiftedTiles) -> DaskFactor:
@@ -91,26 +112,55 @@ class DaskFactor:
         for i, j in _lower(count):
             left, right = ([(name, row, k) for k in range(j)] for row in (i, j))
             first = (name, "turn", j) if j else None
-            last = _chain(layer, (name, "sum", i, j), first, left, right)
+            last = _chain(layer, (name, "sum", i, j), first, left, right, transposed=True)
             tile = (_difference, matrix.task(i, j), last)
             layer[name, i, j] = (_root, tile) if i == j else (_panel, tile, (name, j, j))
         for j in range(1, count):
             layer[name, "turn", j] = (_nothing, (name, j - 1, j - 1))
         places = list(_lower(count))
         try:
-            kept = _persisted(_delayed(name, layer, places, [matrix.array]))
-            tiles = dict(zip(places, kept, strict=True))
-            end = f"{name}-end"  # the last tile, which all others come before
-            (task,) = _delayed(
-                end, {(end, 0): (_nothing, tiles[places[-1]].key)}, [(0,)], [tiles[places[-1]]]
-            )
-            task.compute()
+            tiles = _kept(f"{name}-whole", layer, name, places, [matrix.array])
         except LinAlgError:
             raise NotPositiveDefinite(0) from None
         return cls(matrix.cuts, tiles)
 
     def solve(self, vectors: Vectors) -> Vectors:
         """Return (L Lᵀ)⁻¹ V."""
+        self._solutions += 1
+        if not self.inverted:
+            return self._substituted(vectors)
+        if self._solutions == _SOLUTIONS_BEFORE_INVERSE + 1:
+            self._invert()
+        return self._multiplied(self._multiplied(vectors, transposed=False), transposed=True)
+
+    def _invert(self) -> None:
+        """Put the inverse in the place of L, of which a row is needed for its own alone."""
+        name = f"fastntk-inverse-{self.tiles[0, 0].key[0]}"
+        for i in range(len(self.cuts)):
+            layer: dict[Any, Any] = {(name, i, i): (_inverted, self.tiles[i, i].key)}
+            for j in range(i):
+                left = [self.tiles[i, k].key for k in range(j, i)]
+                right = [self.tiles[k, j].key for k in range(j, i)]
+                last = _chain(layer, (name, "sum", i, j), None, left, right, transposed=False)
+                layer[name, i, j] = (_turned, self.tiles[i, i].key, last)
+            places = [(i, j) for j in range(i + 1)]
+            sources = [tile for (row, _), tile in self.tiles.items() if row <= i]
+            self.tiles.update(_kept(f"{name}-{i}", layer, name, places, sources))
+
+    def _multiplied(self, vectors: Vectors, *, transposed: bool) -> Vectors:
+        """Return L⁻¹ V, or L⁻ᵀ V."""
+        parts = np.split(np.ascontiguousarray(vectors), np.cumsum(self.cuts)[:-1])
+        given = {
+            (i, j): ((parts[i if transposed else j], transposed),) for i, j in _lower(len(parts))
+        }
+        found = tile_products(self.tiles, given)
+        results = [np.zeros(part.shape) for part in parts]
+        for (i, j), (product,) in found.items():
+            results[j if transposed else i] += product
+        return np.concatenate(results)
+
+    def _substituted(self, vectors: Vectors) -> Vectors:
+        """Return (L Lᵀ)⁻¹ V, down and up the tiles."""
         count = len(self.cuts)
         parts = np.split(np.ascontiguousarray(vectors), np.cumsum(self.cuts)[:-1])
         tokenize = importlib.import_module("dask.base").tokenize
@@ -133,12 +183,13 @@ class DaskFactor:
 
     def distance(self, matrix: ShiftedTiles) -> float:
         """Return ‖L Lᵀ − B‖_F, as it is computed: the sum of n products, then their difference."""
+        assert not self.inverted
         name = f"fastntk-distance-{matrix.digest}"
         keys = {place: tile.key for place, tile in self.tiles.items()}
         layer: dict[Any, Any] = {}
         for i, j in _lower(len(self.cuts)):
             left, right = ([keys[row, k] for k in range(j + 1)] for row in (i, j))
-            last = _chain(layer, (name, "sum", i, j), None, left, right)
+            last = _chain(layer, (name, "sum", i, j), None, left, right, transposed=True)
             layer[name, i, j] = (_square, (_difference, matrix.task(i, j), last))
         places = list(_lower(len(self.cuts)))
         sources = [matrix.array, *self.tiles.values()]
@@ -161,12 +212,17 @@ def _chain(
     start: Any,
     left: list[Any],
     right: list[Any],
+    *,
+    transposed: bool,
 ) -> Any:
-    """Add the tasks of a sum to a layer, and return the key of the last one, or `start`."""
+    """Add the tasks of a sum to a layer, and return the key of the last one, or `start`.
+
+    The sum is that of the products of the left with the right ones, or with their transposes.
+    """
     last = start
     for first in range(0, len(left), _AT_ONCE):
         some = slice(first, first + _AT_ONCE)
-        layer[(*key, first)] = (_accumulated, last, left[some], right[some])
+        layer[(*key, first)] = (_accumulated, last, left[some], right[some], transposed)
         last = (*key, first)
     return last
 
@@ -179,6 +235,27 @@ def _delayed(
     graph = graphs.from_collections(name, layer, dependencies=sources)
     one = importlib.import_module("dask.delayed").Delayed
     return [one((name, *place), graph, layer=name) for place in places]
+
+
+def _kept(
+    layer_name: str,
+    layer: dict[Any, Any],
+    name: str,
+    places: list[tuple[int, int]],
+    sources: list[Any],
+) -> dict[tuple[int, int], Any]:
+    """Compute the tiles of a layer, which Dask keeps, and wait for them.
+
+    Their keys have a name of their own before their places.
+    """
+    graphs = importlib.import_module("dask.highlevelgraph").HighLevelGraph
+    one = importlib.import_module("dask.delayed").Delayed
+    graph = graphs.from_collections(layer_name, layer, dependencies=sources)
+    kept = _persisted([one((name, *place), graph, layer=layer_name) for place in places])
+    end = f"{layer_name}-end"
+    ends = {(end, k): (_nothing, tile.key) for k, tile in enumerate(kept)}
+    _computed(_delayed(end, ends, [(k,) for k in range(len(kept))], kept))
+    return dict(zip(places, kept, strict=True))
 
 
 def _persisted(tasks: list[Any]) -> list[Any]:
@@ -199,12 +276,19 @@ def _shifted(tile: Vectors, sign: int, shift: float) -> Vectors:
     return result
 
 
-def _accumulated(start: Vectors | None, left: list[Vectors], right: list[Vectors]) -> Vectors:
-    """Return start + Σ L Rᵀ; for equal tiles NumPy computes half of a product."""
+def _accumulated(
+    start: Vectors | None, left: list[Vectors], right: list[Vectors], transposed: bool
+) -> Vectors:
+    """Return start + Σ L R, or Σ L Rᵀ; for equal tiles NumPy computes half of the latter."""
+    # Once each: a tile and a copy of it are no equal tiles.
+    tiles = {id(each): aligned(each) for each in (*left, *right)}
+    rows = [tiles[id(each)] for each in left]
+    others = [tiles[id(each)].T if transposed else tiles[id(each)] for each in right]
     with share_of_threads():
-        result = np.zeros((len(left[0]), len(right[0]))) if start is None else np.array(start)
-        for one, other in zip(left, right, strict=True):
-            result += one @ other.T
+        shape = len(left[0]), others[0].shape[1]
+        result = np.zeros(shape) if start is None else np.array(start)
+        for one, other in zip(rows, others, strict=True):
+            result += one @ other
     return result
 
 
@@ -214,20 +298,36 @@ def _difference(tile: Vectors, others: Vectors | None) -> Vectors:
 
 def _root(tile: Vectors) -> Vectors:
     with share_of_threads():
-        lower: Vectors = cholesky(tile, lower=True, check_finite=False)
+        lower = cholesky(aligned(tile), lower=True, check_finite=False)
     if not np.isfinite(lower[-1, -1]):
         raise LinAlgError("not positive definite")
-    return lower
+    return np.ascontiguousarray(lower)
 
 
 def _panel(tile: Vectors, lower: Vectors) -> Vectors:
     with share_of_threads():
-        solution = solve_triangular(lower, tile.T, lower=True, check_finite=False)
+        solution = solve_triangular(aligned(lower), aligned(tile).T, lower=True, check_finite=False)
     return np.ascontiguousarray(solution.T)
 
 
+def _inverted(lower: Vectors) -> Vectors:
+    with share_of_threads():
+        inverse = solve_triangular(
+            aligned(lower), np.eye(len(lower)), lower=True, check_finite=False
+        )
+    return np.ascontiguousarray(inverse)
+
+
+def _turned(lower: Vectors, others: Vectors) -> Vectors:
+    """Return −L⁻¹ S."""
+    with share_of_threads():
+        solution = solve_triangular(aligned(lower), -others, lower=True, check_finite=False)
+    return np.ascontiguousarray(solution)
+
+
 def _times(tile: Vectors, vectors: Vectors, transposed: bool) -> Vectors:
-    product: Vectors = (tile.T if transposed else tile) @ vectors
+    tile = aligned(tile)
+    product: Vectors = (tile.T if transposed else tile) @ aligned(vectors)
     return product
 
 
@@ -236,7 +336,7 @@ def _solved(lower: Vectors, vectors: Vectors, others: list[Vectors], transposed:
     for product in others:
         rest -= product
     solution: Vectors = solve_triangular(
-        lower, rest, lower=True, trans=1 if transposed else 0, check_finite=False
+        aligned(lower), rest, lower=True, trans=1 if transposed else 0, check_finite=False
     )
     return solution
 

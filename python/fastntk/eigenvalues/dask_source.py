@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A symmetric matrix in tiles of Dask, on whatever machines its computations take place.
 
-Products are those of Dask's arrays, a factor is that of `dask_factor`: sums in an order that the
+Products are those of `dask_products`, a factor is that of `dask_factor`: sums in an order that the
 tiles decide on, with the same bits for any number of workers.
 """
 
@@ -20,6 +20,7 @@ from fastntk._support.dtypes import epsilon_of
 from fastntk._support.memory import require_memory
 from fastntk._support.rounding import UNIT, gamma
 from fastntk.eigenvalues.dask_factor import DaskFactor, ShiftedTiles
+from fastntk.eigenvalues.dask_products import tile_products
 from fastntk.eigenvalues.host_sources import source_of_full
 from fastntk.eigenvalues.source import Source
 from fastntk.symmetric.matrix import SYMMETRY_ROUNDINGS, SymmetricMatrix
@@ -47,13 +48,21 @@ class DaskSource(Source):
         super().__init__(diagonal, norm, epsilon)
         self._array = array
         self._diagonal = diagonal
+        every = array.to_delayed()
+        self._lower = {(i, j): every[i, j] for i in range(len(every)) for j in range(i + 1)}
 
     def product(self, vectors: Vectors) -> Vectors:
-        """Return A V."""
-        da = _dask_array()
-        given = da.from_array(np.ascontiguousarray(vectors), chunks=(self._array.chunks[0], -1))
-        images: Vectors = (self._array @ given).compute()
-        return images
+        """Return A V, of the lower tiles and their mirror images."""
+        parts = np.split(np.ascontiguousarray(vectors), np.cumsum(self._array.chunks[0])[:-1])
+        given: dict[tuple[int, int], Any] = {
+            (i, j): ((parts[j], False),) if i == j else ((parts[j], False), (parts[i], True))
+            for i, j in self._lower
+        }
+        images = [np.zeros(part.shape) for part in parts]
+        for (i, j), products in tile_products(self._lower, given).items():
+            for place, product in zip((i, j), products, strict=False):  # one, on the diagonal
+                images[place] += product
+        return np.concatenate(images)
 
     def factor(self, shift: float, *, sign: int = 1, progress: Progress = False) -> DaskFactor:  # noqa: ARG002
         """Return the Cholesky factor of sign · A + shift · I, which Dask keeps on its workers."""

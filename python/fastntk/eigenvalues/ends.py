@@ -165,6 +165,7 @@ def ends_by_cholesky(
     below = largest_lower(source, largest.vectors)
     floor = noise.floor(float(largest.values[0]))
     factor, shift, regular = _factor(source, floor, noise, monitor)
+    known = cholesky_bound(source, shift, factor) if bounds else -np.inf
     inverse = graded_eigenpairs(
         _counted(monitor, "λ_min", factor.solve),
         n,
@@ -173,7 +174,6 @@ def ends_by_cholesky(
         most_passes=_MOST_PASSES if regular else _PASSES_IN_NOISE,
         xp=source.xp,
     )
-    known = cholesky_bound(source, shift, factor) if bounds else -np.inf
     lowest = inverse.vectors
     if not regular:
         # One more solution takes out what they still have of large eigenvalues, up to rounding.

@@ -185,23 +185,49 @@ class _Recorder:
     def program(self) -> Program:
         """Return the program, with few registers."""
         instructions = np.array(self.instructions, dtype=np.int64)
-        last = np.zeros(self.used, dtype=np.int64)
-        for number, each in enumerate(instructions):
-            last[each[_READ]] = number
         fixed = INPUT_DIFFERENCE + 1
-        places = np.arange(self.used)
-        free: list[int] = []
-        registers = fixed
-        for number, each in enumerate(instructions):
-            read, written = np.unique(each[_READ]), np.unique(each[_WRITTEN])
-            # No loop writes what it reads: registers come free after the instruction.
-            for register in written[written >= fixed]:
-                if not free:
-                    free.append(registers)
-                    registers += 1
-                places[register] = free.pop()
-            ended = [*read[last[read] == number], *written[last[written] <= number]]
-            free += sorted({int(places[register]) for register in ended if register >= fixed})
-        for part in (_READ, _WRITTEN):
-            instructions[:, part] = places[instructions[:, part]]
+        registers = in_few_registers(instructions, (_READ, _WRITTEN), self.used, fixed)
         return Program(instructions, np.array(self.numbers), registers)
+
+
+def in_few_registers(
+    instructions: NDArray[np.int64], parts: tuple[slice, slice], used: int, fixed: int
+) -> int:
+    """Give instructions registers that are used again when nothing needs what is in them.
+
+    Parameters
+    ----------
+    instructions : ndarray of int (instructions, …)
+        Those in which each result has a register of its own; overwritten.
+    parts : tuple of slice
+        Where the registers stand that an instruction reads, and those that it writes.
+    used : int
+        How many registers there are.
+    fixed : int
+        How many of them always hold the same.
+
+    Returns
+    -------
+    int
+        How many are needed.
+    """
+    reads, writes = parts
+    last = np.zeros(used, dtype=np.int64)
+    for number, each in enumerate(instructions):
+        last[each[reads]] = number
+    places = np.arange(used)
+    free: list[int] = []
+    registers = fixed
+    for number, each in enumerate(instructions):
+        read, written = np.unique(each[reads]), np.unique(each[writes])
+        # No loop writes what it reads: registers come free after the instruction.
+        for register in written[written >= fixed]:
+            if not free:
+                free.append(registers)
+                registers += 1
+            places[register] = free.pop()
+        ended = [*read[last[read] == number], *written[last[written] <= number]]
+        free += sorted({int(places[register]) for register in ended if register >= fixed})
+    for part in parts:
+        instructions[:, part] = places[instructions[:, part]]
+    return registers

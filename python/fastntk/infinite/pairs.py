@@ -13,6 +13,7 @@ from fastntk.infinite import general_recursion, layered_recursion, recursion
 from fastntk.infinite.architecture import Architecture
 from fastntk.infinite.compiled_recursion import CompiledNetwork
 from fastntk.infinite.gaps import fill_gaps
+from fastntk.infinite.homogeneous_layers import HomogeneousLayers
 from fastntk.infinite.layer_factors import LayerFactors
 from fastntk.infinite.layered_architecture import LayeredArchitecture
 from fastntk.infinite.layered_compiled import CompiledLayers
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 # Rows and columns of a tile: enough rows for matrix products at full speed, and few enough for the
 # thirty arrays of a tile that the general recursion holds to stay in the cache, and small beside
-# the result. It is only the piecewise linear recursion that keeps a row in the nearest cache.
+# the result. It is only the piecewise linear recursions that keep a row in the nearest cache.
 _PIECEWISE, _COMPILED, _GENERAL = (128, 1024), (40, 2048), (12, 1024)
 
 
@@ -79,7 +80,7 @@ class Pairs:
         What X brings into the recursion, and after it Z where that is another set.
     offset : int
         The position of the first sample of Z in the factors.
-    compiled : CompiledNetwork, CompiledLayers or None
+    compiled : CompiledNetwork, CompiledLayers, HomogeneousLayers or None
         The same for the compiled recursion, where it can be taken.
     """
 
@@ -88,7 +89,7 @@ class Pairs:
     Z: Samples
     factors: LayerFactors | LayeredFactors
     offset: int
-    compiled: CompiledNetwork | CompiledLayers | None
+    compiled: CompiledNetwork | CompiledLayers | HomogeneousLayers | None
 
     @classmethod
     def of(
@@ -97,10 +98,10 @@ class Pairs:
         """Return the pairs of X with Z, or with itself; for `unit_norms` see `LayerFactors.of`."""
         norms = X.norms if Z is None else Norms.joined([X.norms, Z.norms])
         factors = factors_of(norms, network, unit_norms=unit_norms)
-        compiled: CompiledNetwork | CompiledLayers | None
+        compiled: CompiledNetwork | CompiledLayers | HomogeneousLayers | None
         if isinstance(factors, LayeredFactors):
             assert isinstance(network, LayeredArchitecture)
-            compiled = CompiledLayers.of(network, factors)
+            compiled = HomogeneousLayers.of(network, factors) or CompiledLayers.of(network, factors)
         else:
             assert isinstance(network, Architecture)
             compiled = CompiledNetwork.of(network, factors)
@@ -121,7 +122,7 @@ class Pairs:
         Each pair once where X and Z are the same.
         """
         shape = _GENERAL if self.compiled is None else _COMPILED
-        if self.network.piecewise_linear:
+        if self.network.piecewise_linear or isinstance(self.compiled, HomogeneousLayers):
             shape = _PIECEWISE
         return list(
             tiles(
