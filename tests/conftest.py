@@ -5,6 +5,12 @@
 from __future__ import annotations
 
 import os
+
+# Processes that run the tests side by side share the processors out. Threads of each for every
+# processor would mostly wait for those of the others, awake. Tests of threads set their number.
+if _processes := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // _processes)))
+
 import sys
 import weakref
 from collections import Counter

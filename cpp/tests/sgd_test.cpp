@@ -350,7 +350,7 @@ TEST_CASE("sgd: widths that grow and shrink, every choice of layers, with slopes
 
 TEST_CASE_TEMPLATE("sgd: the same bits for any number of threads", T, float, double) {
   for (const Activation& activation : {kRelu, kTanh}) {
-    const Shape shape{.hidden = {300, 520, 270},
+    const Shape shape{.hidden = {70, 520, 270},
                       .outputs = 3,
                       .readouts = {3},
                       .activation = activation,

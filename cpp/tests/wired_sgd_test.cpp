@@ -167,16 +167,18 @@ struct WiredReference {
   std::vector<double> velocity;
 };
 
-// Widths that need several tiles, and normalizations.
+// A matrix that needs several tiles in both directions, and normalizations.
 template <class T>
 void build_wide(RandomWiring<T>& net) {
-  net.linear(300);
+  net.linear(20);
   const std::size_t first = net.top();
   net.normalize(true);
   net.gain_shift(true, true);
+  net.linear(270);
+  net.activate(kRelu);
   net.linear(520, false);
   net.activate(kRelu);
-  net.linear(300);
+  net.linear(20);
   net.sum(first, 0.5);
   net.normalize(false, 0.25);
   net.linear(kOutputs);
@@ -311,11 +313,11 @@ TEST_CASE_TEMPLATE("wired sgd: the same bits for any number of threads", T, floa
   const auto wide = [](RandomWiring<T>& net) { build_wide(net); };
   for (const double momentum : {0.0, 0.5}) {
     // Blocks of samples, the last of which are smaller.
-    const SgdOptions options{Loss::cross_entropy, 170, momentum, true};
-    WiredTraining<T> one(wide, 250, options);
+    const SgdOptions options{Loss::cross_entropy, 140, momentum, true};
+    WiredTraining<T> one(wide, 150, options);
     const double square = one.run(nullptr, 1);
     for (const int threads : {2, 8}) {
-      WiredTraining<T> several(wide, 250, options);
+      WiredTraining<T> several(wide, 150, options);
       CHECK(several.run(nullptr, threads) == square);
       CHECK(equal_to_the_last_bit(several.parameters(), one.parameters()));
       CHECK(equal_to_the_last_bit(several.outcomes, one.outcomes));
@@ -324,14 +326,14 @@ TEST_CASE_TEMPLATE("wired sgd: the same bits for any number of threads", T, floa
 }
 
 TEST_CASE("wired sgd: blocks of samples and tiles of weights") {
-  const SgdOptions options{Loss::square, 130, 0.5, true};
-  std::vector<std::vector<Index>> batches = {std::vector<Index>(130), std::vector<Index>(20)};
+  const SgdOptions options{Loss::square, 70, 0.5, true};
+  std::vector<std::vector<Index>> batches = {std::vector<Index>(70), std::vector<Index>(10)};
   std::iota(batches[0].begin(), batches[0].end(), Index{0});
-  std::iota(batches[1].begin(), batches[1].end(), Index{130});
-  WiredReference reference(build_wide<double>, 150, options);
+  std::iota(batches[1].begin(), batches[1].end(), Index{70});
+  WiredReference reference(build_wide<double>, 80, options);
   reference.step(batches[0]);
   const double expected = reference.step(batches[1]);
-  WiredTraining<double> training(build_wide<double>, 150, options);
+  WiredTraining<double> training(build_wide<double>, 80, options);
   CHECK(training.run() == doctest::Approx(expected));
   CHECK(relative_error(training.parameters(), reference.training.parameters()) <
         10.0 * Tolerance<double>::kRounding);
