@@ -62,7 +62,7 @@ def runs_on_workers(given: argparse.Namespace, count: int) -> tuple[dict[str, Ru
     ):
 
         def measured(name: str, call: Any) -> Any:
-            client.run(KEPT.clear)
+            client.run(_forget)
             before, watch = processor_seconds(client), Watch()
             result = call()
             seconds = watch.seconds
@@ -93,6 +93,11 @@ def runs_on_workers(given: argparse.Namespace, count: int) -> tuple[dict[str, Ru
                     ),
                 )
         return best.runs, max(peaks(client))
+
+
+def _forget() -> None:
+    """Let go of what the tiles of an earlier run have left; it runs on a worker."""
+    KEPT.clear()
 
 
 class _Best:

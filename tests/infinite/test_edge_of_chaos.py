@@ -161,7 +161,17 @@ def test_residual_networks_are_at_the_edge_with_every_weight_std(weight_std: flo
     assert abs(slopes[9_999] - 1) < 0.2 * abs(slopes[99] - 1)
 
 
+def test_large_biases_have_large_sizes() -> None:
+    edge = edge_of_chaos("erf", 100.0, activation_scale=1.0)
+    value, slope = erf_moments(edge.variance)
+    assert edge.weight_std**2 * slope == pytest.approx(1, rel=1e-10)
+    assert edge.weight_std**2 * value + 1e4 == pytest.approx(edge.variance, rel=1e-10)
+
+
 def test_where_there_is_no_edge() -> None:
+    for bias_std in (0.0, 0.3):
+        with pytest.raises(ValueError, match="activation='sign': expected one that has a slope"):
+            edge_of_chaos("sign", bias_std)
     with pytest.raises(ValueError, match=r"bias_std=0\.3: expected 0 for ReLU, with which close"):
         edge_of_chaos("relu", 0.3)
     with pytest.raises(ValueError, match="'postnorm': expected 'plain' for ReLU without biases"):

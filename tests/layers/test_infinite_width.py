@@ -105,6 +105,51 @@ def test_near_duplicates_keep_their_digits(net: fastntk.Network) -> None:
     assert found[0].resolved
 
 
+LAYERS: dict[str, Any] = {
+    "prenorm": lambda phi: [Dense(8), _block(phi), RMSNorm(), Dense(1)],
+    "two prenorm": lambda phi: [Dense(8, bias_std=0.3), _block(phi), _block(phi), Dense(1)],
+    "epsilon": lambda phi: [Dense(8), RMSNorm(epsilon=1e-5), phi, Dense(1)],
+    "residual": lambda phi: [
+        Dense(8, bias_std=0.5),
+        Residual([Dense(8), phi, Dense(8)]),
+        Dense(8),
+        phi,
+        Dense(1),
+    ],
+}
+
+
+def _block(phi: Any) -> Residual:
+    return Residual([RMSNorm(), Dense(8), phi, Dense(8)])
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("phi", [ReLU(), layers.Tanh(), layers.GELU(), Erf()], ids=repr)
+@pytest.mark.parametrize("kind", LAYERS)
+def test_samples_of_very_different_sizes_in_either_order(kind: str, phi: Any) -> None:
+    """No difference of sizes is what is left of two large parts."""
+    net = limit(fastntk.Network(LAYERS[kind](phi), inputs=4))
+    x, y = np.random.default_rng(1).standard_normal((2, 4))
+    for size in (1e3, 1e8, 1e16, 1e50):
+        X = np.array([x, size * y])
+        K, reversed_order = net.ntk(X), net.ntk(X[::-1])[::-1, ::-1]
+        scale = np.sqrt(K[0, 0] * K[1, 1])
+        assert abs(K[0, 1] - reversed_order[0, 1]) <= 4e-15 * scale
+        if kind == "prenorm" and phi == ReLU():
+            with mpmath.workdps(80):
+                _, theta = exact_kernels(fastntk.Network(net.layers, inputs=4), X, digits=80)
+                error = abs(K[0, 1] - theta[0, 1]) / mpmath.sqrt(theta[0, 0] * theta[1, 1])
+                assert error <= 1e-14
+
+
+def test_angles_of_large_samples_through_an_epsilon() -> None:
+    net = limit(fastntk.Network([Dense(8), RMSNorm(epsilon=1e-5), ReLU(), Dense(1)], inputs=4))
+    X = np.random.default_rng(1).standard_normal((3, 4))
+    assert net.smallest_angle(1e160 * X).angle == pytest.approx(
+        net.smallest_angle(1e100 * X).angle, rel=1e-12
+    )
+
+
 @pytest.mark.parametrize("phi", ["relu", "erf", "gelu", "tanh", "silu"])
 def test_bounds_of_angles(phi: str) -> None:
     """The bounds are those of the network with the same layers that is followed layer by layer."""

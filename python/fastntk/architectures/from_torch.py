@@ -69,6 +69,9 @@ def from_torch(
 
     Notes
     -----
+    What cuts gradients off in ``forward``, as ``detach`` does, changes no output, and is not seen:
+    the network has the gradients that its layers have.
+
     The outputs of the module are compared with those of the network for random samples, and the
     numbers of parameters, before it is returned: a wrong description of a block is found.
 

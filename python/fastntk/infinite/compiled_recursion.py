@@ -307,7 +307,7 @@ def propagate(
                     return i
                 activate_differences(
                     (pairs.size_difference, pairs.gradient_difference),
-                    rows.norms[layer - 1, i],
+                    (rows.norms[layer - 1, i], rows.sizes[layer - 1, i, 1]),
                     (columns.norms[layer - 1], columns.sizes[layer - 1, 1]),
                     first,
                     layers.gains[layer - 1],

@@ -150,6 +150,8 @@ def edge_of_chaos(
             "from block to block, and the slope tends to 1 with every σ_w"
         )
     moments = _Moments(phi, phi.scale if scale is None else scale)
+    if moments.slope(1.0) == 0:
+        raise ValueError(f"activation={shown(activation)}: expected one that has a slope")
     if phi.slopes is not None:
         return _of_two_slopes(moments, biases, kind)
     if kind == "plain":
@@ -212,7 +214,8 @@ def _at_fixed_point(moments: _Moments, biases: float) -> Edge:
         weights = 1 / moments.slope(0.0)
         if all(next_size(q, weights) <= q * (1 + _SAME) for q in _NEAR_ZERO):
             return Edge(math.sqrt(weights), 0.0, 0.0)
-    for q in _roots(excess, _SIZES):
+    # q is above σ_b², and of that order where biases are large.
+    for q in _roots(excess, (_SIZES[0], max(_SIZES[1], 1e3 * biases**2))):
         weights = 1 / moments.slope(q)
         around = (q * (1 - _NEAR), q * (1 + _NEAR))
         if all(abs(next_size(near, weights) - q) < abs(near - q) for near in around):

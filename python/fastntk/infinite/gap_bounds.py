@@ -35,6 +35,7 @@ from fastntk.infinite.duals.base import ROUNDING
 from fastntk.infinite.gaps import CLOSE, TINY, UNDERFLOW
 from fastntk.infinite.general_recursion import LayerPairs, inverse_or_zero
 from fastntk.infinite.layer_factors import A, B, C, P, R
+from fastntk.infinite.pair_layers import turning_factors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -181,6 +182,7 @@ class _Errors:
         dual = self.network.layers.duals[layer - 1]
         x, z = (side.states[layer - 1] for side in self.sides)
         before = Correlation(self.pairs.hidden, self.pairs.size_difference)
+        turned = np.abs(self.pairs.gradient_difference)
         self.pairs.activate(self.network, layer, tangent=True)
         error = self.hidden
         moved = None if self.sides[0].sizes is None else Moved.of(dual, x, z)
@@ -197,7 +199,7 @@ class _Errors:
         of_sizes = self._of_sizes(dual, dual.gap, moved, before)
         self.hidden = self.hidden + dual.error(x, z, np.minimum(*self.pairs.hidden)) + of_sizes
         if moved is not None:
-            self._activate_sizes(dual, layer, moved, before)
+            self._activate_sizes(dual, layer, moved, before, turned)
 
     def _same(self, before: Correlation) -> NDArray[np.bool_]:
         """Return which pairs are certain to be of samples of one size."""
@@ -217,7 +219,9 @@ class _Errors:
         off = self.size_difference
         return moved.cosine_error(function, before, (rows, columns), off, self._same(before))
 
-    def _activate_sizes(self, dual: Dual, layer: int, moved: Moved, before: Correlation) -> None:
+    def _activate_sizes(
+        self, dual: Dual, layer: int, moved: Moved, before: Correlation, turned: Array
+    ) -> None:
         """Take the errors of the sizes, and of their differences, through an activation."""
         x, z = (side.states[layer - 1] for side in self.sides)
         same = self._same(before)
@@ -237,13 +241,15 @@ class _Errors:
             )
         )
         self.size_difference = gain * values + 4 * _EPS * np.abs(self.pairs.size_difference)
-        columns = self.sides[1].sizes
+        rows, columns = (side.sizes for side in self.sides)
+        assert rows is not None
         assert columns is not None
+        gradients = rows.gradients[layer - 1], columns.gradients[layer - 1]
+        factor, other = turning_factors(gradients, x, z)
+        parts = turned * factor + other * np.abs(x.derivative[:, np.newaxis] - z.derivative)
         relative = self.x.slope[:, np.newaxis] + self.z.gradient + 4 * _EPS
-        self.gradient_difference = (
-            gain * self.gradient_difference * x.derivative[:, np.newaxis]
-            + gain * columns.gradients[layer - 1] * slopes
-            + relative * np.abs(self.pairs.gradient_difference)
+        self.gradient_difference = gain * (
+            self.gradient_difference * factor + other * slopes + relative * parts
         )
 
     def weigh(self, layer: int) -> None:

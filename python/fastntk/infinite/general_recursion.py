@@ -35,6 +35,7 @@ from fastntk.infinite.pair_layers import (
     Side,
     activate_rows,
     stack_sizes,
+    turned_difference,
     weigh_rows,
     write_rows,
 )
@@ -133,23 +134,25 @@ class LayerPairs:
         self.hidden, slopes = dual.both_gaps(x, z, pairs, tangent=tangent)
         if slopes is not None:
             self.slopes = slopes
-        columns = self.sides[1].sizes
-        if columns is None:
+        rows, columns = (side.sizes for side in self.sides)
+        if rows is None or columns is None:
             return
-        gain, gradients = network.layers.gain(layer - 1), columns.gradients[layer - 1]
+        gain = network.layers.gain(layer - 1)
+        gradients = rows.gradients[layer - 1], columns.gradients[layer - 1]
         before = self.size_difference, self.gradient_difference
         if dual.keeps_differences:
             activations, turns = dual.differences(x, z, self.size_difference)
             self.size_difference = gain * activations
-            self.gradient_difference = gain * (
-                self.gradient_difference * x.derivative[:, np.newaxis] + gradients * turns
-            )
+            self.gradient_difference = gain * turned_difference(before[1], gradients, x, z, turns)
         else:
             after = np.empty_like(before[0]), np.empty_like(before[1])
-            rows = np.stack([x.activation, x.derivative], axis=1)
+            own = np.stack([x.activation, x.derivative], axis=1)
             norms = np.stack([z.activation, z.derivative])
-            columns_before = norms, np.ascontiguousarray(gradients)
-            activate_rows(before, rows, columns_before, gain, after)
+            rows_before, columns_before = (
+                (each, np.ascontiguousarray(sizes))
+                for each, sizes in zip((own, norms), gradients, strict=True)
+            )
+            activate_rows(before, rows_before, columns_before, gain, after)
             self.size_difference, self.gradient_difference = after
 
     def weigh(self, network: Architecture, layer: int, *, tangent: bool) -> None:

@@ -11,6 +11,7 @@ parts A, B, C of unit vectors (see `layered_factors`) it is
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -25,6 +26,7 @@ from fastntk.infinite.layer_factors import A, B, C, LayerFactors
 from fastntk.infinite.layered_architecture import LayeredArchitecture
 from fastntk.infinite.layered_factors import LayeredFactors
 from fastntk.infinite.layered_recursion import Bundle, PairCalculus, plain
+from fastntk.infinite.pair_layers import turning_factors
 from fastntk.infinite.wiring import follow
 
 if TYPE_CHECKING:
@@ -241,14 +243,13 @@ class _BoundCalculus:
         if gradients is None:
             return found, None
         relative = slope_sizes[0] + gradients.sizes[1] + 4 * _EPS
-        turned_off = (
-            gain * gradients.difference * x.derivative[:, np.newaxis]
-            + gain * columns.gradients * slopes
-            + relative * np.abs(product.difference)
-        )
+        factor, other = turning_factors((rows.gradients, columns.gradients), x, z)
+        turns = np.abs(x.derivative[:, np.newaxis] - z.derivative)
+        parts = np.abs(gradients.pairs.difference) * factor + other * turns
+        turned_off = gain * (gradients.difference * factor + other * slopes + relative * parts)
         c = np.abs(plain(gradients.pairs).gaps.cosine)
-        other = 1.0 if product.slopes is None else np.abs(product.slopes.cosine)
-        product_off = other * gradients.cosine + c * slopes_off + gradients.cosine * slopes_off
+        slope = 1.0 if product.slopes is None else np.abs(product.slopes.cosine)
+        product_off = slope * gradients.cosine + c * slopes_off + gradients.cosine * slopes_off
         product_sizes = tuple(p + q for p, q in zip(gradients.sizes, slope_sizes, strict=True))
         return found, _Errors(
             product, product_off, turned_off, (product_sizes[0], product_sizes[1])
@@ -261,22 +262,23 @@ class _BoundCalculus:
         made, turned = self._pairs.normalized(step, hidden.pairs, given, epsilon)
         x, z = (side.normalized[step] for side in self._sides)
         s, q, p = x.size[:, np.newaxis], x.divisor[:, np.newaxis], z.divisor
+        most, least = np.maximum(q, p), np.minimum(q, p)
         none = np.zeros_like(hidden.difference)
         unit = 2 * (hidden.sizes[0] + hidden.sizes[1]) + 8 * _EPS
         size_off, sizes, between_off = none, self._none.sizes, hidden.difference
         if epsilon > 0:
-            slope = epsilon * (s + z.size) * inverse_or_zero(q * p * (s * p + z.size * q))
-            size_off = slope * hidden.difference + unit * np.abs(made.difference)
+            share = (math.sqrt(epsilon) / least) ** 2 * inverse_or_zero(s / q + z.size / p)
+            size_off = hidden.difference / most * ((s + z.size) / most) * share
+            size_off = size_off + unit * np.abs(made.difference)
             sizes = hidden.sizes
             between_off = between_off + unit * np.abs(hidden.pairs.difference)
         found = _Errors(made, hidden.cosine, size_off, sizes)
         if gradients is None or turned is None:
             return found, None
-        parts = np.abs(gradients.pairs.difference) + z.gradients / p * np.abs(
-            hidden.pairs.difference
-        )
+        other = np.where(q >= p, z.gradients, x.gradients[:, np.newaxis]) / least
+        parts = np.abs(gradients.pairs.difference) + other * np.abs(hidden.pairs.difference)
         own = gradients.sizes[0] + gradients.sizes[1] + unit
-        off = (gradients.difference + z.gradients / p * between_off + own * parts) / q
+        off = (gradients.difference + other * between_off + own * parts) / most
         turned_sizes = tuple(
             a + b + 4 * _EPS for a, b in zip(gradients.sizes, hidden.sizes, strict=True)
         )

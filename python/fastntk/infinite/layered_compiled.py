@@ -235,18 +235,23 @@ def _normalize(
 ) -> None:
     """Take differences of sizes through a normalization, see `layered_recursion`."""
     size, divisor, gradients = columns[0][first:], columns[1][first:], columns[2][first:]
-    s, q = row[0], row[1]
+    s, q, own = row[0], row[1], row[2]
     epsilon = numbers[EPSILON]
+    root = math.sqrt(epsilon)
     between, gradient = before
     for j in range(len(between)):
         difference = numbers[FIRST] * between[j]
         t, p = size[j], divisor[j]
+        most, least = max(q, p), min(q, p)
         made = 0.0
         if epsilon > 0.0:
-            whole = q * p * (s * p + t * q)
-            made = epsilon * difference * (s + t) / whole if whole > 0.0 else 0.0
+            share = (root / least) * (root / least)
+            parts = s / q + t / p
+            change = (difference / most) * ((s + t) / most) * share
+            made = change / parts if parts > 0.0 else 0.0
             difference = difference * ((s + t) / (q + p))
-        out[1][j] = (numbers[SECOND] * gradient[j] - gradients[j] / p * difference) / q
+        other = gradients[j] if q >= p else own
+        out[1][j] = (numbers[SECOND] * gradient[j] - other / least * difference) / most
         out[0][j] = made
 
 
@@ -419,7 +424,7 @@ def propagate(
                     return i
                 others = columns.norms[index], columns.norms[index, 2]
                 activate_differences(
-                    both, norms, others, first, activations.gains[index], made_both
+                    both, (norms, norms[2]), others, first, activations.gains[index], made_both
                 )
             elif op[KIND] == MULTIPLY:
                 _multiply(u, v, out)

@@ -8,7 +8,10 @@ of rounded numbers. A normalization leaves the cosines as they are. The sizes of
 gradients after it, with q as in `wiring`, have the differences
 
     g/q − g'/q' = (g − g')/q − g' (q − q')/(q q'),    q − q' = (s − s') (s + s')/(q + q')
-    s/q − s'/q' = ε (s − s') (s + s') / (q q' (s q' + s' q))
+    s/q − s'/q' = ε (s − s') (s + s') / (q² q'² (s/q + s'/q'))
+
+where q is the larger one of both; where it is the smaller one, the parts of the first would cancel,
+and the samples change places.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ from fastntk.infinite.pair_layers import (
     Side,
     activate_rows,
     combine_rows,
+    turned_difference,
     weigh_rows,
     write_rows,
 )
@@ -191,13 +195,14 @@ class PairCalculus:
         if dual.keeps_differences:
             activations, turns = dual.differences(x, z, before[0])
             difference = gain * activations
-            after = gain * (before[1] * x.derivative[:, np.newaxis] + columns.gradients * turns)
+            own = rows.gradients, columns.gradients
+            after = gain * turned_difference(before[1], own, x, z, turns)
         else:
             difference, after = np.empty((2, *before[0].shape))
             norms = np.stack([z.activation, z.derivative])
             sizes = norms, np.ascontiguousarray(columns.gradients)
-            own = np.stack([x.activation, x.derivative], axis=1)
-            activate_rows(before, own, sizes, gain, (difference, after))
+            given = np.stack([x.activation, x.derivative], axis=1), rows.gradients
+            activate_rows(before, given, sizes, gain, (difference, after))
         made = Bundle(gaps, difference)
         return made, None if turned is None else Bundle(turned.gaps, after, slopes)
 
@@ -208,15 +213,19 @@ class PairCalculus:
         x, z = (side.normalized[step] for side in self._sides)
         s, q, p = x.size[:, np.newaxis], x.divisor[:, np.newaxis], z.divisor
         between = hidden.difference
+        most, least = np.maximum(q, p), np.minimum(q, p)
         if epsilon == 0:
             size = np.zeros_like(between)
         else:
-            whole = q * p * (s * p + z.size * q)
-            size = epsilon * between * (s + z.size) * inverse_or_zero(whole)
+            share = (math.sqrt(epsilon) / least) ** 2  # at most 1
+            parts = s / q + z.size / p
+            size = between / most * ((s + z.size) / most) * share * inverse_or_zero(parts)
             between = between * ((s + z.size) / (q + p))
         turned = None
         if gradients is not None:
-            difference = (gradients.difference - z.gradients / p * between) / q
+            # Of the sample with the smaller q.
+            own = np.where(q >= p, z.gradients, x.gradients[:, np.newaxis])
+            difference = (gradients.difference - own / least * between) / most
             turned = gradients._replace(difference=difference)
         return Bundle(hidden.gaps, size), turned
 

@@ -112,7 +112,9 @@ class LimitMethods(SeveralDepths):
         -------
         ndarray (n, m), or (depths, n, m) for a sequence of depths; or PackedKernel
             The same, bit for bit, for any number of threads and wherever it goes. Rows of zeros are
-            allowed: without biases, and if φ(0) = 0, their kernel is 0.
+            allowed: without biases and shifts, and if φ(0) = 0, their kernel is 0. With a trained
+            shift before an activation with a kink at 0, it has the mean square of both slopes
+            there, as small samples have; a network of finite width has φ'(0) = 0 at the very kink.
 
         Raises
         ------

@@ -18,6 +18,7 @@ from fastntk.infinite.layer_factors import A, B, C, P, R
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from fastntk.infinite.duals import State
     from fastntk.infinite.recursion import Position, Target
 
     Array = NDArray[np.float64]
@@ -65,10 +66,37 @@ class Pairs(NamedTuple):
     gradient_difference: Array
 
 
+def turned_difference(
+    difference: Array, gradients: tuple[Array, Array], x: State, z: State, turns: Array
+) -> Array:
+    """Return the difference of √Θ after an activation, as `activate_differences` has it.
+
+    Parameters
+    ----------
+    difference : ndarray (rows, columns)
+        That before it.
+    gradients : tuple of ndarray (rows,), (columns,)
+        √Θ before it.
+    x, z : State
+        The samples of the rows and columns.
+    turns : ndarray (rows, columns)
+        The difference of √E[φ'(su)²].
+    """
+    factor, other = turning_factors(gradients, x, z)
+    return np.asarray(difference * factor + other * turns)
+
+
+def turning_factors(gradients: tuple[Array, Array], x: State, z: State) -> tuple[Array, Array]:
+    """Return what both parts of `turned_difference` are multiplied by, for rows and columns."""
+    own, others = gradients[0][:, np.newaxis], gradients[1]
+    factor = np.where(own >= others, x.derivative[:, np.newaxis], z.derivative)
+    return factor, np.minimum(own, others)
+
+
 @njit(nogil=True, cache=True, fastmath={"contract"}, error_model="numpy")
 def activate_differences(
     differences: tuple[Array, Array],
-    row: Array,
+    row: tuple[Array, float],
     columns: tuple[Array, Array],
     first: int,
     gain: float,
@@ -76,12 +104,16 @@ def activate_differences(
 ) -> None:
     """Take differences of sizes through an activation.
 
+    With g = √Θ and b = √E[φ'(su)²], that of g b is (g − g') b + g' (b − b') for the larger g, and
+    where it is the smaller one, of which both parts may be nothing beside what they leave, the
+    samples change places.
+
     Parameters
     ----------
     differences : tuple of ndarray (m,)
         Those of s, and of √Θ.
-    row : ndarray (2,)
-        √E[φ(su)²] and √E[φ'(su)²].
+    row : tuple of ndarray (2,), float
+        √E[φ(su)²] and √E[φ'(su)²], and √Θ before the activation.
     columns : tuple of ndarray (2, columns), (columns,)
         The same of the columns, and their √Θ.
     first : int
@@ -91,12 +123,14 @@ def activate_differences(
     out : tuple of ndarray (m,)
         The differences afterwards.
     """
-    a, b = row[0], row[1]
+    a, b, own = row[0][0], row[0][1], row[1]
     value, slope, sizes = columns[0][0, first:], columns[0][1, first:], columns[1][first:]
     before, new_sizes, new_gradients = differences[1], out[0], out[1]
     for j in range(len(before)):
         new_sizes[j] = gain * (a - value[j])
-        new_gradients[j] = gain * (before[j] * b + sizes[j] * (b - slope[j]))
+        larger = own >= sizes[j]
+        one, other = b if larger else slope[j], sizes[j] if larger else own
+        new_gradients[j] = gain * (before[j] * one + other * (b - slope[j]))
 
 
 @njit(nogil=True, cache=True, fastmath={"contract"}, error_model="numpy")
@@ -265,15 +299,15 @@ def write_row(
 @njit(nogil=True, cache=True)
 def activate_rows(
     differences: tuple[Array, Array],
-    rows: Array,
+    rows: tuple[Array, Array],
     columns: tuple[Array, Array],
     gain: float,
     out: tuple[Array, Array],
 ) -> None:
-    """Do as `activate_differences` for all rows (rows, 2) of a tile."""
-    for i in range(len(rows)):
+    """Do as `activate_differences` for all rows (rows, 2) of a tile, and their √Θ."""
+    for i in range(len(rows[0])):
         before, after = (differences[0][i], differences[1][i]), (out[0][i], out[1][i])
-        activate_differences(before, rows[i], columns, 0, gain, after)
+        activate_differences(before, (rows[0][i], rows[1][i]), columns, 0, gain, after)
 
 
 @njit(nogil=True, cache=True)
