@@ -337,13 +337,14 @@ class LimitMethods(SeveralDepths):
         -------
         AnglePair, or list of AnglePair
             By angle, the first pairs of those at the same angle, as far as rounding tells. A pair
-            is resolved
-            where a running error says that the angle is right to a relative 1e-3: for piecewise
-            linear activations always, with biases as well, where it has nearly all digits; for
-            other activations as far as the errors of their duals allow, which chaotic networks
-            widen from layer to layer, and by an estimate of what errors in the sizes of the samples
-            do. In networks of a few layers these are angles from about 1e-5 on for an
-            error of 1e-14, and from about 1e-3 on for Hermite series, whose error is 1e-10.
+            is resolved where a running error says that the angle is right to a relative 1e-3: for
+            chains with piecewise linear activations always, with biases as well, where it has
+            nearly all digits; through sums and normalizations as a rule, but not for samples that
+            are as good as multiples of each other; for other activations as far as the errors of
+            their duals allow, which chaotic networks widen from layer to layer, and by an estimate
+            of what errors in the sizes of the samples do. In networks of a few layers these are
+            angles from about 1e-5 on for an error of 1e-14, and from about 1e-3 on for Hermite
+            series, whose error is 1e-10.
 
         Raises
         ------

@@ -38,18 +38,19 @@ class Normalization(Layer):
         """The learning rates ω of the gain and of the shift."""
         return rates_of(self.trained)
 
-    def emptiness(self, width: int) -> str | None:
-        """Return what is wrong with a normalization of so many neurons, and what was expected.
 
-        None if nothing is: then it leaves more than one value, or its sign.
-        """
-        if width > 1 or not (self.centered or self.epsilon == 0):
-            return None
-        left, way = ("a sign", ", or epsilon > 0") if not self.centered else ("0", "")
-        return (
-            f"a normalization of width 1 leaves nothing but {left}: expected at least 2 neurons "
-            f"before it{way}"
-        )
+def emptiness(layer: Normalization, width: int) -> str | None:
+    """Return what is wrong with a normalization of so many neurons, and what was expected.
+
+    None if nothing is: then it leaves more than one value, or its sign.
+    """
+    if width > 1 or not (layer.centered or layer.epsilon == 0):
+        return None
+    left, way = ("a sign", ", or epsilon > 0") if not layer.centered else ("0", "")
+    return (
+        f"a normalization of width 1 leaves nothing but {left}: expected at least 2 neurons "
+        f"before it{way}"
+    )
 
 
 @dataclass(frozen=True, repr=False)

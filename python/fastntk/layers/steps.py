@@ -17,7 +17,7 @@ from fastntk.layers.activation import Activation
 from fastntk.layers.blocks import block_ends, last_layers
 from fastntk.layers.dense import Dense
 from fastntk.layers.layer import Layer
-from fastntk.layers.normalization import Normalization
+from fastntk.layers.normalization import Normalization, emptiness
 from fastntk.layers.rescale import Rescale
 from fastntk.layers.residual import Residual
 
@@ -244,7 +244,7 @@ class _Lowering:
         if isinstance(layer, Rescale):
             return self._append(GainShift(node, self._next, width, layer, path), width)
         assert isinstance(layer, Normalization)
-        wrong = layer.emptiness(width)
+        wrong = emptiness(layer, width)
         if wrong is not None:
             raise ValueError(f"{path}={layer!r}: {wrong}")
         node = self._append(Normalize(node, self._next, layer, path), width)

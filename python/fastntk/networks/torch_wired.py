@@ -15,6 +15,7 @@ import numpy as np
 
 from fastntk.activations.outputs import Softmax
 from fastntk.layers import Activation, Dense, LayerNorm, Rescale, Residual, RMSNorm
+from fastntk.layers.normalization import emptiness
 from fastntk.networks.torch_parts import (
     Activated,
     Branched,
@@ -142,7 +143,7 @@ class _Described:
         kind = LayerNorm if part.centered else RMSNorm
         epsilon = self._epsilon if part.epsilon is None else part.epsilon
         layer = kind(**there, epsilon=epsilon, trained=trained)
-        wrong = layer.emptiness(width)
+        wrong = emptiness(layer, width)
         if wrong is not None:
             raise ValueError(f"{part.path} is {part.shown}: {wrong}")
         return layer, width
