@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     Given: TypeAlias = tuple[tuple[Vectors, bool], ...]
 
 # The share of the memory of a worker that the tiles of a task may take.
-_SHARE = 0.25
+_SHARE = 0.125
 
 
 def tile_products(
