@@ -34,7 +34,8 @@ def results(
     sources : sequence of dask.array.Array
         What they depend on.
     """
-    with dask().annotate(priority=partial(_priority, dict(work))):
+    most = max(work.values(), default=0)  # what these depend on is not to wait for them
+    with dask().annotate(priority=partial(_priority, dict(work), most)):
         graph = high_level_graph().from_collections(name, layer, dependencies=sources)
     tasks = [delayed().Delayed(key, graph, layer=name) for key in work]
     client = current_client()
@@ -53,5 +54,5 @@ def results(
         client.cancel(futures)
 
 
-def _priority(work: Mapping[Any, int], key: Any) -> int:
-    return work.get(key, max(work.values(), default=0))
+def _priority(work: Mapping[Any, int], most: int, key: Any) -> int:
+    return work.get(key, most)

@@ -228,30 +228,32 @@ def _chain(
 
 
 def _delayed(
-    name: str, layer: dict[Any, Any], places: list[tuple[Any, ...]], sources: list[Any]
+    name: str,
+    layer: dict[Any, Any],
+    places: list[tuple[Any, ...]],
+    sources: list[Any],
+    layer_name: str | None = None,
 ) -> list[Any]:
-    """Return tasks of a layer, by what follows its name in their keys."""
+    """Return tasks of a layer, by what follows a name in their keys: its own, if no other."""
+    layer_name = layer_name or name
     graphs = importlib.import_module("dask.highlevelgraph").HighLevelGraph
-    graph = graphs.from_collections(name, layer, dependencies=sources)
+    graph = graphs.from_collections(layer_name, layer, dependencies=sources)
     one = importlib.import_module("dask.delayed").Delayed
-    return [one((name, *place), graph, layer=name) for place in places]
+    return [one((name, *place), graph, layer=layer_name) for place in places]
 
 
 def _kept(
     layer_name: str,
     layer: dict[Any, Any],
     name: str,
-    places: list[tuple[int, int]],
+    places: list[tuple[Any, ...]],
     sources: list[Any],
 ) -> dict[tuple[int, int], Any]:
     """Compute the tiles of a layer, which Dask keeps, and wait for them.
 
     Their keys have a name of their own before their places.
     """
-    graphs = importlib.import_module("dask.highlevelgraph").HighLevelGraph
-    one = importlib.import_module("dask.delayed").Delayed
-    graph = graphs.from_collections(layer_name, layer, dependencies=sources)
-    kept = _persisted([one((name, *place), graph, layer=layer_name) for place in places])
+    kept = _persisted(_delayed(name, layer, places, sources, layer_name))
     end = f"{layer_name}-end"
     ends = {(end, k): (_nothing, tile.key) for k, tile in enumerate(kept)}
     _computed(_delayed(end, ends, [(k,) for k in range(len(kept))], kept))
