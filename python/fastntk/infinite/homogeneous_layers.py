@@ -98,7 +98,8 @@ def _kink(network: LayeredArchitecture, step: int) -> float:
     return dual.kink
 
 
-@njit(nogil=True, cache=True, fastmath={"contract"})
+# Without contractions, see `activate_differences`.
+@njit(nogil=True, cache=True)
 def _sum(b: Array, op: Array, numbers: Array, width: int) -> None:
     """Write a sum of multiples of two registers."""
     u, v, out = op[U], op[V], op[OUT]
@@ -108,7 +109,8 @@ def _sum(b: Array, op: Array, numbers: Array, width: int) -> None:
         b[out, 1, j] = a * b[u, 1, j] + c * b[v, 1, j]
 
 
-@njit(nogil=True, cache=True, fastmath={"contract"})
+# Without contractions, see `activate_differences`.
+@njit(nogil=True, cache=True)
 def _sum_with_product(b: Array, op: Array, numbers: Array, width: int) -> None:
     """Write a sum of multiples of two registers, and of the product of two others with slopes."""
     u, v, x, y, slopes, out = op[U], op[V], op[X], op[Y], op[SLOPES], op[OUT]

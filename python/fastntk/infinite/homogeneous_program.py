@@ -18,11 +18,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-
 from fastntk.infinite.duals import PiecewiseLinear
 from fastntk.infinite.layer_factors import A, B, C
-from fastntk.infinite.layered_program import Program, in_few_registers
+from fastntk.infinite.layered_program import Instructions, Program
 from fastntk.infinite.wiring import follow
 from fastntk.layers.steps import Add
 
@@ -39,7 +37,6 @@ SUM, ACTIVATE, WRITE = range(3)
 # cosines of φ' are wanted. A sum is that of U and V, and of the product of that of X and Y with the
 # slopes, each with a number of its own.
 KIND, INDEX, U, V, X, Y, SLOPES, OUT, SLOPES_OUT, FLAG = range(10)
-_READ, _WRITTEN = slice(U, SLOPES + 1), slice(OUT, SLOPES_OUT + 1)
 _TERMS = 2
 
 # Registers that always hold the same: the cosines of what is 0, and those of the inputs.
@@ -138,30 +135,13 @@ class _Open(NamedTuple):
     slopes: int = NOTHING
 
 
-class _Recorder:
-    """The calculus that writes instructions down; registers are numbered as they are written."""
+class _Recorder(Instructions):
+    """The calculus that writes the steps of a network down."""
 
     def __init__(self, network: LayeredArchitecture, factors: LayeredFactors) -> None:
+        super().__init__(reads=2 * _TERMS + 1, writes=2, numbers=2 * _TERMS, fixed=INPUTS + 1)
         self._network, self._factors = network, factors
         self._activations = {step: k for k, step in enumerate(factors.activated)}
-        self._instructions: list[list[int]] = []
-        self._numbers: list[tuple[float, ...]] = []
-        self._used = INPUTS + 1
-
-    def add(
-        self,
-        what: tuple[int, int],
-        read: tuple[int, ...],
-        written: tuple[int, ...],
-        numbers: tuple[float, ...] = (),
-        *,
-        flag: bool = False,
-    ) -> None:
-        """Write an instruction down, of a kind and an index, with its registers and numbers."""
-        read += (NOTHING,) * (5 - len(read))
-        written += (NOTHING,) * (2 - len(written))
-        self._instructions.append([*what, *read, *written, int(flag)])
-        self._numbers.append(numbers + (0.0,) * (2 * _TERMS - len(numbers)))
 
     def register(self, part: _Open) -> int:
         """Return the register of a sum, which is computed if it is not a register yet."""
@@ -170,7 +150,7 @@ class _Recorder:
         terms, turned = self._few(part.terms), self._few(part.turned)
         pairs = [*self._filled(terms), *self._filled(turned)]
         registers, numbers = zip(*pairs, strict=True)
-        made = self._new()
+        made = self.new()
         self.add((SUM, 0), (*registers, part.slopes), (made,), numbers, flag=bool(turned))
         return made
 
@@ -179,7 +159,7 @@ class _Recorder:
         left = dict(terms)
         while len(left) > _TERMS:
             first = dict(list(left.items())[:_TERMS])
-            made = self._new()
+            made = self.new()
             registers, numbers = zip(*first.items(), strict=True)
             self.add((SUM, 0), registers, (made,), numbers)
             left = {made: 1.0, **{each: left[each] for each in left if each not in first}}
@@ -188,10 +168,6 @@ class _Recorder:
     @staticmethod
     def _filled(terms: dict[int, float]) -> list[tuple[int, float]]:
         return [*terms.items(), *[(NOTHING, 0.0)] * (_TERMS - len(terms))]
-
-    def _new(self) -> int:
-        self._used += 1
-        return self._used - 1
 
     def combined(
         self,
@@ -236,7 +212,7 @@ class _Recorder:
         self, step: int, hidden: _Open, gradients: _Open | None
     ) -> tuple[_Open, _Open | None]:
         before = self.register(hidden)
-        made, slopes = self._new(), self._new()
+        made, slopes = self.new(), self.new()
         turned: dict[int, float] = {}
         if gradients is not None:
             turned = gradients.terms
@@ -255,9 +231,3 @@ class _Recorder:
         epsilon: float,  # noqa: ARG002
     ) -> tuple[_Open, _Open | None]:
         return hidden, gradients
-
-    def program(self) -> Program:
-        """Return the program, with few registers."""
-        instructions = np.array(self._instructions, dtype=np.int64)
-        registers = in_few_registers(instructions, (_READ, _WRITTEN), self._used, INPUTS + 1)
-        return Program(instructions, np.array(self._numbers), registers)

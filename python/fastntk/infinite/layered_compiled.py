@@ -224,7 +224,8 @@ def _enter(
         difference[j] = gain * ((row[0] - high[j]) + (row[1] - low[j]))
 
 
-@njit(nogil=True, cache=True, fastmath={"contract"}, error_model="numpy")
+# Without contractions, see `activate_differences`.
+@njit(nogil=True, cache=True, error_model="numpy")
 def _normalize(
     before: tuple[Array, Array],
     numbers: Array,

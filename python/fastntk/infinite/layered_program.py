@@ -10,7 +10,6 @@ needs any more are used again, so that few of them are in the cache.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -33,7 +32,6 @@ COMBINE, ACTIVATE, MULTIPLY, NORMALIZE, WRITE = range(5)
 # that depends on the kind is the case.
 KIND, INDEX, U, U_DIFFERENCE, V, V_DIFFERENCE, SLOPES = range(7)
 OUT, DIFFERENCE_OUT, SLOPES_OUT, GRADIENT_OUT, FLAG = range(7, 12)
-_READ, _WRITTEN = slice(U, SLOPES + 1), slice(OUT, GRADIENT_OUT + 1)
 
 # The numbers that belong to it: factors of both differences, ε.
 FIRST, SECOND, EPSILON = range(3)
@@ -83,19 +81,22 @@ class _Recorded(NamedTuple):
     slopes: int = NOTHING
 
 
-@dataclass
-class _Recorder:
-    """The calculus that writes instructions down; registers are numbered as they are written."""
+class Instructions:
+    """Instructions as they are written down; registers are numbered as they are written.
 
-    factors: LayeredFactors
-    instructions: list[list[int]] = field(default_factory=list)
-    numbers: list[tuple[float, ...]] = field(default_factory=list)
-    used: int = INPUT_DIFFERENCE + 1
+    Parameters
+    ----------
+    reads, writes, numbers : int
+        How many registers an instruction reads and writes, and how many numbers it has.
+    fixed : int
+        How many registers always hold the same; the first of them holds nothing.
+    """
 
-    def __post_init__(self) -> None:
-        self.sums = {place: k for k, place in enumerate(self.factors.sums)}
-        self.activations = {step: k for k, step in enumerate(self.factors.activated)}
-        self.normalizations = {step: k for k, step in enumerate(self.factors.normalized)}
+    def __init__(self, *, reads: int, writes: int, numbers: int, fixed: int) -> None:
+        self._counts = reads, writes, numbers
+        self._fixed = self._used = fixed
+        self._instructions: list[list[int]] = []
+        self._numbers: list[tuple[float, ...]] = []
 
     def add(
         self,
@@ -107,15 +108,34 @@ class _Recorder:
         flag: bool = False,
     ) -> None:
         """Write an instruction down, of a kind and an index, with its registers and numbers."""
-        read += (NOTHING,) * (5 - len(read))
-        written += (NOTHING,) * (4 - len(written))
-        self.instructions.append([*what, *read, *written, int(flag)])
-        self.numbers.append(numbers + (0.0,) * (3 - len(numbers)))
+        reads, writes, count = self._counts
+        read += (0,) * (reads - len(read))
+        written += (0,) * (writes - len(written))
+        self._instructions.append([*what, *read, *written, int(flag)])
+        self._numbers.append(numbers + (0.0,) * (count - len(numbers)))
 
     def new(self) -> int:
         """Return the number of a register that nothing was written to."""
-        self.used += 1
-        return self.used - 1
+        self._used += 1
+        return self._used - 1
+
+    def program(self) -> Program:
+        """Return the program, with few registers."""
+        reads, writes, _ = self._counts
+        instructions = np.array(self._instructions, dtype=np.int64)
+        parts = slice(2, 2 + reads), slice(2 + reads, 2 + reads + writes)
+        registers = _in_few_registers(instructions, parts, self._used, self._fixed)
+        return Program(instructions, np.array(self._numbers), registers)
+
+
+class _Recorder(Instructions):
+    """The calculus that writes the steps of a network down."""
+
+    def __init__(self, factors: LayeredFactors) -> None:
+        super().__init__(reads=5, writes=4, numbers=3, fixed=INPUT_DIFFERENCE + 1)
+        self.sums = {place: k for k, place in enumerate(factors.sums)}
+        self.activations = {step: k for k, step in enumerate(factors.activated)}
+        self.normalizations = {step: k for k, step in enumerate(factors.normalized)}
 
     def plain(self, part: _Recorded) -> _Recorded:
         """Return what has no cosines left to be multiplied with."""
@@ -182,15 +202,8 @@ class _Recorder:
             return made, None
         return made, turned._replace(difference=after, factor=1.0)
 
-    def program(self) -> Program:
-        """Return the program, with few registers."""
-        instructions = np.array(self.instructions, dtype=np.int64)
-        fixed = INPUT_DIFFERENCE + 1
-        registers = in_few_registers(instructions, (_READ, _WRITTEN), self.used, fixed)
-        return Program(instructions, np.array(self.numbers), registers)
 
-
-def in_few_registers(
+def _in_few_registers(
     instructions: NDArray[np.int64], parts: tuple[slice, slice], used: int, fixed: int
 ) -> int:
     """Give instructions registers that are used again when nothing needs what is in them.

@@ -93,7 +93,9 @@ def turning_factors(gradients: tuple[Array, Array], x: State, z: State) -> tuple
     return factor, np.minimum(own, others)
 
 
-@njit(nogil=True, cache=True, fastmath={"contract"}, error_model="numpy")
+# Of a sum of two products the compiler may contract either one, and chooses otherwise in a process
+# that compiles than in one that loads what was compiled: so here it may not.
+@njit(nogil=True, cache=True, error_model="numpy")
 def activate_differences(
     differences: tuple[Array, Array],
     row: tuple[Array, float],
