@@ -77,9 +77,9 @@ def test_the_error_of_a_factor_is_seen() -> None:
     small = source.decomposition_error(0.5, factor=factor)
     assert 0 < small < 1e-8
     for place in [(0, 0), (2, 1)]:
-        wrong = dict(factor.tiles)  # type: ignore[attr-defined]
+        wrong = dict(factor.lower.tiles)  # type: ignore[attr-defined]
         wrong[place] = dask.delayed(wrong[place].compute() * (1 + 1e-6))
-        changed = DaskFactor(factor.cuts, wrong)  # type: ignore[attr-defined]
+        changed = DaskFactor(factor.lower.of_same_kind(wrong))  # type: ignore[attr-defined]
         moved = 1e-6 * np.linalg.norm(wrong[place].compute()) ** 2
         assert source.decomposition_error(0.5, factor=changed) > 0.1 * moved > 10 * small
 
@@ -100,7 +100,7 @@ def test_solutions_before_and_after_the_inverse() -> None:
     assert [(each == found[0]).all() for each in found] == [True] * 3 + [False] * 3
     assert factor.inverted
     whole = np.zeros((90, 90))
-    for (i, j), tile in factor.tiles.items():
+    for (i, j), tile in factor.lower.tiles.items():
         part = tile.compute()
         whole[25 * i : 25 * i + part.shape[0], 25 * j : 25 * j + part.shape[1]] = part
     lower = np.linalg.cholesky(matrix + matrix.T)
@@ -144,7 +144,7 @@ def test_small_matrices_are_looked_at_as_in_memory(monkeypatch: pytest.MonkeyPat
 
 def test_a_matrix_that_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     kept = conditioning(tiled(K), bounds=False)
-    monkeypatch.setattr(dask_source, "_memory", lambda: 1)
+    monkeypatch.setattr(dask_source, "_KEPT_SHARE", 0.0)
     assert conditioning(tiled(K), bounds=False) == kept
 
 

@@ -29,7 +29,8 @@ zarr = pytest.importorskip("zarr", reason="needs fastntk[distributed]")
 dask = pytest.importorskip("dask", reason="needs fastntk[distributed]")
 
 from fastntk import distributed  # noqa: E402
-from fastntk.distributed import arrays, tiled_kernels, worker  # noqa: E402
+from fastntk._support.worker_memory import KEPT  # noqa: E402
+from fastntk.distributed import arrays, tiled_kernels  # noqa: E402
 
 RANDOM = np.random.default_rng(0)
 X, Z = RANDOM.standard_normal((150, 6)), RANDOM.standard_normal((70, 6))
@@ -39,7 +40,7 @@ LIMIT = infinite.Network(2, "tanh", bias_std=0.1)
 
 @pytest.fixture(autouse=True)
 def in_this_thread() -> Iterator[None]:
-    worker.KEPT.clear()
+    KEPT.clear()
     with dask.config.set(scheduler="synchronous"):
         yield
 
@@ -143,7 +144,7 @@ def test_features_of_a_block_are_computed_once(monkeypatch: pytest.MonkeyPatch) 
     K = distributed.ntk(NET, X, chunks=30)
     K.compute()
     assert sorted(made) == sorted(X[::30, 0])
-    worker.KEPT.clear()
+    KEPT.clear()
     made.clear()
     monkeypatch.setattr(worker, "_room", lambda: 1.0)  # for a single block at a time
     assert np.array_equal(K.compute(), NET.ntk(X))

@@ -25,7 +25,8 @@ pytest.importorskip("zarr", reason="needs fastntk[distributed]")
 dask = pytest.importorskip("dask", reason="needs fastntk[distributed]")
 
 from fastntk import distributed  # noqa: E402
-from fastntk.distributed import normalization, tiled_kernels, worker  # noqa: E402
+from fastntk._support.worker_memory import KEPT  # noqa: E402
+from fastntk.distributed import normalization, tiled_kernels  # noqa: E402
 
 RANDOM = np.random.default_rng(0)
 X, Z = RANDOM.standard_normal((150, 6)), RANDOM.standard_normal((70, 6))
@@ -40,7 +41,7 @@ FIRST = fastntk.Network([LayerNorm(), Dense(8), ReLU(), Dense(1)], inputs=6).sam
 
 @pytest.fixture(autouse=True)
 def in_this_thread() -> Iterator[None]:
-    worker.KEPT.clear()
+    KEPT.clear()
     with dask.config.set(scheduler="synchronous"):
         yield
 

@@ -29,7 +29,8 @@ zarr = pytest.importorskip("zarr", reason="needs fastntk[distributed]")
 dask = pytest.importorskip("dask", reason="needs fastntk[distributed]")
 
 from fastntk import distributed  # noqa: E402
-from fastntk.distributed import arrays, infinite_operators, infinite_pairs, worker  # noqa: E402
+from fastntk._support.worker_memory import KEPT  # noqa: E402
+from fastntk.distributed import arrays, infinite_operators, infinite_pairs  # noqa: E402
 from fastntk.distributed.tiled_kernels import InfiniteKernel, joined  # noqa: E402
 
 RANDOM = np.random.default_rng(0)
@@ -49,7 +50,7 @@ RELU = NETWORKS["relu"][0]
 
 @pytest.fixture(autouse=True)
 def in_this_thread() -> Iterator[None]:
-    worker.KEPT.clear()
+    KEPT.clear()
     with dask.config.set(scheduler="synchronous"):
         yield
 

@@ -14,7 +14,7 @@ import pytest
 from tolerances import assert_close
 
 import fastntk
-from fastntk.distributed import worker
+from fastntk._support.worker_memory import KEPT
 from fastntk.kernels.features import Features
 from fastntk.linearity import kernel_rows
 
@@ -35,7 +35,7 @@ SOME = [7, 149, 0, 7, 64]
 
 @pytest.fixture(autouse=True)
 def in_this_thread() -> Iterator[None]:
-    worker.KEPT.clear()
+    KEPT.clear()
     with dask.config.set(scheduler="synchronous"):
         yield
 
@@ -84,7 +84,7 @@ def test_features_are_kept_where_there_is_room(monkeypatch: pytest.MonkeyPatch) 
     first = K @ np.ones(150)
     assert np.array_equal(K @ np.ones(150), first)
     assert made == [50] * 3
-    worker.KEPT.clear()
+    KEPT.clear()
     made.clear()
     monkeypatch.setattr(worker, "_room", lambda: 1.0)  # for a single block at a time
     assert np.array_equal(K @ np.ones(150), first)
@@ -96,7 +96,7 @@ def test_weights_that_change_later_do_not_change_the_operator() -> None:
     K = distributed.ntk_operator(net, X, chunks=64)
     before = K @ np.ones(150)
     net.weights[0][0, 0] += 1.0
-    worker.KEPT.clear()
+    KEPT.clear()
     assert np.array_equal(K @ np.ones(150), before)
 
 

@@ -25,7 +25,8 @@ zarr = pytest.importorskip("zarr", reason="needs fastntk[distributed]")
 dask = pytest.importorskip("dask", reason="needs fastntk[distributed]")
 
 from fastntk import distributed  # noqa: E402
-from fastntk.distributed import pairs, tiled_kernels, worker  # noqa: E402
+from fastntk._support.worker_memory import KEPT  # noqa: E402
+from fastntk.distributed import pairs, tiled_kernels  # noqa: E402
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.standard_normal((150, 6))
@@ -37,7 +38,7 @@ SMOOTH = fastntk.MLP([6, 1], seed=1, activation="tanh")
 
 @pytest.fixture(autouse=True)
 def in_this_thread() -> Iterator[None]:
-    worker.KEPT.clear()
+    KEPT.clear()
     with dask.config.set(scheduler="synchronous"):
         yield
 
@@ -156,7 +157,7 @@ def test_features_of_a_block_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tiled_kernels, "Features", Counted)
     found = distributed.closest_pairs(NET, X, 9, chunks=50)
     assert sorted(made) == sorted(X[::50, 0])
-    worker.KEPT.clear()
+    KEPT.clear()
     made.clear()
     monkeypatch.setattr(worker, "_room", lambda: 1.0)  # for a single block at a time
     assert distributed.closest_pairs(NET, X, 9, chunks=50) == found

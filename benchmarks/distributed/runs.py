@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 import fastntk
 from benchmarks.distributed.cluster import Watch, peaks, problem, processor_seconds, workers
 from benchmarks.distributed.whole import compute_tiles
-from fastntk.distributed.worker import KEPT
+from fastntk._support.worker_memory import KEPT
 
 if TYPE_CHECKING:
     import argparse

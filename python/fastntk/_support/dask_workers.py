@@ -18,6 +18,7 @@ import numpy as np
 from fastntk._support import memory
 from fastntk._support.arguments import shown
 from fastntk._support.threads import one_of_many
+from fastntk._support.worker_memory import this_worker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,6 +93,9 @@ def checked_client(client: Any) -> Any:
                 f"client={shown(client)}: the worker {address} has other versions than this "
                 f"process, {', '.join(different)}: expected the same ones"
             )
+    from fastntk._support.worker_plugin import watch_memory  # imports Dask
+
+    watch_memory(client)
     return client
 
 
@@ -103,17 +107,6 @@ def workers_of(client: Any) -> Workers:
     limits = [worker["memory_limit"] for worker in workers if worker["memory_limit"]]
     threads = max((worker["nthreads"] for worker in workers), default=1)
     return Workers(max(1, len(workers)), threads, min(limits, default=None))
-
-
-def this_worker() -> Any:
-    """Return the worker of Dask that this thread belongs to, or None."""
-    module = sys.modules.get("distributed")
-    if module is None:
-        return None
-    try:
-        return module.get_worker()
-    except ValueError:
-        return None
 
 
 def require_wanted(*_: object) -> None:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import mmap
 import os
 from functools import cache
@@ -113,6 +114,27 @@ def has_address_space(size: int) -> bool:
     except (OSError, ValueError):
         return False
     return True
+
+
+@cache
+def _trim() -> Any:
+    """Return the function of the C library that gives back free memory, or None."""
+    try:
+        return ctypes.CDLL(None).malloc_trim  # glibc's
+    except (AttributeError, OSError, TypeError):
+        return None
+
+
+def return_free_memory() -> None:
+    """Return to the system what this process has allocated before and needs no more.
+
+    What is freed in the middle of a heap, or in one that belongs to another thread, stays with the
+    process otherwise, and whoever looks at the memory of processes cannot tell it from what is in
+    use.
+    """
+    trim = _trim()
+    if trim is not None:
+        trim(0)
 
 
 def is_always_there(needed: int) -> bool:

@@ -22,7 +22,7 @@ from fastntk.distributed.planning import require_memory_of_workers
 from fastntk.distributed.samples import BlocksOfSamples
 from fastntk.distributed.tasks import results
 from fastntk.distributed.tiled_kernels import factor_bytes, joined
-from fastntk.distributed.worker import KEPT
+from fastntk._support.worker_memory import KEPT
 from fastntk.infinite.closest_gradients import GapSearch
 from fastntk.infinite.sample_norms import Samples
 from fastntk.infinite.tiles import begin_in, fold_tiles, reach

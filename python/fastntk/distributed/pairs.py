@@ -34,7 +34,7 @@ from fastntk.distributed.requirements import dask
 from fastntk.distributed.samples import BlocksOfSamples
 from fastntk.distributed.tasks import results
 from fastntk.distributed.tiled_kernels import FiniteKernel, numbered
-from fastntk.distributed.worker import KEPT_SHARE
+from fastntk._support.worker_memory import KEPT_SHARE
 from fastntk.infinite.methods import LimitMethods
 from fastntk.kernels.angles import AnglePair
 from fastntk.kernels.closest_pairs import CANDIDATES, offer_tile, pair_angles

@@ -11,7 +11,7 @@ from fastntk._support import arguments
 from fastntk._support.dask_workers import checked_client, current_client, workers_of
 from fastntk._support.display import counted
 from fastntk._support.memory import human_bytes
-from fastntk.distributed.worker import KEPT_SHARE
+from fastntk._support.worker_memory import KEPT_SHARE
 
 if TYPE_CHECKING:
     from fastntk._support.dask_workers import Workers

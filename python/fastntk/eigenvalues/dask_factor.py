@@ -36,11 +36,11 @@ from scipy.linalg import LinAlgError, cholesky, solve_triangular
 from fastntk._support.dask_workers import aligned, share_of_threads
 from fastntk._support.digests import sha256
 from fastntk.eigenvalues.dask_products import tile_products
+from fastntk.eigenvalues.dask_tiles import Tiles, computed, delayed, lower_places, persisted
 from fastntk.symmetric.cholesky import NotPositiveDefinite
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
+    from fastntk._support.progress import Monitor
     from fastntk.symmetric.block_lanczos import Vectors
 
 # So many products of two tiles are added in a task.
@@ -55,27 +55,26 @@ class ShiftedTiles:
 
     Parameters
     ----------
-    array : dask.array.Array
-        A, in square tiles.
+    lower : Tiles
+        Those of A.
     shift : float
     sign : int
     """
 
-    def __init__(self, array: Any, shift: float, sign: int) -> None:
-        self.array = array
+    def __init__(self, lower: Tiles, shift: float, sign: int) -> None:
+        self.lower = lower
         self.shift = shift
         self.sign = sign
-        self.cuts: tuple[int, ...] = array.chunks[0]
 
     @property
     def digest(self) -> str:
         """What tells it from others."""
-        return sha256(f"{self.array.name}\0{self.shift!r}\0{self.sign}")[:32]
+        return sha256(f"{self.lower.tiles[0, 0].key[0]}\0{self.shift!r}\0{self.sign}")[:32]
 
     def task(self, i: int, j: int) -> tuple[Any, ...]:
         """Return the task that makes a tile."""
         shift = self.shift if i == j else 0.0
-        return (_shifted, (self.array.name, i, j), self.sign, shift)
+        return (_shifted, self.lower.tiles[i, j].key, self.sign, shift)
 
 
 class DaskFactor:
@@ -83,14 +82,11 @@ class DaskFactor:
 
     Parameters
     ----------
-    cuts : tuple of int
-        The rows of the tiles.
-    tiles : dict of (int, int) to Delayed
+    lower : Tiles
     """
 
-    def __init__(self, cuts: tuple[int, ...], tiles: dict[tuple[int, int], Any]) -> None:
-        self.cuts = cuts
-        self.tiles = tiles
+    def __init__(self, lower: Tiles) -> None:
+        self.lower = lower
         self._solutions = 0
 
     @property
@@ -99,7 +95,7 @@ class DaskFactor:
         return self._solutions > _SOLUTIONS_BEFORE_INVERSE
 
     @classmethod
-    def of(cls, matrix: ShiftedTiles) -> DaskFactor:
+    def of(cls, matrix: ShiftedTiles, monitor: Monitor | None = None) -> DaskFactor:
         """Decompose a matrix.
 
         Raises
@@ -107,22 +103,25 @@ class DaskFactor:
         NotPositiveDefinite
             For no certain row: none before the first tile without a factor is known to be at fault.
         """
-        name, count = f"fastntk-factor-{matrix.digest}", len(matrix.cuts)
+        name, given = f"fastntk-factor-{matrix.digest}", matrix.lower
+        count = len(given.cuts)
         layer: dict[Any, Any] = {}
-        for i, j in _lower(count):
+        for i, j in lower_places(count):
             left, right = ([(name, row, k) for k in range(j)] for row in (i, j))
             first = (name, "turn", j) if j else None
             last = _chain(layer, (name, "sum", i, j), first, left, right, transposed=True)
             tile = (_difference, matrix.task(i, j), last)
-            layer[name, i, j] = (_root, tile) if i == j else (_panel, tile, (name, j, j))
+            layer[name, i, j] = given.kept_by(
+                (_root, tile) if i == j else (_panel, tile, (name, j, j))
+            )
         for j in range(1, count):
             layer[name, "turn", j] = (_nothing, (name, j - 1, j - 1))
-        places = list(_lower(count))
+        places = list(lower_places(count))
         try:
-            tiles = _kept(f"{name}-whole", layer, name, places, [matrix.array])
+            tiles = persisted(f"{name}-whole", layer, name, places, given.sources, monitor)
         except LinAlgError:
             raise NotPositiveDefinite(0) from None
-        return cls(matrix.cuts, tiles)
+        return cls(given.of_same_kind(tiles))
 
     def solve(self, vectors: Vectors) -> Vectors:
         """Return (L Lᵀ)⁻¹ V."""
@@ -135,25 +134,27 @@ class DaskFactor:
 
     def _invert(self) -> None:
         """Put the inverse in the place of L, of which a row is needed for its own alone."""
-        name = f"fastntk-inverse-{self.tiles[0, 0].key[0]}"
-        for i in range(len(self.cuts)):
-            layer: dict[Any, Any] = {(name, i, i): (_inverted, self.tiles[i, i].key)}
+        tiles = self.lower.tiles
+        name = f"fastntk-inverse-{tiles[0, 0].key[0]}"
+        for i in range(len(self.lower.cuts)):
+            kept = self.lower.kept_by
+            layer: dict[Any, Any] = {(name, i, i): kept((_inverted, tiles[i, i].key))}
             for j in range(i):
-                left = [self.tiles[i, k].key for k in range(j, i)]
-                right = [self.tiles[k, j].key for k in range(j, i)]
+                left = [tiles[i, k].key for k in range(j, i)]
+                right = [tiles[k, j].key for k in range(j, i)]
                 last = _chain(layer, (name, "sum", i, j), None, left, right, transposed=False)
-                layer[name, i, j] = (_turned, self.tiles[i, i].key, last)
+                layer[name, i, j] = kept((_turned, tiles[i, i].key, last))
             places = [(i, j) for j in range(i + 1)]
-            sources = [tile for (row, _), tile in self.tiles.items() if row <= i]
-            self.tiles.update(_kept(f"{name}-{i}", layer, name, places, sources))
+            sources = [tile for (row, _), tile in tiles.items() if row <= i]
+            tiles.update(persisted(f"{name}-{i}", layer, name, places, sources))
 
     def _multiplied(self, vectors: Vectors, *, transposed: bool) -> Vectors:
         """Return L⁻¹ V, or L⁻ᵀ V."""
-        parts = np.split(np.ascontiguousarray(vectors), np.cumsum(self.cuts)[:-1])
+        parts = np.split(np.ascontiguousarray(vectors), np.cumsum(self.lower.cuts)[:-1])
         given = {
-            (i, j): ((parts[i if transposed else j], transposed),) for i, j in _lower(len(parts))
+            (i, j): ((parts[i if transposed else j], transposed),) for i, j in lower_places(len(parts))
         }
-        found = tile_products(self.tiles, given)
+        found = tile_products(self.lower, given)
         results = [np.zeros(part.shape) for part in parts]
         for (i, j), (product,) in found.items():
             results[j if transposed else i] += product
@@ -161,11 +162,11 @@ class DaskFactor:
 
     def _substituted(self, vectors: Vectors) -> Vectors:
         """Return (L Lᵀ)⁻¹ V, down and up the tiles."""
-        count = len(self.cuts)
-        parts = np.split(np.ascontiguousarray(vectors), np.cumsum(self.cuts)[:-1])
+        count = len(self.lower.cuts)
+        parts = np.split(np.ascontiguousarray(vectors), np.cumsum(self.lower.cuts)[:-1])
         tokenize = importlib.import_module("dask.base").tokenize
-        name = f"fastntk-solve-{tokenize(vectors, self.tiles[0, 0].key)}"
-        keys = {place: tile.key for place, tile in self.tiles.items()}
+        name = f"fastntk-solve-{tokenize(vectors, self.lower.tiles[0, 0].key)}"
+        keys = {place: tile.key for place, tile in self.lower.tiles.items()}
         layer: dict[Any, Any] = {}
         for i in range(count):
             for k in range(i):
@@ -178,32 +179,26 @@ class DaskFactor:
             found = [(name, "up", i, k) for k in range(i + 1, count)]
             layer[name, i] = (_solved, keys[i, i], (name, "half", i), found, True)
         places = [(i,) for i in range(count)]
-        solution = _computed(_delayed(name, layer, places, list(self.tiles.values())))
+        solution = computed(delayed(name, layer, places, self.lower.sources))
         return np.concatenate(solution)
 
     def distance(self, matrix: ShiftedTiles) -> float:
         """Return ‖L Lᵀ − B‖_F, as it is computed: the sum of n products, then their difference."""
         assert not self.inverted
         name = f"fastntk-distance-{matrix.digest}"
-        keys = {place: tile.key for place, tile in self.tiles.items()}
+        keys = {place: tile.key for place, tile in self.lower.tiles.items()}
         layer: dict[Any, Any] = {}
-        for i, j in _lower(len(self.cuts)):
+        for i, j in lower_places(len(self.lower.cuts)):
             left, right = ([keys[row, k] for k in range(j + 1)] for row in (i, j))
             last = _chain(layer, (name, "sum", i, j), None, left, right, transposed=True)
             layer[name, i, j] = (_square, (_difference, matrix.task(i, j), last))
-        places = list(_lower(len(self.cuts)))
-        sources = [matrix.array, *self.tiles.values()]
-        squares = _computed(_delayed(name, layer, places, sources))
+        places = list(lower_places(len(self.lower.cuts)))
+        sources = [*matrix.lower.sources, *self.lower.sources]
+        squares = computed(delayed(name, layer, places, sources))
         weighed = [
             square if i == j else 2 * square for (i, j), square in zip(places, squares, strict=True)
         ]
         return math.sqrt(math.fsum(weighed))
-
-
-def _lower(count: int) -> Iterator[tuple[int, int]]:
-    for j in range(count):
-        for i in range(j, count):
-            yield i, j
 
 
 def _chain(
@@ -227,52 +222,11 @@ def _chain(
     return last
 
 
-def _delayed(
-    name: str,
-    layer: dict[Any, Any],
-    places: list[tuple[Any, ...]],
-    sources: list[Any],
-    layer_name: str | None = None,
-) -> list[Any]:
-    """Return tasks of a layer, by what follows a name in their keys: its own, if no other."""
-    layer_name = layer_name or name
-    graphs = importlib.import_module("dask.highlevelgraph").HighLevelGraph
-    graph = graphs.from_collections(layer_name, layer, dependencies=sources)
-    one = importlib.import_module("dask.delayed").Delayed
-    return [one((name, *place), graph, layer=layer_name) for place in places]
-
-
-def _kept(
-    layer_name: str,
-    layer: dict[Any, Any],
-    name: str,
-    places: list[tuple[Any, ...]],
-    sources: list[Any],
-) -> dict[tuple[int, int], Any]:
-    """Compute the tiles of a layer, which Dask keeps, and wait for them.
-
-    Their keys have a name of their own before their places.
-    """
-    kept = _persisted(_delayed(name, layer, places, sources, layer_name))
-    end = f"{layer_name}-end"
-    ends = {(end, k): (_nothing, tile.key) for k, tile in enumerate(kept)}
-    _computed(_delayed(end, ends, [(k,) for k in range(len(kept))], kept))
-    return dict(zip(places, kept, strict=True))
-
-
-def _persisted(tasks: list[Any]) -> list[Any]:
-    return list(importlib.import_module("dask").persist(*tasks))
-
-
-def _computed(tasks: list[Any]) -> list[Any]:
-    return list(importlib.import_module("dask").compute(*tasks))
-
-
 # Tasks
 
 
 def _shifted(tile: Vectors, sign: int, shift: float) -> Vectors:
-    result = sign * tile
+    result: Vectors = sign * np.asarray(tile)
     if shift:
         result[np.diag_indices_from(result)] += shift
     return result
@@ -287,7 +241,7 @@ def _accumulated(
     rows = [tiles[id(each)] for each in left]
     others = [tiles[id(each)].T if transposed else tiles[id(each)] for each in right]
     with share_of_threads():
-        shape = len(left[0]), others[0].shape[1]
+        shape = len(rows[0]), others[0].shape[1]
         result = np.zeros(shape) if start is None else np.array(start)
         for one, other in zip(rows, others, strict=True):
             result += one @ other
@@ -315,7 +269,7 @@ def _panel(tile: Vectors, lower: Vectors) -> Vectors:
 def _inverted(lower: Vectors) -> Vectors:
     with share_of_threads():
         inverse = solve_triangular(
-            aligned(lower), np.eye(len(lower)), lower=True, check_finite=False
+            aligned(lower), np.eye(len(aligned(lower))), lower=True, check_finite=False
         )
     return np.ascontiguousarray(inverse)
 

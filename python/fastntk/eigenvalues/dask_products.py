@@ -3,8 +3,8 @@
 """Products of tiles of Dask with few vectors, each where its tile is.
 
 To say what a task has to do takes a scheduler milliseconds, and a product of a tile with a vector
-hardly one: so each worker gets a task for all tiles that it holds, or several if these may lie on
-its disk. Products come back tile by tile, and are added here in the order of the tiles, with the
+hardly one: so each worker gets a task for all tiles that it holds, or several if Dask may have written
+these to its disk. Products come back tile by tile, and are added here in the order of the tiles, with the
 same bits for any number of workers.
 """
 
@@ -26,9 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import TypeAlias
 
+    from fastntk.eigenvalues.dask_tiles import Place, Tiles
     from fastntk.symmetric.block_lanczos import Vectors
-
-    Place: TypeAlias = tuple[int, int]
 
     # What a tile is to be multiplied with, and whether its mirror image is.
     Given: TypeAlias = tuple[tuple[Vectors, bool], ...]
@@ -37,15 +36,13 @@ if TYPE_CHECKING:
 _SHARE = 0.125
 
 
-def tile_products(
-    tiles: Mapping[Place, Any], given: Mapping[Place, Given]
-) -> dict[Place, list[Vectors]]:
+def tile_products(lower: Tiles, given: Mapping[Place, Given]) -> dict[Place, list[Vectors]]:
     """Return the products of some tiles.
 
     Parameters
     ----------
-    tiles : dict of (int, int) to Delayed
-        Tasks that make tiles, or tiles that the workers of the client hold.
+    lower : Tiles
+        Tiles that the workers of the client hold, or that tasks make.
     given : dict of (int, int) to tuple of (ndarray, bool)
         What each is multiplied with, and whether its mirror image is.
 
@@ -54,12 +51,16 @@ def tile_products(
     dict of (int, int) to list of ndarray
         In the order of what was given.
     """
-    places, client = list(given), current_client()
+    places, tiles, client = list(given), lower.tiles, current_client()
     if client is not None:
         library = importlib.import_module("distributed")
         held = {place: library.futures_of(tiles[place]) for place in places}
         if all(len(each) == 1 for each in held.values()):
-            return _where_they_are(client, {place: each[0] for place, each in held.items()}, given)
+            # What is in a file is in memory for as long as its own product takes.
+            rows = max(lower.cuts)
+            some = sys.maxsize if lower.filed else _tiles_of_a_task(client, rows)
+            futures = {place: each[0] for place, each in held.items()}
+            return _where_they_are(client, futures, given, some)
     dask = importlib.import_module("dask")
     task = dask.delayed(_products, pure=False)
     found = dask.compute(*[task([tiles[place]], [given[place]]) for place in places])
@@ -67,19 +68,19 @@ def tile_products(
 
 
 def _where_they_are(
-    client: Any, tiles: Mapping[Place, Any], given: Mapping[Place, Given]
+    client: Any, tiles: Mapping[Place, Any], given: Mapping[Place, Given], some: int
 ) -> dict[Place, list[Vectors]]:
+    """Return the products, of so many tiles a task."""
     holders = client.who_has(list(tiles.values()))
     held: dict[str | None, list[Place]] = {}
     for place, tile in tiles.items():
         # A tile that is lost is made again by whoever comes first.
         holder = min(holders.get(tile.key) or (), default=None)
         held.setdefault(holder, []).append(place)
-    some = _tiles_of_a_task(client, len(next(iter(given.values()))[0][0]))
     groups = [
         (holder, places[first : first + some])
         for holder, places in held.items()
-        for first in range(0, len(places), some)
+        for first in range(0, len(places), min(some, len(places)))
     ]
     tasks = [
         client.submit(

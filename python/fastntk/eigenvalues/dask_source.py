@@ -17,10 +17,12 @@ import numpy as np
 from fastntk._support import arguments
 from fastntk._support.dask_workers import current_client, workers_of
 from fastntk._support.dtypes import epsilon_of
-from fastntk._support.memory import require_memory
+from fastntk._support.memory import human_bytes, require_memory
+from fastntk._support.progress import monitored
 from fastntk._support.rounding import UNIT, gamma
 from fastntk.eigenvalues.dask_factor import DaskFactor, ShiftedTiles
 from fastntk.eigenvalues.dask_products import tile_products
+from fastntk.eigenvalues.dask_tiles import Tiles, lower_places
 from fastntk.eigenvalues.host_sources import source_of_full
 from fastntk.eigenvalues.source import Source
 from fastntk.symmetric.matrix import SYMMETRY_ROUNDINGS, SymmetricMatrix
@@ -35,6 +37,11 @@ _SMALL = 2048
 # The share of the memory that the matrix may take, beside its factor, to be kept there.
 _KEPT_SHARE = 0.3
 
+# So many tiles a task has at most: two pairs whose products it adds, each perhaps as it has come from
+# another worker and in a copy that is aligned; the sum so far, the next one and a product; and one
+# that is on its way to the next task.
+_TILES_IN_HAND = 12
+
 
 def _dask_array() -> Any:
     """Return the module dask.array, which what made the matrix has imported."""
@@ -42,21 +49,31 @@ def _dask_array() -> Any:
 
 
 class DaskSource(Source):
-    """A matrix in square tiles, which stays as it is."""
+    """A matrix in square tiles, which stays as it is.
 
-    def __init__(self, array: Any, diagonal: Vectors, norm: float, epsilon: float) -> None:
+    Parameters
+    ----------
+    array : dask.array.Array
+    lower : Tiles
+        Its lower ones.
+    diagonal : ndarray (n,)
+    norm, epsilon : float
+    """
+
+    def __init__(
+        self, array: Any, lower: Tiles, diagonal: Vectors, norm: float, epsilon: float
+    ) -> None:
         super().__init__(diagonal, norm, epsilon)
         self._array = array
+        self._lower = lower
         self._diagonal = diagonal
-        every = array.to_delayed()
-        self._lower = {(i, j): every[i, j] for i in range(len(every)) for j in range(i + 1)}
 
     def product(self, vectors: Vectors) -> Vectors:
         """Return A V, of the lower tiles and their mirror images."""
-        parts = np.split(np.ascontiguousarray(vectors), np.cumsum(self._array.chunks[0])[:-1])
+        parts = np.split(np.ascontiguousarray(vectors), np.cumsum(self._lower.cuts)[:-1])
         given: dict[tuple[int, int], Any] = {
             (i, j): ((parts[j], False),) if i == j else ((parts[j], False), (parts[i], True))
-            for i, j in self._lower
+            for i, j in self._lower.tiles
         }
         images = [np.zeros(part.shape) for part in parts]
         for (i, j), products in tile_products(self._lower, given).items():
@@ -64,9 +81,10 @@ class DaskSource(Source):
                 images[place] += product
         return np.concatenate(images)
 
-    def factor(self, shift: float, *, sign: int = 1, progress: Progress = False) -> DaskFactor:  # noqa: ARG002
+    def factor(self, shift: float, *, sign: int = 1, progress: Progress = False) -> DaskFactor:
         """Return the Cholesky factor of sign · A + shift · I, which Dask keeps on its workers."""
-        return DaskFactor.of(self._shifted(shift, sign))
+        with monitored(progress, "Cholesky") as monitor:
+            return DaskFactor.of(self._shifted(shift, sign), monitor)
 
     def decomposition_error(self, shift: float, *, sign: int = 1, factor: Any = None) -> float:
         """Bound ‖L Lᵀ − (sign · A + shift · I)‖; without the factor, a guess of it.
@@ -100,7 +118,7 @@ class DaskSource(Source):
         """Return None: Dask has no pivoted decomposition."""
 
     def _shifted(self, shift: float, sign: int) -> ShiftedTiles:
-        return ShiftedTiles(self._array, shift, sign)
+        return ShiftedTiles(self._lower, shift, sign)
 
     def _gathered(self) -> Source:
         require_memory(8 * self.n**2, f"K of shape {self._array.shape}", "method='cholesky'")
@@ -129,8 +147,8 @@ def source_of_dask(K: Any, *, overwrite: bool) -> Source:
         return source_of_full(SymmetricMatrix.of(np.asarray(K), "K"), overwrite=False)
     size = min(n, max(K.chunksize))
     array = K.rechunk((size, size)).astype(np.float64)
-    memory = _memory()
-    if memory is None or array.nbytes <= _KEPT_SHARE * memory:
+    kept = _is_kept(array.nbytes, size)
+    if kept:
         array = array.persist()
     difference, largest, squares, diagonal = da.compute(
         abs(array - array.T).max(), abs(array).max(), _squares(array), da.diag(array)
@@ -148,7 +166,10 @@ def source_of_dask(K: Any, *, overwrite: bool) -> Source:
         squares = _squares(array).compute()
     with np.errstate(over="ignore"):  # reported as a matter of scale
         norm = math.sqrt(float(squares.sum()))
-    return DaskSource(array, diagonal, norm, epsilon)
+    every = array.to_delayed()
+    lower = {(i, j): every[i, j] for i, j in lower_places(len(every))}
+    tiles = Tiles(lower, array.chunks[0], filed=False)
+    return DaskSource(array, tiles if kept else tiles.in_files(), diagonal, norm, epsilon)
 
 
 def _squares(array: Any) -> Any:
@@ -160,7 +181,40 @@ def _sum_of_squares(tile: Vectors) -> Vectors:
         return np.full((1, 1), float((tile * tile).sum()))
 
 
-def _memory() -> int | None:
-    """Return the memory of all workers, or of this process where there are none."""
-    workers = workers_of(current_client())
-    return None if workers.memory is None else workers.workers * workers.memory
+def _is_kept(size: int, rows: int) -> bool:
+    """Return whether workers have memory for a matrix of so many bytes and for a factor of it.
+
+    Raises
+    ------
+    MemoryError
+        If they have not even as much as tasks with tiles of so many rows need.
+    """
+    client = current_client()
+    workers = workers_of(client)
+
+    def in_hand(rows: int) -> int:
+        return workers.threads * _TILES_IN_HAND * 8 * rows * rows
+
+    if client is None:
+        require_memory(in_hand(rows), f"K in tiles of {rows} rows", "give it in smaller tiles")
+        return workers.memory is None or size <= _KEPT_SHARE * workers.memory
+    from fastntk._support.worker_plugin import room_of_workers, watch_memory  # imports Dask
+
+    watch_memory(client)
+    room = room_of_workers(client)
+    if room is None:
+        return True
+    if in_hand(rows) > room.free:
+        fitting = rows
+        while fitting > 1 and in_hand(fitting) > room.free:
+            fitting //= 2
+        raise MemoryError(
+            f"K in tiles of {rows} rows: those in hand need {human_bytes(in_hand(rows))} on each "
+            f"worker of {workers.threads} thread(s); of its {human_bytes(room.limit)} of memory it "
+            f"has {human_bytes(room.usable)} before Dask pauses it, and needs "
+            f"{human_bytes(room.resident)} for Python and its libraries: expected tiles of about "
+            f"{fitting} rows (K.rechunk({fitting})), fewer threads, or more memory"
+        )
+    share = size / workers.workers
+    with_factor = 1.5 * share + in_hand(rows)
+    return share <= _KEPT_SHARE * room.limit and with_factor <= room.free

@@ -1,15 +1,15 @@
 # SPDX-FileCopyrightText: The fastntk authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""What a worker keeps of its tiles for the next ones."""
+"""What a worker of Dask keeps of its tiles for the next ones, and gives back when memory is short."""
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
-from fastntk._support.dask_workers import this_worker
-from fastntk._support.memory import available_memory
+from fastntk._support.memory import available_memory, return_free_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -17,6 +17,17 @@ if TYPE_CHECKING:
 # The share of a worker's memory that features may take. Dask begins to write its own results to
 # disk at 0.6 of the memory, of which it knows nothing of these.
 KEPT_SHARE = 0.25
+
+
+def this_worker() -> Any:
+    """Return the worker of Dask that this thread belongs to, or None."""
+    module = sys.modules.get("distributed")
+    if module is None:
+        return None
+    try:
+        return module.get_worker()
+    except ValueError:
+        return None
 
 
 def _room() -> float:
@@ -63,3 +74,9 @@ class Kept:
 
 
 KEPT = Kept()
+
+
+def give_back_memory() -> None:
+    """Let go of what is kept, and of what was allocated and is free."""
+    KEPT.clear()
+    return_free_memory()
