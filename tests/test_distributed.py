@@ -29,6 +29,7 @@ zarr = pytest.importorskip("zarr", reason="needs fastntk[distributed]")
 dask = pytest.importorskip("dask", reason="needs fastntk[distributed]")
 
 from fastntk import distributed  # noqa: E402
+from fastntk._support import worker_memory  # noqa: E402
 from fastntk._support.worker_memory import KEPT  # noqa: E402
 from fastntk.distributed import arrays, tiled_kernels  # noqa: E402
 
@@ -146,7 +147,7 @@ def test_features_of_a_block_are_computed_once(monkeypatch: pytest.MonkeyPatch) 
     assert sorted(made) == sorted(X[::30, 0])
     KEPT.clear()
     made.clear()
-    monkeypatch.setattr(worker, "_room", lambda: 1.0)  # for a single block at a time
+    monkeypatch.setattr(worker_memory, "_room", lambda: 1.0)  # for a single block at a time
     assert np.array_equal(K.compute(), NET.ntk(X))
     assert len(made) > 5
 

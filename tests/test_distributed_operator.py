@@ -14,6 +14,7 @@ import pytest
 from tolerances import assert_close
 
 import fastntk
+from fastntk._support import worker_memory
 from fastntk._support.worker_memory import KEPT
 from fastntk.kernels.features import Features
 from fastntk.linearity import kernel_rows
@@ -86,7 +87,7 @@ def test_features_are_kept_where_there_is_room(monkeypatch: pytest.MonkeyPatch) 
     assert made == [50] * 3
     KEPT.clear()
     made.clear()
-    monkeypatch.setattr(worker, "_room", lambda: 1.0)  # for a single block at a time
+    monkeypatch.setattr(worker_memory, "_room", lambda: 1.0)  # for a single block at a time
     assert np.array_equal(K @ np.ones(150), first)
     assert made == [50] * 6
 

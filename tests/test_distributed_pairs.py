@@ -25,6 +25,7 @@ zarr = pytest.importorskip("zarr", reason="needs fastntk[distributed]")
 dask = pytest.importorskip("dask", reason="needs fastntk[distributed]")
 
 from fastntk import distributed  # noqa: E402
+from fastntk._support import worker_memory  # noqa: E402
 from fastntk._support.worker_memory import KEPT  # noqa: E402
 from fastntk.distributed import pairs, tiled_kernels  # noqa: E402
 
@@ -159,7 +160,7 @@ def test_features_of_a_block_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sorted(made) == sorted(X[::50, 0])
     KEPT.clear()
     made.clear()
-    monkeypatch.setattr(worker, "_room", lambda: 1.0)  # for a single block at a time
+    monkeypatch.setattr(worker_memory, "_room", lambda: 1.0)  # for a single block at a time
     assert distributed.closest_pairs(NET, X, 9, chunks=50) == found
     assert len(made) > 4
 

@@ -11,11 +11,13 @@ memory by the tasks that read them: without a copy, and for no longer than that 
 from __future__ import annotations
 
 import importlib
+import math
 import mmap
 import os
 import tempfile
 import weakref
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -53,8 +55,8 @@ class FiledArray:
         key = worker.get_current_task() if worker is not None and key is None else key
         descriptor, path = tempfile.mkstemp(suffix=".array", dir=_folder(worker))
         try:
-            with open(descriptor, "wb") as file:
-                file.write(memoryview(given).cast("B"))
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(given.data.cast("B"))
         except OSError as error:
             _remove(path)
             raise OSError(error.errno, error.strerror, path) from error
@@ -77,8 +79,8 @@ class FiledArray:
         array._own(*where)
         return array
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> FloatArray:  # noqa: ARG002
-        with open(self._path, "rb") as file:
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> FloatArray:
+        with Path(self._path).open("rb") as file:
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         array: FloatArray = np.frombuffer(mapped, self._dtype).reshape(self._shape)
         return array
@@ -87,7 +89,8 @@ class FiledArray:
         return np.asarray, (np.asarray(self),)
 
     def __sizeof__(self) -> int:
-        return np.dtype(self._dtype).itemsize * int(np.prod(self._shape)) // _STATED_PART
+        size: int = self._dtype.itemsize * math.prod(self._shape)
+        return size // _STATED_PART
 
 
 def _folder(worker: Any) -> str | None:
@@ -116,4 +119,4 @@ def remove_orphans() -> None:
 
 def _remove(path: str) -> None:
     with suppress(OSError):  # Dask may have cleared its folder
-        os.unlink(path)
+        Path(path).unlink()

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The fastntk authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""What a worker of Dask keeps of its tiles for the next ones, and gives back when memory is short."""
+"""What a worker of Dask keeps of its tiles for the next ones, until its memory is short."""
 
 from __future__ import annotations
 

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What keeps workers of Dask at work when their memory is short, and says how much they have.
 
-A worker begins no task while its process has more than a share of its limit, 0.8 by default, in use;
-it counts what the process has, not what Dask holds. So a worker with nothing to write to disk, but
+A worker begins no task while its process has more than a share of its limit, 0.8 by default: it
+counts what the process has, not what Dask holds. So a worker with nothing to write to disk, but
 with memory that was allocated and is free, or with features that it keeps, would pause for ever.
 Here it gives these back. Only where a client is at hand is this imported, as it imports Dask.
 """
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from distributed import WorkerPlugin
-from distributed.protocol import dask_deserialize, dask_serialize
+from distributed.protocol.serialize import dask_deserialize, dask_serialize
 from tornado.ioloop import PeriodicCallback
 
 from fastntk._support.filed_arrays import WORKERS, FiledArray, remove_orphans
@@ -76,17 +76,17 @@ def watch_memory(client: Client) -> None:
         _watched.add(client)
 
 
-@dask_serialize.register(FiledArray)
+@dask_serialize.register(FiledArray)  # type: ignore[no-untyped-call,untyped-decorator]
 def _dumped(array: FiledArray, context: Any = None) -> tuple[dict[str, Any], list[Any]]:
-    """Send an array to another process, or say on Dask's own disk, without a context, where it is."""
+    """Send an array to another process; without a context, to Dask's own disk, say where it is."""
     if context is None:
         return {"where": pickle.dumps(array.where)}, []
     values = np.asarray(array)
     described = {"key": pickle.dumps(array.key), "shape": values.shape, "dtype": values.dtype.str}
-    return described, [memoryview(values).cast("B")]
+    return described, [values.data.cast("B")]
 
 
-@dask_deserialize.register(FiledArray)
+@dask_deserialize.register(FiledArray)  # type: ignore[no-untyped-call,untyped-decorator]
 def _loaded(header: dict[str, Any], frames: list[Any]) -> Any:
     if "where" in header:
         return FiledArray.found(pickle.loads(header["where"]))

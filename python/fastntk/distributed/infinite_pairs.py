@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 from fastntk._support.dask_workers import current_client, share_of_threads, workers_of
 from fastntk._support.digests import sha256
 from fastntk._support.progress import monitored
+from fastntk._support.worker_memory import KEPT
 from fastntk.distributed.arrays import spread_rows
 from fastntk.distributed.networks import infinite_identity
 from fastntk.distributed.planning import require_memory_of_workers
 from fastntk.distributed.samples import BlocksOfSamples
 from fastntk.distributed.tasks import results
 from fastntk.distributed.tiled_kernels import factor_bytes, joined
-from fastntk._support.worker_memory import KEPT
 from fastntk.infinite.closest_gradients import GapSearch
 from fastntk.infinite.sample_norms import Samples
 from fastntk.infinite.tiles import begin_in, fold_tiles, reach

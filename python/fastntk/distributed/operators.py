@@ -24,12 +24,12 @@ from fastntk._support.dask_workers import (
     share_of_threads,
 )
 from fastntk._support.digests import sha256
+from fastntk._support.worker_memory import KEPT
 from fastntk.devices.processor import PROCESSOR
 from fastntk.distributed.arrays import finite_tiles, require_not_normalized, require_usual
 from fastntk.distributed.blocks import BlocksHere, blocks_of, take
 from fastntk.distributed.infinite_operators import infinite_operator
 from fastntk.distributed.networks import finite_identity, require_some_network
-from fastntk._support.worker_memory import KEPT
 from fastntk.infinite.methods import LimitMethods
 from fastntk.kernels.ranges import all_finite, size_of
 from fastntk.linearity.kernel_operator import KernelProducts

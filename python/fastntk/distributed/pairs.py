@@ -25,6 +25,7 @@ from fastntk._support.dask_workers import (
 )
 from fastntk._support.digests import sha256
 from fastntk._support.progress import monitored, require_progress
+from fastntk._support.worker_memory import KEPT_SHARE
 from fastntk.distributed.arrays import finite_rows
 from fastntk.distributed.infinite_pairs import infinite_closest_pairs
 from fastntk.distributed.networks import require_some_network
@@ -34,7 +35,6 @@ from fastntk.distributed.requirements import dask
 from fastntk.distributed.samples import BlocksOfSamples
 from fastntk.distributed.tasks import results
 from fastntk.distributed.tiled_kernels import FiniteKernel, numbered
-from fastntk._support.worker_memory import KEPT_SHARE
 from fastntk.infinite.methods import LimitMethods
 from fastntk.kernels.angles import AnglePair
 from fastntk.kernels.closest_pairs import CANDIDATES, offer_tile, pair_angles

@@ -17,8 +17,8 @@ import numpy as np
 
 from fastntk._support.dask_workers import aligned, share_of_threads
 from fastntk._support.digests import sha256
-from fastntk.distributed.networks import finite_identity, infinite_identity
 from fastntk._support.worker_memory import KEPT
+from fastntk.distributed.networks import finite_identity, infinite_identity
 from fastntk.infinite.kernel_parts import KernelParts
 from fastntk.infinite.sample_norms import Samples
 from fastntk.kernels.destinations import new_kernels

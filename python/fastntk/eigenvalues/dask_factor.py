@@ -152,7 +152,8 @@ class DaskFactor:
         """Return L⁻¹ V, or L⁻ᵀ V."""
         parts = np.split(np.ascontiguousarray(vectors), np.cumsum(self.lower.cuts)[:-1])
         given = {
-            (i, j): ((parts[i if transposed else j], transposed),) for i, j in lower_places(len(parts))
+            (i, j): ((parts[i if transposed else j], transposed),)
+            for i, j in lower_places(len(parts))
         }
         found = tile_products(self.lower, given)
         results = [np.zeros(part.shape) for part in parts]

@@ -3,9 +3,9 @@
 """Products of tiles of Dask with few vectors, each where its tile is.
 
 To say what a task has to do takes a scheduler milliseconds, and a product of a tile with a vector
-hardly one: so each worker gets a task for all tiles that it holds, or several if Dask may have written
-these to its disk. Products come back tile by tile, and are added here in the order of the tiles, with the
-same bits for any number of workers.
+hardly one: so each worker gets a task for all tiles that it holds, or several if Dask may have
+written these to its disk. Products come back tile by tile, and are added here in the order of the
+tiles, with the same bits for any number of workers.
 """
 
 from __future__ import annotations

@@ -37,9 +37,9 @@ _SMALL = 2048
 # The share of the memory that the matrix may take, beside its factor, to be kept there.
 _KEPT_SHARE = 0.3
 
-# So many tiles a task has at most: two pairs whose products it adds, each perhaps as it has come from
-# another worker and in a copy that is aligned; the sum so far, the next one and a product; and one
-# that is on its way to the next task.
+# So many tiles a task has at most: two pairs whose products it adds, each perhaps as it has come
+# from another worker and in a copy that is aligned; the sum so far, the next one and a product; and
+# one that is on its way to the next task.
 _TILES_IN_HAND = 12
 
 
@@ -166,7 +166,7 @@ def source_of_dask(K: Any, *, overwrite: bool) -> Source:
         squares = _squares(array).compute()
     with np.errstate(over="ignore"):  # reported as a matter of scale
         norm = math.sqrt(float(squares.sum()))
-    every = array.to_delayed()
+    every = array.to_delayed(optimize_graph=False)
     lower = {(i, j): every[i, j] for i, j in lower_places(len(every))}
     tiles = Tiles(lower, array.chunks[0], filed=False)
     return DaskSource(array, tiles if kept else tiles.in_files(), diagonal, norm, epsilon)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The fastntk authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""Lower tiles of a matrix that Dask keeps: in memory, or in files where they would not fit there."""
+"""Lower tiles of a matrix that Dask keeps: in memory, or in files where they do not fit."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from fastntk._support.progress import Monitor
 
     Place: TypeAlias = tuple[int, int]
+
 
 @dataclass(frozen=True)
 class Tiles:
