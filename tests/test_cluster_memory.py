@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import os
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,9 +65,8 @@ def until_paused(client: Any) -> None:
 def test_a_paused_worker_goes_on(client: Any) -> None:
     """Dask has nothing to write to disk: without its features, the worker has memory again."""
     until_paused(client)
-    with ThreadPoolExecutor(1) as pool:
-        asked = pool.submit(lambda: distributed.ntk(NET, X, chunks=40).compute())
-        assert np.array_equal(asked.result(timeout=60), K)
+    asked = client.compute(distributed.ntk(NET, X, chunks=40))
+    assert np.array_equal(asked.result(timeout=60), K)
     client.run(fill)  # now that the worker looks itself
     assert client.submit(os.getpid).result(timeout=60)
 

@@ -134,9 +134,8 @@ def conditioning(
     by Dask's products and Cholesky decomposition, wherever its computations take place; smaller
     ones as if they were in memory. The numbers are the same for any number of workers. The bounds
     are as certain, by the difference of K and the product of its factors, which costs as much as
-    three decompositions more. The workers need the memory of K twice, or the disk that Dask writes
-    to where they have not: K is kept by them where it takes less than 0.3 of their memory, and
-    otherwise read, or computed, again for each of some dozen products: `distributed.store` it.
+    three decompositions more. Workers keep K where it and its factor fit into their memory, up to
+    0.3 of it, and otherwise have the lower tiles of both in files: as much disk as K has bytes.
 
     References
     ----------
