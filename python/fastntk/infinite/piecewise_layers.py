@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 import numpy as np
 from numba import njit
 
-from fastntk.infinite.compiled_recursion import spread, spread_rows
+from fastntk._support.memory import require_memory
+from fastntk.infinite.compiled_recursion import spread
 from fastntk.infinite.duals import PiecewiseLinear
 from fastntk.infinite.gaps import TINY
 from fastntk.infinite.pair_layers import piecewise_gaps, write_row
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from fastntk.infinite.compiled_recursion import Rows
     from fastntk.infinite.layered_architecture import LayeredArchitecture
     from fastntk.infinite.layered_factors import LayeredFactors
+    from fastntk.infinite.piecewise_program import PiecewiseProgram
     from fastntk.infinite.recursion import Position, Target
 
     Array = NDArray[np.float64]
@@ -60,6 +62,9 @@ if TYPE_CHECKING:
 
 # Loops go on to the end of so many numbers: what a processor takes at once, two to four times.
 _VECTOR = 32
+
+# Of so many samples nobody asks how much memory factors take.
+_FEW = 2**12
 
 
 class Network(NamedTuple):
@@ -115,15 +120,16 @@ class PiecewiseLayers:
         if len(kinks) < len(duals):
             return None
         shared = is_homogeneous(network)
-        if shared:
-            norms = Norms(network.inputs, np.array([0.5]), np.array([1]), np.zeros(1))
-        program = program_of(network, norms, shared=shared)
-        columns = np.empty((0, 2, 0))
-        if not shared:
-            columns = spread_rows(np.pad(program.factors, ((0, 0), (0, 0), (0, _VECTOR))))
+        one = Norms(network.inputs, np.array([0.5]), np.array([1]), np.zeros(1))
+        if len(norms) > _FEW and not shared:
+            _require_memory(network, program_of(network, one, shared=False), len(norms))
+        program = program_of(network, one if shared else norms, shared=shared)
+        columns = np.empty((0, 2, 0)) if shared else _spread(program.factors, len(norms))
         networks = []
         for each in (without_gradients(program), program):
-            squares = each.factors[each.places, 0, 0] ** 2 if shared else np.empty((0, 6))
+            squares = np.empty((0, 6))
+            if shared:
+                squares = np.array([factor[0, 0] for factor in each.factors])[each.places] ** 2
             given = each.instructions, each.places, each.registers, kinks, squares
             networks.append(Network(*given, np.empty((0, len(columns), 2)), columns, 0))
         return cls((networks[0], networks[1]), factors)
@@ -237,6 +243,23 @@ def _own_sum_of(
             far += 0.5 * (part * b[slopes, 0, j] + rest * b[slopes, 1, j])
         b[out, 0, j] = near
         b[out, 1, j] = far
+
+
+def _require_memory(network: LayeredArchitecture, program: PiecewiseProgram, n: int) -> None:
+    """Raise MemoryError if the factors of n samples, and a copy, do not fit."""
+    require_memory(
+        2 * 16 * n * len(program.factors),
+        f"blocks={network.depths[-1]}: {n} samples at all layers",
+        "take fewer samples or layers",
+    )
+
+
+def _spread(factors: list[Array], n: int) -> Array:
+    """Return the factors of n samples as one array, which goes on with zeros."""
+    result = np.zeros((len(factors), 2, spread(n + _VECTOR)))
+    for whole, part in zip(result, factors, strict=True):
+        whole[:, :n] = part
+    return result
 
 
 # Without contractions, see `activate_differences`.

@@ -70,7 +70,7 @@ class PiecewiseProgram(NamedTuple):
         Where the factors of each sum lie; 0 for what it does not have.
     registers : int
         How many there are.
-    factors : ndarray (factors, 2, n)
+    factors : list of ndarray (2, n)
         Those of all samples, or a single one that all share, in double-double arithmetic. The first
         is 0.
     """
@@ -78,7 +78,7 @@ class PiecewiseProgram(NamedTuple):
     instructions: NDArray[np.int64]
     places: NDArray[np.int64]
     registers: int
-    factors: Array
+    factors: list[Array]
 
 
 def is_homogeneous(network: LayeredArchitecture) -> bool:
@@ -224,7 +224,7 @@ class _Recorder(Instructions):
         """Return the program, with few registers."""
         instructions, numbers, registers = self.program()
         places = numbers.astype(np.int64)
-        return PiecewiseProgram(instructions, places, registers, np.stack(self._factors))
+        return PiecewiseProgram(instructions, places, registers, self._factors)
 
     def register(self, part: _Open) -> int:
         """Return the register of a sum, which is computed if it is not a register yet."""
