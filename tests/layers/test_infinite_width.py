@@ -436,6 +436,27 @@ def test_samples_that_cannot_be_taken() -> None:
         PRENORM.infinite(bottlenecks="widen")
 
 
+def test_errors_count_what_the_network_counts() -> None:
+    """It has no depth: blocks are what users ask for."""
+    zero = np.vstack([SAMPLES, np.zeros((1, 4))])
+    block = Residual([Dense(4), ReLU(), Dense(4)])
+    net = fastntk.Network([Dense(4), block, block, Dense(1)], inputs=4)
+    for blocks, words in ((0, "0 blocks"), (1, "1 block"), ([2, 1], "1 block"), (2, "2 blocks")):
+        with pytest.raises(ValueError, match=rf"^X\[6\] has a kernel of 0 after {words}, as a row"):
+            net.infinite(blocks=blocks).ntk(zero, normalize=True)
+    with pytest.raises(ValueError, match="kernel of 0 after 2 blocks, as a row"):
+        net.infinite().smallest_angle(zero)
+    with pytest.raises(
+        OverflowError, match=r"^blocks=0: the largest entry of the kernel is too la"
+    ):
+        net.infinite(blocks=[2, 0]).ntk(1e19 * SAMPLES, dtype="float32")
+    smooth = fastntk.Network(
+        [Dense(4), Residual([Dense(4), layers.Tanh(), Dense(4)]), Dense(1)], inputs=2
+    )
+    with pytest.warns(RuntimeWarning, match="^theta=1e-10: the angle after 1 block is between"):
+        smooth.infinite().gradient_angle([1e-10])
+
+
 def test_custom_activations() -> None:
     cube = activations.custom(lambda x: x**3, lambda x: 3 * x**2, name="cube")
     own, table = (

@@ -124,7 +124,7 @@ def _pairs(network: SeveralDepths, angles: int, *, gradient: bool) -> Pairs:
     one, many = Samples.of(np.ones((1, 1))), Samples.of(np.ones((angles, 1)))
     pairs = Pairs.of(one, many, network, unit_norms=_keeps_unit_norms(network))
     if gradient:
-        require_nonzero(pairs.factors.zero[NTK], "theta", network.depths)
+        require_nonzero(pairs.factors.zero[NTK], "theta", network)
     return pairs
 
 
@@ -163,7 +163,7 @@ def _warn_of_unresolved(network: SeveralDepths, theta: Array, found: Angles) -> 
         return
     k, i = unresolved[0]
     warnings.warn(
-        f"theta={float(theta[i])!r}: the angle at depth {network.asked[k]} is between "
+        f"theta={float(theta[i])!r}: the angle {network.at(network.asked[k])} is between "
         f"{found.lower[k, i]:.4g} and {found.upper[k, i]:.4g}, no more is known "
         f"({len(unresolved)} such angles); expected larger angles, a smaller tolerance, or "
         "bounds=True, which returns both numbers",

@@ -35,6 +35,10 @@ class SeveralDepths(ABC):
         """The different depths, in ascending order."""
         return tuple(sorted(set(self.asked)))
 
+    def at(self, depth: int) -> str:
+        """Return how errors say that something is so at one of the depths."""
+        return f"at depth {depth}"
+
     def require_one_depth(self) -> int:
         """Return the depth; raise TypeError if several were asked for."""
         if isinstance(self.depth, int):
