@@ -114,7 +114,7 @@ def gaps(kind: str, weight_std: float, bias_std: float, depths: list[int], phi: 
     found = []
     for depth in depths:
         network = Architecture(kind).network(
-            depth, 2, width=2, activation=phi, activation_scale=1.0,
+            depth, 2, width=3, activation=phi, activation_scale=1.0,
             weight_std=weight_std, bias_std=bias_std,
         )  # fmt: skip
         kernel = network.infinite().nngp(pair)

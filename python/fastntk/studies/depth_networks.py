@@ -32,8 +32,8 @@ OwnArchitecture: TypeAlias = Callable[[int], Network]
 AnyArchitecture: TypeAlias = str | Architecture | OwnArchitecture
 Architectures: TypeAlias = "dict[str, Architecture | OwnArchitecture]"
 
-# Limits of infinite width do not depend on it; a normalization needs two neurons.
-_ANY_WIDTH = 2
+# Limits of infinite width do not depend on it; a normalization needs three neurons.
+_ANY_WIDTH = 3
 
 
 @dataclass(frozen=True, kw_only=True)
