@@ -32,6 +32,7 @@ from fastntk._support.dtypes import SMALLEST_NORMAL
 from fastntk._support.memory import require_memory
 from fastntk._support.threads import core_threads
 from fastntk.infinite.duals import PiecewiseLinear, State
+from fastntk.infinite.several_depths import at_depth
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -365,8 +366,8 @@ def require_nonzero(zero: NDArray[np.bool_], name: str, network: SeveralDepths) 
     """Raise ValueError where the diagonal of a kernel is 0, given (depths, samples)."""
     if zero.any():
         k, i = (int(index) for index in np.argwhere(zero)[0])
+        at = at_depth(network, network.depths[k])
         raise ValueError(
-            f"{name}[{i}] has a kernel of 0 {network.at(network.depths[k])}, as a row of zeros "
-            "has: expected samples with K(x, x) > 0, because the angle to a zero gradient is not "
-            "defined"
+            f"{name}[{i}] has a kernel of 0 {at}, as a row of zeros has: expected samples with "
+            "K(x, x) > 0, because the angle to a zero gradient is not defined"
         )

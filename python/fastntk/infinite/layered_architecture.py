@@ -97,10 +97,6 @@ class LayeredArchitecture(SeveralDepths):
         """The number of blocks, or several of them."""
         return self.blocks if isinstance(self.blocks, int) else tuple(self.blocks or ())
 
-    def at(self, depth: int) -> str:
-        """Return how errors say that something is so after some of the blocks."""
-        return f"after {depth} block{'s' * (depth != 1)}"
-
     @cached_property
     def steps(self) -> Steps:
         """What the networks of all depths compute, step by step."""
