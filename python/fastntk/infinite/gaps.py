@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numba import njit
 
-from fastntk.infinite.sample_norms import split
+from fastntk.infinite.double_double import split
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

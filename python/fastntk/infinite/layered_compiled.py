@@ -25,7 +25,6 @@ from fastntk.infinite.compiled_recursion import (
 from fastntk.infinite.duals import CompiledDual, PiecewiseLinear
 from fastntk.infinite.duals.closed_form import settle_equal
 from fastntk.infinite.duals.compiled import call_loop
-from fastntk.infinite.duals.half_angle import angle_factor, deficit_factor
 from fastntk.infinite.gaps import TINY
 from fastntk.infinite.layered_program import (
     ACTIVATE,
@@ -57,6 +56,7 @@ from fastntk.infinite.pair_layers import (
     Pairs,
     Side,
     activate_differences,
+    piecewise_gaps,
     weigh_gradients,
     weigh_hidden,
     write_row,
@@ -267,19 +267,10 @@ def _piecewise(
     """Write both gaps of φ and of φ' for an activation with this kink, see `recursion`."""
     near, far = before
     for j in range(len(near)):
-        acute = near[j] <= far[j]
-        least = near[j] if acute else far[j]
-        v = 0.5 * least
-        root = math.sqrt(v)
-        deficit = kink * (v * root * deficit_factor(v))
-        turned = (1.0 - kink) * least + deficit
-        out[0][j] = near[j] - deficit if acute else (2.0 - kink) - turned
-        out[1][j] = far[j] + deficit if acute else kink + turned
+        made = piecewise_gaps(near[j], far[j], kink, tangent)
+        out[0][j], out[1][j] = made[0], made[1]
         if tangent:
-            turn = root * angle_factor(v)
-            turn = turn if acute else 1.0 - turn
-            slopes[0][j] = kink * turn
-            slopes[1][j] = (2.0 - kink) + kink * (1.0 - turn)
+            slopes[0][j], slopes[1][j] = made[2], made[3]
 
 
 @njit(nogil=True, cache=True, fastmath={"contract"})

@@ -23,13 +23,13 @@ import numpy as np
 from numba import njit
 
 from fastntk.infinite.duals import Correlation, Gaps, PiecewiseLinear
-from fastntk.infinite.duals.half_angle import angle_factor, deficit_factor
 from fastntk.infinite.general_recursion import both_gaps, inverse_or_zero, product
 from fastntk.infinite.pair_layers import (
     Pairs,
     Side,
     activate_rows,
     combine_rows,
+    piecewise_gaps,
     turned_difference,
     weigh_rows,
     write_rows,
@@ -243,16 +243,7 @@ def _piecewise(near: Array, far: Array, kink: float, tangent: bool, out: Array) 
     """Write both gaps of φ and of φ' for an activation with this kink, see `recursion`."""
     for i in range(near.shape[0]):
         for j in range(near.shape[1]):
-            acute = near[i, j] <= far[i, j]
-            least = near[i, j] if acute else far[i, j]
-            v = 0.5 * least
-            root = math.sqrt(v)
-            deficit = kink * (v * root * deficit_factor(v))
-            turned = (1.0 - kink) * least + deficit
-            out[0, i, j] = near[i, j] - deficit if acute else (2.0 - kink) - turned
-            out[1, i, j] = far[i, j] + deficit if acute else kink + turned
+            made = piecewise_gaps(near[i, j], far[i, j], kink, tangent)
+            out[0, i, j], out[1, i, j] = made[0], made[1]
             if tangent:
-                turn = root * angle_factor(v)
-                turn = turn if acute else 1.0 - turn
-                out[2, i, j] = kink * turn
-                out[3, i, j] = (2.0 - kink) + kink * (1.0 - turn)
+                out[2, i, j], out[3, i, j] = made[2], made[3]

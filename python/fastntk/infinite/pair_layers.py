@@ -7,11 +7,13 @@ What they compute is said in `general_recursion`. After them, what is asked for 
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numba import njit
 
+from fastntk.infinite.duals.half_angle import angle_factor, deficit_factor
 from fastntk.infinite.gaps import TINY
 from fastntk.infinite.layer_factors import A, B, C, P, R
 
@@ -133,6 +135,30 @@ def activate_differences(
         larger = own >= sizes[j]
         one, other = b if larger else slope[j], sizes[j] if larger else own
         new_gradients[j] = gain * (before[j] * one + other * (b - slope[j]))
+
+
+@njit(inline="always")
+def piecewise_gaps(
+    near: float, far: float, kink: float, tangent: bool
+) -> tuple[float, float, float, float]:
+    """Return 1 ∓ cos of φ and of φ' for an activation with this kink, see `recursion`.
+
+    No sum is one of two products, see `activate_differences`.
+    """
+    acute = near <= far
+    least = near if acute else far
+    v = 0.5 * least
+    root = math.sqrt(v)
+    bend = v * root * deficit_factor(v)
+    obtuse = least + kink * (bend - least)
+    made = near - kink * bend if acute else (2.0 - kink) - obtuse
+    other = far + kink * bend if acute else kink + obtuse
+    if not tangent:
+        return made, other, 0.0, 2.0
+    turn = root * angle_factor(v)
+    # Small angles and their small supplements keep their digits.
+    turned, rest = (turn, 1.0 - turn) if acute else (1.0 - turn, turn)
+    return made, other, kink * turned, (2.0 - kink) + kink * rest
 
 
 @njit(nogil=True, cache=True, fastmath={"contract"}, error_model="numpy")

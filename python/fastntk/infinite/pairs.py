@@ -13,11 +13,11 @@ from fastntk.infinite import general_recursion, layered_recursion, recursion
 from fastntk.infinite.architecture import Architecture
 from fastntk.infinite.compiled_recursion import CompiledNetwork
 from fastntk.infinite.gaps import fill_gaps
-from fastntk.infinite.homogeneous_layers import HomogeneousLayers
 from fastntk.infinite.layer_factors import LayerFactors
 from fastntk.infinite.layered_architecture import LayeredArchitecture
 from fastntk.infinite.layered_compiled import CompiledLayers
 from fastntk.infinite.layered_factors import LayeredFactors
+from fastntk.infinite.piecewise_layers import PiecewiseLayers
 from fastntk.infinite.recursion import Position, Target, TileLayers
 from fastntk.infinite.sample_norms import Norms
 from fastntk.infinite.tiles import Tile, tiles
@@ -80,7 +80,7 @@ class Pairs:
         What X brings into the recursion, and after it Z where that is another set.
     offset : int
         The position of the first sample of Z in the factors.
-    compiled : CompiledNetwork, CompiledLayers, HomogeneousLayers or None
+    compiled : CompiledNetwork, CompiledLayers, PiecewiseLayers or None
         The same for the compiled recursion, where it can be taken.
     """
 
@@ -89,7 +89,7 @@ class Pairs:
     Z: Samples
     factors: LayerFactors | LayeredFactors
     offset: int
-    compiled: CompiledNetwork | CompiledLayers | HomogeneousLayers | None
+    compiled: CompiledNetwork | CompiledLayers | PiecewiseLayers | None
 
     @classmethod
     def of(
@@ -98,10 +98,11 @@ class Pairs:
         """Return the pairs of X with Z, or with itself; for `unit_norms` see `LayerFactors.of`."""
         norms = X.norms if Z is None else Norms.joined([X.norms, Z.norms])
         factors = factors_of(norms, network, unit_norms=unit_norms)
-        compiled: CompiledNetwork | CompiledLayers | HomogeneousLayers | None
+        compiled: CompiledNetwork | CompiledLayers | PiecewiseLayers | None
         if isinstance(factors, LayeredFactors):
             assert isinstance(network, LayeredArchitecture)
-            compiled = HomogeneousLayers.of(network, factors) or CompiledLayers.of(network, factors)
+            compiled = PiecewiseLayers.of(network, norms, factors)
+            compiled = compiled or CompiledLayers.of(network, factors)
         else:
             assert isinstance(network, Architecture)
             compiled = CompiledNetwork.of(network, factors)
@@ -122,7 +123,7 @@ class Pairs:
         Each pair once where X and Z are the same.
         """
         shape = _GENERAL if self.compiled is None else _COMPILED
-        if self.network.piecewise_linear or isinstance(self.compiled, HomogeneousLayers):
+        if self.network.piecewise_linear or isinstance(self.compiled, PiecewiseLayers):
             shape = _PIECEWISE
         return list(
             tiles(

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numba import njit
 
+from fastntk.infinite.double_double import square
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -153,29 +155,13 @@ def _rests(rows: NDArray[np.float64], norms: NDArray[np.float64]) -> NDArray[np.
     for i in range(len(norms)):
         if norms[i] == 0.0:
             continue
-        high, low = _square(norms[i])
+        high, low = square(norms[i])
         total, rest = -high, -low
         for k in range(rows.shape[1]):
-            high, low = _square(rows[i, k])
+            high, low = square(rows[i, k])
             new = total + high
             part = new - total
             rest += ((total - (new - part)) + (high - part)) + low
             total = new
         result[i] = (total + rest) / (2.0 * norms[i])
     return result
-
-
-@njit(nogil=True, cache=True)
-def _square(a: float) -> tuple[float, float]:
-    """Return a² as the sum of the rounded square and its error."""
-    square = a * a
-    high, low = split(a)
-    return square, ((high * high - square) + 2.0 * high * low) + low * low
-
-
-@njit(nogil=True, cache=True)
-def split(a: float) -> tuple[float, float]:
-    """Return two numbers of 26 bits whose sum is a."""
-    shifted = 134217729.0 * a  # 2^27 + 1
-    high = shifted - (shifted - a)
-    return high, a - high

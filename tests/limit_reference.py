@@ -87,12 +87,13 @@ def _product(left: Any, right: Any) -> Any:
 
 def _dual(name: str, xx: Any, xz: Any, zz: Any) -> tuple[Any, Any]:
     """Return E[φ(u)φ(v)] and E[φ'(u)φ'(v)]."""
-    if name == "relu":
+    if name in ("relu", "abs"):
         product = mpmath.sqrt(xx * zz)
         cosine = max(mpmath.mpf(-1), min(mpmath.mpf(1), xz / product))
-        angle = mpmath.acos(cosine)
-        gate = (mpmath.pi - angle) / (2 * mpmath.pi)
-        return product * (mpmath.sin(angle) / (2 * mpmath.pi) + gate * cosine), gate
+        gate = (mpmath.pi - mpmath.acos(cosine)) / (2 * mpmath.pi)
+        value = product * (mpmath.sqrt(1 - cosine**2) / (2 * mpmath.pi) + gate * cosine)
+        # |u| = 2 max(u, 0) - u, of which φ' is 2 [u > 0] - 1.
+        return (value, gate) if name == "relu" else (4 * value - xz, 4 * gate - 1)
     assert name == "erf"
     both = (1 + 2 * xx) * (1 + 2 * zz)
     value = 2 / mpmath.pi * mpmath.asin(2 * xz / mpmath.sqrt(both))

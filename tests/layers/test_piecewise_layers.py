@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The fastntk authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""Limits of networks of which all samples share the factors of sums: which these are, and numbers.
+"""Limits of networks of activations that are linear on both sides of 0: programs, and numbers.
 
 They have a recursion of their own, so that what is known of all others is looked at again here.
 """
@@ -20,13 +20,13 @@ from limit_reference import exact_kernels
 
 import fastntk
 from fastntk import infinite
-from fastntk.infinite.homogeneous_layers import HomogeneousLayers
-from fastntk.infinite.homogeneous_program import is_homogeneous
 from fastntk.infinite.layered_compiled import CompiledLayers
 from fastntk.infinite.layered_factors import LayeredFactors
 from fastntk.infinite.pairs import Pairs, Results
+from fastntk.infinite.piecewise_layers import PiecewiseLayers
+from fastntk.infinite.piecewise_program import is_homogeneous
 from fastntk.infinite.sample_norms import Samples
-from fastntk.layers import Activation, Dense, Erf, LayerNorm, ReLU, Residual, RMSNorm
+from fastntk.layers import Activation, Dense, LayerNorm, ReLU, Residual, RMSNorm
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     Array = npt.NDArray[np.float64]
 
 FEW = Residual([Dense(4), ReLU(), Dense(4)], scale=0.5)
+NORMALIZED = Residual([LayerNorm(gain=True), Dense(4, bias_std=0.2), ReLU(), Dense(4)])
 
 
 def limit(layers: Any, **given: Any) -> infinite.LayeredNetwork:
@@ -43,12 +44,15 @@ def limit(layers: Any, **given: Any) -> infinite.LayeredNetwork:
 
 
 @st.composite
-def homogeneous(draw: st.DrawFn) -> fastntk.Network:
-    """Networks without biases and normalizations, or with them after the first normalization."""
+def piecewise(draw: st.DrawFn, *, shared: bool) -> fastntk.Network:
+    """Networks with biases and normalizations.
+
+    With `shared`, none of these before the first normalization, so that samples share factors.
+    """
     normalized = draw(st.booleans())
 
     def dense() -> Dense:
-        biases = draw(st.sampled_from([0.0, 0.4])) if normalized else 0.0
+        biases = draw(st.sampled_from([0.0, 0.4])) if normalized or not shared else 0.0
         rate = draw(st.sampled_from([True, False, 0.5]))
         return Dense(5, weight_std=draw(st.sampled_from([0.5, 1.4])), bias_std=biases, trained=rate)
 
@@ -61,11 +65,13 @@ def homogeneous(draw: st.DrawFn) -> fastntk.Network:
                 found.append(Residual([*some(depth - 1), dense()], scale=scale))
             elif kind == "skip":
                 found.append(Residual([ReLU(), dense()], scale=0.7, projection=dense()))
-            elif kind == "norm" and normalized:
-                found.append(RMSNorm(gain=draw(st.booleans()), shift=draw(st.booleans())))
+            elif kind == "norm" and (normalized or not shared):
+                epsilon = 0.0 if shared else draw(st.sampled_from([0.0, 1e-3]))
+                gain, shift = draw(st.booleans()), draw(st.booleans())
+                found.append(RMSNorm(epsilon=epsilon, gain=gain, shift=shift))
                 found.append(dense())
             elif kind == "layer":
-                found += [ReLU(), dense()]
+                found += [draw(st.sampled_from([ReLU(), Activation("abs")])), dense()]
             else:
                 found.append(dense())
         return found
@@ -89,7 +95,7 @@ def gaps_of(network: infinite.LayeredNetwork, X: Array, *, gradient: bool) -> Ar
 
 
 @settings(max_examples=40)
-@given(homogeneous(), st.integers(0, 10**6))
+@given(st.booleans().flatmap(lambda shared: piecewise(shared=shared)), st.integers(0, 10**6))
 def test_against_formulas(net: fastntk.Network, seed: int) -> None:
     """All kinds of pairs: of sizes far apart, opposite, parallel, nearly the same."""
     random = np.random.default_rng(seed)
@@ -98,7 +104,6 @@ def test_against_formulas(net: fastntk.Network, seed: int) -> None:
     X[2] = X[0] * (1 + 2.0**-30)
     X[3] = -X[4] + 2.0**-20 * X[5]
     network = limit(net.layers)
-    assert is_homogeneous(network)
     sigma, theta = exact_kernels(net, X, digits=60)
     with mpmath.workdps(60):
         for name, exact in (("nngp", sigma), ("ntk", theta)):
@@ -137,15 +142,12 @@ def test_factors_that_are_said_to_be_shared_are(net: fastntk.Network) -> None:
         ([Dense(4, bias_std=0.1), FEW, Dense(1)], False),
         ([Dense(4), Residual([LayerNorm(), Dense(4), ReLU(), Dense(4)]), Dense(1)], False),
         ([Dense(4), LayerNorm(epsilon=1e-3), FEW, Dense(1, bias_std=0.1)], False),
-        ([Dense(4), Residual([Dense(4), Erf(), Dense(4)]), Dense(1)], False),
     ],
 )
 def test_who_shares_factors(layers: list[Layer], shared: bool) -> None:
-    network = limit(layers)
-    assert is_homogeneous(network) == shared
-    X = np.random.default_rng(0).standard_normal((4, 3))
-    kind = HomogeneousLayers if shared else CompiledLayers
-    assert isinstance(Pairs.of(Samples.of(X), None, network).compiled, kind)
+    compiled = Pairs.of(Samples.of(np.ones((1, 3))), None, limit(layers)).compiled
+    assert isinstance(compiled, PiecewiseLayers)
+    assert all((len(each.squares) > 0) == shared for each in compiled.networks)
 
 
 def test_a_depth_has_the_same_bits_alone_and_among_others() -> None:
@@ -161,32 +163,41 @@ def test_a_depth_has_the_same_bits_alone_and_among_others() -> None:
     assert (every.ntk(X)[0] == limit([Dense(4), FEW, FEW, Dense(1)], blocks=0).ntk(X)).all()
 
 
+@pytest.mark.parametrize("block", [FEW, NORMALIZED])
 def test_the_same_numbers_as_the_recursion_of_all_networks(
-    monkeypatch: pytest.MonkeyPatch,
+    block: Layer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where tiles end: more samples than a tile has, and depths in one pass."""
-    X = np.random.default_rng(1).standard_normal((700, 3))
-    network = limit([Dense(4), FEW, FEW, FEW, Dense(1)], blocks=(1, 3))
+    X = np.random.default_rng(1).standard_normal((1100, 3))
+    network = limit([Dense(4), block, block, block, Dense(1)], blocks=(1, 3))
     K, single = network.ntk(X), network.at_blocks(3).ntk(X)
     assert (K[1] == single).all()
     np.testing.assert_allclose(network.ntk(X[:30], X), K[:, :30], rtol=0, atol=3e-15 * K.max())
-    monkeypatch.setattr(HomogeneousLayers, "of", lambda *_: None)
+    monkeypatch.setattr(PiecewiseLayers, "of", lambda *_: None)
     other = network.ntk(X)
     assert (other != K).any()
     np.testing.assert_allclose(K, other, rtol=0, atol=3e-15 * other.max())
 
 
+@pytest.mark.parametrize("ways", [(), (PiecewiseLayers,), (PiecewiseLayers, CompiledLayers)])
+def test_opposite_samples_keep_the_digits_of_their_angle(
+    ways: tuple[type, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """φ' of |x| has the gap 2 (π − θ)/π, which is lost in 1 − (1 − …)."""
+    X = np.array([[1.0, 0.0, 0.0], [-1.0, 2.0**-60, 0.0]])
+    for way in ways:
+        monkeypatch.setattr(way, "of", lambda *_: None)
+    network = limit([Dense(4), Activation("abs"), Dense(1, trained=False)])
+    found = gaps_of(network, X, gradient=True)[0, 1]
+    assert found == pytest.approx(2 * 2.0**-60 / np.pi, rel=1e-14)
+
+
 @pytest.mark.parametrize("sign", [1, -1])
-def test_weights_that_samples_of_norm_1_would_not_survive(sign: int) -> None:
-    """They would leave the range, or come to 0, so that the way of all networks is taken."""
+def test_weights_that_leave_the_range(sign: int) -> None:
+    """Sizes that all samples share are those of one of norm 1, and have exponents of their own."""
     power = 10.0 ** (100 * sign)
     large = [Dense(4, weight_std=power)] * 2 + [Residual([Dense(4)]), Dense(4)]
     usual = [Dense(4)] * 2 + [Residual([Dense(4)]), Dense(4)]
     X = np.random.default_rng(2).standard_normal((5, 3))
-    network = limit(large)
-    assert (
-        HomogeneousLayers.of(network, LayeredFactors.of(Samples.of(X / power).norms, network))
-        is None
-    )
     expected = limit(usual).nngp(X) * power * power
-    np.testing.assert_allclose(network.nngp(X / power), expected, rtol=1e-13, atol=0)
+    np.testing.assert_allclose(limit(large).nngp(X / power), expected, rtol=1e-13, atol=0)

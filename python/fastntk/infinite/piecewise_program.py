@@ -1,0 +1,339 @@
+# SPDX-FileCopyrightText: The fastntk authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""The steps of a described network whose activations are linear on both sides of 0, as a program.
+
+Such activations see nothing of a node but its direction, so that sizes of nodes and gradients
+belong to single samples, and are not followed for pairs. A direct sum a u ⊕ b v ⊕ c of two samples
+has the factors A, B, C of `layered_factors`, entries of unit vectors, and
+
+    1 − cos = A A' (1 − cos of u) + B B' (1 − cos of v) + ½[(A − A')² + (B − B')² + (C − C')²]
+    1 + cos = A A' (1 + cos of u) + B B' (1 + cos of v) + ½[(A − A')² + (B − B')² + (C − C')²]
+              + 2 C C'
+
+with nothing below 0 in it: with factors in double-double arithmetic, differences have all digits.
+Each part adds terms of its own, also those of parts that are sums themselves, and of those that are
+to be multiplied with the cosines of φ'. So sums are left open until an activation, a second product
+or a result needs them: a usual block is an activation, and a sum each for its nodes and their
+gradients.
+
+Where all that a sum adds grows with the same power of ‖x‖, as in residual networks of ReLU without
+biases, all samples share the factors, and no differences are left.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+import numpy as np
+
+from fastntk.infinite.double_double import Scaled, lengths, product
+from fastntk.infinite.duals import PiecewiseLinear
+from fastntk.infinite.layered_program import Instructions
+from fastntk.infinite.wiring import follow
+from fastntk.layers.steps import Add
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fastntk.infinite.layered_architecture import LayeredArchitecture
+    from fastntk.infinite.sample_norms import Norms
+    from fastntk.infinite.wiring import Place
+
+    Array = NDArray[np.float64]
+
+# The kinds of instructions.
+SUM, ACTIVATE, WRITE = range(3)
+
+# What stands where in an instruction: its kind, which of the activations or depths it belongs to,
+# the registers that it reads, those that it writes, and whether a sum has a product, or whether the
+# cosines of φ' are wanted. A sum is that of U and V, and of the product of that of X and Y with the
+# slopes.
+KIND, INDEX, U, V, X, Y, SLOPES, OUT, SLOPES_OUT, FLAG = range(10)
+_TERMS = 2
+
+# Which factors a sum has: of its terms, of those with slopes, and of constants among both.
+OF_U, OF_V, OF_X, OF_Y, CONSTANT, TURNED_CONSTANT = range(6)
+
+# Registers that always hold the same: the cosines of what is 0, and those of the inputs.
+NOTHING, INPUTS = range(2)
+
+
+class PiecewiseProgram(NamedTuple):
+    """The instructions.
+
+    Attributes
+    ----------
+    instructions : ndarray of int (instructions, 10)
+    places : ndarray of int (instructions, 6)
+        Where the factors of each sum lie; 0 for what it does not have.
+    registers : int
+        How many there are.
+    factors : list of ndarray (2, n)
+        Those of all samples, or a single one that all share, in double-double arithmetic. The first
+        is 0.
+    """
+
+    instructions: NDArray[np.int64]
+    places: NDArray[np.int64]
+    registers: int
+    factors: list[Array]
+
+
+def is_homogeneous(network: LayeredArchitecture) -> bool:
+    """Return whether the factors of each sum are the same for all samples.
+
+    After any number of blocks, not only those that are asked for: the kernel of a depth has the
+    same bits alone and among others.
+    """
+    every = replace(network, blocks=tuple(range(network.n_blocks + 1)))
+    powers = _Powers()
+    for _ in follow(every.steps, powers, frozenset({1}), tangent=True):
+        pass
+    return powers.of_one_kind
+
+
+def program_of(network: LayeredArchitecture, norms: Norms, *, shared: bool) -> PiecewiseProgram:
+    """Return the program for both kernels.
+
+    Parameters
+    ----------
+    network : LayeredArchitecture
+        The network, of activations that are linear on both sides of 0.
+    norms : Norms
+        Those of all samples, or of any one where they share the factors.
+    shared : bool
+        Whether they do.
+    """
+    parts = np.stack([norms.significands, norms.rests])
+    sizes = Scaled.of(parts, norms.exponents).times(1.0 / float(np.sqrt(norms.dimension)))
+    recorder = _Recorder(network, len(norms), shared=shared)
+    inputs = _Open(sizes, ((INPUTS, recorder.one),))
+    for k, each in enumerate(follow(network.steps, recorder, inputs, tangent=True)):
+        registers = [recorder.register(part) for part in each if part is not None]
+        recorder.add((WRITE, k), (registers[0], registers[-1]), ())
+    return recorder.piecewise_program()
+
+
+def without_gradients(program: PiecewiseProgram) -> PiecewiseProgram:
+    """Return what a program does for the NNGP alone."""
+    instructions, kept = program.instructions.copy(), []
+    needed: set[int] = set()
+    instructions[instructions[:, KIND] == WRITE, V] = NOTHING
+    for number in range(len(instructions))[::-1]:
+        each = instructions[number]
+        written = {int(each[OUT]), int(each[SLOPES_OUT])} - {NOTHING}
+        if each[KIND] != WRITE and not written & needed:
+            continue
+        if each[KIND] == ACTIVATE:
+            each[FLAG] = each[SLOPES_OUT] in needed
+        needed = (needed - written) | set(each[U : SLOPES + 1].tolist())
+        kept.append(number)
+    order = np.array(kept[::-1], dtype=np.intp)
+    return program._replace(instructions=instructions[order], places=program.places[order])
+
+
+class _Powers:
+    """The calculus of the powers of ‖x‖ with which the parts of a node grow.
+
+    Attributes
+    ----------
+    of_one_kind : bool
+        Whether no sum has had parts of several kinds so far.
+    """
+
+    def __init__(self) -> None:
+        self.of_one_kind = True
+
+    def combined(
+        self,
+        place: Place,  # noqa: ARG002
+        first: tuple[frozenset[int] | None, float],
+        second: tuple[frozenset[int] | None, float],
+        c: float,
+    ) -> frozenset[int]:
+        powers = frozenset({0} if c != 0 else ())
+        for part, factor in (first, second):
+            if part is not None and factor != 0:
+                powers |= part
+        self.of_one_kind &= len(powers) <= 1
+        return powers
+
+    def activated(
+        self,
+        step: int,  # noqa: ARG002
+        hidden: frozenset[int],
+        gradients: frozenset[int] | None,
+    ) -> tuple[frozenset[int], frozenset[int] | None]:
+        return hidden, gradients
+
+    def normalized(
+        self,
+        step: int,  # noqa: ARG002
+        hidden: frozenset[int],
+        gradients: frozenset[int] | None,
+        epsilon: float,
+    ) -> tuple[frozenset[int], frozenset[int] | None]:
+        # ε is added to the square of what grows with ‖x‖.
+        self.of_one_kind &= epsilon == 0 or hidden <= {0}
+        if gradients is None:
+            return frozenset({0}), None
+        return frozenset({0}), frozenset(one - other for one in gradients for other in hidden)
+
+
+Terms: TypeAlias = tuple[tuple[int, "Array"], ...]
+
+
+class _Open(NamedTuple):
+    """A sum that is not computed yet: of multiples of registers, and of others with slopes.
+
+    Attributes
+    ----------
+    sizes : Scaled
+        Of all samples.
+    terms, turned : tuple of tuple of int, ndarray (2, n)
+        Registers, and the factors of all samples. Constants are multiples of `NOTHING`.
+    slopes : int
+        The register of the cosines that those of the `turned` are to be multiplied with.
+    """
+
+    sizes: Scaled
+    terms: Terms = ()
+    turned: Terms = ()
+    slopes: int = NOTHING
+
+
+class _Recorder(Instructions):
+    """The calculus that writes the steps of a network down, with the factors of all samples.
+
+    Attributes
+    ----------
+    one : ndarray (2, n)
+        The factor 1.
+    """
+
+    def __init__(self, network: LayeredArchitecture, n: int, *, shared: bool) -> None:
+        super().__init__(reads=2 * _TERMS + 1, writes=2, numbers=6, fixed=INPUTS + 1)
+        self._network, self._n, self._shared = network, n, shared
+        self._factors = [np.zeros((2, n))]
+        self._activations = {step: k for k, step in enumerate(network.duals)}
+        self.one = np.stack([np.ones(n), np.zeros(n)])
+
+    def piecewise_program(self) -> PiecewiseProgram:
+        """Return the program, with few registers."""
+        instructions, numbers, registers = self.program()
+        places = numbers.astype(np.int64)
+        return PiecewiseProgram(instructions, places, registers, self._factors)
+
+    def register(self, part: _Open) -> int:
+        """Return the register of a sum, which is computed if it is not a register yet."""
+        if not part.turned and len(part.terms) <= 1:
+            return part.terms[0][0] if part.terms else NOTHING
+        (terms, constant), (turned, other) = self._few(part.terms), self._few(part.turned)
+        registers = *(register for register, _ in (*terms, *turned)), part.slopes
+        factors = *(factor for _, factor in (*terms, *turned)), constant, other
+        places = tuple(self._place(factor) for factor in factors)
+        made = self.new()
+        self.add((SUM, 0), registers, (made,), places, flag=bool(part.turned))
+        return made
+
+    def _place(self, factor: Array | None) -> int:
+        if factor is None:
+            return 0
+        self._factors.append(factor)
+        return len(self._factors) - 1
+
+    def _few(self, terms: Terms) -> tuple[tuple[tuple[int, Array | None], ...], Array | None]:
+        """Return the same sum with as many terms as an instruction has, and one constant."""
+        constant = next((factor for register, factor in terms if register == NOTHING), None)
+        left = tuple(term for term in terms if term[1] is not constant)
+        while len(left) > _TERMS:
+            made, first = self.new(), left[:_TERMS]
+            places = tuple(self._place(factor) for _, factor in first)
+            self.add((SUM, 0), tuple(register for register, _ in first), (made,), places)
+            left = (made, self.one), *left[_TERMS:]
+        return (*left, *[(NOTHING, None)] * (_TERMS - len(left))), constant
+
+    def combined(
+        self,
+        place: Place,
+        first: tuple[_Open | None, float],
+        second: tuple[_Open | None, float],
+        c: float,
+    ) -> _Open:
+        parts = [(part, a) for part, a in (first, second) if part is not None and a != 0]
+        sizes = [part.sizes.times(a) for part, a in parts]
+        if c == 0 and len(parts) < 2:
+            nothing = _Open(Scaled.filled(0.0, self._n))
+            return parts[0][0]._replace(sizes=sizes[0]) if parts else nothing
+        constants = [_Open(Scaled.filled(c, self._n), ((NOTHING, self.one),))] if c != 0 else []
+        length, entries = lengths(sizes + [each.sizes for each in constants])
+        slopes = {part.slopes for part, _ in parts if part.turned}
+        opened = [part for part, _ in parts] + constants
+        if len(slopes) > 1:
+            opened = [_Open(part.sizes, ((self.register(part), self.one),)) for part in opened]
+        made = _Open(
+            length,
+            self._multiplied(entries, [part.terms for part in opened]),
+            self._multiplied(entries, [part.turned for part in opened]),
+            slopes.pop() if len(slopes) == 1 else NOTHING,
+        )
+        # What comes after a block is needed twice, by the next one and by the skip around it.
+        after_block = isinstance(self._network.steps.steps[place.step], Add) and place.part == 0
+        if not after_block:
+            return made
+        return _Open(length, ((self.register(made), self.one),))
+
+    def _multiplied(self, entries: list[Array], parts: list[Terms]) -> Terms:
+        """Return the terms of parts, times an entry each."""
+        terms = [
+            (register, product(entry, factor))
+            for entry, part in zip(entries, parts, strict=True)
+            for register, factor in part
+        ]
+        if not self._shared:
+            return tuple(terms)
+        # Two multiples of a vector are one of it, unless each sample has others.
+        found: dict[int, list[Scaled]] = {}
+        for register, factor in terms:
+            found.setdefault(register, []).append(Scaled.of(factor, np.zeros(1, dtype=np.int64)))
+        return tuple((register, lengths(each)[0].value) for register, each in found.items())
+
+    def activated(
+        self, step: int, hidden: _Open, gradients: _Open | None
+    ) -> tuple[_Open, _Open | None]:
+        dual = self._network.duals[step]
+        assert isinstance(dual, PiecewiseLinear)
+        growth = self._network.factor(step) * dual.root_mean_square
+        before = self.register(hidden)
+        made, slopes = self.new(), self.new()
+        if gradients is not None and (gradients.turned or _parts(gradients.terms) > _TERMS):
+            gradients = _Open(gradients.sizes, ((self.register(gradients), self.one),))
+        what = ACTIVATE, self._activations[step]
+        self.add(what, (before,), (made, slopes), flag=gradients is not None)
+        after = _Open(hidden.sizes.times(growth), ((made, self.one),))
+        if gradients is None:
+            return after, None
+        sizes = gradients.sizes.times(growth)
+        return after, _Open(sizes, (), gradients.terms, slopes)
+
+    def normalized(
+        self,
+        step: int,  # noqa: ARG002
+        hidden: _Open,
+        gradients: _Open | None,
+        epsilon: float,
+    ) -> tuple[_Open, _Open | None]:
+        divisors = hidden.sizes
+        if epsilon > 0:
+            divisors, _ = lengths([divisors, Scaled.filled(math.sqrt(epsilon), self._n)])
+        after = hidden._replace(sizes=hidden.sizes.over(divisors))
+        if gradients is None:
+            return after, None
+        return after, gradients._replace(sizes=gradients.sizes.over(divisors))
+
+
+def _parts(terms: Terms) -> int:
+    """Return how many terms there are without one constant."""
+    return len(terms) - any(register == NOTHING for register, _ in terms)
