@@ -329,7 +329,9 @@ def propagate(
                 weigh_hidden(pairs, row, column, first, after)
             if tangent and (biased or layer > 0):
                 after = Pairs(after.hidden, gradients, slopes, after.size_difference, gradient)
-                weigh_gradients(pairs, row, column, first, (layers.rates[layer], biased), after)
+                weigh_gradients(
+                    pairs, row, column, first, (layers.rates[layer], biased, True), after
+                )
                 gradients, gradient = pairs.gradients, pairs.gradient_difference
             if biased:
                 hidden, size = pairs.hidden, pairs.size_difference

@@ -185,7 +185,7 @@ class LayerPairs:
                 gradient_difference=np.empty_like(before.gradient_difference),
             )
         if biased or layer > 0:
-            weigh_rows(before, rows, columns, (rate, biased), tangent, after)
+            weigh_rows(before, rows, columns, (rate, biased, True), tangent, after)
         self.hidden, self.gradients = Gaps(*after.hidden), Gaps(*after.gradients)
         self.size_difference = after.size_difference
         self.gradient_difference = after.gradient_difference

@@ -306,13 +306,14 @@ def _combine(
     sides: tuple[Side, Side],
     first: int,
     numbers: Array,
-    kind: tuple[bool, bool],
+    kind: tuple[bool, bool, bool],
     scratch: Array,
     out: tuple[tuple[Array, Array], Array],
 ) -> None:
     """Write a direct sum, for which see `layered_recursion`; the second part may be missing.
 
-    The kind says whether it has a constant part, and whether the second one is missing.
+    The kind says whether it has a constant part, whether the second one is missing, and whether it
+    has slopes.
     """
     u, v, slopes, difference, gradient = pairs
     row, columns = sides
@@ -324,7 +325,8 @@ def _combine(
     gradient = _times(gradient, numbers[SECOND], scratch)
     before = Pairs(u, v, slopes, difference, gradient)
     after = Pairs(u, out[0], slopes, difference, out[1])
-    weigh_gradients(before, row, columns, first, (numbers[FIRST], kind[0]), after)
+    layer = numbers[FIRST], kind[0], kind[2]
+    weigh_gradients(before, row, columns, first, layer, after)
 
 
 @njit(nogil=True, cache=True)
@@ -391,7 +393,8 @@ def propagate(
                     Side(columns.factors[index], columns.sizes[index]),
                 )
                 before = Pairs(u, v, slopes, difference, gradient)
-                kind, made = (flag, op[V] == NOTHING), (out, difference_out)
+                kind = flag, op[V] == NOTHING, op[SLOPES] != NOTHING
+                made = out, difference_out
                 _combine(before, sides, first, numbers, kind, scratch[0], made)
             elif op[KIND] == ACTIVATE:
                 difference = _times(difference, numbers[FIRST], scratch[0])

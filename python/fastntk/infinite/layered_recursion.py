@@ -165,10 +165,10 @@ class PairCalculus:
         if v is nothing:
             before = before._replace(size_difference=_times(u.difference, a))
             after = before._replace(hidden=(near, far), size_difference=difference)
-            weigh_rows(before, left, right, (a, True), False, after)
+            weigh_rows(before, left, right, (a, True, False), False, after)
         else:
             after = before._replace(gradients=(near, far), gradient_difference=difference)
-            combine_rows(before, left, right, (a, c != 0), after)
+            combine_rows(before, left, right, (a, c != 0, v.slopes is not None), after)
         return Bundle(Gaps(near, far), difference)
 
     def activated(

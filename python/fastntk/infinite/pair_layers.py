@@ -187,7 +187,7 @@ def _weigh_gradient(
     sizes: tuple[tuple[float, float], tuple[float, float]],
     differences: tuple[float, float],
     gaps: tuple[tuple[float, float], tuple[float, float], tuple[float, float]],
-    biased: bool,
+    kind: tuple[bool, bool],
 ) -> tuple[float, float, float]:
     """Return what `weigh_gradients` writes for one pair.
 
@@ -201,9 +201,10 @@ def _weigh_gradient(
         √ω^W times that of s, and that of √Θ, after the activation.
     gaps : tuple of tuple of float
         1 − cos and 1 + cos: of the hidden layer, of gradients, of φ'.
-    biased : bool
-        Whether C may be other than 0.
+    kind : tuple of bool
+        Whether C may be other than 0, and whether the cosines of φ' may be other than 1.
     """
+    biased, sloped = kind
     (a, b, c), (other_a, other_b, other_c) = factors
     (s, inverse), (t, other_inverse) = sizes
     weights, turns = differences
@@ -226,8 +227,10 @@ def _weigh_gradient(
     bend = x * v - y * u
     lift = z * u * (z * u) + z * v * (z * v) if biased else 0.0
     chord = (lift + bend * bend) * part
-    turned = 0.5 * (gradient_near * slope_far + gradient_far * slope_near)
-    rest = 0.5 * (gradient_near * slope_near + gradient_far * slope_far)
+    turned, rest = gradient_near, gradient_far
+    if sloped:
+        turned = 0.5 * (gradient_near * slope_far + gradient_far * slope_near)
+        rest = 0.5 * (gradient_near * slope_near + gradient_far * slope_far)
     return (
         both_a * near + both_b * turned + chord,
         both_a * far + both_b * rest + chord + 2.0 * both_c,
@@ -237,15 +240,17 @@ def _weigh_gradient(
     )
 
 
-@njit(nogil=True, cache=True, fastmath={"contract"}, error_model="numpy")
-def weigh_gradients(
-    pairs: Pairs, row: Side, columns: Side, first: int, layer: tuple[float, bool], out: Pairs
+@njit(inline="always")
+def _weigh_row(
+    pairs: Pairs,
+    row: Side,
+    columns: Side,
+    first: int,
+    rate: float,
+    kind: tuple[bool, bool],
+    out: Pairs,
 ) -> None:
-    """Take 1 ∓ cos of gradients, and differences of their sizes, through weights and biases.
-
-    `first` is the first of the columns; the layer has √ω^W, and perhaps biases.
-    """
-    rate, biased = layer
+    biased, sloped = kind
     a, b, c = row.factors[A], row.factors[B], row.factors[C]
     other_a, other_b = columns.factors[A, first:], columns.factors[B, first:]
     other_c = columns.factors[C, first:]
@@ -257,33 +262,47 @@ def weigh_gradients(
     size, gradient = pairs.size_difference, pairs.gradient_difference
     new_near, new_far = out.gradients
     new = out.gradient_difference
-    # One loop would read C, and calculate with it, where it is 0.
-    if biased:
-        for j in range(len(near)):
-            new_near[j], new_far[j], new[j] = _weigh_gradient(
-                ((a, b, c), (other_a[j], other_b[j], other_c[j])),
-                (own, (sizes[j], inverses[j])),
-                (rate * size[j], gradient[j]),
-                (
-                    (near[j], far[j]),
-                    (gradient_near[j], gradient_far[j]),
-                    (slope_near[j], slope_far[j]),
-                ),
-                True,
-            )
+    for j in range(len(near)):
+        new_near[j], new_far[j], new[j] = _weigh_gradient(
+            (
+                (a, b, c if biased else 0.0),
+                (other_a[j], other_b[j], other_c[j] if biased else 0.0),
+            ),
+            (own, (sizes[j], inverses[j])),
+            (rate * size[j], gradient[j]),
+            (
+                (near[j], far[j]),
+                (gradient_near[j], gradient_far[j]),
+                (slope_near[j], slope_far[j]) if sloped else (0.0, 2.0),
+            ),
+            kind,
+        )
+
+
+@njit(nogil=True, cache=True, fastmath={"contract"}, error_model="numpy")
+def weigh_gradients(
+    pairs: Pairs,
+    row: Side,
+    columns: Side,
+    first: int,
+    layer: tuple[float, bool, bool],
+    out: Pairs,
+) -> None:
+    """Take 1 ∓ cos of gradients, and differences of their sizes, through weights and biases.
+
+    `first` is the first of the columns; the layer has √ω^W, perhaps biases, and perhaps the cosines
+    of φ' as slopes.
+    """
+    rate, biased, sloped = layer
+    # One loop would read C and slopes, and calculate with them, where they are 0 and 1.
+    if biased and sloped:
+        _weigh_row(pairs, row, columns, first, rate, (True, True), out)
+    elif biased:
+        _weigh_row(pairs, row, columns, first, rate, (True, False), out)
+    elif sloped:
+        _weigh_row(pairs, row, columns, first, rate, (False, True), out)
     else:
-        for j in range(len(near)):
-            new_near[j], new_far[j], new[j] = _weigh_gradient(
-                ((a, b, 0.0), (other_a[j], other_b[j], 0.0)),
-                (own, (sizes[j], inverses[j])),
-                (rate * size[j], gradient[j]),
-                (
-                    (near[j], far[j]),
-                    (gradient_near[j], gradient_far[j]),
-                    (slope_near[j], slope_far[j]),
-                ),
-                False,
-            )
+        _weigh_row(pairs, row, columns, first, rate, (False, False), out)
 
 
 @njit(nogil=True, cache=True, fastmath={"contract"}, error_model="numpy")
@@ -340,7 +359,12 @@ def activate_rows(
 
 @njit(nogil=True, cache=True)
 def weigh_rows(
-    pairs: Pairs, rows: Side, columns: Side, layer: tuple[float, bool], tangent: bool, out: Pairs
+    pairs: Pairs,
+    rows: Side,
+    columns: Side,
+    layer: tuple[float, bool, bool],
+    tangent: bool,
+    out: Pairs,
 ) -> None:
     """Take all rows of a tile through a layer, with factors (rows, 5) and sizes (rows, 3).
 
@@ -357,7 +381,7 @@ def weigh_rows(
 
 @njit(nogil=True, cache=True)
 def combine_rows(
-    pairs: Pairs, rows: Side, columns: Side, layer: tuple[float, bool], out: Pairs
+    pairs: Pairs, rows: Side, columns: Side, layer: tuple[float, bool, bool], out: Pairs
 ) -> None:
     """Do as `weigh_gradients` for all rows of a tile, with factors (rows, 5), sizes (rows, 3)."""
     for i in range(len(rows.factors)):
