@@ -172,7 +172,7 @@ class ByQuadrature(Expectation):
         norms = self.root_mean_square(s) * self.root_mean_square(t)
         products = self.at_parallel(s, t)
         cosines = np.divide(products, norms, out=np.ones_like(norms), where=norms > 0)
-        result = np.maximum(1 - cosines, 0.0)
+        result: Array = np.maximum(1 - cosines, 0.0)
         most = np.sqrt(_NEGLIGIBLE * np.maximum(beside, 0.0)) * np.minimum(s, t)
         negligible = np.abs(difference) <= most
         small = ~negligible & (result + beside < _SMALL)
