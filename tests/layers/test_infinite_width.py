@@ -208,6 +208,19 @@ def test_errors_of_kernels_hold() -> None:
     assert 0 < difference <= coarse.kernel_error(SAMPLES, kernel)
 
 
+@pytest.mark.parametrize("phi", [ReLU(), layers.Abs()])
+def test_two_rows_of_zeros_are_the_same_sample(phi: Any) -> None:
+    block = Residual([RMSNorm(epsilon=1, shift=True), phi, Dense(8)])
+    net = fastntk.Network([Dense(8), block, Dense(1)], inputs=3).infinite()
+    X = np.zeros((4, 3))
+    X[2] = SAMPLES[0, :3]
+    K = net.ntk(X)
+    np.testing.assert_array_equal(K[[0, 0, 1], [1, 3, 3]], K[0, 0])
+    np.testing.assert_array_equal(net.ntk(X, X.copy()), K)
+    np.testing.assert_array_equal(net.ntk_operator(X).columns([1]), K[:, [1]])
+    assert net.smallest_angle(X) == (0.0, 0, 1, True)
+
+
 def test_a_block_of_scale_0_is_the_identity() -> None:
     nothing = Residual([Dense(8), ReLU(), Dense(8)], scale=0.0)
     without = fastntk.Network([Dense(8, bias_std=0.3), Dense(1)], inputs=4)
