@@ -15,7 +15,7 @@ import pytest
 import fastntk
 from fastntk._support import memory
 from fastntk.architectures import Architecture
-from fastntk.layers import Dense, LayerNorm, ReLU, Residual, RMSNorm, Tanh
+from fastntk.layers import Dense, LayerNorm, ReLU, Residual, RMSNorm, Sign, Tanh
 from fastntk.studies import described_families
 from fastntk.studies.depth_results import COSTS
 
@@ -398,7 +398,7 @@ def test_bad_architectures(X: npt.NDArray[np.float64]) -> None:
         ),
         (
             TypeError,
-            "architecture=<lambda>, at depth 1: 1: expected a fastntk.Network",
+            "architecture=<lambda>, at depth 1: 1: expected a function of the depth alone that ret",
             {"architecture": lambda depth: depth},
         ),
         (
@@ -414,6 +414,38 @@ def test_bad_architectures(X: npt.NDArray[np.float64]) -> None:
     ):  # fmt: skip
         with pytest.raises(error, match=message):
             study(**given)
+
+
+def test_functions_that_fail_are_named_with_the_depth(X: npt.NDArray[np.float64]) -> None:
+    def shallow(depth: int) -> fastntk.Network:
+        return [fastntk.Network([Dense(4), Dense(1)], inputs=6)][depth - 1]
+
+    def two(depth: int, width: int) -> fastntk.Network:
+        return fastntk.Network([Dense(width)] * depth, inputs=6)
+
+    def unfit(depth: int) -> fastntk.Network:
+        return fastntk.Network([RMSNorm(), Dense(depth - 2)], inputs=6)
+
+    def signs(depth: int) -> fastntk.Network:
+        return fastntk.Network([*[Dense(4), Sign()] * depth, Dense(1)], inputs=6)
+
+    expected = "; expected a function of the depth alone that returns a fastntk.Network"
+    cases: list[tuple[Any, type[Exception], str]] = [
+        (shallow, IndexError, "shallow, at depth 2: IndexError: list index out of range"),
+        (two, TypeError, f"two, at depth 1: TypeError: {two.__qualname__}() missing 1 required"),
+        (unfit, ValueError, "unfit, at depth 1: ValueError: width=-1: expected an integer"),
+    ]
+    for function, cause, words in cases:
+        with pytest.raises((TypeError, ValueError)) as raised:
+            fastntk.depth_study(X, architecture=["plain", function], depths=[1, 2], **SMALL)
+        assert str(raised.value).startswith(f"architecture={words}")
+        assert str(raised.value).endswith(expected)
+        assert type(raised.value.__cause__) is cause
+        assert isinstance(raised.value, TypeError) == (cause is TypeError)
+    with pytest.raises(
+        ValueError, match=r"^architecture=signs, at depth 1: layers\[1\]=Sign\(\): it "
+    ):
+        fastntk.depth_study(X, architecture=signs, depths=[1, 2], **SMALL)
 
 
 def test_with_a_client_the_numbers_are_the_same(X: npt.NDArray[np.float64]) -> None:

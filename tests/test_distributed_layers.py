@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import pickle
+import threading
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -137,6 +138,31 @@ def test_samples_that_cannot_be_normalized_are_named_before_the_work(
             distributed.closest_pairs(FIRST, given, 1, chunks=40)
     with pytest.raises(ValueError, match=r"^Z\[101\]: .*all equal"):
         distributed.ntk(FIRST, X, bad, chunks=40)
+
+
+def test_the_first_of_the_samples_that_cannot_be_normalized_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whichever block a worker looks at first."""
+    bad = X.copy()
+    bad[[23, 101, 149]] = 1.0
+    later = threading.Event()
+    evaluate = PlacedNetwork.evaluate
+
+    def in_turn(placed: PlacedNetwork, samples: Any) -> Any:
+        if len(samples) == 30:  # the last block
+            later.set()
+        elif np.array_equal(samples[0], bad[0]):
+            later.wait(30)
+        return evaluate(placed, samples)
+
+    monkeypatch.setattr(PlacedNetwork, "evaluate", in_turn)
+    with dask.config.set(scheduler="threads", num_workers=4):
+        for call in (distributed.ntk, distributed.ntk_operator):
+            with pytest.raises(ValueError, match=r"^X\[23\]: .*all equal and have no direction"):
+                call(FIRST, bad, chunks=40)
+            assert later.is_set()
+            later.clear()
 
 
 def test_the_network_is_in_the_precision_of_the_passes_once(

@@ -86,6 +86,69 @@ def test_erf_in_closed_form(bias_std: float) -> None:
         assert found.weight_std == pytest.approx(float(weight_std), rel=1e-11, abs=0)
 
 
+def hardtanh_moments(q: Any) -> tuple[Any, Any]:
+    """Return E₁ and E₀ of hardtanh in closed form."""
+    k = 1 / mpmath.sqrt(q)
+    outside = mpmath.erfc(k / mpmath.sqrt(2))
+    return q * (1 - outside - 2 * k * mpmath.npdf(k)) + outside, 1 - outside
+
+
+def softsign_moments(q: Any) -> tuple[Any, Any]:
+    """Return E₁ and E₀ of softsign by quadrature."""
+    root = mpmath.sqrt(q)
+
+    def mean(function: Any) -> Any:
+        return 2 * mpmath.quad(lambda u: function(root * u) * mpmath.npdf(u), [0, 2, 6, 12, 25])
+
+    return mean(lambda z: (z / (1 + z)) ** 2), mean(lambda z: (1 + z) ** -4)
+
+
+@pytest.mark.parametrize(
+    ("name", "moments", "bias_std", "digits"),
+    [
+        ("erf", erf_moments, 1e-8, 1e-9),
+        ("erf", erf_moments, 1e-12, 1e-7),
+        ("hardtanh", hardtanh_moments, 1e-8, 1e-9),
+        ("softsign", softsign_moments, 1e-12, 1e-9),
+    ],
+)
+def test_biases_that_are_nearly_none(
+    name: str, moments: Any, bias_std: float, digits: float
+) -> None:
+    """The size is then so small that both sides of the equations agree to all digits of float64."""
+    edge = edge_of_chaos(name, bias_std, activation_scale=1.0)
+    blocks = edge_of_chaos(name, bias_std, architecture="postnorm", activation_scale=1.0)
+    with mpmath.workdps(60):
+        biases = mpmath.mpf(bias_std) ** 2
+
+        def plain(factor: Any) -> Any:
+            q = factor * mpmath.mpf(edge.variance)
+            value, slope = moments(q)
+            return biases * slope / (q * slope - value) - 1
+
+        def normalized(factor: Any) -> Any:
+            weights = (factor * mpmath.mpf(blocks.weight_std)) ** 2
+            q = weights + biases
+            value, slope = moments(q)
+            return biases * (1 / weights + slope) / (q * slope - value) - 1
+
+        for equation in (plain, normalized):
+            assert equation(1 - digits) > 0 > equation(1 + digits)
+        weight_std = 1 / mpmath.sqrt(moments(mpmath.mpf(edge.variance))[1])
+        assert edge.weight_std == pytest.approx(float(weight_std), rel=1e-14, abs=0)
+
+
+def test_what_rounding_hides_is_refused() -> None:
+    for name, bias_std in (("tanh", 1e-15), ("tanh", 1e-200), ("hardtanh", 1e-16), ("silu", 1e-20)):
+        with pytest.raises(ValueError, match=f"^bias_std={bias_std:g}: .* rounding hides how far"):
+            edge_of_chaos(name, bias_std)
+    with pytest.raises(ValueError, match=r"^bias_std=1e-20: expected a larger σ_b for tanh"):
+        edge_of_chaos("tanh", 1e-20, architecture="prenorm")
+    for bias_std in (1e-13, 1e-8, 1e-3):  # where it is known that the fixed point does not attract
+        with pytest.raises(ValueError, match="expected a σ_b with which SiLU has an edge"):
+            edge_of_chaos("silu", bias_std)
+
+
 def test_known_values() -> None:
     # He's initialization, of any size of samples; and 1/φ'(0) where 0 attracts.
     edge = edge_of_chaos("relu", activation_scale=1.0)
@@ -114,7 +177,7 @@ def gaps(kind: str, weight_std: float, bias_std: float, depths: list[int], phi: 
     found = []
     for depth in depths:
         network = Architecture(kind).network(
-            depth, 2, width=2, activation=phi, activation_scale=1.0,
+            depth, 2, width=3, activation=phi, activation_scale=1.0,
             weight_std=weight_std, bias_std=bias_std,
         )  # fmt: skip
         kernel = network.infinite().nngp(pair)

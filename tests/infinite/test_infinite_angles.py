@@ -266,6 +266,29 @@ def test_equal_samples_with_biases() -> None:
     assert duplicates == (0.0, 0, 1, True)
 
 
+@pytest.mark.parametrize("d", [1, 3])
+def test_multiples_are_at_no_angle(d: int) -> None:
+    # Integers, so that multiples are exact, and quotients are not.
+    rng = np.random.default_rng(0)
+    X = rng.integers(1, 2**20, (30, 1)) * rng.integers(-(2**20), 2**20, (1, d)).astype(float)
+    pairs = infinite.smallest_angle(X, 3, "relu", k=30 * 29 // 2)
+    assert {(pair.angle, pair.resolved) for pair in pairs} == {(0.0, True)}
+    # Opposite ones are parallel to an even function, but for the least gap that there is.
+    X[::2] *= -1
+    pairs = infinite.smallest_angle(X, 3, "abs", k=30 * 29 // 2)
+    assert max(pair.angle for pair in pairs) < 1e-160
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_nearly_multiples_are_at_an_angle(sign: int) -> None:
+    # The minor of these two is 1.
+    big = 2.0**51
+    x, z = np.array([big + 1, big + 2]), np.array([big, big + 1])
+    angle = 1 / (2 * big**2)
+    pair = infinite.smallest_angle([x, sign * z], 1, "identity" if sign > 0 else "abs", k=1)[0]
+    assert pair.angle > 0.1 * angle
+
+
 def test_errors_of_duals_decide_what_is_resolved() -> None:
     X = np.array([[1.0, 0.0], [math.cos(1e-4), math.sin(1e-4)]])
     for tolerance, resolved in ((1e-12, True), (1e-6, False)):

@@ -17,7 +17,20 @@ from fastntk.infinite.duals import Correlation, Gaps
 from fastntk.infinite.kernel_errors import _DOUBT, _STEP, kernel_error
 from fastntk.infinite.sample_norms import Samples
 
+OTHERS = ["selu", "gabor", "gelu_tanh", "mish", "sin"]
 NAMES = ["relu", "erf", "gelu", "elu", "tanh", "sigmoid", "silu", "softplus"]
+
+
+@pytest.mark.parametrize("activation", [*NAMES, *OTHERS, activations.polynomial(0, 1, 1)])
+def test_rows_of_zeros_beside_others(activation: Any) -> None:
+    net = infinite.Network(1, activation)
+    samples: list[Any] = [[[0.0, 0.0]], [[0.0, 0.0], [1.0, 2.0]], [[0.0, 0.0], [1e-10, 0.0]]]
+    for X in samples:
+        K = net.ntk(X)
+        size = np.abs(K).max()
+        assert np.isfinite(K).all()
+        assert net.kernel_error(X, K) <= 1e-6 * size
+        assert abs(K[0, 0] - net.ntk(X[:1])[0, 0]) <= 1e-13 * size
 
 
 @pytest.mark.parametrize("activation", [*NAMES, activations.elu(0.5), activations.leaky_relu(0.2)])

@@ -205,6 +205,21 @@ def test_forms_of_trained(trained: Any, kept: str, rates: tuple[float, float]) -
             "layers[1]=LayerNorm(epsilon=1): a normalization of width 1 leaves nothing but 0: exp",
         ),
         (
+            lambda: fastntk.Network([LayerNorm(), Dense(2)], inputs=2),
+            ValueError,
+            "layers[0]=LayerNorm(): a normalization of width 2 leaves nothing but a sign: expected",
+        ),
+        (
+            lambda: fastntk.Network([Dense(1), LayerNorm(), Dense(2)], inputs=3),
+            ValueError,
+            "width 1 leaves nothing but 0: expected at least 3 neurons before it",
+        ),
+        (
+            lambda: fastntk.Network([LayerNorm(), Dense(2)], inputs=2),
+            ValueError,
+            "expected at least 3 neurons before it, or epsilon > 0",
+        ),
+        (
             lambda: fastntk.Network([Dense(4), Residual([ReLU(), Dense(2)]), Dense(2)], inputs=3),
             ValueError,
             "expected a branch of width 4, or projection=Dense(2)",

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import re
 from typing import TYPE_CHECKING, Any
 
 import layer_reference as reference
@@ -342,6 +343,30 @@ def test_what_a_network_says_of_itself() -> None:
         settings_: dict[str, Any] = {"layers": [Dense(1)], "inputs": 3}
         with pytest.raises(ValueError, match=message):
             FiniteNetwork(**(settings_ | bad))
+
+
+def test_activations_of_infinite_width_alone_are_refused_by_their_layer() -> None:
+    def described(layer: Any) -> fastntk.Network:
+        return fastntk.Network([Dense(4), Residual([layer, Dense(4)]), Dense(1)], inputs=5)
+
+    bare = layers.Activation(fastntk.activations.custom(lambda z: z**3, name="bare"))
+    for layer, missing in (
+        (layers.Sign(), "derivative"),
+        (bare, "derivative"),
+        (layers.ExpNormalized(), "function"),
+    ):
+        words = re.escape(f"layers[1].layers[0]={layer!r}: it has no {missing}; expected one with ")
+        with pytest.raises(ValueError, match=f"^{words}.*, or infinite width"):
+            described(layer).sample()
+    for _ in range(2):  # what has failed is not kept
+        with pytest.raises(
+            ValueError, match=r"^layers\[1\]\.layers\[0\]=Hermite\(\): .*polynomial"
+        ):
+            described(layers.Hermite()).sample().ntk(X)
+    with pytest.raises(
+        ValueError, match=r"Activation\(hermite\(2\)\): .*: Unknown attribute 'herm"
+    ):
+        fastntk.MLP([5, 4, 1], activation="hermite").ntk(X)
 
 
 def test_layers_that_do_not_fit_in_memory() -> None:

@@ -208,6 +208,19 @@ def test_errors_of_kernels_hold() -> None:
     assert 0 < difference <= coarse.kernel_error(SAMPLES, kernel)
 
 
+@pytest.mark.parametrize("phi", [ReLU(), layers.Abs()])
+def test_two_rows_of_zeros_are_the_same_sample(phi: Any) -> None:
+    block = Residual([RMSNorm(epsilon=1, shift=True), phi, Dense(8)])
+    net = fastntk.Network([Dense(8), block, Dense(1)], inputs=3).infinite()
+    X = np.zeros((4, 3))
+    X[2] = SAMPLES[0, :3]
+    K = net.ntk(X)
+    np.testing.assert_array_equal(K[[0, 0, 1], [1, 3, 3]], K[0, 0])
+    np.testing.assert_array_equal(net.ntk(X, X.copy()), K)
+    np.testing.assert_array_equal(net.ntk_operator(X).columns([1]), K[:, [1]])
+    assert net.smallest_angle(X) == (0.0, 0, 1, True)
+
+
 def test_a_block_of_scale_0_is_the_identity() -> None:
     nothing = Residual([Dense(8), ReLU(), Dense(8)], scale=0.0)
     without = fastntk.Network([Dense(8, bias_std=0.3), Dense(1)], inputs=4)
@@ -434,6 +447,27 @@ def test_samples_that_cannot_be_taken() -> None:
         PRENORM.infinite(blocks=[0, 3])
     with pytest.raises(ValueError, match="bottlenecks='widen': expected one of"):
         PRENORM.infinite(bottlenecks="widen")
+
+
+def test_errors_count_what_the_network_counts() -> None:
+    """It has no depth: blocks are what users ask for."""
+    zero = np.vstack([SAMPLES, np.zeros((1, 4))])
+    block = Residual([Dense(4), ReLU(), Dense(4)])
+    net = fastntk.Network([Dense(4), block, block, Dense(1)], inputs=4)
+    for blocks, words in ((0, "0 blocks"), (1, "1 block"), ([2, 1], "1 block"), (2, "2 blocks")):
+        with pytest.raises(ValueError, match=rf"^X\[6\] has a kernel of 0 after {words}, as a row"):
+            net.infinite(blocks=blocks).ntk(zero, normalize=True)
+    with pytest.raises(ValueError, match="kernel of 0 after 2 blocks, as a row"):
+        net.infinite().smallest_angle(zero)
+    with pytest.raises(
+        OverflowError, match=r"^blocks=0: the largest entry of the kernel is too la"
+    ):
+        net.infinite(blocks=[2, 0]).ntk(1e19 * SAMPLES, dtype="float32")
+    smooth = fastntk.Network(
+        [Dense(4), Residual([Dense(4), layers.Tanh(), Dense(4)]), Dense(1)], inputs=2
+    )
+    with pytest.warns(RuntimeWarning, match="^theta=1e-10: the angle after 1 block is between"):
+        smooth.infinite().gradient_angle([1e-10])
 
 
 def test_custom_activations() -> None:

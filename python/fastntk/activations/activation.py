@@ -55,8 +55,9 @@ class Activation:
         What singles it out among those of its name: the slope of a leaky ReLU.
     function, derivative, curvature : callable or None
         φ, φ' and φ'' of an array of float64, elementwise. At a kink or a jump, φ' and φ'' are
-        those from the left. A custom activation has φ' and φ'' only where they were given; all
-        three are None where a dual, but no function, exists: at infinite width only.
+        those from the left. A custom activation has φ' and φ'' only where they were given, and
+        the sign has none; all three are None where a dual, but no function, exists. Without φ and
+        φ' there are networks of infinite width only.
     breakpoints : tuple of float
         Where φ is not analytic, or turns sharply.
     slopes : tuple of two floats, or None

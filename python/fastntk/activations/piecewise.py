@@ -169,7 +169,7 @@ def sign() -> Activation:
     """Return the sign, φ(x) = 1 for x > 0 and −1 for x < 0.
 
     Its derivative is 0 but for a point mass at 0, which has no second moment: at infinite width it
-    has an NNGP kernel, and no NTK.
+    has an NNGP kernel, and no NTK, and networks of finite width do not take it.
 
     Returns
     -------
@@ -179,8 +179,7 @@ def sign() -> Activation:
         name="sign",
         label="sign",
         function=np.sign,
-        derivative=np.zeros_like,
-        curvature=np.zeros_like,
+        derivative=None,  # what is 0 but for a point mass is no function
         known_second_moment=1.0,
         breakpoints=(0.0,),
         power=0,

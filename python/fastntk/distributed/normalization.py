@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 def require_normalized_blocks(network: AnyNetwork, samples: BlocksOfSamples, name: str) -> None:
     """Raise ValueError if a layer of the network divides by the size of what is 0 of a sample.
 
-    One pass of all samples, where the computations of Dask take place; with its place among all.
+    One pass of all samples, where the computations of Dask take place; the error names the first
+    such sample by its place among all.
     """
     if not isinstance(network, WiredNetwork) or not any(
         isinstance(step, Normalize) and step.layer.epsilon == 0 for step in network.steps.steps
@@ -35,16 +36,26 @@ def require_normalized_blocks(network: AnyNetwork, samples: BlocksOfSamples, nam
     look = dask().delayed(_look_at)
     blocks = samples.array.to_delayed()[:, 0]
     with large_graphs():
-        dask().compute(
+        found = dask().compute(
             *[
                 look(shared, block, rows.start, name)
                 for block, rows in zip(blocks, samples.slices, strict=True)
             ]
         )
+    for error in found:
+        if error is not None:
+            raise error
 
 
-def _look_at(network: WiredNetwork, block: Any, first: int, name: str) -> None:
-    """Look at the samples of a block, of which this is the first; it runs on a worker."""
+def _look_at(network: WiredNetwork, block: Any, first: int, name: str) -> Exception | None:
+    """Return what is wrong with the samples of a block, of which this is the first; on a worker.
+
+    It is returned, as the first error that a worker raises need not be that of the first block.
+    """
     given = np.ascontiguousarray(block)
-    with share_of_threads(), numbered(range(first, first + len(given)), name):
-        require_normalized(PlacedNetwork(network, PROCESSOR), given, name)
+    try:
+        with share_of_threads(), numbered(range(first, first + len(given)), name):
+            require_normalized(PlacedNetwork(network, PROCESSOR), given, name)
+    except ValueError as error:
+        return error.with_traceback(None)
+    return None

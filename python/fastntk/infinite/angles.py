@@ -24,6 +24,7 @@ from fastntk.infinite.layer_factors import NTK, require_nonzero
 from fastntk.infinite.layered_bounds import bounded_gaps
 from fastntk.infinite.pairs import Pairs, Results
 from fastntk.infinite.sample_norms import Samples
+from fastntk.infinite.several_depths import at_depth
 from fastntk.infinite.tiles import Tile
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ def _pairs(network: SeveralDepths, angles: int, *, gradient: bool) -> Pairs:
     one, many = Samples.of(np.ones((1, 1))), Samples.of(np.ones((angles, 1)))
     pairs = Pairs.of(one, many, network, unit_norms=_keeps_unit_norms(network))
     if gradient:
-        require_nonzero(pairs.factors.zero[NTK], "theta", network.depths)
+        require_nonzero(pairs.factors.zero[NTK], "theta", network)
     return pairs
 
 
@@ -163,7 +164,7 @@ def _warn_of_unresolved(network: SeveralDepths, theta: Array, found: Angles) -> 
         return
     k, i = unresolved[0]
     warnings.warn(
-        f"theta={float(theta[i])!r}: the angle at depth {network.asked[k]} is between "
+        f"theta={float(theta[i])!r}: the angle {at_depth(network, network.asked[k])} is between "
         f"{found.lower[k, i]:.4g} and {found.upper[k, i]:.4g}, no more is known "
         f"({len(unresolved)} such angles); expected larger angles, a smaller tolerance, or "
         "bounds=True, which returns both numbers",

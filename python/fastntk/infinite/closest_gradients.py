@@ -90,7 +90,7 @@ class GapSearch:
         network.require_inputs(samples.norms.dimension, "X")
         network.require_tangent_kernel()
         pairs = Pairs.of(samples, None, network)
-        require_nonzero(pairs.factors.zero[NTK], "X", network.depths)
+        require_nonzero(pairs.factors.zero[NTK], "X", network)
         return cls(pairs, count)
 
     @property

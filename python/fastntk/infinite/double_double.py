@@ -107,7 +107,8 @@ def _joined(high: float, low: float) -> Number:
 
 
 @njit(nogil=True, cache=True)
-def _two_product(a: float, b: float) -> Number:
+def two_product(a: float, b: float) -> Number:
+    """Return a b as the sum of the rounded product and its error."""
     rounded = a * b
     (high, low), (other_high, other_low) = split(a), split(b)
     rest = ((high * other_high - rounded) + high * other_low + low * other_high) + low * other_low
@@ -116,7 +117,7 @@ def _two_product(a: float, b: float) -> Number:
 
 @njit(nogil=True, cache=True)
 def _product(x: Number, y: Number) -> Number:
-    high, low = _two_product(x[0], y[0])
+    high, low = two_product(x[0], y[0])
     return _joined(high, low + (x[0] * y[1] + x[1] * y[0]))
 
 

@@ -15,14 +15,23 @@ where a normalization is before it or after the block before. With a normalizati
 
     σ_w⁴ E₀ = σ_w² E₁ + σ_b²,  q = σ_w² + σ_b²,
 
-whatever s and α are. Without one s grows from block to block, and with it χ tends to 1 for every
+whatever s and α are. Both say that what is left of q E₀ − E₁ balances the biases: with
+D = q E₀ − E₁, and σ_w² = 1/E₀ for plain networks,
+
+    plain       D = σ_b² E₀;        normalization   σ_w² D = σ_b² (1 + σ_w² E₀).
+
+For small q, where φ is nearly linear on either side of 0, D is far smaller than its two parts. But
+it is the same for φ and for r(z) = φ(z) − φ'(0±) z, if φ(0) = 0: with s the piecewise linear part,
+Stein's lemma E[z g(z)] = q E[g'(z)] of g = s' s gives E[s²] = q E[s'²], and that of g = s' r gives
+E[s r] = q E[s' r']. So D = c² (q E[r'(z)²] − E[r(z)²]), with parts of the size of D.
+
+Without a normalization s grows from block to block, and with it χ tends to 1 for every
 σ_w, so that there is no edge to be found (G. Yang, S. S. Schoenholz, "Mean field residual networks:
 on the edge of chaos", NeurIPS 2017).
 """
 
 from __future__ import annotations
 
-import itertools
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -38,17 +47,24 @@ from fastntk.networks.initialization import checked_scale
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from numpy.typing import NDArray
+
     from fastntk.activations import Activation
 
-# Where roots are looked for: sizes q, and weight_std where there is a normalization; so many
-# brackets for each factor of ten. What differs by less than a share is the same up to quadrature.
+# Where roots are looked for: sizes q, and weight_std where there is a normalization, both from
+# smaller ones on if biases are small; so many brackets for each factor of ten.
 _SIZES = (1e-6, 1e3)
 _WEIGHTS = (1e-3, 1e2)
+_LEAST_SIZE = 1e-20
 _BRACKETS = 16
-_SAME = 1e-10
 
-# Fixed points attract if sizes this far from them, relatively, come closer; and 0 if these do.
-_NEAR = 1e-3
+# What differs by less than a share is the same up to quadrature; and a balance that rounding may
+# have changed by more than a share is not known.
+_EPSILON = float(np.finfo(float).eps)
+_SAME = 1e-10
+_KNOWN = 1e-6
+
+# 0 attracts if sizes this far from it come closer.
 _NEAR_ZERO = (1e-4, 1e-2, 1.0)
 
 
@@ -118,8 +134,9 @@ def edge_of_chaos(
     ValueError
         If there is none: for "residual" networks, whose slope tends to 1 with depth for every σ_w
         as long as φ grows no faster than linearly [2]_; where every σ_w is one, as for ReLU with a
-        normalization and without biases; and where close samples drift in one direction for every
-        σ_w, as with ReLU and biases.
+        normalization and without biases; where close samples drift in one direction for every
+        σ_w, as with ReLU and biases; and for biases so small, below 1e-13 for tanh, that rounding
+        hides the size at which the edge is.
 
     References
     ----------
@@ -159,12 +176,36 @@ def edge_of_chaos(
     return _with_normalization(moments, biases, kind)
 
 
+class _Rest(NamedTuple):
+    """What makes up the equations at one q, with digits of its own where φ is nearly linear.
+
+    Attributes
+    ----------
+    difference, size, error : float
+        D = q E₀ − E₁; its two parts together; and by how much D may be off.
+    pull, pull_error : float
+        q (E₁'(q) − E₀), which decides where sizes near q go; and by how much it may be off.
+    """
+
+    difference: float
+    size: float
+    error: float
+    pull: float
+    pull_error: float
+
+
 class _Moments:
     """E₁ and E₀ of an activation, as functions of q."""
 
     def __init__(self, phi: Activation, scale: float) -> None:
         self.phi = phi
         self.scale = scale
+        assert phi.function is not None
+        assert phi.derivative is not None
+        # The slopes on both sides of 0, where φ is 0 there.
+        zero = float(np.asarray(phi.function(np.zeros(1)))[0]) == 0
+        at = np.array([-_LEAST_SIZE, _LEAST_SIZE])
+        self._slopes = np.broadcast_to(phi.derivative(at), 2).tolist() if zero else [0.0, 0.0]
 
     def value(self, q: float) -> float:
         """Return E₁(q) = c² E[φ(√q u)²]."""
@@ -174,13 +215,44 @@ class _Moments:
         """Return E₀(q) = c² E[φ'(√q u)²]."""
         return self._of(self.phi.derivative, q)
 
+    def rest(self, q: float) -> _Rest:
+        """Return D(q) from the rest r of φ beside its slopes at 0, and what rounding may do."""
+        assert self.phi.function is not None
+        assert self.phi.derivative is not None
+        z, weights = self._nodes(q)
+        phi, turn = self.phi.function(z), self.phi.derivative(z)
+        slopes = np.where(z < 0, *self._slopes)
+        if weights @ (phi - slopes * z) ** 2 > weights @ phi**2:
+            slopes = np.zeros(len(z))  # what is subtracted would be larger than what it spares
+        r, r_turn = phi - slopes * z, turn - slopes
+        off = 4 * _EPSILON * (np.abs(phi) + np.abs(slopes * z))
+        off_turn = 4 * _EPSILON * (np.abs(turn) + np.abs(slopes))
+        first, second = q * (weights @ r_turn**2), weights @ r**2
+        lost = q * (weights @ (np.abs(r_turn) * off_turn)) + weights @ (np.abs(r) * off)
+        error = _SAME * (first + second) + lost
+        # E₁' = E[z φ φ']/q, and z φ' − φ = z r' − r.
+        bent = z * r_turn - r
+        pull_error = weights @ (np.abs(phi) * (_SAME * np.abs(bent) + np.abs(z) * off_turn + off))
+        found = (
+            first - second,
+            first + second,
+            error,
+            weights @ (phi * bent) - (first - second),
+            pull_error + error,
+        )
+        return _Rest(*(self.scale**2 * float(each) for each in found))
+
     def _of(self, function: Callable[..., np.ndarray] | None, q: float) -> float:
         assert function is not None
+        z, weights = self._nodes(q)
+        return self.scale**2 * float(weights @ function(z) ** 2)
+
+    def _nodes(self, q: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         root = math.sqrt(q)
         # Where φ(√q u) turns: as a function of u at its breakpoints over √q, and about 0.
         turns = {0.0, *(point / root for point in self.phi.breakpoints if q > 0)}
         nodes, weights = activations.gaussian_nodes(tuple(turns))
-        return self.scale**2 * float(weights @ function(root * nodes) ** 2)
+        return root * nodes, weights
 
 
 def _of_two_slopes(moments: _Moments, biases: float, kind: str) -> Edge:
@@ -204,22 +276,25 @@ def _of_two_slopes(moments: _Moments, biases: float, kind: str) -> Edge:
 def _at_fixed_point(moments: _Moments, biases: float) -> Edge:
     """Return the edge of a plain network: given q, χ = 1 says σ_w, and one unknown is left."""
 
-    def next_size(q: float, weights: float) -> float:
-        return weights * moments.value(q) + biases**2
+    def balance(q: float) -> tuple[float, float]:
+        return _share(biases**2 * moments.slope(q), moments.rest(q))
 
-    def excess(q: float) -> float:
-        return next_size(q, 1 / moments.slope(q)) / q - 1
+    def attracts(q: float) -> bool:
+        # The slope of the map from a size to the next one, σ_w² E₁', less 1.
+        rest, whole = moments.rest(q), q * moments.slope(q)
+        if abs(rest.pull) <= rest.pull_error:
+            raise _hidden(moments, biases)
+        return -2 * whole < rest.pull < 0
 
     if biases == 0 and moments.value(0.0) == 0 and moments.slope(0.0) > 0:
         weights = 1 / moments.slope(0.0)
-        if all(next_size(q, weights) <= q * (1 + _SAME) for q in _NEAR_ZERO):
+        if all(weights * moments.value(q) <= q * (1 + _SAME) for q in _NEAR_ZERO):
             return Edge(math.sqrt(weights), 0.0, 0.0)
     # q is above σ_b², and of that order where biases are large.
-    for q in _roots(excess, (_SIZES[0], max(_SIZES[1], 1e3 * biases**2))):
-        weights = 1 / moments.slope(q)
-        around = (q * (1 - _NEAR), q * (1 + _NEAR))
-        if all(abs(next_size(near, weights) - q) < abs(near - q) for near in around):
-            return Edge(math.sqrt(weights), biases, q)
+    least = min(_SIZES[0], max(biases**2, _LEAST_SIZE)) if biases > 0 else _SIZES[0]
+    for q in _roots(balance, (least, max(_SIZES[1], 1e3 * biases**2)), moments, biases):
+        if attracts(q):
+            return Edge(moments.slope(q) ** -0.5, biases, q)
     raise ValueError(
         f"bias_std={biases:g}: expected a σ_b with which {moments.phi.label} has an edge of chaos"
     )
@@ -231,13 +306,17 @@ def _with_normalization(moments: _Moments, biases: float, kind: str) -> Edge:
     def size(weight_std: float) -> float:
         return weight_std**2 + biases**2
 
-    def excess(weight_std: float) -> float:
+    def balance(weight_std: float) -> tuple[float, float]:
         q, weights = size(weight_std), weight_std**2
-        return weights**2 * moments.slope(q) / (weights * moments.value(q) + biases**2) - 1
+        side = biases**2 * (1 / weights + moments.slope(q))
+        return _share(side, moments.rest(q))
 
-    for weight_std in _roots(excess, _WEIGHTS):
+    # σ_b² is at most σ_w⁴ E₀.
+    least = min(_WEIGHTS[0], max(1e-2 * math.sqrt(biases), math.sqrt(_LEAST_SIZE)))
+    limits = (least if biases > 0 else _WEIGHTS[0], _WEIGHTS[1])
+    for weight_std in _roots(balance, limits, moments, biases):
         return Edge(weight_std, biases, size(weight_std))
-    drift = "apart" if excess(1.0) > 0 else "together"
+    drift = "apart" if balance(1.0)[0] < 0 else "together"
     raise ValueError(
         f"bias_std={biases:g} with architecture={kind!r}: expected a σ_b with which "
         f"{moments.phi.label} has an edge of chaos; close samples drift {drift} for every σ_w from "
@@ -245,11 +324,39 @@ def _with_normalization(moments: _Moments, biases: float, kind: str) -> Edge:
     )
 
 
-def _roots(function: Callable[[float], float], limits: tuple[float, float]) -> Iterator[float]:
-    """Yield the positive numbers at which a function changes its sign, in ascending order."""
+def _share(side: float, rest: _Rest) -> tuple[float, float]:
+    """Return by what share the side of the biases is larger than D, and how far that may be off."""
+    total = side + rest.size
+    return ((side - rest.difference) / total, rest.error / total) if total > 0 else (0.0, 0.0)
+
+
+def _hidden(moments: _Moments, biases: float) -> ValueError:
+    return ValueError(
+        f"bias_std={biases:g}: expected a larger σ_b for {moments.phi.label}: rounding hides how "
+        "far from linear it is at the size q of its edge, which tends to 0 with σ_b"
+    )
+
+
+def _roots(
+    balance: Callable[[float], tuple[float, float]],
+    limits: tuple[float, float],
+    moments: _Moments,
+    biases: float,
+) -> Iterator[float]:
+    """Yield the positive numbers at which a balance changes its sign, in ascending order.
+
+    It is that of the side of the biases, which is larger at 0 if there are any, and of D. Raises
+    ValueError where rounding hides a number.
+    """
     count = round(_BRACKETS * math.log10(limits[1] / limits[0])) + 1
-    values = ((x, function(x)) for x in np.geomspace(*limits, count).tolist())
-    known = [(x, value) for x, value in values if abs(value) > _SAME]
-    for (low, left), (high, right) in itertools.pairwise(known):
-        if left * right < 0:
-            yield float(brentq(function, low, high, xtol=1e-14))
+    last, side, hidden = 0.0, float(biases > 0), True
+    for x in np.geomspace(*limits, count).tolist():
+        share, error = balance(x)
+        if error > _KNOWN:
+            hidden = True
+        elif abs(share) > error:
+            if side * share < 0:
+                if hidden:
+                    raise _hidden(moments, biases)
+                yield float(brentq(lambda x: balance(x)[0], last, x, xtol=1e-300, rtol=1e-14))
+            last, side, hidden = x, share, False

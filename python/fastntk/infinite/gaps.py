@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numba import njit
 
-from fastntk.infinite.double_double import split
+from fastntk.infinite.double_double import split, two_product
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,6 +28,10 @@ TINY = 5e-324  # the least positive number: the gap of opposite samples
 
 # What is below the smallest normal number has fewer digits: by how much gaps may be off besides.
 UNDERFLOW = 2.0**-1022
+
+# Below this the rounding of `_close_gap`, to angles of about ε² √d, may be all that there is: as a
+# rule such samples are multiples of each other.
+_AS_GOOD_AS_PARALLEL = 2.0**-190
 
 # A pair with 1 − cos θ below this is close: θ < 0.0625. Above, the rounding of an inner product
 # moves θ by less than 16 ε.
@@ -53,8 +57,8 @@ def fill_gaps(
 ) -> None:
     """Write the gaps, with a sign, of the angles ∠(x_i, z_j) for a tile of pairs.
 
-    Rows of zeros are taken as perpendicular to all others. With `same`, X is Z, and samples are at
-    no distance from themselves.
+    Rows of zeros are taken as perpendicular to all others but rows of zeros, which are the same
+    sample. With `same`, X is Z, and samples are at no distance from themselves.
     """
     if same and rows.start == columns.start:
         # NumPy multiplies a matrix with its own transpose in another way than with that of an equal
@@ -68,14 +72,14 @@ def fill_gaps(
     for start in range(_COLUMNS_AT_ONCE, d, _COLUMNS_AT_ONCE):
         part = slice(start, start + _COLUMNS_AT_ONCE)
         out += X.scaled(rows, part) @ Z.scaled(columns, part).T
-    inverse_rows = X.inverse_norms(rows)
-    close = _gaps_from_products(out, inverse_rows, Z.inverse_norms(columns))
-    if close == 0:
-        return
-    left = np.array(X.scaled(rows, slice(None)), order="C")
-    right = np.array(Z.scaled(columns, slice(None)), order="C")
-    offset = rows.start - columns.start if same else len(Z)
-    _refine(out, left, right, offset)
+    inverse_rows, inverse_columns = X.inverse_norms(rows), Z.inverse_norms(columns)
+    close = _gaps_from_products(out, inverse_rows, inverse_columns)
+    if close > 0:
+        left = np.array(X.scaled(rows, slice(None)), order="C")
+        right = np.array(Z.scaled(columns, slice(None)), order="C")
+        offset = rows.start - columns.start if same else len(Z)
+        _refine(out, left, right, offset)
+    out[np.ix_(inverse_rows == 0.0, inverse_columns == 0.0)] = 0.0
 
 
 @njit(nogil=True, cache=True, fastmath={"contract"})
@@ -140,7 +144,19 @@ def _close_gap(x: NDArray[np.float64], z: NDArray[np.float64]) -> float:
     gap = sine2 / (1.0 + math.sqrt(1.0 - sine2))
     if gap == 0.0 and not parallel:  # the square vanished
         gap = TINY
+    if gap < _AS_GOOD_AS_PARALLEL and _are_multiples(x, z):
+        gap = 0.0
     return gap if alpha > 0.0 else -max(gap, TINY)
+
+
+@njit(nogil=True, cache=True)
+def _are_multiples(x: NDArray[np.float64], z: NDArray[np.float64]) -> bool:
+    """Return whether x and z are multiples of each other, by exact products of entries."""
+    pivot = np.argmax(np.abs(x))
+    for k in range(x.shape[0]):
+        if two_product(x[pivot], z[k]) != two_product(x[k], z[pivot]):
+            return False
+    return True
 
 
 @njit(nogil=True, cache=True)

@@ -160,6 +160,6 @@ def kernel_diagonal(network: SeveralDepths, kind: str, X: ArrayLike) -> NDArray[
         network.require_tangent_kernel()
     factors = factors_of(Samples.of(samples).norms, network)
     which = KINDS.index(kind)
-    check_range(factors.scales[which], samples.dtype, network.depths, zero=factors.zero[which])
+    check_range(factors.scales[which], samples.dtype, network, zero=factors.zero[which])
     result: NDArray[np.float64] = factors.scales[which, 0] ** 2
     return result

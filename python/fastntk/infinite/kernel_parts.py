@@ -85,12 +85,12 @@ class KernelParts:
         scales = []
         for name, raw, zero in zip(KINDS, every_scale, every_zero, strict=True):
             if name in kinds and normalize:
-                require_nonzero(zero[:, : len(X)], "X", network.depths)
-                require_nonzero(zero[:, len(X) :], "Z", network.depths)
+                require_nonzero(zero[:, : len(X)], "X", network)
+                require_nonzero(zero[:, len(X) :], "Z", network)
                 scales.append(np.ones(zero.shape))
                 continue
             if name in kinds:
-                check_range(raw, dtype, network.depths, zero=zero)
+                check_range(raw, dtype, network, zero=zero)
             scales.append(raw)
         return cls(network, ways, kinds, (scales[0], scales[1]), dtype)
 

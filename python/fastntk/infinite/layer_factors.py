@@ -32,6 +32,7 @@ from fastntk._support.dtypes import SMALLEST_NORMAL
 from fastntk._support.memory import require_memory
 from fastntk._support.threads import core_threads
 from fastntk.infinite.duals import PiecewiseLinear, State
+from fastntk.infinite.several_depths import at_depth
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from fastntk.infinite.architecture import Architecture
     from fastntk.infinite.duals import Dual
     from fastntk.infinite.sample_norms import Norms
+    from fastntk.infinite.several_depths import SeveralDepths
 
 # The order of the kernels in arrays that hold something for both.
 KINDS = ("nngp", "ntk")
@@ -341,30 +343,31 @@ def _power(base: float, n: int) -> tuple[float, int]:
 def check_range(
     scales: NDArray[np.float64],
     dtype: FloatDType,
-    depths: tuple[int, ...],
+    network: SeveralDepths,
     *,
     zero: NDArray[np.bool_],
 ) -> None:
     """Raise OverflowError where a kernel, or all of it, leaves the range of its numbers."""
     limits = np.finfo(dtype)
-    for k, depth in enumerate(depths):
+    for k, depth in enumerate(network.depths):
         scale = float(scales[k].max())
         with np.errstate(over="ignore", under="ignore"):
             diagonal = np.square(scale)
         too_large = not diagonal <= limits.max
         if too_large or (diagonal < limits.tiny and not zero[k].all()):
             raise OverflowError(
-                f"depth={depth}: the largest entry of the kernel is too "
+                f"{network.depth_name}={depth}: the largest entry of the kernel is too "
                 f"{'large' if too_large else 'small'} for {dtype}; expected X, Z, weight_std, "
                 "bias_std and activation_scale that keep it in range, or normalize=True"
             )
 
 
-def require_nonzero(zero: NDArray[np.bool_], name: str, depths: tuple[int, ...]) -> None:
+def require_nonzero(zero: NDArray[np.bool_], name: str, network: SeveralDepths) -> None:
     """Raise ValueError where the diagonal of a kernel is 0, given (depths, samples)."""
     if zero.any():
         k, i = (int(index) for index in np.argwhere(zero)[0])
+        at = at_depth(network, network.depths[k])
         raise ValueError(
-            f"{name}[{i}] has a kernel of 0 at depth {depths[k]}, as a row of zeros has: expected "
-            "samples with K(x, x) > 0, because the angle to a zero gradient is not defined"
+            f"{name}[{i}] has a kernel of 0 {at}, as a row of zeros has: expected samples with "
+            "K(x, x) > 0, because the angle to a zero gradient is not defined"
         )

@@ -70,3 +70,10 @@ class SeveralDepths(ABC):
                 f"{name} has {dimension} columns: expected {self.dimension}, the number of inputs "
                 "of the network"
             )
+
+
+def at_depth(network: SeveralDepths, depth: int) -> str:
+    """Return how errors say that something is so at one of the depths."""
+    if network.depth_name == "depth":
+        return f"at depth {depth}"
+    return f"after {depth} block{'s' * (depth != 1)}"

@@ -42,14 +42,16 @@ class Normalization(Layer):
 def emptiness(layer: Normalization, width: int) -> str | None:
     """Return what is wrong with a normalization of so many neurons, and what was expected.
 
-    None if nothing is: then it leaves more than one value, or its sign.
+    None if nothing is: then it leaves more than one value, or its sign. The mean takes one of the
+    values away: what is left of two neurons are a number and its opposite.
     """
-    if width > 1 or not (layer.centered or layer.epsilon == 0):
+    values, fixed = width - layer.centered, layer.epsilon == 0
+    if values > fixed:
         return None
-    left, way = ("a sign", ", or epsilon > 0") if not layer.centered else ("0", "")
+    left, way = ("a sign", ", or epsilon > 0") if values else ("0", "")
     return (
-        f"a normalization of width 1 leaves nothing but {left}: expected at least 2 neurons "
-        f"before it{way}"
+        f"a normalization of width {width} leaves nothing but {left}: expected at least "
+        f"{1 + layer.centered + fixed} neurons before it{way}"
     )
 
 
@@ -62,6 +64,9 @@ class LayerNorm(Normalization):
         \hat h = \frac{z - \bar z}{\sqrt{‖z - \bar z‖^2/n + ε}}, \quad h = γ ∘ \hat h + β
 
     with a gain γ, initially 1, and a shift β, initially 0, if these are asked for.
+
+    Of two neurons, it needs an ``epsilon``: without, ĥ is (1, −1) or (−1, 1), nothing but a sign,
+    whose derivative is 0.
 
     Parameters
     ----------

@@ -105,9 +105,7 @@ class WiredNetwork(AnyNetwork):
 
     def __post_init__(self) -> None:
         """Refuse activations that networks of finite width cannot have."""
-        for step in self.steps.steps:
-            if isinstance(step, Activate):
-                require_finite_width(step.layer.phi)
+        require_finite_steps(self.steps)
 
     @cached_property
     def steps(self) -> Steps:
@@ -211,7 +209,7 @@ class WiredNetwork(AnyNetwork):
                 assert isinstance(own, GainAndShift)
                 result.add_gain_shift(step.source, own.gain, own.shift, own.kernel_weights)
             elif isinstance(step, Activate):
-                phi = core_activation(step.layer.phi)
+                phi = core_activation(step.layer.phi, label(step))
                 if place.on_gpu:
                     require_no_function(step.path, step.layer.phi, phi)
                 functions = phi.function, phi.derivative
@@ -225,6 +223,13 @@ class WiredNetwork(AnyNetwork):
             if step.target in self.steps.outputs[:-1]:
                 result.end_network()
         return result
+
+
+def require_finite_steps(steps: Steps) -> None:
+    """Raise ValueError if there is an activation that networks of finite width cannot have."""
+    for step in steps.steps:
+        if isinstance(step, Activate):
+            require_finite_width(step.layer.phi, label(step))
 
 
 def drawn(

@@ -85,8 +85,8 @@ def depth_study(
         Samples, one a row; at least two.
     architecture : str, Architecture or callable, or a sequence of these
         "plain", "residual", "prenorm" or "postnorm", see `fastntk.architectures.Architecture`; or
-        a function that returns the `fastntk.Network` of a depth, to which the settings of layers
-        below do not apply. Several are studied side by side.
+        a function of the depth alone that returns its `fastntk.Network`, to which the settings of
+        layers below do not apply. Several are studied side by side.
     residual_scale : float or "1/sqrt(L)", or a sequence of these
         α of the blocks of architectures that are given by name; several are studied side by side.
     depths : sequence of int

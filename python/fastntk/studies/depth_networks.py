@@ -32,8 +32,8 @@ OwnArchitecture: TypeAlias = Callable[[int], Network]
 AnyArchitecture: TypeAlias = str | Architecture | OwnArchitecture
 Architectures: TypeAlias = "dict[str, Architecture | OwnArchitecture]"
 
-# Limits of infinite width do not depend on it; a normalization needs two neurons.
-_ANY_WIDTH = 2
+# Limits of infinite width do not depend on it; a normalization needs three neurons.
+_ANY_WIDTH = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -244,12 +244,18 @@ def _described(
     function: OwnArchitecture, name: str, inputs: int, depths: Sequence[int]
 ) -> dict[int, Network]:
     """Return what a function of the user's describes for each depth, checked."""
+    expected = "expected a function of the depth alone that returns a fastntk.Network"
     found = {}
     for depth in depths:
-        network = function(depth)
-        given = f"architecture={name}, at depth {depth}: {shown(network)}"
+        at = f"architecture={name}, at depth {depth}"
+        try:
+            network = function(depth)
+        except Exception as error:  # of the user's function, any error
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"{at}: {type(error).__qualname__}: {error}; {expected}") from error
+        given = f"{at}: {shown(network)}"
         if not isinstance(network, Network):
-            raise TypeError(f"{given}: expected a fastntk.Network")
+            raise TypeError(f"{given}: {expected}")
         if network.inputs != inputs:
             raise ValueError(f"{given}: expected inputs={inputs}, the number of columns of X")
         found[depth] = network

@@ -22,7 +22,7 @@ from fastntk.layers.activation import Activation
 from fastntk.layers.blocks import block_places, with_blocks
 from fastntk.layers.residual import Residual
 from fastntk.layers.steps import GainShift, Linear, steps_of
-from fastntk.networks.wired import margin_of
+from fastntk.networks.wired import margin_of, require_finite_steps
 from fastntk.studies.depth_families import DEFAULT_TOLERANCE, Family, pass_share
 from fastntk.studies.identities import description_identity
 
@@ -107,6 +107,14 @@ class FiniteDescribedFamily(_DescribedFamily):
 
     width: int
     dtype: str
+
+    def __post_init__(self) -> None:
+        """Raise ValueError, before any work, for activations that finite networks cannot have."""
+        for depth, network in self.networks.items():
+            try:
+                require_finite_steps(network.steps)
+            except ValueError as error:
+                raise ValueError(f"architecture={self.called}, at depth {depth}: {error}") from None
 
     @property
     def name(self) -> str:

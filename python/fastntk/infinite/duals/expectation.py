@@ -170,9 +170,11 @@ class ByQuadrature(Expectation):
 
     def _apart(self, s: Array, t: Array, difference: Array, beside: Array) -> Array:
         norms = self.root_mean_square(s) * self.root_mean_square(t)
-        result = np.maximum(1 - self.at_parallel(s, t) / norms, 0.0)
-        relative = difference / np.minimum(s, t)
-        negligible = relative**2 <= _NEGLIGIBLE * beside
+        products = self.at_parallel(s, t)
+        cosines = np.divide(products, norms, out=np.ones_like(norms), where=norms > 0)
+        result: Array = np.maximum(1 - cosines, 0.0)
+        most = np.sqrt(_NEGLIGIBLE * np.maximum(beside, 0.0)) * np.minimum(s, t)
+        negligible = np.abs(difference) <= most
         small = ~negligible & (result + beside < _SMALL)
         result[negligible] = 0.0
         if small.any():

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numba import njit
 from numpy.polynomial import hermite_e, polynomial
+from scipy import special
 
 from fastntk.infinite.duals.base import CANCELLATION, State
 from fastntk.infinite.duals.compiled import CompiledDual, Loop
@@ -107,7 +108,8 @@ def _unit_series(coefficients: Array, deviation: Array) -> tuple[Array, Array]:
         terms[: j + 1, column] = coefficients[j] * power * norms
     # The largest power is taken out; for a single one nothing but the unit vector is left.
     with np.errstate(divide="ignore"):
-        sizes = np.log(np.abs(coefficients[powers])) + np.outer(np.log(deviation), powers)
+        logarithms = special.xlogy(powers, deviation[:, np.newaxis])
+    sizes = np.log(np.abs(coefficients[powers])) + logarithms
     largest = powers[np.argmax(sizes, axis=1)]
     with np.errstate(divide="ignore", under="ignore"):
         relative = deviation ** (powers[:, np.newaxis] - largest)
