@@ -327,7 +327,7 @@ def layered_networks(count: int) -> Iterator[fastntk.Network]:
     phis = itertools.cycle(activations.FINITE_WIDTH)
     norms = (layers.LayerNorm, layers.RMSNorm)
     for _ in range(count):
-        width, inner, inputs = (int(size) for size in rng.integers(2, 140, size=3))
+        width, inner, inputs = (int(size) for size in rng.integers(3, 140, size=3))
         parts: list[layers.Layer] = [layers.Dense(width, bias_std=0.3)]
         for block in range(int(rng.integers(1, 4))):
             norm = norms[block % 2](gain=bool(rng.integers(2)), shift=bool(rng.integers(2)))
