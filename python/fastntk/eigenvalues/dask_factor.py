@@ -268,10 +268,9 @@ def _panel(tile: Vectors, lower: Vectors) -> Vectors:
 
 
 def _inverted(lower: Vectors) -> Vectors:
+    tile = aligned(lower)
     with share_of_threads():
-        inverse = solve_triangular(
-            aligned(lower), np.eye(len(aligned(lower))), lower=True, check_finite=False
-        )
+        inverse = solve_triangular(tile, np.eye(len(tile)), lower=True, check_finite=False)
     return np.ascontiguousarray(inverse)
 
 

@@ -26,11 +26,11 @@ from numba import njit
 from fastntk.infinite.duals import CompiledDual
 from fastntk.infinite.duals.closed_form import settle_equal
 from fastntk.infinite.duals.compiled import call_loop
-from fastntk.infinite.gaps import TINY
 from fastntk.infinite.pair_layers import (
     Pairs,
     Side,
     activate_differences,
+    sides_of_gap,
     stack_sizes,
     weigh_gradients,
     weigh_hidden,
@@ -226,10 +226,7 @@ def _enter(
     slope_near, slope_far = out.slopes
     high, low = columns[0][first:], columns[1][first:]
     for j in range(len(gaps)):
-        gap = gaps[j]
-        near[j] = 2.0 + gap if gap < 0.0 else gap
-        other = -gap if gap < 0.0 else 2.0 - gap
-        far[j] = other if other > TINY else 0.0
+        near[j], far[j] = sides_of_gap(gaps[j])
         size = gain * ((row[0] - high[j]) + (row[1] - low[j]))
         out.size_difference[j], out.gradient_difference[j] = size, rate * size
         gradient_near[j] = near[j] if entered else 0.0

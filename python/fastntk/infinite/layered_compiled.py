@@ -25,7 +25,6 @@ from fastntk.infinite.compiled_recursion import (
 from fastntk.infinite.duals import CompiledDual, PiecewiseLinear
 from fastntk.infinite.duals.closed_form import settle_equal
 from fastntk.infinite.duals.compiled import call_loop
-from fastntk.infinite.gaps import TINY
 from fastntk.infinite.layered_program import (
     ACTIVATE,
     COMBINE,
@@ -57,6 +56,7 @@ from fastntk.infinite.pair_layers import (
     Side,
     activate_differences,
     piecewise_gaps,
+    sides_of_gap,
     weigh_gradients,
     weigh_hidden,
     write_row,
@@ -217,10 +217,7 @@ def _enter(
     near, far, difference = out
     high, low = columns[0][first:], columns[1][first:]
     for j in range(len(gaps)):
-        gap = gaps[j]
-        near[j] = 2.0 + gap if gap < 0.0 else gap
-        other = -gap if gap < 0.0 else 2.0 - gap
-        far[j] = other if other > TINY else 0.0
+        near[j], far[j] = sides_of_gap(gaps[j])
         difference[j] = gain * ((row[0] - high[j]) + (row[1] - low[j]))
 
 

@@ -138,6 +138,13 @@ def activate_differences(
 
 
 @njit(inline="always")
+def sides_of_gap(gap: float) -> tuple[float, float]:
+    """Return 1 − cos and 1 + cos from a gap with a sign; the least one is that of opposite ones."""
+    other = -gap if gap < 0.0 else 2.0 - gap
+    return 2.0 + gap if gap < 0.0 else gap, other if other > TINY else 0.0
+
+
+@njit(inline="always")
 def piecewise_gaps(
     near: float, far: float, kink: float, tangent: bool
 ) -> tuple[float, float, float, float]:

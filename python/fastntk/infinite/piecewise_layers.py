@@ -17,8 +17,7 @@ from numba import njit
 from fastntk._support.memory import require_memory
 from fastntk.infinite.compiled_recursion import spread
 from fastntk.infinite.duals import PiecewiseLinear
-from fastntk.infinite.gaps import TINY
-from fastntk.infinite.pair_layers import piecewise_gaps, write_row
+from fastntk.infinite.pair_layers import piecewise_gaps, sides_of_gap, write_row
 from fastntk.infinite.piecewise_program import (
     ACTIVATE,
     CONSTANT,
@@ -145,6 +144,24 @@ class PiecewiseLayers:
         return lambda gaps, *where: propagate(gaps, network, *where)
 
 
+def _require_memory(network: LayeredArchitecture, program: PiecewiseProgram, n: int) -> None:
+    """Raise MemoryError if the factors of n samples, and a copy, do not fit."""
+    require_memory(
+        2 * 16 * n * len(program.factors),
+        f"blocks={network.depths[-1]}: {n} samples at all layers",
+        "take fewer samples or layers",
+    )
+
+
+def _spread(factors: list[Array], n: int) -> Array:
+    """Return the factors of n samples as one array, which goes on with zeros."""
+    result = np.zeros((len(factors), 2, spread(n + _VECTOR)))
+    for whole, part in zip(result, factors, strict=True):
+        whole[:, :n] = part
+    return result
+
+
+# Without contractions, see `activate_differences`.
 @njit(nogil=True, cache=True)
 def _sum(b: Array, op: Array, factors: Array, turned: bool, width: int) -> None:
     """Write a sum of two registers, and perhaps of the product of two others with slopes.
@@ -245,23 +262,6 @@ def _own_sum_of(
         b[out, 1, j] = far
 
 
-def _require_memory(network: LayeredArchitecture, program: PiecewiseProgram, n: int) -> None:
-    """Raise MemoryError if the factors of n samples, and a copy, do not fit."""
-    require_memory(
-        2 * 16 * n * len(program.factors),
-        f"blocks={network.depths[-1]}: {n} samples at all layers",
-        "take fewer samples or layers",
-    )
-
-
-def _spread(factors: list[Array], n: int) -> Array:
-    """Return the factors of n samples as one array, which goes on with zeros."""
-    result = np.zeros((len(factors), 2, spread(n + _VECTOR)))
-    for whole, part in zip(result, factors, strict=True):
-        whole[:, :n] = part
-    return result
-
-
 # Without contractions, see `activate_differences`.
 @njit(nogil=True, cache=True)
 def _own_sum(
@@ -339,10 +339,7 @@ def propagate(
         for j in range(width):
             b[INPUTS, 0, j], b[INPUTS, 1, j] = 1.0, 1.0
         for j in range(skipped, columns):
-            gap = gaps[i, j]
-            other = -gap if gap < 0.0 else 2.0 - gap
-            b[INPUTS, 0, j - left] = 2.0 + gap if gap < 0.0 else gap
-            b[INPUTS, 1, j - left] = other if other > TINY else 0.0
+            b[INPUTS, 0, j - left], b[INPUTS, 1, j - left] = sides_of_gap(gaps[i, j])
         for k in range(len(network.instructions)):
             op = network.instructions[k]
             flag = op[FLAG] == 1
