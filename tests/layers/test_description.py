@@ -178,6 +178,17 @@ def test_forms_of_trained(trained: Any, kept: str, rates: tuple[float, float]) -
         (lambda: layers.Activation("relu3"), ValueError, "activation='relu3': expected one of"),
         (lambda: ReLU(scale=0.0), ValueError, "scale=0.0: expected"),
         (
+            lambda: layers.LeakyReLU(negative_slope=0.1),
+            TypeError,
+            "LeakyReLU(negative_slope=0.1): expected LeakyReLU(alpha=0.01, *, scale=None)",
+        ),
+        (lambda: ReLU(0.1, scale=2.0), TypeError, "ReLU(0.1): expected ReLU(*, scale=None)"),
+        (
+            lambda: layers.Polynomial(degree=2),
+            TypeError,
+            "Polynomial(degree=2): expected Polynomial(*coefficients, scale=None)",
+        ),
+        (
             lambda: network([Dense(2), ReLU], inputs=3),
             TypeError,
             "expected a layer of fast",

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Collection
 from dataclasses import KW_ONLY, dataclass
 
@@ -85,8 +86,17 @@ def _name_of(entry: str, taken: Collection[str]) -> str:
 def _constructor(entry: str, name: str) -> Callable[..., Activation]:
     """Return the function that makes layers of an entry."""
     phi = ENTRIES[entry]
+    accepted = inspect.signature(phi)
+    bare = [each.replace(annotation=each.empty) for each in accepted.parameters.values()]
+    scaled = [*bare, inspect.Parameter("scale", inspect.Parameter.KEYWORD_ONLY, default=None)]
+    call = f"{name}{inspect.Signature(scaled)}"
 
     def make(*parameters: float, scale: float | None = None, **named: float) -> Activation:
+        try:
+            accepted.bind(*parameters, **named)
+        except TypeError:  # which names neither the layer nor what it takes
+            given = [*map(written, parameters), *(f"{k}={written(v)}" for k, v in named.items())]
+            raise TypeError(f"{name}({', '.join(given)}): expected {call}") from None
         return Activation(phi(*parameters, **named), scale=scale)
 
     make.__name__ = make.__qualname__ = name
