@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from fastntk.layers import Layer
 
 RATES: Any = st.sampled_from([True, False, 0.5, (1.0, 0.0), (0.25, 2.0)])
-WIDTHS: Any = st.integers(3, 6)  # of two, a LayerNorm leaves a sign
+WIDTHS: Any = st.integers(2, 6)
 SCALES: Any = st.sampled_from([0.0, 0.25, 1.0])
 
 
@@ -28,8 +28,11 @@ def dense(width: int, draw: st.DrawFn) -> layers.Dense:
     )
 
 
-def norm(draw: st.DrawFn) -> Layer:
-    kind: Any = draw(st.sampled_from([layers.LayerNorm, layers.RMSNorm, layers.Rescale]))
+def norm(width: int, draw: st.DrawFn) -> Layer:
+    kinds: list[Any] = [layers.RMSNorm, layers.Rescale]
+    if width > 2:  # of two, a LayerNorm leaves a sign
+        kinds.append(layers.LayerNorm)
+    kind = draw(st.sampled_from(kinds))
     gain, shift = draw(st.booleans()), draw(st.booleans())
     if kind is layers.Rescale:
         return layers.Rescale(gain=gain, shift=shift or not gain, trained=draw(RATES))
@@ -50,29 +53,29 @@ def networks(
         scale = draw(st.sampled_from([None, 1.0]))
         return layers.Activation(draw(st.sampled_from(activations)), scale=scale)
 
-    def branch(width: int, depth: int) -> list[Layer]:
+    def branch(before: int, after: int, depth: int) -> list[Layer]:
         inner = draw(WIDTHS)
-        found = [norm(draw)] if draw(st.booleans()) else []
+        found = [norm(before, draw)] if draw(st.booleans()) else []
         found += [dense(inner, draw)]
         if depth > 0 and draw(st.booleans()):
             found += [block(inner, inner, depth - 1)]
         if draw(st.booleans()):
-            found += [norm(draw)]
-        found += [activation(), dense(width, draw)]
+            found += [norm(inner, draw)]
+        found += [activation(), dense(after, draw)]
         if draw(st.booleans()):
-            found += [norm(draw)]
+            found += [norm(after, draw)]
         return found
 
     def block(before: int, after: int, depth: int) -> Layer:
         projected = before != after or draw(st.booleans())
         return layers.Residual(
-            branch(after, depth),
+            branch(before, after, depth),
             scale=draw(SCALES),
             projection=dense(after, draw) if projected else None,
         )
 
-    width = draw(WIDTHS)
-    found: list[Layer] = [] if limit or draw(st.booleans()) else [norm(draw)]
+    width, inputs = draw(WIDTHS), draw(st.integers(2, 5))
+    found: list[Layer] = [] if limit or draw(st.booleans()) else [norm(inputs, draw)]
     found += [dense(width, draw)]
     for _ in range(draw(st.integers(0, 3))):
         what = draw(st.sampled_from(["block", "norm", "layer"]))
@@ -81,10 +84,10 @@ def networks(
             found.append(block(width, after, 1))
             width = after
         elif what == "norm":
-            found.append(norm(draw))
+            found.append(norm(width, draw))
         else:
             after = draw(WIDTHS)
             found += [activation(), dense(after, draw)]
             width = after
     found += [activation(), dense(draw(st.integers(1, 3)), draw)]
-    return fastntk.Network(found, inputs=draw(st.integers(3, 5)))
+    return fastntk.Network(found, inputs=inputs)
