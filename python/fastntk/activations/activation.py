@@ -109,6 +109,11 @@ class Activation:
         return quadrature.second_moment(self.function, self.breakpoints)
 
     @property
+    def linear(self) -> bool:
+        """Whether φ is a multiple of the identity."""
+        return self.slopes is not None and self.slopes[0] == self.slopes[1]
+
+    @property
     def scale(self) -> float:
         """c_φ = E[φ(u)²]^{-1/2}, the default activation scale: √2 for ReLU."""
         return float(self.second_moment**-0.5)

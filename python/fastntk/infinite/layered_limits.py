@@ -3,7 +3,8 @@
 """Which networks have a limit of infinite width that is known: errors for all others.
 
 Of each node it is known of which nodes it is a sum: outputs of layers of weights, whose neurons are
-Gaussian, independent of each other, and have mean zero; what activations made; or the inputs.
+Gaussian, independent of each other, and have mean zero; what activations made; or the inputs. What
+is linear, the identity among activations and normalizations, leaves a sum one of the same nodes.
 """
 
 from __future__ import annotations
@@ -37,7 +38,9 @@ def require_limit(steps: Steps, *, bottlenecks: bool) -> None:
     # function makes of Gaussian neurons, too.
     centered: set[int] = set()
     for step in steps.steps:
-        if isinstance(step, (Linear, Activate)):
+        if isinstance(step, Activate) and step.layer.phi.linear:
+            parts.append(parts[step.source])
+        elif isinstance(step, (Linear, Activate)):
             if isinstance(step, Linear):
                 gaussian.add(step.target)
                 centered.add(step.target)
@@ -85,8 +88,10 @@ def require_gradients(steps: Steps) -> None:
             found = apart[step.source], summed[step.source]
             if isinstance(step, GainShift) and step.layer.gain and step.layer.rates[0] > 0:
                 found = True, found[1]
-            if isinstance(step, Activate) and (
-                found[1] or (found[0] and not step.layer.phi.slopes)
+            if (
+                isinstance(step, Activate)
+                and not step.layer.phi.linear
+                and (found[1] or (found[0] and not step.layer.phi.slopes))
             ):
                 raise ValueError(
                     f"{label(step)}: no closed form is known of the tangent kernel where the "
