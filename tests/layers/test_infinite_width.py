@@ -338,6 +338,40 @@ def test_wide_networks_come_to_the_limit(head: list[Any]) -> None:
         assert np.linalg.norm(found - kernel) < tolerance * np.linalg.norm(kernel)
 
 
+@pytest.mark.parametrize(
+    "phi",
+    [layers.Identity(), layers.LeakyReLU(1.0), layers.ABReLU(-2.0, -2.0)],
+    ids=["identity", "leaky", "negative"],
+)
+def test_an_identity_makes_no_difference(phi: Any) -> None:
+    """Of the inputs, of Gaussian neurons, of sums with their gains, and of an activation."""
+    gains = RMSNorm(gain=True, shift=True)
+    described: list[Any] = [
+        lambda i: [*i, Dense(8), *i, ReLU(), *i, Dense(8), *i, Dense(1)],
+        lambda i: [
+            Dense(8, bias_std=0.3),
+            Residual([*i, Dense(8), *i, *i, ReLU(), Dense(8), *i]),
+            *i,
+            Erf(),
+            Dense(1),
+        ],
+        lambda i: [Dense(8, bias_std=0.3), gains, BLOCK, *i, Dense(8), *i, gains, *i, Dense(1)],
+        lambda i: [Dense(8), *i, LayerNorm(gain=True), *i, ReLU(), *i, Dense(1)],
+    ]
+    close = np.vstack([SAMPLES, SAMPLES[0] + 1e-7 * SAMPLES[1]])
+    for made in described:
+        plain, other = (fastntk.Network(made(i), inputs=4) for i in ([], [phi]))
+        if phi.phi.slopes == (1.0, 1.0):
+            np.testing.assert_array_equal(plain.sample(1).ntk(close), other.sample(1).ntk(close))
+        expected, found = plain.infinite(), other.infinite()
+        for kernel, exact in zip(found.kernels(close), expected.kernels(close), strict=True):
+            np.testing.assert_allclose(kernel, exact, rtol=1e-14, atol=1e-15)
+        angle = expected.smallest_angle(close).angle
+        assert found.smallest_angle(close).angle == pytest.approx(angle, rel=1e-12)
+    with pytest.raises(ValueError, match="a branch that ends with what it is added to"):
+        fastntk.Network([Dense(4), Residual([phi]), Dense(1)], inputs=4).infinite()
+
+
 def test_a_mean_that_is_0_makes_no_difference() -> None:
     """Of odd functions; the mean of all others is refused."""
     between: list[Any] = [layers.Tanh(), layers.Softsign(), layers.Hardtanh(-0.5, 0.5)]
@@ -411,11 +445,13 @@ def test_tangent_kernels_without_a_closed_form_say_why() -> None:
         [Dense(4), gain, Erf(), Dense(1)],
         [Dense(4), gain, Residual([Dense(4), ReLU(), Dense(4)]), ReLU(), Dense(1)],
         [Dense(4), layers.Sign(), Dense(4), RMSNorm(), Dense(1)],
+        [Dense(4), ReLU(), Dense(4), layers.Sign(), Dense(1)],
     ]
     words = [
         "layers[2]=Erf(): no closed form",
         "layers[3]=ReLU(): no closed form",
         "layers[1]=Sign()",
+        "layers[3]=Sign()",
     ]
     for made, expected in zip(refused, words, strict=True):
         net = fastntk.Network(made, inputs=4).infinite()
@@ -437,8 +473,14 @@ def test_samples_that_cannot_be_taken() -> None:
     with pytest.raises(ValueError, match=r"X has 3 columns: expected 4, the number of inputs"):
         net.ntk(SAMPLES[:, :3])
     zero = np.vstack([SAMPLES, np.zeros((1, 4))])
-    with pytest.raises(ValueError, match=r"layers\[1\]=RMSNorm\(\): sample 6 of X, Z is 0 there"):
+    with pytest.raises(ValueError, match=r"layers\[1\]=RMSNorm\(\): X\[6\] is 0 there"):
         net.ntk(zero)
+    with pytest.raises(ValueError, match=r"layers\[1\]=RMSNorm\(\): Z\[6\] is 0 there"):
+        net.ntk(SAMPLES[:2], zero)
+    for phi in (ReLU(), layers.Identity()):
+        chain = fastntk.Network([Dense(4), phi, Dense(1)], inputs=4).infinite()
+        with pytest.raises(OverflowError, match=r"expected samples, .* and scales of activations"):
+            chain.ntk(1e200 * SAMPLES)
     stable = fastntk.Network([Dense(4), RMSNorm(epsilon=1e-5), Dense(1)], inputs=4).infinite()
     assert (stable.ntk(zero)[6] == 0).all()
     with pytest.raises(TypeError, match=r"blocks=\[0, 1\]: expected an integer"):

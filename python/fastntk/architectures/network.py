@@ -118,9 +118,9 @@ class Network:
         Returns
         -------
         infinite.Network or infinite.LayeredNetwork
-            With the same methods. The former for layers that are weights and activations by turns;
-            its kernels may differ in the last bits from those that the latter has of such layers,
-            for ``blocks=0``.
+            With the same methods. The former for layers that are weights and activations by turns,
+            if all of these have a tangent kernel; its kernels may differ in the last bits from
+            those that the latter has of such layers, for ``blocks=0``.
 
         Raises
         ------
@@ -150,6 +150,8 @@ class Network:
         by_turns = len(maps) + len(phis) == len(self.layers)
         if not by_turns or not np.any(rates):  # without what is trained, the tangent kernel is 0
             return described
+        if any(dual.no_derivative is not None for dual in described.duals.values()):
+            return described  # whose errors name the layer that has no tangent kernel
         return infinite.Network(
             len(phis),
             [layer.phi for layer in phis] or "identity",

@@ -197,7 +197,8 @@ def _general(samples: Norms, network: Architecture, unit_norms: bool) -> LayerFa
             if not np.isfinite(deviation).all():
                 raise OverflowError(
                     f"depth={network.depths[-1]}: samples grow beyond {np.finfo(float).max:.1g} "
-                    f"at layer {layer}; expected smaller X, Z, weight_std or activation_scale"
+                    f"at layer {layer}; expected smaller samples, weight_std or scales of "
+                    "activations"
                 )
             require_digits(deviation)
             with np.errstate(divide="ignore"):
@@ -357,8 +358,8 @@ def check_range(
         if too_large or (diagonal < limits.tiny and not zero[k].all()):
             raise OverflowError(
                 f"{network.depth_name}={depth}: the largest entry of the kernel is too "
-                f"{'large' if too_large else 'small'} for {dtype}; expected X, Z, weight_std, "
-                "bias_std and activation_scale that keep it in range, or normalize=True"
+                f"{'large' if too_large else 'small'} for {dtype}; expected samples, weight_std, "
+                "bias_std and scales of activations that keep it in range, or normalize=True"
             )
 
 

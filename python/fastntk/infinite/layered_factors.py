@@ -103,8 +103,19 @@ class LayeredFactors:
     shared = False
 
     @classmethod
-    def of(cls, samples: Norms, network: LayeredArchitecture) -> LayeredFactors:
+    def of(
+        cls, samples: Norms, network: LayeredArchitecture, rows: int | None = None
+    ) -> LayeredFactors:
         """Take samples through all steps.
+
+        Parameters
+        ----------
+        samples : Norms
+            Those of X, and after them those of Z where that is another set.
+        network : LayeredArchitecture
+            The network.
+        rows : int, optional
+            How many samples X has; by default all of them are of X.
 
         Raises
         ------
@@ -122,7 +133,7 @@ class LayeredFactors:
         with np.errstate(over="ignore"):  # looked at below
             norms = np.ldexp(np.stack([samples.significands, samples.rests]), samples.exponents)
         gain = 1.0 / float(np.sqrt(samples.dimension))
-        sizes = _Sizes(network, n)
+        sizes = _Sizes(network, n, n if rows is None else rows)
         scales = np.zeros((2, len(network.depths), n))
         # Quadratures of many samples are products of matrices, with other bits in more threads.
         with core_threads():
@@ -166,8 +177,8 @@ class LayeredFactors:
 class _Sizes:
     """The calculus of sizes, which keeps what it computes."""
 
-    def __init__(self, network: LayeredArchitecture, samples: int) -> None:
-        self._network, self._samples = network, samples
+    def __init__(self, network: LayeredArchitecture, samples: int, rows: int) -> None:
+        self._network, self._samples, self._rows = network, samples, rows
         self.sums: dict[Place, Sum] = {}
         self.at_activations: dict[int, Activated] = {}
         self.at_normalizations: dict[int, Normalized] = {}
@@ -198,7 +209,7 @@ class _Sizes:
             self.sums[place] = Sum(factors, stack_sizes(size, size))
         if not np.isfinite(size).all():
             raise OverflowError(
-                f"{name}: samples grow beyond {np.finfo(float).max:.1g}; expected smaller X, Z, "
+                f"{name}: samples grow beyond {np.finfo(float).max:.1g}; expected smaller samples, "
                 "weight_std or scale"
             )
         if place in self.sums and v is not None:
@@ -224,11 +235,15 @@ class _Sizes:
         zero = np.flatnonzero(divisor == 0)
         if zero.size:
             raise ValueError(
-                f"{label(self._network.steps.steps[step])}: sample {zero[0]} of X, Z is 0 there, "
-                "as a row of zeros is without biases, and what is 0 has no normalization: expected "
-                "other samples, or an epsilon above 0"
+                f"{label(self._network.steps.steps[step])}: {self._named(int(zero[0]))} is 0 "
+                "there, as a row of zeros is without biases, and what is 0 has no normalization: "
+                "expected other samples, or an epsilon above 0"
             )
         kept = np.zeros_like(hidden) if gradients is None else gradients
         self.at_normalizations[step] = Normalized(hidden, divisor, kept)
         size = np.ones_like(hidden) if epsilon == 0 else hidden / divisor
         return size, None if gradients is None else gradients / divisor
+
+    def _named(self, sample: int) -> str:
+        """Return what errors call a sample."""
+        return f"X[{sample}]" if sample < self._rows else f"Z[{sample - self._rows}]"

@@ -97,7 +97,7 @@ class Pairs:
     ) -> Pairs:
         """Return the pairs of X with Z, or with itself; for `unit_norms` see `LayerFactors.of`."""
         norms = X.norms if Z is None else Norms.joined([X.norms, Z.norms])
-        factors = factors_of(norms, network, unit_norms=unit_norms)
+        factors = factors_of(norms, network, len(X), unit_norms=unit_norms)
         compiled: CompiledNetwork | CompiledLayers | PiecewiseLayers | None
         if isinstance(factors, LayeredFactors):
             assert isinstance(network, LayeredArchitecture)
@@ -224,11 +224,14 @@ class Pairs:
 
 
 def factors_of(
-    norms: Norms, network: SeveralDepths, *, unit_norms: bool = False
+    norms: Norms, network: SeveralDepths, rows: int | None = None, *, unit_norms: bool = False
 ) -> LayerFactors | LayeredFactors:
-    """Return what samples bring into the recursion; for `unit_norms` see `LayerFactors.of`."""
+    """Return what samples bring into the recursion.
+
+    For `rows` see `LayeredFactors.of`, for `unit_norms` `LayerFactors.of`.
+    """
     if isinstance(network, LayeredArchitecture):
-        return LayeredFactors.of(norms, network)
+        return LayeredFactors.of(norms, network, rows)
     assert isinstance(network, Architecture)
     return LayerFactors.of(norms, network, unit_norms=unit_norms)
 

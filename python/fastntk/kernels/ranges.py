@@ -311,8 +311,10 @@ def advice(network: AnyNetwork, dtype: FloatDType) -> str:
     if not all(np.isfinite(array).all() for array in arrays):
         return "the weights of the network are not finite"
     single = np.dtype(np.float32) in {network.dtype, dtype}
-    return "expected samples, weight_std, bias_std and activation_scale that keep it in range" + (
-        ", or a network of float64 (net.astype('float64')) and dtype='float64'" if single else ""
+    precise = ", or a network of float64 (net.astype('float64')) and dtype='float64'"
+    return (
+        "expected samples, weight_std, bias_std and scales of activations that keep it in range"
+        f"{precise if single else ''}"
     )
 
 

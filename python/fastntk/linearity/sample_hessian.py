@@ -95,7 +95,7 @@ class HessianInCoordinates(ABC):
         if not np.isfinite(values).all():
             raise OverflowError(
                 f"X with elements of at most {self._largest:.3g}: its Hessian is not finite in "
-                "float64: expected smaller samples, weight_std or activation_scale"
+                "float64: expected smaller samples, weight_std or scales of activations"
             )
 
 

@@ -122,7 +122,7 @@ def learning_rate_bound(
     if not math.isfinite(largest):
         raise OverflowError(
             f"X with elements of at most {np.abs(samples).max():.3g}: λ_max of the kernel is not "
-            "finite: expected smaller samples, weight_std, bias_std or activation_scale"
+            "finite: expected smaller samples, weight_std, bias_std or scales of activations"
         )
     if largest == 0:
         raise ValueError(
