@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 import fastntk
+from fastntk._support import dask_workers
 from fastntk._support.filed_arrays import FiledArray
 from fastntk._support.worker_memory import KEPT
 from fastntk.eigenvalues import dask_source
@@ -25,6 +27,8 @@ da = pytest.importorskip("dask.array", reason="needs fastntk[distributed]")
 library = pytest.importorskip("distributed", reason="needs fastntk[distributed]")
 
 from fastntk import distributed  # noqa: E402
+from fastntk.distributed.planning import require_room  # noqa: E402
+from fastntk.distributed.tiled_kernels import FiniteKernel  # noqa: E402
 
 X = np.random.default_rng(0).standard_normal((90, 6))
 NET = fastntk.MLP([6, 20, 1])
@@ -76,6 +80,23 @@ def test_tiles_without_room_are_refused(client: Any) -> None:
         MemoryError, match=r"(?s)tiles of 2000 rows: .* of its 381.* expected tiles of about \d+ "
     ):
         fastntk.conditioning(da.ones((4000, 4000), chunks=2000))
+
+
+def test_a_plan_knows_what_python_takes(client: Any) -> None:
+    """Tiles for which there would be room without Python and its libraries are refused."""
+    workers = dask_workers.workers_with_room(client)
+    assert workers.memory == _LIMIT
+    assert 50 * 10**6 < workers.resident < _TOO_MUCH
+    plan = distributed.plan(NET, X, chunks=40)
+    assert 50 * 10**6 < plan.resident_bytes < _TOO_MUCH
+    kernel = FiniteKernel(NET.network, "trace", None, np.dtype(np.float64))
+    # Of tiles, there are four copies in memory.
+    rows = math.isqrt(int(0.6 * _LIMIT - workers.resident / 2) // 32)
+    require_room(kernel, rows, 6, workers._replace(resident=0))
+    with pytest.raises(
+        MemoryError, match=r"(?s)of its 381.* beside .* of Python .*: expected chun"
+    ):
+        require_room(kernel, rows, 6, workers)
 
 
 def files(folder: str) -> list[Path]:

@@ -277,6 +277,10 @@ def test_threads_do_not_multiply() -> None:
         assert found == [threads, 1]
 
 
+# Where Python has what it takes, a MiB is left.
+LITTLE = int(240e6 / 0.6) + 2**20
+
+
 def test_plan_states_what_it_takes() -> None:
     plan = distributed.plan(NET, X, workers=3, memory=2**30, chunks=50)
     assert plan.tiles == 6
@@ -285,7 +289,12 @@ def test_plan_states_what_it_takes() -> None:
     assert plan.worker_bytes > 50 * 50 * 8
     assert "6 tiles of 50 × 50, about" in str(plan)
     assert distributed.plan(NET, X, Z, chunks=50).tiles == 6
-    with pytest.raises(MemoryError, match=r"chunks=100: .*expected chunks of about 50"):
+    assert plan.resident_bytes == 240 * 10**6
+    assert str(plan).endswith("on each worker, beside 228.9 MiB of Python and its libraries")
+    assert "beside" not in str(distributed.plan(NET, X, workers=3, chunks=50))
+    with pytest.raises(MemoryError, match=r"chunks=100: .*expected chunks of about 50, fewer"):
+        distributed.plan(NET, X, memory=LITTLE, chunks=100)
+    with pytest.raises(MemoryError, match=r"beside 228.9 MiB of Python .*: expected fewer threads"):
         distributed.plan(NET, X, memory=2**20, chunks=100)
     with pytest.raises(ValueError, match="workers=0: expected an integer of at least 1"):
         distributed.plan(NET, X, workers=0)
@@ -342,7 +351,7 @@ def test_a_plan_of_a_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
     single = distributed.plan_depths(X, [2], width=64, **here)
     assert single.seconds == alone[1].seconds
     with pytest.raises(MemoryError, match=r"chunks=100: .*expected chunks of about"):
-        distributed.plan_depths(X, [1, 2], width=8, memory=2**20, chunks=100)
+        distributed.plan_depths(X, [1, 2], width=8, memory=LITTLE, chunks=100)
     with pytest.raises(ValueError, match="width=0: expected an integer of at least 1"):
         distributed.plan_depths(X, [1], width=0)
 

@@ -179,7 +179,7 @@ def test_what_cannot_succeed_is_said_before_the_work(monkeypatch: pytest.MonkeyP
     bad[177] = 0
     with pytest.raises(ValueError, match=r"X\[177\]"):
         distributed.closest_pairs(RELU, bad, 1, chunks=40)
-    monkeypatch.setattr(infinite_pairs, "workers_of", lambda _: Workers(2, 1, 2**16))
+    monkeypatch.setattr(infinite_pairs, "workers_with_room", lambda _: Workers(2, 1, 2**16))
     with pytest.raises(MemoryError, match=r"the factors of 210 samples need .*fewer samples"):
         distributed.closest_pairs(RELU, X, 1)
 

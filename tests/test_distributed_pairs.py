@@ -130,7 +130,7 @@ def test_squares_are_as_large_as_workers_and_memory_allow(
     _squares = pairs._squares
     monkeypatch.setattr(pairs, "_squares", squares)
     monkeypatch.setattr(pairs, "require_room", lambda *_: 0)
-    monkeypatch.setattr(pairs, "workers_of", lambda _: Workers(workers, 1, memory))
+    monkeypatch.setattr(pairs, "workers_with_room", lambda _: Workers(workers, 1, memory))
     given = np.resize(X, (samples, 6))
     found = distributed.closest_pairs(SMALL, given, 3, chunks=10)
     assert seen == [(samples // 10, side)]
@@ -199,7 +199,7 @@ def test_what_leaves_the_range_is_named_before_the_work(monkeypatch: pytest.Monk
     with pytest.raises(ValueError, match=r"X\[101, 2\]=.*nan"):
         distributed.closest_pairs(NET, da.from_array(samples, chunks=50), 9, chunks=40)
     little = Workers(1, 1, 2**18)
-    monkeypatch.setattr(pairs, "workers_of", lambda _: little)
+    monkeypatch.setattr(pairs, "workers_with_room", lambda _: little)
     with pytest.raises(MemoryError, match=r"chunks=100: .*expected chunks of about"):
         distributed.closest_pairs(NET, X, 9, chunks=100)
 

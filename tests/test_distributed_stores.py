@@ -255,7 +255,7 @@ def test_an_error_of_a_tile_names_the_argument(path: str, monkeypatch: pytest.Mo
 
 def test_memory_is_stated_before_the_start(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     little = Workers(1, 1, 2**19)
-    monkeypatch.setattr(stores, "workers_of", lambda _: little)
+    monkeypatch.setattr(stores, "workers_with_room", lambda _: little)
     with pytest.raises(MemoryError, match=r"chunks=100: .* expected chunks of about"):
         distributed.store(path, NET, X, chunks=100)
     assert not Path(path).exists()

@@ -30,11 +30,15 @@ _SAME_VERSIONS = ("fastntk", "numba", "numpy", "scipy")
 
 
 class Workers(NamedTuple):
-    """Who works: how many, in how many threads each, with how much memory the smallest."""
+    """Who works: how many, in how many threads each, with how much memory the smallest.
+
+    `resident` is what Python and its libraries take of that memory.
+    """
 
     workers: int
     threads: int
     memory: int | None
+    resident: int = 0
 
 
 def current_client() -> Any:
@@ -107,6 +111,20 @@ def workers_of(client: Any) -> Workers:
     limits = [worker["memory_limit"] for worker in workers if worker["memory_limit"]]
     threads = max((worker["nthreads"] for worker in workers), default=1)
     return Workers(max(1, len(workers)), threads, min(limits, default=None))
+
+
+def workers_with_room(client: Any) -> Workers:
+    """Return the workers of a client, with the memory of the one that has the least room.
+
+    This process for None, whose memory is what it can still use.
+    """
+    found = workers_of(client)
+    if client is None:
+        return found
+    from fastntk._support.worker_plugin import room_of_workers  # imports Dask
+
+    room = room_of_workers(client)
+    return found if room is None else found._replace(memory=room.limit, resident=room.resident)
 
 
 def require_wanted(*_: object) -> None:

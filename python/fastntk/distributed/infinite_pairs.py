@@ -13,7 +13,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from fastntk._support.dask_workers import current_client, share_of_threads, workers_of
+from fastntk._support.dask_workers import current_client, share_of_threads, workers_with_room
 from fastntk._support.digests import sha256
 from fastntk._support.progress import monitored
 from fastntk._support.worker_memory import KEPT
@@ -44,7 +44,9 @@ def infinite_closest_pairs(
     samples = BlocksOfSamples.of(X, "X", size, None, columns=net.dimension)
     search = _Search(net, samples.norms, count, sha256(f"{infinite_identity(net)}{samples.digest}"))
     require_memory_of_workers(
-        2 * search.bytes, f"the factors of {len(samples)} samples", workers_of(current_client())
+        2 * search.bytes,
+        f"the factors of {len(samples)} samples",
+        workers_with_room(current_client()),
     )
     gaps = search.gaps()  # which says what cannot succeed
     found = _found(search, samples, progress)

@@ -21,7 +21,7 @@ from fastntk._support.dask_workers import (
     current_client,
     share_of_threads,
     using,
-    workers_of,
+    workers_with_room,
 )
 from fastntk._support.digests import sha256
 from fastntk._support.progress import monitored, require_progress
@@ -141,7 +141,7 @@ def closest_pairs(
         dtype, inputs = net.network.dtype, net.network.input_width
         samples = BlocksOfSamples.of(X, "X", size, dtype, columns=inputs)
         require_normalized_blocks(net.network, samples, "X")
-        workers = workers_of(current_client())
+        workers = workers_with_room(current_client())
         require_room(kernel, samples.slices[0].stop, inputs, workers)
         power = _power(kernel, samples)
         search = _Search(kernel, power, count + CANDIDATES, samples.slices, samples.digests)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastntk._support import arguments
-from fastntk._support.dask_workers import current_client, workers_of
+from fastntk._support.dask_workers import current_client, workers_with_room
 from fastntk._support.display import counted
 from fastntk._support.files import make_folder
 from fastntk._support.progress import monitored, require_progress
@@ -155,7 +155,7 @@ def store(
         dtype=dtype,
         normalize=normalize,
     )
-    plan = plan_tiles(tiles, workers_of(current_client()))
+    plan = plan_tiles(tiles, workers_with_room(current_client()))
     absolute = str(Path(name).absolute())
     with _naming_the_path(absolute):
         opened = _opened(absolute, tiles)
