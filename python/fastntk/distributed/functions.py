@@ -84,6 +84,12 @@ def ntk(
     A worker that runs one task at a time in a process of its own uses as many threads as its
     environment allows to BLAS (Dask allows one); all other tasks use one thread.
 
+    Samples that are in memory here are part of the array, so that any client and any scheduler
+    computes it, after the loss of workers too. They travel with each computation, and above 10 MB
+    Dask warns of a large graph. ``dask.array.from_array(X, (2048, -1)).persist()`` is sent ahead,
+    once; given in place of X, it leaves the array small, and bound to the client. What a lost
+    worker had of it is sent again by the scheduler, which scattered samples would not be.
+
     Examples
     --------
     >>> import numpy as np
