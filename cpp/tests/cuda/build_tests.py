@@ -42,6 +42,7 @@ class Build:
     def __init__(self, folder: Path, flags: list[str]) -> None:
         self.folder = folder
         self.flags = ["-std=c++20", "-O0", "-w", *flags]
+        self.linked = self.flags
 
     def compile(self, root: Path, unit: str, target: Path) -> None:
         include = [
@@ -76,7 +77,7 @@ class Build:
         """Return how the tests end when they fail, and "" when they pass."""
         objects = [str((replaced or {}).get(unit, self.object(unit))) for unit in units]
         subprocess.run(
-            ["g++", *self.flags, "-rdynamic", "-pthread", *objects, "-ldl", "-o", str(program)],
+            ["g++", *self.linked, "-rdynamic", "-pthread", *objects, "-ldl", "-o", str(program)],
             check=True,
         )
         try:
@@ -88,7 +89,12 @@ class Build:
                 errors="replace",
                 timeout=timeout,
                 # The tests themselves see that nothing is left on the device.
-                env={**os.environ, "ASAN_OPTIONS": "detect_leaks=0"},
+                env={
+                    **os.environ,
+                    "ASAN_OPTIONS": "detect_leaks=0",
+                    # What is counted goes with the program.
+                    "GCOV_PREFIX": str(program.parent),
+                },
             )
         except subprocess.TimeoutExpired:
             return f"no end after {timeout:.0f} s"
@@ -100,3 +106,29 @@ class Build:
             done.stderr + done.stdout,
         )
         return complaint.group(0) if complaint else f"status {done.returncode}"
+
+
+class Built(Build):
+    """Objects that CMake has built with sanitizers, some of which are replaced by others.
+
+    Parameters
+    ----------
+    folder : Path
+        Where `cpp` was built, with FASTNTK_SANITIZE.
+    sanitizers : str
+        Those it was built with.
+    flags : list of str
+        What the objects in place of others are compiled with, which need not be sanitized.
+    """
+
+    def __init__(self, folder: Path, sanitizers: str, flags: list[str]) -> None:
+        super().__init__(folder, flags)
+        self.linked = [f"-fsanitize={sanitizers}", "--coverage"]
+
+    def object(self, unit: str) -> Path:
+        tests = self.folder / "tests/cuda/CMakeFiles/fastntk_cuda_tests.dir"
+        if unit.startswith("tests/cuda/"):
+            return tests / f"{unit.removeprefix('tests/cuda/')}.o"
+        if unit.startswith("src/cuda/"):
+            return tests / f"__/__/{unit}.o"
+        return self.folder / f"CMakeFiles/fastntk_core.dir/{unit}.o"

@@ -3,12 +3,13 @@
 # ruff: noqa: D101, D102, D103, T201 (a script of the tests)
 """Seeds bugs into copies of the CUDA sources and checks that the tests find each.
 
-    python3 cpp/tests/cuda/mutations.py [--list] [--smoke] [--only WORD] [--jobs N]
+    python3 cpp/tests/cuda/mutations.py [--list] [--smoke] [--only WORD] [--jobs N] [--built FOLDER]
 
 Each mutant is compiled without optimization, and only what a change touches: bugs of the device and
-its kernels are to be found by the tests of these, without an algorithm. A bug is found if the tests
-fail, abort, crash or do not end in time; beside it stands what was noticed. Some show under a
-sanitizer alone and are sought with it. Ends with status 1 if one survives.
+its kernels are to be found by the tests of these, without an algorithm, and those of an algorithm
+by its tests. A bug is found if the tests fail, abort, crash or do not end in time; beside it stands
+what was noticed. Some show under a sanitizer alone and are sought with it. Ends with status 1 if
+one survives.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from build_tests import CPP, SOURCES, Build
+from build_tests import CPP, SOURCES, Build, Built
 from build_tests import DEVICE as DEVICE_TESTS
 
 KERNELS = "include/fastntk/cuda/kernels.cuh"
@@ -40,6 +41,14 @@ OF_LANE = ("src/cuda/cuda_device.cu", "tests/cuda/lane_test.cpp")
 OF_DEVICE = ("src/cuda/cuda_device.cu",)
 OF_HEADER = ("src/cuda/cuda_device.cu", "tests/cuda/cuda_device_test.cpp")
 OF_ALGORITHM = ("src/cuda/cuda_float64.cu",)
+
+# The tests that are to find the bugs of an algorithm.
+TESTS = {
+    CLOSEST: "*closest pairs*",
+    HESSIAN: "*Hessian*",
+    DESCENT: "*gradient descent*",
+    SGD: "*gradient descent*",
+}
 
 
 @dataclass(frozen=True)
@@ -547,6 +556,13 @@ class Checker:
         self.jobs = jobs
         self.builds: dict[str, Build] = {}
 
+    def take(self, built: Path) -> None:
+        """Take the objects of builds by CMake, the tests of which pass."""
+        both = "address,undefined"
+        for sanitize, sanitizers in (("", both), ("address", both), ("thread", "thread")):
+            folder = built / sanitizers.partition(",")[0]
+            self.builds[sanitize] = Built(folder, sanitizers, sanitizer_flags(sanitize))
+
     def prepare(self, mutations: list[Mutation]) -> None:
         """Compile what the mutants leave as it is, and see that the tests pass without any."""
         for sanitize in sorted({m.sanitize for m in mutations}):
@@ -576,8 +592,8 @@ class Checker:
                 mutation.tests,
                 Path(scratch) / "tests",
                 replaced=replaced,
-                arguments=("--abort-after=1",),
-                timeout=120,
+                arguments=("--abort-after=1", f"--test-case={TESTS.get(mutation.path, '*')}"),
+                timeout=300,
             )
 
 
@@ -587,6 +603,9 @@ def main() -> int:
     parser.add_argument("--smoke", action="store_true", help="every sixth bug alone")
     parser.add_argument("--only", default="", help="bugs whose name contains this")
     parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument(
+        "--built", type=Path, help="take objects from the builds in FOLDER/address, FOLDER/thread"
+    )
     chosen = parser.parse_args()
     require_texts()
     chosen_from = MUTATIONS[::6] if chosen.smoke else MUTATIONS
@@ -600,7 +619,10 @@ def main() -> int:
         concurrent.futures.ThreadPoolExecutor(chosen.jobs) as pool,
     ):
         checker = Checker(Path(folder), chosen.jobs)
-        checker.prepare(mutations)
+        if chosen.built is None:
+            checker.prepare(mutations)
+        else:
+            checker.take(chosen.built)
         survivors = 0
         for mutation, failure in zip(mutations, pool.map(checker.failure, mutations), strict=True):
             survivors += not failure
