@@ -50,8 +50,8 @@ AT_ONCE = 2
 
 # The tiles of so many columns are solved with together. Each triangle costs a product of tiles on
 # the way down and one on the way up, of some 10 ms, and there are some fifty solutions; its inverse
-# costs as much as four triangles for each tile of 1024 rows.
-_TOGETHER = 4
+# grows with the square of its size.
+_TOGETHER = 3
 
 
 class ShiftedTiles:
