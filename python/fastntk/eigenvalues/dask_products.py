@@ -27,7 +27,7 @@ from fastntk._support.dask_workers import (
 from fastntk.symmetric import tiles
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from typing import TypeAlias
 
     from fastntk.eigenvalues.dask_tiles import Place, Tiles
@@ -51,7 +51,7 @@ class TileProducts:
         self._tiles = lower.tiles
         self._client = current_client()
         self._futures: dict[Place, Any] = {}
-        self._holders: dict[Place, str] = {}
+        self._holders: dict[Place, list[str]] = {}
         if self._client is not None:
             library = importlib.import_module("distributed")
             held = {place: library.futures_of(tile) for place, tile in lower.tiles.items()}
@@ -81,12 +81,11 @@ class TileProducts:
     def _where_they_are(self, given: Mapping[Place, Given]) -> dict[Place, Products]:
         if not self._holders:
             holders = self._client.who_has(list(self._futures.values()))
-            for place, future in self._futures.items():
-                self._holders[place] = min(holders.get(future.key) or (), default="")
-        held: dict[str, list[Place]] = {}
-        for place in given:
-            held.setdefault(self._holders[place], []).append(place)
-        lost = held.pop("", [])
+            self._holders = {
+                place: sorted(holders.get(future.key) or ())
+                for place, future in self._futures.items()
+            }
+        held, lost = self._shared_out(given)
         keys = {place: self._futures[place].key for place in given}
         answers = answers_of_workers(
             self._client, _products_of_held, list(held), held=held, keys=keys, given=given
@@ -106,6 +105,20 @@ class TileProducts:
             found.update(zip(lost, results_of(self._client, tasks), strict=True))
         return {place: found[place] for place in given}
 
+    def _shared_out(self, places: Iterable[Place]) -> tuple[dict[str, list[Place]], list[Place]]:
+        """Return which tiles each worker is asked for, as many as others if it can be, and the rest.
+
+        Of a tile that a task has read elsewhere there are several copies.
+        """
+        held: dict[str, list[Place]] = {}
+        for place in sorted(places, key=lambda place: len(self._holders[place])):
+            holders = self._holders[place]
+            if holders:
+                holder = min(holders, key=lambda holder: len(held.get(holder, ())))
+                held.setdefault(holder, []).append(place)
+        asked = {place for some in held.values() for place in some}
+        return held, [place for place in places if place not in asked]
+
 
 async def _products_of_held(
     dask_worker: Any,
@@ -120,11 +133,14 @@ async def _products_of_held(
         return _products(tiles_here[keys[place]], given[place])
 
     def all_products() -> list[Products] | None:
-        with ThreadPoolExecutor(dask_worker.state.nthreads) as pool:
-            try:
-                return list(pool.map(products, held[dask_worker.address]))
-            except KeyError:
-                return None
+        places, threads = held[dask_worker.address], dask_worker.state.nthreads
+        try:
+            if threads == 1:  # a pool takes as long as a product
+                return list(map(products, places))
+            with ThreadPoolExecutor(threads) as pool:
+                return list(pool.map(products, places))
+        except KeyError:
+            return None
 
     # Meanwhile the worker has to answer others.
     return await asyncio.to_thread(all_products)
