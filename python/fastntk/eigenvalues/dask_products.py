@@ -106,9 +106,10 @@ class TileProducts:
         return {place: found[place] for place in given}
 
     def _shared_out(self, places: Iterable[Place]) -> tuple[dict[str, list[Place]], list[Place]]:
-        """Return which tiles each worker is asked for, as many as others if it can be, and the rest.
+        """Return which tiles each worker is asked for, and those that none has.
 
-        Of a tile that a task has read elsewhere there are several copies.
+        Of a tile that a task has read elsewhere there are several copies: the worker with less to
+        do takes it.
         """
         held: dict[str, list[Place]] = {}
         for place in sorted(places, key=lambda place: len(self._holders[place])):
