@@ -45,6 +45,11 @@ class Scaled(NamedTuple):
         return cls(np.ldexp(parts, -shifts), exponents + shifts)
 
     @classmethod
+    def rounded(cls, values: Array) -> Scaled:
+        """Return numbers that are known to the digits of a float64."""
+        return cls.of(np.stack([values, np.zeros_like(values)]), np.zeros(len(values), np.int64))
+
+    @classmethod
     def filled(cls, value: float, n: int) -> Scaled:
         """Return n times the same number."""
         significand, exponent = math.frexp(value)
@@ -60,6 +65,10 @@ class Scaled(NamedTuple):
         significand, exponent = math.frexp(factor)
         parts = product(self.parts, np.array([[significand], [0.0]]))
         return Scaled.of(parts, self.exponents + exponent)
+
+    def by(self, other: Scaled) -> Scaled:
+        """Return products."""
+        return Scaled.of(product(self.parts, other.parts), self.exponents + other.exponents)
 
     def over(self, other: Scaled) -> Scaled:
         """Return quotients; 0 where a divisor is 0."""

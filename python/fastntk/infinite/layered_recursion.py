@@ -32,51 +32,16 @@ from fastntk.infinite.pair_layers import (
     piecewise_gaps,
     turned_difference,
     weigh_rows,
-    write_rows,
 )
-from fastntk.infinite.wiring import Place, follow
+from fastntk.infinite.wiring import Place
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fastntk.infinite.layered_architecture import LayeredArchitecture
     from fastntk.infinite.layered_factors import LayeredFactors
-    from fastntk.infinite.recursion import Position, Target
 
     Array = NDArray[np.float64]
-
-
-def propagate(
-    gaps: Array,
-    network: LayeredArchitecture,
-    sides: tuple[LayeredFactors, LayeredFactors],
-    targets: tuple[Target, Target],
-    one: float,
-    position: Position,
-) -> None:
-    """Take a tile of pairs through all steps and write what is asked for at each depth.
-
-    Parameters
-    ----------
-    gaps : ndarray (rows, columns)
-        Gaps of the inputs, with a sign.
-    network : LayeredArchitecture
-        The steps.
-    sides : tuple of LayeredFactors
-        The factors of the samples of the rows and of the columns of the tile.
-    targets : tuple of Target
-        Where the two kernels go, NNGP and NTK, with the scales of the samples of the tile.
-    one : float
-        See `Target`.
-    position : Position
-        Where the tile lies.
-    """
-    calculus = PairCalculus(network, sides, diagonal=position.diagonal)
-    tangent = len(targets[1].out) > 0
-    found = follow(network.steps, calculus, calculus.inputs(gaps), tangent=tangent)
-    for k, (hidden, gradients) in enumerate(found):
-        either = hidden if gradients is None else plain(gradients)
-        write_rows(targets, (hidden.gaps[:], either.gaps[:]), one, position, k)
 
 
 class Bundle(NamedTuple):
