@@ -23,6 +23,7 @@ from fastntk.infinite.layered_factors import LayeredFactors
 from fastntk.infinite.layered_program import is_homogeneous
 from fastntk.infinite.layered_recursion import PairCalculus, plain
 from fastntk.infinite.pairs import Pairs, Results
+from fastntk.infinite.recursion import Position, Target
 from fastntk.infinite.sample_norms import Samples
 from fastntk.infinite.wiring import follow
 from fastntk.layers import Activation, Dense, Erf, LayerNorm, ReLU, Residual, RMSNorm
@@ -168,7 +169,7 @@ def followed(network: infinite.LayeredNetwork, X: Array, *, gradient: bool) -> t
     factors = LayeredFactors.of(samples.norms, network)
     inputs, every = np.empty((len(X), len(X))), slice(0, len(X))
     fill_gaps(samples, samples, every, every, inputs, same=True)
-    calculus = PairCalculus(network, (factors, factors), diagonal=True)
+    calculus = PairCalculus(network, (factors, factors))
     last = list(follow(network.steps, calculus, calculus.inputs(inputs), tangent=True))[-1]
     found = last[gradient]
     assert found is not None
@@ -183,6 +184,34 @@ def test_the_same_numbers_wherever_tiles_end(block: Layer) -> None:
     K, single = network.ntk(X), network.at_blocks(3).ntk(X)
     assert (K[1] == single).all()
     np.testing.assert_allclose(network.ntk(X[:30], X), K[:, :30], rtol=0, atol=3e-15 * K.max())
+
+
+@pytest.mark.parametrize("phi", ["relu", "erf", "gelu"])
+@pytest.mark.parametrize("block", [FEW, NORMALIZED])
+def test_rows_with_close_pairs_have_the_bits_of_others(block: Residual, phi: str) -> None:
+    """A row stops where a closed form leaves pairs close: what follows has the same bits."""
+    layers = [Activation(phi) if isinstance(each, Activation) else each for each in block.layers]
+    mixed = Residual(layers, scale=0.5)
+    network = limit([Dense(4, bias_std=0.1), mixed, block, mixed, Dense(1)], blocks=(1, 3))
+    X = np.random.default_rng(3).standard_normal((70, 3))
+    pairs = Pairs.of(Samples.of(X), None, network)
+    (tile,) = pairs.tiles()
+    assert isinstance(pairs.compiled, CompiledLayers)
+    found = []
+    for arrays in (False, True):
+        gaps = np.random.default_rng(0).uniform(-1, 1, (len(X), len(X)))
+        gaps[::17, 1::8] = 1e-12
+        np.fill_diagonal(gaps, 0.0)
+        out = np.zeros((2, 2, len(X), len(X)))
+        ones = np.ones((2, len(X)))
+        targets = Target(out[0], ones, ones), Target(out[1], ones, ones)
+        where = targets, 1.0, Position(0, 0, diagonal=True)
+        if arrays:
+            pairs.compiled.propagate_arrays(gaps, (tile.rows, tile.columns), *where)
+        else:
+            pairs.propagate_gaps(gaps, tile, Results(*targets, 1.0), (0, 0))
+        found.append(np.triu(out))
+    np.testing.assert_array_equal(*found)
 
 
 @pytest.mark.parametrize("gradient", [False, True])

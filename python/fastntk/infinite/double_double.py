@@ -63,6 +63,8 @@ class Scaled(NamedTuple):
     def times(self, factor: float) -> Scaled:
         """Return the numbers times a factor that is not negative."""
         significand, exponent = math.frexp(factor)
+        if significand == 0.5:  # a power of two
+            return Scaled(self.parts, self.exponents + (exponent - 1))
         parts = product(self.parts, np.array([[significand], [0.0]]))
         return Scaled.of(parts, self.exponents + exponent)
 

@@ -502,7 +502,7 @@ def _subtract(row: Array, columns: Array, first: int, out: Array) -> None:
         out[j] = (row[0] - high[j]) + (row[1] - low[j])
 
 
-@njit(nogil=True, cache=True)
+@njit(inline="always")
 def _run(b: Array, network: Network, place: tuple[int, int], first: int, width: int) -> None:
     """Do what an instruction says for a row, their numbers being the place.
 

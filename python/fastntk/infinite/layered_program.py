@@ -331,7 +331,7 @@ class _Recorder:
     def _multiplied(self, entries: list[Array], parts: list[Terms]) -> Terms:
         """Return the terms of parts, times an entry each."""
         terms = [
-            (register, product(entry, factor))
+            (register, entry if factor is self.one else product(entry, factor))
             for entry, part in zip(entries, parts, strict=True)
             for register, factor in part
         ]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The fastntk authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""Pairs of samples through the steps of a described network, array by array.
+"""Pairs of samples through the steps of a described network, for the bounds of their errors.
 
 What is followed of a pair is what `general_recursion` follows: 1 − cos and 1 + cos of the vectors
 of both, so that neither loses its digits, and the difference of their sizes, which is never formed
@@ -12,6 +12,11 @@ gradients after it, with q as in `wiring`, have the differences
 
 where q is the larger one of both; where it is the smaller one, the parts of the first would cancel,
 and the samples change places.
+
+Kernels come of a program that takes sizes through the steps sample by sample, see
+`layered_program`. Of sizes that activations have rounded both make the same: the equations of
+`layered_factors` and those above are identities, which hold for these sizes as for others. So
+errors of differences move both by the same, but for rounding, of which the program has less.
 """
 
 from __future__ import annotations
@@ -78,8 +83,6 @@ class PairCalculus:
         The steps.
     sides : tuple of LayeredFactors
         The factors of the samples of the rows and of the columns.
-    diagonal : bool
-        Whether both begin with the same samples, which are at no distance from themselves.
 
     Attributes
     ----------
@@ -88,13 +91,9 @@ class PairCalculus:
     """
 
     def __init__(
-        self,
-        network: LayeredArchitecture,
-        sides: tuple[LayeredFactors, LayeredFactors],
-        *,
-        diagonal: bool = False,
+        self, network: LayeredArchitecture, sides: tuple[LayeredFactors, LayeredFactors]
     ) -> None:
-        self._network, self._sides, self._diagonal = network, sides, diagonal
+        self._network, self._sides = network, sides
         nothing = np.zeros((1, 1))
         self.nothing = Bundle(Gaps(nothing, nothing + 2), nothing)
 
@@ -150,11 +149,6 @@ class PairCalculus:
         else:
             pairs = Correlation(hidden.gaps, hidden.difference)
             gaps, slopes = dual.both_gaps(x, z, pairs, tangent=tangent)
-        if self._diagonal:  # a truncated series leaves more than rounding there
-            for each in (gaps, slopes):
-                if each is not None:
-                    np.fill_diagonal(each.near, 0.0)
-                    np.fill_diagonal(each.far, 2.0)
         turned = None if gradients is None else plain(gradients)
         before = hidden.difference, hidden.difference if turned is None else turned.difference
         if dual.keeps_differences:
