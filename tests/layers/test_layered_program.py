@@ -20,7 +20,7 @@ from fastntk import infinite
 from fastntk.infinite.gaps import fill_gaps
 from fastntk.infinite.layered_compiled import CompiledLayers
 from fastntk.infinite.layered_factors import LayeredFactors
-from fastntk.infinite.layered_program import is_homogeneous
+from fastntk.infinite.layered_program import KIND, SUMS, is_homogeneous
 from fastntk.infinite.layered_recursion import PairCalculus, plain
 from fastntk.infinite.pairs import Pairs, Results
 from fastntk.infinite.recursion import Position, Target
@@ -186,17 +186,22 @@ def test_the_same_numbers_wherever_tiles_end(block: Layer) -> None:
     np.testing.assert_allclose(network.ntk(X[:30], X), K[:, :30], rtol=0, atol=3e-15 * K.max())
 
 
+@pytest.mark.parametrize("bias_std", [0.0, 0.1])
 @pytest.mark.parametrize("phi", ["relu", "erf", "gelu"])
 @pytest.mark.parametrize("block", [FEW, NORMALIZED])
-def test_rows_with_close_pairs_have_the_bits_of_others(block: Residual, phi: str) -> None:
-    """A row stops where a closed form leaves pairs close: what follows has the same bits."""
+def test_rows_with_close_pairs_have_the_bits_of_others(
+    block: Residual, phi: str, bias_std: float
+) -> None:
+    """A row stops where a closed form leaves pairs close: all of it then takes another way."""
     layers = [Activation(phi) if isinstance(each, Activation) else each for each in block.layers]
     mixed = Residual(layers, scale=0.5)
-    network = limit([Dense(4, bias_std=0.1), mixed, block, mixed, Dense(1)], blocks=(1, 3))
+    network = limit([Dense(4, bias_std=bias_std), mixed, block, mixed, Dense(1)], blocks=(1, 3))
     X = np.random.default_rng(3).standard_normal((70, 3))
     pairs = Pairs.of(Samples.of(X), None, network)
     (tile,) = pairs.tiles()
     assert isinstance(pairs.compiled, CompiledLayers)
+    kinds = pairs.compiled.networks[1].instructions[:, KIND]
+    assert (kinds == SUMS).sum() == (3 if block is FEW else 0)  # which take one way together
     found = []
     for arrays in (False, True):
         gaps = np.random.default_rng(0).uniform(-1, 1, (len(X), len(X)))

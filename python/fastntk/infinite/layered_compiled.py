@@ -38,6 +38,7 @@ from fastntk.infinite.layered_program import (
     SLOPES,
     SLOPES_OUT,
     SUM,
+    SUMS,
     TURNED_CONSTANT,
     WRITE,
     U,
@@ -46,6 +47,7 @@ from fastntk.infinite.layered_program import (
     Y,
     is_homogeneous,
     program_of,
+    with_pairs_of_sums,
     without_gradients,
 )
 from fastntk.infinite.pair_layers import piecewise_gaps, sides_of_gap, write_row, write_rows
@@ -161,7 +163,7 @@ class CompiledLayers:
         columns = np.empty((0, 2, 0)) if shared else _spread(program.factors, len(norms))
         activations = _activations(network, factors)
         networks = []
-        for each in (without_gradients(program), program):
+        for each in map(with_pairs_of_sums, (without_gradients(program), program)):
             squares = np.empty((0, 6))
             if shared:
                 squares = np.array([factor[0, 0] for factor in each.factors])[each.places] ** 2
@@ -211,7 +213,7 @@ class CompiledLayers:
         for k, op in enumerate(network.instructions):
             if op[KIND] == WRITE:
                 write_rows(targets, (found(op[U])[:], found(op[V])[:]), one, position, op[INDEX])
-            elif op[KIND] == SUM or network.activations.loops[op[INDEX]] == _PIECEWISE:
+            elif op[KIND] != ACTIVATE or network.activations.loops[op[INDEX]] == _PIECEWISE:
                 _run_rows(b, network, k, columns)
             else:
                 place, tangent = network.places[k, OF_U], op[FLAG] == 1
@@ -392,6 +394,62 @@ def _own_sum(
         _own_sum_of(b, op, places, sides, width, False, False)
 
 
+# Without contractions, see `activate_differences`.
+@njit(nogil=True, cache=True)
+def _sums(b: Array, ops: NDArray[np.int64], factors: Array, width: int) -> None:
+    """Do as `_sum` for two instructions, with the same bits: see `with_pairs_of_sums`."""
+    h, e, g, slopes = ops[0, U], ops[0, V], ops[1, U], ops[1, SLOPES]
+    out, made = ops[0, OUT], ops[1, OUT]
+    a, c, p, q = factors[0, OF_U], factors[0, OF_V], factors[1, OF_U], factors[1, OF_V]
+    x, y = 0.5 * factors[1, OF_X], 0.5 * factors[1, OF_Y]
+    for j in range(width):
+        near, far = x * b[h, 0, j] + y * b[g, 0, j], x * b[h, 1, j] + y * b[g, 1, j]
+        product = near * b[slopes, 1, j] + far * b[slopes, 0, j]
+        rest = near * b[slopes, 0, j] + far * b[slopes, 1, j]
+        one, two = a * b[h, 0, j] + c * b[e, 0, j], a * b[h, 1, j] + c * b[e, 1, j]
+        b[made, 0, j] = p * b[g, 0, j] + q * b[e, 0, j] + product
+        b[made, 1, j] = p * b[g, 1, j] + q * b[e, 1, j] + rest
+        b[out, 0, j], b[out, 1, j] = one, two
+
+
+# Without contractions, see `activate_differences`.
+@njit(nogil=True, cache=True)
+def _own_sums(
+    b: Array,
+    ops: NDArray[np.int64],
+    places: NDArray[np.int64],
+    sides: tuple[Array, Array, int],
+    width: int,
+) -> None:
+    """Do as `_sums` with factors of samples, see `_own_sum`."""
+    h, e, g, slopes = ops[0, U], ops[0, V], ops[1, U], ops[1, SLOPES]
+    out, made = ops[0, OUT], ops[1, OUT]
+    none = _factors(sides, 0, width)
+    nodes = (
+        _factors(sides, places[0, OF_U], width),
+        _factors(sides, places[0, OF_V], width),
+        none,
+    )
+    gradients = (
+        _factors(sides, places[1, OF_U], width),
+        _factors(sides, places[1, OF_V], width),
+        none,
+    )
+    turned = (
+        _factors(sides, places[1, OF_X], width),
+        _factors(sides, places[1, OF_Y], width),
+        none,
+    )
+    for j in range(width):
+        one, two = _terms(b, (h, e), nodes, j, False)
+        near, far = _terms(b, (g, e), gradients, j, False)
+        part, rest = _terms(b, (h, g), turned, j, False)
+        near += 0.5 * (part * b[slopes, 1, j] + rest * b[slopes, 0, j])
+        far += 0.5 * (part * b[slopes, 0, j] + rest * b[slopes, 1, j])
+        b[out, 0, j], b[out, 1, j] = one, two
+        b[made, 0, j], b[made, 1, j] = near, far
+
+
 @njit(nogil=True, cache=True, fastmath={"contract"})
 def _activate(
     b: Array, u: int, out: tuple[int, int], kink: float, tangent: bool, width: int
@@ -449,12 +507,19 @@ def propagate(
             b[INPUTS, 0, j], b[INPUTS, 1, j] = 1.0, 1.0
         for j in range(skipped, columns):
             b[INPUTS, 0, j - left], b[INPUTS, 1, j - left] = sides_of_gap(gaps[i, j])
+        done = 0
         for k in range(len(network.instructions)):
+            if k < done:
+                continue
             op, index = network.instructions[k], network.instructions[k, INDEX]
             u = _of_pairs(b, op[U], skipped - left, columns - left)
             if op[KIND] == WRITE:
                 v = _of_pairs(b, op[V], skipped - left, columns - left)
                 write_row(targets, (u, v), one, position, (index, i))
+                continue
+            if op[KIND] == SUMS:
+                _run_both(b, network, (k, i), network.first + left, width)
+                done = k + 2
                 continue
             if op[KIND] == SUM or activations.loops[index] == _PIECEWISE:
                 _run(b, network, (k, i), network.first + left, width)
@@ -518,6 +583,17 @@ def _run(b: Array, network: Network, place: tuple[int, int], first: int, width: 
     else:
         sides = network.rows[i], network.columns, first
         _own_sum(b, op, network.places[k], sides, op[FLAG] == 1, width)
+
+
+@njit(inline="always")
+def _run_both(b: Array, network: Network, place: tuple[int, int], first: int, width: int) -> None:
+    """Do what two instructions say for a row that can be done together: the first, and the next."""
+    k, i = place
+    if len(network.squares) > 0:
+        _sums(b, network.instructions[k : k + 2], network.squares[k : k + 2], width)
+    else:
+        sides = network.rows[i], network.columns, first
+        _own_sums(b, network.instructions[k : k + 2], network.places[k : k + 2], sides, width)
 
 
 @njit(nogil=True, cache=True)

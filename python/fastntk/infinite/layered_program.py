@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
@@ -46,8 +47,8 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-# The kinds of instructions.
-SUM, ACTIVATE, WRITE = range(3)
+# The kinds of instructions. `SUMS` is a sum that can be done together with the next instruction.
+SUM, ACTIVATE, WRITE, SUMS = range(4)
 
 # What stands where in an instruction: its kind, which of the activations or depths it belongs to,
 # the registers that it reads, those that it writes, and whether a sum has a product, or whether the
@@ -144,6 +145,22 @@ def without_gradients(program: Program) -> Program:
         kept.append(number)
     order = np.array(kept[::-1], dtype=np.intp)
     return program._replace(instructions=instructions[order], places=program.places[order])
+
+
+def with_pairs_of_sums(program: Program) -> Program:
+    """Return a program with sums marked that can be done together with the next instruction.
+
+    These are the usual ones after a residual block without biases, and read the same registers:
+    nodes h ⊕ e, and gradients g ⊕ e ⊕ (h ⊕ g) ∘ φ'.
+    """
+    instructions = program.instructions.copy()
+    constant = program.places[:, CONSTANT:].any(axis=1)
+    for k, (one, other) in enumerate(pairwise(instructions)):
+        sums = one[KIND] == other[KIND] == SUM and not one[FLAG] and other[FLAG]
+        same = (one[U], one[V], other[U]) == (other[X], other[V], other[Y])
+        if sums and same and not constant[k : k + 2].any():
+            one[KIND] = SUMS
+    return program._replace(instructions=instructions)
 
 
 class _Powers:

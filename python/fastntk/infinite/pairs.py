@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 # Rows and columns of a tile: enough rows for matrix products at full speed, and few enough for the
 # thirty arrays of a tile that the general recursion holds to stay in the cache, and small beside
-# the result. It is only the piecewise linear recursions that keep a row in the nearest cache.
-_PIECEWISE, _COMPILED, _GENERAL = (128, 1024), (40, 2048), (12, 1024)
+# the result. It is only recursions that follow nothing but cosines that keep a row in near caches.
+_COSINES, _COMPILED, _GENERAL = (128, 1024), (40, 2048), (12, 1024)
 
 
 class Results(NamedTuple):
@@ -122,7 +122,7 @@ class Pairs:
         """
         shape = _GENERAL if self.compiled is None else _COMPILED
         if self.network.piecewise_linear or isinstance(self.compiled, CompiledLayers):
-            shape = _PIECEWISE
+            shape = _COSINES
         return list(
             tiles(
                 len(self.X),
