@@ -201,7 +201,7 @@ def test_rows_with_close_pairs_have_the_bits_of_others(
     (tile,) = pairs.tiles()
     assert isinstance(pairs.compiled, CompiledLayers)
     kinds = pairs.compiled.networks[1].instructions[:, KIND]
-    assert (kinds == SUMS).sum() == (3 if block is FEW else 0)  # which take one way together
+    assert (kinds == SUMS).any() == (block is FEW)  # which take one way together
     found = []
     for arrays in (False, True):
         gaps = np.random.default_rng(0).uniform(-1, 1, (len(X), len(X)))
@@ -216,7 +216,7 @@ def test_rows_with_close_pairs_have_the_bits_of_others(
         else:
             pairs.propagate_gaps(gaps, tile, Results(*targets, 1.0), (0, 0))
         found.append(np.triu(out))
-    np.testing.assert_array_equal(*found)
+    np.testing.assert_array_equal(found[0], found[1])
 
 
 @pytest.mark.parametrize("gradient", [False, True])

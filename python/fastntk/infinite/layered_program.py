@@ -154,7 +154,7 @@ def with_pairs_of_sums(program: Program) -> Program:
     nodes h ⊕ e, and gradients g ⊕ e ⊕ (h ⊕ g) ∘ φ'.
     """
     instructions = program.instructions.copy()
-    constant = program.places[:, CONSTANT:].any(axis=1)
+    constant = program.places[:, CONSTANT:].max(axis=1) > 0
     for k, (one, other) in enumerate(pairwise(instructions)):
         sums = one[KIND] == other[KIND] == SUM and not one[FLAG] and other[FLAG]
         same = (one[U], one[V], other[U]) == (other[X], other[V], other[Y])
