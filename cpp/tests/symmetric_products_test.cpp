@@ -29,8 +29,8 @@ HostDevice device(int threads = 2) { return {reference_blas(), threads}; }
 template <class T>
 PaddedMatrix<T> product(const PaddedMatrix<T>& matrix, bool transpose,
                         const PaddedMatrix<T>& vectors) {
-  PaddedMatrix<T> result(vectors.rows(), vectors.cols());
-  for (Index i = 0; i < vectors.rows(); ++i) {
+  PaddedMatrix<T> result(transpose ? matrix.cols() : matrix.rows(), vectors.cols());
+  for (Index i = 0; i < result.rows(); ++i) {
     for (Index j = 0; j < vectors.cols(); ++j) {
       double sum = 0.0;
       for (Index p = 0; p < vectors.rows(); ++p) {
