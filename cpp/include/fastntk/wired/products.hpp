@@ -181,7 +181,7 @@ class BlockPasses {
         route_(wiring, extent),
         blocks_(blocks(device, samples.rows)) {
     if (const Index panel_rows = passing_panel_rows(device); panel_rows != 0) {
-      weights_.emplace(wiring, route_, panel_rows, packs_weights_ahead(blocks_));
+      weights_.emplace(wiring, route_, panel_rows, packs_ahead(extent, blocks_));
     }
   }
 
@@ -189,7 +189,7 @@ class BlockPasses {
   static Index packed_weight_bytes(const Device& device, const Wiring<T>& wiring, Extent extent,
                                    Index samples) {
     const Index panel_rows = passing_panel_rows(device);
-    if (panel_rows == 0 || !packs_weights_ahead(blocks(device, samples))) return 0;
+    if (panel_rows == 0 || !packs_ahead(extent, blocks(device, samples))) return 0;
     return PanelWeights<T>::numbers(wiring, Route(wiring, extent), panel_rows) *
            static_cast<Index>(sizeof(T));
   }
@@ -254,6 +254,10 @@ class BlockPasses {
   static Index passing_panel_rows(const Device& device) {
     if constexpr (Device::Lane::kOnHost) return device.template panel_rows<T>();
     return 0;
+  }
+  // Whoever wants features plans for their memory, beside which the weights are little.
+  static bool packs_ahead(Extent extent, const Partition& blocks) {
+    return extent == Extent::to_parameters && packs_weights_ahead(blocks);
   }
   static Partition blocks(const Device& device, Index samples) {
     if constexpr (Device::Lane::kOnHost) {
