@@ -47,6 +47,8 @@ _End = tuple[float, float, float]
 
 # The most rows of a matrix for few_rows_spectrum.
 few_rows: int
+# The most vectors for few_products.
+few_vectors: int
 # The CUDA runtime that is built in, such as 13000 for 13.0; 0 without the CUDA device.
 cuda_runtime: int
 # The same on NVIDIA GPUs, but for what is about pairs of samples and symmetric matrices. Arrays X,

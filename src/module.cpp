@@ -491,6 +491,7 @@ PYBIND11_MODULE(_core, module) {
       "use_amx", [](bool use) { fp::amx_in_use() = use && fastntk::amx::why_not() == nullptr; },
       pybind11::arg("use"), "Has AMX multiply matrices of float32, if it can, or the BLAS.");
   module.attr("few_rows") = fastntk::few_rows::kMost;
+  module.attr("few_vectors") = fastntk::few_vectors::kMost;
 #ifdef FASTNTK_CUDA
   module.attr("cuda_runtime") = fastntk::cuda_runtime_version();
   pybind11::module_ cuda = module.def_submodule("cuda", "The same on NVIDIA GPUs.");

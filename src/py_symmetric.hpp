@@ -42,6 +42,47 @@ inline Index py_cholesky(Array<double>& matrix, int threads, const ProgressCallb
   return storage.n();
 }
 
+// tile −= a bᵀ
+inline void py_downdate_tile(const Array<double>& a, const Array<double>& b, Array<double>& tile,
+                             int threads, const ProgressCallback& monitor) {
+  const HostDevice device = host_device(threads);
+  const auto left = input_matrix<double>(a, a.ndim() == 2 ? a.shape(1) : -1, "a");
+  const auto right = input_matrix<double>(b, left.cols, "b");
+  const auto target = output_matrix<double>(tile, left.rows, right.rows, "tile");
+  const Monitor on_progress = python_monitor(monitor);
+  const WithoutLock no_lock;
+  downdate_tile(device, left, right, target, on_progress);
+}
+
+// tile = tile L⁻ᵀ
+inline void py_solve_tile_below(const Array<double>& triangle, Array<double>& tile, int threads,
+                                const ProgressCallback& monitor) {
+  const HostDevice device = host_device(threads);
+  const auto target = output_matrix<double>(tile, tile.ndim() == 2 ? tile.shape(0) : -1,
+                                            tile.ndim() == 2 ? tile.shape(1) : -1, "tile");
+  const auto lower = input_matrix<double>(triangle, target.cols, "triangle");
+  if (lower.rows != target.cols) throw bad_argument("triangle", "as many rows as columns");
+  const Monitor on_progress = python_monitor(monitor);
+  const WithoutLock no_lock;
+  solve_tile_below(device, lower, target, on_progress);
+}
+
+// out (m, k) = A vectors, or Aᵀ vectors
+inline void py_few_products(const Array<double>& matrix, bool transpose,
+                            const Array<double>& vectors, Array<double>& out, int threads,
+                            const ProgressCallback& monitor) {
+  const HostDevice device = host_device(threads);
+  const auto a = input_matrix<double>(matrix, matrix.ndim() == 2 ? matrix.shape(1) : -1, "matrix");
+  const auto v =
+      input_matrix<double>(vectors, vectors.ndim() == 2 ? vectors.shape(1) : -1, "vectors");
+  if (v.rows != (transpose ? a.rows : a.cols)) throw bad_argument("vectors", "fitting rows");
+  if (v.cols > few_vectors::kMost) throw bad_argument("vectors", "at most few_vectors columns");
+  const auto target = output_matrix<double>(out, transpose ? a.cols : a.rows, v.cols, "out");
+  const Monitor on_progress = python_monitor(monitor);
+  const WithoutLock no_lock;
+  few_products(device, a, transpose, v, target, on_progress);
+}
+
 template <class T>
 void py_symmetric_product(const Array<T>& matrix, const Array<T>& vectors, Array<T>& out,
                           int threads, const ProgressCallback& monitor) {
@@ -207,6 +248,15 @@ inline void register_symmetric(py::module_& module) {
       py::arg("monitor"),
       "Overwrites the lower triangle of a square matrix, or a packed matrix, with its Cholesky "
       "factor. Returns n, or the number of the first pivot that is not positive and finite.");
+  module.def("downdate_tile", &py_downdate_tile, py::arg("a").noconvert(), py::arg("b").noconvert(),
+             py::arg("tile").noconvert(), py::arg("threads"), py::arg("monitor"),
+             "tile (m, n) −= a bᵀ; if a is b, in the lower triangle alone.");
+  module.def("solve_tile_below", &py_solve_tile_below, py::arg("triangle").noconvert(),
+             py::arg("tile").noconvert(), py::arg("threads"), py::arg("monitor"),
+             "tile (m, n) = tile L⁻ᵀ, with the lower triangle L of a square matrix.");
+  module.def("few_products", &py_few_products, py::arg("matrix").noconvert(), py::arg("transpose"),
+             py::arg("vectors").noconvert(), py::arg("out").noconvert(), py::arg("threads"),
+             py::arg("monitor"), "out = A vectors, or Aᵀ vectors, of at most few_vectors vectors.");
   module.def("cholesky_solve", &py_cholesky_solve, py::arg("factor").noconvert(),
              py::arg("vectors").noconvert(), py::arg("threads"), py::arg("monitor"),
              "vectors (n, k) = (L Lᵀ)⁻¹ vectors, for a square or packed factor L.");

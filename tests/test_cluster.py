@@ -18,6 +18,7 @@ import fastntk
 from fastntk import infinite
 from fastntk._support import dask_workers
 from fastntk.eigenvalues import dask_products, dask_source
+from fastntk.eigenvalues.dask_tiles import Tiles
 from fastntk.layers import Dense, LayerNorm, ReLU, Residual
 from fastntk.studies import constancy
 from fastntk.studies.depth_results import COSTS
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 dask = pytest.importorskip("dask", reason="needs fastntk[distributed]")
+dask_arrays = pytest.importorskip("dask.array", reason="needs fastntk[distributed]")
 library = pytest.importorskip("distributed", reason="needs fastntk[distributed]")
 pytest.importorskip("zarr", reason="needs fastntk[distributed]")
 
@@ -114,16 +116,58 @@ def test_conditioning_of_tiles(client: Any, monkeypatch: pytest.MonkeyPatch) -> 
     kernel = fastntk.MLP([8, 64, 1], seed=1).ntk(samples)
 
     def found() -> Any:
-        array = dask.array.from_array(kernel, chunks=40)
+        array = dask_arrays.from_array(kernel, chunks=40)
         return fastntk.conditioning(array, method="cholesky")
 
     with dask.config.set(scheduler="synchronous"), monkeypatch.context() as alone:
         alone.setattr(dask_products, "current_client", lambda: None)
         expected = found()
     assert found() == expected
-    monkeypatch.setattr(dask_products, "_SHARE", 1e-9)  # a task for each tile
+    ask = dask_workers.answers_of_workers
+
+    def half(client: Any, function: Any, workers: list[str], **arguments: Any) -> Any:
+        """Answers, of which the last is lost."""
+        answers = ask(client, function, workers, **arguments)
+        return {**answers, **dict.fromkeys(workers[-1:])}
+
+    monkeypatch.setattr(dask_products, "answers_of_workers", half)
     assert found() == expected
     assert client.scheduler_info()["workers"]
+
+
+def test_products_of_tiles_that_have_moved() -> None:
+    """A worker that has gone is asked, and so is one that has never had the tiles."""
+    kernel = np.random.default_rng(6).standard_normal((150, 150))
+    vectors = np.random.default_rng(7).standard_normal((150, 3))
+    places = [(i, j) for i in range(4) for j in range(i + 1)]
+    given = {
+        (i, j): ((vectors[40 * j : 40 * (j + 1)], False), (vectors[40 * i : 40 * (i + 1)], True))
+        for i, j in places
+    }
+    with (
+        library.LocalCluster(n_workers=2, processes=False, dashboard_address=None) as cluster,
+        library.Client(cluster) as other,
+    ):
+        every = [
+            dask.delayed(np.array)(kernel[40 * i : 40 * (i + 1), 40 * j : 40 * (j + 1)])
+            for i, j in places
+        ]
+        tiles = dict(zip(places, dask.persist(*every), strict=True))
+        products = dask_products.TileProducts(Tiles(tiles, (40, 40, 40, 30), filed=False))
+        first = products(given)
+        gone = sorted(other.scheduler_info()["workers"])[0]
+        other.retire_workers([gone])
+        second = products(given)
+        third = products({(3, 1): given[3, 1]})
+    for place in places:
+        i, j = place
+        tile = kernel[40 * i : 40 * (i + 1), 40 * j : 40 * (j + 1)]
+        for across, down in (first[place], second[place]):
+            np.testing.assert_allclose(across, tile @ given[place][0][0], rtol=0, atol=1e-12)
+            np.testing.assert_allclose(down, tile.T @ given[place][1][0], rtol=0, atol=1e-12)
+            assert all(map(np.array_equal, (across, down), first[place]))
+    assert list(third) == [(3, 1)]
+    assert all(map(np.array_equal, third[3, 1], first[3, 1]))
 
 
 def test_closest_pairs(client: Any) -> None:

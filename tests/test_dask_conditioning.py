@@ -71,40 +71,60 @@ def test_the_bounds_are_those_of_the_matrix() -> None:
     assert 3.0 in bounds.eigenvalue_max
 
 
-def test_the_error_of_a_factor_is_seen() -> None:
-    source = dask_source.source_of_dask(tiled(K), overwrite=False)
-    factor = source.factor(0.5)
-    small = source.decomposition_error(0.5, factor=factor)
-    assert 0 < small < 1e-8
-    for place in [(0, 0), (2, 1)]:
-        wrong = dict(factor.lower.tiles)  # type: ignore[attr-defined]
-        wrong[place] = dask.delayed(wrong[place].compute() * (1 + 1e-6))
-        changed = DaskFactor(factor.lower.of_same_kind(wrong))  # type: ignore[attr-defined]
-        moved = 1e-6 * np.linalg.norm(wrong[place].compute()) ** 2
-        assert source.decomposition_error(0.5, factor=changed) > 0.1 * moved > 10 * small
+def whole_of(factor: DaskFactor) -> Any:
+    """The lower tiles that Dask keeps of a factor, as one array."""
+    ends = np.cumsum(factor.lower.cuts)
+    whole = np.zeros((ends[-1], ends[-1]))
+    for (i, j), tile in factor.lower.tiles.items():
+        part = tile.compute()
+        rows, cols = ends[i] - part.shape[0], ends[j] - part.shape[1]
+        whole[rows : ends[i], cols : ends[j]] = np.tril(part) if i == j else part
+    return whole
 
 
-def test_solutions_before_and_after_the_inverse() -> None:
-    """L first, then its inverse in its place, row by row; vectors or several of them."""
+@pytest.mark.parametrize(("size", "sign", "shift"), [(40, 1, 0.5), (13, 1, 0.0), (30, -1, 500.0)])
+def test_the_theorem_holds_for_a_factor(size: int, sign: int, shift: float) -> None:
+    """In more digits: L Lᵀ is as far from the matrix as the bounds allow, but not much nearer."""
+    source = dask_source.source_of_dask(tiled(K, size), overwrite=False)
+    factor = source.factor(shift, sign=sign)
+    assert isinstance(factor, DaskFactor)
+    lower = whole_of(factor)
+    exact = np.longdouble(sign) * K.astype(np.longdouble) + shift * np.eye(90, dtype=np.longdouble)
+    apart = float(np.linalg.norm((lower.astype(np.longdouble) @ lower.T - exact).astype(float)))
+    bound = source.decomposition_error(shift, sign=sign, factor=factor)
+    assert 1e-5 * bound < apart < bound
+
+
+@pytest.mark.parametrize("size", [40, 25, 10, 8])
+def test_solutions_by_inverses_of_triangles(size: int) -> None:
+    """With one triangle and with several, of which the last may be a smaller one."""
     spectrum = np.geomspace(1.0, 1e6, 90)
     directions = np.linalg.qr(np.random.default_rng(3).standard_normal((90, 90)))[0]
     matrix = (directions * spectrum) @ directions.T
-    factor: Any = dask_source.source_of_dask(tiled(matrix + matrix.T, 25), overwrite=False).factor(
-        0.0
-    )
-    vectors = np.random.default_rng(4).standard_normal((90, 2))
+    matrix += matrix.T
+    factor = dask_source.source_of_dask(tiled(matrix, size), overwrite=False).factor(0.0)
+    assert isinstance(factor, DaskFactor)
+    before = whole_of(factor)
+    np.testing.assert_allclose(before, np.linalg.cholesky(matrix), rtol=0, atol=1e-9)
+    vectors = np.random.default_rng(4).standard_normal((90, 20))
     exact = directions @ ((directions.T @ vectors) / (2 * spectrum)[:, np.newaxis])
-    found = [factor.solve(vectors) for _ in range(6)]
-    for solution in found:
-        np.testing.assert_allclose(solution, exact, rtol=0, atol=1e-9 * abs(exact).max())
-    assert [(each == found[0]).all() for each in found] == [True] * 3 + [False] * 3
-    assert factor.inverted
-    whole = np.zeros((90, 90))
-    for (i, j), tile in factor.lower.tiles.items():
-        part = tile.compute()
-        whole[25 * i : 25 * i + part.shape[0], 25 * j : 25 * j + part.shape[1]] = part
-    lower = np.linalg.cholesky(matrix + matrix.T)
-    assert np.linalg.norm(lower @ whole - np.eye(90)) < 1e-9
+    for some in (vectors[:, :1], vectors[:, :2], vectors):  # few are multiplied in another way
+        error = abs(factor.solve(some) - exact[:, : some.shape[1]]).max()
+        assert error < 1e-9 * abs(exact).max()
+    inverses = whole_of(factor)
+    for first in range(0, 90, 4 * size):
+        rows = slice(first, first + 4 * size)
+        apart = before[rows, rows] @ inverses[rows, rows]
+        assert abs(apart - np.eye(len(apart))).max() < 1e-9
+        assert (inverses[rows, : rows.start] == before[rows, : rows.start]).all()
+
+
+def test_tiles_need_not_be_symmetric_to_the_last_bit() -> None:
+    """What counts is what lies on and below the diagonal."""
+    above = np.triu(K, 1)
+    other = K + 1e-16 * above
+    assert (other != other.T).any()
+    assert conditioning(tiled(other)) == conditioning(tiled(np.tril(K) + np.tril(K, -1).T))
 
 
 def test_several_eigenvalues_with_vectors() -> None:

@@ -209,4 +209,49 @@ TEST_CASE_TEMPLATE("syrk, trsm, potrf: row-major, all variants", Int, std::int32
   CHECK(potrf(blas, Triangle::lower, nothing) == 0);
 }
 
+TEST_CASE("cholesky: tile by tile, as where not all tiles are in one place") {
+  for (const int threads : {1, 2}) {
+    const HostDevice device(reference_blas(), threads);
+    for (const Index n : {2, 3, 70, 301}) {
+      CAPTURE(n);
+      const Index first = (n + 1) / 2;
+      const PaddedMatrix<double> matrix = positive_definite(n);
+      const PaddedMatrix<double> expected = reference_factor(matrix);
+      PaddedMatrix<double> found = lower_of(matrix, kNan);
+      const Matrix<double> all = found.view();
+      const Matrix<double> top = all.block(0, first, 0, first);
+      const Matrix<double> below = all.block(first, n - first, 0, first);
+      const Matrix<double> rest = all.block(first, n - first, first, n - first);
+      cholesky(device, SymmetricStorage<double>::full(top), cholesky_blocks(first), nullptr);
+      solve_tile_below(device, Matrix<const double>(top), below, nullptr);
+      downdate_tile(device, Matrix<const double>(below), Matrix<const double>(below), rest,
+                    nullptr);
+      cholesky(device, SymmetricStorage<double>::full(rest), cholesky_blocks(rest.rows), nullptr);
+      CHECK(found.margin_intact());
+      CHECK(only_nan_above_diagonal(found));
+      CHECK(relative_error(lower_of(found, 0.0), expected) < Tolerance<double>::kRounding);
+    }
+  }
+}
+
+TEST_CASE("cholesky: a tile less the product of two others") {
+  const HostDevice device(reference_blas(), 2);
+  const PaddedMatrix<double> a = positive_definite(130);
+  const PaddedMatrix<double> b = lower_of(positive_definite(130), 0.5);
+  PaddedMatrix<double> tile(130, 130);
+  tile.fill(3.0);
+  downdate_tile(device, Matrix<const double>(a.view()), Matrix<const double>(b.view()), tile.view(),
+                nullptr);
+  PaddedMatrix<double> expected(130, 130);
+  for (Index i = 0; i < 130; ++i) {
+    for (Index j = 0; j < 130; ++j) {
+      double sum = 3.0;
+      for (Index p = 0; p < 130; ++p) sum -= a(i, p) * b(j, p);
+      expected(i, j) = sum;
+    }
+  }
+  CHECK(tile.margin_intact());
+  CHECK(relative_error(tile, expected) < Tolerance<double>::kRounding);
+}
+
 }  // namespace fastntk::test

@@ -6,6 +6,7 @@
 
 #include <array>
 #include <cstddef>
+#include <utility>
 #include <vector>
 
 #include "fastntk/host.hpp"
@@ -28,8 +29,8 @@ HostDevice device(int threads = 2) { return {reference_blas(), threads}; }
 template <class T>
 PaddedMatrix<T> product(const PaddedMatrix<T>& matrix, bool transpose,
                         const PaddedMatrix<T>& vectors) {
-  PaddedMatrix<T> result(vectors.rows(), vectors.cols());
-  for (Index i = 0; i < vectors.rows(); ++i) {
+  PaddedMatrix<T> result(transpose ? matrix.cols() : matrix.rows(), vectors.cols());
+  for (Index i = 0; i < result.rows(); ++i) {
     for (Index j = 0; j < vectors.cols(); ++j) {
       double sum = 0.0;
       for (Index p = 0; p < vectors.rows(); ++p) {
@@ -197,6 +198,29 @@ TEST_CASE("triangular solves: both layouts, any number of threads") {
             CHECK(equal_to_the_last_bit(solved, other));
           }
         }
+      }
+    }
+  }
+}
+
+TEST_CASE("few products: any matrix and its transpose, any number of threads") {
+  for (const auto& [rows, cols] : {std::pair<Index, Index>{1, 1}, {3, 70}, {70, 3}, {300, 129}}) {
+    for (const Index k : {1, 2, 5, 16}) {
+      for (const bool transpose : {false, true}) {
+        CAPTURE(rows);
+        CAPTURE(cols);
+        CAPTURE(k);
+        CAPTURE(transpose);
+        const PaddedMatrix<double> matrix = random_samples<double>(rows, cols, 1);
+        const PaddedMatrix<double> vectors = random_samples<double>(transpose ? rows : cols, k, 3);
+        const PaddedMatrix<double> expected = product(matrix, transpose, vectors);
+        PaddedMatrix<double> first(transpose ? cols : rows, k);
+        few_products(device(1), matrix.view(), transpose, vectors.view(), first.view(), nullptr);
+        CHECK(relative_error(first, expected) < Tolerance<double>::kRounding);
+        CHECK(first.margin_intact());
+        PaddedMatrix<double> other(first.rows(), k);
+        few_products(device(3), matrix.view(), transpose, vectors.view(), other.view(), nullptr);
+        CHECK(equal_to_the_last_bit(first, other));
       }
     }
   }

@@ -17,6 +17,8 @@ _End = tuple[float, float, float]
 
 # The most rows of a matrix for few_rows_spectrum.
 few_rows: int
+# The most vectors for few_products.
+few_vectors: int
 # The CUDA runtime that is built in, such as 13000 for 13.0; 0 without the CUDA device.
 cuda_runtime: int
 # The same on NVIDIA GPUs, but for what is about pairs of samples and symmetric matrices. Arrays X,
@@ -340,6 +342,17 @@ def symmetric_product(
 # Overwrites the lower triangle of a square matrix, or a packed matrix, with its Cholesky factor.
 # Returns n, or the number of the first pivot that is not positive and finite.
 def cholesky(matrix: _Array, threads: int, monitor: _Monitor) -> int: ...
+
+# tile (m, n) −= a bᵀ; if a is b, in the lower triangle alone.
+def downdate_tile(a: _Array, b: _Array, tile: _Array, threads: int, monitor: _Monitor) -> None: ...
+
+# tile (m, n) = tile L⁻ᵀ, with the lower triangle L of a square matrix.
+def solve_tile_below(triangle: _Array, tile: _Array, threads: int, monitor: _Monitor) -> None: ...
+
+# out = A vectors, or Aᵀ vectors, of at most few_vectors vectors.
+def few_products(
+    matrix: _Array, transpose: bool, vectors: _Array, out: _Array, threads: int, monitor: _Monitor
+) -> None: ...
 
 # vectors (n, k) = (L Lᵀ)⁻¹ vectors, for a square or packed factor L.
 def cholesky_solve(factor: _Array, vectors: _Array, threads: int, monitor: _Monitor) -> None: ...

@@ -41,24 +41,27 @@ void subtract_product(const Lane& lane, StoredTile<const double> a, StoredTile<c
                              Write::accumulate, c.data);
 }
 
-// tile = tile L⁻ᵀ, with the triangle L of `matrix` at the diagonal places `cols`. It is solved for
-// in halves, because GEMM is several times as fast as the triangular solves of most BLAS.
+// tile = tile L⁻ᵀ, with a lower triangle L. It is solved for in halves, because GEMM is several
+// times as fast as the triangular solves of most BLAS.
 template <class Lane>
-void solve_tile(const Lane& lane, const SymmetricStorage<double>& matrix, Range rows, Range cols) {
+void solve_tile(const Lane& lane, const StoredTile<const double>& triangle,
+                const StoredTile<double>& tile) {
   constexpr Index kWhole = 64;
-  if (cols.count > kWhole) {
-    const Range left{cols.first, cols.count / 2};
-    const Range right{cols.first + left.count, cols.count - left.count};
-    solve_tile(lane, matrix, rows, left);
-    subtract_product(lane, matrix.tile(rows, left), matrix.tile(right, left),
-                     matrix.tile(rows, right));
-    solve_tile(lane, matrix, rows, right);
+  const Index count = triangle.data.rows;
+  if (count > kWhole) {
+    const Range rows{0, tile.transposed ? tile.data.cols : tile.data.rows};
+    const Range left{0, count / 2};
+    const Range right{left.count, count - left.count};
+    solve_tile(lane, triangle.part(left, left), tile.part(rows, left));
+    subtract_product(lane, tile.part(rows, left), triangle.part(right, left),
+                     tile.part(rows, right));
+    solve_tile(lane, triangle.part(right, right), tile.part(rows, right));
     return;
   }
-  const StoredTile<double> target = matrix.tile(rows, cols);
-  lane.trsm(target.transposed ? Side::left : Side::right,
-            target.transposed ? Triangle::upper : Triangle::lower, Op::transpose,
-            matrix.tile(cols, cols).data, target.data);
+  lane.trsm(tile.transposed ? Side::left : Side::right,
+            triangle.transposed ? Triangle::upper : Triangle::lower,
+            triangle.transposed == tile.transposed ? Op::transpose : Op::none, triangle.data,
+            tile.data);
 }
 
 // These are the tiles on and below the diagonal, column by column: each comes after those it needs.
@@ -127,7 +130,7 @@ bool cholesky_tile(const Lane& lane, const SymmetricStorage<double>& matrix,
     return true;
   }
   if (!finished.wait(lane, order.task(j, j))) return false;
-  solve_tile(lane, matrix, below, across);
+  solve_tile(lane, matrix.tile(across, across), target);
   return true;
 }
 
@@ -149,6 +152,47 @@ void cholesky(const Device& device, const SymmetricStorage<double>& matrix,
       monitor, [] { return 0; },
       [&](const auto& lane, int /*workspace*/, Index task) {
         if (cholesky_tile(lane, matrix, blocks, order, finished, order[task])) finished.mark(task);
+      });
+}
+
+// What follows is what decomposes a matrix in tiles of which not all are in one place needs beside
+// cholesky(). A task has some rows of a tile.
+inline Partition rows_of_tile(Index rows) { return Partition::even(rows, 1024); }
+
+// tile −= a bᵀ; of a with itself the lower triangle alone.
+template <class Device>
+void downdate_tile(const Device& device, Matrix<const double> a, Matrix<const double> b,
+                   Matrix<double> tile, const Monitor& monitor) {
+  const bool symmetric = a.data == b.data && a.rows == b.rows;
+  const Partition rows = rows_of_tile(tile.rows);
+  device.run(
+      "downdate",
+      {rows.blocks(),
+       elements_of(a.cols) * static_cast<double>(tile.rows) * static_cast<double>(tile.cols) / 10},
+      monitor, [] { return 0; },
+      [&](const auto& lane, int /*workspace*/, Index task) {
+        const auto [first, count] = rows[task];
+        const Matrix<const double> own = a.row_block(first, count);
+        const Index others = symmetric ? first : tile.cols;
+        subtract_product(lane, {own, false}, {b.row_block(0, others), false},
+                         {tile.block(first, count, 0, others), false});
+        if (!symmetric) return;
+        lane.syrk(Triangle::lower, Op::none, -1.0, own, tile.block(first, count, first, count));
+      });
+}
+
+// tile (m, n) = tile L⁻ᵀ, with the lower triangle L (n, n) of a matrix.
+template <class Device>
+void solve_tile_below(const Device& device, Matrix<const double> triangle, Matrix<double> tile,
+                      const Monitor& monitor) {
+  const Partition rows = rows_of_tile(tile.rows);
+  const Index n = triangle.rows;
+  device.run(
+      "solve", {rows.blocks(), elements_of(n) * static_cast<double>(tile.rows * n) / 20}, monitor,
+      [] { return 0; },
+      [&](const auto& lane, int /*workspace*/, Index task) {
+        const auto [first, count] = rows[task];
+        solve_tile(lane, {triangle, false}, {tile.row_block(first, count), false});
       });
 }
 

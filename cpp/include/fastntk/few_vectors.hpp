@@ -20,7 +20,7 @@ namespace fastntk::few_vectors {
 constexpr Index kMost = 16;
 
 // So many vectors, and rows of a tile, are taken together: their sums stay in registers.
-constexpr Index kTogether = 2;
+constexpr Index kTogether = 4;
 constexpr Index kRows = 4;
 
 // These are the vectors that a tile is multiplied with, and those that results are added to: the
@@ -61,7 +61,7 @@ FASTNTK_MULTIVERSION void multiply_rows(Matrix<const T> tile, Index row, Index v
   for (; j + kLanes <= tile.cols; j += kLanes) {
     Lanes along[vectors] = {};
     Lanes below[vectors] = {};
-#pragma GCC unroll 2
+#pragma GCC unroll 4
     for (Index k = 0; k < vectors; ++k) {
       if constexpr (is_across) {
         along[k] = *reinterpret_cast<const InMemory*>(across.vectors.row(vector + k) + j);
@@ -73,14 +73,14 @@ FASTNTK_MULTIVERSION void multiply_rows(Matrix<const T> tile, Index row, Index v
 #pragma GCC unroll 4
     for (Index r = 0; r < rows; ++r) {
       const Lanes elements = *reinterpret_cast<const InMemory*>(tile.row(row + r) + j);
-#pragma GCC unroll 2
+#pragma GCC unroll 4
       for (Index k = 0; k < vectors; ++k) {
         if constexpr (is_across) partial[r][k] += elements * along[k];
         if constexpr (is_down) below[k] += elements * factors[r][k];
       }
     }
     if constexpr (is_down) {
-#pragma GCC unroll 2
+#pragma GCC unroll 4
       for (Index k = 0; k < vectors; ++k) {
         *reinterpret_cast<InMemory*>(down.sums.row(vector + k) + j) = below[k];
       }
@@ -131,6 +131,9 @@ void multiply_tile(Matrix<const T> tile, const Product<T>& across, const Product
   Index vector = 0;
   for (; vector + kTogether <= count; vector += kTogether) {
     multiply_tile_with<kTogether, is_across, is_down>(tile, vector, across, down);
+  }
+  for (; vector + 2 <= count; vector += 2) {
+    multiply_tile_with<2, is_across, is_down>(tile, vector, across, down);
   }
   for (; vector < count; ++vector) {
     multiply_tile_with<1, is_across, is_down>(tile, vector, across, down);

@@ -143,6 +143,45 @@ void symmetric_product(const Device& device, const SymmetricStorage<const T>& ma
       });
 }
 
+// out (m, k) = A V for a matrix A (m, n) and a few vectors V (n, k), or Aᵀ V for one of (n, m). A
+// task has some rows of A, or some columns: what it makes of them does not depend on the others.
+template <class Device>
+void few_products(const Device& device, Matrix<const double> matrix, bool transpose,
+                  Matrix<const double> vectors, Matrix<double> out, const Monitor& monitor) {
+  const Index k = vectors.cols;
+  const typename Device::template Buffer<double> given(k, vectors.rows);
+  const typename Device::template Buffer<double> sums(k, out.rows);
+  transpose_few<double>(vectors, given.view());
+  const Partition parts(out.rows, {64, 256});
+  device.run(
+      "product",
+      {parts.blocks(), static_cast<double>(matrix.rows) * static_cast<double>(matrix.cols) *
+                           static_cast<double>(k) / kElementsPerOperation},
+      monitor, [] { return 0; },
+      [&](const auto& lane, int /*workspace*/, Index part) {
+        const auto [first, count] = parts[part];
+        const Matrix<double> sum = sums.view().col_block(first, count);
+        lane.for_each(sum.rows, sum.cols, element::Fill<double>{0.0, sum});
+        // Other vectors find what they are multiplied with in the second-level cache.
+        constexpr Index kTogether = 64;
+        const Index rows = transpose ? matrix.rows : count;
+        for (Index row = 0; row < rows; row += kTogether) {
+          if (lane.stopped()) return;
+          const Index some = std::min(kTogether, rows - row);
+          if (transpose) {
+            few_vectors::multiply_tile<false, true, double>(
+                matrix.block(row, some, first, count), {},
+                {1.0, given.view().col_block(row, some), sum});
+          } else {
+            few_vectors::multiply_tile<true, false, double>(
+                matrix.row_block(first + row, some), {1.0, given.view(), sum.col_block(row, some)},
+                {});
+          }
+        }
+      });
+  transpose_few<double>(sums.view(), out);
+}
+
 // target −= tile · vectors, or tileᵀ · vectors; few vectors are rows, many are columns.
 template <class Lane>
 void subtract_products(const Lane& lane, const StoredTile<const double>& tile, bool transpose,

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 #include "fastntk/blas.hpp"
@@ -23,6 +24,12 @@ struct StoredTile {
 
   // NOLINTNEXTLINE(google-explicit-constructor): reading through a writable view is always safe.
   operator StoredTile<const T>() const { return {data, transposed}; }
+
+  // Returns a part of the tile.
+  StoredTile part(Range rows, Range cols) const {
+    if (transposed) std::swap(rows, cols);
+    return {data.block(rows.first, rows.count, cols.first, cols.count), transposed};
+  }
 };
 
 // There are two layouts of n × n elements; those above the diagonal are never touched:

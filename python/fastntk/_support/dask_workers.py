@@ -148,6 +148,25 @@ def results_of(client: Any, futures: list[Any]) -> list[Any]:
     return found
 
 
+def answers_of_workers(
+    client: Any, function: Any, workers: list[str], **arguments: Any
+) -> dict[str, Any]:
+    """Return what some workers make of the same question, at once and not as a task.
+
+    Of one that is lost it is None.
+    """
+    if not workers:
+        return {}
+    with _naming_a_lost_scheduler():
+        answers = client.run(function, workers=workers, on_error="return", **arguments)
+    for worker, answer in answers.items():
+        if isinstance(answer, OSError):
+            answers[worker] = None
+        elif isinstance(answer, Exception):
+            raise answer
+    return {worker: answers.get(worker) for worker in workers}
+
+
 @contextmanager
 def _naming_a_lost_scheduler() -> Iterator[None]:
     lost = (CancelledError, sys.modules["distributed"].comm.CommClosedError)

@@ -2,28 +2,32 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Products of tiles of Dask with few vectors, each where its tile is.
 
-To say what a task has to do takes a scheduler milliseconds, and a product of a tile with a vector
-hardly one: so each worker gets a task for all tiles that it holds, or several if Dask may have
-written these to its disk. Products come back tile by tile, and are added here in the order of the
-tiles, with the same bits for any number of workers.
+To begin a task takes a scheduler milliseconds, and for each tile that it depends on some more,
+whereas a product of a tile with a vector takes hardly one. So workers are asked for the products of
+the tiles that they hold without tasks, and find the tiles by their names. If one does not find a
+tile, or is lost, tasks depend on its tiles and have Dask bring or make them. Products come back
+tile by tile, and are added here in the order of the tiles, with the same bits for any number of
+workers.
 """
 
 from __future__ import annotations
 
+import asyncio
 import importlib
-import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from fastntk._support.dask_workers import (
     aligned,
+    answers_of_workers,
     current_client,
     results_of,
     share_of_threads,
-    workers_of,
 )
+from fastntk.symmetric import tiles
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from typing import TypeAlias
 
     from fastntk.eigenvalues.dask_tiles import Place, Tiles
@@ -31,85 +35,123 @@ if TYPE_CHECKING:
 
     # What a tile is to be multiplied with, and whether its mirror image is.
     Given: TypeAlias = tuple[tuple[Vectors, bool], ...]
-
-# The share of the memory of a worker that the tiles of a task may take.
-_SHARE = 0.125
+    Products: TypeAlias = list[Vectors]
 
 
-def tile_products(lower: Tiles, given: Mapping[Place, Given]) -> dict[Place, list[Vectors]]:
-    """Return the products of some tiles.
+class TileProducts:
+    """Products with some tiles, asked for again and again.
 
     Parameters
     ----------
     lower : Tiles
         Tiles that the workers of the client hold, or that tasks make.
-    given : dict of (int, int) to tuple of (ndarray, bool)
-        What each is multiplied with, and whether its mirror image is.
-
-    Returns
-    -------
-    dict of (int, int) to list of ndarray
-        In the order of what was given.
     """
-    places, tiles, client = list(given), lower.tiles, current_client()
-    if client is not None:
-        library = importlib.import_module("distributed")
-        held = {place: library.futures_of(tiles[place]) for place in places}
-        if all(len(each) == 1 for each in held.values()):
-            # What is in a file is in memory for as long as its own product takes.
-            rows = max(lower.cuts)
-            some = sys.maxsize if lower.filed else _tiles_of_a_task(client, rows)
-            futures = {place: each[0] for place, each in held.items()}
-            return _where_they_are(client, futures, given, some)
-    dask = importlib.import_module("dask")
-    task = dask.delayed(_products, pure=False)
-    found = dask.compute(*[task([tiles[place]], [given[place]]) for place in places])
-    return {place: products for place, (products,) in zip(places, found, strict=True)}
 
+    def __init__(self, lower: Tiles) -> None:
+        self._tiles = lower.tiles
+        self._client = current_client()
+        self._futures: dict[Place, Any] = {}
+        self._holders: dict[Place, list[str]] = {}
+        if self._client is not None:
+            library = importlib.import_module("distributed")
+            held = {place: library.futures_of(tile) for place, tile in lower.tiles.items()}
+            if all(len(each) == 1 for each in held.values()):
+                self._futures = {place: each[0] for place, each in held.items()}
 
-def _where_they_are(
-    client: Any, tiles: Mapping[Place, Any], given: Mapping[Place, Given], some: int
-) -> dict[Place, list[Vectors]]:
-    """Return the products, of so many tiles a task."""
-    holders = client.who_has(list(tiles.values()))
-    held: dict[str | None, list[Place]] = {}
-    for place, tile in tiles.items():
-        # A tile that is lost is made again by whoever comes first.
-        holder = min(holders.get(tile.key) or (), default=None)
-        held.setdefault(holder, []).append(place)
-    groups = [
-        (holder, places[first : first + some])
-        for holder, places in held.items()
-        for first in range(0, len(places), min(some, len(places)))
-    ]
-    tasks = [
-        client.submit(
-            _products,
-            [tiles[place] for place in places],
-            [given[place] for place in places],
-            pure=False,
-            **({} if holder is None else {"workers": [holder], "allow_other_workers": True}),
+    def __call__(self, given: Mapping[Place, Given]) -> dict[Place, Products]:
+        """Return the products of some tiles.
+
+        Parameters
+        ----------
+        given : dict of (int, int) to tuple of (ndarray, bool)
+            What each is multiplied with, and whether its mirror image is.
+
+        Returns
+        -------
+        dict of (int, int) to list of ndarray
+            In the order of what was given.
+        """
+        if self._futures:
+            return self._where_they_are(given)
+        dask = importlib.import_module("dask")
+        task = dask.delayed(_products, pure=False)
+        found = dask.compute(*[task(self._tiles[place], given[place]) for place in given])
+        return dict(zip(given, found, strict=True))
+
+    def _where_they_are(self, given: Mapping[Place, Given]) -> dict[Place, Products]:
+        if not self._holders:
+            holders = self._client.who_has(list(self._futures.values()))
+            self._holders = {
+                place: sorted(holders.get(future.key) or ())
+                for place, future in self._futures.items()
+            }
+        held, lost = self._shared_out(given)
+        keys = {place: self._futures[place].key for place in given}
+        answers = answers_of_workers(
+            self._client, _products_of_held, list(held), held=held, keys=keys, given=given
         )
-        for holder, places in groups
-    ]
-    found: dict[Place, list[Vectors]] = {}
-    for (_, places), products in zip(groups, results_of(client, tasks), strict=True):
-        found.update(zip(places, products, strict=True))
-    return {place: found[place] for place in tiles}
+        found: dict[Place, Products] = {}
+        for holder, places in held.items():
+            if answers[holder] is None:
+                lost += places
+            else:
+                found.update(zip(places, answers[holder], strict=True))
+        if lost:
+            self._holders.clear()
+            tasks = [
+                self._client.submit(_products, self._futures[place], given[place], pure=False)
+                for place in lost
+            ]
+            found.update(zip(lost, results_of(self._client, tasks), strict=True))
+        return {place: found[place] for place in given}
+
+    def _shared_out(self, places: Iterable[Place]) -> tuple[dict[str, list[Place]], list[Place]]:
+        """Return which tiles each worker is asked for, and those that none has.
+
+        Of a tile that a task has read elsewhere there are several copies: the worker with less to
+        do takes it.
+        """
+        held: dict[str, list[Place]] = {}
+        for place in sorted(places, key=lambda place: len(self._holders[place])):
+            holders = self._holders[place]
+            if holders:
+                holder = min(holders, key=lambda holder: len(held.get(holder, ())))
+                held.setdefault(holder, []).append(place)
+        asked = {place for some in held.values() for place in some}
+        return held, [place for place in places if place not in asked]
 
 
-def _tiles_of_a_task(client: Any, rows: int) -> int:
-    """Return how many tiles of so many rows may be in memory at once on each worker."""
-    workers = workers_of(client)
-    if workers.memory is None:
-        return sys.maxsize
-    return max(1, int(_SHARE * workers.memory / workers.threads) // (8 * rows * rows))
+async def _products_of_held(
+    dask_worker: Any,
+    held: Mapping[str, Sequence[Place]],
+    keys: Mapping[Place, Any],
+    given: Mapping[Place, Given],
+) -> list[Products] | None:
+    """Return the products of the tiles that this worker should hold, or None if it does not."""
+    tiles_here = dask_worker.data
+
+    def products(place: Place) -> Products:
+        return _products(tiles_here[keys[place]], given[place])
+
+    def all_products() -> list[Products] | None:
+        places, threads = held[dask_worker.address], dask_worker.state.nthreads
+        try:
+            if threads == 1:  # a pool takes as long as a product
+                return list(map(products, places))
+            with ThreadPoolExecutor(threads) as pool:
+                return list(pool.map(products, places))
+        except KeyError:
+            return None
+
+    # Meanwhile the worker has to answer others.
+    return await asyncio.to_thread(all_products)
 
 
-def _products(tiles: Sequence[Vectors], given: Sequence[Given]) -> list[list[Vectors]]:
-    """Return the products of some tiles. A task."""
+def _products(tile: Any, given: Given) -> Products:
+    """Return the products of a tile. A task."""
+    array = aligned(tile)
     with share_of_threads():
         return [
-            [(tile.T if transposed else tile) @ vectors for vectors, transposed in each]
-            for tile, each in zip(map(aligned, tiles), given, strict=True)
+            tiles.product(array, aligned(vectors), transposed=transposed)
+            for vectors, transposed in given
         ]

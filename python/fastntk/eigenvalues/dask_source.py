@@ -8,21 +8,20 @@ tiles decide on, with the same bits for any number of workers.
 
 from __future__ import annotations
 
-import importlib
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from fastntk._support import arguments
-from fastntk._support.dask_workers import current_client, workers_of
+from fastntk._support.dask_workers import aligned, current_client, workers_of
 from fastntk._support.dtypes import epsilon_of
+from fastntk._support.filed_arrays import FiledArray
 from fastntk._support.memory import human_bytes, require_memory
 from fastntk._support.progress import monitored
-from fastntk._support.rounding import UNIT, gamma
-from fastntk.eigenvalues.dask_factor import DaskFactor, ShiftedTiles
-from fastntk.eigenvalues.dask_products import tile_products
-from fastntk.eigenvalues.dask_tiles import Tiles, lower_places
+from fastntk.eigenvalues.dask_factor import AT_ONCE, DaskFactor, ShiftedTiles
+from fastntk.eigenvalues.dask_products import TileProducts
+from fastntk.eigenvalues.dask_tiles import Tiles, computed, lower_places, persisted
 from fastntk.eigenvalues.host_sources import source_of_full
 from fastntk.eigenvalues.source import Source
 from fastntk.symmetric.matrix import SYMMETRY_ROUNDINGS, SymmetricMatrix
@@ -34,18 +33,13 @@ if TYPE_CHECKING:
 # Up to so many rows a matrix is looked at where it is asked for: there it takes a second.
 _SMALL = 2048
 
-# The share of the memory that the matrix may take, beside its factor, to be kept there.
+# The share of the memory that the lower tiles may take, beside those of a factor, to be kept there.
 _KEPT_SHARE = 0.3
 
-# So many tiles a task has at most: two pairs whose products it adds, each perhaps as it has come
-# from another worker and in a copy that is aligned; the sum so far, the next one and a product; and
-# one that is on its way to the next task.
-_TILES_IN_HAND = 12
-
-
-def _dask_array() -> Any:
-    """Return the module dask.array, which what made the matrix has imported."""
-    return importlib.import_module("dask.array")
+# So many tiles a task has at most: pairs whose products it subtracts, each perhaps as it has come
+# from another worker and in a copy that is aligned; the triangle at the diagonal; the sum so far
+# and the next one; and one that is on its way to the next task.
+_TILES_IN_HAND = 4 * AT_ONCE + 4
 
 
 class DaskSource(Source):
@@ -53,20 +47,20 @@ class DaskSource(Source):
 
     Parameters
     ----------
-    array : dask.array.Array
     lower : Tiles
-        Its lower ones.
+        Its lower ones, which Dask keeps.
     diagonal : ndarray (n,)
     norm, epsilon : float
     """
 
-    def __init__(
-        self, array: Any, lower: Tiles, diagonal: Vectors, norm: float, epsilon: float
-    ) -> None:
+    # A product of all tiles takes as long for four vectors as for two, and most of it is not
+    # arithmetic: so there are a quarter fewer.
+    guard_vectors = 3
+
+    def __init__(self, lower: Tiles, diagonal: Vectors, norm: float, epsilon: float) -> None:
         super().__init__(diagonal, norm, epsilon)
-        self._array = array
         self._lower = lower
-        self._diagonal = diagonal
+        self._multiply = TileProducts(lower)
 
     def product(self, vectors: Vectors) -> Vectors:
         """Return A V, of the lower tiles and their mirror images."""
@@ -76,7 +70,7 @@ class DaskSource(Source):
             for i, j in self._lower.tiles
         }
         images = [np.zeros(part.shape) for part in parts]
-        for (i, j), products in tile_products(self._lower, given).items():
+        for (i, j), products in self._multiply(given).items():
             for place, product in zip((i, j), products, strict=False):  # one, on the diagonal
                 images[place] += product
         return np.concatenate(images)
@@ -84,27 +78,7 @@ class DaskSource(Source):
     def factor(self, shift: float, *, sign: int = 1, progress: Progress = False) -> DaskFactor:
         """Return the Cholesky factor of sign · A + shift · I, which Dask keeps on its workers."""
         with monitored(progress, "Cholesky") as monitor:
-            return DaskFactor.of(self._shifted(shift, sign), monitor)
-
-    def decomposition_error(self, shift: float, *, sign: int = 1, factor: Any = None) -> float:
-        """Bound ‖L Lᵀ − (sign · A + shift · I)‖; without the factor, a guess of it.
-
-        Triangular solutions of a BLAS need not obey the theorem on Cholesky decompositions, so the
-        factor is looked at. An element of L Lᵀ is a sum of n products, in whichever order: it is
-        off by γ_n of the same of absolute values, the norm of which is at most ‖L‖_F². That is the
-        trace of L Lᵀ, at most (Σ|d| + √n ‖E‖_F)/(1 − γ_n) with the shifted diagonal d and the
-        difference E (N. J. Higham, "Accuracy and Stability of Numerical Algorithms", 2002, §3.5).
-        """
-        if factor is None:
-            return super().decomposition_error(shift, sign=sign)
-        n = self.n
-        # Rounded up like the norm of the matrix.
-        residual = factor.distance(self._shifted(shift, sign)) * (1 + (n * n + 8) * UNIT)
-        diagonal = math.fsum(abs(sign * entry + shift) for entry in self._diagonal.tolist())
-        squares = (diagonal + math.sqrt(n) * residual) / (1 - gamma(n)) * (1 + 8 * UNIT)
-        rounding = 4 * UNIT * (self.largest_diagonal + abs(shift))
-        error = residual + gamma(n) * squares + rounding
-        return error if math.isfinite(error) else math.inf
+            return DaskFactor.of(ShiftedTiles(self._lower, shift, sign), monitor)
 
     def extreme_eigenvalues(self, k: int) -> tuple[Vectors, Vectors]:
         """Return the k smallest eigenvalues, ascending, and the k largest, descending."""
@@ -117,12 +91,38 @@ class DaskSource(Source):
     def rank(self, floor: float) -> None:
         """Return None: Dask has no pivoted decomposition."""
 
-    def _shifted(self, shift: float, sign: int) -> ShiftedTiles:
-        return ShiftedTiles(self._lower, shift, sign)
-
     def _gathered(self) -> Source:
-        require_memory(8 * self.n**2, f"K of shape {self._array.shape}", "method='cholesky'")
-        return source_of_full(SymmetricMatrix.of(self._array.compute(), "K"), overwrite=True)
+        n, cuts = self.n, self._lower.cuts
+        require_memory(8 * n**2, f"K of shape {(n, n)}", "method='cholesky'")
+        ends = np.cumsum(cuts)
+        ranges = [slice(end - rows, end) for end, rows in zip(ends, cuts, strict=True)]
+        whole = np.empty((n, n))
+        for (i, j), tile in self._lower.tiles.items():
+            whole[ranges[i], ranges[j]] = computed([tile])[0]
+            whole[ranges[j], ranges[i]] = whole[ranges[i], ranges[j]].T
+        return source_of_full(SymmetricMatrix.of(whole, "K"), overwrite=True)
+
+
+class _Measures(NamedTuple):
+    """What is known of a tile and of its mirror image.
+
+    Attributes
+    ----------
+    difference, largest : float
+        How far the one is from the other, and the largest element of both.
+    squares : float
+        The sum of the squares of the tile.
+    bad : int
+        How many elements of both are not finite.
+    diagonal : ndarray
+        Of the tile.
+    """
+
+    difference: float
+    largest: float
+    squares: float
+    bad: int
+    diagonal: Vectors
 
 
 def source_of_dask(K: Any, *, overwrite: bool) -> Source:
@@ -133,7 +133,6 @@ def source_of_dask(K: Any, *, overwrite: bool) -> Source:
     ValueError, TypeError
         What `fastntk.conditioning` says.
     """
-    da = _dask_array()
     if len(K.shape) != 2 or K.shape[0] != K.shape[1] or K.shape[0] == 0:
         raise ValueError(f"K has shape {K.shape}: expected a square matrix")
     if any(isinstance(length, float) for length in K.shape):
@@ -147,48 +146,82 @@ def source_of_dask(K: Any, *, overwrite: bool) -> Source:
         return source_of_full(SymmetricMatrix.of(np.asarray(K), "K"), overwrite=False)
     size = min(n, max(K.chunksize))
     array = K.rechunk((size, size)).astype(np.float64)
-    kept = _is_kept(array.nbytes, size)
-    if kept:
-        array = array.persist()
-    difference, largest, squares, diagonal = da.compute(
-        abs(array - array.T).max(), abs(array).max(), _squares(array), da.diag(array)
-    )
-    if not math.isfinite(largest):
-        bad = n * n - int(da.isfinite(array).sum().compute())
+    lower, measures = _read(array, filed=not _is_kept(n, size))
+    largest = max(each.largest for each in measures)
+    if bad := sum(each.bad for each in measures):
         raise ValueError(f"K of shape {K.shape}: {bad} elements are not finite: expected none")
+    difference = max(each.difference for each in measures)
     if difference > SYMMETRY_ROUNDINGS * epsilon * largest:
         raise ValueError(
             f"K of shape {K.shape} is not symmetric: elements differ from their mirror images by "
             f"up to {arguments.shown(float(difference))}"
         )
-    if difference > 0:  # from here on it is what lies on and below the diagonal
-        array = da.tril(array) + da.tril(array, -1).T
-        squares = _squares(array).compute()
-    with np.errstate(over="ignore"):  # reported as a matter of scale
-        norm = math.sqrt(float(squares.sum()))
-    every = array.to_delayed(optimize_graph=False)
-    lower = {(i, j): every[i, j] for i, j in lower_places(len(every))}
-    tiles = Tiles(lower, array.chunks[0], filed=False)
-    return DaskSource(array, tiles if kept else tiles.in_files(), diagonal, norm, epsilon)
+    # From here on it is what lies on and below the diagonal.
+    squares = [
+        each.squares if i == j else 2 * each.squares
+        for (i, j), each in zip(lower.tiles, measures, strict=True)
+    ]
+    norm = math.sqrt(math.fsum(squares)) if max(squares) < math.inf else math.inf
+    diagonal = [each.diagonal for (i, j), each in zip(lower.tiles, measures, strict=True) if i == j]
+    return DaskSource(lower, np.concatenate(diagonal), norm, epsilon)
 
 
-def _squares(array: Any) -> Any:
-    return array.map_blocks(_sum_of_squares, chunks=tuple((1,) * len(c) for c in array.chunks))
+def _read(array: Any, *, filed: bool) -> tuple[Tiles, list[_Measures]]:
+    """Return the lower tiles of an array, which Dask keeps, in the order of their columns."""
+    name = f"fastntk-lower-{'filed-' if filed else ''}{array.name}"
+    places = list(lower_places(len(array.chunks[0])))
+    layer: dict[Any, Any] = {}
+    for i, j in places:
+        task = (_lower_tile, (array.name, i, j), i == j)
+        layer[name, i, j] = (FiledArray, task) if filed else task
+        layer[name, "measures", i, j] = (
+            _measured,
+            (name, i, j),
+            (array.name, j, i),
+            i == j,
+        )
+    wanted = [*places, *(("measures", *place) for place in places)]
+    # All at once: an array of tasks has to make its tiles once only.
+    kept = persisted(f"{name}-whole", layer, name, wanted, [array])
+    measures = computed([kept["measures", *place] for place in places])
+    return Tiles({place: kept[place] for place in places}, array.chunks[0], filed), measures
 
 
-def _sum_of_squares(tile: Vectors) -> Vectors:
-    with np.errstate(over="ignore"):
-        return np.full((1, 1), float((tile * tile).sum()))
+def _lower_tile(tile: Vectors, on_diagonal: bool) -> Vectors:
+    """Return a tile, which on the diagonal is made symmetric by what lies below that."""
+    array = aligned(tile)
+    if not on_diagonal or np.array_equal(array, array.T):
+        return array
+    lower: Vectors = np.tril(array)
+    return lower + np.tril(array, -1).T
 
 
-def _is_kept(size: int, rows: int) -> bool:
-    """Return whether workers have memory for a matrix of so many bytes and for a factor of it.
+def _measured(tile: Any, image: Vectors, on_diagonal: bool) -> _Measures:
+    """Return what is known of a tile, and of that which should be its mirror image."""
+    array, mirror = aligned(tile), aligned(image).T
+    with np.errstate(over="ignore", invalid="ignore"):  # reported as a matter of scale
+        apart = array - mirror
+        difference = float(np.abs(apart, out=apart).max())
+        looked_at = (array,) if difference == 0 else (array, mirror)
+        largest = max(abs(float(each)) for one in looked_at for each in (one.min(), one.max()))
+        squares = float(np.multiply(array, array, out=apart).sum())
+    bad = 0
+    if not math.isfinite(difference + largest):
+        # On the diagonal they are the same elements.
+        looked_at = (mirror,) if on_diagonal else (array, mirror)
+        bad = sum(each.size - int(np.isfinite(each).sum()) for each in looked_at)
+    return _Measures(difference, largest, squares, bad, array.diagonal().copy())
+
+
+def _is_kept(n: int, rows: int) -> bool:
+    """Return whether workers have memory for the lower tiles of a matrix and for those of a factor.
 
     Raises
     ------
     MemoryError
         If they have not even as much as tasks with tiles of so many rows need.
     """
+    size = 4 * n * (n + rows)
     client = current_client()
     workers = workers_of(client)
 
@@ -216,5 +249,5 @@ def _is_kept(size: int, rows: int) -> bool:
             f"{fitting} rows (K.rechunk({fitting})), fewer threads, or more memory"
         )
     share = size / workers.workers
-    with_factor = 1.5 * share + in_hand(rows)
+    with_factor = 2 * share + in_hand(rows)
     return share <= _KEPT_SHARE * room.limit and with_factor <= room.free

@@ -51,16 +51,6 @@ class Tiles:
         """Return the task that makes a tile of this kind of what a task returns."""
         return (FiledArray, task) if self.filed else task
 
-    def in_files(self) -> Tiles:
-        """Return the same tiles, written to files."""
-        name = f"fastntk-tiles-{self.tiles[0, 0].key[0]}"
-        layer = {(name, *place): (FiledArray, tile.key) for place, tile in self.tiles.items()}
-        return Tiles(
-            persisted(f"{name}-whole", layer, name, list(self.tiles), self.sources),
-            self.cuts,
-            filed=True,
-        )
-
 
 def lower_places(count: int) -> Iterator[Place]:
     """Yield the places of the lower tiles, column by column."""
@@ -88,10 +78,10 @@ def persisted(
     layer_name: str,
     layer: dict[Any, Any],
     name: str,
-    places: list[Place],
+    places: Sequence[Any],
     sources: list[Any],
     monitor: Monitor | None = None,
-) -> dict[Place, Any]:
+) -> dict[Any, Any]:
     """Compute the tiles of a layer, which Dask keeps, and wait for them.
 
     Their keys have a name of their own before their places.

@@ -158,6 +158,7 @@ def ends_by_cholesky(
         n,
         k,
         tolerance=_PRODUCT_TOLERANCE,
+        guard_vectors=source.guard_vectors,
         xp=source.xp,
     )
     # Now, before the factor that λ_min needs takes the place of the matrix.
@@ -172,6 +173,7 @@ def ends_by_cholesky(
         k,
         tolerance=_SOLUTION_TOLERANCE,
         most_passes=_MOST_PASSES if regular else _PASSES_IN_NOISE,
+        guard_vectors=source.guard_vectors,
         xp=source.xp,
     )
     lowest = inverse.vectors

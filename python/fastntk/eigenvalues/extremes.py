@@ -131,11 +131,11 @@ def conditioning(
     (``CUBLAS_EMULATE_DOUBLE_PRECISION``), bounds are refused.
 
     An array of Dask (`fastntk.distributed`) of more than 2048 rows is worked on in square tiles,
-    by Dask's products and Cholesky decomposition, wherever its computations take place; smaller
-    ones as if they were in memory. The numbers are the same for any number of workers. The bounds
-    are as certain, by the difference of K and the product of its factors, which costs as much as
-    three decompositions more. Workers keep K where it and its factor fit into their memory, up to
-    0.3 of it, and otherwise have the lower tiles of both in files: as much disk as K has bytes.
+    wherever its computations take place; smaller ones as if they were in memory. What counts are
+    the lower tiles. The numbers are the same for any number of workers, and the bounds as certain
+    and as narrow as on one machine, by the same theorem. Workers keep the lower tiles of K where
+    these and those of its factor fit into their memory, each into 0.3 of it, and otherwise have
+    both in files: as much disk as K has bytes.
 
     References
     ----------

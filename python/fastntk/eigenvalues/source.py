@@ -17,6 +17,7 @@ import numpy as np
 
 from fastntk.eigenvalues.measures import Measures, Quotient, rayleigh_quotient
 from fastntk.symmetric.arrays import on_host
+from fastntk.symmetric.block_lanczos import GUARD_VECTORS
 from fastntk.symmetric.cholesky import NotPositiveDefinite
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ class Source(Measures, ABC):
     ----------
     survives_factoring : bool
         Whether A can be read, and factored, again after a first factor was computed.
+    guard_vectors : int
+        How many vectors beyond those wanted products and solutions are asked for at once.
     xp : module
         Whose arrays vectors are: NumPy, or CuPy for a matrix on a GPU.
     device : context manager
@@ -71,6 +74,7 @@ class Source(Measures, ABC):
     """
 
     survives_factoring = True
+    guard_vectors = GUARD_VECTORS
     xp: Any = np
     device: Any = nullcontext()
 

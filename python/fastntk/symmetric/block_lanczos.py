@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 # Vectors beyond those wanted: they separate the last wanted one from its neighbours. Three take a
 # quarter fewer passes, each of which takes twice as long.
-_GUARD_VECTORS = 1
+GUARD_VECTORS = 1
 
 # Columns of the basis before it is cut down to the best Ritz vectors: two copies of so many
 # vectors are small beside any matrix that is worth it.
@@ -96,6 +96,7 @@ def largest_eigenpairs(
     *,
     tolerance: float,
     most_passes: int = 1000,
+    guard_vectors: int = GUARD_VECTORS,
     xp: Any = np,
 ) -> RitzPairs:
     """Return the k largest eigenvalues of the operator `multiply`, (n, p) → (n, p).
@@ -111,6 +112,8 @@ def largest_eigenpairs(
         changed by a thousandth of that.
     most_passes : int
         After so many calls of `multiply` the pairs are returned as they are, `converged` or not.
+    guard_vectors : int
+        How many more than k vectors `multiply` is given.
     xp : module
         NumPy or CuPy, whose arrays `multiply` takes and returns. All that is n long stays there.
 
@@ -124,7 +127,7 @@ def largest_eigenpairs(
     >>> pairs.values.round(6)
     array([3.])
     """
-    block = min(n, k + _GUARD_VECTORS)
+    block = min(n, k + guard_vectors)
     largest_basis = min(n, max(_LARGEST_BASIS, 4 * block))
     if xp is np:
         # The basis and its images, and half as many columns of both where they are cut down.
@@ -174,6 +177,7 @@ def graded_eigenpairs(
     *,
     tolerance: float,
     most_passes: int = 1000,
+    guard_vectors: int = GUARD_VECTORS,
     xp: Any = np,
 ) -> RitzPairs:
     """Return the k largest eigenvalues of a positive operator, each to digits of its own.
@@ -185,7 +189,7 @@ def graded_eigenpairs(
 
     Parameters
     ----------
-    multiply, n, k, tolerance, most_passes, xp
+    multiply, n, k, tolerance, most_passes, guard_vectors, xp
         As for `largest_eigenpairs`. More than `most_passes` may be taken to find others than those
         of the size of the largest, which alone `converged` is said of.
 
@@ -195,7 +199,8 @@ def graded_eigenpairs(
     >>> graded_eigenpairs(lambda V: sizes * V, 3, 2, tolerance=1e-5).values
     array([1.e+03, 2.e-14])
     """
-    found = largest_eigenpairs(multiply, n, k, tolerance=tolerance, most_passes=most_passes, xp=xp)
+    how: Any = {"tolerance": tolerance, "guard_vectors": guard_vectors, "xp": xp}
+    found = largest_eigenpairs(multiply, n, k, most_passes=most_passes, **how)
     taken = _of_largest_size(found)
     converged = found.converged
     while taken < k:
@@ -209,7 +214,7 @@ def graded_eigenpairs(
             image: Vectors = beside(multiply(beside(vectors)))
             return image
 
-        rest = largest_eigenpairs(multiply_beside, n, k - taken, tolerance=tolerance, xp=xp)
+        rest = largest_eigenpairs(multiply_beside, n, k - taken, **how)
         # What Ritz vectors have of the basis is of the order of their residuals.
         vectors = beside(rest.vectors)
         vectors = vectors / xp.linalg.norm(vectors, axis=0)
