@@ -49,7 +49,8 @@ struct PutProduct {
 
 }  // namespace element
 
-// The products of a lane's own.
+// The products of a lane's own. Training and products with Hessians take them on all devices: their
+// results are sums over samples, which are always cut alike.
 struct LaneProducts {
   template <class Lane, class T>
   static void forward(const Lane& lane, std::size_t /*node*/, const Layer<T>& layer,
