@@ -35,7 +35,7 @@ BIASED = infinite.Network(2, "gelu", bias_std=0.3)
 @pytest.fixture
 def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tiles of the library's own of which few samples need many, in all three recursions."""
-    monkeypatch.setattr(pairs, "_PIECEWISE", (16, 40))
+    monkeypatch.setattr(pairs, "_COSINES", (16, 40))
     monkeypatch.setattr(pairs, "_COMPILED", (10, 32))
     monkeypatch.setattr(pairs, "_GENERAL", (6, 24))
     monkeypatch.setattr(angle_series, "_SHAPE", (16, 40))

@@ -45,6 +45,11 @@ class Scaled(NamedTuple):
         return cls(np.ldexp(parts, -shifts), exponents + shifts)
 
     @classmethod
+    def rounded(cls, values: Array) -> Scaled:
+        """Return numbers that are known to the digits of a float64."""
+        return cls.of(np.stack([values, np.zeros_like(values)]), np.zeros(len(values), np.int64))
+
+    @classmethod
     def filled(cls, value: float, n: int) -> Scaled:
         """Return n times the same number."""
         significand, exponent = math.frexp(value)
@@ -58,8 +63,14 @@ class Scaled(NamedTuple):
     def times(self, factor: float) -> Scaled:
         """Return the numbers times a factor that is not negative."""
         significand, exponent = math.frexp(factor)
+        if significand == 0.5:  # a power of two
+            return Scaled(self.parts, self.exponents + (exponent - 1))
         parts = product(self.parts, np.array([[significand], [0.0]]))
         return Scaled.of(parts, self.exponents + exponent)
+
+    def by(self, other: Scaled) -> Scaled:
+        """Return products."""
+        return Scaled.of(product(self.parts, other.parts), self.exponents + other.exponents)
 
     def over(self, other: Scaled) -> Scaled:
         """Return quotients; 0 where a divisor is 0."""

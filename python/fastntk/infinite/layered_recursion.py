@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The fastntk authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""Pairs of samples through the steps of a described network, array by array.
+"""Pairs of samples through the steps of a described network, for the bounds of their errors.
 
 What is followed of a pair is what `general_recursion` follows: 1 − cos and 1 + cos of the vectors
 of both, so that neither loses its digits, and the difference of their sizes, which is never formed
@@ -12,6 +12,11 @@ gradients after it, with q as in `wiring`, have the differences
 
 where q is the larger one of both; where it is the smaller one, the parts of the first would cancel,
 and the samples change places.
+
+Kernels come of a program that takes sizes through the steps sample by sample, see
+`layered_program`. Of sizes that activations have rounded both make the same: the equations of
+`layered_factors` and those above are identities, which hold for these sizes as for others. So
+errors of differences move both by the same, but for rounding, of which the program has less.
 """
 
 from __future__ import annotations
@@ -32,51 +37,16 @@ from fastntk.infinite.pair_layers import (
     piecewise_gaps,
     turned_difference,
     weigh_rows,
-    write_rows,
 )
-from fastntk.infinite.wiring import Place, follow
+from fastntk.infinite.wiring import Place
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fastntk.infinite.layered_architecture import LayeredArchitecture
     from fastntk.infinite.layered_factors import LayeredFactors
-    from fastntk.infinite.recursion import Position, Target
 
     Array = NDArray[np.float64]
-
-
-def propagate(
-    gaps: Array,
-    network: LayeredArchitecture,
-    sides: tuple[LayeredFactors, LayeredFactors],
-    targets: tuple[Target, Target],
-    one: float,
-    position: Position,
-) -> None:
-    """Take a tile of pairs through all steps and write what is asked for at each depth.
-
-    Parameters
-    ----------
-    gaps : ndarray (rows, columns)
-        Gaps of the inputs, with a sign.
-    network : LayeredArchitecture
-        The steps.
-    sides : tuple of LayeredFactors
-        The factors of the samples of the rows and of the columns of the tile.
-    targets : tuple of Target
-        Where the two kernels go, NNGP and NTK, with the scales of the samples of the tile.
-    one : float
-        See `Target`.
-    position : Position
-        Where the tile lies.
-    """
-    calculus = PairCalculus(network, sides, diagonal=position.diagonal)
-    tangent = len(targets[1].out) > 0
-    found = follow(network.steps, calculus, calculus.inputs(gaps), tangent=tangent)
-    for k, (hidden, gradients) in enumerate(found):
-        either = hidden if gradients is None else plain(gradients)
-        write_rows(targets, (hidden.gaps[:], either.gaps[:]), one, position, k)
 
 
 class Bundle(NamedTuple):
@@ -113,8 +83,6 @@ class PairCalculus:
         The steps.
     sides : tuple of LayeredFactors
         The factors of the samples of the rows and of the columns.
-    diagonal : bool
-        Whether both begin with the same samples, which are at no distance from themselves.
 
     Attributes
     ----------
@@ -123,13 +91,9 @@ class PairCalculus:
     """
 
     def __init__(
-        self,
-        network: LayeredArchitecture,
-        sides: tuple[LayeredFactors, LayeredFactors],
-        *,
-        diagonal: bool = False,
+        self, network: LayeredArchitecture, sides: tuple[LayeredFactors, LayeredFactors]
     ) -> None:
-        self._network, self._sides, self._diagonal = network, sides, diagonal
+        self._network, self._sides = network, sides
         nothing = np.zeros((1, 1))
         self.nothing = Bundle(Gaps(nothing, nothing + 2), nothing)
 
@@ -185,11 +149,6 @@ class PairCalculus:
         else:
             pairs = Correlation(hidden.gaps, hidden.difference)
             gaps, slopes = dual.both_gaps(x, z, pairs, tangent=tangent)
-        if self._diagonal:  # a truncated series leaves more than rounding there
-            for each in (gaps, slopes):
-                if each is not None:
-                    np.fill_diagonal(each.near, 0.0)
-                    np.fill_diagonal(each.far, 2.0)
         turned = None if gradients is None else plain(gradients)
         before = hidden.difference, hidden.difference if turned is None else turned.difference
         if dual.keeps_differences:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from fastntk.infinite import general_recursion, layered_recursion, recursion
+from fastntk.infinite import general_recursion, recursion
 from fastntk.infinite.architecture import Architecture
 from fastntk.infinite.compiled_recursion import CompiledNetwork
 from fastntk.infinite.gaps import fill_gaps
@@ -17,7 +17,6 @@ from fastntk.infinite.layer_factors import LayerFactors
 from fastntk.infinite.layered_architecture import LayeredArchitecture
 from fastntk.infinite.layered_compiled import CompiledLayers
 from fastntk.infinite.layered_factors import LayeredFactors
-from fastntk.infinite.piecewise_layers import PiecewiseLayers
 from fastntk.infinite.recursion import Position, Target, TileLayers
 from fastntk.infinite.sample_norms import Norms
 from fastntk.infinite.tiles import Tile, tiles
@@ -31,8 +30,8 @@ if TYPE_CHECKING:
 
 # Rows and columns of a tile: enough rows for matrix products at full speed, and few enough for the
 # thirty arrays of a tile that the general recursion holds to stay in the cache, and small beside
-# the result. It is only the piecewise linear recursions that keep a row in the nearest cache.
-_PIECEWISE, _COMPILED, _GENERAL = (128, 1024), (40, 2048), (12, 1024)
+# the result. It is only recursions that follow nothing but cosines that keep a row in near caches.
+_COSINES, _COMPILED, _GENERAL = (128, 1024), (40, 2048), (12, 1024)
 
 
 class Results(NamedTuple):
@@ -80,7 +79,7 @@ class Pairs:
         What X brings into the recursion, and after it Z where that is another set.
     offset : int
         The position of the first sample of Z in the factors.
-    compiled : CompiledNetwork, CompiledLayers, PiecewiseLayers or None
+    compiled : CompiledNetwork, CompiledLayers or None
         The same for the compiled recursion, where it can be taken.
     """
 
@@ -89,7 +88,7 @@ class Pairs:
     Z: Samples
     factors: LayerFactors | LayeredFactors
     offset: int
-    compiled: CompiledNetwork | CompiledLayers | PiecewiseLayers | None
+    compiled: CompiledNetwork | CompiledLayers | None
 
     @classmethod
     def of(
@@ -98,11 +97,10 @@ class Pairs:
         """Return the pairs of X with Z, or with itself; for `unit_norms` see `LayerFactors.of`."""
         norms = X.norms if Z is None else Norms.joined([X.norms, Z.norms])
         factors = factors_of(norms, network, unit_norms=unit_norms)
-        compiled: CompiledNetwork | CompiledLayers | PiecewiseLayers | None
+        compiled: CompiledNetwork | CompiledLayers | None
         if isinstance(factors, LayeredFactors):
             assert isinstance(network, LayeredArchitecture)
-            compiled = PiecewiseLayers.of(network, norms, factors)
-            compiled = compiled or CompiledLayers.of(network, factors)
+            compiled = CompiledLayers.of(network, norms, factors)
         else:
             assert isinstance(network, Architecture)
             compiled = CompiledNetwork.of(network, factors)
@@ -123,8 +121,8 @@ class Pairs:
         Each pair once where X and Z are the same.
         """
         shape = _GENERAL if self.compiled is None else _COMPILED
-        if self.network.piecewise_linear or isinstance(self.compiled, PiecewiseLayers):
-            shape = _PIECEWISE
+        if self.network.piecewise_linear or isinstance(self.compiled, CompiledLayers):
+            shape = _COSINES
         return list(
             tiles(
                 len(self.X),
@@ -177,12 +175,10 @@ class Pairs:
         position: Position,
     ) -> None:
         """Do it array by array, for rows and columns of all samples."""
-        rows, columns = (self.factors.take(part) for part in samples)
-        if isinstance(self.network, LayeredArchitecture):
-            assert isinstance(rows, LayeredFactors)
-            assert isinstance(columns, LayeredFactors)
-            layered_recursion.propagate(gaps, self.network, (rows, columns), targets, one, position)
+        if isinstance(self.compiled, CompiledLayers):
+            self.compiled.propagate_arrays(gaps, samples, targets, one, position)
             return
+        rows, columns = (self.factors.take(part) for part in samples)
         assert isinstance(self.network, Architecture)
         assert isinstance(rows, LayerFactors)
         assert isinstance(columns, LayerFactors)

@@ -1,9 +1,6 @@
 # SPDX-FileCopyrightText: The fastntk authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""Limits of networks of activations that are linear on both sides of 0: programs, and numbers.
-
-They have a recursion of their own, so that what is known of all others is looked at again here.
-"""
+"""The programs of described networks, and their numbers beside those of other ways to them."""
 
 from __future__ import annotations
 
@@ -20,13 +17,16 @@ from limit_reference import exact_kernels
 
 import fastntk
 from fastntk import infinite
+from fastntk.infinite.gaps import fill_gaps
 from fastntk.infinite.layered_compiled import CompiledLayers
 from fastntk.infinite.layered_factors import LayeredFactors
+from fastntk.infinite.layered_program import KIND, SUMS, is_homogeneous
+from fastntk.infinite.layered_recursion import PairCalculus, plain
 from fastntk.infinite.pairs import Pairs, Results
-from fastntk.infinite.piecewise_layers import PiecewiseLayers
-from fastntk.infinite.piecewise_program import is_homogeneous
+from fastntk.infinite.recursion import Position, Target
 from fastntk.infinite.sample_norms import Samples
-from fastntk.layers import Activation, Dense, LayerNorm, ReLU, Residual, RMSNorm
+from fastntk.infinite.wiring import follow
+from fastntk.layers import Activation, Dense, Erf, LayerNorm, ReLU, Residual, RMSNorm
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -146,7 +146,7 @@ def test_factors_that_are_said_to_be_shared_are(net: fastntk.Network) -> None:
 )
 def test_who_shares_factors(layers: list[Layer], shared: bool) -> None:
     compiled = Pairs.of(Samples.of(np.ones((1, 3))), None, limit(layers)).compiled
-    assert isinstance(compiled, PiecewiseLayers)
+    assert isinstance(compiled, CompiledLayers)
     assert all((len(each.squares) > 0) == shared for each in compiled.networks)
 
 
@@ -163,33 +163,96 @@ def test_a_depth_has_the_same_bits_alone_and_among_others() -> None:
     assert (every.ntk(X)[0] == limit([Dense(4), FEW, FEW, Dense(1)], blocks=0).ntk(X)).all()
 
 
+def followed(network: infinite.LayeredNetwork, X: Array, *, gradient: bool) -> tuple[Array, Array]:
+    """Return 1 − cos and 1 + cos of all pairs, of which differences of sizes are followed."""
+    samples = Samples.of(X)
+    factors = LayeredFactors.of(samples.norms, network)
+    inputs, every = np.empty((len(X), len(X))), slice(0, len(X))
+    fill_gaps(samples, samples, every, every, inputs, same=True)
+    calculus = PairCalculus(network, (factors, factors))
+    last = list(follow(network.steps, calculus, calculus.inputs(inputs), tangent=True))[-1]
+    found = last[gradient]
+    assert found is not None
+    return plain(found).gaps[:]
+
+
 @pytest.mark.parametrize("block", [FEW, NORMALIZED])
-def test_the_same_numbers_as_the_recursion_of_all_networks(
-    block: Layer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Also where tiles end: more samples than a tile has, and depths in one pass."""
+def test_the_same_numbers_wherever_tiles_end(block: Layer) -> None:
+    """More samples than a tile has, and depths in one pass."""
     X = np.random.default_rng(1).standard_normal((1100, 3))
     network = limit([Dense(4), block, block, block, Dense(1)], blocks=(1, 3))
     K, single = network.ntk(X), network.at_blocks(3).ntk(X)
     assert (K[1] == single).all()
     np.testing.assert_allclose(network.ntk(X[:30], X), K[:, :30], rtol=0, atol=3e-15 * K.max())
-    monkeypatch.setattr(PiecewiseLayers, "of", lambda *_: None)
-    other = network.ntk(X)
-    assert (other != K).any()
-    np.testing.assert_allclose(K, other, rtol=0, atol=3e-15 * other.max())
 
 
-@pytest.mark.parametrize("ways", [(), (PiecewiseLayers,), (PiecewiseLayers, CompiledLayers)])
-def test_opposite_samples_keep_the_digits_of_their_angle(
-    ways: tuple[type, ...], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("bias_std", [0.0, 0.1])
+@pytest.mark.parametrize("phi", ["relu", "erf", "gelu"])
+@pytest.mark.parametrize("block", [FEW, NORMALIZED])
+def test_rows_with_close_pairs_have_the_bits_of_others(
+    block: Residual, phi: str, bias_std: float
 ) -> None:
+    """A row stops where a closed form leaves pairs close: all of it then takes another way."""
+    layers = [Activation(phi) if isinstance(each, Activation) else each for each in block.layers]
+    mixed = Residual(layers, scale=0.5)
+    network = limit([Dense(4, bias_std=bias_std), mixed, block, mixed, Dense(1)], blocks=(1, 3))
+    X = np.random.default_rng(3).standard_normal((70, 3))
+    pairs = Pairs.of(Samples.of(X), None, network)
+    (tile,) = pairs.tiles()
+    assert isinstance(pairs.compiled, CompiledLayers)
+    kinds = pairs.compiled.networks[1].instructions[:, KIND]
+    assert (kinds == SUMS).any() == (block is FEW)  # which take one way together
+    found = []
+    for arrays in (False, True):
+        gaps = np.random.default_rng(0).uniform(-1, 1, (len(X), len(X)))
+        gaps[::17, 1::8] = 1e-12
+        np.fill_diagonal(gaps, 0.0)
+        out = np.zeros((2, 2, len(X), len(X)))
+        ones = np.ones((2, len(X)))
+        targets = Target(out[0], ones, ones), Target(out[1], ones, ones)
+        where = targets, 1.0, Position(0, 0, diagonal=True)
+        if arrays:
+            pairs.compiled.propagate_arrays(gaps, (tile.rows, tile.columns), *where)
+        else:
+            pairs.propagate_gaps(gaps, tile, Results(*targets, 1.0), (0, 0))
+        found.append(np.triu(out))
+    np.testing.assert_array_equal(found[0], found[1])
+
+
+@pytest.mark.parametrize("gradient", [False, True])
+@pytest.mark.parametrize("bias_std", [0.0, 0.2])
+@pytest.mark.parametrize("before", [[], [LayerNorm(gain=True)], [RMSNorm(epsilon=0.1)]])
+@pytest.mark.parametrize("phi", [ReLU(), Erf(), Activation("gelu"), Activation("softsign")])
+def test_the_same_gaps_as_by_differences_of_sizes(
+    phi: Activation, before: list[Layer], bias_std: float, gradient: bool
+) -> None:
+    """To the digits of small ones: nearly equal samples, near multiples, and opposite ones."""
+    X = np.random.default_rng(1).standard_normal((30, 3))
+    X[1] = X[0] * (1 + 2.0**-40)
+    X[2] = X[0] * (1 + 2.0**-20)
+    X[3] = X[0] + 2.0**-30 * X[5]
+    X[4] = 1.5 * X[0] + 2.0**-20 * X[7]
+    X[5] = -X[0]
+    X[6] = X[0]
+    block = Residual([*before, Dense(4, bias_std=bias_std), phi, Dense(4)], scale=0.5)
+    network = limit([Dense(4), block, block, Dense(1)])
+    found = gaps_of(network, X, gradient=gradient)
+    near, far = followed(network, X, gradient=gradient)
+    gaps, others = np.where(found < 0, 2 + found, found), np.where(found < 0, -found, 2 - found)
+    above = np.triu_indices(len(X), 1)
+    # Sizes after an activation are rounded: what they move gaps by grows with the angle.
+    for one, other in ((gaps, near), (others, far)):
+        off = np.abs(one - other) - (1e-12 * other + 1e-15 * np.sqrt(other) + 1e-31)
+        assert (off[above] <= 0).all()
+
+
+def test_opposite_samples_keep_the_digits_of_their_angle() -> None:
     """φ' of |x| has the gap 2 (π − θ)/π, which is lost in 1 − (1 − …)."""
     X = np.array([[1.0, 0.0, 0.0], [-1.0, 2.0**-60, 0.0]])
-    for way in ways:
-        monkeypatch.setattr(way, "of", lambda *_: None)
     network = limit([Dense(4), Activation("abs"), Dense(1, trained=False)])
-    found = gaps_of(network, X, gradient=True)[0, 1]
-    assert found == pytest.approx(2 * 2.0**-60 / np.pi, rel=1e-14)
+    expected = 2 * 2.0**-60 / np.pi
+    assert gaps_of(network, X, gradient=True)[0, 1] == pytest.approx(expected, rel=1e-14)
+    assert followed(network, X, gradient=True)[0][0, 1] == pytest.approx(expected, rel=1e-14)
 
 
 @pytest.mark.parametrize("sign", [1, -1])
