@@ -67,6 +67,27 @@ def test_tiles_have_the_bits_of_the_whole(chunks: int, other: Any) -> None:
     assert np.array_equal(layers.compute(), NET.ntk_by_layer(X, other))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_tiles_of_wide_networks_have_the_bits_of_the_whole(dtype: str) -> None:
+    """Whose layers are multiplied in parts, in tiles that are no multiples of panels."""
+    block = Residual([LayerNorm(), Dense(150), ReLU(), Dense(203, bias_std=0.2)], scale=0.5)
+    net = fastntk.Network(
+        [Dense(203), block, ReLU(), Dense(90), RMSNorm(), ReLU(), Dense(2)], inputs=6
+    ).sample(seed=2, dtype=dtype)
+    samples = RANDOM.standard_normal((400, 6)).astype(dtype)
+    whole = net.ntk(samples)
+    for chunks in (101, 147):
+        assert np.array_equal(distributed.ntk(net, samples, chunks=chunks).compute(), whole)
+    few = samples[:40]
+    assert np.array_equal(distributed.ntk(net, few, chunks=7).compute(), whole[:40, :40])
+    single = distributed.ntk(net, few[:3], few, chunks=1).compute()
+    assert np.array_equal(single, whole[:3, :40])
+    layers = distributed.ntk_by_layer(net, samples, few, chunks=99).compute()
+    assert np.array_equal(layers, net.ntk_by_layer(samples, few))
+    found = distributed.closest_pairs(net, samples, 9, chunks=83)
+    assert found == net.smallest_angle(samples, 9)
+
+
 @pytest.mark.parametrize("other", [None, Z], ids=["X", "X and Z"])
 @pytest.mark.parametrize("blocks", [2, [2, 0]])
 def test_infinite_width_has_the_bits_of_the_whole(blocks: Any, other: Any) -> None:

@@ -20,7 +20,7 @@ _PROGRAM = """
 import sys
 import numpy as np
 import fastntk
-from fastntk import _core
+from fastntk import _core, layers
 
 assert _core.panel_instructions() == sys.argv[1]
 rng = np.random.default_rng(1)
@@ -62,6 +62,24 @@ for own, dtype in [("float32", "float32"), ("float64", "float64"), ("float32", "
     check(net.ntk(many, dtype=dtype), kernel, coarser)
     v = rng.standard_normal((211, 2))
     check(net.ntk_operator(many, dtype=dtype) @ v.astype(dtype), kernel @ v, coarser)
+
+# A network of layers, of so many samples that weights are packed once. Where there are products of
+# panels, the bits of a sample are those that it has alone.
+block = layers.Residual([layers.LayerNorm(), layers.Dense(37), layers.ReLU(), layers.Dense(135)])
+described = fastntk.Network([layers.Dense(135, bias_std=0.5), block, layers.Dense(2)], inputs=3)
+for dtype in rounding:
+    net = described.sample(dtype=dtype)
+    exact = net.astype("float64")
+    samples = rng.standard_normal((400, 3)).astype(dtype)
+    kernel = sum(f @ f.T for f in
+                 (exact.gradient_features(samples.astype("float64"), output=c) for c in range(2)))
+    found = net.ntk(samples)
+    check(found, kernel, dtype)
+    for rows in [slice(0, 1), slice(5, 12), slice(100, 149), slice(399, 400)]:
+        few = net.ntk(samples[rows], samples)
+        check(few, kernel[rows], dtype)
+        if sys.argv[1] != "generic":
+            assert (few == found[rows]).all()
 """
 
 

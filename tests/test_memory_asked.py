@@ -18,6 +18,7 @@ from fastntk import infinite, linearity
 from fastntk._support import memory
 from fastntk.devices.processor import PROCESSOR
 from fastntk.kernels.features import Features
+from fastntk.layers import Dense, ReLU
 from fastntk.networks.placed import PlacedNetwork
 from fastntk.symmetric import lapack
 
@@ -122,7 +123,15 @@ def test_it_is_asked_for(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
         call()
 
 
-def packed_bytes(net: fastntk.MLP, samples: int, dtype: Any, *, for_products: bool = False) -> int:
+def network(kind: str, widths: list[int], dtype: str) -> Any:
+    """Return a network with so many inputs and hidden neurons, as an `MLP` or by its layers."""
+    if kind == "mlp":
+        return fastntk.MLP([*widths, 1], dtype=dtype)
+    hidden: list[Any] = [each for width in widths[1:] for each in (Dense(width), ReLU())]
+    return fastntk.Network([*hidden, Dense(1)], inputs=widths[0]).sample(dtype=dtype)
+
+
+def packed_bytes(net: Any, samples: int, dtype: Any, *, for_products: bool = False) -> int:
     """Return the memory of packed weights that a pass asks for beside that of its features."""
     placed = PlacedNetwork(net.network, PROCESSOR)
     whole = placed.pass_bytes(samples, 1, np.dtype(dtype), for_products=for_products)
@@ -132,11 +141,14 @@ def packed_bytes(net: fastntk.MLP, samples: int, dtype: Any, *, for_products: bo
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("kept", ["float64", "float32"])
 @pytest.mark.parametrize("for_products", [False, True])
-def test_only_weights_that_are_packed_count(dtype: str, kept: str, for_products: bool) -> None:
+@pytest.mark.parametrize("kind", ["mlp", "layers"])
+def test_only_weights_that_are_packed_count(
+    kind: str, dtype: str, kept: str, for_products: bool
+) -> None:
     """To pack them is work of its own, and more for larger networks: samples are cut alike."""
-    nets = [fastntk.MLP([30, width, width, 1], dtype=dtype) for width in (100, 400)]
+    nets = [network(kind, [30, width, width], dtype) for width in (100, 400)]
 
-    def tasks(net: fastntk.MLP, samples: int) -> int:
+    def tasks(net: Any, samples: int) -> int:
         seen: list[int] = []
         many = np.zeros((samples, 30), dtype)
         placed = PlacedNetwork(net.network, PROCESSOR)
@@ -152,15 +164,18 @@ def test_only_weights_that_are_packed_count(dtype: str, kept: str, for_products:
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-def test_weights_that_are_packed_count(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", ["mlp", "layers"])
+def test_weights_that_are_packed_count(
+    kind: str, dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """They are packed for the passes of many samples: twice, but for the first layer."""
-    net = fastntk.MLP([30, 200, 180, 1], dtype=dtype)
+    net = network(kind, [30, 200, 180], dtype)
     placed = PlacedNetwork(net.network, PROCESSOR)
     one, all_of_them = range(1), net.dtype
     packed = packed_bytes(net, 1000, net.dtype)
     if packed == 0:
         pytest.skip("samples pass row by row on this processor")
-    first, second = (weights.nbytes for weights in net.weights[:2])
+    first, second = (layer.weights.nbytes for layer in net.network.layers[:2])
     assert first + 2 * second <= packed <= 1.3 * (first + 2 * second)
     assert packed_bytes(net, 20, net.dtype) == 0
     needed = placed.feature_bytes(1000, len(one), all_of_them) + packed

@@ -248,14 +248,18 @@ TEST_CASE_TEMPLATE("panel passes: nobody waits for weights when the work is stop
                    double) {
   if (panel_kernel<T>() == nullptr) return;
   const RandomNetwork<T> random({});
-  const PackedWeights<T> weights(random.get().hidden, panel_kernel<T>()->panel_rows, true);
+  const std::vector<WeightOperand<T>> operands = operands_of(random.get().hidden);
+  const PackedWeights<T> weights(operands, panel_kernel<T>()->panel_rows, true);
   const Blas blas = reference_blas();
   const std::atomic<bool> stop{true};
   const HostDevice::Lane lane{blas, stop};
   PanelLayers<T> samples(random.get(), 3, {0, 3});
   PaddedMatrix<T> product(64, 64);
-  for (const auto use : {PackedWeights<T>::Use::forward, PackedWeights<T>::Use::backward}) {
-    CHECK(weights.multiply(lane, use, 2, {0, 3}, samples.views()[1], {}, product.view()).data ==
+  for (std::size_t k = 0; k < operands.size(); ++k) {
+    if (operands[k].terms() != samples.views()[1].all.cols) continue;
+    CHECK(weights.units_by_samples(lane, k, {0, 3}, samples.views()[1], {}, product.view()).data ==
+          nullptr);
+    CHECK(weights.samples_by_units(lane, k, {0, 3}, samples.views()[1], {}, product.view()).data ==
           nullptr);
   }
 }

@@ -7,9 +7,12 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "fastntk/host.hpp"
+#include "fastntk/panel_products.hpp"
+#include "fastntk/partition.hpp"
 #include "fastntk/wired/ntk.hpp"
 #include "kernels.hpp"
 #include "padded_matrix.hpp"
@@ -275,6 +278,76 @@ TEST_CASE_TEMPLATE("kernels of networks of steps", P, Single, Mixed, Double, Nar
       }
     }
   }
+}
+
+TEST_CASE_TEMPLATE("the bits of a sample do not depend on the samples beside it", P, Single, Mixed,
+                   Double, Narrowed) {
+  using T = typename P::Pass;
+  using G = typename P::Gram;
+  if (panel_kernel<T>() == nullptr || panel_kernel<G>() == nullptr) return;
+  const Range outputs{0, kOutputs};
+  std::vector<std::string> names = wiring_names();
+  names.emplace_back("wide");
+  for (const std::string& name : names) {
+    CAPTURE(name);
+    RandomWiring<T> net(kInputs);
+    if (name == "wide") {  // of more units than are multiplied at once
+      const std::size_t first = net.linear(139);
+      net.normalize(true);
+      net.linear(70);
+      net.activate(kTanh);
+      net.linear(139, false);
+      net.sum(first, 0.5);
+      net.linear(kOutputs);
+    } else {
+      build(net, name);
+    }
+    // So many that weights are packed once for all blocks; those of parts are packed by each.
+    const auto x = random_samples<T>(345, kInputs);
+    const auto z = random_samples<T>(9, kInputs, 8);
+    const HostDevice device = device_with(2);
+    CHECK(wired::packed_weight_bytes<G>(device, net.get(), x.rows(), FeatureUse::grams) > 0);
+    const auto f = outputs_of(net.get(), x);
+    const auto gradients = gradients_of(net.get(), 1, x);
+    const auto kernels = kernels_of<G>(net.get(), outputs, Split::output_pairs, x, &z);
+    for (const Range part : {Range{0, 1}, Range{5, 7}, Range{90, 50}, Range{344, 1}}) {
+      CAPTURE(part.first);
+      const auto rows_of = [&](const auto& whole) {
+        auto rows =
+            PaddedMatrix<std::remove_cvref_t<decltype(whole(0, 0))>>(part.count, whole.cols());
+        for (Index i = 0; i < part.count; ++i) {
+          for (Index j = 0; j < whole.cols(); ++j) rows(i, j) = whole(part.first + i, j);
+        }
+        return rows;
+      };
+      const auto some = rows_of(x);
+      CHECK(wired::packed_weight_bytes<G>(device, net.get(), part.count, FeatureUse::grams) == 0);
+      CHECK(equal_to_the_last_bit(outputs_of(net.get(), some), rows_of(f)));
+      CHECK(equal_to_the_last_bit(gradients_of(net.get(), 1, some), rows_of(gradients)));
+      const auto of_some = kernels_of<G>(net.get(), outputs, Split::output_pairs, some, &z);
+      for (std::size_t k = 0; k < kernels.size(); ++k) {
+        CHECK(equal_to_the_last_bit(of_some[k], rows_of(kernels[k])));
+      }
+    }
+  }
+}
+
+TEST_CASE_TEMPLATE("weights of networks of steps are packed for the ways that passes go", T, float,
+                   double) {
+  if (panel_kernel<T>() == nullptr) return;
+  RandomWiring<T> net(kInputs);
+  net.linear(40);
+  net.activate(kTanh);
+  net.linear(24);
+  net.linear(kOutputs);
+  const Index rows = panel_kernel<T>()->panel_rows;
+  // Forward, and back to what the first map makes.
+  const Index numbers = Partition::round_up(40, rows) * kInputs +
+                        Partition::round_up(24, rows) * 40 + Partition::round_up(40, rows) * 24 +
+                        Partition::round_up(kOutputs, rows) * 24 +
+                        Partition::round_up(24, rows) * kOutputs;
+  CHECK(wired::packed_weight_bytes<T>(device_with(1), net.get(), 2000, FeatureUse::products) ==
+        numbers * static_cast<Index>(sizeof(T)));
 }
 
 TEST_CASE_TEMPLATE("networks that share steps have the kernels of each alone", P, Single, Mixed,

@@ -42,7 +42,11 @@ def norm(width: int, draw: st.DrawFn) -> Layer:
 
 @st.composite
 def networks(
-    draw: st.DrawFn, activations: tuple[str, ...] = ("relu", "erf"), *, limit: bool = True
+    draw: st.DrawFn,
+    activations: tuple[str, ...] = ("relu", "erf"),
+    *,
+    limit: bool = True,
+    widths: Any = WIDTHS,
 ) -> fastntk.Network:
     """Networks that have a limit: what an activation takes comes from layers of weights.
 
@@ -54,7 +58,7 @@ def networks(
         return layers.Activation(draw(st.sampled_from(activations)), scale=scale)
 
     def branch(before: int, after: int, depth: int) -> list[Layer]:
-        inner = draw(WIDTHS)
+        inner = draw(widths)
         found = [norm(before, draw)] if draw(st.booleans()) else []
         found += [dense(inner, draw)]
         if depth > 0 and draw(st.booleans()):
@@ -74,19 +78,19 @@ def networks(
             projection=dense(after, draw) if projected else None,
         )
 
-    width, inputs = draw(WIDTHS), draw(st.integers(2, 5))
+    width, inputs = draw(widths), draw(st.integers(2, 5))
     found: list[Layer] = [] if limit or draw(st.booleans()) else [norm(inputs, draw)]
     found += [dense(width, draw)]
     for _ in range(draw(st.integers(0, 3))):
         what = draw(st.sampled_from(["block", "norm", "layer"]))
         if what == "block":
-            after = draw(WIDTHS)
+            after = draw(widths)
             found.append(block(width, after, 1))
             width = after
         elif what == "norm":
             found.append(norm(width, draw))
         else:
-            after = draw(WIDTHS)
+            after = draw(widths)
             found += [activation(), dense(after, draw)]
             width = after
     found += [activation(), dense(draw(st.integers(1, 3)), draw)]

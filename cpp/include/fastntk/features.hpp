@@ -373,7 +373,8 @@ Index packed_weight_bytes(const Device& device, const Network<T>& network, Index
     const Index panel_rows = passing_panel_rows(device, network);
     if (panel_rows != 0 && packs_weights_ahead(device.template panel_blocks<T>(
                                samples, kept_panel_rows<G>(device, use)))) {
-      return PackedWeights<T>::numbers(network.hidden, panel_rows) * static_cast<Index>(sizeof(T));
+      return PackedWeights<T>::numbers(operands_of(network.hidden), panel_rows) *
+             static_cast<Index>(sizeof(T));
     }
   }
   return 0;

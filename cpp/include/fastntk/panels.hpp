@@ -55,6 +55,35 @@ struct Panels {
   }
 };
 
+// This is some panels of a matrix: those of a block of samples.
+template <class T>
+struct PanelRows {
+  Panels<T> all;
+  Range panels{0, 0};
+
+  PanelRows() = default;
+  PanelRows(Panels<T> all_, Range panels_) : all(all_), panels(panels_) {}
+  template <class Writable>
+    requires(std::is_same_v<const Writable, T>)
+  // NOLINTNEXTLINE(google-explicit-constructor)
+  PanelRows(const PanelRows<Writable>& other) : PanelRows(other.all, other.panels) {}
+
+  // Returns the rows of these panels, those that fill the last one included.
+  Range rows() const { return {panels.first * all.panel_rows, panels.count * all.panel_rows}; }
+  // Returns the columns of a slab of one of these panels, as rows.
+  Matrix<T> columns(Range slab, Index panel) const {
+    return {all.panel(0, slab, panels.first + panel), slab.count, all.panel_rows};
+  }
+};
+
+// Returns the panels that hold these samples, the first of which is that of a panel.
+template <class T>
+PanelRows<T> panel_rows_of(const Panels<T>& all, Range samples) {
+  return {all,
+          {samples.first / all.panel_rows,
+           Partition::round_up(samples.count, all.panel_rows) / all.panel_rows}};
+}
+
 // Puts the rows `from` in the place of rows first, first + 1, … of a part, and of its columns from
 // first_col on. They begin with a panel, and end with one or with the last row of all.
 template <class From, class To>

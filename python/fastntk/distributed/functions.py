@@ -61,8 +61,7 @@ def ntk(
     -------
     dask.array.Array
         (n, m) and so on, as `MLP.ntk` or `infinite.Network.ntk` return it, with the same numbers to
-        the last bit, for any chunks and any number of workers. Of a `FiniteNetwork` they may differ
-        by rounding from those of other chunks, as a BLAS decides.
+        the last bit, for any chunks and any number of workers.
 
     Raises
     ------

@@ -10,6 +10,7 @@
 #include "fastntk/features.hpp"
 #include "fastntk/kernel_terms.hpp"
 #include "fastntk/wired/passes.hpp"
+#include "fastntk/wired/products.hpp"
 #include "fastntk/wired/wiring.hpp"
 
 // This computes the features of a network of steps, and says which kernel they make up. Of a
@@ -110,11 +111,12 @@ Index feature_bytes(const Wiring<T>& wiring, Index samples, Index outputs, Index
   return samples * sum * itemsize;
 }
 
-// Weights are packed for no pass.
+// See fastntk::packed_weight_bytes. What the features are kept for makes no difference.
 template <class G, class Device, class T>
-Index packed_weight_bytes(const Device& /*device*/, const Wiring<T>& /*wiring*/, Index /*samples*/,
+Index packed_weight_bytes(const Device& device, const Wiring<T>& wiring, Index samples,
                           FeatureUse /*use*/) {
-  return 0;
+  return BlockPasses<Device, T>::packed_weight_bytes(device, wiring, Extent::to_parameters,
+                                                     samples);
 }
 
 // Passes the samples (rows, d) through the network in its own precision T and keeps H and Δ in the
@@ -127,17 +129,13 @@ Features<Device, G> compute_features(const Device& device, const Wiring<T>& wiri
   Features<Device, G> features = allocate_features<G>(device, layout.activation_widths(wiring),
                                                       {0, layout.delta_widths(outputs.count)},
                                                       outputs.count, samples.rows, use);
-  const Route route(wiring, Extent::to_parameters);
-  const Partition blocks{samples.rows, device.row_blocks()};
   const auto passes = static_cast<Index>(layout.networks.size()) * outputs.count;
   const double operations =
       static_cast<double>(samples.rows) * static_cast<double>(1 + passes) * wiring.multiply_adds();
-  device.run(
-      "features", {blocks.blocks(), operations}, monitor,
-      [&] { return Workspace<Device, T>(wiring, route, Extent::to_parameters, blocks.size()); },
-      [&](const auto& lane, const Workspace<Device, T>& workspace, Index block) {
-        const Range rows = blocks[block];
-        const Pass pass(lane, wiring, route, workspace, samples.row_block(rows.first, rows.count));
+  BlockPasses<Device, T> in_blocks(device, wiring, Extent::to_parameters, samples);
+  in_blocks.run(
+      "features", operations, monitor,
+      [&](const auto& lane, const Workspace<Device, T>& workspace, const auto& pass, Range rows) {
         const auto keep_activation = [&](std::size_t node, Matrix<const T> values) {
           const auto found = std::ranges::find(layout.activations, node);
           if (found == layout.activations.end()) return;

@@ -11,6 +11,7 @@
 #include "fastntk/hessian_products.hpp"
 #include "fastntk/jacobian_products.hpp"
 #include "fastntk/wired/passes.hpp"
+#include "fastntk/wired/products.hpp"
 #include "fastntk/wired/wiring.hpp"
 
 // This multiplies with the Hessian of Σ_i Σ_c u_ic f_c(x_i) with respect to the parameters of a
@@ -271,7 +272,8 @@ class HessianProducts {
         [&](const auto& lane, int /*no workspace*/, Index block) {
           const Range rows = cut[block];
           const Memory memory{*this, rows};
-          const Pass of_rows(lane, wiring_, route_, memory,
+          const LaneProducts products;
+          const Pass of_rows(lane, wiring_, route_, memory, products,
                              inputs.row_block(rows.first, rows.count));
           of_rows.forward([&](std::size_t node, Matrix<const T> z) { bend(lane, node, z, rows); });
           if (!route_.reaches(wiring_.top())) return;

@@ -9,6 +9,7 @@
 #include "fastntk/gram_tiles.hpp"
 #include "fastntk/jacobian_products.hpp"
 #include "fastntk/wired/features.hpp"
+#include "fastntk/wired/products.hpp"
 
 // This computes the outputs, the derivatives and the tangent kernels of a network of steps.
 namespace fastntk::wired {
@@ -17,40 +18,34 @@ namespace fastntk::wired {
 template <class Device, class T>
 void evaluate(const Device& device, const Wiring<T>& wiring, Matrix<const T> samples, Matrix<T> f,
               const Monitor& monitor) {
-  const Route route(wiring, Extent::forward);
-  const Partition blocks{samples.rows, device.row_blocks()};
-  device.run(
-      "outputs", {blocks.blocks(), static_cast<double>(samples.rows) * wiring.multiply_adds()},
-      monitor, [&] { return Workspace<Device, T>(wiring, route, Extent::forward, blocks.size()); },
-      [&](const auto& lane, const Workspace<Device, T>& workspace, Index block) {
-        const Range rows = blocks[block];
-        const Pass pass(lane, wiring, route, workspace, samples.row_block(rows.first, rows.count));
-        pass.forward([&](std::size_t node, Matrix<const T> values) {
-          if (node == wiring.top()) convert(lane, values, f.row_block(rows.first, rows.count));
-        });
-      });
+  BlockPasses<Device, T> passes(device, wiring, Extent::forward, samples);
+  passes.run("outputs", static_cast<double>(samples.rows) * wiring.multiply_adds(), monitor,
+             [&](const auto& lane, const auto& /*workspace*/, const auto& pass, Range rows) {
+               pass.forward([&](std::size_t node, Matrix<const T> values) {
+                 if (node != wiring.top()) return;
+                 convert(lane, values, f.row_block(rows.first, rows.count));
+               });
+             });
 }
 
 // jacobians[c] (samples, d) = ∂f_c/∂x, for every output c.
 template <class Device, class T>
 void input_jacobians(const Device& device, const Wiring<T>& wiring, Matrix<const T> samples,
                      const std::vector<Matrix<T>>& jacobians, const Monitor& monitor) {
-  const Route route(wiring, Extent::to_inputs);
-  const Partition blocks{samples.rows, device.row_blocks()};
-  device.run(
-      "input Jacobians", blocks.blocks(), monitor,
-      [&] { return Workspace<Device, T>(wiring, route, Extent::to_inputs, blocks.size()); },
-      [&](const auto& lane, const Workspace<Device, T>& workspace, Index block) {
-        const Range rows = blocks[block];
-        const Pass pass(lane, wiring, route, workspace, samples.row_block(rows.first, rows.count));
-        pass.forward([](std::size_t, Matrix<const T>) {});
-        for (std::size_t c = 0; c < jacobians.size() && !lane.stopped(); ++c) {
-          pass.backward(static_cast<Index>(c), [&](std::size_t node, Matrix<const T> delta) {
-            if (node != 0) return;
-            convert(lane, delta, jacobians[c].row_block(rows.first, rows.count));
-          });
-        }
-      });
+  BlockPasses<Device, T> passes(device, wiring, Extent::to_inputs, samples);
+  passes.run("input Jacobians",
+             static_cast<double>(samples.rows) * static_cast<double>(1 + jacobians.size()) *
+                 wiring.multiply_adds(),
+             monitor,
+             [&](const auto& lane, const auto& /*workspace*/, const auto& pass, Range rows) {
+               pass.forward([](std::size_t, Matrix<const T>) {});
+               for (std::size_t c = 0; c < jacobians.size() && !lane.stopped(); ++c) {
+                 pass.backward(static_cast<Index>(c), [&](std::size_t node, Matrix<const T> delta) {
+                   if (node != 0) return;
+                   convert(lane, delta, jacobians[c].row_block(rows.first, rows.count));
+                 });
+               }
+             });
 }
 
 // Returns the place of each layer in a vector over the parameters, in the order of the steps; a

@@ -279,9 +279,9 @@ class Route {
       const Step<T>& step = wiring.step(node);
       const auto* const add = std::get_if<Add>(&step.operation);
       const auto* const gain_shift = std::get_if<GainShift<T>>(&step.operation);
+      if (extent == Extent::forward) continue;
       reached_[node] =
           wanted[node] || reached_[step.source] || (add != nullptr && reached_[add->branch]);
-      if (extent == Extent::forward) continue;
       // The way back wants them again.
       if (std::holds_alternative<Normalize>(step.operation)) lives.keep(lives.values[node]);
       if (gain_shift != nullptr && gain_shift->gain.bias != nullptr) {
@@ -296,7 +296,7 @@ class Route {
   std::size_t delta_places() const { return delta_places_; }
   std::size_t value_place(std::size_t node) const { return values_[node]; }
   std::size_t delta_place(std::size_t node) const { return deltas_[node]; }
-  // Returns whether the way back comes to this node.
+  // Returns whether there is a way back that comes to this node.
   bool reaches(std::size_t node) const { return reached_[node]; }
 
  private:
@@ -381,13 +381,18 @@ class Workspace {
 };
 
 // One block of samples on its way through a network. The memory is a Workspace, or what says where
-// values, Δ and the rest lie as one does.
-template <class Lane, class Memory, class T>
+// values, Δ and the rest lie as one does; products.hpp has what multiplies with weights.
+template <class Lane, class Memory, class Products, class T>
 class Pass {
  public:
   Pass(const Lane& lane, const Wiring<T>& wiring, const Route& route, const Memory& workspace,
-       Matrix<const T> inputs)
-      : lane_(lane), wiring_(wiring), route_(route), workspace_(workspace), inputs_(inputs) {}
+       const Products& products, Matrix<const T> inputs)
+      : lane_(lane),
+        wiring_(wiring),
+        route_(route),
+        workspace_(workspace),
+        products_(products),
+        inputs_(inputs) {}
 
   // Returns the values of a node, as long as they are there.
   Matrix<const T> value(std::size_t node) const {
@@ -464,19 +469,12 @@ class Pass {
     }
   }
 
-  void make(std::size_t /*node*/, const Linear<T>& linear, Matrix<const T> h, Matrix<T> z) const {
-    const Layer<T>& layer = linear.layer;
-    lane_.template gemm<T>(Op::none, Op::transpose, static_cast<T>(layer.weight_scale), h,
-                           layer.weights, Write::overwrite, z);
-    if (layer.bias == nullptr) return;
-    lane_.for_each(z.rows, z.cols,
-                   fastntk::element::AddBias<T>{static_cast<T>(layer.bias_scale), layer.bias, z});
+  void make(std::size_t node, const Linear<T>& linear, Matrix<const T> h, Matrix<T> z) const {
+    products_.forward(lane_, node, linear.layer, h, z);
   }
-  void back(std::size_t /*node*/, const Linear<T>& linear, Matrix<const T> above, Matrix<T> below,
+  void back(std::size_t node, const Linear<T>& linear, Matrix<const T> above, Matrix<T> below,
             Write write) const {
-    const Layer<T>& layer = linear.layer;
-    lane_.template gemm<T>(Op::none, Op::none, static_cast<T>(layer.weight_scale), above,
-                           layer.weights, write, below);
+    products_.backward(lane_, node, linear.layer, above, below, write);
   }
 
   void make(std::size_t node, const Activate& activate, Matrix<const T> z, Matrix<T> h) const {
@@ -548,6 +546,7 @@ class Pass {
   const Wiring<T>& wiring_;
   const Route& route_;
   const Memory& workspace_;
+  const Products& products_;
   Matrix<const T> inputs_;
 };
 

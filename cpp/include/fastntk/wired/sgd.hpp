@@ -15,6 +15,7 @@
 #include "fastntk/tiling.hpp"
 #include "fastntk/wired/features.hpp"
 #include "fastntk/wired/passes.hpp"
+#include "fastntk/wired/products.hpp"
 #include "fastntk/wired/wiring.hpp"
 
 // This descends the gradient of networks of steps on batches of samples. With Δ = ∂loss/∂z for a
@@ -184,7 +185,8 @@ class Sgd {
           fastntk::element::Gather<T>{samples_.order + rows.first, samples_.inputs,
                                       gathered_.view().row_block(block.first, block.count)});
     }
-    const Pass pass(lane, wiring_, route_, workspace.pass,
+    const LaneProducts products;
+    const Pass pass(lane, wiring_, route_, workspace.pass, products,
                     inputs(batch).row_block(block.first, block.count));
     pass.forward([&](std::size_t node, Matrix<const T> values) {
       const auto found = std::ranges::find(layout_.activations, node);
