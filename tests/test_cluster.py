@@ -9,6 +9,7 @@ import os
 import signal
 import time
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,7 +27,6 @@ from fastntk.studies.runner import on_workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 dask = pytest.importorskip("dask", reason="needs fastntk[distributed]")
 dask_arrays = pytest.importorskip("dask.array", reason="needs fastntk[distributed]")
@@ -133,6 +133,29 @@ def test_conditioning_of_tiles(client: Any, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(dask_products, "answers_of_workers", half)
     assert found() == expected
     assert client.scheduler_info()["workers"]
+
+
+def test_a_block_that_failed_is_made_again(
+    client: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(dask_source, "_SMALL", 10)
+    square = np.random.default_rng(8).standard_normal((90, 100))
+    there = tmp_path / "there"
+    blocks = dask_arrays.from_array(square @ square.T, chunks=40).map_blocks(
+        _if_there, str(there), meta=np.empty((0, 0))
+    )
+    with pytest.raises(FileNotFoundError, match="there") as failure:
+        fastntk.conditioning(blocks, method="cholesky")
+    there.touch()
+    assert fastntk.conditioning(blocks, method="cholesky").resolved
+    assert failure.traceback  # who keeps the exception keeps no task
+    assert client.scheduler_info()["workers"]
+
+
+def _if_there(block: Any, path: str) -> Any:
+    if block.size:
+        Path(path).stat()
+    return block
 
 
 def test_products_of_tiles_that_have_moved() -> None:

@@ -12,6 +12,7 @@ import pytest
 import fastntk
 from fastntk.eigenvalues import dask_source
 from fastntk.eigenvalues.dask_factor import DaskFactor
+from fastntk.symmetric.cholesky import NotPositiveDefinite
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -127,6 +128,20 @@ def test_tiles_need_not_be_symmetric_to_the_last_bit() -> None:
     assert conditioning(tiled(other)) == conditioning(tiled(np.tril(K) + np.tril(K, -1).T))
 
 
+@pytest.mark.parametrize("size", [40, 10])
+@pytest.mark.parametrize("kept", [True, False])
+def test_no_task_fails_for_want_of_a_factor(
+    size: int, kept: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Workers would show it on the screen, and Dask keep it."""
+    monkeypatch.setattr(dask_source, "_KEPT_SHARE", 0.3 if kept else 0.0)
+    places = np.array([0.0, 0.0, 1.0])[np.arange(90) // 30]
+    source = dask_source.source_of_dask(tiled(K - 1e5 * np.diag(places), size), overwrite=False)
+    with pytest.raises(NotPositiveDefinite) as failure:
+        source.factor(0.0)
+    assert failure.value.__context__ is None
+
+
 def test_several_eigenvalues_with_vectors() -> None:
     found = conditioning(tiled(K), k=3, eigenvectors=True, bounds=False)
     whole = fastntk.conditioning(K, k=3, method="cholesky", bounds=False)
@@ -173,7 +188,10 @@ def test_a_matrix_that_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (tiled(-K), "negative eigenvalue far beyond rounding"),
         (tiled(K + np.triu(np.ones_like(K))), "not symmetric.* up to 1"),
-        (tiled(np.where(np.arange(90) == 3, np.nan, K)), "90 elements are not finite"),
+        (
+            tiled(np.where(np.arange(90) == 3, np.nan, K)),
+            r"90 elements are not finite, first K\[0, 3\]=nan",
+        ),
         (tiled(K[:80]), r"K has shape \(80, 90\): expected a square matrix"),
         (tiled(K)[0], r"K has shape \(90,\): expected a square matrix"),
         (tiled(K + 0j), "K has dtype complex128: expected real numbers"),
@@ -183,6 +201,45 @@ def test_a_matrix_that_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_bad_matrices(given: Any, message: str) -> None:
     with pytest.raises((ValueError, TypeError), match=message):
         conditioning(given)
+
+
+@pytest.mark.parametrize("place", [(3, 50), (50, 3), (41, 42), (89, 89)])
+def test_the_first_bad_element_is_named(place: tuple[int, int]) -> None:
+    bad = K.copy()
+    bad[place] = -np.inf
+    bad[88, 85] = np.nan
+    first = min(place, (88, 85))
+    with pytest.raises(ValueError, match=rf"2 .*, first K\[{first[0]}, {first[1]}\]="):
+        conditioning(tiled(bad))
+
+
+def test_blocks_are_what_the_array_says() -> None:
+    masked = da.ma.masked_array(tiled(K), tiled(K > 100.0))
+    with pytest.raises(ValueError, match="K is masked: expected an array without a mask"):
+        conditioning(masked)
+    for change, message in (
+        (lambda block: np.ma.masked_array(block, block > 100.0), "is masked"),
+        (lambda block: block + 0j, "has dtype complex128: expected real numbers"),
+        (lambda block: block[1:], r"has shape \(\d+, \d+\): expected"),
+    ):
+        blocks = tiled(K).map_blocks(change, dtype=np.float64, meta=np.empty((0, 0)))
+        with pytest.raises((ValueError, TypeError), match=rf"block of K that begins .* {message}"):
+            conditioning(blocks)
+    single = tiled(K).map_blocks(np.float32, dtype=np.float64, meta=np.empty((0, 0)))
+    assert conditioning(single).resolved
+
+
+def test_more_eigenvalues_than_rows_are_refused_before_the_work() -> None:
+    made: list[Any] = []
+
+    def noted(block: Any) -> Any:
+        made.append(block.shape)
+        return block
+
+    blocks = tiled(K).map_blocks(noted, meta=np.empty((0, 0)))
+    with pytest.raises(ValueError, match="k=91: expected at most 90, the size of K"):
+        conditioning(blocks, k=91)
+    assert not made
 
 
 def test_it_is_not_overwritten() -> None:

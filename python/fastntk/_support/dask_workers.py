@@ -155,13 +155,13 @@ def result_of(future: Any) -> Any:
     ConnectionError
         If the scheduler was lost, and all tasks with it.
     """
-    with _naming_a_lost_scheduler():
+    with naming_a_lost_scheduler():
         return future.result()
 
 
 def results_of(client: Any, futures: list[Any]) -> list[Any]:
     """Return the same of several tasks, with a question to the scheduler for all of them."""
-    with _naming_a_lost_scheduler():
+    with naming_a_lost_scheduler():
         found: list[Any] = client.gather(futures)
     return found
 
@@ -173,10 +173,13 @@ def answers_of_workers(
 
     Of one that is lost it is None.
     """
-    if not workers:
-        return {}
-    with _naming_a_lost_scheduler():
-        answers = client.run(function, workers=workers, on_error="return", **arguments)
+    with naming_a_lost_scheduler():
+        # To one that has gone the scheduler would try to connect for half a minute.
+        there = client.nthreads() if workers else {}
+        asked = [worker for worker in workers if worker in there]
+        answers = (
+            client.run(function, workers=asked, on_error="return", **arguments) if asked else {}
+        )
     for worker, answer in answers.items():
         if isinstance(answer, OSError):
             answers[worker] = None
@@ -186,8 +189,13 @@ def answers_of_workers(
 
 
 @contextmanager
-def _naming_a_lost_scheduler() -> Iterator[None]:
-    lost = (CancelledError, sys.modules["distributed"].comm.CommClosedError)
+def naming_a_lost_scheduler() -> Iterator[None]:
+    """Raise ConnectionError for what Dask raises when the scheduler is lost."""
+    module = sys.modules.get("distributed")
+    if module is None:
+        yield
+        return
+    lost = (CancelledError, module.comm.CommClosedError, module.client.ClosedClientError)
     try:
         yield
     except lost as error:

@@ -34,7 +34,7 @@ import numpy as np
 from fastntk._support.dask_workers import aligned, share_of_threads
 from fastntk._support.digests import sha256
 from fastntk.eigenvalues.dask_products import TileProducts
-from fastntk.eigenvalues.dask_tiles import Tiles, lower_places, persisted
+from fastntk.eigenvalues.dask_tiles import Tiles, computed, lower_places, persisted
 from fastntk.symmetric import tiles as tile_by_tile
 from fastntk.symmetric.cholesky import NotPositiveDefinite
 
@@ -44,6 +44,9 @@ if TYPE_CHECKING:
     from fastntk._support.progress import Monitor
     from fastntk.eigenvalues.dask_tiles import Place
     from fastntk.symmetric.block_lanczos import Vectors
+
+# What stands in keys for what waits for a tile on the diagonal.
+_TURN = "turn"
 
 # So many products of two tiles are subtracted in a task.
 AT_ONCE = 2
@@ -108,24 +111,24 @@ class DaskFactor:
         for i, j in lower_places(count):
             left, right = ([(name, row, k) for k in range(j)] for row in (i, j))
             last: Any = matrix.task(i, j)
-            after = (name, "turn", j) if j else None
+            after = (name, _TURN, j) if j else None
             for first in range(0, j, AT_ONCE):
                 some = slice(first, first + AT_ONCE)
                 last = (_downdated, last, left[some], right[some], after)
                 if some.stop < j:
                     layer[name, "rest", i, j, first] = last
                     # What another task has made has to stay as it is.
-                    last, after = (np.array, (name, "rest", i, j, first)), None
+                    last, after = (_copied, (name, "rest", i, j, first)), None
             layer[name, i, j] = given.kept_by(
                 (_root, last) if i == j else (_below, last, (name, j, j))
             )
-        for j in range(1, count):
-            layer[name, "turn", j] = (_nothing, (name, j - 1, j - 1))
-        places = list(lower_places(count))
-        try:
-            found = persisted(f"{name}-whole", layer, name, places, given.sources, monitor)
-        except NotPositiveDefinite:
-            raise NotPositiveDefinite(0) from None
+        for j in range(count):
+            layer[name, _TURN, j + 1] = (_has_none, (name, j, j))
+        places = [*lower_places(count), (_TURN, count)]
+        found = persisted(f"{name}-whole", layer, name, places, given.sources, monitor)
+        failed = computed([found.pop((_TURN, count))])[0]
+        if failed:
+            raise NotPositiveDefinite(0)
         return cls(given.of_same_kind(found))
 
     def solve(self, vectors: Vectors) -> Vectors:
@@ -204,31 +207,53 @@ def _shifted(tile: Vectors, sign: int, shift: float) -> Vectors:
     return result
 
 
+def _copied(tile: Vectors | None) -> Vectors | None:
+    return None if tile is None else np.array(tile)
+
+
 def _downdated(
-    tile: Vectors,
-    left: list[Vectors],
-    right: list[Vectors],
-    after: None,  # noqa: ARG001  (what it waits for)
-) -> Vectors:
-    """Make tile − Σ L Rᵀ of a tile, of one on the diagonal the lower triangle, and return it."""
+    tile: Vectors | None,
+    left: list[Vectors | None],
+    right: list[Vectors | None],
+    after: bool | None,
+) -> Vectors | None:
+    """Make tile − Σ L Rᵀ of a tile, of one on the diagonal the lower triangle, and return it.
+
+    None where there is no factor: an exception would be on the screen of each worker.
+    """
     # Once each: a tile and a copy of it are no equal tiles.
-    tiles = {id(each): aligned(each) for each in (*left, *right)}
+    given = {id(each): each for each in (*left, *right)}
+    if tile is None or after or any(each is None for each in given.values()):
+        return None
+    tiles = {key: aligned(each) for key, each in given.items()}
     with share_of_threads():
         for one, other in zip(left, right, strict=True):
             tile_by_tile.downdate(tile, tiles[id(one)], tiles[id(other)])
     return tile
 
 
-def _root(tile: Vectors) -> Vectors:
-    with share_of_threads():
-        tile_by_tile.root(tile)
+def _root(tile: Vectors | None) -> Vectors | None:
+    if tile is None:
+        return None
+    try:
+        with share_of_threads():
+            tile_by_tile.root(tile)
+    except NotPositiveDefinite:
+        return None
     return tile
 
 
-def _below(tile: Vectors, triangle: Vectors) -> Vectors:
+def _below(tile: Vectors | None, triangle: Vectors | None) -> Vectors | None:
+    if tile is None or triangle is None:
+        return None
     with share_of_threads():
         tile_by_tile.solve_below(tile, aligned(triangle))
     return tile
+
+
+def _has_none(tile: Vectors | None) -> bool:
+    """Return whether a matrix has no factor, when a tile on the diagonal is there."""
+    return tile is None
 
 
 def _inverted(triangle: Vectors, left: list[Vectors], right: list[Vectors]) -> Vectors:
@@ -241,7 +266,3 @@ def _inverted(triangle: Vectors, left: list[Vectors], right: list[Vectors]) -> V
             tile_by_tile.downdate(turned, other, aligned(one))
         tile_by_tile.solve_below(turned, lower)
     return np.ascontiguousarray(turned.T)
-
-
-def _nothing(tile: Vectors) -> None:
-    """Return None when a tile is there."""

@@ -10,11 +10,17 @@ from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
+from uuid import uuid4
 
 import numpy as np
 
 from fastntk._support import arguments
-from fastntk._support.dask_workers import aligned, current_client, workers_of
+from fastntk._support.dask_workers import (
+    aligned,
+    checked_client,
+    current_client,
+    workers_of,
+)
 from fastntk._support.dtypes import epsilon_of
 from fastntk._support.filed_arrays import FiledArray
 from fastntk._support.memory import human_bytes, require_memory
@@ -114,6 +120,8 @@ class _Measures(NamedTuple):
         The sum of the squares of the tile.
     bad : int
         How many elements of both are not finite.
+    first_bad : tuple of int, int and str, or None
+        The row and column of the first of them in K, and what it is.
     diagonal : ndarray
         Of the tile.
     """
@@ -122,6 +130,7 @@ class _Measures(NamedTuple):
     largest: float
     squares: float
     bad: int
+    first_bad: tuple[int, int, str] | None
     diagonal: Vectors
 
 
@@ -141,15 +150,22 @@ def source_of_dask(K: Any, *, overwrite: bool) -> Source:
         raise TypeError(f"K has dtype {K.dtype}: expected real numbers")
     if overwrite:
         raise ValueError("overwrite=True: expected False for an array of Dask")
+    if isinstance(getattr(K, "_meta", None), np.ma.MaskedArray):
+        raise ValueError("K is masked: expected an array without a mask, see dask.array.ma.filled")
+    checked_client(current_client())
     n, epsilon = int(K.shape[0]), epsilon_of(K.dtype)
     if n <= _SMALL:
         return source_of_full(SymmetricMatrix.of(np.asarray(K), "K"), overwrite=False)
     size = min(n, max(K.chunksize))
     array = K.rechunk((size, size)).astype(np.float64)
     lower, measures = _read(array, filed=not _is_kept(n, size))
-    largest = max(each.largest for each in measures)
     if bad := sum(each.bad for each in measures):
-        raise ValueError(f"K of shape {K.shape}: {bad} elements are not finite: expected none")
+        i, j, value = min(each.first_bad for each in measures if each.first_bad is not None)
+        raise ValueError(
+            f"K of shape {K.shape}: {bad} elements are not finite, first K[{i}, {j}]={value}: "
+            "expected none"
+        )
+    largest = max(each.largest for each in measures)
     difference = max(each.difference for each in measures)
     if difference > SYMMETRY_ROUNDINGS * epsilon * largest:
         raise ValueError(
@@ -168,49 +184,84 @@ def source_of_dask(K: Any, *, overwrite: bool) -> Source:
 
 def _read(array: Any, *, filed: bool) -> tuple[Tiles, list[_Measures]]:
     """Return the lower tiles of an array, which Dask keeps, in the order of their columns."""
-    name = f"fastntk-lower-{'filed-' if filed else ''}{array.name}"
-    places = list(lower_places(len(array.chunks[0])))
+    # A name of its own, as Dask would meet what another call has met with the same array.
+    name, cuts = f"fastntk-lower-{uuid4().hex}", array.chunks[0]
+    starts = [sum(cuts[:k]) for k in range(len(cuts))]
+    places = list(lower_places(len(cuts)))
     layer: dict[Any, Any] = {}
     for i, j in places:
-        task = (_lower_tile, (array.name, i, j), i == j)
-        layer[name, i, j] = (FiledArray, task) if filed else task
-        layer[name, "measures", i, j] = (
-            _measured,
-            (name, i, j),
-            (array.name, j, i),
-            i == j,
+        one, other = (
+            _Block((starts[k], starts[m]), (cuts[k], cuts[m])) for k, m in ((i, j), (j, i))
         )
+        task = (_lower_tile, (array.name, i, j), one)
+        layer[name, i, j] = (FiledArray, task) if filed else task
+        layer[name, "measures", i, j] = (_measured, (name, i, j), one, (array.name, j, i), other)
     wanted = [*places, *(("measures", *place) for place in places)]
     # All at once: an array of tasks has to make its tiles once only.
     kept = persisted(f"{name}-whole", layer, name, wanted, [array])
     measures = computed([kept["measures", *place] for place in places])
-    return Tiles({place: kept[place] for place in places}, array.chunks[0], filed), measures
+    return Tiles({place: kept[place] for place in places}, cuts, filed), measures
 
 
-def _lower_tile(tile: Vectors, on_diagonal: bool) -> Vectors:
+class _Block(NamedTuple):
+    """Where a block of K lies, and its shape."""
+
+    first: tuple[int, int]
+    shape: tuple[int, int]
+
+    @property
+    def on_diagonal(self) -> bool:
+        return self.first[0] == self.first[1]
+
+    def checked(self, block: Any) -> Vectors:
+        """Return the numbers of a block, which need not be what the array says of it.
+
+        Raises
+        ------
+        ValueError, TypeError
+        """
+        array = np.asarray(block)
+        what = f"the block of K that begins with K[{self.first[0]}, {self.first[1]}]"
+        if isinstance(block, np.ma.MaskedArray):
+            raise ValueError(f"{what} is masked: expected an array without a mask")
+        if array.dtype.kind not in "fiub":
+            raise TypeError(f"{what} has dtype {array.dtype}: expected real numbers")
+        if array.shape != self.shape:
+            raise ValueError(f"{what} has shape {array.shape}: expected {self.shape}")
+        return aligned(array.astype(np.float64, copy=False))
+
+
+def _lower_tile(tile: Any, place: _Block) -> Vectors:
     """Return a tile, which on the diagonal is made symmetric by what lies below that."""
-    array = aligned(tile)
-    if not on_diagonal or np.array_equal(array, array.T):
+    array = place.checked(tile)
+    if not place.on_diagonal or np.array_equal(array, array.T):
         return array
     lower: Vectors = np.tril(array)
     return lower + np.tril(array, -1).T
 
 
-def _measured(tile: Any, image: Vectors, on_diagonal: bool) -> _Measures:
+def _measured(tile: Any, place: _Block, image: Any, place_of_image: _Block) -> _Measures:
     """Return what is known of a tile, and of that which should be its mirror image."""
-    array, mirror = aligned(tile), aligned(image).T
+    array, other = aligned(tile), place_of_image.checked(image)
+    mirror = other.T
     with np.errstate(over="ignore", invalid="ignore"):  # reported as a matter of scale
         apart = array - mirror
         difference = float(np.abs(apart, out=apart).max())
         looked_at = (array,) if difference == 0 else (array, mirror)
         largest = max(abs(float(each)) for one in looked_at for each in (one.min(), one.max()))
         squares = float(np.multiply(array, array, out=apart).sum())
-    bad = 0
+    bad: list[tuple[int, int, str]] = []
+    count = 0
     if not math.isfinite(difference + largest):
-        # On the diagonal they are the same elements.
-        looked_at = (mirror,) if on_diagonal else (array, mirror)
-        bad = sum(each.size - int(np.isfinite(each).sum()) for each in looked_at)
-    return _Measures(difference, largest, squares, bad, array.diagonal().copy())
+        given = {place_of_image: other} | ({} if place.on_diagonal else {place: array})
+        for (row, column), elements in ((at.first, each) for at, each in given.items()):
+            found = np.argwhere(~np.isfinite(elements))
+            count += len(found)
+            for i, j in found[:1].tolist():
+                bad.append((row + i, column + j, repr(float(elements[i, j]))))
+    return _Measures(
+        difference, largest, squares, count, min(bad, default=None), array.diagonal().copy()
+    )
 
 
 def _is_kept(n: int, rows: int) -> bool:

@@ -5,10 +5,11 @@
 from __future__ import annotations
 
 import importlib
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from fastntk._support.dask_workers import current_client
+from fastntk._support.dask_workers import current_client, naming_a_lost_scheduler
 from fastntk._support.filed_arrays import FiledArray
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class Tiles:
 
     def kept_by(self, task: Any) -> Any:
         """Return the task that makes a tile of this kind of what a task returns."""
-        return (FiledArray, task) if self.filed else task
+        return (_filed, task) if self.filed else task
 
 
 def lower_places(count: int) -> Iterator[Place]:
@@ -84,25 +85,36 @@ def persisted(
 ) -> dict[Any, Any]:
     """Compute the tiles of a layer, which Dask keeps, and wait for them.
 
-    Their keys have a name of their own before their places.
+    Their keys have a name of their own before their places. Where one fails, none is kept: what
+    Dask knows of an exception would keep them all, and a later call would meet the same exception.
     """
     dask = importlib.import_module("dask")
-    kept = list(dask.persist(*delayed(name, layer, places, sources, layer_name)))
+    tasks = delayed(name, layer, places, sources, layer_name)
     client = current_client()
-    if client is not None and monitor is not None:
-        library = importlib.import_module("distributed")
-        for done, _ in enumerate(library.as_completed(library.futures_of(kept)), start=1):
-            monitor("decomposition", done, len(kept))
-    end = f"{layer_name}-end"
-    ends = {(end, k): (_nothing, tile.key) for k, tile in enumerate(kept)}
-    computed(delayed(end, ends, [(k,) for k in range(len(kept))], kept))
+    if client is None:
+        return dict(zip(places, dask.persist(*tasks), strict=True))
+    library = importlib.import_module("distributed")
+    with naming_a_lost_scheduler():
+        kept = dask.persist(*tasks)
+        futures = library.futures_of(kept)
+        try:
+            for done, future in enumerate(library.as_completed(futures), start=1):
+                if future.status != "finished":
+                    future.result()
+                if monitor is not None:
+                    monitor("decomposition", done, len(futures))
+        except BaseException:
+            with suppress(Exception):  # the scheduler may be lost
+                client.cancel(futures)
+            raise
     return dict(zip(places, kept, strict=True))
 
 
 def computed(tasks: list[Any]) -> list[Any]:
     """Return what tasks return."""
-    return list(importlib.import_module("dask").compute(*tasks))
+    with naming_a_lost_scheduler():
+        return list(importlib.import_module("dask").compute(*tasks))
 
 
-def _nothing(tile: Any) -> None:
-    """Return None when a tile is there."""
+def _filed(tile: Any) -> FiledArray | None:
+    return None if tile is None else FiledArray(tile)

@@ -173,10 +173,12 @@ def conditioning(
             return result
     # Under single-threaded BLAS everywhere, which has the same bits for any number of threads, and
     # whose own threads would spin for a while after each small product.
+    shape: tuple[int, ...] = getattr(K, "shape", ())
+    if len(shape) == 2 and shape[0] == shape[1]:  # before the tiles of an array of Dask are made
+        _require_as_many(shape[0], request.k)
     with core_threads():
         source = source_of(K, overwrite=overwrite)
-        if request.k > source.n:
-            raise ValueError(f"k={request.k}: expected at most {source.n}, the size of K")
+        _require_as_many(source.n, request.k)
         if bounds:
             source.require_proofs()
         if method == "auto":
@@ -190,6 +192,11 @@ def conditioning(
                 return result
         with source.device, monitored(progress, "conditioning") as monitor:
             return _of_matrix(source, method, request, monitor)
+
+
+def _require_as_many(n: int, k: int) -> None:
+    if k > n:
+        raise ValueError(f"k={k}: expected at most {n}, the size of K")
 
 
 @dataclass(frozen=True)
@@ -332,8 +339,7 @@ def _check_operator(K: LinearOperator, method: str, request: _Request) -> None:
         raise ValueError(f"K has shape {K.shape}: expected a square operator")
     if K.dtype is None or K.dtype.kind not in "f":
         raise ValueError(f"K has dtype {K.dtype}: expected float32 or float64")
-    if request.k > K.shape[0]:
-        raise ValueError(f"k={request.k}: expected at most {K.shape[0]}, the size of K")
+    _require_as_many(K.shape[0], request.k)
     if request.feature_error > 0:
         raise ValueError(
             f"feature_error={request.feature_error}: expected 0 for an operator, whose trace is "

@@ -163,7 +163,7 @@ class Conditioning(ResolvedEigenvalues):
     rank : int or None
         The numerical rank: n when resolved, otherwise the number of steps, at most n − 1, that a
         Cholesky decomposition with diagonal pivoting takes before all that is left is below the
-        noise floor; None for a packed kernel or an operator that is not resolved.
+        noise floor; None for a packed kernel, an array of Dask or an operator that is not resolved.
     n : int
         The number of samples.
     effective_rank : float
