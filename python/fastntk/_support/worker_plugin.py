@@ -28,6 +28,12 @@ if TYPE_CHECKING:
 
 _NAME = "fastntk-memory"
 
+# A worker whose process has less than this share of its limit is not short of memory.
+_AMPLE = 0.5
+
+# What workers of this process had when they had given back what they can.
+_resident: weakref.WeakKeyDictionary[Worker, int] = weakref.WeakKeyDictionary()
+
 _watched: weakref.WeakSet[Client] = weakref.WeakSet()
 
 
@@ -118,7 +124,8 @@ class Room(NamedTuple):
 def room_of_workers(client: Client) -> Room | None:
     """Return the room that each worker has at least, or None if none has a limit.
 
-    Each gives back what it can first.
+    Each gives back what it can first, the first time that it is asked and where its memory is
+    short.
     """
     rooms = client.run(_room, on_error="ignore").values()  # of one that is lost just now, none
     found = [room for room in rooms if room is not None]
@@ -130,9 +137,18 @@ def _room(dask_worker: Worker) -> Room | None:
     limit = manager.memory_limit
     if not limit:
         return None
-    give_back_memory()
-    # What Dask holds it can write to disk.
+    resident = _resident.get(dask_worker)
+    if resident is None or _not_held(dask_worker) > _AMPLE * limit:
+        # What it gives back it would have to make, and to ask the system for, again.
+        give_back_memory()
+        resident = _resident[dask_worker] = _not_held(dask_worker)
+    share = manager.memory_pause_fraction or 1.0
+    return Room(limit, int(share * limit), resident)
+
+
+def _not_held(dask_worker: Worker) -> int:
+    """Return the memory of a worker but for what Dask holds, which it can write to disk."""
     spilled = getattr(dask_worker.data, "spilled_total", None)
     held = dask_worker.state.nbytes - (spilled.memory if spilled else 0)
-    share = manager.memory_pause_fraction or 1.0
-    return Room(limit, int(share * limit), dask_worker.monitor.get_process_memory() - held)
+    memory: int = dask_worker.monitor.get_process_memory()
+    return memory - held
