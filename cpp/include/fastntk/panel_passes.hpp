@@ -96,6 +96,7 @@ struct GateColumns {
 template <class T>
 std::vector<WeightOperand<T>> operands_of(const std::vector<Layer<T>>& layers) {
   std::vector<WeightOperand<T>> result;
+  result.reserve(2 * layers.size());
   for (const Layer<T>& layer : layers) result.push_back({layer.weights, false});
   for (std::size_t l = 2; l <= layers.size(); ++l) result.push_back({layers[l - 1].weights, true});
   return result;
