@@ -81,14 +81,16 @@ def networks(
     width, inputs = draw(widths), draw(st.integers(2, 5))
     found: list[Layer] = [] if limit or draw(st.booleans()) else [norm(inputs, draw)]
     found += [dense(width, draw)]
+    narrowest = width  # what is behind all blocks may come after fewer of them
     for _ in range(draw(st.integers(0, 3))):
+        narrowest = min(narrowest, width)
         what = draw(st.sampled_from(["block", "norm", "layer"]))
         if what == "block":
             after = draw(widths)
             found.append(block(width, after, 1))
             width = after
         elif what == "norm":
-            found.append(norm(width, draw))
+            found.append(norm(narrowest, draw))
         else:
             after = draw(widths)
             found += [activation(), dense(after, draw)]

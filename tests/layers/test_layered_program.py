@@ -133,6 +133,18 @@ def test_factors_that_are_said_to_be_shared_are(net: fastntk.Network) -> None:
         np.testing.assert_allclose(each.factors, each.factors[:, :1] + 0 * each.factors, 1e-13)
 
 
+def test_a_normalization_that_fewer_blocks_would_leave_two_neurons() -> None:
+    """Nobody asks for those: widths make no difference at infinite width."""
+    X = np.random.default_rng(0).standard_normal((5, 3))
+
+    def kernel(width: int) -> Any:
+        block = Residual([Dense(4), ReLU(), Dense(3)], projection=Dense(3))
+        layers = [Dense(width), block, block, LayerNorm(), ReLU(), Dense(1)]
+        return limit(layers, blocks=(1, 2)).ntk(X)
+
+    assert np.array_equal(kernel(2), kernel(5))
+
+
 @pytest.mark.parametrize(
     ("layers", "shared"),
     [

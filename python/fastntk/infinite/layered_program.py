@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from fastntk.infinite.layered_factors import Activated
     from fastntk.infinite.sample_norms import Norms
     from fastntk.infinite.wiring import Place
+    from fastntk.layers.steps import Steps
 
     Array = NDArray[np.float64]
 
@@ -92,11 +94,30 @@ def is_homogeneous(network: LayeredArchitecture) -> bool:
     After any number of blocks, not only those that are asked for: the kernel of a depth has the
     same bits alone and among others.
     """
-    every = replace(network, blocks=tuple(range(network.n_blocks + 1)))
     powers = _Powers()
-    for _ in follow(every.steps, powers, frozenset({1}), tangent=True):
+    for _ in follow(_steps_of_all(network), powers, frozenset({1}), tangent=True):
         pass
     return powers.of_one_kind
+
+
+def _steps_of_all(network: LayeredArchitecture) -> Steps:
+    """Return the steps with outputs after any number of blocks.
+
+    A normalization behind the blocks may have too few neurons before it where fewer blocks leave
+    the width of an earlier layer: after so many there is no network.
+    """
+    counts = range(network.n_blocks + 1)
+    try:
+        return replace(network, blocks=tuple(counts)).steps
+    except ValueError:
+        return replace(network, blocks=tuple(filter(partial(_exists, network), counts))).steps
+
+
+def _exists(network: LayeredArchitecture, blocks: int) -> bool:
+    try:
+        return bool(replace(network, blocks=(blocks,)).steps)
+    except ValueError:
+        return False
 
 
 def program_of(
