@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from drawn_networks import networks
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
 
@@ -109,6 +109,10 @@ def test_the_same_bits_for_any_number_of_threads(dtype: str) -> None:
 def test_drawn_networks(described: Any, part: tuple[int, int], dtype: str) -> None:
     net = described.sample(seed=3, dtype=dtype)
     X, Z = samples(40, described.inputs, dtype), samples(5, described.inputs, dtype)
+    try:
+        net.ntk(np.vstack([X, Z]))
+    except ValueError:  # of a normalization of what is 0
+        reject()
     rows = slice(part[0], sum(part))
     for what, compute in by_rows(net, Z, "float64").items():
         assert np.array_equal(compute(X[rows]), compute(X)[rows]), what
