@@ -22,7 +22,6 @@ from fastntk._support.dask_workers import (
     workers_of,
 )
 from fastntk._support.dtypes import epsilon_of
-from fastntk._support.filed_arrays import FiledArray
 from fastntk._support.memory import human_bytes, require_memory
 from fastntk._support.progress import monitored
 from fastntk.eigenvalues.dask_factor import AT_ONCE, DaskFactor, ShiftedTiles
@@ -188,19 +187,20 @@ def _read(array: Any, *, filed: bool) -> tuple[Tiles, list[_Measures]]:
     name, cuts = f"fastntk-lower-{uuid4().hex}", array.chunks[0]
     starts = [sum(cuts[:k]) for k in range(len(cuts))]
     places = list(lower_places(len(cuts)))
+    lower = Tiles({}, cuts, filed)
     layer: dict[Any, Any] = {}
     for i, j in places:
         one, other = (
             _Block((starts[k], starts[m]), (cuts[k], cuts[m])) for k, m in ((i, j), (j, i))
         )
         task = (_lower_tile, (array.name, i, j), one)
-        layer[name, i, j] = (FiledArray, task) if filed else task
+        layer[name, i, j] = lower.kept_by(task)
         layer[name, "measures", i, j] = (_measured, (name, i, j), one, (array.name, j, i), other)
     wanted = [*places, *(("measures", *place) for place in places)]
     # All at once: an array of tasks has to make its tiles once only.
     kept = persisted(f"{name}-whole", layer, name, wanted, [array])
     measures = computed([kept["measures", *place] for place in places])
-    return Tiles({place: kept[place] for place in places}, cuts, filed), measures
+    return lower.of_same_kind({place: kept[place] for place in places}), measures
 
 
 class _Block(NamedTuple):
