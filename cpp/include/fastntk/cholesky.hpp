@@ -167,8 +167,8 @@ void downdate_tile(const Device& device, Matrix<const double> a, Matrix<const do
   const Partition rows = rows_of_tile(tile.rows);
   device.run(
       "downdate",
-      {rows.blocks(),
-       elements_of(a.cols) * static_cast<double>(tile.rows) * static_cast<double>(tile.cols) / 10},
+      {rows.blocks(), static_cast<double>(a.cols) * static_cast<double>(tile.rows) *
+                          static_cast<double>(tile.cols) / 10},
       monitor, [] { return 0; },
       [&](const auto& lane, int /*workspace*/, Index task) {
         const auto [first, count] = rows[task];
@@ -188,7 +188,7 @@ void solve_tile_below(const Device& device, Matrix<const double> triangle, Matri
   const Partition rows = rows_of_tile(tile.rows);
   const Index n = triangle.rows;
   device.run(
-      "solve", {rows.blocks(), elements_of(n) * static_cast<double>(tile.rows * n) / 20}, monitor,
+      "solve", {rows.blocks(), elements_of(n) * static_cast<double>(tile.rows) / 20}, monitor,
       [] { return 0; },
       [&](const auto& lane, int /*workspace*/, Index task) {
         const auto [first, count] = rows[task];
