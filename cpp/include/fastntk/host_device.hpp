@@ -26,6 +26,7 @@
 #include "fastntk/monitor.hpp"
 #include "fastntk/panel_products.hpp"
 #include "fastntk/portability.hpp"
+#include "fastntk/rows.hpp"
 #include "fastntk/tiling.hpp"
 #include "fastntk/work.hpp"
 
@@ -41,6 +42,12 @@ FASTNTK_MULTIVERSION void for_each_element(Index rows, Index cols, F f) {
     FASTNTK_INDEPENDENT_ITERATIONS
     for (Index j = 0; j < cols; ++j) f(i, j);
   }
+}
+
+// Calls f(threads, i) for every row (rows.hpp).
+template <class T, class F>
+FASTNTK_MULTIVERSION void for_each_row(Index rows, F f) {
+  for (Index i = 0; i < rows; ++i) f(OneThread<T>{}, i);
 }
 
 // Returns Σ a[j] b[j]. There are as many partial sums as fill the vector registers, because the
@@ -92,8 +99,8 @@ enum class Float32Products : std::uint8_t { blas, amx };
 //                  also how samples lie that pass through a network;
 //   run(…)         spreads independent tasks over lanes;
 //   run_phases(…)  lets all lanes work on one product after the other, cut by tiling(…);
-//   Lane           executes the operations of one task in order: gemm, for_each, transpose,
-//                  row_dots, visit_large, and of triangular matrices syrk, trsm, potrf.
+//   Lane           executes the operations of one task in order: gemm, for_each, for_each_row,
+//                  transpose, row_dots, visit_large, and of triangular matrices syrk, trsm, potrf.
 //
 // A lane here is a thread that calls single-threaded BLAS, or has an AMX unit of its own. How the
 // work is cut into tasks never depends on the number of lanes, and no two tasks write the same
@@ -145,6 +152,13 @@ class HostDevice {
     template <class F>
     void for_each(Index rows, Index cols, F f) const {
       for_each_element(rows, cols, f);
+    }
+
+    // Calls the functor f(threads, row), compiled for the device, for all rows (rows.hpp); what is
+    // summed are numbers of type T.
+    template <class T, class F>
+    void for_each_row(Index rows, F f) const {
+      fastntk::for_each_row<T>(rows, f);
     }
 
     // to = fromᵀ. It goes in blocks, because rows of a large kernel lie a power of two apart often

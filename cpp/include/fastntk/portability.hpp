@@ -2,11 +2,14 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
-// This marks functions that a device's own compiler may also have to see.
+// The first marks functions that a device's own compiler may also have to see, the second those that
+// it alone compiles where there is one.
 #ifdef __CUDACC__
 #define FASTNTK_HOST_DEVICE __host__ __device__
+#define FASTNTK_DEVICE __device__
 #else
 #define FASTNTK_HOST_DEVICE
+#define FASTNTK_DEVICE
 #endif
 
 // Binaries are built for the baseline instruction set; loops over elements are compiled several

@@ -4,6 +4,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <array>
 #include <limits>
 #include <set>
@@ -31,6 +32,23 @@ void on_host_lane(Task task) {
            [&](const auto& lane, const NoWorkspace&, Index) { task(lane); });
 }
 
+// Asks for all that the threads of a row do: (values · Σ values² + Σ values, the largest).
+template <class T>
+struct ReduceRows {
+  Matrix<const T> values;
+  Matrix<T> result;
+
+  template <class Threads>
+  FASTNTK_DEVICE void operator()(const Threads& threads, Index i) const {
+    const Index count = values.cols;
+    const T largest = threads.largest(T(0.125), count, [&](Index j) { return values(i, j); });
+    const T sum = threads.sum(count, [&](Index j) { return values(i, j); });
+    const T squares = threads.sum(count, [&](Index j) { return values(i, j) * values(i, j); });
+    threads.each(count, [&](Index j) { result(i, j) = values(i, j) * squares + sum; });
+    threads.once([&] { result(i, count) = largest; });
+  }
+};
+
 }  // namespace
 
 TEST_CASE("cuda lane: for_each visits every element once") {
@@ -55,6 +73,44 @@ TEST_CASE("cuda lane: for_each of more rows than a grid has blocks") {
   CHECK(equal_to_the_last_bit(calls.get(), filled(rows, 256, 1.0)));
 }
 #endif
+
+TEST_CASE_TEMPLATE("cuda lane: for_each_row gives all threads of a row its sums", T, float,
+                   double) {
+  const CudaDevice cuda = cuda_device();
+  for (const Index rows : {0, 1, 5}) {
+    for (const Index cols : {0, 1, 37, 255, 256, 257, 600}) {
+      CAPTURE(rows);
+      CAPTURE(cols);
+      const auto values = Random(1).matrix<T>(rows, cols);
+      PaddedMatrix<T> expected(rows, cols + 1);
+      const DeviceMatrix<T> device_values(cuda, values);
+      const DeviceMatrix<T> result(cuda, rows, cols + 1);
+      on_lane(cuda, [&](const auto& lane) {
+        lane.template for_each_row<T>(rows, ReduceRows<T>{device_values.view(), result.view()});
+      });
+      on_host_lane([&](const auto& lane) {
+        lane.template for_each_row<T>(rows, ReduceRows<T>{values.view(), expected.view()});
+      });
+      CHECK(relative_error(result.get(), expected) < Tolerance<T>::kRounding);
+      for (Index i = 0; i < rows; ++i) {  // and what it is by definition
+        double largest = 0.125;
+        double sum = 0.0;
+        double squares = 0.0;
+        for (Index j = 0; j < cols; ++j) {
+          const auto value = static_cast<double>(values(i, j));
+          largest = std::max(largest, value);
+          sum += value;
+          squares += value * value;
+        }
+        CHECK(static_cast<double>(expected(i, cols)) == doctest::Approx(largest));
+        for (Index j = 0; j < cols; ++j) {
+          CHECK(static_cast<double>(expected(i, j)) ==
+                doctest::Approx(static_cast<double>(values(i, j)) * squares + sum).epsilon(1e-4));
+        }
+      }
+    }
+  }
+}
 
 TEST_CASE_TEMPLATE("cuda lane: transpose of shapes around the tile", T, float, double) {
   const CudaDevice cuda = cuda_device();

@@ -136,6 +136,19 @@ MUTATIONS = (
         "width = kThreads / 4; width",
     ),
     Mutation(
+        "rows: the next sum is written before all have read this one",
+        KERNELS,
+        "part, combine);\n    __syncthreads();",
+        "part, combine);",
+        sanitize="thread",
+    ),
+    Mutation(
+        "rows: every thread sums everything",
+        KERNELS,
+        "for (Index j = threadIdx.x; j < count; j += kThreads) f(j);",
+        "for (Index j = 0; j < count; ++j) f(j);",
+    ),
+    Mutation(
         "row_dots: every thread writes",
         KERNELS,
         "if (threadIdx.x == 0) {\n    T& target",

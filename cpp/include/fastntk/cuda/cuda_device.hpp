@@ -142,6 +142,8 @@ class CudaDevice {
               Matrix<T> c) const;
     template <class F>
     void for_each(Index rows, Index cols, F f) const;
+    template <class T, class F>
+    void for_each_row(Index rows, F f) const;
     template <class T>
     void transpose(ConstMatrix<T> from, Matrix<T> to) const;
     template <class T>

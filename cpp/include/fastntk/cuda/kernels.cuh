@@ -66,8 +66,8 @@ __global__ void __launch_bounds__(kThreads) transpose(Matrix<const T> from, Matr
   }
 }
 
-// Combines the values of the threads of a block, always in the same order. Only thread 0 gets the
-// result.
+// Combines the values of the threads of a block, always in the same order. All of them get the
+// result, which is in the memory until one of them writes there.
 template <class T, class Combine>
 inline __device__ T combine_block(T* shared, T value, Combine combine) {
   const unsigned x = threadIdx.x;
@@ -94,6 +94,54 @@ struct Larger {
     return a > b || b != b ? a : b;
   }
 };
+
+// The threads of a block that share a row: see rows.hpp.
+template <class T>
+class ThreadsOfBlock {
+ public:
+  // The memory is for kThreads numbers.
+  explicit __device__ ThreadsOfBlock(T* shared) : shared_(shared) {}
+
+  template <class F>
+  __device__ void each(Index count, F f) const {
+    FASTNTK_NOT_UNROLLED
+    for (Index j = threadIdx.x; j < count; j += kThreads) f(j);
+  }
+  template <class Value>
+  __device__ T sum(Index count, Value value) const {
+    T part = T(0);
+    each(count, [&](Index j) { part += value(j); });
+    return combine(part, Sum{});
+  }
+  template <class Value>
+  __device__ T largest(T least, Index count, Value value) const {
+    T part = least;
+    each(count, [&](Index j) { part = Larger{}(part, value(j)); });
+    return combine(part, Larger{});
+  }
+  template <class F>
+  __device__ void once(F f) const {
+    if (threadIdx.x == 0) f();
+  }
+
+ private:
+  // All of the threads get the result. They have read it before one of them writes there again.
+  template <class Combine>
+  __device__ T combine(T part, Combine combine) const {
+    const T result = combine_block(shared_, part, combine);
+    __syncthreads();
+    return result;
+  }
+
+  T* shared_;
+};
+
+// Calls f(threads, i) for all rows, with one block for each.
+template <class T, class F>
+__global__ void __launch_bounds__(kThreads) for_each_row(F f) {
+  FASTNTK_SHARED(T, shared, kThreads);
+  f(ThreadsOfBlock<T>(shared), static_cast<Index>(blockIdx.x));
+}
 
 // sums[i] (+)= factor · Σ_j a(i, j) b(i, j), with one block for each row.
 template <class T>

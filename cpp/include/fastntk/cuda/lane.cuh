@@ -54,6 +54,13 @@ void CudaDevice::Lane::for_each(Index rows, Index cols, F f) const {
   launch(&kernels::for_each<F>, "for_each", grid, dim3(across, down), stream(), rows, cols, f);
 }
 
+template <class T, class F>
+void CudaDevice::Lane::for_each_row(Index rows, F f) const {
+  if (rows == 0) return;
+  launch(&kernels::for_each_row<T, F>, "for_each_row", dim3(static_cast<unsigned>(rows)),
+         dim3(kernels::kThreads), stream(), f);
+}
+
 template <class T>
 void CudaDevice::Lane::transpose(ConstMatrix<T> from, Matrix<T> to) const {
   const Index tiles = blocks_for(from.rows, kernels::kTile) * blocks_for(from.cols, kernels::kTile);

@@ -56,22 +56,18 @@ struct NormalizeTangent {
   Matrix<T> unit_tangent;
   Matrix<T> falls;  // t (rows, 1)
 
-  FASTNTK_HOST_DEVICE void operator()(Index i, Index /*j*/) const {
+  template <class Threads>
+  FASTNTK_DEVICE void operator()(const Threads& threads, Index i) const {
     const T* const h = unit.row(i);
     const T* const from = z_tangent.row(i);
     T* const to = unit_tangent.row(i);
     const Index width = unit.cols;
     const T n = static_cast<T>(width);
     const T rate = rates(i, 0);
-    // The rest reads these: with Rz and r beside them, sums would take more registers than a GPU
-    // gives them.
-    FASTNTK_NOT_UNROLLED
-    for (Index j = 0; j < width; ++j) to[j] = rate * from[j];
-    const T mean = centred ? sum_of<T>(width, [&](Index j) { return to[j]; }) / n : T(0);
-    const T fall = sum_of<T>(width, [&](Index j) { return h[j] * (to[j] - mean); }) / n;
-    FASTNTK_NOT_UNROLLED
-    for (Index j = 0; j < width; ++j) to[j] = (to[j] - mean) - h[j] * fall;
-    falls(i, 0) = fall;
+    const T mean = centred ? threads.sum(width, [&](Index j) { return rate * from[j]; }) / n : T(0);
+    const T fall = threads.sum(width, [&](Index j) { return h[j] * (rate * from[j] - mean); }) / n;
+    threads.each(width, [&](Index j) { to[j] = (rate * from[j] - mean) - h[j] * fall; });
+    threads.once([&] { falls(i, 0) = fall; });
   }
 };
 
@@ -88,7 +84,8 @@ struct NormalizeTangentBack {
   Matrix<const T> delta_tangent;  // RΔ_ĥ
   Matrix<T> below;
 
-  FASTNTK_HOST_DEVICE void operator()(Index i, Index /*j*/) const {
+  template <class Threads>
+  FASTNTK_DEVICE void operator()(const Threads& threads, Index i) const {
     const T* const h = unit.row(i);
     const T* const moved = unit_tangent.row(i);
     const T* const d = delta.row(i);
@@ -97,18 +94,17 @@ struct NormalizeTangentBack {
     const Index width = unit.cols;
     const T n = static_cast<T>(width);
     const T fall = falls(i, 0);
-    const T along = sum_of<T>(width, [&](Index j) { return h[j] * d[j]; }) / n;
+    const T along = threads.sum(width, [&](Index j) { return h[j] * d[j]; }) / n;
     const T along_tangent =
-        sum_of<T>(width, [&](Index j) { return h[j] * from[j] + moved[j] * d[j]; }) / n;
+        threads.sum(width, [&](Index j) { return h[j] * from[j] + moved[j] * d[j]; }) / n;
     const T mean =
-        centred ? sum_of<T>(width, [&](Index j) { return from[j] - fall * d[j]; }) / n : T(0);
+        centred ? threads.sum(width, [&](Index j) { return from[j] - fall * d[j]; }) / n : T(0);
     const T of_unit = along_tangent - fall * along;
     const T rate = rates(i, 0);
-    FASTNTK_NOT_UNROLLED
-    for (Index j = 0; j < width; ++j) {
+    threads.each(width, [&](Index j) {
       const T across = from[j] - fall * d[j] - mean;
       put<write>(to[j], rate * (across - moved[j] * along - h[j] * of_unit));
-    }
+    });
   }
 };
 
@@ -458,17 +454,17 @@ class HessianProducts {
     }
 
     void make(std::size_t node, const Normalize& normalize, Matrix<T> unit_tangent) const {
-      lane_.for_each(
-          unit_tangent.rows, 1,
+      lane_.template for_each_row<T>(
+          unit_tangent.rows,
           element::NormalizeTangent<T>{normalize.centred, value(node), kept(node),
                                        tangent(source(node)), unit_tangent, falls(node)});
     }
     void back(std::size_t node, const Normalize& normalize, Matrix<T> below, Write write) const {
       with_write(write, [&](auto how) {
-        lane_.for_each(below.rows, 1,
-                       element::NormalizeTangentBack<T, decltype(how)::value>{
-                           normalize.centred, value(node), kept(node), tangent(node), falls(node),
-                           delta(node), delta_tangent(node), below});
+        lane_.template for_each_row<T>(
+            below.rows, element::NormalizeTangentBack<T, decltype(how)::value>{
+                            normalize.centred, value(node), kept(node), tangent(node), falls(node),
+                            delta(node), delta_tangent(node), below});
       });
     }
 

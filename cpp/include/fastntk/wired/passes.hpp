@@ -34,26 +34,6 @@ namespace element {
 
 using fastntk::element::put;
 
-// Returns Σ_j value(j), as several sums that the compiler may compute at once.
-template <class T, class Value>
-FASTNTK_HOST_DEVICE T sum_of(Index count, Value value) {
-  T a = T(0);
-  T b = T(0);
-  T c = T(0);
-  T d = T(0);
-  Index j = 0;
-  FASTNTK_NOT_UNROLLED
-  for (; j + 4 <= count; j += 4) {
-    a += value(j);
-    b += value(j + 1);
-    c += value(j + 2);
-    d += value(j + 3);
-  }
-  FASTNTK_NOT_UNROLLED
-  for (; j < count; ++j) a += value(j);
-  return (a + b) + (c + d);
-}
-
 // Returns the power of two that brings a size about to 1: products with it are exact. Of numbers
 // below the smallest normal one it leaves them small, but far from where their squares vanish.
 template <class T>
@@ -73,21 +53,18 @@ struct Normalize {
   Matrix<T> unit;   // ĥ
   Matrix<T> rates;  // r (rows, 1)
 
-  FASTNTK_HOST_DEVICE void operator()(Index i, Index /*j*/) const {
+  template <class Threads>
+  FASTNTK_DEVICE void operator()(const Threads& threads, Index i) const {
     const T* const from = z.row(i);
     T* const to = unit.row(i);
     const Index width = z.cols;
     const T n = static_cast<T>(width);
     // The squares of what is large would overflow, and those of what is small vanish.
-    T largest = floor;
-    FASTNTK_NOT_UNROLLED
-    for (Index j = 0; j < width; ++j) {
-      const T size = std::abs(from[j]);
-      largest = size > largest ? size : largest;
-    }
+    const T largest = threads.largest(floor, width, [&](Index j) { return std::abs(from[j]); });
     const T power = power_to_one(largest);
-    const T mean = centred ? sum_of<T>(width, [&](Index j) { return power * from[j]; }) / n : T(0);
-    const T squares = sum_of<T>(width, [&](Index j) {
+    const T mean =
+        centred ? threads.sum(width, [&](Index j) { return power * from[j]; }) / n : T(0);
+    const T squares = threads.sum(width, [&](Index j) {
       const T difference = power * from[j] - mean;
       return difference * difference;
     });
@@ -95,9 +72,8 @@ struct Normalize {
     const T size = std::sqrt(squares + least * least);
     // All of a vector of size 0 is 0/0: there is no direction that it could be given.
     const T rate = size > T(0) ? std::sqrt(n) / size : T(0) / size;
-    FASTNTK_NOT_UNROLLED
-    for (Index j = 0; j < width; ++j) to[j] = rate * (power * from[j] - mean);
-    rates(i, 0) = rate * power;
+    threads.each(width, [&](Index j) { to[j] = rate * (power * from[j] - mean); });
+    threads.once([&] { rates(i, 0) = rate * power; });
   }
 };
 
@@ -111,19 +87,18 @@ struct NormalizeBack {
   Matrix<const T> above;
   Matrix<T> below;
 
-  FASTNTK_HOST_DEVICE void operator()(Index i, Index /*j*/) const {
+  template <class Threads>
+  FASTNTK_DEVICE void operator()(const Threads& threads, Index i) const {
     const T* const h = unit.row(i);
     const T* const from = above.row(i);
     T* const to = below.row(i);
     const Index width = unit.cols;
     const T n = static_cast<T>(width);
-    const T along = sum_of<T>(width, [&](Index j) { return h[j] * from[j]; }) / n;
-    const T mean = centred ? sum_of<T>(width, [&](Index j) { return from[j]; }) / n : T(0);
+    const T along = threads.sum(width, [&](Index j) { return h[j] * from[j]; }) / n;
+    const T mean = centred ? threads.sum(width, [&](Index j) { return from[j]; }) / n : T(0);
     const T rate = rates(i, 0);
-    FASTNTK_NOT_UNROLLED
-    for (Index j = 0; j < width; ++j) {
-      put<write>(to[j], rate * ((from[j] - mean) - h[j] * along));
-    }
+    threads.each(width,
+                 [&](Index j) { put<write>(to[j], rate * ((from[j] - mean) - h[j] * along)); });
   }
 };
 
@@ -516,17 +491,17 @@ class Pass {
 
   void make(std::size_t node, const Normalize& normalize, Matrix<const T> z, Matrix<T> unit) const {
     const double floor = std::sqrt(static_cast<double>(z.cols) * normalize.epsilon);
-    lane_.for_each(z.rows, 1,
-                   element::Normalize<T>{normalize.centred, static_cast<T>(floor), z, unit,
-                                         workspace_.kept(node, z.rows)});
+    lane_.template for_each_row<T>(
+        z.rows, element::Normalize<T>{normalize.centred, static_cast<T>(floor), z, unit,
+                                      workspace_.kept(node, z.rows)});
   }
   void back(std::size_t node, const Normalize& normalize, Matrix<const T> above, Matrix<T> below,
             Write write) const {
     const Matrix<const T> rates = workspace_.kept(node, above.rows);
     with_write(write, [&](auto how) {
-      lane_.for_each(above.rows, 1,
-                     element::NormalizeBack<T, decltype(how)::value>{normalize.centred, value(node),
-                                                                     rates, above, below});
+      lane_.template for_each_row<T>(above.rows,
+                                     element::NormalizeBack<T, decltype(how)::value>{
+                                         normalize.centred, value(node), rates, above, below});
     });
   }
 
