@@ -53,8 +53,9 @@ import numpy as np
 from numba import njit
 
 from fastntk._support.threads import core_threads
+from fastntk.infinite.close_gaps import TINY
 from fastntk.infinite.duals.base import CANCELLATION
-from fastntk.infinite.gaps import TINY, fill_gaps
+from fastntk.infinite.gaps import fill_gaps
 from fastntk.infinite.layer_factors import KINDS, LayerFactors
 from fastntk.infinite.pairs import Pairs, Results
 from fastntk.infinite.recursion import Position, Target

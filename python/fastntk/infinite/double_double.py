@@ -118,6 +118,14 @@ def _joined(high: float, low: float) -> Number:
 
 
 @njit(nogil=True, cache=True)
+def two_sum(a: float, b: float) -> Number:
+    """Return a + b as the sum of the rounded sum and its error (Knuth)."""
+    total = a + b
+    part = total - a
+    return total, (a - (total - part)) + (b - part)
+
+
+@njit(nogil=True, cache=True)
 def two_product(a: float, b: float) -> Number:
     """Return a b as the sum of the rounded product and its error."""
     rounded = a * b
@@ -135,9 +143,7 @@ def _product(x: Number, y: Number) -> Number:
 @njit(nogil=True, cache=True)
 def _sum(x: Number, y: Number) -> Number:
     """Return the sum of two numbers that are not negative."""
-    total = x[0] + y[0]
-    part = total - x[0]
-    rest = (x[0] - (total - part)) + (y[0] - part)
+    total, rest = two_sum(x[0], y[0])
     return _joined(total, rest + (x[1] + y[1]))
 
 

@@ -30,9 +30,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from fastntk.infinite.close_gaps import TINY, close_gap_error
 from fastntk.infinite.duals import Correlation, Gaps, State
 from fastntk.infinite.duals.base import ROUNDING
-from fastntk.infinite.gaps import CLOSE, TINY, UNDERFLOW, close_gap_error, cosine_error
+from fastntk.infinite.gaps import CLOSE, UNDERFLOW, cosine_error
 from fastntk.infinite.general_recursion import LayerPairs, inverse_or_zero
 from fastntk.infinite.layer_factors import A, B, C, P, R
 from fastntk.infinite.pair_layers import turning_factors

@@ -17,24 +17,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numba import njit
 
-from fastntk.infinite.double_double import split, two_product
+from fastntk.infinite.close_gaps import TINY, close_gap
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fastntk.infinite.sample_norms import Samples
 
-TINY = 5e-324  # the least positive number: the gap of opposite samples
-
 # What is below the smallest normal number has fewer digits: by how much gaps may be off besides.
 UNDERFLOW = 2.0**-1022
 
-# Below this the rounding of `_close_gap`, to angles of about ε² √d, may be all that there is: as a
-# rule such samples are multiples of each other.
-_AS_GOOD_AS_PARALLEL = 2.0**-190
-
-# A pair with 1 − cos θ below this is close: θ < 0.0625. Above, the rounding of an inner product
-# moves θ by less than 16 ε.
+# A pair with 1 − cos θ below this is close: θ < 0.0625. Above, what a cosine is off moves θ by less
+# than 17 times as much.
 CLOSE = 2.0**-9
 
 # So many entries of two rows the BLAS multiplies and adds up, in an order that nobody knows; what
@@ -54,14 +48,6 @@ def cosine_error(dimension: int) -> float:
     """
     parts = -(-dimension // _COLUMNS_AT_ONCE)
     return (min(dimension, _COLUMNS_AT_ONCE) + parts + 8) * _EPS / 2
-
-
-def close_gap_error(dimension: int) -> float:
-    """Return by how much gaps of close samples may be off, in relative terms.
-
-    They are quotients of two sums of squares of small numbers, each rounded a few times.
-    """
-    return 4 * (dimension + 16) * _EPS
 
 
 def gaps_of_angles(theta: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -134,59 +120,4 @@ def _refine(
             if i + offset == j:
                 gaps[i, j] = 0.0
             elif abs(gaps[i, j]) < CLOSE:
-                gaps[i, j] = _close_gap(left[i], right[j])
-
-
-@njit(nogil=True, cache=True)
-def _close_gap(x: NDArray[np.float64], z: NDArray[np.float64]) -> float:
-    """Return the gap of θ to nearly all digits, where θ is close to 0 or π.
-
-    With α = ⟨x, z⟩/‖x‖², the part of z perpendicular to x is z − αx, and sin θ its norm over ‖z‖.
-    The products α x_k are formed exactly (Dekker), so each difference is rounded once; what is
-    left of x in it, by the rounding of α, is taken out by a second step.
-    """
-    xx = 0.0
-    xz = 0.0
-    zz = 0.0
-    for k in range(x.shape[0]):
-        xx += x[k] * x[k]
-        xz += x[k] * z[k]
-        zz += z[k] * z[k]
-    alpha = xz / xx
-    alpha_high, alpha_low = split(alpha)
-    along = 0.0
-    for k in range(x.shape[0]):
-        along += x[k] * _difference(z[k], x[k], alpha, alpha_high, alpha_low)
-    beta = along / xx
-    square = 0.0
-    parallel = True
-    for k in range(x.shape[0]):
-        difference = _difference(z[k], x[k], alpha, alpha_high, alpha_low) - beta * x[k]
-        square += difference * difference
-        parallel &= difference == 0.0
-    sine2 = square / zz
-    gap = sine2 / (1.0 + math.sqrt(1.0 - sine2))
-    if gap == 0.0 and not parallel:  # the square vanished
-        gap = TINY
-    if gap < _AS_GOOD_AS_PARALLEL and _are_multiples(x, z):
-        gap = 0.0
-    return gap if alpha > 0.0 else -max(gap, TINY)
-
-
-@njit(nogil=True, cache=True)
-def _are_multiples(x: NDArray[np.float64], z: NDArray[np.float64]) -> bool:
-    """Return whether x and z are multiples of each other, by exact products of entries."""
-    pivot = np.argmax(np.abs(x))
-    for k in range(x.shape[0]):
-        if two_product(x[pivot], z[k]) != two_product(x[k], z[pivot]):
-            return False
-    return True
-
-
-@njit(nogil=True, cache=True)
-def _difference(z: float, x: float, alpha: float, alpha_high: float, alpha_low: float) -> float:
-    """Return z − αx, rounded about once."""
-    product = alpha * x
-    high, low = split(x)
-    error = ((alpha_high * high - product) + alpha_high * low + alpha_low * high) + alpha_low * low
-    return (z - product) - error
+                gaps[i, j] = close_gap(left[i], right[j])

@@ -27,8 +27,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fastntk.infinite.close_gaps import TINY
 from fastntk.infinite.duals import Correlation, Gaps
-from fastntk.infinite.gaps import TINY, UNDERFLOW
+from fastntk.infinite.gaps import UNDERFLOW
 from fastntk.infinite.layer_factors import A, B
 from fastntk.infinite.pair_layers import (
     Pairs,

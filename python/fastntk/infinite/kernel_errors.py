@@ -42,10 +42,11 @@ import numpy as np
 from fastntk._support.threads import core_threads
 from fastntk.infinite.angle_series import ARGUMENT_ERROR, NORM_ERROR, allowed_error
 from fastntk.infinite.architecture import Architecture
+from fastntk.infinite.close_gaps import close_gap_error
 from fastntk.infinite.duals import Correlation, Gaps, PiecewiseLinear
 from fastntk.infinite.duals.base import ROUNDING
 from fastntk.infinite.gap_bounds import size_error_of_sum
-from fastntk.infinite.gaps import CLOSE, close_gap_error, cosine_error
+from fastntk.infinite.gaps import CLOSE, cosine_error
 from fastntk.infinite.layer_factors import A, B, LayerFactors, R
 from fastntk.infinite.layered_architecture import LayeredArchitecture
 from fastntk.infinite.layered_factors import LayeredFactors

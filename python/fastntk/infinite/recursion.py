@@ -38,8 +38,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numba import njit
 
+from fastntk.infinite.close_gaps import TINY
 from fastntk.infinite.duals.half_angle import angle_factor, deficit_factor
-from fastntk.infinite.gaps import TINY
 from fastntk.infinite.layer_factors import A, B, C, P, R
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numba import njit
 
-from fastntk.infinite.double_double import square
+from fastntk.infinite.double_double import square, two_sum
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -163,9 +163,7 @@ def _rests(rows: NDArray[np.float64], norms: NDArray[np.float64]) -> NDArray[np.
         total, rest = -high, -low
         for k in range(rows.shape[1]):
             high, low = square(rows[i, k])
-            new = total + high
-            part = new - total
-            rest += ((total - (new - part)) + (high - part)) + low
-            total = new
+            total, lost = two_sum(total, high)
+            rest += lost + low
         result[i] = (total + rest) / (2.0 * norms[i])
     return result
