@@ -229,7 +229,12 @@ class PairsOfOneNorm:
     ) -> None:
         """Do the same for pairs at given gaps, with a sign."""
         targets = tuple(
-            Target(target.out, target.rows[:, tile.rows], target.columns[:, tile.columns])
+            Target(
+                target.out,
+                # Compiled loops are compiled again for other layouts.
+                np.ascontiguousarray(target.rows[:, tile.rows]),
+                np.ascontiguousarray(target.columns[:, tile.columns]),
+            )
             for target in (results.nngp, results.ntk)
         )
         write_kernels(gaps, self.series, (targets[0], targets[1]), Position(*origin, tile.diagonal))
@@ -366,7 +371,7 @@ def _deviation(series: Array, values: Array) -> float:
         The cosines at all Chebyshev points, of which those between are looked at.
     """
     intervals = len(values) - 1
-    gaps, right = _gaps_at_points(intervals)[1::2], values[1::2]
+    gaps, right = _gaps_at_points(intervals)[1::2].copy(), values[1::2]
     out = np.empty((1, 1, len(gaps)))
     target = Target(out, np.ones((1, 1)), np.ones((1, len(gaps))))
     both = Series.of([series], values[:1]), Series.of([None], values[:1])

@@ -27,6 +27,7 @@ from fastntk.infinite.duals import CompiledDual
 from fastntk.infinite.duals.closed_form import settle_equal
 from fastntk.infinite.duals.compiled import call_loop
 from fastntk.infinite.pair_layers import (
+    ZERO,
     Pairs,
     Side,
     activate_differences,
@@ -286,7 +287,7 @@ def propagate(
         inputs = columns.inputs[0], columns.inputs[1]
         entering = layers.gain, layers.rates[0] if layers.biases[0] == 0.0 else 0.0
         _enter(gaps[i, skipped:], entering, rows.inputs[i], inputs, first, pairs)
-        k = 0
+        k = ZERO
         for layer in range(layers.depths[-1] + 1):
             if layer > 0:
                 given = (
@@ -327,7 +328,7 @@ def propagate(
             if tangent and (biased or layer > 0):
                 after = Pairs(after.hidden, gradients, slopes, after.size_difference, gradient)
                 weigh_gradients(
-                    pairs, row, column, first, (layers.rates[layer], biased, True), after
+                    pairs, row, column, first, (layers.rates[layer], biased, tangent), after
                 )
                 gradients, gradient = pairs.gradients, pairs.gradient_difference
             if biased:

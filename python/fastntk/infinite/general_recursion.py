@@ -162,10 +162,11 @@ class LayerPairs:
             self._weigh_equal(layer, tangent=tangent)
             return
         rows, columns = _row_side(self.sides[0], layer), _column_side(self.sides[1], layer)
+        # Plain tuples: compiled loops are compiled again for those with names.
         before = Pairs(
-            self.hidden,
-            self.gradients,
-            self.slopes,
+            self.hidden[:],
+            self.gradients[:],
+            self.slopes[:],
             self.size_difference,
             self.gradient_difference,
         )

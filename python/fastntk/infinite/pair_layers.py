@@ -8,7 +8,7 @@ What they compute is said in `general_recursion`. After them, what is asked for 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 from numba import njit
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 # The least normal number: sizes below count as it where they divide.
 LEAST = 2.0**-1022
+
+# An integer that is written has a type of its own, for which Numba would compile functions again.
+ZERO = cast("int", np.int64(0))
 
 
 class Side(NamedTuple):
@@ -361,7 +364,7 @@ def activate_rows(
     """Do as `activate_differences` for all rows (rows, 2) of a tile, and their √Θ."""
     for i in range(len(rows[0])):
         before, after = (differences[0][i], differences[1][i]), (out[0][i], out[1][i])
-        activate_differences(before, (rows[0][i], rows[1][i]), columns, 0, gain, after)
+        activate_differences(before, (rows[0][i], rows[1][i]), columns, ZERO, gain, after)
 
 
 @njit(nogil=True, cache=True)
@@ -381,9 +384,9 @@ def weigh_rows(
         row = Side(rows.factors[i], rows.sizes[i])
         before, after = _row_of(pairs, i), _row_of(out, i)
         if layer[1]:
-            weigh_hidden(before, row, columns, 0, after)
+            weigh_hidden(before, row, columns, ZERO, after)
         if tangent:
-            weigh_gradients(before, row, columns, 0, layer, after)
+            weigh_gradients(before, row, columns, ZERO, layer, after)
 
 
 @njit(nogil=True, cache=True)
@@ -393,7 +396,7 @@ def combine_rows(
     """Do as `weigh_gradients` for all rows of a tile, with factors (rows, 5), sizes (rows, 3)."""
     for i in range(len(rows.factors)):
         row = Side(rows.factors[i], rows.sizes[i])
-        weigh_gradients(_row_of(pairs, i), row, columns, 0, layer, _row_of(out, i))
+        weigh_gradients(_row_of(pairs, i), row, columns, ZERO, layer, _row_of(out, i))
 
 
 @njit(nogil=True, cache=True)

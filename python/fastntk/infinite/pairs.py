@@ -206,7 +206,11 @@ class Pairs:
             left = row if position.diagonal else 0
             rows = slice(tile.rows.start + row, tile.rows.start + stop)
             places = tuple(
-                Target(target.out, target.rows[:, row:stop], target.columns[:, left:])
+                Target(
+                    target.out,
+                    np.ascontiguousarray(target.rows[:, row:stop]),
+                    np.ascontiguousarray(target.columns[:, left:]),
+                )
                 for target in targets
             )
             self._propagate_arrays(
@@ -234,4 +238,5 @@ def factors_of(
 
 def _part(array: NDArray[np.float64], samples: slice) -> NDArray[np.float64]:
     """Return the part of an array over samples that belongs to a tile; all of it if shared."""
-    return array if array.shape[-1] == 1 else np.ascontiguousarray(array[..., samples])
+    part = array if array.shape[-1] == 1 else array[..., samples]
+    return np.ascontiguousarray(part)  # compiled loops are compiled again for other layouts
