@@ -384,9 +384,13 @@ void register_gram(py::module_& module, const char* features_name) {
       .def("packed_kernel", &Class::packed_kernel, Guard(), py::arg("out").noconvert(),
            py::arg(P::kWhere), py::arg("monitor"),
            "out (n(n+1)/2,) = the packed kernel of all samples.")
-      .def("closest_pairs", &Class::closest_pairs, Guard(), py::arg("k"), py::arg(P::kWhere),
-           py::arg("monitor"),
-           "The (cosine, i, j) of the k pairs of samples with the smallest angles.")
+      .def("inverse_norms", &Class::inverse_norms, Guard(), py::arg(P::kWhere), py::arg("monitor"),
+           "1/√K(x, x) of each sample, and 0 where there is no gradient or none that is finite.")
+      .def("closest_pairs", &Class::closest_pairs, Guard(), py::arg("others").none(true),
+           py::arg("inverse_norms"), py::arg("inverse_norms_of_others"), py::arg("k"),
+           py::arg(P::kWhere), py::arg("monitor"),
+           "The (cosine, i, j) of the k pairs of samples with the smallest angles, i < j, or of "
+           "those of a sample i of other features and one j of these.")
       .def("transposed_products", &Class::transposed_products, Guard(), py::arg("output"),
            py::arg("vectors").noconvert(), py::arg("out").noconvert(), py::arg(P::kWhere),
            py::arg("monitor"),

@@ -50,9 +50,7 @@ class PyFeatures {
     const Range x_rows = range(rows, features_.rows, "rows");
     const Range z_rows = range(cols, z.features_.rows, "cols");
     const Matrix<G> kernel = P::template output<G>(device, out, x_rows.count, z_rows.count, "out");
-    if (z.features_.panel_rows != features_.panel_rows) {
-      throw bad_argument("other", "features that lie in memory as these do");
-    }
+    require_one_layout(z);
     const Monitor on_progress = python_monitor(monitor);
     const WithoutLock no_lock;
     const auto terms = terms_with(z);
@@ -79,24 +77,44 @@ class PyFeatures {
     });
   }
 
-  // Returns (cosine, i, j) of the k pairs with the smallest angles, of samples that have a
-  // gradient.
-  Pairs closest_pairs(Index k, const Where& where, const ProgressCallback& monitor) const {
-    if (k < 1) throw bad_argument("k", "at least 1");
+  // Returns K(x, x)^{-1/2} of each sample, and 0 where it has no gradient or none that is finite.
+  std::vector<G> inverse_norms(const Where& where, const ProgressCallback& monitor) const {
     const Device device = P::device(where);
     const Monitor on_progress = python_monitor(monitor);
     const WithoutLock no_lock;
     const auto terms = terms_with(*this);
-    const auto found = P::run(device, [&](const Device& fitting) {
+    std::vector<G> norms(static_cast<std::size_t>(features_.rows));
+    P::run(device, [&](const Device& fitting) {
       const typename Device::template Buffer<G> diagonal(1, features_.rows);
       kernel_diagonal(fitting, terms, features_, diagonal.view().data, on_progress);
-      std::vector<G> norms(static_cast<std::size_t>(features_.rows));
       fitting.read(diagonal.view(), norms.data());
-      for (G& norm : norms) norm = norm > G(0) ? G(1) / std::sqrt(norm) : G(0);
-      return fastntk::closest_pairs(fitting, terms, features_, norms, static_cast<std::size_t>(k),
-                                    on_progress);
+    });
+    for (G& norm : norms) norm = norm > G(0) ? G(1) / std::sqrt(norm) : G(0);
+    return norms;
+  }
+
+  // Returns (cosine, i, j) of the k pairs with the smallest angles, of samples whose inverse norms
+  // are not 0: of these samples i < j or, with others, of all i of the others and all j of these.
+  Pairs closest_pairs(const PyFeatures* others, const std::vector<G>& inverse_norms,
+                      const std::vector<G>& inverse_norms_of_others, Index k, const Where& where,
+                      const ProgressCallback& monitor) const {
+    if (k < 1) throw bad_argument("k", "at least 1");
+    const PyFeatures& z = others == nullptr ? *this : *others;
+    require_one_layout(z);
+    require_norms(inverse_norms, "inverse_norms");
+    z.require_norms(inverse_norms_of_others, "inverse_norms_of_others");
+    const Device device = P::device(where);
+    const Monitor on_progress = python_monitor(monitor);
+    const WithoutLock no_lock;
+    const auto terms = terms_with(z);
+    const auto found = P::run(device, [&](const Device& fitting) {
+      return fastntk::closest_pairs<Device, G>(
+          fitting, terms, {features_, inverse_norms}, {z.features_, inverse_norms_of_others},
+          others == nullptr ? PairsOf::one_set : PairsOf::two_sets, static_cast<std::size_t>(k),
+          on_progress);
     });
     Pairs pairs;
+    pairs.reserve(found.size());
     for (const auto& pair : found) pairs.emplace_back(pair.cosine, pair.i, pair.j);
     return pairs;
   }
@@ -141,6 +159,16 @@ class PyFeatures {
     if (first < 0 || count < 1 || first + count > total)
       throw bad_argument(name, "rows that exist");
     return {first, count};
+  }
+  void require_one_layout(const PyFeatures& z) const {
+    if (z.features_.panel_rows != features_.panel_rows) {
+      throw bad_argument("other", "features that lie in memory as these do");
+    }
+  }
+  void require_norms(const std::vector<G>& norms, const std::string& name) const {
+    if (static_cast<Index>(norms.size()) != features_.rows) {
+      throw bad_argument(name, "a number for each sample");
+    }
   }
   void check_output(Index output) const {
     if (features_.panel_rows != 0) throw bad_argument("for_products", "true, for a product");

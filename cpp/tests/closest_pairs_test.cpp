@@ -10,6 +10,7 @@
 #include <stdexcept>
 #include <string>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "fastntk/host.hpp"
@@ -49,7 +50,8 @@ struct Prepared {
 
   std::vector<CosinePair<T>> closest(const std::vector<T>& scales, std::size_t k,
                                      const Monitor& monitor = nullptr) const {
-    return closest_pairs(device, terms, features, scales, k, monitor);
+    return closest_pairs<HostDevice, T>(device, terms, {features, scales}, {features, scales},
+                                        PairsOf::one_set, k, monitor);
   }
 
   HostDevice device;
@@ -184,6 +186,54 @@ TEST_CASE("closest pairs: the cosines are those of the gradients") {
     CHECK(std::get<1>(found[k]) == std::get<1>(expected[k]));
     CHECK(std::get<2>(found[k]) == std::get<2>(expected[k]));
   }
+}
+
+TEST_CASE_TEMPLATE("closest pairs: of two sets of samples", T, float, double) {
+  const RandomNetwork<T> random(Shape{.hidden = {6, 5}, .readouts = {2}});
+  for (const auto& [before, after] : {std::pair<Index, Index>{1, 1}, {70, 3}, {3, 200}}) {
+    CAPTURE(before);
+    const Index count = before + after;
+    const auto x = random_samples<T>(count, 4);
+    const Prepared<T> whole(random.get(), {0, 1}, x, 2);
+    auto scales = whole.inverse_norms();
+    scales[0] = before > 1 ? T(0) : scales[0];  // left out
+    const auto part = [&](Index first, Index rows) {
+      PaddedMatrix<T> result(rows, 4);
+      for (Index i = 0; i < rows; ++i) {
+        for (Index j = 0; j < 4; ++j) result(i, j) = x(first + i, j);
+      }
+      return result;
+    };
+    const Prepared<T> z(random.get(), {0, 1}, part(0, before), 2);
+    const Prepared<T> rest(random.get(), {0, 1}, part(before, after), 2);
+    const std::vector<T> z_scales(scales.begin(), scales.begin() + before);
+    const std::vector<T> x_scales(scales.begin() + before, scales.end());
+    const auto terms = kernel_terms(random.get(), {0, 1}, Split::none, rest.features, z.features);
+    // Those of all pairs that have one sample in either set.
+    Sorted<T> expected;
+    for (const auto& [cosine, i, j] : sorted_pairs(whole.closest(scales, 1000000))) {
+      if (i < before && j >= before) expected.emplace_back(cosine, i, j - before);
+    }
+    for (const std::size_t k : {1, 20, 100000}) {
+      CAPTURE(k);
+      auto first = expected;
+      first.resize(std::min(k, first.size()));
+      CHECK(sorted_pairs(closest_pairs<HostDevice, T>(rest.device, terms, {rest.features, x_scales},
+                                                      {z.features, z_scales}, PairsOf::two_sets, k,
+                                                      nullptr)) == first);
+    }
+  }
+}
+
+TEST_CASE("closest pairs: of two sets that share their features") {
+  const RandomNetwork<double> random(Shape{.hidden = {6, 5}, .readouts = {2}, .activation = kTanh});
+  const Prepared<double> prepared(random.get(), {0, 1}, random_samples<double>(9, 4), 2);
+  const auto scales = prepared.inverse_norms();
+  const NormedFeatures<HostDevice, double> both{prepared.features, scales};
+  const auto found =
+      closest_pairs(prepared.device, prepared.terms, both, both, PairsOf::two_sets, 81, nullptr);
+  CHECK(found.size() == 81);
+  for (std::size_t p = 0; p < 9; ++p) CHECK(found[p].i == found[p].j);
 }
 
 TEST_CASE_TEMPLATE("closest pairs: of equal angles the first pairs", T, float, double) {

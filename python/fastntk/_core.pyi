@@ -184,9 +184,18 @@ class _Features:
     ) -> None: ...
     # out (n(n+1)/2,) = the packed kernel of all samples.
     def packed_kernel(self, out: _Array, threads: int, monitor: _Monitor) -> None: ...
-    # The (cosine, i, j) of the k pairs of samples with the smallest angles.
+    # 1/√K(x, x) of each sample, and 0 where there is no gradient or none that is finite.
+    def inverse_norms(self, threads: int, monitor: _Monitor) -> list[float]: ...
+    # The (cosine, i, j) of the k pairs of samples with the smallest angles, i < j, or of those of a
+    # sample i of other features and one j of these.
     def closest_pairs(
-        self, k: int, threads: int, monitor: _Monitor
+        self,
+        others: _Features,
+        inverse_norms: Sequence[float],
+        inverse_norms_of_others: Sequence[float],
+        k: int,
+        threads: int,
+        monitor: _Monitor,
     ) -> list[tuple[float, int, int]]: ...
     # out (k, P) = Fᵀ u for the rows u of vectors (k, n); F is the Jacobian of the output.
     def transposed_products(

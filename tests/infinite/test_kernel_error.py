@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any
 
 import mpmath
@@ -12,13 +13,33 @@ import pytest
 from exact_networks import CASES, DIGITS, covariance_of, exact_kernels
 
 import fastntk
-from fastntk import activations, infinite
+from fastntk import activations, infinite, layers
 from fastntk.infinite.duals import Correlation, Gaps
-from fastntk.infinite.kernel_errors import _DOUBT, _STEP, kernel_error
+from fastntk.infinite.kernel_errors import _DOUBT, _GROWTH_DOUBT, _STEP, kernel_error
 from fastntk.infinite.sample_norms import Samples
 
 OTHERS = ["selu", "gabor", "gelu_tanh", "mish", "sin"]
 NAMES = ["relu", "erf", "gelu", "elu", "tanh", "sigmoid", "silu", "softplus"]
+
+
+@pytest.mark.parametrize("inputs", [3, 784, 10_000, 100_003])
+def test_norms_of_many_inputs_are_right_to_the_last_digits(inputs: int) -> None:
+    """Of equal entries all squares are rounded to the same side."""
+    X = np.vstack([np.full(inputs, 1 / 3), np.full(inputs, -0.1), np.arange(inputs) / 7])
+    exact = [sum((Fraction(x) ** 2 for x in row.tolist()), Fraction()) / inputs for row in X]
+    norms = Samples.of(X).norms
+    for k, square in enumerate(exact):
+        high, low = (Fraction(float(part[k])) for part in (norms.significands, norms.rests))
+        squared = (high + low) ** 2 * Fraction(4) ** int(norms.exponents[k]) / inputs
+        assert abs(squared / square - 1) < Fraction(inputs, 2**53) ** 2
+        assert abs(low) <= high * 2**-53
+    for depth in (0, 2):
+        net = infinite.Network(depth)
+        K = net.ntk(X)
+        for k, square in enumerate(exact):  # ReLU: each layer adds its input's
+            error = abs(Fraction(float(K[k, k])) - (1 + depth) * square)
+            assert error < net.kernel_error(X, K)
+            assert error < Fraction(1, 2**48) * square
 
 
 @pytest.mark.parametrize("activation", [*NAMES, *OTHERS, activations.polynomial(0, 1, 1)])
@@ -255,3 +276,56 @@ def test_difference_quotients_of_sizes_are_not_short_by_more_than_is_allowed_for
             part = distance(share * _STEP)
             # Twice what is allowed for goes into the error.
             assert (part <= _DOUBT * share**exponent * whole + 1e-6).all()
+
+
+@pytest.mark.parametrize("activation", [*NAMES, *OTHERS, "gaussian", "relu2", "softsign", "relu6"])
+def test_growth_of_sizes_is_not_short_by_more_than_is_allowed_for(activation: str) -> None:
+    dual = infinite.Network(1, activation).layers.duals[0]
+    sizes = np.geomspace(1e-3, 3.0 if activation in ("sin", *OTHERS) else 1e3, 61)
+
+    def growth(step: float) -> Any:
+        both = dual.state(np.concatenate([sizes, (1 - step) * sizes]))
+        values = np.stack([both.activation, both.derivative]).reshape(2, 2, -1)
+        return np.abs(values[:, 0] - values[:, 1]) / (step * np.maximum(values[:, 0], 1e-300))
+
+    for share in (2.0**-3, 2.0**-6):
+        assert (growth(share * _STEP) <= _GROWTH_DOUBT * growth(_STEP) + _STEP).all()
+
+
+@pytest.mark.parametrize("inputs", [5, 300, 2000])
+@pytest.mark.parametrize("bias_std", [0.0, 0.3])
+def test_inner_products_of_many_inputs_against_many_digits(inputs: int, bias_std: float) -> None:
+    """Pairs that just do not count as close, of entries whose products round to the same side."""
+    rng = np.random.default_rng(inputs)
+    X = np.full((5, inputs), 1 / 3)
+    X[1] += 0.0213 * rng.standard_normal(inputs)  # an angle of 0.064; 0.0625 is close
+    X[2] += 0.0206 * rng.standard_normal(inputs)
+    X[3] = 0.1 + X[3] * rng.random(inputs)
+    X[4] = -1.0001 * X[1] + 1e-3
+    case = CASES["relu"]
+    for depth in (0, 3, 12):
+        net = infinite.Network(depth, "relu", 1.3, bias_std, activation_scale=1.0)
+        K, error = net.ntk(X), kernel_error(net, Samples.of(X).norms)
+        assert error < 1e-11
+        with mpmath.workdps(DIGITS):
+            for i in range(len(X)):
+                for j in range(i):
+                    covariance = covariance_of(X[[i, j]])
+                    x, z, exact = exact_kernels(case, covariance, depth, 1.3, bias_std)[1]
+                    assert abs(K[i, j] - exact) <= error * mpmath.sqrt(x * z)
+
+
+@pytest.mark.parametrize("before", [[], [layers.LayerNorm()]])
+@pytest.mark.parametrize("phi", [layers.GELU(), layers.Tanh(), layers.ReLU()])
+def test_the_error_of_many_residual_blocks_stays_useful(phi: Any, before: list[Any]) -> None:
+    """Sizes of sums are off by a mean of what those of their parts are, and not by the largest."""
+    block = layers.Residual([*before, layers.Dense(64), phi, layers.Dense(64)], scale=0.1)
+    network = fastntk.Network([layers.Dense(64), *[block] * 100, layers.Dense(1)], inputs=20)
+    X = np.random.default_rng(0).standard_normal((6, 20))
+    net = network.infinite()
+    loose = infinite.LayeredNetwork(network.layers, inputs=20, tolerance=1e-6)
+    K = net.ntk(X)
+    error = net.kernel_error(X, K)
+    assert error < 1e-5 * np.trace(K)
+    other = loose.ntk(X)
+    assert np.linalg.norm(other - K, 2) <= loose.kernel_error(X, other) + error

@@ -492,6 +492,13 @@ def test_samples_that_cannot_be_taken() -> None:
         PRENORM.infinite(bottlenecks="widen")
 
 
+def test_an_exponential_that_overflows_is_an_error_and_no_warning() -> None:
+    block = Residual([Dense(4), layers.Exp(), Dense(4)])
+    net = fastntk.Network([Dense(4), block, Dense(1)], inputs=4).infinite()
+    with pytest.raises(OverflowError, match=r"^layers\[1\]\.layers\[2\]=.*: samples grow beyond"):
+        net.ntk(1e3 * SAMPLES)
+
+
 def test_errors_count_what_the_network_counts() -> None:
     """It has no depth: blocks are what users ask for."""
     zero = np.vstack([SAMPLES, np.zeros((1, 4))])
@@ -502,6 +509,14 @@ def test_errors_count_what_the_network_counts() -> None:
             net.infinite(blocks=blocks).ntk(zero, normalize=True)
     with pytest.raises(ValueError, match="kernel of 0 after 2 blocks, as a row"):
         net.infinite().smallest_angle(zero)
+    frozen = [Dense(4, trained=False), Residual([Dense(4, trained=False)]), Dense(1, trained=False)]
+    fixed = fastntk.Network(frozen, inputs=4).infinite()
+    with pytest.raises(ValueError, match=r"^layers: expected some that are trained after 1 block"):
+        fixed.smallest_angle(SAMPLES)
+    with pytest.raises(ValueError, match=r"^layers: expected some that are trained after 1 block"):
+        fixed.ntk(SAMPLES, normalize=True)
+    with pytest.raises(ValueError, match=r"^X\[6\] has a kernel of 0 after 1 block"):
+        fixed.nngp(zero, normalize=True)
     with pytest.raises(
         OverflowError, match=r"^blocks=0: the largest entry of the kernel is too la"
     ):

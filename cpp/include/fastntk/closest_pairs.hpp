@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <mutex>
 #include <utility>
 #include <vector>
@@ -85,48 +86,71 @@ void kernel_diagonal(const Device& device, const KernelTerms<G>& terms,
       });
 }
 
-// Returns the k pairs with the smallest angles among samples with inverse_norms[i] = K(x_i,
-// x_i)^{-1/2}; samples with an inverse norm of 0 are left out.
+// These are features of samples, with inverse_norms[i] = K(x_i, x_i)^{-1/2}; samples with an
+// inverse norm of 0 are left out.
+template <class Device, class G>
+struct NormedFeatures {
+  const Features<Device, G>& features;
+  const std::vector<G>& inverse_norms;
+
+  typename Device::template Buffer<G> norms_on(const Device& device) const {
+    typename Device::template Buffer<G> result(1, features.rows);
+    device.write(inverse_norms.data(), result.view());
+    return result;
+  }
+};
+
+// Whether pairs are those of the samples of one set, i < j, or of all of one set, i, with all of
+// another, j. Two sets may hold equal samples, and share their features.
+enum class PairsOf : std::uint8_t { one_set, two_sets };
+
+// Returns the k pairs (i, j) of z_i and x_j with the smallest angles.
 template <class Device, class G>
 std::vector<CosinePair<G>> closest_pairs(const Device& device, const KernelTerms<G>& terms,
-                                         const Features<Device, G>& x,
-                                         const std::vector<G>& inverse_norms, std::size_t k,
-                                         const Monitor& monitor) {
-  const Partition blocks{x.rows, tile_limits(device, x)};
-  const auto lower = lower_tiles(x, blocks);
+                                         const NormedFeatures<Device, G>& x,
+                                         const NormedFeatures<Device, G>& z, PairsOf which,
+                                         std::size_t k, const Monitor& monitor) {
+  const bool within = which == PairsOf::one_set;
+  const BlockLimits limits = tile_limits(device, x.features);
+  const Partition row_blocks{x.features.rows, limits};
+  const Partition col_blocks{z.features.rows, limits};
+  const std::vector<TilePlace> tiles =
+      within ? lower_tiles(x.features, row_blocks) : all_tiles(row_blocks, col_blocks);
   struct Workspace {
     TileWorkspace<Device, G> tile;
     typename Device::template Buffer<G> kernel;
   };
-  const typename Device::template Buffer<G> device_norms(1, x.rows);
-  device.write(inverse_norms.data(), device_norms.view());
+  const auto row_norms = x.norms_on(device);
+  const auto col_norms = z.norms_on(device);
   std::mutex mutex;
   FirstPairs<G> first(k);  // guarded by mutex
   device.run(
-      "tiles", static_cast<Index>(lower.size()), monitor,
-      [&] { return Workspace{{x, blocks.size(), blocks.size()}, {blocks.size(), blocks.size()}}; },
+      "tiles", static_cast<Index>(tiles.size()), monitor,
+      [&] {
+        return Workspace{{x.features, row_blocks.size(), col_blocks.size()},
+                         {row_blocks.size(), col_blocks.size()}};
+      },
       [&](const auto& lane, const Workspace& workspace, Index index) {
-        const TilePlace& place = lower[static_cast<std::size_t>(index)];
+        const TilePlace& place = tiles[static_cast<std::size_t>(index)];
         const Range rows = place.rows;
         const Range cols = place.cols;
         const Matrix<G> tile = workspace.kernel.view().block(0, rows.count, 0, cols.count);
-        ntk_tile(lane, workspace.tile, terms, x, x, place, {tile});
+        ntk_tile(lane, workspace.tile, terms, x.features, z.features, place, {tile});
         if (lane.stopped()) return;
         const G found = [&] {
           const std::scoped_lock lock(mutex);
           return first.threshold();
         }();
         FirstPairs<G> here(k);
-        const G* const scales = inverse_norms.data();
-        const G* const device_scales = device_norms.view().data;
         lane.template visit_large<G>(
-            tile, device_scales + rows.first, device_scales + cols.first, rows.first - cols.first,
+            tile, row_norms.view().data + rows.first, col_norms.view().data + cols.first,
+            within ? rows.first - cols.first : cols.count,
             [&] { return std::max(found, here.threshold()); },
             [&](Index r, Index c, G cosine) {
-              const Index i = rows.first + r;
-              const Index j = cols.first + c;
-              const bool present = scales[i] > G(0) && scales[j] > G(0);
-              if (present) here.offer({cosine, j, i});
+              const Index i = cols.first + c;
+              const Index j = rows.first + r;
+              const bool present = z.inverse_norms[i] > G(0) && x.inverse_norms[j] > G(0);
+              if (present) here.offer({cosine, i, j});
             });
         const std::scoped_lock lock(mutex);
         for (const CosinePair<G>& pair : here.pairs()) first.offer(pair);

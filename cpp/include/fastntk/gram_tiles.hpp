@@ -227,6 +227,17 @@ BlockLimits tile_limits(const Device& device, const Features<Device, G>& feature
   return device.tile_blocks();
 }
 
+// Returns all tiles.
+template <class Blocks>
+std::vector<TilePlace> all_tiles(const Blocks& row_blocks, const Blocks& col_blocks) {
+  std::vector<TilePlace> tiles;
+  tiles.reserve(static_cast<std::size_t>(row_blocks.blocks() * col_blocks.blocks()));
+  for (Index i = 0; i < row_blocks.blocks(); ++i) {
+    for (Index j = 0; j < col_blocks.blocks(); ++j) tiles.push_back({row_blocks[i], col_blocks[j]});
+  }
+  return tiles;
+}
+
 // kernels[k] (x_rows.count, z_rows.count) = K(x, z) at these rows, for each of the kernels that the
 // terms make up.
 template <class Device, class G>
@@ -234,16 +245,16 @@ void cross_kernels(const Device& device, const KernelTerms<G>& terms, const Feat
                    Range x_rows, const Features<Device, G>& z, Range z_rows,
                    const std::vector<Matrix<G>>& kernels, const Monitor& monitor) {
   const BlockLimits limits = tile_limits(device, x);
-  const Partition row_tiles{x_rows.count, limits};
-  const Partition col_tiles{z_rows.count, limits};
+  const Partition row_blocks{x_rows.count, limits};
+  const Partition col_blocks{z_rows.count, limits};
+  const auto all = all_tiles(row_blocks, col_blocks);
   device.run(
       "tiles",
-      {row_tiles.blocks() * col_tiles.blocks(),
+      {static_cast<Index>(all.size()),
        static_cast<double>(x_rows.count * z_rows.count) * operations_of_pair(terms, x)},
-      monitor, [&] { return TileWorkspace<Device, G>(x, row_tiles.size(), col_tiles.size()); },
+      monitor, [&] { return TileWorkspace<Device, G>(x, row_blocks.size(), col_blocks.size()); },
       [&](const auto& lane, const TileWorkspace<Device, G>& workspace, Index index) {
-        const Range rows = row_tiles[index / col_tiles.blocks()];
-        const Range cols = col_tiles[index % col_tiles.blocks()];
+        const auto& [rows, cols, diagonal] = all[static_cast<std::size_t>(index)];
         ntk_tile(lane, workspace, terms, x, z,
                  {{x_rows.first + rows.first, rows.count}, {z_rows.first + cols.first, cols.count}},
                  tiles_of(kernels, rows, cols));

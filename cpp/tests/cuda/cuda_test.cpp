@@ -409,9 +409,12 @@ TEST_CASE_TEMPLATE("cuda: closest pairs and norms", T, float, double) {
   const auto kernel = split_kernels<T>(c.network.get(), kBothOutputs, Split::none, c.x).front();
   for (const std::size_t k : {1, 7, 300}) {
     CAPTURE(k);
-    const auto found =
-        closest_pairs(c.device, device_terms, device_features, inverse_norms, k, nullptr);
-    const auto expected = closest_pairs(host(), terms, features, inverse_norms, k, nullptr);
+    const auto found = closest_pairs<CudaDevice, T>(
+        c.device, device_terms, {device_features, inverse_norms}, {device_features, inverse_norms},
+        PairsOf::one_set, k, nullptr);
+    const auto expected =
+        closest_pairs<HostDevice, T>(host(), terms, {features, inverse_norms},
+                                     {features, inverse_norms}, PairsOf::one_set, k, nullptr);
     std::set<std::pair<Index, Index>> pairs;
     REQUIRE(found.size() == k);
     REQUIRE(expected.size() == k);

@@ -486,8 +486,8 @@ MUTATIONS = (
     Mutation(
         "pairs: norms of the host in a kernel",
         CLOSEST,
-        "tile, device_scales + rows.first, device_scales + cols.first,",
-        "tile, scales + rows.first, scales + cols.first,",
+        "tile, row_norms.view().data + rows.first, col_norms.view().data + cols.first,",
+        "tile, x.inverse_norms.data() + rows.first, z.inverse_norms.data() + cols.first,",
         OF_ALGORITHM,
     ),
     Mutation(

@@ -32,7 +32,7 @@ import numpy as np
 
 from fastntk.infinite.duals import Correlation, Gaps, State
 from fastntk.infinite.duals.base import ROUNDING
-from fastntk.infinite.gaps import CLOSE, TINY, UNDERFLOW
+from fastntk.infinite.gaps import CLOSE, TINY, UNDERFLOW, close_gap_error, cosine_error
 from fastntk.infinite.general_recursion import LayerPairs, inverse_or_zero
 from fastntk.infinite.layer_factors import A, B, C, P, R
 from fastntk.infinite.pair_layers import turning_factors
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from fastntk.infinite.layer_factors import LayerFactors
 
     Array = NDArray[np.float64]
+    ArrayOrFloat = Array | float
 
 _EPS = float(np.finfo(np.float64).eps)
 
@@ -117,12 +118,30 @@ def bounded_gaps(
 
 def input_error(gaps: Array, dimension: int) -> Array:
     """Return by how much gaps of samples may be off, see `gaps`."""
-    # Sums over the inputs have so many roundings; those of close pairs are of small numbers.
-    of_sums = (dimension + 16) * _EPS
     size = np.abs(gaps)
-    relative = np.where(size < CLOSE / 2, 4 * of_sums * size, of_sums * (4 * size + 1))
+    close = close_gap_error(dimension) * size
+    error = np.where(size < CLOSE / 2, close, np.maximum(close, cosine_error(dimension)))
     # Those of equal and opposite samples are known.
-    return np.where((gaps == 0) | (gaps == -TINY), 0.0, relative + UNDERFLOW)
+    return np.where((gaps == 0) | (gaps == -TINY), 0.0, error + UNDERFLOW)
+
+
+def size_error_of_sum(
+    first: tuple[ArrayOrFloat, ArrayOrFloat], second: tuple[ArrayOrFloat, ArrayOrFloat]
+) -> Array:
+    """Return the relative error of the size of a u ⊕ b v ⊕ c.
+
+    The square of the size is a sum of three. Where shares p and q of it are off by factors
+    (1 ± e)² and (1 ± f)², the root of 1 + p (± 2e + e²) + q (± 2f + f²) is between
+    1 − p e − q f, as roots are concave, and 1 + p e + q f + ½ (p e² + q f²).
+
+    Parameters
+    ----------
+    first, second : tuple of (float or ndarray, float or ndarray)
+        p and e, q and f. Shares that are too large make the larger one of the errors.
+    """
+    (p, e), (q, f) = first, second
+    most = np.maximum(e, f)
+    return np.asarray(np.minimum(p * e + q * f + most**2, most) + 4 * _EPS)
 
 
 @dataclass

@@ -13,6 +13,15 @@ coefficients a_k, b_k of two samples
 
     |Σ a_k b_k Δ(ρ^k)| ≤ δ Σ ½(a_k² + b_k²) (1 − |ρ|^k) ≤ δ min(1 − c, 1 + c) .
 
+What inner products of samples may be off (`gaps.cosine_error`) is no relative error of a gap where
+that is small; but then gaps come from differences. For pairs that are not close, |ρ| ≤ 1 − t, and a
+change e of ρ, it is F that is convex, and not its slopes, so that with the gap G = F(1) − F(1 − t)
+
+    |Σ a_k b_k (ρ^k − σ^k)| ≤ e max F'(1 − t) ≤ e max G/t ,
+
+the largest of all samples. Where activations are piecewise linear, this is all that inputs do; the
+others carry errors of cosines through their layers. Norms are right to the last digits.
+
 The compiled recursion makes no other errors: gaps of equal samples stay 0 there. What a series in
 the angle may be off (see `angle_series`), and norms that count as one, is added for all samples,
 whether their pairs take it or not.
@@ -35,6 +44,8 @@ from fastntk.infinite.angle_series import ARGUMENT_ERROR, NORM_ERROR, allowed_er
 from fastntk.infinite.architecture import Architecture
 from fastntk.infinite.duals import Correlation, Gaps, PiecewiseLinear
 from fastntk.infinite.duals.base import ROUNDING
+from fastntk.infinite.gap_bounds import size_error_of_sum
+from fastntk.infinite.gaps import CLOSE, close_gap_error, cosine_error
 from fastntk.infinite.layer_factors import A, B, LayerFactors, R
 from fastntk.infinite.layered_architecture import LayeredArchitecture
 from fastntk.infinite.layered_factors import LayeredFactors
@@ -63,6 +74,10 @@ _ROUNDINGS_A_LAYER = 8
 # The step of difference quotients by the size of a sample, and what they may be short of.
 _STEP, _DOUBT = 2.0**-7, 1.25
 
+# How fast sizes grow with those before is a logarithmic derivative, which takes no root and no
+# difference of rounded numbers: its quotients are nearer, but for where it goes through 0.
+_GROWTH_DOUBT = 1 + 2.0**-4
+
 _SAMPLES_AT_ONCE = 64
 
 
@@ -72,11 +87,14 @@ def kernel_error(network: SeveralDepths, norms: Norms) -> float:
     By this times √(K_ii K_jj): `dual_error`, to which some roundings for each layer are added.
     """
     network.require_one_depth()
-    return dual_error(network, norms) + _ROUNDINGS_A_LAYER * network.layer_count * _EPS
+    made = _error_of_inputs if _piecewise_linear(network) else dual_error
+    return made(network, norms) + _ROUNDINGS_A_LAYER * network.layer_count * _EPS
 
 
 def dual_error(network: SeveralDepths, norms: Norms, *, tangent: bool = True) -> float:
     """Return by how much elements of a kernel may be off because of duals and sizes, likewise.
+
+    It is 0 where activations are piecewise linear.
 
     Parameters
     ----------
@@ -88,14 +106,14 @@ def dual_error(network: SeveralDepths, norms: Norms, *, tangent: bool = True) ->
         Whether the kernel is the tangent kernel, not the NNGP.
     """
     depth = network.require_one_depth()
+    if _piecewise_linear(network):
+        return 0.0
     if isinstance(network, LayeredArchitecture):
         return _error_of_layers(network, norms, tangent=tangent)
     assert isinstance(network, Architecture)
-    if network.piecewise_linear:
-        return 0.0
     factors = LayerFactors.of(norms, network)
-    of_sums = (norms.dimension + 16) * _EPS + NORM_ERROR + 2 * ARGUMENT_ERROR
-    followed = _Errors(of_sums)
+    cosine, size = _input_errors(norms.dimension)
+    followed = _Errors((cosine + NORM_ERROR + 2 * ARGUMENT_ERROR, size + NORM_ERROR))
     with core_threads():  # as the factors
         for layer in range(depth + 1):
             if layer > 0:
@@ -107,17 +125,109 @@ def dual_error(network: SeveralDepths, norms: Norms, *, tangent: bool = True) ->
 
 
 def _error_of_layers(network: LayeredArchitecture, norms: Norms, *, tangent: bool) -> float:
-    if all(isinstance(dual, PiecewiseLinear) for dual in network.duals.values()):
-        return 0.0
-    of_sums = (norms.dimension + 16) * _EPS
     with core_threads():  # as the factors
         factors = LayeredFactors.of(norms, network)
         calculus = _LayeredErrors(network, factors)
-        ((hidden, gradients),) = follow(
-            network.steps, calculus, (of_sums, of_sums), tangent=tangent
-        )
+        inputs = _input_errors(norms.dimension)
+        ((hidden, gradients),) = follow(network.steps, calculus, inputs, tangent=tangent)
     cosine, size = (gradients or (0.0, 0.0)) if tangent else hidden
     return min(cosine + 2 * size, 2.0)
+
+
+def _piecewise_linear(network: SeveralDepths) -> bool:
+    if isinstance(network, LayeredArchitecture):
+        return all(isinstance(dual, PiecewiseLinear) for dual in network.duals.values())
+    return network.piecewise_linear
+
+
+def _input_errors(dimension: int) -> Error:
+    """Return the errors of the samples themselves."""
+    return max(cosine_error(dimension), close_gap_error(dimension) * CLOSE), 4 * _EPS
+
+
+def _error_of_inputs(network: SeveralDepths, norms: Norms) -> float:
+    """Return what the error of inner products makes where activations are piecewise linear."""
+    if isinstance(network, LayeredArchitecture):
+        calculus = _NearPairs(network, LayeredFactors.of(norms, network))
+        start = np.full((1, len(norms)), CLOSE)
+        ((_, gradients),) = follow(network.steps, calculus, start, tangent=True)
+    else:
+        assert isinstance(network, Architecture)
+        gradients = _near_gradients(network, LayerFactors.of(norms, network))
+    if gradients is None:  # nothing is trained
+        return 0.0
+    # A pair that counts as close or not may be the other one, by its error.
+    slope = (1 + 2.0**-10) * float(gradients.max(initial=0.0)) / CLOSE
+    return slope * _input_errors(norms.dimension)[0]
+
+
+def _near_gradients(network: Architecture, factors: LayerFactors) -> Array:
+    """Return 1 − cos of the gradients of pairs as `_NearPairs` has them, in a chain."""
+    hidden = np.full((1, factors.factors.shape[-1]), CLOSE)
+    gradients = np.zeros_like(hidden)
+    for layer, squares in enumerate(factors.factors**2):
+        if layer > 0:
+            hidden, gradients = _turned(network.layers.duals[layer - 1], hidden, gradients)
+        gradients = squares[A] * hidden + squares[B] * gradients
+        hidden = squares[R] * hidden
+    return gradients
+
+
+class _NearPairs:
+    """The calculus of 1 − cos of samples and what has their sizes and is nearly the same.
+
+    For networks with piecewise linear activations that are described by their layers.
+    """
+
+    def __init__(self, network: LayeredArchitecture, factors: LayeredFactors) -> None:
+        self._network, self._factors = network, factors
+
+    def combined(
+        self,
+        place: Place,
+        first: tuple[Array | None, float],
+        second: tuple[Array | None, float],
+        c: float,  # noqa: ARG002
+    ) -> Array:
+        parts = [
+            (part, which)
+            for (part, factor), which in ((first, A), (second, B))
+            if part is not None and factor != 0
+        ]
+        found = self._factors.sums.get(place)
+        made = np.zeros((1, self._factors.norms.shape[1]))
+        for part, which in parts:
+            made += part if found is None else found.factors[which] ** 2 * part
+        return made
+
+    def activated(
+        self, step: int, hidden: Array, gradients: Array | None
+    ) -> tuple[Array, Array | None]:
+        dual = self._network.duals[step]
+        made, turned = _turned(
+            dual, hidden, np.zeros_like(hidden) if gradients is None else gradients
+        )
+        return made, None if gradients is None else turned
+
+    def normalized(
+        self,
+        step: int,  # noqa: ARG002
+        hidden: Array,
+        gradients: Array | None,
+        epsilon: float,  # noqa: ARG002
+    ) -> tuple[Array, Array | None]:
+        return hidden, gradients
+
+
+def _turned(dual: Dual, hidden: Array, gradients: Array) -> tuple[Array, Array]:
+    """Return 1 − cos after an activation to which sizes make no difference."""
+    pairs = Correlation(Gaps(hidden, 2 - hidden), np.zeros_like(hidden))
+    nothing = dual.state(np.zeros(0))
+    slopes = dual.derivative_gap(nothing, nothing, pairs).near
+    return (
+        dual.gap(nothing, nothing, pairs).near,
+        gradients + slopes - gradients * slopes,
+    )
 
 
 class _Errors:
@@ -131,8 +241,8 @@ class _Errors:
         Likewise, of φ'.
     """
 
-    def __init__(self, of_sums: float) -> None:
-        self.hidden: Error = (of_sums, of_sums)
+    def __init__(self, inputs: Error) -> None:
+        self.hidden = inputs
         self.gradients: Error = (0.0, 0.0)
         self.slopes: Error = (0.0, 0.0)
 
@@ -173,8 +283,10 @@ class _LayeredErrors:
         squares = (found.factors**2).max(axis=1)
         both = ((first[0], squares[A]), (second[0], squares[B]))
         errors = sum(part[0] * float(square) for part, square in both if part is not None)
-        unit = max((part[1] for part in parts), default=0.0) + 4 * _EPS
-        return min(errors + 4 * unit, 2.0), unit
+        e, f = (0.0 if part is None else part[1] for part, _ in both)
+        most = max((part[1] for part in parts), default=0.0) + 4 * _EPS
+        size = float(size_error_of_sum((squares[A], e), (squares[B], f)))
+        return min(errors + 4 * most, 2.0), size
 
     def activated(
         self, step: int, hidden: Error, gradients: Error | None
@@ -227,7 +339,7 @@ def _activated(dual: Dual, state: State, hidden: Error, *, tangent: bool) -> tup
             share = math.sqrt(size / _STEP) if dual.slope_jumps else size / _STEP
             slope_of_sizes = 2 * _DOUBT * math.sqrt(2 * moved) * share
     growth, slope_growth = (
-        _DOUBT * float(np.abs(1 - ratio).max(initial=0.0)) / _STEP
+        _GROWTH_DOUBT * float(np.abs(1 - ratio).max(initial=0.0)) / _STEP + _STEP
         for ratio in (
             np.divide(b, a, out=np.ones_like(a), where=a > 0)
             for a, b in (

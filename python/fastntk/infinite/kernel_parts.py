@@ -85,8 +85,8 @@ class KernelParts:
         scales = []
         for name, raw, zero in zip(KINDS, every_scale, every_zero, strict=True):
             if name in kinds and normalize:
-                require_nonzero(zero[:, : len(X)], "X", network)
-                require_nonzero(zero[:, len(X) :], "Z", network)
+                for samples, part in (("X", zero[:, : len(X)]), ("Z", zero[:, len(X) :])):
+                    require_nonzero(part, samples, network, tangent=name == "ntk")
                 scales.append(np.ones(zero.shape))
                 continue
             if name in kinds:

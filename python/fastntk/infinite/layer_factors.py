@@ -363,11 +363,18 @@ def check_range(
             )
 
 
-def require_nonzero(zero: NDArray[np.bool_], name: str, network: SeveralDepths) -> None:
+def require_nonzero(
+    zero: NDArray[np.bool_], name: str, network: SeveralDepths, *, tangent: bool = True
+) -> None:
     """Raise ValueError where the diagonal of a kernel is 0, given (depths, samples)."""
     if zero.any():
         k, i = (int(index) for index in np.argwhere(zero)[0])
         at = at_depth(network, network.depths[k])
+        if tangent and not network.trained[k]:
+            raise ValueError(
+                f"layers: expected some that are trained {at}, because the angle to a zero "
+                "gradient is not defined"
+            )
         raise ValueError(
             f"{name}[{i}] has a kernel of 0 {at}, as a row of zeros has: expected samples with "
             "K(x, x) > 0, because the angle to a zero gradient is not defined"

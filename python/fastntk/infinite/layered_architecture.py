@@ -83,6 +83,12 @@ class LayeredArchitecture(SeveralDepths):
         return False
 
     @property
+    def trained(self) -> tuple[bool, ...]:
+        """Whether there is a parameter that is trained, at each of the depths."""
+        found = follow(self.steps, _Trained(self), True, tangent=True)
+        return tuple(gradients is not None for _, gradients in found)
+
+    @property
     def dimension(self) -> int:
         """The dimension of samples."""
         return self.inputs

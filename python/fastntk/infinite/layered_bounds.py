@@ -20,7 +20,14 @@ from fastntk.infinite import gap_bounds
 from fastntk.infinite.architecture import Architecture
 from fastntk.infinite.duals import Correlation, Gaps
 from fastntk.infinite.duals.base import ROUNDING
-from fastntk.infinite.gap_bounds import Bounded, Moved, modulus, square_error, steepness
+from fastntk.infinite.gap_bounds import (
+    Bounded,
+    Moved,
+    modulus,
+    size_error_of_sum,
+    square_error,
+    steepness,
+)
 from fastntk.infinite.general_recursion import inverse_or_zero
 from fastntk.infinite.layer_factors import A, B, C, LayerFactors
 from fastntk.infinite.layered_architecture import LayeredArchitecture
@@ -160,10 +167,14 @@ class _BoundCalculus:
             off = factor * part.difference + 2 * _EPS * np.abs(pairs.difference)
             x, z = (size + _EPS for size in part.sizes)
             return _Errors(pairs, part.cosine, off, (x, z))
-        sizes = tuple(np.maximum(p, q) + 4 * _EPS for p, q in zip(u.sizes, v.sizes, strict=True))
-        # All errors of factors and sizes are below this.
-        unit = 2 * (sizes[0] + sizes[1]) + 8 * _EPS
         left, right = rows.factors[..., np.newaxis], columns.factors
+        sizes = tuple(
+            size_error_of_sum((factors[A] ** 2, p), (factors[B] ** 2, q))
+            for factors, p, q in zip((left, right), u.sizes, v.sizes, strict=True)
+        )
+        # All errors of factors and sizes are below this.
+        most = sum(np.maximum(p, q) for p, q in zip(u.sizes, v.sizes, strict=True))
+        unit = 2 * most + 24 * _EPS
         s, t = rows.sizes[0, :, np.newaxis], columns.sizes[0]
         inverse = inverse_or_zero(np.maximum(s, t))
         weights, turns = a * u.pairs.difference, b * v.pairs.difference

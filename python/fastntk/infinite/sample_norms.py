@@ -113,8 +113,12 @@ class Samples:
             # 2^1024 and the reciprocals of subnormal numbers are not representable.
             exponents[rows] = np.clip(np.frexp(largest)[1], -1022, 1023)
             scaled = _scaled(X[rows], exponents[rows])
-            significands[rows] = np.sqrt(np.einsum("ij,ij->i", scaled, scaled))
-            rests[rows] = _rests(scaled, significands[rows])
+            rough = np.sqrt(np.einsum("ij,ij->i", scaled, scaled))
+            rest = _rests(scaled, rough)
+            # Many squares that are rounded to the same side take many roundings with them: what is
+            # missing of their sum is more than a rest.
+            significands[rows] = rough + rest
+            rests[rows] = rest - (significands[rows] - rough)
         return cls(X, Norms(X.shape[1], significands, exponents, rests))
 
     def __len__(self) -> int:

@@ -59,6 +59,11 @@ class SeveralDepths(ABC):
         """Raise ValueError if a gradient would have to pass a jump."""
 
     @property
+    def trained(self) -> tuple[bool, ...]:
+        """Whether there is a parameter that is trained, at each of the depths."""
+        return (True,) * len(self.depths)
+
+    @property
     def dimension(self) -> int | None:
         """The dimension of samples, for networks that say it."""
         return None

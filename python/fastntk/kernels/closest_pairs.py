@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import fastntk._core as _core
+from fastntk._support.progress import monitored
 from fastntk._support.threads import core_threads
 from fastntk.activations.outputs import in_core
 from fastntk.kernels.angles import AnglePair
-from fastntk.kernels.block_loop import BlockLoop, Destination
 from fastntk.kernels.block_sizes import row_slices, samples_that_fit
 from fastntk.kernels.existence import wired_passes
 from fastntk.kernels.features import Features
-from fastntk.kernels.largest_cosines import LEFT_OUT
+from fastntk.kernels.largest_cosines import LargestCosines
 from fastntk.kernels.rounding import feature_error, network_error
 from fastntk.networks.network import Network
 
@@ -24,9 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fastntk._support.dtypes import FloatArray
-    from fastntk._support.progress import Monitor, Progress
-    from fastntk.kernels.block_loop import KernelBlock
-    from fastntk.kernels.largest_cosines import LargestCosines
+    from fastntk._support.progress import Progress
     from fastntk.kernels.request import KernelRequest
     from fastntk.networks.any_network import AnyNetwork
 
@@ -38,46 +36,8 @@ CANDIDATES = 32
 # measured (tests/test_angles.py); where gates turn, and in chaotic networks, more.
 _ANGLE_ERRORS = 64
 
-# So many elements of a tile of the kernel are looked at before they leave the cache.
-_ELEMENTS_AT_A_TIME = 2**16
-
 # The samples of so many pairs are laid side by side.
 _PAIRS_AT_A_TIME = 1024
-
-
-class ClosestPairs(Destination):
-    """The pairs with the largest cosines, of all blocks that were looked at.
-
-    A block off the diagonal is taken with the two on the diagonal that it lies beside and below:
-    the core looks at all pairs of a set of samples. Blocks on the diagonal are then seen more than
-    once, which costs twice the time.
-    """
-
-    def __init__(self, request: KernelRequest, count: int) -> None:
-        self._request, self._count = request, count
-        self._cosines: dict[tuple[int, int], float] = {}
-
-    def put(self, block: KernelBlock, monitor: Monitor | None) -> None:
-        """Look at the samples of the rows and the columns, all together."""
-        if not block.mirrored:
-            return
-        request = self._request
-        samples = np.r_[block.cols, block.rows]
-        features = Features(
-            request.network, request.place.take(request.X, samples), request.outputs, request.dtype
-        )
-        pairs = features.closest_pairs(self._count, progress=monitor or False)
-        self.keep({(int(samples[i]), int(samples[j])): cosine for cosine, i, j in pairs})
-
-    def keep(self, cosines: dict[tuple[int, int], float]) -> None:
-        """Take some pairs with their cosines; of those with the same, the first ones count."""
-        every = (self._cosines | cosines).items()
-        self._cosines = dict(sorted(every, key=lambda item: (-item[1], item[0]))[: self._count])
-
-    @property
-    def pairs(self) -> list[tuple[int, int]]:
-        """The pairs (i, j), i < j, by their cosines."""
-        return list(self._cosines)
 
 
 def closest_pairs(request: KernelRequest, count: int, progress: Progress) -> list[tuple[int, int]]:
@@ -86,15 +46,30 @@ def closest_pairs(request: KernelRequest, count: int, progress: Progress) -> lis
     if fit == request.samples:
         features = Features(request.network, request.X, request.outputs, request.dtype, progress)
         return [(i, j) for _, i, j in features.closest_pairs(count, progress)]
-    closest = ClosestPairs(request, count)
-    BlockLoop.of_size(request, max(1, fit // 2)).run(closest, progress, "closest pairs")
-    return closest.pairs
+    found = LargestCosines(count)
+    blocks = row_slices(request.samples, max(1, fit // 2))
+    total = len(blocks) * (len(blocks) + 1) // 2
+    with monitored(progress, "closest pairs") as monitor:
+        for k, rows in enumerate(blocks):
+            x = _features(request, rows)
+            for m, columns in enumerate(blocks[: k + 1]):
+                z = x if m == k else _features(request, columns)
+                offer_tile(found, x, z, rows, columns)
+                del z  # before there are others
+                if monitor is not None:
+                    monitor("blocks", k * (k + 1) // 2 + m + 1, total)
+            del x
+    return found.pairs
+
+
+def _features(request: KernelRequest, rows: slice) -> Features:
+    return Features(request.network, request.X[rows], request.outputs, request.dtype)
 
 
 def offer_tile(
     found: LargestCosines, x: Features, z: Features, rows: slice, columns: slice
 ) -> None:
-    """Offer all pairs of samples of two blocks, or of one, in the bits of the core's cosines.
+    """Offer all pairs of samples of two blocks, or of one.
 
     Parameters
     ----------
@@ -105,22 +80,11 @@ def offer_tile(
     rows, columns : slice
         Which of all samples these are.
     """
-    kernel = np.empty((len(x), len(z)), x.dtype)
-    x.fill_kernel(z, slice(0, len(x)), slice(0, len(z)), kernel, None)
-    absent = np.flatnonzero(z.inverse_norms == 0)
-    for some in row_slices(len(x), max(1, _ELEMENTS_AT_A_TIME // len(z))):
-        # In a block itself, a sample has pairs with those before it.
-        beside = slice(0, some.stop if rows == columns else len(z))
-        cosines, scales = kernel[some, beside], x.inverse_norms[some]
-        # What is not finite is of gradients that are left out.
-        with np.errstate(invalid="ignore", over="ignore"):
-            cosines *= z.inverse_norms[beside]  # first, as the core does
-            cosines *= scales[:, np.newaxis]
-        cosines[:, absent[absent < beside.stop]] = LEFT_OUT
-        cosines[scales == 0] = LEFT_OUT
-        if rows == columns:
-            cosines[:, some][np.triu_indices(len(cosines))] = LEFT_OUT
-        found.offer(cosines, slice(rows.start + some.start, rows.start + some.stop), columns)
+    others = None if rows == columns else z
+    pairs = x.closest_pairs(found.count, False, others)
+    if pairs:
+        cosines, i, j = (np.array(each) for each in zip(*pairs, strict=True))
+        found.take(cosines, i + columns.start, j + rows.start)
 
 
 def pair_angles(

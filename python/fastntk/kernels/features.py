@@ -7,19 +7,12 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from fastntk._support.progress import monitored
-from fastntk.kernels.block_sizes import row_slices
 
 if TYPE_CHECKING:
     from fastntk._support.dtypes import FloatArray, FloatDType
     from fastntk._support.progress import Monitor, Progress
     from fastntk.networks.placed import PlacedNetwork
-
-
-# The norms of so many samples come from a kernel of their own, of which the diagonal is wanted.
-_NORMS_AT_A_TIME = 16
 
 
 class Features:
@@ -71,28 +64,29 @@ class Features:
             )
 
     @cached_property
-    def inverse_norms(self) -> FloatArray:
-        """1/√K(x, x) of each sample, and 0 where the gradient is zero or not finite.
+    def inverse_norms(self) -> list[float]:
+        """1/√K(x, x) of each sample, and 0 where the gradient is zero or not finite."""
+        with self.place.working() as where:
+            norms: list[float] = self._core.inverse_norms(where, None)
+        return norms
 
-        They have the bits of those that `closest_pairs` takes for the norms of gradients.
+    def closest_pairs(
+        self, k: int, progress: Progress, others: Features | None = None
+    ) -> list[tuple[float, int, int]]:
+        """Return (cosine, i, j) of the k closest pairs of samples that have a gradient.
+
+        Of these samples, i < j, or of all samples i of the others with all j of these.
         """
-        squares = np.empty(len(self), self.dtype)
-        for rows in row_slices(len(self), _NORMS_AT_A_TIME):
-            count = rows.stop - rows.start
-            kernel = np.empty((count, count), self.dtype)
-            self.fill_kernel(self, rows, rows, kernel, None)
-            squares[rows] = kernel.diagonal()
-        inverse, present = np.zeros_like(squares), squares > 0
-        inverse[present] = 1 / np.sqrt(squares[present])
-        return inverse
-
-    def closest_pairs(self, k: int, progress: Progress) -> list[tuple[float, int, int]]:
-        """Return (cosine, i, j) of the k closest pairs of samples that have a gradient."""
+        norms = self.inverse_norms
+        other = None if others is None else others._core
+        of_others = norms if others is None else others.inverse_norms
         with (
             self.place.working() as where,
             monitored(progress, "closest pairs") as monitor,
         ):
-            pairs: list[tuple[float, int, int]] = self._core.closest_pairs(k, where, monitor)
+            pairs: list[tuple[float, int, int]] = self._core.closest_pairs(
+                other, norms, of_others, k, where, monitor
+            )
         return pairs
 
     def transposed_products(self, output: int, vectors: Any) -> Any:
