@@ -20,7 +20,7 @@ from fastntk import infinite
 from fastntk.infinite.gaps import fill_gaps
 from fastntk.infinite.layered_compiled import CompiledLayers
 from fastntk.infinite.layered_factors import LayeredFactors
-from fastntk.infinite.layered_program import KIND, SUMS, is_homogeneous
+from fastntk.infinite.layered_program import is_homogeneous
 from fastntk.infinite.layered_recursion import PairCalculus, plain
 from fastntk.infinite.pairs import Pairs, Results
 from fastntk.infinite.recursion import Position, Target
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 FEW = Residual([Dense(4), ReLU(), Dense(4)], scale=0.5)
 NORMALIZED = Residual([LayerNorm(gain=True), Dense(4, bias_std=0.2), ReLU(), Dense(4)])
+BIASED = Residual([Dense(4, bias_std=0.2), ReLU(), Dense(4, bias_std=0.1)])
+HALF_BIASED = Residual([Dense(4), ReLU(), Dense(4, bias_std=0.1)])
 
 
 def limit(layers: Any, **given: Any) -> infinite.LayeredNetwork:
@@ -159,7 +161,7 @@ def test_a_normalization_that_fewer_blocks_would_leave_two_neurons() -> None:
 def test_who_shares_factors(layers: list[Layer], shared: bool) -> None:
     compiled = Pairs.of(Samples.of(np.ones((1, 3))), None, limit(layers)).compiled
     assert isinstance(compiled, CompiledLayers)
-    assert all((len(each.squares) > 0) == shared for each in compiled.networks)
+    assert all(each.sums.shared == shared for each in compiled.networks)
 
 
 def test_a_depth_has_the_same_bits_alone_and_among_others() -> None:
@@ -200,9 +202,11 @@ def test_the_same_numbers_wherever_tiles_end(block: Layer) -> None:
 
 @pytest.mark.parametrize("bias_std", [0.0, 0.1])
 @pytest.mark.parametrize("phi", ["relu", "erf", "gelu"])
-@pytest.mark.parametrize("block", [FEW, NORMALIZED])
+@pytest.mark.parametrize(
+    ("block", "together"), [(FEW, 3), (NORMALIZED, 4), (BIASED, 4), (HALF_BIASED, 2)]
+)
 def test_rows_with_close_pairs_have_the_bits_of_others(
-    block: Residual, phi: str, bias_std: float
+    block: Residual, together: int, phi: str, bias_std: float
 ) -> None:
     """A row stops where a closed form leaves pairs close: all of it then takes another way."""
     layers = [Activation(phi) if isinstance(each, Activation) else each for each in block.layers]
@@ -212,8 +216,7 @@ def test_rows_with_close_pairs_have_the_bits_of_others(
     pairs = Pairs.of(Samples.of(X), None, network)
     (tile,) = pairs.tiles()
     assert isinstance(pairs.compiled, CompiledLayers)
-    kinds = pairs.compiled.networks[1].instructions[:, KIND]
-    assert (kinds == SUMS).any() == (block is FEW)  # which take one way together
+    assert pairs.compiled.networks[1].together.max() == together
     found = []
     for arrays in (False, True):
         gaps = np.random.default_rng(0).uniform(-1, 1, (len(X), len(X)))

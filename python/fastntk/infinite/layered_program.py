@@ -28,7 +28,6 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from functools import partial
-from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
@@ -49,8 +48,8 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-# The kinds of instructions. `SUMS` is a sum that can be done together with the next instruction.
-SUM, ACTIVATE, WRITE, SUMS = range(4)
+# The kinds of instructions.
+SUM, ACTIVATE, WRITE = range(3)
 
 # What stands where in an instruction: its kind, which of the activations or depths it belongs to,
 # the registers that it reads, those that it writes, and whether a sum has a product, or whether the
@@ -157,31 +156,85 @@ def without_gradients(program: Program) -> Program:
     instructions[instructions[:, KIND] == WRITE, V] = NOTHING
     for number in range(len(instructions))[::-1]:
         each = instructions[number]
-        written = {int(each[OUT]), int(each[SLOPES_OUT])} - {NOTHING}
+        read, written = _registers(each)
         if each[KIND] != WRITE and not written & needed:
             continue
         if each[KIND] == ACTIVATE:
             each[FLAG] = each[SLOPES_OUT] in needed
-        needed = (needed - written) | set(each[U : SLOPES + 1].tolist())
+        needed = (needed - written) | read
         kept.append(number)
     order = np.array(kept[::-1], dtype=np.intp)
     return program._replace(instructions=instructions[order], places=program.places[order])
 
 
-def with_pairs_of_sums(program: Program) -> Program:
-    """Return a program with sums marked that can be done together with the next instruction.
+def together(program: Program, piecewise: NDArray[np.bool_], *, shared: bool) -> NDArray[np.int64]:
+    """Return how many instructions, from each on, one loop takes, see `run_block`.
 
-    These are the usual ones after a residual block without biases, and read the same registers:
-    nodes h ⊕ e, and gradients g ⊕ e ⊕ (h ⊕ g) ∘ φ'.
+    They are the usual ones of a residual block with nodes h and gradients g: the sums h ⊕ e and
+    g ⊕ e ⊕ (h ⊕ g) ∘ φ'; before them the activation with the cosines e and φ', where it is linear
+    on both sides of 0; and before it the bias of what is activated.
+
+    Parameters
+    ----------
+    program : Program
+        The instructions.
+    piecewise : ndarray of bool (activations,)
+        Which activations are linear on both sides of 0.
+    shared : bool
+        Whether all samples share the factors.
     """
-    instructions = program.instructions.copy()
-    constant = program.places[:, CONSTANT:].max(axis=1) > 0
-    for k, (one, other) in enumerate(pairwise(instructions)):
-        sums = one[KIND] == other[KIND] == SUM and not one[FLAG] and other[FLAG]
-        same = (one[U], one[V], other[U]) == (other[X], other[V], other[Y])
-        if sums and same and not constant[k : k + 2].any():
-            one[KIND] = SUMS
-    return program._replace(instructions=instructions)
+    counts = np.ones(len(program.instructions), dtype=np.int64)
+    constant = program.places[:, [CONSTANT, TURNED_CONSTANT]].max(axis=1) > 0
+    needed: set[int] = set()
+    for last in range(len(counts))[::-1]:
+        for count in range(2, min(last + 1, 4) + 1):
+            part = slice(last + 1 - count, last + 1)
+            ops = program.instructions[part]
+            if _is_block(ops, constant[part], needed, piecewise, shared=shared):
+                counts[part.start] = count
+        read, written = _registers(program.instructions[last])
+        needed = (needed - written) | read
+    return counts
+
+
+def _is_block(
+    ops: NDArray[np.int64],
+    constant: NDArray[np.bool_],
+    needed: set[int],
+    piecewise: NDArray[np.bool_],
+    *,
+    shared: bool,
+) -> bool:
+    """Return whether there is a loop for instructions, after which registers are `needed`."""
+    nodes, gradients = ops[-2:]
+    biased = constant[-2:].any()
+    sums = nodes[KIND] == gradients[KIND] == SUM and gradients[FLAG] and not nodes[FLAG]
+    same = (nodes[U], nodes[V], gradients[U]) == (gradients[X], gradients[V], gradients[Y])
+    if not sums or not same:
+        return False
+    if len(ops) == 2:
+        return not shared
+    activation = ops[-3]
+    made = activation[OUT], activation[SLOPES_OUT]
+    if activation[KIND] != ACTIVATE or made != (nodes[V], gradients[SLOPES]):
+        return False
+    if not piecewise[activation[INDEX]]:
+        return False
+    if len(ops) == 3:
+        has_loop = bool(shared or not biased)
+    else:
+        bias = ops[0]
+        is_bias = bias[KIND] == SUM and not bias[FLAG] and bias[V] == NOTHING and not constant[0]
+        has_loop = bool(biased and not shared and is_bias and bias[OUT] == activation[U])
+    # What the loop leaves in no register, nothing else in it and no later instruction may read.
+    left_out = {int(each[OUT]) for each in ops[:-2]} | {int(activation[SLOPES_OUT])}
+    read = needed - {int(each[OUT]) for each in ops[-2:]} | {int(nodes[U]), int(gradients[U])}
+    return has_loop and not left_out & read
+
+
+def _registers(op: NDArray[np.int64]) -> tuple[set[int], set[int]]:
+    """Return which registers an instruction reads, and which it writes."""
+    return set(op[U:OUT].tolist()), set(op[OUT:FLAG].tolist()) - {NOTHING}
 
 
 class _Powers:

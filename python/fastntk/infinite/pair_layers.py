@@ -147,7 +147,7 @@ def sides_of_gap(gap: float) -> tuple[float, float]:
     return 2.0 + gap if gap < 0.0 else gap, other if other > TINY else 0.0
 
 
-@njit(inline="always")
+@njit(nogil=True, cache=True, fastmath={"contract"}, forceinline=True)
 def piecewise_gaps(
     near: float, far: float, kink: float, tangent: bool
 ) -> tuple[float, float, float, float]:
