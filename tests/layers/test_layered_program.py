@@ -201,7 +201,7 @@ def test_the_same_numbers_wherever_tiles_end(block: Layer) -> None:
 
 
 @pytest.mark.parametrize("bias_std", [0.0, 0.1])
-@pytest.mark.parametrize("phi", ["relu", "erf", "gelu"])
+@pytest.mark.parametrize("phi", ["relu", "erf", "gelu", "exp", "sin", "gabor"])
 @pytest.mark.parametrize(
     ("block", "together"), [(FEW, 3), (NORMALIZED, 4), (BIASED, 4), (HALF_BIASED, 2)]
 )
@@ -217,21 +217,22 @@ def test_rows_with_close_pairs_have_the_bits_of_others(
     (tile,) = pairs.tiles()
     assert isinstance(pairs.compiled, CompiledLayers)
     assert pairs.compiled.networks[1].together.max() == together
-    found = []
-    for arrays in (False, True):
-        gaps = np.random.default_rng(0).uniform(-1, 1, (len(X), len(X)))
-        gaps[::17, 1::8] = 1e-12
-        np.fill_diagonal(gaps, 0.0)
-        out = np.zeros((2, 2, len(X), len(X)))
-        ones = np.ones((2, len(X)))
-        targets = Target(out[0], ones, ones), Target(out[1], ones, ones)
-        where = targets, 1.0, Position(0, 0, diagonal=True)
-        if arrays:
-            pairs.compiled.propagate_arrays(gaps, (tile.rows, tile.columns), *where)
-        else:
-            pairs.propagate_gaps(gaps, tile, Results(*targets, 1.0), (0, 0))
-        found.append(np.triu(out))
-    np.testing.assert_array_equal(found[0], found[1])
+    for one in (1.0, 0.0):  # kernels, and gaps, which show what differences of sizes make of them
+        found = []
+        for arrays in (False, True):
+            gaps = np.random.default_rng(0).uniform(-1, 1, (len(X), len(X)))
+            gaps[::17, 1::8] = 1e-12
+            np.fill_diagonal(gaps, 0.0)
+            out = np.zeros((2, 2, len(X), len(X)))
+            ones = np.ones((2, len(X)))
+            targets = Target(out[0], ones, ones), Target(out[1], ones, ones)
+            where = targets, one, Position(0, 0, diagonal=True)
+            if arrays:
+                pairs.compiled.propagate_arrays(gaps, (tile.rows, tile.columns), *where)
+            else:
+                pairs.propagate_gaps(gaps, tile, Results(*targets, one), (0, 0))
+            found.append(np.triu(out))
+        np.testing.assert_array_equal(found[0], found[1])
 
 
 @pytest.mark.parametrize("gradient", [False, True])

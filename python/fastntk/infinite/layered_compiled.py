@@ -314,7 +314,7 @@ def propagate(
                 _run(b, sums, activations.kinks, int(k), int(network.together[k]), part)
                 k += network.together[k]
                 continue
-            op = sums.instructions[k]
+            op, place = sums.instructions[k], sums.places[k, OF_U]
             k += 1
             u = _of_pairs(b, op[U], skipped - left, columns - left)
             if kind == WRITE:
@@ -326,10 +326,7 @@ def propagate(
                 out = _of_pairs(b, op[OUT], skipped - left, columns - left)
                 slopes = _of_pairs(b, op[SLOPES_OUT], skipped - left, columns - left)
                 difference, first = differences[skipped:], network.first + skipped
-                place = network.sums.places[k, OF_U]
-                _subtract(
-                    network.sums.rows[i, place], network.sums.columns[place], first, difference
-                )
+                _subtract(sums.rows[i, place], sums.columns[place], first, difference)
                 given = (
                     (*u, difference),
                     activations.rows[index, i],
