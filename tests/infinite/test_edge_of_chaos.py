@@ -258,3 +258,10 @@ def test_roots_that_are_rounding_are_none() -> None:
         with pytest.raises(ValueError, match="with architecture='postnorm': expected a σ_b"):
             edge_of_chaos(name, architecture="postnorm", activation_scale=1.0)
     assert isinstance(edge_of_chaos("tanh", 0.3), fastntk.infinite.Edge)
+
+
+def test_where_sizes_do_not_stay_the_error_says_so() -> None:
+    for activation, bias_std, weight_std in (("gelu", 0.3, 1.45), ("exp", 0.1, 0.3642)):
+        words = rf"with σ_w = {weight_std} samples of the size q = .* keep it, but those near it"
+        with pytest.raises(ValueError, match=rf"^bias_std={bias_std}: expected a σ_b .*; {words}"):
+            edge_of_chaos(activation, bias_std, activation_scale=1.0)

@@ -111,7 +111,7 @@ def test_drawn_networks(described: Any, part: tuple[int, int], dtype: str) -> No
     X, Z = samples(40, described.inputs, dtype), samples(5, described.inputs, dtype)
     try:
         net.ntk(np.vstack([X, Z]))
-    except ValueError:  # of a normalization of what is 0
+    except (ValueError, OverflowError):  # a normalization of what is 0; tiny outputs in float32
         reject()
     rows = slice(part[0], sum(part))
     for what, compute in by_rows(net, Z, "float64").items():

@@ -171,9 +171,11 @@ def edge_of_chaos(
         raise ValueError(f"activation={shown(activation)}: expected one that has a slope")
     if phi.slopes is not None:
         return _of_two_slopes(moments, biases, kind)
-    if kind == "plain":
-        return _at_fixed_point(moments, biases)
-    return _with_normalization(moments, biases, kind)
+    # Where φ leaves the range of numbers there is no edge.
+    with np.errstate(over="ignore", invalid="ignore"):
+        if kind == "plain":
+            return _at_fixed_point(moments, biases)
+        return _with_normalization(moments, biases, kind)
 
 
 class _Rest(NamedTuple):
@@ -292,11 +294,18 @@ def _at_fixed_point(moments: _Moments, biases: float) -> Edge:
             return Edge(math.sqrt(weights), 0.0, 0.0)
     # q is above σ_b², and of that order where biases are large.
     least = min(_SIZES[0], max(biases**2, _LEAST_SIZE)) if biases > 0 else _SIZES[0]
+    reason = "there is no size that samples keep, and at which close ones stay as they are"
     for q in _roots(balance, (least, max(_SIZES[1], 1e3 * biases**2)), moments, biases):
+        weight_std = moments.slope(q) ** -0.5
         if attracts(q):
-            return Edge(moments.slope(q) ** -0.5, biases, q)
+            return Edge(weight_std, biases, q)
+        reason = (
+            f"with σ_w = {weight_std:.4g} samples of the size q = {q:.4g} keep it, but those near "
+            "it move away from it, layer by layer"
+        )
     raise ValueError(
-        f"bias_std={biases:g}: expected a σ_b with which {moments.phi.label} has an edge of chaos"
+        f"bias_std={biases:g}: expected a σ_b with which {moments.phi.label} has an edge of chaos; "
+        f"{reason}"
     )
 
 
