@@ -329,3 +329,16 @@ def test_the_error_of_many_residual_blocks_stays_useful(phi: Any, before: list[A
     assert error < 1e-5 * np.trace(K)
     other = loose.ntk(X)
     assert np.linalg.norm(other - K, 2) <= loose.kernel_error(X, other) + error
+
+
+def test_samples_of_other_sizes_do_not_widen_the_errors_of_each_other() -> None:
+    """In a sum they have other shares, and before an activation another steepness."""
+    block = layers.Residual([layers.Dense(64), layers.Erf(), layers.Dense(64)])
+    network = fastntk.Network([layers.Dense(64), *[block] * 100, layers.Dense(1)], inputs=20)
+    X = np.random.default_rng(0).standard_normal((6, 20))
+    small = np.vstack([X[:-1], 1e-3 * X[-1:]])
+    net = network.infinite()
+    apart, alike = (net.kernel_error(x, net.ntk(x)) / np.trace(net.ntk(x)) for x in (small, X))
+    assert apart < 10 * alike < 1e-2
+    result = net.conditioning(small)
+    assert result.resolved

@@ -3,8 +3,16 @@
 """By how much the elements of a kernel may be off, for all pairs of some samples at once.
 
 An element K_ij = √(K_ii K_jj) cos is off by the error of the cosine and by those of the sizes.
-The former is followed as in `gap_bounds`, with the largest factors of all samples in place of those
-of a pair: chaotic networks, χ > 1, widen the errors of duals by up to χ² a layer.
+The former is followed as in `gap_bounds`, but not pair by pair: of each sample a number U, such
+that the cosine of x and z is off by √(U_x U_z) at most. By the inequality of Cauchy and Schwarz it
+is, for sums of vectors with the parts A and B of samples, and for activations, which widen errors
+by χ_x χ_z,
+
+    A_x A_z √(U_x U_z) + B_x B_z √(V_x V_z) ≤ √((A² U + B² V)_x (A² U + B² V)_z),
+    χ_x χ_z √(U_x U_z) = √((χ² U)_x (χ² U)_z),
+
+and what all pairs are off besides is added to U. Chaotic networks, χ > 1, widen errors by χ² a
+layer.
 
 Rounding is another matter. It makes relative errors of gaps, min(1 − cos, 1 + cos) times a few ε,
 and no map of a layer makes these larger: with F as in `gap_bounds`, m = 1 − |ρ| and a change δ m of
@@ -62,10 +70,10 @@ if TYPE_CHECKING:
     from fastntk.infinite.several_depths import SeveralDepths
     from fastntk.infinite.wiring import Place
 
-    # Of the cosine, in absolute terms, and of the size, in relative ones.
-    Error = tuple[float, float]
-
     Array = NDArray[np.float64]
+
+    # Of each sample: U, and the relative error of the size.
+    Error = tuple[Array, Array]
 
 _EPS = float(np.finfo(np.float64).eps)
 
@@ -81,6 +89,12 @@ _GROWTH_DOUBT = 1 + 2.0**-4
 
 _SAMPLES_AT_ONCE = 64
 
+# U stays below this, so that no product leaves the range of numbers.
+_LARGEST = 1e100
+
+# Up to this relative error e of the sizes, those of products are below 2e + 5e².
+_LARGEST_SIZE_ERROR = 0.25
+
 
 def kernel_error(network: SeveralDepths, norms: Norms) -> float:
     """Return by how much elements of the tangent kernel of some samples may be off.
@@ -88,14 +102,19 @@ def kernel_error(network: SeveralDepths, norms: Norms) -> float:
     By this times √(K_ii K_jj): `dual_error`, to which some roundings for each layer are added.
     """
     network.require_one_depth()
-    made = _error_of_inputs if _piecewise_linear(network) else dual_error
-    return made(network, norms) + _ROUNDINGS_A_LAYER * network.layer_count * _EPS
+    rounding = _ROUNDINGS_A_LAYER * network.layer_count * _EPS
+    if _piecewise_linear(network):
+        return _error_of_inputs(network, norms) + rounding
+    cosine, size = _errors(network, norms, tangent=True)
+    if size > _LARGEST_SIZE_ERROR:
+        return math.inf
+    return cosine + (2 + 5 * size) * size + rounding
 
 
 def dual_error(network: SeveralDepths, norms: Norms, *, tangent: bool = True) -> float:
     """Return by how much elements of a kernel may be off because of duals and sizes, likewise.
 
-    It is 0 where activations are piecewise linear.
+    It is 0 where activations are piecewise linear, and 2 at most.
 
     Parameters
     ----------
@@ -106,33 +125,45 @@ def dual_error(network: SeveralDepths, norms: Norms, *, tangent: bool = True) ->
     tangent : bool
         Whether the kernel is the tangent kernel, not the NNGP.
     """
-    depth = network.require_one_depth()
+    network.require_one_depth()
     if _piecewise_linear(network):
         return 0.0
-    if isinstance(network, LayeredArchitecture):
-        return _error_of_layers(network, norms, tangent=tangent)
+    cosine, size = _errors(network, norms, tangent=tangent)
+    return min(cosine + 2 * size, 2.0)
+
+
+def _errors(network: SeveralDepths, norms: Norms, *, tangent: bool) -> tuple[float, float]:
+    """Return the largest error of a cosine, and the largest relative one of a size."""
+    made = _errors_of_layers if isinstance(network, LayeredArchitecture) else _errors_of_chain
+    with core_threads():  # as the factors
+        cosines, sizes = made(network, norms, tangent=tangent)
+    besides = (
+        allowed_error(network, network.depths[0]) if isinstance(network, Architecture) else 0.0
+    )
+    return min(float(cosines.max()) + besides, 2.0), float(sizes.max())
+
+
+def _errors_of_chain(network: SeveralDepths, norms: Norms, *, tangent: bool) -> Error:
     assert isinstance(network, Architecture)
     factors = LayerFactors.of(norms, network)
-    cosine, size = _input_errors(norms.dimension)
-    followed = _Errors((cosine + NORM_ERROR + 2 * ARGUMENT_ERROR, size + NORM_ERROR))
-    with core_threads():  # as the factors
-        for layer in range(depth + 1):
-            if layer > 0:
-                dual = network.layers.duals[layer - 1]
-                followed.activate(dual, _distinct(factors.states[layer - 1]), tangent=tangent)
-            followed.weigh(factors.factors[layer], biased=network.layers.bias_std[layer] > 0)
-    cosine, size = followed.gradients if tangent else followed.hidden
-    return min(cosine + 2 * size + allowed_error(network, depth), 2.0)
+    cosines, sizes = _input_errors(norms)
+    followed = _Errors((cosines + NORM_ERROR + 2 * ARGUMENT_ERROR, sizes + NORM_ERROR))
+    for layer in range(network.depths[0] + 1):
+        if layer > 0:
+            dual = network.layers.duals[layer - 1]
+            followed.activate(dual, factors.states[layer - 1], tangent=tangent)
+        followed.weigh(factors.factors[layer], biased=network.layers.bias_std[layer] > 0)
+    return followed.gradients if tangent else followed.hidden
 
 
-def _error_of_layers(network: LayeredArchitecture, norms: Norms, *, tangent: bool) -> float:
-    with core_threads():  # as the factors
-        factors = LayeredFactors.of(norms, network)
-        calculus = _LayeredErrors(network, factors)
-        inputs = _input_errors(norms.dimension)
-        ((hidden, gradients),) = follow(network.steps, calculus, inputs, tangent=tangent)
-    cosine, size = (gradients or (0.0, 0.0)) if tangent else hidden
-    return min(cosine + 2 * size, 2.0)
+def _errors_of_layers(network: SeveralDepths, norms: Norms, *, tangent: bool) -> Error:
+    assert isinstance(network, LayeredArchitecture)
+    calculus = _LayeredErrors(network, LayeredFactors.of(norms, network))
+    inputs = _input_errors(norms)
+    ((hidden, gradients),) = follow(network.steps, calculus, inputs, tangent=tangent)
+    if not tangent:
+        return hidden
+    return (np.zeros(1), np.zeros(1)) if gradients is None else gradients
 
 
 def _piecewise_linear(network: SeveralDepths) -> bool:
@@ -141,9 +172,14 @@ def _piecewise_linear(network: SeveralDepths) -> bool:
     return network.piecewise_linear
 
 
-def _input_errors(dimension: int) -> Error:
+def _input_error(norms: Norms) -> float:
+    """Return by how much cosines of the samples themselves may be off."""
+    return max(cosine_error(norms.dimension), close_gap_error(norms.dimension) * CLOSE)
+
+
+def _input_errors(norms: Norms) -> Error:
     """Return the errors of the samples themselves."""
-    return max(cosine_error(dimension), close_gap_error(dimension) * CLOSE), 4 * _EPS
+    return np.full(len(norms), _input_error(norms)), np.full(len(norms), 4 * _EPS)
 
 
 def _error_of_inputs(network: SeveralDepths, norms: Norms) -> float:
@@ -159,7 +195,7 @@ def _error_of_inputs(network: SeveralDepths, norms: Norms) -> float:
         return 0.0
     # A pair that counts as close or not may be the other one, by its error.
     slope = (1 + 2.0**-10) * float(gradients.max(initial=0.0)) / CLOSE
-    return slope * _input_errors(norms.dimension)[0]
+    return slope * _input_error(norms)
 
 
 def _near_gradients(network: Architecture, factors: LayerFactors) -> Array:
@@ -232,20 +268,19 @@ def _turned(dual: Dual, hidden: Array, gradients: Array) -> tuple[Array, Array]:
 
 
 class _Errors:
-    """Errors of cosines, and relative errors of sizes, the largest of all samples.
+    """Errors of all samples in a chain.
 
     Attributes
     ----------
-    hidden, gradients : tuple of float
-        Of the cosine, and of the size.
-    slopes : tuple of float
-        Likewise, of φ'.
+    hidden, gradients, slopes : tuple of ndarray (n,)
+        Of the hidden layer, of gradients, and of φ'.
     """
 
     def __init__(self, inputs: Error) -> None:
         self.hidden = inputs
-        self.gradients: Error = (0.0, 0.0)
-        self.slopes: Error = (0.0, 0.0)
+        zero = np.zeros_like(inputs[0])
+        self.gradients: Error = zero, zero
+        self.slopes: Error = zero, zero
 
     def activate(self, dual: Dual, state: State, *, tangent: bool) -> None:
         """Take the errors through an activation."""
@@ -253,15 +288,12 @@ class _Errors:
 
     def weigh(self, factors: Array, *, biased: bool) -> None:
         """Take the errors through a layer of weights and biases, with the factors (5, n) of it."""
-        error, size = self.hidden
-        squares = (factors**2).max(axis=1)
-        turned = self.gradients[0] + self.slopes[0]
-        unit = max(size, self.gradients[1] + self.slopes[1]) + 4 * _EPS
-        cosine = float(squares[A]) * error + float(squares[B]) * turned + 4 * unit
-        self.gradients = min(cosine, 2.0), unit
+        turned = _product(self.gradients, self.slopes)
+        self.gradients = _sum(factors, self.hidden, turned)
+        cosines, sizes = self.hidden
         if biased:
-            error = float(squares[R]) * error + 4 * size
-        self.hidden = min(error, 2.0), size + 2 * _EPS
+            cosines = factors[R] ** 2 * cosines + 4 * float(sizes.max())
+        self.hidden = _bounded(cosines), sizes + 2 * _EPS
 
 
 class _LayeredErrors:
@@ -269,6 +301,8 @@ class _LayeredErrors:
 
     def __init__(self, network: LayeredArchitecture, factors: LayeredFactors) -> None:
         self._network, self._factors = network, factors
+        zero = np.zeros(factors.norms.shape[1])
+        self._nothing: Error = zero, zero
 
     def combined(
         self,
@@ -277,27 +311,21 @@ class _LayeredErrors:
         second: tuple[Error | None, float],
         c: float,  # noqa: ARG002
     ) -> Error:
-        parts = [part for part, factor in (first, second) if part is not None and factor != 0]
+        u, v = (
+            self._nothing if part is None or factor == 0 else part
+            for part, factor in (first, second)
+        )
         found = self._factors.sums.get(place)
         if found is None:  # a single part
-            return (parts[0][0], parts[0][1] + _EPS) if parts else (0.0, 0.0)
-        squares = (found.factors**2).max(axis=1)
-        both = ((first[0], squares[A]), (second[0], squares[B]))
-        errors = sum(part[0] * float(square) for part, square in both if part is not None)
-        e, f = (0.0 if part is None else part[1] for part, _ in both)
-        most = max((part[1] for part in parts), default=0.0) + 4 * _EPS
-        size = float(size_error_of_sum((squares[A], e), (squares[B], f)))
-        return min(errors + 4 * most, 2.0), size
+            return u[0] + v[0], u[1] + v[1] + _EPS
+        return _sum(found.factors, u, v)
 
     def activated(
         self, step: int, hidden: Error, gradients: Error | None
     ) -> tuple[Error, Error | None]:
-        state = _distinct(self._factors.activated[step].state)
-        tangent = gradients is not None
-        made, slopes = _activated(self._network.duals[step], state, hidden, tangent=tangent)
-        if gradients is None:
-            return made, None
-        return made, (min(gradients[0] + slopes[0], 2.0), gradients[1] + slopes[1])
+        state, dual = self._factors.activated[step].state, self._network.duals[step]
+        made, slopes = _activated(dual, state, hidden, tangent=gradients is not None)
+        return made, None if gradients is None else _product(gradients, slopes)
 
     def normalized(
         self,
@@ -306,41 +334,61 @@ class _LayeredErrors:
         gradients: Error | None,
         epsilon: float,
     ) -> tuple[Error, Error | None]:
-        made = hidden[0], 0.0 if epsilon == 0 else hidden[1] + 4 * _EPS
+        cosines, sizes = hidden
+        made = cosines, np.zeros_like(sizes) if epsilon == 0 else sizes + 4 * _EPS
         if gradients is None:
             return made, None
-        return made, (gradients[0], gradients[1] + hidden[1] + 4 * _EPS)
+        return made, (gradients[0], gradients[1] + sizes + 4 * _EPS)
+
+
+def _bounded(cosines: Array) -> Array:
+    """Return U, but no numbers that leave the range; no cosine is off by more than 2."""
+    return np.minimum(cosines, _LARGEST)
+
+
+def _sum(factors: Array, u: Error, v: Error) -> Error:
+    """Return the errors of a u ⊕ b v ⊕ c, of which A and B are among the factors (5, n)."""
+    a, b = factors[A] ** 2, factors[B] ** 2
+    # All that factors are off by.
+    most = float(np.maximum(u[1], v[1]).max()) + 4 * _EPS
+    sizes = size_error_of_sum((a, u[1]), (b, v[1]))
+    return _bounded(a * u[0] + b * v[0] + 4 * most), sizes
+
+
+def _product(u: Error, v: Error) -> Error:
+    """Return the errors of products of cosines, and of sizes."""
+    return _bounded(u[0] + v[0]), u[1] + v[1]
 
 
 def _activated(dual: Dual, state: State, hidden: Error, *, tangent: bool) -> tuple[Error, Error]:
     """Return the errors of φ and of φ' from those before the activation."""
-    error, size = hidden
-    # One call, as its series have one length.
-    both = dual.state(np.concatenate([state.deviation, (1 - _STEP) * state.deviation]))
-    n = len(state.deviation)
+    cosines, sizes = hidden
+    # Samples of one size have one state. One call, as its series have one length.
+    deviation, places = np.unique(state.deviation, return_inverse=True)
+    both = dual.state(np.concatenate([deviation, (1 - _STEP) * deviation]))
+    n = len(deviation)
     state, less = both.take(slice(n)), both.take(slice(n, None))
     own = dual.gap_error + ROUNDING
-    present = state.activation > 0
-    inverse = np.divide(1.0, state.activation, out=np.zeros_like(state.activation), where=present)
-    steepness = float((state.deviation * state.derivative * inverse).max(initial=0.0)) ** 2
+    # Slopes may jump: what they are off by is no multiple of E, but that of the closest pairs.
+    near = min(2 * float(cosines.max()), 1.0)
     if dual.no_derivative is None:
-        changed = steepness * error
+        changed = _steepness(state)[places] * cosines
     else:
-        changed = _largest(dual.gap, state, state, min(2 * error, 1.0)) if error > 0 else 0.0
-    turned = 0.0
-    if tangent and dual.no_derivative is None and error > 0:
-        turned = _largest(dual.derivative_gap, state, state, min(2 * error, 1.0)) + own
+        changed = _gaps(dual.gap, state, state, near)[places]
+    turned = np.zeros_like(cosines)
+    if tangent and dual.no_derivative is None:
+        turned = _gaps(dual.derivative_gap, state, state, near)[places] + own
     of_sizes = slope_of_sizes = 0.0
     if not dual.scale_free:
-        moved = _largest(dual.gap, state, less, 0.0)
-        of_sizes = 2 * _DOUBT * math.sqrt(2 * moved) * size / _STEP
+        moved = _gaps(dual.gap, state, less, 0.0)[places]
+        of_sizes = 2 * _DOUBT * float((np.sqrt(2 * moved) * sizes).max()) / _STEP
         if tangent and dual.no_derivative is None:
-            moved = _largest(dual.derivative_gap, state, less, 0.0)
+            moved = _gaps(dual.derivative_gap, state, less, 0.0)[places]
             # Where φ' jumps elsewhere than at 0, distances of it grow like roots.
-            share = math.sqrt(size / _STEP) if dual.slope_jumps else size / _STEP
-            slope_of_sizes = 2 * _DOUBT * math.sqrt(2 * moved) * share
+            share = np.sqrt(sizes / _STEP) if dual.slope_jumps else sizes / _STEP
+            slope_of_sizes = 2 * _DOUBT * float((np.sqrt(2 * moved) * share).max())
     growth, slope_growth = (
-        _GROWTH_DOUBT * float(np.abs(1 - ratio).max(initial=0.0)) / _STEP + _STEP
+        (_GROWTH_DOUBT * np.abs(1 - ratio) / _STEP + _STEP)[places]
         for ratio in (
             np.divide(b, a, out=np.ones_like(a), where=a > 0)
             for a, b in (
@@ -350,26 +398,28 @@ def _activated(dual: Dual, state: State, hidden: Error, *, tangent: bool) -> tup
         )
     )
     return (
-        (min(changed + own + of_sizes, 2.0), growth * size + dual.size_error),
-        (min(turned + own + slope_of_sizes, 2.0), slope_growth * size + dual.size_error),
+        (_bounded(changed + own + of_sizes), growth * sizes + dual.size_error),
+        (_bounded(turned + own + slope_of_sizes), slope_growth * sizes + dual.size_error),
     )
 
 
-def _distinct(state: State) -> State:
-    """Return the state of samples of different sizes: those of equal size have equal errors."""
-    return state.take(np.unique(state.deviation, return_index=True)[1])
+def _steepness(state: State) -> Array:
+    """Return χ² of samples."""
+    present = state.activation > 0
+    inverse = np.divide(1.0, state.activation, out=np.zeros_like(state.activation), where=present)
+    return np.asarray((state.deviation * state.derivative * inverse) ** 2)
 
 
-def _largest(
+def _gaps(
     function: Callable[[State, State, Correlation], Gaps], x: State, z: State, near: float
-) -> float:
-    """Return the largest gap of samples of x with the same ones of z, at this gap."""
-    largest = 0.0
-    for first in range(0, len(x.deviation), _SAMPLES_AT_ONCE):
+) -> Array:
+    """Return the gaps of samples of x with the same ones of z, at this gap."""
+    result = np.zeros(len(x.deviation))
+    for first in range(0, len(result), _SAMPLES_AT_ONCE):
         part = slice(first, first + _SAMPLES_AT_ONCE)
         rows, columns = x.take(part), z.take(part)
         difference = rows.deviation[:, np.newaxis] - columns.deviation
         gaps = Gaps(np.full_like(difference, near), np.full_like(difference, 2 - near))
         found = function(rows, columns, Correlation(gaps, difference)).near.diagonal()
-        largest = max(largest, float(found[rows.deviation > 0].max(initial=0.0)))
-    return largest
+        result[part] = np.where(rows.deviation > 0, found, 0.0)
+    return result
