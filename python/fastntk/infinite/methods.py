@@ -428,7 +428,8 @@ class LimitMethods(SeveralDepths):
         Returns
         -------
         float
-            The ``kernel_error`` of `fastntk.conditioning`.
+            The ``kernel_error`` of `fastntk.conditioning`; infinite where a size of a sample may be
+            off by a quarter of itself.
 
         Raises
         ------
