@@ -2,8 +2,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
-// The first marks functions that a device's own compiler may also have to see, the second those that
-// it alone compiles where there is one.
+// The first marks functions that a device's own compiler may also have to see, the second those
+// that it alone compiles where there is one.
 #ifdef __CUDACC__
 #define FASTNTK_HOST_DEVICE __host__ __device__
 #define FASTNTK_DEVICE __device__
