@@ -53,7 +53,7 @@ from fastntk.infinite.architecture import Architecture
 from fastntk.infinite.close_gaps import close_gap_error
 from fastntk.infinite.duals import Correlation, Gaps, PiecewiseLinear
 from fastntk.infinite.duals.base import ROUNDING
-from fastntk.infinite.gap_bounds import size_error_of_sum
+from fastntk.infinite.gap_bounds import size_error_of_sum, steepness
 from fastntk.infinite.gaps import CLOSE, cosine_error
 from fastntk.infinite.layer_factors import A, B, LayerFactors, R
 from fastntk.infinite.layered_architecture import LayeredArchitecture
@@ -372,7 +372,7 @@ def _activated(dual: Dual, state: State, hidden: Error, *, tangent: bool) -> tup
     # Slopes may jump: what they are off by is no multiple of E, but that of the closest pairs.
     near = min(2 * float(cosines.max()), 1.0)
     if dual.no_derivative is None:
-        changed = _steepness(state)[places] * cosines
+        changed = steepness(state)[places] ** 2 * cosines
     else:
         changed = _gaps(dual.gap, state, state, near)[places]
     turned = np.zeros_like(cosines)
@@ -401,13 +401,6 @@ def _activated(dual: Dual, state: State, hidden: Error, *, tangent: bool) -> tup
         (_bounded(changed + own + of_sizes), growth * sizes + dual.size_error),
         (_bounded(turned + own + slope_of_sizes), slope_growth * sizes + dual.size_error),
     )
-
-
-def _steepness(state: State) -> Array:
-    """Return χ² of samples."""
-    present = state.activation > 0
-    inverse = np.divide(1.0, state.activation, out=np.zeros_like(state.activation), where=present)
-    return np.asarray((state.deviation * state.derivative * inverse) ** 2)
 
 
 def _gaps(

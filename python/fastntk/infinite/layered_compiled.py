@@ -42,7 +42,7 @@ from fastntk.infinite.layered_program import (
     together,
     without_gradients,
 )
-from fastntk.infinite.pair_layers import sides_of_gap, write_row, write_rows
+from fastntk.infinite.pair_layers import ZERO, sides_of_gap, write_row, write_rows
 from fastntk.infinite.sample_norms import Norms
 
 if TYPE_CHECKING:
@@ -307,7 +307,7 @@ def propagate(
         for j in range(skipped, columns):
             b[INPUTS, 0, j - left], b[INPUTS, 1, j - left] = sides_of_gap(gaps[i, j])
         part = _part(sums, i, network.first + left, width)
-        k = np.int64(0)  # no literal: Numba would compile `_run` once more
+        k = ZERO
         while k < len(sums.instructions):
             kind, index = sums.instructions[k, KIND], sums.instructions[k, INDEX]
             if kind == SUM or (kind == ACTIVATE and activations.loops[index] == _PIECEWISE):
