@@ -65,8 +65,7 @@ class Scaled(NamedTuple):
         significand, exponent = math.frexp(factor)
         if significand == 0.5:  # a power of two
             return Scaled(self.parts, self.exponents + (exponent - 1))
-        parts = product(self.parts, np.array([[significand], [0.0]]))
-        return Scaled.of(parts, self.exponents + exponent)
+        return Scaled.of(_multiples(self.parts, significand), self.exponents + exponent)
 
     def by(self, other: Scaled) -> Scaled:
         """Return products."""
@@ -156,16 +155,19 @@ def _root(x: Number) -> Number:
 
 
 @njit(nogil=True, cache=True)
-def _products(x: Array, y: Array, out: Array) -> None:
-    for j in range(out.shape[1]):
-        out[0, j], out[1, j] = _product((x[0, j], x[1, j]), (y[0, j], y[1, j]))
-
-
 def product(x: Array, y: Array) -> Array:
-    """Return the products of numbers (2, n), or (2, 1), that are not far from 1."""
-    x, y = np.broadcast_arrays(x, y)
+    """Return the products of numbers (2, n) that are not far from 1."""
     out = np.empty(x.shape)
-    _products(np.ascontiguousarray(x), np.ascontiguousarray(y), out)
+    for j in range(x.shape[1]):
+        out[0, j], out[1, j] = _product((x[0, j], x[1, j]), (y[0, j], y[1, j]))
+    return out
+
+
+@njit(nogil=True, cache=True)
+def _multiples(x: Array, factor: float) -> Array:
+    out = np.empty(x.shape)
+    for j in range(x.shape[1]):
+        out[0, j], out[1, j] = _product((x[0, j], x[1, j]), (factor, 0.0))
     return out
 
 

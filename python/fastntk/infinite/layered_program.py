@@ -171,23 +171,23 @@ def in_few_registers(instructions: NDArray[np.int64], used: int) -> int:
     int
         How many are needed.
     """
-    reads, writes, fixed = slice(U, OUT), slice(OUT, FLAG), INPUTS + 1
-    last = np.zeros(used, dtype=np.int64)
-    for number, each in enumerate(instructions):
-        last[each[reads]] = number
+    last = [0] * used
+    registers_of = [_registers(each) for each in instructions]
+    for number, (read, _) in enumerate(registers_of):
+        for register in read:
+            last[register] = number
     places = np.arange(used)
     free: list[int] = []
-    registers = fixed
-    for number, each in enumerate(instructions):
-        read, written = np.unique(each[reads]), np.unique(each[writes])
+    registers = INPUTS + 1
+    for number, (read, written) in enumerate(registers_of):
         # No loop writes what it reads: registers come free after the instruction.
-        for register in written[written >= fixed]:
+        for register in sorted(written):
             if not free:
                 free.append(registers)
                 registers += 1
             places[register] = free.pop()
-        ended = [*read[last[read] == number], *written[last[written] <= number]]
-        free += sorted({int(places[register]) for register in ended if register >= fixed})
-    for part in (reads, writes):
-        instructions[:, part] = places[instructions[:, part]]
+        ended = {each for each in read if last[each] == number and each > INPUTS}
+        ended |= {each for each in written if last[each] <= number}
+        free += sorted(int(places[register]) for register in ended)
+    instructions[:, U:FLAG] = places[instructions[:, U:FLAG]]
     return registers
