@@ -539,7 +539,7 @@ def test_the_closest_of_pairs_that_the_kernel_cannot_tell_apart() -> None:
     first, second = rng.standard_normal((2, 4))
     samples = np.array([first, first, second, second])
     samples[[1, 3], 0] += 1e-11, 1e-10
-    frame = fastntk.depth_study(samples, depths=[2], width=32).to_frame()
+    frame = fastntk.depth_study(samples, depths=[2], width=32, dtype="float64").to_frame()
     assert set(zip(frame["i"], frame["j"], strict=True)) == {(0, 1)}
 
 
