@@ -434,6 +434,10 @@ def test_matrices_whose_squares_stay_in_range() -> None:
         else:
             with pytest.raises(ValueError, match="expected between 1e-120 and 1e"):
                 fastntk.conditioning(K)
+    for K in (np.diag([1e308, 1e308]), np.full((600, 600), 1e308)):  # nor has their trace a sum
+        for matrix in (K, fastntk.PackedKernel.from_dense(K)):
+            with pytest.raises(ValueError, match="expected between 1e-120 and 1e"):
+                fastntk.conditioning(matrix)
 
 
 def test_paths_are_refused_by_name() -> None:
