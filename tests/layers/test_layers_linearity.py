@@ -341,12 +341,13 @@ def test_derivatives_that_an_activation_of_the_samples_makes_vanish_are_refused(
         fastntk.Network([layers.RectifiedMonomial(k), layers.Dense(5), layers.Dense(2)], inputs=4)
         for k in (2, 3)
     )
-    for call in (
+    calls: list[Callable[[], Any]] = [
         lambda: square.sample().jacobian(X),
         lambda: square.sample().gradient_features(X),
         lambda: square.sample().jvp(X, np.ones(30)),
         lambda: cube.sample().input_jacobian(X),
-    ):
+    ]
+    for call in calls:
         with pytest.raises(OverflowError, match="too small for float64"):
             call()
     assert not square.sample().jacobian(-np.abs(X)).any()  # no unit is active: zeros that are right
