@@ -265,10 +265,10 @@ def _has_none(tile: Vectors | None) -> bool:
 
 def _inverted(triangle: Vectors, left: list[Vectors], right: list[Vectors]) -> Vectors:
     """Return −Σ A Bᵀ L⁻ᵀ, or L⁻ᵀ where there is nothing to be added."""
-    lower = aligned(triangle)
-    tile = np.zeros((len(left[0]), len(lower))) if left else np.eye(len(lower))
+    lower, ones = aligned(triangle), [aligned(each) for each in left]
+    tile = np.zeros((len(ones[0]), len(lower))) if ones else np.eye(len(lower))
     with share_of_threads():
-        for one, other in zip(left, right, strict=True):
-            tile_by_tile.downdate(tile, aligned(one), aligned(other))
+        for one, other in zip(ones, right, strict=True):
+            tile_by_tile.downdate(tile, one, aligned(other))
         tile_by_tile.solve_below(tile, lower)
     return tile
