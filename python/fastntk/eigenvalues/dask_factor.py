@@ -53,9 +53,9 @@ _TURN = "turn"
 AT_ONCE = 2
 
 # The tiles of so many columns are solved with together. Each triangle costs a product of tiles on
-# the way down and one on the way up, of some 10 ms, and there are some fifty solutions; its inverse
-# grows with the square of its size.
-_TOGETHER = 4
+# the way down and one on the way up, of some milliseconds, and there are some forty solutions; its
+# inverse grows with the square of its size.
+_TOGETHER = 3
 
 
 class ShiftedTiles:

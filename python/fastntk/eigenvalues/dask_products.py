@@ -222,7 +222,7 @@ async def _asked(worker: Any, holder: str, asked: Sequence[tuple[Any, Given]]) -
         function=pickle.dumps(_products_of_held), kwargs=pickle.dumps(question)
     )
     if answer["status"] != "OK":
-        raise pickle.loads(answer["exception"].data)
+        raise importlib.import_module("distributed.core").clean_exception(**answer)[1]
     if answer["result"] is None:
         raise KeyError(holder)
     found: list[Products] = pickle.loads(answer["result"])
