@@ -18,11 +18,12 @@ the diagonal that they form is replaced by its inverse once solutions are wanted
 
     W_jj = L_jj⁻¹,   W_ij = −L_ii⁻¹ Σ_{j≤k<i} L_ik W_kj,
 
-whose tiles are kept transposed, as the products of a decomposition make them. It takes (m/n)² of the operations of the decomposition for triangles of m rows. Between triangles, and
-within them, there are only products then, of tiles that wait for nothing. A solution with a
-triangle T by its inverse W is off by ‖T W − I‖, of the order of m ε κ(T) (N. J. Higham, "Accuracy
-and Stability of Numerical Algorithms", 2002, §14.2), with κ(T) ≤ κ(L) = √κ: far less than what a
-solution with L makes of the smallest eigenvalue.
+whose tiles are kept transposed, as the products of a decomposition make them. That takes (m/n)² of
+the operations of the decomposition for triangles of m rows. Between triangles, and within them,
+there are only products then, of tiles that wait for nothing. A solution with a triangle T by its
+inverse W is off by ‖T W − I‖, of the order of m ε κ(T) (N. J. Higham, "Accuracy and Stability of
+Numerical Algorithms", 2002, §14.2), with κ(T) ≤ κ(L) = √κ: far less than what a solution with L
+makes of the smallest eigenvalue. No bound that is proved depends on it.
 """
 
 from __future__ import annotations
