@@ -13,7 +13,7 @@ import pytest
 
 import fastntk
 from fastntk.kernels import planning
-from fastntk.layers import Dense, LayerNorm, ReLU, Residual, RMSNorm
+from fastntk.layers import Activation, Dense, LayerNorm, ReLU, Residual, RMSNorm
 from fastntk.networks.placed import PlacedNetwork
 from fastntk.networks.wired import WiredNetwork
 
@@ -40,11 +40,30 @@ NET, LIMIT = DESCRIBED.sample(seed=1), DESCRIBED.infinite()
 FIRST = fastntk.Network([LayerNorm(), Dense(8), ReLU(), Dense(1)], inputs=6).sample()
 
 
+BENT = fastntk.activations.polynomial(0.1, 0.7, 1 / 3)
+
+
 @pytest.fixture(autouse=True)
 def in_this_thread() -> Iterator[None]:
     KEPT.clear()
     with dask.config.set(scheduler="synchronous"):
         yield
+
+
+@pytest.mark.parametrize(
+    "net",
+    [
+        fastntk.MLP([6, 8, 2], activation=BENT),
+        fastntk.Network([Dense(8), Activation(BENT), Dense(2)], inputs=6).sample(),
+    ],
+    ids=["MLP", "FiniteNetwork"],
+)
+def test_activations_with_parameters_go_to_workers(tmp_path: Path, net: Any) -> None:
+    stored = distributed.store(tmp_path / "K.zarr", net, X, chunks=64)
+    assert np.array_equal(stored.array().compute(), net.ntk(X))
+    assert distributed.store(tmp_path / "K.zarr", net, X, chunks=64).found == stored.computed
+    tiles = distributed.ntk(net, X, chunks=64)
+    assert np.array_equal(pickle.loads(pickle.dumps(tiles)).compute(), net.ntk(X))
 
 
 @pytest.mark.parametrize("other", [None, Z], ids=["X", "X and Z"])

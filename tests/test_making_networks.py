@@ -5,18 +5,23 @@
 from __future__ import annotations
 
 import json
+import pickle
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+from activation_cases import FUNCTIONS, identify
 from tolerances import assert_close
 
 import fastntk
 from fastntk import activations
+from fastntk.layers import Dense, Residual
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from fastntk.activations import Activation
 
 
 def normal(*shape: int, seed: int = 0) -> npt.NDArray[np.float64]:
@@ -78,6 +83,36 @@ def test_save_and_load(tmp_path: Path, activation: Any) -> None:
     assert np.array_equal(loaded(X), net(X))
     assert np.array_equal(loaded.ntk(X), net.ntk(X))
     assert [p.name for p in tmp_path.iterdir()] == ["net.npz"]
+
+
+@pytest.mark.parametrize("phi", [phi for phi in FUNCTIONS if phi.derivative], ids=identify)
+def test_networks_of_every_activation_can_be_written(tmp_path: Path, phi: Activation) -> None:
+    layers = [Dense(5), Residual([fastntk.layers.Activation(phi), Dense(5)]), Dense(2)]
+    for net in (
+        fastntk.MLP([3, 5, 2], activation=phi, seed=1),
+        fastntk.Network(layers, inputs=3).sample(seed=1),
+    ):
+        path = tmp_path / f"{type(net).__name__}.npz"
+        net.save(path)
+        for same in (type(net).load(path), pickle.loads(pickle.dumps(net))):
+            assert same.digest() == net.digest()
+            assert repr(same) == repr(net)
+            if phi.in_core or phi.name == "polynomial":  # others take long to compile
+                assert np.array_equal(same.ntk(X := normal(6, 3)), net.ntk(X))
+
+
+@pytest.mark.parametrize("argument", ["activation", "output_activation"])
+def test_files_tell_polynomials_apart(tmp_path: Path, argument: str) -> None:
+    one, other = (
+        fastntk.MLP([3, 5, 2], **{argument: activations.polynomial(0.2, 0.7, c)})  # type: ignore[arg-type]
+        for c in (1 / 3, 0.3)
+    )
+    assert one.digest() != other.digest()
+    one.save(tmp_path / "net.npz")
+    there = fastntk.MLP.load(tmp_path / "net.npz")
+    assert getattr(there, argument).parameters == (0.2, 0.7, 1 / 3)
+    with pytest.raises(FileExistsError, match="a network of the same widths and activation"):
+        other.save(tmp_path / "net.npz")
 
 
 def rewritten(path: Path, **changes: Any) -> None:

@@ -500,11 +500,18 @@ def test_files_of_newer_versions(change: dict[str, Any], message: str, tmp_path:
         fastntk.LearningRateSearch.load(path)
 
 
+def test_polynomials_are_in_files(tmp_path: Path) -> None:
+    phi = activations.polynomial(0.2, 0.7, 1 / 3)
+    study = replace(make_linearization_study(), activation=phi)
+    study.save(tmp_path / "x.npz")
+    assert type(study).load(tmp_path / "x.npz") == study
+
+
 def test_functions_of_users_are_in_tables_only(tmp_path: Path) -> None:
     phi = activations.custom(np.tanh, name="mine")
     study = replace(make_linearization_study(), activation=phi)
     study.save(tmp_path / "x.csv")
-    with pytest.raises(ValueError, match=r"activation=.*: expected one that fastntk knows"):
+    with pytest.raises(ValueError, match=r"activation=.*: expected an activation that fastntk"):
         study.save(tmp_path / "x.npz")
     assert [path.name for path in tmp_path.iterdir()] == ["x.csv"]
 

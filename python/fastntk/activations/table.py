@@ -100,6 +100,15 @@ def _restored(name: str, parameters: tuple[float, ...]) -> Activation:
         ) from None
 
 
+def require_entry(activation: Activation, what: str) -> None:
+    """Raise ValueError, about `what`, for an activation that `restore` cannot make again."""
+    if activation.name not in CONSTRUCTORS:
+        raise ValueError(
+            f"{what}: expected an activation that fastntk knows by name; a custom function cannot "
+            "be written to a file"
+        )
+
+
 def names() -> tuple[str, ...]:
     """Return the names of all activations that need no parameters.
 

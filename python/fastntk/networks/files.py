@@ -10,6 +10,7 @@ from fastntk import activations
 from fastntk._support.archives import checked_path, checksum, read_archive, write_archive
 from fastntk._support.files import require_own
 from fastntk.activations.outputs import LINEAR, restore_output
+from fastntk.activations.table import require_entry
 from fastntk.networks.network import Drawn, Layer, Network
 
 if TYPE_CHECKING:
@@ -63,11 +64,8 @@ def described(network: Network) -> tuple[dict[str, Any], dict[str, FloatArray]]:
     """Return the header and the arrays that a file has of a network with one readout."""
     phi, psi = network.activation, network.output_activation
     for argument, given in (("activation", phi), ("output_activation", psi)):
-        if given.name not in (*activations.names(), activations.Softmax.name):
-            raise ValueError(
-                f"{argument}={given!r}: expected one that fastntk knows by name; a custom function "
-                "cannot be written to a file"
-            )
+        if not isinstance(given, activations.Softmax):
+            require_entry(given, f"{argument}={given!r}")
     header: dict[str, Any] = {
         "format": _FORMAT,
         "version": _VERSIONS[0],

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fastntk import activations, layers
 from fastntk._support.archives import checked_path, checksum, read_archive, write_archive
 from fastntk._support.files import require_own
+from fastntk.activations.table import require_entry
 from fastntk.layers.layer import Layer
 from fastntk.networks.wired import WiredNetwork, with_arrays
 
@@ -105,11 +106,7 @@ def _entry(layer: Layer, path: str) -> dict[str, Any]:
     for each in fields(layer):
         value = getattr(layer, each.name)
         if isinstance(value, activations.Activation):
-            if value.name not in activations.names():
-                raise ValueError(
-                    f"{path}={layer!r}: expected an activation that fastntk knows by name; a "
-                    "custom function cannot be written to a file"
-                )
+            require_entry(value, f"{path}={layer!r}")
             value = {"name": value.name, "parameters": list(value.parameters)}
         elif isinstance(value, Layer):
             value = _entry(value, f"{path}.{each.name}")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastntk import activations
+from fastntk.activations.table import require_entry
 from fastntk.architectures.finite import FiniteNetwork
 from fastntk.mlp import MLP
 from fastntk.networks.base import FiniteNetworkBase
@@ -54,11 +55,7 @@ def _encode_object(value: Any, arrays: dict[str, FloatArray]) -> dict[str, Any]:
         names = {name: encode(each, arrays)["array"] for name, each in weights.items()}
         return {"network": header, "arrays": names}
     if isinstance(value, activations.Activation):
-        if value.name not in activations.names():
-            raise ValueError(
-                f"activation={value!r}: expected one that fastntk knows by name; a custom function "
-                "cannot be written to a file"
-            )
+        require_entry(value, f"activation={value!r}")
         return {"activation": value.name, "parameters": list(value.parameters)}
     if is_dataclass(value):
         content = {each.name: encode(getattr(value, each.name), arrays) for each in fields(value)}
