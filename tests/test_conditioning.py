@@ -372,6 +372,13 @@ def test_the_whole_spectrum() -> None:
         fastntk.spectrum(np.triu(np.ones((4, 4))))
 
 
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("of", [np.asarray, aslinearoperator])
+def test_a_matrix_without_rows(of: Any, overwrite: bool) -> None:
+    with pytest.raises(ValueError, match=r"K has shape \(0, 0\): expected at least one row"):
+        fastntk.conditioning(of(np.zeros((0, 0))), overwrite=overwrite)
+
+
 def test_effective_rank() -> None:
     assert fastntk.conditioning(np.eye(12)).effective_rank == pytest.approx(12, rel=1e-9, abs=0)
     assert fastntk.conditioning(np.diag([8.0, 1.0, 1.0])).effective_rank == pytest.approx(

@@ -241,6 +241,8 @@ def test_more_eigenvalues_than_rows_are_refused_before_the_work() -> None:
         return block
 
     blocks = tiled(K).map_blocks(noted, meta=np.empty((0, 0)))
+    with pytest.raises(ValueError, match=r"K has shape \(0, 0\): expected at least one row"):
+        conditioning(blocks[:0, :0])
     with pytest.raises(ValueError, match="k=91: expected at most 90, the size of K"):
         conditioning(blocks, k=91)
     assert not made

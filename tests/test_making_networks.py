@@ -144,11 +144,11 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
     rewritten(path, format="something else")
     broken(r"expected a file written by MLP.save")
     path.write_bytes(path.read_bytes()[:-200])
-    broken("not a network, or damaged")
+    broken(r"not a file written by MLP\.save, or damaged")
     np.savez(path, W1=np.ones(3))
-    broken("not a network, or damaged")
+    broken(r"not a file written by MLP\.save, or damaged")
     path.write_bytes(b"nonsense")
-    broken("not a network, or damaged")
+    broken(r"not a file written by MLP\.save, or damaged")
     with pytest.raises(FileNotFoundError):
         fastntk.MLP.load(tmp_path / "missing.npz")
     with pytest.raises(ValueError, match=r"path='.*net.txt': expected a file that ends in .npz"):

@@ -467,7 +467,7 @@ def test_what_is_no_such_file(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"x\.npz"):
         fastntk.History.load(path)
     path.write_bytes(b"nothing")
-    with pytest.raises(ValueError, match=r"path='.*x\.npz': not a training history, or damaged"):
+    with pytest.raises(ValueError, match=r"not a file written by History\.save, or damaged"):
         fastntk.History.load(path)
     make_search().save(path, overwrite=True)
     with pytest.raises(ValueError, match=r"path='.*': expected a file written by History\.save"):
@@ -476,7 +476,7 @@ def test_what_is_no_such_file(tmp_path: Path) -> None:
     damaged = content.replace("loss_target".encode("utf-32-le"), "loss_tarket".encode("utf-32-le"))
     assert damaged != content
     path.write_bytes(damaged)
-    with pytest.raises(ValueError, match=r"x\.npz': not a learning rate search, or damaged"):
+    with pytest.raises(ValueError, match=r"not a file written by LearningRateSearch\.save, or da"):
         fastntk.LearningRateSearch.load(path)
 
 

@@ -147,6 +147,10 @@ class MLP(KernelMethods, JacobianMethods, NetworkBase):
 
         This is how functions of fastntk make an MLP; `from_weights` is for everyone else.
         """
+        if not isinstance(network, Network):
+            raise TypeError(
+                f"network={shown(network)}: expected a Network, as `network` of an MLP is one"
+            )
         result = cls.__new__(cls)
         NetworkBase.__init__(result, network)
         return result

@@ -307,12 +307,33 @@ def test_files_and_copies(tmp_path: Path) -> None:
     fastntk.MLP([5, 2]).save(tmp_path / "mlp.npz")
     with pytest.raises(ValueError, match=r"expected a file written by FiniteNetwork\.save"):
         FiniteNetwork.load(tmp_path / "mlp.npz")
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(
+        ValueError, match=r"net\.npz': not a file written by FiniteNetwork\.save, or damaged"
+    ):
+        FiniteNetwork.load(path)
     custom = fastntk.activations.custom(lambda z: z**3, lambda z: 3 * z**2)
     mine = fastntk.Network([Dense(4), Residual([layers.Activation(custom)]), Dense(1)], inputs=5)
     net = mine.sample()
     assert net.ntk(X).shape == (40, 40)
     with pytest.raises(ValueError, match=r"layers\[1\]\.layers\[0\]=.*a custom function cannot be"):
         net.save(tmp_path / "custom.npz")
+
+
+@pytest.mark.parametrize("given", [3, None, DESCRIPTION, X])
+def test_what_is_no_network_makes_none(given: Any) -> None:
+    with pytest.raises(TypeError, match=r"(?s)^network=.*: expected a WiredNetwork"):
+        FiniteNetwork.of_network(given)
+    with pytest.raises(TypeError, match=r"(?s)^network=.*: expected a Network"):
+        fastntk.MLP.of_network(given)
+
+
+def test_each_class_takes_its_own_networks() -> None:
+    chain, wired = fastntk.MLP([5, 2]).network, DESCRIPTION.sample().network
+    with pytest.raises(TypeError, match=r"(?s)^network=.*: expected a WiredNetwork"):
+        FiniteNetwork.of_network(chain)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"(?s)^network=.*: expected a Network"):
+        fastntk.MLP.of_network(wired)  # type: ignore[arg-type]
 
 
 def test_what_a_network_says_of_itself() -> None:

@@ -83,8 +83,7 @@ def read_archive(
     except FileNotFoundError:
         raise
     except _DAMAGE as error:
-        kind = file_format.removeprefix("fastntk ")
-        raise ValueError(f"{what}: not a {kind}, or damaged: {error}") from error
+        raise ValueError(f"{what}: not {expected}, or damaged: {error}") from error
     if foreign:
         raise ValueError(f"{what}: {foreign}")
     if header.pop("sha256", None) != checksum(header, arrays):

@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fastntk._support import arguments
+from fastntk._support.arguments import shown
 from fastntk.devices.places import place_of
 from fastntk.kernels.methods import KernelMethods
 from fastntk.kernels.ranges import require_outputs_in_range
@@ -90,6 +91,11 @@ class FiniteNetwork(KernelMethods, JacobianMethods):
 
         This is how functions of fastntk make one.
         """
+        if not isinstance(network, WiredNetwork):
+            raise TypeError(
+                f"network={shown(network)}: expected a WiredNetwork, as `network` of a "
+                "FiniteNetwork is one"
+            )
         result = cls.__new__(cls)
         KernelMethods.__init__(result, network)
         return result

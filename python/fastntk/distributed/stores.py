@@ -197,7 +197,10 @@ def load(path: Any) -> Any:
         # zarr reads a tile that is not there as one of NaN.
         whole = there["complete"] and _tiles_there(name, array.ndim) == array.nchunks
     if not whole:
-        raise ValueError(f"path={name!r} is not complete: expected a store that is; go on with it")
+        raise ValueError(
+            f"path={name!r} is not complete: expected a store with all tiles; call "
+            "fastntk.distributed.store again, which computes those that are missing"
+        )
     stored = dask_array().from_zarr(str(Path(name).absolute()))
     # Tiles are half of the store, and their mirror images the other; of several kernels each has.
     symmetric = there["identity"]["columns"] is None and stored.ndim == 2

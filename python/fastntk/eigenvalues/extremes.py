@@ -195,6 +195,8 @@ def conditioning(
 
 
 def _require_as_many(n: int, k: int) -> None:
+    if n == 0:
+        raise ValueError("K has shape (0, 0): expected at least one row and column")
     if k > n:
         raise ValueError(f"k={k}: expected at most {n}, the size of K")
 
@@ -335,7 +337,7 @@ def _is_operator(K: object) -> TypeIs[LinearOperator]:
 def _check_operator(K: LinearOperator, method: str, request: _Request) -> None:
     if method not in {"auto", "operator"}:
         raise ValueError(f"method={method!r}: expected 'operator', K is one and has no entries")
-    if len(K.shape) != 2 or K.shape[0] != K.shape[1] or K.shape[0] == 0:
+    if len(K.shape) != 2 or K.shape[0] != K.shape[1]:
         raise ValueError(f"K has shape {K.shape}: expected a square operator")
     if K.dtype is None or K.dtype.kind not in "f":
         raise ValueError(f"K has dtype {K.dtype}: expected float32 or float64")

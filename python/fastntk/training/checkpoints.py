@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from fastntk.training.descent import Sgd
 
 _FORMAT = "fastntk checkpoint"
+_EXPECTED = "a checkpoint written by fastntk.train"
 _VERSION = 1
 
 
@@ -52,13 +53,13 @@ class Checkpoint:
                 "checkpoint",
                 _FORMAT,
                 (_VERSION,),
-                "a checkpoint written by fastntk.train",
+                _EXPECTED,
             )
         except FileNotFoundError:
             return None
         written, state = header.get("call"), header.get("state")
         if not isinstance(written, dict) or not isinstance(state, dict):
-            raise ValueError(f"checkpoint={self._path!r}: not a checkpoint, or damaged")
+            raise ValueError(f"checkpoint={self._path!r}: not {_EXPECTED}, or damaged")
         different = [name for name, value in self._call.items() if written.get(name) != value]
         if different:
             raise ValueError(
@@ -68,7 +69,7 @@ class Checkpoint:
         targets = _arrays(sgd)
         if any(name not in arrays or arrays[name].shape != targets[name].shape for name in targets):
             raise ValueError(
-                f"checkpoint={self._path!r}: not a checkpoint, or damaged: arrays are missing "
+                f"checkpoint={self._path!r}: not {_EXPECTED}, or damaged: arrays are missing "
                 "or have other shapes"
             )
         for name, array in targets.items():
