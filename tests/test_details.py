@@ -440,6 +440,15 @@ def test_matrices_whose_squares_stay_in_range() -> None:
                 fastntk.conditioning(matrix)
 
 
+def test_spectra_of_the_same_sizes() -> None:
+    for scale in (1e-121, 1e121, 1e308):  # eigenvalues of the last one are beyond float64
+        for matrix in (K := np.full((4, 4), scale), fastntk.PackedKernel.from_dense(K)):
+            with pytest.raises(ValueError, match=r"K has entries .*expected between 1e-120 and 1e"):
+                fastntk.spectrum(matrix)
+    for scale in (0.0, 1e-119, 1e119):
+        assert fastntk.spectrum(np.full((4, 4), scale))[-1] == pytest.approx(4 * scale, rel=1e-14)
+
+
 def test_paths_are_refused_by_name() -> None:
     with pytest.raises(TypeError, match="store=5"):
         fastntk.convergence_study(X, np.arange(12) % 2, [1], batch_size=4, store=5)  # type: ignore[arg-type]

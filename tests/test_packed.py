@@ -61,6 +61,21 @@ def test_norms_of_what_has_no_squares(scale: float) -> None:
     assert PackedKernel.from_dense(np.full((9, 9), 1e308)).frobenius_norm() == np.inf
 
 
+@pytest.mark.parametrize(
+    ("diagonal", "trace"),
+    [
+        ([1e308, 1e308, -1e308], 1e308),
+        ([-1e308, 1e308, 1e308, 5e-324], 1e308),
+        ([1e308] * 4, np.inf),
+        ([-1e308] * 4, -np.inf),
+        ([5e-324, 1e-323], 1.5e-323),
+        ([0.0, 0.0], 0.0),
+    ],
+)
+def test_traces_at_the_ends_of_the_range(diagonal: list[float], trace: float) -> None:
+    assert PackedKernel.from_dense(np.diag(diagonal)).trace() == trace
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("n", [1, 2, 3, 30, 31, 2050])
 def test_questions(n: int, dtype: str) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from fastntk._support.memory import require_memory
 from fastntk._support.threads import in_own_thread
 from fastntk.devices import gpu_arrays, matrices
+from fastntk.eigenvalues.measures import Measures
 from fastntk.symmetric.matrix import SymmetricMatrix
 from fastntk.symmetric.packed import PackedKernel
 
@@ -40,7 +41,7 @@ def spectrum(K: npt.ArrayLike | PackedKernel) -> Vectors:
     Raises
     ------
     ValueError
-        If K is not symmetric.
+        If K is not symmetric, or its Frobenius norm is not 0 and not between 1e-120 and 1e120.
     MemoryError
         If two copies of K do not fit in the memory that is available.
     ImportError
@@ -64,6 +65,7 @@ def spectrum(K: npt.ArrayLike | PackedKernel) -> Vectors:
     full = K.to_dense() if isinstance(K, PackedKernel) else K
     kernel = SymmetricMatrix.of(full, "K")
     floats = kernel.array.astype(np.float64, copy=False)
+    _require_moderate_scale(floats.diagonal(), kernel.frobenius_norm)
     # NumPy's lets go of the interpreter lock, SciPy's does not.
     return np.asarray(in_own_thread(lambda: np.linalg.eigvalsh(floats)), np.float64)
 
@@ -84,5 +86,12 @@ def _on_gpu(K: Any) -> Vectors:
             _IN_LESS_MEMORY,
         )
         floats, _ = gpu_matrix.symmetric_floats(given)
-        values: Vectors = cupy.linalg.eigvalsh(floats.astype(np.float64, copy=False)).get()
+        floats = floats.astype(np.float64, copy=False)
+        _require_moderate_scale(floats.diagonal().get(), gpu_matrix.frobenius_norm(floats))
+        values: Vectors = cupy.linalg.eigvalsh(floats).get()
     return values
+
+
+def _require_moderate_scale(diagonal: Vectors, norm: float) -> None:
+    """Raise ValueError for sizes that `conditioning` refuses, among them all that overflow."""
+    Measures(diagonal, norm, float(np.finfo(np.float64).eps)).require_moderate_scale()

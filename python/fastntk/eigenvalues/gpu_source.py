@@ -36,8 +36,6 @@ class GpuSource(Source):
     def __init__(self, matrix: Any, epsilon: float, *, in_place: bool) -> None:
         import cupy
 
-        strips = gpu_matrix.row_strips(len(matrix))
-        norms = [float(cupy.linalg.norm(matrix[rows].reshape(-1))) for rows in strips]
         self._array = matrix
         self._upper = gpu_cholesky.UpperTriangle(matrix, matrix.diagonal().copy())
         self._target = matrix if in_place else None
@@ -45,7 +43,7 @@ class GpuSource(Source):
         self.device = matrix.device
         self.xp = cupy
         self._diagonal = self._upper.diagonal.get()
-        super().__init__(self._diagonal, math.hypot(*norms), epsilon)
+        super().__init__(self._diagonal, gpu_matrix.frobenius_norm(matrix), epsilon)
 
     def product(self, vectors: Any) -> Any:
         """Return A V of an array of CuPy."""

@@ -8,6 +8,7 @@ current device.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -93,6 +94,14 @@ def _largest(floats: Any) -> float:
             f"finite in {floats.dtype} ({bad} of {floats.size} are not)"
         )
     return largest
+
+
+def frobenius_norm(matrix: Any) -> float:
+    """Return √(Σ_ij K_ij²) of a matrix of float64; inf where the squares overflow."""
+    import cupy
+
+    strips = row_strips(len(matrix))
+    return math.hypot(*(float(cupy.linalg.norm(matrix[rows].reshape(-1))) for rows in strips))
 
 
 def _asymmetry(floats: Any) -> tuple[float, tuple[int, int]]:

@@ -171,8 +171,12 @@ class PackedKernel:
         return result
 
     def trace(self) -> float:
-        """Return the sum of the diagonal, in float64."""
-        return float(self.diagonal().sum(dtype=np.float64))
+        """Return the sum of the diagonal, in float64; infinite, if that is beyond it."""
+        diagonal = self.diagonal().astype(np.float64)
+        # Of elements of at most 1, of which no part of the sum overflows; the power is exact.
+        power = math.frexp(float(np.abs(diagonal).max()))[1]
+        with np.errstate(over="ignore"):
+            return float(np.ldexp(np.ldexp(diagonal, -power).sum(), power))
 
     def frobenius_norm(self) -> float:
         """Return √(Σ_ij K_ij²), in float64; infinite, if that is beyond it."""
