@@ -230,6 +230,23 @@ def test_samples_that_overflow_are_not_said_to_have_no_direction(kind: Any) -> N
         net.ntk(large)
 
 
+@pytest.mark.parametrize(("dtype", "weight_std"), [("float64", 1e90), ("float32", 1e12)])
+def test_the_layer_that_overflows_is_named_whatever_scales_its_branch(
+    dtype: str, weight_std: float
+) -> None:
+    block = Residual([Dense(4, weight_std=weight_std), layers.Monomial(4), Dense(9)], scale=0.0)
+    net = fastntk.Network([Dense(9), block, Dense(2)], inputs=5).sample(dtype=dtype)
+    message = (
+        rf"not finite in {dtype}, as the values after layers\[1\]\.layers\[1\]=Monomial\(4\) are"
+    )
+    for call in (net, net.ntk, lambda samples: net.ntk(samples, samples[:3])):
+        with pytest.raises(OverflowError, match=message):
+            call(X)
+    last = fastntk.Network([Dense(9), layers.Tanh(), Dense(2, weight_std=1e200)], inputs=5).sample()
+    with pytest.raises(OverflowError, match="kernel is not finite in float64: expected samples"):
+        last.ntk(1e200 * X)  # whose values are all finite, and gradients are not
+
+
 def test_kernels_that_vanish_or_are_0() -> None:
     net = fastntk.Network([Dense(9), Residual([layers.ReLU(), Dense(9)]), Dense(2)], inputs=5)
     sampled = net.sample()

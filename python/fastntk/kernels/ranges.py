@@ -227,8 +227,8 @@ def require_outputs_in_range(placed: PlacedNetwork, X: Any, outputs: Any) -> Non
         require_directions(network, placed.place.on_host(X), [i])
         raise OverflowError(
             f"X[{i}] with elements of at most {size_of(placed.place.on_host(X)[i]):.3g}: the "
-            f"outputs of the network are not finite in {network.dtype}: "
-            f"{advice(network, network.dtype)}"
+            f"outputs of the network are not finite in {network.dtype}"
+            f"{_since(network, placed.place.on_host(X)[i])}: {advice(network, network.dtype)}"
         )
     if is_small(outputs, xp) and outputs_vanished(network, placed.place.on_host(X), outputs):
         raise OverflowError(
@@ -292,8 +292,17 @@ def _not_finite(request: KernelRequest, row: int) -> OverflowError:
     require_directions(request.network.network, X, [row])
     return OverflowError(
         f"X[{row}] with elements of at most {size_of(X[row]):.3g} (of all samples "
-        f"{size_of(X):.3g}): its kernel is not finite in {request.dtype}: {_expected(request)}"
+        f"{size_of(X):.3g}): its kernel is not finite in {request.dtype}"
+        f"{_since(request.network.network, X[row])}: {_expected(request)}"
     )
+
+
+def _since(network: AnyNetwork, x: FloatArray) -> str:
+    """Return, for errors, which layer of a described network took a sample x (d,) out of range."""
+    if isinstance(network, Network):
+        return ""
+    layer = wired_passes(network).first_beyond(x, float(np.finfo(network.dtype).max))
+    return "" if layer is None else f", as the values after {layer} are not"
 
 
 def size_of(values: NDArray[Any]) -> float:

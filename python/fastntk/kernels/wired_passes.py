@@ -214,6 +214,14 @@ class WiredQuestions:
             )
         return None
 
+    def first_beyond(self, x: FloatArray, largest: float) -> str | None:
+        """Return the first layer with values beyond `largest` of a sample x (d,); None if none."""
+        passes = WiredPasses(self.network, x[np.newaxis])
+        for step in self.network.steps.steps:
+            if not (np.abs(passes.nodes[step.target]) <= largest).all():
+                return label(step)
+        return None
+
 
 def normalized(z: Rows, *, centered: bool, epsilon: float) -> tuple[Rows, Rows]:
     """Return ĥ, and the rate at which it changes with z."""

@@ -22,7 +22,8 @@ class Residual(Layer):
     layers : sequence of Layer
         The branch.
     scale : float
-        α ≥ 0.
+        α ≥ 0. Of a branch times 0 too, values have to be finite, and parameters are there, with
+        gradients of 0.
     projection : Dense, optional
         P, for branches of another width than that of h: a layer of its own on the skip connection.
 
