@@ -495,8 +495,23 @@ def test_samples_that_cannot_be_taken() -> None:
 def test_an_exponential_that_overflows_is_an_error_and_no_warning() -> None:
     block = Residual([Dense(4), layers.Exp(), Dense(4)])
     net = fastntk.Network([Dense(4), block, Dense(1)], inputs=4).infinite()
-    with pytest.raises(OverflowError, match=r"^layers\[1\]\.layers\[2\]=.*: samples grow beyond"):
+    with pytest.raises(
+        OverflowError, match=r"^layers\[1\]\.layers\[1\]=Exp.*: samples grow beyond"
+    ):
         net.ntk(1e3 * SAMPLES)
+
+
+@pytest.mark.parametrize("after", [[], [RMSNorm()], [RMSNorm(epsilon=1e-5)]], ids=str)
+@pytest.mark.parametrize("scale", [0.0, 1.0])
+@pytest.mark.parametrize("phi", [layers.Monomial(4), layers.Polynomial(1.0, 0.0, 0.0, 0.0, 1.0)])
+def test_powers_that_overflow_are_an_error_and_no_warning(
+    phi: Any, scale: float, after: list[Any]
+) -> None:
+    block = Residual([Dense(4, weight_std=1e90), phi, *after, Dense(4)], scale=scale)
+    net = fastntk.Network([Dense(4), block, Dense(1)], inputs=4).infinite()
+    for call in (net.ntk, net.nngp):
+        with pytest.raises(OverflowError, match=r"^layers\[1\]\.layers\[1\]=.*: samples grow bey"):
+            call(SAMPLES)
 
 
 def test_errors_count_what_the_network_counts() -> None:

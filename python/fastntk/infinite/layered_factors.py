@@ -137,7 +137,8 @@ class LayeredFactors:
         sizes = _Sizes(network, n, n if rows is None else rows)
         scales = np.zeros((2, len(network.depths), n))
         # Quadratures of many samples are products of matrices, with other bits in more threads.
-        with core_threads():
+        # Sizes that overflow are looked at in each step, and gradients where scales are used.
+        with core_threads(), np.errstate(over="ignore"):
             found = follow(steps, sizes, norms[0] * gain, tangent=True)
             for k, (hidden, gradients) in enumerate(found):
                 scales[0, k] = hidden
@@ -191,8 +192,7 @@ class _Sizes:
         second: tuple[Array | None, float],
         c: float,
     ) -> Array:
-        with np.errstate(over="ignore"):  # looked at below
-            u, v = (None if size is None or a == 0 else a * size for size, a in (first, second))
+        u, v = (None if size is None or a == 0 else a * size for size, a in (first, second))
         given = [part for part in (u, v) if part is not None]
         if c == 0 and len(given) < 2:
             size = given[0] if given else np.zeros(self._samples)
@@ -207,11 +207,7 @@ class _Sizes:
             factors[C] = c * inverse
             factors[R], factors[P] = factors[A], factors[C]
             self.sums[place] = Sum(factors, stack_sizes(size, size))
-        if not np.isfinite(size).all():
-            raise OverflowError(
-                f"{self._label(place.step)}: samples grow beyond {np.finfo(float).max:.1g}; "
-                "expected smaller samples, weight_std or scale"
-            )
+        self._require_finite(size, place.step)
         if place in self.sums and v is not None:
             require_squares(size, partial(self._label, place.step))
         elif not place.gradient:
@@ -226,7 +222,9 @@ class _Sizes:
         self.at_activations[step] = Activated(state, kept)
         gain = self._network.steps.factor(step)
         turned = None if gradients is None else gradients * (gain * state.derivative)
-        return gain * state.activation, turned
+        size = gain * state.activation
+        self._require_finite(size, step)
+        return size, turned
 
     def normalized(
         self, step: int, hidden: Array, gradients: Array | None, epsilon: float
@@ -243,6 +241,14 @@ class _Sizes:
         self.at_normalizations[step] = Normalized(hidden, divisor, kept)
         size = np.ones_like(hidden) if epsilon == 0 else hidden / divisor
         return size, None if gradients is None else gradients / divisor
+
+    def _require_finite(self, size: Array, step: int) -> None:
+        """Raise OverflowError if sizes after a step are not numbers."""
+        if not np.isfinite(size).all():
+            raise OverflowError(
+                f"{self._label(step)}: samples grow beyond {np.finfo(float).max:.1g}; "
+                "expected smaller samples, weight_std or scale"
+            )
 
     def _label(self, step: int) -> str:
         return label(self._network.steps.steps[step])
