@@ -18,9 +18,9 @@ from limit_reference import exact_kernels
 import fastntk
 from fastntk import infinite
 from fastntk.infinite.gaps import fill_gaps
+from fastntk.infinite.homogeneity import is_homogeneous
 from fastntk.infinite.layered_compiled import CompiledLayers
 from fastntk.infinite.layered_factors import LayeredFactors
-from fastntk.infinite.layered_program import is_homogeneous
 from fastntk.infinite.layered_recursion import PairCalculus, plain
 from fastntk.infinite.pairs import Pairs, Results
 from fastntk.infinite.recursion import Position, Target
@@ -129,7 +129,7 @@ def test_against_formulas(net: fastntk.Network, seed: int) -> None:
 @given(networks(("relu", "identity")))
 def test_factors_that_are_said_to_be_shared_are(net: fastntk.Network) -> None:
     network = infinite.LayeredNetwork(net.layers, inputs=net.inputs, bottlenecks="grow")
-    if not is_homogeneous(network):
+    if not is_homogeneous(network.layers, network.inputs):
         return
     X = np.eye(net.inputs)[[0, 0, 0]] * np.array([[1e-3], [1.0], [1e4]])
     for each in LayeredFactors.of(Samples.of(X).norms, network).sums.values():
@@ -174,7 +174,7 @@ def test_a_depth_has_the_same_bits_alone_and_among_others() -> None:
     for count, kernel in enumerate(together):
         assert (limit(layers, blocks=count).ntk(X) == kernel).all()
     every = limit([Dense(4), FEW, FEW, Dense(1)], blocks=(0, 2))
-    assert is_homogeneous(every)
+    assert is_homogeneous(every.layers, every.inputs)
     assert (every.ntk(X)[0] == limit([Dense(4), FEW, FEW, Dense(1)], blocks=0).ntk(X)).all()
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Array = NDArray[np.float64]
+    Integers = NDArray[np.int64]
     Number: TypeAlias = tuple[float, float]
 
 
@@ -39,10 +40,9 @@ class Scaled(NamedTuple):
     exponents: NDArray[np.int64]
 
     @classmethod
-    def of(cls, parts: Array, exponents: NDArray[np.int64]) -> Scaled:
+    def of(cls, parts: Array, exponents: Integers) -> Scaled:
         """Return the numbers (high + low) · 2^exponent, of any size."""
-        shifts = np.frexp(parts[0])[1]
-        return cls(np.ldexp(parts, -shifts), exponents + shifts)
+        return cls(*_normalized(parts, exponents))
 
     @classmethod
     def rounded(cls, values: Array) -> Scaled:
@@ -65,8 +65,7 @@ class Scaled(NamedTuple):
         significand, exponent = math.frexp(factor)
         if significand == 0.5:  # a power of two
             return Scaled(self.parts, self.exponents + (exponent - 1))
-        parts = product(self.parts, np.array([[significand], [0.0]]))
-        return Scaled.of(parts, self.exponents + exponent)
+        return Scaled.of(_multiples(self.parts, significand), self.exponents + exponent)
 
     def by(self, other: Scaled) -> Scaled:
         """Return products."""
@@ -82,16 +81,9 @@ def lengths(entries: list[Scaled]) -> tuple[Scaled, list[Array]]:
 
     The entries of vectors of length 0 stay 0.
     """
-    exponents = np.max(
-        [np.where(each.parts[0] > 0, each.exponents, -(2**40)) for each in entries], axis=0
-    )
-    # What is beyond the range of numbers below the largest entry has no part in the length.
-    near = [
-        np.ldexp(each.parts, np.maximum(each.exponents - exponents, -(2**12)).astype(np.int32))
-        for each in entries
-    ]
-    length = _lengths(np.stack(near))
-    return Scaled.of(length, exponents), [_quotients(each, length) for each in near]
+    parts = np.array([each.parts for each in entries])
+    length, exponents, units = _lengths(parts, np.array([each.exponents for each in entries]))
+    return Scaled(length, exponents), list(units)
 
 
 @njit(nogil=True, cache=True)
@@ -163,16 +155,19 @@ def _root(x: Number) -> Number:
 
 
 @njit(nogil=True, cache=True)
-def _products(x: Array, y: Array, out: Array) -> None:
-    for j in range(out.shape[1]):
-        out[0, j], out[1, j] = _product((x[0, j], x[1, j]), (y[0, j], y[1, j]))
-
-
 def product(x: Array, y: Array) -> Array:
-    """Return the products of numbers (2, n), or (2, 1), that are not far from 1."""
-    x, y = np.broadcast_arrays(x, y)
+    """Return the products of numbers (2, n) that are not far from 1."""
     out = np.empty(x.shape)
-    _products(np.ascontiguousarray(x), np.ascontiguousarray(y), out)
+    for j in range(x.shape[1]):
+        out[0, j], out[1, j] = _product((x[0, j], x[1, j]), (y[0, j], y[1, j]))
+    return out
+
+
+@njit(nogil=True, cache=True)
+def _multiples(x: Array, factor: float) -> Array:
+    out = np.empty(x.shape)
+    for j in range(x.shape[1]):
+        out[0, j], out[1, j] = _product((x[0, j], x[1, j]), (factor, 0.0))
     return out
 
 
@@ -186,13 +181,41 @@ def _quotients(x: Array, y: Array) -> Array:
 
 
 @njit(nogil=True, cache=True)
-def _lengths(entries: Array) -> Array:
-    out = np.zeros((2, entries.shape[2]))
-    for j in range(entries.shape[2]):
+def _normalized(parts: Array, exponents: Integers) -> tuple[Array, Integers]:
+    """Return the same numbers with first parts in [1/2, 1), or 0."""
+    out, shifted = np.empty(parts.shape), np.empty_like(exponents)
+    for j in range(len(exponents)):
+        out[0, j], shift = math.frexp(parts[0, j])
+        out[1, j], shifted[j] = math.ldexp(parts[1, j], -shift), exponents[j] + shift
+    return out, shifted
+
+
+@njit(nogil=True, cache=True)
+def _lengths(parts: Array, exponents: Integers) -> tuple[Array, Integers, Array]:
+    """Return the parts and exponents of lengths, and the unit vectors, see `lengths`."""
+    k, n = exponents.shape
+    out, found = np.zeros((2, n)), np.zeros(n, dtype=np.int64)
+    units = np.zeros(parts.shape)
+    near = np.zeros((k, 2))
+    for j in range(n):
+        most = -(2**40)
+        for i in range(k):
+            if parts[i, 0, j] > 0.0:
+                most = max(most, exponents[i, j])
         total = (0.0, 0.0)
-        for k in range(len(entries)):
-            each = (entries[k, 0, j], entries[k, 1, j])
+        for i in range(k):
+            near[i] = 0.0
+            if parts[i, 0, j] > 0.0:
+                # What is beyond the range below the largest entry has no part in the length.
+                down = max(exponents[i, j] - most, -(2**12))
+                near[i, 0] = math.ldexp(parts[i, 0, j], down)
+                near[i, 1] = math.ldexp(parts[i, 1, j], down)
+            each = (near[i, 0], near[i, 1])
             total = _sum(total, _product(each, each))
         if total[0] > 0.0:
-            out[0, j], out[1, j] = _root(total)
-    return out
+            length = _root(total)
+            out[0, j], shift = math.frexp(length[0])
+            out[1, j], found[j] = math.ldexp(length[1], -shift), most + shift
+            for i in range(k):
+                units[i, 0, j], units[i, 1, j] = _quotient((near[i, 0], near[i, 1]), length)
+    return out, found, units

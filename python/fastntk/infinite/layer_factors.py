@@ -35,7 +35,7 @@ from fastntk.infinite.duals import PiecewiseLinear, State
 from fastntk.infinite.several_depths import at_depth
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -240,17 +240,17 @@ def state_in_range(dual: Dual, deviation: NDArray[np.float64]) -> State:
     return state
 
 
-def require_squares(sizes: NDArray[np.float64], name: str) -> None:
+def require_squares(sizes: NDArray[np.float64], name: Callable[[], str]) -> None:
     """Raise OverflowError where squares of the sizes of a sum, a layer, leave the range."""
     if not sizes.max() <= _LARGEST_DEVIATION:
         raise OverflowError(
-            f"{name}: samples have sizes up to {sizes.max():.3g}; expected at most "
+            f"{name()}: samples have sizes up to {sizes.max():.3g}; expected at most "
             f"{_LARGEST_DEVIATION:g}, from smaller samples, weight_std, bias_std or scale"
         )
     lost = (sizes > 0) & (sizes < _SMALLEST_SIZE)
     if lost.any():
         raise OverflowError(
-            f"{name}: samples have sizes down to {sizes[lost].min():.3g}; expected at least "
+            f"{name()}: samples have sizes down to {sizes[lost].min():.3g}; expected at least "
             f"{_SMALLEST_SIZE:.2g}, or 0, from larger samples, weight_std, bias_std or scale"
         )
 

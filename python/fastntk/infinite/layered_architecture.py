@@ -7,18 +7,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, fields, replace
 from functools import cached_property
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from fastntk._support import arguments
 from fastntk._support.display import items_html, spans
-from fastntk.infinite.duals import Dual, dual_of
+from fastntk.infinite.duals import Dual, PiecewiseLinear, dual_of
+from fastntk.infinite.homogeneity import is_homogeneous
 from fastntk.infinite.layered_limits import require_gradients, require_limit
+from fastntk.infinite.layered_recorder import shared_programs
 from fastntk.infinite.several_depths import SeveralDepths
 from fastntk.infinite.wiring import Place, follow
 from fastntk.layers.blocks import block_places, checked_block, checked_blocks
 from fastntk.layers.layer import Layer
 from fastntk.layers.residual import checked_layers
 from fastntk.layers.steps import Activate, Steps, label, steps_of
+
+if TYPE_CHECKING:
+    from fastntk.infinite.layered_program import Program
 
 
 @dataclass(frozen=True, repr=False)
@@ -124,11 +129,13 @@ class LayeredArchitecture(SeveralDepths):
                 found[number] = dual
         return found
 
-    def factor(self, number: int) -> float:
-        """Return c_φ of the activation that is the step of this number."""
-        step = self.steps.steps[number]
-        assert isinstance(step, Activate)
-        return step.layer.factor
+    @cached_property
+    def shared_programs(self) -> tuple[Program, Program] | None:
+        """The programs that all samples share, where there are such, see `layered_recorder`."""
+        piecewise = all(isinstance(dual, PiecewiseLinear) for dual in self.duals.values())
+        if not (piecewise and is_homogeneous(self.layers, self.inputs)):
+            return None
+        return shared_programs(self.steps, self.duals, self.inputs)
 
     def require_tangent_kernel(self) -> None:
         """Raise ValueError if a gradient would have to pass a jump."""

@@ -199,7 +199,7 @@ class _BoundCalculus:
     def activated(
         self, step: int, hidden: _Errors, gradients: _Errors | None
     ) -> tuple[_Errors, _Errors | None]:
-        dual, gain = self._network.duals[step], self._network.factor(step)
+        dual, gain = self._network.duals[step], self._network.steps.factor(step)
         rows, columns = (side.activated[step] for side in self._sides)
         x, z = rows.state, columns.state
         before = Correlation(hidden.pairs.gaps, hidden.pairs.difference)

@@ -37,11 +37,8 @@ from fastntk.infinite.layered_program import (
     WRITE,
     U,
     V,
-    is_homogeneous,
-    program_of,
-    together,
-    without_gradients,
 )
+from fastntk.infinite.layered_recorder import programs_of
 from fastntk.infinite.pair_layers import ZERO, sides_of_gap, write_row, write_rows
 from fastntk.infinite.sample_norms import Norms
 
@@ -98,7 +95,6 @@ class Network(NamedTuple):
     sums : Sums
         The instructions, and the factors of the samples.
     together : ndarray of int (instructions,)
-        How many instructions, from each on, one loop takes.
     registers : int
         See `Program`.
     activations : Activations
@@ -138,25 +134,32 @@ class CompiledLayers:
         cls, network: LayeredArchitecture, norms: Norms, factors: LayeredFactors
     ) -> CompiledLayers:
         """Return the network with samples of these norms."""
-        piecewise = all(isinstance(dual, PiecewiseLinear) for dual in network.duals.values())
-        shared = piecewise and is_homogeneous(network)
-        if len(norms) > _FEW and not shared:
-            first = norms.take(np.array([0])), factors.take(slice(1)).activated
-            _require_memory(network, program_of(network, *first, shared=False), len(norms))
-        one = Norms(network.inputs, np.array([0.5]), np.array([1]), np.zeros(1))
-        program = program_of(network, one if shared else norms, factors.activated, shared=shared)
-        columns, rows = np.empty((0, 2, 0)), np.empty((0, 0, 2))
-        if shared:
-            rows = np.array([[(factor[0, 0] ** 2, 0.0) for factor in program.factors]])
+        programs = network.shared_programs
+        shared = programs is not None
+        if programs is None:
+            given = network.steps, network.duals
+            states = {step: each.state for step, each in factors.activated.items()}
+            if len(norms) > _FEW:
+                first = {step: state.take(slice(1)) for step, state in states.items()}
+                _, single = programs_of(*given, norms.take(np.array([0])), first)
+                _require_memory(network, single, len(norms))
+            programs = programs_of(*given, norms, states)
+            columns, rows = _spread(programs[1].factors, len(norms)), np.empty((0, 0, 2))
         else:
-            columns = _spread(program.factors, len(norms))
+            rows = np.array([[(factor[0, 0] ** 2, 0.0) for factor in programs[1].factors]])
+            columns = np.empty((0, 2, 0))
         activations = _activations(network, factors)
-        networks = []
-        for each in (without_gradients(program), program):
-            sums = Sums(each.instructions, each.places, shared, rows, columns)
-            counts = together(each, activations.loops == _PIECEWISE, shared=shared)
-            networks.append(Network(sums, counts, each.registers, activations, 0))
-        return cls(network, (networks[0], networks[1]), factors)
+        nngp, both = (
+            Network(
+                Sums(each.instructions, each.places, shared, rows, columns),
+                each.together,
+                each.registers,
+                activations,
+                0,
+            )
+            for each in programs
+        )
+        return cls(network, (nngp, both), factors)
 
     def tile(self, part: slice, first: int, *, tangent: bool) -> Rows:
         """Return what takes rows of a tile, those of a part, through the program: see `propagate`.

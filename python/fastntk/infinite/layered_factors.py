@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -193,7 +194,6 @@ class _Sizes:
         with np.errstate(over="ignore"):  # looked at below
             u, v = (None if size is None or a == 0 else a * size for size, a in (first, second))
         given = [part for part in (u, v) if part is not None]
-        name = label(self._network.steps.steps[place.step])
         if c == 0 and len(given) < 2:
             size = given[0] if given else np.zeros(self._samples)
         else:
@@ -209,11 +209,11 @@ class _Sizes:
             self.sums[place] = Sum(factors, stack_sizes(size, size))
         if not np.isfinite(size).all():
             raise OverflowError(
-                f"{name}: samples grow beyond {np.finfo(float).max:.1g}; expected smaller samples, "
-                "weight_std or scale"
+                f"{self._label(place.step)}: samples grow beyond {np.finfo(float).max:.1g}; "
+                "expected smaller samples, weight_std or scale"
             )
         if place in self.sums and v is not None:
-            require_squares(size, name)
+            require_squares(size, partial(self._label, place.step))
         elif not place.gradient:
             require_digits(size)
         return size
@@ -224,7 +224,7 @@ class _Sizes:
         state = state_in_range(self._network.duals[step], hidden)
         kept = np.zeros_like(hidden) if gradients is None else gradients
         self.at_activations[step] = Activated(state, kept)
-        gain = self._network.factor(step)
+        gain = self._network.steps.factor(step)
         turned = None if gradients is None else gradients * (gain * state.derivative)
         return gain * state.activation, turned
 
@@ -235,7 +235,7 @@ class _Sizes:
         zero = np.flatnonzero(divisor == 0)
         if zero.size:
             raise ValueError(
-                f"{label(self._network.steps.steps[step])}: {self._named(int(zero[0]))} is 0 "
+                f"{self._label(step)}: {self._named(int(zero[0]))} is 0 "
                 "there, as a row of zeros is without biases, and what is 0 has no normalization: "
                 "expected other samples, or an epsilon above 0"
             )
@@ -243,6 +243,9 @@ class _Sizes:
         self.at_normalizations[step] = Normalized(hidden, divisor, kept)
         size = np.ones_like(hidden) if epsilon == 0 else hidden / divisor
         return size, None if gradients is None else gradients / divisor
+
+    def _label(self, step: int) -> str:
+        return label(self._network.steps.steps[step])
 
     def _named(self, sample: int) -> str:
         """Return what errors call a sample."""

@@ -139,7 +139,7 @@ class PairCalculus:
         self, step: int, hidden: Bundle, gradients: Bundle | None
     ) -> tuple[Bundle, Bundle | None]:
         """Return the pairs after an activation."""
-        dual, gain = self._network.duals[step], self._network.factor(step)
+        dual, gain = self._network.duals[step], self._network.steps.factor(step)
         rows, columns = (side.activated[step] for side in self._sides)
         x, z, tangent = rows.state, columns.state, gradients is not None
         if isinstance(dual, PiecewiseLinear):

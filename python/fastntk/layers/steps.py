@@ -151,6 +151,12 @@ class Steps:
             step.n_parameters for step in self.steps if isinstance(step, (Linear, GainShift))
         )
 
+    def factor(self, number: int) -> float:
+        """Return c_φ of the activation that is the step of this number."""
+        step = self.steps[number]
+        assert isinstance(step, Activate)
+        return step.layer.factor
+
     def leading_to(self, node: int) -> tuple[Step, ...]:
         """Return the steps on which a node depends, in order."""
         found: list[Step] = []
