@@ -621,7 +621,7 @@ def main() -> int:
     )
     chosen = parser.parse_args()
     require_texts()
-    # Of kernels, launches, the device, its queue and algorithms, one that each sanitizer alone finds.
+    # Of kernels, launches, streams, queues and algorithms, and of what a sanitizer alone finds.
     chosen_from = MUTATIONS[::11] if chosen.smoke else MUTATIONS
     mutations = [m for m in chosen_from if chosen.only in m.name]
     if chosen.list:
