@@ -366,6 +366,28 @@ def test_same_bits_in_any_thread_and_for_any_number_of_threads() -> None:
     assert differing(results) == set()
 
 
+def test_same_bits_of_samples_that_are_not_aligned() -> None:
+    """As those are that came from another process, or from the middle of a file."""
+    X = np.random.default_rng(0).standard_normal((61, 6))
+    moved = np.ndarray(X.shape, X.dtype, buffer=bytearray(X.nbytes + 64), offset=4)
+    moved[:] = X
+    assert not moved.flags.aligned
+    block = layers.Residual([layers.LayerNorm(), layers.Dense(8), layers.ReLU(), layers.Dense(8)])
+    described = fastntk.Network([layers.Dense(8), block, layers.Dense(1)], inputs=6)
+    for net in (
+        infinite.Network(1),
+        infinite.Network(2, "gelu", bias_std=0.1),
+        described.infinite(),
+        described.sample(),
+        fastntk.MLP([6, 8, 1]),
+    ):
+        K = net.ntk(X)
+        assert np.array_equal(net.ntk(moved), K)
+        kernel = np.ndarray(K.shape, K.dtype, buffer=bytearray(K.nbytes + 64), offset=4)
+        kernel[:] = K
+        assert digest(fastntk.conditioning(kernel)) == digest(fastntk.conditioning(K))
+
+
 @pytest.mark.parametrize(
     "activation",
     [*SLOW_DUALS, *(pytest.param(each, marks=pytest.mark.long) for each in SLOWER_DUALS)],

@@ -193,6 +193,51 @@ def test_products_of_tiles_that_have_moved() -> None:
     assert all(map(np.array_equal, third[3, 1], first[3, 1]))
 
 
+def test_a_worker_leads_while_all_tiles_are_found() -> None:
+    kernel = np.random.default_rng(6).standard_normal((80, 80))
+    vectors = np.random.default_rng(7).standard_normal((80, 2))
+    with (
+        library.LocalCluster(n_workers=2, processes=False, dashboard_address=None) as cluster,
+        library.Client(cluster) as other,
+    ):
+        one, two = sorted(other.scheduler_info()["workers"])
+        where = {(0, 0): one, (1, 0): two, (1, 1): two}
+        tiles = {
+            (i, j): other.persist(
+                dask.delayed(np.array)(kernel[40 * i : 40 * (i + 1), 40 * j : 40 * (j + 1)]),
+                workers=[worker],
+            )
+            for (i, j), worker in where.items()
+        }
+        products = dask_products.TileProducts(Tiles(tiles, (40, 40), filed=False))
+        library.wait([library.futures_of(tile) for tile in tiles.values()])
+        led = products.led(_twice, vectors)
+        fallen_back = []
+        # What the one who leads has lost, and what another has.
+        for place, wrong in (((1, 0), one), ((0, 0), two), ((0, 0), "tcp://127.0.0.1:9")):
+            products._holders = {at: [worker] for at, worker in where.items()} | {place: [wrong]}
+            fallen_back.append(products.led(_twice, vectors))
+        again = products.led(_twice, vectors)
+        other.retire_workers([two])
+        fallen_back.append(products.led(_twice, vectors))
+    lower = np.kron([[1, 0], [1, 1]], np.ones((40, 40))) * kernel
+    np.testing.assert_allclose(led[:-1], lower @ (lower @ vectors), rtol=0, atol=1e-10)
+    assert not led[-1].any()
+    assert np.array_equal(again, led)
+    for found in fallen_back:
+        assert found[-1].all()
+        assert np.array_equal(found[:-1], led[:-1])
+
+
+def _twice(multiply: Any, vectors: Any) -> Any:
+    """The product with the square of a lower triangle, and whether it came about here."""
+    for _ in range(2):
+        parts = vectors[:40], vectors[40:]
+        found = multiply({(i, j): ((parts[j], False),) for i, j in [(0, 0), (1, 0), (1, 1)]})
+        vectors = np.r_[found[0, 0][0], found[1, 0][0] + found[1, 1][0]]
+    return np.r_[vectors, np.full((1, 2), isinstance(multiply, dask_products.TileProducts))]
+
+
 def test_closest_pairs(client: Any) -> None:
     with library.LocalCluster(n_workers=1, processes=False, dashboard_address=None) as cluster:
         other = library.Client(cluster, set_as_default=True)

@@ -16,9 +16,10 @@ from scipy.sparse.linalg import aslinearoperator
 
 import fastntk
 from fastntk import PackedKernel
-from fastntk.eigenvalues import ends, rounded_down
+from fastntk.eigenvalues import ends
 from fastntk.eigenvalues.enclosures import around_smallest
 from fastntk.eigenvalues.host_sources import Full
+from fastntk.eigenvalues.result import rounded_down
 from fastntk.eigenvalues.source import End
 
 SIZES = [2, 30, 256, 257, 400]  # on both sides of where the method changes
@@ -36,6 +37,13 @@ def with_spectrum(eigenvalues: npt.ArrayLike, seed: int = 0) -> npt.NDArray[np.f
 def noise_floor(n: int, epsilon: float = 2.0**-52) -> float:
     """For λ_max = 1."""
     return max(n, 16) * epsilon
+
+
+def test_the_condition_number_of_nothing_is_undefined() -> None:
+    result = fastntk.conditioning(np.zeros((4, 4)))
+    assert np.isnan(result.condition_number)
+    assert str(result) == "λ_max = 0, λ_min unresolved (rank 0 of 4), κ undefined"
+    assert "undefined" in result._repr_html_()
 
 
 @pytest.mark.parametrize("n", SIZES)

@@ -8,6 +8,7 @@ import math
 import subprocess
 import sys
 import time
+import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from long_networks import eigenvalues_of, exact_features
 from tolerances import assert_close
 
 import fastntk
-from fastntk import figures
+from fastntk import figures, layers
 from fastntk._support import memory
 from fastntk.kernels.depth_passes import depth_groups
 from fastntk.studies import depth_families as families
@@ -175,7 +176,10 @@ def test_small_angles_have_their_digits(distance: float) -> None:
 def test_duplicates_are_named_and_unresolved(X: npt.NDArray[np.float64]) -> None:
     X[12] = X[5]
     X[20] = 3.0 * X[7]
-    with pytest.warns(UserWarning, match=r"2 rows that repeat .*\(5, 12\), \(7, 20\)"):
+    with (
+        pytest.warns(UserWarning, match=r"1 rows that repeat .*\(5, 12\)"),
+        pytest.warns(UserWarning, match=r"1 rows that are a multiple .*\(7, 20\)"),
+    ):
         study = fastntk.depth_study(X, depths=[0, 2], width=48, seeds=1, progress=False)
     for result in study.results:
         assert not result.resolved
@@ -736,3 +740,41 @@ def test_tolerance_reaches_infinite_width(X: npt.NDArray[np.float64]) -> None:
     lax_value, value = (s.to_frame().eigenvalue_max.iloc[-1] for s in (study, strict))
     assert lax_value == pytest.approx(value, rel=1e-2, abs=0)
     assert lax_value != value
+
+
+def warned(X: npt.NDArray[np.float64], **settings: Any) -> list[str]:
+    """Return the warnings of a study of a network of depth 1."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        fastntk.depth_study(X, depths=[1], width=16, seeds=1, progress=False, **settings)
+    return [str(each.message) for each in caught]
+
+
+def test_samples_are_warned_of_where_they_make_kernels_singular() -> None:
+    X = np.random.default_rng(0).standard_normal((8, 5))
+    X[3], X[4], X[5] = 2 * X[2], 0.0, X[1]
+    zero, repeated, multiple = warned(X)
+    assert "1 zero rows (4): where networks have no biases" in zero
+    assert "repeat another to 12 digits (rows (1, 5))" in repeated
+    assert "multiple of another to 12 digits (rows (2, 3))" in multiple
+    # Biases tell x from 2 x, and from 0: κ is finite, but for the repeated row.
+    assert warned(X, bias_std=0.3) == [repeated]
+    X[5] = 1.0
+    study = fastntk.depth_study(
+        X, depths=[1], width=64, seeds=1, activations=["relu"], bias_std=0.3, progress=False
+    )
+    assert study.results[0].resolved
+
+    def mine(depth: int) -> fastntk.Network:
+        return fastntk.Network([layers.Dense(9), layers.ReLU(), layers.Dense(1)], inputs=5)
+
+    assert warned(X, bias_std=0.3, architecture=mine) == [zero, multiple]
+
+
+def test_samples_that_float32_does_not_tell_apart_are_named() -> None:
+    X = np.random.default_rng(0).standard_normal((8, 5))
+    X[3], X[6] = X[2] * (1 + 1e-9), X[1] + 1e-10
+    (message,) = warned(X, dtype="float32", bias_std=0.3)
+    assert "repeat another in float32 (rows (2, 3), (1, 6))" in message
+    assert "dtype='float64'" in message
+    assert warned(X, dtype="float64", bias_std=0.3) == []

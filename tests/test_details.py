@@ -434,6 +434,10 @@ def test_matrices_whose_squares_stay_in_range() -> None:
         else:
             with pytest.raises(ValueError, match="expected between 1e-120 and 1e"):
                 fastntk.conditioning(K)
+    for K in (np.diag([1e308, 1e308]), np.full((600, 600), 1e308)):  # nor has their trace a sum
+        for matrix in (K, fastntk.PackedKernel.from_dense(K)):
+            with pytest.raises(ValueError, match="expected between 1e-120 and 1e"):
+                fastntk.conditioning(matrix)
 
 
 def test_paths_are_refused_by_name() -> None:
@@ -539,7 +543,7 @@ def test_the_closest_of_pairs_that_the_kernel_cannot_tell_apart() -> None:
     first, second = rng.standard_normal((2, 4))
     samples = np.array([first, first, second, second])
     samples[[1, 3], 0] += 1e-11, 1e-10
-    frame = fastntk.depth_study(samples, depths=[2], width=32).to_frame()
+    frame = fastntk.depth_study(samples, depths=[2], width=32, dtype="float64").to_frame()
     assert set(zip(frame["i"], frame["j"], strict=True)) == {(0, 1)}
 
 

@@ -110,6 +110,19 @@ def test_a_damaged_tile_is_not_read(kept: str) -> None:
         read(kept)
 
 
+def test_of_a_symmetric_kernel_one_half_is_read(kept: str) -> None:
+    """The mirror images are for other readers."""
+    truncated(tile(kept, 3, 0))
+    assert np.array_equal(read(kept), K)
+    some = distributed.load(kept)[85:, 3:90]
+    assert np.array_equal(some.compute(scheduler="synchronous"), K[85:, 3:90])
+    with dask.config.set(scheduler="synchronous"):
+        distributed.store(kept + ".Z.zarr", NET, X, X, chunks=40)
+    truncated(tile(kept + ".Z.zarr", 3, 0))
+    with pytest.raises(ValueError, match="checksum"):
+        read(kept + ".Z.zarr")
+
+
 @pytest.mark.parametrize(
     ("others", "difference"),
     [

@@ -53,6 +53,14 @@ def test_round_trip_and_lapack_agree(n: int, dtype: str) -> None:
     assert packed.nbytes == n * (n + 1) // 2 * packed.dtype.itemsize
 
 
+@pytest.mark.parametrize("scale", [1e-320, 1e-200, 1e200, 5e307])
+def test_norms_of_what_has_no_squares(scale: float) -> None:
+    K = scale * np.array([[1.0, 0.5], [0.5, 1.0]])
+    expected = 2.0**0.5 * K[0, 0] * 1.25**0.5
+    assert PackedKernel.from_dense(K).frobenius_norm() == pytest.approx(expected, rel=1e-3, abs=0)
+    assert PackedKernel.from_dense(np.full((9, 9), 1e308)).frobenius_norm() == np.inf
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("n", [1, 2, 3, 30, 31, 2050])
 def test_questions(n: int, dtype: str) -> None:

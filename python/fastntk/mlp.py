@@ -87,7 +87,8 @@ class MLP(KernelMethods, JacobianMethods, NetworkBase):
         The seed of the weights. Those of a layer depend on the seed, the layer and its two widths
         alone.
     dtype : {"float64", "float32"}
-        Precision of the weights and of the passes through the network.
+        Precision of the weights, of the samples, which are rounded to it, and of the passes through
+        the network.
 
     References
     ----------

@@ -329,3 +329,26 @@ def test_products_that_vanish_are_told_from_those_that_are_0() -> None:
     norms = hessian_norm(silent, positive[:2])
     assert norms.resolved.all()
     assert not norms.values.any()
+
+
+@pytest.mark.parametrize("scale", [1e-170, 1e-300])
+def test_derivatives_that_an_activation_of_the_samples_makes_vanish_are_refused(
+    scale: float,
+) -> None:
+    """A power that comes first makes 0 of tiny samples, where in fact there is a number."""
+    X = np.random.default_rng(0).standard_normal((3, 4)) * scale
+    square, cube = (
+        fastntk.Network([layers.RectifiedMonomial(k), layers.Dense(5), layers.Dense(2)], inputs=4)
+        for k in (2, 3)
+    )
+    calls: list[Callable[[], Any]] = [
+        lambda: square.sample().jacobian(X),
+        lambda: square.sample().gradient_features(X),
+        lambda: square.sample().jvp(X, np.ones(30)),
+        lambda: cube.sample().input_jacobian(X),
+    ]
+    for call in calls:
+        with pytest.raises(OverflowError, match="too small for float64"):
+            call()
+    assert not square.sample().jacobian(-np.abs(X)).any()  # no unit is active: zeros that are right
+    assert not cube.sample().input_jacobian(np.zeros((1, 4))).any()

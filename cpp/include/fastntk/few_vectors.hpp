@@ -23,6 +23,9 @@ constexpr Index kMost = 16;
 constexpr Index kTogether = 4;
 constexpr Index kRows = 4;
 
+// The first cache, which __builtin_prefetch calls 3, is too small for rows that come next.
+constexpr int kSecondCache = 2;
+
 // These are the vectors that a tile is multiplied with, and those that results are added to: the
 // former times `sign`. Both have one element for each row or each column of the tile.
 template <class T>
@@ -38,7 +41,8 @@ struct Product {
 // Adds to the sums of `across` what `rows` rows of a tile give with its vectors, each of which has
 // an element for each column; and to the sums of `down`, with an element for each column, what the
 // rows, times elements of its vectors, give. Either may be left out. So many vectors are taken from
-// number `vector` on, and so many rows from number `row`.
+// number `vector` on, and so many rows from number `row`. The next rows are fetched meanwhile, of
+// which the last need not exist: a processor does so by itself within a page, which ends soon.
 template <Index rows, Index vectors, bool is_across, bool is_down, class T>
 // NOLINTNEXTLINE(readability-function-cognitive-complexity): what is shared stays in registers.
 FASTNTK_MULTIVERSION void multiply_rows(Matrix<const T> tile, Index row, Index vector,
@@ -72,6 +76,7 @@ FASTNTK_MULTIVERSION void multiply_rows(Matrix<const T> tile, Index row, Index v
     }
 #pragma GCC unroll 4
     for (Index r = 0; r < rows; ++r) {
+      __builtin_prefetch(tile.row(row + rows + r) + j, 0, kSecondCache);
       const Lanes elements = *reinterpret_cast<const InMemory*>(tile.row(row + r) + j);
 #pragma GCC unroll 4
       for (Index k = 0; k < vectors; ++k) {

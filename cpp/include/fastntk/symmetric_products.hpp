@@ -152,7 +152,8 @@ void few_products(const Device& device, Matrix<const double> matrix, bool transp
   const typename Device::template Buffer<double> given(k, vectors.rows);
   const typename Device::template Buffer<double> sums(k, out.rows);
   transpose_few<double>(vectors, given.view());
-  const Partition parts(out.rows, {64, 256});
+  // Of rows that are cut into short pieces, each piece is read from memory as if by itself.
+  const Partition parts(out.rows, transpose ? BlockLimits{512, 512} : BlockLimits{64, 256});
   device.run(
       "product",
       {parts.blocks(), static_cast<double>(matrix.rows) * static_cast<double>(matrix.cols) *

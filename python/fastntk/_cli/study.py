@@ -29,7 +29,7 @@ from fastntk._cli.options import (
 from fastntk._cli.samples import Reading, load_samples, reading_options
 from fastntk._cli.tables import mean_and_deviation, print_table
 from fastntk._support.display import counted
-from fastntk.eigenvalues import rounded_down
+from fastntk.eigenvalues import kappa_at_least
 from fastntk.layers.kinds import KINDS
 from fastntk.networks.initialization import PARAMETRIZATIONS
 from fastntk.studies.depth import depth_study
@@ -199,7 +199,7 @@ def _table_row(row: pd.Series[Any], with_width: bool, with_batches: bool) -> lis
         )
     else:
         smallest = f"unresolved (rank {row['rank']})"
-        kappa = f"> {rounded_down(row['eigenvalue_max'] / row['noise_floor'], 2)}"
+        kappa = kappa_at_least(row["eigenvalue_max"], row["noise_floor"])
     kind = f"{row['architecture']}, " if "architecture" in row else ""
     result = [kind + row["activation"]]
     if with_width:

@@ -46,7 +46,8 @@ class FiniteNetwork(KernelMethods, JacobianMethods):
         The seed of the weights. Those of a map depend on the seed, the number of maps before it and
         its two widths alone; so a chain of layers has those of the `MLP` of the same seed.
     dtype : {"float64", "float32"}
-        Precision of the weights and of the passes through the network.
+        Precision of the weights, of the samples, which are rounded to it, and of the passes through
+        the network.
 
     Notes
     -----

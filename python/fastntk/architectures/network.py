@@ -170,7 +170,8 @@ class Network:
         seed : int
             The seed of the weights; gains are 1 and shifts 0.
         dtype : {"float64", "float32"}
-            Precision of the weights and of the passes through the network.
+            Precision of the weights, of the samples, which are rounded to it, and of the passes
+            through the network.
 
         Returns
         -------

@@ -272,6 +272,9 @@ def as_floats(
 ) -> FloatArray:
     """Return a C-contiguous array of floats, finite or not; see `matrix` for the type.
 
+    It is aligned, too, as those that come out of a file or from another process need not be: loops
+    have other bits where they are not.
+
     Raises
     ------
     MemoryError
@@ -279,7 +282,8 @@ def as_floats(
     """
     if dtype is None:
         dtype = array.dtype if array.dtype in FLOAT_DTYPES else np.dtype(np.float64)
-    if type(array) is np.ndarray and dtype == array.dtype and array.flags.c_contiguous:
+    flags, right_type = array.flags, type(array) is np.ndarray and dtype == array.dtype
+    if right_type and flags.c_contiguous and flags.aligned:
         return array
     require_memory(
         array.size * dtype.itemsize,
@@ -287,7 +291,7 @@ def as_floats(
         "take fewer of them",
     )
     with np.errstate(over="ignore"):  # what overflows is found by `require_finite`
-        return np.asarray(array, dtype=dtype, order="C")
+        return np.require(np.asarray(array), dtype, ("C", "A"))
 
 
 def require_finite(floats: FloatArray, name: str, given: Any = None) -> None:

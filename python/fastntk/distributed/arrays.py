@@ -151,6 +151,17 @@ def compute_tile(kernel: TiledKernel, place: TilePlace, X: list[Any], Z: list[An
     return kernel.tile(place, X, Z)
 
 
+def half_read(array: Any) -> Any:
+    """Return a symmetric array of Dask whose tiles left of the diagonal are made of the others."""
+    name, blocks = f"fastntk-half-{array.name}", range(array.numblocks[0])
+    layer = {
+        (name, i, j): (array.name, i, j) if i <= j else (_mirrored, (array.name, j, i), [1, 0])
+        for i, j in itertools.product(blocks, blocks)
+    }
+    graph = high_level_graph().from_collections(name, layer, dependencies=[array])
+    return dask_array().Array(graph, name, array.chunks, dtype=array.dtype)
+
+
 def _mirrored(tile: Any, axes: list[int]) -> Any:
     return transposed(np.asarray(tile), axes)
 

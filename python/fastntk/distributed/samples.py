@@ -192,7 +192,7 @@ def _look_at(block: Any, dtype: str) -> _Seen:
     bad = None
     if not finite.all():
         i, j = (int(k) for k in np.argwhere(~finite)[0])
-        bad = i, j, repr(given[i, j]), int(finite.size - np.count_nonzero(finite))
+        bad = i, j, arguments.shown(given[i, j]), int(finite.size - np.count_nonzero(finite))
         floats = np.where(finite, floats, 0)
     sizes = np.abs(floats).max(axis=1).astype(np.float64)
     places = np.argsort(-sizes, kind="stable")[:_LARGEST]

@@ -25,7 +25,7 @@ from fastntk._support.dask_workers import current_client, workers_with_room
 from fastntk._support.display import counted
 from fastntk._support.files import make_folder
 from fastntk._support.progress import monitored, require_progress
-from fastntk.distributed.arrays import Tiles, compute_tile, tiles_of, transposed
+from fastntk.distributed.arrays import Tiles, compute_tile, half_read, tiles_of, transposed
 from fastntk.distributed.planning import plan_tiles
 from fastntk.distributed.requirements import dask_array, zarr
 from fastntk.distributed.tasks import results
@@ -185,7 +185,8 @@ def load(path: Any) -> Any:
     ------
     ValueError
         If it is no store of a kernel, or not complete. A tile that is damaged raises an error of
-        zarr when it is read; `store` computes it again.
+        zarr when it is read; `store` computes it again. Of a symmetric kernel the tiles on and
+        right of the diagonal are read, and the others are their mirror images.
     OSError
         If it cannot be read.
     """
@@ -197,7 +198,10 @@ def load(path: Any) -> Any:
         whole = there["complete"] and _tiles_there(name, array.ndim) == array.nchunks
     if not whole:
         raise ValueError(f"path={name!r} is not complete: expected a store that is; go on with it")
-    return dask_array().from_zarr(str(Path(name).absolute()))
+    stored = dask_array().from_zarr(str(Path(name).absolute()))
+    # Tiles are half of the store, and their mirror images the other; of several kernels each has.
+    symmetric = there["identity"]["columns"] is None and stored.ndim == 2
+    return half_read(stored) if symmetric else stored
 
 
 def _identity(tiles: Tiles) -> dict[str, Any]:

@@ -25,6 +25,6 @@ of parts of the samples.
 
 from fastntk.eigenvalues.extremes import conditioning
 from fastntk.eigenvalues.full_spectrum import spectrum
-from fastntk.eigenvalues.result import Bounds, Conditioning, Interval, rounded_down
+from fastntk.eigenvalues.result import Bounds, Conditioning, Interval, kappa_at_least
 
-__all__ = ["Bounds", "Conditioning", "Interval", "conditioning", "rounded_down", "spectrum"]
+__all__ = ["Bounds", "Conditioning", "Interval", "conditioning", "kappa_at_least", "spectrum"]

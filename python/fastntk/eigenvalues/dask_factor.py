@@ -16,13 +16,14 @@ A solution with L goes down its tiles and up again, each waiting for the one bef
 time for the scheduler. So the tiles of a few columns are taken together, and the triangle of L at
 the diagonal that they form is replaced by its inverse once solutions are wanted, row by row,
 
-    W_jj = L_jj⁻¹,   W_ij = −L_ii⁻¹ Σ_{j≤k<i} L_ik W_kj
+    W_jj = L_jj⁻¹,   W_ij = −L_ii⁻¹ Σ_{j≤k<i} L_ik W_kj,
 
-with (m/n)² of the operations of the decomposition for triangles of m rows. Between triangles, and
-within them, there are only products then, of tiles that wait for nothing. A solution with a
-triangle T by its inverse W is off by ‖T W − I‖, of the order of m ε κ(T) (N. J. Higham, "Accuracy
-and Stability of Numerical Algorithms", 2002, §14.2), with κ(T) ≤ κ(L) = √κ: far less than what a
-solution with L makes of the smallest eigenvalue.
+whose tiles are kept transposed, as the products of a decomposition make them. That takes (m/n)² of
+the operations of the decomposition for triangles of m rows. Between triangles, and within them,
+there are only products then, of tiles that wait for nothing. A solution with a triangle T by its
+inverse W is off by ‖T W − I‖, of the order of m ε κ(T) (N. J. Higham, "Accuracy and Stability of
+Numerical Algorithms", 2002, §14.2), with κ(T) ≤ κ(L) = √κ: far less than what a solution with L
+makes of the smallest eigenvalue. No bound that is proved depends on it.
 """
 
 from __future__ import annotations
@@ -39,9 +40,10 @@ from fastntk.symmetric import tiles as tile_by_tile
 from fastntk.symmetric.cholesky import NotPositiveDefinite
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from fastntk._support.progress import Monitor
+    from fastntk.eigenvalues.dask_products import Multiply
     from fastntk.eigenvalues.dask_tiles import Place
     from fastntk.symmetric.block_lanczos import Vectors
 
@@ -52,9 +54,9 @@ _TURN = "turn"
 AT_ONCE = 2
 
 # The tiles of so many columns are solved with together. Each triangle costs a product of tiles on
-# the way down and one on the way up, of some 10 ms, and there are some fifty solutions; its inverse
-# grows with the square of its size.
-_TOGETHER = 4
+# the way down and one on the way up, of some milliseconds, and there are some forty solutions; its
+# inverse grows with the square of its size.
+_TOGETHER = 3
 
 
 class ShiftedTiles:
@@ -136,36 +138,17 @@ class DaskFactor:
         if self._multiply is None:
             self._invert_triangles()
             self._multiply = TileProducts(self.lower)
-        multiply, triangles = self._multiply, self._triangles()
-        count = len(self.lower.cuts)
-        parts = np.split(np.ascontiguousarray(vectors), np.cumsum(self.lower.cuts)[:-1])
-
-        def replace(triangle: range, *, transposed: bool) -> None:
-            """Put the solution with a triangle in the place of its part."""
-            places = [(i, j) for i in triangle for j in triangle if j <= i]
-            products = _sums(multiply, places, parts, transposed=transposed)
-            for k in triangle:
-                parts[k] = products[k]
-
-        def subtract(places: Sequence[Place], *, transposed: bool) -> None:
-            for k, product in _sums(multiply, places, parts, transposed=transposed).items():
-                parts[k] = parts[k] - product
-
-        for columns in triangles:
-            replace(columns, transposed=False)
-            below = range(columns.stop, count)
-            subtract([(i, j) for i in below for j in columns], transposed=False)
-        for rows in reversed(triangles):
-            replace(rows, transposed=True)
-            subtract([(i, j) for i in rows for j in range(rows.start)], transposed=True)
-        return np.concatenate(parts)
+        return self._multiply.led(_solution, self.lower.cuts, self._triangles(), vectors)
 
     def _triangles(self) -> list[range]:
         count = len(self.lower.cuts)
         return [range(first, min(first + _TOGETHER, count)) for first in range(0, count, _TOGETHER)]
 
     def _invert_triangles(self) -> None:
-        """Put inverses in their places, row by row: a row is needed for its own alone."""
+        """Put transposed inverses in their places, row by row: a row is needed for its own alone.
+
+        V_ij = W_ijᵀ = −(Σ_{j≤k<i} V_kj L_ikᵀ) L_ii⁻ᵀ.
+        """
         tiles = self.lower.tiles
         name = f"fastntk-inverse-{tiles[0, 0].key[0]}"
         for step in range(_TOGETHER):
@@ -176,25 +159,50 @@ class DaskFactor:
                     continue
                 i = triangle[step]
                 for j in triangle[: step + 1]:
-                    left = [tiles[i, k].key for k in range(j, i)]
-                    right = [tiles[k, j].key for k in range(j, i)]
+                    left = [tiles[k, j].key for k in range(j, i)]
+                    right = [tiles[i, k].key for k in range(j, i)]
                     task = (_inverted, tiles[i, i].key, left, right)
                     layer[name, i, j] = self.lower.kept_by(task)
                     places.append((i, j))
             tiles.update(persisted(f"{name}-{step}", layer, name, places, self.lower.sources))
 
 
-def _sums(
-    multiply: TileProducts, places: Sequence[Place], parts: Sequence[Vectors], *, transposed: bool
-) -> dict[int, Vectors]:
-    """Return what tiles make of the parts of vectors, by the parts that it belongs to."""
-    source, target = (0, 1) if transposed else (1, 0)
-    given = {place: ((parts[place[source]], transposed),) for place in places}
-    sums: dict[int, Vectors] = {}
-    for place, (product,) in multiply(given).items():
-        at = place[target]
-        sums[at] = sums[at] + product if at in sums else product
-    return sums
+def _solution(
+    multiply: Multiply, cuts: Sequence[int], triangles: Sequence[range], vectors: Vectors
+) -> Vectors:
+    """Return (L Lᵀ)⁻¹ V, from products of tiles and of transposed inverses of triangles."""
+    parts = np.split(np.ascontiguousarray(vectors), np.cumsum(cuts)[:-1])
+
+    def products(
+        places: Iterable[Place], *, upwards: bool, inverse: bool = False
+    ) -> dict[int, Vectors]:
+        """Return what tiles make of the parts of the vectors, by the parts that it belongs to."""
+        source, target = (0, 1) if upwards else (1, 0)
+        given = {place: ((parts[place[source]], upwards != inverse),) for place in places}
+        sums: dict[int, Vectors] = {}
+        for place, (product,) in multiply(given).items():
+            at = place[target]
+            sums[at] = sums[at] + product if at in sums else product
+        return sums
+
+    def replace(triangle: range, *, upwards: bool) -> None:
+        """Put the solution with a triangle in the place of its parts."""
+        places = [(i, j) for i in triangle for j in triangle if j <= i]
+        for k, solution in products(places, upwards=upwards, inverse=True).items():
+            parts[k] = solution
+
+    def subtract(places: Iterable[Place], *, upwards: bool) -> None:
+        for k, product in products(places, upwards=upwards).items():
+            parts[k] = parts[k] - product
+
+    for columns in triangles:
+        replace(columns, upwards=False)
+        below = range(columns.stop, len(cuts))
+        subtract([(i, j) for i in below for j in columns], upwards=False)
+    for rows in reversed(triangles):
+        replace(rows, upwards=True)
+        subtract([(i, j) for i in rows for j in range(rows.start)], upwards=True)
+    return np.concatenate(parts)
 
 
 # Tasks
@@ -257,12 +265,11 @@ def _has_none(tile: Vectors | None) -> bool:
 
 
 def _inverted(triangle: Vectors, left: list[Vectors], right: list[Vectors]) -> Vectors:
-    """Return −L⁻¹ Σ A B, or L⁻¹ where there is nothing to be added: transposed, (−Σ Bᵀ Aᵀ) L⁻ᵀ."""
-    lower = aligned(triangle)
-    others = [np.ascontiguousarray(np.asarray(each).T) for each in right]
-    turned = np.zeros((len(others[0]), len(lower))) if others else np.eye(len(lower))
+    """Return −Σ A Bᵀ L⁻ᵀ, or L⁻ᵀ where there is nothing to be added."""
+    lower, ones = aligned(triangle), [aligned(each) for each in left]
+    tile = np.zeros((len(ones[0]), len(lower))) if ones else np.eye(len(lower))
     with share_of_threads():
-        for one, other in zip(left, others, strict=True):
-            tile_by_tile.downdate(turned, other, aligned(one))
-        tile_by_tile.solve_below(turned, lower)
-    return np.ascontiguousarray(turned.T)
+        for one, other in zip(ones, right, strict=True):
+            tile_by_tile.downdate(tile, one, aligned(other))
+        tile_by_tile.solve_below(tile, lower)
+    return tile

@@ -50,7 +50,8 @@ class Measures:
         self.n = n = len(diagonal)
         self.epsilon = epsilon
         elements: list[float] = diagonal.tolist()
-        self.trace = math.fsum(elements)
+        # A larger matrix is refused, and the sum might overflow.
+        self.trace = math.fsum(elements) if norm < _LARGEST_SCALE else math.nan
         self.largest_diagonal = max(map(abs, elements))
         # What rounding may have taken from a sum of n² squares, added in any order.
         self.frobenius_norm = norm * (1 + (n * n + 8) * UNIT)

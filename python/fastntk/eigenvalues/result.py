@@ -249,15 +249,10 @@ class Conditioning(ResolvedEigenvalues):
             "method": self.method,
         }
         if not self.resolved:
-            values["κ"] = f"≥ {self._least_condition_number}"
+            values["κ"] = kappa_at_least(self.eigenvalue_max, self.noise_floor)
         if self.bounds is not None:
             values["κ is certain to lie in"] = self.bounds.condition_number
         return pairs_html("Conditioning", values)
-
-    @property
-    def _least_condition_number(self) -> str:
-        bound = self.eigenvalue_max / self.noise_floor if self.noise_floor > 0 else math.inf
-        return rounded_down(bound, 2)
 
     def __str__(self) -> str:
         text = f"λ_max = {self.eigenvalue_max:.6g}"
@@ -267,7 +262,16 @@ class Conditioning(ResolvedEigenvalues):
                 text += f" in {self.bounds.condition_number}"
             return text
         rank = "" if self.rank is None else f" (rank {self.rank} of {self.n})"
-        return f"{text}, λ_min unresolved{rank}, κ ≥ {self._least_condition_number}"
+        least = kappa_at_least(self.eigenvalue_max, self.noise_floor)
+        return f"{text}, λ_min unresolved{rank}, κ {least}"
+
+
+def kappa_at_least(eigenvalue_max: float, noise_floor: float) -> str:
+    """Return what κ is at least where λ_min is not resolved; that of a matrix of 0 is undefined."""
+    if eigenvalue_max == 0:
+        return "undefined"
+    bound = eigenvalue_max / noise_floor if noise_floor > 0 else math.inf
+    return f"≥ {rounded_down(bound, 2)}"
 
 
 def rounded_down(value: float, digits: int) -> str:

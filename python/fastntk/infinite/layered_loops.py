@@ -8,7 +8,8 @@ its activation makes of a pair never leaves the processor's registers.
 
 Loops come in several kinds, none of which reads or multiplies with what is 0. All of them have the
 same bits, as do the first pairs of a row and those that are left at its end: products and sums are
-contracted nowhere but in activations, see `activate_differences`.
+`fused` where this says so, and contracted nowhere else but in activations, see
+`activate_differences`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 import numpy as np
 from numba import njit
 
+from fastntk.infinite.fused import fused
 from fastntk.infinite.layered_program import (
     CONSTANT,
     FLAG,
@@ -107,13 +109,12 @@ def _gaps(b: Array, register: int, j: int) -> Both:
 
 @_part
 def _product(factor: Factor, columns: Array, column: np.uint64, shared: bool) -> Both:
-    """Return the product of the factors of both samples, and the square of their difference."""
+    """Return the product of the factors of both samples, and their difference."""
     high, low, place = factor
     if shared:
         return high, 0.0
     other = columns[place, 0, column]
-    difference = (high - other) + (low - columns[place, 1, column])
-    return high * other, difference * difference
+    return high * other, (high - other) + (low - columns[place, 1, column])
 
 
 @_part
@@ -130,26 +131,28 @@ def _sum_of(
     The kind is whether all samples share the factors, and whether there is a constant.
     """
     shared, constant = kind
-    first, square = _product(factors[0], columns, column, shared)
-    second, squares = _product(factors[1], columns, column, shared)
-    near = first * one[0] + second * other[0]
-    far = first * one[1] + second * other[1]
-    if constant:
-        third, last = _product(factors[2], columns, column, shared)
-        far += 2.0 * third
-        squares += last
+    first, apart = _product(factors[0], columns, column, shared)
+    second, other_apart = _product(factors[1], columns, column, shared)
+    near = far = 0.0
     if not shared:
-        chord = 0.5 * (square + squares)
-        near += chord
-        far += chord
-    return near, far
+        squares = fused(apart, apart, other_apart * other_apart)
+        if constant:
+            third, last_apart = _product(factors[2], columns, column, shared)
+            squares = fused(last_apart, last_apart, squares)
+            far = third + third
+        near = 0.5 * squares
+        far += near
+    elif constant:
+        far = 2.0 * _product(factors[2], columns, column, shared)[0]
+    near = fused(first, one[0], fused(second, other[0], near))
+    return near, fused(first, one[1], fused(second, other[1], far))
 
 
 @_part
 def _turned(one: Both, other: Both) -> Both:
     """Return 1 ∓ the product of two cosines."""
-    near = 0.5 * (one[0] * other[1] + one[1] * other[0])
-    return near, 0.5 * (one[0] * other[0] + one[1] * other[1])
+    near = 0.5 * fused(one[0], other[1], one[1] * other[0])
+    return near, 0.5 * fused(one[0], other[0], one[1] * other[1])
 
 
 @_part

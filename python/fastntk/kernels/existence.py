@@ -84,7 +84,7 @@ def have_terms(
     `outputs` and X as for `_gradient_parts`.
     """
     if not isinstance(network, Network):
-        return wired_passes(network).gradient_has_terms(outputs, _some(X), where)
+        return wired_passes(network).gradient_has_terms(outputs, _not_tiny(_some(X)), where)
     ends = np.cumsum([layer.n_parameters for layer in network.layers])
     wanted = np.split(where.astype(np.float64), ends[:-1])
     for parts in _gradient_parts(network, outputs, X):
@@ -152,7 +152,7 @@ def input_gradients_exist(network: AnyNetwork, X: FloatArray) -> bool:
     a function that has become constant, as tanh far from 0, the slope is 0.
     """
     if not isinstance(network, Network):
-        return wired_passes(network).input_gradients_exist(_some(X))
+        return wired_passes(network).input_gradients_exist(_not_tiny(_some(X)))
     if not _is_known(network):
         return False
     passes = _passes_as_large_as_samples(network, X)

@@ -120,7 +120,7 @@ class KernelMethods(FiniteNetworkBase):
         dtype : {"float32", "float64"}, optional
             Precision of the Gram matrices and of the result; by default that of the network. For a
             condition number take float64, even of a float32 network: its weights then pass the
-            samples on in float64, too.
+            samples, which it has rounded to float32, on in float64, too.
         out : ndarray (n, m), path or "packed", optional
             Where the kernel is to go, such as a ``numpy.memmap``, or the name of a ``.npy`` file
             that is written and returned as a memory map: kernels may be larger than memory. Only

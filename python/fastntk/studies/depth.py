@@ -103,8 +103,9 @@ def depth_study(
     weight_std, bias_std, parametrization
         As for `fastntk.MLP`; other networks than plain ones exist in the NTK parametrization only.
     dtype : {"float32", "float64"}
-        Precision of the weights. Samples pass through the networks in float64, and the Gram
-        matrices are in float64: float32 would drown a small λ_min.
+        Precision of the weights, to which networks of finite width round the samples, too: what
+        differs by less than a relative 1e-7 becomes one in float32. They pass through the networks
+        in float64, and the Gram matrices are in float64: float32 would drown a small λ_min.
     infinite : bool
         Whether to set the networks of infinite width beside the others, in rows of their own. They
         exist in the NTK parametrization only.
@@ -155,7 +156,8 @@ def depth_study(
     Warns
     -----
     UserWarning
-        If samples are zero, or are multiples of each other: their kernels are singular.
+        If samples are zero, or are multiples of each other, where that makes kernels singular; or
+        if samples that differ do not in `dtype`.
 
     References
     ----------
@@ -217,8 +219,9 @@ def depth_study(
     families = families_of(
         kinds, settings, inputs=samples.shape[1], depths=levels, widths=widths, seeds=numbers
     )
-    findings = examine(samples)
-    for message in findings.warnings:
+    findings = examine(samples, settings.dtype)
+    biased = settings.bias_std > 0 and not any(callable(kind) for kind in kinds.values())
+    for message in findings.warnings(biased=biased):
         warnings.warn(message, stacklevel=2)
 
     started = time.perf_counter()
@@ -241,7 +244,7 @@ def depth_study(
             *(r.width, r.depth, r.seed),
         )
     )
-    generic = not findings.zero and not findings.parallel and settings.bias_std == 0
+    generic = findings.in_general_position and settings.bias_std == 0
     return DepthStudy(
         results=tuple(results),
         n_samples=len(samples),

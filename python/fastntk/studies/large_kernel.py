@@ -20,7 +20,7 @@ from fastntk._support import arguments
 from fastntk._support.files import make_folder
 from fastntk._support.progress import require_progress
 from fastntk.devices import matrices
-from fastntk.eigenvalues import conditioning, rounded_down
+from fastntk.eigenvalues import conditioning, kappa_at_least
 from fastntk.eigenvalues.result import ConditionNumbers
 from fastntk.kernels.angles import AnglePair
 from fastntk.networks.base import require_network
@@ -76,9 +76,8 @@ class KernelReport(ConditionNumbers):
             lines.append(f"λ_min           {self.eigenvalue_min:.8g}")
             lines.append(f"κ               {self.condition_number:.8g}")
         else:
-            least = rounded_down(self.eigenvalue_max / self.noise_floor, 2)
             lines.append(f"λ_min           unresolved, below {self.noise_floor:.2g}")
-            lines.append(f"κ               above {least}")
+            lines.append(f"κ               {kappa_at_least(self.eigenvalue_max, self.noise_floor)}")
         if not math.isnan(self.condition_number_lower):
             lower, upper = self.condition_number_lower, self.condition_number_upper
             lines.append(f"κ is certainly  in [{lower:.8g}, {upper:.8g}]")

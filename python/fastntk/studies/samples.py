@@ -13,11 +13,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     import numpy.typing as npt
+    from numpy.typing import NDArray
 
     from fastntk._support.dtypes import FloatArray
 
-# Two directions that agree to so many decimals count as parallel.
-_PARALLEL_DIGITS = 12
+# Rows that agree to so many decimals of their largest element count as equal, and as parallel if
+# they do after a multiplication.
+_DIGITS = 12
 
 # Norms that differ by less, relatively, count as equal: normalized float32 samples do.
 _EQUAL_NORMS = 1e-6
@@ -31,52 +33,92 @@ class Findings:
     ----------
     zero : tuple of int
         Rows of zeros.
-    parallel : tuple of (int, int)
-        Rows that are positive multiples of an earlier one: (that one, row).
+    repeated : tuple of (int, int)
+        Rows that are an earlier one: (that one, row).
+    multiples : tuple of (int, int)
+        Rows that are another positive multiple of an earlier one.
+    rounded : tuple of (int, int)
+        Rows that differ from an earlier one, and do not in the precision of the networks.
     equal_norms : bool
         Whether all rows have the same norm, up to rounding.
     """
 
     zero: tuple[int, ...]
-    parallel: tuple[tuple[int, int], ...]
+    repeated: tuple[tuple[int, int], ...]
+    multiples: tuple[tuple[int, int], ...]
+    rounded: tuple[tuple[int, int], ...]
     equal_norms: bool
 
     @property
-    def warnings(self) -> list[str]:
-        """What a user should know: the samples that make the kernel singular at every depth."""
+    def in_general_position(self) -> bool:
+        """Whether no row is 0, nor a positive multiple of another."""
+        return not (self.zero or self.repeated or self.multiples or self.rounded)
+
+    def warnings(self, *, biased: bool) -> list[str]:
+        """Return what a user should know: which samples make kernels singular at every depth.
+
+        If all networks are `biased`, they tell a sample from 0, and from its multiples.
+        """
         result = []
-        if self.zero:
+        if self.zero and not biased:
             result.append(
-                f"X has {len(self.zero)} zero rows ({_listed(self.zero)}): their gradients are "
-                "zero, so that κ is infinite; they are left out of the smallest angle"
+                f"X has {len(self.zero)} zero rows ({_listed(self.zero)}): where networks have no "
+                "biases, and activations that are 0 at 0, their gradients are zero, so that κ is "
+                "infinite; they are left out of the smallest angle"
             )
-        if self.parallel:
+        if self.repeated:
             result.append(
-                f"X has {len(self.parallel)} rows that repeat another, or a multiple of it (rows "
-                f"{_listed(self.parallel)}): the smallest angle is 0 and κ infinite"
+                f"X has {len(self.repeated)} rows that repeat another to {_DIGITS} digits (rows "
+                f"{_listed(self.repeated)}): the smallest angle is as good as 0 and κ infinite"
+            )
+        if self.multiples and not biased:
+            result.append(
+                f"X has {len(self.multiples)} rows that are a multiple of another to {_DIGITS} "
+                f"digits (rows {_listed(self.multiples)}): where networks make no difference "
+                "between x and 2 x, as those of ReLU without biases, the smallest angle is as good "
+                "as 0 and κ infinite"
+            )
+        if self.rounded:
+            result.append(
+                f"X has {len(self.rounded)} rows that repeat another in float32 (rows "
+                f"{_listed(self.rounded)}): there the smallest angle is 0 and κ infinite; "
+                "dtype='float64' tells them apart"
             )
         return result
 
 
-def examine(X: FloatArray) -> Findings:
-    """Look for zero rows, parallel rows and differing norms."""
+def examine(X: FloatArray, dtype: str) -> Findings:
+    """Look for zero rows, parallel rows and differing norms, and what networks in `dtype` lose."""
     sizes = np.abs(X).max(axis=1)
     zero = np.flatnonzero(sizes == 0)
     present = np.flatnonzero(sizes > 0)
     # Rows that are positive multiples of each other, up to rounding, have parallel gradients.
     scaled = X[present] / sizes[present, np.newaxis]
-    _, first, inverse = np.unique(
-        scaled.round(_PARALLEL_DIGITS), axis=0, return_index=True, return_inverse=True
-    )
-    twins = np.flatnonzero(first[inverse] != np.arange(len(present)))
-    pairs = np.column_stack([present[first[inverse[twins]]], present[twins]])
+    parallel = _twins(scaled.round(_DIGITS), present)
+    first, second = sizes[parallel[:, 0]], sizes[parallel[:, 1]]
+    equal = np.abs(first - second) <= 10.0**-_DIGITS * first
+    with np.errstate(over="ignore"):  # numbers that are too large are refused by the networks
+        rounded = _twins(X[present].astype(dtype), present)
     norms = np.linalg.norm(scaled, axis=1) * sizes[present]
     spread = float(np.ptp(norms)) if len(norms) else 0.0
     return Findings(
         zero=tuple(zero.tolist()),
-        parallel=tuple((i, j) for i, j in pairs.tolist()),
+        repeated=_pairs(parallel[equal]),
+        multiples=_pairs(parallel[~equal]),
+        rounded=_pairs(rounded[~np.isin(rounded[:, 1], parallel[equal, 1])]),
         equal_norms=not zero.size and spread <= _EQUAL_NORMS * float(norms.max()),
     )
+
+
+def _twins(rows: FloatArray, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the numbers (k, 2) of rows that are equal to an earlier one: (the first one, row)."""
+    _, first, inverse = np.unique(rows, axis=0, return_index=True, return_inverse=True)
+    found = np.flatnonzero(first[inverse] != np.arange(len(rows)))
+    return np.column_stack([numbers[first[inverse[found]]], numbers[found]])
+
+
+def _pairs(rows: NDArray[np.int64]) -> tuple[tuple[int, int], ...]:
+    return tuple((i, j) for i, j in rows.tolist())
 
 
 def numbers_of_labels(labels: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.float64]:

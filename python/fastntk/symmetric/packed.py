@@ -175,14 +175,18 @@ class PackedKernel:
         return float(self.diagonal().sum(dtype=np.float64))
 
     def frobenius_norm(self) -> float:
-        """Return √(Σ_ij K_ij²), in float64."""
+        """Return √(Σ_ij K_ij²), in float64; infinite, if that is beyond it."""
+        # Of elements of about 1, whose squares neither overflow nor vanish; the power is exact.
+        power = math.frexp(max(float(self.data.max()), -float(self.data.min())))[1]
+
+        def squares(elements: FloatArray) -> float:
+            return float(np.square(np.ldexp(elements.astype(np.float64), -power)).sum())
+
         step = 2**20
-        squares = math.fsum(
-            float(np.square(self.data[first : first + step], dtype=np.float64).sum())
-            for first in range(0, self.data.size, step)
-        )
-        on_diagonal = float(np.square(self.diagonal(), dtype=np.float64).sum())
-        return math.sqrt(2.0 * squares - on_diagonal)
+        starts = range(0, self.data.size, step)
+        twice = 2.0 * math.fsum(squares(self.data[first : first + step]) for first in starts)
+        with np.errstate(over="ignore"):
+            return float(np.ldexp(math.sqrt(twice - squares(self.diagonal())), power))
 
     def row(self, i: int) -> FloatArray:
         """Return row i, 0 ≤ i < n, as an array (n,)."""
