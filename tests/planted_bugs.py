@@ -40,39 +40,39 @@ BUGS = (
         "studies/convergence_cells.py",
         "epochs=self.search_epochs,\n            loss_target=self.loss_target,",
         "epochs=self.search_epochs,",
-        "test_keys.py",
+        "test_keys.py::test_all_settings_of_a_convergence_study_are_in_its_keys",
     ),
     Planted(
         "studies/convergence_cells.py",
         "samples=self.rate_samples, steps=self.rate_steps\n        )",
         "samples=self.rate_samples\n        )",
-        "test_keys.py",
+        "test_keys.py::test_all_settings_of_a_convergence_study_are_in_its_keys",
     ),
     # An enclosure is an interval that is proved.
     Planted(
         "eigenvalues/enclosures.py",
         "- within**2 - 2 * across**2",
         "- within**2 - 4 * across**2",
-        "test_enclosure_formulas.py",
+        "test_enclosure_formulas.py::test_the_largest_eigenvalue_is_in_the_interval_of_the_formula",
     ),
     Planted(
         "eigenvalues/ends.py",
         "tolerance=_SOLUTION_TOLERANCE",
         "tolerance=1000 * _SOLUTION_TOLERANCE",
-        "test_conditioning.py",
+        "test_conditioning.py::test_small_eigenvalues_beside_much_smaller_ones",
     ),
     # Units and extremes of what is shown.
     Planted(
         "figures/angle_curves.py",
         "np.degrees(curves.infinite[i, k])",
         "curves.infinite[i, k]",
-        "test_figure_contents.py",
+        "test_figure_contents.py::test_angle_curves",
     ),
     Planted(
         "studies/large_kernel.py",
         "math.degrees(self.closest_pair.angle)",
         "self.closest_pair.angle",
-        "test_details.py",
+        "test_details.py::test_angles_of_a_report_are_in_degrees",
     ),
     Planted(
         "studies/depth_results.py",
@@ -85,13 +85,13 @@ BUGS = (
         "networks/initialization.py",
         "return weight_std / math.sqrt(n_in), bias_std",
         "return weight_std / n_in, bias_std",
-        "test_mlp.py",
+        "test_mlp.py::test_everything_agrees_with_the_reference",
     ),
     Planted(
         "infinite/layer_factors.py",
         "a /= math.sqrt(samples.dimension)",
         "a /= samples.dimension",
-        "infinite/test_network.py",
+        "infinite/test_network.py::test_layers_that_differ",
     ),
     # A checkpoint is gone on with by the same training alone.
     Planted(

@@ -570,7 +570,6 @@ EXEMPT: dict[str, str] = {
             "activations.Activation",
             "cuda.dotted",
             "cuda.too_old",
-            "infinite.LayeredNetwork.factor",
             "infinite.LayeredNetwork.require_inputs",
             "infinite.Network.rates",
             "infinite.Network.require_inputs",

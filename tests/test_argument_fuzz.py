@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from bad_values import VALUES, Value, other_forms
-from public_calls import CALLS, EXEMPT, parameters, public_calls
+from test_refusals import NAMES, calls
 
 from fastntk.studies.depth_results import COSTS
 
@@ -155,9 +155,11 @@ class Case(NamedTuple):
         return f"{self.call}({self.parameter}: {self.label})"
 
 
-def cases(names: Iterable[str] = tuple(CALLS)) -> Iterator[Case]:
+def cases(names: Iterable[str] = NAMES) -> Iterator[Case]:
+    from public_calls import parameters
+
     for name in names:
-        call, arguments = CALLS[name]
+        call, arguments = calls()[name]
         for parameter in parameters(call):
             where, default = parameter.name, parameter.default
             for label, value in VALUES.items():
@@ -173,7 +175,7 @@ def cases(names: Iterable[str] = tuple(CALLS)) -> Iterator[Case]:
 
 def complaint(case: Case) -> str | None:
     """Return what is wrong with the answer to a bad value, or None."""
-    call, arguments = CALLS[case.call]
+    call, arguments = calls()[case.call]
     kinds = KINDS.get(case.parameter, set())
     if "function" in kinds and case.parameter != "function" and callable(case.value.make()):
         return None  # it is taken, and what it raises when it is called is its own affair
@@ -275,6 +277,8 @@ _NOTICED = {
 
 
 def test_every_public_call_is_covered() -> None:
+    from public_calls import CALLS, EXEMPT, public_calls
+
     public = set(public_calls())
     assert public - set(CALLS) - set(EXEMPT) == set()
     assert set(EXEMPT) <= public
@@ -283,7 +287,7 @@ def test_every_public_call_is_covered() -> None:
 
 def test_the_base_calls_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for call, arguments in CALLS.values():
+    for call, arguments in calls().values():
         call(**arguments)
 
 
@@ -299,7 +303,7 @@ def test_bad_answers_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             raise TypeError("steps=None")
         return type(steps).__name__
 
-    monkeypatch.setitem(CALLS, "call", (call, {}))
+    monkeypatch.setitem(calls(), "call", (call, {}))
     found = complaints((c for c in cases(["call"]) if c.label in _NOTICED), tmp_path)
     assert found == {f"call(steps: {label})": text for label, text in _NOTICED.items() if text}
 
@@ -313,6 +317,6 @@ def test_bad_values_are_refused_by_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("name", NAMES)
 def test_all_bad_values_are_refused_by_name(name: str, tmp_path: Path) -> None:
     assert complaints(cases([name]), tmp_path) == {}

@@ -110,7 +110,7 @@ def expected_table(
         else:
             ratio = row["eigenvalue_max"] / row["noise_floor"]
             digits = 10 ** (np.floor(np.log10(ratio)) - 1)
-            cells.append(f"> {np.floor(ratio / digits) * digits:.1e}")
+            cells.append(f"≥ {np.floor(ratio / digits) * digits:.1e}")
         if batches:
             mean, spread = row["batch_condition_number"], row["batch_spread"]
             cells.append(f"{mean:.3g} ± {spread:.2g}")

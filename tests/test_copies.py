@@ -21,22 +21,31 @@ if TYPE_CHECKING:
 X = np.random.default_rng(0).standard_normal((20, 5))
 V = np.random.default_rng(1).standard_normal((20, 3))
 NET = fastntk.MLP([5, 16, 2], bias_std=0.1)
-LIMIT = infinite.Network(1, "erf", bias_std=0.1)
-LIMIT.ntk(X)
 
-# What is made, and what is asked of it.
-MADE: dict[str, tuple[Any, Callable[[Any], Any]]] = {
-    "operator": (NET.ntk_operator(X), lambda K: K @ V),
-    "operator of an output": (NET.ntk_operator(X, outputs=1, dtype="float32"), lambda K: K @ V),
+
+def in_use() -> infinite.Network:
+    """Return a network with compiled loops, which lie elsewhere in another process."""
+    limit = infinite.Network(1, "erf", bias_std=0.1)
+    limit.ntk(X)
+    return limit
+
+
+# How it is made, and what is asked of it.
+MADE: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
+    "operator": (lambda: NET.ntk_operator(X), lambda K: K @ V),
+    "operator of an output": (
+        lambda: NET.ntk_operator(X, outputs=1, dtype="float32"),
+        lambda K: K @ V,
+    ),
     "operator of all pairs": (
-        NET.ntk_operator(X, outputs="full", layer_weights=[1.0, 0.5]),
+        lambda: NET.ntk_operator(X, outputs="full", layer_weights=[1.0, 0.5]),
         lambda K: K @ np.repeat(V, 2, axis=0),
     ),
-    "operator of blocks": (NET.ntk_operator(X, block_rows=3), lambda K: K @ V),
-    "composed operator": (2 * NET.ntk_operator(X), lambda K: K @ V),
-    "packed": (NET.ntk(X, out="packed"), lambda K: K @ V),
+    "operator of blocks": (lambda: NET.ntk_operator(X, block_rows=3), lambda K: K @ V),
+    "composed operator": (lambda: 2 * NET.ntk_operator(X), lambda K: K @ V),
+    "packed": (lambda: NET.ntk(X, out="packed"), lambda K: K @ V),
     "fit": (
-        NET.linearize().fit(X, V[:, :2], layer_weights=[1.0, 0.5]),
+        lambda: NET.linearize().fit(X, V[:, :2], layer_weights=[1.0, 0.5]),
         lambda fit: (
             fit.outputs(X[:3], time=1.0),
             fit.loss(time=[1.0, np.inf]),
@@ -45,26 +54,25 @@ MADE: dict[str, tuple[Any, Callable[[Any], Any]]] = {
         ),
     ),
     "fit of each output": (
-        NET.linearize().fit(X, V[:, :2], outputs="diagonal"),
+        lambda: NET.linearize().fit(X, V[:, :2], outputs="diagonal"),
         lambda fit: fit.outputs(X[:3], time=1.0),
     ),
     "fit by conjugate gradients": (
-        NET.linearize().fit(X, V[:, :2], solver="cg", ridge=0.1),
+        lambda: NET.linearize().fit(X, V[:, :2], solver="cg", ridge=0.1),
         lambda fit: (fit.outputs(X[:3]), fit.parameter_change(), fit.residuals),
     ),
-    "network": (NET, lambda net: (net.ntk(X), net(X))),
-    "linear model": (NET.linearize(), lambda model: model(X, np.ones(NET.n_parameters))),
+    "network": (lambda: NET, lambda net: (net.ntk(X), net(X))),
+    "linear model": (NET.linearize, lambda model: model(X, np.ones(NET.n_parameters))),
     "regression": (
-        infinite.Regression(X, depth=2),
+        lambda: infinite.Regression(X, depth=2),
         lambda regression: regression.predict(X[:3], V, time=3.0).mean,
     ),
     "regression by conjugate gradients": (
-        infinite.Regression(X, depth=2, ridge=0.1, solver="cg"),
+        lambda: infinite.Regression(X, depth=2, ridge=0.1, solver="cg"),
         lambda regression: regression.predict(X[:3], V).mean,
     ),
-    "limit": (infinite.Network(depth=2), lambda net: net.ntk(X)),
-    # In use, with compiled loops, which lie elsewhere in another process.
-    "limit in use": (LIMIT, lambda net: net.ntk(X)),
+    "limit": (lambda: infinite.Network(depth=2), lambda net: net.ntk(X)),
+    "limit in use": (in_use, lambda net: net.ntk(X)),
 }
 COPIES: dict[str, Callable[[Any], Any]] = {
     "copy": copy.copy,
@@ -81,7 +89,8 @@ COPIES: dict[str, Callable[[Any], Any]] = {
 @pytest.mark.parametrize("how", COPIES)
 @pytest.mark.parametrize("name", MADE)
 def test_copies_give_the_same_bits(name: str, how: str) -> None:
-    made, asked = MADE[name]
+    make, asked = MADE[name]
+    made = make()
     copied = COPIES[how](made)
     assert type(copied) is type(made)
     expected, found = asked(made), asked(copied)

@@ -352,3 +352,28 @@ def test_derivatives_that_an_activation_of_the_samples_makes_vanish_are_refused(
             call()
     assert not square.sample().jacobian(-np.abs(X)).any()  # no unit is active: zeros that are right
     assert not cube.sample().input_jacobian(np.zeros((1, 4))).any()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_slopes_behind_powers_that_vanish_are_refused(dtype: str) -> None:
+    """And only those: smooth functions have one slope at 0, and larger samples keep their sign."""
+    square, kink = layers.RectifiedMonomial(2), layers.LeakyReLU(0.2)
+    large, small = (1e-15, 1e-30) if dtype == "float32" else (1e-120, 1e-170)
+
+    def network(*after: layers.Layer) -> FiniteNetwork:
+        described = [Dense(5), square, Dense(4), *after, Dense(2)]
+        return fastntk.Network(described, inputs=5).sample(dtype=dtype)
+
+    net, some = network(kink), np.random.default_rng(0).standard_normal((3, 5))
+    expected = net.input_jacobian(some)
+    tolerance = 1e-5 if dtype == "float32" else 1e-13
+    np.testing.assert_allclose(net.input_jacobian(large * some) / large, expected, rtol=tolerance)
+    with pytest.raises(OverflowError, match=r"layers\[3\]=LeakyReLU\(.*\) has another slope"):
+        net.input_jacobian(np.concatenate([some, small * some]))
+    smooth = network(layers.Tanh()).input_jacobian(small * some) / small
+    tanh = np.asarray(network(layers.Tanh()).input_jacobian(large * some)) / large
+    np.testing.assert_allclose(smooth, tanh, rtol=tolerance)
+    behind = network(layers.Residual([Dense(4), kink, Dense(4)]))
+    with pytest.raises(OverflowError, match=r"LeakyReLU\(.*\) has another slope"):
+        behind.input_jacobian(small * some)
+    assert not net.input_jacobian(np.zeros((1, 5))).any()

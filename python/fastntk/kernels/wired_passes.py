@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fastntk._support.dtypes import FloatArray
+    from fastntk.activations.activation import Activation
     from fastntk.networks.any_network import AnyNetwork
 
     Rows = NDArray[Any]
@@ -122,6 +123,13 @@ class WiredPasses:
         return found, deltas[0]
 
 
+def _has_kink(phi: Activation) -> bool:
+    """Return whether φ has two slopes at 0."""
+    assert phi.derivative is not None
+    left, right = phi.derivative(np.array([-1.0, 1.0]) * np.finfo(np.float64).tiny)
+    return bool(left != right)
+
+
 @dataclass(frozen=True)
 class WiredQuestions:
     """What is asked of a network that is no chain, and of some samples on the host."""
@@ -181,6 +189,40 @@ class WiredQuestions:
                 elif ((active @ some.reshape(delta.shape[1], h.shape[1])) & (h != 0)).any():
                     return True
         return False
+
+    def lost_sign(self, X: FloatArray, least: float) -> str | None:
+        """Return an activation that a power has left 0, and which has two slopes there, or None.
+
+        Where nothing above `least` is left of a power of a sample, the values behind it are 0, and
+        an activation with a kink no longer knows on which side of it they are.
+        """
+        powers = [
+            max(step.layer.phi.power or 1, 1)
+            for step in self.network.steps.steps
+            if isinstance(step, Activate)
+        ]
+        degree = math.prod(powers)
+        if degree == 1:
+            return None
+        # Weights make a sample smaller by far less than 2⁶⁴.
+        sizes = np.abs(X).max(axis=1)
+        tiny = X[(sizes > 0) & (sizes < 2.0 ** ((math.log2(least) + 64) / degree))]
+        if len(tiny) == 0:
+            return None
+        passes = WiredPasses(self.network, tiny)
+        lost = [np.zeros(len(tiny), dtype=bool)]
+        for step in self.network.steps.steps:
+            before = np.logical_or.reduce([lost[node] for node in step.sources])
+            z = passes.nodes[step.sources[0]]
+            if isinstance(step, Activate):
+                phi = step.layer.phi
+                if before.any() and _has_kink(phi):
+                    return label(step)
+                if (phi.power or 1) > 1:
+                    assert phi.function is not None
+                    before |= phi.function(np.sign(z)).any(axis=1)
+            lost.append(before & (np.abs(passes.nodes[step.target]) < least).all(axis=1))
+        return None
 
     def cancellation(self, both: FloatArray) -> FloatArray:
         """Return by how much normalizations let the differences of pairs (k, 2, d) grow.
