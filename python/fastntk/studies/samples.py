@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastntk.devices import matrices
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -97,8 +99,9 @@ def examine(X: FloatArray, dtype: str) -> Findings:
     parallel = _twins(scaled.round(_DIGITS), present)
     first, second = sizes[parallel[:, 0]], sizes[parallel[:, 1]]
     equal = np.abs(first - second) <= 10.0**-_DIGITS * first
-    with np.errstate(over="ignore"):  # numbers that are too large are refused by the networks
-        rounded = _twins(X[present].astype(dtype), present)
+    # As networks take them, and refuse what is too large or too small for the precision.
+    floats = matrices.matrix(X, "X", np.dtype(dtype))
+    rounded = _twins(floats[present], present)
     norms = np.linalg.norm(scaled, axis=1) * sizes[present]
     spread = float(np.ptp(norms)) if len(norms) else 0.0
     return Findings(
