@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The fastntk authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""Pairs through the program of a described network, compiled: a row at a time, in the cache.
+"""Pairs through the program of a described network, compiled: a few rows at a time, in the cache.
 
 At pairs that a closed form leaves close it stops, as `compiled_recursion` does, and at activations
 without a compiled loop: some rows then take the same program instruction by instruction, with what
@@ -55,6 +55,9 @@ if TYPE_CHECKING:
 
 # Loops go on to the end of so many numbers: what a processor takes at once, two to four times.
 _VECTOR = 32
+
+# Rows that take each instruction together: they read the factors of the columns from a near cache.
+_ROWS = 4
 
 # Of so many samples nobody asks how much memory factors take.
 _FEW = 2**12
@@ -296,53 +299,69 @@ def propagate(
     int
         The number of rows.
     """
-    columns, activations, sums = gaps.shape[1], network.activations, network.sums
-    b = _registers(1, network.registers, columns)[0]
+    rows, columns = gaps.shape
+    activations, sums = network.activations, network.sums
+    b = _registers(min(_ROWS, rows - start), network.registers, columns)
     differences = np.empty(columns)
-    for i in range(start, gaps.shape[0]):
+    for i in range(start, rows, _ROWS):
+        group = range(min(_ROWS, rows - i))
         # Samples with themselves, and what lies left of the diagonal, are left out, but for what
         # fills the first vector; the last one is filled as well: no loop of sums has a rest.
-        skipped = i + 1 if position.diagonal else 0
-        left = skipped // _VECTOR * _VECTOR
+        left = _skipped(i, position) // _VECTOR * _VECTOR
         width = (columns - left + _VECTOR - 1) // _VECTOR * _VECTOR
-        for j in range(width):
-            b[INPUTS, 0, j], b[INPUTS, 1, j] = 1.0, 1.0
-        for j in range(skipped, columns):
-            b[INPUTS, 0, j - left], b[INPUTS, 1, j - left] = sides_of_gap(gaps[i, j])
-        part = _part(sums, i, network.first + left, width)
+        for row in group:
+            skipped = _skipped(i + row, position)
+            _enter(gaps[i + row, skipped:], b[row, INPUTS, :, :width], skipped - left)
         k = ZERO
         while k < len(sums.instructions):
-            kind, index = sums.instructions[k, KIND], sums.instructions[k, INDEX]
-            if kind == SUM or (kind == ACTIVATE and activations.loops[index] == _PIECEWISE):
-                _run(b, sums, activations.kinks, int(k), int(network.together[k]), part)
-                k += network.together[k]
-                continue
             op, place = sums.instructions[k], sums.places[k, OF_U]
-            k += 1
-            u = _of_pairs(b, op[U], skipped - left, columns - left)
-            if kind == WRITE:
-                v = _of_pairs(b, op[V], skipped - left, columns - left)
-                write_row(targets, (u, v), one, position, (index, i))
-            elif activations.loops[index] == _NO_LOOP:
-                return i
-            else:
-                out = _of_pairs(b, op[OUT], skipped - left, columns - left)
-                slopes = _of_pairs(b, op[SLOPES_OUT], skipped - left, columns - left)
+            kind, index, tangent = op[KIND], op[INDEX], op[FLAG] == 1
+            linear = kind == ACTIVATE and activations.loops[index] == _PIECEWISE
+            for row in group:
+                if kind == SUM or linear:
+                    part = _part(sums, i + row, network.first + left, width)
+                    _run(b[row], sums, activations.kinks, int(k), int(network.together[k]), part)
+                    continue
+                skipped = _skipped(i + row, position)
+                u = _of_pairs(b[row], op[U], skipped - left, columns - left)
+                if kind == WRITE:
+                    v = _of_pairs(b[row], op[V], skipped - left, columns - left)
+                    write_row(targets, (u, v), one, position, (index, i + row))
+                    continue
+                if activations.loops[index] == _NO_LOOP:
+                    return i
+                out = _of_pairs(b[row], op[OUT], skipped - left, columns - left)
+                slopes = _of_pairs(b[row], op[SLOPES_OUT], skipped - left, columns - left)
                 difference, first = differences[skipped:], network.first + skipped
-                _subtract(sums.rows[i, place], sums.columns[place], first, difference)
+                _subtract(sums.rows[i + row, place], sums.columns[place], first, difference)
                 given = (
                     (*u, difference),
-                    activations.rows[index, i],
+                    activations.rows[index, i + row],
                     activations.columns[index],
                     first,
                     activations.constants[index],
-                    op[FLAG] == 1,
+                    tangent,
                     (*out, *slopes),
                 )
                 small = call_loop(activations.loops[index], given)
-                if small > 0 and settle_equal((u[0], difference), out, slopes, op[FLAG] == 1) > 0:
+                if small > 0 and settle_equal((u[0], difference), out, slopes, tangent) > 0:
                     return i
+            k += network.together[k]
     return len(gaps)
+
+
+@njit(nogil=True, cache=True)
+def _enter(gaps: Array, inputs: Array, first: int) -> None:
+    """Write the gaps of a row of inputs from the first place on, and others around them."""
+    inputs[:] = 1.0
+    for j in range(len(gaps)):
+        inputs[0, first + j], inputs[1, first + j] = sides_of_gap(gaps[j])
+
+
+@njit(inline="always")
+def _skipped(row: int, position: Position) -> int:
+    """Return how many columns a row has that are left out."""
+    return row + 1 if position.diagonal else 0
 
 
 @njit(nogil=True, cache=True)
