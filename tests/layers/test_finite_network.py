@@ -239,7 +239,13 @@ def test_the_layer_that_overflows_is_named_whatever_scales_its_branch(
     message = (
         rf"not finite in {dtype}, as the values after layers\[1\]\.layers\[1\]=Monomial\(4\) are"
     )
-    for call in (net, net.ntk, lambda samples: net.ntk(samples, samples[:3])):
+    calls: list[Any] = [
+        net,
+        net.ntk,
+        lambda samples: net.ntk(samples, samples[:3]),
+        net.gradient_features,
+    ]
+    for call in calls:
         with pytest.raises(OverflowError, match=message):
             call(X)
     last = fastntk.Network([Dense(9), layers.Tanh(), Dense(2, weight_std=1e200)], inputs=5).sample()

@@ -228,7 +228,7 @@ def require_outputs_in_range(placed: PlacedNetwork, X: Any, outputs: Any) -> Non
         raise OverflowError(
             f"X[{i}] with elements of at most {size_of(placed.place.on_host(X)[i]):.3g}: the "
             f"outputs of the network are not finite in {network.dtype}"
-            f"{_since(network, placed.place.on_host(X)[i])}: {advice(network, network.dtype)}"
+            f"{since_layer(network, placed.place.on_host(X)[i])}: {advice(network, network.dtype)}"
         )
     if is_small(outputs, xp) and outputs_vanished(network, placed.place.on_host(X), outputs):
         raise OverflowError(
@@ -293,11 +293,11 @@ def _not_finite(request: KernelRequest, row: int) -> OverflowError:
     return OverflowError(
         f"X[{row}] with elements of at most {size_of(X[row]):.3g} (of all samples "
         f"{size_of(X):.3g}): its kernel is not finite in {request.dtype}"
-        f"{_since(request.network.network, X[row])}: {_expected(request)}"
+        f"{since_layer(request.network.network, X[row])}: {_expected(request)}"
     )
 
 
-def _since(network: AnyNetwork, x: FloatArray) -> str:
+def since_layer(network: AnyNetwork, x: FloatArray) -> str:
     """Return, for errors, which layer of a described network took a sample x (d,) out of range."""
     if isinstance(network, Network):
         return ""

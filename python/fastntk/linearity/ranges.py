@@ -24,6 +24,7 @@ from fastntk.kernels.ranges import (
     is_small,
     of_moderate_size,
     require_normalized,
+    since_layer,
     size_of,
 )
 from fastntk.kernels.request import KernelRequest
@@ -94,7 +95,10 @@ def require_products(
         if not all(all_finite(values, xp) for values in others.values()):
             return  # what is not a number stays so, as in products of NumPy
         require_normalized(placed, X)
-        raise _out_of_range(placed, X, results, "the result is not finite in", **others)
+        samples = placed.place.on_host(X)
+        largest = samples[int(np.argmax(np.abs(samples).max(axis=1)))]
+        since = since_layer(placed.network, largest)
+        raise _out_of_range(placed, X, results, "the result is not finite in", since, **others)
     if vanished is not None and is_small(results, xp) and vanished():
         raise vanished_products(placed, X, results, **others)
 
@@ -137,11 +141,11 @@ def require_kernel_products(
 def vanished_products(placed: PlacedNetwork, X: Any, results: Any, **others: Any) -> OverflowError:
     """Return the error for what is smaller than the numbers of a precision."""
     what = "the largest element of the result is too small for"
-    return _out_of_range(placed, X, results, what, **others)
+    return _out_of_range(placed, X, results, what, "", **others)
 
 
 def _out_of_range(
-    placed: PlacedNetwork, X: Any, results: Any, what: str, **others: Any
+    placed: PlacedNetwork, X: Any, results: Any, what: str, since: str, **others: Any
 ) -> OverflowError:
     xp, network = placed.place.xp, placed.network
     given = [("X", size_of(placed.place.on_host(X)))]
@@ -150,6 +154,6 @@ def _out_of_range(
     other = "larger" if "small" in what else "smaller"
     wanted = "".join(f"{other} {name}, " for name in others)
     return OverflowError(
-        f"{' and '.join(sizes)}: {what} {results.dtype}: "
+        f"{' and '.join(sizes)}: {what} {results.dtype}{since}: "
         f"{advice(network, network.dtype).replace('expected ', f'expected {wanted}', 1)}"
     )
