@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
@@ -172,6 +173,7 @@ def test_other_libraries_see_an_array_on_a_gpu(cupy: Any) -> None:
 
 def test_memory_is_counted(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     pool = cupy.get_default_memory_pool()
+    gc.collect()  # what other tests have left would be freed meanwhile
     before = pool.used_bytes()
     x = cupy.empty((4, 4))
     y = x[1:].T
