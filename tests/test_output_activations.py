@@ -350,7 +350,7 @@ def test_files_of_linear_outputs_say_nothing_of_them(tmp_path: Path) -> None:
 
 def test_custom_ones_stay_in_memory(tmp_path: Path) -> None:
     net = network(CUBE)
-    with pytest.raises(ValueError, match=r"output_activation=Activation\(cube\): expected one"):
+    with pytest.raises(ValueError, match=r"output_activation=Activation\(cube\): expected an act"):
         net.save(tmp_path / "net.npz")
     assert pickle.loads(pickle.dumps(net)).output_activation == CUBE
     assert copy.deepcopy(net).output_activation == CUBE
