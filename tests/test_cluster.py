@@ -168,7 +168,7 @@ def test_products_of_tiles_that_have_moved() -> None:
         for i, j in places
     }
     with (
-        library.LocalCluster(n_workers=2, processes=False, dashboard_address=None) as cluster,
+        library.LocalCluster(n_workers=2, processes=False, dashboard_address=":0") as cluster,
         library.Client(cluster) as other,
     ):
         every = [
@@ -197,7 +197,7 @@ def test_a_worker_leads_while_all_tiles_are_found() -> None:
     kernel = np.random.default_rng(6).standard_normal((80, 80))
     vectors = np.random.default_rng(7).standard_normal((80, 2))
     with (
-        library.LocalCluster(n_workers=2, processes=False, dashboard_address=None) as cluster,
+        library.LocalCluster(n_workers=2, processes=False, dashboard_address=":0") as cluster,
         library.Client(cluster) as other,
     ):
         one, two = sorted(other.scheduler_info()["workers"])
@@ -239,7 +239,7 @@ def _twice(multiply: Any, vectors: Any) -> Any:
 
 
 def test_closest_pairs(client: Any) -> None:
-    with library.LocalCluster(n_workers=1, processes=False, dashboard_address=None) as cluster:
+    with library.LocalCluster(n_workers=1, processes=False, dashboard_address=":0") as cluster:
         other = library.Client(cluster, set_as_default=True)
         try:
             seen = []
@@ -459,7 +459,7 @@ def test_workers_of_other_versions_are_named(
 
 
 def test_a_scheduler_that_is_gone_is_named(path: str) -> None:
-    options = {"n_workers": 1, "processes": False, "dashboard_address": None}
+    options = {"n_workers": 1, "processes": False, "dashboard_address": ":0"}
     with library.LocalCluster(**options) as cluster, library.Client(cluster) as lost:
         cluster.close()
         with pytest.raises(ConnectionError, match="its scheduler does not answer"):

@@ -456,7 +456,7 @@ def test_with_a_client_the_numbers_are_the_same(X: npt.NDArray[np.float64]) -> N
     seen: list[tuple[int, int]] = []
     with (
         distributed.LocalCluster(
-            n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None
+            n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0"
         ) as cluster,
         distributed.Client(cluster) as client,
     ):
