@@ -133,19 +133,13 @@ def _sum_of(
     shared, constant = kind
     first, apart = _product(factors[0], columns, column, shared)
     second, other_apart = _product(factors[1], columns, column, shared)
-    near = far = 0.0
-    if not shared:
-        squares = fused(apart, apart, other_apart * other_apart)
-        if constant:
-            third, last_apart = _product(factors[2], columns, column, shared)
-            squares = fused(last_apart, last_apart, squares)
-            far = third + third
-        near = 0.5 * squares
-        far += near
-    elif constant:
-        far = 2.0 * _product(factors[2], columns, column, shared)[0]
-    near = fused(first, one[0], fused(second, other[0], near))
-    return near, fused(first, one[1], fused(second, other[1], far))
+    squares, both = fused(apart, apart, other_apart * other_apart), 0.0
+    if constant:
+        third, last_apart = _product(factors[2], columns, column, shared)
+        squares, both = fused(last_apart, last_apart, squares), 2.0 * third
+    chord = 0.5 * squares
+    near = fused(first, one[0], fused(second, other[0], chord))
+    return near, fused(first, one[1], fused(second, other[1], both + chord))
 
 
 @_part

@@ -167,13 +167,6 @@ def input_gradients_exist(network: AnyNetwork, X: FloatArray) -> bool:
     return False
 
 
-def lost_sign(network: AnyNetwork, X: FloatArray) -> str | None:
-    """Return an activation of which slopes are not known, see `WiredQuestions.lost_sign`."""
-    if isinstance(network, Network):  # has one activation
-        return None
-    return wired_passes(network).lost_sign(X, SMALLEST_NORMAL[network.dtype])
-
-
 def _is_known(network: Network) -> bool:
     psi = network.output_activation
     # The kernel of ψ(g) vanishes only where that of g does, but for cancellations of outputs.

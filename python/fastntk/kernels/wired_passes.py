@@ -190,23 +190,21 @@ class WiredQuestions:
                     return True
         return False
 
+    @property
+    def degree(self) -> int:
+        """The product of the powers of a sample that activations take; 1 without any."""
+        activations = (step for step in self.network.steps.steps if isinstance(step, Activate))
+        return math.prod(max(step.layer.phi.power or 1, 1) for step in activations)
+
     def lost_sign(self, X: FloatArray, least: float) -> str | None:
         """Return an activation that a power has left 0, and which has two slopes there, or None.
 
         Where nothing above `least` is left of a power of a sample, the values behind it are 0, and
         an activation with a kink no longer knows on which side of it they are.
         """
-        powers = [
-            max(step.layer.phi.power or 1, 1)
-            for step in self.network.steps.steps
-            if isinstance(step, Activate)
-        ]
-        degree = math.prod(powers)
-        if degree == 1:
-            return None
         # Weights make a sample smaller by far less than 2⁶⁴.
         sizes = np.abs(X).max(axis=1)
-        tiny = X[(sizes > 0) & (sizes < 2.0 ** ((math.log2(least) + 64) / degree))]
+        tiny = X[(sizes > 0) & (sizes < 2.0 ** ((math.log2(least) + 64) / self.degree))]
         if len(tiny) == 0:
             return None
         passes = WiredPasses(self.network, tiny)

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastntk._support.progress import monitored
-from fastntk.kernels.existence import input_gradients_exist, lost_sign
+from fastntk.kernels.existence import input_gradients_exist
 from fastntk.kernels.features import Features
 from fastntk.linearity.core_calls import fill_gradients
-from fastntk.linearity.ranges import require_products, within_range
+from fastntk.linearity.ranges import require_products, require_signs, within_range
 from fastntk.linearity.vanished import (
     gradients_vanished,
     products_vanished,
@@ -70,12 +70,7 @@ def input_jacobians(network: PlacedNetwork, X: Any) -> FloatArray:
         )
         return out
 
-    unknown = lost_sign(network.network, place.on_host(X))
-    if unknown is not None:
-        raise OverflowError(
-            f"X has samples that are too small: powers of them are below all numbers of {dtype}, "
-            f"and {unknown} has another slope on either side of 0; expected larger samples"
-        )
+    require_signs(network, X)
     within_range(network, X, compute, degree=0)
     require_products(
         network,

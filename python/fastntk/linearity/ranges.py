@@ -16,7 +16,7 @@ import numpy as np
 
 from fastntk._support.dtypes import SMALLEST_NORMAL
 from fastntk.devices.processor import PROCESSOR
-from fastntk.kernels.existence import kernels_exist
+from fastntk.kernels.existence import kernels_exist, wired_passes
 from fastntk.kernels.ranges import (
     advice,
     all_finite,
@@ -28,6 +28,7 @@ from fastntk.kernels.ranges import (
     size_of,
 )
 from fastntk.kernels.request import KernelRequest
+from fastntk.networks.network import Network
 from fastntk.networks.placed import PlacedNetwork
 from fastntk.symmetric.arrays import on_host
 
@@ -66,6 +67,23 @@ def _is_extreme(X: Any) -> bool:
         return False
     limits = np.finfo(X.dtype)
     return not math.sqrt(limits.tiny) <= size_of(X) <= math.sqrt(limits.max)
+
+
+def require_signs(placed: PlacedNetwork, X: Any) -> None:
+    """Raise OverflowError if powers of samples vanish before an activation with two slopes at 0."""
+    network = placed.network
+    if isinstance(network, Network):  # has one activation
+        return
+    wired = wired_passes(network)
+    if wired.degree == 1:
+        return
+    unknown = wired.lost_sign(placed.place.on_host(X), SMALLEST_NORMAL[network.dtype])
+    if unknown is not None:
+        raise OverflowError(
+            f"X has samples that are too small: powers of them are below all numbers of "
+            f"{network.dtype}, and {unknown} has another slope on either side of 0; expected "
+            "larger samples"
+        )
 
 
 def require_products(
