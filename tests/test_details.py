@@ -360,7 +360,7 @@ def test_epochs_to_a_loss() -> None:
     assert math.isnan(result.epochs_to(0.5))
 
 
-def test_a_thousand_times_the_first_loss_is_divergence() -> None:
+def test_a_thousand_times_the_loss_at_the_start_is_divergence() -> None:
     """The loss w²/2 of f(1) = w is multiplied by (1 − η)² in each step."""
     net = fastntk.MLP.from_weights([np.array([[1.0]])])
     for factor, status in ((900.0, "completed"), (1100.0, "diverged")):

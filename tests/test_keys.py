@@ -320,7 +320,7 @@ def test_a_checkpoint_continues_one_call_and_no_other(tmp_path: Path) -> None:
 
 
 def test_what_a_training_that_goes_on_knows_of_its_start(tmp_path: Path) -> None:
-    """A loss that is 1000 times the first one of all is divergence after a resumption as well."""
+    """A loss that is 1000 times that at the start is divergence after a resumption as well."""
     rng = np.random.default_rng(0)
     inputs, targets = rng.standard_normal((6, 2)), np.zeros((6, 1))
     net = fastntk.MLP([2, 1])

@@ -42,6 +42,39 @@ def test_monte_carlo() -> None:
         assert (each.weight_std, each.bias_std) == (1.5, 0.3)
 
 
+@pytest.mark.parametrize("power", [-500, 500])
+def test_fluctuations_of_samples_of_any_size(power: int) -> None:
+    """The kernels of ReLU networks scale with the squares of samples, exactly by powers of two."""
+    usual = fastntk.monte_carlo_ntk(X[:4], [8, 16], seeds=3)
+    scaled = fastntk.monte_carlo_ntk(np.ldexp(X[:4], power), [8, 16], seeds=3)
+    for name in ("mean", "standard_error"):
+        expected = np.ldexp(getattr(usual, name), 2 * power)
+        np.testing.assert_array_equal(getattr(scaled, name), expected)
+    assert scaled.rate == pytest.approx(usual.rate, rel=1e-12, abs=0)
+    wanted, found = usual.to_frame(), scaled.to_frame()
+    for column in ("fluctuation", "mean_error"):
+        np.testing.assert_allclose(found[column], wanted[column], rtol=1e-14)
+
+
+def test_fluctuations_of_samples_of_different_sizes() -> None:
+    sizes = np.array([-500, 0, 500, 3])
+    usual = fastntk.monte_carlo_ntk(X[:4], [8], seeds=5)
+    scaled = fastntk.monte_carlo_ntk(np.ldexp(X[:4], sizes[:, np.newaxis]), [8], seeds=5)
+    kernels = np.array([fastntk.MLP([4, 8, 8, 8, 1], seed=seed).ntk(X[:4]) for seed in range(5)])
+    error = kernels.std(axis=0, ddof=1) / np.sqrt(5)
+    np.testing.assert_allclose(usual.standard_error[0], error, rtol=1e-12)
+    expected = np.ldexp(error, np.add.outer(sizes, sizes))
+    np.testing.assert_allclose(scaled.standard_error[0], expected, rtol=1e-12)
+
+
+def test_kernels_without_hidden_layers_do_not_fluctuate() -> None:
+    result = fastntk.monte_carlo_ntk(X[:3], [8, 16], seeds=2, depth=0)
+    assert not result.standard_error.any()
+    assert np.isnan(result.rate)
+    assert "rate nan" in repr(result)
+    result.plot()
+
+
 def test_tolerance_of_limits() -> None:
     steep: Any = {"activation": "sigmoid", "weight_std": 3.0}
     lax = fastntk.monte_carlo_ntk(X[:3], [4], seeds=2, tolerance=1e-3, **steep)

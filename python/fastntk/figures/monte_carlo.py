@@ -64,7 +64,8 @@ def monte_carlo_sheet(result: MonteCarloLike) -> Sheet:
                 lines=lines,
                 name="fluctuation",
                 x_kind="log",
-                y_kind="log",
+                # Without a hidden layer nothing fluctuates, and 0 has no logarithm.
+                y_kind="log" if np.any(values > 0) else "linear",
             )
         ],
     )

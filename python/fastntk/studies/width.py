@@ -129,12 +129,12 @@ class MonteCarlo(Result, kind="Monte Carlo study", sheet=_sheet):
         """
         import pandas as pd
 
-        away = np.linalg.norm(self.mean - self.limit, axis=(1, 2))
+        away = self._of_limit(self.mean - self.limit)
         return pd.DataFrame(
             {
                 "width": self.widths,
                 "fluctuation": self.fluctuation,
-                "mean_error": away / np.linalg.norm(self.limit),
+                "mean_error": away,
                 **self.settings,
             }
         )
@@ -145,16 +145,26 @@ class MonteCarlo(Result, kind="Monte Carlo study", sheet=_sheet):
 
         Both are taken in the Frobenius norm: √(Σ var K_ij) / ‖K_∞‖.
         """
-        deviation = np.sqrt(self.n_seeds) * np.linalg.norm(self.standard_error, axis=(1, 2))
-        return np.asarray(deviation / np.linalg.norm(self.limit))
+        return np.asarray(np.sqrt(self.n_seeds) * self._of_limit(self.standard_error))
 
     @property
     def rate(self) -> float:
         """The exponent r in fluctuation ∝ width^(−r), fitted; 1/2 is expected.
 
-        NaN with fewer than two different widths.
+        NaN with fewer than two different widths, and where kernels of different seeds are equal, as
+        those without a hidden layer are.
         """
-        return -fit_power_law(self.widths, self.fluctuation).slope
+        fluctuation = self.fluctuation
+        if not np.all(fluctuation > 0):
+            return math.nan
+        return -fit_power_law(self.widths, fluctuation).slope
+
+    def _of_limit(self, matrices: Array) -> Array:
+        """Return the Frobenius norms of some matrices, relative to that of the limit."""
+        # Times a power of two of which squares neither overflow nor vanish where they count.
+        power = np.frexp(np.abs(self.limit).max())[1]
+        norms = np.linalg.norm(np.ldexp(matrices, -power), axis=(1, 2))
+        return np.asarray(norms / np.linalg.norm(np.ldexp(self.limit, -power)))
 
 
 @dataclass(frozen=True)
@@ -279,20 +289,21 @@ def monte_carlo_ntk(
     )
     networks = _RandomNetworks(samples, depth, phi, scale, weight_std, bias_std)
     pairs = list(itertools.product(widths, each))
-    mean, squares = np.zeros((2, len(widths), n, n))
+    mean, deviation = np.zeros((2, len(widths), n, n))
     with (
         monitored(progress, "random networks") as report,
         closing(_kernels(networks, pairs, client)) as kernels,
     ):
         for done, kernel in enumerate(kernels):
             k, count = divmod(done, len(each))
-            # Welford's update, which does not cancel.
+            # Welford's update, which does not cancel, of the root of the sum of squares: these
+            # would leave the range of numbers far before the kernels do.
             change = kernel - mean[k]
             mean[k] += change / (count + 1)
-            squares[k] += change * (kernel - mean[k])
+            np.hypot(deviation[k], change * math.sqrt(count / (count + 1)), out=deviation[k])
             if report is not None:
                 report(f"width {widths[k]}", done + 1, len(pairs))
-    error = np.sqrt(squares / (len(each) * (len(each) - 1)))
+    error = deviation / math.sqrt(len(each) * (len(each) - 1))
     return MonteCarlo(
         widths=widths,
         n_seeds=len(each),

@@ -101,13 +101,17 @@ class Sgd:
             )
         return math.sqrt(square), first, largest
 
-    def outcomes(self, X: Any, y: Any) -> npt.NDArray[np.float64]:
-        """Return loss and recognition (n, 2) of samples, without a step."""
+    def outcomes(self, X: Any, y: Any, of: AnyNetwork | None = None) -> npt.NDArray[np.float64]:
+        """Return loss and recognition (n, 2) of samples, without a step.
+
+        Of the weights in training, or of another network of the same layers.
+        """
+        handle = self._handle if of is None else of.handle(self.place)
         core, f = self.place.core, np.empty((len(X), self.network.n_outputs), self.network.dtype)
         result = np.empty((len(X), 2))
 
         def compute(f: Any, where: Any) -> None:
-            core.evaluate(self._handle, X, f, where, None)
+            core.evaluate(handle, X, f, where, None)
             core.evaluate_loss(self.loss, y, f, result, where, None)
 
         self.place.fill([f], lambda outs, where: compute(outs[0], where))

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     _Values = npt.NDArray[Any]  # float64
 
-# A batch whose loss is this much larger than that of the first one: training has diverged.
+# A batch whose loss is this much larger than that of any at the start: training has diverged.
 _DIVERGED = 1e3
 
 
@@ -74,6 +74,7 @@ class TrainingLoop(Generic[Net]):
         self.records: list[dict[str, float]] = []  # one for each epoch
         self.measured: list[ProbeResult] = []
         self.start = math.nan  # the loss of the very first batch
+        self.worst: float | None = None  # that of any batch at the start, once it was needed
         self.steps_per_epoch = -(-len(self.data.X) // self.settings.batch)
 
     def run(self, monitor: Monitor | None) -> History[Net]:
@@ -190,11 +191,26 @@ class TrainingLoop(Generic[Net]):
         """Look at the mean losses of the first batch of some, and of that with the largest."""
         if not self.records and math.isnan(self.start):
             self.start = first
-        limit = _DIVERGED * self.start if self.start > 0 else math.inf
-        if not (math.isfinite(largest) and largest <= limit):
+        # The first batch is one of those at the start: all samples are needed only where the loss
+        # is large beside that of the first one as well.
+        if not math.isfinite(largest) or (
+            largest > _DIVERGED * self.start and largest > _DIVERGED * self._largest_at_start()
+        ):
             self.status = "diverged"
         if math.isnan(largest):
             self._require_normalized(self.data.X, "X")
+
+    def _largest_at_start(self) -> float:
+        """Return the mean loss at the initial weights of the worst batch that might be drawn.
+
+        Inf if it is 0: of what only rounding makes of it there is no multiple.
+        """
+        if self.worst is None:
+            n, batch = len(self.data.X), self.settings.batch
+            fewest = n % batch or batch
+            losses = self.sgd.outcomes(self.data.X, self.data.y, of=self.initial)[:, 0]
+            self.worst = float(np.sort(losses)[-fewest:].mean()) or math.inf
+        return self.worst
 
     def _require_normalized(self, X: Any, name: str) -> None:
         """Refuse samples that a layer could not normalize at the start: their loss is no number."""

@@ -156,9 +156,10 @@ def train(
     Notes
     -----
     Training has diverged when the loss of a batch is not finite, or more than 1000 times that of
-    the first batch, or when a step leads to a kernel on the probe samples that is not finite: it
-    stops, and `History.status` says so. Results do not depend on the number of threads. Losses are
-    summed in float64.
+    any batch at the initial weights (the mean over those samples whose losses are largest there),
+    or when a step leads to a kernel on the probe samples that is not finite: it stops, and
+    `History.status` says so. Results do not depend on the number of threads. Losses are summed in
+    float64.
 
     Examples
     --------
