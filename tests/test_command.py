@@ -138,6 +138,31 @@ def test_the_installed_command_runs() -> None:
         assert what in completed.stdout
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device that is always full")  # noqa: PTH110
+@pytest.mark.parametrize("option", ["info", "--help"])
+def test_output_that_cannot_be_written_is_explained(option: str) -> None:
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        completed = subprocess.run(
+            [sys.executable, "-m", "fastntk", option],
+            check=False,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert completed.returncode == 1
+    assert completed.stderr == "Error: standard output: No space left on device\n"
+
+
+def test_the_default_size_of_batches_fits_few_samples(tmp_path: Path) -> None:
+    np.savez(
+        tmp_path / "few.npz", X=np.random.default_rng(0).standard_normal((12, 3)), y=[0, 1] * 6
+    )
+    command = ["convergence", tmp_path / "few.npz", "--out", tmp_path, "--depths", 1]
+    result = run(*command, "--width", 4, "--seeds", 1, "--epochs", 1, "--rate-steps", 20)
+    assert result.exit_code == 0, result.output
+    assert set(pd.read_csv(tmp_path / "few.csv")["batch_size"]) == {9}
+
+
 @pytest.mark.parametrize("suffix", [".npy", ".npz", ".csv"])
 def test_study_of_a_file(tmp_path: Path, suffix: str) -> None:
     X = np.random.default_rng(0).standard_normal((20, 4))
@@ -508,13 +533,17 @@ def test_files_where_others_are_wanted(command: list[str], tmp_path: Path) -> No
 
 def test_errors_of_commands_begin_with_what_was_typed(tmp_path: Path) -> None:
     np.savetxt(tmp_path / "x.csv", np.eye(4), delimiter=",", header="a,b,c,label", comments="")
-    table = tmp_path / "x.csv"
+    table, one = tmp_path / "x.csv", tmp_path / "one.npy"
+    np.save(one, np.ones((1, 3)))
     for command, told in (
         (["kernel", table, "--width", 0], "--width=0: expected"),  # widths of a network
+        (["kernel", table, "--width", 0, "--depth", 0], "--width=0: expected an integer of at lea"),
         (["constancy", table, "--widths", 0], "--widths[0]=0: expected"),
         (["constancy", table, "--loss-target", -1], "--loss-target=-1.0: expected"),
         (["convergence", table, "--batch-size", 0], "--batch-size=0: expected"),
+        (["kernel", one], "DATA has shape (1, 3): expected at least two samples"),
         (["figure", 5, "--data", "digits"], "--data='digits': expected none"),
+        (["figure", 3, "--data", "no.csv"], "[Errno 2] --data: No such file or directory: 'no.csv"),
         (["reproduce", "--only", "x"], "--only='x': expected one of"),
         (["study", "nothing"], "DATA='nothing': expected one of"),
     ):

@@ -85,6 +85,10 @@ def of_another_tile(file: Path) -> None:
     shutil.copy(file.parent.parent / "0" / "0", file)
 
 
+def of_a_tile_off_the_diagonal(file: Path) -> None:
+    shutil.copy(file.parent.parent / "0" / "1", file)
+
+
 @pytest.mark.parametrize(
     ("damage", "i", "j"),
     [
@@ -93,6 +97,7 @@ def of_another_tile(file: Path) -> None:
         (flipped, 3, 0),
         (of_another_tile, 1, 2),
         (of_another_tile, 2, 1),
+        (of_a_tile_off_the_diagonal, 2, 2),
         (Path.unlink, 3, 3),
     ],
 )
@@ -102,6 +107,46 @@ def test_damaged_tiles_are_computed_again(kept: str, damage: Any, i: int, j: int
     assert (stored.found, stored.computed) == (9, 1)
     assert stored.damaged == (damage is not Path.unlink)
     assert np.array_equal(read(kept), K)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("outputs", ["trace", "diagonal", "full", 1])
+def test_tiles_on_the_diagonal_are_their_own_mirror_images(
+    path: str, outputs: Any, dtype: str
+) -> None:
+    """Of kernels of all outputs with their outputs exchanged: none is taken for damaged."""
+    for _ in range(2):
+        stored = distributed.store(path, NET, X[:20], chunks=15, outputs=outputs, dtype=dtype)
+    assert (stored.found, stored.damaged) == (3, 0)
+
+
+@pytest.mark.parametrize("activation", ["relu", "gelu"])
+def test_tiles_of_infinite_width_are_found_again(path: str, activation: str) -> None:
+    net = infinite.Network(2, activation, bias_std=0.1)
+    for _ in range(2):
+        stored = distributed.store(path, net, X[:20], chunks=15)
+    assert (stored.found, stored.damaged) == (3, 0)
+
+
+def test_a_store_is_found_from_other_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    stored = distributed.store("K.zarr", NET, X[:20], chunks=15)
+    monkeypatch.chdir("/")
+    assert stored.path == str(tmp_path / "K.zarr")
+    np.testing.assert_array_equal(stored.array().compute(), NET.ntk(X[:20]))
+
+
+def test_samples_that_are_none(path: str) -> None:
+    """In blocks they are refused in the words that arrays are."""
+    empty_samples = dask.array.zeros((0, 6))
+    with pytest.raises(ValueError, match=r"X has shape \(0, 6\): expected at least one row and co"):
+        distributed.store(path, NET, empty_samples)
+    with pytest.raises(
+        ValueError, match=r"X has shape \(6,\): expected a matrix, one sample a row"
+    ):
+        distributed.store(path, NET, dask.array.zeros(6))
 
 
 def test_a_damaged_tile_is_not_read(kept: str) -> None:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -159,3 +160,18 @@ def test_bad_arguments(arguments: dict[str, Any], error: type[Exception], messag
     given: dict[str, Any] = {"K": np.eye(4), "batch_size": 2}
     with pytest.raises(error, match=message):
         fastntk.batch_conditioning(**given | arguments)
+
+
+def test_results_compare() -> None:
+    K = kernel(12, 20)
+    found = fastntk.batch_conditioning(K, 4, seed=1)
+    again = copy.deepcopy(found)
+    assert found == again
+    assert hash(found) == hash(again)
+    assert found != fastntk.batch_conditioning(K, 4, seed=2)
+    assert found != fastntk.batch_conditioning(K, 6, seed=1)
+    # All samples are alike to the kernel, and others are in the batches.
+    one, two = (fastntk.batch_conditioning(np.eye(12), 4, seed=seed) for seed in (1, 2))
+    assert one.batches == two.batches
+    assert one != two
+    assert found != found.batches

@@ -100,7 +100,16 @@ def test_arrays_of_numpy() -> None:
     assert labels(datasets.load("x.npz"))[5] == 2**53
     for beyond in (2**53 + 1, -1):
         np.savez("x.npz", X=X, y=np.array([0, 1, 2, 3, 4, beyond]))
-        assert datasets.load("x.npz").y is None
+        with pytest.raises(
+            ValueError, match=r"its array y of shape \(6,\) and int64 is taken for l"
+        ):
+            datasets.load("x.npz")
+        assert datasets.load("x.npz", label=False).y is None
+    np.savez("x.npz", X=X, y=Y[:, np.newaxis])
+    with pytest.raises(ValueError, match=r"y of shape \(6, 1\) .* label=False"):
+        datasets.load("x.npz")
+    np.savez("x.npz", X=X, y=-1.0 * Y - 0.5)
+    assert datasets.load("x.npz").y is None
     np.savez("x.npz", y=X)
     assert datasets.load("x.npz").X.tobytes() == X.tobytes()
     np.save("x.npy", np.asfortranarray(X.astype(">f8")))
@@ -310,6 +319,10 @@ def test_columns_that_are_no_features(
         ("0,1,2,3,4\n5,6,7,8,9\n", {}, r"first line counts the columns, as the header"),
         ("?,*\n1,2\n", {}, r"column 1 has '\?' in row 1 of the samples: expected a number"),
         ("1,2\n3,4,5\n", {}, r"Expected 2 fields in line 2, saw 3$"),
+        ("a,b\n1_000,2\n3,4\n", {}, r"column 'a' has '1_000' in row 1 .*: expected a number"),
+        ("1_000,2\n3,4\n", {}, r"column 1 has '1_000' in row 1 .*: expected a number"),
+        ("a,label\n1,1\n2,1_0\n", {}, r"column 'label' has '1_0' in row 2 of the samples"),
+        ("a,b\n1,2\n1,-9007199254740993\n", {}, r"'b' has '-9007199254740993' in row 2"),
     ],
 )
 def test_columns_that_are_not_clear(content: str, arguments: dict[str, Any], message: str) -> None:
@@ -574,3 +587,17 @@ def test_files_of_other_kinds() -> None:
         datasets.load("x")
     with pytest.raises(ValueError, match=r"name='': expected one of 'digits'"):
         datasets.load("")
+
+
+def test_large_integers_of_tables() -> None:
+    """Those that float64 has are read, and decimals are rounded, as decimals are."""
+    Path("t.csv").write_text(f"a,b\n{2**53},{2**60}\n1e300,9007199254740993.0\n")
+    assert datasets.load("t.csv").X.tolist() == [[2.0**53, 2.0**60], [1e300, 2.0**53]]
+
+
+def test_one_row_of_numbers_is_told_how_it_becomes_a_matrix() -> None:
+    np.save("d1.npy", np.ones(12))
+    with pytest.raises(
+        ValueError, match=r"X has shape \(12,\): .* a row; X\.reshape\(1, -1\) is a"
+    ):
+        datasets.load("d1.npy")

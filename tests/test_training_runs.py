@@ -73,7 +73,7 @@ def test_divergence_is_a_result(dtype: str, rate: float, epochs: int, tmp_path: 
 def test_what_counts_is_the_worst_batch_at_the_start(
     n: int, batch: int, epochs: int, factor: float
 ) -> None:
-    """A thousand times the mean over as few samples as a batch has, of which the losses are largest.
+    """A thousand times the mean over as few samples as a batch has, those of the largest losses.
 
     f(x) = w x, y = 0: a step on a batch multiplies w by 1 − η mean(x²).
     """
@@ -84,9 +84,7 @@ def test_what_counts_is_the_worst_batch_at_the_start(
     first, second = (np.mean(x[rows] ** 2) for rows in orders(n, batch, epochs, seed=0)[:2])
     rate = (1 + np.sqrt(1000 * factor * worst / (second / 2))) / first
     net = fastntk.MLP.from_weights([np.array([[1.0]])])
-    run = partial(
-        fastntk.train, net, x[:, np.newaxis], np.zeros(n), loss="mse", learning_rate=rate
-    )
+    run = partial(fastntk.train, net, x[:, np.newaxis], np.zeros(n), loss="mse", learning_rate=rate)
     for every in (None, 1):
         watch = None if every is None else lambda *_: None
         history = run(epochs=epochs, batch_size=batch, callback=watch, callback_every=every)

@@ -484,7 +484,10 @@ class MLP(KernelMethods, JacobianMethods, NetworkBase):
         return MLP.of_network(Network.of_layers(layers, identity, identity.scale, drawn=drawn))
 
     def astype(self, dtype: npt.DTypeLike) -> MLP:
-        """Return the network with its weights rounded to, or continued in, another precision."""
+        """Return the network with its weights rounded to, or continued in, another precision.
+
+        In the precision that it has already, it shares its weights with the network returned.
+        """
         precision: FloatDType = arguments.float_dtype(dtype)
         return MLP.of_network(self.network.with_dtype(precision))
 

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
     from fastntk.studies.convergence_results import ConvergenceStudy
 
+# Samples of a step, where there are so many.
+_BATCH_SIZE = 500
+
 
 @click.command()
 @click.argument("data")
@@ -38,7 +41,9 @@ if TYPE_CHECKING:
 @seeds_option("3", "networks for each depth")
 @click.option("--activation", type=ACTIVATION, default="relu")
 @ACTIVATION_SCALE
-@click.option("--batch-size", type=int, default=500, help="Samples of a step.")
+@click.option(
+    "--batch-size", type=int, show_default="500, or all of fewer", help="Samples of a step."
+)
 @click.option("--epochs", type=int, default=40, help="Of the training on cross-entropy.")
 @click.option(
     "--loss-target", type=float, default=0.1, help="The cross-entropy that is to be reached."
@@ -69,6 +74,7 @@ def convergence(
     out: Path,
     endings: tuple[str, ...],
     store: Path | None,
+    batch_size: int | None,
     **settings: Any,
 ) -> None:
     """Train networks of several depths, and set how fast they converge beside κ.
@@ -88,6 +94,7 @@ def convergence(
             test=test,
             store=out / f"{name}.sqlite" if store is None else store,
             data=called,
+            batch_size=min(_BATCH_SIZE, len(X)) if batch_size is None else batch_size,
             **settings,
         )
         figures = beside(table, endings)

@@ -77,6 +77,8 @@ def kernel(
         dataset, _ = load_samples(data, reading, subset)
         if depth < 0:
             raise ValueError(f"depth={depth}: expected at least 0")
+        if width < 1:  # without hidden layers, too
+            raise ValueError(f"width={width}: expected an integer of at least 1")
         widths = [dataset.X.shape[1], *[width] * depth, 1]
         net = MLP(widths, **network)
         report: object

@@ -27,6 +27,7 @@ _INTERRUPTED = 130
 
 # How the functions that commands call have named what an option says; `out` is where all goes.
 _OTHER_NAMES = {
+    "X": "data",
     "activations": "names",
     "architecture": "kinds",
     "directory": "out",

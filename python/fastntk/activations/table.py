@@ -105,7 +105,7 @@ def require_entry(activation: Activation, what: str) -> None:
     if activation.name not in CONSTRUCTORS:
         raise ValueError(
             f"{what}: expected an activation that fastntk knows by name; a custom function cannot "
-            "be written to a file"
+            "be written to a file, and has no digest, which kernels in tiles are known by"
         )
 
 

@@ -239,7 +239,10 @@ class FiniteNetwork(KernelMethods, JacobianMethods):
         return network_error(self._network, self.dtype)
 
     def astype(self, dtype: npt.DTypeLike) -> FiniteNetwork:
-        """Return the network with its weights rounded to, or continued in, another precision."""
+        """Return the network with its weights rounded to, or continued in, another precision.
+
+        In the precision that it has already, it shares its weights with the network returned.
+        """
         return FiniteNetwork.of_network(self._network.with_dtype(arguments.float_dtype(dtype)))
 
     def __call__(self, X: npt.ArrayLike, *, device: str | None = None) -> FloatArray:

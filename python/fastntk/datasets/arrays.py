@@ -48,13 +48,20 @@ def read_npz(file: Path, options: ReadOptions) -> RawSamples:
         found = None if chosen is None else _member(archive, members[chosen])
     if found is None:
         return _raw(file, values, None)
-    if options.label is None:  # other targets than labels are left out
+    if options.label is None:  # targets that are no integers are left out
         if found.ndim == 1 and len(found) != len(values):
             raise ValueError(
                 f"its array y has {len(found)} elements, but there are {len(values)} samples: "
                 "expected as many; leave it out with label=False"
             )
-        return _raw(file, values, as_labels(found, len(values)))
+        labels = as_labels(found, len(values))
+        if labels is None and found.dtype.kind in "biu":
+            raise ValueError(
+                f"its array y of shape {found.shape} and {found.dtype} is taken for labels: "
+                f"expected integers from 0, one for each of {len(values)} samples; if it is "
+                "something else, say so with label=False"
+            )
+        return _raw(file, values, labels)
     return _raw(file, values, required_labels(found, len(values), str(chosen)))
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 # Beyond that, floats are integers only because they have no other digits.
-_LARGEST = 2**53
+LARGEST_INTEGER = 2**53
 
 
 def as_labels(values: npt.NDArray[Any], n: int) -> npt.NDArray[np.int64] | None:
@@ -20,7 +20,7 @@ def as_labels(values: npt.NDArray[Any], n: int) -> npt.NDArray[np.int64] | None:
     if values.shape != (n,) or values.dtype.kind not in "biuf":
         return None
     # NaN compares as false.
-    if not ((values >= 0) & (values <= _LARGEST)).all() or (values != np.rint(values)).any():
+    if not ((values >= 0) & (values <= LARGEST_INTEGER)).all() or (values != np.rint(values)).any():
         return None
     return values.astype(np.int64)
 

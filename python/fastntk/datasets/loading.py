@@ -156,7 +156,8 @@ def load_file(path: str | os.PathLike[str]) -> Dataset:
     ----------
     path : path-like
         ``.npy``: a matrix; ``.npz``: its array ``X``, or its only array, and labels from ``y`` if
-        there are integers in it; ``.csv``: numbers, with or without a line of column names. A
+        there are integers in it, all from 0; ``.csv``: numbers, with or without a line of column
+        names, of which integers have to be such as float64 has, without underscores. A
         column that is named "label", "labels", "target" or "class" is taken for the labels,
         integers from 0 or names. ``.mat`` and IDX files, and folders of audio, as `load` has them.
 

@@ -15,7 +15,7 @@ import numpy as np
 from fastntk._support.files import regular_file
 from fastntk._support.memory import require_memory
 from fastntk.datasets.dataset import RawSamples
-from fastntk.datasets.labels import as_labels
+from fastntk.datasets.labels import LARGEST_INTEGER, as_labels
 from fastntk.datasets.optional import library
 
 if TYPE_CHECKING:
@@ -236,9 +236,11 @@ def _numbers(
     """
     texts = table.cells[:, columns]
     try:
-        return texts.astype(np.float64)
+        if any("_" in cell for cell in texts.flat):  # which Python reads as 1000 where it is 1_000
+            raise ValueError
+        numbers = texts.astype(np.float64)
     except ValueError:
-        i, k = next(at for at, cell in np.ndenumerate(texts) if not _is_number(cell))
+        i, k = next(at for at, cell in np.ndenumerate(texts) if "_" in cell or not _is_number(cell))
         hint = ""
         if may_be_labels and all(cell and _is_name(cell) for cell in map(str.strip, texts[:, k])):
             which = columns[k] if table.names is None else repr(table.names[columns[k]])
@@ -247,3 +249,12 @@ def _numbers(
             f"{table.called(columns[k])} has {texts[i, k]!r} in row {i + 1} of the samples: "
             f"expected a number{hint}"
         ) from None
+    for i, k in np.argwhere(np.abs(numbers) >= LARGEST_INTEGER):
+        text = str(texts[i, k])
+        if _is_integer(text) and int(text) != int(numbers[i, k]):
+            raise ValueError(
+                f"{table.called(columns[k])} has {text!r} in row {i + 1} of the samples: "
+                "expected no integer beyond 2⁵³ that float64 has not, for two of them would become "
+                "equal; leave the column out with index, or write it with a decimal point"
+            )
+    return numbers

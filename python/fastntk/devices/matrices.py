@@ -199,6 +199,7 @@ def require_real_matrix(array: Any, name: str) -> None:
 
 def _as_a_matrix(shape: tuple[int, ...], name: str) -> str:
     """Return how an array of some shape other than a matrix's is made one, if there is a way."""
+    name = name.rpartition(" ")[2]  # of an array of a file, without what that is called
     if len(shape) == 1:
         return f"; {name}.reshape(1, -1) is a single row, {name}.reshape(-1, 1) a single column"
     if len(shape) == 4 and shape[0] == shape[1] and shape[2] == shape[3]:

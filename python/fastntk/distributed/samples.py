@@ -177,8 +177,10 @@ def _elsewhere(given: Any, name: str) -> Any:
             f"{name} has shape {shape}: expected known numbers of rows and columns; see "
             "compute_chunk_sizes of Dask"
         )
-    if len(shape) != 2 or 0 in shape:
-        raise ValueError(f"{name} has shape {shape}: expected a matrix of samples, one a row")
+    if len(shape) != 2:
+        raise ValueError(f"{name} has shape {shape}: expected a matrix, one sample a row")
+    if 0 in shape:
+        raise ValueError(f"{name} has shape {shape}: expected at least one row and column")
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{name} has dtype {array.dtype}: expected real numbers")
     return array

@@ -62,7 +62,7 @@ class StoredKernel:
     Attributes
     ----------
     path : str
-        The store.
+        The store, from the root of the file system on.
     plan : TilePlan
         What was planned before the work began.
     found, computed, damaged : int
@@ -166,7 +166,7 @@ def store(
         opened.attrs["fastntk"] = {**opened.attrs["fastntk"], "complete": True}
     _remove_unfinished(absolute, began)
     found = states.count(_FOUND)
-    return StoredKernel(name, plan, found, len(states) - found, states.count(_DAMAGED))
+    return StoredKernel(absolute, plan, found, len(states) - found, states.count(_DAMAGED))
 
 
 def load(path: Any) -> Any:
@@ -185,7 +185,8 @@ def load(path: Any) -> Any:
     ------
     ValueError
         If it is no store of a kernel, or not complete. A tile that is damaged raises an error of
-        zarr when it is read; `store` computes it again. Of a symmetric kernel the tiles on and
+        zarr when it is read; `store` computes it again. A whole tile of another place, or of
+        another store, is not told from the right one. Of a symmetric kernel the tiles on and
         right of the diagonal are read, and the others are their mirror images.
     OSError
         If it cannot be read.
@@ -375,7 +376,8 @@ def _ensure_tile(
         if mirrored:
             regions.append(_region(kernel, place.columns, place.rows))
         there = all(Path(file).exists() for file in files)
-        state = _state(kernel, stored, regions) if there else _MISSING
+        symmetric = mirrored or place.diagonal
+        state = _state(kernel, stored, regions, symmetric) if there else _MISSING
         if state != _FOUND:
             tile = compute_tile(kernel, place, X, Z)
             stored[regions[0]] = tile
@@ -393,8 +395,13 @@ def _region(kernel: TiledKernel, rows: slice, columns: slice) -> tuple[slice, ..
     )
 
 
-def _state(kernel: TiledKernel, stored: Any, regions: list[tuple[slice, ...]]) -> int:
-    """Return whether a tile, with its mirror image, is in the store."""
+def _state(
+    kernel: TiledKernel, stored: Any, regions: list[tuple[slice, ...]], symmetric: bool
+) -> int:
+    """Return whether a tile, with its mirror image, is in the store.
+
+    A `symmetric` one has a mirror image, which on the diagonal is itself.
+    """
     try:
         found = [stored[region] for region in regions]
     except OSError:  # the file system, not what is in it
@@ -403,5 +410,5 @@ def _state(kernel: TiledKernel, stored: Any, regions: list[tuple[slice, ...]]) -
         return _DAMAGED
     if any(np.isnan(tile).any() for tile in found):
         return _MISSING
-    same = len(found) == 1 or np.array_equal(np.transpose(found[0], kernel.mirror), found[1])
+    same = not symmetric or np.array_equal(np.transpose(found[0], kernel.mirror), found[-1])
     return _FOUND if same else _DAMAGED

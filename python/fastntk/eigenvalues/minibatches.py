@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from fastntk._support.progress import Progress
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class BatchConditioning:
     """Conditioning of minibatches, see `batch_conditioning`.
 
@@ -43,6 +43,17 @@ class BatchConditioning:
 
     batches: tuple[Conditioning, ...]
     samples: tuple[npt.NDArray[np.intp], ...]
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether two results have equal batches, of the same samples."""
+        if not isinstance(other, BatchConditioning):
+            return NotImplemented
+        return self.batches == other.batches and all(
+            map(np.array_equal, self.samples, other.samples)
+        )
+
+    def __hash__(self) -> int:
+        return hash(self.batches)
 
     @property
     def mean(self) -> float:

@@ -473,7 +473,7 @@ class KernelMethods(FiniteNetworkBase):
         Parameters
         ----------
         X, Z, outputs, layer_weights, dtype, device
-            As in `ntk`.
+            As in `ntk`. X and Z must not change before the last block.
         tile : int
             The number of rows and columns of a block; it need not divide the number of samples.
 

@@ -50,7 +50,7 @@ def samples(data: str, preprocessing: str | None = None) -> Dataset:
     except ValueError as error:
         raise ValueError(f"data={arguments.shown(name)}: {error}") from error
     except OSError as error:
-        error.strerror = f"data: {error.strerror}"
+        error.strerror = f"data: {str(error.strerror).removeprefix('name: ')}"
         raise
 
 
