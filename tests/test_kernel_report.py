@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 import fastntk
+from fastntk._support import memory
 from fastntk._cli import cli
 from fastntk.eigenvalues import conditioning
 from fastntk.studies import large_kernel
@@ -41,6 +42,16 @@ def test_the_numbers(tmp_path: Path) -> None:
     assert list(tmp_path.glob("*.npy")) == []
     assert set(report.seconds) == {"closest pair", "kernel", "eigenvalues"}
     assert "κ is certainly" in str(report)
+
+
+def test_a_kernel_that_does_not_fit_is_refused_before_any_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needed = 4 * len(X) * (len(X) + 1)
+    monkeypatch.setattr(memory, "ALWAYS_THERE", 0)
+    monkeypatch.setattr(memory, "available_memory", lambda: needed - 1)
+    with pytest.raises(MemoryError, match="the packed kernel of 300 samples needs .*: take fewer"):
+        fastntk.kernel_report(NET, X, tmp_path, progress=False)
 
 
 def test_finished_steps_are_not_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -184,6 +184,15 @@ def test_training_of_output_activations(psi: str, batch: int, way: Way) -> None:
         assert_close(now, truth, "float64")
 
 
+def test_a_first_batch_that_fits_is_no_measure(way: Way) -> None:
+    """The losses of all samples at the start are found where the network is trained."""
+    X, y = np.sqrt(11.0) * np.eye(11), np.ones(11)
+    net = fastntk.MLP([11, 1], seed=1)
+    options: Any = {"loss": "mse", "learning_rate": 0.1, "epochs": 2, "batch_size": 1, "seed": 5}
+    history = fastntk.train(net, way.give(X), way.give(y), **options, **way.options)
+    assert history.status == "completed"
+
+
 def cube(x: Any) -> Any:
     return x**3
 

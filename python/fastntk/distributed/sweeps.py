@@ -59,7 +59,8 @@ def ntk_depths(
     Returns
     -------
     dask.array.Array (depths, n, n)
-        The kernels of `fastntk.ntk_depths`, to the last bit. A tile has those of all depths.
+        The kernels of `fastntk.ntk_depths`, to the last bit, in the order of `depths`, of which one
+        that is there twice has two. A tile has those of all depths.
 
     Raises
     ------

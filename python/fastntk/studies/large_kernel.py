@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from fastntk._support import arguments
 from fastntk._support.files import make_folder
+from fastntk._support.memory import require_memory
 from fastntk._support.progress import require_progress
 from fastntk.devices import matrices
 from fastntk.eigenvalues import conditioning, kappa_at_least
@@ -187,6 +188,9 @@ def kernel_report(
 
 
 def _closest_pair(net: MLP, X: FloatArray, progress: Progress) -> Values:
+    # Hours, which would be lost if the next step were refused.
+    n = len(X)
+    require_memory(4 * n * (n + 1), f"the packed kernel of {n} samples", "take fewer samples")
     started = time.perf_counter()
     pair = net.smallest_angle(X, progress=progress)._asdict()
     return {"pair": pair, "seconds": time.perf_counter() - started}
