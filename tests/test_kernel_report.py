@@ -13,8 +13,8 @@ import pytest
 from click.testing import CliRunner
 
 import fastntk
-from fastntk._support import memory
 from fastntk._cli import cli
+from fastntk._support import memory
 from fastntk.eigenvalues import conditioning
 from fastntk.studies import large_kernel
 
@@ -50,7 +50,7 @@ def test_a_kernel_that_does_not_fit_is_refused_before_any_step(
     needed = 4 * len(X) * (len(X) + 1)
     monkeypatch.setattr(memory, "ALWAYS_THERE", 0)
     monkeypatch.setattr(memory, "available_memory", lambda: needed - 1)
-    with pytest.raises(MemoryError, match="the packed kernel of 300 samples needs .*: take fewer"):
+    with pytest.raises(MemoryError, match=r"the packed kernel of 300 samples needs .*: take fewer"):
         fastntk.kernel_report(NET, X, tmp_path, progress=False)
 
 
