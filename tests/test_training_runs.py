@@ -112,13 +112,12 @@ def test_a_first_batch_that_fits_is_no_measure(layered: bool) -> None:
 
 
 def test_nothing_is_a_multiple_of_no_loss() -> None:
-    """All samples are fitted: what rounding makes of their loss is no divergence."""
-    X = np.random.default_rng(0).standard_normal((6, 3))
-    net = fastntk.MLP([3, 16, 1])
-    history = fastntk.train(
-        net, X, net(X), loss="mse", learning_rate=1e-3, batch_size=2, epochs=2, momentum=0.5
-    )
+    """The loss at the start, w²/2, is below all numbers."""
+    net = fastntk.MLP.from_weights([np.array([[1e-170]])])
+    history = fastntk.train(net, [[1.0]], [0.0], loss="mse", learning_rate=1e20, epochs=2)
     assert history.status == "completed"
+    assert history.loss[0] == 0
+    assert history.loss[1] == pytest.approx(5e-301, rel=1e-12, abs=0)
 
 
 def test_losses_whose_sum_is_not_finite_are_divergence() -> None:
