@@ -48,6 +48,7 @@ def test_products_and_quotients(
 
 
 @example([(0.5, 0.0, 400), (0.75, 0.25, -400)])
+@example([(0.5, -0.5, 0)])
 @given(st.lists(NUMBERS, min_size=1, max_size=3))
 def test_unit_vectors(numbers: list[tuple[float, float, int]]) -> None:
     length, entries = lengths([made([each]) for each in numbers])

@@ -4,8 +4,10 @@
 
 What is divided or rooted is corrected once, from the exact residual, so that relative errors are
 below 2^-100 (Dekker 1971; Joldes, Muller and Popescu, Tight and rigorous error bounds for basic
-building blocks of double-word arithmetic, 2017). Nothing here may be contracted: products and
-their errors are formed of parts of 26 bits.
+building blocks of double-word arithmetic, 2017). Nothing here may be contracted: the error of a
+product is what is left of it by a fused multiply-add that is written as such.
+
+Loops have no branch and call nothing, so that a processor takes several numbers at once.
 
 A `Scaled` number has an exponent of its own, so that no product of sizes leaves the range.
 """
@@ -18,12 +20,19 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 import numpy as np
 from numba import njit
 
+from fastntk.infinite.fused import fused
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Array = NDArray[np.float64]
     Integers = NDArray[np.int64]
     Number: TypeAlias = tuple[float, float]
+
+
+# The powers of 2 from 2^-1074 to 2, and 0 before them: what is multiplied by one is rounded once.
+_LEAST = 1075
+_POWERS = np.append(0.0, np.ldexp(1.0, np.arange(1 - _LEAST, 2)))
 
 
 class Scaled(NamedTuple):
@@ -87,22 +96,6 @@ def lengths(entries: list[Scaled]) -> tuple[Scaled, list[Array]]:
 
 
 @njit(nogil=True, cache=True)
-def split(a: float) -> Number:
-    """Return two numbers of 26 bits whose sum is a."""
-    shifted = 134217729.0 * a  # 2^27 + 1
-    high = shifted - (shifted - a)
-    return high, a - high
-
-
-@njit(nogil=True, cache=True)
-def square(a: float) -> Number:
-    """Return a² as the sum of the rounded square and its error."""
-    rounded = a * a
-    high, low = split(a)
-    return rounded, ((high * high - rounded) + 2.0 * high * low) + low * low
-
-
-@njit(nogil=True, cache=True)
 def _joined(high: float, low: float) -> Number:
     """Return a sum of two numbers, of which the first is the larger one, and its error."""
     total = high + low
@@ -121,9 +114,13 @@ def two_sum(a: float, b: float) -> Number:
 def two_product(a: float, b: float) -> Number:
     """Return a b as the sum of the rounded product and its error."""
     rounded = a * b
-    (high, low), (other_high, other_low) = split(a), split(b)
-    rest = ((high * other_high - rounded) + high * other_low + low * other_high) + low * other_low
-    return rounded, rest
+    return rounded, fused(a, b, -rounded)
+
+
+@njit(nogil=True, cache=True)
+def square(a: float) -> Number:
+    """Return a² as the sum of the rounded square and its error."""
+    return two_product(a, a)
 
 
 @njit(nogil=True, cache=True)
@@ -139,7 +136,7 @@ def _sum(x: Number, y: Number) -> Number:
     return _joined(total, rest + (x[1] + y[1]))
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def _quotient(x: Number, y: Number) -> Number:
     first = x[0] / y[0]
     high, low = _product((first, 0.0), y)
@@ -147,7 +144,7 @@ def _quotient(x: Number, y: Number) -> Number:
     return _joined(first, second)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def _root(x: Number) -> Number:
     first = math.sqrt(x[0])
     high, low = square(first)
@@ -194,28 +191,34 @@ def _normalized(parts: Array, exponents: Integers) -> tuple[Array, Integers]:
 def _lengths(parts: Array, exponents: Integers) -> tuple[Array, Integers, Array]:
     """Return the parts and exponents of lengths, and the unit vectors, see `lengths`."""
     k, n = exponents.shape
-    out, found = np.zeros((2, n)), np.zeros(n, dtype=np.int64)
-    units = np.zeros(parts.shape)
-    near = np.zeros((k, 2))
+    most = np.full(n, -(2**40))
+    for i in range(k):
+        for j in range(n):
+            if parts[i, 0, j] > 0.0:
+                most[j] = max(most[j], exponents[i, j])
+    near, squares = np.empty(parts.shape), np.zeros((2, n))
+    for i in range(k):
+        for j in range(n):
+            # What is beyond the range below the largest entry has no part in the length.
+            down = _POWERS[max(_LEAST + min(exponents[i, j] - most[j], 0), 0)]
+            near[i, 0, j], near[i, 1, j] = parts[i, 0, j] * down, parts[i, 1, j] * down
+            each = near[i, 0, j], near[i, 1, j]
+            total = _sum((squares[0, j], squares[1, j]), _product(each, each))
+            squares[0, j], squares[1, j] = total
+    lengths, units = np.empty((2, n)), np.empty(parts.shape)
     for j in range(n):
-        most = -(2**40)
-        for i in range(k):
-            if parts[i, 0, j] > 0.0:
-                most = max(most, exponents[i, j])
-        total = (0.0, 0.0)
-        for i in range(k):
-            near[i] = 0.0
-            if parts[i, 0, j] > 0.0:
-                # What is beyond the range below the largest entry has no part in the length.
-                down = max(exponents[i, j] - most, -(2**12))
-                near[i, 0] = math.ldexp(parts[i, 0, j], down)
-                near[i, 1] = math.ldexp(parts[i, 1, j], down)
-            each = (near[i, 0], near[i, 1])
-            total = _sum(total, _product(each, each))
-        if total[0] > 0.0:
-            length = _root(total)
-            out[0, j], shift = math.frexp(length[0])
-            out[1, j], found[j] = math.ldexp(length[1], -shift), most + shift
-            for i in range(k):
-                units[i, 0, j], units[i, 1, j] = _quotient((near[i, 0], near[i, 1]), length)
-    return out, found, units
+        # Of vectors of length 0 all entries are 0, whatever they are divided by.
+        some = squares[0, j] if squares[0, j] > 0.0 else 1.0
+        lengths[0, j], lengths[1, j] = _root((some, squares[1, j]))
+    for i in range(k):
+        for j in range(n):
+            each = near[i, 0, j], near[i, 1, j]
+            units[i, 0, j], units[i, 1, j] = _quotient(each, (lengths[0, j], lengths[1, j]))
+    bits = lengths.view(np.int64)
+    for j in range(n):
+        # Lengths are at least ½, but for rounding: no number with fewer digits is among them.
+        shift = (bits[0, j] >> 52) - 1022 if squares[0, j] > 0.0 else 0
+        down = _POWERS[_LEAST - shift] if squares[0, j] > 0.0 else 0.0
+        lengths[0, j], lengths[1, j] = lengths[0, j] * down, lengths[1, j] * down
+        most[j] = most[j] + shift if squares[0, j] > 0.0 else 0
+    return lengths, most, units

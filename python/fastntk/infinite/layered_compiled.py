@@ -317,11 +317,12 @@ def propagate(
             op, place = sums.instructions[k], sums.places[k, OF_U]
             kind, index, tangent = op[KIND], op[INDEX], op[FLAG] == 1
             linear = kind == ACTIVATE and activations.loops[index] == _PIECEWISE
+            if kind == SUM or linear:
+                part = _part(i, len(group), network.first + left, width)
+                _run(b, sums, activations.kinks, int(k), int(network.together[k]), part)
+                k += network.together[k]
+                continue
             for row in group:
-                if kind == SUM or linear:
-                    part = _part(sums, i + row, network.first + left, width)
-                    _run(b[row], sums, activations.kinks, int(k), int(network.together[k]), part)
-                    continue
                 skipped = _skipped(i + row, position)
                 u = _of_pairs(b[row], op[U], skipped - left, columns - left)
                 if kind == WRITE:
@@ -397,19 +398,17 @@ def _run(b: Array, sums: Sums, kinks: Array, k: int, count: int, part: Part) -> 
         run_block(b, sums, k, count, part, kinks[sums.instructions[activation, INDEX]])
     elif sums.instructions[k, KIND] == ACTIVATE:
         op = sums.instructions[k]
-        activate_row(b, op, kinks[op[INDEX]], int(part.width))
+        activate_row(b, op, kinks[op[INDEX]], part)
     else:
         add_row(b, sums, k, part)
 
 
 @njit(inline="always")
-def _part(sums: Sums, i: int, first: int, width: int) -> Part:
-    """Return the part of a row; all have one, where all samples share factors."""
-    return Part(np.uint64(0 if sums.shared else i), np.uint64(first), np.uint64(width))
+def _part(i: int, rows: int, first: int, width: int) -> Part:
+    return Part(np.uint64(i), np.uint64(rows), np.uint64(first), np.uint64(width))
 
 
 @njit(nogil=True, cache=True)
 def _run_rows(b: Array, network: Network, k: int, width: int) -> None:
-    for i in range(len(b)):
-        part = _part(network.sums, i, network.first, width)
-        _run(b[i], network.sums, network.activations.kinks, k, 1, part)
+    part = _part(0, len(b), network.first, width)
+    _run(b, network.sums, network.activations.kinks, k, 1, part)

@@ -45,18 +45,45 @@ if TYPE_CHECKING:
 
 
 class Sum(NamedTuple):
-    """A direct sum, of all samples.
+    """A direct sum, of all samples: what only bounds need of it is made when they ask.
 
     Attributes
     ----------
-    factors : ndarray (5, n)
-        A, B, C; before them A and C again, as R and P.
-    sizes : ndarray (3, n)
-        S twice, and 1/S.
+    first, second : ndarray (n,) or None
+        a s_u and b s_v, of the parts that are there.
+    constant : float
+        c.
+    size : ndarray (n,)
+        S.
     """
 
-    factors: Array
-    sizes: Array
+    first: Array | None
+    second: Array | None
+    constant: float
+    size: Array
+
+    @property
+    def factors(self) -> Array:
+        """A, B, C (5, n); before them A and C again, as R and P."""
+        inverse = np.divide(1.0, self.size, out=np.zeros_like(self.size), where=self.size > 0)
+        factors = np.zeros((5, len(self.size)))
+        factors[A] = 0.0 if self.first is None else self.first * inverse
+        factors[B] = 0.0 if self.second is None else self.second * inverse
+        factors[C] = self.constant * inverse
+        factors[R], factors[P] = factors[A], factors[C]
+        return factors
+
+    @property
+    def sizes(self) -> Array:
+        """S twice, and 1/S (3, n)."""
+        return stack_sizes(self.size, self.size)
+
+    def take(self, samples: slice) -> Sum:
+        """Return the sum of some of the samples."""
+        first, second = (
+            None if part is None else part[samples] for part in (self.first, self.second)
+        )
+        return Sum(first, second, self.constant, self.size[samples])
 
 
 class Activated(NamedTuple):
@@ -159,10 +186,7 @@ class LayeredFactors:
         return LayeredFactors(
             self.norms[:, samples],
             self.gain,
-            {
-                place: Sum(each.factors[:, samples], each.sizes[:, samples])
-                for place, each in self.sums.items()
-            },
+            {place: each.take(samples) for place, each in self.sums.items()},
             {
                 step: Activated(each.state.take(samples), each.gradients[samples])
                 for step, each in self.activated.items()
@@ -200,13 +224,7 @@ class _Sizes:
             size = np.full(self._samples, float(c))
             for part in given:
                 size = np.hypot(size, part)
-            inverse = np.divide(1.0, size, out=np.zeros_like(size), where=size > 0)
-            factors = np.zeros((5, len(size)))
-            factors[A] = 0.0 if u is None else u * inverse
-            factors[B] = 0.0 if v is None else v * inverse
-            factors[C] = c * inverse
-            factors[R], factors[P] = factors[A], factors[C]
-            self.sums[place] = Sum(factors, stack_sizes(size, size))
+            self.sums[place] = Sum(u, v, c, size)
         self._require_finite(size, place.step)
         if place in self.sums and v is not None:
             require_squares(size, partial(self._label, place.step))

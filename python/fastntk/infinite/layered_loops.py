@@ -53,6 +53,9 @@ if TYPE_CHECKING:
 # Which factors a sum has of its terms, and of those with slopes.
 _PLAIN, _TURNED = (OF_U, OF_V, CONSTANT), (OF_X, OF_Y, TURNED_CONSTANT)
 
+# Rows take so many columns one after another: what these bring is in the nearest cache.
+_CHUNK = np.uint64(128)
+
 # A part of a loop, compiled once, within it.
 _part = njit(nogil=True, cache=True, forceinline=True)
 
@@ -78,13 +81,14 @@ class Sums(NamedTuple):
 
 
 class Part(NamedTuple):
-    """Which pairs: the number of their row, the first of the columns, and how many there are.
+    """Which pairs: the first of their rows, how many there are, and the same of the columns.
 
     Numbers without a sign: of a sum of others no compiler knows that it is not counted from the
     end.
     """
 
     row: np.uint64
+    rows: np.uint64
     first: np.uint64
     width: np.uint64
 
@@ -93,7 +97,7 @@ class Part(NamedTuple):
 def _factors(
     places: Integers, rows: Array, k: int, row: np.uint64, which: tuple[int, int, int]
 ) -> Factors:
-    """Return the factors of the row in a sum, and where those of the columns lie."""
+    """Return the factors of a row in a sum, and where those of the columns lie."""
     u, v, c = places[k, which[0]], places[k, which[1]], places[k, which[2]]
     return (
         (rows[row, u, 0], rows[row, u, 1], u),
@@ -103,8 +107,8 @@ def _factors(
 
 
 @_part
-def _gaps(b: Array, register: int, j: int) -> Both:
-    return b[register, 0, j], b[register, 1, j]
+def _gaps(b: Array, row: int, register: int, j: int) -> Both:
+    return b[row, register, 0, j], b[row, register, 1, j]
 
 
 @_part
@@ -163,17 +167,23 @@ def _sum_loop(
         ops[k, SLOPES],
         ops[k, OUT],
     )
-    plain = _factors(places, rows, k, part.row, _PLAIN)
-    others = _factors(places, rows, k, part.row, _TURNED)
-    for j in range(part.width):
-        column = part.first + j
-        near, far = _sum_of(_gaps(b, u, j), _gaps(b, v, j), plain, columns, column, kind)
-        if turned:
-            both = _sum_of(_gaps(b, x, j), _gaps(b, y, j), others, columns, column, kind)
-            product, rest = _turned(both, _gaps(b, slopes, j))
-            near += product
-            far += rest
-        b[out, 0, j], b[out, 1, j] = near, far
+    for start in range(np.uint64(0), part.width, _CHUNK):
+        stop = min(np.uint64(start + _CHUNK), part.width)
+        for i in range(part.rows):
+            row = np.uint64(0) if kind[0] else part.row + i
+            plain = _factors(places, rows, k, row, _PLAIN)
+            others = _factors(places, rows, k, row, _TURNED)
+            for j in range(start, stop):
+                column = part.first + j
+                one, other = _gaps(b, i, u, j), _gaps(b, i, v, j)
+                near, far = _sum_of(one, other, plain, columns, column, kind)
+                if turned:
+                    one, other = _gaps(b, i, x, j), _gaps(b, i, y, j)
+                    both = _sum_of(one, other, others, columns, column, kind)
+                    product, rest = _turned(both, _gaps(b, i, slopes, j))
+                    near += product
+                    far += rest
+                b[i, out, 0, j], b[i, out, 1, j] = near, far
 
 
 @_part
@@ -200,14 +210,15 @@ def _has_constant(sums: Sums, k: int) -> bool:
 
 
 @njit(nogil=True, cache=True, fastmath={"contract"})
-def activate_row(b: Array, op: Integers, kink: float, width: int) -> None:
+def activate_row(b: Array, op: Integers, kink: float, part: Part) -> None:
     """Write both gaps of φ and of φ' for an activation with this kink, see `recursion`."""
     u, made, slopes, tangent = op[U], op[OUT], op[SLOPES_OUT], op[FLAG] == 1
-    for j in range(width):
-        found = piecewise_gaps(b[u, 0, j], b[u, 1, j], kink, tangent)
-        b[made, 0, j], b[made, 1, j] = found[0], found[1]
-        if tangent:
-            b[slopes, 0, j], b[slopes, 1, j] = found[2], found[3]
+    for i in range(part.rows):
+        for j in range(part.width):
+            found = piecewise_gaps(b[i, u, 0, j], b[i, u, 1, j], kink, tangent)
+            b[i, made, 0, j], b[i, made, 1, j] = found[0], found[1]
+            if tangent:
+                b[i, slopes, 0, j], b[i, slopes, 1, j] = found[2], found[3]
 
 
 @_part
@@ -219,26 +230,31 @@ def _block_loop(
     nodes, gradients = k + count - 2, k + count - 1
     start, hidden, after, made = ops[k, U], ops[nodes, U], ops[nodes, V], ops[nodes, OUT]
     gradient, slopes, turned = ops[gradients, U], ops[gradients, SLOPES], ops[gradients, OUT]
-    before = _factors(places, rows, k, part.row, _PLAIN)
-    of_nodes = _factors(places, rows, nodes, part.row, _PLAIN)
-    of_gradients = _factors(places, rows, gradients, part.row, _PLAIN)
-    of_turned = _factors(places, rows, gradients, part.row, _TURNED)
-    for j in range(part.width):
-        column = part.first + j
-        h, g = _gaps(b, hidden, j), _gaps(b, gradient, j)
-        if count > 2:
-            z = _gaps(b, start, j)
-            if count > 3:
-                z = _sum_of(z, (0.0, 2.0), before, columns, column, (kind[0], False))
-            found = piecewise_gaps(z[0], z[1], kink, True)
-            e, slope = (found[0], found[1]), (found[2], found[3])
-        else:
-            e, slope = _gaps(b, after, j), _gaps(b, slopes, j)
-        one, other = _sum_of(h, e, of_nodes, columns, column, kind)
-        near, far = _sum_of(g, e, of_gradients, columns, column, kind)
-        product, rest = _turned(_sum_of(h, g, of_turned, columns, column, kind), slope)
-        b[made, 0, j], b[made, 1, j] = one, other
-        b[turned, 0, j], b[turned, 1, j] = near + product, far + rest
+    for begin in range(np.uint64(0), part.width, _CHUNK):
+        stop = min(np.uint64(begin + _CHUNK), part.width)
+        for i in range(part.rows):
+            row = np.uint64(0) if kind[0] else part.row + i
+            before = _factors(places, rows, k, row, _PLAIN)
+            of_nodes = _factors(places, rows, nodes, row, _PLAIN)
+            of_gradients = _factors(places, rows, gradients, row, _PLAIN)
+            of_turned = _factors(places, rows, gradients, row, _TURNED)
+            for j in range(begin, stop):
+                column = part.first + j
+                h, g = _gaps(b, i, hidden, j), _gaps(b, i, gradient, j)
+                if count > 2:
+                    z = _gaps(b, i, start, j)
+                    if count > 3:
+                        none = (0.0, 2.0)
+                        z = _sum_of(z, none, before, columns, column, (kind[0], False))
+                    found = piecewise_gaps(z[0], z[1], kink, True)
+                    e, slope = (found[0], found[1]), (found[2], found[3])
+                else:
+                    e, slope = _gaps(b, i, after, j), _gaps(b, i, slopes, j)
+                one, other = _sum_of(h, e, of_nodes, columns, column, kind)
+                near, far = _sum_of(g, e, of_gradients, columns, column, kind)
+                product, rest = _turned(_sum_of(h, g, of_turned, columns, column, kind), slope)
+                b[i, made, 0, j], b[i, made, 1, j] = one, other
+                b[i, turned, 0, j], b[i, turned, 1, j] = near + product, far + rest
 
 
 @_part

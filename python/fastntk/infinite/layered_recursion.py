@@ -125,7 +125,7 @@ class PairCalculus:
         slopes = nothing.gaps if v.slopes is None else v.slopes
         before = Pairs(u.gaps[:], v.gaps[:], slopes[:], u.difference, _times(v.difference, b))
         left = Side(np.ascontiguousarray(rows.factors.T), np.ascontiguousarray(rows.sizes.T))
-        right = Side(*(np.ascontiguousarray(part) for part in columns))
+        right = Side(columns.factors, columns.sizes)
         if v is nothing:
             before = before._replace(size_difference=_times(u.difference, a))
             after = before._replace(hidden=(near, far), size_difference=difference)
