@@ -399,7 +399,7 @@ def test_solutions_that_have_no_digits(of_kernel: float, of_right: float) -> Non
 def test_kernels_that_are_not_finite(rank: int) -> None:
     K = of_spectrum(np.linspace(1, 2, 12))
     K[3, 4] = K[4, 3] = np.nan
-    with pytest.raises(OverflowError, match="^K: expected finite"):
+    with pytest.raises(OverflowError, match=r"^K: expected finite"):
         fastntk.conjugate_gradients(Formed(K), np.ones(12), preconditioner_rank=rank)
 
 
