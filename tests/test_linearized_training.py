@@ -501,7 +501,11 @@ def test_what_is_fitted_stays(solver: Any) -> None:
 @pytest.mark.filterwarnings("error")
 def test_targets_that_are_too_large() -> None:
     training = fastntk.MLP([4, 16, 1]).linearize().fit(X, 1e308 * np.sign(Y[:, 0]))
-    calls = (lambda: training.outputs(Z, time=np.inf), lambda: training.loss(time=0.0))
-    for call in (*calls, lambda: training.loss(steps=1, learning_rate=1e-3)):
+    calls: list[tuple[Any, dict[str, Any]]] = [
+        (training.outputs, {"Z": Z, "time": np.inf}),
+        (training.loss, {"time": 0.0}),
+        (training.loss, {"steps": 1, "learning_rate": 1e-3}),
+    ]
+    for call, when in calls:
         with pytest.raises(OverflowError, match=r"^y: what training does is not finite in float64"):
-            call()
+            call(**when)
