@@ -16,6 +16,7 @@ from long_networks import exact_features
 from reference import angle
 
 import fastntk
+from fastntk import layers
 from fastntk._support.angles import angle_from_chord, angle_from_cosine, angle_from_gap
 from fastntk.kernels.angles import kernel_angle_resolution, smallest_eigenvalue_of_pair
 
@@ -306,6 +307,29 @@ def test_angles_of_powers_near_zero() -> None:
     z = x + np.array([1e-9, 0.0])
     ((angle, _, _, _),) = steep.pair_angles([x, z], [(0, 1)])
     assert angle == pytest.approx(exact_angle(steep, x, z), rel=1e-7, abs=0)
+
+
+@pytest.mark.parametrize(
+    "net",
+    [
+        fastntk.MLP([2, 24, 24, 2]),
+        fastntk.MLP([2, 1]),
+        fastntk.MLP([2, 24, 24, 1], activation="tanh", bias_std=0.1),
+        fastntk.Network([layers.Dense(24), layers.Activation("gelu"), layers.Dense(1)], 2).sample(),
+    ],
+    ids=["relu", "linear", "biases", "layers"],
+)
+def test_angles_of_differences_whose_squares_vanish(net: Any) -> None:
+    """The angle is in proportion to so small a difference."""
+    share = net.smallest_angle([[1.0, 0.0], [1.0, 1e-100]]).angle / 1e-100
+    for distance in (1e-140, 1e-153, 1e-158, 1e-161, 1e-170, 1e-220, 1e-280):
+        X = np.array([[1.0, 0.0], [1.0, distance], [0.0, 1.0]])
+        pair = net.smallest_angle(X)
+        assert pair.angle / distance == pytest.approx(share, rel=1e-12, abs=0)
+        assert pair[1:] == (0, 1, True)
+        assert net.pair_angles(X, [(1, 0)])[0].angle == pytest.approx(pair.angle, rel=1e-12, abs=0)
+    for distance in (1e-300, 1e-310):  # which has lost digits on the way
+        assert net.smallest_angle([[1.0, 0.0], [1.0, distance]]) == (0.0, 0, 1, False)
 
 
 def test_gradients_whose_squares_vanish_have_no_angle() -> None:
