@@ -315,7 +315,9 @@ def test_angles_of_powers_near_zero() -> None:
         fastntk.MLP([2, 24, 24, 2]),
         fastntk.MLP([2, 1]),
         fastntk.MLP([2, 24, 24, 1], activation="tanh", bias_std=0.1),
-        fastntk.Network([layers.Dense(24), layers.Activation("gelu"), layers.Dense(1)], 2).sample(),
+        fastntk.Network(
+            [layers.Dense(24), layers.Activation("gelu"), layers.Dense(1)], inputs=2
+        ).sample(),
     ],
     ids=["relu", "linear", "biases", "layers"],
 )

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from functools import cache, cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numba import njit
@@ -29,6 +29,8 @@ from fastntk.infinite.duals.series import PAIRS_AT_ONCE, Series, add_series, wri
 from fastntk.infinite.duals.vectorized import correlation
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from fastntk.activations import Activation, Function
     from fastntk.infinite.duals.base import Array
     from fastntk.infinite.duals.compiled import RowGaps, RowPairs
@@ -315,7 +317,8 @@ def _points_of(breakpoints: tuple[float, ...], scale: float) -> tuple[float, ...
     return tuple(b / scale for b in breakpoints) if scale > 0 else ()
 
 
-def _values(function: Function, z: Array) -> Array:
+def _values(function: Function, z: Array) -> NDArray[np.floating[Any]]:
+    """Return the values of a function, which are finite."""
     values = function(z)
     if not np.isfinite(values).all():
         raise ValueError("activation: its values at finite numbers are not all finite")
