@@ -208,3 +208,11 @@ def test_products_that_leave_the_range() -> None:
     K = distributed.ntk_operator(RELU, X, chunks=64)
     with pytest.raises(OverflowError, match=r"vectors up to 1e\+308 leave the range of float64"):
         K @ np.full(210, 1e308)
+
+
+def test_products_that_have_no_digits() -> None:
+    net = infinite.Network(2, "gelu", bias_std=0.1)
+    for K in (net.ntk_operator(X), distributed.ntk_operator(net, X, chunks=100)):
+        with pytest.raises(OverflowError, match=r"leave the range of float64: expected larger vec"):
+            K @ np.full(len(X), 1e-312)
+        assert not (K @ np.zeros(len(X))).any()

@@ -134,3 +134,26 @@ def test_products_that_leave_the_range() -> None:
 def test_bad_arguments(given: dict[str, Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         distributed.ntk_operator(**{"net": NET, "X": X, **given})
+
+
+@pytest.mark.parametrize("outputs", ["trace", "full"])
+def test_products_that_have_no_digits(outputs: Any) -> None:
+    """As in this process: not where large terms add up to nothing, nor where a kernel is 0."""
+    here = NET.ntk_operator(X, block_rows=50, outputs=outputs)
+    spread = distributed.ntk_operator(NET, X, chunks=50, outputs=outputs)
+    ones: Any = np.ones(here.shape[0])
+    for K in (here, spread):
+        with pytest.raises(OverflowError, match="too small for float64"):
+            K @ (1e-312 * ones)
+        assert not (K @ (0 * ones)).any()
+        assert np.shape(K @ np.zeros((len(ones), 0))) == (len(ones), 0)
+    dead = distributed.ntk_operator(fastntk.MLP([6, 9, 3]), 0 * X, chunks=50, outputs=outputs)
+    assert not (dead @ ones).any()
+
+
+def test_custom_functions_stay_here() -> None:
+    mine = fastntk.activations.custom(lambda x: x**3, lambda x: 3 * x * x, name="mine")
+    net = fastntk.MLP([X.shape[1], 8, 1], activation=mine)
+    for call in (distributed.ntk_operator, distributed.ntk):
+        with pytest.raises(ValueError, match=r"nor go to the workers of a cluster"):
+            call(net, X)

@@ -478,3 +478,34 @@ def test_bad_arguments_of_linearization(
 ) -> None:
     with pytest.raises(error, match=message):
         fastntk.linearization_error(**{"X": X, "y": Y, "widths": [8], **arguments})
+
+
+@pytest.mark.parametrize("solver", ["eigh", "cg"])
+def test_what_is_fitted_stays(solver: Any) -> None:
+    net = fastntk.MLP([4, 32, 3])
+    at: dict[str, Any] = {} if solver == "cg" else {"time": 3.0}
+
+    def fitted(samples: Array, targets: Array) -> Any:
+        return net.linearize().fit(samples, targets, solver=solver)
+
+    samples, targets = X.copy(), Y.copy()
+    training = fitted(samples, targets)
+    expected = [training.outputs(Z, **at), training.outputs(**at), training.parameter_change(**at)]
+    samples[:], targets[:] = 0.5, 0.0
+    net.weights[1][:] *= 2
+    found = [training.outputs(Z, **at), training.outputs(**at), training.parameter_change(**at)]
+    for one, other in zip(found, expected, strict=True):
+        assert np.array_equal(one, other)
+
+
+@pytest.mark.filterwarnings("error")
+def test_targets_that_are_too_large() -> None:
+    training = fastntk.MLP([4, 16, 1]).linearize().fit(X, 1e308 * np.sign(Y[:, 0]))
+    calls: list[tuple[Any, dict[str, Any]]] = [
+        (training.outputs, {"Z": Z, "time": np.inf}),
+        (training.loss, {"time": 0.0}),
+        (training.loss, {"steps": 1, "learning_rate": 1e-3}),
+    ]
+    for call, when in calls:
+        with pytest.raises(OverflowError, match=r"^y: what training does is not finite in float64"):
+            call(**when)

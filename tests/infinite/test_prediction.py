@@ -394,3 +394,34 @@ def test_angle_curves() -> None:
     ]
     with pytest.raises(ValueError, match=r"theta has shape \(1, 2\): expected a vector"):
         fastntk.angle_curves([[0.1, 0.2]])
+
+
+@pytest.mark.parametrize("solver", ["cholesky", "cg"])
+def test_a_regression_keeps_its_samples(solver: str) -> None:
+    samples = X.copy()
+    regression = infinite.Regression(samples, depth=2, ridge=0.1, solver=solver)
+    samples[:] = 0.5
+    expected = infinite.Regression(X, depth=2, ridge=0.1, solver=solver).predict(Z, Y).mean
+    assert np.array_equal(regression.predict(Z, Y).mean, expected)
+
+
+@pytest.mark.parametrize(
+    ("scale", "when", "message"),
+    [
+        (1.7e308, {}, "^y: predictions are not finite"),
+        (1e308, {"time": 300.0}, "^y: predictions are not finite"),
+        (1.0, {"steps": 2000, "learning_rate": 1e3}, "^steps=2000, learning_rate=1000.0: descent"),
+        (0.0, {"steps": [1, 2000], "learning_rate": 1e3}, r"^steps=\[1, 2000\], learning_rate=100"),
+        (1e200, {"steps": 5, "learning_rate": 1e-3}, ""),
+        # Outputs as they begin, whose covariance grows by the square.
+        (0.0, {"steps": 90, "learning_rate": 1e3, "covariance": True}, r"^steps=90, .*: descent"),
+    ],
+)
+@pytest.mark.filterwarnings("error")
+def test_predictions_that_are_not_finite(scale: float, when: dict[str, Any], message: str) -> None:
+    regression = infinite.Regression(X, depth=2)
+    if message:
+        with pytest.raises(OverflowError, match=message):
+            regression.predict(Z, scale * np.sign(Y), **when)
+    else:
+        assert np.isfinite(regression.predict(Z, scale * np.sign(Y), **when).mean).all()

@@ -298,7 +298,10 @@ def like(value: object, name: str, protocol: type, expected: str) -> None:
     wanted = [each for each in vars(protocol) if not each.startswith("_")]
     missing = object()
     if any(inspect.getattr_static(value, each, missing) is missing for each in wanted):
-        raise TypeError(f"{name}={shown(value)}: expected {expected}")
+        given = shown(value)
+        if isinstance(value, np.ndarray):
+            given = f"<ndarray of shape {value.shape}>"
+        raise TypeError(f"{name}={given}: expected {expected}")
 
 
 def layer_weights(

@@ -15,6 +15,8 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakSet
 
+import numpy as np
+
 from fastntk._support.blas_threads import SingleThreadedBlas
 from fastntk._support.memory import has_address_space
 
@@ -121,16 +123,17 @@ def in_own_thread(function: Callable[[], _Result]) -> _Result:
     For what lets go of the interpreter lock, and cannot be stopped: this thread waits in steps, so
     that Ctrl-C raises KeyboardInterrupt at once, also when a thread of `map_in_threads` waits here.
     What was begun then ends in the background, and its result is dropped; BLAS gets its threads
-    back when that is done.
+    back when that is done. NumPy warns there of what it warns of here.
     """
     outcome: Future[_Result] = Future()
+    warned_of = np.geterr()
     begun, finished = SimpleQueue[None](), SimpleQueue[None]()
 
     def work() -> None:
         begun.put(None)
         _here.works_for_other = True
         try:
-            with core_threads():
+            with core_threads(), np.errstate(**warned_of):
                 result = function()
         except BaseException as error:  # also where BLAS finds no memory for this thread
             outcome.set_exception(error)

@@ -104,8 +104,8 @@ def require_entry(activation: Activation, what: str) -> None:
     """Raise ValueError, about `what`, for an activation that `restore` cannot make again."""
     if activation.name not in CONSTRUCTORS:
         raise ValueError(
-            f"{what}: expected an activation that fastntk knows by name; a custom function cannot "
-            "be written to a file"
+            f"{what}: expected an activation that fastntk knows by name; networks of finite width "
+            "with a custom function cannot be written to a file, nor go to the workers of a cluster"
         )
 
 

@@ -78,7 +78,7 @@ class SpreadTileProducts:
             for parts in self._blocks.results(self._squares(vectors)):
                 for first, part in parts:
                     sums[first : first + len(part)] += part
-        return products_in_range(sums, V, self.dtype)
+        return products_in_range(sums, V, self)
 
     def _squares(self, vectors: Any) -> Iterator[Any]:
         """Yield what stands for the products of all squares, in their order."""

@@ -31,7 +31,7 @@ from fastntk.distributed.blocks import BlocksHere, blocks_of, take
 from fastntk.distributed.infinite_operators import infinite_operator
 from fastntk.distributed.networks import finite_identity, require_some_network
 from fastntk.infinite.methods import LimitMethods
-from fastntk.kernels.ranges import all_finite, size_of
+from fastntk.kernels.ranges import all_finite, products_are_lost, size_of
 from fastntk.linearity.kernel_operator import KernelProducts
 from fastntk.linearity.kernel_rows import KernelRows, pair_columns, pair_diagonal, tree_sum
 from fastntk.linearity.operators import KernelOperator
@@ -145,6 +145,7 @@ def ntk_operator(
         # Weights may be changed later, X must not be: of these there may be more than memory.
         network = deepcopy(net.network.weighted(layer_weights))
         kernel = _Kernel(network, chosen, tiles.kernel.dtype)
+        _ = kernel.digest  # travels with it; and no activation has none
         blocks = blocks_of(kernel, tiles.X, working)
         products = _SpreadProducts(kernel, tiles.X, blocks, all_pairs=outputs == "full")
     return KernelOperator(products)
@@ -214,6 +215,12 @@ class _SpreadProducts(KernelProducts):
                 f"X with elements of at most {self._largest:.3g} and vectors with elements of at "
                 f"most {size_of(vectors):.3g}: the result is not finite in {self.dtype}: expected "
                 "smaller vectors"
+            )
+        if products_are_lost(rows.T, vectors, self.diagonal):
+            raise OverflowError(
+                f"X with elements of at most {self._largest:.3g} and vectors with elements of at "
+                f"most {size_of(vectors):.3g}: the largest element of the result is too small for "
+                f"{self.dtype}: expected larger vectors"
             )
 
     def diagonal(self) -> FloatArray:

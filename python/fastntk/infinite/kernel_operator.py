@@ -17,6 +17,7 @@ from fastntk._support.memory import require_memory
 from fastntk.devices.processor import PROCESSOR
 from fastntk.infinite.layer_factors import KINDS
 from fastntk.infinite.tiles import fold_tiles, for_each_tile, tiles
+from fastntk.kernels.ranges import products_are_lost
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from fastntk.infinite.kernel_parts import KernelParts
     from fastntk.infinite.request import KernelRequest
     from fastntk.infinite.tiles import Tile
+    from fastntk.linearity.operators import KernelElements
 
 # Columns of the kernel that are computed together, and rows of these.
 _COLUMNS = 32, 2048
@@ -55,7 +57,7 @@ class TileProducts:
         vectors = vectors_of(V, self.dtype)
         sums = Sums(np.zeros(V.shape), 0)
         add_products(self._parts, self._parts.tiles(), vectors, (sums, sums))
-        return products_in_range(sums.values, V, self.dtype)
+        return products_in_range(sums.values, V, self)
 
     def diagonal(self) -> FloatArray:
         """Return the diagonal."""
@@ -129,14 +131,16 @@ def add_products(
         fold_tiles(work, add, every, progress=False, description="product")
 
 
-def products_in_range(sums: NDArray[np.float64], V: Any, dtype: FloatDType) -> FloatArray:
+def products_in_range(sums: NDArray[np.float64], V: Any, kernel: KernelElements) -> FloatArray:
     """Return products in their precision; raise OverflowError if they have left its range."""
+    dtype = kernel.dtype
     with np.errstate(over="ignore", invalid="ignore"):
         result: FloatArray = sums.astype(dtype, copy=False)
-    if not np.isfinite(result).all() and np.isfinite(V).all():
+    overflows = not np.isfinite(result).all() and bool(np.isfinite(V).all())
+    if overflows or products_are_lost(result, V, kernel.diagonal):
         raise OverflowError(
             f"products with vectors up to {float(np.abs(V).max()):.3g} leave the range of "
-            f"{dtype}: expected smaller vectors"
+            f"{dtype}: expected {'smaller' if overflows else 'larger'} vectors"
         )
     return result
 

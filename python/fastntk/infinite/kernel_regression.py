@@ -21,7 +21,7 @@ from fastntk._support import arguments
 from fastntk._support.memory import require_memory
 from fastntk._support.threads import in_own_thread
 from fastntk.infinite.kernel_system import KernelSystem
-from fastntk.linearity.kernel_descent import Flow, Spectrum
+from fastntk.linearity.kernel_descent import Descent, Flow, Spectrum
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -98,13 +98,20 @@ class KernelRegression:
         return Spectrum.of(self._kernel)
 
     def filtered(self, right: Array, given: Schedule) -> Array:
-        """Return (Θ + λ)⁻¹ (1 − q(Θ + λ)) times the columns of `right` (n, k): (…, n, k)."""
+        """Return (Θ + λ)⁻¹ (1 − q(Θ + λ)) times the columns of `right` (n, k): (…, n, k).
+
+        Raises
+        ------
+        OverflowError
+            If it is not finite.
+        """
         ends = (
             np.isinf(given.time) if isinstance(given, Flow) else np.zeros(given.steps.shape, bool)
         )
         by_cholesky = ends & (self._solution == "unique")
         if by_cholesky.all():
             solution = self._solve(right)
+            self.require_finite(solution, given)
             return np.broadcast_to(solution, (*ends.shape, *solution.shape))
         spectrum = self._spectrum
         eigenvalues = spectrum.eigenvalues + self.ridge
@@ -113,12 +120,25 @@ class KernelRegression:
         filtered = spectrum.apply(gain, right)
         if by_cholesky.any():
             filtered[by_cholesky] = self._solve(right)
+        self.require_finite(filtered, given)
         return filtered
 
     def _solve(self, right: Array) -> Array:
         if not self._system.resolved:
             raise self._system.singular(self._samples)
         return self._system.solve(right)
+
+    def require_finite(self, values: Array, given: Schedule) -> None:
+        """Raise OverflowError if what is computed for a schedule is not finite."""
+        if np.isfinite(values).all():
+            return
+        if isinstance(given, Descent):
+            most = float(self._spectrum.eigenvalues[-1]) + self.ridge
+            if given.learning_rate * most > 2 * len(self._samples):
+                raise given.diverged(2 * len(self._samples) / most)
+        raise OverflowError(
+            "y: predictions are not finite in float64: expected smaller targets, or a larger ridge"
+        )
 
     def covariance(self, filtered: Array, prior: Prior) -> Array:
         """Return the covariance of the outputs at other samples: A Σ Aᵀ − A Σ_*ᵀ − Σ_* Aᵀ + Σ_**.

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from fastntk.activations import Activation
     from fastntk.infinite.iterative_regression import IterativeRegression
     from fastntk.infinite.several_depths import SeveralDepths
+    from fastntk.linearity.kernel_descent import Schedule
     from fastntk.symmetric.conjugate_gradients import KernelSolution
 
     Array = NDArray[np.float64]
@@ -224,7 +225,8 @@ class Regression:
     ) -> None:
         kernel, ridge, solution, solver = given
         self._network = network
-        self._samples = matrices.samples(X, "X", np.dtype(np.float64))
+        # A copy: kernels with other samples are to be those of these.
+        self._samples = matrices.samples(X, "X", np.dtype(np.float64)).copy()
         network.require_inputs(self._samples.shape[1], "X")
         self._kind = arguments.choice(kernel, "kernel", ("ntk", "nngp"))
         given_ridge, given_solution = checked_ridge(ridge), checked_solution(solution)
@@ -318,6 +320,9 @@ class Regression:
 
         Raises
         ------
+        OverflowError
+            If gradient descent has diverged so far that a prediction is not finite in float64, or
+            one is not for these targets.
         ValueError
             With ``solver="cg"``, for a time or steps, or with the covariance.
         numpy.linalg.LinAlgError
@@ -345,19 +350,27 @@ class Regression:
                     "solver='cg'"
                 )
             return self._iterated(points, targets)
+        with np.errstate(over="ignore", invalid="ignore"):  # found out after each part
+            return self._in_closed_form(points, targets, given, covariance=covariance)
+
+    def _in_closed_form(
+        self, points: Array, targets: Array, given: Schedule, *, covariance: bool
+    ) -> Prediction:
         kinds = KINDS if covariance and self._kind == "ntk" else (self._kind,)
         both = kernel_matrices(self._network, points, self._samples, kinds=kinds)
         cross, prior_cross = np.asarray(getattr(both, self._kind)), np.asarray(both.nngp)
-        columns = targets.reshape(len(targets), -1)
-        coefficients = self._regression.filtered(columns, given)
+        coefficients = self._regression.filtered(targets.reshape(len(targets), -1), given)
         mean = in_own_thread(lambda: cross @ coefficients)
+        self._regression.require_finite(mean, given)
         mean = mean.reshape(*coefficients.shape[:-2], len(points), *targets.shape[1:])
         if not covariance:
             return Prediction(mean, None)
         filtered = self._regression.filtered(cross.T, given)  # A_tᵀ
         there = np.asarray(kernel_matrix(self._network, "nngp", points))
         prior = Prior(self._prior, prior_cross, there)
-        return Prediction(mean, self._regression.covariance(filtered, prior))
+        spread = self._regression.covariance(filtered, prior)
+        self._regression.require_finite(spread, given)
+        return Prediction(mean, spread)
 
     def _iterated(self, points: Array, targets: Array) -> Prediction:
         found = self._iterative.solution(targets.reshape(len(targets), -1))

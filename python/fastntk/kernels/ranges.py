@@ -25,7 +25,7 @@ from fastntk.networks.placed import PlacedNetwork
 from fastntk.symmetric.arrays import on_host
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -251,6 +251,29 @@ def is_small(results: Any, xp: Any) -> bool:
     if not float(xp.absolute(first).max()) < least:  # a NaN is not small
         return False
     return bool(max(float(results.max()), -float(results.min())) < least)
+
+
+def products_are_lost(results: Any, vectors: Any, diagonal: Callable[[], Any]) -> bool:
+    """Return whether products K V have no digits: they are small, and so are all their terms.
+
+    Large terms may add up to nothing, and nothing comes of a kernel of 0.
+
+    Parameters
+    ----------
+    results, vectors : ndarray (n, k)
+        Products, and what was multiplied.
+    diagonal : callable
+        Returns that of the kernel (n,).
+    """
+    if not is_small(results, np):
+        return False
+    sizes = np.abs(vectors).max(axis=1)
+    if not sizes.any():
+        return False
+    elements = diagonal().astype(np.float64)
+    counted = (elements > 0) & (sizes > 0)
+    largest = float((elements * sizes).max())
+    return bool(counted.any()) and largest < float(SMALLEST_NORMAL[results.dtype])
 
 
 def all_finite(values: Any, xp: Any = np) -> bool:

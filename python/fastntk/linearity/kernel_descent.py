@@ -104,6 +104,14 @@ class Descent:
             lost = np.where(x < _DIRECT_FROM, -np.expm1(k * np.log1p(-below)), 1 - (1 - x) ** k)
         return _gain(lost, eigenvalues, np.where(null, 0.0, k * x), np.where(null, 0.0, share))
 
+    def diverged(self, largest: float) -> OverflowError:
+        """Return the error for what is not finite any more at a rate above the largest."""
+        steps = np.vectorize(int, otypes=[object])(self.steps).tolist()
+        return OverflowError(
+            f"steps={shown(steps)}, learning_rate={shown(self.learning_rate)}: descent "
+            f"diverges, as it does above {largest:.6g}: expected fewer steps, or a smaller rate"
+        )
+
 
 def _null(eigenvalues: Array, share: Array, floor: float) -> NDArray[np.bool_]:
     """Return which eigenvalues count as 0 after η times steps, or a time, of `share` times n."""

@@ -143,7 +143,7 @@ class KernelProducts(ABC):
             of_output = self.transposed(c, self._contiguous(vectors[:, :, c]))
             parameters = of_output if c == 0 else self.add(parameters, of_output)
         products = [self.products(c, parameters) for c in outputs]
-        return self.place.xp.stack(products, axis=-1).reshape(count, -1)
+        return self.place.xp.stack(products, axis=-1).reshape(count, self.rows)
 
     def _contiguous(self, vectors: Any) -> Any:
         return self.place.xp.ascontiguousarray(vectors, dtype=self.dtype)

@@ -158,6 +158,8 @@ class LinearizedMLP(Generic[Net]):
     ) -> LinearizedTraining | LinearizedRegression:
         """Return the training of this model on the square loss: at any time, or its end.
 
+        It keeps copies of the samples, the targets and the weights.
+
         Parameters
         ----------
         X : array_like (n, d)
@@ -211,10 +213,11 @@ class LinearizedMLP(Generic[Net]):
                 f"ridge={arguments.shown(ridge)}: expected 0 with solver='eigh', or solver='cg'"
             )
         network = self.net.network
-        samples = network.samples(X, "X")
+        # Copies: what is fitted stays, whatever becomes of the samples and of the weights.
+        samples = network.samples(X, "X").copy()
         double = np.dtype(np.float64)
-        wanted = targets(y, "y", "mse", len(samples), network.n_outputs, double)
-        kernels = _KERNELS[outputs](network.weighted(layer_weights))
+        wanted = targets(y, "y", "mse", len(samples), network.n_outputs, double).copy()
+        kernels = _KERNELS[outputs](network.weighted(layer_weights).copy())
         if by_iteration:
             return LinearizedRegression(
                 kernels,

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastntk._support.arguments import shown
 from fastntk._support.threads import core_threads
 from fastntk.linearity.jacobians import transposed_jacobian_products
-from fastntk.linearity.kernel_descent import schedule
+from fastntk.linearity.kernel_descent import Descent, schedule
 from fastntk.linearity.parameter_space import kernel_weights
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from fastntk._support.dtypes import FloatArray
-    from fastntk.linearity.kernel_descent import Spectrum
+    from fastntk.linearity.kernel_descent import Schedule, Spectrum
     from fastntk.linearity.output_kernels import OutputKernels
 
     Array = NDArray[np.float64]
@@ -117,14 +116,26 @@ class LinearizedTraining:
             The time t ≥ 0 of gradient flow, of any shape; `numpy.inf` is the end of training.
         steps, learning_rate : int or array_like, and float
             For gradient descent, in place of `time`: so many steps w ← w − η ∂L/∂w. With a learning
-            rate above `largest_learning_rate` the outputs grow until they are not finite.
+            rate above `largest_learning_rate` the outputs grow until they are not finite, and so
+            does the loss.
 
         Returns
         -------
         ndarray (…, m, C)
             With the axes of `time` or `steps` first.
+
+        Raises
+        ------
+        OverflowError
+            If outputs are not finite where descent does not diverge: the targets are too large.
         """
         given = schedule(time, steps, learning_rate)
+        with np.errstate(over="ignore", invalid="ignore"):  # found out below
+            outputs = self._outputs(Z, given)
+        self._require_finite(outputs, given)
+        return outputs
+
+    def _outputs(self, Z: ArrayLike | None, given: Schedule) -> Array:
         if Z is None:
             return self._targets - self._kernels.join(self._apply(given.remaining), self.n)
         points = self.network.samples(Z, "Z")
@@ -160,14 +171,20 @@ class LinearizedTraining:
         ndarray
             Has the shape of `time` or `steps`, and the digits that differences of outputs and
             targets would lose.
+
+        Raises
+        ------
+        OverflowError
+            As for `outputs`.
         """
         given = schedule(time, steps, learning_rate)
         squares: Array = np.zeros(())
         for spectrum, error in zip(self._spectra, self._error, strict=True):
-            along = spectrum.coefficients(error)[:, 0]
-            with np.errstate(over="ignore"):
+            with np.errstate(over="ignore", invalid="ignore"):
+                along = spectrum.coefficients(error)[:, 0]
                 left = given.remaining(spectrum.eigenvalues, self.n, spectrum.floor) * along
                 squares = squares + np.square(left).sum(axis=-1)
+        self._require_finite(squares, given)
         return squares / (2 * self.n)
 
     def parameter_change(
@@ -193,24 +210,36 @@ class LinearizedTraining:
         Raises
         ------
         OverflowError
-            If descent has diverged so far that Δw is not finite.
+            If descent has diverged so far that Δw is not finite, or it is not for these targets.
         """
         given = schedule(time, steps, learning_rate)
         coefficients = self._kernels.join(self._apply(given.gain), self.n)  # (…, n, C)
         with np.errstate(over="ignore"):
             cotangents = coefficients.astype(self.network.dtype, copy=False)
         if not np.isfinite(cotangents).all():
-            raise OverflowError(
-                f"steps={shown(steps)}, learning_rate={shown(learning_rate)}: descent diverges, "
-                f"as it does above {self.largest_learning_rate:.6g}: expected fewer "
-                "steps, or a smaller rate"
-            )
+            raise self._overflow(given)
         change = transposed_jacobian_products(
             self._kernels.placed,
             self._samples,
             np.moveaxis(cotangents.reshape(-1, *cotangents.shape[-2:]), 0, -1),
         )
         return (change * self._kernel_weights).reshape(*coefficients.shape[:-2], -1)
+
+    def _require_finite(self, values: Array, given: Schedule) -> None:
+        """Raise OverflowError for what is not finite although descent does not diverge."""
+        if not (self._diverges(given) or np.isfinite(values).all()):
+            raise self._overflow(given)
+
+    def _diverges(self, given: Schedule) -> bool:
+        return isinstance(given, Descent) and given.learning_rate > self.largest_learning_rate
+
+    def _overflow(self, given: Schedule) -> OverflowError:
+        """Return the error for what is not finite."""
+        if isinstance(given, Descent) and self._diverges(given):
+            return given.diverged(self.largest_learning_rate)
+        return OverflowError(
+            f"y: what training does is not finite in {self.network.dtype}: expected smaller targets"
+        )
 
     @cached_property
     def _kernel_weights(self) -> Array:

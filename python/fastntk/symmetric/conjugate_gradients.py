@@ -174,7 +174,8 @@ def conjugate_gradients(
     MemoryError
         If the preconditioner and the vectors do not fit in the memory that is available.
     OverflowError
-        If the solution is not finite in float64.
+        If the solution is not finite in float64, or so small that it has less than all digits, or a
+        product of the kernel is not finite.
 
     Examples
     --------
@@ -191,6 +192,8 @@ def conjugate_gradients(
     """
     expected = "an operator with matmat, diagonal and columns, such as MLP.ntk_operator returns"
     arguments.like(K, "K", UnformedKernel, expected)
+    if len(K.shape) != 2 or K.shape[0] != K.shape[1]:
+        raise ValueError(f"K has shape {K.shape}: expected a symmetric kernel, with a square shape")
     right = _right_hand_sides(y, int(K.shape[0]))
     shift = arguments.real(ridge, "ridge", minimum=0.0)
     how = Iterations.checked(preconditioner_rank, tolerance, max_iterations, seed)
@@ -248,7 +251,7 @@ def solution_of(
     ------
     MemoryError
     OverflowError
-        If it is not finite.
+        If it is not finite, or has lost digits at the lower end of the range.
     """
     n, k = right.shape
     rank = min(how.rank, n)
@@ -272,6 +275,12 @@ def solution_of(
             f"right-hand sides with elements of at most {np.abs(right).max():.3g}: the "
             "coefficients of the kernel are not finite in float64: expected smaller ones, or a "
             "larger ridge"
+        )
+    if system.has_lost_digits:
+        raise OverflowError(
+            f"right-hand sides with elements of at most {np.abs(right).max():.3g}: the "
+            f"coefficients of the kernel are below {np.finfo(np.float64).tiny:.3g}, where float64 "
+            "has less than all digits: expected larger ones"
         )
     return KernelSolution(
         system.solution, system.residuals, system.iterations, system.converged, inverse.rank
@@ -314,6 +323,7 @@ class _System:
         self.solution = np.zeros(right.shape)  # of the scaled right-hand sides until the end
         self.residuals = np.ones(k)
         self.iterations = np.zeros(k, dtype=np.intp)
+        self.has_lost_digits = False
         self._passes = 0
 
     @property
@@ -340,11 +350,19 @@ class _System:
             if self._passes >= self._most:
                 break
             active, left = active[again], left[:, again]
-        with np.errstate(over="ignore"):
+        sizes = np.abs(self.solution).max(axis=0)
+        with np.errstate(over="ignore", under="ignore"):
             self.solution /= self._scales
+            # Subnormal elements are rounded by less than ε times the largest, if that is normal.
+            small = sizes / self._scales < np.finfo(np.float64).tiny
+        self.has_lost_digits = bool((small & (sizes > 0)).any())
 
     def _product(self, vectors: Array) -> Array:
         product = np.asarray(self._kernel.matmat(vectors), dtype=np.float64)
+        if self._passes == 0 and not np.isfinite(product).all():
+            raise OverflowError(
+                "K: expected finite products with finite vectors; some elements are not finite"
+            )
         return product + self._ridge * vectors
 
     def _recursion(

@@ -126,6 +126,7 @@ class LowRankPreconditioner:
         """
         n = int(kernel.shape[0])
         diagonal = np.maximum(np.asarray(kernel.diagonal(), dtype=np.float64), 0.0)
+        _require_finite(diagonal)
         factor, remainder = _pivoted_cholesky(kernel, diagonal, rank, seed, report)
         # Rounding leaves no remainder smaller than this, and the shift has an inverse.
         least = n * np.finfo(np.float64).eps * float(diagonal.max())
@@ -177,6 +178,7 @@ def _pivoted_cholesky(
         first = np.sort(np.unique(drawn, return_index=True)[1])
         proposed = np.minimum(drawn[first], len(diagonal) - 1)
         columns = np.asarray(kernel.columns(proposed), dtype=np.float64)
+        _require_finite(columns)
         before = factor[:, :done]
 
         def residual(columns: Array = columns, before: Any = before, rows: Any = proposed) -> Array:
@@ -204,6 +206,12 @@ def _pivoted_cholesky(
         if report is not None:
             report(done)
     return factor[:, :done], remainder
+
+
+def _require_finite(elements: Array) -> None:
+    """Raise OverflowError for elements of a kernel that are not finite."""
+    if not np.isfinite(elements).all():
+        raise OverflowError("K: expected finite elements; some are not finite")
 
 
 def _accepted(core: Array, draws: Array, least: Array) -> tuple[list[int], Array]:
