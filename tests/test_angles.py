@@ -351,6 +351,23 @@ def test_gradients_whose_squares_vanish_have_no_angle() -> None:
     )
 
 
+@pytest.mark.parametrize("size", [1e-150, 1e-170, 2.0**-1000, 1e170])
+@pytest.mark.parametrize("activation", ["relu", "abs"])
+def test_small_samples_beside_others(size: float, activation: str) -> None:
+    """Networks without biases make no difference between sizes, and all pairs are compared."""
+    net = fastntk.MLP([4, 16, 1], activation=activation)
+    X = np.random.default_rng(3).standard_normal((6, 4))
+    plain = net.smallest_angle(X, k=15)
+    sizes = np.array([size] * 3 + [1.0] * 3)[:, np.newaxis]
+    found = net.smallest_angle(sizes * X, k=15)
+    assert [pair[1:] for pair in found] == [pair[1:] for pair in plain]
+    angles = [pair.angle for pair in plain]
+    assert [pair.angle for pair in found] == pytest.approx(angles, rel=1e-12, abs=0)
+    pairs = [(i, j) for _, i, j, _ in plain]
+    found = net.pair_angles(sizes * X, pairs)
+    assert [pair.angle for pair in found] == pytest.approx(angles, rel=1e-12, abs=0)
+
+
 @pytest.mark.parametrize("psi", ["identity", "softplus"])
 @pytest.mark.parametrize("ratio", [1e5, 1e9, 1e100])
 def test_angles_of_samples_of_very_different_sizes(psi: str, ratio: float) -> None:

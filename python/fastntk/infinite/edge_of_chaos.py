@@ -140,8 +140,9 @@ def edge_of_chaos(
         If there is none: for "residual" networks, whose slope tends to 1 with depth for every σ_w
         as long as φ grows no faster than linearly [2]_; where every σ_w is one, as for ReLU with a
         normalization and without biases; where close samples drift in one direction for every
-        σ_w, as with ReLU and biases; and for biases so small, below 1e-13 for tanh, that rounding
-        hides the size at which the edge is.
+        σ_w, as with ReLU and biases; for biases so small, below 1e-13 for tanh, that rounding
+        hides the size at which the edge is; and of a custom activation that turns more sharply
+        than quadrature can follow without `breakpoints`.
 
     References
     ----------
