@@ -42,6 +42,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+# Python runs at about half its speed while lines are counted. Of a test with many cases so many are
+# counted, as the others run the same lines: `fail_under` of pyproject.toml holds for what is left.
+_CASES_MEASURED = 3
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Keep the tests marked ``long`` with ``--long``, and all others without."""
     wanted = bool(config.getoption("--long"))
@@ -52,6 +57,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if dropped:
         config.hook.pytest_deselected(items=dropped)
         items[:] = kept
+    # With contexts, which tests run a line is what is asked.
+    if config.getoption("--cov", None) and not config.getoption("--cov-context"):
+        cases: Counter[str] = Counter()
+        for item in items:
+            function = item.nodeid.partition("[")[0]
+            cases[function] += 1
+            if cases[function] > _CASES_MEASURED:
+                item.add_marker("no_cover")
 
 
 _CASES = "cases that held"
