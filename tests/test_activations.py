@@ -311,6 +311,35 @@ def test_parameters_single_out_an_activation() -> None:
     assert activations.get(activations.relu()) == activations.relu()
 
 
+def bump(x: Any) -> Any:
+    return x + 3 * np.exp(-(((x - 0.77) / 0.03) ** 2))
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        (lambda x: np.where(x > 0.7, 1.0, 0.0), mpmath.ncdf(-0.7)),
+        (lambda x: np.sqrt(np.abs(x)), mpmath.sqrt(2 / mpmath.pi)),
+        (lambda x: np.sin(200 * x), (1 - mpmath.exp(-80_000)) / 2),
+        (bump, None),
+    ],
+    ids=["jump", "root", "waves", "bump"],
+)
+def test_second_moments_of_functions_that_turn_sharply(function: Any, expected: Any) -> None:
+    """Without breakpoints, too."""
+    if expected is None:
+        nodes, weights = gaussian_nodes((0.77,), 16)
+        expected = weights @ function(nodes) ** 2
+    found = activations.custom(function).second_moment
+    assert found == pytest.approx(float(expected), rel=1e-12, abs=0)
+
+
+def test_the_second_moment_of_a_function_that_rounds_to_float32() -> None:
+    rounded = activations.custom(lambda x: np.tanh(x.astype(np.float32)))
+    expected = activations.get("tanh").second_moment
+    assert rounded.second_moment == pytest.approx(expected, rel=1e-7, abs=0)
+
+
 @pytest.mark.parametrize("phi", [*ALL, activations.custom(np.tanh)], ids=identify)
 def test_activations_can_be_pickled_and_copied(phi: Activation) -> None:
     for twin in (pickle.loads(pickle.dumps(phi)), copy.deepcopy(phi)):
@@ -330,6 +359,11 @@ def test_activations_can_be_pickled_and_copied(phi: Activation) -> None:
         (lambda: activations.custom(np.tanh, name="relu"), ValueError, "name='relu': expected one"),
         (lambda: activations.custom(np.zeros_like), ValueError, "second moment .* is 0.0"),
         (lambda: activations.custom(np.log), ValueError, "second moment .* is nan"),
+        (
+            lambda: activations.custom(lambda x: np.sin(1e5 * x)),
+            ValueError,
+            "second moment .* is not known, because it turns too often",
+        ),
         (
             lambda: activations.custom(np.tanh, breakpoints=cast("Any", ("a",))),
             TypeError,

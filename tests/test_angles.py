@@ -16,6 +16,7 @@ from long_networks import exact_features
 from reference import angle
 
 import fastntk
+from fastntk import layers
 from fastntk._support.angles import angle_from_chord, angle_from_cosine, angle_from_gap
 from fastntk.kernels.angles import kernel_angle_resolution, smallest_eigenvalue_of_pair
 
@@ -308,6 +309,31 @@ def test_angles_of_powers_near_zero() -> None:
     assert angle == pytest.approx(exact_angle(steep, x, z), rel=1e-7, abs=0)
 
 
+@pytest.mark.parametrize(
+    "net",
+    [
+        fastntk.MLP([2, 24, 24, 2]),
+        fastntk.MLP([2, 1]),
+        fastntk.MLP([2, 24, 24, 1], activation="tanh", bias_std=0.1),
+        fastntk.Network(
+            [layers.Dense(24), layers.Activation("gelu"), layers.Dense(1)], inputs=2
+        ).sample(),
+    ],
+    ids=["relu", "linear", "biases", "layers"],
+)
+def test_angles_of_differences_whose_squares_vanish(net: Any) -> None:
+    """The angle is in proportion to so small a difference."""
+    share = net.smallest_angle([[1.0, 0.0], [1.0, 1e-100]]).angle / 1e-100
+    for distance in (1e-140, 1e-153, 1e-158, 1e-161, 1e-170, 1e-220, 1e-280):
+        X = np.array([[1.0, 0.0], [1.0, distance], [0.0, 1.0]])
+        pair = net.smallest_angle(X)
+        assert pair.angle / distance == pytest.approx(share, rel=1e-12, abs=0)
+        assert pair[1:] == (0, 1, True)
+        assert net.pair_angles(X, [(1, 0)])[0].angle == pytest.approx(pair.angle, rel=1e-12, abs=0)
+    for distance in (1e-300, 1e-310):  # which has lost digits on the way
+        assert net.smallest_angle([[1.0, 0.0], [1.0, distance]]) == (0.0, 0, 1, False)
+
+
 def test_gradients_whose_squares_vanish_have_no_angle() -> None:
     net = fastntk.MLP([2, 8, 8, 1], activation="relu2")
     ((angle, _, _, resolved),) = net.pair_angles([[1e-50, 0.0], [0.0, 1e-50]], [(0, 1)])
@@ -323,6 +349,23 @@ def test_gradients_whose_squares_vanish_have_no_angle() -> None:
     assert [pair.angle for pair in found] == pytest.approx(
         [np.arccos(cosine)] * 2, rel=1e-12, abs=0
     )
+
+
+@pytest.mark.parametrize("size", [1e-150, 1e-170, 2.0**-1000, 1e170])
+@pytest.mark.parametrize("activation", ["relu", "abs"])
+def test_small_samples_beside_others(size: float, activation: str) -> None:
+    """Networks without biases make no difference between sizes, and all pairs are compared."""
+    net = fastntk.MLP([4, 16, 1], activation=activation)
+    X = np.random.default_rng(3).standard_normal((6, 4))
+    plain = net.smallest_angle(X, k=15)
+    sizes = np.array([size] * 3 + [1.0] * 3)[:, np.newaxis]
+    found = net.smallest_angle(sizes * X, k=15)
+    assert [pair[1:] for pair in found] == [pair[1:] for pair in plain]
+    angles = [pair.angle for pair in plain]
+    assert [pair.angle for pair in found] == pytest.approx(angles, rel=1e-12, abs=0)
+    pairs = [(i, j) for _, i, j, _ in plain]
+    found = net.pair_angles(sizes * X, pairs)
+    assert [pair.angle for pair in found] == pytest.approx(angles, rel=1e-12, abs=0)
 
 
 @pytest.mark.parametrize("psi", ["identity", "softplus"])

@@ -206,6 +206,31 @@ TEST_CASE("pair angles: where the activation turns over a distance as small as i
   }
 }
 
+TEST_CASE("pair angles: in proportion to differences whose squares vanish") {
+  for (const Shape& shape : shapes()) {
+    const RandomNetwork<double> random(shape);
+    // Row p is x + 2⁻ᵖ v, where x has an element that is 0.
+    constexpr std::array<int, 5> kExponents = {400, 500, 530, 700, 930};
+    PaddedMatrix<double> samples(6, shape.inputs);
+    const auto x = random_samples<double>(1, shape.inputs, 5);
+    for (Index i = 0; i < 6; ++i) {
+      for (Index j = 0; j < shape.inputs; ++j) samples(i, j) = x(0, j);
+      samples(i, 0) = i == 0 ? 0.0 : std::ldexp(1.0, -kExponents[static_cast<std::size_t>(i - 1)]);
+    }
+    const auto angles =
+        angles_of(random.get(), {0, 2}, samples, {{0, 1}, {0, 2}, {0, 3}, {0, 4}, {0, 5}});
+    REQUIRE(angles[0] > 0.0);
+    for (std::size_t k = 1; k < angles.size(); ++k) {
+      CAPTURE(shape.activation.index());
+      CAPTURE(kExponents[k]);
+      const long double expected = std::ldexp(angles[0], kExponents[0] - kExponents[k]);
+      CHECK(error(angles[k], expected) < 1e-13);
+    }
+    samples(1, 0) = std::ldexp(1.0, -1060);
+    CHECK(angles_of(random.get(), {0, 2}, samples, {{0, 1}}).front() == 0.0);
+  }
+}
+
 TEST_CASE("pair angles: without hidden layers it is that of the samples") {
   const RandomNetwork<double> random(
       {.hidden = {}, .outputs = 3, .readouts = {0}, .biases = false});

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -107,6 +108,37 @@ def test_custom_functions_are_refused_where_their_series_is_too_long() -> None:
     found = infinite.nngp(X, depth=1, activation=alias, tolerance=1e-2)
     expected = infinite.nngp(X, depth=1, activation="tanh")
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-2 * expected.max())
+
+
+def bump(width: float, center: float) -> Any:
+    return lambda x: x + 3 * np.exp(-(((x - center) / width) ** 2))
+
+
+def test_sharp_turns_do_not_fall_between_nodes() -> None:
+    """Whether they are named or not: kernels keep their tolerance, or are refused."""
+    kept, places = 0, [(1.5, 0.5), (1.5, 3.0), (3.0, 5.0)]
+    for width, (center, s) in itertools.product((0.3, 0.05, 0.01), places):
+        nodes, weights = activations.gaussian_nodes((center / s,), 64)
+        values = bump(width, center)(s * nodes)
+        square, mean = weights @ values**2, weights @ values
+        for points, tolerance in itertools.product(((), (center,)), (1e-10, 1e-6, 1e-1)):
+            phi = activations.custom(bump(width, center), name="bump", breakpoints=points)
+            net = infinite.Network(1, phi, activation_scale=1.0, tolerance=tolerance)
+            try:
+                K = net.nngp(s * math.sqrt(2) * np.eye(2))
+            except ValueError as error:
+                assert "tolerance=" in str(error)  # noqa: PT017
+                continue
+            kept += 1
+            off = abs(K - [[square, mean**2], [mean**2, square]])
+            assert off.max() <= 2 * tolerance * square
+    assert kept >= 18
+
+
+def test_turns_that_are_seen_between_nodes_are_refused() -> None:
+    phi = activations.custom(lambda x: x + 30 * np.exp(-(((x - 3) / 0.01) ** 2)), name="bump")
+    with pytest.raises(ValueError, match=r"tolerance=1e-10: expected .* turns sharply belongs int"):
+        infinite.nngp(2 * math.sqrt(2) * np.eye(2), depth=1, activation=phi)
 
 
 @pytest.mark.parametrize("scale", [0.1, 1.0, 30.0])

@@ -171,6 +171,62 @@ def test_known_values() -> None:
     assert ratio == pytest.approx(activations.get("erf").scale, rel=1e-12, abs=0)
 
 
+def slopes_of(below: float, above: float) -> activations.Activation:
+    """Return tanh with other slopes at 0."""
+
+    def of(z: Any) -> Any:
+        return np.where(z > 0, above, below)
+
+    return activations.custom(
+        lambda z: of(z) * np.tanh(z), lambda z: of(z) / np.cosh(z) ** 2, "two", breakpoints=(0.0,)
+    )
+
+
+@pytest.mark.parametrize(
+    ("phi", "slopes"),
+    [
+        ("selu", (1.7580993408473766, 1.0507009873554805)),
+        (activations.elu(2.0), (2.0, 1.0)),
+        (activations.elu(0.5), (0.5, 1.0)),
+        ("relu6", (0.0, 1.0)),
+        (activations.hardtanh(0.0, 1.0), (0.0, 1.0)),
+        (activations.hardtanh(-1.0, 0.0), (1.0, 0.0)),
+        (slopes_of(1.0, 0.5), (1.0, 0.5)),
+        (slopes_of(-0.5, 1.0), (-0.5, 1.0)),
+    ],
+    ids=str,
+)
+def test_functions_with_a_kink_at_zero(phi: Any, slopes: tuple[float, float]) -> None:
+    """Small samples see both slopes, as those of networks with nearly no biases do."""
+    edge = edge_of_chaos(phi, activation_scale=1.0)
+    expected = 1 / math.hypot(*slopes) * math.sqrt(2)
+    assert edge.weight_std == pytest.approx(expected, rel=1e-14, abs=0)
+    assert edge[1:] == (0.0, 0.0)
+    close = edge_of_chaos(phi, 1e-8, activation_scale=1.0)
+    assert close.weight_std == pytest.approx(expected, rel=1e-3, abs=0)
+
+
+def test_functions_that_turn_sharply() -> None:
+    """Panels are cut until moments are known, or it is said that they are not."""
+
+    def bump(width: float, breakpoints: tuple[float, ...] = ()) -> activations.Activation:
+        def value(z: Any) -> Any:
+            return np.tanh(z) + 0.2 * np.exp(-(((z - 0.8) / width) ** 2))
+
+        def slope(z: Any) -> Any:
+            y = (z - 0.8) / width
+            return 1 / np.cosh(z) ** 2 - 0.4 * y / width * np.exp(-(y**2))
+
+        return activations.custom(value, slope, "bump", breakpoints)
+
+    found, right = (
+        edge_of_chaos(bump(0.02, points), 0.3, activation_scale=1.0) for points in ((), (0.8,))
+    )
+    assert found.weight_std == pytest.approx(right.weight_std, rel=1e-9, abs=0)
+    with pytest.raises(ValueError, match=r"activation=Activation\(bump\): expected one whose mom"):
+        edge_of_chaos(bump(1e-3), 0.3, activation_scale=1.0)
+
+
 def gaps(kind: str, weight_std: float, bias_std: float, depths: list[int], phi: str) -> Any:
     """Return 1 − C of two close samples after some depths, of the limit itself."""
     pair = np.array([[1.0, 0.0], [math.cos(1e-3), math.sin(1e-3)]]) * math.sqrt(2)

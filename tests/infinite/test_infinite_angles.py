@@ -273,10 +273,11 @@ def test_multiples_are_at_no_angle(d: int) -> None:
     X = rng.integers(1, 2**20, (30, 1)) * rng.integers(-(2**20), 2**20, (1, d)).astype(float)
     pairs = infinite.smallest_angle(X, 3, "relu", k=30 * 29 // 2)
     assert {(pair.angle, pair.resolved) for pair in pairs} == {(0.0, True)}
-    # Opposite ones are parallel to an even function, but for the least gap that there is.
+    # Opposite ones are parallel to an even function.
     X[::2] *= -1
-    pairs = infinite.smallest_angle(X, 3, "abs", k=30 * 29 // 2)
-    assert max(pair.angle for pair in pairs) < 1e-160
+    for depth in (1, 3):
+        pairs = infinite.smallest_angle(X, depth, "abs", k=30 * 29 // 2)
+        assert {(pair.angle, pair.resolved) for pair in pairs} == {(0.0, True)}
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -444,11 +445,37 @@ def test_angles_whose_squares_vanish_are_not_called_resolved(depth: int) -> None
     assert not biased.smallest_angle(1e-200 * X).resolved
 
 
-def test_bounds_of_angles_whose_squares_vanish() -> None:
-    net = infinite.Network(depth=2)
-    theta = np.array([1e-150, 1e-158, 1e-170, 1e-300])
-    found = net.gradient_angle(theta, bounds=True)
-    assert found.resolved.tolist() == [True, False, False, False]
-    # The squares of small angles between gradients are in proportion to θ.
-    small = found.angle[0] * np.sqrt(theta / theta[0])
-    assert ((found.lower <= small) & (small <= found.upper)).all()
+def test_opposite_samples_that_only_seem_so_are_not_called_resolved() -> None:
+    """The absolute value brings them together, and what is left of their angle has vanished."""
+    for angle, resolved in ((1e-140, True), (1e-158, False), (1e-170, False), (1e-200, False)):
+        X = [[1.0, 0.0], [-1.0, angle]]
+        assert infinite.smallest_angle(X, 2, "abs").resolved is resolved
+        assert infinite.smallest_angle(X, 2, "relu").resolved  # a right angle, nearly
+
+
+@pytest.mark.parametrize("name", ["relu", "abs", "leaky_relu", "identity"])
+@pytest.mark.parametrize("bias_std", [0.0, 0.3])
+def test_angles_whose_squares_vanish_keep_their_digits(name: str, bias_std: float) -> None:
+    """Angles of layers are multiples of θ, and those between gradients of √θ if units switch."""
+    net = infinite.Network([0, 1, 4], name, bias_std=bias_std)
+    theta = np.array([1e-140, 1e-150, 1e-153, 1e-154, 1e-158, 1e-170, 1e-300, 1e-307])
+    for function, powers in (
+        (net.embedding_angle, [1.0, 1.0, 1.0]),
+        (net.gradient_angle, [1.0, *([1.0 if name == "identity" else 0.5] * 2)]),
+    ):
+        found = function(theta, bounds=True)
+        assert isinstance(found, Angles)
+        shares = (theta / theta[0]) ** np.array(powers)[:, np.newaxis]
+        right = found.angle[:, :1] * shares
+        np.testing.assert_allclose(found.angle, right, rtol=1e-13, atol=0)
+        assert found.resolved.all()
+        assert ((found.lower <= found.angle) & (found.angle <= found.upper)).all()
+    for angle in (1e-155, 1e-250):  # without a warning
+        assert infinite.angle_map(angle) == pytest.approx(angle, rel=1e-14, abs=0)
+
+
+def test_angles_with_few_digits_have_wide_bounds() -> None:
+    found = infinite.Network(2, bias_std=0.3).embedding_angle([5e-324, 1e-321, 0.0], bounds=True)
+    assert isinstance(found, Angles)
+    assert found.resolved.tolist() == [False, False, True]
+    assert found.angle[2] == 0

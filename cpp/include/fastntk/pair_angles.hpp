@@ -56,15 +56,24 @@ Matrix<T> row(Vector<T>& v) {
   return {v.data(), 1, static_cast<Index>(v.size())};
 }
 
-// Returns ‖v − factor · base‖², for a small v.
+// Returns by which power of two the largest number of a vector is away from 1; 0 for zeros.
 template <class T>
-T squared_distance(const Vector<T>& v, T factor, const Vector<T>& base) {
+int exponent_of(const Vector<T>& v) {
+  T largest = T(0);
+  for (const T x : v) largest = std::max(largest, std::abs(x));
+  return largest > T(0) && std::isfinite(largest) ? std::ilogb(largest) : 0;
+}
+
+// Returns ‖v‖. The squares are those of numbers near 1: those of small differences would vanish.
+template <class T>
+T norm(const Vector<T>& v) {
+  const int exponent = exponent_of(v);
   T sum = T(0);
-  for (std::size_t i = 0; i < v.size(); ++i) {
-    const T d = v[i] - factor * base[i];
-    sum += d * d;
+  for (const T x : v) {
+    const T scaled = std::ldexp(x, -exponent);
+    sum += scaled * scaled;
   }
-  return sum;
+  return std::ldexp(std::sqrt(sum), exponent);
 }
 
 // The angle needs this of one layer, whose gradient is δ ⊗ h̄ with h̄ = (s h, σ_b).
@@ -81,32 +90,32 @@ struct LayerGradient {
            dot(delta.at, delta.at) * dot(h.by, h.at);
   }
 
-  // Returns ‖dg − t g‖². With a = 1 + ⟨dδ, δ⟩/‖δ‖² and a b = 1 + t this is
+  // Returns ‖dg − t g‖. With a = 1 + ⟨dδ, δ⟩/‖δ‖² and a b = 1 + t this is
   //   (dδ − (a − 1) δ) ⊗ (h̄ + dh̄)  +  a δ ⊗ (dh̄ − (b − 1) h̄),
   // two parts at right angles, neither a difference of large vectors. Of δ its power of two is
   // taken out, as one output of several may be so small that its square vanishes.
-  T squared_rest(T t) const {
+  T rest(T t) const {
     Vector<T> h_beyond(h.at);
     for (std::size_t i = 0; i < h_beyond.size(); ++i) h_beyond[i] += h.by[i];
-    const T beyond = dot(h_beyond, h_beyond);
-    T largest = T(0);
-    for (const T d : delta.at) largest = std::max(largest, std::abs(d));
-    if (!(largest > T(0))) return dot(delta.by, delta.by) * beyond;
-    const int exponent = std::ilogb(largest);
+    const T beyond = norm(h_beyond);
+    if (std::ranges::all_of(delta.at, [](T d) { return d == T(0); })) {
+      return norm(delta.by) * beyond;
+    }
+    const int exponent = exponent_of(delta.at);
     const T scale = std::ldexp(T(1), exponent);
     Vector<T> unit(delta.at);  // δ/scale
     for (T& d : unit) d = std::ldexp(d, -exponent);
     const T size = dot(unit, unit);
     const T shift = dot(delta.by, unit) / size;  // scale (a − 1)
     const T a = scale + shift;                   // scale a
-    const T turned = squared_distance(delta.by, shift, unit) * beyond;
+    Vector<T> turned(delta.by);
+    for (std::size_t i = 0; i < turned.size(); ++i) turned[i] -= shift * unit[i];
     // The second part is the unit times scale (a dh̄ − (t − (a − 1)) h̄).
-    T moved = T(0);
-    for (std::size_t i = 0; i < h.at.size(); ++i) {
-      const T d = a * h.by[i] - (scale * t - shift) * h.at[i];
-      moved += d * d;
+    Vector<T> moved(h.by);
+    for (std::size_t i = 0; i < moved.size(); ++i) {
+      moved[i] = a * moved[i] - (scale * t - shift) * h.at[i];
     }
-    return turned + size * moved;
+    return std::hypot(norm(turned) * beyond, std::sqrt(size) * norm(moved));
   }
 };
 
@@ -321,7 +330,8 @@ std::vector<LayerGradient<T>> gradients_of(const Lane& lane, const Network<T>& n
 
 // Returns the angle in radians between the gradients g of a network at samples x and z of so many
 // numbers, where gradients_of(x, z) returns g layer by layer; it is NaN where one of them is zero,
-// or so small that its square vanishes, or where one is so large that its square overflows.
+// or so small that its square vanishes, or where one is so large that its square overflows. It is 0
+// where the difference at right angles to g is so small that it has lost digits.
 template <class T, class GradientsOf>
 T pair_angle(Index width, const GradientsOf& gradients_of, const T* x, const T* z) {
   const auto gradients = gradients_of(x, z);
@@ -338,17 +348,18 @@ T pair_angle(Index width, const GradientsOf& gradients_of, const T* x, const T* 
   }
   const T t = along / size;
   T rest = T(0);
-  for (const auto& gradient : gradients) rest += gradient.squared_rest(t);
+  for (const auto& gradient : gradients) rest = std::hypot(rest, gradient.rest(t));
   constexpr T kLeast = std::numeric_limits<T>::min() / std::numeric_limits<T>::epsilon();
   if (!(size >= kLeast) || !(rest <= std::numeric_limits<T>::max())) {
     return std::numeric_limits<T>::quiet_NaN();
   }
+  if (rest < kLeast) rest = T(0);
   // g' = (1 + t) g + rest. One that is smaller than g loses digits in the rounding of g + dg.
   const auto smaller = static_cast<T>(0.5);
-  if ((T(1) + t) * (T(1) + t) * size + rest < smaller * smaller * size) {
+  if ((T(1) + t) * (T(1) + t) * size + rest * rest < smaller * smaller * size) {
     return pair_angle(width, gradients_of, z, x);
   }
-  return std::atan2(std::sqrt(rest), (T(1) + t) * std::sqrt(size));
+  return std::atan2(rest, (T(1) + t) * std::sqrt(size));
 }
 
 // angles[k] = the angle of pairs[k] = (i, j), rows of `samples`, where gradients_of(lane, x, z)

@@ -39,7 +39,8 @@ def custom(
     name : str
         For messages; not the name of another activation.
     breakpoints : tuple of float
-        Where φ has kinks, or turns sharply.
+        Where φ has kinks, or turns sharply. Kernels of infinite width are refused where they are
+        seen to need others; what happens within less than 0.005 may go unseen.
     curvature : callable, optional
         φ''. The activation of a network's outputs needs it.
 
@@ -80,7 +81,12 @@ def custom(
             raise TypeError(
                 f"function={shown(function)}: expected one whose values are real numbers"
             )
-        moment = quadrature.second_moment(function, points)
+        moment = quadrature.settled_second_moment(function, points)
+    if moment is None:
+        raise ValueError(
+            f"function={shown(function)}: its second moment E[φ(u)²] is not known, because it "
+            "turns too often for any quadrature; expected fewer kinks, jumps or waves"
+        )
     if not 0 < moment < math.inf:
         raise ValueError(
             f"function={shown(function)}: its second moment E[φ(u)²] is {moment!r}; expected a "

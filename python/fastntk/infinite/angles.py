@@ -40,6 +40,9 @@ _ANGLES_AT_ONCE = 2**12
 # gaps do not grow, and the tests find no angle that is off by more than 1e-14.
 _COMPILED_ERROR = 2.0**-44
 
+# The gaps of angles from here on, θ²/2, are normal numbers, and so is what layers make of them.
+_VANISHING = 2.0**-500
+
 
 class Angles(NamedTuple):
     """Angles, and between which numbers their running error puts them.
@@ -131,18 +134,33 @@ def _pairs(network: SeveralDepths, angles: int, *, gradient: bool) -> Pairs:
 
 def _compiled(network: SeveralDepths, theta: Array, *, gradient: bool) -> Array:
     """Return angles, which have nearly all digits, and their bounds: (3, depths, angles)."""
+    vanished = (theta > 0) & (theta < _VANISHING)
+    if vanished.any():
+        found = _compiled(network, np.where(vanished, _VANISHING, theta), gradient=gradient)
+        found[:, :, vanished] = _vanishing(network, theta[vanished], gradient=gradient)
+        return found
     pairs = _pairs(network, theta.size, gradient=gradient)
     found = np.empty((len(network.depths), 1, theta.size))
     tile = Tile(slice(0, 1), slice(0, theta.size), diagonal=False)
     results = Results.of_gaps(found, 1, theta.size, gradient=gradient)
-    gaps = gaps_of_angles(theta)
-    # No angle is larger than that of a larger θ, where θ is so small.
-    vanished = (theta > 0) & (np.abs(gaps) < UNDERFLOW) & (gaps >= 0)
-    gaps[vanished] = UNDERFLOW
-    pairs.propagate_gaps(gaps[np.newaxis], tile, results, (0, 0))
+    pairs.propagate_gaps(gaps_of_angles(theta)[np.newaxis], tile, results, (0, 0))
     angle = angle_from_gap(found[:, 0])
-    lower = np.where(vanished, 0.0, angle * (1 - _COMPILED_ERROR))
-    return np.stack([angle, lower, angle * (1 + _COMPILED_ERROR)])
+    return np.stack([angle, angle * (1 - _COMPILED_ERROR), angle * (1 + _COMPILED_ERROR)])
+
+
+def _vanishing(network: SeveralDepths, theta: Array, *, gradient: bool) -> Array:
+    """Do as `_compiled` for angles so small that their gaps have lost digits.
+
+    There all angles are multiples of a power of θ, but for a share of about √gap: of θ itself, or
+    of √θ for gradients that turn where a unit switches.
+    """
+    both = _compiled(network, np.array([_VANISHING, 2 * _VANISHING]), gradient=gradient)[0]
+    growth = np.divide(both[:, 1], both[:, 0], out=np.ones(len(both)), where=both[:, 0] > 0)
+    power = np.rint(2 * np.log2(growth)) / 2
+    angle = both[:, :1] * (theta / _VANISHING) ** power[:, np.newaxis]
+    # What is below the smallest normal number is off by its last place.
+    lower = np.nextafter(angle * (1 - _COMPILED_ERROR), 0.0)
+    return np.stack([angle, lower, np.nextafter(angle * (1 + _COMPILED_ERROR), 1.0)])
 
 
 def _general(network: SeveralDepths, theta: Array, *, gradient: bool) -> Array:

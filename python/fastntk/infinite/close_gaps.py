@@ -67,6 +67,6 @@ def close_gap(x: Vector, z: Vector) -> float:
         square += difference * difference
     sine2 = square / zz
     gap = sine2 / (1.0 + math.sqrt(1.0 - sine2))
-    if gap == 0.0 and not parallel:  # the square vanished
-        gap = TINY
+    if not parallel:  # although the square may have vanished
+        gap = max(gap, 2.0 * TINY)
     return gap if xz > 0.0 else -max(gap, TINY)

@@ -12,6 +12,7 @@ import numpy as np
 
 from fastntk._support.angles import angle_from_gap
 from fastntk.devices import matrices
+from fastntk.infinite.architecture import Architecture
 from fastntk.infinite.gap_bounds import Bounded, input_error
 from fastntk.infinite.gaps import fill_gaps
 from fastntk.infinite.general_recursion import both_gaps
@@ -221,9 +222,16 @@ def _bounded(pairs: Pairs, i: int, j: int) -> Bounded:
 
 
 def _inputs_resolved(pairs: Pairs, i: int, j: int) -> bool:
-    """Return whether the angle of two samples is known: no step makes its relative error larger."""
+    """Return whether the angle of two samples is known: no step makes its relative error larger.
+
+    Activations with slopes of both signs, as the absolute value, bring opposite samples together:
+    what is known of the angle to the opposite one then counts as well.
+    """
     inputs, error = _inputs(pairs, i, j)
-    return bool(Bounded(both_gaps(inputs), error).resolved[0, 0])
+    gaps = both_gaps(inputs)
+    assert isinstance(pairs.network, Architecture)
+    sides = [gaps, gaps.swapped] if (pairs.network.kinks > 1).any() else [gaps]
+    return all(bool(Bounded(side, error).resolved[0, 0]) for side in sides)
 
 
 def _inputs(pairs: Pairs, i: int, j: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -33,6 +33,7 @@ on the edge of chaos", NeurIPS 2017).
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -63,6 +64,9 @@ _BRACKETS = 16
 _EPSILON = float(np.finfo(float).eps)
 _SAME = 1e-10
 _KNOWN = 1e-6
+
+# Into how many the panels of a quadrature are cut, for activations of which nothing is known.
+_CUTS = (1, 4, 16)
 
 # 0 attracts if sizes this far from it come closer.
 _NEAR_ZERO = (1e-4, 1e-2, 1.0)
@@ -127,7 +131,8 @@ def edge_of_chaos(
     -------
     Edge
         With `weight_std`, `bias_std` and `variance` (q). Where there are several, that of the
-        smallest σ_w, or for plain networks of the smallest q that attracts.
+        smallest σ_w, or for plain networks of the smallest q that attracts. That may be 0, where
+        E[φ'(√q u)²] is the mean of the squares of the slopes on both sides of 0.
 
     Raises
     ------
@@ -135,8 +140,9 @@ def edge_of_chaos(
         If there is none: for "residual" networks, whose slope tends to 1 with depth for every σ_w
         as long as φ grows no faster than linearly [2]_; where every σ_w is one, as for ReLU with a
         normalization and without biases; where close samples drift in one direction for every
-        σ_w, as with ReLU and biases; and for biases so small, below 1e-13 for tanh, that rounding
-        hides the size at which the edge is.
+        σ_w, as with ReLU and biases; for biases so small, below 1e-13 for tanh, that rounding
+        hides the size at which the edge is; and of a custom activation that turns more sharply
+        than quadrature can follow without `breakpoints`.
 
     References
     ----------
@@ -171,11 +177,17 @@ def edge_of_chaos(
         raise ValueError(f"activation={shown(activation)}: expected one that has a slope")
     if phi.slopes is not None:
         return _of_two_slopes(moments, biases, kind)
+    solve = _at_fixed_point if kind == "plain" else partial(_with_normalization, kind=kind)
     # Where φ leaves the range of numbers there is no edge.
     with np.errstate(over="ignore", invalid="ignore"):
-        if kind == "plain":
-            return _at_fixed_point(moments, biases)
-        return _with_normalization(moments, biases, kind)
+        for cut in _CUTS:
+            edge = solve(moments.cut(cut), biases)
+            if phi.identity is None or moments.cut(cut).settled(edge.variance):
+                return edge
+    raise ValueError(
+        f"activation={shown(activation)}: expected one whose moments quadrature knows; where it "
+        "turns sharply, or has kinks, belongs into breakpoints"
+    )
 
 
 class _Rest(NamedTuple):
@@ -199,15 +211,26 @@ class _Rest(NamedTuple):
 class _Moments:
     """E₁ and E₀ of an activation, as functions of q."""
 
-    def __init__(self, phi: Activation, scale: float) -> None:
+    def __init__(self, phi: Activation, scale: float, cut: int = 1) -> None:
         self.phi = phi
         self.scale = scale
+        self._cut = cut
         assert phi.function is not None
         assert phi.derivative is not None
         # The slopes on both sides of 0, where φ is 0 there.
         zero = float(np.asarray(phi.function(np.zeros(1)))[0]) == 0
         at = np.array([-_LEAST_SIZE, _LEAST_SIZE])
         self._slopes = np.broadcast_to(phi.derivative(at), 2).tolist() if zero else [0.0, 0.0]
+
+    def cut(self, cut: int) -> _Moments:
+        """Return the moments by a quadrature whose panels are cut into so many."""
+        return _Moments(self.phi, self.scale, cut)
+
+    def settled(self, q: float) -> bool:
+        """Return whether finer panels give the same."""
+        finer = self.cut(4 * self._cut)
+        pairs = ((self.value(q), finer.value(q)), (self.slope(q), finer.slope(q)))
+        return all(abs(found - right) <= _SAME * right for found, right in pairs)
 
     def value(self, q: float) -> float:
         """Return E₁(q) = c² E[φ(√q u)²]."""
@@ -216,6 +239,10 @@ class _Moments:
     def slope(self, q: float) -> float:
         """Return E₀(q) = c² E[φ'(√q u)²]."""
         return self._of(self.phi.derivative, q)
+
+    def slope_at_zero(self) -> float:
+        """Return what E₀ tends to as q does to 0, if φ(0) = 0: φ may have a kink there."""
+        return self.scale**2 * sum(slope**2 for slope in self._slopes) / 2
 
     def rest(self, q: float) -> _Rest:
         """Return D(q) from the rest r of φ beside its slopes at 0, and what rounding may do."""
@@ -253,7 +280,7 @@ class _Moments:
         root = math.sqrt(q)
         # Where φ(√q u) turns: as a function of u at its breakpoints over √q, and about 0.
         turns = {0.0, *(point / root for point in self.phi.breakpoints if q > 0)}
-        nodes, weights = activations.gaussian_nodes(tuple(turns))
+        nodes, weights = activations.gaussian_nodes(tuple(turns), self._cut)
         return root * nodes, weights
 
 
@@ -288,8 +315,8 @@ def _at_fixed_point(moments: _Moments, biases: float) -> Edge:
             raise _hidden(moments, biases)
         return -2 * whole < rest.pull < 0
 
-    if biases == 0 and moments.value(0.0) == 0 and moments.slope(0.0) > 0:
-        weights = 1 / moments.slope(0.0)
+    if biases == 0 and moments.slope_at_zero() > 0:
+        weights = 1 / moments.slope_at_zero()
         if all(weights * moments.value(q) <= q * (1 + _SAME) for q in _NEAR_ZERO):
             return Edge(math.sqrt(weights), 0.0, 0.0)
     # q is above σ_b², and of that order where biases are large.

@@ -455,7 +455,7 @@ def angle_map(theta: ArrayLike) -> NDArray[np.float64]:
     Returns
     -------
     ndarray, of the shape of theta
-        At most θ, and equal to it only at 0.
+        At most θ, up to rounding; the difference is about θ²/(3π).
 
     References
     ----------

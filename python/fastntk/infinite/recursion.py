@@ -137,6 +137,12 @@ def _product_gap(gap: float, other: float) -> float:
 
 
 @_part
+def _settled(gap: float) -> float:
+    """Return a gap that came of those of opposite samples, which are 0 but for their sign, as 0."""
+    return 0.0 if 0.0 < gap <= 2.0 * TINY else gap
+
+
+@_part
 def activation_gap(gap: float, kink: float) -> float:
     """Return γ, with a sign."""
     v = 0.5 * abs(gap)
@@ -190,9 +196,9 @@ def _layer_without_bias(
     for j in range(gaps.shape[0]):
         gap = gaps[j]
         gradient_gap = gradient_gaps[j]
-        gamma = activation_gap(gap, kink)
+        gamma = _settled(activation_gap(gap, kink))
         eta = derivative_gap(gap, kink)
-        product = _product_gap(gradient_gap, eta)
+        product = _settled(_product_gap(gradient_gap, eta))
         gaps[j] = gamma
         gradient_gaps[j] = _signed(
             a * _unsigned(gamma) + b * _unsigned(product),

@@ -165,6 +165,7 @@ def _relative_differences(both: FloatArray) -> FloatArray:
     largest = np.abs(both).max(axis=(1, 2))
     scaled = np.ldexp(both, -np.frexp(largest)[1][:, np.newaxis, np.newaxis])
     norms = np.linalg.norm(scaled, axis=2).max(axis=1)
-    apart = np.linalg.norm(scaled[:, 1] - scaled[:, 0], axis=1)
+    # Squares of small differences would vanish.
+    apart = np.hypot.reduce(scaled[:, 1] - scaled[:, 0], axis=1)
     relative: FloatArray = np.divide(apart, norms, out=np.zeros_like(norms), where=norms > 0)
     return relative

@@ -377,7 +377,8 @@ class KernelMethods(FiniteNetworkBase):
 
         The kernel is formed in float64, tile by tile, and never kept; memory is that of the
         features. The angles of the closest pairs are then computed again from the differences of
-        the samples: they keep their digits however close the samples are.
+        the samples: they keep their digits however close the samples are, and are 0 and not
+        `resolved` where the gradients differ by less than 1e-292.
 
         Parameters
         ----------
@@ -428,7 +429,8 @@ class KernelMethods(FiniteNetworkBase):
         """Return the angles between the gradients at given pairs of samples.
 
         In float64, from the differences of the samples: to a relative accuracy of about 1e-10,
-        however close they are (with a custom activation, to an absolute one of about 1e-16). Small
+        however close they are (with a custom activation, to an absolute one of about 1e-16); where
+        the gradients differ by less than 1e-292, the angle is 0, and not `resolved`. Small
         angles between samples that are not close, such as x and 3 x, have that absolute accuracy,
         too, and are not `resolved` where nothing is left of them; where a network without biases
         and with an activation such as ReLU makes no difference between x and 2 x, or another power

@@ -14,8 +14,8 @@ most √(τ(s) τ(t)) |ρ|^K: an error bound that comes with the result.
 from __future__ import annotations
 
 import math
-from functools import cache
-from typing import TYPE_CHECKING
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numba import njit
@@ -29,12 +29,18 @@ from fastntk.infinite.duals.series import PAIRS_AT_ONCE, Series, add_series, wri
 from fastntk.infinite.duals.vectorized import correlation
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from fastntk.activations import Activation, Function
     from fastntk.infinite.duals.base import Array
     from fastntk.infinite.duals.compiled import RowGaps, RowPairs
 
 _FEWEST_TERMS, _MOST_TERMS = 32, 2048
 _SAMPLES_AT_ONCE = 256
+
+# Functions of which nothing is known have their moments compared at so many standard deviations,
+# with those of panels cut so finely; their own panels are cut into at most so many.
+_COMPARED, _FINE, _MOST_CUT = 9, 32, 16
 
 # The share of the error of gaps that is left out of sums of pairs: the number of terms may then
 # depend on the neighbours of a pair.
@@ -141,10 +147,12 @@ class Quadrature(CompiledDual):
         # Samples of equal norm, which all are after the first layer of many a study, share theirs.
         distinct, back = np.unique(deviation, return_inverse=True)
         terms, reached = _FEWEST_TERMS, math.inf
+        nodes = _Nodes(self.phi, distinct)
         while terms <= _MOST_TERMS:
+            basis = _Basis(terms, self.phi.breakpoints, nodes.refinement(terms, self.tolerance))
             # The ends first: they tell nearly always whether the terms will do.
             for samples in (distinct[[0, -1]], distinct):
-                state, reached = self._expansion(terms, samples)
+                state, reached = self._expansion(basis, samples)
                 if reached > self.tolerance:
                     break
             else:
@@ -157,9 +165,8 @@ class Quadrature(CompiledDual):
             "belong into breakpoints)"
         )
 
-    def _expansion(self, terms: int, deviation: Array) -> tuple[State, float]:
-        """Return the state of samples for so many terms, and the largest share they leave out."""
-        basis = _Basis(terms, self.phi.breakpoints)
+    def _expansion(self, basis: _Basis, deviation: Array) -> tuple[State, float]:
+        """Return the state of samples for a basis, and the largest share that it leaves out."""
         series, size, rest = self._expand(basis, self.function, deviation)
         slopes, slope_size, slope_rest = self._derivative(basis, series, deviation)
         both = (
@@ -203,15 +210,76 @@ class Quadrature(CompiledDual):
 
 @cache
 def _kink_basis(terms: int) -> _Basis:
-    return _Basis(terms, (0.0,))
+    return _Basis(terms, (0.0,), max(1, math.isqrt(terms) // 8))
+
+
+class _Nodes:
+    """How finely the panels are cut for an activation, so that no sharp turn falls between nodes.
+
+    The sum of squares that tells what a series leaves out is one over the same nodes: where these
+    miss a turn of φ, or of φ', both do. So moments are compared with those of other nodes. The
+    activations of the package need none of it: they name where they turn.
+    """
+
+    def __init__(self, activation: Activation, deviation: Array) -> None:
+        self._phi = activation
+        s = deviation[deviation > 0]
+        self._deviation = s if len(s) <= _COMPARED else np.geomspace(s[0], s[-1], _COMPARED)
+        self._cut = 1
+        self._off: dict[int, float] = {}
+
+    def refinement(self, terms: int, tolerance: float) -> int:
+        """Return the refinement of a quadrature for so many terms."""
+        cut = max(self._cut, math.isqrt(terms) // 8)
+        while (off := self._difference(cut)) > max(tolerance, 4 * CANCELLATION):
+            cut *= 2
+            if cut > _MOST_CUT:
+                raise ValueError(
+                    f"tolerance={tolerance:g}: expected at least {off:.1g} for the activation "
+                    f"{self._phi.name!r} with standard deviations up to {self._deviation[-1]:.3g} "
+                    "before it: so much do its moments change with the nodes of their quadrature "
+                    "(where it turns sharply belongs into breakpoints)"
+                )
+        self._cut = cut
+        return cut
+
+    def _difference(self, cut: int) -> float:
+        """Return by which share of the mean square moments differ from those of fine panels."""
+        if self._phi.identity is None or len(self._deviation) == 0:
+            return 0.0
+        if cut not in self._off:
+            found, right = self._moments(cut), self._right
+            share = _over(np.abs(found - right), np.broadcast_to(right[:, 2:], right.shape))
+            self._off[cut] = float(2 * share.max())
+        return self._off[cut]
+
+    @cached_property
+    def _right(self) -> Array:
+        return self._moments(_FINE)
+
+    def _moments(self, cut: int) -> Array:
+        """Return E[g], E[u g] and √E[g²] of g = φ(su), and of φ'(su) if known (k, 3, n)."""
+        breakpoints = self._phi.breakpoints
+        known = [each for each in (self._phi.function, self._phi.derivative) if each is not None]
+        result = np.empty((len(known), 3, len(self._deviation)))
+        for k, s in enumerate(self._deviation.tolist()):
+            if k == 0 or any(breakpoints):
+                nodes, weights = gaussian_nodes(_points_of(breakpoints, s), cut)
+            for row, function in zip(result, known, strict=True):
+                values = _values(function, s * nodes)
+                peak = max(float(np.abs(values).max()), np.finfo(np.float64).tiny)
+                scaled = values / peak  # whose squares are in range
+                moments = weights @ scaled, (weights * nodes) @ scaled, weights @ scaled**2
+                row[:, k] = peak * moments[0], peak * moments[1], peak * math.sqrt(moments[2])
+        return result
 
 
 class _Basis:
     """The first Hermite polynomials at the nodes of a quadrature that resolves them."""
 
-    def __init__(self, terms: int, breakpoints: tuple[float, ...]) -> None:
+    def __init__(self, terms: int, breakpoints: tuple[float, ...], refinement: int) -> None:
         self.breakpoints = breakpoints
-        self.refinement = max(1, math.isqrt(terms) // 8)
+        self.refinement = refinement
         self.terms = terms
         self._points: tuple[float, ...] | None = None  # those of the nodes
         self._nodes: tuple[Array, Array, Array]
@@ -230,20 +298,31 @@ class _Basis:
             part = slice(first, first + step)
             s = deviation[part]
             nodes, weights, polynomials = self._at_nodes(float(s.max()))
-            values = function(s[:, np.newaxis] * nodes)
-            if not np.isfinite(values).all():
-                raise ValueError("activation: its values at finite numbers are not all finite")
+            values = _values(function, s[:, np.newaxis] * nodes)
             result[-1, part] = np.sqrt((values**2) @ weights)
             result[:-1, part] = polynomials @ (values * weights).T
         return result
 
     def _at_nodes(self, scale: float) -> tuple[Array, Array, Array]:
-        points = tuple(b / scale for b in self.breakpoints) if scale > 0 else ()
+        points = _points_of(self.breakpoints, scale)
         if points != self._points:
             nodes, weights = gaussian_nodes(points, self.refinement)
             self._nodes = nodes, weights, _hermite_polynomials(self.terms, nodes)
             self._points = points
         return self._nodes
+
+
+def _points_of(breakpoints: tuple[float, ...], scale: float) -> tuple[float, ...]:
+    """Return the places u at which φ(su) has its breakpoints."""
+    return tuple(b / scale for b in breakpoints) if scale > 0 else ()
+
+
+def _values(function: Function, z: Array) -> NDArray[np.floating[Any]]:
+    """Return the values of a function, which are finite."""
+    values = function(z)
+    if not np.isfinite(values).all():
+        raise ValueError("activation: its values at finite numbers are not all finite")
+    return values
 
 
 def _over(part: Array, whole: Array) -> Array:
