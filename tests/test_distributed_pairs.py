@@ -230,3 +230,13 @@ def test_progress_counts_tiles() -> None:
 def test_bad_arguments(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises((ValueError, TypeError), match=message):
         distributed.closest_pairs(**{"net": NET, "X": X, "k": 1, **arguments})
+
+
+def test_samples_of_very_different_sizes() -> None:
+    net = fastntk.MLP([6, 40, 40, 1], seed=1)
+    sizes = np.array([1.0, 1e-150, 1e-170, 1e150, 2.0**-1000])
+    samples = X[:60] * np.tile(sizes, 12)[:, np.newaxis]
+    expected = net.smallest_angle(samples, 40)
+    assert distributed.closest_pairs(net, samples, 40, chunks=16) == expected
+    usual = net.smallest_angle(X[:60], 40)
+    assert [(pair.i, pair.j) for pair in expected] == [(pair.i, pair.j) for pair in usual]

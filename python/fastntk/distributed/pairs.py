@@ -39,7 +39,12 @@ from fastntk.infinite.methods import LimitMethods
 from fastntk.kernels.angles import AnglePair
 from fastntk.kernels.closest_pairs import CANDIDATES, offer_tile, pair_angles
 from fastntk.kernels.largest_cosines import LargestCosines
-from fastntk.kernels.ranges import divides_exactly, moderating_power, require_gradients_in_range
+from fastntk.kernels.ranges import (
+    divides_exactly,
+    moderating_power,
+    require_gradients_in_range,
+    rows_of_moderate_size,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -159,7 +164,7 @@ class _Search:
     ----------
     kernel : FiniteKernel
     power : int
-        The samples are taken over 2^power.
+        The samples are taken over 2^power, before single ones of other sizes are.
     count : int
         How many pairs each task returns.
     slices : list of slice
@@ -177,7 +182,8 @@ class _Search:
     def request(self, samples: Any) -> KernelRequest:
         """Return the request for the kernel of some samples, of moderate size."""
         request = self.kernel.request(samples)
-        return replace(request, X=np.ldexp(request.X, -self.power)) if self.power else request
+        X = np.ldexp(request.X, -self.power) if self.power else request.X
+        return replace(request, X=rows_of_moderate_size(self.kernel.network, X))
 
     def features(self, block: int, samples: Any) -> Features:
         """Return the features of a block of samples."""

@@ -170,20 +170,26 @@ def require_gradients_in_range(request: KernelRequest, pairs: Sequence[tuple[int
 def free_of_scale(network: AnyNetwork, X: Any) -> Any:
     """Return samples of moderate size with the same angles between their gradients, if there are.
 
-    See `of_moderate_size`. Of samples of very different sizes, those far from 1 have powers of two
-    of their own.
+    See `of_moderate_size` and `rows_of_moderate_size`.
     """
-    moderate: Any = of_moderate_size(network, X)[0]
+    return rows_of_moderate_size(network, of_moderate_size(network, X)[0])
+
+
+def rows_of_moderate_size(network: AnyNetwork, X: Any) -> Any:
+    """Return the same, but for rows far larger or smaller than 1: these over powers of their own.
+
+    No row depends on others. Samples on a GPU are returned as they are.
+    """
     if not isinstance(X, np.ndarray) or not network.is_free_of_scale:
-        return moderate
-    exponents = np.frexp(np.abs(moderate).max(axis=1))[1]
+        return X
+    exponents = np.frexp(np.abs(X).max(axis=1))[1]
     far = np.abs(exponents) > _SPREAD[X.dtype.name]
     if not far.any():
-        return moderate
+        return X
     powers = np.where(far, exponents, 0)[:, np.newaxis]
-    scaled = np.ldexp(moderate, -powers)
-    exact = (np.ldexp(scaled, powers) == moderate).all(axis=1)
-    return np.where(exact[:, np.newaxis], scaled, moderate)
+    scaled = np.ldexp(X, -powers)
+    exact = (np.ldexp(scaled, powers) == X).all(axis=1)
+    return np.where(exact[:, np.newaxis], scaled, X)
 
 
 def of_moderate_size(network: AnyNetwork, X: Any) -> tuple[Any, int]:
