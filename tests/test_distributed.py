@@ -235,7 +235,7 @@ def test_bad_arguments(arguments: dict[str, Any], message: str) -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (da.ones((5, 6, 1)), "X has shape .*: expected a matrix of samples"),
+        (da.ones((5, 6, 1)), "X has shape .*: expected a matrix, one sample a row"),
         (da.ones((5, 6), dtype=complex), "X has dtype complex128: expected real numbers"),
         (da.ones((5, 6))[da.ones(5) > 0], "expected known numbers of rows"),
         (dask.delayed(1), "X=.*: expected an array"),
