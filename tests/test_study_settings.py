@@ -184,3 +184,17 @@ def test_networks_show_how_they_are_scaled(tmp_path: Path) -> None:
     assert "activation_scale=1.41421, parametrization='standard', dtype" in repr(standard)
     given = fastntk.MLP.from_weights(net.weights, net.biases, weight_std=3.0, bias_std=0.5)
     assert "weight_std=3, bias_std=0.5" in repr(given)
+
+
+@pytest.mark.parametrize(
+    "study",
+    [
+        lambda **given: fastntk.monte_carlo_ntk(np.eye(3), [8], **given),
+        lambda **given: fastntk.linearization_error(np.eye(3), np.ones(3), [8], **given),
+        lambda **given: fastntk.depth_study(np.eye(3), depths=[1], **given),
+    ],
+)
+def test_no_seed_counts_twice(study: Any) -> None:
+    """The spread over seeds would be that of fewer networks."""
+    with pytest.raises(ValueError, match=r"seeds=\[2, 1, 2\]: expected each seed only once"):
+        study(seeds=[2, 1, 2])

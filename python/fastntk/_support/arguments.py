@@ -235,10 +235,16 @@ def seed(value: object, name: str = "seed") -> int:
 
 
 def seeds(values: int | Iterable[int], name: str = "seeds", *, least: int = 1) -> tuple[int, ...]:
-    """Return seeds: 0, 1, … if their number is given, at least `least`, or those given."""
+    """Return seeds: 0, 1, … if their number is given, at least `least`, or those given.
+
+    The same seed twice would be the same network twice.
+    """
     if not has_items(values):
         return tuple(range(integer(values, name, minimum=least, maximum=_MOST_ITEMS)))
-    return integers(values, name, minimum=0, maximum=LARGEST_SEED)  # type: ignore[arg-type]
+    given = integers(values, name, minimum=0, maximum=LARGEST_SEED)  # type: ignore[arg-type]
+    if len(set(given)) < len(given):
+        raise ValueError(f"{name}={shown(values)}: expected each seed only once")
+    return given
 
 
 def float_dtype(value: Any, name: str = "dtype") -> FloatDType:

@@ -122,8 +122,6 @@ def checked_run(
 def _seeds(given: int | Sequence[int]) -> tuple[int, ...]:
     numbers = arguments.seeds(given)
     if arguments.has_items(given):
-        if len(set(numbers)) < len(numbers):
-            raise ValueError(f"seeds={arguments.shown(given)}: expected each seed only once")
         return numbers
     return first_seeds(len(numbers))
 

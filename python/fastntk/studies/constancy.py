@@ -170,8 +170,6 @@ def constancy_study(
         epochs=arguments.integer(epochs, "epochs", minimum=1),
         loss_target=arguments.real(loss_target, "loss_target", minimum=0.0),
     )
-    if len(set(settings.seeds)) < len(settings.seeds):
-        raise ValueError(f"seeds={arguments.shown(seeds)}: expected each seed only once")
     at_a_time = jobs_beside(client, jobs)
     _require_memory(settings, at_a_time, client)
     _require_in_range(settings)

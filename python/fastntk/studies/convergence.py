@@ -215,8 +215,6 @@ def convergence_study(
         jobs=jobs_beside(client, jobs),
         device=device,
     )
-    if len(set(settings.seeds)) < len(settings.seeds):
-        raise ValueError(f"seeds={arguments.shown(seeds)}: expected each seed only once")
     started = time.perf_counter()
     with (
         nullcontext() if store is None else StudyStore(store) as opened,

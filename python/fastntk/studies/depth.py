@@ -194,7 +194,7 @@ def depth_study(
         raise ValueError(f"X has shape {samples.shape}: expected at least two samples")
     levels = tuple(sorted(set(arguments.depths(depths))))
     widths = _several(width, "width")
-    numbers = tuple(sorted(set(arguments.seeds(seeds))))
+    numbers = tuple(sorted(arguments.seeds(seeds)))
     functions = _named_activations(activations)
     store = arguments.optional_path(store, "store")
     called = arguments.optional_label(data, "data")
