@@ -392,3 +392,9 @@ def test_bad_activations(make: object, error: type[Exception], message: str) -> 
     assert callable(make)
     with pytest.raises(error, match=message):
         make()
+
+
+def test_restored_parameters_keep_their_signs() -> None:
+    for zero in (0.0, -0.0, 0.0):
+        (found,) = activations.restore("leaky_relu", (zero,)).parameters
+        assert np.signbit(found) == np.signbit(zero)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 import numbers
 from collections.abc import Callable
 from functools import cache
@@ -87,11 +88,14 @@ def restore(name: str, parameters: tuple[float, ...]) -> Activation:
     for i, parameter in enumerate(given):
         if not isinstance(parameter, numbers.Real):
             raise TypeError(f"parameters[{i}]={arguments.shown(parameter)}: expected a number")
-    return _restored(arguments.choice(name, "name", tuple(CONSTRUCTORS)), given)
+    signed = tuple((parameter, math.copysign(1.0, parameter)) for parameter in given)
+    return _restored(arguments.choice(name, "name", tuple(CONSTRUCTORS)), signed)
 
 
 @cache
-def _restored(name: str, parameters: tuple[float, ...]) -> Activation:
+def _restored(name: str, signed: tuple[tuple[float, float], ...]) -> Activation:
+    """Return the activation; of parameters with their signs, as 0 and −0 are equal."""
+    parameters = tuple(parameter for parameter, _ in signed)
     try:
         return CONSTRUCTORS[name](*parameters)
     except (TypeError, ValueError) as error:
