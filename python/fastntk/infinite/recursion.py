@@ -137,9 +137,16 @@ def _product_gap(gap: float, other: float) -> float:
 
 
 @_part
-def _settled(gap: float) -> float:
-    """Return a gap that came of those of opposite samples, which are 0 but for their sign, as 0."""
-    return 0.0 if 0.0 < gap <= 2.0 * TINY else gap
+def _join_opposite(layer: int, kink: float, gaps: Vector, gradient_gaps: Vector) -> None:
+    """Take opposite samples for equal ones if the first activation is even, as |x| is.
+
+    Their gaps are 0 but for the sign, which no later layer could tell from a small angle.
+    """
+    if layer != 1 or kink != 2.0:
+        return
+    for j in range(gaps.shape[0]):
+        gaps[j] = 0.0 if gaps[j] == -TINY else gaps[j]
+        gradient_gaps[j] = 0.0 if gradient_gaps[j] == -TINY else gradient_gaps[j]
 
 
 @_part
@@ -196,9 +203,9 @@ def _layer_without_bias(
     for j in range(gaps.shape[0]):
         gap = gaps[j]
         gradient_gap = gradient_gaps[j]
-        gamma = _settled(activation_gap(gap, kink))
+        gamma = activation_gap(gap, kink)
         eta = derivative_gap(gap, kink)
-        product = _settled(_product_gap(gradient_gap, eta))
+        product = _product_gap(gradient_gap, eta)
         gaps[j] = gamma
         gradient_gaps[j] = _signed(
             a * _unsigned(gamma) + b * _unsigned(product),
@@ -304,12 +311,14 @@ def propagate(
             kink = kinks[layer - 1] if layer > 0 else 0.0
             if layers.shared:
                 a, b = products[layer, A], products[layer, B]
+                _join_opposite(layer, kink, gap, gradient_gap)
                 if layer == 0:
                     for j in range(gap.shape[0]):
                         gradient_gap[j] = gap[j] if a > 0.0 else 0.0
                 elif wanted[1]:
-                    # What ReLU makes of samples is at acute angles.
-                    acute = layer > 1 and kinks[layer - 2] == 1.0
+                    # What ReLU makes of samples is at acute angles, as what a function with slopes
+                    # of both signs does.
+                    acute = layer > 1 and kinks[layer - 2] >= 1.0
                     _layer_without_bias(gap, gradient_gap, (a, b), kink, acute)
                 else:
                     _activation_gaps(gap, kink)
