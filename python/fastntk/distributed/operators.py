@@ -145,7 +145,8 @@ def ntk_operator(
         # Weights may be changed later, X must not be: of these there may be more than memory.
         network = deepcopy(net.network.weighted(layer_weights))
         kernel = _Kernel(network, chosen, tiles.kernel.dtype)
-        _ = kernel.digest  # travels with it; and no activation has none
+        # Before any work, as a network may have none: it travels with the kernel.
+        _ = kernel.digest
         blocks = blocks_of(kernel, tiles.X, working)
         products = _SpreadProducts(kernel, tiles.X, blocks, all_pairs=outputs == "full")
     return KernelOperator(products)
@@ -211,17 +212,15 @@ class _SpreadProducts(KernelProducts):
     def look_at(self, rows: Any, vectors: Any) -> None:
         """Raise OverflowError if products left the range of their numbers."""
         if not all_finite(rows) and all_finite(vectors):
-            raise OverflowError(
-                f"X with elements of at most {self._largest:.3g} and vectors with elements of at "
-                f"most {size_of(vectors):.3g}: the result is not finite in {self.dtype}: expected "
-                "smaller vectors"
-            )
-        if products_are_lost(rows.T, vectors, self.diagonal):
-            raise OverflowError(
-                f"X with elements of at most {self._largest:.3g} and vectors with elements of at "
-                f"most {size_of(vectors):.3g}: the largest element of the result is too small for "
-                f"{self.dtype}: expected larger vectors"
-            )
+            found, expected = "the result is not finite in", "smaller"
+        elif products_are_lost(rows.T, vectors, self.diagonal):
+            found, expected = "the largest element of the result is too small for", "larger"
+        else:
+            return
+        raise OverflowError(
+            f"X with elements of at most {self._largest:.3g} and vectors with elements of at most "
+            f"{size_of(vectors):.3g}: {found} {self.dtype}: expected {expected} vectors"
+        )
 
     def diagonal(self) -> FloatArray:
         """Return the diagonal (rows,)."""

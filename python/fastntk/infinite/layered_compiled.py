@@ -22,7 +22,7 @@ from fastntk.infinite.duals import CompiledDual, Correlation, Gaps, PiecewiseLin
 from fastntk.infinite.duals.closed_form import settle_equal
 from fastntk.infinite.duals.compiled import call_loop
 from fastntk.infinite.general_recursion import both_gaps
-from fastntk.infinite.layered_loops import Part, Sums, activate_row, add_row, run_block
+from fastntk.infinite.layered_loops import Part, Sums, activate_pairs, add_pairs, run_block
 from fastntk.infinite.layered_program import (
     ACTIVATE,
     FLAG,
@@ -388,7 +388,7 @@ def _subtract(row: Array, columns: Array, first: int, out: Array) -> None:
 
 @njit(nogil=True, cache=True)
 def _run(b: Array, sums: Sums, kinks: Array, k: int, count: int, part: Part) -> None:
-    """Do what so many instructions from the k-th on say for a row.
+    """Do what so many instructions from the k-th on say for some rows.
 
     They are sums, and activations that are linear on both sides of 0. A call counts the references
     to each array that it is given: this is given few, and called once a block.
@@ -398,9 +398,9 @@ def _run(b: Array, sums: Sums, kinks: Array, k: int, count: int, part: Part) -> 
         run_block(b, sums, k, count, part, kinks[sums.instructions[activation, INDEX]])
     elif sums.instructions[k, KIND] == ACTIVATE:
         op = sums.instructions[k]
-        activate_row(b, op, kinks[op[INDEX]], part)
+        activate_pairs(b, op, kinks[op[INDEX]], part)
     else:
-        add_row(b, sums, k, part)
+        add_pairs(b, sums, k, part)
 
 
 @njit(inline="always")

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The fastntk authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""The loops of a program over the pairs of a row: an instruction, or a few that belong together.
+"""The loops of a program over pairs of some rows: an instruction, or a few that belong together.
 
 A row that every instruction reads and writes again spends as much time on the way to the
 second-level cache and back as on its arithmetic. A usual block of a network takes one loop: what
@@ -157,7 +157,7 @@ def _turned(one: Both, other: Both) -> Both:
 def _sum_loop(
     b: Array, sums: Sums, k: int, part: Part, turned: bool, kind: tuple[bool, bool]
 ) -> None:
-    """Do as `add_row`; whether there is a product is a literal, as is the kind."""
+    """Do as `add_pairs`; whether there is a product is a literal, as is the kind."""
     ops, places, _, rows, columns = sums
     u, v, x, y, slopes, out = (
         ops[k, U],
@@ -187,7 +187,7 @@ def _sum_loop(
 
 
 @_part
-def add_row(b: Array, sums: Sums, k: int, part: Part) -> None:
+def add_pairs(b: Array, sums: Sums, k: int, part: Part) -> None:
     """Write a sum of two registers, and perhaps of the product of two others with slopes."""
     turned, constant = sums.instructions[k, FLAG] == 1, _has_constant(sums, k)
     if sums.shared and turned:
@@ -210,7 +210,7 @@ def _has_constant(sums: Sums, k: int) -> bool:
 
 
 @njit(nogil=True, cache=True, fastmath={"contract"})
-def activate_row(b: Array, op: Integers, kink: float, part: Part) -> None:
+def activate_pairs(b: Array, op: Integers, kink: float, part: Part) -> None:
     """Write both gaps of φ and of φ' for an activation with this kink, see `recursion`."""
     u, made, slopes, tangent = op[U], op[OUT], op[SLOPES_OUT], op[FLAG] == 1
     for i in range(part.rows):

@@ -316,8 +316,8 @@ def propagate(
                     for j in range(gap.shape[0]):
                         gradient_gap[j] = gap[j] if a > 0.0 else 0.0
                 elif wanted[1]:
-                    # What ReLU makes of samples is at acute angles, as what a function with slopes
-                    # of both signs does.
+                    # What ReLU makes of samples is at acute angles, and so is what a function with
+                    # slopes of both signs makes of them.
                     acute = layer > 1 and kinks[layer - 2] >= 1.0
                     _layer_without_bias(gap, gradient_gap, (a, b), kink, acute)
                 else:
