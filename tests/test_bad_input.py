@@ -69,6 +69,10 @@ def test_errors_have_the_indices_of_what_was_given() -> None:
             lambda: fastntk.train(fastntk.MLP([2, 2]), X, np.full((4, 2), 0.25), learning_rate=0.1),
             "y[0]=[0.25, 0.25]: expected probabilities that sum to 1 (sum: 0.5)",
         ),
+        (
+            lambda: fastntk.train(fastntk.MLP([2, 2]), X, [[2.0, -1.0]] * 4, learning_rate=0.1),
+            "y[0]=[2.0, -1.0]: expected probabilities that sum to 1 (one is negative)",
+        ),
         (lambda: fastntk.conditioning(pair[:2] + 1), "K is not symmetric: K[0, 1]=1.5 but K[1, 0]"),
         (lambda: fastntk.gradient_angles(-np.eye(2)), "K[0, 0]=-1.0: expected a positive diagon"),
     ):

@@ -555,6 +555,24 @@ def test_features_of_described_networks() -> None:
             NTKFeatures(**parameters).fit(X)
 
 
+def test_features_of_parameters_with_rates_of_their_own() -> None:
+    X = np.random.default_rng(1).standard_normal((6, 3))
+    described = fastntk.Network(
+        [
+            layers.Dense(8, bias_std=0.3, trained=(2.0, False)),
+            layers.RMSNorm(gain=True, shift=True, trained=(0.25, 3.0)),
+            layers.Tanh(),
+            layers.Dense(1, bias_std=0.5, trained=0.5),
+        ],
+        inputs=3,
+    )
+    features = NTKFeatures(network=described, random_state=0).fit(X)
+    F = features.transform(X)
+    np.testing.assert_allclose(F @ F.T, features.network_.ntk(X), rtol=1e-12)
+    frozen = [name.startswith("b1") for name in features.get_feature_names_out()]
+    assert np.array_equal(~F.any(axis=0), frozen)
+
+
 def test_neural_kernels_of_described_networks() -> None:
     limit = DESCRIPTION.infinite()
     for network in (DESCRIPTION, limit):

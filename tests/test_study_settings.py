@@ -198,3 +198,16 @@ def test_no_seed_counts_twice(study: Any) -> None:
     """The spread over seeds would be that of fewer networks."""
     with pytest.raises(ValueError, match=r"seeds=\[2, 1, 2\]: expected each seed only once"):
         study(seeds=[2, 1, 2])
+
+
+def test_no_width_counts_twice() -> None:
+    """The same networks again are no other networks: errors of fits would be too small."""
+    X = np.random.default_rng(0).standard_normal((5, 3))
+    for once, twice in (
+        [fastntk.monte_carlo_ntk(X, widths, 3, depth=1) for widths in ([16, 8], [16, 8, 16])],
+        [
+            fastntk.linearization_error(X, X[:, 0], widths, seeds=2, steps=3)
+            for widths in ([4, 8, 16], [4, 8, 4, 16, 8])
+        ],
+    ):
+        assert twice.to_frame().equals(once.to_frame())

@@ -219,6 +219,11 @@ def optional_path(value: Any, name: str) -> str | None:
     return None if value is None else path(value, name)
 
 
+def widths(values: Iterable[int], name: str = "widths") -> tuple[int, ...]:
+    """Return widths of networks that are to be compared: each once, in the order given."""
+    return tuple(dict.fromkeys(integers(values, name, minimum=1)))
+
+
 def depth(value: object, name: str = "depth") -> int:
     """Return a number of hidden layers."""
     return integer(value, name, minimum=0, maximum=_LARGEST_DEPTH)

@@ -316,8 +316,10 @@ class KernelMethods(FiniteNetworkBase):
     ) -> FloatArray:
         """Return the part of the tangent kernel of one output that comes from the readout.
 
-        In the NTK parametrization that is σ_w² h^L h^L'/n_L + σ_b², the covariance of the outputs
-        given the last hidden layer; in the standard one h^L h^L' + 1 (without biases h^L h^L').
+        A rate ω that a description gives to its readout (``trained=``) is left out, and a frozen
+        one counts. In the NTK parametrization the result is σ_w² h^L h^L'/n_L + σ_b², the
+        covariance of the outputs given the last hidden layer; in the standard one h^L h^L' + 1
+        (without biases h^L h^L').
 
         Parameters
         ----------

@@ -135,7 +135,8 @@ def loss_hessian(
         As in `fastntk.train`: means over the samples.
     part : {"full", "gauss_newton"}
         "gauss_newton": (1/n) Σ_i J_iᵀ ℓ'' J_i alone, which is positive semidefinite. For the square
-        loss its eigenvalues, but for 0, are those of the kernel of all outputs, over n.
+        loss its eigenvalues, but for 0, are those of the kernel of all outputs, over n, if all
+        parameters are trained at the same rate: derivatives are by the parameters as they are.
     device : str, optional
         Where to compute, as in `MLP.ntk`.
 

@@ -60,9 +60,10 @@ def targets(
         wrong = (np.abs(sums - 1.0) > _SUM_TOLERANCE) | (result < 0).any(axis=1)
         if wrong.any():
             i = int(wrong.argmax())
+            found = "one is negative" if (result[i] < 0).any() else f"sum: {sums[i]}"
             raise ValueError(
                 f"{name}[{i}]={arguments.shown(array[i])}: expected probabilities that sum to 1 "
-                f"(sum: {sums[i]})"
+                f"({found})"
             )
         return result
     if outputs == 1:

@@ -31,8 +31,11 @@ class NTKFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """The gradient of the output of a random network by its parameters, for each sample.
 
     A linear model of these features is the network linearized at its initialization; products of
-    two of them are its tangent kernel. With w hidden units a layer there are about d w + (L − 1) w²
-    of them: for wide networks take the kernel, with `NTKRegressor` or `NTKClassifier`.
+    two of them are its tangent kernel. So of parameters with a learning rate of their own, that is
+    ω times that of others, they are √ω times the gradients, and 0 of those that are frozen.
+
+    With w hidden units a layer there are about d w + (L − 1) w² of them: for wide networks take the
+    kernel, with `NTKRegressor` or `NTKClassifier`.
 
     Parameters
     ----------
@@ -177,7 +180,13 @@ class NTKFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self)
         samples = validate_data(self, X, reset=False, dtype=np.float64)
-        return self.network_.gradient_features(samples)
+        features = self.network_.gradient_features(samples)
+        network = self.network_.network
+        if network.kernel_weights is not None:
+            weighted = [each for layer in network.layers for each in layer.arrays]
+            sizes, omega = zip(*((array.size, omega) for array, omega in weighted), strict=True)
+            features *= np.sqrt(np.repeat(omega, sizes)).astype(features.dtype)
+        return features
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:  # noqa: ARG002
         """Return the names of the features: W1[i,j] and b1[i] of the first layer, and so on.

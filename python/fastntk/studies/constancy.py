@@ -155,7 +155,7 @@ def constancy_study(
     settings = ConstancySettings(
         X=samples,
         y=targets(y, "y", "mse", n, 1, samples.dtype),
-        widths=tuple(sorted(set(arguments.integers(widths, "widths", minimum=1)))),
+        widths=tuple(sorted(arguments.widths(widths))),
         architectures=_architectures(architectures),
         depth=_depth(depth),
         bottleneck=arguments.integer(bottleneck, "bottleneck", minimum=1),

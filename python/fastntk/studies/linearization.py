@@ -191,7 +191,7 @@ def linearization_error(
     y : array_like (n,) or (n, C)
         Their targets.
     widths : sequence of int
-        Widths of all hidden layers.
+        Widths of all hidden layers; one that is named twice counts once.
     Z : array_like (m, d), optional
         Other samples, at which the outputs are to be compared, too.
     depth, activation, activation_scale, bias_std
@@ -229,7 +229,7 @@ def linearization_error(
     points = None
     if Z is not None:
         points = matrices.samples(Z, "Z", samples.dtype, columns=d, why="as many as X has")
-    sizes = arguments.integers(widths, "widths", minimum=1)
+    sizes = arguments.widths(widths)
     level = arguments.depth(depth)
     most = arguments.integer(steps, "steps", minimum=1)
     chosen = arguments.seeds(seeds)

@@ -224,7 +224,8 @@ def monte_carlo_ntk(
     X : array_like (n, d)
         Samples, one a row.
     widths : sequence of int
-        Widths of the hidden layers, at least two different ones for a `MonteCarlo.rate`.
+        Widths of the hidden layers, at least two different ones for a `MonteCarlo.rate`; one that
+        is named twice counts once.
     seeds : int or sequence of int
         How many networks of each width, at least two; or the seeds of their weights.
     depth, activation, activation_scale, weight_std, bias_std
@@ -261,7 +262,7 @@ def monte_carlo_ntk(
     True
     """
     samples = matrices.samples(X, "X", np.dtype(np.float64))
-    widths = arguments.integers(widths, "widths", minimum=1)
+    widths = arguments.widths(widths)
     each = arguments.seeds(seeds, least=2)
     if len(each) < 2:
         raise ValueError(
