@@ -2,6 +2,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
+#include <algorithm>
+
 #include "fastntk/elements.hpp"
 #include "fastntk/features.hpp"
 
@@ -28,15 +30,26 @@ struct OuterProduct {
 
 }  // namespace element
 
+// So many gradients are written before the next look at whether to stop: where memory is slow to
+// come, they take a tenth of a second.
+constexpr Index kGradientsAtOnce = Index{1} << 22;
+
 // Fills gradients (samples, parameters of the layer) with those of one layer: of its weights
 // row-major, s δ ⊗ h, and of its bias, if it has one.
 template <class Lane, class T>
 void put_gradients(const Lane& lane, const Layer<T>& layer, ConstMatrix<T> delta,
                    ConstMatrix<T> below, Matrix<T> gradients) {
   const Index size = layer.outputs() * layer.inputs();
-  lane.for_each(gradients.rows * layer.outputs(), layer.inputs(),
-                element::OuterProduct<T>{static_cast<T>(layer.weight_scale), layer.outputs(), delta,
-                                         below, gradients.col_block(0, size)});
+  const Index some = std::max<Index>(1, kGradientsAtOnce / size);
+  for (Index first = 0; first < gradients.rows; first += some) {
+    if (lane.stopped()) return;
+    const Index rows = std::min(some, gradients.rows - first);
+    lane.for_each(
+        rows * layer.outputs(), layer.inputs(),
+        element::OuterProduct<T>{static_cast<T>(layer.weight_scale), layer.outputs(),
+                                 delta.row_block(first, rows), below.row_block(first, rows),
+                                 gradients.block(first, rows, 0, size)});
+  }
   if (layer.bias == nullptr) return;
   lane.for_each(gradients.rows, layer.outputs(),
                 element::Scale<T>{static_cast<T>(layer.bias_scale), delta,
