@@ -40,7 +40,8 @@ template <class Lane, class T>
 void put_gradients(const Lane& lane, const Layer<T>& layer, ConstMatrix<T> delta,
                    ConstMatrix<T> below, Matrix<T> gradients) {
   const Index size = layer.outputs() * layer.inputs();
-  const Index some = std::max<Index>(1, kGradientsAtOnce / size);
+  // A shift is the bias of a layer without inputs.
+  const Index some = std::max<Index>(1, kGradientsAtOnce / std::max<Index>(1, size));
   for (Index first = 0; first < gradients.rows; first += some) {
     if (lane.stopped()) return;
     const Index rows = std::min(some, gradients.rows - first);
