@@ -7,7 +7,7 @@ in ``expected.json``: once for each release, and never again. `test_files_of_ver
 files of all versions.
 
 Weights and samples are sums of few powers of two, so that they do not depend on the random numbers
-of a version of NumPy.
+of a version of NumPy; but for the network of layers, whose weights lie in its file alone.
 """
 
 from __future__ import annotations
@@ -15,13 +15,16 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 import fastntk
 from fastntk.networks.network import Network
 from fastntk.studies.store import StudyStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 DATA = Path(__file__).with_name("data")
 
@@ -58,15 +61,41 @@ def network_with_softmax() -> fastntk.MLP:
     return fastntk.MLP.from_weights(weights, activation="gelu", **options)
 
 
-NETWORKS = {
+def network_of_layers() -> fastntk.FiniteNetwork:
+    """One of the format of described networks, with a layer of each kind."""
+    layers = fastntk.layers
+    branch = [layers.LayerNorm(), layers.Dense(4, trained=(0.5, True), bias_std=0.5), layers.Tanh()]
+    described: list[Any] = [
+        *(layers.Dense(3, weight_std=1.5), layers.Activation(fastntk.activations.leaky_relu(0.25))),
+        layers.Residual([*branch, layers.Dense(4)], scale=0.5, projection=layers.Dense(4)),
+        *(layers.RMSNorm(gain=True, shift=True), layers.Rescale(gain=True), layers.Dense(2)),
+    ]
+    return fastntk.Network(described, inputs=3).sample(0)
+
+
+NETWORKS: dict[str, Callable[[], fastntk.MLP | fastntk.FiniteNetwork]] = {
+    "network-layers.npz": network_of_layers,
     "network.npz": network,
     "network-frozen.npz": frozen_network,
     "network-softmax.npz": network_with_softmax,
 }
 
 
-def said(net: fastntk.MLP) -> dict[str, Any]:
+def load_network(path: Path) -> fastntk.MLP | fastntk.FiniteNetwork:
+    """Return a network of either kind."""
+    kind = fastntk.FiniteNetwork if "layers" in path.name else fastntk.MLP
+    return kind.load(path)
+
+
+def said(net: fastntk.MLP | fastntk.FiniteNetwork) -> dict[str, Any]:
     """Return what a network is and computes."""
+    if isinstance(net, fastntk.FiniteNetwork):
+        return {
+            "description": repr(net),
+            "dtype": net.dtype.name,
+            "outputs": net(X).tolist(),
+            "ntk": net.ntk(X).tolist(),
+        }
     return {
         "widths": list(net.widths),
         "activation": repr(net.activation),
