@@ -48,6 +48,13 @@ def test_samples_whose_kernel_overflows(name: str) -> None:
     KERNELS[name](net, X)
 
 
+def test_both_kinds_of_samples_are_named() -> None:
+    large = np.array([X[1], 1e30 * X[2]], dtype=NET.dtype)
+    named = r"^X\[0\] .*e\+\d\d, beside Z of up to .*e\+\d\d\): its kernel"
+    with pytest.raises(OverflowError, match=named):
+        NET.ntk((1e20 * X[:1]).astype(NET.dtype), large)
+
+
 @pytest.mark.parametrize("name", [name for name in KERNELS if name not in {"tiles", "angle"}])
 def test_samples_whose_kernel_vanishes(name: str) -> None:
     with pytest.raises(OverflowError, match=r"X with elements of at most .*: the largest elem"):

@@ -330,9 +330,12 @@ def require_normalized(placed: PlacedNetwork, X: Any, name: str = "X") -> None:
 def _not_finite(request: KernelRequest, row: int) -> OverflowError:
     X = request.place.on_host(request.X)
     require_directions(request.network.network, X, [row])
+    # Either may be at fault for a row of K(X, Z).
+    other = request.Z if request.Z is None else request.place.on_host(request.Z)
+    beside = "" if other is None else f", beside Z of up to {size_of(other):.3g}"
     return OverflowError(
         f"X[{row}] with elements of at most {size_of(X[row]):.3g} (of all samples "
-        f"{size_of(X):.3g}): its kernel is not finite in {request.dtype}"
+        f"{size_of(X):.3g}{beside}): its kernel is not finite in {request.dtype}"
         f"{since_layer(request.network.network, X[row])}: {_expected(request)}"
     )
 
