@@ -32,7 +32,7 @@ struct OuterProduct {
 
 // So many gradients are written before the next look at whether to stop: where memory is slow to
 // come, they take a tenth of a second.
-constexpr Index kGradientsAtOnce = Index{1} << 22;
+constexpr Index kGradientsAtOnce = Index{4} * 1024 * 1024;
 
 // Fills gradients (samples, parameters of the layer) with those of one layer: of its weights
 // row-major, s δ ⊗ h, and of its bias, if it has one.
@@ -42,14 +42,13 @@ void put_gradients(const Lane& lane, const Layer<T>& layer, ConstMatrix<T> delta
   const Index size = layer.outputs() * layer.inputs();
   // A shift is the bias of a layer without inputs.
   const Index some = std::max<Index>(1, kGradientsAtOnce / std::max<Index>(1, size));
-  for (Index first = 0; first < gradients.rows; first += some) {
+  for (Index row = 0; row < gradients.rows; row += some) {
     if (lane.stopped()) return;
-    const Index rows = std::min(some, gradients.rows - first);
-    lane.for_each(
-        rows * layer.outputs(), layer.inputs(),
-        element::OuterProduct<T>{static_cast<T>(layer.weight_scale), layer.outputs(),
-                                 delta.row_block(first, rows), below.row_block(first, rows),
-                                 gradients.block(first, rows, 0, size)});
+    const Index count = std::min(some, gradients.rows - row);
+    lane.for_each(count * layer.outputs(), layer.inputs(),
+                  element::OuterProduct<T>{static_cast<T>(layer.weight_scale), layer.outputs(),
+                                           delta.row_block(row, count), below.row_block(row, count),
+                                           gradients.block(row, count, 0, size)});
   }
   if (layer.bias == nullptr) return;
   lane.for_each(gradients.rows, layer.outputs(),
