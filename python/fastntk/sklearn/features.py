@@ -17,6 +17,7 @@ from fastntk._support.memory import require_memory
 from fastntk.architectures.finite import FiniteNetwork
 from fastntk.architectures.network import Network
 from fastntk.infinite.scikit_learn import require_defaults
+from fastntk.linearity.parameter_space import kernel_weights
 from fastntk.mlp import MLP
 from fastntk.networks.network import Layer
 from fastntk.sklearn.estimator import require_columns, seed_of, widths_of
@@ -183,9 +184,7 @@ class NTKFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         features = self.network_.gradient_features(samples)
         network = self.network_.network
         if network.kernel_weights is not None:
-            weighted = [each for layer in network.layers for each in layer.arrays]
-            sizes, omega = zip(*((array.size, omega) for array, omega in weighted), strict=True)
-            features *= np.sqrt(np.repeat(omega, sizes)).astype(features.dtype)
+            features *= np.sqrt(kernel_weights(network)).astype(features.dtype)
         return features
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:  # noqa: ARG002
