@@ -11,6 +11,8 @@ import os
 if _processes := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // _processes)))
 
+import functools
+import importlib
 import sys
 import weakref
 from collections import Counter
@@ -44,7 +46,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 # Python runs at about half its speed while lines are counted. Of a test with many cases so many are
 # counted, as the others run the same lines: `fail_under` of pyproject.toml holds for what is left.
-_CASES_MEASURED = 3
+_CASES_MEASURED = 1
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """While lines are counted: do not count those of Numba's compiler, most of what runs."""
+    if config.getoption("--cov", None):
+        compiler = importlib.import_module("numba.core.compiler")
+        compile_extra = compiler.compile_extra
+
+        @functools.wraps(compile_extra)
+        def uncounted(*arguments: Any, **settings: Any) -> Any:
+            counting = sys.gettrace()
+            sys.settrace(None)
+            try:
+                return compile_extra(*arguments, **settings)
+            finally:
+                sys.settrace(counting)
+
+        compiler.compile_extra = uncounted
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -52,13 +52,18 @@ def relu_kernels(
 _POINTS, _WEIGHTS = np.polynomial.legendre.leggauss(20)
 
 
-def normal_nodes(kinks: Sequence[float]) -> tuple[Array, Array]:
-    """Return nodes and weights for E[g(u)] of a function with kinks, u a normal number."""
-    edges = np.union1d(np.linspace(-10, 10, 17), np.clip(kinks, -10.0, 10.0))
-    centers, halves = (edges[1:] + edges[:-1]) / 2, (edges[1:] - edges[:-1]) / 2
-    nodes = (centers[:, np.newaxis] + np.outer(halves, _POINTS)).ravel()
-    weights = np.outer(halves, _WEIGHTS).ravel() * np.exp(-(nodes**2) / 2) / math.sqrt(2 * np.pi)
-    return nodes, weights
+def normal_nodes(kinks: npt.ArrayLike) -> tuple[Array, Array]:
+    """Return nodes and weights for E[g(u)] of functions with kinks, u a normal number.
+
+    ``kinks`` has a row for each function, as have the nodes and the weights.
+    """
+    kinks = np.clip(np.atleast_2d(np.asarray(kinks, dtype=np.float64)), -10, 10)
+    regular = np.broadcast_to(np.linspace(-10, 10, 17), (len(kinks), 17))
+    edges = np.sort(np.concatenate([regular, kinks], axis=1), axis=1)
+    centers, halves = (edges[:, 1:] + edges[:, :-1]) / 2, (edges[:, 1:] - edges[:, :-1]) / 2
+    nodes = (centers[..., np.newaxis] + halves[..., np.newaxis] * _POINTS).reshape(len(kinks), -1)
+    weights = (halves[..., np.newaxis] * _WEIGHTS).reshape(nodes.shape)
+    return nodes, weights * np.exp(-(nodes**2) / 2) / math.sqrt(2 * np.pi)
 
 
 def expectation(
@@ -66,18 +71,16 @@ def expectation(
 ) -> float:
     """Return E[f(u) f(v)] by an integral over v given u, and one over u."""
     if rho == 1:
-        nodes, weights = normal_nodes([b / r for b in kinks for r in (s, t)])
+        (nodes,), (weights,) = normal_nodes([b / r for b in kinks for r in (s, t)])
         return float(weights @ (f(s * nodes) * f(t * nodes)))
     rest = math.sqrt(1 - rho**2)
     # Where v is likely to be at a kink, the integral over u turns in a distance of `rest`.
     turns = [b / t / rho + k * rest for b in kinks if b and rho for k in (-4, -2, 0, 2, 4)]
-    nodes, weights = normal_nodes([*(b / s for b in kinks), *turns])
-    total = 0.0
-    for u, weight in zip(nodes, weights, strict=True):
-        # Given u, v = t(ρu + √(1 − ρ²) w) passes its kinks at these w.
-        w, inner = normal_nodes([(b / t - rho * u) / rest for b in kinks])
-        total += weight * f(np.array([s * u]))[0] * (inner @ f(t * (rho * u + rest * w)))
-    return float(total)
+    (u,), (weights,) = normal_nodes([*(b / s for b in kinks), *turns])
+    # Given u, v = t(ρu + √(1 − ρ²) w) passes its kinks at these w.
+    w, inner = normal_nodes((np.asarray(kinks) / t - rho * u[:, np.newaxis]) / rest)
+    within = np.sum(inner * f(t * (rho * u[:, np.newaxis] + rest * w)), axis=1)
+    return float(weights @ (f(s * u) * within))
 
 
 def general_kernels(

@@ -31,7 +31,8 @@ def _erf(z: Array) -> Array:
 
 
 def _logistic(z: Array) -> Array:
-    return 1 / (1 + np.exp(-z))
+    with np.errstate(over="ignore"):  # 0 is the value there
+        return 1 / (1 + np.exp(-z))
 
 
 SELU, SELU_ALPHA = 1.0507009873554804934, 1.6732632423543772848
