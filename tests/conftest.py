@@ -52,7 +52,7 @@ _CASES_MEASURED = 1
 def pytest_configure(config: pytest.Config) -> None:
     """While lines are counted: do not count those of Numba's compiler, most of what runs."""
     if config.getoption("--cov", None):
-        compiler = importlib.import_module("numba.core.compiler")
+        compiler: Any = importlib.import_module("numba.core.compiler")
         compile_extra = compiler.compile_extra
 
         @functools.wraps(compile_extra)

@@ -283,7 +283,8 @@ class MLP(KernelMethods, JacobianMethods, NetworkBase):
         Notes
         -----
         The outputs of a module are compared with those of the network for random samples before it
-        is returned; the module's parameters, its mode and PyTorch's generators stay as they are.
+        is returned, as in `fastntk.from_torch`; the module's parameters, its mode and PyTorch's
+        generators stay as they are.
 
         A `state_dict` names arrays and does not say what is computed with them. They are taken in
         their own order, for a chain of layers. That there are no residual connections or

@@ -359,7 +359,7 @@ def test_ends_of_modules() -> None:
         fastntk.from_torch(frozen)
     batch = model(nn.BatchNorm1d(6)).eval()
     batch[1].running_var[2] = -1
-    with pytest.raises(ValueError, match=r"module\[1\]\.running_var has 1 numbers that are"):
+    with pytest.raises(ValueError, match=r"module\[1\]\.running_var has -1 as its smallest"):
         fastntk.from_torch(batch)
 
 
@@ -434,6 +434,94 @@ def test_blocks_are_plain_too() -> None:
     module[1].fc1.register_forward_hook(lambda *_: None)
     with pytest.raises(ValueError, match=r"^module\[1\]\.fc1 has forward hooks"):
         fastntk.from_torch(module, blocks=BLOCKS)
+
+
+class FromNothing(nn.Module):  # type: ignore[misc]
+    """A block with a branch that begins at 0, as many do."""
+
+    def __init__(self, size: float) -> None:
+        super().__init__()
+        self.up, self.down = nn.Linear(6, 6), nn.Linear(6, 6)
+        nn.init.normal_(self.down.weight, std=size)
+        nn.init.zeros_(self.down.bias)
+
+    def forward(self, h: Any) -> Any:
+        return h + self.down(torch.relu(self.up(h)))
+
+
+@pytest.mark.parametrize("size", [0.0, 1e-9])
+def test_wrong_descriptions_of_branches_that_begin_at_0(size: float) -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(3, 6), FromNothing(size), FromNothing(size), nn.Linear(6, 1))
+    X = np.random.default_rng(0).standard_normal((5, 3))
+    outputs = module(torch.tensor(X, dtype=torch.float32)).detach().numpy()
+
+    def read(phi: Any, scale: float) -> Any:
+        def parts(block: Any) -> list[Any]:
+            return [{"layers": [block.up, phi, block.down], "scale": scale}]
+
+        return fastntk.from_torch(module, blocks={FromNothing: parts}, check=(X, outputs))
+
+    read(nn.ReLU(), 1.0)
+    for phi, scale in ((nn.Tanh(), 1.0), (nn.LeakyReLU(1e-3), 1.0), (nn.ReLU(), 0.5)):
+        with pytest.raises(ValueError, match="parameters moved a little, outputs that differ"):
+            read(phi, scale)
+
+
+class Clamped(nn.Module):  # type: ignore[misc]
+    def __init__(self) -> None:
+        super().__init__()
+        self.up, self.down = nn.Linear(5, 9), nn.Linear(9, 1)
+
+    def forward(self, h: Any) -> Any:
+        return self.down(nn.functional.relu6(self.up(h)))
+
+
+def test_limits_that_random_samples_do_not_reach() -> None:
+    def read(phi: Any) -> Any:
+        return fastntk.from_torch(Clamped(), blocks={Clamped: lambda m: [m.up, phi, m.down]})
+
+    read(nn.ReLU6())
+    with pytest.raises(ValueError, match="random samples times 100 outputs that differ"):
+        read(nn.ReLU())
+
+
+def deep(phi: Callable[[], Any], factor: float, layers: int) -> Any:
+    torch.manual_seed(1)
+    made = [layer for _ in range(layers) for layer in (nn.Linear(64, 64).double(), phi())]
+    for linear in made[::2]:
+        linear.weight.data *= factor
+    return nn.Sequential(*made[:-1])
+
+
+def test_rounding_that_grows_is_no_other_function() -> None:
+    module = deep(nn.Tanh, 6.0, 70)
+    X = torch.from_numpy(np.random.default_rng(0).standard_normal((8, 64)))
+    with torch.no_grad():
+        outputs = module(X)
+        assert (module(X * (1 + 1e-15)) - outputs).abs().max() > 2e-6 * outputs.abs().max()
+    assert isinstance(fastntk.from_torch(module), fastntk.MLP)
+    with pytest.raises(ValueError, match="outputs that differ"):
+        fastntk.from_torch(
+            Formula(module), blocks={Formula: lambda m: [*m.layers[:-2], m.layers[-1]]}
+        )
+
+
+class Formula(nn.Module):  # type: ignore[misc]
+    def __init__(self, layers: Any) -> None:
+        super().__init__()
+        self.layers = layers
+
+    def forward(self, h: Any) -> Any:
+        return self.layers(h)
+
+
+def test_large_samples_may_be_out_of_range() -> None:
+    module = deep(nn.ReLU, 9e25, 12)
+    X = torch.from_numpy(np.random.default_rng(0).standard_normal((8, 64)))
+    assert module(X).isfinite().all()
+    assert not module(100 * X).isfinite().all()
+    assert isinstance(fastntk.from_torch(module), fastntk.MLP)
 
 
 def test_states_of_other_architectures_are_refused_by_name() -> None:

@@ -12,7 +12,7 @@ from fastntk.mlp import MLP
 from fastntk.networks.torch_checks import require_outputs, require_same
 from fastntk.networks.torch_modules import chain_of, no_chain
 from fastntk.networks.torch_parts import parts_of
-from fastntk.networks.torch_wired import has_own_epsilon, statistics_of, wired_of
+from fastntk.networks.torch_wired import wired_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,8 +72,11 @@ def from_torch(
     What cuts gradients off in ``forward``, as ``detach`` does, changes no output, and is not seen:
     the network has the gradients that its layers have.
 
-    The outputs of the module are compared with those of the network for random samples, and the
-    numbers of parameters, before it is returned: a wrong description of a block is found.
+    Before it is returned, the numbers of parameters are compared, and the outputs of the module and
+    of the network: for random samples, and for these times 100, with the module's parameters, and
+    with others nearby that it is lent, as a branch that begins at 0 has no part in the outputs
+    before. So a wrong description of a block is found where it differs for any of these; `check`
+    has samples of yours.
 
     A batch normalization in evaluation mode is an affine map of each neuron, γ (z − m)/√(v + ε) + β
     with the running mean m and variance v. It becomes two layers `fastntk.layers.Rescale`: one with
@@ -112,13 +115,11 @@ def from_torch(
     network: MLP | FiniteNetwork
     if no_chain(parts) is None:
         network = MLP.of_network(chain_of(parts))
-        require_same(module, network.network)
+        require_same(module, parts, chain_of)
     else:
-        wired = wired_of(parts)
-        network = FiniteNetwork.of_network(wired)
+        network = FiniteNetwork.of_network(wired_of(parts))
         # In the precision in which it is compared, PyTorch takes another ε.
-        compared = wired if has_own_epsilon(parts) else wired_of(parts, _DOUBLE_EPSILON)
-        require_same(module, compared, statistics_of(parts))
+        require_same(module, parts, lambda parts: wired_of(parts, _DOUBLE_EPSILON))
     if check is not None:
         require_outputs(network.network, check)
     return network

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -13,57 +14,114 @@ from fastntk._support.arguments import shown
 from fastntk.devices import matrices
 from fastntk.devices.processor import PROCESSOR
 from fastntk.networks.placed import PlacedNetwork
+from fastntk.networks.torch_parts import statistics_of, tensors_of, with_tensors
 from fastntk.networks.torch_tensors import array_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     import numpy.typing as npt
 
     from fastntk.networks.any_network import AnyNetwork
+    from fastntk.networks.torch_parts import Part
 
 # The outputs of the network and the module are compared for so many random samples, in float64. A
 # Softplus is linear above its threshold, which changes values by up to 1e-10 of them; rounding is
 # far below. Another network differs by far more than this part of its largest output.
 _SAMPLES = 8
 _TOLERANCE = 1e-6
+# What clips its inputs differs from what does not for larger samples alone.
+_LARGE = 100.0
+# By which part samples are changed to see how rounding grows. And how far parameters are moved:
+# those of Linear(n, m), which are of the size 1/√n, by so many times that.
+_CHANGE = 1e-13
+_STEP = 0.1
 # The same for outputs that the user has, by the least precise of the arrays.
 _CHECK_TOLERANCES = {np.dtype(np.float32): 1e-4, np.dtype(np.float64): 1e-8}
 
 
-def require_same(module: Any, network: AnyNetwork, statistics: int = 0) -> None:
-    """Refuse a network with other outputs, or another number of parameters, than the module.
+def require_same(
+    module: Any, parts: Sequence[Part], network_of: Callable[[Sequence[Part]], AnyNetwork]
+) -> None:
+    """Refuse parts that have other outputs than their module, or another number of parameters.
+
+    Outputs are compared at the module's parameters, and at others nearby, as those of a branch that
+    begins at 0 do not depend on what is in it; and for large samples too, where some functions
+    differ alone.
 
     Parameters
     ----------
     module : torch.nn.Module
-    network : AnyNetwork
-    statistics : int
-        How many parameters of the network are made of statistics, which are none of the module's.
+    parts : sequence of Part
+        What it was found to consist of.
+    network_of : callable
+        Returns the network of parts; what they do not say is as PyTorch has it in float64.
     """
     torch = sys.modules["torch"]
+    network = network_of(parts)
+    _require_count(module, network.n_parameters - statistics_of(parts), torch)
+    # In float64 on the processor, whatever precision products have elsewhere. Numbers are only
+    # lent to the module: it keeps its parameters, their gradients, its mode and its device.
+    lent = {
+        name: _double(tensor, torch)
+        for name, tensor in (*module.named_parameters(), *module.named_buffers())
+        if tensor.is_floating_point()
+    }
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((_SAMPLES, network.input_width))
+    _compare(module, lent, network, X, "", rng)
+    _compare(module, lent, network, _LARGE * X, f" times {_LARGE:g}", rng)
+    # The same parameters of the parts and of the module are moved.
+    moved = {}
+    names = {id(parameter): name for name, parameter in module.named_parameters()}
+    for _, tensor in tensors_of(parts):
+        moved[id(tensor)] = _double(tensor, torch)
+        if id(tensor) in names:
+            size = 1 / math.sqrt(tensor.shape[-1] if tensor.ndim > 1 else 1)
+            step = torch.from_numpy(_STEP * size * rng.standard_normal(tensor.shape))
+            lent[names[id(tensor)]] = moved[id(tensor)] = moved[id(tensor)] + step
+    network = network_of(with_tensors(parts, lambda tensor: moved[id(tensor)]))
+    where = ", with its parameters moved a little,"
+    _compare(module, lent, network, X, where, rng)
+    _compare(module, lent, network, _LARGE * X, f" times {_LARGE:g}{where}", rng)
+
+
+def _require_count(module: Any, expected: int, torch: Any) -> None:
     slopes = {id(part.weight) for part in module.modules() if type(part) is torch.nn.PReLU}
     count = sum(
         parameter.numel() for parameter in module.parameters() if id(parameter) not in slopes
     )
-    expected = network.n_parameters - statistics
     if count != expected:
         raise ValueError(
             f"module has {count} parameters, {count - expected:+d} than its layers have: expected "
             f"{expected}, their weights and biases"
         )
-    X = np.random.default_rng(0).standard_normal((_SAMPLES, network.input_width))
-    # In float64 on the processor, whatever precision products have elsewhere. Numbers are only
-    # lent to the module: it keeps its parameters, their gradients, its mode and its device.
-    lent = {
-        name: tensor.detach().to("cpu", torch.float64)
-        for name, tensor in (*module.named_parameters(), *module.named_buffers())
-        if tensor.is_floating_point()
-    }
+
+
+def _double(tensor: Any, torch: Any) -> Any:
+    return tensor.detach().to("cpu", torch.float64)
+
+
+def _compare(
+    module: Any,
+    lent: dict[str, Any],
+    network: AnyNetwork,
+    X: npt.NDArray[np.float64],
+    where: str,
+    rng: np.random.Generator,
+) -> None:
+    """Refuse other outputs than those of the module with the tensors that it is lent."""
+    torch = sys.modules["torch"]
+    outputs = _outputs(network, X)
+    if where and not np.isfinite(outputs).all():
+        return  # there is nothing to be compared beyond the range of float64
+    # Rounding grows as this change does, which is far larger.
+    changed = X * (1 + _CHANGE * rng.standard_normal(X.shape))
+    rounding = float(np.abs(_outputs(network, changed) - outputs).max())
     with torch.no_grad():
         found = torch.func.functional_call(module, lent, (torch.from_numpy(X),))
-    actual = array_of(found, "module(X)")
-    _require_close(
-        _outputs(network, X), actual, _TOLERANCE, f"module computes for {_SAMPLES} random samples"
-    )
+    described = f"module computes for {_SAMPLES} random samples{where}"
+    _require_close(outputs, array_of(found, "module(X)"), _TOLERANCE, described, rounding)
 
 
 def require_outputs(network: AnyNetwork, check: tuple[Any, Any]) -> None:
@@ -88,7 +146,11 @@ def _outputs(network: AnyNetwork, X: npt.NDArray[Any]) -> npt.NDArray[np.float64
 
 
 def _require_close(
-    outputs: npt.NDArray[np.float64], wanted: npt.NDArray[Any], tolerance: float, whose: str
+    outputs: npt.NDArray[np.float64],
+    wanted: npt.NDArray[Any],
+    tolerance: float,
+    whose: str,
+    rounding: float = 0.0,
 ) -> None:
     if wanted.shape != outputs.shape:
         raise ValueError(
@@ -97,7 +159,7 @@ def _require_close(
         )
     largest = float(np.abs(outputs).max())
     difference = float(np.abs(outputs - wanted).max())
-    if not difference <= tolerance * largest:
+    if not difference <= tolerance * largest + rounding:
         raise ValueError(
             f"{whose} outputs that differ by up to {difference:.3g} from those of the network of "
             f"its layers, the largest of which is {largest:.3g}: expected at most "

@@ -57,7 +57,7 @@ def network_of_torch(
         if fault is not None:
             raise ValueError(fault)
         network = chain_of(parts)
-        require_same(module, network)
+        require_same(module, parts, chain_of)
     if check is not None:
         require_outputs(network, check)
     return network

@@ -146,6 +146,40 @@ def tensors_of(parts: Sequence[Part]) -> list[tuple[str, Any]]:
     return [pair for part in parts for pair in part.tensors]
 
 
+def statistics_of(parts: Sequence[Part]) -> int:
+    """Return how many numbers of the parts are made of statistics, and no parameters."""
+    count = 0
+    for part in parts:
+        if isinstance(part, Branched):
+            count += statistics_of(part.parts)
+        elif isinstance(part, Rescaled) and part.of_statistics:
+            count += 2 * part.width
+    return count
+
+
+def with_tensors(parts: Sequence[Part], other: Callable[[Any], Any]) -> list[Part]:
+    """Return parts that compute the same with other tensors; `other` is asked for each of them."""
+
+    def exchanged(tensor: Any) -> Any:
+        return None if tensor is None else other(tensor)
+
+    def with_others(part: Part) -> Part:
+        if isinstance(part, AffineMap):
+            return affine(part)
+        if isinstance(part, (Normalized, Rescaled)):
+            return replace(part, gain=exchanged(part.gain), shift=exchanged(part.shift))
+        if isinstance(part, Branched):
+            projection = None if part.projection is None else affine(part.projection)
+            inner = tuple(map(with_others, part.parts))
+            return replace(part, parts=inner, projection=projection)
+        return part
+
+    def affine(part: AffineMap) -> AffineMap:
+        return replace(part, weight=other(part.weight), bias=exchanged(part.bias))
+
+    return list(map(with_others, parts))
+
+
 def _elementwise(path: str, names: tuple[str, str], gain: Any, shift: Any) -> list[tuple[str, Any]]:
     both = zip(names, (gain, shift), strict=True)
     return [(f"{path}.{name}", tensor) for name, tensor in both if tensor is not None]
@@ -436,6 +470,11 @@ def _batch_normalization(part: Any, path: str, nn: Any) -> list[Part]:
             "(module.eval()), with running statistics"
         )
     mean, variance = part.running_mean.double(), part.running_var.double()
+    if (variance + part.eps <= 0).any():
+        raise ValueError(
+            f"{path}.running_var has {float(variance.min()):g} as its smallest number, eps is "
+            f"{part.eps:g}: expected a sum above 0, the square of a standard deviation"
+        )
     inverse = (variance + part.eps).rsqrt()
     dtype = part.running_var.dtype
     gain, shift = (

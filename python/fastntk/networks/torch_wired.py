@@ -62,27 +62,6 @@ def wired_of(parts: Sequence[Part], epsilon: float | None = None) -> WiredNetwor
     return with_arrays(tuple(description), inputs, [arrays[name] for name, _ in named])
 
 
-def statistics_of(parts: Sequence[Part]) -> int:
-    """Return how many numbers of the parts are made of statistics, and no parameters."""
-    count = 0
-    for part in parts:
-        if isinstance(part, Branched):
-            count += statistics_of(part.parts)
-        elif isinstance(part, Rescaled) and part.of_statistics:
-            count += 2 * part.width
-    return count
-
-
-def has_own_epsilon(parts: Sequence[Part]) -> bool:
-    """Return whether each normalization has an ε of its own."""
-    for part in parts:
-        if isinstance(part, Normalized) and part.epsilon is None:
-            return False
-        if isinstance(part, Branched) and not has_own_epsilon(part.parts):
-            return False
-    return True
-
-
 def _first_width(parts: Sequence[Part], arrays: dict[str, FloatArray]) -> int | None:
     """Return the width of what parts take; None where nothing says it."""
     for part in parts:
