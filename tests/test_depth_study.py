@@ -734,6 +734,8 @@ def test_tolerance_reaches_infinite_width(X: npt.NDArray[np.float64]) -> None:
     fixed: dict[str, Any] = {"depths": [1], "seeds": 1, "width": 8, "progress": False}
     with pytest.raises(ValueError, match=r"tolerance=0\.0: expected"):
         fastntk.depth_study(X, **fixed, tolerance=0.0)
+    with pytest.raises(ValueError, match=r"tolerance=0\.001: expected 1e-10 with infinite=False"):
+        fastntk.depth_study(X, **fixed, tolerance=1e-3)
     fixed |= {"activations": ["sigmoid"], "infinite": True}
     study = fastntk.depth_study(X, **fixed, tolerance=1e-3)
     strict = fastntk.depth_study(X, **fixed)

@@ -97,3 +97,12 @@ def test_sample_size(monkeypatch: pytest.MonkeyPatch) -> None:
         condition_number=200.0 - frame["n"], condition_number_least=200.0 - frame["n"]
     )
     assert samples_of_data.judge_growth(constant, "x").verdict == "fails"
+    unresolved = frame.assign(
+        condition_number=frame["condition_number"].where(frame["depth"] != frame["depth"].min())
+    )
+    evidence = samples_of_data.judge_growth(unresolved, "x").evidence
+    depths = frame["depth"].nunique()
+    assert f" at the {depths - 1} of {depths} depths where both are resolved" in evidence
+    assert "nan" not in evidence
+    none = samples_of_data.judge_growth(frame.assign(condition_number=np.nan), "x")
+    assert "κ of 100 or of 50 samples is resolved at no depth" in none.evidence

@@ -12,6 +12,7 @@ import click
 
 from fastntk._cli.kept import keep_others
 from fastntk._cli.options import directory_option, explained_ends
+from fastntk._support.display import counted
 from fastntk._support.memory import human_bytes
 
 if TYPE_CHECKING:
@@ -93,7 +94,11 @@ def table(number: int, data: str | None, out: Path, **settings: Any) -> None:
 @click.command()
 @_data(several=True)
 @_common
-@click.option("--only", multiple=True, help='A part, such as "figure 3"; may be repeated.')
+@click.option(
+    "--only",
+    multiple=True,
+    help='A part, such as "figure 3"; may be repeated. The page is then of these alone.',
+)
 @directory_option(_FOLDER, "report.html, tables, figures and what is finished (SQLite)")
 def reproduce(data: tuple[str, ...], only: tuple[str, ...], out: Path, **settings: Any) -> None:
     """Compute all figures, tables and statements of arXiv 2305.08813, and write one page of them.
@@ -107,8 +112,9 @@ def reproduce(data: tuple[str, ...], only: tuple[str, ...], out: Path, **setting
         found = paper.reproduce(out, data, only=only or None, each=_tell, **settings)
     counts = Counter(claim.verdict for claim in found.claims)
     listed = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+    judged = f"{counted(len(found.claims), 'statement')}: {listed}" if counts else "No statements"
     click.echo(
-        f"\n{len(found.claims)} statements: {listed}; {found.seconds:.0f} s, at most "
+        f"\n{judged}; {found.seconds:.0f} s, at most "
         f"{human_bytes(found.peak_memory)} of memory\nPage: {found.report}"
     )
 

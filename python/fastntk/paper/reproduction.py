@@ -171,7 +171,9 @@ def reproduce(
         The data sets of Figures 3 and 4 and of Table 1, each once. Files of the same name are
         called by their folders too: "a-x" and "b-x".
     only : sequence of str, optional
-        The parts that are wanted, such as "figure 3"; by default all.
+        The parts that are wanted, such as "figure 3"; by default all. ``report.html`` is of these
+        alone, also where there is one of more parts, which the same call writes again from what is
+        finished.
     full, seeds, width, device, progress
         As for `figure`.
     each : callable, optional

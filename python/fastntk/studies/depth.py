@@ -110,8 +110,8 @@ def depth_study(
         Whether to set the networks of infinite width beside the others, in rows of their own. They
         exist in the NTK parametrization only.
     tolerance : float
-        Relative error allowed at infinite width to the dual of an activation without a closed form,
-        see `fastntk.infinite.Network`.
+        With `infinite`: relative error allowed there to the dual of an activation without a closed
+        form, see `fastntk.infinite.Network`.
     batches : int, optional
         Take κ of minibatches of so many samples as well, as the authors of [1]_ do, see
         `fastntk.batch_conditioning`; each seed has a shuffle of its own.
@@ -212,7 +212,7 @@ def depth_study(
         bias_std=arguments.real(bias_std, "bias_std", minimum=0.0),
         parametrization=arguments.choice(parametrization, "parametrization", PARAMETRIZATIONS),
         dtype=arguments.float_dtype(dtype).name,
-        tolerance=arguments.tolerance(tolerance),
+        tolerance=_validated_tolerance(tolerance, infinite=infinite),
         infinite=_validated_infinite(infinite, parametrization),
     )
     kinds = checked_architectures(architecture, residual_scale, settings.parametrization)
@@ -321,6 +321,16 @@ def _several(values: int | Sequence[int], name: str) -> tuple[int, ...]:
     if arguments.has_items(values):
         return tuple(sorted(set(arguments.integers(values, name, minimum=1))))  # type: ignore[arg-type]
     return (arguments.integer(values, name, minimum=1),)
+
+
+def _validated_tolerance(tolerance: float, *, infinite: object) -> float:
+    allowed = arguments.tolerance(tolerance)
+    if infinite is False and allowed != DEFAULT_TOLERANCE:
+        raise ValueError(
+            f"tolerance={shown(tolerance)}: expected {DEFAULT_TOLERANCE:g} with infinite=False, it "
+            "is that of networks of infinite width"
+        )
+    return allowed
 
 
 def _validated_infinite(infinite: bool, parametrization: str) -> bool:

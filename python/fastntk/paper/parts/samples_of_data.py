@@ -230,9 +230,18 @@ def judge_growth(frame: pd.DataFrame, data: str) -> Claim:
                 among=depths.ngroups,
             )
         )
-        factors.append(whole["condition_number"].mean() / batch["condition_number"].mean())
-    return count(answers, "depth").claim(
-        LARGER,
-        f"κ of {most} samples is {min(factors):.3g} to {max(factors):.3g} times that of {size}",
-        data,
-    )
+        # NaN where κ is not resolved; the same seeds in both means.
+        of_whole, of_batch = whole["condition_number"], batch["condition_number"]
+        both = of_whole.notna() & of_batch.notna()
+        factors.append(of_whole[both].mean() / of_batch[both].mean())
+    resolved = [factor for factor in factors if np.isfinite(factor)]
+    if not resolved:
+        evidence = f"κ of {most} or of {size} samples is resolved at no depth"
+    else:
+        evidence = (
+            f"κ of {most} samples is {min(resolved):.3g} to {max(resolved):.3g} times that of "
+            f"{size}"
+        )
+        if len(resolved) < len(factors):
+            evidence += f" at the {len(resolved)} of {len(factors)} depths where both are resolved"
+    return count(answers, "depth").claim(LARGER, evidence, data)
