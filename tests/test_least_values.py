@@ -55,6 +55,10 @@ def study(**changed: Any) -> Any:
     return fastntk.depth_study(X, **(given | changed))
 
 
+def study_with_limits(**changed: Any) -> Any:
+    return study(infinite=True, **changed)
+
+
 def convergence(**changed: Any) -> Any:
     given: dict[str, Any] = {"depths": [1], "width": 4, "seeds": 1, "epochs": 1, "jobs": 1}
     given |= {
@@ -113,7 +117,7 @@ CASES: list[tuple[Callable[..., Any], str, list[Any], list[Any]]] = [
     (study, "width", [1, [1]], [0, [0]]),
     (study, "weight_std", [1e-10], [0.0]),
     (study, "bias_std", [0.0], [-1e-30]),
-    (study, "tolerance", [1e-12], [0.0]),
+    (study_with_limits, "tolerance", [1e-12], [0.0]),
     (study, "batches", [2, 4], [1, 5]),
     (study, "seeds", [1], [0]),
     (study, "depths", [[0]], [[-1]]),
