@@ -403,7 +403,8 @@ def test_same_bits_of_quadratures_for_many_samples(activation: str) -> None:
                 digests(
                     {
                         "ntk": lambda: network.ntk(X, X[:1]),
-                        "kernel_error": lambda: network.kernel_error(X, np.eye(701)),
+                        # Of all pairs, and products with each of them that BLAS shares out as well.
+                        "kernel_error": lambda: network.kernel_error(X[:301], np.eye(301)),
                     }
                 )
             )
