@@ -243,16 +243,24 @@ def test_progress_counts_steps() -> None:
 
 CHECKPOINTED = """
 import sys
+import time
 import numpy as np
 import fastntk
 
 rng = np.random.default_rng(0)
 X, y = rng.standard_normal((60, 5)), rng.integers(0, 3, 60)
 net = fastntk.MLP([5, 40, 3], bias_std=0.3)
+
+def wait_to_be_killed(step, now):
+    # In the middle of the twelfth epoch of nine steps, where nothing is written.
+    if sys.argv[2] and step == 104:
+        print(step, flush=True)
+        time.sleep(600)
+
 history = fastntk.train(
     net, X, y, learning_rate=0.2, epochs=40, batch_size=7, momentum=0.5, probe=X[:4],
     validation=(X, y), checkpoint=sys.argv[1],
-    callback=lambda step, now: print(step, flush=True) if sys.argv[2] else None, callback_every=4,
+    callback=wait_to_be_killed, callback_every=4,
 )
 history.net.save(sys.argv[3])
 history.to_frame().drop(columns="seconds").to_pickle(sys.argv[3] + ".history")
@@ -273,11 +281,8 @@ def test_a_killed_run_resumes_to_the_same_bits(tmp_path: Path) -> None:
         arguments("cut.npz", "wait", "cut-net.npz"), stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
-        # In the middle of the twelfth epoch of nine steps.
-        for line in process.stdout:
-            if int(line) == 104:
-                process.send_signal(signal.SIGKILL)
-                break
+        assert process.stdout.readline() == "104\n"
+        process.send_signal(signal.SIGKILL)
         process.wait()
         assert process.returncode == -signal.SIGKILL
     assert not (tmp_path / "cut-net.npz").exists()
