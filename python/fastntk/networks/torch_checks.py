@@ -75,11 +75,13 @@ def require_same(
     moved = {}
     names = {id(parameter): name for name, parameter in module.named_parameters()}
     for _, tensor in tensors_of(parts):
-        moved[id(tensor)] = _double(tensor, torch)
-        if id(tensor) in names:
-            size = 1 / math.sqrt(tensor.shape[-1] if tensor.ndim > 1 else 1)
-            step = torch.from_numpy(_STEP * size * rng.standard_normal(tensor.shape))
-            lent[names[id(tensor)]] = moved[id(tensor)] = moved[id(tensor)] + step
+        name = names.get(id(tensor))
+        if name is None:  # of statistics, say
+            moved[id(tensor)] = _double(tensor, torch)
+            continue
+        size = 1 / math.sqrt(tensor.shape[-1] if tensor.ndim > 1 else 1)
+        step = torch.from_numpy(_STEP * size * rng.standard_normal(tensor.shape))
+        lent[name] = moved[id(tensor)] = lent[name] + step
     network = network_of(with_tensors(parts, lambda tensor: moved[id(tensor)]))
     where = ", with its parameters moved a little,"
     _compare(module, lent, network, X, where, rng)

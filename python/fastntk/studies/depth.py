@@ -205,6 +205,7 @@ def depth_study(
         batch_size=_batch_size(batches, len(samples)),
         bounds=arguments.flag(bounds, "bounds"),
     )
+    with_limits = _validated_infinite(infinite, parametrization)
     settings = NetworkSettings(
         activations=functions,
         activation_scale=checked_scale(activation_scale),
@@ -212,8 +213,8 @@ def depth_study(
         bias_std=arguments.real(bias_std, "bias_std", minimum=0.0),
         parametrization=arguments.choice(parametrization, "parametrization", PARAMETRIZATIONS),
         dtype=arguments.float_dtype(dtype).name,
-        tolerance=_validated_tolerance(tolerance, infinite=infinite),
-        infinite=_validated_infinite(infinite, parametrization),
+        tolerance=_validated_tolerance(tolerance, infinite=with_limits),
+        infinite=with_limits,
     )
     kinds = checked_architectures(architecture, residual_scale, settings.parametrization)
     families = families_of(
@@ -323,9 +324,9 @@ def _several(values: int | Sequence[int], name: str) -> tuple[int, ...]:
     return (arguments.integer(values, name, minimum=1),)
 
 
-def _validated_tolerance(tolerance: float, *, infinite: object) -> float:
+def _validated_tolerance(tolerance: float, *, infinite: bool) -> float:
     allowed = arguments.tolerance(tolerance)
-    if infinite is False and allowed != DEFAULT_TOLERANCE:
+    if not infinite and allowed != DEFAULT_TOLERANCE:
         raise ValueError(
             f"tolerance={shown(tolerance)}: expected {DEFAULT_TOLERANCE:g} with infinite=False, it "
             "is that of networks of infinite width"
